@@ -1,0 +1,50 @@
+# Each target sets up what it needs by itself; see .ci/setup.
+#
+#   make demo         a shop, clew in front of it and a partner's server: open the printed addresses
+#   make demo-once    one visitor driven through by itself; exits 0 only if the partner got what he should
+#   make test         the whole test suite; ARGS="-k cookie" for a part
+#   make check        ruff, ruff format, mypy
+#   make bench        measured beside its peers; NAME=proxy for one, SEED=1 to repeat
+#   make pins         renews requirements-dev.txt from pyproject.toml
+
+BIN = .venv/bin
+
+.PHONY: demo demo-once test check bench setup pins
+.DELETE_ON_ERROR:
+
+demo: setup
+	@$(BIN)/python examples/demo.py
+
+demo-once: setup
+	@$(BIN)/python examples/demo.py --once
+
+# libatomic1 is for the Node.js that Playwright brings along.
+test: setup
+	@.ci/setup debian chromium libatomic1
+	$(BIN)/pytest $(ARGS)
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy -p clew
+
+bench: setup .venv/mitmproxy/.done
+	@.ci/setup debian nginx
+	$(BIN)/python bench/run.py $(if $(NAME),--name $(NAME)) $(if $(SEED),--seed $(SEED))
+
+setup: .venv/.done
+
+# The names are marks: made again only when what they depend on has changed.
+.venv/.done: requirements-dev.txt pyproject.toml .ci/setup
+	@.ci/setup python
+	@touch $@
+
+.venv/mitmproxy/.done: bench/requirements-mitmproxy.txt .venv/.done
+	@.ci/setup mitmproxy
+	@touch $@
+
+PIN = $(BIN)/uv pip compile --python-version 3.11 --python-platform linux --no-header --no-annotate --quiet
+
+pins: setup
+	$(PIN) --upgrade --extra dev --output-file requirements-dev.txt pyproject.toml
+	echo mitmproxy | $(PIN) --upgrade --output-file bench/requirements-mitmproxy.txt -

@@ -1,0 +1,69 @@
+"""A conversation and its messages, as the ledger keeps them and the widget and the desk show them."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Author = Literal["visitor", "agent", "system"]
+State = Literal["open", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One talk with one visitor. Times in unix seconds.
+
+    `rule` is the rule whose invite started it, `agent` the agent who has it: the one who took it or answered
+    last, None while nobody has.
+    """
+
+    id: str
+    site: str
+    visitor: str
+    language: str
+    rule: str | None
+    state: State
+    agent: str | None
+    started_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. Ids grow over all conversations and are never used again; `at` in unix seconds."""
+
+    id: int
+    author: Author
+    agent: str | None
+    text: str
+    at: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in which the widget reads it."""
+        return {"id": self.id, "author": self.author, "agent": self.agent, "text": self.text, "at": self.at}
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of a message that was sent.
+
+    `created` is False when the same `client_id` had been sent before: `message` is the first one then.
+    `opened` is True when this message began the conversation or opened it again.
+    """
+
+    conversation: Conversation
+    message: Message
+    created: bool
+    opened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A conversation as a line of the inbox.
+
+    `last` is the newest message, its text cut to 200 characters; `count` the number of messages of people;
+    `waiting_since` the time of the first visitor message that nobody has answered, None if all are.
+    """
+
+    conversation: Conversation
+    last: Message | None
+    count: int
+    waiting_since: float | None

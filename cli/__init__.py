@@ -1,0 +1,46 @@
+"""The command line: `clew serve`, `check`, `explain`, `desk`, `postbacks`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import desk, postbacks
+from .check import check_command
+from .explain import explain_command
+
+app = typer.Typer(
+    name="clew",
+    help="Credits the order made in the chat to the partner's click, in front of a shop that stays as it is.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("check")(check_command)
+app.command("explain")(explain_command)
+app.add_typer(desk.app, name="desk")
+app.add_typer(postbacks.app, name="postbacks")
+
+
+@app.command()
+def serve(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The settings file.")] = Path("clew.toml"),
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8080,
+    workers: Annotated[int, typer.Option(min=1, help="How many processes.")] = 1,
+) -> None:
+    """Run the reverse proxy in front of the shops of the settings file."""
+    # Imported here so that the other commands start without the server.
+    from ..middleware.server import serve as run
+    from .check import load_or_exit
+
+    settings = load_or_exit(config, need_upstream=True)
+    run(config, host, port, workers, log=settings.log)
+
+
+def main() -> None:
+    """The entry point of the command `clew`."""
+    app()
+
+
+__all__ = ["app", "main"]

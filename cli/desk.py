@@ -1,0 +1,116 @@
+"""`clew desk`: who may answer visitors."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..desk.clock import span
+from ..settings.model import Settings
+from ..stores.ledger.agents import PASSWORD_LENGTH, Agent, AgentError, Agents
+from ..stores.ledger.database import Database, LedgerAddressError
+from .check import load_or_exit
+
+app = typer.Typer(help="The agents who answer visitors at the desk.", no_args_is_help=True)
+
+Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
+DEFAULT_CONFIG = Path("clew.toml")
+Name = Annotated[str, typer.Argument(help="The agent's name: letters, digits and . _ - + @")]
+Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+
+
+@app.command("add-user")
+def add_user(
+    name: Name,
+    config: Config = DEFAULT_CONFIG,
+    site: Annotated[str | None, typer.Option(help="The only site that the agent may see; else all.")] = None,
+    password_stdin: Stdin = False,
+) -> None:
+    """Add an agent, or bring a removed one back. Asks for a password."""
+    settings = load_or_exit(config)
+    names = [s.name for s in settings.sites]
+    if site is not None and site not in names:
+        _fail(f"{config} has no site {site!r}; there are: {', '.join(names)}")
+    password = _password(password_stdin)
+    _work(settings, lambda agents: agents.add(name, password, site=site, now=time.time()))
+    typer.echo(f"Added {name}, for {'all sites' if site is None else f'site {site}'}.")
+
+
+@app.command("set-password")
+def set_password(name: Name, config: Config = DEFAULT_CONFIG, password_stdin: Stdin = False) -> None:
+    """Set an agent's password; he is logged out everywhere."""
+    settings = load_or_exit(config)
+    password = _password(password_stdin)
+    _work(settings, lambda agents: agents.change_password(name, password))
+    typer.echo(f"{name} has a new password and is logged out everywhere.")
+
+
+@app.command("remove-user")
+def remove_user(name: Name, config: Config = DEFAULT_CONFIG) -> None:
+    """Take an agent's access away, at once. What he wrote stays."""
+    _work(load_or_exit(config), lambda agents: agents.deactivate(name))
+    typer.echo(f"{name} can no longer log in.")
+
+
+@app.command("users")
+def users(config: Config = DEFAULT_CONFIG) -> None:
+    """List the agents."""
+    found: list[Agent] = []
+
+    async def read(agents: Agents) -> None:
+        found.extend(await agents.everyone())
+
+    _work(load_or_exit(config), read)
+    if not found:
+        typer.echo("There are no agents yet: add one with `clew desk add-user NAME`.")
+        return
+    table = Table("Name", "Site", "State", "Last seen", box=None, pad_edge=False)
+    for agent in found:
+        seen = "never" if agent.seen_at is None else f"{span(time.time() - agent.seen_at)} ago"
+        table.add_row(agent.name, agent.site or "all", "active" if agent.active else "removed", seen)
+    Console().print(table)
+
+
+def _work(settings: Settings, work: Callable[[Agents], Awaitable[None]]) -> None:
+    async def run() -> None:
+        db = Database(settings.ledger)
+        try:
+            await db.open()
+            await work(Agents(db))
+        finally:
+            await db.close()
+
+    try:
+        asyncio.run(run())
+    except (AgentError, LedgerAddressError) as error:
+        _fail(str(error))
+    except SQLAlchemyError as error:
+        _fail(f"the ledger {settings.ledger!r} cannot be used: {getattr(error, 'orig', None) or error}")
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    least, most = PASSWORD_LENGTH
+    # Said before anything is opened or hashed; the ledger's books check it again for other callers.
+    if not least <= len(password) <= most:
+        _fail(f"a password has {least} to {most} characters, this one has {len(password)}")
+    try:
+        password.encode()
+    except UnicodeEncodeError:
+        _fail("the password is not valid UTF-8")
+    return password
+
+
+def _fail(text: str) -> NoReturn:
+    typer.echo(f"clew desk: {text}", err=True)
+    raise typer.Exit(1)

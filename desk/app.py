@@ -1,0 +1,30 @@
+"""The Starlette app for everything under a site's prefix."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from . import chat, decide, ops, orders, pages
+from .guard import NO_STORE
+from .here import here
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = {**NO_STORE, **(error.headers or {})}
+    return JSONResponse({"error": error.detail}, error.status_code, headers=headers)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    at = here(request)
+    at.service.journal.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
+    return JSONResponse({"error": "something failed here; it was noted"}, 500, headers=NO_STORE)
+
+
+def desk_app() -> Starlette:
+    """All pages and endpoints; each request carries its `Here` in the scope."""
+    return Starlette(
+        routes=[*ops.routes, *decide.routes, *orders.routes, *chat.routes, *pages.routes],
+        exception_handlers={HTTPException: _http_error, Exception: _fault},
+    )

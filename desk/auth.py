@@ -1,0 +1,183 @@
+"""Who works at this desk: login, logout, and the door that every page of the desk has."""
+
+import functools
+import hmac
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from ..stores.ledger.agents import SESSION_SECONDS, BusyError, Session
+from .clock import span
+from .guard import Endpoint, Refused, form_body
+from .here import Here, here
+from .limits import address_key, limits
+from .render import HEADERS, desk_path, page
+
+COOKIE = "clew_desk"
+LOGIN_COOKIE = "clew_desk_login"
+LOGIN_SECONDS = 3600
+# The only places that a login leads to: the inbox and a conversation.
+_TARGET = re.compile(r"/conversations/[A-Za-z0-9_-]{1,40}")
+_WRONG = "Name or password is wrong."
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """An agent's request: where, and whose session. `token` is the session's own."""
+
+    at: Here
+    session: Session
+    token: str
+
+
+def anyone(handler: Callable[[Request, Here], Awaitable[Response]]) -> Endpoint:
+    """A page of the desk that needs no login. What goes wrong is told on a page."""
+
+    @functools.wraps(handler)
+    async def endpoint(request: Request) -> Response:
+        at = here(request)
+        try:
+            return await handler(request, at)
+        except Refused as refused:
+            answer = page(request, "problem.html", refused.status, text=refused.text)
+            answer.headers.update(refused.headers)
+            return answer
+        except SQLAlchemyError as error:
+            at.service.journal.emit("fault", site=at.site.name, where="desk", error=repr(error))
+            return page(
+                request, "problem.html", 503, text="The ledger cannot be reached. Try again in a moment."
+            )
+
+    return endpoint
+
+
+def signed_in(handler: Callable[[Request, Door], Awaitable[Response]]) -> Endpoint:
+    """A page of the desk for agents; whoever is not logged in is led to the login."""
+
+    @anyone
+    @functools.wraps(handler)
+    async def endpoint(request: Request, at: Here) -> Response:
+        door = await door_of(request, at)
+        return _to_login(request) if door is None else await handler(request, door)
+
+    return endpoint
+
+
+async def door_of(request: Request, at: Here) -> Door | None:
+    """The agent's door, or None without a session that is valid at this site now."""
+    token = request.cookies.get(COOKIE, "")
+    if not token:
+        return None
+    session = await at.service.ledger.agents.session(token, at.site.name, at.service.now())
+    return None if session is None else Door(at, session, token)
+
+
+async def agent_form(request: Request, door: Door) -> dict[str, str]:
+    """The fields of an agent's form. Raises Refused, also (403) if it is not from this session's pages."""
+    fields = await form_body(request)
+    if not _same(fields.get("csrf", ""), door.session.csrf):
+        raise Refused(403, "This form is from another session: reload the page and try again.")
+    return fields
+
+
+def see_other(request: Request, path: str) -> Response:
+    """Lead the browser on to a page of the desk by GET."""
+    return RedirectResponse(desk_path(request) + path, 303, HEADERS)
+
+
+@anyone
+async def login_page(request: Request, at: Here) -> Response:
+    """The login form, with a token that its POST has to bring in the form and in a cookie."""
+    return _login_form(request)
+
+
+@anyone
+async def login(request: Request, at: Here) -> Response:
+    """Check name and password. An unknown name and a wrong password get the same answer at the same pace."""
+    fields = await form_body(request)
+    target = fields.get("to", "")
+    if not _same(fields.get("csrf", ""), request.cookies.get(LOGIN_COOKIE, "")):
+        return _login_form(request, 403, "The form was too old, or cookies are off. Try once more.", target)
+    name, now, guesses = fields.get("name", "").strip()[:64], at.service.now(), limits(request)
+    name_key, address = f"{at.site.name}/{name}", address_key(at.origin.client)
+    wait = max(guesses.names.wait(name_key, now), guesses.addresses.wait(address, now))
+    if wait:
+        refused = Refused(429, f"Too many tries. Wait {span(wait + 1)} and try again.", wait=wait)
+        answer = _login_form(request, refused.status, refused.text, target, name)
+        answer.headers["Retry-After"] = refused.headers["Retry-After"]
+        return answer
+    guesses.names.failed(name_key, now)
+    guesses.addresses.failed(address, now)
+    agents = at.service.ledger.agents
+    try:
+        right = await agents.verify(name, fields.get("password", ""), at.site.name)
+    except BusyError:
+        return _login_form(request, 503, "Too many logins at this moment. Try again.", target, name)
+    at.service.journal.emit("login", site=at.site.name, agent=name, client=at.origin.client, accepted=right)
+    if not right:
+        return _login_form(request, 403, _WRONG, target, name)
+    guesses.names.succeeded(name_key)
+    guesses.addresses.succeeded(address)
+    # Always a new token: one that somebody planted in this browser before is worth nothing.
+    if request.cookies.get(COOKIE):
+        await agents.end_session(request.cookies[COOKIE])
+    token = await agents.start_session(name, now)
+    answer = see_other(request, target if _TARGET.fullmatch(target) else "/")
+    _set_cookie(request, answer, COOKIE, token, SESSION_SECONDS)
+    _set_cookie(request, answer, LOGIN_COOKIE, "", 0)
+    return answer
+
+
+@signed_in
+async def logout(request: Request, door: Door) -> Response:
+    """End the session here and in the ledger."""
+    await agent_form(request, door)
+    await door.at.service.ledger.agents.end_session(door.token)
+    answer = see_other(request, "/login")
+    _set_cookie(request, answer, COOKIE, "", 0)
+    return answer
+
+
+def _to_login(request: Request) -> Response:
+    path = request.scope["path"].removeprefix("/desk")
+    place = _TARGET.match(path)
+    return see_other(request, f"/login?to={quote(place[0])}" if place else "/login")
+
+
+def _login_form(
+    request: Request, status: int = 200, problem: str = "", target: str | None = None, name: str = ""
+) -> Response:
+    if target is None:
+        target = request.query_params.get("to", "")
+    # A token that this browser has already is kept: two login tabs may stand open.
+    token = request.cookies.get(LOGIN_COOKIE, "")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{43}", token):
+        token = secrets.token_urlsafe(32)
+    target = target if _TARGET.fullmatch(target) else ""
+    answer = page(request, "login.html", status, csrf=token, target=target, problem=problem, name=name)
+    _set_cookie(request, answer, LOGIN_COOKIE, token, LOGIN_SECONDS)
+    return answer
+
+
+def _set_cookie(request: Request, answer: Response, name: str, value: str, seconds: int) -> None:
+    # Lax, not Strict: a link to a conversation in somebody's mail has to find the agent logged in.
+    answer.set_cookie(
+        name,
+        value,
+        max_age=seconds,
+        path=desk_path(request),
+        httponly=True,
+        samesite="lax",
+        secure=here(request).origin.scheme == "https",
+    )
+
+
+def _same(first: str, second: str) -> bool:
+    """Compared in constant time; two missing tokens are not the same."""
+    return bool(first) and hmac.compare_digest(first.encode(), second.encode())

@@ -1,0 +1,64 @@
+"""Times as people read them, in the site's time zone."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units at most: "8 s", "12 min", "3 h 5 min", "4 days"."""
+    whole = max(0, int(seconds))
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // MINUTE} min"
+    if whole < DAY:
+        hours, minutes = whole // HOUR, whole % HOUR // MINUTE
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days = whole // DAY
+    return f"{days} day" if days == 1 else f"{days} days"
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What a page calls now. All times come in as unix seconds."""
+
+    zone: ZoneInfo
+    now: float
+
+    def _local(self, at: float) -> datetime:
+        return datetime.fromtimestamp(at, UTC).astimezone(self.zone)
+
+    def time(self, at: float) -> str:
+        """The time of day: "14:05"."""
+        return self._local(at).strftime("%H:%M")
+
+    def day(self, at: float) -> str:
+        """ "Today", "Yesterday", "Mon 3 Nov", and with its year when that is another one."""
+        local, today = self._local(at), self._local(self.now)
+        if local.date() == today.date():
+            return "Today"
+        if local.date() == (today - timedelta(days=1)).date():
+            return "Yesterday"
+        year = "" if local.year == today.year else f" {local.year}"
+        return f"{local:%a} {local.day} {local:%b}{year}"
+
+    def moment(self, at: float) -> str:
+        """Day and time; the day is left out when it is today."""
+        day = self.day(at)
+        return self.time(at) if day == "Today" else f"{day}, {self.time(at)}"
+
+    def short(self, at: float) -> str:
+        """The time if it was today, else the day."""
+        day = self.day(at)
+        return self.time(at) if day == "Today" else day
+
+    def iso(self, at: float) -> str:
+        """For machines: RFC 3339 with the zone's offset."""
+        return self._local(at).isoformat(timespec="seconds")
+
+    def since(self, at: float) -> str:
+        """How long ago."""
+        return span(self.now - at)

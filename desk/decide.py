@@ -1,0 +1,98 @@
+"""What the loader and the widget ask of the rules: `decide`, and what became of an invite: `events`."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..referral.cookie import Known, new_visitor_id
+from ..referral.visitor import Invited
+from ..service.decide import Ask, decide
+from ..service.facts import PageNow
+from .guard import NO_STORE, api, json_body
+from .here import Here
+
+URL_LENGTH = 2048
+TITLE_LENGTH = 300
+
+Short = Annotated[str, StringConstraints(max_length=8192)]
+
+
+class DecideBody(BaseModel):
+    """The body of `decide`; what is missing is taken from the request's own headers or left unknown."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    view: str = Field("", pattern=r"^([A-Za-z0-9_-]{8,64})?$")
+    url: Short = ""
+    title: Short = ""
+    referrer: Short = ""
+    language: str = Field("", max_length=64)
+    seconds: int = Field(0, ge=0, le=7 * 86400)
+
+
+class EventBody(BaseModel):
+    """The body of `events`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    kind: Literal["seen", "dismissed", "accepted"]
+    rule: str = Field(max_length=64)
+
+
+@api
+async def decide_endpoint(request: Request, at: Here) -> Response:
+    """`POST decide`: what to show on this page, and when to ask again."""
+    body = await json_body(request, DecideBody)
+    url = body.url or request.headers.get("referer", "")
+    page = PageNow(
+        view=body.view or new_visitor_id(),
+        url=_page_url(url),
+        title=body.title[:TITLE_LENGTH],
+        language=body.language or request.headers.get("accept-language", "").partition(",")[0],
+        seconds=body.seconds,
+    )
+    answer = await decide(at.service, at.site, known_visitor(request, at), Ask(page, body.referrer))
+    response = JSONResponse(answer.body, headers=NO_STORE)
+    if answer.renew:
+        cookie = at.site.cookie.set_cookie(answer.known, at.origin.scheme == "https")
+        response.headers.append("set-cookie", cookie.decode("latin-1"))
+    return response
+
+
+@api
+async def events_endpoint(request: Request, at: Here) -> Response:
+    """`POST events`: an invite was seen, dismissed or accepted. An unknown rule or visitor changes nothing."""
+    body = await json_body(request, EventBody)
+    known = known_visitor(request, at)
+    if known is not None and any(r.name == body.rule for r in at.site.settings.rules):
+        await at.service.visits.change(
+            at.site.name, known.visitor, [Invited(body.rule, body.kind)], at.service.now()
+        )
+        at.service.journal.emit(
+            "invite", site=at.site.name, visitor=known.visitor, rule=body.rule, what=body.kind
+        )
+    return Response(status_code=204, headers=NO_STORE)
+
+
+def known_visitor(request: Request, at: Here) -> Known | None:
+    """Who asks, by his cookie."""
+    return at.site.cookie.read([value for name, value in request.scope["headers"] if name == b"cookie"])
+
+
+def _page_url(url: str) -> str:
+    """The address for trail and facts: bounded, and only an address of the web."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return url[:URL_LENGTH] if parts.scheme in ("http", "https") else ""
+
+
+routes = [
+    Route("/decide", decide_endpoint, methods=["POST"]),
+    Route("/events", events_endpoint, methods=["POST"]),
+]

@@ -1,0 +1,164 @@
+"""What every door under the prefix checks first: where a POST comes from, what it is, and how long it is."""
+
+import asyncio
+import functools
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from ..service.origin import Origin
+from .here import Here, here
+
+BODY_LIMIT = 32 * 1024
+BODY_SECONDS = 15.0
+FIELDS = 20
+PORTS = {"http": ":80", "https": ":443"}
+NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+Body = TypeVar("Body", bound=BaseModel)
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
+    """A request that is not served: the status, and a text that says what was wrong and what to do.
+
+    `wait` is the time in seconds after which it may be tried again; `headers` go into the answer.
+    """
+
+    def __init__(self, status: int, text: str, *, wait: float | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.headers = dict(NO_STORE)
+        if wait is not None:
+            # RFC 9110 §10.2.3; rounded up, so that who waits as long as he is told has waited long enough.
+            self.headers["Retry-After"] = str(max(1, math.ceil(wait)))
+
+
+def api(handler: Callable[[Request, Here], Awaitable[Response]]) -> Endpoint:
+    """An endpoint for programs: a refusal is answered as `{"error": text}`, a ledger that fails as 503."""
+
+    @functools.wraps(handler)
+    async def endpoint(request: Request) -> Response:
+        at = here(request)
+        try:
+            return await handler(request, at)
+        except Refused as refused:
+            return JSONResponse({"error": refused.text}, refused.status, refused.headers)
+        except SQLAlchemyError as error:
+            at.service.journal.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
+            late = Refused(503, "the ledger cannot be reached: try again in a moment", wait=2)
+            return JSONResponse({"error": late.text}, late.status, late.headers)
+
+    return endpoint
+
+
+def from_elsewhere(headers: Mapping[str, str], origin: Origin) -> bool:
+    """Whether a browser says that a request comes from another site's page.
+
+    `Sec-Fetch-Site` (W3C Fetch Metadata) decides where it is sent: no page can forge it, and no proxy on
+    the way can make it wrong. Older browsers, and pages without https, send `Origin`, whose host and port
+    have to be ours; its scheme may only be better than what we see, since a proxy before us may end the TLS.
+    A request with neither comes from no page of a browser of this decade.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    sent = headers.get("origin")
+    if sent is None:
+        return False
+    try:
+        parts = urlsplit(sent)
+        scheme, host = parts.scheme, _without_port(parts.netloc.lower(), parts.scheme)
+    except ValueError:
+        return True
+    if scheme not in PORTS or (scheme, origin.scheme) == ("http", "https"):
+        return True
+    return host not in (_without_port(origin.host.lower(), s) for s in {scheme, origin.scheme})
+
+
+def _without_port(host: str, scheme: str) -> str:
+    return host.removesuffix(PORTS.get(scheme, ""))
+
+
+def require_same_origin(request: Request) -> None:
+    """Raise Refused (403) for a request that another site's page makes."""
+    if from_elsewhere(request.headers, here(request).origin):
+        raise Refused(403, "this request comes from a page of another site")
+
+
+def require_type(request: Request, wanted: str) -> None:
+    """Raise Refused (415) unless the body is of the media type `wanted`."""
+    found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if found != wanted:
+        raise Refused(415, f"Content-Type has to be {wanted}, not {found[:60] or 'empty'}")
+
+
+async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:
+    """The body, at most `limit` bytes. Raises Refused: 413 if it is longer, 408 if it takes over 15 s."""
+    too_long = Refused(413, f"the body is longer than {limit} bytes")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and (len(length) > 12 or int(length) > limit):
+        raise too_long
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_long
+    except ClientDisconnect:
+        raise Refused(400, "the body broke off") from None
+    except TimeoutError:
+        raise Refused(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+    return bytes(body)
+
+
+async def json_body(request: Request, model: type[Body], limit: int = BODY_LIMIT) -> Body:
+    """The body as `model`, of a POST with JSON from our own pages or from a program.
+
+    Raises Refused: 403, 408, 413 or 415 as above, 400 if it is no JSON, 422 with the fields that are wrong.
+    """
+    require_same_origin(request)
+    require_type(request, "application/json")
+    body = await read_body(request, limit)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        if any(p["type"] == "json_invalid" for p in problems):
+            raise Refused(400, f"the body is no JSON: {problems[0]['msg']}") from None
+        raise Refused(422, "; ".join(_told(p["loc"], p["msg"]) for p in problems[:5])) from None
+
+
+def _told(loc: tuple[int | str, ...], message: str) -> str:
+    field = ".".join(str(part)[:60] for part in loc) or "the body"
+    return f"{field}: {message.removeprefix('Value error, ')}"
+
+
+async def form_body(request: Request, limit: int = BODY_LIMIT) -> dict[str, str]:
+    """The fields of a form that a page of ours sent; of a repeated field the last.
+
+    Raises Refused: 400 if there are more than 20 fields, 403, 408, 413, 415 as above.
+    """
+    require_same_origin(request)
+    require_type(request, "application/x-www-form-urlencoded")
+    body = await read_body(request, limit)
+    try:
+        return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=FIELDS))
+    except ValueError:
+        raise Refused(400, f"the form has more than {FIELDS} fields") from None
+
+
+def whole_number(request: Request, name: str) -> int:
+    """A query parameter that is an id or missing (then 0). Raises Refused (400)."""
+    text = request.query_params.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Refused(400, f"{name}: a whole number from 0 on, not {text[:40]!r}")
+    return int(text)

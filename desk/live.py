@@ -1,0 +1,65 @@
+"""The desk's stream: tells the page that something changed, and the ledger that the agent is there."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..chat.hub import desk_topic
+from .auth import anyone, door_of
+from .guard import NO_STORE
+from .here import Here
+from .sse import EventStream, StreamEnd, event
+from .trail import LIVE_SECONDS
+
+PRESENCE_SECONDS = 10.0
+STREAMS_PER_SITE = 500
+
+
+async def stamp(at: Here, conversation: str | None) -> str:
+    """A short text that differs whenever the inbox, or what the page of this conversation shows, does."""
+    books, site = at.service.ledger.conversations, at.site.name
+    parts: list[object] = [await books.version(site)]
+    found = await books.get(site, conversation) if conversation else None
+    if found is not None:
+        parts += [found.state, found.agent, found.updated_at]
+        visitor = await at.service.visits.get(site, found.visitor)
+        if visitor is not None:
+            live = at.service.now() - visitor.seen_at < LIVE_SECONDS
+            page = visitor.trail[-1].view if visitor.trail else ""
+            parts += [live, visitor.pages, page, visitor.ordered_at, visitor.cart, len(visitor.touches)]
+            parts += [visitor.seen, visitor.dismissed, visitor.accepted]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=9).hexdigest()
+
+
+@anyone
+async def stream(request: Request, at: Here) -> Response:
+    """Events `changed` for an open page: `?mark=` is the stamp it was made with, `?conversation=` its own.
+
+    As long as it is open the agent counts as present; it ends with his session. Without one the answer is
+    204, after which a browser does not ask again.
+    """
+    door, agents = await door_of(request, at), at.service.ledger.agents
+    if door is None:
+        return Response(status_code=204, headers=NO_STORE)
+    conversation = request.query_params.get("conversation", "")[:64] or None
+    told = request.headers.get("last-event-id") or request.query_params.get("mark", "")
+    looked = 0.0
+
+    async def read() -> Sequence[bytes]:
+        nonlocal told, looked
+        now = at.service.now()
+        if now - looked >= PRESENCE_SECONDS:
+            if await agents.session(door.token, at.site.name, now) is None:
+                raise StreamEnd
+            await agents.seen(door.session.agent, now)
+            looked = now
+        mark = await stamp(at, conversation)
+        if mark == told:
+            return []
+        told = mark
+        return [event("changed", "{}", mark)]
+
+    return EventStream(at.service.hub, desk_topic(at.site.name), STREAMS_PER_SITE, read)

@@ -1,0 +1,91 @@
+"""For those who run clew: `health`, `ready`, `metrics`; and the browser's two files."""
+
+import hmac
+from ipaddress import ip_address
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from ..templates import Script, loader, widget
+from .guard import NO_STORE, Refused, api
+from .here import Here
+
+
+@api
+async def health(request: Request, at: Here) -> Response:
+    """200 as long as the process answers."""
+    return PlainTextResponse("ok\n", headers=NO_STORE)
+
+
+@api
+async def ready(request: Request, at: Here) -> Response:
+    """200 when the ledger answers too, else 503."""
+    service = at.service
+    try:
+        counts = await service.ledger.outbox.counts()
+    except Exception as error:
+        service.journal.emit("fault", site="", where="ready", error=repr(error))
+        return JSONResponse({"ready": False, "why": "the ledger does not answer"}, 503, headers=NO_STORE)
+    if not service.ready:
+        return JSONResponse({"ready": False, "why": "starting or stopping"}, 503, headers=NO_STORE)
+    return JSONResponse({"ready": True, "postbacks": counts}, headers=NO_STORE)
+
+
+@api
+async def metrics(request: Request, at: Here) -> Response:
+    """The metrics for Prometheus: to this machine, or to whoever has the `metrics_token`."""
+    _may_see_metrics(request, at)
+    for state, number in (await at.service.ledger.outbox.counts()).items():
+        at.service.journal.postbacks.labels(state).set(number)
+    return Response(
+        generate_latest(at.service.registry), headers={"content-type": CONTENT_TYPE_LATEST, **NO_STORE}
+    )
+
+
+def _may_see_metrics(request: Request, at: Here) -> None:
+    token = at.service.settings.metrics_token
+    given = request.headers.get("authorization", "").partition(" ")[2].strip()
+    if token is not None and hmac.compare_digest(given.encode("latin-1"), token.get_secret_value().encode()):
+        return
+    # Behind another proxy every peer may look local: then only the token opens.
+    relayed = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip"))
+    client = at.origin.client
+    if relayed or client is None or not ip_address(client).is_loopback:
+        raise Refused(403, "metrics are for this machine, or for a bearer of `metrics_token`")
+
+
+def _script(request: Request, script: Script) -> Response:
+    # Both files have one address for ever: a browser asks again after an hour, and gets a 304 as a rule.
+    headers = {
+        "cache-control": "public, max-age=3600",
+        "etag": script.etag,
+        "content-type": "text/javascript; charset=utf-8",
+        "x-content-type-options": "nosniff",
+        "cross-origin-resource-policy": "same-origin",
+    }
+    if script.etag in (t.strip() for t in request.headers.get("if-none-match", "").split(",")):
+        return Response(status_code=304, headers=headers)
+    return Response(script.body, headers=headers)
+
+
+@api
+async def loader_file(request: Request, at: Here) -> Response:
+    """The loader, the same for every site, page and visitor."""
+    return _script(request, loader())
+
+
+@api
+async def widget_file(request: Request, at: Here) -> Response:
+    """The widget, which the loader fetches when there is something to show."""
+    return _script(request, widget())
+
+
+routes = [
+    Route("/health", health),
+    Route("/ready", ready),
+    Route("/metrics", metrics),
+    Route("/l.js", loader_file),
+    Route("/w.js", widget_file),
+]

@@ -1,0 +1,63 @@
+"""`POST orders`: orders that no page shows, told by the shop's own server."""
+
+import hmac
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..orders.intake import parse_order
+from ..orders.model import OrderError
+from ..orders.money import amount_text
+from ..referral.touches import Touch
+from ..service.site import SiteRuntime
+from .guard import NO_STORE, Refused, api, read_body
+from .here import Here
+
+BODY_LIMIT = 64 * 1024
+
+
+@api
+async def orders_endpoint(request: Request, at: Here) -> Response:
+    """201 with the order as it was recorded; 200 with the first one for an order that is known already."""
+    _authorise(request, at.site)
+    try:
+        order, told = parse_order(await read_body(request, BODY_LIMIT))
+    except OrderError as error:
+        raise Refused(422, str(error)) from error
+    visitor, touches = _visitor(at.site, told)
+    recorded = await at.service.record_order(at.site, order, visitor=visitor, touches=touches)
+    return JSONResponse(
+        {
+            "id": recorded.order_id,
+            "total": amount_text(recorded.total, recorded.currency),
+            "currency": recorded.currency,
+            "channel": recorded.channel,
+            "created": recorded.created,
+        },
+        status_code=201 if recorded.created else 200,
+        headers=NO_STORE,
+    )
+
+
+def _authorise(request: Request, site: SiteRuntime) -> None:
+    token = site.settings.api_token
+    if token is None:
+        raise Refused(403, "this site takes no orders here: set `api_token` in its settings")
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    expected = token.get_secret_value().encode()
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1"), expected):
+        refused = Refused(401, "send the site's API token: Authorization: Bearer …")
+        refused.headers["WWW-Authenticate"] = "Bearer"
+        raise refused
+
+
+def _visitor(site: SiteRuntime, told: str | None) -> tuple[str | None, tuple[Touch, ...]]:
+    """The visitor as the shop names him: the value of his cookie, which brings his touches, or his id."""
+    if told is None:
+        return None, ()
+    known = site.cookie.open(told)
+    return (known.visitor, known.touches) if known is not None else (told, ())
+
+
+routes = [Route("/orders", orders_endpoint, methods=["POST"])]

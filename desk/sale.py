@@ -1,0 +1,30 @@
+"""The order that an agent writes down: what he types, read strictly, since a partner is paid by it."""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+
+from ..orders.intake import order_told
+from ..orders.model import OrderError, OrderSeen
+
+# Digits with at most one separator, a dot or a comma: "1.299" with three digits after it has two readings.
+_AMOUNT = re.compile(r"(\d{1,15})(?:[.,](\d+))?", re.ASCII)
+
+
+def read_sale(fields: Mapping[str, str]) -> OrderSeen:
+    """The order in the form's fields `order_id`, `total` and `currency`. Raises OrderError."""
+    typed = fields.get("total", "").strip()
+    amount = _AMOUNT.fullmatch(typed)
+    if amount is None:
+        raise OrderError(
+            f"total: {typed[:40]!r} is no amount; write it without thousands, for example 1299.00"
+        )
+    total = Decimal(f"{amount[1]}.{amount[2] or '0'}")
+    values = {"id": fields.get("order_id", ""), "total": total, "currency": fields.get("currency", "")}
+    order = order_told(values, "agent").order
+    if order.total != total:
+        raise OrderError(
+            f"total: {order.currency} has fewer digits after the separator than {typed[:40]!r}; "
+            "write it without thousands, for example 1299.00"
+        )
+    return order

@@ -1,0 +1,101 @@
+"""Server-sent events (WHATWG HTML §9.2): a response that lives until its reader or the process goes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from ..chat.hub import Hub, HubFullError, Listener
+
+PING_SECONDS = 15.0
+# How long a stream whose reader has gone may take to end by itself before it is cancelled.
+GRACE_SECONDS = 5.0
+
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    # no-transform: a proxy that compresses would hold events back. X-Accel-Buffering is nginx's word for it.
+    "Cache-Control": "no-store, no-transform",
+    "X-Accel-Buffering": "no",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class StreamEnd(Exception):  # noqa: N818 - the end is no error
+    """Raised by a reader when there will never be more for this stream."""
+
+
+def event(name: str, data: str, id: str) -> bytes:  # noqa: A002 - the standard's word
+    """One event. `data` is a single line, as JSON is."""
+    return f"id: {id}\nevent: {name}\ndata: {data}\n\n".encode()
+
+
+class EventStream(Response):
+    """Sends what `read` returns, again after each wake-up of `topic`, and at least every two seconds.
+
+    `read` returns the events since its last call and may raise StreamEnd. At most `most` streams listen to
+    one topic: the next is refused with 429. A comment goes out every 15 seconds, so that no proxy takes the
+    silence for the end, and `retry` tells the browser when to come back.
+    """
+
+    def __init__(
+        self, hub: Hub, topic: str, most: int, read: Callable[[], Awaitable[Sequence[bytes]]]
+    ) -> None:
+        super().__init__(headers=HEADERS)
+        del self.headers["content-length"]
+        self._hub = hub
+        self._topic = topic
+        self._most = most
+        self._read = read
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One stream, from the head to the end."""
+        try:
+            with self._hub.listen(self._topic, self._most) as listener:
+                await self._serve(listener, receive, send)
+        except HubFullError:
+            refusal = JSONResponse(
+                {"error": "too many open streams: close other tabs"}, 429, {"Retry-After": "30"}
+            )
+            await refusal(scope, receive, send)
+
+    async def _serve(self, listener: Listener, receive: Receive, send: Send) -> None:
+        watch = asyncio.create_task(_until_gone(receive, listener))
+        stream = asyncio.create_task(self._stream(listener, send))
+        try:
+            await asyncio.wait((watch, stream), return_when=asyncio.FIRST_COMPLETED)
+            # Ends by itself at its next look, unless it hangs in a send that nobody reads any more.
+            await asyncio.wait((stream,), timeout=GRACE_SECONDS)
+        finally:
+            watch.cancel()
+            stream.cancel()
+            results = await asyncio.gather(watch, stream, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, OSError):
+                raise result
+
+    async def _stream(self, listener: Listener, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": b"retry: 2000\n\n", "more_body": True})
+        sent = loop.time()
+        # A ledger that fails ends the stream as well: the browser comes back, with the last id it saw.
+        with suppress(StreamEnd, SQLAlchemyError):
+            while not listener.stopped:
+                events = b"".join(await self._read())
+                if not events and loop.time() - sent >= PING_SECONDS:
+                    events = b": ping\n\n"
+                if events:
+                    await send({"type": "http.response.body", "body": events, "more_body": True})
+                    sent = loop.time()
+                await listener.wait()
+        if not listener.stopped or self._hub.closed:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _until_gone(receive: Receive, listener: Listener) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    listener.stop()

@@ -1,0 +1,236 @@
+"""What an agent sees of a visitor: where he came from, what he looked for, his pages and his cart.
+
+Everything in it came from a browser and may be a lie or an attack. An address becomes a link only if it leads
+to the shop itself over http or https: nobody can have an agent click a `javascript:` or a phishing page.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from ..referral.search import search_word
+from ..referral.touches import Touch
+from ..referral.visitor import VISIT_GAP, Page, Visitor
+
+# A browser asks `decide` again while a page is shown; after this long without a sign the visitor has gone.
+LIVE_SECONDS = 60
+ARRIVALS = 5
+SHOP_WORDS = ("q", "search", "query", "s")
+# Search engines that say where a visitor comes from but, since about 2013, seldom what he looked for.
+SILENT_ENGINES = frozenset(
+    {"google", "bing", "yahoo", "duckduckgo", "ecosia", "yandex", "baidu", "qwant", "startpage", "seznam"}
+)
+CAMPAIGN = {
+    "utm_source": "Source",
+    "utm_medium": "Medium",
+    "utm_campaign": "Campaign",
+    "utm_content": "Content",
+}
+SHOWN = 300  # characters of a title, an address or a click id
+# Controls, characters that turn the direction of what follows (Unicode UAX #9), bytes outside UTF-8.
+_MASKED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One page view. `seconds` is the time on the page, None where not known; `now` while it is shown."""
+
+    at: float
+    title: str
+    path: str
+    link: str | None
+    seconds: float | None
+    now: bool
+    word: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A run of page views, newest first."""
+
+    at: float
+    seconds: float
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClickLine:
+    """A click id of a network, and the partner who earns by it."""
+
+    network: str
+    partner: str | None
+    param: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One touch. `word` is what was searched for; `silent` names an engine that did not pass it on."""
+
+    at: float
+    clicks: tuple[ClickLine, ...]
+    campaign: tuple[tuple[str, str], ...]
+    referrer: str
+    landing: str
+    word: str | None
+    silent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """The visitor at one glance. Times in unix seconds."""
+
+    live: bool
+    seen_at: float
+    first_at: float
+    visit_at: float
+    visits: int
+    pages: int
+    ordered_at: float
+    cart: tuple[tuple[str, str], ...]
+    invites: tuple[tuple[str, str], ...]
+    arrivals: tuple[Arrival, ...]
+    words: tuple[str, ...]
+    trail: tuple[Visit, ...]
+    page: Step | None
+
+
+def sketch(visitor: Visitor, hosts: Collection[str], now: float) -> Sketch:
+    """Everything at once. `hosts` are the shop's own, with their ports, in lower case."""
+    live = now - visitor.seen_at < LIVE_SECONDS
+    trail = _trail(visitor, hosts, live)
+    words = dict.fromkeys(step.word for visit in trail for step in visit.steps if step.word)
+    return Sketch(
+        live=live,
+        seen_at=visitor.seen_at,
+        first_at=visitor.first_at,
+        visit_at=visitor.visit_at,
+        visits=visitor.visits,
+        pages=visitor.pages,
+        ordered_at=visitor.ordered_at,
+        cart=_cart(visitor.cart),
+        invites=_invites(visitor),
+        arrivals=tuple(_arrival(t) for t in reversed(visitor.touches[-ARRIVALS:])),
+        words=tuple(words),
+        trail=trail,
+        page=trail[0].steps[0] if trail else None,
+    )
+
+
+def partner_of(visitor: Visitor) -> str | None:
+    """The partner, or else the network or source, of the last touch that names one."""
+    for touch in reversed(visitor.touches):
+        for click in touch.clicks:
+            return _text(click.partner or click.network)
+        if touch.campaign.get("utm_source"):
+            return _text(touch.campaign["utm_source"])
+    return None
+
+
+def _trail(visitor: Visitor, hosts: Collection[str], live: bool) -> tuple[Visit, ...]:
+    runs: list[list[Page]] = []
+    for page in visitor.trail:
+        if runs and page.at - runs[-1][-1].at <= VISIT_GAP:
+            runs[-1].append(page)
+        else:
+            runs.append([page])
+    return tuple(
+        _visit(run, hosts, visitor.seen_at if number == 0 else None, live and number == 0)
+        for number, run in enumerate(reversed(runs))
+    )
+
+
+def _visit(run: list[Page], hosts: Collection[str], seen_at: float | None, live: bool) -> Visit:
+    ends = [*(p.at for p in run[1:]), seen_at]
+    steps = [
+        _step(page, hosts, None if end is None else max(0.0, end - page.at), live and page is run[-1])
+        for page, end in zip(run, ends, strict=True)
+    ]
+    last = seen_at if seen_at is not None else run[-1].at
+    return Visit(run[0].at, max(0.0, last - run[0].at), tuple(reversed(steps)))
+
+
+def _step(page: Page, hosts: Collection[str], seconds: float | None, now: bool) -> Step:
+    parts = _split(page.url)
+    if parts is None or not (parts.scheme or parts.netloc or parts.path):
+        return Step(page.at, _text(page.title), _text(page.url), None, seconds, now, None)
+    own = parts.scheme in ("http", "https") and parts.netloc.lower() in hosts
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Step(
+        at=page.at,
+        title=_text(page.title),
+        path=_text(unquote(path) if own else page.url),
+        link=page.url if own else None,
+        seconds=seconds,
+        now=now,
+        word=_shop_word(parts) if own else None,
+    )
+
+
+def _arrival(touch: Touch) -> Arrival:
+    parts = _split(touch.referrer)
+    host = parts.netloc.lower().rpartition("@")[2] if parts is not None else ""
+    word = search_word(touch)
+    engine = not word and any(label in SILENT_ENGINES for label in host.split("."))
+    return Arrival(
+        at=touch.at,
+        clicks=tuple(
+            ClickLine(_text(c.network), c.partner and _text(c.partner), _text(c.param), _text(c.value))
+            for c in touch.clicks
+        ),
+        campaign=tuple(
+            (label, _text(touch.campaign[name]))
+            for name, label in CAMPAIGN.items()
+            if touch.campaign.get(name)
+        ),
+        referrer=_text(host),
+        landing=_text(unquote(touch.landing)),
+        word=_text(word) if word else None,
+        silent=_text(host.removeprefix("www.")) if engine else None,
+    )
+
+
+def _shop_word(parts: SplitResult) -> str | None:
+    try:
+        query = dict(parse_qsl(parts.query, max_num_fields=200))
+    except ValueError:
+        return None
+    found = (query[name].strip() for name in SHOP_WORDS if name in query)
+    # `s=2` may be a step or a sort order: a word has a letter in it.
+    return next((_text(word) for word in found if any(c.isalpha() for c in word)), None)
+
+
+def _cart(cart: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    lines = []
+    if "value" in cart:
+        lines.append(("Value", _text(f"{cart['value']} {cart.get('currency', '')}".strip())))
+    if "items" in cart:
+        lines.append(("Items", _text(cart["items"])))
+    return tuple(lines)
+
+
+def _invites(visitor: Visitor) -> tuple[tuple[str, str], ...]:
+    """Each rule that invited him in this visit, with the last that became of it."""
+    said: dict[str, str] = {}
+    for what, rules in (
+        ("seen", visitor.seen),
+        ("dismissed", visitor.dismissed),
+        ("accepted", visitor.accepted),
+    ):
+        said.update(dict.fromkeys(rules, what))
+    return tuple((_text(rule), what) for rule, what in said.items())
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
+def _text(value: str) -> str:
+    """Text for a page: one line, bounded, without what could make it look like something else."""
+    shown = " ".join(value[: SHOWN + 1].split())
+    shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
+    return _MASKED.sub("\ufffd", shown)

@@ -1,0 +1,146 @@
+"""Programs started from Python: each in a process group of its own, heard, and ended with its children."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+READY_SECONDS = 30.0
+END_SECONDS = 10.0
+LINES = 20_000
+
+
+class NotReadyError(RuntimeError):
+    """A program ended or stayed silent; the text holds the end of what it printed."""
+
+
+def free_port(wanted: int = 0) -> int:
+    """`wanted` if nothing listens there, else a port of the loopback address that is free now."""
+    for port in (wanted, 0):
+        with socket.socket() as sock, suppress(OSError):
+            # As servers do: a port whose last connections still linger is free.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
+            return int(sock.getsockname()[1])
+    raise OSError("no port is free on 127.0.0.1")
+
+
+class Program:
+    """A running program. `lines` holds the last 20,000 lines it printed; `on_line` is told of each,
+    in a thread of its own."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environ: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.command = list(command)
+        self.lines: deque[str] = deque(maxlen=LINES)
+        self._on_line = on_line
+        self._changed = threading.Condition()
+        self._process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
+            cwd=cwd,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.end()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def wait_for_port(self, port: int, seconds: float = READY_SECONDS) -> None:
+        """Return when the port accepts connections; raises NotReadyError if it ends or time is up."""
+        deadline = time.monotonic() + seconds
+        while True:
+            if self._process.poll() is not None:
+                self._reader.join()
+                raise NotReadyError(f"{self._name} ended with {self._process.returncode}:\n{self.tail()}")
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise NotReadyError(f"{self._name}: nothing on port {port}:\n{self.tail()}") from None
+                time.sleep(0.02)
+
+    def wait_for_line(self, wanted: Callable[[str], bool], seconds: float = READY_SECONDS) -> str:
+        """The first line that is wanted, among those printed and those to come; raises NotReadyError."""
+
+        def found() -> str | None:
+            return next((line for line in self.lines if wanted(line)), None)
+
+        with self._changed:
+            line = self._changed.wait_for(found, seconds)
+        if line is None:
+            raise NotReadyError(f"{self._name}: no such line within {seconds} s:\n{self.tail()}")
+        return line
+
+    def tail(self, count: int = 40) -> str:
+        """The last lines that it printed."""
+        return "\n".join(list(self.lines)[-count:])
+
+    def wait(self, seconds: float) -> int:
+        """The exit status as soon as it has ended by itself; raises subprocess.TimeoutExpired."""
+        return self._process.wait(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group: nothing is tidied up."""
+        self._signal(signal.SIGKILL)
+        self._close()
+
+    def end(self) -> int:
+        """SIGTERM, and SIGKILL for what is left after ten seconds. Returns the exit status."""
+        self._signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
+        self._signal(signal.SIGKILL)
+        return self._close()
+
+    @property
+    def _name(self) -> str:
+        return " ".join(self.command)
+
+    def _close(self) -> int:
+        status = self._process.wait()
+        self._reader.join()
+        if self._process.stdout:
+            self._process.stdout.close()
+        return status
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for text in self._process.stdout:
+            line = text.rstrip("\n")
+            with self._changed:
+                self.lines.append(line)
+                self._changed.notify_all()
+            self._on_line(line)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)

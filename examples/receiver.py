@@ -1,0 +1,177 @@
+"""A partner's server: takes postbacks, keeps every call, and can be asked to fail.
+
+Alone: `python examples/receiver.py --port 9000 --fail 2 --secret whsec_…` prints each call.
+"""
+
+import argparse
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+BODY_LIMIT = 1024 * 1024
+FAILURE = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it came, and the status it got. `headers` with lower-case names.
+
+    `signature` tells whether the Standard Webhooks signature was right; it is `unchecked` without a secret.
+    """
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    signature: Literal["right", "wrong", "unchecked"] = "unchecked"
+    status: int = 200
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query, percent-decoded; bytes outside UTF-8 as surrogate escapes."""
+        return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True, errors="surrogateescape"))
+
+    def json(self) -> Any:
+        """The body as JSON; raises ValueError."""
+        return json.loads(self.body)
+
+
+class Receiver:
+    """Listens on the loopback address as soon as it is made; `port` 0 takes a free one.
+
+    The first `fail` calls get a 503. With a `secret`, a call whose signature is wrong gets a 401. All others
+    get 200 and `{}`. `on_call` is told of each, in the server's thread.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        fail: int = 0,
+        secret: str | None = None,
+        on_call: Callable[[Call], None] = lambda call: None,
+    ) -> None:
+        self.fail = fail
+        self.calls: list[Call] = []
+        self._webhook = Webhook(secret) if secret else None
+        self._on_call = on_call
+        self._changed = threading.Condition()
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def address(self) -> str:
+        """Scheme, host and port."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def accepted(self) -> list[Call]:
+        """The calls that got a 200."""
+        return [call for call in self.calls if call.status == 200]
+
+    def take(self, method: str, target: str, headers: dict[str, str], body: bytes) -> int:
+        """Keep a call; returns the status to answer with."""
+        signature = self._checked(body, headers)
+        with self._changed:
+            failing = len(self.calls) < self.fail
+            status = FAILURE if failing else 401 if signature == "wrong" else 200
+            call = Call(method, target, headers, body, signature, status)
+            self.calls.append(call)
+            self._changed.notify_all()
+        self._on_call(call)
+        return status
+
+    def _checked(self, body: bytes, headers: dict[str, str]) -> Literal["right", "wrong", "unchecked"]:
+        if self._webhook is None:
+            return "unchecked"
+        try:
+            self._webhook.verify(body, headers)
+        except (WebhookVerificationError, ValueError):
+            return "wrong"
+        return "right"
+
+    def wait(self, count: int = 1, seconds: float = 20) -> list[Call]:
+        """The calls as soon as `count` of them were accepted; raises TimeoutError."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.accepted) >= count, seconds):
+                raise TimeoutError(
+                    f"{len(self.accepted)} of {count} calls within {seconds} s; came: {self.calls}"
+                )
+            return list(self.calls)
+
+    async def waited(self, count: int = 1, seconds: float = 20) -> list[Call]:
+        """`wait` for callers in an event loop."""
+        return await asyncio.to_thread(self.wait, count, seconds)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        # A client that keeps its connection must not keep a thread for good.
+        timeout = 5
+
+        def take(self) -> None:
+            length = min(int(self.headers.get("content-length") or 0), BODY_LIMIT)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            status = receiver.take(self.command, self.path, headers, self.rfile.read(length))
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        do_GET = do_POST = do_PUT = do_PATCH = take  # noqa: N815, the names that http.server looks for
+
+        def log_message(self, *args: object) -> None:
+            """Calls are kept, and told to `on_call`."""
+
+    return Handler
+
+
+def main() -> None:
+    """Print each call until Ctrl-C."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--port", type=int, default=9000)
+    options.add_argument("--fail", type=int, default=0, help="answer the first N calls with 503")
+    options.add_argument("--secret", help="check Standard Webhooks signatures with this secret")
+    given = options.parse_args()
+
+    def show(call: Call) -> None:
+        body = f"\n    {call.body.decode(errors='replace')}" if call.body else ""
+        print(f"{call.status} {call.method} {call.target} (signature {call.signature}){body}", flush=True)
+
+    with Receiver(given.port, fail=given.fail, secret=given.secret, on_call=show) as receiver:
+        print(f"waiting for calls at {receiver.address}", flush=True)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,4 @@
+// Marks the category that is being looked at.
+for (const link of document.querySelectorAll("header nav a")) {
+  if (location.pathname.startsWith(link.getAttribute("href"))) link.setAttribute("aria-current", "page");
+}

@@ -1,0 +1,1 @@
+"""What goes into the page, and where: the scanner, codings, policies, validators, page facts."""

@@ -1,0 +1,216 @@
+"""One response body on its way to the client: the tag goes in, everything else stays as it is. No I/O.
+
+| verdict | what comes in | what goes out | |---|---|---| | `undecided` | the start of the body | nothing; at
+most 64 KB decoded (`scanner.LOOK`) and 64 KB coded are held | | `pass` | anything | the very bytes that came
+in | | `edit` | the body, decoded where it is coded | the same bytes with the tag, encoded as `coding_out`
+says |
+
+The verdict waits for the place of the tag while a token is cut in two, and not where the shop flushed: a body
+whose first chunk is `<!doctype html>` is edited from then on, and the tag follows. Up to the verdict,
+whatever goes wrong makes it `pass`. After it a fault raises `Broken`: the client has the start of an edited
+body, so neither the original bytes nor a proper end can follow any more.
+"""
+
+from typing import Final, Literal
+
+from .codings import PREFERENCE, CodingError, Decoder, Encoder, decoder, encoder
+from .scanner import Scanner
+
+HELD: Final = 65_536
+"""Most coded bytes held before the verdict: a coded stream can be long and say nothing."""
+
+Verdict = Literal["undecided", "edit", "pass"]
+
+
+class Broken(Exception):  # noqa: N818
+    """The body cannot go on: a broken or truncated coded stream after bytes of the edited page were sent.
+
+    The mount ends the client's connection without ending the message, as the shop's own failure would have.
+    """
+
+
+class PageEdit:
+    """Edits one body. Feed the chunks of the response, send what comes back, and call `end` when they are
+    over.
+
+    `tag` is inserted once; an empty one means that the body passes whatever it holds and is only copied.
+    `coding_in` and `coding_out` are names of `codings.Coding`; a body in any other coding passes. `copy`
+    keeps the decoded body without the tag, up to `copy_limit` bytes and as far as it can be decoded, for a
+    body that passes as well.
+
+    `verdict` says whether the body is edited; `reason` why it passes, or why an edited one goes without the
+    tag. `inserted` is true once the tag was written, `added` then its length. Memory besides the copy: what
+    is held before the verdict (see above), and what one chunk decodes to, at most `codings.RATIO` times its
+    length or `codings.FREE`.
+    """
+
+    __slots__ = (
+        "_coded",
+        "_coding_out",
+        "_copied",
+        "_decoder",
+        "_encoder",
+        "_held",
+        "_looking",
+        "_ready",
+        "_room",
+        "_scanner",
+        "_settled",
+        "_tag",
+        "_through",
+        "_waiting",
+        "added",
+        "inserted",
+        "reason",
+        "verdict",
+    )
+
+    def __init__(self, tag: bytes, coding_in: str, coding_out: str, copy_limit: int = 0) -> None:
+        self.verdict: Verdict = "undecided"
+        self.reason = ""
+        self.inserted = False
+        self.added: int | None = None
+        self._tag = tag
+        self._decoder: Decoder | None = decoder(coding_in) if coding_in in PREFERENCE else None
+        self._encoder: Encoder | None = None
+        self._coding_out = coding_out
+        self._scanner = Scanner()
+        self._looking = True  # the place has not been settled
+        self._held = b""  # decoded bytes that the scanner has not settled
+        self._settled = 0  # decoded bytes that it has
+        self._coded: list[bytes] = []  # until the verdict: what came in,
+        self._ready: list[bytes] = []  # what goes out decoded if it is `edit`,
+        self._waiting = 0  # and how many bytes came in
+        self._copied: list[bytes] = []
+        self._room = copy_limit
+        self._through = False  # nothing is left to do to the bytes
+        if not tag:
+            self._pass("copy only")
+        elif self._decoder is None and coding_in != "identity":
+            self._room = 0
+            self._pass("coding")
+
+    @property
+    def copy(self) -> bytes:
+        """The decoded body so far, without the tag, up to `copy_limit` bytes."""
+        return b"".join(self._copied)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The bytes to send after one more chunk of the body. Raises Broken."""
+        if self._through or not chunk:
+            return chunk
+        if self.verdict == "undecided":
+            return self._decide(chunk)
+        if self.verdict == "pass":
+            self._copy_passing(chunk)
+            return chunk
+        try:
+            return self._encoded(self._edited(chunk))
+        except CodingError as error:
+            raise Broken(str(error)) from error
+
+    def end(self) -> bytes:
+        """The bytes to send after the last chunk. Raises Broken where a coded stream stops before its end."""
+        if self.verdict == "pass":
+            return b""
+        truncated = self._decoder is not None and not self._decoder.complete
+        if self.verdict == "edit" and truncated:
+            raise Broken("the coded body was cut off before its end mark")
+        self._scanner.end()
+        rest = self._insert(b"")
+        if self.verdict == "undecided":
+            if truncated or not self.inserted:
+                return self._pass("truncated" if truncated else self.reason)
+            self._ready.append(rest)
+            rest = self._commit()
+        else:
+            rest = self._encoded(rest)
+        return rest + self._encoder.finish() if self._encoder else rest
+
+    def _decide(self, chunk: bytes) -> bytes:
+        self._coded.append(chunk)
+        self._waiting += len(chunk)
+        try:
+            self._ready.append(self._edited(chunk))
+        except CodingError as error:
+            self._room = 0
+            return self._pass(str(error))
+        scanner = self._scanner
+        if not self._looking and not self.inserted:
+            return self._pass(self.reason)
+        if self.inserted or (scanner.gate and scanner.between):
+            return self._commit()
+        if self._decoder is not None and self._waiting > HELD:
+            return self._pass("look-ahead")
+        return b""
+
+    def _pass(self, reason: str) -> bytes:
+        """From here on the original bytes: those held until now."""
+        self.verdict, self.reason = "pass", reason
+        self.inserted, self.added = False, None
+        self._through = not self._room
+        return self._release(self._coded)
+
+    def _commit(self) -> bytes:
+        """From here on the edited body: what was held of it, encoded."""
+        self.verdict = "edit"
+        if self._coding_out != "identity":
+            self._encoder = encoder(self._coding_out)
+        elif self._decoder is None and not self._room:
+            self._through = not self._looking
+        return self._encoded(self._release(self._ready))
+
+    def _release(self, chunks: list[bytes]) -> bytes:
+        whole = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._coded, self._ready = [], []
+        return whole
+
+    def _edited(self, chunk: bytes) -> bytes:
+        """What a chunk adds to the decoded body as it goes out. Raises CodingError."""
+        if self._decoder is None:
+            self._keep(chunk)
+            return self._insert(chunk)
+        out = []
+        for piece in self._decoder.decode(chunk):
+            self._keep(piece)
+            out.append(self._insert(piece))
+        return b"".join(out)
+
+    def _insert(self, data: bytes) -> bytes:
+        """The decoded bytes that may go now that `data` has come, with the tag if its place is among them."""
+        scanner = self._scanner
+        if not self._looking:
+            return data
+        scanner.feed(data)
+        held = self._held + data if self._held else data
+        if not scanner.over:
+            cut = scanner.settled - self._settled
+            self._settled, self._held = scanner.settled, held[cut:]
+            return held[:cut]
+        self._looking, self._held = False, b""
+        self._through = self.verdict == "edit" and not (self._decoder or self._encoder or self._room)
+        if scanner.place is None:
+            self.reason = scanner.reason
+            return held
+        self.inserted, self.added = True, len(self._tag)
+        cut = scanner.place - self._settled
+        view = memoryview(held)  # slices of bytes would copy the page once more
+        return b"".join((view[:cut], self._tag, view[cut:]))
+
+    def _encoded(self, data: bytes) -> bytes:
+        return self._encoder.encode(data) if self._encoder and data else data
+
+    def _keep(self, data: bytes) -> None:
+        if self._room:
+            kept = data[: self._room]
+            self._copied.append(kept)
+            self._room -= len(kept)
+
+    def _copy_passing(self, chunk: bytes) -> None:
+        """Copy from a body that passes; what cannot be decoded ends the copy."""
+        try:
+            for piece in self._decoder.decode(chunk) if self._decoder else (chunk,):
+                self._keep(piece)
+        except CodingError:
+            self._room = 0
+        self._through = not self._room

@@ -1,0 +1,131 @@
+"""Which answers are pages that may be edited, by their heads. Everything else passes as the very same bytes.
+
+Two questions, each answered with None for yes, or with a word or two that say why not. Whether the body then
+is a page is decided by its first bytes, in `scanner`.
+
+Nothing here depends on the visitor. It does depend on what kind of request it is, and a shared cache in front
+of us may hand the answer of one kind to the other: a page with the tag to a fetch, where it is as good as
+without, or one without it to a visitor, who then sees no chat until the copy expires (`rewrite` names the
+field in Vary).
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from .codings import coding_of
+from .heads import RequestHead, ResponseHead, tokens, values
+
+_METHODS: Final = frozenset(("GET", "HEAD", "POST"))  # what a browser navigates with
+
+# Sent by programs that put the answer into a page themselves, by caches that assemble one from parts (Edge
+# Architecture Specification), by whoever goes on with half a download, and for a change of protocol.
+_PROGRAMS: Final = {
+    b"hx-request": "fetch",
+    b"range": "range",
+    b"surrogate-capability": "esi",
+    b"turbo-frame": "fetch",
+    b"upgrade": "upgrade",
+    b"x-fetch": "fetch",
+    b"x-pjax": "fetch",
+}
+
+_FRAMES: Final = frozenset((b"embed", b"fencedframe", b"frame", b"iframe", b"object"))
+_PURPOSE: Final = frozenset((b"purpose", b"sec-purpose"))
+
+# Android's WebView names the app that it belongs to, on navigations too: `com.example.app`.
+_APP: Final = re.compile(rb"\s*[A-Za-z]\w*(?:\.\w+)+\s*")
+
+
+def request_reason(head: RequestHead) -> str | None:
+    """None where the answer to this request would be shown as a document of its own, else why it would not.
+
+    `Sec-Fetch-Dest` tells where the browser sends it; without it (older browsers, plain http) the other
+    fields and the content decide. A prefetch of a document is shown later, so it counts as a navigation
+    (Sec-Purpose).
+    """
+    if head.method not in _METHODS:
+        return "method"
+    destination, prefetch = b"document", False
+    for name, value in head.headers:
+        if name == b"sec-fetch-dest":
+            destination = value.strip().lower()
+        elif name in _PROGRAMS:
+            return _PROGRAMS[name]
+        elif name == b"x-requested-with" and not _APP.fullmatch(value):
+            return "fetch"
+        elif name in _PURPOSE and b"prefetch" in value.lower():
+            prefetch = True
+    if destination == b"document" or (destination == b"empty" and prefetch):
+        return None
+    return "frame" if destination in _FRAMES else "fetch"
+
+
+# Those that mark the end of something: 401 and 407 belong to a dialogue of the browser's own, 5xx to somebody
+# who has to look into it. What else is refused with a page (404 above all) may be talked about.
+_STATUS: Final = frozenset((200, 201, 202, 203, *range(400, 500))) - {401, 407}
+
+_TEXT_HTML: Final = re.compile(rb"\s*text/html\s*(?:;[^,]*)?", re.IGNORECASE)
+_CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?\s*([^\s\";]+)", re.IGNORECASE)
+
+# Charsets in which the bytes of "<" and ">" need not mean that, or do not stand for it alone: UTF-16 and its
+# labels (Encoding §4.2), UTF-32, UTF-7, the ISO-2022 family and HZ, which switch sets in mid-text.
+_NOT_ASCII: Final = re.compile(
+    rb"(?:cs)?(?:utf-?(?:7|16|32)|unicode|ucs|iso-?10646-ucs|iso-?2022|hz|x-utf-(?:16|32)).*", re.IGNORECASE
+)
+
+
+def _disposition(value: bytes) -> str | None:
+    # RFC 6266 §4.2: what is not inline is treated as an attachment.
+    return None if value.split(b";", 1)[0].strip().lower() in (b"", b"inline") else "download"
+
+
+def _empty(value: bytes) -> str | None:
+    return "empty" if value.strip() == b"0" else None
+
+
+def _says(reason: str) -> Callable[[bytes], str]:
+    return lambda _: reason
+
+
+# A body that is elsewhere, is part of another, is signed as it stands (RFC 9421), or is to be saved. Digests
+# alone do not stand in the way: `rewrite` leaves them out.
+_REFUSALS: Final[dict[bytes, Callable[[bytes], str | None]]] = {
+    b"content-disposition": _disposition,
+    b"content-length": _empty,
+    b"content-range": _says("partial"),
+    b"signature": _says("signed"),
+    b"signature-input": _says("signed"),
+    b"x-accel-redirect": _says("sendfile"),
+    b"x-lighttpd-send-file": _says("sendfile"),
+    b"x-litespeed-location": _says("sendfile"),
+    b"x-reproxy-file": _says("sendfile"),
+    b"x-reproxy-url": _says("sendfile"),
+    b"x-sendfile": _says("sendfile"),
+}
+
+
+def response_reason(request: RequestHead, response: ResponseHead) -> str | None:
+    """None where the body may be edited if it turns out to be a page, else why not.
+
+    The policies of the response are judged apart (`csp.judge`), and `request_reason` speaks for the request.
+    """
+    if response.status not in _STATUS:
+        return "status"
+    headers = response.headers
+    kinds = values(headers, b"content-type")
+    if len(kinds) != 1 or not _TEXT_HTML.fullmatch(kinds[0]):
+        return "content type"
+    charset = _CHARSET.search(kinds[0])
+    if charset and _NOT_ASCII.fullmatch(charset[1]):
+        return "charset"
+    for name, value in headers:
+        refusal = _REFUSALS.get(name)
+        reason = refusal(value) if refusal else None
+        if reason and not (reason == "empty" and request.method == "HEAD"):
+            return reason
+    if b"no-transform" in tokens(headers, b"cache-control"):
+        return "no-transform"  # RFC 9110 §7.7, a MUST NOT
+    if coding_of(headers) is None or any(te != b"chunked" for te in tokens(headers, b"transfer-encoding")):
+        return "coding"
+    return None

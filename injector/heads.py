@@ -1,0 +1,51 @@
+"""Heads of requests and responses as the exchange sees them: raw bytes, pairs in order."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Header = tuple[bytes, bytes]
+Headers = list[Header]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """One request's head. Header names are lower case; `path` is raw, as it came, without the query."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Headers
+    scheme: Literal["http", "https"]
+    host: str
+    client: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """One response's head. Header names are lower case."""
+
+    status: int
+    headers: Headers
+
+
+def value(headers: Headers, name: bytes) -> bytes | None:
+    """The first value of a header, or None. `name` in lower case."""
+    for key, found in headers:
+        if key == name:
+            return found
+    return None
+
+
+def values(headers: Headers, name: bytes) -> list[bytes]:
+    """All values of a header, in order. `name` in lower case."""
+    return [found for key, found in headers if key == name]
+
+
+def tokens(headers: Headers, name: bytes) -> list[bytes]:
+    """The comma-separated members of all values of a list header, lower case, without blanks (RFC 9110 §5.6.1)."""
+    return [t for v in values(headers, name) for part in v.split(b",") if (t := part.strip().lower())]
+
+
+def without(headers: Headers, *names: bytes) -> Headers:
+    """The pairs whose name is none of `names`."""
+    return [pair for pair in headers if pair[0] not in names]

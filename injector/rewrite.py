@@ -1,0 +1,87 @@
+"""The head of an edited page: what still holds of the shop's own, and what no longer does."""
+
+import re
+from typing import Final
+
+from .codings import coding_of
+from .heads import Headers, ResponseHead, tokens, values
+from .validators import mark_etag
+
+# Bound to the exact bytes of the shop's representation, or promises about it that an edited page cannot keep:
+# RFC 9110 §8.8.2 and §14.3, RFC 9530 §2 and §3, RFC 3230 §4.3.2, RFC 1864.
+_DROPPED: Final = frozenset(
+    (
+        b"accept-ranges",
+        b"content-digest",
+        b"content-md5",
+        b"digest",
+        b"last-modified",
+        b"repr-digest",
+    )
+)
+
+_SHARED: Final = re.compile(rb"public|s-maxage=\"?0*[1-9].*")
+_UNSHARED: Final = frozenset((b"private", b"no-store"))
+_CDN: Final = (b"cdn-cache-control", b"surrogate-control")
+
+
+def edited_head(response: ResponseHead, *, mark: bytes, coding_out: str, added: int | None) -> ResponseHead:
+    """The head to send with an edited body; also for HEAD, where the page would be edited.
+
+    `coding_out` names the coding of the body that goes out. `added` is the number of bytes added: with it,
+    and without a coding on either side, Content-Length stays and grows; else it is left out. Everything that
+    is not named here keeps its place, its spelling and its duplicates.
+    """
+    coding_in = coding_of(response.headers)
+    exact = (
+        added if coding_in == coding_out == "identity" and not values(response.headers, b"trailer") else None
+    )
+    headers: Headers = []
+    coded = False
+    for name, value in mark_etag(response.headers, mark):
+        if name in _DROPPED:
+            continue
+        if name == b"content-length":
+            if exact is None or not value.strip().isdigit():
+                continue
+            value = b"%d" % (int(value) + exact)
+        elif name == b"content-encoding":
+            if coded or coding_out == "identity":
+                continue
+            coded, value = True, coding_out.encode("ascii")
+        headers.append((name, value))
+    if coding_out != "identity" and not coded:
+        headers.append((b"content-encoding", coding_out.encode("ascii")))
+    in_play = coding_out != "identity" or coding_in != "identity"
+    return ResponseHead(response.status, _varied(headers, coded=in_play))
+
+
+def _varied(headers: Headers, *, coded: bool) -> Headers:
+    """The headers with what the edit depended on named in Vary (RFC 9110 §12.5.5).
+
+    Accept-Encoding where a coding is in play: an answer without one suits everybody. Sec-Fetch-Dest, which
+    tells a page from a script's fetch of it, only where the shop means the page for shared caches: it would
+    keep a browser from using a page that it fetched ahead, and a browser's own copy with the tag in it does
+    no harm to a fetch.
+    """
+    wanted = [
+        name for name, wants in ((b"Accept-Encoding", coded), (b"Sec-Fetch-Dest", _shared(headers))) if wants
+    ]
+    named = tokens(headers, b"vary")
+    missing = [name for name in wanted if name.lower() not in named]
+    if not missing or b"*" in named:
+        return headers
+    for at in range(len(headers) - 1, -1, -1):
+        if headers[at][0] == b"vary" and headers[at][1].strip():
+            headers[at] = (b"vary", b", ".join((headers[at][1], *missing)))
+            return headers
+    return [*headers, (b"vary", b", ".join(missing))]
+
+
+def _shared(headers: Headers) -> bool:
+    directives = tokens(headers, b"cache-control")
+    if not _UNSHARED.isdisjoint(directives):
+        return False
+    return any(_SHARED.fullmatch(directive) for directive in directives) or any(
+        values(headers, n) for n in _CDN
+    )

@@ -1,0 +1,258 @@
+"""The ASGI mount: in front of any ASGI app, which knows nothing of it. The reverse proxy is the same mount
+around an app that forwards to the shop (`proxy.py`), so that both doors lead through one exchange."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from ..desk.app import desk_app
+from ..desk.here import Here
+from ..injector.heads import RequestHead, ResponseHead
+from ..service.navigation import finish, perform
+from ..service.origin import Origin
+from ..service.service import Service
+from ..service.site import SiteRuntime
+from ..settings.load import load
+from ..settings.model import Settings
+from .exchange import Exchange, Forward, Ours, Out
+from .origin import origin_of
+from .pages import page
+from .proxy import Proxy, answer
+from .websocket import deny
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# With these the app would hand over a file instead of bytes, and a page would pass us by.
+BODY_BYPASSES = ("http.response.pathsend", "http.response.zerocopysend")
+TRY_AGAIN_SECONDS = 10
+
+
+class ClewMiddleware:
+    """`app.add_middleware(ClewMiddleware, settings="clew.toml")`, or `ClewMiddleware(app, "clew.toml")`.
+
+    `settings` is a file or a ready `Settings`. Raises `SettingsErrors` at once if the file is not in order.
+    What is for clew goes to its own pages; navigations go through the exchange; everything else goes to `app`
+    with the very scope, receive and send that came.
+    """
+
+    def __init__(self, app: App, settings: str | Path | Settings = "clew.toml") -> None:
+        if not isinstance(settings, Settings):
+            settings = load(Path(settings), os.environ)
+        self.app = app
+        self.service = Service(settings)
+        self._desk = desk_app()
+        self._trusted = settings.trusted_proxies
+        self._starting = asyncio.Lock()
+        self._started = False
+        self._try_again_at = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        origin = origin_of(scope, self._trusted)
+        site = self.service.site_for(origin.host)
+        if site is not None:
+            scope["clew.site"] = site.name
+        if scope["type"] == "http":
+            await self._http(site, origin, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _http(
+        self, site: SiteRuntime | None, origin: Origin, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        path = scope.get("raw_path")
+        if site is None or path is None:
+            await self.app(scope, receive, send)
+            return
+        if not self._started and not await self._started_late():
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange(site, time.time())
+        head = RequestHead(
+            scope["method"],
+            path,
+            scope["query_string"],
+            list(scope["headers"]),
+            origin.scheme,
+            origin.host,
+            origin.client,
+        )
+        plan = exchange.request(head)
+        if isinstance(plan, Ours):
+            await self._ours(plan, site, origin, scope, receive, send)
+        elif plan.watch:
+            await self._watched(exchange, plan, scope, receive, send)
+        else:
+            if exchange.fault is not None:
+                finish(self.service, exchange)
+            await self.app(scope, receive, send)
+
+    async def _ours(
+        self, plan: Ours, site: SiteRuntime, origin: Origin, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        inner = dict(scope)
+        inner["path"] = plan.path.decode("latin-1")
+        inner["raw_path"] = plan.path
+        inner["root_path"] = site.prefix.rstrip("/")
+        inner["clew"] = Here(self.service, site, origin)
+        await self._desk(inner, receive, send)
+
+    async def _watched(
+        self, exchange: Exchange, plan: Forward, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        await perform(self.service, exchange.site, plan.effects)
+        inner = dict(scope)
+        inner["headers"] = plan.headers
+        extensions = scope.get("extensions")
+        if extensions and any(name in extensions for name in BODY_BYPASSES):
+            inner["extensions"] = {k: v for k, v in extensions.items() if k not in BODY_BYPASSES}
+        try:
+            await self.app(inner, receive, _Sender(exchange, send))
+        finally:
+            finish(self.service, exchange)
+
+    async def _start(self) -> None:
+        async with self._starting:
+            if not self._started:
+                await self.service.start()
+                self._started = True
+
+    async def _started_late(self) -> bool:
+        """Start at the first request, for servers that know no lifespan. If that fails the shop goes on
+        without us, and it is tried again ten seconds later."""
+        if time.monotonic() < self._try_again_at:
+            return False
+        try:
+            await self._start()
+        except Exception as error:
+            self._try_again_at = time.monotonic() + TRY_AGAIN_SECONDS
+            self.service.journal.emit("fault", site="", where="start", error=repr(error))
+            return False
+        return True
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start before the app starts and stop after it has stopped; also for an app that has no lifespan."""
+        answered = False
+
+        async def hear() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._start()
+                except Exception as error:
+                    await tell({"type": "lifespan.startup.failed", "message": f"clew: {error}"})
+                    raise
+            return message
+
+        async def tell(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            if message["type"].startswith("lifespan.shutdown"):
+                await self.service.stop()
+            await send(message)
+
+        try:
+            await self.app(scope, hear, tell)
+        except Exception:
+            # Django's app, for one, refuses a lifespan: then the lifespan is ours alone.
+            if answered:
+                raise
+        if not answered:
+            await self._own_lifespan(receive, send)
+
+    async def _own_lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            # The startup message may have gone to the app that then refused it.
+            if self._started:
+                await send({"type": "lifespan.startup.complete"})
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._start()
+            else:
+                await self.service.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+class _Sender:
+    """Takes what the app sends, feeds the exchange, and sends on what the exchange releases."""
+
+    def __init__(self, exchange: Exchange, send: Send) -> None:
+        self._exchange = exchange
+        self._send = send
+        self._start: Message = {}
+
+    async def __call__(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._start = message
+            await self._release(self._exchange.response(ResponseHead(message["status"], list(message["headers"]))))
+        elif kind == "http.response.body":
+            await self._body(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            # Trailers, early hints, and whatever a later version of the standard brings: in order, unchanged.
+            await self._send(message)
+
+    async def _body(self, chunk: bytes, *, more: bool) -> None:
+        out = self._exchange.body(chunk) if chunk else Out()
+        if more:
+            await self._release(out)
+            return
+        last = self._exchange.end()
+        await self._release(Out(out.head or last.head, b""))
+        await self._send({"type": "http.response.body", "body": out.body + last.body, "more_body": False})
+
+    async def _release(self, out: Out) -> None:
+        if out.head is not None:
+            await self._send({**self._start, "status": out.head.status, "headers": out.head.headers})
+        if out.body:
+            await self._send({"type": "http.response.body", "body": out.body, "more_body": True})
+
+
+class Shops:
+    """The app behind the reverse proxy: forwards each request to the shop of its host."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._shops: dict[str, Proxy] = {
+            site.name: Proxy(site.upstream, settings.upstream, settings.trusted_proxies)
+            for site in settings.sites
+            if site.upstream is not None
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward; 421 for a host that no site has (RFC 9110 §15.5.20)."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        shop = self._shops.get(scope.get("clew.site", ""))
+        if shop is not None:
+            await shop(scope, receive, send)
+        elif scope["type"] == "http":
+            await answer(send, *page(421))
+        else:
+            await deny(scope, send, *page(421))
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                for shop in self._shops.values():
+                    await shop.close()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+
+def proxy_app(settings: Settings) -> App:
+    """The reverse proxy as an ASGI app: the mount around an app that forwards to each site's upstream."""
+    return ClewMiddleware(Shops(settings), settings)

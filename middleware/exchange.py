@@ -1,0 +1,354 @@
+"""One request and its response, without I/O.
+
+A mount feeds the exchange a request head, then a response head, then body chunks, and does what the answers
+say: forwards heads and bytes, and performs the effects (writes to the stores). The exchange decides, the
+mount moves; no mount holds a policy, and the exchange does not know which mount drives it.
+
+What happens in each state, and where it leads (`TABLE` holds the same, and every step is checked against it):
+
+| state    | the mount feeds | what the exchange does | next |
+|----------|-----------------|------------------------|------|
+| START    | request         | a path under the prefix is ours | OURS |
+|          |                 | no navigation: nothing is looked at or kept | PASSING |
+|          |                 | a navigation: reads the touch, adjusts the head | WAITING |
+| WAITING  | response head   | to be edited: the head waits for the first bytes of the body | HOLDING |
+|          |                 | not to be edited, but its facts are wanted: forwards, copies | COPYING |
+|          |                 | neither: forwards | PASSING |
+|          |                 | without a body (HEAD, 204, 304): forwards the head | PASSING |
+| HOLDING  | body            | not decided yet: at most 64 KB are held | HOLDING |
+|          |                 | the page can be edited: releases head and bytes | EDITING |
+|          |                 | it cannot: releases head and bytes as they came | COPYING |
+|          |                 | we failed: releases head and bytes as they came | PASSING |
+| EDITING  | body            | forwards edited, re-encoded bytes | EDITING, BROKEN |
+| COPYING  | body            | forwards the bytes as they came, keeps a bounded copy if it is wanted | COPYING |
+| PASSING  | body            | forwards the bytes as they came | PASSING |
+| any      | end             | releases what is left; effects that follow the bytes are ready | DONE, BROKEN |
+
+A failure of our own before the head was released ends in PASSING with the shop's bytes unchanged. After
+that, bytes that can no longer be made right end in BROKEN: the mount breaks the client's connection, as the
+shop did, because a clean end after a broken body would be a lie.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from ..injector import csp, eligible, validators
+from ..injector.codings import coding_of, negotiate
+from ..injector.edit import PageEdit
+from ..injector.heads import Headers, RequestHead, ResponseHead, tokens, value, values, without
+from ..injector.rewrite import edited_head
+from ..injector.tag import tag
+from ..referral.cookie import Known, new_visitor_id
+from ..referral.touches import Touch, merge
+from ..service.effects import ReadPage, SaveTouch
+from ..service.site import SiteRuntime, raw_path_text
+
+# Facts are read from a copy of the page of at most this many decoded bytes.
+COPY_LIMIT = 512 * 1024
+
+
+class State(Enum):
+    """Where an exchange stands."""
+
+    START = auto()
+    OURS = auto()
+    WAITING = auto()
+    HOLDING = auto()
+    EDITING = auto()
+    COPYING = auto()
+    PASSING = auto()
+    BROKEN = auto()
+    DONE = auto()
+
+
+TABLE: Mapping[tuple[State, str], frozenset[State]] = {
+    (State.START, "request"): frozenset({State.OURS, State.PASSING, State.WAITING}),
+    (State.WAITING, "response"): frozenset({State.HOLDING, State.COPYING, State.PASSING}),
+    (State.PASSING, "response"): frozenset({State.PASSING}),
+    (State.HOLDING, "body"): frozenset({State.HOLDING, State.EDITING, State.COPYING, State.PASSING}),
+    (State.EDITING, "body"): frozenset({State.EDITING, State.BROKEN}),
+    (State.COPYING, "body"): frozenset({State.COPYING}),
+    (State.PASSING, "body"): frozenset({State.PASSING}),
+    (State.HOLDING, "end"): frozenset({State.DONE}),
+    (State.EDITING, "end"): frozenset({State.DONE, State.BROKEN}),
+    (State.COPYING, "end"): frozenset({State.DONE}),
+    (State.PASSING, "end"): frozenset({State.DONE}),
+}
+
+
+class ExchangeError(Exception):
+    """The mount fed something that has no place in the exchange's state."""
+
+
+class ResponseBroken(Exception):
+    """The bytes can no longer be made right: the client's connection has to be broken off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """The request is for one of our own pages; `path` is what follows the prefix, with a leading slash."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Send the request on with these headers. `watch` tells whether the answer has to come back here."""
+
+    headers: Headers
+    effects: Sequence[SaveTouch] = ()
+    watch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """What may go to the client now: a head if it is released, then bytes."""
+
+    head: ResponseHead | None = None
+    body: bytes = b""
+
+
+class Exchange:
+    """See the module's text. `now` is in unix seconds."""
+
+    def __init__(self, site: SiteRuntime, now: float) -> None:
+        self.site = site
+        self.state = State.START
+        self.outcome: tuple[str, str] = ("pass", "not a navigation")
+        self.fault: Exception | None = None
+        self.effects: Sequence[ReadPage] = ()
+        self._now = now
+        self._request: RequestHead | None = None
+        self._visitor: str | None = None
+        self._touches: tuple[Touch, ...] = ()
+        self._set_cookies: list[bytes] = []
+        self._path = ""
+        self._content_type = b""
+        self._head: ResponseHead | None = None
+        self._coding_out = "identity"
+        self._editor: PageEdit | None = None
+        self._held: list[bytes] = []
+
+    # -- the request
+
+    def request(self, head: RequestHead) -> Ours | Forward:
+        """Take the request's head; say whose it is, and how it goes on."""
+        prefix = self.site.prefix_bytes
+        if head.path.startswith(prefix) or head.path == prefix[:-1]:
+            self._move("request", State.OURS)
+            return Ours(b"/" + head.path[len(prefix) :])
+        if (reason := eligible.request_reason(head)) is not None:
+            self.outcome = ("pass", reason)
+            self._move("request", State.PASSING)
+            return Forward(head.headers)
+        try:
+            forward = self._navigation(head)
+        except Exception as error:
+            # Whatever is wrong with us, the shop gets his request as it came.
+            self._note_fault(error)
+            self._move("request", State.PASSING)
+            return Forward(head.headers)
+        self._move("request", State.WAITING)
+        return forward
+
+    def _navigation(self, head: RequestHead) -> Forward:
+        self._request = head
+        self._path = raw_path_text(head.path)
+        site = self.site
+        known = site.cookie.read(values(head.headers, b"cookie"))
+        if known is not None:
+            self._visitor, self._touches = known.visitor, known.touches
+        effects: tuple[SaveTouch, ...] = ()
+        touch = site.landing.read(head.query, head.path, value(head.headers, b"referer"), self._now)
+        # A mere referrer is written down by `decide`: setting a cookie here would cost the shop its cached pages.
+        if touch is not None and (touch.clicks or touch.campaign):
+            touches = merge(self._touches, (touch,))
+            if touches != self._touches:
+                self._visitor = self._visitor or new_visitor_id()
+                effects = (SaveTouch(self._visitor, touch, self._touches),)
+                self._touches = touches
+            secure = head.scheme == "https"
+            issued = known.issued if known is not None else int(self._now)
+            seen = Known(self._visitor or new_visitor_id(), self._touches, issued)
+            self._set_cookies = [*site.landing.set_cookies(touch, secure), site.cookie.set_cookie(seen, secure)]
+        headers = head.headers
+        if site.settings.inject:
+            headers = validators.forward_conditionals(headers, site.mark)
+            # The shop answers unpacked, so that the page is packed once, by us.
+            headers = [*without(headers, b"accept-encoding"), (b"accept-encoding", b"identity")]
+        return Forward(headers, effects, watch=True)
+
+    # -- the response
+
+    def response(self, head: ResponseHead) -> Out:
+        """Take the response's head; it comes back now, or later with the bytes that decide."""
+        if self.state is State.PASSING:
+            self._move("response", State.PASSING)
+            return Out(head)
+        head = self._with_cookies(head)
+        try:
+            out, state = self._judge(head)
+        except Exception as error:
+            self._note_fault(error)
+            out, state = Out(head), State.PASSING
+        self._move("response", state)
+        return out
+
+    def _judge(self, head: ResponseHead) -> tuple[Out, State]:
+        request = self._request
+        assert request is not None
+        reason, nonce = self._why_not(request, head)
+        copy_limit = COPY_LIMIT if self._wants_copy(request, head) else 0
+        self._content_type = value(head.headers, b"content-type") or b""
+        coding_in = coding_of(head.headers) or "unknown"
+        if reason is None:
+            self.outcome = ("edit", "")
+            self._coding_out = self._coding(request)
+            if request.method == "HEAD":
+                return Out(self._edited(head, None)), State.PASSING
+            self._editor = PageEdit(tag(self.site.prefix, nonce), coding_in, self._coding_out, copy_limit)
+            self._head = head
+            return Out(), State.HOLDING
+        self.outcome = ("pass", reason)
+        if head.status == 304:
+            head = replace(head, headers=validators.mark_etag(head.headers, self.site.mark))
+        if copy_limit:
+            # Without a tag the editor lets the bytes pass and only copies them.
+            self._editor = PageEdit(b"", coding_in, "identity", copy_limit)
+        return Out(self._debug(head)), State.COPYING if copy_limit else State.PASSING
+
+    def _why_not(self, request: RequestHead, head: ResponseHead) -> tuple[str | None, bytes | None]:
+        if not self.site.settings.inject:
+            return "switched off", None
+        if self.site.never.match(self._path):
+            return "never", None
+        if (reason := eligible.response_reason(request, head)) is not None:
+            return reason, None
+        script = f"{request.scheme}://{request.host}{self.site.prefix}l.js"
+        policy = csp.judge(head.headers, script)
+        return (None, policy.nonce) if policy.allowed else (policy.reason, None)
+
+    def _wants_copy(self, request: RequestHead, head: ResponseHead) -> bool:
+        if request.method == "HEAD" or head.status != 200:
+            return False
+        if not (value(head.headers, b"content-type") or b"").lower().startswith(b"text/html"):
+            return False
+        return self._order_page or self._reads_cart
+
+    def _coding(self, request: RequestHead) -> str:
+        if not self.site.settings.compress:
+            return "identity"
+        return negotiate(value(request.headers, b"accept-encoding"))
+
+    def body(self, chunk: bytes) -> Out:
+        """Take a chunk of the response's body. Raises ResponseBroken when it cannot be made right."""
+        if self.state is State.PASSING:
+            return Out(body=chunk)
+        editor = self._editor
+        if editor is None:
+            raise ExchangeError(f"a body chunk in state {self.state.name}")
+        if self.state is State.HOLDING:
+            self._held.append(chunk)
+        return self._fed("body", editor, lambda: editor.feed(chunk))
+
+    def end(self) -> Out:
+        """The response has ended as it should. Raises ResponseBroken when its bytes say otherwise."""
+        editor, out = self._editor, Out()
+        if editor is not None:
+            out = self._fed("end", editor, editor.end)
+            self._note_page(editor)
+        self._move("end", State.DONE)
+        return out
+
+    def _fed(self, event: str, editor: PageEdit, step: Callable[[], bytes]) -> Out:
+        """One step of the editor, and the head with it once the editor has decided."""
+        try:
+            out = step()
+        except Exception as error:
+            if self._head is None:
+                self.state = State.BROKEN
+                raise ResponseBroken(str(error)) from error
+            # Nothing was sent yet: the page goes out as it came.
+            self._note_fault(error)
+            untouched, self._head, self._editor = self._head, None, None
+            self._to(event, State.PASSING)
+            return Out(untouched, b"".join(self._held))
+        head = self._head
+        if head is None:
+            return Out(body=out)
+        if editor.verdict == "undecided":
+            return Out()
+        self._head, self._held = None, []
+        if editor.verdict == "edit":
+            self._to(event, State.EDITING)
+            return Out(self._edited(head, editor.added), out)
+        self.outcome = ("pass", editor.reason)
+        self._to(event, State.COPYING)
+        return Out(self._debug(head), out)
+
+    # -- parts
+
+    def _edited(self, head: ResponseHead, added: int | None) -> ResponseHead:
+        return self._debug(edited_head(head, mark=self.site.mark, coding_out=self._coding_out, added=added))
+
+    def _with_cookies(self, head: ResponseHead) -> ResponseHead:
+        if not self._set_cookies:
+            return head
+        cookies = [(b"set-cookie", cookie) for cookie in self._set_cookies]
+        return replace(head, headers=[*unshared(head.headers), *cookies])
+
+    def _debug(self, head: ResponseHead) -> ResponseHead:
+        if not self.site.settings.debug:
+            return head
+        what, why = self.outcome
+        text = what if not why else f"{what}; {why}"
+        return replace(head, headers=[*head.headers, (b"x-clew", text.encode("latin-1", "replace"))])
+
+    def _note_page(self, editor: PageEdit) -> None:
+        if not editor.copy:
+            return
+        self.effects = (
+            ReadPage(
+                self._visitor,
+                self._touches,
+                self._path,
+                self._content_type,
+                editor.copy,
+                order=self._order_page,
+                cart=self._reads_cart,
+            ),
+        )
+
+    @property
+    def _order_page(self) -> bool:
+        return self.site.order_page.match(self._path) is not None
+
+    @property
+    def _reads_cart(self) -> bool:
+        return self.site.wants_cart and self._visitor is not None
+
+    def _note_fault(self, error: Exception) -> None:
+        self.fault = error
+        self.outcome = ("pass", "fault")
+
+    def _to(self, event: str, state: State) -> None:
+        # The end leads on to DONE by itself.
+        if event != "end":
+            self._move(event, state)
+
+    def _move(self, event: str, state: State) -> None:
+        if state not in TABLE.get((self.state, event), frozenset()):
+            raise ExchangeError(f"{event} in state {self.state.name} cannot lead to {state.name}")
+        self.state = state
+
+
+def unshared(headers: Headers) -> Headers:
+    """Headers of a response that sets a visitor's cookie: no shared cache may keep it (RFC 9111 §3, §5.2.2)."""
+    directives = tokens(headers, b"cache-control")
+    if b"no-store" in directives or b"private" in directives:
+        return headers
+    shared = (b"public", b"s-maxage", b"proxy-revalidate")
+    kept = [d for d in directives if not d.startswith(shared)]
+    rest = without(headers, b"cache-control", b"expires") if not kept else without(headers, b"cache-control")
+    return [*rest, (b"cache-control", b", ".join([b"private", *kept]))]

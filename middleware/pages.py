@@ -1,0 +1,39 @@
+"""What the proxy says by itself when the shop cannot answer: short texts that show nothing of the request or
+of the shop, and that nobody keeps."""
+
+from collections.abc import Mapping
+
+from ..injector.heads import Headers
+from .faults import BusyError, RequestError, UpstreamError
+
+RETRY_AFTER_SECONDS = 5
+
+_TEXTS: Mapping[int, bytes] = {
+    400: b"This request cannot be passed on.\n",
+    405: b"This method is not allowed here.\n",
+    421: b"There is no shop of this name here.\n",
+    421: b"There is no shop of this name here.\n",
+    502: b"The shop does not answer at the moment. Please try again in a little while.\n",
+    503: b"The shop is very busy at the moment. Please try again in a little while.\n",
+    504: b"The shop takes too long to answer. Please try again in a little while.\n",
+}
+
+
+def page(status: int, *more: tuple[bytes, bytes]) -> tuple[int, Headers, bytes]:
+    """Status, headers and text; plain text, so that no editor of pages touches it."""
+    text = _TEXTS[status]
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(text)),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        *more,
+    ]
+    return status, headers, text
+
+
+def failure(error: UpstreamError | RequestError) -> tuple[int, Headers, bytes]:
+    """The page for a failure; with Retry-After where waiting helps (RFC 9110 §10.2.3)."""
+    if isinstance(error, BusyError):
+        return page(error.status, (b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+    return page(error.status)

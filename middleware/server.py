@@ -1,0 +1,177 @@
+"""The server: uvicorn, told to leave addresses, headers and the shop's bytes alone."""
+
+import ctypes
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from .faults import UpstreamError
+
+CONFIG_VARIABLE = "CLEW_CONFIG"
+# A request's head: the request line, all headers. Shops with 16 KB of cookies exist.
+MAX_HEAD = 64 * 1024
+# Longer than a load balancer in front holds its connections (AWS: 60 s), so that it closes first, not we.
+KEEP_ALIVE_SECONDS = 75
+
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+# mallopt(3): by default glibc maps and unmaps each buffer over 128 KB, with page faults every time.
+_MALLOC = {
+    "M_MMAP_THRESHOLD": (-3, 64 << 20),
+    "M_TRIM_THRESHOLD": (-1, 256 << 20),
+    "M_TOP_PAD": (-2, 16 << 20),
+}
+
+
+def serve(
+    config_path: Path,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    workers: int = 1,
+    *,
+    log: Literal["console", "json"] = "console",
+    grace_seconds: int = 10,
+) -> None:
+    """Run the reverse proxy until SIGTERM or SIGINT.
+
+    Each worker makes its own app from the file at `config_path`. On a signal no new connection is accepted;
+    what runs may end within `grace_seconds`, then it is cut. WebSockets are closed with 1012 at once.
+    `log` is the form of the server's own warnings and errors, which go to stderr.
+    """
+    os.environ[CONFIG_VARIABLE] = str(config_path.resolve())
+    # One line holds all cookies; the library's default of 8 KB refuses handshakes that carry more.
+    os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", str(MAX_HEAD))
+    tune_malloc()
+    uvicorn.run(
+        f"{__name__}:app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws="websockets-sansio",
+        lifespan="on",
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        access_log=False,
+        log_config=log_config(log),
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=grace_seconds,
+    )
+
+
+def app() -> Any:
+    """The ASGI app of one worker, from the file that the environment names."""
+    # Imported in the worker only: whoever needs the server's parts alone need not load the whole product.
+    from ..service.logs import configure_logs
+    from ..settings.load import load
+    from .asgi import proxy_app
+
+    tune_malloc()
+    settings = load(Path(os.environ[CONFIG_VARIABLE]), os.environ)
+    configure_logs(settings.log)
+    return proxy_app(settings)
+
+
+def tune_malloc() -> bool:
+    """Let glibc keep freed buffers instead of giving each back; False where there is no glibc."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return all(mallopt(option, value) == 1 for option, value in _MALLOC.values())
+
+
+def log_config(log: Literal["console", "json"]) -> dict[str, Any]:
+    """Warnings and errors of uvicorn and of the proxy, on stderr, without what was said already."""
+    logger = {"handlers": ["stderr"], "level": "WARNING", "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"lines": {"()": f"{__name__}.formatter", "log": log}},
+        "filters": {"said": {"()": f"{__name__}.SaidAlready"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": ["said"]}},
+        "loggers": {"uvicorn": logger, "clew.proxy": logger},
+    }
+
+
+def formatter(log: str) -> logging.Formatter:
+    """Renders the standard library's records as the journal's lines are: for people, or as JSON."""
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if log == "json":
+        last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        last += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
+
+
+class SaidAlready(logging.Filter):
+    """Drops the traceback with which uvicorn reports an answer that the shop broke off: raising is how an
+    ASGI app says so. Drops what anybody can make it write by asking for HTTP/2, and a complaint about every
+    refused WebSocket handshake, which is complete."""
+
+    _TEXTS = frozenset(
+        {"Unsupported upgrade request.", "ASGI callable returned without completing handshake."}
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, UpstreamError) and record.msg not in self._TEXTS
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which by itself keeps a request's head however long it is.
+
+    A head of more than 64 KB is answered with 431 (RFC 6585 §5), a fragment in the target with 400: shops
+    and proxies disagree on what it means (CVE-2023-47106).
+    """
+
+    _head_open = False
+    _head_bytes = 0
+    _received = 0
+    _too_large = False
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        self._received = len(data)
+        super().data_received(data)
+        if self._head_open:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD:
+                self._too_large = True
+                self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """A request starts."""
+        self._head_open, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is complete. What is raised here ends in `send_400_response`."""
+        self._head_open = False
+        if self._head_bytes or self._received > MAX_HEAD:
+            self._too_large = len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers) > MAX_HEAD
+        if self._too_large or b"#" in self.url:
+            raise ValueError("a head too large, or a fragment")
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse the request and close."""
+        if not self._too_large:
+            super().send_400_response(msg)
+        elif not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()

@@ -1,0 +1,301 @@
+"""The client towards a shop: HTTP/1.1, raw bytes in and out, connections kept and bounded.
+
+It adds nothing and changes nothing: no cookies, no redirects, no proxies from the environment, no decoding,
+no normalising of addresses. It connects to the one address it was made for, never to a part of a request.
+"""
+
+import asyncio
+import select
+import ssl
+import threading
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
+
+from ..injector.heads import Headers, value
+from ..settings import model
+from .connection import LARGE_READ, Connection, Gone, Phases, Released, UpstreamResponse
+from .faults import BusyError, ConnectError, RequestError, StaleError, UpstreamTimeoutError
+from .wire import ResponseReader, request_head
+
+# Requests that may wait for a connection, for each connection there is.
+QUEUE_PER_CONNECTION = 10
+# A connection is given up after this many seconds, so that a name that moved is followed.
+LIFETIME = 60.0
+_LONGEST_TICK = 0.25
+# What may be sent again when a kept connection turns out closed: safe, and without a body (RFC 9110 §9.2.2).
+_REPLAYABLE = frozenset({"GET", "HEAD"})
+
+_thread = threading.local()
+
+
+def _buffer() -> memoryview:
+    """The receive buffer of this thread: filled and emptied within one call of the loop."""
+    found: memoryview | None = getattr(_thread, "buffer", None)
+    if found is None:
+        found = _thread.buffer = memoryview(bytearray(LARGE_READ))
+    return found
+
+
+class Upstream:
+    """One shop's address, with its connections. May be made before the loop runs; belongs to the loop of its
+    first use.
+
+    At most `limits.connections` exchanges run at once; further ones wait up to `limits.connect_timeout`, ten
+    times as many at the most, then BusyError. As many WebSockets again may be open. `authority` is the Host
+    of requests that have none.
+    """
+
+    def __init__(self, address: str, limits: model.Upstream) -> None:
+        parts = urlsplit(address)
+        self._path = parts.path if parts.scheme == "unix" else None
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._tls = parts.scheme == "https"
+        self._context: ssl.SSLContext | None = None
+        self.address = address
+        self.authority = parts.netloc.encode("latin-1") or b"localhost"
+        self._most = limits.connections
+        self._connect_timeout = float(limits.connect_timeout)
+        self._phases = Phases(
+            float(limits.response_timeout), float(limits.idle_timeout), float(limits.keep_alive)
+        )
+        shortest = min(self._connect_timeout, self._phases.response, self._phases.idle)
+        self._tick_seconds = min(_LONGEST_TICK, shortest / 4)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._connections: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._free = self._most
+        self._tunnels = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def send(
+        self,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        gone: Gone | None = None,
+    ) -> UpstreamResponse:
+        """Send a request, and return when the final response head is there.
+
+        `headers` hold end-to-end fields only. A body is framed by their Content-Length, or else in chunks,
+        and sent beside the reading of the answer. `gone` is awaited by exchanges that last longer: once it
+        returns, the client has left, and the exchange ends with ClientGoneError.
+
+        Raises ConnectError, UpstreamTimeoutError, BusyError, BrokenError, ResponseError (all UpstreamError),
+        RequestError for a request that cannot be written safely, and whatever iterating the body raises.
+        """
+        self._bind()
+        request, stream, length = _request(method, target, headers, body)
+        replayable = body is None and method in _REPLAYABLE
+        if self._free:
+            self._free -= 1
+        else:
+            await self._wait_for_slot()
+        connection = self._kept(replayable)
+        if connection is not None:
+            response = connection.begin(request, ResponseReader(method), stream, length, gone)
+            try:
+                return await _headed(response)
+            except StaleError:
+                if not replayable:
+                    raise
+            await self._wait_for_slot()
+        connection = await self._connect()
+        return await _headed(connection.begin(request, ResponseReader(method), stream, length, gone))
+
+    @asynccontextmanager
+    async def upgrade(self, target: bytes, headers: Headers) -> AsyncIterator[UpstreamResponse]:
+        """Ask to switch protocols, with the Upgrade and Connection fields among `headers`.
+
+        The answer is a 101, whose connection `detach()` hands over, or a usual one. It counts as open until
+        the block is left. Raises as `send` does.
+        """
+        self._bind()
+        request = request_head("GET", target, headers)
+        if self._tunnels >= self._most:
+            raise BusyError(f"{self._most} WebSockets are open")
+        self._tunnels += 1
+        try:
+            connection = await self._open(_not_kept)
+            response = await _headed(connection.begin(request, ResponseReader("GET", upgrade=True)))
+            try:
+                yield response
+            finally:
+                response.close()
+                if response.status != 101:
+                    connection.transport.abort()
+        finally:
+            self._tunnels -= 1
+
+    async def close(self) -> None:
+        """Close all connections; exchanges that still run break."""
+        for connection in list(self._connections):
+            connection.transport.abort()
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(BusyError("shutting down"))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- slots
+
+    def _bind(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            # Another loop's connections are of no use: it has ended, or it would not be another.
+            self._loop = loop
+            self._reset()
+
+    async def _wait_for_slot(self) -> None:
+        """Take the right to one exchange. Who waited longest is first."""
+        if self._free:
+            self._free -= 1
+            return
+        if len(self._waiting) >= self._most * QUEUE_PER_CONNECTION:
+            raise BusyError(f"{self._most} connections are in use, {len(self._waiting)} requests wait")
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._give_back()
+            with suppress(ValueError):
+                self._waiting.remove(waiter)
+            if isinstance(error, TimeoutError):
+                raise BusyError(f"no connection became free within {self._connect_timeout:g} s") from None
+            raise
+
+    def _give_back(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._free += 1
+
+    # -- connections
+
+    def _kept(self, replayable: bool) -> Connection | None:
+        """The connection used last that is still good, if there is one."""
+        assert self._loop is not None
+        now = self._loop.time()
+        while self._idle:
+            connection = self._idle.pop()
+            if (
+                now - connection.active_at < connection.idle_limit
+                and now - connection.born_at < LIFETIME
+                and not connection.transport.is_closing()
+                and (replayable or not _readable(connection.fileno))
+            ):
+                return connection
+            connection.transport.abort()
+        return None
+
+    async def _connect(self) -> Connection:
+        if self._idle and self._most - self._free + len(self._idle) > self._most:
+            self._idle.pop(0).transport.abort()
+        try:
+            return await self._open(self._released)
+        except BaseException:
+            self._give_back()
+            raise
+
+    async def _open(self, released: Released) -> Connection:
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> Connection:
+            return Connection(loop, _buffer(), self._phases, released, self._lost)
+
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                if self._path is not None:
+                    _, connection = await loop.create_unix_connection(protocol, self._path)
+                elif self._tls:
+                    _, connection = await loop.create_connection(
+                        protocol, self._host, self._port, ssl=self._tls_context(), server_hostname=self._host
+                    )
+                else:
+                    _, connection = await loop.create_connection(protocol, self._host, self._port)
+        except TimeoutError:
+            raise UpstreamTimeoutError(f"no connection within {self._connect_timeout:g} s") from None
+        except (OSError, UnicodeError) as error:
+            raise ConnectError(f"no connection: {error}") from error
+        self._connections.add(connection)
+        if self._timer is None:
+            self._timer = loop.call_later(self._tick_seconds, self._tick)
+        return connection
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """Verified against the system's authorities, or those of SSL_CERT_FILE."""
+        if self._context is None:
+            self._context = ssl.create_default_context()
+            self._context.set_alpn_protocols(["http/1.1"])
+        return self._context
+
+    def _released(self, connection: Connection, reusable: bool) -> None:
+        if reusable:
+            self._idle.append(connection)
+        self._give_back()
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def _tick(self) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        for connection in tuple(self._connections):
+            connection.check(now)
+        self._timer = self._loop.call_later(self._tick_seconds, self._tick) if self._connections else None
+
+
+def _not_kept(connection: Connection, reusable: bool) -> None:
+    """A connection that was opened to switch protocols is not used for anything else."""
+
+
+async def _headed(response: UpstreamResponse) -> UpstreamResponse:
+    try:
+        await response.head()
+    except BaseException:
+        response.close()
+        raise
+    return response
+
+
+def _request(
+    method: str, target: bytes, headers: Headers, body: bytes | AsyncIterator[bytes] | None
+) -> tuple[bytes, AsyncIterator[bytes] | None, int | None]:
+    """What to write at once, what to stream after it, and how long that is (None: chunks)."""
+    if body is None:
+        return request_head(method, target, headers), None, None
+    stated = value(headers, b"content-length")
+    if stated is not None and not stated.isdigit():
+        raise RequestError("a Content-Length that is no number")
+    length = None if stated is None else int(stated)
+    if isinstance(body, bytes):
+        if length is None:
+            headers = [*headers, (b"content-length", b"%d" % len(body))]
+        elif length != len(body):
+            raise RequestError("a body of another length than its Content-Length")
+        return request_head(method, target, headers) + body, None, None
+    if length is None:
+        headers = [*headers, (b"transfer-encoding", b"chunked")]
+    return request_head(method, target, headers), body, length
+
+
+def _readable(fileno: int) -> bool:
+    """Whether an idle connection has an end or stray bytes waiting that the loop has not seen yet."""
+    poll = select.poll()
+    poll.register(fileno, select.POLLIN | select.POLLRDHUP)
+    return bool(poll.poll(0))

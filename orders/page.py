@@ -1,0 +1,117 @@
+"""An order as the confirmation page shows it: a hint, read after the page has gone out to the visitor."""
+
+import re
+from decimal import Decimal
+
+from ..injector.page import Document, read
+from ..settings.model import Order
+from .checks import checked_text
+from .jsonld import LinkedOrder, linked_orders
+from .model import OrderError, OrderSeen, Source
+from .money import checked_currency, checked_total
+from .pricetext import read_amount, read_currency
+
+_CODE = re.compile(r"[A-Z]{3}")
+_JSONLD = "jsonld"
+
+
+def read_order(copy: bytes, charset: str | None, order: Order, source: Source = "page") -> OrderSeen | None:
+    """The order on a page, or None if there is none on it.
+
+    `copy` is the decoded body, as much as was kept, `charset` the one that the response named. A page that
+    shows an order's id is an order page: if its total or currency then cannot be used, OrderError says why.
+    """
+    document = read(copy, charset)
+    linked = linked_orders(document.jsonld()) if _JSONLD in (order.id, order.total, order.currency) else ()
+    number = _number(document, order, linked)
+    if number is None:
+        return None
+    told = _told(number, order, linked)
+    total_text = None if order.total == _JSONLD else _part(document, "total", order.total)
+    currency = _currency(document, order, told, total_text)
+    return OrderSeen(
+        id=number,
+        total=checked_total(_total(told, total_text, currency), currency),
+        currency=currency,
+        source=source,
+        coupon=_coupon(told),
+    )
+
+
+def _coupon(told: LinkedOrder | None) -> str | None:
+    if told is None or told.coupon is None:
+        return None
+    try:
+        return checked_text(told.coupon, "coupon")
+    except OrderError:
+        return None  # worth less than the order
+
+
+def _number(document: Document, order: Order, linked: tuple[LinkedOrder, ...]) -> str | None:
+    if order.id != _JSONLD:
+        text = document.text(order.id)
+        return checked_text(" ".join(text.split()), "id") if text and text.strip() else None
+    if not linked:
+        return None
+    if len(linked) > 1:
+        raise OrderError(f"id: the page's JSON-LD holds {len(linked)} orders; set `id` to a CSS selector")
+    if linked[0].id is None:
+        raise OrderError("id: the JSON-LD order has neither orderNumber nor confirmationNumber")
+    return checked_text(linked[0].id, "id")
+
+
+def _told(number: str, order: Order, linked: tuple[LinkedOrder, ...]) -> LinkedOrder | None:
+    same = next((told for told in linked if told.id == number), None)
+    if same is None and len(linked) == 1:
+        return linked[0]
+    if same is None and order.total == _JSONLD:
+        found = f"{len(linked)} JSON-LD orders of other numbers" if linked else "no JSON-LD order"
+        raise OrderError(
+            f"total: the page shows order {number[:40]!r}, but {found}; set `total` to a selector"
+        )
+    return same
+
+
+def _part(document: Document, part: str, selector: str) -> str:
+    text = document.text(selector)
+    if text is None or not text.strip():
+        raise OrderError(f"{part}: the page shows an order, but {selector!r} matches nothing on it")
+    return text
+
+
+def _currency(document: Document, order: Order, told: LinkedOrder | None, total_text: str | None) -> str:
+    if _CODE.fullmatch(order.currency):
+        code = checked_currency(order.currency)
+        shown = _shown(total_text) if total_text is not None else told.currency if told else None
+        if shown is not None and shown != code:
+            raise OrderError(f"currency: the settings say {code}, but the page's total is in {shown}")
+        return code
+    if order.currency != _JSONLD:
+        text = _part(document, "currency", order.currency)
+        found = read_currency(text)
+        if found is None:
+            raise OrderError(f"currency: {text.strip()[:40]!r} names no currency; set `currency` to its code")
+        return found
+    if told is not None and told.currency is not None:
+        return told.currency
+    found = read_currency(total_text, "currency") if total_text is not None else None
+    if found is None:
+        raise OrderError(
+            'currency: neither JSON-LD nor the total names one; set `currency`, for example "EUR"'
+        )
+    return found
+
+
+def _shown(total_text: str) -> str | None:
+    try:
+        return read_currency(total_text)
+    except OrderError:
+        return None  # a sign of several currencies contradicts none
+
+
+def _total(told: LinkedOrder | None, total_text: str | None, currency: str) -> Decimal:
+    if total_text is not None:
+        return read_amount(total_text, currency)
+    if told is None or told.total is None:
+        raise OrderError("total: the JSON-LD order tells no price; set `total` to a CSS selector")
+    return told.total

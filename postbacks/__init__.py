@@ -1,0 +1,1 @@
+"""Who must be told: reports, their rendering for each network, signing, delivery."""

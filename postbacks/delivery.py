@@ -1,0 +1,288 @@
+"""The worker that delivers what is due, beside the service that records it.
+
+Nothing is sent twice: a row is on the disk as `sending` before its call's first byte leaves, and a call whose
+outcome is unknown is sent again only where the destination drops repeats. Nothing is dropped: every row ends
+as `delivered`, or as `dead` or `unknown` with its reason, for a person to see.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from ..referral.catalogue import Network
+from ..settings.model import Delivery, Partner
+from .call import Call, RenderError
+from .client import CONNECT_SECONDS, Client, Progress
+from .masking import hide
+from .model import Attempt, Outcome, Postback, State, Waiting
+from .render import render, repeats_are_safe
+from .verdict import NotSent, Result, Unanswered, Verdict, judge, settle
+
+CALLS = 16  # at once
+CALLS_PER_DESTINATION = 4  # of them; one slow network does not keep the others waiting
+CANDIDATES = 1000  # rows looked at in a round
+POLL_SECONDS = 5.0  # how late a row of another process may be seen
+CLAIM_SECONDS = CONNECT_SECONDS + 5
+LEASE_MARGIN = 15.0  # seconds beyond the timeout of a call, for writing down its answer
+GRACE_SECONDS = 10.0  # for answers to come in when the worker is stopped
+FINISH_TRIES = (0.0, 1.0, 3.0)  # seconds before each try to write an answer down
+
+
+class Outbox(Protocol):
+    """What the worker asks of the ledger; `stores.ledger.outbox.Outbox` says what each does."""
+
+    async def expire(self, now: float, repeats: Callable[[Postback], bool]) -> tuple[Postback, ...]:
+        """Settle the rows whose call was cut off."""
+
+    async def waiting(self, now: float, *, each: int, limit: int) -> tuple[Waiting, ...]:
+        """What is due and held by nobody."""
+
+    async def claim(self, ids: Sequence[str], now: float, until: float) -> tuple[Postback, ...]:
+        """Lease rows."""
+
+    async def begin(self, postback: Postback, until: float) -> Postback | None:
+        """Mark a row as sending."""
+
+    async def finish(self, postback: Postback, attempt: Attempt, state: State, next_at: float) -> bool:
+        """Write an attempt down."""
+
+    async def release(self, postback: Postback, until: float) -> None:
+        """Give a row back of which nothing was sent."""
+
+    async def next_due(self) -> float | None:
+        """When there is something to do next."""
+
+
+class Journal(Protocol):
+    """Where events are told."""
+
+    def emit(self, name: str, *, site: str, **fields: Any) -> None:
+        """Tell that `name` happened."""
+
+
+# What an attempt came to, by the state that it left behind.
+_OUTCOMES: Mapping[State, Outcome] = MappingProxyType(
+    {"due": "retry", "delivered": "delivered", "dead": "dead", "unknown": "unknown"}
+)
+
+
+class _LeaseLostError(Exception):
+    """Another worker has taken the row over, so nothing may be sent."""
+
+
+class _Flight:
+    """A claimed postback on its way."""
+
+    def __init__(self, postback: Postback, destination: str, until: float) -> None:
+        self.postback = postback
+        self.destination = destination
+        self.until = until
+        self.began: Postback | None = None
+        self.progress = Progress()
+        self.call: asyncio.Task[Result] | None = None
+
+
+class Worker:
+    """Delivers postbacks while `run` runs.
+
+    `lookup` gives a partner by site and id as the settings have him now, `networks` the catalogue by id,
+    `now` gives unix seconds, `chance` a number from 0 to 1 that spreads retries.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        lookup: Callable[[str, str], Partner | None],
+        networks: Mapping[str, Network],
+        delivery: Delivery,
+        now: Callable[[], float],
+        journal: Journal,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._outbox = outbox
+        self._lookup = lookup
+        self._networks = networks
+        self._delivery = delivery
+        self._now = now
+        self._journal = journal
+        self._chance = chance
+        self._wake = asyncio.Event()
+        self._flights: dict[asyncio.Task[None], _Flight] = {}
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Say that there is something new in the outbox; call it in the worker's loop, after the commit."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until cancelled; then let answers come in for a while, and give back what was not sent."""
+        self._stopping = False
+        async with Client(float(self._delivery.timeout), CALLS) as client:
+            try:
+                while True:
+                    self._wake.clear()
+                    delay = await self._round(client)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(delay):
+                            await self._wake.wait()
+            finally:
+                await self._stop()
+
+    # -- what to deliver
+
+    async def _round(self, client: Client) -> float:
+        """Start what is due and has room; the seconds until there may be more to do, if nobody wakes us."""
+        try:
+            now = self._now()
+            for row in await self._outbox.expire(now, self._repeats):
+                self._tell(row, _OUTCOMES[row.state], row.last_answer or "")
+            waiting = await self._outbox.waiting(now, each=CALLS_PER_DESTINATION, limit=CANDIDATES)
+            chosen = self._with_room(waiting)
+            if chosen:
+                for postback in await self._outbox.claim(chosen, now, now + CLAIM_SECONDS):
+                    self._start(client, postback)
+            if len(chosen) < len(waiting):
+                return POLL_SECONDS  # a call that ends makes room, and wakes us
+            due = await self._outbox.next_due()
+        except Exception as error:
+            # The ledger is away or locked: what is due stays due.
+            self._journal.emit("fault", site="", where="delivery", error=repr(error))
+            return POLL_SECONDS
+        return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.0, due - self._now()))
+
+    def _with_room(self, waiting: Sequence[Waiting]) -> list[str]:
+        busy = Counter(flight.destination for flight in self._flights.values())
+        chosen: list[str] = []
+        for row in waiting:
+            if len(self._flights) + len(chosen) >= CALLS:
+                break
+            destination = self._destination(row.site, row.partner)
+            if busy[destination] < CALLS_PER_DESTINATION:
+                busy[destination] += 1
+                chosen.append(row.id)
+        return chosen
+
+    def _destination(self, site: str, partner_id: str) -> str:
+        partner = self._lookup(site, partner_id)
+        if partner is None:
+            return f"{site}/{partner_id}"
+        address = partner.endpoint or partner.postback
+        return "/".join(address.split("/", 3)[:3]) if address else str(partner.network)
+
+    def _start(self, client: Client, postback: Postback) -> None:
+        until = self._now() + float(self._delivery.timeout) + LEASE_MARGIN
+        flight = _Flight(postback, self._destination(postback.site, postback.partner), until)
+        task = asyncio.create_task(self._deliver(client, flight), name=f"clew-postback-{postback.id}")
+        self._flights[task] = flight
+        task.add_done_callback(self._landed)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        del self._flights[task]
+        self._wake.set()
+
+    # -- one postback
+
+    async def _deliver(self, client: Client, flight: _Flight) -> None:
+        postback = flight.postback
+        try:
+            call = self._rendered(postback)
+        except RenderError as error:
+            await self._finish(flight, "", Verdict("dead", str(error)))
+            return
+        try:
+            result = await self._made(client, flight, call)
+        except Exception as error:
+            # Of our own making (the ledger, a bug): nothing is known to be sent unless the call began.
+            self._journal.emit("fault", site=postback.site, where="delivery", error=repr(error))
+            result = Unanswered(repr(error)) if flight.progress.sent else NotSent(repr(error))
+        if result is not None:
+            verdict = judge(call, result, self._now(), repeats=self._repeats(postback))
+            await self._finish(flight, call.masked, verdict, call.hidden)
+
+    def _rendered(self, postback: Postback) -> Call:
+        partner = self._lookup(postback.site, postback.partner)
+        if partner is None:
+            raise RenderError(
+                f"site {postback.site} has no partner {postback.partner} in its settings any more"
+            )
+        return render(partner, postback.report, self._network(partner), self._now(), postback_id=postback.id)
+
+    async def _made(self, client: Client, flight: _Flight, call: Call) -> Result | None:
+        """The call's result; None if nothing was sent and the row is in other hands or given back."""
+
+        async def before() -> None:
+            flight.began = await self._outbox.begin(flight.postback, flight.until)
+            if flight.began is None:
+                raise _LeaseLostError
+
+        if not self._stopping:
+            flight.call = asyncio.create_task(client.make(call, before, flight.progress))
+            try:
+                return await flight.call
+            except _LeaseLostError:
+                return None
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+            if flight.progress.sent:
+                return Unanswered("clew was stopped before the answer came")
+        await self._outbox.release(flight.postback, flight.until)
+        return None
+
+    async def _finish(
+        self, flight: _Flight, request: str, verdict: Verdict, hidden: tuple[str, ...] = ()
+    ) -> None:
+        postback, now = flight.postback, self._now()
+        tried = postback.attempts + 1
+        state, next_at = settle(verdict, tried, now, self._delivery.schedule, self._chance())
+        outcome = _OUTCOMES[state]
+        answer = hide(verdict.answer, hidden)
+        attempt = Attempt(now, request, verdict.status, answer, outcome)
+        for wait in FINISH_TRIES:
+            await asyncio.sleep(wait)
+            try:
+                await self._outbox.finish(flight.began or postback, attempt, state, next_at)
+                break
+            except Exception as error:
+                self._journal.emit("fault", site=postback.site, where="delivery", error=repr(error))
+        self._tell(postback, outcome, answer, request=request, status=verdict.status, attempt=tried)
+
+    # -- helpers
+
+    def _network(self, partner: Partner) -> Network | None:
+        return self._networks.get(partner.network) if partner.network is not None else None
+
+    def _repeats(self, postback: Postback) -> bool:
+        partner = self._lookup(postback.site, postback.partner)
+        return partner is not None and repeats_are_safe(partner, self._network(partner))
+
+    def _tell(self, postback: Postback, outcome: str, answer: str, **fields: Any) -> None:
+        self._journal.emit(
+            "postback",
+            site=postback.site,
+            partner=postback.partner,
+            order=postback.report.order_id,
+            channel=postback.report.channel,
+            outcome=outcome,
+            answer=answer,
+            postback=postback.id,
+            **fields,
+        )
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        for flight in self._flights.values():
+            if flight.call is not None and not flight.progress.sent:
+                flight.call.cancel()
+        if self._flights:
+            await asyncio.wait(list(self._flights), timeout=GRACE_SECONDS)
+        for flight in self._flights.values():
+            if flight.call is not None:
+                flight.call.cancel()
+        if self._flights:
+            await asyncio.wait(list(self._flights), timeout=LEASE_MARGIN)

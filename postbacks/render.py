@@ -1,0 +1,160 @@
+"""What is sent to a partner: his own address filled in, a signed webhook, or his network's call."""
+
+import re
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from standardwebhooks import Webhook
+
+from ..referral.catalogue import Answer, Network, Success
+from ..settings.model import Partner
+from .call import Call, RenderError, json_text, percent
+from .masking import masked_address, masked_click
+from .model import Report
+from .network_call import chosen, missing, network_call
+
+if TYPE_CHECKING:
+    from .values import Json
+
+ANY_2XX = Success(ok=Answer(status=(200, 299)))
+# Standard Webhooks: a type is words joined by full stops. The key is the event's word in a URL template.
+EVENT_TYPES: Mapping[str, str] = MappingProxyType({"order": "order.created"})
+_PLACEHOLDER = re.compile(r"\{(click_id|order_id|amount|currency|channel|event)\}")
+
+
+def render(
+    partner: Partner, report: Report, network: Network | None, now: float, *, postback_id: str
+) -> Call:
+    """The call that tells a partner of a report.
+
+    `network` is the partner's, None for a plain partner; `now` and `postback_id` sign a webhook. Raises
+    RenderError, naming what is missing or wrong, when there is no way to call.
+    """
+    if partner.network is not None:
+        if network is None:
+            raise RenderError(f"partner {partner.id}: the catalogue has no network {partner.network!r}")
+        return network_call(partner, report, network)
+    if partner.secret is not None:
+        return _webhook(partner, report, now, postback_id)
+    return _plain(partner, report)
+
+
+def missing_settings(partner: Partner, network: Network) -> list[str]:
+    """The keys of `settings` that a partner has to add before his network can be called; empty if none."""
+    conversion = chosen(partner, network)
+    return [] if conversion is None else missing(partner, conversion)
+
+
+def repeats_are_safe(partner: Partner, network: Network | None) -> bool:
+    """Whether a call whose answer never came may be sent again: the partner says so, or his network's entry,
+    or it is a webhook, whose id lets the receiver drop a repeat (Standard Webhooks, "idempotency")."""
+    if partner.retry_unknown is not None:
+        return partner.retry_unknown
+    return network.retry_unknown if network is not None else partner.secret is not None
+
+
+def _plain(partner: Partner, report: Report) -> Call:
+    url, headers = _address(partner, report)
+    return Call(
+        method="GET",
+        url=url,
+        headers=headers,
+        body=b"",
+        masked=f"GET {_masked_address(partner, report)}",
+        success=ANY_2XX,
+        hidden=(report.click_id, percent(report.click_id)),
+    )
+
+
+def _webhook(partner: Partner, report: Report, now: float, postback_id: str) -> Call:
+    url, headers = _address(partner, report)
+    body = _payload(partner, report)
+    at = datetime.fromtimestamp(int(now), UTC)
+    headers |= {
+        "Content-Type": "application/json",
+        "webhook-id": postback_id,
+        "webhook-timestamp": str(int(now)),
+        "webhook-signature": _signer(partner).sign(postback_id, at, body),
+    }
+    shown = _payload(partner, replace(report, click_id=masked_click(report.click_id)))
+    return Call(
+        method="POST",
+        url=url,
+        headers=headers,
+        body=body.encode("ascii"),
+        masked=f"POST {_masked_address(partner, report)} {shown}",
+        success=ANY_2XX,
+        hidden=(report.click_id, percent(report.click_id)),
+        gone=True,
+    )
+
+
+def _payload(partner: Partner, report: Report) -> str:
+    kind = EVENT_TYPES.get(report.event)
+    if kind is None:
+        raise RenderError(f"partner {partner.id}: there is no webhook type for the event {report.event!r}")
+    data: dict[str, Json] = {
+        "order_id": report.order_id,
+        "amount": report.amount,
+        "currency": report.currency,
+        "channel": report.channel,
+        "click_id": report.click_id,
+        "order_time": _iso(report.order_time),
+        "landing_time": _iso(report.landing_time),
+    }
+    if report.voucher:
+        data["voucher"] = report.voucher
+    return json_text({"type": kind, "timestamp": _iso(report.order_time), "data": data})
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _signer(partner: Partner) -> Webhook:
+    """`whsec_` and base64 as in Standard Webhooks; any other text is the key itself, as UTF-8."""
+    secret = partner.secret.get_secret_value() if partner.secret is not None else ""
+    if not secret.startswith("whsec_"):
+        key = secret.encode("utf-8")
+    else:
+        try:
+            bare = secret.removeprefix("whsec_").rstrip("=")  # often written without its padding
+            key = b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+        except (Base64Error, ValueError) as error:
+            raise RenderError(f"partner {partner.id}: secret: after whsec_ there has to be base64") from error
+    if not key:
+        raise RenderError(f"partner {partner.id}: secret: it is empty")
+    return Webhook(key)
+
+
+def _filled(partner: Partner, report: Report) -> str:
+    values = {
+        "click_id": report.click_id,
+        "order_id": report.order_id,
+        "amount": report.amount,
+        "currency": report.currency,
+        "channel": report.channel,
+        "event": report.event,
+    }
+    return _PLACEHOLDER.sub(lambda m: percent(values[m[1]]), partner.postback or "")
+
+
+def _address(partner: Partner, report: Report) -> tuple[str, dict[str, str]]:
+    """The address without the user that may stand in it, and the header that the user becomes (RFC 7617)."""
+    url = _filled(partner, report)
+    found = re.match(r"(https?://)([^/?#@]*)@", url, re.IGNORECASE)
+    if found is None:
+        return url, {}
+    user, _, password = found[2].partition(":")
+    credentials = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode("ascii")
+    return found[1] + url[found.end() :], {"Authorization": f"Basic {credentials}"}
+
+
+def _masked_address(partner: Partner, report: Report) -> str:
+    return masked_address(_filled(partner, replace(report, click_id=masked_click(report.click_id))))

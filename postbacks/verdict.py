@@ -1,0 +1,159 @@
+"""What an answer means: delivered, to be tried again and when, dead, or unknown."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from ..referral.catalogue import Answer
+from .call import Call
+from .model import Outcome, State
+
+ANSWER_LENGTH = 500  # characters of an answer that are kept
+RETRY_AFTER_LIMIT = 86400  # seconds; a receiver that asks for more is asked again after a day
+JITTER = 0.2  # a retry comes up to a fifth later, so that a receiver that was down is not hit all at once
+_LATER = frozenset({408, 425, 429})
+_GONE = 410
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The call got an answer: its status, its body as far as it was read, and whether that is all of it."""
+
+    status: int
+    body: bytes = b""
+    complete: bool = True
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Not a byte of the call left: it may be made again. `for_good`: it never can be made like this."""
+
+    reason: str
+    for_good: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """The call left, at least in part, and no answer came: nobody here knows what became of it."""
+
+    reason: str
+
+
+Result = Answered | NotSent | Unanswered
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a postback. `wait`: seconds that the receiver asked for. `unsure`: the call may have
+    had its effect, so giving up leaves it unknown, not dead."""
+
+    outcome: Outcome
+    answer: str
+    status: int | None = None
+    wait: float = 0.0
+    unsure: bool = False
+
+
+def judge(call: Call, result: Result, now: float, *, repeats: bool) -> Verdict:
+    """Judge one call's result; `repeats` says that the destination takes the same call twice without harm."""
+    match result:
+        case NotSent(reason, for_good):
+            return Verdict("dead" if for_good else "retry", reason)
+        case Unanswered(reason):
+            return Verdict("retry" if repeats else "unknown", reason, unsure=True)
+        case Answered():
+            return _judged(call, result, now, repeats=repeats)
+
+
+def settle(
+    verdict: Verdict, attempts: int, now: float, schedule: Sequence[int], chance: float
+) -> tuple[State, float]:
+    """The state after the attempt of this number (from 1), and when it is due.
+
+    `schedule` holds the seconds after each failed attempt; when it is used up the postback is dead, or
+    unknown if the last call may have had its effect. `chance` from 0 to 1 spreads the retries.
+    """
+    if verdict.outcome != "retry":
+        return verdict.outcome, now
+    if attempts > len(schedule):
+        return ("unknown" if verdict.unsure else "dead"), now
+    return "due", now + max(schedule[attempts - 1], verdict.wait) * (1 + JITTER * chance)
+
+
+def _judged(call: Call, result: Answered, now: float, *, repeats: bool) -> Verdict:
+    status, body = result.status, result.body.decode("utf-8", "replace")
+    answer = _readable(body)
+    success = call.success
+    if _matches(success.ok, status, body) or (success.already and _matches(success.already, status, body)):
+        return Verdict("delivered", answer, status)
+    if status in _LATER or status >= 500:
+        return Verdict("retry", answer, status, wait=_seconds(result.retry_after, now))
+    if 300 <= status < 400:
+        return Verdict("dead", _said("it redirects, which a postback does not follow", answer), status)
+    if status == _GONE and call.gone:
+        return Verdict("dead", _said("the receiver wants no more postbacks at this address", answer), status)
+    if 200 <= status < 300 and not result.complete:
+        reason = _said("the answer broke off before it said whether the order was taken", answer)
+        return Verdict("retry" if repeats else "unknown", reason, status, unsure=True)
+    return Verdict("dead", answer, status)
+
+
+def _readable(body: str) -> str:
+    """The beginning of a body on one line, without the control characters that could play with a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in body).split())[:ANSWER_LENGTH]
+
+
+def _said(reason: str, answer: str) -> str:
+    return f"{reason}: {answer}"[:ANSWER_LENGTH] if answer else reason
+
+
+def _matches(expected: Answer, status: int, body: str) -> bool:
+    low, high = expected.status
+    if not low <= status <= high:
+        return False
+    if expected.contains and expected.contains not in body:
+        return False
+    if expected.lacks and expected.lacks in body:
+        return False
+    return not expected.pointer or _points(expected, body)
+
+
+def _points(expected: Answer, body: str) -> bool:
+    try:
+        found = _pointed(json.loads(body), expected.pointer)
+    except (ValueError, RecursionError):
+        return False
+    return not found and found != 0 if expected.equals is None else found == expected.equals
+
+
+def _pointed(document: Any, pointer: str) -> Any:
+    """RFC 6901; None where the document has no such place."""
+    for token in pointer.split("/")[1:]:
+        key = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, dict):
+            document = document.get(key)
+        elif isinstance(document, list) and key.isascii() and key.isdigit() and int(key) < len(document):
+            document = document[int(key)]
+        else:
+            return None
+    return document
+
+
+def _seconds(retry_after: str | None, now: float) -> float:
+    """Retry-After as seconds or as a date (RFC 9110 §10.2.3), 0 where it is neither, a day at most."""
+    if retry_after is None:
+        return 0.0
+    written = retry_after.strip()
+    if written.isascii() and written.isdigit():
+        wait = float(written[:9])
+    else:
+        try:
+            at = parsedate_to_datetime(written)
+        except ValueError:
+            return 0.0
+        wait = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
+    return min(max(wait, 0.0), RETRY_AFTER_LIMIT)

@@ -1,0 +1,1 @@
+"""Who sent this visitor: touches, click ids, the networks' catalogue, cookies, credit."""

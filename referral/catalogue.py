@@ -1,0 +1,268 @@
+"""The networks' catalogue: what each network puts on a landing address, which cookies it wants, how it is
+told of an order, and which answer means that it has it.
+
+The facts stand in `networks.toml`; `networks_file.py` checks the file and builds these values. Nothing here
+or there knows a network by name: a new network is a new entry.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Literal
+
+Encoding = Literal["query", "form", "json", "graphql", "path"]
+SameSite = Literal["Lax", "None", "Strict"]
+Setting = str | int | bool
+Kind = Literal["affiliate_network", "partner_platform", "sub_network", "ad_platform", "agent_protocol"]
+Confidence = Literal["verified", "likely"]
+
+# What a parameter of a call can be filled from. `setting` and `const` take `Param.argument`. The second
+# value: True where every order has it, False where a shop may or may not tell it. A conversion that
+# requires one of the latter says so in `needs`.
+SOURCES: Mapping[str, bool] = MappingProxyType(
+    {
+        "click_id": True,
+        "click_ids": True,  # all stored ids of the network, joined by `join`; one id is a list of one
+        "order_id": True,
+        "amount": True,  # order value after discount, net of tax and shipping
+        "currency": True,
+        "channel": True,  # where the order was closed: web, chat or phone
+        "order_time": True,
+        "landing_time": True,
+        "voucher": True,  # empty where none was used: the parameter is left out
+        "commission_group": True,  # setting `commission_group`, one for the whole order
+        "parts": True,  # commission groups with their amounts; one group until orders know their items
+        "setting": True,
+        "const": True,
+        "discount": False,
+        "customer_type": False,
+        "customer_id": False,
+        "email": False,
+        "email_sha256": False,
+        "email_md5": False,
+        "email_sha1": False,
+        "ip": False,
+        "user_agent": False,
+        "country": False,
+        "payment_method": False,
+        "items": False,
+        "item.sku": False,
+        "item.name": False,
+        "item.category": False,
+        "item.quantity": False,
+        "item.unit_price": False,
+        "item.line_total": False,
+        "item.discount": False,
+        "item.index": False,
+        "item.count": False,
+        "consent.gdpr": False,
+        "consent.tcf": False,
+        "consent.marketing": False,
+    }
+)
+
+# How a value is written. A time may also be a strftime pattern (it holds a `%`), always in UTC.
+FORMATS: Mapping[str, str] = MappingProxyType(
+    {
+        "text": "as it is",
+        "decimal": "amount with a dot and the currency's minor digits (the default of amounts)",
+        "decimal2": "amount with a dot and always two digits",
+        "number": "JSON number with the currency's minor digits",
+        "minor": "whole number of minor units (cents; JPY has none)",
+        "integer": "whole number in JSON",
+        "boolean": "true or false in JSON; 1 or 0 elsewhere",
+        "unix": "seconds since 1970 (the default of times)",
+        "unix_ms": "milliseconds since 1970",
+        "iso8601": "2026-11-23T03:28:00Z",
+        "group:amount": "parts as GROUP:12.34, several joined by `join`",
+        "group_objects": 'parts as a JSON list of {"code": GROUP, "amount": 12.34}',
+        "fbc": "click id as fb.1.<landing unix ms>.<click id>",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter of a call.
+
+    `name` is the network's own; for `json` and `graphql` `path` is where the value goes in the body (text:
+    key of an object, number: index of a list), elsewhere it is `(name,)`. `argument` is the settings key
+    where `source` is `setting`, the value where it is `const`. `of` lists the landing parameters whose
+    click id this parameter takes (`Click.param`); empty: any. `values` maps clew's value to the network's,
+    where they differ. A name with `{n}` is repeated for each item, counted from 1. `default` stands in for
+    a missing setting.
+    """
+
+    name: str
+    source: str
+    argument: str = ""
+    required: bool = False
+    format: str = "text"
+    path: tuple[str | int, ...] = ()
+    join: str = ""
+    of: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    max_length: int | None = None
+    default: Setting | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an answer looks like: all that is stated must hold.
+
+    `status`: inclusive range. `contains`, `lacks`: text in the body. `pointer` (RFC 6901) into a JSON body:
+    the value there must be `equals`, or, where `equals` is None, must be missing, null or empty.
+    """
+
+    status: tuple[int, int]
+    contains: str = ""
+    lacks: str = ""
+    pointer: str = ""
+    equals: str | int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """Which answers mean that the network has the order.
+
+    `already`: it says that it had it before. `silent`: the endpoint answers the same whatever happened, so
+    success only means that it was reached; the network's reports tell the rest.
+    """
+
+    ok: Answer
+    already: Answer | None = None
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SettingSpec:
+    """One key of a partner's `settings`. `secret`: masked in logs and in the ledger."""
+
+    name: str
+    required: bool
+    secret: bool = False
+    default: Setting | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """One call that reports an order.
+
+    `url`, the values of `headers` and both parts of `basic` (HTTP Basic user and password) are templates
+    over the settings, `{advertiser_id}`; in `url` each value is percent-encoded, or is a host where it
+    stands in the host's place. `needs` names what an order has to bring, or clew has to learn, before the
+    call can be made (`items`, `customer_id`, `oauth2`, `browser`, `endpoint`…); empty: it can be rendered
+    now. `document` is the GraphQL document where `encoding` is `graphql`; the body is {"query",
+    "variables"} and `path` of the params is inside the variables.
+    """
+
+    id: str
+    method: Literal["GET", "POST"]
+    url: str
+    encoding: Encoding
+    success: Success
+    params: tuple[Param, ...]
+    settings: Mapping[str, SettingSpec]
+    preferred: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    basic: tuple[str, str] | None = None
+    document: str = ""
+    needs: frozenset[str] = frozenset()
+
+    def missing(self, settings: Mapping[str, Setting]) -> list[str]:
+        """The required settings that a partner has not given."""
+        return [
+            s.name
+            for s in self.settings.values()
+            if s.required and s.default is None and s.name not in settings
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class LandingParam:
+    """A parameter of a landing address that holds a click id.
+
+    `any_case`: the name is matched without regard to case. `shared`: other networks or ordinary shops use
+    the name too, so it counts only where the network is enabled. `fallback`: it counts only where no other
+    parameter of the network is there. `parts`: the click id is put together from these parameters by the
+    template `value`, and `name` is one of them.
+    """
+
+    name: str
+    any_case: bool = False
+    shared: bool = False
+    fallback: bool = False
+    parts: tuple[str, ...] = ()
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """A cookie that clew sets on the landing response for a network. `days` is its life.
+
+    `value` is a template over `{click_id}`, `{landing_time:<strftime, UTC>}` and other parameters of the
+    landing address, `{ranMID}`. `of`: the landing parameters whose click it keeps; empty: any. `when` and
+    `unless` name a parameter of the landing address that must, or must not, be there, with that value if
+    one is stated.
+    """
+
+    name: str
+    days: int
+    http_only: bool
+    secure: bool
+    same_site: SameSite | None = None
+    value: str = "{click_id}"
+    of: tuple[str, ...] = ()
+    when: tuple[str, str | None] | None = None
+    unless: tuple[str, str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Who runs programmes, or sells clicks. `lookback_days` is the network's usual window, None if unknown.
+
+    `retry_unknown`: a call whose answer never came may be sent again, because the network drops repeats.
+    `own_param`: the advertiser chooses the landing parameter's name, so a partner must set `param`.
+    """
+
+    id: str
+    name: str
+    kind: Kind
+    confidence: Confidence
+    landing_params: tuple[LandingParam, ...] = ()
+    own_param: bool = False
+    lookback_days: int | None = None
+    retry_unknown: bool = False
+    cookies: tuple[Cookie, ...] = ()
+    conversions: tuple[Conversion, ...] = ()
+
+    def conversion(self, settings: Mapping[str, Setting]) -> Conversion | None:
+        """The call that a partner with these settings gets: the one that `conversion` names, else the
+        preferred.
+
+        None where the network has no server-side call, or none of the name that the setting gives.
+        """
+        chosen = settings.get("conversion")
+        if chosen is not None:
+            return next((c for c in self.conversions if c.id == chosen), None)
+        return next((c for c in self.conversions if c.preferred), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All networks by id, the campaign parameters, and the hosts of payment providers (lower case)."""
+
+    networks: Mapping[str, Network]
+    utm: tuple[str, ...]
+    payment_hosts: frozenset[str]
+
+
+@cache
+def load() -> Catalogue:
+    """The catalogue that comes with clew, read and checked once. Raises `networks_file.CatalogueError`."""
+    # The reader of the file builds the values of this module.
+    from .networks_file import read
+
+    return read(files(__package__).joinpath("networks.toml").read_text("utf-8"))

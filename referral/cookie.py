@@ -1,0 +1,166 @@
+"""The visitor's own cookie: who he is and what brought him, readable and forgeable by nobody but clew.
+
+AES-256-GCM (NIST SP 800-38D) under keys derived by HKDF (RFC 5869) from the settings' secrets; the site's
+name is authenticated with it, so that a cookie of one shop is nothing at another. The value is base64url of
+
+    version, key id (1 byte each), nonce (12), ciphertext of: length of the visitor id (1), the id,
+    time of issue (4), touches as deflated JSON
+
+The id stands outside the compressed part: compressed beside text that a link can choose, its bytes could be
+guessed one by one from the cookie's length (the CRIME attack).
+"""
+
+import json
+import os
+import re
+import secrets
+import struct
+import zlib
+from base64 import b32encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from .credit import earning_click
+from .touches import Touch
+
+NAME = b"clew_visitor"
+MAX_AGE = 400 * 86400  # what browsers allow at most (RFC 6265bis §5.5)
+LIMIT = 3072  # bytes of name, value and attributes together; browsers drop a cookie of more than 4096
+READ_LIMIT = 4096  # bytes of a value that are looked at
+COPIES = 8  # cookies of our name in one request that are looked at
+TOUCHES_LIMIT = 64 * 1024  # bytes of touches when unpacked
+
+_VERSION = 1
+_NONCE, _TAG = 12, 16
+_VALUE = re.compile(rb"[A-Za-z0-9_-]+")
+# What touches have in common. It is part of version 1: changing a byte makes issued cookies unreadable.
+_DICTIONARY = (
+    b'"utm_id""utm_term""utm_content""utm_campaign""utm_medium":"cpc","affiliate","email""utm_source":"google"'
+    b"msclkid=wbraid=gbraid=gclid=fbclid=&utm_term=&utm_content=&utm_campaign=&utm_medium=&utm_source="
+    b'"r":"https://www.google.com/","l":"/?[["google_ads","gclid","[["awin","awc",",null]]'
+    b'[{"t":17,"c":[["","","]],"u":{"},"r":"https://www.","l":"/"},{"t":18'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a cookie says: the visitor's id, his touches, when it was first issued (unix seconds)."""
+
+    visitor: str
+    touches: tuple[Touch, ...]
+    issued: int
+
+
+def new_visitor_id() -> str:
+    """A random id of 128 bits: 26 characters of base32 in lower case."""
+    return b32encode(secrets.token_bytes(16)).decode("ascii").rstrip("=").lower()
+
+
+class VisitorCookie:
+    """Writes the cookie under the newest secret, reads it under that and the previous ones.
+
+    `domain` is the Domain attribute, None for a cookie of the host alone.
+    """
+
+    def __init__(self, secret: str, previous: Sequence[str], site_name: str, domain: str | None) -> None:
+        keys = [_key(s) for s in (secret, *previous)]
+        self._id, self._cipher = keys[0]
+        self._ciphers: dict[int, list[AESGCM]] = {}
+        for key_id, cipher in keys:
+            self._ciphers.setdefault(key_id, []).append(cipher)
+        self._bound = NAME + bytes((0, _VERSION)) + site_name.encode("utf-8")
+        plain = b"; Max-Age=%d; Path=/; HttpOnly; SameSite=Lax" % MAX_AGE
+        self._attributes = plain + (b"; Domain=" + domain.encode("ascii") if domain else b"")
+
+    def read(self, cookie_headers: Sequence[bytes]) -> Known | None:
+        """The visitor in raw Cookie headers, or None. Other cookies are not looked at.
+
+        Of several (a cookie of the host beside one of the domain) the one with the latest touch counts.
+        """
+        values: list[bytes] = []
+        for header in cookie_headers:
+            for pair in header.split(b";"):
+                name, _, value = pair.strip().partition(b"=")
+                if name == NAME and len(values) < COPIES:
+                    values.append(value)
+        found = [known for value in values if (known := self.open(value)) is not None]
+        return max(found, key=lambda k: (max((t.at for t in k.touches), default=0), k.issued), default=None)
+
+    def open(self, value: bytes | str) -> Known | None:
+        """What a value says; None if it is not ours, of another site, or damaged in any way."""
+        raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+        if len(raw) > READ_LIMIT or not _VALUE.fullmatch(raw) or len(raw) % 4 == 1:
+            return None
+        sealed = urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
+        if len(sealed) < 2 + _NONCE + _TAG or sealed[0] != _VERSION:
+            return None
+        for cipher in self._ciphers.get(sealed[1], ()):
+            try:
+                plain = cipher.decrypt(sealed[2 : 2 + _NONCE], sealed[2 + _NONCE :], self._bound)
+            except InvalidTag:
+                continue
+            return _unpacked(plain)
+        return None
+
+    def set_cookie(self, known: Known, secure: bool) -> bytes:
+        """The value of a Set-Cookie header of 3 KB at most.
+
+        Where not all touches fit, the oldest without a partner's click go first, then the oldest with one;
+        the newest with one stays, if need be with nothing but the click that earns.
+        """
+        attributes = self._attributes + (b"; Secure" if secure else b"")
+        room = (LIMIT - len(NAME) - 1 - len(attributes)) // 4 * 3 - (2 + _NONCE + _TAG)
+        touches = sorted(known.touches, key=lambda t: t.at)
+        packed = _packed(known, touches)
+        while len(packed) > room and touches:
+            touches = _fewer(touches)
+            packed = _packed(known, touches)
+        nonce = os.urandom(_NONCE)
+        sealed = bytes((_VERSION, self._id)) + nonce + self._cipher.encrypt(nonce, packed, self._bound)
+        return NAME + b"=" + urlsafe_b64encode(sealed).rstrip(b"=") + attributes
+
+
+def _key(secret: str) -> tuple[int, AESGCM]:
+    """The key of a secret, and the byte that names it without telling of it."""
+    derived = HKDF(SHA256(), 33, salt=None, info=b"clew visitor cookie").derive(secret.encode("utf-8"))
+    return derived[32], AESGCM(derived[:32])
+
+
+def _packed(known: Known, touches: list[Touch]) -> bytes:
+    visitor = known.visitor.encode("ascii")
+    text = json.dumps([t.to_json() for t in touches], ensure_ascii=False, separators=(",", ":"))
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_DICTIONARY)
+    # Click ids hold bytes outside UTF-8 as surrogate escapes: so they go as the bytes they are.
+    deflated = packer.compress(text.encode("utf-8", "surrogateescape")) + packer.flush()
+    return struct.pack(">B", len(visitor)) + visitor + struct.pack(">I", known.issued) + deflated
+
+
+def _unpacked(plain: bytes) -> Known | None:
+    try:
+        end = 1 + plain[0]
+        visitor = plain[1:end].decode("ascii")
+        (issued,) = struct.unpack(">I", plain[end : end + 4])
+        text = zlib.decompressobj(-15, _DICTIONARY).decompress(plain[end + 4 :], TOUCHES_LIMIT)
+        touches = json.loads(text.decode("utf-8", "surrogateescape"))
+        return Known(visitor, tuple(Touch.from_json(t) for t in touches), issued)
+    except (IndexError, KeyError, TypeError, AttributeError, ValueError, struct.error, zlib.error):
+        return None
+
+
+def _fewer(touches: list[Touch]) -> list[Touch]:
+    """Touches that take less room than these, by the order in which they may go."""
+    idle = next((t for t in touches if earning_click(t) is None), None)
+    if idle is not None or len(touches) > 1:
+        gone = idle or touches[0]
+        return [t for t in touches if t is not gone]
+    touch = touches[0]
+    bare = Touch(touch.at, touch.clicks)
+    if bare != touch:
+        return [bare]
+    click = earning_click(touch)
+    return [Touch(touch.at, (click,))] if click is not None and touch.clicks != (click,) else []

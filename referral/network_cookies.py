@@ -1,0 +1,91 @@
+"""The networks' own cookies, set on the landing response: what a network's script finds there later, the
+shop's
+own server would have written."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from ..settings.model import Site
+from .catalogue import Catalogue, Cookie
+from .query import filled, pairs, placeholders
+from .touches import Click, Touch
+
+_OCTETS = re.compile(rb"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")  # RFC 6265 §4.1.1
+_LANDING_TIME = b"landing_time:"
+
+
+class NetworkCookies:
+    """The cookies of the networks that are partners of a site."""
+
+    def __init__(self, site: Site, catalogue: Catalogue) -> None:
+        partners = [p for p in site.partners if p.network is not None]
+        self._domain = f"Domain={site.cookie_domain}".encode("ascii") if site.cookie_domain else b""
+        self._cookies = {p.network: catalogue.networks[p.network].cookies for p in partners if p.network}
+        self._own_params = {(p.network, p.param) for p in partners if p.param is not None}
+        self.landing_params = frozenset(
+            n for cookies in self._cookies.values() for c in cookies for n in _reads(c)
+        )
+
+    def set_cookies(self, touch: Touch, secure: bool) -> list[bytes]:
+        """Values for Set-Cookie, for each click of a partner.
+
+        Without `secure` the flag Secure is left out, as browsers would not keep the cookie. A click id that a
+        cookie cannot hold as it is gets none: another value would be another click.
+        """
+        landing = dict(pairs(touch.landing.partition("?")[2].encode("ascii", "replace")))
+        given: dict[str, bytes] = {}
+        for click in touch.clicks:
+            if click.partner is None:
+                continue
+            for cookie in self._cookies.get(click.network, ()):
+                if self._applies(cookie, click, landing):
+                    value = filled(cookie.value.encode("ascii"), _values(cookie, click, touch.at, landing))
+                    if value is not None and _OCTETS.fullmatch(value):
+                        given[cookie.name] = self._written(cookie, value, secure)
+        return list(given.values())
+
+    def _applies(self, cookie: Cookie, click: Click, landing: Mapping[bytes, bytes]) -> bool:
+        if (
+            cookie.of
+            and click.param not in cookie.of
+            and (click.network, click.param) not in self._own_params
+        ):
+            return False
+        if cookie.when is not None and not _is_there(cookie.when, landing):
+            return False
+        return cookie.unless is None or not _is_there(cookie.unless, landing)
+
+    def _written(self, cookie: Cookie, value: bytes, secure: bool) -> bytes:
+        parts = [cookie.name.encode("ascii") + b"=" + value, b"Max-Age=%d" % (cookie.days * 86400), b"Path=/"]
+        if self._domain:
+            parts.append(self._domain)
+        if cookie.secure and secure:
+            parts.append(b"Secure")
+        if cookie.http_only:
+            parts.append(b"HttpOnly")
+        # Browsers refuse SameSite=None without Secure (RFC 6265bis §5.7).
+        if cookie.same_site is not None and (secure or cookie.same_site != "None"):
+            parts.append(b"SameSite=" + cookie.same_site.encode("ascii"))
+        return b"; ".join(parts)
+
+
+def _reads(cookie: Cookie) -> Iterator[bytes]:
+    """The parameters of the landing address that decide on a cookie or stand in it."""
+    yield from (condition[0].encode("ascii") for condition in (cookie.when, cookie.unless) if condition)
+    yield from placeholders(cookie.value.encode("ascii"))
+
+
+def _values(cookie: Cookie, click: Click, at: int, landing: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    own = {b"click_id": click.value.encode("utf-8", "surrogateescape")}
+    for name in placeholders(cookie.value.encode("ascii")):
+        if name.startswith(_LANDING_TIME):
+            pattern = name.removeprefix(_LANDING_TIME).decode("ascii")
+            own[name] = datetime.fromtimestamp(at, UTC).strftime(pattern).encode("ascii")
+    return {**landing, **own}
+
+
+def _is_there(condition: tuple[str, str | None], landing: Mapping[bytes, bytes]) -> bool:
+    name, wanted = condition
+    found = landing.get(name.encode("ascii"))
+    return bool(found) if wanted is None else found == wanted.encode("ascii")

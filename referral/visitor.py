@@ -1,0 +1,164 @@
+"""What is known of one visitor at one site, and how each thing that happens changes it.
+
+Visits live in the visit store, not in the ledger: losing them loses comfort, not money (the touches that
+earn credit survive in the visitor's cookie too).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .touches import Touch, merge
+
+VISIT_GAP = 30 * 60
+TRAIL_PAGES = 50
+TOUCHES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page view of the trail. `at` in unix seconds, `status` as the shop answered where it is known."""
+
+    view: str
+    at: float
+    url: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """One browser at one site.
+
+    `visits` counts runs of page views with gaps under 30 minutes, `visit_at` is the start of the current
+    one and `pages` the number of its page views; `trail` holds the last 50 page views of all visits.
+    `cart` is the last cart seen on a page: `value` (decimal text), `currency`, `items`.
+    `seen` and `dismissed` list rules whose invite was seen or dismissed in the current visit.
+    """
+
+    id: str
+    first_at: float = 0.0
+    seen_at: float = 0.0
+    visits: int = 0
+    visit_at: float = 0.0
+    pages: int = 0
+    language: str = ""
+    touches: tuple[Touch, ...] = ()
+    trail: tuple[Page, ...] = ()
+    cart: Mapping[str, str] = field(default_factory=dict)
+    seen: tuple[str, ...] = ()
+    dismissed: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+    dismissals: int = 0
+    ordered_at: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a store."""
+        data = {
+            name: getattr(self, name)
+            for name in self.__dataclass_fields__
+            if name not in ("touches", "trail")
+        }
+        data["touches"] = [t.to_json() for t in self.touches]
+        data["trail"] = [[p.view, p.at, p.url, p.title] for p in self.trail]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Visitor":
+        """The reverse of `to_json`; keys it does not know are left out, so that an older clew can read on."""
+        known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
+        known["touches"] = tuple(Touch.from_json(t) for t in data.get("touches", ()))
+        known["trail"] = tuple(Page(*p) for p in data.get("trail", ()))
+        for name in ("seen", "dismissed", "accepted"):
+            known[name] = tuple(data.get(name, ()))
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A landing with attribution."""
+
+    touch: Touch
+
+    def apply(self, visitor: Visitor, now: float) -> Visitor:
+        """Add the touch unless its click is known already; the oldest go first when there are too many."""
+        touches = merge(visitor.touches, (self.touch,))[-TOUCHES:]
+        return replace(visitor, first_at=visitor.first_at or now, touches=touches)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Touches that the cookie still knew after the store had lost them."""
+
+    touches: tuple[Touch, ...]
+
+    def apply(self, visitor: Visitor, now: float) -> Visitor:
+        """Join them in their order of time."""
+        touches = merge(visitor.touches, self.touches)[-TOUCHES:]
+        return visitor if touches == visitor.touches else replace(visitor, touches=touches)
+
+
+@dataclass(frozen=True, slots=True)
+class Viewed:
+    """A page that the browser shows. The same `page.view` again only refreshes url and title."""
+
+    page: Page
+    language: str = ""
+
+    def apply(self, visitor: Visitor, now: float) -> Visitor:
+        """Count the page view, and a new visit after a gap of 30 minutes."""
+        if any(p.view == self.page.view for p in visitor.trail[-5:]):
+            return replace(visitor, seen_at=now)
+        if not visitor.seen_at or now - visitor.seen_at > VISIT_GAP:
+            visitor = replace(
+                visitor, visits=visitor.visits + 1, visit_at=now, pages=0, seen=(), dismissed=(), accepted=()
+            )
+        return replace(
+            visitor,
+            first_at=visitor.first_at or now,
+            seen_at=now,
+            pages=visitor.pages + 1,
+            language=self.language or visitor.language,
+            trail=(*visitor.trail, self.page)[-TRAIL_PAGES:],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CartSeen:
+    """The cart on a page: `value`, `currency`, `items`, each only where it was found."""
+
+    cart: Mapping[str, str]
+
+    def apply(self, visitor: Visitor, now: float) -> Visitor:
+        """The newest cart is the cart."""
+        return replace(visitor, cart=dict(self.cart))
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """What became of an invite: `what` is seen, dismissed or accepted."""
+
+    rule: str
+    what: str
+
+    def apply(self, visitor: Visitor, now: float) -> Visitor:
+        """Each rule is listed once a visit; dismissals are also counted over all visits."""
+        listed: tuple[str, ...] = getattr(visitor, self.what)
+        if self.rule in listed:
+            return visitor
+        changed: dict[str, Any] = {self.what: (*listed, self.rule)}
+        visitor = replace(visitor, **changed)
+        return replace(visitor, dismissals=visitor.dismissals + 1) if self.what == "dismissed" else visitor
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """An order of this visitor was recorded."""
+
+    at: float
+
+    def apply(self, visitor: Visitor, now: float) -> Visitor:
+        """The cart is gone with the order."""
+        return replace(visitor, ordered_at=max(visitor.ordered_at, self.at), cart={})
+
+
+Change = Touched | Restored | Viewed | CartSeen | Invited | Ordered

@@ -1,0 +1,352 @@
+"""What can be known of a line before any visitor comes: unknown facts and functions, types that never meet.
+
+The engine checks types only where an evaluation happens to come by, and takes `visit.pages == "3"` for a
+comparison that is false for ever. So every branch is checked here, when the settings are loaded.
+"""
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import cel
+
+from . import signatures
+from .facts import BY_NAME, FACTS, GROUPS
+from .signatures import ARITHMETIC, FUNCTIONS, MACROS, METHODS, NUMBERS, ORDERED, comparable, fits, words
+from .syntax import Node
+
+_TYPES = {"int": "int", "double": "double", "string": "string", "bool": "bool", "map": "map:string"}
+
+
+@dataclass(frozen=True, slots=True)
+class LineProblem:
+    """What is wrong with a line and what to do; `at` is the offset in the line, None: all of it."""
+
+    message: str
+    hint: str = ""
+    at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A fact that a line asks for: `path` is `visit.pages`, or `page.query.size` for a map's value.
+
+    `whole`: the map itself is used (`'size' in page.query`), not one value of it. `guarded`: it stands in
+    `has(…)`, where it may be missing.
+    """
+
+    path: str
+    node: Node
+    whole: bool = False
+    guarded: bool = False
+
+
+def constant(line: str, node: Node) -> Any:
+    """The value of a part without facts. Raises what the engine raises where it has none."""
+    return cel.compile(line[node.start : node.end]).execute({})
+
+
+def fact_path(line: str, node: Node, bound: Container[str] = ()) -> tuple[str, ...] | None:
+    """`visit.pages` or `visit["pages"]` as ("visit", "pages"), known or not; None for anything else.
+
+    `bound` are the names that a macro gives to elements.
+    """
+    if node.kind == "name":
+        return None if node.value in bound else (node.value,)
+    if node.kind == "select" or (node.kind == "index" and node.parts[1].kind == "string"):
+        above = fact_path(line, node.parts[0], bound)
+        last = node.value if node.kind == "select" else constant(line, node.parts[1])
+        return (*above, last) if above else None
+    return None
+
+
+class Checker:
+    """Walks one tree; `problems` and `asked` tell what it found."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+        self.problems: list[LineProblem] = []
+        self.asked: list[Asked] = []
+        self._in_macro = False
+        self._kinds: dict[Node, str] = {}
+
+    def check(self, tree: Node) -> None:
+        """Check the whole line, which has to give true or false."""
+        kind = self._infer(tree, {})
+        if kind not in ("bool", "any"):
+            self._wrong(tree, f"the line gives {words(kind)}, not true or false", "compare it with something")
+
+    def _wrong(self, node: Node, message: str, hint: str = "") -> str:
+        self.problems.append(LineProblem(message, hint, node.start))
+        return "any"
+
+    def _text(self, node: Node) -> str:
+        return self.line[node.start : node.end]
+
+    def _infer(self, node: Node, bound: Mapping[str, str]) -> str:
+        kind = self._kinds[node] = self._kind(node, bound)
+        return kind
+
+    def _kind(self, node: Node, bound: Mapping[str, str]) -> str:
+        match node.kind:
+            case "name" | "select" | "index":
+                return self._reference(node, bound)
+            case "call":
+                return self._call(node, bound)
+            case "method" if node.value in MACROS:
+                return self._macro(node, bound)
+            case "method":
+                return self._method(node, bound)
+            case "binary":
+                return self._binary(node, bound)
+            case "unary":
+                return self._unary(node, bound)
+            case "ternary":
+                return self._ternary(node, bound)
+            case "list":
+                return f"list:{self._one_type(node.parts, bound)}"
+            case "map":
+                for key in node.parts[::2]:
+                    self._infer(key, bound)
+                return f"map:{self._one_type(node.parts[1::2], bound)}"
+        return node.kind
+
+    def _one_type(self, parts: Iterable[Node], bound: Mapping[str, str]) -> str:
+        kinds = {self._infer(part, bound) for part in parts}
+        return kinds.pop() if len(kinds) == 1 else "any"
+
+    def _reference(self, node: Node, bound: Mapping[str, str], guarded: bool = False) -> str:
+        path = fact_path(self.line, node, bound)
+        if path is not None:
+            return self._fact(node, path, guarded)
+        if node.kind == "name":
+            return bound[node.value]
+        held = self._infer(node.parts[0], bound)
+        key = self._infer(node.parts[1], bound) if node.kind == "index" else "string"
+        kind, _, value = held.partition(":")
+        if kind == "any" or (kind == "map" and fits(key, "string")) or (kind == "list" and fits(key, "int")):
+            return value or "any"
+        return self._wrong(node, f"`{self._text(node.parts[0])}` is {words(held)} and holds no such thing")
+
+    def _fact(self, node: Node, path: tuple[str, ...], guarded: bool) -> str:
+        group, name = path[0], ".".join(path[:2])
+        if group not in GROUPS:
+            return self._wrong(node, f"unknown fact `{name}`", _nearest(path))
+        if len(path) == 1:
+            example = next(fact.name for fact in FACTS if fact.name.startswith(f"{group}."))
+            return self._wrong(
+                node, f"`{group}` is a group of facts", f"ask for one of them, such as {example}"
+            )
+        fact = BY_NAME.get(name)
+        if fact is None:
+            return self._wrong(node, f"unknown fact `{name}`", _nearest(path))
+        if len(path) > (3 if fact.type == "map" else 2):
+            return self._wrong(node, f"`{'.'.join(path[:-1])}` is a single value and holds no `{path[-1]}`")
+        whole = fact.type == "map" and len(path) == 2
+        self.asked.append(Asked(".".join(path), node, whole, guarded))
+        return "string" if len(path) == 3 else _TYPES[fact.type]
+
+    def _call(self, node: Node, bound: Mapping[str, str]) -> str:
+        if node.value == "has" and len(node.parts) == 1:
+            self._reference(node.parts[0], bound, guarded=True)
+            return "bool"
+        given = [self._infer(part, bound) for part in node.parts]
+        if node.value not in FUNCTIONS:
+            return self._unknown_function(node)
+        return self._signature(node, signatures.result(FUNCTIONS[node.value], given), given)
+
+    def _method(self, node: Node, bound: Mapping[str, str]) -> str:
+        if node.value not in METHODS:
+            for part in node.parts[1:]:
+                self._infer(part, bound)
+            return self._unknown_function(node)
+        given = [self._infer(part, bound) for part in node.parts]
+        flat = [((target, *arguments), gives) for target, arguments, gives in METHODS[node.value]]
+        if node.value == "matches" and len(node.parts) == 2 and node.parts[1].kind != "string":
+            # A pattern from the address would be one that anybody can write.
+            return self._wrong(node.parts[1], "the pattern of `matches` has to be a text in quotes")
+        return self._signature(node, signatures.result(flat, given), given)
+
+    def _signature(self, node: Node, gives: str | None, given: list[str]) -> str:
+        if gives is not None:
+            return gives
+        told = ", ".join(words(kind) for kind in given)
+        takes = "; or ".join(_takes(node.value, node.kind))
+        return self._wrong(node, f"`{node.value}` cannot take {told or 'nothing'}", f"it takes {takes}")
+
+    def _unknown_function(self, node: Node) -> str:
+        name = node.value
+        if node.kind == "call" and (name in METHODS or name in MACROS):
+            hint = f"it is written behind what it asks: x.{name}(…)"
+        elif node.kind == "method" and name in FUNCTIONS:
+            hint = f"it is written in front: {name}(…)"
+        else:
+            known = {k.lower(): k for k in (*METHODS, *MACROS, *FUNCTIONS, "has")}
+            close = get_close_matches(name.lower(), known, 1, 0.5)
+            hint = (
+                f"did you mean {known[close[0]]}?"
+                if close
+                else f"known are {', '.join(sorted(known.values()))}"
+            )
+        return self._wrong(node, f"unknown function `{name}`", hint)
+
+    def _macro(self, node: Node, bound: Mapping[str, str]) -> str:
+        over = self._infer(node.parts[0], bound)
+        kind, _, held = over.partition(":")
+        names = node.parts[1:2]
+        if kind not in ("list", "map", "any") or len(node.parts) < 3 or names[0].kind != "name":
+            return self._wrong(node, f"`{node.value}` asks a list or map: [1, 2].{node.value}(x, x > 1)")
+        if names[0].value in GROUPS:
+            return self._wrong(names[0], f"`{names[0].value}` is a group of facts", "take another name")
+        if self._in_macro:
+            # The work would grow with the square of what a visitor may send, a query of any length.
+            return self._wrong(node, f"`{node.value}` cannot stand inside another one")
+        self._in_macro = True
+        element = "string" if kind == "map" else held or "any"
+        results = [self._infer(part, {**bound, names[0].value: element}) for part in node.parts[2:]]
+        self._in_macro = False
+        wants_bool = results if node.value != "map" else results[:-1]
+        for part, result in zip(node.parts[2:], wants_bool, strict=False):
+            if not fits(result, "bool"):
+                self._wrong(part, f"`{self._text(part)}` gives {words(result)}, not true or false")
+        if node.value in ("filter", "map"):
+            return f"list:{results[-1] if node.value == 'map' else element}"
+        return "bool"
+
+    def _unary(self, node: Node, bound: Mapping[str, str]) -> str:
+        kind = self._infer(node.parts[0], bound)
+        if node.value == "!" and not fits(kind, "bool"):
+            return self._wrong(node, f"`!` stands before {words(kind)}; it turns true and false")
+        if node.value == "-" and kind not in ("int", "double", "any"):
+            return self._wrong(node, f"`-` stands before {words(kind)}")
+        return kind
+
+    def _ternary(self, node: Node, bound: Mapping[str, str]) -> str:
+        condition, yes, no = (self._infer(part, bound) for part in node.parts)
+        if not fits(condition, "bool"):
+            self._wrong(node.parts[0], f"before `?` stands {words(condition)}, not true or false")
+        if yes != no and "any" not in (yes, no) and not {yes, no} <= set(NUMBERS):
+            self._wrong(node, f"this gives {words(yes)} or else {words(no)}", "let both be of one kind")
+        return yes if yes == no else "any"
+
+    def _binary(self, node: Node, bound: Mapping[str, str]) -> str:
+        left, right = (self._infer(part, bound) for part in node.parts)
+        match node.value:
+            case "&&" | "||":
+                for part, kind in zip(node.parts, (left, right), strict=True):
+                    if not fits(kind, "bool"):
+                        self._wrong(part, f"`{self._text(part)}` gives {words(kind)}, not true or false")
+                return "bool"
+            case "==" | "!=":
+                self._equal(node, left, right)
+                return "bool"
+            case "in":
+                self._in(node, left, right)
+                return "bool"
+            case "<" | "<=" | ">" | ">=":
+                alike = (left in NUMBERS and right in NUMBERS) or (left == right and left in ORDERED)
+                if not alike and "any" not in (left, right):
+                    self._wrong(node, *self._mismatch(node, left, right))
+                return "bool"
+        gives = signatures.result([((a, b), c) for a, b, c in ARITHMETIC[node.value]], (left, right))
+        if gives is None and node.value == "+" and left.startswith("list") and right.startswith("list"):
+            return left if left == right else "list:any"
+        return gives or self._wrong(node, *self._mismatch(node, left, right))
+
+    def _equal(self, node: Node, left: str, right: str) -> None:
+        if "null" in (left, right):
+            self._wrong(node, "a fact is never null", "to ask whether it is known, write has(…)")
+        elif not comparable(left, right):
+            self._wrong(node, *self._mismatch(node, left, right))
+        self._one_of(node.parts[0], [node.parts[1]])
+        self._one_of(node.parts[1], [node.parts[0]])
+
+    def _in(self, node: Node, left: str, right: str) -> None:
+        asked, held = node.parts
+        kind = right.partition(":")[0]
+        if kind == "string":
+            self._wrong(
+                node, "`in` asks a list or a map, not a text", "for a part of a text, write .contains(…)"
+            )
+        elif kind == "map" and not fits(left, "string"):
+            self._wrong(node, f"the keys of a map are texts: {words(left)} is never in it")
+        elif held.kind == "list":
+            for item in held.parts:
+                if not comparable(left, self._kinds[item]):
+                    pair = Node("binary", item.start, item.end, "==", (asked, item))
+                    self._wrong(pair, *self._mismatch(pair, left, self._kinds[item]))
+            self._one_of(asked, held.parts)
+        elif kind not in ("list", "map", "any"):
+            self._wrong(node, f"`in` asks a list or a map, not {words(right)}")
+
+    def _one_of(self, asked: Node, others: Iterable[Node]) -> None:
+        fact = BY_NAME.get(".".join(fact_path(self.line, asked) or ()))
+        if fact is None or not fact.values:
+            return
+        for other in others:
+            if other.kind == "string" and (value := constant(self.line, other)) not in fact.values:
+                close = next((v for v in fact.values if value.lower().startswith(v)), None)
+                hint = f'write "{close}"' if close else ""
+                self._wrong(other, f"`{fact.name}` is one of {', '.join(fact.values)}", hint)
+
+    def _mismatch(self, node: Node, left: str, right: str) -> tuple[str, str]:
+        """Message and hint for two operands that do not go together."""
+        a, b = (self._text(part) for part in node.parts)
+        verb = f"`{node.value}` cannot take" if node.value in ARITHMETIC else "this compares"
+        message = f"{verb} {words(left)} (`{a}`) and {words(right)} (`{b}`)"
+        message += ", which are never equal" if node.value in ("==", "!=") else ""
+        literal = next((p for p in node.parts if p.kind in ("string", *NUMBERS)), None)
+        if {left, right} == {"int", "double"}:
+            whole = node.parts[0] if left == "int" else node.parts[1]
+            text = self._text(whole)
+            return message, f"write {text}.0" if whole is literal else f"write double({text})"
+        if literal is not None and {left, right} <= {"string", *NUMBERS}:
+            if literal.kind != "string":
+                return message, f'write "{literal.value}" in quotes'
+            if _is_number(value := constant(self.line, literal)):
+                return message, f"write {value} without quotes"
+        if "bool" in (left, right):
+            fact = a if left == "bool" else b
+            return message, f"write {fact} by itself, or !{fact}"
+        return message, "compare things of one kind" if node.value not in ARITHMETIC else ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _takes(name: str, kind: str) -> list[str]:
+    if kind == "call":
+        return list(dict.fromkeys(", ".join(map(words, wanted)) for wanted, _ in FUNCTIONS[name]))
+    return list(
+        dict.fromkeys(
+            f"{words(target)} in front"
+            + (f" and {', '.join(map(words, wanted))} in brackets" if wanted else "")
+            for target, wanted, _ in METHODS[name]
+        )
+    )
+
+
+def _nearest(path: tuple[str, ...]) -> str:
+    """The known fact that was probably meant: the same name in another group, else the most alike."""
+    asked = ".".join(path[:2])
+    same = [fact.name for fact in FACTS if fact.name.partition(".")[2] == path[min(1, len(path) - 1)]]
+    alike = get_close_matches(asked, BY_NAME, 1, 0.6)
+    if not alike and path[0] not in GROUPS:
+        alike = get_close_matches(path[0], GROUPS, 1, 0.6)
+        alike = (
+            [f"{alike[0]}.{path[1]}"]
+            if alike and len(path) > 1 and f"{alike[0]}.{path[1]}" in BY_NAME
+            else []
+        )
+    found = alike or same
+    if found:
+        return f"did you mean {found[0]}?"
+    if path[0] in GROUPS:
+        return f"known are {', '.join(fact.name for fact in FACTS if fact.name.startswith(f'{path[0]}.'))}"
+    return f"the groups are {', '.join(GROUPS)}; a text stands in quotes"

@@ -1,0 +1,199 @@
+"""One line of a rule's `when`: compiled and checked when the settings are loaded, evaluated at a decision.
+
+A line is CEL, evaluated by the Rust engine. A fact that is missing has no value, and a line whose value hangs
+on it is false, behind a `!` too. Where the value is certain without it (`has(cart.value) && …`,
+`visit.pages > 3 || touch.network == "awin"` on the fourth page) the line has that value, as CEL defines it.
+
+`matches` is RE2, as the CEL specification says: its time grows with the length of the text and of nothing
+else, so no address that a visitor sends can make it slow. The engine's own regular expressions are linear as
+well, but it compiles them anew at each evaluation: 13 µs for plain letters, 220 µs for one `\\w`, 11 ms for
+`\\w{50}`. Hence each pattern is compiled once here and called by name.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cel
+import re2  # type: ignore[import-untyped]
+
+from .checker import Asked, Checker, LineProblem, constant
+from .moments import Turn, turns
+from .signatures import MACROS
+from .syntax import Node, UnsupportedError, parse
+
+LINE_LENGTH = 1000
+# RE2 instructions. Its slowest way costs one step for each of them and each character.
+PATTERN_SIZE = 2000
+
+# As long as `matches`, so that the offsets in the line stay.
+_MATCHES = "_match_"
+
+_OPTIONS = re2.Options()
+_OPTIONS.log_errors = False
+_OPTIONS.never_capture = True
+_OPTIONS.max_mem = 1 << 20
+
+_SYNTAX_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
+# What people write instead of CEL: what stands at the error, or just before it → what to do.
+_INSTEAD = (
+    (re.compile(r"=(?!=)"), None, "to compare, write =="),
+    (re.compile(r"and\b", re.IGNORECASE), None, "write &&"),
+    (re.compile(r"or\b", re.IGNORECASE), None, "write ||"),
+    (None, re.compile(r"\bnot\s*$", re.IGNORECASE), "write !(…)"),
+    (None, re.compile(r"<$"), "write !="),
+    (re.compile(r"&"), None, "write &&"),
+    (re.compile(r"\|"), None, "write ||"),
+    (re.compile(r"[“”„‘’‚«»´`]"), None, "texts stand in straight quotes"),
+    (
+        re.compile(r"[\"']"),
+        None,
+        "a text is not closed; a quote or backslash inside it is written \\' or \\\\",
+    ),
+    (re.compile(r"[;,]"), None, "one condition a line: put the next into a line of its own"),
+)
+
+
+class ConditionError(ValueError):
+    """A line that cannot be used; `problems` says all that is wrong with it."""
+
+    def __init__(self, problems: Sequence[LineProblem]) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A compiled line. `patterns` are those of its `matches`, `turns` its comparisons with time."""
+
+    text: str
+    program: cel.Program
+    asked: tuple[Asked, ...]
+    patterns: Mapping[str, Any]
+    turns: tuple[Turn, ...]
+
+    def value(self, context: cel.Context) -> bool | Exception:
+        """True, false, or why there is no value; never raises."""
+        try:
+            value = self.program.execute(context)
+        except Exception as error:
+            return error
+        return value if isinstance(value, bool) else TypeError(f"the line gave {value!r}, not true or false")
+
+
+def compile_line(text: str) -> Condition:
+    """Compile and check one line. Raises ConditionError with all that is wrong."""
+    if len(text) > LINE_LENGTH:
+        hint = "take it apart: all lines of `when` have to hold"
+        raise ConditionError([LineProblem(f"the line has more than {LINE_LENGTH} characters", hint)])
+    tree = _parse(text)
+    checker = Checker(text)
+    checker.check(tree)
+    if checker.problems:
+        raise ConditionError(checker.problems)
+    patterns: dict[str, Any] = {}
+    problems = [*_patterns(text, tree, patterns), *_constants(text, tree)]
+    if problems:
+        raise ConditionError(problems)
+    line = _with_matcher(text, tree)
+    return Condition(text, cel.compile(line), tuple(checker.asked), patterns, turns(line, tree))
+
+
+def matcher(patterns: Mapping[str, Any]) -> dict[str, Callable[..., bool]]:
+    """The functions that a context needs for lines with these patterns."""
+    if not patterns:
+        return {}
+    return {_MATCHES: lambda text, pattern: patterns[pattern].search(text) is not None}
+
+
+def where(text: str, at: int | None) -> str:
+    """`column 7`, or `row 2, column 7` in a line of several rows; empty where it is the whole line."""
+    if at is None:
+        return ""
+    row = text.count("\n", 0, at) + 1
+    column = at - (text.rfind("\n", 0, at) + 1) + 1
+    return f"row {row}, column {column}" if "\n" in text else f"column {column}"
+
+
+def _parse(text: str) -> Node:
+    if not text.strip():
+        raise ConditionError([LineProblem("the line is empty", "write a condition, or remove the line")])
+    try:
+        cel.compile(text)
+        return parse(text)
+    except UnsupportedError as error:
+        raise ConditionError([LineProblem(str(error), "", error.at)]) from error
+    except ValueError as error:
+        raise ConditionError([_syntax_problem(text, str(error))]) from error
+
+
+def _syntax_problem(text: str, told: str) -> LineProblem:
+    try:
+        parse(text)
+    except UnsupportedError as error:
+        message, at = str(error), error.at
+    else:
+        found = _SYNTAX_ERROR.search(told)
+        if found is None:
+            return LineProblem("the line cannot be read")
+        before = sum(len(row) for row in text.splitlines(keepends=True)[: int(found[1]) - 1])
+        message, at = found[3], before + int(found[2]) - 1
+    hint = next(
+        (
+            hint
+            for here, before_it, hint in _INSTEAD
+            if (here is None or here.match(text, at)) and (before_it is None or before_it.search(text[:at]))
+        ),
+        "",
+    )
+    return LineProblem(message, hint, min(at, len(text)))
+
+
+def _patterns(text: str, tree: Node, patterns: dict[str, Any]) -> Iterator[LineProblem]:
+    for node in tree.walk():
+        if node.kind == "method" and node.value == "matches":
+            literal = node.parts[1]
+            pattern = constant(text, literal)
+            try:
+                compiled = re2.compile(pattern, _OPTIONS)
+            except re2.error as error:
+                told = error.args[0] if error.args else ""
+                shown = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
+                yield LineProblem(
+                    f"not a regular expression: {shown}",
+                    "RE2 syntax: no look-around, no back references; in CEL write \\\\d for \\d, or r'\\d'",
+                    literal.start,
+                )
+                continue
+            if compiled.programsize > PATTERN_SIZE:
+                yield LineProblem("the regular expression is too large", "repeat less", literal.start)
+            patterns[pattern] = compiled
+
+
+def _constants(text: str, tree: Node) -> Iterator[LineProblem]:
+    """Calculates the parts without facts, so that `1 / 0` or `duration("2 min")` comes out now."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if any(part.kind == "name" for part in node.walk()):
+            if not (node.kind == "method" and node.value in MACROS):
+                waiting.extend(node.parts)
+        elif node.parts:
+            try:
+                constant(text, node)
+            except Exception as error:
+                shown = text[node.start : node.end]
+                yield LineProblem(f"`{shown}` has no value: {_short(error)}", "", node.start)
+
+
+def _short(error: Exception) -> str:
+    return str(error).partition(". Check")[0].partition(" in CEL")[0]
+
+
+def _with_matcher(text: str, tree: Node) -> str:
+    for node in tree.walk():
+        if node.kind == "method" and node.value == "matches":
+            at = text.index("matches", node.parts[0].end)
+            text = f"{text[:at]}{_MATCHES}{text[at + len(_MATCHES) :]}"
+    return text

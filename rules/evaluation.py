@@ -1,0 +1,183 @@
+"""Lines evaluated against facts: now, and at moments to come.
+
+The facts become one evaluation context, with only those that the lines ask for (the conversion costs more
+than the evaluation), and each line is evaluated at most once in it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import cel
+
+from .conditions import Condition, matcher
+from .facts import BY_NAME, GROUPS, Facts, FactType, advance
+from .moments import candidates
+
+# Contexts that one decision may build to look ahead, some 5 µs each.
+LOOKS = 200
+
+_KINDS: Mapping[FactType, tuple[type, ...]] = {
+    "int": (int,),
+    "double": (float, int, Decimal),
+    "string": (str,),
+    "bool": (bool,),
+    "map": (Mapping,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LineExplained:
+    """A line and its value now. False may come from `missing` facts, or from the `error` of the evaluation;
+    `facts` are the values of all that it asks for, None where they are not known."""
+
+    line: str
+    holds: bool
+    missing: tuple[str, ...]
+    error: str | None
+    facts: Mapping[str, Any]
+
+
+class Plan:
+    """Which facts some lines ask for, so that a context holds those and no others."""
+
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        names: dict[str, dict[str, set[str] | None]] = {}
+        for asked in (asked for condition in conditions for asked in condition.asked):
+            group, name, *key = asked.path.split(".", 2)
+            wanted = names.setdefault(group, {})
+            if asked.whole:
+                wanted[name] = None
+            elif not key:
+                wanted.setdefault(name, set())
+            elif (keys := wanted.setdefault(name, set())) is not None:
+                keys.update(key)
+        self.groups = [
+            (
+                group,
+                [
+                    (name, _KINDS[BY_NAME[f"{group}.{name}"].type], keys)
+                    for name, keys in names[group].items()
+                ],
+            )
+            for group in GROUPS
+            if group in names
+        ]
+        self.functions = matcher(
+            {text: p for condition in conditions for text, p in condition.patterns.items()}
+        )
+
+    def select(self, facts: Facts) -> dict[str, dict[str, Any]]:
+        """The facts asked for; of a map, unless it is asked for as a whole, only the values asked for.
+
+        A value of another type than the catalogue's is no value of this fact: the fact is missing.
+        """
+        selected: dict[str, dict[str, Any]] = {}
+        for group, names in self.groups:
+            known = facts.get(group) or {}
+            chosen = selected[group] = {}
+            for name, kinds, keys in names:
+                value = known.get(name)
+                if not isinstance(value, kinds):
+                    continue
+                chosen[name] = (
+                    {k: value[k] for k in keys if k in value}
+                    if keys and isinstance(value, Mapping)
+                    else value
+                )
+        return selected
+
+    def context(self, selected: dict[str, dict[str, Any]]) -> cel.Context:
+        """The evaluation context. What the engine cannot hold (lone surrogates, a Decimal) is made fit."""
+        try:
+            return cel.Context(selected, self.functions)
+        except (ValueError, OverflowError):
+            return cel.Context(_plain(selected), self.functions)
+
+
+class Moment:
+    """The values of all lines at one moment, each found out when it is asked for."""
+
+    def __init__(self, conditions: Sequence[Condition], plan: Plan, facts: Facts) -> None:
+        self.all_facts = facts
+        self._conditions = conditions
+        self.facts = plan.select(facts)
+        self.context = plan.context(self.facts)
+        self._values: dict[int, bool | Exception] = {}
+
+    def value(self, number: int) -> bool | Exception:
+        """The value of a line, or why it has none."""
+        value = self._values.get(number)
+        if value is None:
+            value = self._values[number] = self._conditions[number].value(self.context)
+        return value
+
+    def holds(self, number: int) -> bool:
+        """Whether a line is true."""
+        return self.value(number) is True
+
+    def explained(self, number: int) -> LineExplained:
+        """The line with what its value hangs on."""
+        condition = self._conditions[number]
+        value = self.value(number)
+        facts = {asked.path: self._find(asked.path) for asked in condition.asked}
+        guarded = {asked.path for asked in condition.asked if asked.guarded}
+        absent = dict.fromkeys(a.path for a in condition.asked if not a.guarded and facts[a.path] is None)
+        missing: tuple[str, ...] = ()
+        error = None
+        if isinstance(value, KeyError):
+            key = str(value.args[0]).strip("'") if value.args else ""
+            named = [path for path in absent if path.rpartition(".")[2] == key or path not in guarded]
+            missing = tuple(named) or (key,)
+        elif isinstance(value, Exception):
+            error = str(value) or type(value).__name__
+        return LineExplained(condition.text, value is True, missing, error, facts)
+
+    def _find(self, path: str) -> Any:
+        group, name, *key = path.split(".", 2)
+        value = self.facts.get(group, {}).get(name)
+        if key:
+            return value.get(key[0]) if isinstance(value, Mapping) else None
+        return value
+
+
+class Ahead:
+    """The moments to come, a bounded number of them."""
+
+    def __init__(self, conditions: Sequence[Condition], plan: Plan, facts: Facts) -> None:
+        self._conditions = conditions
+        self._plan = plan
+        self._facts = facts
+        self._moments: dict[int, Moment] = {}
+
+    def moment(self, seconds: int) -> Moment | None:
+        """The moment so many seconds from now; None when enough of them were looked at."""
+        found = self._moments.get(seconds)
+        if found is None and len(self._moments) < LOOKS:
+            later = advance(self._facts, seconds)
+            found = self._moments[seconds] = Moment(self._conditions, self._plan, later)
+        return found
+
+    def candidates(self, context: cel.Context, lines: set[int]) -> set[int]:
+        """All moments at which one of the lines may turn."""
+        found: set[int] = set()
+        for turn in {turn for number in lines for turn in self._conditions[number].turns}:
+            found |= candidates(turn, self._facts, context, self._context)
+        return found
+
+    def _context(self, seconds: int) -> cel.Context | None:
+        moment = self.moment(seconds)
+        return moment.context if moment else None
+
+
+def _plain(value: Any) -> Any:
+    """A value that the engine can hold; None for one that no fact has."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        pairs = ((str(_plain(str(key))), _plain(held)) for key, held in value.items())
+        return {key: held for key, held in pairs if held is not None}
+    if isinstance(value, Decimal):
+        return float(value) if value.is_finite() else None
+    return value if isinstance(value, bool | int | float) else None

@@ -1,0 +1,199 @@
+"""The rules of one site: which of them acts now, when to ask again, and why.
+
+Pure: facts in, decision out.
+"""
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..settings.model import Rule
+from .conditions import Condition, ConditionError, compile_line, where
+from .evaluation import Ahead, LineExplained, Moment, Plan
+from .facts import Facts
+
+RULES = 1000
+LINES = 50
+# When a decision has looked far enough ahead, the answer is to ask again at the first moment not looked at,
+# but not at once.
+UNSURE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RuleProblem:
+    """What is wrong with a rule, by its place in the list. `line` is the place in `when`, None: the rule."""
+
+    rule: int
+    line: int | None
+    message: str
+    hint: str = ""
+
+
+class RuleErrors(ValueError):  # noqa: N818
+    """Rules that cannot be used; `problems` lists everything that is wrong with them."""
+
+    def __init__(self, problems: Sequence[RuleProblem]) -> None:
+        super().__init__("; ".join(f"rule {p.rule + 1}: {p.message}" for p in problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The rule that acts now, if any, and in how many seconds to ask again: None if time changes nothing."""
+
+    rule: Rule | None
+    again: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleExplained:
+    """Why a rule does or does not act.
+
+    `acts`: it is the decision. `behind`: its lines hold, but another stands before it. `fails`: line `failed`
+    (the first, by its place) does not hold; `again` is when all of them would if only time passes. `skipped`:
+    the caller said that it may not act now. `disabled`: the settings say so.
+    """
+
+    rule: Rule
+    verdict: Literal["acts", "behind", "fails", "skipped", "disabled"]
+    failed: int | None
+    lines: tuple[LineExplained, ...]
+    again: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The decision, and every rule in the order in which they are asked."""
+
+    decision: Decision
+    rules: tuple[RuleExplained, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A rule and its lines, by their numbers among the distinct ones of the set."""
+
+    rule: Rule
+    lines: tuple[int, ...]
+    timeless: tuple[int, ...]
+    timed: tuple[int, ...]
+
+
+class RuleSet:
+    """Compiled rules, the higher priority first, equal ones in the order given.
+
+    Raises RuleErrors with everything that is wrong, in rules that are not enabled too.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._conditions: list[Condition] = []
+        order = sorted(self._compile(rules), key=lambda compiled: -compiled.rule.priority)
+        self._order = tuple(order)
+        self._plan = Plan(self._conditions)
+        self._timed_plan = Plan([c for c in self._conditions if c.turns])
+
+    def _compile(self, rules: Sequence[Rule]) -> list[_Compiled]:
+        problems: list[RuleProblem] = []
+        if len(rules) > RULES:
+            problems.append(RuleProblem(RULES, None, f"a site may have {RULES} rules", "join or remove some"))
+        numbers: dict[str, int] = {}
+        found: list[_Compiled] = []
+        for place, rule in enumerate(rules[:RULES]):
+            if len(rule.when) > LINES:
+                problems.append(
+                    RuleProblem(place, None, f"a rule may have {LINES} lines", "join some with &&")
+                )
+                continue
+            for line_place, line in enumerate(rule.when):
+                if line in numbers:
+                    continue
+                try:
+                    condition = compile_line(line)
+                except ConditionError as error:
+                    problems += [
+                        RuleProblem(place, line_place, _placed(line, p.at, p.message), p.hint)
+                        for p in error.problems
+                    ]
+                    continue
+                numbers[line] = len(self._conditions)
+                self._conditions.append(condition)
+            lines = tuple(numbers[line] for line in rule.when if line in numbers)
+            timed = tuple(n for n in lines if self._conditions[n].turns)
+            found.append(_Compiled(rule, lines, tuple(n for n in lines if n not in timed), timed))
+        if problems:
+            raise RuleErrors(problems)
+        return found
+
+    def decide(self, facts: Facts, skip: Container[str] = ()) -> Decision:
+        """The first rule whose lines all hold, of those not named in `skip`; never raises.
+
+        `again` is the earliest moment, in whole seconds from now (1 to 1800), at which another decision would
+        come out if nothing happened but time: a rule that stands before the one that acts begins to hold, or
+        the one that acts ends. A rule that waits never holds up one behind it that is ready. Where more
+        moments would have to be looked at than a decision may (`evaluation.LOOKS`), `again` may come earlier
+        than that, and at most half a minute later.
+        """
+        moment = Moment(self._conditions, self._plan, facts)
+        return self._decide(moment, skip)[0]
+
+    def _decide(self, moment: Moment, skip: Container[str]) -> tuple[Decision, _Compiled | None]:
+        waiting: list[_Compiled] = []
+        winner = None
+        for compiled in self._order:
+            if not compiled.rule.enabled or compiled.rule.name in skip:
+                continue
+            if not all(map(moment.holds, compiled.timeless)):
+                continue
+            if all(map(moment.holds, compiled.timed)):
+                winner = compiled
+                break
+            waiting.append(compiled)
+        again = self._again(moment, waiting, winner) if waiting or (winner and winner.timed) else None
+        return Decision(winner.rule if winner else None, again), winner
+
+    def _again(self, moment: Moment, waiting: Sequence[_Compiled], winner: _Compiled | None) -> float | None:
+        """`waiting`: rules whose lines all hold but some that ask for time."""
+        ahead = Ahead(self._conditions, self._timed_plan, moment.all_facts)
+        involved = [*waiting, winner] if winner else waiting
+        for seconds in sorted(ahead.candidates(moment.context, {n for c in involved for n in c.timed})):
+            later = ahead.moment(seconds)
+            if later is None:
+                return max(float(seconds), UNSURE_SECONDS)
+            if any(all(map(later.holds, compiled.timed)) for compiled in waiting):
+                return float(seconds)
+            if winner and not all(map(later.holds, winner.timed)):
+                return float(seconds)
+        return None
+
+    def explain(self, facts: Facts, skip: Container[str] = ()) -> Explanation:
+        """What `decide` decides, with every line of every rule."""
+        moment = Moment(self._conditions, self._plan, facts)
+        decision, winner = self._decide(moment, skip)
+        return Explanation(
+            decision, tuple(self._explained(c, moment, skip, c is winner) for c in self._order)
+        )
+
+    def _explained(
+        self, compiled: _Compiled, moment: Moment, skip: Container[str], wins: bool
+    ) -> RuleExplained:
+        rule = compiled.rule
+        lines = tuple(moment.explained(number) for number in compiled.lines)
+        failed = next((place for place, line in enumerate(lines) if not line.holds), None)
+        again = None
+        verdict: Literal["acts", "behind", "fails", "skipped", "disabled"]
+        if not rule.enabled:
+            verdict = "disabled"
+        elif rule.name in skip:
+            verdict = "skipped"
+        elif failed is None:
+            verdict = "acts" if wins else "behind"
+        else:
+            verdict = "fails"
+            if all(map(moment.holds, compiled.timeless)):
+                again = self._again(moment, [compiled], None)
+        return RuleExplained(rule, verdict, failed, lines, again)
+
+
+def _placed(line: str, at: int | None, message: str) -> str:
+    place = where(line, at)
+    return f"{place}: {message}" if place else message

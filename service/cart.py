@@ -1,0 +1,39 @@
+"""The cart as a page shows it."""
+
+import re
+
+from ..injector.page import Document
+from ..orders.model import OrderError
+from ..orders.pricetext import read_amount, read_currency
+from ..settings.model import Cart
+
+# Which separator groups thousands depends on the currency's digits; most have two.
+TWO_DIGITS = "EUR"
+
+
+def read_cart(document: Document, cart: Cart) -> dict[str, str] | None:
+    """`value` (decimal text), `currency` and `items`, each only where its selector finds something readable;
+    None where the page shows no cart at all."""
+    found: dict[str, str] = {}
+    value = document.text(cart.value) if cart.value is not None else None
+    if (currency := _currency(document, cart, value)) is not None:
+        found["currency"] = currency
+    if value:
+        try:
+            found["value"] = str(read_amount(value, currency or TWO_DIGITS, "cart"))
+        except OrderError:
+            # An empty cart says so in words.
+            found.pop("currency", None)
+    if cart.items is not None and (text := document.text(cart.items)) and (number := re.search(r"\d+", text)):
+        found["items"] = number.group()
+    return found or None
+
+
+def _currency(document: Document, cart: Cart, value: str | None) -> str | None:
+    if cart.currency is not None and re.fullmatch(r"[A-Z]{3}", cart.currency):
+        return cart.currency if value else None
+    text = document.text(cart.currency) if cart.currency is not None else value
+    try:
+        return read_currency(text) if text else None
+    except OrderError:
+        return None

@@ -1,0 +1,294 @@
+"""Everything that can be wrong with a settings file, found before anything is started, all of it at once."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from babel.numbers import is_currency
+from pydantic import ValidationError
+
+from ..injector.page import selector_error
+from ..postbacks.call import RenderError
+from ..postbacks.model import Report
+from ..postbacks.network_call import chosen
+from ..postbacks.render import missing_settings, render
+from ..referral.catalogue import Catalogue, Network
+from ..referral.catalogue import load as load_catalogue
+from ..rules.ruleset import RuleErrors, RuleSet
+from ..settings.load import Problem, SettingsErrors, Source, beside, read, validate
+from ..settings.model import Model, Partner, Rule, Settings, Site
+from ..settings.platforms import PlatformError, platform_of
+from ..settings.positions import KeyPath
+from ..settings.wording import Wording, nearest
+from ..stores.ledger.database import sqlite_path
+
+TOKEN_LENGTH = 16
+
+M = TypeVar("M", bound=Model)
+
+_CODE = re.compile(r"[A-Z]{3}")
+_SAMPLE = Report("order", "partner", "click", "1", "1.00", "EUR", "chat", 1_700_000_000, 1_690_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A site as far as it can be read: what pydantic refuses is left out, so that the rest is checked too."""
+
+    path: KeyPath
+    raw: Mapping[str, Any]
+    site: Site
+    partners: Sequence[tuple[int, Partner]]
+    rules: Sequence[tuple[int, Rule]]
+
+
+def check(
+    path: Path, environ: Mapping[str, str], need_upstream: bool = False
+) -> tuple[Settings | None, list[Problem]]:
+    """The settings if all is in order, else None and every problem, by line.
+
+    `need_upstream`: each site has to name its shop's address; `clew serve` needs it, the middleware does not.
+    """
+    try:
+        source = read(path, environ)
+    except SettingsErrors as error:
+        return None, list(error.problems)
+    settings, problems = validate(source)
+    unset = {problem.key for problem in source.problems}
+    for wording in _deeper(source, need_upstream):
+        problem = source.problem(wording.path, wording.message, wording.hint)
+        if problem.key not in unset and problem not in problems:
+            problems.append(problem)
+    problems.sort(key=lambda problem: problem.line or 0)
+    return (None if problems else settings), problems
+
+
+def _deeper(source: Source, need_upstream: bool) -> Iterator[Wording]:
+    yield from _stores(source)
+    token = source.data.get("metrics_token")
+    yield from _token(("metrics_token",), token if isinstance(token, str) else None)
+    drafts = list(_drafts(source.data))
+    yield from _sites(drafts)
+    catalogue = load_catalogue()
+    for draft in drafts:
+        yield from _site(draft, need_upstream)
+        yield from _partners(draft, catalogue)
+        yield from _rules(draft)
+
+
+def _drafts(data: Mapping[str, Any]) -> Iterator[_Draft]:
+    sites = data.get("sites")
+    for number, raw in enumerate(sites if isinstance(sites, list) else []):
+        if not isinstance(raw, dict):
+            continue
+        rest = {key: value for key, value in raw.items() if key not in ("partners", "rules")}
+        try:
+            site = Site.model_validate(rest)
+        except ValidationError as error:
+            refused = {details["loc"][0] for details in error.errors()}
+            kept = {key: value for key, value in rest.items() if key not in refused}
+            site = Site.model_validate({"name": "unnamed", **kept})
+        yield _Draft(
+            ("sites", number),
+            raw,
+            site,
+            _readable(Partner, raw.get("partners")),
+            _readable(Rule, raw.get("rules")),
+        )
+
+
+def _readable(model: type[M], raw: Any) -> list[tuple[int, M]]:
+    found = []
+    for number, item in enumerate(raw if isinstance(raw, list) else []):
+        try:
+            found.append((number, model.model_validate(item)))
+        except ValidationError:
+            continue  # reported by `validate`
+    return found
+
+
+def _twice(items: Iterable[tuple[KeyPath, str]], message: str) -> Iterator[Wording]:
+    """A problem for each value that stood before; `message` may name it as {}."""
+    seen: set[str] = set()
+    for path, value in items:
+        if value in seen:
+            yield Wording(path, message.format(value))
+        seen.add(value)
+
+
+def _stores(source: Source) -> Iterator[Wording]:
+    for key in ("store", "ledger"):
+        address = source.data.get(key, Settings.model_fields[key].default)
+        if not isinstance(address, str):
+            continue
+        file = sqlite_path(beside(address, source.file.absolute().parent))
+        if file is None:
+            yield Wording((key,), "only SQLite is served so far", 'write "sqlite:clew.db"')
+        elif not file.name:
+            yield Wording((key,), "names no file", 'write "sqlite:clew.db"')
+        elif not file.parent.is_dir():
+            yield Wording((key,), f"the folder {file.parent} does not exist", "make it, or name another one")
+
+
+def _token(path: KeyPath, token: str | None) -> Iterator[Wording]:
+    if token is not None and len(token) < TOKEN_LENGTH:
+        yield Wording(path, f"is too short to be safe: at least {TOKEN_LENGTH} characters")
+
+
+def _sites(drafts: Sequence[_Draft]) -> Iterator[Wording]:
+    names = (((*d.path, "name"), d.site.name) for d in drafts if d.site.name == d.raw.get("name"))
+    yield from _twice(names, "another site has the name {!r}")
+    hosts = (((*d.path, "hosts", n), host) for d in drafts for n, host in enumerate(d.site.hosts))
+    yield from _twice(hosts, "the host {!r} belongs to a site already")
+    anywhere = [d.path for d in drafts if not d.raw.get("hosts")]
+    for path in anywhere[1:]:
+        yield Wording(path, "another site has no `hosts` either", "only one site may serve all other hosts")
+
+
+def _site(draft: _Draft, need_upstream: bool) -> Iterator[Wording]:
+    site, path = draft.site, draft.path
+    if need_upstream and site.upstream is None:
+        yield Wording((*path, "upstream"), "is missing", 'write upstream = "http://127.0.0.1:8000"')
+    yield from _token((*path, "api_token"), site.api_token.get_secret_value() if site.api_token else None)
+    try:
+        platform_of(site)
+    except PlatformError as error:
+        yield Wording((*path, "platform"), error.message, error.hint)
+    patterns = [((*path, "never", n), pattern) for n, pattern in enumerate(site.never)]
+    if site.order is not None:
+        patterns.append(((*path, "order", "page"), site.order.page))
+    for where, pattern in patterns:
+        if not pattern.startswith(("/", "*")):
+            yield Wording(where, "a path begins with / or *", f'write "/{pattern}"')
+    yield from _cookie_domain(draft)
+    yield from _selectors(draft)
+
+
+def _cookie_domain(draft: _Draft) -> Iterator[Wording]:
+    """A browser refuses a cookie for a domain that the host does not belong to (RFC 6265 §5.3, step 6)."""
+    domain = draft.site.cookie_domain
+    if domain is None:
+        return
+    domain = domain.lower().removeprefix(".")
+    for number, host in enumerate(draft.site.hosts):
+        name = (
+            host.removeprefix("*.").rpartition(":")[0]
+            if re.search(r":\d+$", host)
+            else host.removeprefix("*.")
+        )
+        if name != domain and not name.endswith(f".{domain}"):
+            message = (
+                f"{host} does not belong to the cookie domain {domain}: browsers would refuse the cookie"
+            )
+            yield Wording((*draft.path, "hosts", number), message, "correct cookie_domain, or leave it out")
+
+
+def _selectors(draft: _Draft) -> Iterator[Wording]:
+    site = draft.site
+    order = site.order.model_dump(exclude={"page"}) if site.order else {}
+    named = [(("order", key), value) for key, value in order.items() if value != "jsonld"]
+    named += [(("cart", key), value) for key, value in site.cart.model_dump(exclude_none=True).items()]
+    for keys, selector in named:
+        error = _currency_error(selector) if keys[1] == "currency" else selector_error(selector)
+        if error is not None:
+            yield Wording((*draft.path, *keys), error)
+
+
+def _currency_error(setting: str) -> str | None:
+    """A currency is named by its code, or by a selector."""
+    if not _CODE.fullmatch(setting):
+        return selector_error(setting)
+    return None if is_currency(setting) else f'{setting!r} is no ISO 4217 code; write for example "EUR"'
+
+
+def _partners(draft: _Draft, catalogue: Catalogue) -> Iterator[Wording]:
+    path = (*draft.path, "partners")
+    yield from _twice(
+        (((*path, n, "id"), p.id) for n, p in draft.partners), "another partner has the id {!r}"
+    )
+    params = (((*path, n, "param"), p.param) for n, p in draft.partners if p.param is not None)
+    yield from _twice(params, "another partner has the parameter {!r}: nobody could tell whose click it is")
+    networks = {partner.network for _, partner in draft.partners}
+    enabled = [network for name, network in catalogue.networks.items() if name in networks]
+    for number, partner in draft.partners:
+        place = (*path, number)
+        if partner.network is None:
+            yield from _plain_partner(place, partner, enabled)
+        elif partner.network not in catalogue.networks:
+            hint = nearest(partner.network, catalogue.networks)
+            yield Wording((*place, "network"), f"unknown network {partner.network!r}", _shortened(hint))
+        else:
+            yield from _network_partner(place, partner, catalogue.networks[partner.network])
+
+
+def _plain_partner(place: KeyPath, partner: Partner, enabled: Sequence[Network]) -> Iterator[Wording]:
+    owner = next(
+        (n for n in enabled for p in n.landing_params if p.name.lower() == str(partner.param).lower()),
+        None,
+    )
+    if owner is not None:
+        yield Wording((*place, "param"), f"is the parameter of {owner.name}, which is a partner too")
+    try:
+        render(partner, _SAMPLE, None, 0.0, postback_id="check")
+    except RenderError as error:
+        told = str(error).removeprefix(f"partner {partner.id}: ")
+        key = "secret" if told.startswith("secret: ") else "postback"
+        yield Wording((*place, key), told.removeprefix("secret: "))
+
+
+def _network_partner(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wording]:
+    if network.own_param and partner.param is None:
+        hint = 'write param = "…": the parameter of the landing address that holds the click id'
+        yield Wording((*place, "param"), f"is missing: {network.name} lets each advertiser choose it", hint)
+    elif partner.param is not None and not network.own_param:
+        yield Wording(
+            (*place, "param"), f"is not for {network.name}, whose parameters are known", "leave it out"
+        )
+    conversion = chosen(partner, network)
+    if conversion is None:
+        yield from _no_call(place, partner, network)
+        return
+    if conversion.needs:
+        needs = ", ".join(sorted(conversion.needs))
+        yield Wording(
+            (*place, "network"), f"{network.name} needs {needs} with each order, which clew cannot give yet"
+        )
+    for key in missing_settings(partner, network):
+        hint = f'write {key} = "…" in `settings` of the partner {partner.id}'
+        yield Wording((*place, "settings", key), f"is missing: {network.name} needs it", hint)
+    known = {"conversion", *(key for c in network.conversions for key in c.settings)}
+    for key in partner.settings:
+        if key not in known:
+            yield Wording(
+                (*place, "settings", key), f"{network.name} has no such setting", nearest(key, known)
+            )
+
+
+def _no_call(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wording]:
+    names = [conversion.id for conversion in network.conversions]
+    if names and "conversion" in partner.settings:
+        hint = nearest(str(partner.settings["conversion"]), names)
+        yield Wording((*place, "settings", "conversion"), f"{network.name} has no such call", hint)
+    else:
+        message = f"{network.name} takes no reports from servers"
+        yield Wording((*place, "network"), message, "leave the partner out: its clicks are read all the same")
+
+
+def _rules(draft: _Draft) -> Iterator[Wording]:
+    path = (*draft.path, "rules")
+    yield from _twice(
+        (((*path, n, "name"), r.name) for n, r in draft.rules), "another rule has the name {!r}"
+    )
+    try:
+        RuleSet([rule for _, rule in draft.rules])
+    except RuleErrors as error:
+        for problem in error.problems:
+            place = (*path, draft.rules[problem.rule][0])
+            line = () if problem.line is None else ("when", problem.line)
+            yield Wording((*place, *line), problem.message, problem.hint)
+
+
+def _shortened(hint: str) -> str:
+    """Half a hundred names help nobody."""
+    return hint if len(hint) < 200 else "see docs/settings.md#partners"

@@ -1,0 +1,150 @@
+"""What to show to a visitor on this page: writes the page view down, gathers the facts, asks the rules."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..chat.model import Conversation
+from ..referral.cookie import Known, new_visitor_id
+from ..referral.touches import merge
+from ..referral.visitor import Change, Page, Restored, Touched, Viewed, Visitor
+from ..rules.ruleset import Explanation
+from ..settings.model import Rule
+from ..templates import language as language_of
+from ..templates import text
+from .facts import Desk, PageNow, gather
+from .service import Service
+from .site import SiteRuntime
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the loader asks with. `referrer` is the browser's, empty where there is none."""
+
+    page: PageNow
+    referrer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the loader gets, and the cookie that goes with it (None: it is as it should be)."""
+
+    body: dict[str, Any]
+    known: Known
+    renew: bool
+
+
+async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer:
+    """Decide for one page view. A visit store that fails costs the facts it holds, not the answer."""
+    now = service.now()
+    visitor, cookie, renew = await _view(service, site, known, ask, now)
+    talk = await service.ledger.conversations.open_for(site.name, visitor.id)
+    desk = await service.desk_of(site)
+    facts = gather(site, visitor, ask.page, desk, chatting=talk is not None, talked=talk is not None, now=now)
+    decision = site.rules.decide(facts, skip=_skip(site, visitor, facts, talk))
+    action = decision.rule.action if decision.rule else site.settings.widget.default
+    service.journal.emit(
+        "decision",
+        site=site.name,
+        visitor=visitor.id,
+        page=facts["page"]["path"],
+        action=action,
+        rule=decision.rule.name if decision.rule else None,
+        again=decision.again,
+    )
+    language = language_of(ask.page.language, site.settings.language)
+    body = {
+        "action": action,
+        "rule": decision.rule.name if decision.rule else None,
+        "again": decision.again,
+        "language": language,
+        "invite": _invite(decision.rule, language),
+        "widget": _widget(site, language),
+        "conversation": talk is not None,
+        "unread": 0,
+        "online": desk.online > 0,
+    }
+    return Answer(body, cookie, renew)
+
+
+async def explain(service: Service, site: SiteRuntime, visitor_id: str, page: PageNow) -> Explanation | None:
+    """Why the rules say what they say to a visitor now; None for one who is not known."""
+    visitor = await service.visits.get(site.name, visitor_id)
+    if visitor is None:
+        return None
+    talk = await service.ledger.conversations.open_for(site.name, visitor.id)
+    desk = await service.desk_of(site)
+    chatting = talk is not None
+    facts = gather(site, visitor, page, desk, chatting=chatting, talked=chatting, now=service.now())
+    return site.rules.explain(facts, skip=_skip(site, visitor, facts, talk))
+
+
+async def _view(
+    service: Service, site: SiteRuntime, known: Known | None, ask: Ask, now: float
+) -> tuple[Visitor, Known, bool]:
+    parts = urlsplit(ask.page.url)
+    touch = site.landing.read(
+        parts.query.encode("utf-8", "surrogateescape"),
+        parts.path.encode("utf-8", "surrogateescape"),
+        ask.referrer.encode("utf-8", "surrogateescape") or None,
+        now,
+    )
+    seen = known or Known(new_visitor_id(), (), int(now))
+    page = ask.page
+    changes: list[Change] = [Viewed(Page(page.view, now, page.url, page.title), page.language)]
+    touches = seen.touches
+    if touch is not None:
+        touches = merge(touches, (touch,))
+        changes.insert(0, Touched(touch))
+    if seen.touches:
+        changes.insert(0, Restored(seen.touches))
+    cookie = Known(seen.visitor, touches, seen.issued)
+    try:
+        visitor = await service.visits.change(site.name, seen.visitor, changes, now)
+    except Exception as error:
+        service.journal.emit("fault", site=site.name, where="decide", error=repr(error))
+        visitor = Visitor(seen.visitor, seen_at=now, visit_at=now, visits=1, pages=1, touches=touches)
+    if touch is not None and touches != seen.touches:
+        service.journal.emit(
+            "touch",
+            site=site.name,
+            visitor=visitor.id,
+            partners=[c.partner for c in touch.clicks if c.partner],
+            networks=[c.network for c in touch.clicks],
+            campaign=dict(touch.campaign),
+            landing=touch.landing,
+            referrer=touch.referrer,
+        )
+    return visitor, cookie, known is None or touches != seen.touches
+
+
+def _skip(
+    site: SiteRuntime, visitor: Visitor, facts: dict[str, dict[str, Any]], talk: Conversation | None
+) -> frozenset[str]:
+    """Invites that may not come now: one is made once a visit, none after as many dismissals as the site
+    bears, none while the visitor talks, none where he has just ordered."""
+    invites = frozenset(r.name for r in site.settings.rules if r.action == "invite")
+    tired = len(visitor.dismissed) >= site.settings.widget.dismissals
+    ordered = site.order_page.match(facts["page"]["path"]) is not None
+    if talk is not None or tired or ordered:
+        return invites
+    return invites.intersection(visitor.seen, visitor.dismissed, visitor.accepted)
+
+
+def localised(texts: str | dict[Any, str] | None, language: str) -> str | None:
+    """One text of a setting: in the language, else in English, else the first there is."""
+    if texts is None or isinstance(texts, str):
+        return texts
+    return texts.get(language) or texts.get("en") or next(iter(texts.values()), None)
+
+
+def _invite(rule: Rule | None, language: str) -> dict[str, Any] | None:
+    if rule is None or rule.action != "invite":
+        return None
+    words = localised(rule.text, language) or text(language, "invite")
+    return {"rule": rule.name, "text": words, "question": rule.question}
+
+
+def _widget(site: SiteRuntime, language: str) -> dict[str, Any]:
+    widget = site.settings.widget
+    return {"color": widget.color, "side": widget.side, "title": localised(widget.title, language)}

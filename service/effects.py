@@ -1,0 +1,45 @@
+"""What an exchange asks to be done: writes before the request goes on, reads after the bytes are gone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..referral.touches import Touch
+from .site import SiteRuntime
+
+
+@dataclass(frozen=True, slots=True)
+class SaveTouch:
+    """Write the touch down; before the request goes to the shop, so that no redirect can lose it.
+
+    `known` are the touches that the cookie brought along, in case the store has lost them.
+    """
+
+    visitor: str
+    touch: Touch
+    known: tuple[Touch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPage:
+    """Read order and cart from a page that the visitor got; after its bytes were sent.
+
+    `visitor` is None for a browser without our cookie: his order is recorded too, credited to nobody.
+    """
+
+    visitor: str | None
+    touches: tuple[Touch, ...]
+    path: str
+    content_type: bytes
+    body: bytes
+    order: bool
+    cart: bool
+
+
+class Finished(Protocol):
+    """An exchange that has come to its end, well or not."""
+
+    site: SiteRuntime
+    outcome: tuple[str, str]
+    fault: Exception | None
+    effects: Sequence[ReadPage]

@@ -1,0 +1,50 @@
+"""What happens, told once: each station a visitor passes is a line in the log and a figure in the metrics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+EVENTS: Mapping[str, str] = {
+    "touch": "a landing with attribution was written down, before the shop answered",
+    "decision": "the rules were asked for a page view, and said show, invite or hide",
+    "invite": "an invite was seen, dismissed or accepted",
+    "conversation": "a visitor opened a conversation, or an agent closed it",
+    "message": "a message was written in a conversation",
+    "order": "an order was recorded",
+    "credit": "an order was credited to a partner, or to nobody, with the reason",
+    "postback": "a call to a partner was tried, with its outcome",
+    "order_unreadable": "a confirmation page showed an order that could not be read",
+    "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
+    "login": "somebody logged in to the desk, or tried to",
+    "fault": "something of clew's own failed, and the shop's bytes went through unchanged",
+    "started": "clew is ready",
+    "stopped": "clew has stopped",
+}
+WARNINGS = frozenset({"order_unreadable"})
+ERRORS = frozenset({"order_unrecorded", "fault"})
+
+
+class Journal:
+    """Writes events to the log and counts them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._log = structlog.get_logger("clew")
+        self._events = Counter("clew_events", "Events of the journal", ["site", "event"], registry=registry)
+        self.responses = Counter(
+            "clew_responses",
+            "Answers of the shop to navigations, by what became of them",
+            ["site", "outcome", "reason"],
+            registry=registry,
+        )
+        self.postbacks = Gauge("clew_postbacks", "Postbacks in the ledger by state", ["state"], registry=registry)
+        self.agents = Gauge("clew_agents_online", "Agents with an open desk", ["site"], registry=registry)
+
+    def emit(self, name: str, *, site: str, **fields: Any) -> None:
+        """Tell that `name` (one of EVENTS) happened. `fields` go into the log line as they are."""
+        if name not in EVENTS:
+            raise KeyError(f"no such event: {name}")
+        self._events.labels(site, name).inc()
+        level = "error" if name in ERRORS else "warning" if name in WARNINGS else "info"
+        getattr(self._log, level)(name, site=site, **fields)

@@ -1,0 +1,82 @@
+"""What a mount has done for an exchange: touches written before, page facts read after."""
+
+from collections.abc import Iterable
+
+from ..injector.page import Document
+from ..injector.page import read as read_document
+from ..orders.model import OrderError
+from ..orders.page import read_order
+from ..referral.visitor import CartSeen, Change, Restored, Touched
+from .cart import read_cart
+from .effects import Finished, ReadPage, SaveTouch
+from .ordering import record_seen_order
+from .service import Service
+from .site import SiteRuntime
+
+
+async def perform(service: Service, site: SiteRuntime, effects: Iterable[SaveTouch]) -> None:
+    """Write touches down. A store that fails is told of and does not stop the visitor: the touch is in his
+    cookie too."""
+    for effect in effects:
+        touch = effect.touch
+        changes: list[Change] = [Restored(effect.known), Touched(touch)]
+        try:
+            await service.visits.change(site.name, effect.visitor, changes, service.now())
+        except Exception as error:
+            service.journal.emit("fault", site=site.name, where="touch", error=repr(error))
+        service.journal.emit(
+            "touch",
+            site=site.name,
+            visitor=effect.visitor,
+            partners=[c.partner for c in touch.clicks if c.partner],
+            networks=[c.network for c in touch.clicks],
+            campaign=dict(touch.campaign),
+            landing=touch.landing,
+            referrer=touch.referrer,
+        )
+
+
+def finish(service: Service, finished: Finished) -> None:
+    """Count what became of an answer, and see to its page's facts now that the bytes are gone."""
+    site = finished.site
+    outcome, reason = finished.outcome
+    service.journal.responses.labels(site.name, outcome, reason).inc()
+    if finished.fault is not None:
+        service.journal.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
+    for page in finished.effects:
+        service.later(_read(service, site, page))
+
+
+async def _read(service: Service, site: SiteRuntime, page: ReadPage) -> None:
+    charset = _charset(page.content_type)
+    if page.order and site.settings.order is not None:
+        try:
+            order = read_order(page.body, charset, site.settings.order)
+        except OrderError as error:
+            service.journal.emit("order_unreadable", site=site.name, page=page.path, why=str(error))
+        else:
+            if order is not None:
+                await record_seen_order(service, site, order, page.visitor, page.touches)
+                return
+    if page.cart and page.visitor is not None:
+        await _note_cart(service, site, page.visitor, read_document(page.body, charset))
+
+
+async def _note_cart(service: Service, site: SiteRuntime, visitor: str, document: Document) -> None:
+    cart = read_cart(document, site.settings.cart)
+    if cart is None:
+        return
+    try:
+        known = await service.visits.get(site.name, visitor)
+        if known is not None and dict(known.cart) != cart:
+            await service.visits.change(site.name, visitor, [CartSeen(cart)], service.now())
+    except Exception as error:
+        service.journal.emit("fault", site=site.name, where="cart", error=repr(error))
+
+
+def _charset(content_type: bytes) -> str | None:
+    for part in content_type.decode("latin-1").split(";")[1:]:
+        name, _, value = part.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip("\"'") or None
+    return None

@@ -1,0 +1,187 @@
+"""A running clew: its sites and its stores, for as long as the process lives."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from ..chat.hub import Hub
+from ..orders.model import OrderSeen
+from ..postbacks.delivery import Worker
+from ..referral.catalogue import load as load_catalogue
+from ..referral.touches import Touch
+from ..settings.model import Partner, Settings
+from ..stores.ledger.agents import Agents
+from ..stores.ledger.conversations import Conversations
+from ..stores.ledger.database import Database, sqlite_path
+from ..stores.ledger.orders import Orders, Recorded
+from ..stores.ledger.outbox import Outbox
+from ..stores.visits import SqliteVisits, Visits
+from . import ordering
+from .facts import Desk
+from .journal import Journal
+from .site import SiteRuntime
+
+DESK_MAX_AGE = 2.0
+PRUNE_EVERY = 6 * 3600
+STOP_SECONDS = 10
+
+
+class StoreAddressError(ValueError):
+    """The `store` setting is no place where clew can keep visits."""
+
+
+class Ledger:
+    """The ledger's books over one database."""
+
+    def __init__(self, address: str) -> None:
+        self.db = Database(address)
+        self.orders = Orders(self.db)
+        self.outbox = Outbox(self.db)
+        self.conversations = Conversations(self.db)
+        self.agents = Agents(self.db)
+
+
+class Service:
+    """Build it, `start` it in the loop it shall live in, `stop` it.
+
+    Building raises what the settings' parts raise; `clew check` finds the same beforehand, all at once.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        catalogue = load_catalogue()
+        self.sites = {s.name: SiteRuntime(settings, s, catalogue) for s in settings.sites}
+        self.registry = CollectorRegistry()
+        self.journal = Journal(self.registry)
+        self.hub = Hub()
+        self.ledger = Ledger(settings.ledger)
+        self.visits: Visits = self._visit_store(settings.store)
+        self.worker = Worker(
+            self.ledger.outbox, self.partner, catalogue.networks, settings.delivery, self.now, self.journal
+        )
+        self.ready = False
+        self._hosts, self._any_host = _by_host(self.sites)
+        self._desks: dict[str, tuple[float, Desk]] = {}
+        self._work: set[asyncio.Task[None]] = set()
+        self._lasting: list[asyncio.Task[None]] = []
+
+    def _visit_store(self, address: str) -> Visits:
+        path = sqlite_path(address)
+        if path is None:
+            raise StoreAddressError(f"store = {address!r}: only SQLite is served so far; write sqlite:clew.db")
+        # One lock for both files if they are two: it costs less than telling whether they are one.
+        return SqliteVisits(path, self.ledger.db.write_lock)
+
+    def now(self) -> float:
+        """The time, in unix seconds."""
+        return time.time()
+
+    async def open(self) -> None:
+        """Open the stores. Raises what the stores raise."""
+        await self.ledger.db.open()
+        await self.visits.open()
+
+    async def close(self) -> None:
+        """Close the stores."""
+        await self.visits.close()
+        await self.ledger.db.close()
+
+    async def start(self) -> None:
+        """Open the stores and begin to deliver. Raises what the stores raise."""
+        await self.open()
+        self._lasting = [
+            asyncio.create_task(self.worker.run(), name="clew-delivery"),
+            asyncio.create_task(self._prune(), name="clew-prune"),
+        ]
+        self.ready = True
+        self.journal.emit("started", site="", sites=list(self.sites))
+
+    async def stop(self) -> None:
+        """Let running work end, then close the stores."""
+        if not self.ready:
+            return
+        self.ready = False
+        if self._work:
+            await asyncio.wait(self._work, timeout=STOP_SECONDS)
+        for task in self._lasting:
+            task.cancel()
+        await asyncio.gather(*self._lasting, return_exceptions=True)
+        await self.close()
+        self.journal.emit("stopped", site="")
+
+    async def _prune(self) -> None:
+        while True:
+            try:
+                await self.visits.prune(self.now())
+            except Exception as error:
+                self.journal.emit("fault", site="", where="prune", error=repr(error))
+            await asyncio.sleep(PRUNE_EVERY)
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` after what is going on now; `stop` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work_done)
+
+    def _work_done(self, task: "asyncio.Task[None]") -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            structlog.get_logger("clew").error("fault", where="background", exc_info=error)
+
+    def site_for(self, host: str) -> SiteRuntime | None:
+        """The site that serves a Host header, or None. A port counts only where the settings name one."""
+        host = host.lower()
+        name, _, port = host.rpartition(":")
+        if not port.isdigit():
+            name = host
+        for candidate in (host, name):
+            if (site := self._hosts.get(candidate)) is not None:
+                return site
+        parent = name.partition(".")[2]
+        while parent:
+            if (site := self._hosts.get(f"*.{parent}")) is not None:
+                return site
+            parent = parent.partition(".")[2]
+        return self._any_host
+
+    def partner(self, site: str, partner: str) -> Partner | None:
+        """A partner by site and id, as the settings have him."""
+        found = self.sites.get(site)
+        return found.partners.get(partner) if found else None
+
+    async def desk_of(self, site: SiteRuntime) -> Desk:
+        """How many agents are there and how busy; at most two seconds old."""
+        now = self.now()
+        known = self._desks.get(site.name)
+        if known is not None and now - known[0] < DESK_MAX_AGE:
+            return known[1]
+        online = await self.ledger.agents.online(site.name, now)
+        counts = await self.ledger.conversations.counts(site.name)
+        desk = Desk(online, sum(counts.values()))
+        self._desks[site.name] = (now, desk)
+        self.journal.agents.labels(site.name).set(online)
+        return desk
+
+    async def record_order(
+        self,
+        site: SiteRuntime,
+        order: OrderSeen,
+        *,
+        visitor: str | None = None,
+        touches: tuple[Touch, ...] = (),
+        conversation: str | None = None,
+        agent: str | None = None,
+    ) -> Recorded:
+        """See `ordering.record_order`."""
+        return await ordering.record_order(
+            self, site, order, visitor=visitor, touches=touches, conversation=conversation, agent=agent
+        )
+
+
+def _by_host(sites: Mapping[str, SiteRuntime]) -> tuple[dict[str, SiteRuntime], SiteRuntime | None]:
+    hosts = {host: site for site in sites.values() for host in site.settings.hosts}
+    return hosts, next((site for site in sites.values() if not site.settings.hosts), None)

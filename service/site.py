@@ -1,0 +1,75 @@
+"""One site, compiled from its settings: everything a request needs, ready to use and without I/O."""
+
+import fnmatch
+import hashlib
+import re
+from collections.abc import Iterable
+from functools import cached_property
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from ..injector.tag import tag
+from ..referral.catalogue import Catalogue, Network
+from ..referral.cookie import VisitorCookie
+from ..referral.landing import LandingReader
+from ..rules.ruleset import RuleSet
+from ..settings.model import Partner, Settings, Site
+from ..settings.platforms import platform_of, with_platform
+
+DEFAULT_LOOKBACK_DAYS = 30
+
+
+def path_pattern(patterns: Iterable[str]) -> re.Pattern[str]:
+    """One expression for several path patterns, in which `*` stands for any run of characters."""
+    joined = "|".join(fnmatch.translate(p) for p in patterns)
+    return re.compile(joined or r"(?!)")
+
+
+class SiteRuntime:
+    """A site at work. Raises what its parts raise on settings that `clew check` would refuse."""
+
+    def __init__(self, settings: Settings, site: Site, catalogue: Catalogue) -> None:
+        site = with_platform(site)
+        self.settings = site
+        self.name = site.name
+        self.prefix = site.prefix
+        self.prefix_bytes = site.prefix.encode("ascii")
+        self.partners: dict[str, Partner] = {p.id: p for p in site.partners}
+        self.networks: dict[str, Network] = {
+            p.id: catalogue.networks[p.network] for p in site.partners if p.network is not None
+        }
+        self.lookback_days = {p.id: self._lookback(p) for p in site.partners}
+        self.landing = LandingReader(site, catalogue)
+        self.cookie = VisitorCookie(
+            settings.secret.get_secret_value(),
+            [s.get_secret_value() for s in settings.previous_secrets],
+            site.name,
+            site.cookie_domain,
+        )
+        self.rules = RuleSet(site.rules)
+        self.zone = ZoneInfo(site.time_zone)
+        self.never = path_pattern(site.never)
+        self.order_page = path_pattern([site.order.page] if site.order else [])
+        self.wants_cart = any((site.cart.value, site.cart.items, site.cart.currency))
+        platform = platform_of(site)
+        self.page_types = [(path_pattern([p]), kind) for p, kind in platform.page_types] if platform else []
+
+    def _lookback(self, partner: Partner) -> int:
+        if partner.lookback_days is not None:
+            return partner.lookback_days
+        network = self.networks.get(partner.id)
+        return (network.lookback_days if network else None) or DEFAULT_LOOKBACK_DAYS
+
+    @cached_property
+    def mark(self) -> bytes:
+        """What marks an edited page's validator: it changes with every byte of the tag."""
+        return b"cw" + hashlib.blake2b(tag(self.prefix), digest_size=4).hexdigest().encode()
+
+    def page_type(self, path: str) -> str | None:
+        """The kind of page by the platform's path patterns, or None."""
+        return next((kind for pattern, kind in self.page_types if pattern.match(path)), None)
+
+
+def raw_path_text(path: bytes) -> str:
+    """A raw path as text for patterns: bytes outside ASCII are escaped, nothing is decoded."""
+    return quote(path, safe="/%:@!$&'()*+,;=~-._")

@@ -1,0 +1,1 @@
+"""The settings: one tree of models, loaded from TOML and the environment."""

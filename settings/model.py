@@ -1,0 +1,227 @@
+"""The one tree of settings. Loading from TOML, secrets from the environment and error texts: `load.py`."""
+
+import re
+from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+LANGUAGES = ("de", "en", "fi", "fr", "nl", "ru")
+PLACEHOLDERS = ("click_id", "order_id", "amount", "currency", "channel", "event")
+
+Language = Literal["de", "en", "fi", "fr", "nl", "ru"]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+
+
+def _host(value: str) -> str:
+    value = value.lower()
+    if not re.fullmatch(r"(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9])?(:\d+)?|\[[0-9a-f:.]+\](:\d+)?", value):
+        raise ValueError(
+            'not a host name; write for example "shop.example", "*.shop.example" or "localhost:8000"'
+        )
+    return value
+
+
+def _upstream(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme == "unix":
+        if not parts.path.startswith("/"):
+            raise ValueError('a socket is written with its full path: "unix:/run/shop.sock"')
+        return value
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(
+            'the shop\'s own address is written "http://127.0.0.1:8000", "https://…" or "unix:/…"'
+        )
+    if parts.port == 0:  # reading it also raises ValueError for what is no port at all
+        raise ValueError("the port is missing: 0 is none")
+    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+        raise ValueError("only scheme, host and port: the path of each request goes to the shop as it came")
+    return value.rstrip("/")
+
+
+def _prefix(value: str) -> str:
+    # The whole tag has to stay within 150 bytes, and the path is matched on raw bytes.
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]{0,30}/", value) or "//" in value:
+        raise ValueError(
+            'a path of ASCII letters, digits, "-", ".", "_", "~", with "/" at both ends, up to 32 bytes'
+        )
+    return value
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, OSError, ValueError) as error:
+        raise ValueError('not an IANA time zone; write for example "Europe/Berlin"') from error
+    return value
+
+
+def _postback(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(
+            'an address to call, for example "https://partner.example/postback?click={click_id}"'
+        )
+    if "{" in parts.netloc:
+        raise ValueError("a placeholder cannot stand in the host: the address that is called is fixed")
+    for name in re.findall(r"\{([^{}]*)\}", value):
+        if name not in PLACEHOLDERS:
+            known = ", ".join(f"{{{p}}}" for p in PLACEHOLDERS)
+            raise ValueError(f"unknown placeholder {{{name}}}; known are {known}")
+    return value
+
+
+def _endpoint(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError('scheme, host and port of a relay or test host, for example "https://relay.example"')
+    return value.rstrip("/")
+
+
+def _written(value: object) -> object:
+    # ipaddress takes whole numbers for addresses, and truth values for whole numbers.
+    if not isinstance(value, str):
+        raise ValueError('a network is written in quotes, for example "10.0.0.0/8"')
+    return value
+
+
+class Model(BaseModel):
+    """What every part of the tree has in common: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+
+
+class Partner(Model):
+    """Who referred: a partner in a catalogued network, or a plain partner with a parameter and an address."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    network: str | None = None
+    settings: dict[str, str | int | bool] = {}
+    param: str | None = Field(None, pattern=r"^[A-Za-z0-9_.~-]{1,64}$")
+    postback: Annotated[str, AfterValidator(_postback)] | None = None
+    secret: SecretStr | None = None
+    lookback_days: int | None = Field(None, ge=1, le=400)
+    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
+    retry_unknown: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.network is None and (self.param is None or self.postback is None):
+            raise ValueError(
+                "a partner needs either `network` (with `settings`) or both `param` and `postback`; "
+                "see docs/settings.md#partners"
+            )
+        if self.network is not None and (self.postback is not None or self.secret is not None):
+            raise ValueError(
+                "`postback` and `secret` belong to a plain partner: leave them out, or leave out `network`"
+            )
+        if self.network is None and self.endpoint is not None:
+            raise ValueError("`endpoint` belongs to a network: a plain partner's address is `postback`")
+        return self
+
+
+class Rule(Model):
+    """When to show, invite or hide: all lines of `when` must hold; the first match by priority acts."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    when: list[str] = []
+    action: Literal["show", "invite", "hide"]
+    priority: int = 0
+    text: str | dict[Language, str] | None = None
+    question: bool = True
+    enabled: bool = True
+
+
+class Order(Model):
+    """Where an order can be read on the confirmation page. A selector, or `jsonld`."""
+
+    page: str = Field(min_length=1)
+    id: str = "jsonld"
+    total: str = "jsonld"
+    currency: str = "jsonld"
+
+
+class Cart(Model):
+    """CSS selectors for the cart that pages show (a basket in the header will do)."""
+
+    value: str | None = None
+    items: str | None = None
+    currency: str | None = None
+
+
+class Widget(Model):
+    """How the chat looks, and what happens when no rule says otherwise."""
+
+    default: Literal["show", "hide"] = "show"
+    title: str | dict[Language, str] | None = None
+    color: str = Field("#1b5e9e", pattern=r"^#[0-9a-fA-F]{6}$")
+    side: Literal["left", "right"] = "right"
+    dismissals: int = Field(1, ge=1, le=100)
+
+
+class Chat(Model):
+    """The conversation: how long before an order a talk counts, and limits against abuse."""
+
+    window_hours: int = Field(24, ge=1, le=24 * 60)
+    message_length: int = Field(4000, ge=100, le=20000)
+    messages_per_minute: int = Field(20, ge=1, le=600)
+    per_agent: int = Field(3, ge=1, le=50)
+
+
+class Site(Model):
+    """One shop: its hosts, its upstream, its partners and its rules."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    hosts: list[Annotated[str, AfterValidator(_host)]] = []
+    upstream: Annotated[str, AfterValidator(_upstream)] | None = None
+    prefix: Annotated[str, AfterValidator(_prefix)] = "/-/clew/"
+    platform: str | None = None
+    language: Language = "en"
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    debug: bool = False
+    api_token: SecretStr | None = None
+    inject: bool = True
+    never: list[str] = []
+    compress: bool = True
+    cookie_domain: str | None = None
+    partners: list[Partner] = []
+    rules: list[Rule] = []
+    order: Order | None = None
+    cart: Cart = Cart()
+    widget: Widget = Widget()
+    chat: Chat = Chat()
+
+
+class Delivery(Model):
+    """How postbacks are called. Times in seconds."""
+
+    timeout: Decimal = Field(Decimal(20), gt=0, le=60)
+    schedule: list[int] = [5, 30, 90, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
+
+
+class Upstream(Model):
+    """Limits towards the shops. Times in seconds."""
+
+    connect_timeout: Decimal = Field(Decimal(5), gt=0)
+    response_timeout: Decimal = Field(Decimal(60), gt=0)
+    idle_timeout: Decimal = Field(Decimal(60), gt=0)
+    connections: int = Field(100, ge=1)
+    keep_alive: Decimal = Field(Decimal(4), ge=0)
+
+
+class Settings(Model):
+    """The whole file."""
+
+    secret: SecretStr = Field(min_length=32)
+    previous_secrets: list[SecretStr] = []
+    store: str = "sqlite:clew.db"
+    ledger: str = "sqlite:clew.db"
+    trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_written)]] = []
+    metrics_token: SecretStr | None = None
+    log: Literal["console", "json"] = "console"
+    delivery: Delivery = Delivery()
+    upstream: Upstream = Upstream()
+    sites: list[Site] = Field(min_length=1)

@@ -1,0 +1,67 @@
+"""The presets of `platform = "…"`: what is known of shop systems, from `platforms.toml`."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, TypeVar
+
+from .model import Cart, Model, Order, Site
+from .wording import nearest
+
+M = TypeVar("M", bound=Model)
+
+
+class Platform(Model):
+    """One shop system. `page_types` are (path pattern, page.type), the first that fits counts."""
+
+    source: str
+    confidence: Literal["verified", "read", "reported"]
+    page_types: tuple[tuple[str, str], ...] = ()
+    cart: Cart = Cart()
+    order: Order | None = None
+
+
+class PlatformError(ValueError):
+    """The `platform` setting names no preset; `message` says so and `hint` names the nearest one."""
+
+    def __init__(self, name: str) -> None:
+        self.message = f"unknown platform {name!r}"
+        self.hint = nearest(name, platforms())
+        super().__init__(f"{self.message}: {self.hint}")
+
+
+@cache
+def platforms() -> Mapping[str, Platform]:
+    """All presets by name."""
+    data = tomllib.loads(files(__package__).joinpath("platforms.toml").read_text("utf-8"))
+    return {name: Platform.model_validate(entry) for name, entry in data.items()}
+
+
+def platform_of(site: Site) -> Platform | None:
+    """The preset that a site names, None if it names none. Raises PlatformError if there is no such one."""
+    if site.platform is None:
+        return None
+    platform = platforms().get(site.platform)
+    if platform is None:
+        raise PlatformError(site.platform)
+    return platform
+
+
+def with_platform(site: Site) -> Site:
+    """The site with `order` and `cart` filled from its preset where the owner gave nothing.
+
+    It goes key by key: who only sets the currency of `order` keeps the preset's selectors. Raises
+    PlatformError.
+    """
+    platform = platform_of(site)
+    if platform is None:
+        return site
+    update: dict[str, Any] = {"cart": _filled(site.cart, platform.cart)}
+    if platform.order is not None:
+        update["order"] = _filled(site.order, platform.order) if site.order else platform.order
+    return site.model_copy(update=update)
+
+
+def _filled(given: M, preset: M) -> M:
+    return preset.model_copy(update={name: getattr(given, name) for name in given.model_fields_set})

@@ -1,0 +1,1 @@
+"""The ledger: orders, credits, postbacks, conversations, agents."""

@@ -1,0 +1,226 @@
+"""Agents in the ledger: passwords, sessions and who has a desk open."""
+
+import asyncio
+import hashlib
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .database import Database
+from .schema import agent_sessions, agents
+
+SESSION_SECONDS = 12 * 3600
+ONLINE_SECONDS = 30
+PASSWORD_LENGTH = (10, 200)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}")
+
+# A hash takes 64 MB for some 0.1 s: two at a time, and whoever comes when 40 wait is sent away.
+HASHES_AT_ONCE = 2
+HASHES_WAITING = 40
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AgentError(ValueError):
+    """An agent cannot be added or changed like this; the text says why and what to do."""
+
+
+class BusyError(Exception):
+    """Too many passwords are being checked at this moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Somebody who answers visitors. `site` is the only site he may see, None for all; times in seconds."""
+
+    name: str
+    site: str | None
+    active: bool
+    created_at: float
+    seen_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A login at work. `csrf` has to come with every form; `expires_at` and `seen_at` in unix seconds."""
+
+    agent: str
+    csrf: str
+    expires_at: float
+    seen_at: float | None
+
+
+class Agents:
+    """The agents of all sites."""
+
+    def __init__(self, db: Database, hasher: PasswordHasher | None = None) -> None:
+        self._db = db
+        # argon2id with the parameters of RFC 9106 §4 for little memory, which are the library's own.
+        self._hasher = hasher or PasswordHasher()
+        self._slots = asyncio.Semaphore(HASHES_AT_ONCE)
+        self._waiting = 0
+
+    # -- who there is
+
+    async def add(self, name: str, password: str, *, site: str | None, now: float) -> None:
+        """Add an agent, or bring a removed one back. Raises AgentError."""
+        if not NAME.fullmatch(name):
+            raise AgentError(f"{name!r}: a name is a letter or digit, then up to 63 more or any of . _ - + @")
+        hashed = await self._hash(password)
+        values = {"password": hashed, "site": site, "active": True, "created_at": now, "seen_at": None}
+        async with self._db.write() as tx:
+            found = (await tx.execute(select(agents.c.active).where(agents.c.name == name))).first()
+            if found is None:
+                await tx.execute(insert(agents).values(name=name, **values))
+            elif found.active:
+                raise AgentError(f"there is an agent {name!r} already: choose another name, or set-password")
+            else:
+                await tx.execute(update(agents).where(agents.c.name == name).values(**values))
+
+    async def change_password(self, name: str, password: str) -> None:
+        """Set a new password and end all sessions of the agent. Raises AgentError."""
+        hashed = await self._hash(password)
+        async with self._db.write() as tx:
+            await _change(tx, name, password=hashed)
+
+    async def deactivate(self, name: str) -> None:
+        """Take the agent's access away at once; what he wrote stays under his name. Raises AgentError."""
+        async with self._db.write() as tx:
+            await _change(tx, name, active=False)
+
+    async def everyone(self) -> tuple[Agent, ...]:
+        """All agents, also removed ones, by name."""
+        columns = (agents.c.name, agents.c.site, agents.c.active, agents.c.created_at, agents.c.seen_at)
+        async with self._db.read() as connection:
+            rows = (await connection.execute(select(*columns).order_by(agents.c.name))).all()
+        return tuple(Agent(*row) for row in rows)
+
+    # -- logging in
+
+    async def verify(self, name: str, password: str, site: str) -> bool:
+        """Whether this is the password of an active agent of the site. Raises BusyError.
+
+        An unknown name costs the same work as a wrong password, so that time does not tell who exists.
+        """
+        async with self._db.read() as connection:
+            row = (
+                await connection.execute(
+                    select(agents.c.password).where(
+                        agents.c.name == name,
+                        agents.c.active,
+                        or_(agents.c.site.is_(None), agents.c.site == site),
+                    )
+                )
+            ).first()
+        if row is None:
+            await self._work(self._hasher.hash, password)
+            return False
+        if not await self._work(self._matches, row.password, password):
+            return False
+        if self._hasher.check_needs_rehash(row.password):
+            stronger = await self._work(self._hasher.hash, password)
+            async with self._db.write() as tx:
+                await tx.execute(
+                    update(agents)
+                    .where(agents.c.name == name, agents.c.password == row.password)
+                    .values(password=stronger)
+                )
+        return True
+
+    async def start_session(self, agent: str, now: float) -> str:
+        """Begin a session; the token for the cookie. The ledger keeps only the token's SHA-256."""
+        token = secrets.token_urlsafe(32)
+        async with self._db.write() as tx:
+            await tx.execute(delete(agent_sessions).where(agent_sessions.c.expires_at <= now))
+            await tx.execute(
+                insert(agent_sessions).values(
+                    token=_digest(token),
+                    agent=agent,
+                    csrf=secrets.token_urlsafe(32),
+                    created_at=now,
+                    expires_at=now + SESSION_SECONDS,
+                )
+            )
+        return token
+
+    async def session(self, token: str, site: str, now: float) -> Session | None:
+        """The session of a token that is valid now, of an active agent who may see the site; else None."""
+        valid = (
+            select(agents.c.name, agent_sessions.c.csrf, agent_sessions.c.expires_at, agents.c.seen_at)
+            .join(agents, agents.c.name == agent_sessions.c.agent)
+            .where(
+                agent_sessions.c.token == _digest(token),
+                agent_sessions.c.expires_at > now,
+                agents.c.active,
+                or_(agents.c.site.is_(None), agents.c.site == site),
+            )
+        )
+        async with self._db.read() as connection:
+            row = (await connection.execute(valid)).first()
+        return None if row is None else Session(*row)
+
+    async def end_session(self, token: str) -> None:
+        """Log out."""
+        async with self._db.write() as tx:
+            await tx.execute(delete(agent_sessions).where(agent_sessions.c.token == _digest(token)))
+
+    # -- presence
+
+    async def seen(self, agent: str, now: float) -> None:
+        """Note that the agent's desk is open."""
+        async with self._db.write() as tx:
+            await tx.execute(update(agents).where(agents.c.name == agent).values(seen_at=now))
+
+    async def online(self, site: str, now: float) -> int:
+        """How many agents of the site, those of all sites included, were seen in the last 30 seconds."""
+        present = select(func.count()).where(
+            agents.c.active,
+            agents.c.seen_at > now - ONLINE_SECONDS,
+            or_(agents.c.site.is_(None), agents.c.site == site),
+        )
+        async with self._db.read() as connection:
+            return int(await connection.scalar(present) or 0)
+
+    # -- hashing
+
+    async def _hash(self, password: str) -> str:
+        least, most = PASSWORD_LENGTH
+        if not least <= len(password) <= most:
+            raise AgentError(f"a password has {least} to {most} characters, this one has {len(password)}")
+        return await self._work(self._hasher.hash, password)
+
+    def _matches(self, hashed: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(hashed, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._waiting >= HASHES_WAITING:
+            raise BusyError("too many logins at this moment: try again in a few seconds")
+        self._waiting += 1
+        try:
+            async with self._slots:
+                return await asyncio.to_thread(function, *args, **kwargs)
+        finally:
+            self._waiting -= 1
+
+
+async def _change(tx: AsyncConnection, name: str, **values: object) -> None:
+    changed = await tx.execute(update(agents).where(agents.c.name == name, agents.c.active).values(**values))
+    if not changed.rowcount:
+        raise AgentError(f"there is no agent {name!r}: `clew desk users` lists them")
+    await tx.execute(delete(agent_sessions).where(agent_sessions.c.agent == name))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,179 @@
+"""Orders in the ledger, each with its credit and the postbacks due for it, written together or not at all."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, Select, insert, select
+
+from ...orders.model import Channel, OrderSeen
+from ...orders.money import amount_text
+from ...postbacks.model import Report
+from ...referral.credit import Credit
+from ...referral.touches import Click
+from .database import Database
+from .schema import credits as credits_table
+from .schema import orders as orders_table
+from .schema import postbacks as postbacks_table
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOrder:
+    """An order and its credit. `row` is the ledger's own number; times are unix seconds.
+
+    `partner`, `click` and `touched_at` are None where nobody earned it; `reason` says why or why not.
+    `considered` lists the touches that were weighed, as plain data.
+    """
+
+    row: int
+    site: str
+    order_id: str
+    total: Decimal
+    currency: str
+    channel: str
+    source: str
+    visitor: str | None
+    coupon: str | None
+    conversation: str | None
+    agent: str | None
+    placed_at: float
+    recorded_at: float
+    partner: str | None
+    click: Click | None
+    touched_at: float | None
+    reason: str
+    considered: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(StoredOrder):
+    """What `record` left in the ledger; `created` is False if the order was there before, unchanged then."""
+
+    created: bool
+
+
+class Orders:
+    """The orders of all sites, each known once by (site, order id)."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def record(
+        self,
+        site: str,
+        order: OrderSeen,
+        *,
+        visitor: str | None,
+        channel: Channel,
+        conversation: str | None,
+        agent: str | None,
+        credit: Credit,
+        reports: Sequence[Report],
+        now: float,
+    ) -> Recorded:
+        """Write the order, its credit and one postback due for each report, in one transaction.
+
+        A known (site, order id) changes nothing, whatever else is different, and returns what is there.
+        """
+        async with self._db.write() as tx:
+            known = (await tx.execute(_one(site, order.id))).first()
+            if known is not None:
+                return _recorded(known, created=False)
+            total = amount_text(order.total, order.currency)
+            placed_at = now if order.placed_at is None else order.placed_at
+            added = await tx.execute(
+                insert(orders_table).values(
+                    site=site,
+                    order_id=order.id,
+                    total=total,
+                    currency=order.currency,
+                    channel=channel,
+                    source=order.source,
+                    visitor=visitor,
+                    coupon=order.coupon,
+                    conversation=conversation,
+                    agent=agent,
+                    placed_at=placed_at,
+                    recorded_at=now,
+                )
+            )
+            row = int(added.inserted_primary_key[0])  # type: ignore[index]
+            await tx.execute(insert(credits_table).values(order=row, **_credit(credit)))
+            if reports:
+                await tx.execute(insert(postbacks_table), [_postback(row, site, r, now) for r in reports])
+            written = (await tx.execute(_one(site, order.id))).one()
+            return _recorded(written, created=True)
+
+    async def get(self, site: str, order_id: str) -> StoredOrder | None:
+        """The order, or None."""
+        async with self._db.read() as connection:
+            found = (await connection.execute(_one(site, order_id))).first()
+        return None if found is None else StoredOrder(**_fields(found))
+
+    async def list(self, site: str, *, limit: int = 100) -> tuple[StoredOrder, ...]:
+        """The site's newest orders, newest first."""
+        return await self._newest(_all().where(orders_table.c.site == site), limit)
+
+    async def of_visitor(self, site: str, visitor: str, *, limit: int = 20) -> tuple[StoredOrder, ...]:
+        """The visitor's newest orders at the site, newest first."""
+        his = (orders_table.c.site == site, orders_table.c.visitor == visitor)
+        return await self._newest(_all().where(*his), limit)
+
+    async def _newest(self, query: Select[Any], limit: int) -> tuple[StoredOrder, ...]:
+        async with self._db.read() as connection:
+            found = (await connection.execute(query.order_by(orders_table.c.id.desc()).limit(limit))).all()
+        return tuple(StoredOrder(**_fields(row)) for row in found)
+
+
+def _all() -> Select[Any]:
+    own = [c for c in orders_table.c if c.name != "id"]
+    earned = [c for c in credits_table.c if c.name not in ("id", "order")]
+    joined = orders_table.join(credits_table, credits_table.c.order == orders_table.c.id)
+    return select(orders_table.c.id.label("row"), *own, *earned).select_from(joined)
+
+
+def _one(site: str, order_id: str) -> Select[Any]:
+    return _all().where(orders_table.c.site == site, orders_table.c.order_id == order_id)
+
+
+def _fields(row: Row[Any]) -> dict[str, Any]:
+    fields = dict(row._mapping)
+    click = fields["click"]
+    return fields | {
+        "total": Decimal(fields["total"]),
+        "click": Click(*click) if click else None,
+        "considered": tuple(fields["considered"]),
+    }
+
+
+def _recorded(row: Row[Any], *, created: bool) -> Recorded:
+    return Recorded(**_fields(row), created=created)
+
+
+def _credit(credit: Credit) -> dict[str, Any]:
+    click = credit.click
+    return {
+        "partner": credit.partner,
+        "click": None if click is None else [click.network, click.param, click.value, click.partner],
+        "touched_at": credit.touched_at,
+        "reason": credit.reason,
+        "considered": [asdict(c) for c in credit.considered],
+    }
+
+
+def _postback(row: int, site: str, report: Report, now: float) -> dict[str, Any]:
+    return {
+        # Also the `webhook-id`: the receiver's key against repeats, the same over all attempts.
+        "id": f"pb_{secrets.token_hex(10)}",
+        "order": row,
+        "site": site,
+        "partner": report.partner,
+        "event": report.event,
+        "report": report.to_json(),
+        "state": "due",
+        "attempts": 0,
+        "next_at": now,
+        "created_at": now,
+    }

@@ -1,0 +1,242 @@
+"""The outbox: postbacks due, in work and done. What stands here is delivered once, or its state tells why.
+
+A worker takes a row in two steps. `claim` leases it while nothing has been sent: when that lease runs out,
+the row is simply due again. `begin` marks it as sending, in a transaction of its own, before the call's first
+byte leaves: when that lease runs out, the process died between the first byte and the answer, and the outcome
+is unknown. Every step checks the lease it was given, so a worker that was stopped for longer than its lease
+cannot send what another has taken over.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Insert, Row, func, insert, or_, select, update
+
+from ...postbacks.model import STATES, Attempt, Outcome, Postback, Report, State, Waiting
+from .database import Database
+from .schema import attempts as attempts_table
+from .schema import postbacks as postbacks_table
+
+LIST_LIMIT = 500
+_C = postbacks_table.c
+_RETRIABLE: frozenset[State] = frozenset({"due", "dead", "unknown"})
+
+
+class OutboxError(LookupError):
+    """A postback cannot be retried; the text says which one and why."""
+
+
+class Outbox:
+    """The postbacks of all sites. All times are unix seconds and come from the caller."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    # -- a worker's way
+
+    async def waiting(self, now: float, *, each: int, limit: int) -> tuple[Waiting, ...]:
+        """What is due and held by nobody, oldest first: at most `each` of one partner, `limit` in all."""
+        turn = func.row_number().over(partition_by=(_C.site, _C.partner), order_by=(_C.next_at, _C.id))
+        due = (
+            select(_C.id, _C.site, _C.partner, _C.next_at, turn.label("turn"))
+            .where(_C.state == "due", _C.next_at <= now, _free(now))
+            .subquery()
+        )
+        query = select(due.c.id, due.c.site, due.c.partner).where(due.c.turn <= each)
+        async with self._db.read() as connection:
+            rows = (await connection.execute(query.order_by(due.c.next_at, due.c.id).limit(limit))).all()
+        return tuple(Waiting(*row) for row in rows)
+
+    async def claim(self, ids: Sequence[str], now: float, until: float) -> tuple[Postback, ...]:
+        """Lease those of them that are still due and free. Nothing of them has been sent."""
+        async with self._db.write() as tx:
+            rows = (
+                await tx.execute(
+                    update(postbacks_table)
+                    .where(_C.id.in_(ids), _C.state == "due", _C.next_at <= now, _free(now))
+                    .values(lease_until=until)
+                    .returning(*postbacks_table.c)
+                )
+            ).all()
+        return tuple(sorted((_postback(row) for row in rows), key=lambda p: p.next_at))
+
+    async def begin(self, postback: Postback, until: float) -> Postback | None:
+        """Mark a claimed row as sending, which has to be on the disk before the first byte leaves.
+
+        None if the lease was lost: then nothing may be sent.
+        """
+        async with self._db.write() as tx:
+            row = (
+                await tx.execute(
+                    update(postbacks_table)
+                    .where(_C.id == postback.id, _C.state == "due", _C.lease_until == postback.lease_until)
+                    .values(state="sending", lease_until=until, attempts=postback.attempts + 1)
+                    .returning(*postbacks_table.c)
+                )
+            ).first()
+        return None if row is None else _postback(row)
+
+    async def finish(self, postback: Postback, attempt: Attempt, state: State, next_at: float) -> bool:
+        """Write down an attempt and what it makes of the row, which is no longer held.
+
+        `postback` is what `claim` or `begin` gave. False if the row had been taken over meanwhile: the
+        attempt is written down all the same, but only a delivery counts, for then nothing is left to send.
+        """
+        held = _C.lease_until == postback.lease_until
+        counts = or_(held, _C.lease_until.is_(None)) if state == "delivered" else held
+        tried = postback.attempts + (postback.state == "due")
+        async with self._db.write() as tx:
+            await tx.execute(_attempt(postback.id, attempt))
+            result = await tx.execute(
+                update(postbacks_table)
+                .where(_C.id == postback.id, counts)
+                .values(
+                    state=state,
+                    attempts=tried,
+                    next_at=next_at,
+                    lease_until=None,
+                    last_answer=attempt.answer,
+                    finished_at=None if state == "due" else attempt.at,
+                )
+            )
+        return bool(result.rowcount)
+
+    async def release(self, postback: Postback, until: float) -> None:
+        """Give a row back of which nothing was sent: it is due as it was before `claim`.
+
+        `until` is what `begin` was asked for: one that was cancelled may have been written, or not.
+        """
+        leases = (postback.lease_until, until)
+        async with self._db.write() as tx:
+            await tx.execute(
+                update(postbacks_table)
+                .where(_C.id == postback.id, _C.state.in_(("due", "sending")), _C.lease_until.in_(leases))
+                .values(state="due", lease_until=None, attempts=postback.attempts)
+            )
+
+    async def expire(self, now: float, repeats: Callable[[Postback], bool]) -> tuple[Postback, ...]:
+        """Settle the rows whose call was cut off by the end of its process.
+
+        Where `repeats` says that the destination takes the same call twice, the row is due again; else its
+        outcome is unknown, for a person to find out. Returns the rows as they are now.
+        """
+        cut_off = select(postbacks_table).where(_C.state == "sending", _C.lease_until <= now)
+        async with self._db.read() as connection:
+            if (await connection.execute(cut_off.limit(1))).first() is None:
+                return ()
+        async with self._db.write() as tx:
+            rows = [_postback(row) for row in (await tx.execute(cut_off)).all()]
+            settled = tuple(_cut_off(row, now, again=repeats(row)) for row in rows)
+            for row in settled:
+                outcome: Outcome = "retry" if row.state == "due" else "unknown"
+                await tx.execute(_attempt(row.id, Attempt(now, "", None, row.last_answer or "", outcome)))
+                await tx.execute(
+                    update(postbacks_table)
+                    .where(_C.id == row.id)
+                    .values({c: getattr(row, c) for c in _SETTLED})
+                )
+        return settled
+
+    async def next_due(self) -> float | None:
+        """When there is something to do next: a row becomes due, or a lease runs out. None if never."""
+        due = select(func.min(_C.next_at)).where(_C.state == "due", _C.lease_until.is_(None))
+        cut_off = select(func.min(_C.lease_until)).where(_C.state == "sending")
+        async with self._db.read() as connection:
+            times = [await connection.scalar(due), await connection.scalar(cut_off)]
+        return min((t for t in times if t is not None), default=None)
+
+    # -- for people
+
+    async def list(
+        self, state: State | None = None, *, site: str | None = None, limit: int = LIST_LIMIT
+    ) -> tuple[Postback, ...]:
+        """Postbacks of one state, or of all, newest first."""
+        query = select(postbacks_table).order_by(_C.created_at.desc(), _C.id).limit(limit)
+        if state is not None:
+            query = query.where(_C.state == state)
+        if site is not None:
+            query = query.where(_C.site == site)
+        async with self._db.read() as connection:
+            return tuple(_postback(row) for row in (await connection.execute(query)).all())
+
+    async def attempts(self, postback_id: str) -> tuple[Attempt, ...]:
+        """All attempts of one postback, oldest first."""
+        own = attempts_table.c
+        query = select(own.at, own.request, own.status, own.answer, own.outcome)
+        async with self._db.read() as connection:
+            rows = (await connection.execute(query.where(own.postback == postback_id).order_by(own.id))).all()
+        return tuple(Attempt(*row) for row in rows)
+
+    async def retry(self, postback_id: str, now: float) -> Postback:
+        """Make a postback due at once, with the whole schedule before it.
+
+        Raises OutboxError for an unknown id, and for one that was delivered or is being sent right now.
+        """
+        async with self._db.write() as tx:
+            row = (await tx.execute(select(postbacks_table).where(_C.id == postback_id))).first()
+            if row is None:
+                raise OutboxError(f"{postback_id}: no such postback")
+            found = _postback(row)
+            if found.state not in _RETRIABLE or (found.lease_until or 0) > now:
+                why = "was delivered" if found.state == "delivered" else "is being sent right now"
+                raise OutboxError(f"{postback_id}: it {why}, so it is not sent again")
+            again = replace(found, state="due", attempts=0, next_at=now, lease_until=None, finished_at=None)
+            await tx.execute(
+                update(postbacks_table)
+                .where(_C.id == postback_id)
+                .values({c: getattr(again, c) for c in _SETTLED})
+            )
+        return again
+
+    async def retry_dead(self, now: float) -> int:
+        """Make all dead postbacks due at once; how many they were."""
+        async with self._db.write() as tx:
+            result = await tx.execute(
+                update(postbacks_table)
+                .where(_C.state == "dead")
+                .values(state="due", attempts=0, next_at=now, lease_until=None, finished_at=None)
+            )
+        return int(result.rowcount)
+
+    async def counts(self) -> dict[State, int]:
+        """How many postbacks are in each state, with 0 where there is none."""
+        query = select(_C.state, func.count()).group_by(_C.state)
+        async with self._db.read() as connection:
+            found = {row[0]: row[1] for row in (await connection.execute(query)).all()}
+        return {state: found.get(state, 0) for state in STATES}
+
+
+_SETTLED = ("state", "attempts", "next_at", "lease_until", "last_answer", "finished_at")
+_CUT_OFF = "the process that sent it ended before the answer came"
+
+
+def _cut_off(row: Postback, now: float, *, again: bool) -> Postback:
+    return replace(
+        row,
+        state="due" if again else "unknown",
+        next_at=now,
+        lease_until=None,
+        last_answer=_CUT_OFF,
+        finished_at=None if again else now,
+    )
+
+
+def _free(now: float) -> ColumnElement[bool]:
+    return or_(_C.lease_until.is_(None), _C.lease_until <= now)
+
+
+def _postback(row: Row[Any]) -> Postback:
+    fields = dict(row._mapping)
+    return Postback(**fields | {"report": Report.from_json(fields["report"])})
+
+
+def _attempt(postback_id: str, attempt: Attempt) -> Insert:
+    return insert(attempts_table).values(
+        postback=postback_id,
+        at=attempt.at,
+        request=attempt.request,
+        status=attempt.status,
+        answer=attempt.answer,
+        outcome=attempt.outcome,
+    )

@@ -1,0 +1,148 @@
+"""The first tables."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Build."""
+    op.create_table(
+        "agents",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("password", sa.Text(), nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=True),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("seen_at", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_agents")),
+    )
+    op.create_table(
+        "conversations",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("visitor", sa.String(length=40), nullable=False),
+        sa.Column("language", sa.String(length=2), nullable=False),
+        sa.Column("rule", sa.String(length=64), nullable=True),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("agent", sa.String(length=64), nullable=True),
+        sa.Column("started_at", sa.Float(), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
+    )
+    op.create_index(
+        "ix_conversations_updated", "conversations", ["site", "state", "updated_at"], unique=False
+    )
+    op.create_index("ix_conversations_visitor", "conversations", ["site", "visitor"], unique=False)
+    op.create_table(
+        "orders",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("order_id", sa.String(length=200), nullable=False),
+        sa.Column("total", sa.String(length=40), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("channel", sa.String(length=10), nullable=False),
+        sa.Column("source", sa.String(length=10), nullable=False),
+        sa.Column("visitor", sa.String(length=40), nullable=True),
+        sa.Column("coupon", sa.String(length=200), nullable=True),
+        sa.Column("conversation", sa.String(length=40), nullable=True),
+        sa.Column("agent", sa.String(length=64), nullable=True),
+        sa.Column("placed_at", sa.Float(), nullable=False),
+        sa.Column("recorded_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
+        sa.UniqueConstraint("site", "order_id", name=op.f("uq_orders_site")),
+    )
+    op.create_index("ix_orders_visitor", "orders", ["site", "visitor"], unique=False)
+    op.create_table(
+        "agent_sessions",
+        sa.Column("token", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=64), nullable=False),
+        sa.Column("csrf", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["agent"], ["agents.name"], name=op.f("fk_agent_sessions_agent_agents")),
+        sa.PrimaryKeyConstraint("token", name=op.f("pk_agent_sessions")),
+    )
+    op.create_table(
+        "credits",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("order", sa.Integer(), nullable=False),
+        sa.Column("partner", sa.String(length=64), nullable=True),
+        sa.Column("click", sa.JSON(), nullable=True),
+        sa.Column("touched_at", sa.Float(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("considered", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_credits_order_orders")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_credits")),
+        sa.UniqueConstraint("order", name=op.f("uq_credits_order")),
+    )
+    op.create_table(
+        "messages",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("conversation", sa.String(length=40), nullable=False),
+        sa.Column("author", sa.String(length=10), nullable=False),
+        sa.Column("agent", sa.String(length=64), nullable=True),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.String(length=64), nullable=True),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["conversation"], ["conversations.id"], name=op.f("fk_messages_conversation_conversations")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
+        sa.UniqueConstraint("conversation", "client_id", name=op.f("uq_messages_conversation")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_messages_conversation", "messages", ["conversation", "id"], unique=False)
+    op.create_table(
+        "postbacks",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("order", sa.Integer(), nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("partner", sa.String(length=64), nullable=False),
+        sa.Column("event", sa.String(length=20), nullable=False),
+        sa.Column("report", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.Float(), nullable=False),
+        sa.Column("lease_until", sa.Float(), nullable=True),
+        sa.Column("last_answer", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("finished_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_postbacks_order_orders")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_postbacks")),
+        sa.UniqueConstraint("order", "partner", "event", name=op.f("uq_postbacks_order")),
+    )
+    op.create_index("ix_postbacks_due", "postbacks", ["state", "next_at"], unique=False)
+    op.create_table(
+        "attempts",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("postback", sa.String(length=40), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("answer", sa.Text(), nullable=True),
+        sa.Column("outcome", sa.String(length=10), nullable=False),
+        sa.ForeignKeyConstraint(["postback"], ["postbacks.id"], name=op.f("fk_attempts_postback_postbacks")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
+    )
+    op.create_index(op.f("ix_attempts_postback"), "attempts", ["postback"], unique=False)
+
+
+def downgrade() -> None:
+    """Take back."""
+    op.drop_index(op.f("ix_attempts_postback"), table_name="attempts")
+    op.drop_table("attempts")
+    op.drop_index("ix_postbacks_due", table_name="postbacks")
+    op.drop_table("postbacks")
+    op.drop_index("ix_messages_conversation", table_name="messages")
+    op.drop_table("messages")
+    op.drop_table("credits")
+    op.drop_table("agent_sessions")
+    op.drop_index("ix_orders_visitor", table_name="orders")
+    op.drop_table("orders")
+    op.drop_index("ix_conversations_visitor", table_name="conversations")
+    op.drop_index("ix_conversations_updated", table_name="conversations")
+    op.drop_table("conversations")
+    op.drop_table("agents")

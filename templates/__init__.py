@@ -1,0 +1,96 @@
+"""What people see: the loader and the widget for browsers, the texts in each language, the desk's pages.
+
+The loader (`l.js`) and the widget (`w.js`) are the same bytes for every site and every visitor, so that any
+cache may keep them; what differs comes with the answer of `decide`. The widget is written in several files
+and served as one: a page loads it with a single `import()`, whose trust (nonce, `strict-dynamic`, CSP3 §8.2)
+reaches no further than that one module.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+
+LANGUAGES = ("de", "en", "fi", "fr", "nl", "ru")
+
+_HERE = Path(__file__).parent
+# In the order in which the one module needs them; the last holds what the loader calls.
+_WIDGET = ("widget/dom.js", "widget/talk.js", "widget/log.js", "widget/panel.js", "widget/invite.js", "w.js")
+# Strings that stand in the sources where the texts and the style sheet belong.
+_TEXTS_MARK = '"clew:texts"'
+_STYLE_MARK = '"clew:style"'
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script to serve as `text/javascript; charset=utf-8`.
+
+    Its bytes, and a strong entity tag with its quotes (RFC 9110 §8.8.3).
+    """
+
+    body: bytes
+    etag: str
+
+
+@cache
+def loader() -> Script:
+    """The loader, `l.js`: a classic script that asks `decide` and imports the widget when there is need."""
+    return _script(_read("l.js"))
+
+
+@cache
+def widget() -> Script:
+    """The widget, `w.js`: one ES module with the texts of all languages and its style sheet inside."""
+    source = "\n".join(_read(name) for name in _WIDGET)
+    by_language = {language: dict(texts(language)) for language in LANGUAGES}
+    for mark, value in ((_TEXTS_MARK, by_language), (_STYLE_MARK, _read("widget/w.css"))):
+        if source.count(mark) != 1:
+            raise ValueError(f"templates/w.js and templates/widget/: {mark} must stand there exactly once")
+        source = source.replace(mark, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return _script(source)
+
+
+def language(tag: str, default: str = "en") -> str:
+    """The language that clew speaks for a BCP 47 tag ("de-AT" gives "de"), else `default`."""
+    primary = tag.replace("_", "-").partition("-")[0].strip().lower()
+    return primary if primary in LANGUAGES else default
+
+
+@cache
+def texts(language: str) -> Mapping[str, str]:
+    """All texts of one of `LANGUAGES`, by key.
+
+    Raises ValueError for another language, and if the file lacks a text in this one.
+    """
+    if language not in LANGUAGES:
+        raise ValueError(f"no texts in {language!r}; there are {', '.join(LANGUAGES)}")
+    missing = [key for key, lines in _texts().items() if language not in lines]
+    if missing:
+        raise ValueError(f"templates/texts.toml: {', '.join(missing)}: no line for {language}")
+    return MappingProxyType({key: lines[language] for key, lines in _texts().items()})
+
+
+def text(language: str, key: str, **values: object) -> str:
+    """One text in one of `LANGUAGES`, its braces filled from `values`.
+
+    Raises ValueError for an unknown language, KeyError for an unknown key or a brace without a value.
+    """
+    return texts(language)[key].format_map(values)
+
+
+@cache
+def _texts() -> dict[str, dict[str, str]]:
+    return tomllib.loads(_read("texts.toml"))
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _script(source: str) -> Script:
+    body = source.encode()
+    return Script(body, f'"{sha256(body).hexdigest()[:20]}"')

@@ -1,0 +1,203 @@
+// The desk, live. Every page works without this script; with it, a page that changed on the server is fetched
+// again, and only what differs is put in place, so that nothing which is being typed or read is disturbed.
+
+const top_ = document.querySelector(".top");
+const base = document.body.dataset.base;
+const skew = Number(document.body.dataset.now) - Date.now() / 1000;
+const scroll = document.getElementById("scroll");
+const form = document.getElementById("answer");
+const text = document.getElementById("text");
+
+// -- durations
+
+function span(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min`;
+  if (whole < 86400) {
+    const minutes = Math.floor((whole % 3600) / 60);
+    return `${Math.floor(whole / 3600)} h${minutes ? ` ${minutes} min` : ""}`;
+  }
+  const days = Math.floor(whole / 86400);
+  return `${days} day${days === 1 ? "" : "s"}`;
+}
+
+function tick() {
+  const now = Date.now() / 1000 + skew;
+  for (const node of document.querySelectorAll("[data-since]")) {
+    const shown = span(now - Number(node.dataset.since));
+    if (node.textContent !== shown) node.textContent = shown;
+  }
+  for (const node of document.querySelectorAll("[data-late]")) {
+    node.classList.toggle("late", now > Number(node.dataset.late));
+  }
+}
+
+// -- putting a fetched page in place
+
+function atEnd() {
+  return scroll !== null && scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
+}
+
+function toEnd() {
+  if (scroll !== null) scroll.scrollTop = scroll.scrollHeight;
+}
+
+function merge(region, fresh) {
+  const old = new Map([...region.children].filter((c) => c.id).map((c) => [c.id, c]));
+  const children = [...fresh.children].map((child) => {
+    const same = child.id ? old.get(child.id) : undefined;
+    if (same !== undefined && same.isEqualNode(child)) return same;
+    if (same === undefined && region.id === "messages") child.classList.add("new");
+    return document.importNode(child, true);
+  });
+  const focused = document.activeElement;
+  const inside = region.contains(focused) ? focused.getAttribute("href") : null;
+  region.replaceChildren(...children);
+  if (inside !== null && !region.contains(document.activeElement)) {
+    [...region.querySelectorAll("a")].find((a) => a.getAttribute("href") === inside)?.focus();
+  }
+}
+
+function show(page) {
+  const follow = atEnd();
+  for (const region of document.querySelectorAll("[data-live]")) {
+    const fresh = page.getElementById(region.id);
+    if (fresh !== null) merge(region, fresh);
+  }
+  document.title = page.title;
+  tick();
+  if (follow) toEnd();
+}
+
+async function pageOf(response) {
+  // Logged out meanwhile: the login page is the answer to everything.
+  if (new URL(response.url).pathname === `${base}/login`) location.reload();
+  return new DOMParser().parseFromString(await response.text(), "text/html");
+}
+
+let refreshing = false;
+let again = false;
+
+async function refresh() {
+  if (refreshing) {
+    again = true;
+    return;
+  }
+  refreshing = true;
+  try {
+    const response = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+    if (response.ok) show(await pageOf(response));
+  } catch {
+    // The stream tells of the next change, or that the line is down.
+  } finally {
+    refreshing = false;
+    if (again) {
+      again = false;
+      refresh();
+    }
+  }
+}
+
+// -- the stream
+
+function pulse(live) {
+  const node = document.getElementById("pulse");
+  node.hidden = false;
+  node.querySelector(".dot").classList.toggle("on", live);
+  const said = document.getElementById("pulse-text");
+  const words = live ? "live" : "connecting …";
+  if (said.textContent !== words) said.textContent = words;
+}
+
+function listen() {
+  const query = new URLSearchParams({ mark: top_.dataset.mark, conversation: top_.dataset.conversation });
+  const stream = new EventSource(`${base}/stream?${query}`);
+  stream.addEventListener("open", () => pulse(true));
+  stream.addEventListener("changed", (event) => {
+    top_.dataset.mark = event.lastEventId;
+    refresh();
+  });
+  stream.addEventListener("error", () => {
+    pulse(false);
+    // A browser gives up on anything but a broken line: a restart, a login that has ended.
+    if (stream.readyState === EventSource.CLOSED) {
+      setTimeout(() => {
+        refresh();
+        listen();
+      }, 5000);
+    }
+  });
+}
+
+// -- answering
+
+function trouble(words) {
+  const node = document.getElementById("answer-problem");
+  node.textContent = words;
+  node.hidden = !words;
+}
+
+async function send() {
+  const button = form.querySelector(".primary");
+  if (!text.value.trim() || button.disabled) return;
+  button.disabled = true;
+  trouble("");
+  try {
+    const response = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+    const page = await pageOf(response);
+    if (response.ok) {
+      text.value = "";
+      // The next message needs an id of its own; this one's stays until it has surely arrived.
+      document.getElementById("client-id").value = page.getElementById("client-id").value;
+      show(page);
+      toEnd();
+    } else {
+      trouble(page.querySelector(".problem:not([hidden])")?.textContent || "Not sent: try again.");
+    }
+  } catch {
+    trouble("Not sent: the line is down. Your text is still here; try again.");
+  } finally {
+    button.disabled = false;
+    text.focus();
+  }
+}
+
+if (form !== null) {
+  document.getElementById("hint").hidden = false;
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send();
+  });
+  text.addEventListener("keydown", (event) => {
+    // While an input method composes a word, Enter belongs to it.
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      send();
+    }
+  });
+  const canned = document.getElementById("canned");
+  canned.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-canned]");
+    if (button === null) return;
+    const space = text.value && !/\s$/.test(text.value) ? " " : "";
+    text.setRangeText(space + button.textContent, text.value.length, text.value.length, "end");
+    canned.open = false;
+    text.focus();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && canned.open) {
+      canned.open = false;
+      text.focus();
+    }
+  });
+}
+
+if (top_ !== null) {
+  toEnd();
+  tick();
+  setInterval(tick, 1000);
+  // Where the other visitors are changes without a word in the inbox.
+  setInterval(() => document.hidden || refresh(), 30000);
+  listen();
+}

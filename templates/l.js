@@ -1,0 +1,94 @@
+// clew's loader: asks what this page should show, and loads the widget only if there is something to show.
+(() => {
+  // Script optimisers leave no current one.
+  const script = document.currentScript ?? document.querySelector("script[data-clew]");
+  const src = script?.getAttribute("src");
+  if (!src || window.__clew || window.top !== window) return;
+  window.__clew = true;
+
+  const LOAD = 5000; // ms to wait for the load event
+  const SETTLE = 400; // ms for an application to change address and title
+  const RETRY = 15000; // ms until the one further try after a failure
+  const LONGEST = 2 ** 31 - 1; // ms that a timer can wait
+
+  let base, widget;
+  // Of this page view. since: ms, 0 until the visitor looks at it.
+  let view, url, address, referrer, since, due, failed, timer, settling;
+
+  const hidden = () => document.visibilityState === "hidden";
+  const here = () => location.pathname + location.search;
+  const on = (target, type, act) => target.addEventListener(type, act);
+  const once = (target, type) => new Promise((done) => on(target, type, done));
+
+  function begin(from) {
+    view = crypto.getRandomValues(new Uint32Array(4)).join("-");
+    referrer = url ?? document.referrer;
+    url = location.href;
+    address = here();
+    since = from;
+    failed = false;
+    ask();
+  }
+
+  async function ask() {
+    clearTimeout(timer);
+    due = hidden();
+    if (due) return;
+    since ||= Date.now();
+    const asked = view;
+    const title = document.title;
+    const language = document.documentElement.lang || navigator.language || "";
+    const seconds = Math.max(0, Math.floor((Date.now() - since) / 1000));
+    try {
+      const response = await fetch(base + "decide", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ view, url, title, referrer, language, seconds }),
+      });
+      if (!response.ok) throw response.status;
+      const answer = await response.json();
+      if (asked !== view) return;
+      if (answer.again > 0) timer = setTimeout(ask, Math.min(Math.max(answer.again, 1) * 1000, LONGEST));
+      if (!widget && !["show", "invite"].includes(answer.action)) return;
+      widget = await import(base + "w.js");
+      if (asked === view) widget.update(base, view, answer);
+    } catch {
+      if (asked !== view || failed) return;
+      failed = true;
+      clearTimeout(timer);
+      timer = setTimeout(ask, RETRY);
+    }
+  }
+
+  function moved(event) {
+    // A shop that tidies the query of the page it shows has not turned the page.
+    if (event?.navigationType === "replace" && location.pathname === address.split("?")[0]) address = here();
+    clearTimeout(settling);
+    settling = setTimeout(() => {
+      // Busy: Turbo is still loading, turbo:load follows.
+      if (here() !== address && document.documentElement.getAttribute("aria-busy") !== "true") begin(0);
+    }, SETTLE);
+  }
+
+  async function start() {
+    // Not script.src: a <base> after the tag would turn it to another host.
+    base = new URL(".", new URL(src, location.href)).href;
+    const started = hidden() || document.prerendering ? 0 : Date.now();
+    if (document.prerendering) await once(document, "prerenderingchange");
+    if (document.readyState === "loading") await once(document, "DOMContentLoaded");
+    if (document.body?.localName === "frameset") return;
+    // A framework that finds the page changed before it took over fails.
+    const late = new Promise((done) => setTimeout(done, LOAD));
+    if (document.readyState !== "complete") await Promise.race([once(window, "load"), late]);
+    await new Promise((done) => (window.requestIdleCallback ?? setTimeout)(done, { timeout: 2000 }));
+    begin(started);
+    on(document, "visibilitychange", () => due && !hidden() && ask());
+    on(window, "pageshow", (event) => event.persisted && begin(0));
+    on(document, "turbo:load", moved);
+    on(window, "popstate", moved);
+    if (window.navigation) on(navigation, "currententrychange", moved);
+    else setInterval(() => here() !== address && moved(), 1000);
+  }
+
+  start().catch(() => {});
+})();

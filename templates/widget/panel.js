@@ -1,0 +1,97 @@
+// The chat: a dialog that does not block the page, with heading, messages and a field to write in.
+
+const LONGEST_MESSAGE = 4000;
+
+class Panel {
+  /** `acts` are what the visitor can do: `send(text)`, `retry(entry)`, `minimise()`. */
+  constructor(texts, language, title, greeting, acts) {
+    this.texts = texts;
+    this.acts = acts;
+    this.log = new Log(texts, language, acts.retry);
+    this.presence = element("p", { class: "presence" });
+    this.notice = element("p", { class: "notice", role: "status" });
+    this.field = element("textarea", {
+      class: "field",
+      rows: "1",
+      maxlength: LONGEST_MESSAGE,
+      placeholder: texts.message,
+      "aria-label": texts.message,
+      enterkeyhint: "send",
+    });
+    this.field.value = memory.read().draft ?? "";
+    this.field.addEventListener("input", () => memory.write({ draft: this.field.value }));
+    onEnter(this.field, () => this.submit());
+    const heading = element("h2", { id: "title" }, title);
+    this.node = element(
+      "div",
+      { class: "panel", role: "dialog", "aria-labelledby": "title", tabindex: "-1" },
+      element(
+        "div",
+        { class: "head" },
+        element("div", { class: "titles" }, heading, this.presence),
+        iconButton("minimise", texts.minimise, acts.minimise),
+      ),
+      this.log.node,
+      this.notice,
+      element(
+        "div",
+        { class: "composer" },
+        this.field,
+        iconButton("send", texts.send, () => this.submit()),
+      ),
+    );
+    this.node.hidden = true;
+    this.log.introduce(greeting);
+    this.fit = () => this.fitViewport();
+  }
+
+  get opened() {
+    return !this.node.hidden;
+  }
+
+  /** Shows the chat; `focus` when the visitor asked for it. On a touch screen no keyboard jumps up. */
+  open(focus) {
+    this.node.hidden = false;
+    window.visualViewport?.addEventListener("resize", this.fit);
+    window.visualViewport?.addEventListener("scroll", this.fit);
+    this.fit();
+    this.log.toEnd();
+    if (focus) (matchMedia("(pointer: coarse)").matches ? this.node : this.field).focus();
+  }
+
+  /** Hides the chat. */
+  close() {
+    this.node.hidden = true;
+    window.visualViewport?.removeEventListener("resize", this.fit);
+    window.visualViewport?.removeEventListener("scroll", this.fit);
+  }
+
+  /** Says whether somebody is there, and what is wrong if something is. */
+  report(online, state, trouble) {
+    const { texts } = this;
+    this.presence.textContent = online ? texts.online : texts.away;
+    this.presence.classList.toggle("here", online);
+    const closed = state === "closed" && texts.closed;
+    const notice = (trouble && texts.error) || closed || (!online && texts.offline) || "";
+    // Saying the same again would be read out again.
+    if (this.notice.textContent !== notice) this.notice.textContent = notice;
+  }
+
+  // A keyboard on the screen covers fixed boxes: on a small screen the chat takes what is left above it.
+  fitViewport() {
+    const { height, offsetTop, scale } = window.visualViewport ?? {};
+    const known = height !== undefined && scale === 1;
+    this.node.style.setProperty("--visible", known ? `${height}px` : "100dvh");
+    this.node.style.setProperty("--offset", known ? `${offsetTop}px` : "0");
+  }
+
+  submit() {
+    const text = this.field.value.trim();
+    if (text) {
+      this.field.value = "";
+      memory.write({ draft: "" });
+      this.acts.send(text);
+    }
+    this.field.focus();
+  }
+}

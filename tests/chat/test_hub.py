@@ -1,0 +1,94 @@
+"""Wake-ups for live streams."""
+
+import asyncio
+
+import pytest
+from clew.chat.hub import Hub, HubFullError, desk_topic, visitor_topic
+
+
+async def test_a_notification_ends_the_wait_of_all_who_listen_and_of_nobody_else() -> None:
+    hub = Hub()
+    with hub.listen("a") as first, hub.listen("a") as second, hub.listen("b") as other:
+        waits = [asyncio.create_task(each.wait(10)) for each in (first, second)]
+        missed = asyncio.create_task(other.wait(0.01))
+        await asyncio.sleep(0)
+        hub.notify("a")
+        assert await asyncio.gather(*waits) == [True, True]
+        assert await missed is False
+
+
+async def test_a_notification_while_the_stream_is_busy_is_not_lost() -> None:
+    hub = Hub()
+    with hub.listen("a") as listener:
+        hub.notify("a")
+        hub.notify("a")
+        assert await listener.wait(10) is True
+        assert await listener.wait(0.001) is False
+
+
+async def test_a_wait_ends_by_itself_so_that_the_ledger_is_read_again() -> None:
+    with Hub().listen("a") as listener:
+        assert await listener.wait(0.001) is False
+
+
+async def test_listeners_that_vanish_leave_nothing_behind() -> None:
+    hub = Hub()
+
+    async def client() -> None:
+        with hub.listen("a") as listener:
+            await listener.wait(60)
+
+    tasks = [asyncio.create_task(client()) for _ in range(50)]
+    await asyncio.sleep(0)
+    assert len(hub) == 50
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(hub) == 0
+    assert hub._topics == {}
+
+
+async def test_a_topic_that_was_left_can_be_listened_to_again() -> None:
+    hub = Hub()
+    with hub.listen("a") as first:
+        with hub.listen("a"):
+            pass
+        hub.notify("a")
+        assert await first.wait(10) is True
+    with hub.listen("a") as second:
+        hub.notify("a")
+        assert await second.wait(10) is True
+
+
+async def test_there_are_at_most_so_many_listeners_in_all_and_of_a_topic() -> None:
+    hub = Hub(limit=3)
+    with hub.listen("a", 2), hub.listen("a", 2):
+        with pytest.raises(HubFullError), hub.listen("a", 2):
+            pass
+        with hub.listen("b", 2), pytest.raises(HubFullError), hub.listen("c", 2):
+            pass
+        assert len(hub) == 2
+
+
+async def test_a_refused_listener_does_not_leave_its_topic_behind() -> None:
+    hub = Hub(limit=0)
+    with pytest.raises(HubFullError), hub.listen("a"):
+        pass
+    assert hub._topics == {}
+
+
+async def test_closing_ends_all_waits_and_lets_nobody_in() -> None:
+    hub = Hub()
+    with hub.listen("a") as listener:
+        wait = asyncio.create_task(listener.wait(60))
+        await asyncio.sleep(0)
+        hub.close()
+        assert await wait is True
+        assert listener.stopped
+    with pytest.raises(HubFullError), hub.listen("a"):
+        pass
+
+
+def test_topics_of_sites_and_visitors_are_apart() -> None:
+    topics = {desk_topic("a"), desk_topic("b"), visitor_topic("a", "v"), visitor_topic("b", "v")}
+    assert len(topics) == 4

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+import typer
+from clew.cli import app
+from clew.cli.check import load_or_exit
+from typer.testing import CliRunner
+
+GOOD = 'secret = "' + "x" * 40 + '"\n[[sites]]\nname = "shop"\n'
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "clew.toml"
+
+
+def test_a_file_in_order_is_summed_up_and_ends_with_0(config: Path) -> None:
+    config.write_text(GOOD)
+    result = CliRunner().invoke(app, ["check", "--config", str(config)])
+    assert result.exit_code == 0
+    assert f"{config} is in order: 1 site" in result.output
+    assert "shop: every other host → no upstream" in result.output
+    assert "0 partners, 0 rules" in result.output
+
+
+def test_every_error_is_printed_on_its_own_line_and_it_ends_with_1(config: Path) -> None:
+    config.write_text(
+        GOOD + 'hosst = ["[red]"]\n[[sites.rules]]\nname = "r"\naction = "hide"\nwhen = ["cart.val > 1"]\n'
+    )
+    result = CliRunner().invoke(app, ["check", "-c", str(config)])
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        f"{config}:4 sites[0].hosst: unknown key → did you mean hosts?",
+        f"{config}:8 sites[0].rules[0].when[0]: column 1: unknown fact `cart.val` → did you mean cart.value?",
+        "2 errors",
+    ]
+
+
+def test_other_commands_print_the_same_errors_to_stderr(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(GOOD)
+    assert load_or_exit(config).sites[0].name == "shop"
+    with pytest.raises(typer.Exit) as caught:
+        load_or_exit(config, need_upstream=True)
+    assert caught.value.exit_code == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"{config}:2 sites[0].upstream: is missing")

@@ -1,0 +1,58 @@
+"""What tests of several rooms start: a browser, a real shop, a partner's server."""
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import browsers
+import oscar_shops
+import pytest
+import pytest_asyncio
+from oscar_shops import OscarShop
+from playwright.async_api import Browser, BrowserContext
+from receiver import Receiver
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """One Chromium for all tests. A test that uses it runs in the session's loop:
+    `pytestmark = pytest.mark.asyncio(loop_scope="session")`."""
+    async with browsers.chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
+    """A fresh profile: no cookies, no cache."""
+    context = await chromium.new_context(locale="en-GB")
+    context.set_default_timeout(15_000)
+    yield context
+    await context.close()
+
+
+@pytest.fixture(scope="session")
+def prepared_oscar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A django-oscar shop's database and pictures as they are before the first visitor."""
+    folder = tmp_path_factory.mktemp("oscar")
+    oscar_shops.prepare(folder)
+    return folder
+
+
+@pytest.fixture
+def oscar_folder(prepared_oscar: Path, tmp_path: Path) -> Path:
+    """A copy of them, for one test."""
+    return shutil.copytree(prepared_oscar, tmp_path / "oscar")
+
+
+@pytest.fixture
+def oscar_shop(oscar_folder: Path) -> Iterator[OscarShop]:
+    """A django-oscar shop that knows nothing of clew."""
+    with OscarShop(oscar_folder) as shop:
+        yield shop
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A partner's server that says 200 to everything until its `answer` is changed."""
+    with Receiver() as receiver:
+        yield receiver

@@ -1,0 +1,380 @@
+"""Logging in to the desk, and everything that may not work without it."""
+
+from collections.abc import AsyncIterator
+from http.cookies import SimpleCookie
+from pathlib import Path
+
+import httpx2
+import pytest
+import pytest_asyncio
+from clew.desk.limits import FORGET_SECONDS, GrowingWait, SlidingWindow, address_key
+from clew.stores.ledger.agents import HASHES_WAITING, SESSION_SECONDS
+from desks import OTHER, PASSWORD, SHOP, House, hidden, house, login
+
+WRONG = "Name or password is wrong."
+DESK = "/-/clew/desk"
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path) as built:
+        await built.agents.add("bo", PASSWORD, site=None, now=built.service.now())
+        yield built
+
+
+def cookie(answer: httpx2.Response, name: str = "clew_desk") -> "SimpleCookie":
+    lines = [line for line in answer.headers.get_list("set-cookie") if line.startswith(f"{name}=")]
+    assert len(lines) == 1, lines
+    return SimpleCookie(lines[0])
+
+
+async def test_name_and_password_lead_to_the_inbox(desk: House) -> None:
+    client = desk.client()
+    answer = await login(client, "bo")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{DESK}/")
+    inbox = await client.get("desk/")
+    assert inbox.status_code == 200
+    assert "Log out" in inbox.text
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_the_session_cookie_is_for_the_desk_alone_and_out_of_reach_of_scripts(
+    desk: House, scheme: str
+) -> None:
+    desk.scheme = "https" if scheme == "https" else "http"
+    client = desk.client()
+    form = await client.get("desk/login")
+    # Over https the cookie is Secure, which this client would not send back over http by itself.
+    token = cookie(form, "clew_desk_login")["clew_desk_login"]
+    answer = await client.post(
+        "desk/login",
+        data={"csrf": hidden(form.text), "name": "bo", "password": PASSWORD},
+        headers={"cookie": f"clew_desk_login={token.value}"},
+    )
+    for morsel in (token, cookie(answer)["clew_desk"]):
+        assert morsel["httponly"] is True
+        assert morsel["samesite"] == "lax"
+        assert morsel["path"] == DESK
+        assert bool(morsel["secure"]) is (scheme == "https")
+    assert int(cookie(answer)["clew_desk"]["max-age"]) == SESSION_SECONDS
+    assert len(cookie(answer)["clew_desk"].value) >= 43
+
+
+@pytest.mark.parametrize("path", ["desk/login", "desk/", "desk/nothing", "desk/conversations/x"])
+async def test_every_page_forbids_foreign_code_frames_and_caches(desk: House, path: str) -> None:
+    client = await desk.agent()
+    answer = await client.get(path)
+    if path != "desk/nothing":
+        policy = answer.headers["content-security-policy"]
+        assert policy == (
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+            "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        )
+        assert answer.headers["referrer-policy"] == "same-origin"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "<script>" not in answer.text
+    assert " style=" not in answer.text
+
+
+PAGES = [
+    ("GET", "desk/"),
+    ("GET", "desk/conversations/{id}"),
+    ("POST", "desk/conversations/{id}/messages"),
+    ("POST", "desk/conversations/{id}/take"),
+    ("POST", "desk/conversations/{id}/close"),
+    ("POST", "desk/conversations/{id}/order"),
+    ("POST", "desk/logout"),
+]
+
+
+@pytest.mark.parametrize("token", ["", "forged", "clew_desk", "é"])
+@pytest.mark.parametrize(("method", "path"), PAGES)
+async def test_nothing_is_shown_or_done_without_a_session(
+    desk: House, method: str, path: str, token: str
+) -> None:
+    talk = await desk.says("secret words")
+    client = desk.client()
+    headers = {"cookie": f"clew_desk={token}".encode("latin-1")}
+    answer = await client.request(method, path.format(id=talk), headers=headers)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith(f"{DESK}/login")
+    assert "secret words" not in answer.text
+    (entry,) = await desk.conversations.inbox("shop")
+    assert (entry.conversation.state, entry.conversation.agent, entry.count) == ("open", None, 1)
+
+
+@pytest.mark.parametrize("token", ["", "forged"])
+async def test_there_is_no_stream_without_a_session(desk: House, token: str) -> None:
+    answer = await desk.client().get("desk/stream", headers={"cookie": f"clew_desk={token}"})
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_the_login_leads_back_to_the_conversation_that_was_asked_for(desk: House) -> None:
+    talk = await desk.says("hello")
+    client = desk.client()
+    asked = await client.get(f"desk/conversations/{talk}")
+    form = await client.get(SHOP + asked.headers["location"])
+    assert hidden(form.text, "to") == f"/conversations/{talk}"
+    answer = await login(client, "bo", to=hidden(form.text, "to"))
+    assert answer.headers["location"] == f"{DESK}/conversations/{talk}"
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "https://evil.test/",
+        "//evil.test",
+        "/\\evil.test",
+        "javascript:alert(1)",
+        "/conversations/../../",
+        "\r\nX: y",
+    ],
+)
+async def test_the_login_leads_nowhere_else(desk: House, to: str) -> None:
+    client = desk.client()
+    form = await client.get("desk/login", params={"to": to})
+    assert hidden(form.text, "to") == ""
+    answer = await login(client, "bo", to=to)
+    assert answer.headers["location"] == f"{DESK}/"
+    assert "x" not in answer.headers
+
+
+async def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(desk: House) -> None:
+    known = await login(desk.client(), "bo", "wrong password")
+    unknown = await login(desk.client(), "eve", "wrong password")
+    assert known.status_code == unknown.status_code == 403
+    assert WRONG in known.text
+    plain = {
+        name: page.text.replace(hidden(page.text), "").replace(f'"{who}"', "")
+        for name, page, who in (("known", known, "bo"), ("unknown", unknown, "eve"))
+    }
+    since = 'data-now="'
+    assert plain["known"].partition(since)[0] == plain["unknown"].partition(since)[0]
+    assert plain["known"].partition("<main")[2] == plain["unknown"].partition("<main")[2]
+    assert "clew_desk=" not in "".join(known.headers.get_list("set-cookie"))
+
+
+async def test_a_password_is_never_shown_again(desk: House) -> None:
+    answer = await login(desk.client(), "bo", "wrong but precious")
+    assert "wrong but precious" not in answer.text
+
+
+async def test_a_name_that_is_markup_is_shown_as_text(desk: House) -> None:
+    answer = await login(desk.client(), '"><script>alert(1)</script>', "wrong password")
+    assert "<script>alert(1)" not in answer.text
+    assert "&lt;script&gt;alert(1)" in answer.text
+
+
+async def test_an_agent_of_another_site_gets_the_same_answer_as_a_stranger(desk: House) -> None:
+    await desk.agents.add("cy", PASSWORD, site="other", now=desk.service.now())
+    assert WRONG in (await login(desk.client(SHOP), "cy")).text
+    assert (await login(desk.client(OTHER), "cy")).status_code == 303
+
+
+@pytest.mark.parametrize("field", ["missing", "empty", "foreign"])
+async def test_a_login_needs_the_token_of_its_own_form(desk: House, field: str) -> None:
+    client = desk.client()
+    await client.get("desk/login")
+    token = {"missing": {}, "empty": {"csrf": ""}, "foreign": {"csrf": "A" * 43}}[field]
+    answer = await client.post("desk/login", data={"name": "bo", "password": PASSWORD, **token})
+    assert answer.status_code == 403
+    assert "clew_desk=" not in "".join(answer.headers.get_list("set-cookie"))
+
+
+async def test_a_login_without_cookies_is_refused_even_with_matching_empty_tokens(desk: House) -> None:
+    answer = await desk.client().post("desk/login", data={"name": "bo", "password": PASSWORD, "csrf": ""})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("headers", [{"origin": "https://evil.test"}, {"sec-fetch-site": "cross-site"}])
+async def test_another_sites_page_cannot_log_anybody_in_or_out(desk: House, headers: dict[str, str]) -> None:
+    client = await desk.agent()
+    token = hidden((await client.get("desk/")).text)
+    assert (await client.post("desk/logout", data={"csrf": token}, headers=headers)).status_code == 403
+    assert (await client.get("desk/")).status_code == 200
+    fresh = desk.client()
+    form = await fresh.get("desk/login")
+    fields = {"csrf": hidden(form.text), "name": "bo", "password": PASSWORD}
+    assert (await fresh.post("desk/login", data=fields, headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["messages", "take", "close", "order"])
+@pytest.mark.parametrize("token", ["none", "empty", "other session", "not ascii"])
+async def test_an_agents_form_needs_the_token_of_his_own_session(desk: House, path: str, token: str) -> None:
+    talk = await desk.says("hello")
+    client, other = await desk.agent(), await desk.agent("cy")
+    foreign = hidden((await other.get("desk/")).text)
+    csrf = {
+        "none": {},
+        "empty": {"csrf": ""},
+        "other session": {"csrf": foreign},
+        "not ascii": {"csrf": "\u00fc"},
+    }[token]
+    fields = {"text": "hi", "order_id": "1", "total": "1", "currency": "EUR", **csrf}
+    answer = await client.post(f"desk/conversations/{talk}/{path}", data=fields)
+    assert answer.status_code == 403
+    assert "reload the page" in answer.text
+    (entry,) = await desk.conversations.inbox("shop")
+    assert (entry.conversation.state, entry.conversation.agent, entry.count) == ("open", None, 1)
+    assert await desk.service.ledger.orders.list("shop") == ()
+
+
+async def test_a_token_planted_before_the_login_is_worth_nothing_after_it(desk: House) -> None:
+    """Session fixation: neither a made-up token nor somebody's real one survives the login of another."""
+    eve = await desk.agent("eve")
+    for planted in ("A" * 43, eve.cookies["clew_desk"]):
+        victim = desk.client()
+        victim.cookies.set("clew_desk", planted, domain="shop.test", path=DESK)
+        answer = await login(victim, "bo")
+        fresh = cookie(answer)["clew_desk"].value
+        assert fresh != planted
+        thief = desk.client()
+        thief.headers["cookie"] = f"clew_desk={planted}"
+        assert (await thief.get("desk/")).status_code == 303
+
+
+async def test_logging_out_ends_the_session_in_the_ledger(desk: House) -> None:
+    client = await desk.agent()
+    token = client.cookies["clew_desk"]
+    answer = await client.post("desk/logout", data={"csrf": hidden((await client.get("desk/")).text)})
+    assert answer.headers["location"] == f"{DESK}/login"
+    assert cookie(answer)["clew_desk"]["max-age"] == "0"
+    again = desk.client()
+    again.headers["cookie"] = f"clew_desk={token}"
+    assert (await again.get("desk/")).status_code == 303
+
+
+async def test_a_session_ends_by_its_age_and_by_removal_of_the_agent(desk: House) -> None:
+    first, second = await desk.agent(), await desk.agent("cy")
+    await desk.agents.deactivate("cy")
+    assert (await second.get("desk/")).status_code == 303
+    assert (await first.get("desk/")).status_code == 200
+    desk.service.ahead = SESSION_SECONDS
+    assert (await first.get("desk/")).status_code == 303
+
+
+async def test_a_session_of_an_agent_of_one_site_opens_no_other(desk: House) -> None:
+    client = await desk.agent("cy", site="shop")
+    other = desk.client(OTHER)
+    other.headers["cookie"] = f"clew_desk={client.cookies['clew_desk']}"
+    assert (await other.get("desk/")).status_code == 303
+
+
+async def test_after_some_failures_a_name_has_to_wait_and_each_time_longer(desk: House) -> None:
+    client = desk.client()
+    for _ in range(4):
+        assert (await login(client, "bo", "wrong password")).status_code == 403
+    waits = []
+    for _ in range(3):
+        refused = await login(client, "bo")
+        assert refused.status_code == 429
+        assert "Too many tries" in refused.text
+        waits.append(int(refused.headers["retry-after"]))
+        desk.service.ahead += waits[-1]
+        assert (await login(client, "bo", "wrong password")).status_code == 403
+    assert waits == sorted(set(waits))
+    desk.service.ahead += 60
+    assert (await login(client, "bo")).status_code == 303
+    # The right password wipes the slate.
+    assert (await login(desk.client(), "bo", "wrong password")).status_code == 403
+    assert (await login(desk.client(), "bo")).status_code == 303
+
+
+async def test_names_of_others_are_not_slowed_down(desk: House) -> None:
+    await desk.agents.add("cy", PASSWORD, site=None, now=desk.service.now())
+    client = desk.client()
+    for _ in range(5):
+        await login(client, "bo", "wrong password")
+    assert (await login(client, "bo")).status_code == 429
+    assert (await login(client, "cy")).status_code == 303
+
+
+async def test_an_address_that_tries_many_names_has_to_wait(desk: House) -> None:
+    client = desk.client()
+    client.headers["x-test-client"] = "198.51.100.9"
+    for number in range(20):
+        assert (await login(client, f"name{number}", "wrong password")).status_code == 403
+    assert (await login(client, "bo")).status_code == 429
+    client.headers["x-test-client"] = "198.51.100.10"
+    assert (await login(client, "bo")).status_code == 303
+
+
+async def test_a_flood_of_passwords_is_sent_away_with_a_clear_page(desk: House) -> None:
+    desk.agents._waiting = HASHES_WAITING
+    answer = await login(desk.client(), "bo")
+    assert answer.status_code == 503
+    assert "Too many logins" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "status"),
+    [
+        ("application/json", b"{}", 415),
+        ("application/x-www-form-urlencoded", b"a" * 40_000, 413),
+        ("application/x-www-form-urlencoded", b"&".join(b"a=1" for _ in range(50)), 400),
+        ("application/x-www-form-urlencoded", b"\xff\xfe=%ff%00&csrf=%ff", 403),
+        ("multipart/form-data; boundary=x", b"--x--", 415),
+        ("", b"", 415),
+    ],
+)
+async def test_a_body_that_is_no_form_is_told_on_a_page(
+    desk: House, kind: str, content: bytes, status: int
+) -> None:
+    answer = await desk.client().post("desk/login", content=content, headers={"content-type": kind})
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert 'role="alert"' in answer.text
+
+
+def test_a_wait_doubles_up_to_its_bound_and_is_forgotten_after_an_hour() -> None:
+    wait = GrowingWait(free=2, most=60)
+    now = 1000.0
+    seen = []
+    for _ in range(12):
+        seen.append(wait.wait("k", now))
+        now += seen[-1]
+        assert wait.wait("k", now) == 0
+        wait.failed("k", now)
+    assert seen == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    assert wait.wait("k", now + FORGET_SECONDS + 1) == 0
+    wait.failed("k", now + FORGET_SECONDS + 1)
+    assert wait.wait("k", now + FORGET_SECONDS + 1) == 0
+
+
+def test_a_wait_after_very_many_failures_is_still_a_number() -> None:
+    wait = GrowingWait(free=1, most=60)
+    for _ in range(5000):
+        wait.failed("k", 0.0)
+    assert wait.wait("k", 0.0) == 60
+
+
+def test_the_tables_of_limits_never_hold_more_than_their_bound() -> None:
+    wait, window = GrowingWait(1, 60, keys=100), SlidingWindow(keys=100)
+    for number in range(1000):
+        wait.failed(f"k{number}", 0.0)
+        window.wait(f"k{number}", 5, 0.0)
+    assert len(wait) == len(window) == 100
+
+
+def test_a_window_slides_and_does_not_count_what_it_refused() -> None:
+    window = SlidingWindow()
+    assert [window.wait("k", 2, at) for at in (0.0, 10.0, 20.0, 30.0)] == [0.0, 0.0, 40.0, 30.0]
+    assert window.wait("k", 2, 60.0) == 0.0
+    assert window.wait("k", 2, 65.0) == 5.0
+
+
+@pytest.mark.parametrize(
+    ("client", "key"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::ffff", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        (None, ""),
+        ("unix", "unix"),
+    ],
+)
+def test_addresses_of_one_subscriber_have_one_key(client: str | None, key: str) -> None:
+    assert address_key(client) == key

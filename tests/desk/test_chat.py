@@ -1,0 +1,404 @@
+"""The visitor's side of the conversation over HTTP."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from desks import OTHER, SHOP, VISITOR, House, events, hidden, house, until
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path) as built:
+        yield built
+
+
+def body(text: str = "hello", **more: Any) -> dict[str, Any]:
+    return {"text": text, "client_id": "widget-id-1", "language": "de", "rule": None, **more}
+
+
+async def error_of(answer: httpx2.Response, status: int) -> str:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    error = answer.json()["error"]
+    assert isinstance(error, str)
+    assert "Traceback" not in error
+    return error
+
+
+async def test_a_message_is_written_and_read_back(desk: House) -> None:
+    client = desk.visitor()
+    sent = await client.post("messages", json=body(rule="after-wait"))
+    assert sent.status_code == 201
+    assert sent.json().keys() == {"id", "at"}
+    read = await client.get("messages")
+    assert read.headers["cache-control"] == "no-store"
+    assert read.json() == {
+        "messages": [
+            {
+                "id": sent.json()["id"],
+                "author": "visitor",
+                "agent": None,
+                "text": "hello",
+                "at": sent.json()["at"],
+            }
+        ],
+        "state": "open",
+    }
+    found = await desk.conversations.open_for("shop", VISITOR)
+    assert found is not None
+    assert (found.rule, found.language) == ("after-wait", "de")
+
+
+async def test_a_repeat_is_answered_with_the_first_message(desk: House) -> None:
+    client = desk.visitor()
+    first = await client.post("messages", json=body())
+    again = await client.post("messages", json=body("changed"))
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert len((await client.get("messages")).json()["messages"]) == 1
+
+
+async def test_messages_after_an_id_leave_out_what_is_known(desk: House) -> None:
+    client = desk.visitor()
+    first = (await client.post("messages", json=body("one"))).json()["id"]
+    await client.post("messages", json=body("two", client_id="widget-id-2"))
+    read = (await client.get(f"messages?after={first}")).json()
+    assert [m["text"] for m in read["messages"]] == ["two"]
+
+
+async def test_without_a_conversation_there_are_no_messages_and_no_stream(desk: House) -> None:
+    client = desk.visitor()
+    assert (await client.get("messages")).json() == {"messages": [], "state": "none"}
+    assert (await client.get("stream")).status_code == 204
+
+
+async def test_a_closed_conversation_says_so_and_opens_again_by_a_message(desk: House) -> None:
+    client = desk.visitor()
+    await client.post("messages", json=body())
+    await desk.conversations.close("shop", await desk.says("more"), desk.service.now())
+    assert (await client.get("messages")).json()["state"] == "closed"
+    await client.post("messages", json=body("again", client_id="widget-id-3"))
+    assert (await client.get("messages")).json()["state"] == "open"
+
+
+@pytest.mark.parametrize("cookie", ["", "clew_visitor=", "clew_visitor=forged", "clew_visitor=" + "A" * 3000])
+async def test_without_a_cookie_of_ours_nothing_is_read_or_written(desk: House, cookie: str) -> None:
+    client = desk.client()
+    client.headers["cookie"] = cookie
+    for answer in (
+        await client.post("messages", json=body()),
+        await client.get("messages"),
+        await client.get("stream"),
+    ):
+        assert "cookie" in await error_of(answer, 403)
+    assert await desk.conversations.inbox("shop") == ()
+
+
+async def test_a_cookie_of_one_site_is_worth_nothing_at_another(desk: House) -> None:
+    client = desk.client(OTHER)
+    client.headers["cookie"] = desk.cookie(base=SHOP)
+    await error_of(await client.post("messages", json=body()), 403)
+
+
+async def test_one_visitor_never_reads_what_another_wrote(desk: House) -> None:
+    await desk.visitor().post("messages", json=body("secret"))
+    other = desk.visitor("zzzzbbbbccccddddeeeeffff22")
+    assert (await other.get("messages?after=0")).json() == {"messages": [], "state": "none"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("text", ""),
+        ("text", " \n\t "),
+        ("text", "\x00\x07"),
+        ("text", 17),
+        ("text", ["a"]),
+        ("text", None),
+        ("client_id", "short"),
+        ("client_id", "x" * 65),
+        ("client_id", "with blank"),
+        ("client_id", "order:1001"),
+        ("client_id", 12345678),
+        ("language", "klingon"),
+        ("language", {"a": 1}),
+        ("rule", 5),
+        ("rule", "x" * 65),
+    ],
+)
+async def test_a_wrong_field_is_named_in_the_answer(desk: House, field: str, value: Any) -> None:
+    answer = await desk.visitor().post("messages", json=body(**{field: value}))
+    assert (await error_of(answer, 422)).startswith(f"{field}:")
+
+
+async def test_several_wrong_fields_are_named_at_once(desk: House) -> None:
+    error = await error_of(await desk.visitor().post("messages", json={"text": 1, "client_id": "x"}), 422)
+    assert "text:" in error
+    assert "client_id:" in error
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"hello",
+        b'{"text": "\\ud800", "client_id": "widget-id-1"}',
+        b"[" * 20_000,
+        b"1" * 20_000,
+    ],
+)
+async def test_a_body_that_is_no_json_is_refused(desk: House, raw: bytes) -> None:
+    answer = await desk.visitor().post("messages", content=raw, headers={"content-type": "application/json"})
+    assert "JSON" in await error_of(answer, 400)
+
+
+@pytest.mark.parametrize("raw", [b"[]", b"null", b'"text"', b"17"])
+async def test_json_that_is_no_object_is_refused(desk: House, raw: bytes) -> None:
+    answer = await desk.visitor().post("messages", content=raw, headers={"content-type": "application/json"})
+    await error_of(answer, 422)
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
+async def test_only_json_is_taken_since_a_foreign_form_cannot_send_it(desk: House, kind: str) -> None:
+    headers = {"content-type": kind} if kind else {}
+    answer = await desk.visitor().post("messages", content=json.dumps(body()).encode(), headers=headers)
+    assert "application/json" in await error_of(answer, 415)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "cross-site", "origin": SHOP},
+        {"origin": "https://evil.test"},
+        {"origin": "null"},
+        {"origin": "http://shop.test.evil.test"},
+        {"origin": "http://shop.test:8080"},
+        {"origin": "http://[::1"},
+        {"origin": "file://shop.test"},
+        {"origin": ""},
+    ],
+)
+async def test_another_sites_page_cannot_write_in_the_visitors_name(
+    desk: House, headers: dict[str, str]
+) -> None:
+    answer = await desk.visitor().post("messages", json=body(), headers=headers)
+    assert "another site" in await error_of(answer, 403)
+    assert await desk.conversations.inbox("shop") == ()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "same-origin", "origin": SHOP},
+        # Fetch metadata is the browser's own word; a proxy before us may have changed the host.
+        {"sec-fetch-site": "same-origin", "origin": "https://outer.test"},
+        {"origin": SHOP},
+        {"origin": "http://SHOP.test:80"},
+        # TLS ends at a proxy that we were not told to trust.
+        {"origin": "https://shop.test"},
+    ],
+)
+async def test_our_own_page_may_write(desk: House, headers: dict[str, str]) -> None:
+    assert (await desk.visitor().post("messages", json=body(), headers=headers)).status_code == 201
+
+
+async def test_a_page_without_tls_cannot_write_to_a_site_with_it(desk: House) -> None:
+    desk.scheme = "https"
+    answer = await desk.visitor().post("messages", json=body(), headers={"origin": SHOP})
+    await error_of(answer, 403)
+
+
+async def test_an_oversized_body_is_refused_by_its_length_and_by_its_bytes(desk: House) -> None:
+    client = desk.visitor()
+    headers = {"content-type": "application/json"}
+    long = json.dumps(body("x" * 40_000)).encode()
+    assert "32768" in await error_of(await client.post("messages", content=long, headers=headers), 413)
+
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 10_000_000:
+            sent += 10_000
+            yield b" " * 10_000
+
+    assert "32768" in await error_of(await client.post("messages", content=endless(), headers=headers), 413)
+
+
+@pytest.mark.parametrize("length", ["99999999999999999999", "-1", "1e9", "²"])
+async def test_a_lying_content_length_does_no_harm(desk: House, length: str) -> None:
+    headers = {"content-type": "application/json", "content-length": length.encode()}
+    answer = await desk.visitor().post("messages", content=json.dumps(body()).encode(), headers=headers)
+    assert answer.status_code in (201, 413)
+
+
+async def test_a_message_longer_than_the_site_allows_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    async with house(tmp_path, {"message_length": 100}) as desk:
+        client = desk.visitor()
+        error = await error_of(await client.post("messages", json=body("x" * 101)), 422)
+        assert error == "text: 101 characters, at most 100"
+        assert (await client.post("messages", json=body("x" * 100))).status_code == 201
+
+
+async def test_who_writes_too_fast_is_told_when_to_come_back(tmp_path: Path) -> None:
+    async with house(tmp_path, {"messages_per_minute": 3}) as desk:
+        client = desk.visitor()
+        for number in range(3):
+            sent = await client.post("messages", json=body(client_id=f"widget-id-{number}"))
+            assert sent.status_code == 201
+        refused = await client.post("messages", json=body(client_id="widget-id-9"))
+        await error_of(refused, 429)
+        wait = int(refused.headers["retry-after"])
+        assert 1 <= wait <= 60
+        other = desk.visitor("zzzzbbbbccccddddeeeeffff22")
+        assert (await other.post("messages", json=body())).status_code == 201
+        desk.service.ahead = wait
+        assert (await client.post("messages", json=body(client_id="widget-id-9"))).status_code == 201
+
+
+@pytest.mark.parametrize("after", ["-1", "x", "1.5", "", "9" * 40, "%C2%B2", "1%00"])
+async def test_an_id_that_is_none_is_refused(desk: House, after: str) -> None:
+    await desk.says("hello")
+    client = desk.visitor()
+    for door in ("messages", "stream"):
+        assert (await error_of(await client.get(f"{door}?after={after}"), 400)).startswith("after:")
+
+
+async def test_a_rule_that_is_not_of_the_site_is_left_out(desk: House) -> None:
+    assert (await desk.visitor().post("messages", json=body(rule="made-up"))).status_code == 201
+    found = await desk.conversations.open_for("shop", VISITOR)
+    assert found is not None
+    assert found.rule is None
+
+
+async def test_text_is_kept_as_written_but_for_control_characters(desk: House) -> None:
+    client = desk.visitor()
+    written = "  <b>\u00e4\U0001f600</b>\r\nline\ttwo\x00\x1b[31m \u202e  "
+    await client.post("messages", json=body(written))
+    (message,) = (await client.get("messages")).json()["messages"]
+    assert message["text"] == "<b>\u00e4\U0001f600</b>\nline\ttwo[31m \u202e"
+
+
+VALUES = st.none() | st.booleans() | st.floats() | st.integers() | st.text()
+KEYS = st.sampled_from(["text", "client_id", "language", "rule", "x"])
+JSON = st.recursive(VALUES, lambda v: st.lists(v) | st.dictionaries(KEYS, v), max_leaves=6)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(raw=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
+async def test_no_bytes_make_a_fault(desk: House, raw: bytes) -> None:
+    answer = await desk.visitor().post("messages", content=raw, headers={"content-type": "application/json"})
+    assert answer.status_code in (201, 200, 400, 422, 429), answer.text
+
+
+async def test_a_ledger_that_fails_is_told_as_a_fault_that_passes(desk: House) -> None:
+    client = desk.visitor()
+    async with desk.service.ledger.db.write() as tx:
+        await tx.exec_driver_sql("DROP TABLE messages")
+    answer = await client.post("messages", json=body())
+    assert "try again" in await error_of(answer, 503)
+    assert answer.headers["retry-after"] == "2"
+
+
+@asynccontextmanager
+async def stream(
+    desk: House, address: str, query: str = "", headers: dict[str, str] | None = None
+) -> AsyncIterator[httpx2.Response]:
+    """A visitor's open stream."""
+    client = httpx2.AsyncClient(headers={"cookie": desk.cookie(), **(headers or {})}, timeout=10)
+    async with client, client.stream("GET", f"{address}stream{query}") as response:
+        yield response
+
+
+async def test_messages_arrive_live_and_in_order(desk: House) -> None:
+    talk = await desk.says("hello")
+    agent = await desk.agent()
+    async with desk.served() as address, stream(desk, address) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert "no-transform" in response.headers["cache-control"]
+        live = events(response)
+        first = await anext(live)
+        message = json.loads(first["data"])
+        assert (first["event"], message["text"]) == ("message", "hello")
+        assert first["id"] == str(message["id"])
+        sent = await desk.visitor().post("messages", json=body("second"))
+        assert (await anext(live))["id"] == str(sent.json()["id"])
+        page = await agent.get(f"desk/conversations/{talk}")
+        fields = {"csrf": hidden(page.text), "text": "third", "client_id": "form-1"}
+        await agent.post(f"desk/conversations/{talk}/messages", data=fields)
+        third = json.loads((await anext(live))["data"])
+        assert (third["author"], third["agent"], third["text"]) == ("agent", "bo", "third")
+
+
+@pytest.mark.parametrize("how", ["header", "query", "both"])
+async def test_a_stream_goes_on_after_the_last_message_that_was_seen(desk: House, how: str) -> None:
+    await desk.says("one")
+    await desk.says("two")
+    one, two = (await desk.visitor().get("messages")).json()["messages"]
+    headers = {"last-event-id": str(one["id"])} if how != "query" else {}
+    # On coming back a browser repeats the address it was first given: its own word is newer.
+    query = {"query": f"?after={one['id']}", "both": "?after=0", "header": ""}[how]
+    async with desk.served() as address, stream(desk, address, query, headers) as response:
+        assert (await anext(events(response)))["id"] == str(two["id"])
+
+
+@pytest.mark.parametrize("seen", ["", "x", "-1", "9" * 40])
+async def test_a_last_event_id_that_is_none_of_ours_starts_from_the_beginning(desk: House, seen: str) -> None:
+    await desk.says("one")
+    async with desk.served() as address, stream(desk, address, "", {"last-event-id": seen}) as response:
+        assert json.loads((await anext(events(response)))["data"])["text"] == "one"
+
+
+async def test_a_message_written_by_another_process_arrives_too(desk: House) -> None:
+    """Nobody notifies here: the stream looks by itself."""
+    await desk.says("one")
+    async with desk.served() as address, stream(desk, address) as response:
+        live = events(response)
+        await anext(live)
+        await desk.says("from elsewhere")
+        assert json.loads((await anext(live))["data"])["text"] == "from elsewhere"
+
+
+async def test_a_visitor_who_goes_leaves_no_stream_behind(desk: House) -> None:
+    await desk.says("one")
+    async with desk.served() as address:
+        async with AsyncExitStack() as tabs:
+            streams = [events(await tabs.enter_async_context(stream(desk, address))) for _ in range(5)]
+            for live in streams:
+                await anext(live)
+            assert len(desk.service.hub) == 5
+        await until(lambda: len(desk.service.hub) == 0)
+
+
+async def test_a_visitor_may_have_eight_streams_and_no_more(desk: House) -> None:
+    await desk.says("one")
+    async with desk.served() as address, AsyncExitStack() as tabs:
+        for _ in range(8):
+            await tabs.enter_async_context(stream(desk, address))
+        refused = await tabs.enter_async_context(stream(desk, address))
+        assert refused.status_code == 429
+        assert "streams" in json.loads(await refused.aread())["error"]
+
+
+async def test_a_server_that_stops_ends_the_streams(desk: House) -> None:
+    await desk.says("one")
+    async with desk.served() as address, stream(desk, address) as response:
+        live = events(response)
+        await anext(live)
+        desk.service.hub.close()
+        with pytest.raises(StopAsyncIteration):
+            await anext(live)

@@ -1,0 +1,245 @@
+"""`decide`, `events`, `orders` and the doors for those who run clew, through the whole mount."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from clew.middleware.asgi import ClewMiddleware
+from clew.settings.model import Settings
+from starlette.applications import Starlette
+
+TOKEN = "token-of-the-shop-0123456789"
+RULES: list[dict[str, Any]] = [
+    {
+        "name": "no-coupons",
+        "when": ['has(partner.id) && partner.id == "coupons"'],
+        "action": "hide",
+        "priority": 9,
+    },
+    {
+        "name": "waits",
+        "when": ["visit.seconds >= 90"],
+        "action": "invite",
+        "text": {"en": "Help?", "de": "Hilfe?"},
+    },
+    {"name": "asks", "when": ['page.path == "/help"'], "action": "invite", "priority": 5},
+]
+
+
+@pytest_asyncio.fixture
+async def app(tmp_path: Path) -> AsyncIterator[ClewMiddleware]:
+    database = f"sqlite:{tmp_path / 'clew.db'}"
+    site = {
+        "name": "shop",
+        "api_token": TOKEN,
+        "rules": RULES,
+        "partners": [
+            {"id": "blog", "param": "ref", "postback": "http://127.0.0.1:9/{click_id}"},
+            {"id": "coupons", "param": "cp", "postback": "http://127.0.0.1:9/{click_id}"},
+        ],
+    }
+    settings = {"secret": "s" * 40, "store": database, "ledger": database, "sites": [site]}
+    app = ClewMiddleware(Starlette(), Settings.model_validate(settings))
+    await app.service.open()
+    app._started = True  # nothing is delivered here
+    yield app
+    await app.service.close()
+
+
+@pytest_asyncio.fixture
+async def browser(app: ClewMiddleware) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(app, client=("192.0.2.7", 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="https://shop.example/-/clew/") as browser:
+        yield browser
+
+
+def ask(path: str = "/", view: str = "view-0001", **more: object) -> dict[str, object]:
+    return {"view": view, "url": f"https://shop.example{path}", "title": "T", "language": "de-AT", **more}
+
+
+async def test_the_first_answer_makes_the_visitor_known(browser: httpx2.AsyncClient) -> None:
+    answer = await browser.post("decide", json=ask())
+    assert answer.status_code == 200
+    cookie = answer.headers["set-cookie"]
+    for flag in ("clew_visitor=", "HttpOnly", "SameSite=Lax", "Secure", "Max-Age=34560000"):
+        assert flag in cookie
+    assert answer.headers["cache-control"] == "no-store"
+    again = await browser.post("decide", json=ask(view="view-0002"))
+    assert "set-cookie" not in again.headers
+
+
+async def test_the_answer_says_when_to_ask_again_for_a_rule_that_waits(
+    app: ClewMiddleware, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_800_000_000.0]
+    monkeypatch.setattr(app.service, "now", lambda: now[0])
+    first = (await browser.post("decide", json=ask())).json()
+    assert (first["action"], first["rule"], first["again"]) == ("show", None, 90)
+    now[0] += 90
+    second = (await browser.post("decide", json=ask())).json()
+    assert (second["action"], second["invite"]["text"], second["language"]) == ("invite", "Hilfe?", "de")
+
+
+async def test_a_partners_visitors_can_be_spared_the_chat(browser: httpx2.AsyncClient) -> None:
+    """A4."""
+    answer = (await browser.post("decide", json=ask("/help?cp=1"))).json()
+    assert (answer["action"], answer["rule"]) == ("hide", "no-coupons")
+
+
+async def test_an_invite_is_made_once_a_visit_and_none_after_a_dismissal(browser: httpx2.AsyncClient) -> None:
+    assert (await browser.post("decide", json=ask("/help"))).json()["action"] == "invite"
+    told = await browser.post("events", json={"kind": "dismissed", "rule": "asks"})
+    assert told.status_code == 204
+    later = (await browser.post("decide", json=ask("/help", "view-0002"))).json()
+    assert (later["action"], later["again"]) == ("show", None)
+
+
+async def test_nobody_is_invited_while_he_talks(browser: httpx2.AsyncClient) -> None:
+    await browser.post("decide", json=ask())
+    sent = await browser.post(
+        "messages", json={"text": "Hello", "client_id": "client-0001", "language": "de"}
+    )
+    assert sent.status_code == 201
+    answer = (await browser.post("decide", json=ask("/help", "view-0002"))).json()
+    assert (answer["action"], answer["conversation"]) == ("show", True)
+
+
+async def test_a_touch_that_only_the_browser_saw_is_kept(
+    app: ClewMiddleware, browser: httpx2.AsyncClient
+) -> None:
+    answer = await browser.post(
+        "decide", json=ask("/?ref=c%2F1", referrer="https://search.example/?q=espresso")
+    )
+    known = app.service.sites["shop"].cookie.read([answer.headers["set-cookie"].partition(";")[0].encode()])
+    assert known is not None
+    assert known.touches[0].clicks[0].value == "c/1"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"[]", 422),
+        (b'{"view": 7}', 422),
+        (b'{"view": "<script>"}', 422),
+        (b'{"seconds": -1}', 422),
+        (b'{"url": "' + b"x" * 9000 + b'"}', 422),
+        (b'{"title": "' + b"x" * 40000 + b'"}', 413),
+    ],
+)
+async def test_bad_bodies_get_a_clear_answer(browser: httpx2.AsyncClient, body: bytes, status: int) -> None:
+    answer = await browser.post("decide", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert answer.json()["error"]
+
+
+@pytest.mark.parametrize("body", [{}, ask("/"), {"url": "javascript:alert(1)"}, {"url": "https://[bad"}])
+async def test_a_body_that_says_little_is_answered(
+    browser: httpx2.AsyncClient, body: dict[str, object]
+) -> None:
+    assert (await browser.post("decide", json=body)).status_code == 200
+
+
+async def test_a_page_of_another_site_may_not_ask(browser: httpx2.AsyncClient) -> None:
+    for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+        assert (await browser.post("decide", json=ask(), headers=headers)).status_code == 403
+
+
+async def test_a_forged_cookie_is_a_new_visitor(browser: httpx2.AsyncClient) -> None:
+    answer = await browser.post("decide", json=ask(), headers={"cookie": "clew_visitor=" + "A" * 200})
+    assert answer.status_code == 200
+    assert "clew_visitor=" in answer.headers["set-cookie"]
+
+
+ORDER = {"id": "1001", "total": "59.90", "currency": "EUR"}
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+async def test_the_shop_tells_of_an_order_and_may_repeat_itself(browser: httpx2.AsyncClient) -> None:
+    landed = await browser.post("decide", json=ask("/?ref=c1"))
+    visitor = landed.headers["set-cookie"].partition(";")[0].partition("=")[2]
+    first = await browser.post("orders", json={**ORDER, "visitor": visitor}, headers=BEARER)
+    assert first.status_code == 201
+    assert first.json() == {
+        "id": "1001",
+        "total": "59.90",
+        "currency": "EUR",
+        "channel": "web",
+        "created": True,
+    }
+    again = await browser.post("orders", json={**ORDER, "total": "1.00"}, headers=BEARER)
+    assert (again.status_code, again.json()["total"], again.json()["created"]) == (200, "59.90", False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 401), ({"authorization": "Bearer wrong"}, 401), ({"authorization": f"Basic {TOKEN}"}, 401)],
+)
+async def test_orders_want_the_sites_token(
+    browser: httpx2.AsyncClient, headers: dict[str, str], status: int
+) -> None:
+    assert (await browser.post("orders", json=ORDER, headers=headers)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"total": "-1"}, "total"),
+        ({"total": "NaN"}, "total"),
+        ({"currency": "EURO"}, "currency"),
+        ({"id": ""}, "id"),
+        ({"id": "a\u0000b"}, "id"),
+        ({"channel": "pigeon"}, "channel"),
+    ],
+)
+async def test_a_wrong_order_is_refused_by_the_field(
+    browser: httpx2.AsyncClient, change: dict[str, str], field: str
+) -> None:
+    answer = await browser.post("orders", json={**ORDER, **change}, headers=BEARER)
+    assert answer.status_code == 422
+    assert field in answer.json()["error"]
+
+
+async def test_a_number_loses_nothing_on_its_way(browser: httpx2.AsyncClient) -> None:
+    body = b'{"id": "1002", "total": 100000000000.07, "currency": "EUR"}'
+    answer = await browser.post("orders", content=body, headers=BEARER | {"content-type": "application/json"})
+    assert answer.json()["total"] == "100000000000.07"
+
+
+async def test_loader_and_widget_are_constant_and_revalidate(browser: httpx2.AsyncClient) -> None:
+    for name in ("l.js", "w.js"):
+        first = await browser.get(name)
+        assert first.headers["content-type"].startswith("text/javascript")
+        assert first.headers["cache-control"] == "public, max-age=3600"
+        again = await browser.get(name, headers={"if-none-match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_health_and_ready_tell_how_it_is(app: ClewMiddleware, browser: httpx2.AsyncClient) -> None:
+    assert (await browser.get("health")).status_code == 200
+    assert (await browser.get("ready")).status_code == 503, "not started yet"
+    app.service.ready = True
+    assert (await browser.get("ready")).json()["ready"] is True
+    await app.service.ledger.db.close()
+    app.service.ready = False
+
+
+async def test_metrics_are_for_this_machine_or_for_a_bearer(app: ClewMiddleware, tmp_path: Path) -> None:
+    async def get(address: str, **headers: str) -> httpx2.Response:
+        transport = httpx2.ASGITransport(app, client=(address, 1))
+        async with httpx2.AsyncClient(transport=transport, base_url="https://shop.example") as client:
+            return await client.get("/-/clew/metrics", headers=headers)
+
+    assert (await get("192.0.2.7")).status_code == 403
+    assert (await get("127.0.0.1", **{"x-forwarded-for": "192.0.2.7"})).status_code == 403
+    here = await get("127.0.0.1")
+    assert here.status_code == 200
+    assert 'clew_postbacks{state="due"} 0.0' in here.text
+
+
+async def test_an_unknown_page_of_ours_is_a_404_and_never_the_shops(browser: httpx2.AsyncClient) -> None:
+    answer = await browser.get("no/such/page")
+    assert (answer.status_code, answer.json()) == (404, {"error": "Not Found"})

@@ -1,0 +1,141 @@
+"""The desk in Debian's Chromium: the script that makes the pages live, under the pages' own policy."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from clew.referral.visitor import Page, Viewed
+from desks import PASSWORD, VISITOR, House, house
+from playwright.async_api import BrowserContext, expect
+from playwright.async_api import Page as Tab
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+HOST = "http://127.0.0.1"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def desk(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path) as built:
+        await built.agents.add("bo", PASSWORD, site=None, now=built.service.now())
+        yield built
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def address(desk: House) -> AsyncIterator[str]:
+    async with desk.served() as address:
+        yield address
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tab(context: BrowserContext, address: str) -> AsyncIterator[Tab]:
+    """A tab with the inbox, whose console has to stay silent but for requests that a test cuts off."""
+    tab = await context.new_page()
+    said: list[str] = []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("dialog", lambda dialog: said.append(dialog.message))
+    await tab.goto(f"{address}desk/")
+    await tab.get_by_label("Name").fill("bo")
+    await tab.get_by_label("Password").fill(PASSWORD)
+    await tab.get_by_role("button", name="Log in").click()
+    await expect(tab.locator("#pulse-text")).to_have_text("live")
+    yield tab
+    assert [line for line in said if "net::ERR_FAILED" not in line] == []
+
+
+async def write(desk: House, text: str, number: int = 1) -> None:
+    """A message through the visitor's own door."""
+    sent = await desk.visitor(base=HOST).post(
+        "messages", json={"text": text, "client_id": f"widget-id-{number}"}
+    )
+    assert sent.status_code == 201, sent.text
+
+
+async def test_a_new_conversation_appears_in_the_open_inbox(desk: House, tab: Tab) -> None:
+    await expect(tab.get_by_text("Nobody is waiting")).to_be_visible()
+    await write(desk, "is it blue?")
+    await expect(tab.get_by_text("is it blue?")).to_be_visible()
+    await expect(tab).to_have_title("(1) Inbox, shop · clew")
+
+
+async def test_agent_and_visitor_talk_without_a_reload(desk: House, tab: Tab, address: str) -> None:
+    talk = await desk.says("is it blue?")
+    await tab.goto(f"{address}desk/conversations/{talk}")
+    await tab.evaluate("window.same = true")
+    await tab.get_by_label("Your answer").fill("First line")
+    await tab.keyboard.press("Shift+Enter")
+    await tab.keyboard.type("second line")
+    await tab.keyboard.press("Enter")
+    await expect(tab.locator(".by-agent .text")).to_have_text("First line\nsecond line")
+    await expect(tab.get_by_label("Your answer")).to_have_value("")
+    await tab.keyboard.type("half a thou")
+    await write(desk, "<img src=x onerror=alert(1)>")
+    await expect(tab.locator(".by-visitor .text").last).to_have_text("<img src=x onerror=alert(1)>")
+    # What is being typed stays, and so does the page.
+    await expect(tab.get_by_label("Your answer")).to_have_value("half a thou")
+    assert await tab.evaluate("window.same") is True
+    read = (await desk.visitor(base=HOST).get("messages")).json()["messages"]
+    assert [m["author"] for m in read] == ["visitor", "agent", "visitor"]
+
+
+async def test_the_trail_grows_while_the_agent_looks_on(desk: House, tab: Tab, address: str) -> None:
+    """B10: the stream looks at the visit store by itself."""
+    talk = await desk.says("hello")
+    await tab.goto(f"{address}desk/conversations/{talk}")
+    now = desk.service.now()
+    page = Page("view-1", now, f"{address.removesuffix('-/clew/')}basket", "Your basket")
+    await desk.service.visits.change("shop", VISITOR, [Viewed(page)], now)
+    await expect(tab.locator(".trail .now")).to_contain_text("Your basket")
+
+
+async def test_an_answer_that_could_not_be_sent_stays_in_the_field(
+    desk: House, tab: Tab, address: str
+) -> None:
+    talk = await desk.says("hello")
+    await tab.goto(f"{address}desk/conversations/{talk}")
+    await tab.route("**/messages", lambda route: route.abort())
+    await tab.get_by_label("Your answer").fill("precious")
+    await tab.get_by_role("button", name="Send").click()
+    await expect(tab.get_by_role("alert").first).to_contain_text("line is down")
+    await expect(tab.get_by_label("Your answer")).to_have_value("precious")
+    await tab.unroute("**/messages")
+    await tab.get_by_role("button", name="Send").click()
+    await expect(tab.locator(".by-agent .text")).to_have_text("precious")
+    assert len((await desk.visitor(base=HOST).get("messages")).json()["messages"]) == 2
+
+
+async def test_a_ready_answer_is_put_into_the_field_and_not_sent(desk: House, tab: Tab, address: str) -> None:
+    talk = await desk.says("hallo")
+    await tab.goto(f"{address}desk/conversations/{talk}")
+    await tab.get_by_text("Ready answers").click()
+    await tab.get_by_role("button", name="Guten Tag").click()
+    await expect(tab.get_by_label("Your answer")).to_have_value("Guten Tag! Wie kann ich Ihnen helfen?")
+    assert len((await desk.visitor(base=HOST).get("messages")).json()["messages"]) == 1
+
+
+async def test_an_agent_who_is_removed_is_shown_the_door(desk: House, tab: Tab, address: str) -> None:
+    talk = await desk.says("hello")
+    await tab.goto(f"{address}desk/conversations/{talk}")
+    await desk.agents.deactivate("bo")
+    await tab.get_by_label("Your answer").fill("too late")
+    await tab.get_by_role("button", name="Send").click()
+    await expect(tab.get_by_role("button", name="Log in")).to_be_visible()
+    assert len((await desk.visitor(base=HOST).get("messages")).json()["messages"]) == 1
+
+
+async def test_the_desk_works_at_a_shop_without_tls(
+    desk: House, context: BrowserContext, address: str
+) -> None:
+    """There a browser sends no fetch metadata: `Origin` has to do, and the pages must not suppress it."""
+    talk = await desk.says("hello")
+    tab = await context.new_page()
+    await tab.goto(f"{address.replace('127.0.0.1', 'shop.test')}desk/conversations/{talk}")
+    await tab.get_by_label("Name").fill("bo")
+    await tab.get_by_label("Password").fill(PASSWORD)
+    await tab.get_by_role("button", name="Log in").click()
+    await tab.get_by_label("Your answer").fill("hi")
+    await tab.keyboard.press("Enter")
+    await expect(tab.locator(".by-agent .text")).to_have_text("hi")
+    await tab.get_by_role("button", name="Close", exact=True).click()
+    await expect(tab.get_by_text("Nobody is waiting")).to_be_visible()

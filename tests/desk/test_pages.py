@@ -1,0 +1,384 @@
+"""The agent's pages, as a browser without JavaScript uses them."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+import pytest_asyncio
+from clew.desk.render import canned
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import CartSeen, Change, Invited, Page, Touched, Viewed
+from clew.settings.model import LANGUAGES
+from desks import OTHER, SHOP, VISITOR, House, events, hidden, house
+from selectolax.lexbor import LexborHTMLParser
+
+XSS = '"><img src=x onerror=alert(1)></textarea><script>alert(2)</script>'
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path) as built:
+        yield built
+
+
+async def visit(desk: House, *changes: Change, visitor: str = VISITOR) -> None:
+    await desk.service.visits.change("shop", visitor, changes, desk.service.now())
+
+
+def viewed(desk: House, path: str, title: str, ago: float = 0) -> Viewed:
+    return Viewed(Page(f"view-{path}", desk.service.now() - ago, f"{SHOP}{path}", title))
+
+
+def text_of(page: str) -> str:
+    """What a person reads: without tags and with single blanks."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+
+
+def harmless(page: str) -> None:
+    """Nothing in the page is an element or an address that was not meant to be one."""
+    parsed = LexborHTMLParser(page)
+    assert parsed.css("img, iframe, object, embed, base, style") == []
+    assert all("src" in node.attributes and not node.text() for node in parsed.css("script"))
+    for node in parsed.css("*"):
+        assert not any(name.startswith("on") or name == "style" for name in node.attributes), node.html
+        for name in ("href", "src", "action"):
+            target = node.attributes.get(name) or "/"
+            assert target.startswith(("/-/clew/desk", "#", "/", "data:image/svg+xml,", f"{SHOP}/")), target
+
+
+async def test_the_inbox_shows_who_waits_since_when_with_partner_and_page(desk: House) -> None:
+    await visit(
+        desk,
+        Touched(Touch(int(desk.service.now()), (Click("plain", "aff", "x1", "anna"),))),
+        viewed(desk, "/basket", "Your basket"),
+    )
+    await desk.says("is it blue?", now=desk.service.now() - 125)
+    page = (await (await desk.agent()).get("desk/")).text
+    assert "is it blue?" in page
+    assert "waiting 2 min" in text_of(page)
+    assert '<span class="tag partner">anna</span>' in page
+    assert "Your basket" in page
+    assert "<title>(1) Inbox" in page
+
+
+async def test_an_empty_inbox_says_so(desk: House) -> None:
+    page = (await (await desk.agent()).get("desk/")).text
+    assert "Nobody is waiting" in page
+    assert 'http-equiv="refresh"' in page
+
+
+async def test_the_desk_without_its_slash_leads_to_the_inbox(desk: House) -> None:
+    answer = await (await desk.agent()).get("desk")
+    assert answer.headers["location"] == "/-/clew/desk/"
+
+
+async def test_a_conversation_shows_its_messages_and_the_whole_trail(desk: House) -> None:
+    now = desk.service.now()
+    click = Click("awin", "awc", "123_456_abc", "anna")
+    await visit(
+        desk,
+        Touched(
+            Touch(int(now) - 86400, (click,), {"utm_term": "blue shoes"}, "https://google.com/", "/sale")
+        ),
+    )
+    await visit(desk, viewed(desk, "/sale", "Sale", ago=90), viewed(desk, "/search?q=red+hat", "Found"))
+    await visit(desk, CartSeen({"value": "59.90", "currency": "EUR", "items": "2"}))
+    await visit(desk, Invited("after-wait", "accepted"))
+    talk = await desk.says("is it blue?", rule="after-wait")
+    page = (await (await desk.agent()).get(f"desk/conversations/{talk}")).text
+    read = text_of(page)
+    for told in (
+        "is it blue?",
+        "German",
+        "59.90 EUR",
+        "anna",
+        "awc=123_456_abc",
+        "blue shoes",
+        "red hat",
+        "rule after-wait",
+        "Sale",
+        "/search?q=red+hat",
+        "2 in this visit",
+        "first visit",
+        "nobody has it yet",
+        "credited to anna",
+    ):
+        assert told in read, told
+    assert f'href="{SHOP}/sale"' in page
+
+
+async def test_a_visitor_of_whom_nothing_is_known_can_be_answered_all_the_same(desk: House) -> None:
+    talk = await desk.says("hello")
+    answer = await (await desk.agent()).get(f"desk/conversations/{talk}")
+    assert answer.status_code == 200
+    assert "Nothing is known" in answer.text
+
+
+async def test_a_returning_visitors_earlier_conversation_is_one_click_away(desk: House) -> None:
+    earlier = await desk.says("last year", now=desk.service.now() - 90 * 86400)
+    await desk.conversations.close("shop", earlier, desk.service.now() - 90 * 86400)
+    talk = await desk.says("today")
+    page = (await (await desk.agent()).get(f"desk/conversations/{talk}")).text
+    assert talk != earlier
+    assert f"/desk/conversations/{earlier}" in page.partition("Earlier conversations")[2]
+
+
+async def test_an_answer_reaches_the_visitor_and_makes_the_conversation_the_agents(desk: House) -> None:
+    talk = await desk.says("hello")
+    client = await desk.agent()
+    page = (await client.get(f"desk/conversations/{talk}")).text
+    fields = {"csrf": hidden(page), "client_id": hidden(page, "client_id"), "text": "  hi\r\nthere "}
+    answer = await client.post(f"desk/conversations/{talk}/messages", data=fields)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/-/clew/desk/conversations/{talk}#end")
+    read = (await desk.visitor().get("messages")).json()["messages"]
+    assert [(m["author"], m["agent"], m["text"]) for m in read] == [
+        ("visitor", None, "hello"),
+        ("agent", "bo", "hi\nthere"),
+    ]
+    after = (await client.get(f"desk/conversations/{talk}")).text
+    assert "yours" in text_of(after)
+    assert hidden(after, "client_id") != fields["client_id"]
+
+
+async def test_a_form_that_is_sent_twice_answers_once(desk: House) -> None:
+    talk = await desk.says("hello")
+    client = await desk.agent()
+    page = (await client.get(f"desk/conversations/{talk}")).text
+    fields = {"csrf": hidden(page), "client_id": hidden(page, "client_id"), "text": "hi"}
+    for _ in range(2):
+        assert (await client.post(f"desk/conversations/{talk}/messages", data=fields)).status_code == 303
+    assert len((await desk.visitor().get("messages")).json()["messages"]) == 2
+
+
+@pytest.mark.parametrize(("text", "told"), [("", "empty"), (" \n ", "empty"), ("x" * 4001, "at most 4000")])
+async def test_an_answer_that_cannot_be_sent_is_kept_in_the_form(desk: House, text: str, told: str) -> None:
+    talk = await desk.says("hello")
+    client = await desk.agent()
+    token = hidden((await client.get("desk/")).text)
+    answer = await client.post(f"desk/conversations/{talk}/messages", data={"csrf": token, "text": text})
+    assert answer.status_code == 422
+    assert told in answer.text
+    if text.strip():
+        assert f">{text}</textarea>" in answer.text
+    assert len((await desk.visitor().get("messages")).json()["messages"]) == 1
+
+
+async def test_taking_and_closing_change_the_inbox(desk: House) -> None:
+    talk = await desk.says("hello")
+    client = await desk.agent()
+    token = hidden((await client.get("desk/")).text)
+    await client.post(f"desk/conversations/{talk}/take", data={"csrf": token})
+    assert "yours" in text_of((await client.get("desk/")).text)
+    assert await desk.conversations.counts("shop") == {"bo": 1}
+    closed = await client.post(f"desk/conversations/{talk}/close", data={"csrf": token})
+    assert closed.headers["location"] == "/-/clew/desk/"
+    assert "Nobody is waiting" in (await client.get("desk/")).text
+    assert (await desk.visitor().get("messages")).json()["state"] == "closed"
+    assert "is closed" in (await client.get(f"desk/conversations/{talk}")).text
+
+
+async def test_answering_a_closed_conversation_opens_it(desk: House) -> None:
+    talk = await desk.says("hello")
+    await desk.conversations.close("shop", talk, desk.service.now())
+    client = await desk.agent()
+    token = hidden((await client.get("desk/")).text)
+    await client.post(f"desk/conversations/{talk}/messages", data={"csrf": token, "text": "one more"})
+    assert (await desk.visitor().get("messages")).json()["state"] == "open"
+
+
+async def test_an_order_closed_in_the_chat_is_recorded_for_the_visitor_and_this_agent(desk: House) -> None:
+    talk = await desk.says("I take it")
+    client = await desk.agent()
+    token = hidden((await client.get("desk/")).text)
+    fields = {"csrf": token, "order_id": " 1001 ", "total": "129,90", "currency": "eur"}
+    answer = await client.post(f"desk/conversations/{talk}/order", data=fields)
+    assert answer.status_code == 303
+    (order,) = await desk.service.ledger.orders.list("shop")
+    assert (order.order_id, str(order.total), order.currency) == ("1001", "129.90", "EUR")
+    assert (order.channel, order.source) == ("chat", "agent")
+    assert (order.visitor, order.conversation, order.agent) == (VISITOR, talk, "bo")
+    page = (await client.get(SHOP + answer.headers["location"])).text
+    assert "recorded and credited" in page
+    assert "1001 129.90 EUR chat" in text_of(page)
+
+
+async def test_an_order_number_that_is_known_changes_nothing_and_says_so(desk: House) -> None:
+    talk = await desk.says("I take it")
+    client = await desk.agent()
+    token = hidden((await client.get("desk/")).text)
+    for total in ("129.90", "1.00"):
+        fields = {"csrf": token, "order_id": "1001", "total": total, "currency": "EUR"}
+        answer = await client.post(f"desk/conversations/{talk}/order", data=fields)
+    assert "nothing was changed" in (await client.get(SHOP + answer.headers["location"])).text
+    assert [str(o.total) for o in await desk.service.ledger.orders.list("shop")] == ["129.90"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"total": "1.299"}, "total"),
+        ({"total": "1.299,00"}, "total"),
+        ({"total": "1 299"}, "total"),
+        ({"total": "-5"}, "total"),
+        ({"total": "1e3"}, "total"),
+        ({"total": "NaN"}, "total"),
+        ({"total": "٣"}, "total"),
+        ({"total": "9" * 16}, "total"),
+        ({"total": ""}, "total"),
+        ({"total": "59.90", "currency": "JPY"}, "total"),
+        ({"currency": "EURO"}, "currency"),
+        ({"currency": "XXX"}, "currency"),
+        ({"currency": ""}, "currency"),
+        ({"order_id": ""}, "id"),
+        ({"order_id": "x" * 201}, "id"),
+        ({"order_id": "a\x00b"}, "id"),
+    ],
+)
+async def test_an_order_that_has_two_readings_or_none_is_refused_with_the_fields_kept(
+    desk: House, fields: dict[str, str], told: str
+) -> None:
+    talk = await desk.says("I take it")
+    client = await desk.agent()
+    token = hidden((await client.get("desk/")).text)
+    sent = {"order_id": "1001", "total": "59.90", "currency": "EUR", **fields, "csrf": token}
+    answer = await client.post(f"desk/conversations/{talk}/order", data=sent)
+    assert answer.status_code == 422
+    assert f"Not recorded: {told}" in answer.text
+    assert f'value="{sent["total"]}"' in answer.text
+    assert await desk.service.ledger.orders.list("shop") == ()
+
+
+FORGED = ["x", "A" * 22, "%2e%2e", "%00", "a%2Fb", "1' OR '1'='1", "A" * 5000, "%C3%A4", "<b>"]
+
+
+@pytest.mark.parametrize("forged", FORGED)
+@pytest.mark.parametrize("door", ["", "/messages", "/take", "/close", "/order"])
+async def test_a_forged_conversation_id_finds_nothing(desk: House, forged: str, door: str) -> None:
+    await desk.says("secret words")
+    client = await desk.agent()
+    token = hidden((await client.get("desk/")).text)
+    path = f"desk/conversations/{forged}{door}"
+    answer = await client.post(path, data={"csrf": token, "text": "x"}) if door else await client.get(path)
+    assert answer.status_code in (404, 405)
+    assert "secret words" not in answer.text
+    (entry,) = await desk.conversations.inbox("shop")
+    assert (entry.conversation.state, entry.conversation.agent) == ("open", None)
+
+
+@pytest.mark.parametrize("site", [None, "shop"])
+async def test_a_conversation_of_another_site_is_not_there(desk: House, site: str | None) -> None:
+    """Also for an agent of all sites: each desk shows its own site."""
+    foreign = await desk.says("secret words", site="other")
+    client = await desk.agent("bo", site)
+    token = hidden((await client.get("desk/")).text)
+    assert "secret words" not in (await client.get("desk/")).text
+    assert (await client.get(f"desk/conversations/{foreign}")).status_code == 404
+    for door, fields in (
+        ("messages", {"text": "x"}),
+        ("take", {}),
+        ("close", {}),
+        ("order", {"order_id": "1", "total": "1", "currency": "EUR"}),
+    ):
+        answer = await client.post(f"desk/conversations/{foreign}/{door}", data={"csrf": token, **fields})
+        assert answer.status_code == 404
+    (entry,) = await desk.conversations.inbox("other")
+    assert (entry.conversation.state, entry.conversation.agent, entry.count) == ("open", None, 1)
+
+
+async def test_an_agent_of_all_sites_works_at_each_of_them(desk: House) -> None:
+    talk = await desk.says("over here", site="other")
+    client = await desk.agent(base=OTHER)
+    assert "over here" in (await client.get(f"desk/conversations/{talk}")).text
+
+
+async def test_whatever_a_visitor_sends_is_shown_as_text(desk: House) -> None:
+    now = desk.service.now()
+    await visit(
+        desk,
+        Touched(
+            Touch(
+                int(now),
+                (Click(XSS, XSS, XSS, XSS),),
+                {"utm_source": XSS, "utm_term": XSS, "utm_campaign": XSS},
+                f"https://evil.test/{XSS}",
+                f"/{XSS}",
+            )
+        ),
+        Viewed(Page("v1", now - 5, f"{SHOP}/{XSS}?q={XSS}", XSS)),
+        Viewed(Page("v2", now, "javascript:alert(3)", XSS), language=XSS),
+        CartSeen({"value": XSS, "currency": XSS, "items": XSS}),
+        Invited(XSS, "seen"),
+    )
+    talk = await desk.says(XSS)
+    client = await desk.agent()
+    for path in ("desk/", f"desk/conversations/{talk}"):
+        page = (await client.get(path)).text
+        assert "alert(1)" in page
+        harmless(page)
+    assert "javascript:alert(3)" in page
+
+
+async def test_an_answer_that_is_markup_stays_text_in_every_place(desk: House) -> None:
+    talk = await desk.says("hello")
+    client = await desk.agent()
+    token = hidden((await client.get("desk/")).text)
+    await client.post(f"desk/conversations/{talk}/messages", data={"csrf": token, "text": XSS})
+    fields = {"csrf": token, "order_id": XSS, "total": XSS, "currency": XSS}
+    refused = await client.post(f"desk/conversations/{talk}/order", data=fields)
+    for page in ((await client.get(f"desk/conversations/{talk}")).text, refused.text):
+        assert "alert(1)" in page
+        harmless(page)
+
+
+async def test_an_agent_who_reads_is_online_also_without_javascript(desk: House) -> None:
+    client = await desk.agent()
+    assert await desk.agents.online("shop", desk.service.now()) == 0
+    await client.get("desk/")
+    assert await desk.agents.online("shop", desk.service.now()) == 1
+
+
+async def test_an_open_stream_makes_the_agent_present_at_once_and_tells_of_changes(desk: House) -> None:
+    client = await desk.agent()
+    async with desk.served() as address:
+        headers = {"cookie": f"clew_desk={client.cookies['clew_desk']}"}
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=10) as live,
+            live.stream("GET", f"{address}desk/stream") as response,
+        ):
+            told = events(response)
+            first = await anext(told)
+            assert first["event"] == "changed"
+            assert await desk.agents.online("shop", desk.service.now()) == 1
+            await desk.visitor().post("messages", json={"text": "hello", "client_id": "widget-id-1"})
+            second = await anext(told)
+            assert second["event"] == "changed"
+            assert second["id"] != first["id"]
+
+
+async def test_the_styles_and_the_script_come_from_here_and_may_be_kept(desk: House) -> None:
+    client = await desk.agent()
+    page = (await client.get("desk/")).text
+    for path, kind in re.findall(r'(?:href|src)="/-/clew/(desk/desk\.(css|js)\?v=[0-9a-f]+)"', page):
+        answer = await client.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith({"css": "text/css", "js": "text/javascript"}[kind])
+        assert "immutable" in answer.headers["cache-control"]
+    assert page.count("desk.css?v=") == page.count("desk.js?v=") == 1
+
+
+async def test_a_ledger_that_fails_is_told_on_a_page(desk: House) -> None:
+    client = await desk.agent()
+    async with desk.service.ledger.db.write() as tx:
+        await tx.exec_driver_sql("DROP TABLE messages")
+    answer = await client.get("desk/")
+    assert answer.status_code == 503
+    assert "cannot be reached" in answer.text
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("language", [*LANGUAGES, "xx"])
+def test_there_are_ready_answers_in_every_language(language: str) -> None:
+    assert len(canned(language)) >= 4
+    assert all(canned(language))

@@ -1,0 +1,193 @@
+"""What is drawn from a visitor: pure, from values to values."""
+
+import dataclasses
+
+import pytest
+from clew.desk.trail import SHOWN, partner_of, sketch
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import CartSeen, Invited, Page, Touched, Viewed, Visitor
+from hypothesis import given
+from hypothesis import strategies as st
+
+NOW = 1_700_000_000.0
+HOSTS = frozenset({"shop.test", "127.0.0.1:8000"})
+
+
+def view(visitor: Visitor, at: float, url: str, title: str = "") -> Visitor:
+    return Viewed(Page(f"view-{at}", at, url, title)).apply(visitor, at)
+
+
+def one(url: str, title: str = "") -> Visitor:
+    return view(Visitor("v"), NOW, url, title)
+
+
+def test_time_on_each_page_is_the_time_to_the_next_and_the_last_runs() -> None:
+    visitor = view(Visitor("v"), NOW - 300, "http://shop.test/a", "A")
+    visitor = view(visitor, NOW - 200, "http://shop.test/b", "B")
+    visitor = dataclasses.replace(visitor, seen_at=NOW - 10)
+    (visit,) = sketch(visitor, HOSTS, NOW).trail
+    assert [(s.title, s.seconds, s.now) for s in visit.steps] == [("B", 190, True), ("A", 100, False)]
+    assert (visit.at, visit.seconds) == (NOW - 300, 290)
+
+
+def test_visits_are_apart_by_half_an_hour_and_the_last_page_of_an_old_one_has_no_time() -> None:
+    visitor = view(Visitor("v"), NOW - 9000, "http://shop.test/a")
+    visitor = view(visitor, NOW - 8000, "http://shop.test/b")
+    visitor = view(visitor, NOW - 60, "http://shop.test/c")
+    found = sketch(visitor, HOSTS, NOW)
+    assert [[s.seconds for s in visit.steps] for visit in found.trail] == [[0], [None, 1000]]
+    assert (found.visits, found.pages, found.visit_at) == (2, 1, NOW - 60)
+
+
+def test_a_visitor_without_a_sign_for_a_minute_has_gone() -> None:
+    visitor = one("http://shop.test/")
+    assert sketch(visitor, HOSTS, NOW + 59).live
+    gone = sketch(visitor, HOSTS, NOW + 60)
+    assert not gone.live
+    assert gone.page is not None
+    assert not gone.page.now
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "JaVaScRiPt://shop.test/%0aalert(1)",
+        "data:text/html,<script>alert(1)</script>",
+        "https://evil.test/",
+        "https://shop.test@evil.test/",
+        "https://shop.test.evil.test/",
+        "https://shop.test:8443/",
+        "//shop.test/",
+        "/relative",
+        "http://[::1",
+        "https:/\\evil.test",
+        "",
+        "\x00",
+    ],
+)
+def test_an_address_that_does_not_lead_to_the_shop_is_no_link(url: str) -> None:
+    page = sketch(one(url), HOSTS, NOW).page
+    assert page is not None
+    assert page.link is None
+
+
+@pytest.mark.parametrize("url", ["http://shop.test/a?b=c", "https://SHOP.test/", "http://127.0.0.1:8000/x"])
+def test_a_page_of_the_shop_is_a_link(url: str) -> None:
+    page = sketch(one(url), HOSTS, NOW).page
+    assert page is not None
+    assert page.link == url
+
+
+def test_a_path_is_shown_as_people_read_it() -> None:
+    page = sketch(one("http://shop.test/b%C3%BCcher/?q=gr%C3%BCn"), HOSTS, NOW).page
+    assert page is not None
+    assert page.path == "/bücher/?q=grün"
+
+
+def test_titles_are_one_bounded_line_that_cannot_turn_its_direction() -> None:
+    page = sketch(one("http://shop.test/", "a\n\x00b\u202ec " + "x" * 1000), HOSTS, NOW).page
+    assert page is not None
+    assert page.title.startswith("a \ufffdb\ufffdc x")
+    assert len(page.title) == SHOWN + 1
+
+
+@pytest.mark.parametrize(
+    ("query", "word"),
+    [
+        ("q=limit", "limit"),
+        ("search=der+schwarm", "der schwarm"),
+        ("query=%D0%BA%D0%BD%D0%B8%D0%B3%D0%B0", "книга"),
+        ("s=abc", "abc"),
+        ("s=2", None),
+        ("q=", None),
+        ("q=%20", None),
+        ("sort=price", None),
+        ("&".join(f"a{n}=1" for n in range(500)), None),
+    ],
+)
+def test_the_shops_own_search_is_named(query: str, word: str | None) -> None:
+    found = sketch(one(f"http://shop.test/search?{query}"), HOSTS, NOW)
+    assert found.words == ((word,) if word else ())
+
+
+def arrived(**touch: object) -> Visitor:
+    return Touched(Touch(at=int(NOW), **touch)).apply(Visitor("v"), NOW)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("referrer", "word", "silent"),
+    [
+        ("https://duckduckgo.com/?q=blue+shoes", "blue shoes", None),
+        ("https://search.yahoo.com/search?p=blue+shoes", "blue shoes", None),
+        ("https://yandex.ru/search/?text=%D1%82%D1%83%D1%84%D0%BB%D0%B8", "туфли", None),
+        ("https://www.baidu.com/s?wd=shoes", "shoes", None),
+        ("https://www.google.com/", None, "google.com"),
+        ("https://www.google.co.uk/url?sa=t", None, "google.co.uk"),
+        ("https://blog.example/?p=123", None, None),
+        ("http://[broken", None, None),
+        ("", None, None),
+    ],
+)
+def test_the_search_word_is_read_from_the_referrer_or_said_to_be_withheld(
+    referrer: str, word: str | None, silent: str | None
+) -> None:
+    (arrival,) = sketch(arrived(referrer=referrer), HOSTS, NOW).arrivals
+    assert (arrival.word, arrival.silent) == (word, silent)
+
+
+def test_the_bought_keyword_goes_before_the_referrers() -> None:
+    visitor = arrived(campaign={"utm_term": "krimi", "utm_source": "g"}, referrer="https://google.com/?q=x")
+    (arrival,) = sketch(visitor, HOSTS, NOW).arrivals
+    assert arrival.word == "krimi"
+    assert arrival.campaign == (("Source", "g"),)
+
+
+def test_a_referrer_is_shown_as_its_host_without_user_names() -> None:
+    (arrival,) = sketch(arrived(referrer="https://google.com@evil.test/x"), HOSTS, NOW).arrivals
+    assert arrival.referrer == "evil.test"
+
+
+def test_clicks_name_network_partner_and_the_id_as_text() -> None:
+    click = Click("awin", "awc", "1_2_\udcff", "blog-anna")
+    visitor = arrived(clicks=(click,))
+    (line,) = sketch(visitor, HOSTS, NOW).arrivals[0].clicks
+    assert (line.network, line.partner, line.param, line.value) == ("awin", "blog-anna", "awc", "1_2_\ufffd")
+    assert partner_of(visitor) == "blog-anna"
+
+
+def test_the_partner_in_the_inbox_is_the_last_one_that_a_touch_names() -> None:
+    visitor = arrived(clicks=(Click("awin", "awc", "1", None),))
+    assert partner_of(visitor) == "awin"
+    visitor = Touched(Touch(int(NOW) + 5, campaign={"utm_source": "mail"})).apply(visitor, NOW)
+    assert partner_of(visitor) == "mail"
+    assert partner_of(Visitor("v")) is None
+
+
+def test_cart_and_invites_are_listed() -> None:
+    visitor = CartSeen({"value": "129.90", "currency": "EUR", "items": "3"}).apply(Visitor("v"), NOW)
+    for what in ("seen", "accepted"):
+        visitor = Invited("after-wait", what).apply(visitor, NOW)
+    visitor = Invited("other", "seen").apply(visitor, NOW)
+    found = sketch(visitor, HOSTS, NOW)
+    assert found.cart == (("Value", "129.90 EUR"), ("Items", "3"))
+    assert found.invites == (("after-wait", "accepted"), ("other", "seen"))
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 2e9), st.text(max_size=80), st.text(max_size=80)), max_size=8),
+    st.text(max_size=80),
+    st.dictionaries(st.sampled_from(["utm_term", "utm_source", "x"]), st.text(max_size=20)),
+)
+def test_nothing_that_a_browser_sends_makes_a_fault_or_a_foreign_link(
+    pages: list[tuple[float, str, str]], referrer: str, campaign: dict[str, str]
+) -> None:
+    visitor = arrived(referrer=referrer, campaign=campaign)
+    for number, (at, url, title) in enumerate(sorted(pages)):
+        visitor = Viewed(Page(str(number), at, url, title)).apply(visitor, at)
+    found = sketch(visitor, HOSTS, NOW)
+    for visit in found.trail:
+        for step in visit.steps:
+            assert step.link is None or step.link.lower().startswith(("http://", "https://"))
+            step.title.encode()
+            step.path.encode()

@@ -1,0 +1,108 @@
+"""The documentation cannot drift: whatever a user can set, call, ask for or watch is in `docs/`."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import typer
+from clew.cli import app
+from clew.desk.app import desk_app
+from clew.rules.facts import FACTS
+from clew.service.journal import EVENTS, Journal
+from clew.settings.model import Model, Settings
+from prometheus_client import CollectorRegistry
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def models(model: type[Model], heading: str = "Top level") -> Iterator[tuple[str, type[Model]]]:
+    """Every settings table with the heading of its section."""
+    yield heading, model
+    for name, field in model.model_fields.items():
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, Model):
+                yield from models(part, name)
+
+
+def section(text: str, heading: str) -> str:
+    match = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert match, f"docs/settings.md has no section {heading!r}"
+    return match[1]
+
+
+@pytest.mark.parametrize(("heading", "model"), list(models(Settings)))
+def test_every_setting_is_documented_and_every_documented_setting_exists(heading: str, model: type[Model]) -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", section(page("settings.md"), heading), re.MULTILINE)
+    assert sorted(rows) == sorted(model.model_fields)
+
+
+def test_every_plain_default_is_documented_as_it_is() -> None:
+    for heading, model in models(Settings):
+        text = section(page("settings.md"), heading)
+        for name, field in model.model_fields.items():
+            default: Any = field.default
+            if isinstance(default, bool):
+                assert f"| `{name}` | `{str(default).lower()}` |" in text
+            elif isinstance(default, int | str) and not isinstance(default, bool):
+                shown = f'"{default}"' if isinstance(default, str) else str(default)
+                assert f"| `{name}` | `{shown}` |" in text
+
+
+def commands(group: typer.Typer, prefix: str) -> Iterator[str]:
+    for command in group.registered_commands:
+        assert command.callback is not None
+        yield f"{prefix} {command.name or command.callback.__name__.replace('_', '-')}"
+    for sub in group.registered_groups:
+        assert sub.typer_instance is not None
+        yield from commands(sub.typer_instance, f"{prefix} {sub.name}")
+
+
+@pytest.mark.parametrize("command", list(commands(app, "clew")))
+def test_every_command_is_documented(command: str) -> None:
+    assert f"`{command} " in page("operations.md")
+
+
+def test_every_fact_is_documented_and_every_documented_fact_exists() -> None:
+    rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| (\w+) \|", page("rules.md"), re.MULTILINE)
+    assert sorted(rows) == sorted((f.name, f.type) for f in FACTS)
+
+
+def test_every_event_is_documented_and_every_documented_event_exists() -> None:
+    text = page("operations.md").partition("## The journal")[2].partition("## Metrics")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(EVENTS)
+
+
+def test_every_metric_is_documented_and_every_documented_metric_exists() -> None:
+    registry = CollectorRegistry()
+    Journal(registry)
+    names = {
+        f"{family.name}_total" if family.type == "counter" else family.name for family in registry.collect()
+    }
+    text = page("operations.md").partition("## Metrics")[2]
+    assert set(re.findall(r"^\| `(clew_\w+)` \|", text, re.MULTILINE)) == names
+
+
+def test_every_endpoint_is_documented() -> None:
+    text = page("api.md") + page("operations.md")
+    for route in desk_app().routes:
+        path: str = getattr(route, "path", "")
+        if not path.startswith("/desk"):
+            assert re.search(rf"`(?:(?:GET|POST) )?{re.escape(path.lstrip('/'))}\b", text), path
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for file in [ROOT / "README.md", *DOCS.glob("*.md")]:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", file.read_text(encoding="utf-8")):
+            found = (file.parent / target) if target else file
+            assert found.exists(), f"{file.name}: {target}"
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+                anchors = {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
+                assert anchor in anchors, f"{file.name}: #{anchor}"

@@ -1,0 +1,83 @@
+"""`make demo` and `make demo-once`."""
+
+import re
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import demo
+import pytest
+from processes import Program
+from receiver import Call
+from visitor import Ordered, WrongTurnError
+
+DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
+ORDER = Ordered("/checkout/confirmation/CC-10001", "CC-10001", "749.00", "EUR")
+RIGHT = {"click": demo.CLICK_ID, "order": "CC-10001", "sum": "749.00", "cur": "EUR", "via": "chat"}
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def _call(**changed: str) -> Call:
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in {**RIGHT, **changed}.items())
+    return Call("GET", f"/sale?{query}", {}, b"")
+
+
+def _listens(address: str) -> bool:
+    try:
+        socket.create_connection((urlsplit(address).hostname, urlsplit(address).port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_one_visitor_is_driven_from_the_partners_link_to_the_partners_receipt(tmp_path: Path) -> None:
+    with Program([sys.executable, str(DEMO), "--once"], environ={"TMPDIR": str(tmp_path)}) as program:
+        program.wait_for_line(lambda line: line.startswith(("✓ all", "✗")), seconds=120)
+        assert program.wait(10) == 0, program.tail()
+    stations = [line.split()[1] for line in program.lines if line.startswith("✓")]
+    assert stations == ["desk", "touch", "decision", "conversation", "order", "postback", "all"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ending_the_demo_ends_and_tidies_up_all_it_started(tmp_path: Path) -> None:
+    environ = {"TMPDIR": str(tmp_path), "COLUMNS": "200"}
+    with Program([sys.executable, str(DEMO)], environ=environ) as program:
+        program.wait_for_line(lambda line: "Ctrl-C ends everything" in line, seconds=60)
+        addresses = re.findall(r"http://127\.0\.0\.1:\d+", "\n".join(program.lines))
+        assert len(addresses) == 3
+        assert all(map(_listens, addresses))
+        assert program.end() == 0
+    assert not any(map(_listens, addresses))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_right_call_once_is_what_the_partner_should_get() -> None:
+    demo.check_calls([_call()], ORDER)
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [],
+        [_call(), _call()],
+        [_call(click=demo.CLICK_ID.lower())],
+        [_call(click=demo.CLICK_ID.replace("+", " "))],
+        [_call(order="CC-10002")],
+        [_call(sum="749")],
+        [_call(cur="USD")],
+        [_call(via="web")],
+        [_call(more="x")],
+    ],
+)
+def test_anything_else_fails_the_demo(calls: list[Call]) -> None:
+    with pytest.raises(WrongTurnError):
+        demo.check_calls(calls, ORDER)
+
+
+def test_a_station_missing_from_the_log_fails_the_demo() -> None:
+    lines = [f'{{"event": "{name}"}}' for name in demo.STATIONS]
+    demo.check_stations(lines)
+    with pytest.raises(WrongTurnError, match="nothing of: credit"):
+        demo.check_stations([line for line in lines if "credit" not in line])

@@ -1,0 +1,63 @@
+"""Programs are heard, waited for, and leave nothing behind."""
+
+import os
+import select
+import sys
+
+import pytest
+from processes import NotReadyError, Program, free_port
+
+SERVER = """
+import socket, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("child", child.pid)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("way", ["end", "kill"])
+def test_ending_a_program_ends_what_it_started(way: str) -> None:
+    port = free_port()
+    program = Program([sys.executable, "-c", SERVER, str(port)])
+    program.wait_for_port(port)
+    child = os.pidfd_open(int(program.wait_for_line(lambda line: line.startswith("child")).split()[1]))
+    assert program.running
+
+    getattr(program, way)()
+
+    assert not program.running
+    # A process that has ended makes its descriptor readable.
+    assert select.select([child], [], [], 5)[0] == [child]
+    os.close(child)
+
+
+def test_a_program_that_ends_instead_of_listening_is_told_with_what_it_printed() -> None:
+    with (
+        Program([sys.executable, "-c", "print('no such table'); raise SystemExit(3)"]) as program,
+        pytest.raises(NotReadyError, match=r"ended with 3:\nno such table"),
+    ):
+        program.wait_for_port(free_port())
+
+
+def test_a_program_that_is_silent_is_not_waited_for_longer_than_said() -> None:
+    with (
+        Program([sys.executable, "-c", "import time; print('here'); time.sleep(600)"]) as program,
+        pytest.raises(NotReadyError, match="nothing on port"),
+    ):
+        program.wait_for_port(free_port(), seconds=0.2)
+
+
+def test_every_line_is_told_in_order() -> None:
+    heard: list[str] = []
+    with Program([sys.executable, "-c", "for n in range(5): print(n)"], on_line=heard.append) as program:
+        program.wait_for_line(lambda line: line == "4")
+    assert heard == list(program.lines) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_free_port_is_the_wanted_one_unless_it_is_taken() -> None:
+    wanted = free_port()
+    assert free_port(wanted) == wanted
+    with Program([sys.executable, "-c", SERVER, str(wanted)], environ=dict(os.environ)) as program:
+        program.wait_for_port(wanted)
+        assert free_port(wanted) != wanted

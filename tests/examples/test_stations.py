@@ -1,0 +1,66 @@
+"""clew's log as a person reads it in the demo."""
+
+import json
+from io import StringIO
+
+import pytest
+from receiver import Call
+from rich.console import Console
+from stations import Board
+
+
+def _shown(*lines: str) -> str:
+    sink = StringIO()
+    board = Board(Console(file=sink, width=200, color_system=None))
+    for line in lines:
+        board.line(line)
+    return sink.getvalue()
+
+
+def _line(event: str, **fields: object) -> str:
+    return json.dumps({"event": event, "level": "info", **fields})
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (_line("touch", partners=["coffeeblog"], landing="/go/a"), "coffeeblog sent a visitor to /go/a"),
+        (_line("decision", action="show", page="/a", rule=None, again=5.0), "show on /a; asks again in 5 s"),
+        (_line("decision", action="invite", page="/a", rule="waits"), "invite by rule 'waits' on /a"),
+        (_line("conversation", state="open", rule="waits"), "begun in the invite of 'waits'"),
+        (_line("message", author="agent", agent="anna"), "from anna"),
+        (
+            _line("order", order="7", total="1.00", currency="EUR", channel="chat"),
+            "7 1.00 EUR, closed in: chat",
+        ),
+        (_line("credit", partner=None, reason="no touch"), "nobody: no touch"),
+        (_line("postback", partner="coffeeblog", outcome="delivered"), "coffeeblog delivered"),
+        (_line("fault", level="error", where="decide"), '"where": "decide"'),
+        ("Traceback (most recent call last):", "Traceback"),
+    ],
+)
+def test_every_station_and_every_trouble_is_told(line: str, text: str) -> None:
+    assert text in _shown(line)
+
+
+@pytest.mark.parametrize(
+    "name", ["touch", "decision", "conversation", "message", "order", "credit", "postback"]
+)
+def test_a_station_without_its_fields_is_told_all_the_same(name: str) -> None:
+    assert name in _shown(json.dumps({"event": name}))
+
+
+def test_what_is_neither_station_nor_trouble_is_left_out() -> None:
+    assert _shown(_line("started"), _line("login", agent="anna"), "", "  ") == ""
+
+
+def test_text_from_outside_is_no_markup() -> None:
+    assert "[red]x[/red]" in _shown(_line("touch", partners=["[red]x[/red]"]))
+
+
+def test_the_partners_calls_are_told() -> None:
+    sink = StringIO()
+    Board(Console(file=sink, width=200, color_system=None)).call(
+        Call("GET", "/sale?a=1", {}, b"", status=503)
+    )
+    assert "got GET /sale?a=1, said 503" in sink.getvalue()

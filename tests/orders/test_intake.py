@@ -1,0 +1,122 @@
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from clew.orders.intake import BODY_LIMIT, order_told, parse_order
+from clew.orders.model import OrderError, OrderSeen
+from hypothesis import given
+from hypothesis import strategies as st
+
+GOOD: dict[str, Any] = {"id": "1001", "total": "59.90", "currency": "EUR"}
+
+
+def body(**changes: Any) -> bytes:
+    return json.dumps(GOOD | changes).encode()
+
+
+def test_an_order_with_all_its_fields_is_taken() -> None:
+    told = parse_order(body(id=" 1001 ", visitor="v1", channel="phone", coupon="CHAT10"))
+    assert told.visitor == "v1"
+    assert told.order == OrderSeen(
+        id="1001", total=Decimal("59.90"), currency="EUR", source="api", coupon="CHAT10", channel="phone"
+    )
+
+
+def test_only_id_total_and_currency_are_required() -> None:
+    told = parse_order(body(visitor=None, channel=None, coupon=None))
+    assert (told.visitor, told.order.channel, told.order.coupon) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "total"),
+    [
+        (b"59.9", "59.90"),
+        (b'"59.9"', "59.90"),
+        (b"60", "60.00"),
+        (b"6e1", "60.00"),
+        (b"0", "0.00"),
+        (b"0.1", "0.10"),
+        (b"900000000000000.01", "900000000000000.01"),
+    ],
+)
+def test_a_total_written_as_a_number_loses_nothing(text: bytes, total: str) -> None:
+    order = parse_order(b'{"id":"a","currency":"EUR","total":' + text + b"}").order
+    assert str(order.total) == total
+
+
+def test_a_number_as_id_is_the_same_order_as_its_text() -> None:
+    assert parse_order(body(id=1001)).order.id == parse_order(body(id="1001")).order.id
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"id": ""}, "id"),
+        ({"id": "   "}, "id"),
+        ({"id": "x" * 201}, "id"),
+        ({"id": "a\u0000b"}, "id"),
+        ({"id": "a\nb"}, "id"),
+        ({"id": "a\ud800"}, "id"),
+        ({"id": 1.5}, "id"),
+        ({"id": True}, "id"),
+        ({"id": None}, "id"),
+        ({"id": ["1"]}, "id"),
+        ({"total": -1}, "total"),
+        ({"total": "-0.01"}, "total"),
+        ({"total": "1,299.00"}, "total"),
+        ({"total": "59.90 EUR"}, "total"),
+        ({"total": ""}, "total"),
+        ({"total": True}, "total"),
+        ({"total": None}, "total"),
+        ({"total": 10**15}, "total"),
+        ({"currency": "EUX"}, "currency"),
+        ({"currency": ""}, "currency"),
+        ({"currency": 978}, "currency"),
+        ({"channel": "fax"}, "channel"),
+        ({"visitor": "a\u0007"}, "visitor"),
+        ({"coupon": "x" * 201}, "coupon"),
+        ({"totel": 1}, "totel"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_its_name(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(OrderError, match=rf"^{field}: "):
+        parse_order(body(**changes))
+
+
+def test_every_wrong_field_is_named_at_once() -> None:
+    with pytest.raises(OrderError, match=r"id: .*; total: .*; currency: "):
+        parse_order(b"{}")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"\xff\xfe",
+        b"[" * 10_000,
+        b'{"id":"a","currency":"EUR","total":NaN}',
+        b'{"id":"a","currency":"EUR","total":Infinity}',
+        b'{"id":"a","currency":"EUR","total":1e99999999999999999999}',
+        b'{"id":"a","currency":"EUR","total":' + b"9" * 5000 + b"}",
+        b" " * (BODY_LIMIT + 1),
+    ],
+)
+def test_what_is_no_order_at_all_is_an_order_error(raw: bytes) -> None:
+    with pytest.raises(OrderError):
+        parse_order(raw)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
+def test_any_bytes_are_an_order_or_an_order_error(raw: bytes) -> None:
+    with pytest.raises(OrderError):
+        parse_order(raw)
+
+
+def test_an_agents_form_is_checked_the_same_way() -> None:
+    told = order_told({"id": "7", "total": "12.5", "currency": "chf"}, "agent")
+    assert told.order == OrderSeen(id="7", total=Decimal("12.50"), currency="CHF", source="agent")

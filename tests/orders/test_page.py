@@ -1,0 +1,143 @@
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from clew.orders.model import OrderError, OrderSeen
+from clew.orders.page import read_order
+from clew.settings.model import Order
+
+SELECTORS = Order(page="/thanks", id="#order strong", total=".total", currency="EUR")
+JSONLD = Order(page="/thanks")
+
+
+def html(body: str, *linked: Any) -> bytes:
+    scripts = "".join(f'<script type="application/ld+json">{json.dumps(x)}</script>' for x in linked)
+    return f"<!doctype html><html><head>{scripts}</head><body>{body}</body></html>".encode()
+
+
+THANKS = html(
+    '<p id="order">Your order <strong> 100001\n</strong></p><p>Total: <b class=total>59,90\u00a0€</b></p>'
+)
+LINKED = {"@type": "Order", "orderNumber": "100001", "price": "59.90", "priceCurrency": "EUR"}
+
+
+def test_an_order_is_read_by_selectors() -> None:
+    assert read_order(THANKS, "utf-8", SELECTORS) == OrderSeen("100001", Decimal("59.90"), "EUR", "page")
+
+
+def test_an_order_is_read_from_jsonld() -> None:
+    page = html("<p>Thanks</p>", {"@graph": [{"@type": "WebPage"}, LINKED | {"discountCode": "CHAT10"}]})
+    assert read_order(page, None, JSONLD) == OrderSeen(
+        "100001", Decimal("59.90"), "EUR", "page", coupon="CHAT10"
+    )
+
+
+def test_charset_of_the_response_is_used() -> None:
+    page = THANKS.decode().encode("cp1252")
+    order = read_order(page, "windows-1252", SELECTORS.model_copy(update={"currency": ".total"}))
+    assert order is not None
+    assert order.currency == "EUR"
+
+
+@pytest.mark.parametrize(
+    "page", [b"", b"\x00\xff", html("<p>Your cart is empty</p>"), html("<p id=order></p>")]
+)
+def test_a_page_without_an_order_is_none(page: bytes) -> None:
+    assert read_order(page, "utf-8", SELECTORS) is None
+    assert read_order(page, "utf-8", JSONLD) is None
+
+
+@pytest.mark.parametrize(
+    ("total", "settings", "expected"),
+    [
+        ("59,90 €", {"currency": "jsonld"}, "EUR"),
+        ("£59.90", {"currency": "jsonld"}, "GBP"),
+        ("59.90 CHF", {"currency": ".total"}, "CHF"),
+        ("$59.90", {"currency": "USD"}, "USD"),
+        ("59.90", {"currency": "SEK"}, "SEK"),
+    ],
+)
+def test_currency_comes_from_the_settings_a_selector_or_the_total_itself(
+    total: str, settings: dict[str, str], expected: str
+) -> None:
+    page = html(f"<p id=order><strong>1</strong></p><b class=total>{total}</b>")
+    order = read_order(page, "utf-8", SELECTORS.model_copy(update=settings))
+    assert order is not None
+    assert (order.total, order.currency) == (Decimal("59.90"), expected)
+
+
+def test_selectors_and_jsonld_may_be_mixed() -> None:
+    page = html("<p id=order><strong>100001</strong></p><b class=total>$ 59.90</b>", LINKED)
+    by_selector = read_order(page, "utf-8", Order(page="/", id="#order strong"))
+    assert by_selector == OrderSeen("100001", Decimal("59.90"), "EUR", "page")
+    total_by_selector = read_order(page, "utf-8", Order(page="/", total=".total"))
+    assert total_by_selector == OrderSeen("100001", Decimal("59.90"), "EUR", "page")
+
+
+def test_of_several_jsonld_orders_the_one_with_the_shown_number_counts() -> None:
+    other = LINKED | {"orderNumber": "99", "price": "1.00"}
+    page = html("<p id=order><strong>100001</strong></p>", other, LINKED)
+    order = read_order(page, "utf-8", Order(page="/", id="#order strong"))
+    assert order is not None
+    assert order.total == Decimal("59.90")
+
+
+@pytest.mark.parametrize(
+    ("page", "settings", "part"),
+    [
+        (html("<p id=order><strong>1</strong></p>"), SELECTORS, "total: .* '.total' matches nothing"),
+        (html("<p id=order><strong>1</strong></p><b class=total>soon</b>"), SELECTORS, "total: "),
+        (html("<p id=order><strong>1</strong></p><b class=total>2 for 59.90</b>"), SELECTORS, "total: "),
+        (html("<p id=order><strong>1</strong></p><b class=total>£5</b>"), SELECTORS, "currency: .*EUR.*GBP"),
+        (
+            html("<p id=order><strong>1</strong></p><b class=total>$5</b>"),
+            Order(page="/", id="#order strong", total=".total"),
+            "currency: .*set `currency`",
+        ),
+        (
+            html("<p id=order><strong>1</strong></p><b class=total>5</b>"),
+            Order(page="/", id="#order strong", total=".total"),
+            "currency: ",
+        ),
+        (
+            html("<p id=order><strong>1</strong></p><b class=total>5</b><i>gold</i>"),
+            SELECTORS.model_copy(update={"currency": "i"}),
+            "currency: 'gold'",
+        ),
+        (
+            html("<p id=order><strong>1</strong></p><b class=total>5</b>"),
+            SELECTORS.model_copy(update={"currency": "XYZ"}),
+            "currency: ",
+        ),
+        (html(f"<p id=order><strong>{'9' * 201}</strong></p>"), SELECTORS, "id: "),
+        (
+            html("<p id=order><strong>1</strong></p>"),
+            Order(page="/", id="#order strong"),
+            "total: .*no JSON-LD",
+        ),
+        (html("", {"@type": "Order", "price": 1, "priceCurrency": "EUR"}), JSONLD, "id: "),
+        (html("", LINKED, LINKED | {"orderNumber": "2"}), JSONLD, "id: .*2 orders"),
+        (html("", {"@type": "Order", "orderNumber": "1"}), JSONLD, "(currency|total): "),
+        (html("", {"@type": "Order", "orderNumber": "1", "priceCurrency": "EUR"}), JSONLD, "total: "),
+        (html("", LINKED | {"price": "-1"}), JSONLD, "total: "),
+    ],
+)
+def test_an_order_page_with_an_unusable_part_says_which_and_why(
+    page: bytes, settings: Order, part: str
+) -> None:
+    with pytest.raises(OrderError, match=f"^{part}"):
+        read_order(page, "utf-8", settings)
+
+
+def test_a_coupon_that_cannot_be_kept_does_not_cost_the_order() -> None:
+    for coupon in ("x" * 300, "a\u0000b", "\ud800"):
+        order = read_order(html("", LINKED | {"discountCode": coupon}), "utf-8", JSONLD)
+        assert order is not None
+        assert order.coupon is None
+
+
+def test_totals_are_rounded_to_the_minor_digits_of_the_currency() -> None:
+    order = read_order(html("", LINKED | {"price": 59.900000000000006}), "utf-8", JSONLD)
+    assert order is not None
+    assert str(order.total) == "59.90"

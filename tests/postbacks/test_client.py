@@ -1,0 +1,131 @@
+import asyncio
+from typing import Any
+
+import pytest
+from clew.postbacks.call import Call
+from clew.postbacks.client import BODY_LIMIT, Client, Progress
+from clew.postbacks.render import ANY_2XX
+from clew.postbacks.verdict import Answered, NotSent, Result, Unanswered
+
+
+class StopError(Exception):
+    pass
+
+
+def call(url: str, method: str = "GET", body: bytes = b"", **headers: str) -> Call:
+    return Call(method, url, headers, body, "", ANY_2XX)
+
+
+async def make(target: Call, seconds: float = 5.0, progress: Progress | None = None) -> Result:
+    async def before() -> None:
+        return None
+
+    async with Client(seconds, 4) as client:
+        return await client.make(target, before, progress or Progress())
+
+
+async def test_the_target_goes_out_byte_for_byte(receiver: Any) -> None:
+    target = "/a/../b//%7e;x?x[]=%zz&y={}|\"^`'&c=a%26b"
+    assert await make(call(receiver.address + target)) == Answered(200)
+    assert receiver.got[0].target == target.encode()
+
+
+async def test_a_call_has_its_own_headers_and_no_cookies(receiver: Any, reply: Any) -> None:
+    receiver.replies = [reply(headers={"Set-Cookie": "id=1"})]
+    for _ in range(2):
+        await make(call(receiver.address + "/", "POST", b"{}", **{"x-api-key": "k"}))
+    second = receiver.got[1]
+    assert second.body == b"{}"
+    assert second.headers["x-api-key"] == "k"
+    assert second.headers["user-agent"] == "clew"
+    assert "cookie" not in second.headers
+
+
+async def test_a_redirect_is_an_answer_and_is_not_followed(receiver: Any, reply: Any) -> None:
+    receiver.replies = [reply(302, headers={"Location": "/elsewhere"})]
+    assert await make(call(receiver.address + "/")) == Answered(302)
+    assert len(receiver.got) == 1
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    assert await make(call(receiver.address + "/")) == Answered(200)
+
+
+async def test_a_refused_connection_is_not_sent(receiver: Any) -> None:
+    address = receiver.address
+    await receiver.stop()
+    await receiver.start()
+    assert receiver.address != address
+    result = await make(call(address + "/"))
+    assert isinstance(result, NotSent)
+    assert not result.for_good
+
+
+@pytest.mark.parametrize("url", ["http://p.example:99999/", "http://a..b/", "http://[::1/"])
+async def test_an_address_that_cannot_be_called_never_will(url: str) -> None:
+    result = await make(call(url))
+    assert isinstance(result, NotSent)
+
+
+async def test_a_header_that_http_forbids_is_not_sent(receiver: Any) -> None:
+    result = await make(call(receiver.address + "/", **{"x-api-key": "a\nb"}))
+    assert result == NotSent(result.reason, for_good=True)  # type: ignore[union-attr]
+    assert receiver.got == []
+
+
+async def test_silence_after_sending_is_unanswered(receiver: Any, reply: Any) -> None:
+    receiver.replies = [reply(then="hang")]
+    progress = Progress()
+    assert await make(call(receiver.address + "/"), 0.2, progress) == Unanswered("no answer within 0.2 s")
+    assert progress.sent
+
+
+async def test_a_connection_reset_after_sending_is_unanswered(receiver: Any, reply: Any) -> None:
+    receiver.replies = [reply(then="reset")]
+    assert isinstance(await make(call(receiver.address + "/")), Unanswered)
+
+
+async def test_a_status_counts_though_its_body_never_ends(receiver: Any, reply: Any) -> None:
+    receiver.replies = [reply(503, b"x", {"Retry-After": "7"}, then="hang_after")]
+    result = await make(call(receiver.address + "/"), 0.2)
+    assert result == Answered(503, complete=False, retry_after="7")
+
+
+async def test_no_more_of_a_body_is_read_than_the_limit(receiver: Any, reply: Any) -> None:
+    receiver.replies = [reply(200, b"x" * (BODY_LIMIT * 3))]
+    result = await make(call(receiver.address + "/"))
+    assert isinstance(result, Answered)
+    assert len(result.body) == BODY_LIMIT
+    assert not result.complete
+
+
+async def test_what_stops_the_call_before_its_first_byte_stops_all_of_it(receiver: Any) -> None:
+    async def before() -> None:
+        raise StopError
+
+    progress = Progress()
+    async with Client(5, 4) as client:
+        with pytest.raises(StopError):
+            await client.make(call(receiver.address + "/"), before, progress)
+    assert not progress.sent
+    await asyncio.sleep(0)
+    assert receiver.got == []
+
+
+async def test_nothing_leaves_while_before_is_at_work(receiver: Any) -> None:
+    may_go = asyncio.Event()
+
+    async def before() -> None:
+        await may_go.wait()
+
+    async with Client(5, 4) as client:
+        task = asyncio.create_task(client.make(call(receiver.address + "/"), before, Progress()))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await receiver.wait(1)
+        may_go.set()
+        assert await task == Answered(200)

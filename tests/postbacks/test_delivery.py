@@ -1,0 +1,464 @@
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from clew.postbacks import delivery
+from clew.postbacks.delivery import CALLS_PER_DESTINATION, Worker
+from clew.postbacks.model import Postback
+from clew.referral.catalogue import Answer, Conversion, Network, Param, SettingSpec, Success
+from clew.settings.model import Delivery, Partner
+from clew.stores.ledger.database import Database
+from clew.stores.ledger.outbox import Outbox
+
+Owe = Callable[..., Awaitable[None]]
+SETTINGS = Delivery(timeout=1, schedule=[5, 30])
+TRACKER = Network(
+    "tracker",
+    "A tracker",
+    "partner_platform",
+    "verified",
+    conversions=(
+        Conversion(
+            id="postback",
+            preferred=True,
+            method="GET",
+            url="https://{network_domain}/aff_lsr",
+            encoding="query",
+            success=Success(
+                ok=Answer((200, 299), contains="success=true;"),
+                already=Answer((200, 299), contains="duplicate"),
+            ),
+            params=(
+                Param("transaction_id", "click_id", required=True),
+                Param("security_token", "setting", argument="security_token"),
+            ),
+            settings={
+                "network_domain": SettingSpec("network_domain", required=True),
+                "security_token": SettingSpec("security_token", required=False, secret=True),
+            },
+        ),
+    ),
+)
+
+
+@pytest.fixture
+def outbox(db: Database) -> Outbox:
+    return Outbox(db)
+
+
+@pytest.fixture
+def partners(receiver: Any) -> dict[str, Partner]:
+    """The site's partners, all at the receiver; a test may change them."""
+    address = receiver.address
+    return {
+        "blog": Partner(
+            id="blog", param="ref", postback=address + "/pb?c={click_id}&o={order_id}&token=hush"
+        ),
+        "hook": Partner(id="hook", param="ref", postback=address + "/hook", secret="s3cret"),
+        "tracker": Partner(
+            id="tracker", network="tracker", endpoint=address, settings={"security_token": "hush"}
+        ),
+    }
+
+
+@pytest.fixture
+def build(outbox: Outbox, partners: dict[str, Partner], clock: Any, journal: Any) -> Callable[..., Worker]:
+    def worker(box: Any = None, settings: Delivery = SETTINGS) -> Worker:
+        networks: Mapping[str, Network] = {"tracker": TRACKER}
+        lookup = lambda site, partner: partners.get(partner)  # noqa: E731
+        return Worker(box or outbox, lookup, networks, settings, clock, journal, chance=lambda: 0.0)
+
+    return worker
+
+
+@asynccontextmanager
+async def running(*workers: Worker) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(w.run()) for w in workers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(r, asyncio.CancelledError) for r in results), results
+
+
+async def only(outbox: Outbox) -> Postback:
+    (row,) = await outbox.list()
+    return row
+
+
+async def test_a_postback_is_delivered_once_and_told_in_the_journal(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, journal: Any
+) -> None:
+    worker = build()
+    async with running(worker):
+        await owe("100001")
+        worker.wake()
+        assert await journal.outcomes(1) == ["delivered"]
+    assert [g.target for g in receiver.got] == [b"/pb?c=1001_1763859600_0123456789abcdef&o=100001&token=hush"]
+    row = await only(outbox)
+    assert (row.state, row.attempts) == ("delivered", 1)
+    told = journal.events[-1]
+    assert (told["site"], told["partner"], told["order"], told["channel"]) == (
+        "shop",
+        "blog",
+        "100001",
+        "chat",
+    )
+    assert (told["status"], told["attempt"]) == (200, 1)
+
+
+async def test_an_attempt_keeps_request_status_and_answer_without_secrets(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any
+) -> None:
+    receiver.replies = [reply(200, b"thanks for 1001_1763859600_0123456789abcdef\x1b[31m" + b"x" * 900)]
+    await owe("100001")
+    async with running(build()):
+        await journal.outcomes(1)
+    (kept,) = await outbox.attempts((await only(outbox)).id)
+    assert (kept.at, kept.status, kept.outcome) == (clock.now, 200, "delivered")
+    assert kept.request == f"GET {receiver.address}/pb?c=1001...&o=100001&token=..."
+    assert kept.answer.startswith("thanks for ... [31mxxx")
+    assert len(kept.answer) <= 500
+
+
+async def test_a_failing_receiver_is_tried_again_by_the_schedule(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any
+) -> None:
+    receiver.replies = [reply(503), reply(500), reply(200)]
+    await owe("100001")
+    worker = build()
+    async with running(worker):
+        await journal.outcomes(1)
+        assert (await only(outbox)).next_at == clock.now + 5
+        clock.now += 5
+        worker.wake()
+        await journal.outcomes(2)
+        assert (await only(outbox)).next_at == clock.now + 30
+        clock.now += 30
+        worker.wake()
+        assert await journal.outcomes(3) == ["retry", "retry", "delivered"]
+    assert len(receiver.got) == 3
+    assert [a.status for a in await outbox.attempts((await only(outbox)).id)] == [503, 500, 200]
+
+
+async def test_a_receiver_that_never_recovers_ends_in_the_dead_letters(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any
+) -> None:
+    receiver.replies = [reply(503, b"down")]
+    await owe("100001")
+    worker = build()
+    async with running(worker):
+        for count in (1, 2, 3):
+            await journal.outcomes(count)
+            clock.now += 100
+            worker.wake()
+    assert await journal.outcomes(3) == ["retry", "retry", "dead"]
+    row = await only(outbox)
+    assert (row.state, row.attempts, row.last_answer) == ("dead", 3, "down")
+
+
+async def test_retry_after_is_waited_for(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any
+) -> None:
+    receiver.replies = [reply(429, headers={"Retry-After": "600"})]
+    await owe("100001")
+    async with running(build()):
+        await journal.outcomes(1)
+    assert (await only(outbox)).next_at == clock.now + 600
+
+
+async def test_a_receiver_that_is_down_costs_a_try_and_not_the_order(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, partners: Any, journal: Any, clock: Any
+) -> None:
+    up = partners["blog"]
+    partners["blog"] = up.model_copy(update={"postback": "http://127.0.0.1:1/pb?c={click_id}"})
+    await owe("100001")
+    worker = build()
+    async with running(worker):
+        assert await journal.outcomes(1) == ["retry"]
+        partners["blog"] = up
+        clock.now += 5
+        worker.wake()
+        assert await journal.outcomes(2) == ["retry", "delivered"]
+    assert len(receiver.got) == 1
+
+
+@pytest.mark.parametrize("then", ["hang", "reset"])
+async def test_a_call_without_an_answer_is_unknown_and_never_repeated(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any, then: str
+) -> None:
+    receiver.replies = [reply(then=then)]
+    await owe("100001")
+    worker = build()
+    async with running(worker):
+        assert await journal.outcomes(1) == ["unknown"]
+        clock.now += 10**6
+        worker.wake()
+        await owe("100002")
+        worker.wake()
+        await journal.outcomes(2)
+    assert len([g for g in receiver.got if b"o=100001" in g.target]) == 1
+    assert {p.state for p in await outbox.list()} == {"unknown"}
+
+
+async def test_a_webhook_without_an_answer_is_repeated_under_the_same_id(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any
+) -> None:
+    receiver.replies = [reply(then="reset"), reply(200)]
+    await owe("100001", partner="hook")
+    worker = build()
+    async with running(worker):
+        await journal.outcomes(1)
+        clock.now += 5
+        worker.wake()
+        assert await journal.outcomes(2) == ["retry", "delivered"]
+    first, second = receiver.got
+    row = await only(outbox)
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == row.id
+    assert int(second.headers["webhook-timestamp"]) - int(first.headers["webhook-timestamp"]) == 5
+    for got in (first, second):
+        text = f"{row.id}.{got.headers['webhook-timestamp']}.".encode() + got.body
+        assert got.headers["webhook-signature"] == _signature(text)
+
+
+def _signature(text: bytes) -> str:
+    import base64
+    import hashlib
+    import hmac
+
+    return "v1," + base64.b64encode(hmac.new(b"s3cret", text, hashlib.sha256).digest()).decode()
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(302, "redirects"), (400, "bad order"), (404, "bad order"), (410, "no more")]
+)
+async def test_a_refusal_is_dead_at_once_with_its_reason(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, status: int, word: str
+) -> None:
+    receiver.replies = [reply(status, b"bad order", {"Location": "/x"})]
+    await owe("100001", partner="hook")
+    async with running(build()):
+        assert await journal.outcomes(1) == ["dead"]
+    row = await only(outbox)
+    assert row.state == "dead"
+    assert word in (row.last_answer or "")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"success=true;", "delivered"),
+        (b"success=false; err_msg=Invalid transaction hush", "dead"),
+        (b"success=false; err_msg=duplicate conversion", "delivered"),
+    ],
+)
+async def test_a_network_that_answers_200_to_everything_is_judged_by_its_body(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, body: bytes, expected: str
+) -> None:
+    receiver.replies = [reply(200, body)]
+    await owe("100001", partner="tracker")
+    async with running(build()):
+        assert await journal.outcomes(1) == [expected]
+    assert receiver.got[0].target.startswith(b"/aff_lsr?transaction_id=1001_")
+    assert "hush" not in ((await only(outbox)).last_answer or "")
+
+
+async def test_a_partner_who_left_the_settings_is_a_dead_letter_that_says_so(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, partners: Any, journal: Any
+) -> None:
+    del partners["blog"]
+    await owe("100001")
+    async with running(build()):
+        assert await journal.outcomes(1) == ["dead"]
+    assert "no partner blog" in ((await only(outbox)).last_answer or "")
+    assert receiver.got == []
+
+
+async def test_missing_settings_are_a_dead_letter_that_names_the_key(
+    owe: Owe, outbox: Outbox, build: Any, partners: Any, journal: Any
+) -> None:
+    partners["tracker"] = Partner(id="tracker", network="tracker")
+    await owe("100001", partner="tracker")
+    async with running(build()):
+        assert await journal.outcomes(1) == ["dead"]
+    assert "settings.network_domain" in ((await only(outbox)).last_answer or "")
+
+
+async def test_two_workers_on_one_file_deliver_each_postback_once(
+    owe: Owe, db: Database, outbox: Outbox, build: Any, receiver: Any, journal: Any
+) -> None:
+    orders = [f"o{n}" for n in range(40)]
+    other = Database(db.address)
+    await owe(*orders)
+    async with running(build(), build(Outbox(other))):
+        await journal.outcomes(40)
+    await other.close()
+    delivered = [g.target.split(b"o=")[1].split(b"&")[0].decode() for g in receiver.got]
+    assert sorted(delivered) == sorted(orders)
+    assert (await outbox.counts())["delivered"] == 40
+
+
+async def test_a_destination_gets_only_a_few_calls_at_once_and_others_do_not_wait_for_it(
+    owe: Owe, build: Any, receiver: Any, partners: Any, journal: Any
+) -> None:
+    receiver.gate = asyncio.Event()
+    partners["other"] = Partner(id="other", param="r", postback="http://127.0.0.1:1/")
+    await owe(*(f"o{n}" for n in range(12)))
+    await owe("x", partner="other")
+    async with running(build(settings=Delivery(timeout=30))):
+        assert await journal.outcomes(1) == ["retry"]  # the other one, which refuses connections
+        await receiver.wait(CALLS_PER_DESTINATION)
+        receiver.gate.set()
+        await journal.outcomes(13)
+    assert receiver.most == CALLS_PER_DESTINATION
+    assert len(receiver.got) == 12
+
+
+async def test_rows_of_another_process_are_found_without_being_woken(
+    owe: Owe, build: Any, journal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "POLL_SECONDS", 0.02)
+    async with running(build()):
+        await owe("100001")
+        assert await journal.outcomes(1) == ["delivered"]
+
+
+class Failing:
+    """An outbox whose `waiting` fails once, as a locked file would."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self.failures = 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._outbox, name)
+
+    async def waiting(self, *args: Any, **kwargs: Any) -> Any:
+        if self.failures:
+            self.failures -= 1
+            raise OSError("database is locked")
+        return await self._outbox.waiting(*args, **kwargs)
+
+
+async def test_a_ledger_that_fails_is_a_fault_and_delivery_goes_on_after_it(
+    owe: Owe, outbox: Outbox, build: Any, journal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "POLL_SECONDS", 0.02)
+    await owe("100001")
+    async with running(build(Failing(outbox))):
+        assert await journal.outcomes(1) == ["delivered"]
+    assert journal.events[0]["name"] == "fault"
+
+
+async def test_stopping_waits_for_the_answers_of_calls_that_were_sent(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any
+) -> None:
+    receiver.gate = asyncio.Event()
+    await owe("100001")
+    task = asyncio.create_task(build(settings=Delivery(timeout=30)).run())
+    await receiver.wait(1)
+    task.cancel()
+    receiver.gate.set()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (await only(outbox)).state == "delivered"
+
+
+async def test_stopping_does_not_wait_forever_and_says_what_is_unknown(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "GRACE_SECONDS", 0.05)
+    receiver.replies = [reply(then="hang")]
+    await owe("100001")
+    await owe("100002", partner="hook")
+    task = asyncio.create_task(build(settings=Delivery(timeout=30)).run())
+    await receiver.wait(2)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    states = {p.partner: p.state for p in await outbox.list()}
+    assert states == {"blog": "unknown", "hook": "due"}
+
+
+class Stuck:
+    """An outbox in which `begin` never ends: the call is as far as it can be without having been sent."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self.reached = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._outbox, name)
+
+    async def begin(self, postback: Postback, until: float) -> Postback | None:
+        await self._outbox.begin(postback, until)
+        self.reached.set()
+        await asyncio.Event().wait()
+        return None
+
+
+async def test_stopping_gives_back_what_was_not_sent(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any
+) -> None:
+    await owe("100001")
+    before = await only(outbox)
+    stuck = Stuck(outbox)
+    task = asyncio.create_task(build(stuck, settings=Delivery(timeout=30)).run())
+    await stuck.reached.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await only(outbox) == before
+    assert receiver.got == []
+
+
+WORKER = """
+import asyncio, sys
+from clew.postbacks.delivery import Worker
+from clew.settings.model import Delivery, Partner
+from clew.stores.ledger.database import Database
+from clew.stores.ledger.outbox import Outbox
+
+class Journal:
+    def emit(self, name, **fields): ...
+
+secret = sys.argv[3] or None
+partner = Partner(id="blog", param="ref", postback=sys.argv[2] + "/pb?o={order_id}", secret=secret)
+outbox = Outbox(Database(sys.argv[1]))
+worker = Worker(outbox, lambda *_: partner, {}, Delivery(timeout=60), lambda: 1763860000.0, Journal())
+asyncio.run(worker.run())
+"""
+
+
+@pytest.mark.parametrize(("secret", "calls", "state"), [("", 1, "unknown"), ("s3cret", 2, "delivered")])
+async def test_kill_9_in_the_middle_of_a_call(
+    owe: Owe,
+    db: Database,
+    outbox: Outbox,
+    build: Any,
+    receiver: Any,
+    reply: Any,
+    partners: Any,
+    journal: Any,
+    clock: Any,
+    secret: str,
+    calls: int,
+    state: str,
+) -> None:
+    receiver.replies = [reply(then="hang"), reply(200)]
+    await owe("100001")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WORKER, db.address, receiver.address, secret
+    )
+    await receiver.wait(1)
+    process.kill()
+    assert await process.wait() == -signal.SIGKILL
+    clock.now += 60 + delivery.LEASE_MARGIN
+    partners["blog"] = partners["hook"].model_copy(update={"id": "blog"}) if secret else partners["blog"]
+    async with running(build()):
+        await journal.outcomes(2 if secret else 1)
+    assert len(receiver.got) == calls
+    assert (await only(outbox)).state == state

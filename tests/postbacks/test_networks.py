@@ -1,0 +1,163 @@
+"""The calls of the first networks, as the catalogue's own entries make them."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from clew.postbacks.call import Call, RenderError
+from clew.postbacks.model import Report
+from clew.postbacks.render import missing_settings, render
+from clew.postbacks.verdict import Answered, judge
+from clew.referral.catalogue import load
+from clew.settings.model import Partner
+
+MakeReport = Callable[..., Report]
+NETWORKS = load().networks
+CLICK = "1001_1763859600_0123456789abcdef"
+
+
+def member(network: str, endpoint: str | None = None, **settings: Any) -> Partner:
+    return Partner(id="p", network=network, settings=settings, endpoint=endpoint)
+
+
+def call(partner: Partner, report: Report) -> Call:
+    return render(partner, report, NETWORKS[str(partner.network)], 1763860001.0, postback_id="pb_1")
+
+
+AWIN_API = member("awin", advertiser_id=1001, api_key="top-secret-key")
+AWIN_GET = member("awin", advertiser_id=1001)
+TUNE = member("tune", network_domain="demo.go2jump.org", offer_id="7", security_token="top-secret-key")
+EVERFLOW = member(
+    "everflow", tracking_domain="www.track.example", network_id="12", verification_token="top-secret-key"
+)
+
+
+def test_awin_gets_the_conversion_api_where_the_partner_has_a_key(report: MakeReport) -> None:
+    made = call(AWIN_API, report(voucher="CHAT10"))
+    assert (made.method, made.url) == ("POST", "https://api.awin.com/s2s/advertiser/1001/orders")
+    assert made.headers["x-api-key"] == "top-secret-key"
+    assert made.headers["Content-Type"] == "application/json"
+    assert json.loads(made.body, parse_float=Decimal) == {
+        "orders": [
+            {
+                "orderReference": "100001",
+                "amount": Decimal("59.90"),
+                "currency": "EUR",
+                "channel": "aw",
+                "commissionGroups": [{"code": "DEFAULT", "amount": Decimal("59.90")}],
+                "awc": CLICK,
+                "voucher": "CHAT10",
+                "transactionTime": 1763860000,
+                "custom": {"1": "chat"},
+            }
+        ]
+    }
+
+
+def test_awin_gets_the_server_to_server_address_where_he_has_none(report: MakeReport) -> None:
+    made = call(AWIN_GET, report())
+    assert made.method == "GET"
+    assert made.url == (
+        "https://www.awin1.com/sread.php?tt=ss&tv=2&merchant=1001&amount=59.90&ch=aw&parts=DEFAULT%3A59.90"
+        f"&cr=EUR&ref=100001&cks={CLICK}&testmode=0&p1=chat"
+    )
+
+
+def test_awins_commission_group_and_test_mode_are_settings(report: MakeReport) -> None:
+    url = call(member("awin", advertiser_id=1, commission_group="CHAT", test=True), report()).url
+    assert "parts=CHAT%3A59.90" in url
+    assert "testmode=1" in url
+    made = call(member("awin", advertiser_id=1, api_key="k", test=True), report())
+    assert json.loads(made.body)["orders"][0]["isTest"] is True
+
+
+def test_awins_order_reference_is_cut_where_awin_would_cut_it(report: MakeReport) -> None:
+    made = call(AWIN_API, report(order_id="x" * 60))
+    assert json.loads(made.body)["orders"][0]["orderReference"] == "x" * 50
+
+
+def test_tune_is_called_at_the_advertisers_own_domain(report: MakeReport) -> None:
+    made = call(TUNE, report())
+    assert (made.method, made.body) == ("GET", b"")
+    assert made.url == (
+        f"https://demo.go2jump.org/aff_lsr?transaction_id={CLICK}&offer_id=7&amount=59.90&adv_sub=100001"
+        "&adv_sub2=chat&security_token=top-secret-key&datetime=2025-11-23%2001%3A06%3A40"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (b"success=true;", "delivered"),
+        (b"success=false; err_msg=Invalid transaction ID;", "dead"),
+        (b"success=false; err_msg=Duplicate conversion;", "delivered"),
+    ],
+)
+def test_tunes_answer_is_read_because_its_status_is_always_200(
+    report: MakeReport, body: bytes, outcome: str
+) -> None:
+    made = call(TUNE, report())
+    assert judge(made, Answered(200, body), 0.0, repeats=True).outcome == outcome
+
+
+def test_everflow_is_called_at_the_tracking_domain(report: MakeReport) -> None:
+    made = call(EVERFLOW, report(voucher="CHAT10"))
+    assert made.method == "GET"
+    assert made.url == (
+        f"https://www.track.example/?nid=12&transaction_id={CLICK}&amount=59.90&order_id=100001"
+        "&coupon_code=CHAT10&adv1=chat&verification_token=top-secret-key"
+    )
+
+
+@pytest.mark.parametrize("partner", [AWIN_API, AWIN_GET, TUNE, EVERFLOW])
+def test_secrets_and_click_ids_stay_out_of_the_log(report: MakeReport, partner: Partner) -> None:
+    made = call(partner, report())
+    assert "top-secret" not in made.masked
+    assert "0123456789abcdef" not in made.masked
+    assert "100001" in made.masked
+
+
+@pytest.mark.parametrize("partner", [AWIN_API, AWIN_GET, TUNE, EVERFLOW])
+def test_an_endpoint_replaces_the_networks_host_only(report: MakeReport, partner: Partner) -> None:
+    there = call(partner, report())
+    moved = partner.model_copy(update={"endpoint": "http://127.0.0.1:8099"})
+    path = there.url.removeprefix("https://").partition("/")[2]
+    assert call(moved, report()).url == f"http://127.0.0.1:8099/{path}"
+
+
+@pytest.mark.parametrize(
+    ("partner", "keys"),
+    [
+        (member("awin"), ["advertiser_id"]),
+        (member("awin", api_key="k"), ["advertiser_id"]),
+        (member("awin", conversion="conversion_api", advertiser_id=1), ["api_key"]),
+        (member("tune"), ["network_domain"]),
+        (member("tune", endpoint="https://relay.example"), []),
+        (member("everflow"), ["tracking_domain", "network_id"]),
+    ],
+)
+def test_the_settings_that_a_network_still_needs_are_named(
+    report: MakeReport, partner: Partner, keys: list[str]
+) -> None:
+    network = NETWORKS[str(partner.network)]
+    assert sorted(missing_settings(partner, network)) == sorted(keys)
+    if keys:
+        with pytest.raises(RenderError, match=f"settings.{keys[0]}"):
+            call(partner, report())
+
+
+def test_every_call_of_the_catalogue_can_be_rendered_or_says_what_it_needs(report: MakeReport) -> None:
+    rendered = 0
+    for network in NETWORKS.values():
+        for conversion in network.conversions:
+            given = {name: "71" for name, spec in conversion.settings.items() if spec.required}
+            partner = member(network.id, conversion=conversion.id, **given)
+            if conversion.needs:
+                with pytest.raises(RenderError, match="it needs"):
+                    call(partner, report())
+            else:
+                assert call(partner, report()).url.isascii()
+                rendered += 1
+    assert rendered >= 20

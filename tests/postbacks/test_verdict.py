@@ -1,0 +1,178 @@
+from email.utils import formatdate
+
+import pytest
+from clew.postbacks.call import Call
+from clew.postbacks.render import ANY_2XX
+from clew.postbacks.verdict import (
+    ANSWER_LENGTH,
+    Answered,
+    NotSent,
+    Unanswered,
+    Verdict,
+    judge,
+    settle,
+)
+from clew.referral.catalogue import Answer, Success
+from hypothesis import given
+from hypothesis import strategies as st
+
+NOW = 1763860000.0
+SCHEDULE = [5, 30, 90]
+TUNE = Success(ok=Answer((200, 299), contains="success=true;"))
+GRAPHQL = Success(ok=Answer((200, 299), pointer="/errors"))
+CODED = Success(
+    ok=Answer((200, 299), pointer="/data/0/code", equals=0), already=Answer((422, 422), contains="taken")
+)
+
+
+def call(success: Success = ANY_2XX, *, gone: bool = False) -> Call:
+    return Call("GET", "https://p.example/", {}, b"", "GET https://p.example/", success, gone=gone)
+
+
+def outcome(
+    answered: Answered, success: Success = ANY_2XX, *, repeats: bool = False, gone: bool = False
+) -> str:
+    return judge(call(success, gone=gone), answered, NOW, repeats=repeats).outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (200, "delivered"),
+        (204, "delivered"),
+        (299, "delivered"),
+        (301, "dead"),
+        (307, "dead"),
+        (400, "dead"),
+        (401, "dead"),
+        (404, "dead"),
+        (410, "dead"),
+        (408, "retry"),
+        (425, "retry"),
+        (429, "retry"),
+        (500, "retry"),
+        (502, "retry"),
+        (503, "retry"),
+        (599, "retry"),
+    ],
+)
+def test_each_status_has_its_outcome(status: int, expected: str) -> None:
+    assert outcome(Answered(status)) == expected
+
+
+def test_a_network_that_redirects_after_taking_the_order_has_it() -> None:
+    assert outcome(Answered(302), Success(ok=Answer((200, 399)))) == "delivered"
+
+
+def test_status_200_is_not_enough_where_the_body_decides() -> None:
+    assert outcome(Answered(200, b"success=true;\n"), TUNE) == "delivered"
+    assert outcome(Answered(200, b"success=false; err_msg=Invalid transaction"), TUNE) == "dead"
+    assert outcome(Answered(200, b""), TUNE) == "dead"
+    assert outcome(Answered(503, b"success=true;"), TUNE) == "retry"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"data":{}}', "delivered"),
+        (b'{"errors":[],"data":{}}', "delivered"),
+        (b'{"errors":null}', "delivered"),
+        (b'{"errors":[{"message":"no"}]}', "dead"),
+        (b"<html>", "dead"),
+    ],
+)
+def test_errors_in_a_graphql_body_are_failures(body: bytes, expected: str) -> None:
+    assert outcome(Answered(200, body), GRAPHQL) == expected
+
+
+@pytest.mark.parametrize(
+    ("answered", "expected"),
+    [
+        (Answered(200, b'{"data":[{"code":0}]}'), "delivered"),
+        (Answered(200, b'{"data":[{"code":7}]}'), "dead"),
+        (Answered(200, b'{"data":[]}'), "dead"),
+        (Answered(200, b"[]"), "dead"),
+        (Answered(422, b"external_id taken"), "delivered"),
+        (Answered(422, b"bad amount"), "dead"),
+    ],
+)
+def test_a_pointer_and_an_answer_that_it_is_there_already(answered: Answered, expected: str) -> None:
+    assert outcome(answered, CODED) == expected
+
+
+def test_an_answer_that_broke_off_before_it_said_yes_is_unknown() -> None:
+    broken = Answered(200, b"succ", complete=False)
+    assert outcome(broken, TUNE) == "unknown"
+    assert outcome(broken, TUNE, repeats=True) == "retry"
+    assert outcome(Answered(200, b"success=true; and more", complete=False), TUNE) == "delivered"
+    assert outcome(Answered(200, b"any", complete=False)) == "delivered"
+
+
+def test_no_answer_is_unknown_unless_repeats_are_safe() -> None:
+    assert judge(call(), Unanswered("reset"), NOW, repeats=False).outcome == "unknown"
+    assert judge(call(), Unanswered("reset"), NOW, repeats=True).outcome == "retry"
+
+
+def test_what_was_not_sent_is_tried_again_unless_it_never_can_be() -> None:
+    assert judge(call(), NotSent("refused"), NOW, repeats=False).outcome == "retry"
+    assert judge(call(), NotSent("bad port", for_good=True), NOW, repeats=True).outcome == "dead"
+
+
+def test_a_webhook_receiver_that_is_gone_is_told_so() -> None:
+    assert "no more" in judge(call(gone=True), Answered(410), NOW, repeats=True).answer
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("120", 120),
+        (" 0 ", 0),
+        ("9" * 400, 86400),
+        (formatdate(NOW + 600, usegmt=True), 600),
+        (formatdate(NOW - 600, usegmt=True), 0),
+        ("Fri, 01 Jan 9999 00:00:00 GMT", 86400),
+        ("Sun, 06 Nov 1994 08:49:37", 0),
+        ("soon", 0),
+        ("-5", 0),
+        ("", 0),
+        (None, 0),
+    ],
+)
+def test_retry_after_is_honoured_up_to_a_day(header: str | None, wait: float) -> None:
+    assert judge(call(), Answered(429, retry_after=header), NOW, repeats=False).wait == wait
+
+
+@given(st.text(max_size=40))
+def test_any_retry_after_is_a_bounded_wait(header: str) -> None:
+    assert 0 <= judge(call(), Answered(503, retry_after=header), NOW, repeats=False).wait <= 86400
+
+
+@given(st.binary(max_size=2000))
+def test_an_answer_is_kept_short_and_without_control_characters(body: bytes) -> None:
+    answer = judge(call(), Answered(404, body), NOW, repeats=False).answer
+    assert len(answer) <= ANSWER_LENGTH
+    assert answer.isprintable()
+
+
+def test_retries_follow_the_schedule_and_then_the_postback_is_dead() -> None:
+    later = Verdict("retry", "503")
+    due = [settle(later, attempt, NOW, SCHEDULE, 0.0) for attempt in (1, 2, 3, 4)]
+    assert due == [("due", NOW + 5), ("due", NOW + 30), ("due", NOW + 90), ("dead", NOW)]
+
+
+def test_giving_up_after_calls_without_an_answer_leaves_it_unknown() -> None:
+    assert settle(Verdict("retry", "timeout", unsure=True), 4, NOW, SCHEDULE, 0.0) == ("unknown", NOW)
+
+
+def test_a_receiver_that_asks_for_more_time_gets_it_and_never_less() -> None:
+    assert settle(Verdict("retry", "", wait=600), 1, NOW, SCHEDULE, 0.0) == ("due", NOW + 600)
+    assert settle(Verdict("retry", "", wait=1), 3, NOW, SCHEDULE, 0.0) == ("due", NOW + 90)
+
+
+def test_retries_are_spread_by_up_to_a_fifth() -> None:
+    assert settle(Verdict("retry", ""), 2, NOW, SCHEDULE, 1.0) == ("due", NOW + 36)
+
+
+@pytest.mark.parametrize("done", ["delivered", "dead", "unknown"])
+def test_what_is_done_is_not_due_again(done: str) -> None:
+    assert settle(Verdict(done, ""), 1, NOW, SCHEDULE, 0.5) == (done, NOW)  # type: ignore[arg-type]

@@ -1,0 +1,217 @@
+from pathlib import Path
+
+import pytest
+from clew.service.check import check
+from clew.settings.load import Problem
+from clew.settings.model import Settings
+
+TOP = 'secret = "' + "x" * 40 + '"\n'
+SHOP = '[[sites]]\nname = "shop"\n'
+# Three lines stand before what a test writes: its first line is line 4.
+PLAIN = "[[sites.partners]]\nid = 'blog'\nparam = 'ref'\npostback = 'https://blog.example/?c={click_id}'\n"
+AWIN = (
+    "[[sites.partners]]\nid = 'awin'\nnetwork = 'awin'\nsettings = { advertiser_id = '1', api_key = 'k' }\n"
+)
+
+
+def checked(
+    folder: Path, text: str, *, need_upstream: bool = False, **environ: str
+) -> tuple[Settings | None, list[Problem]]:
+    file = folder / "clew.toml"
+    file.write_text(text)
+    return check(file, environ, need_upstream)
+
+
+def found(folder: Path, text: str, **environ: str) -> list[tuple[str, int | None, str, str]]:
+    settings, problems = checked(folder, text, **environ)
+    assert settings is None
+    return [(p.key, p.line, p.message, p.hint) for p in problems]
+
+
+def test_a_file_in_order_gives_its_settings(tmp_path: Path) -> None:
+    rules = "[[sites.rules]]\nname = 'r'\naction = 'invite'\nwhen = ['visit.seconds > 60 * 2']\n"
+    settings, problems = checked(
+        tmp_path,
+        TOP + SHOP + "platform = 'django-oscar'\nhosts = ['shop.example']\ncookie_domain = 'example'\n"
+        "never = ['/pay/*', '*.pdf']\n[sites.order]\npage = '*/thanks/*'\ncurrency = 'EUR'\n"
+        "[sites.cart]\nvalue = '.cart > b'\ncurrency = 'EUR'\n" + PLAIN + AWIN + rules,
+    )
+    assert problems == []
+    assert settings is not None
+    assert settings.ledger == f"sqlite:///{tmp_path}/clew.db"
+
+
+SITE = [
+    # below the site's name (the first line is line 4), key below sites[0], line, part of the message, hint
+    ("api_token = 'short'", "api_token", 4, "at least 16 characters", ""),
+    ("platform = 'oscar'", "platform", 4, "unknown platform 'oscar'", "did you mean django-oscar?"),
+    ("never = ['/a', 'b']", "never[1]", 4, "a path begins with / or *", 'write "/b"'),
+    ("[sites.order]\npage = 'thanks'", "order.page", 5, "a path begins with / or *", 'write "/thanks"'),
+    ("[sites.order]\npage = '/x'\nid = 'b['", "order.id", 6, "not a CSS selector", ""),
+    ("[sites.order]\npage = '/x'\ncurrency = 'EUX'", "order.currency", 6, "no ISO 4217 code", ""),
+    ("[sites.cart]\nvalue = ''", "cart.value", 5, "the selector is empty", ""),
+    ("[sites.cart]\ncurrency = 'p::before'", "cart.currency", 5, "not a CSS selector", ""),
+    (
+        "hosts = ['a.example', 'shop.other:8000']\ncookie_domain = '.example'",
+        *("hosts[1]", 4, "shop.other:8000 does not belong to the cookie domain example"),
+        "correct cookie_domain, or leave it out",
+    ),
+]
+PARTNERS = [
+    (PLAIN + PLAIN.replace("ref", "r"), "[1].id", 9, "another partner has the id 'blog'", ""),
+    (PLAIN + PLAIN.replace("blog", "b"), "[1].param", 10, "another partner has the parameter 'ref'", ""),
+    (AWIN + PLAIN.replace("ref", "AWC"), "[1].param", 10, "is the parameter of Awin", ""),
+    (PLAIN + "secret = 'whsec_*'", "[0].secret", 8, "base64", ""),
+    (f"{NEW}id = 'a'\nnetwork = 'awinn'", "[0].network", 6, "unknown network 'awinn'", "did you mean awin?"),
+    (f"{NEW}id = 'g'\nnetwork = 'google_ads'", "[0].network", 6, "clew cannot give yet", ""),
+    (
+        f"{NEW}id = 't'\nnetwork = 'tune'\nsettings = {{ network_domain = 'a.b' }}",
+        "[0].param",
+        4,
+        "missing",
+        None,
+    ),
+    (AWIN + "param = 'x'", "[0].param", 8, "is not for Awin", "leave it out"),
+    (AWIN.replace("advertiser_id = '1',", ""), "[0].settings.advertiser_id", 7, "Awin needs it", None),
+    (
+        AWIN.replace("'k'", "'k', comission_group = 'x'"),
+        "[0].settings.comission_group",
+        7,
+        "no such setting",
+        None,
+    ),
+    (AWIN.replace("'k'", "'k', conversion = 'x'"), "[0].settings.conversion", 7, "no such call", None),
+]
+RULES = [
+    (
+        "[[sites.rules]]\nname = 'a'\naction = 'hide'\n" * 2,
+        "[1].name",
+        8,
+        "another rule has the name 'a'",
+        "",
+    ),
+    (
+        "[[sites.rules]]\nname = 'a'\naction = 'hide'\nwhen = [\n'visit.pages > 1',\n'visit.pags > 1']",
+        *("[0].when[1]", 9, "column 1: unknown fact `visit.pags`", "did you mean visit.pages?"),
+    ),
+    (
+        "rules = [{ name = 'a', action = 'hide', enabled = false, when = ['visit.pages = 1'] }]",
+        *("[0].when[0]", 4, "column 13: '=' cannot stand here", "to compare, write =="),
+    ),
+]
+WRONG = [
+    *SITE,
+    *((text, f"partners{key}", *rest) for text, key, *rest in PARTNERS),
+    *((text, f"rules{key}", *rest) for text, key, *rest in RULES),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line", "message", "hint"), WRONG, ids=[f"{k}-{m}" for _, k, _, m, _ in WRONG]
+)
+def test_what_would_fail_later_is_found_before(
+    tmp_path: Path, text: str, key: str, line: int, message: str, hint: str | None
+) -> None:
+    ((at_key, at_line, told, what_to_do),) = found(tmp_path, TOP + SHOP + text)
+    assert (at_key, at_line) == (f"sites[0].{key}", line)
+    assert message in told
+    assert what_to_do == hint or (hint is None and what_to_do)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message"),
+    [
+        ("ledger = 'postgresql://db/clew'", "ledger", "only SQLite"),
+        ("store = 'redis://db'", "store", "only SQLite"),
+        ("store = 'sqlite:'", "store", "names no file"),
+        ("ledger = 'sqlite:data/clew.db'", "ledger", "/data does not exist"),
+        ("metrics_token = 'abc'", "metrics_token", "too short"),
+    ],
+)
+def test_the_top_of_the_file_is_checked_too(tmp_path: Path, text: str, key: str, message: str) -> None:
+    ((at_key, line, told, _),) = found(tmp_path, f"{text}\n{TOP}{SHOP}")
+    assert (at_key, line) == (key, 1)
+    assert message in told
+
+
+def test_sites_do_not_take_each_others_names_and_hosts(tmp_path: Path) -> None:
+    text = TOP + SHOP + "hosts = ['a', 'b']\n" + SHOP + "hosts = ['b', 'A']\n"
+    assert [problem[:3] for problem in found(tmp_path, text)] == [
+        ("sites[1].name", 6, "another site has the name 'shop'"),
+        ("sites[1].hosts[0]", 7, "the host 'b' belongs to a site already"),
+        ("sites[1].hosts[1]", 7, "the host 'a' belongs to a site already"),
+    ]
+
+
+def test_only_one_site_may_serve_every_other_host(tmp_path: Path) -> None:
+    one = TOP + SHOP + "[[sites]]\nname = 'b'\nhosts = ['b']\n"
+    assert checked(tmp_path, one)[1] == []
+    ((key, line, message, _),) = found(tmp_path, one + "[[sites]]\nname = 'c'\n")
+    assert (key, line) == ("sites[2]", 7)
+    assert "no `hosts` either" in message
+
+
+def test_the_proxy_needs_each_shops_address_and_the_middleware_does_not(tmp_path: Path) -> None:
+    text = TOP + SHOP + "upstream = 'http://127.0.0.1:8000'\nhosts = ['a']\n[[sites]]\nname = 'b'\n"
+    assert checked(tmp_path, text)[1] == []
+    settings, problems = checked(tmp_path, text, need_upstream=True)
+    assert settings is None
+    assert [(p.key, p.line, p.message) for p in problems] == [("sites[1].upstream", 6, "is missing")]
+
+
+def test_errors_of_every_kind_come_at_once_and_by_line(tmp_path: Path) -> None:
+    """A key that pydantic refuses keeps nothing else from being checked."""
+    text = (
+        "ledger = 'redis://db'\nsecret = 'env:CLEW_SECRET'\n[[sites]]\nnaem = 'shop'\nprefix = 'x'\n"
+        "api_token = 'env:TOKEN'\n[[sites.partners]]\nid = 'a b'\nnetwork = 'awin'\n"
+        "[[sites.partners]]\nid = 'x'\nnetwork = 'awim'\n"
+        "[[sites.rules]]\naction = 'pop'\nname = 'a'\nwhen = ['nonsense here']\n"
+        "[[sites.rules]]\naction = 'hide'\nname = 'a'\nwhen = ['visit.pages']\n"
+    )
+    assert [problem[:2] for problem in found(tmp_path, text, TOKEN="short")] == [
+        ("ledger", 1),
+        ("secret", 2),
+        ("sites[0].name", 3),
+        ("sites[0].naem", 4),
+        ("sites[0].prefix", 5),
+        ("sites[0].api_token", 6),
+        ("sites[0].partners[0].id", 8),
+        ("sites[0].partners[1].network", 12),
+        ("sites[0].rules[0].action", 14),
+        ("sites[0].rules[1].when[0]", 20),
+    ]
+
+
+def test_a_key_whose_variable_is_not_set_has_no_other_error(tmp_path: Path) -> None:
+    text = TOP + SHOP + "api_token = 'env:TOKEN'\nnever = ['env:NEVER']\n"
+    assert [problem[:2] for problem in found(tmp_path, text)] == [
+        ("sites[0].api_token", 4),
+        ("sites[0].never[0]", 5),
+    ]
+
+
+def test_no_secret_is_shown(tmp_path: Path) -> None:
+    text = (
+        "secret = 'hush'\nmetrics_token = 'hush'\n"
+        + SHOP
+        + "api_token = 'hush'\n"
+        + PLAIN
+        + "secret = 'whsec_hush!'\n"
+    )
+    problems = found(tmp_path, text)
+    assert len(problems) == 4
+    assert "hush" not in str(problems)
+
+
+@pytest.mark.parametrize(
+    "text", ["sites = 5", "sites = [5]", "[sites]", "[[sites]]\npartners = 5\nrules = [5]", ""]
+)
+def test_a_file_of_another_shape_is_refused_without_a_fault(tmp_path: Path, text: str) -> None:
+    assert found(tmp_path, f"{text}\n")
+
+
+def test_a_file_that_is_no_toml_or_not_there_is_one_error(tmp_path: Path) -> None:
+    assert [problem[1] for problem in found(tmp_path, TOP + "x = \n")] == [2]
+    settings, problems = check(tmp_path / "none.toml", {})
+    assert settings is None
+    assert [p.message for p in problems] == ["cannot be read: no such file or directory"]

@@ -1,0 +1,192 @@
+"""Orders in a running service: who is credited, through which channel, and that nothing is lost or doubled."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import sqlalchemy as sa
+from clew.orders.model import OrderSeen
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Touched
+from clew.service.ordering import record_seen_order
+from clew.service.service import Service
+from clew.service.site import SiteRuntime
+from clew.settings.model import Settings
+from clew.stores.ledger import schema
+
+NOW = 1_800_000_000.0
+HOUR = 3600.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest_asyncio.fixture
+async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+    database = f"sqlite:{tmp_path / 'clew.db'}"
+    settings = Settings.model_validate(
+        {
+            "secret": "s" * 40,
+            "ledger": database,
+            "store": database,
+            "sites": [
+                {
+                    "name": "shop",
+                    "partners": [
+                        {
+                            "id": "blog",
+                            "param": "ref",
+                            "postback": "http://127.0.0.1:9/p?c={click_id}",
+                            "lookback_days": 30,
+                        }
+                    ],
+                }
+            ],
+        }
+    )
+    service = Service(settings)
+    monkeypatch.setattr(service, "now", Clock())
+    # Not started: nothing is delivered here.
+    await service.open()
+    yield service
+    await service.close()
+
+
+@pytest.fixture
+def site(service: Service) -> SiteRuntime:
+    return service.sites["shop"]
+
+
+def order(number: str = "1001", **changes: object) -> OrderSeen:
+    return OrderSeen(**{"id": number, "total": Decimal("59.90"), "currency": "EUR", "source": "page", **changes})  # type: ignore[arg-type]
+
+
+def click(at: float, value: str = "abc") -> Touch:
+    return Touch(int(at), (Click("", "ref", value, "blog"),), {}, "", "/")
+
+
+async def rows(service: Service, table: sa.Table) -> list[sa.RowMapping]:
+    async with service.ledger.db.read() as connection:
+        return list((await connection.execute(sa.select(table))).mappings())
+
+
+async def write(service: Service, text: str, at: float, client: str = "client-0001") -> None:
+    await service.ledger.conversations.add_visitor_message(
+        "shop", "v1", text=text, client_id=client, language="en", rule=None, now=at
+    )
+
+
+async def test_an_order_is_credited_to_the_click_and_its_postback_is_due(service: Service, site: SiteRuntime) -> None:
+    await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR, "c|%=:"))], NOW)
+    recorded = await service.record_order(site, order(), visitor="v1")
+    assert recorded.created
+    (credit,) = await rows(service, schema.credits)
+    assert (credit["partner"], credit["click"][2]) == ("blog", "c|%=:")
+    (postback,) = await rows(service, schema.postbacks)
+    report = postback["report"]
+    assert (postback["state"], report["amount"], report["channel"]) == ("due", "59.90", "web")
+
+
+async def test_the_same_order_again_changes_nothing(service: Service, site: SiteRuntime) -> None:
+    await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR))], NOW)
+    await service.record_order(site, order(), visitor="v1")
+    again = await service.record_order(site, order(total=Decimal("1.00")), visitor="v2")
+    assert not again.created
+    assert again.total == Decimal("59.90")
+    assert [len(await rows(service, t)) for t in (schema.orders, schema.credits, schema.postbacks)] == [1, 1, 1]
+
+
+async def test_the_channel_is_chat_when_the_visitor_wrote_before_he_ordered(
+    service: Service, site: SiteRuntime
+) -> None:
+    await write(service, "Does it fit?", NOW - HOUR)
+    recorded = await service.record_order(site, order(), visitor="v1")
+    assert recorded.channel == "chat"
+    (row,) = await rows(service, schema.orders)
+    assert row["conversation"] is not None
+
+
+async def test_a_talk_that_began_after_the_order_did_not_bring_it(service: Service, site: SiteRuntime) -> None:
+    """E13."""
+    await write(service, "Where is my parcel?", NOW - HOUR)
+    recorded = await service.record_order(site, order(placed_at=NOW - 2 * HOUR, source="api"), visitor="v1")
+    assert recorded.channel == "web"
+
+
+@pytest.mark.parametrize(("hours", "channel"), [(23.9, "chat"), (24.1, "web")])
+async def test_a_talk_counts_within_the_sites_window(
+    service: Service, site: SiteRuntime, hours: float, channel: str
+) -> None:
+    await write(service, "Hello", NOW - hours * HOUR)
+    assert (await service.record_order(site, order(), visitor="v1")).channel == channel
+
+
+async def test_an_order_that_the_agent_records_is_the_chats_and_the_clicks(service: Service, site: SiteRuntime) -> None:
+    """A2."""
+    await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR))], NOW)
+    await write(service, "Please order it for me", NOW - 60)
+    talk = await service.ledger.conversations.open_for("shop", "v1")
+    assert talk is not None
+    recorded = await service.record_order(
+        site, order(source="agent"), visitor="v1", conversation=talk.id, agent="anna"
+    )
+    assert recorded.channel == "chat"
+    (credit,) = await rows(service, schema.credits)
+    assert credit["partner"] == "blog"
+
+
+async def test_a_lost_visit_store_does_not_cost_the_partner_his_credit(service: Service, site: SiteRuntime) -> None:
+    await service.visits.close()
+    recorded = await service.record_order(site, order(), visitor="v1", touches=(click(NOW - HOUR),))
+    assert recorded.created
+    (credit,) = await rows(service, schema.credits)
+    assert credit["partner"] == "blog"
+
+
+async def test_an_order_without_a_touch_is_credited_to_nobody_and_says_so(service: Service, site: SiteRuntime) -> None:
+    await service.record_order(site, order(), visitor=None)
+    (credit,) = await rows(service, schema.credits)
+    assert credit["partner"] is None
+    assert credit["reason"]
+    assert await rows(service, schema.postbacks) == []
+
+
+async def test_an_order_on_a_page_is_tried_again_when_the_ledger_fails(
+    service: Service, site: SiteRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clew.service.ordering.TRIES", (0.0, 0.0, 0.0))
+    record, failures = service.ledger.orders.record, [sqlite3.OperationalError("locked")] * 2
+
+    async def flaky(*args: object, **named: object) -> object:
+        if failures:
+            raise failures.pop()
+        return await record(*args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(service.ledger.orders, "record", flaky)
+    await record_seen_order(service, site, order(), None, ())
+    assert len(await rows(service, schema.orders)) == 1
+
+
+async def test_an_order_that_cannot_be_written_is_whole_in_the_log(
+    service: Service, site: SiteRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clew.service.ordering.TRIES", (0.0,))
+    told: dict[str, object] = {}
+    monkeypatch.setattr(service.journal, "emit", lambda name, **fields: told.update(event=name, **fields))
+    await service.ledger.db.close()
+
+    async def broken(*_: object, **__: object) -> object:
+        raise sqlite3.OperationalError("disk full")
+
+    monkeypatch.setattr(service.ledger.orders, "record", broken)
+    await record_seen_order(service, site, order(), None, ())
+    assert told["event"] == "order_unrecorded"
+    assert (told["order"], told["total"], told["currency"]) == ("1001", "59.90", "EUR")

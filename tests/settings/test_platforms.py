@@ -1,0 +1,77 @@
+from fnmatch import fnmatchcase
+
+import pytest
+from clew.injector.page import selector_error
+from clew.settings.model import Site
+from clew.settings.platforms import Platform, PlatformError, platform_of, platforms, with_platform
+
+
+def site(**given: object) -> Site:
+    return Site.model_validate({"name": "shop", **given})
+
+
+@pytest.mark.parametrize("platform", platforms().values(), ids=platforms())
+def test_every_preset_names_its_source_and_can_be_used(platform: Platform) -> None:
+    assert platform.source
+    assert platform.page_types
+    assert all(pattern.startswith(("/", "*")) for pattern, _ in platform.page_types)
+    selectors = list(platform.cart.model_dump(exclude_none=True).values())
+    if platform.order is not None:
+        assert platform.order.page.startswith(("/", "*"))
+        selectors += [v for v in platform.order.model_dump(exclude={"page"}).values() if v != "jsonld"]
+    assert [selector_error(selector) for selector in selectors] == [None] * len(selectors)
+
+
+def test_without_a_platform_nothing_is_filled_in() -> None:
+    plain = site()
+    assert platform_of(plain) is None
+    assert with_platform(plain) == plain
+
+
+def test_the_preset_fills_what_the_owner_left_out() -> None:
+    preset = platforms()["django-oscar"]
+    filled = with_platform(site(platform="django-oscar"))
+    assert filled.order == preset.order
+    assert filled.cart == preset.cart
+
+
+def test_what_the_owner_wrote_stays_key_by_key() -> None:
+    preset = platforms()["django-oscar"]
+    assert preset.order is not None
+    given = site(
+        platform="django-oscar", order={"page": "/merci/*", "currency": "EUR"}, cart={"items": ".count"}
+    )
+    filled = with_platform(given)
+    assert filled.order is not None
+    assert (filled.order.page, filled.order.currency) == ("/merci/*", "EUR")
+    assert (filled.order.id, filled.order.total) == (preset.order.id, preset.order.total)
+    assert (filled.cart.items, filled.cart.value) == (".count", preset.cart.value)
+    assert with_platform(filled) == filled
+
+
+def test_an_unknown_platform_names_the_nearest_one() -> None:
+    with pytest.raises(PlatformError, match="unknown platform 'django_oskar': did you mean django-oscar"):
+        with_platform(site(platform="django_oskar"))
+    with pytest.raises(PlatformError, match=r"known are .*django-oscar"):
+        platform_of(site(platform="x"))
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/en-gb/catalogue/conica-64-burr-grinder_12/", "product"),
+        ("/catalogue/conica-64-burr-grinder_12/reviews/add/", "product"),
+        ("/catalogue/category/coffee/grinders_3/", "category"),
+        ("/catalogue/", "category"),
+        ("/basket/", "cart"),
+        ("/checkout/", "checkout"),
+        ("/de/checkout/shipping-address/", "checkout"),
+        ("/checkout/thank-you/", "confirmation"),
+        ("/search/", "search"),
+        ("/accounts/orders/", "account"),
+        ("/about/", None),
+    ],
+)
+def test_django_oscars_paths_tell_the_kind_of_page(path: str, kind: str | None) -> None:
+    page_types = platforms()["django-oscar"].page_types
+    assert next((k for pattern, k in page_types if fnmatchcase(path, pattern)), None) == kind

@@ -1,0 +1,227 @@
+"""Agents in the ledger, on a real SQLite file and with real argon2id hashes."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from argon2 import PasswordHasher
+from clew.stores.ledger.agents import (
+    HASHES_WAITING,
+    ONLINE_SECONDS,
+    SESSION_SECONDS,
+    AgentError,
+    Agents,
+    BusyError,
+)
+from clew.stores.ledger.database import Database
+from clew.stores.ledger.schema import agent_sessions, agents
+from sqlalchemy import select
+
+NOW = 1_700_000_000.0
+PASSWORD = "correct horse battery"
+
+# Real argon2id, but with little work: what is tested here does not depend on how long it takes.
+LIGHT = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+
+
+@pytest_asyncio.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
+    await db.open()
+    yield db
+    await db.close()
+
+
+@pytest.fixture
+def books(db: Database) -> Agents:
+    return Agents(db, LIGHT)
+
+
+async def stored(db: Database, name: str) -> str:
+    async with db.read() as connection:
+        found = await connection.scalar(select(agents.c.password).where(agents.c.name == name))
+    assert isinstance(found, str)
+    return found
+
+
+async def test_a_password_is_kept_as_argon2id_with_the_librarys_own_parameters(db: Database) -> None:
+    books = Agents(db)
+    await books.add("bo", PASSWORD, site=None, now=NOW)
+    assert (await stored(db, "bo")).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert await books.verify("bo", PASSWORD, "shop")
+    assert not await books.verify("bo", PASSWORD + "x", "shop")
+
+
+async def test_an_unknown_name_is_hashed_too_so_that_time_tells_nothing(db: Database) -> None:
+    calls: list[str] = []
+
+    class Counting(PasswordHasher):
+        def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+            calls.append("hash")
+            return super().hash(password, salt=salt)
+
+        def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # noqa: A002
+            calls.append("verify")
+            return super().verify(hash, password)
+
+    books = Agents(db, Counting(time_cost=1, memory_cost=64, parallelism=1))
+    await books.add("bo", PASSWORD, site="shop", now=NOW)
+    await books.add("gone", PASSWORD, site="shop", now=NOW)
+    await books.deactivate("gone")
+    for name, site in (("bo", "shop"), ("nobody", "shop"), ("gone", "shop"), ("bo", "other")):
+        calls.clear()
+        assert not await books.verify(name, "wrong password", site)
+        assert len(calls) == 1, (name, site)
+
+
+async def test_a_hash_with_old_parameters_is_renewed_at_the_next_login(db: Database) -> None:
+    await Agents(db, LIGHT).add("bo", PASSWORD, site=None, now=NOW)
+    before = await stored(db, "bo")
+    stronger = Agents(db, PasswordHasher(time_cost=2, memory_cost=64, parallelism=1))
+    assert not await stronger.verify("bo", "wrong password", "shop")
+    assert await stored(db, "bo") == before
+    assert await stronger.verify("bo", PASSWORD, "shop")
+    assert ",t=2," in await stored(db, "bo")
+    assert await stronger.verify("bo", PASSWORD, "shop")
+
+
+async def test_a_broken_hash_is_a_wrong_password_and_no_fault(db: Database, books: Agents) -> None:
+    await books.add("bo", PASSWORD, site=None, now=NOW)
+    async with db.write() as tx:
+        await tx.execute(agents.update().values(password="not a hash"))
+    assert not await books.verify("bo", PASSWORD, "shop")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 65, "ann\x00a", "<b>", "anna\n", "änna"])
+async def test_a_name_that_could_harm_a_page_or_a_log_is_refused(books: Agents, name: str) -> None:
+    with pytest.raises(AgentError, match="a name is"):
+        await books.add(name, PASSWORD, site=None, now=NOW)
+
+
+@pytest.mark.parametrize("password", ["", "ninechars", "x" * 201])
+async def test_a_password_too_short_or_too_long_is_refused(books: Agents, password: str) -> None:
+    with pytest.raises(AgentError, match="10 to 200 characters"):
+        await books.add("bo", password, site=None, now=NOW)
+
+
+async def test_a_name_is_given_once_and_may_come_back_after_removal(books: Agents) -> None:
+    await books.add("bo", PASSWORD, site=None, now=NOW)
+    with pytest.raises(AgentError, match="already"):
+        await books.add("bo", PASSWORD, site=None, now=NOW)
+    await books.deactivate("bo")
+    await books.add("bo", "another password", site="shop", now=NOW + 1)
+    assert await books.verify("bo", "another password", "shop")
+    assert not await books.verify("bo", PASSWORD, "shop")
+    assert [(a.name, a.site, a.active) for a in await books.everyone()] == [("bo", "shop", True)]
+
+
+async def test_an_agent_of_one_site_cannot_log_in_at_another(books: Agents) -> None:
+    await books.add("bo", PASSWORD, site="shop", now=NOW)
+    assert await books.verify("bo", PASSWORD, "shop")
+    assert not await books.verify("bo", PASSWORD, "other")
+    token = await books.start_session("bo", NOW)
+    assert await books.session(token, "shop", NOW) is not None
+    assert await books.session(token, "other", NOW) is None
+
+
+async def test_the_ledger_holds_the_tokens_digest_and_never_the_token(db: Database, books: Agents) -> None:
+    await books.add("bo", PASSWORD, site=None, now=NOW)
+    token = await books.start_session("bo", NOW)
+    async with db.read() as connection:
+        kept = (await connection.execute(select(agent_sessions.c.token))).scalars().all()
+    assert kept == [hashlib.sha256(token.encode()).hexdigest()]
+    assert await books.session(kept[0], "shop", NOW) is None
+
+
+async def test_a_session_ends_after_twelve_hours(books: Agents) -> None:
+    await books.add("bo", PASSWORD, site=None, now=NOW)
+    token = await books.start_session("bo", NOW)
+    session = await books.session(token, "shop", NOW + SESSION_SECONDS - 1)
+    assert session is not None
+    assert session.agent == "bo"
+    assert len(session.csrf) >= 32
+    assert await books.session(token, "shop", NOW + SESSION_SECONDS) is None
+
+
+async def test_expired_sessions_are_swept_away_by_the_next_login(db: Database, books: Agents) -> None:
+    await books.add("bo", PASSWORD, site=None, now=NOW)
+    for _ in range(3):
+        await books.start_session("bo", NOW)
+    await books.start_session("bo", NOW + SESSION_SECONDS)
+    async with db.read() as connection:
+        assert len((await connection.execute(select(agent_sessions))).all()) == 1
+
+
+async def test_logging_out_ends_this_session_only(books: Agents) -> None:
+    await books.add("bo", PASSWORD, site=None, now=NOW)
+    first, second = await books.start_session("bo", NOW), await books.start_session("bo", NOW)
+    await books.end_session(first)
+    assert await books.session(first, "shop", NOW) is None
+    assert await books.session(second, "shop", NOW) is not None
+
+
+async def test_a_new_password_and_a_removal_end_all_sessions_at_once(books: Agents) -> None:
+    await books.add("bo", PASSWORD, site=None, now=NOW)
+    token = await books.start_session("bo", NOW)
+    await books.change_password("bo", "a new password")
+    assert await books.session(token, "shop", NOW) is None
+    token = await books.start_session("bo", NOW)
+    await books.deactivate("bo")
+    assert await books.session(token, "shop", NOW) is None
+    assert not await books.verify("bo", "a new password", "shop")
+
+
+async def test_changing_somebody_who_is_not_there_says_so(books: Agents) -> None:
+    with pytest.raises(AgentError, match="no agent 'bo'"):
+        await books.change_password("bo", "a new password")
+    with pytest.raises(AgentError, match="no agent 'bo'"):
+        await books.deactivate("bo")
+
+
+@pytest.mark.parametrize("token", ["", "x", "ü" * 50, "\udcff", "a" * 100_000])
+async def test_a_forged_token_finds_nothing(books: Agents, token: str) -> None:
+    await books.add("bo", PASSWORD, site=None, now=NOW)
+    await books.start_session("bo", NOW)
+    assert await books.session(token, "shop", NOW) is None
+
+
+async def test_an_agent_is_online_for_thirty_seconds_after_each_sign(books: Agents) -> None:
+    await books.add("bo", PASSWORD, site="shop", now=NOW)
+    await books.add("cy", PASSWORD, site=None, now=NOW)
+    await books.add("di", PASSWORD, site="other", now=NOW)
+    assert await books.online("shop", NOW) == 0
+    for name in ("bo", "cy", "di"):
+        await books.seen(name, NOW)
+    assert await books.online("shop", NOW) == 2
+    assert await books.online("other", NOW + ONLINE_SECONDS - 1) == 2
+    assert await books.online("shop", NOW + ONLINE_SECONDS) == 0
+    await books.seen("bo", NOW + ONLINE_SECONDS)
+    assert await books.online("shop", NOW + ONLINE_SECONDS + 1) == 1
+    await books.deactivate("bo")
+    assert await books.online("shop", NOW + ONLINE_SECONDS + 1) == 0
+
+
+async def test_a_flood_of_logins_is_sent_away_instead_of_filling_memory(db: Database) -> None:
+    release = threading.Event()
+
+    class Held(PasswordHasher):
+        def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+            release.wait(10)
+            return super().hash(password, salt=salt)
+
+    books = Agents(db, Held(time_cost=1, memory_cost=64, parallelism=1))
+    tries = [
+        asyncio.create_task(books.verify("nobody", "wrong password", "shop"))
+        for _ in range(HASHES_WAITING + 5)
+    ]
+    refused, _ = await asyncio.wait(tries, return_when=asyncio.FIRST_EXCEPTION)
+    release.set()
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    assert any(isinstance(task.exception(), BusyError) for task in refused)
+    assert sum(isinstance(r, BusyError) for r in results) == 5
+    assert results.count(False) == HASHES_WAITING
+    assert not await books.verify("nobody", "wrong password", "shop")

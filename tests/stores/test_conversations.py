@@ -1,0 +1,274 @@
+"""Conversations in the ledger, on a real SQLite file."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from clew.chat.model import Added
+from clew.stores.ledger.conversations import REOPEN_SECONDS, Conversations, NoConversationError
+from clew.stores.ledger.database import Database
+
+NOW = 1_700_000_000.0
+
+
+@pytest_asyncio.fixture
+async def books(tmp_path: Path) -> AsyncIterator[Conversations]:
+    db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
+    await db.open()
+    yield Conversations(db)
+    await db.close()
+
+
+async def write(
+    books: Conversations,
+    text: str,
+    *,
+    site: str = "shop",
+    visitor: str = "anna",
+    at: float = NOW,
+    client_id: str | None = None,
+    rule: str | None = None,
+) -> Added:
+    return await books.add_visitor_message(
+        site, visitor, text, client_id=client_id or f"c-{text}-{at}", language="de", rule=rule, now=at
+    )
+
+
+async def answer(books: Conversations, added: Added, text: str, *, at: float, agent: str = "bo") -> Added:
+    return await books.add_agent_message(
+        "shop", added.conversation.id, text, agent=agent, client_id=None, now=at
+    )
+
+
+async def test_first_message_opens_a_conversation_and_keeps_the_rule_that_invited(
+    books: Conversations,
+) -> None:
+    added = await write(books, "hello", rule="after-wait")
+    assert (added.created, added.opened) == (True, True)
+    assert added.conversation.rule == "after-wait"
+    assert added.conversation.language == "de"
+    assert await books.open_for("shop", "anna") == added.conversation
+    assert await books.open_for("shop", "ben") is None
+
+
+async def test_further_messages_go_into_the_open_conversation(books: Conversations) -> None:
+    first = await write(books, "one", rule="a")
+    second = await write(books, "two", at=NOW + 5, rule="b")
+    assert second.conversation.id == first.conversation.id
+    assert second.conversation.rule == "a"
+    assert second.opened is False
+    assert [m.text for m in await books.messages(first.conversation)] == ["one", "two"]
+
+
+async def test_a_message_sent_again_adds_nothing_and_returns_the_first(books: Conversations) -> None:
+    first = await write(books, "hello", client_id="widget-id-1")
+    again = await write(books, "hello, changed", at=NOW + 60, client_id="widget-id-1")
+    assert again.created is False
+    assert again.message == first.message
+    assert len(await books.messages(first.conversation)) == 1
+
+
+async def test_the_same_message_sent_ten_times_at_once_is_one_message_in_one_conversation(
+    books: Conversations,
+) -> None:
+    sent = await asyncio.gather(*(write(books, "hello", client_id="widget-id-1") for _ in range(10)))
+    assert sum(s.created for s in sent) == 1
+    assert len({s.message.id for s in sent}) == 1
+    assert len(await books.inbox("shop")) == 1
+
+
+async def test_a_message_sent_again_after_a_new_conversation_began_is_still_known(
+    books: Conversations,
+) -> None:
+    first = await write(books, "hello", client_id="widget-id-1")
+    await books.close("shop", first.conversation.id, NOW)
+    await write(books, "new talk", at=NOW + REOPEN_SECONDS + 1)
+    again = await write(books, "hello", at=NOW + REOPEN_SECONDS + 2, client_id="widget-id-1")
+    assert again.created is False
+    assert again.message.id == first.message.id
+
+
+async def test_two_visitors_may_use_the_same_client_id(books: Conversations) -> None:
+    first = await write(books, "from anna", client_id="widget-id-1")
+    second = await write(books, "from ben", visitor="ben", client_id="widget-id-1")
+    assert second.created is True
+    assert second.conversation.id != first.conversation.id
+
+
+async def test_a_closed_conversation_is_opened_again_by_the_visitors_next_message(
+    books: Conversations,
+) -> None:
+    first = await write(books, "hello")
+    closed = await books.close("shop", first.conversation.id, NOW + 10)
+    assert closed.state == "closed"
+    assert await books.open_for("shop", "anna") is None
+    later = await write(books, "one more thing", at=NOW + 60)
+    assert later.opened is True
+    assert later.conversation.id == first.conversation.id
+    assert later.conversation.state == "open"
+
+
+async def test_a_day_after_closing_a_new_conversation_begins_with_its_own_rule(books: Conversations) -> None:
+    first = await write(books, "hello", rule="a")
+    await books.close("shop", first.conversation.id, NOW)
+    later = await write(books, "hello again", at=NOW + REOPEN_SECONDS + 1, rule="b")
+    assert later.conversation.id != first.conversation.id
+    assert later.conversation.rule == "b"
+    found, messages = await books.visitor_messages("shop", "anna")
+    assert found == later.conversation
+    assert [m.text for m in messages] == ["hello again"]
+    assert [e.conversation.id for e in await books.of_visitor("shop", "anna")] == [
+        later.conversation.id,
+        first.conversation.id,
+    ]
+
+
+async def test_who_answers_has_the_conversation(books: Conversations) -> None:
+    added = await write(books, "hello")
+    assert added.conversation.agent is None
+    answered = await answer(books, added, "hi", at=NOW + 5)
+    assert answered.conversation.agent == "bo"
+    taken = await books.claim("shop", added.conversation.id, "cy", NOW + 6)
+    assert taken.agent == "cy"
+    assert await books.counts("shop") == {"cy": 1}
+
+
+async def test_an_agents_form_sent_twice_is_one_answer(books: Conversations) -> None:
+    added = await write(books, "hello")
+    for _ in range(2):
+        await books.add_agent_message(
+            "shop", added.conversation.id, "hi", agent="bo", client_id="form-1", now=NOW
+        )
+    assert [m.text for m in await books.messages(added.conversation)] == ["hello", "hi"]
+
+
+async def test_a_note_of_the_system_is_read_by_both_and_is_no_answer(books: Conversations) -> None:
+    added = await write(books, "hello")
+    await books.add_system_message("shop", added.conversation.id, "noted", client_id="n:1", now=NOW + 1)
+    _, messages = await books.visitor_messages("shop", "anna")
+    assert [(m.author, m.text) for m in messages] == [("visitor", "hello"), ("system", "noted")]
+    (entry,) = await books.inbox("shop")
+    assert entry.waiting_since == NOW
+    assert entry.count == 1
+
+
+async def test_messages_after_an_id_are_those_that_a_reader_has_not_seen(books: Conversations) -> None:
+    first = await write(books, "one")
+    await answer(books, first, "two", at=NOW + 1)
+    await write(books, "three", at=NOW + 2)
+    assert [m.text for m in await books.messages(first.conversation, first.message.id)] == ["two", "three"]
+    _, seen = await books.visitor_messages("shop", "anna", first.message.id)
+    assert [m.text for m in seen] == ["two", "three"]
+    assert [m.text for m in await books.newest(first.conversation, 2)] == ["two", "three"]
+
+
+async def test_unread_counts_what_agents_wrote_after_the_visitors_last_word(books: Conversations) -> None:
+    assert await books.unread("shop", "anna") == 0
+    added = await write(books, "hello")
+    assert await books.unread("shop", "anna") == 0
+    await answer(books, added, "hi", at=NOW + 1)
+    await answer(books, added, "are you there?", at=NOW + 2)
+    assert await books.unread("shop", "anna") == 2
+    await write(books, "yes", at=NOW + 3)
+    assert await books.unread("shop", "anna") == 0
+
+
+async def test_the_inbox_lists_who_waits_longest_first_then_answered_then_closed(
+    books: Conversations,
+) -> None:
+    answered = await write(books, "answered", visitor="v1", at=NOW)
+    await answer(books, answered, "done", at=NOW + 100)
+    await write(books, "late", visitor="v2", at=NOW + 50)
+    await write(books, "early", visitor="v3", at=NOW + 10)
+    await write(books, "early, second", visitor="v3", at=NOW + 90)
+    closed = await write(books, "closed", visitor="v4", at=NOW + 1)
+    await books.close("shop", closed.conversation.id, NOW + 200)
+    entries = await books.inbox("shop")
+    assert [e.conversation.visitor for e in entries] == ["v3", "v2", "v1", "v4"]
+    assert [e.waiting_since for e in entries] == [NOW + 10, NOW + 50, None, None]
+    assert [e.count for e in entries] == [2, 1, 2, 1]
+    assert entries[0].last is not None
+    assert entries[0].last.text == "early, second"
+
+
+async def test_the_inbox_cuts_long_messages(books: Conversations) -> None:
+    await write(books, "x" * 5000)
+    (entry,) = await books.inbox("shop")
+    assert entry.last is not None
+    assert len(entry.last.text) == 200
+
+
+async def test_a_visitor_who_writes_after_an_answer_waits_from_then_on(books: Conversations) -> None:
+    added = await write(books, "one", at=NOW)
+    await answer(books, added, "two", at=NOW + 10)
+    await write(books, "three", at=NOW + 20)
+    await write(books, "four", at=NOW + 30)
+    (entry,) = await books.inbox("shop")
+    assert entry.waiting_since == NOW + 20
+
+
+async def test_another_site_sees_and_changes_nothing(books: Conversations) -> None:
+    added = await write(books, "secret")
+    assert await books.get("other", added.conversation.id) is None
+    assert await books.inbox("other") == ()
+    assert await books.of_visitor("other", "anna") == ()
+    assert await books.counts("other") == {}
+    assert await books.visitor_messages("other", "anna") == (None, ())
+    for change in (
+        books.add_agent_message("other", added.conversation.id, "x", agent="bo", client_id=None, now=NOW),
+        books.add_system_message("other", added.conversation.id, "x", client_id=None, now=NOW),
+        books.claim("other", added.conversation.id, "bo", NOW),
+        books.close("other", added.conversation.id, NOW),
+    ):
+        with pytest.raises(NoConversationError):
+            await change
+    assert len(await books.messages(added.conversation)) == 1
+
+
+async def test_a_talk_counts_from_its_window_until_just_before_the_order(books: Conversations) -> None:
+    added = await write(books, "hello", at=NOW)
+    assert await books.visitor_talked("shop", "anna", NOW - 10, NOW + 1) == added.conversation.id
+    assert await books.visitor_talked("shop", "anna", NOW, NOW + 1) == added.conversation.id
+    assert await books.visitor_talked("shop", "anna", NOW + 1, NOW + 10) is None
+    assert await books.visitor_talked("shop", "ben", NOW - 10, NOW + 1) is None
+    assert await books.visitor_talked("other", "anna", NOW - 10, NOW + 1) is None
+
+
+async def test_a_talk_that_begins_with_the_order_or_after_it_did_not_bring_it(books: Conversations) -> None:
+    """E13: `until` is the time of the order, and does not belong to the window itself."""
+    await write(books, "where is my order?", at=NOW)
+    assert await books.visitor_talked("shop", "anna", NOW - 86400, NOW) is None
+
+
+async def test_an_agents_words_alone_are_no_talk_of_the_visitor(books: Conversations) -> None:
+    added = await write(books, "hello", at=NOW - 5000)
+    await answer(books, added, "still there?", at=NOW)
+    assert await books.visitor_talked("shop", "anna", NOW - 10, NOW + 10) is None
+
+
+async def test_counts_tell_the_open_conversations_of_each_agent(books: Conversations) -> None:
+    for number in range(3):
+        added = await write(books, "hello", visitor=f"v{number}")
+        await books.claim("shop", added.conversation.id, "bo", NOW)
+    await write(books, "hello", visitor="v8")
+    closed = await write(books, "hello", visitor="v9")
+    await books.close("shop", closed.conversation.id, NOW)
+    assert await books.counts("shop") == {"bo": 3, None: 1}
+
+
+async def test_the_version_differs_after_every_change_of_an_open_conversation(books: Conversations) -> None:
+    seen = [await books.version("shop")]
+    added = await write(books, "hello", at=NOW)
+    seen.append(await books.version("shop"))
+    await answer(books, added, "hi", at=NOW + 1)
+    seen.append(await books.version("shop"))
+    await books.claim("shop", added.conversation.id, "cy", NOW + 2)
+    seen.append(await books.version("shop"))
+    await books.close("shop", added.conversation.id, NOW + 3)
+    seen.append(await books.version("shop"))
+    assert len(set(seen[:4])) == 4
+    assert seen[4] == seen[0] != seen[3]
+    await write(books, "elsewhere", site="other")
+    assert await books.version("shop") == seen[4]

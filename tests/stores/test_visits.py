@@ -1,0 +1,123 @@
+"""The visit store: what happens to a visitor is kept, bounded, and forgotten in time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import (
+    TOUCHES,
+    TRAIL_PAGES,
+    VISIT_GAP,
+    CartSeen,
+    Invited,
+    Ordered,
+    Page,
+    Restored,
+    Touched,
+    Viewed,
+    Visitor,
+)
+from clew.stores.ledger.database import Database
+from clew.stores.visits import KEEP_PASSER_BY_SECONDS, SqliteVisits
+
+NOW = 1_800_000_000.0
+
+
+@pytest_asyncio.fixture
+async def visits(tmp_path: Path) -> AsyncIterator[SqliteVisits]:
+    store = SqliteVisits(tmp_path / "clew.db", asyncio.Lock())
+    await store.open()
+    yield store
+    await store.close()
+
+
+def touch(at: float, click: str = "1001_1_a") -> Touch:
+    return Touch(int(at), (Click("awin", "awc", click, "awin"),), {"utm_source": "blog"}, "", "/")
+
+
+def view(number: int, url: str = "https://shop.example/") -> Viewed:
+    return Viewed(Page(f"view-{number:04}", NOW + number, url, "Shop"))
+
+
+async def test_what_was_written_is_read_back_whole(visits: SqliteVisits) -> None:
+    changes = [Touched(touch(NOW, "a\udcffb")), view(1), CartSeen({"value": "59.90"}), Invited("r", "seen")]
+    written = await visits.change("shop", "v1", changes, NOW)
+    assert await visits.get("shop", "v1") == written
+    assert written.touches[0].clicks[0].value == "a\udcffb"
+    assert await visits.get("other", "v1") is None
+
+
+async def test_a_visit_ends_after_half_an_hour_without_a_page(visits: SqliteVisits) -> None:
+    await visits.change("shop", "v1", [view(1), Invited("r", "dismissed")], NOW)
+    same = await visits.change("shop", "v1", [view(2)], NOW + VISIT_GAP)
+    assert (same.visits, same.pages, same.dismissed) == (1, 2, ("r",))
+    new = await visits.change("shop", "v1", [view(3)], NOW + 2 * VISIT_GAP + 1)
+    assert (new.visits, new.pages, new.dismissed, new.dismissals) == (2, 1, (), 1)
+
+
+async def test_asking_again_on_the_same_page_counts_no_second_page_view(visits: SqliteVisits) -> None:
+    for second in range(3):
+        visitor = await visits.change("shop", "v1", [view(1)], NOW + second)
+    assert visitor.pages == 1
+    assert len(visitor.trail) == 1
+
+
+async def test_trail_and_touches_are_bounded(visits: SqliteVisits) -> None:
+    many = [view(n) for n in range(TRAIL_PAGES + 10)]
+    visitor = await visits.change("shop", "v1", many, NOW)
+    assert len(visitor.trail) == TRAIL_PAGES
+    assert visitor.pages == TRAIL_PAGES + 10
+    clicks = [Touched(touch(NOW + n, f"click-{n}")) for n in range(TOUCHES + 5)]
+    visitor = await visits.change("shop", "v1", clicks, NOW)
+    assert len(visitor.touches) == TOUCHES
+    assert visitor.touches[-1].clicks[0].value == f"click-{TOUCHES + 4}"
+
+
+async def test_a_lost_store_gets_its_touches_back_from_the_cookie(visits: SqliteVisits) -> None:
+    old, new = touch(NOW - 100, "old"), touch(NOW, "new")
+    visitor = await visits.change("shop", "v1", [Restored((old,)), Touched(new)], NOW)
+    assert [t.clicks[0].value for t in visitor.touches] == ["old", "new"]
+
+
+async def test_the_cart_is_gone_with_the_order(visits: SqliteVisits) -> None:
+    visitor = await visits.change("shop", "v1", [CartSeen({"value": "59.90"}), Ordered(NOW)], NOW)
+    assert (dict(visitor.cart), visitor.ordered_at) == ({}, NOW)
+
+
+async def test_a_passer_by_is_forgotten_after_two_days_and_a_partners_visitor_is_not(visits: SqliteVisits) -> None:
+    await visits.change("shop", "passer-by", [view(1)], NOW)
+    await visits.change("shop", "sent", [Touched(touch(NOW)), view(1)], NOW)
+    assert await visits.prune(NOW + KEEP_PASSER_BY_SECONDS + 1) == 1
+    assert await visits.get("shop", "passer-by") is None
+    assert await visits.get("shop", "sent") is not None
+
+
+async def test_a_failed_change_leaves_nothing_behind(visits: SqliteVisits) -> None:
+    class Bad:
+        def apply(self, visitor: Visitor, now: float) -> Visitor:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await visits.change("shop", "v1", [view(1), Bad()], NOW)  # type: ignore[list-item]
+    assert await visits.get("shop", "v1") is None
+    await visits.change("shop", "v1", [view(1)], NOW)
+
+
+async def test_visits_and_ledger_share_one_file_without_blocking_each_other(tmp_path: Path) -> None:
+    database = Database(f"sqlite:{tmp_path / 'clew.db'}")
+    await database.open()
+    store = SqliteVisits(tmp_path / "clew.db", database.write_lock)
+    await store.open()
+    try:
+        async with asyncio.timeout(5):
+            async with database.write():
+                waiting = asyncio.create_task(store.change("shop", "v1", [view(1)], NOW))
+                await asyncio.sleep(0)
+                assert not waiting.done(), "the visit waits for the ledger's transaction, the loop does not"
+            assert (await waiting).pages == 1
+    finally:
+        await store.close()
+        await database.close()

@@ -1,0 +1,94 @@
+"""`clew serve` and the command line as tests run them, and what they left behind."""
+
+import json
+import os
+import secrets
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from processes import Program, free_port
+
+AGENT = "anna"
+PASSWORD = "correct horse battery staple"
+
+
+class ClewFolder:
+    """Where a clew lives: its settings file, its secrets, its database."""
+
+    def __init__(self, folder: Path, settings: str, environ: Mapping[str, str] | None = None) -> None:
+        self.path = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.settings = folder / "clew.toml"
+        self.settings.write_text(settings, encoding="utf-8")
+        self.environ = {"CLEW_SECRET": secrets.token_urlsafe(48), **(environ or {})}
+
+    def run(self, *arguments: str, typed: str = "") -> str:
+        """Run a command of `clew` to its end; returns what it printed. Raises AssertionError if it fails."""
+        done = subprocess.run(
+            [sys.executable, "-m", "clew", *arguments, "--config", str(self.settings)],
+            cwd=self.path,
+            env={**os.environ, **self.environ},
+            input=typed,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"clew {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def add_agent(self) -> None:
+        """An account for AGENT with PASSWORD."""
+        self.run("desk", "add-user", AGENT, "--password-stdin", typed=PASSWORD)
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """What the ledger holds; JSON columns are read."""
+        address = f"file:{self.path / 'clew.db'}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [{k: _read(v) for k, v in dict(row).items()} for row in connection.execute(query)]
+
+
+def _read(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) and value[:1] in ("{", "[") else value
+
+
+class ClewServe(Program):
+    """`clew serve` on a port of its own."""
+
+    def __init__(self, folder: ClewFolder, options: Sequence[str] = ()) -> None:
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "clew", "serve", "--config", str(folder.settings)]
+        super().__init__(
+            [*command, "--port", str(self.port), *options], environ=folder.environ, cwd=folder.path
+        )
+        self.wait_for_port(self.port)
+
+
+def events(program: Program, name: str) -> list[dict[str, Any]]:
+    """The events of one name in a program's JSON log."""
+    return [found for line in list(program.lines) if (found := _event(line)) and found.get("event") == name]
+
+
+def wait_for_event(program: Program, name: str, seconds: float = 20) -> dict[str, Any]:
+    """The first event of that name, now or as soon as it comes; raises NotReadyError."""
+
+    def wanted(line: str) -> bool:
+        found = _event(line)
+        return found is not None and found.get("event") == name
+
+    found = _event(program.wait_for_line(wanted, seconds))
+    assert found is not None
+    return found
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,328 @@
+"""The chat: what is written arrives once, what is answered is seen, and a bad line costs patience only."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from fake_clew import PREFIX, SHOW, FakeClew, look_away, pass_time, settled
+from playwright.async_api import Locator, Page, Route, expect
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TALKING = SHOW | {"conversation": True}
+STREAM = f"GET {PREFIX}stream"
+MESSAGES = f"GET {PREFIX}messages"
+
+
+async def opened(clew: FakeClew, page: Page) -> Locator:
+    """The open chat's dialog."""
+    await page.goto(clew.url)
+    await page.get_by_role("button", name="Ask us").click()
+    return page.get_by_role("dialog")
+
+
+async def write(page: Page, text: str) -> None:
+    await page.get_by_label("Write a message").fill(text)
+    await page.keyboard.press("Enter")
+
+
+def texts(page: Page) -> Locator:
+    """What stands in the bubbles, the greeting left out."""
+    return page.locator(".row .text").locator("visible=true").filter(has_not_text="How can we help you?")
+
+
+async def test_nothing_is_fetched_or_held_open_before_the_chat_is_opened(clew: FakeClew, page: Page) -> None:
+    await page.goto(clew.url)
+    await expect(page.get_by_role("button", name="Ask us")).to_be_visible()
+    await page.evaluate(f"fetch('{PREFIX}events', {{ method: 'POST', body: '{{}}' }})")
+    assert MESSAGES not in clew.requests
+    await page.get_by_role("button", name="Ask us").click()
+    await clew.until(lambda: MESSAGES in clew.requests)
+    await settled(page)
+    assert STREAM not in clew.requests
+
+
+async def test_question_and_answer_come_and_go_live(clew: FakeClew, page: Page) -> None:
+    await opened(clew, page)
+    await write(page, "Is the pot in stock?")
+    await clew.until(lambda: clew.streams)
+    await clew.say("Yes, five of them.")
+    await clew.say("Anna has left.", author="system", agent=None)
+    await expect(texts(page)).to_have_text(["Is the pot in stock?", "Yes, five of them.", "Anna has left."])
+    await expect(page.get_by_role("log")).to_contain_text("Anna")
+    assert (clew.posted[0]["text"], clew.posted[0]["rule"]) == ("Is the pot in stock?", None)
+
+
+async def test_news_from_before_the_first_message_does_not_end_the_conversation(
+    clew: FakeClew, page: Page
+) -> None:
+    sent = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        response = await route.fetch()
+        await sent.wait()
+        await route.fulfill(response=response)
+
+    await page.route("**/messages?after=0", late)
+    await opened(clew, page)
+    await write(page, "Hello?")
+    await clew.until(lambda: clew.streams)
+    sent.set()
+    await expect(page.get_by_text("Sending")).to_have_count(0)
+    await settled(page)
+    await clew.say("Good morning")
+    await expect(texts(page)).to_have_text(["Hello?", "Good morning"])
+    assert len(clew.resumed) == 1
+
+
+async def test_messages_stand_in_the_servers_order(clew: FakeClew, page: Page) -> None:
+    await opened(clew, page)
+    await write(page, "first")
+    await clew.until(lambda: clew.streams)
+    clew.failures["POST messages"] = [503]
+    await write(page, "third")
+    await clew.say("second")
+    await expect(texts(page)).to_have_text(["first", "second", "third"])
+    await clew.until(lambda: len(clew.posted) == 2)
+    await clew.say("fourth")
+    await expect(texts(page)).to_have_text(["first", "second", "third", "fourth"])
+
+
+async def test_shift_enter_is_a_new_line_and_composing_is_not_sending(clew: FakeClew, page: Page) -> None:
+    await opened(clew, page)
+    field = page.get_by_label("Write a message")
+    await field.press_sequentially("one")
+    await field.press("Shift+Enter")
+    await field.press_sequentially("two")
+    await field.dispatch_event("keydown", {"key": "Enter", "isComposing": True})
+    await expect(field).to_have_value("one\ntwo")
+    await field.press("Enter")
+    await clew.until(lambda: clew.posted)
+    assert clew.posted[0]["text"] == "one\ntwo"
+    await expect(field).to_have_value("")
+    await expect(field).to_be_focused()
+
+
+@pytest.mark.parametrize("statuses", [[503, 429, 502], [0], [500, 0]], ids=str)
+async def test_a_message_is_sent_until_it_arrives_and_arrives_once(
+    clew: FakeClew, page: Page, statuses: list[int]
+) -> None:
+    clew.failures["POST messages"] = list(statuses)
+    await page.clock.install()
+    await page.goto(clew.url)
+    await pass_time(page, lambda: clew.asked)
+    await page.get_by_role("button", name="Ask us").click()
+    await write(page, "Hello?")
+    await pass_time(page, lambda: len(clew.posted) == 1 + statuses.count(0))
+    await expect(page.get_by_text("Sending")).to_have_count(0)
+    assert len({posted["client_id"] for posted in clew.posted}) == 1
+    assert [message["text"] for message in clew.messages] == ["Hello?"]
+    await expect(texts(page)).to_have_text(["Hello?"])
+
+
+async def test_what_cannot_be_sent_says_so_and_can_be_sent_again(clew: FakeClew, page: Page) -> None:
+    clew.failures["POST messages"] = [400]
+    await opened(clew, page)
+    await write(page, "Hello?")
+    await expect(page.get_by_text("Not sent.")).to_be_visible()
+    await page.get_by_role("button", name="Try again").click()
+    await clew.until(lambda: clew.posted)
+    await expect(page.get_by_text("Not sent.")).to_have_count(0)
+    await expect(texts(page)).to_have_text(["Hello?"])
+
+
+async def test_an_unsent_message_is_carried_to_the_next_page(clew: FakeClew, page: Page) -> None:
+    clew.failures["POST messages"] = [503] * 2
+    await opened(clew, page)
+    await write(page, "Hello?")
+    await write(page, "Anybody?")
+    await clew.until(lambda: len(clew.failures["POST messages"]) == 1)
+    await page.goto(clew.url + "/two")
+    await clew.until(lambda: len(clew.posted) == 2)
+    assert [message["text"] for message in clew.messages] == ["Hello?", "Anybody?"]
+    await expect(texts(page)).to_have_text(["Hello?", "Anybody?"])
+    await page.goto(clew.url + "/three")
+    await expect(texts(page)).to_have_text(["Hello?", "Anybody?"])
+    await settled(page)
+    assert len(clew.posted) == 2
+
+
+async def test_a_broken_stream_goes_on_where_it_broke(clew: FakeClew, page: Page) -> None:
+    await opened(clew, page)
+    await write(page, "Hello?")
+    await clew.until(lambda: clew.streams)
+    await clew.say("Good morning")
+    await expect(texts(page)).to_have_text(["Hello?", "Good morning"])
+    await clew.break_streams()
+    await clew.until(lambda: not clew.streams)
+    await clew.say("Are you there?")
+    await expect(texts(page)).to_have_text(["Hello?", "Good morning", "Are you there?"])
+    assert clew.resumed[-1] == "2"
+
+
+async def test_answers_come_even_where_no_stream_does(clew: FakeClew, page: Page) -> None:
+    await clew.say("Good morning")
+    clew.answer = TALKING
+    clew.failures["stream"] = [503] * 1000
+    await page.clock.install()
+    await page.goto(clew.url)
+    await pass_time(page, lambda: MESSAGES in clew.requests)
+    await page.get_by_role("button", name="Ask us").click()
+    await clew.say("Are you there?")
+    asked = clew.requests.count(MESSAGES)
+    await pass_time(page, lambda: clew.requests.count(MESSAGES) > asked + 5)
+    await expect(texts(page)).to_have_text(["Good morning", "Are you there?"])
+    clew.failures["stream"].clear()
+    await pass_time(page, lambda: clew.streams)
+    await clew.say("Now it flows")
+    await expect(texts(page).last).to_have_text("Now it flows")
+
+
+async def test_a_visitor_is_told_that_the_line_is_down_and_when_it_is_up(clew: FakeClew, page: Page) -> None:
+    await clew.say("Good morning")
+    clew.answer = TALKING
+    clew.failures["messages"] = [503] * 8
+    await page.clock.install()
+    await page.goto(clew.url)
+    await pass_time(page, lambda: len(clew.failures["messages"]) < 8)
+    await page.get_by_role("button", name="Ask us").click()
+    await pass_time(page, lambda: len(clew.failures["messages"]) < 2)
+    await expect(page.get_by_text("No connection.")).to_be_visible()
+    await pass_time(page, lambda: clew.streams)
+    await expect(page.get_by_text("No connection.")).to_have_count(0)
+    await expect(texts(page)).to_have_text(["Good morning"])
+
+
+async def test_a_tab_nobody_looks_at_holds_no_connection_and_misses_nothing(
+    clew: FakeClew, page: Page
+) -> None:
+    await clew.say("Good morning")
+    clew.answer = TALKING
+    await opened(clew, page)
+    await clew.until(lambda: clew.streams)
+    await look_away(page)
+    await clew.until(lambda: not clew.streams)
+    await clew.say("Are you there?")
+    await look_away(page, away=False)
+    await expect(texts(page)).to_have_text(["Good morning", "Are you there?"])
+    await clew.until(lambda: clew.streams)
+
+
+async def test_an_answer_behind_the_minimised_chat_is_counted_and_announced(
+    clew: FakeClew, page: Page
+) -> None:
+    await opened(clew, page)
+    await write(page, "Hello?")
+    await clew.until(lambda: clew.streams)
+    await page.get_by_role("button", name="Minimise chat").click()
+    await clew.say("Good morning")
+    await expect(page.get_by_role("button", name="Ask us New messages: 1")).to_be_visible()
+    await expect(page.locator(".root > [role=status]")).to_have_text("New message from Anna: Good morning")
+    await clew.say("Are you there?")
+    clew.answer = TALKING
+    await page.goto(clew.url + "/two")
+    await page.get_by_role("button", name="Ask us New messages: 2").click()
+    await page.get_by_role("button", name="Minimise chat").click()
+    await expect(page.get_by_role("button", name="Ask us", exact=True)).to_be_visible()
+    await page.goto(clew.url + "/three")
+    await clew.until(lambda: len(clew.streams) == 1)
+    await expect(page.get_by_role("button", name="Ask us", exact=True)).to_be_visible()
+
+
+async def test_a_new_tab_counts_what_the_server_counts(clew: FakeClew, page: Page) -> None:
+    for text in ("one", "two", "three"):
+        await clew.say(text)
+    clew.answer = TALKING | {"unread": 2}
+    await page.goto(clew.url)
+    await clew.until(lambda: clew.streams)
+    await expect(page.get_by_role("button", name="Ask us New messages: 2")).to_be_visible()
+
+
+async def test_an_open_chat_and_its_draft_go_along_to_the_next_page(clew: FakeClew, page: Page) -> None:
+    await opened(clew, page)
+    await page.get_by_label("Write a message").fill("What I wanted to as")
+    await page.goto(clew.url + "/two")
+    await expect(page.get_by_label("Write a message")).to_have_value("What I wanted to as")
+    assert await page.evaluate("document.activeElement === document.body")
+
+
+async def test_a_visitor_is_told_when_nobody_is_there(clew: FakeClew, page: Page) -> None:
+    clew.answer = SHOW | {"online": False}
+    dialog = await opened(clew, page)
+    await expect(dialog).to_contain_text("Nobody is here right now.")
+    clew.answer = SHOW
+    await page.evaluate("history.pushState(null, '', '/two')")
+    await expect(dialog).not_to_contain_text("Nobody is here right now.")
+
+
+async def test_an_ended_conversation_says_so_and_can_begin_anew(clew: FakeClew, page: Page) -> None:
+    dialog = await opened(clew, page)
+    await write(page, "Hello?")
+    await clew.until(lambda: clew.streams)
+    await clew.say("Bye", author="system", agent=None)
+    clew.state = "closed"
+    await expect(dialog).to_contain_text("This conversation has ended.")
+    await write(page, "One more thing")
+    await expect(dialog).not_to_contain_text("This conversation has ended.")
+
+
+async def test_a_link_can_be_followed_and_nothing_else_becomes_one(clew: FakeClew, page: Page) -> None:
+    await clew.say(
+        f"See {clew.url}/pot?a=1&b=2. (Or https://other.example/x)! javascript:alert(1) //evil.example "
+        'ftp://old.example https://"onmouseover=alert(1) data:text/html,x https://'
+    )
+    clew.answer = TALKING
+    await opened(clew, page)
+    links: list[Any] = await page.locator(".row a").evaluate_all(
+        "links => links.map(link => [link.getAttribute('href'), link.textContent, link.rel, link.target])"
+    )
+    rel = "noopener noreferrer"
+    assert links == [
+        [f"{clew.url}/pot?a=1&b=2", f"{clew.url}/pot?a=1&b=2", rel, ""],
+        ["https://other.example/x", "https://other.example/x", rel, "_blank"],
+    ]
+
+
+async def test_a_link_of_the_visitor_stays_text(clew: FakeClew, page: Page) -> None:
+    await opened(clew, page)
+    await write(page, "https://other.example/x")
+    await expect(texts(page)).to_have_text(["https://other.example/x"])
+    await expect(page.locator(".row a")).to_have_count(0)
+
+
+async def test_text_from_anywhere_stays_text(clew: FakeClew, page: Page) -> None:
+    evil = "<img src=x onerror=window.hit=1><script>window.hit=1</script>${window.hit=1}"
+    await clew.say(evil, agent=evil)
+    await clew.say(evil, author=f'"><b class="{evil}', agent=None)
+    clew.messages.append({"id": "7", "author": "agent", "agent": {}, "text": "no number", "at": "then"})
+    clew.messages.append({"id": 9, "author": "agent", "agent": None, "text": evil, "at": "then"})
+    colour = "red;} * { display: none } :host { --x: url(//evil.example)"
+    clew.answer = SHOW | {
+        "action": "invite",
+        "rule": evil,
+        "language": "__proto__",
+        "invite": {"rule": evil, "text": evil, "question": True},
+        "widget": {"color": colour, "side": evil, "title": evil},
+        "conversation": True,
+        "unread": evil,
+    }
+    await page.goto(clew.url)
+    await expect(page.get_by_role("region")).to_contain_text(evil)
+    await page.get_by_label("Your question").fill(evil)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name=evil)).to_be_visible()
+    await expect(texts(page)).to_have_count(5)
+    await expect(texts(page).last).to_have_text(evil)
+    inside = "document.querySelector('clew-chat').shadowRoot.querySelectorAll('img, script, b').length"
+    assert await page.evaluate(inside) == 0
+    assert await page.evaluate("window.hit") is None
+
+
+async def test_a_long_history_is_shown_up_to_its_bound(clew: FakeClew, page: Page) -> None:
+    for number in range(310):
+        await clew.say(f"message {number}")
+    clew.answer = TALKING
+    await opened(clew, page)
+    await expect(texts(page)).to_have_count(300)
+    await expect(texts(page).first).to_have_text("message 10")
+    await expect(texts(page).last).to_be_in_viewport()

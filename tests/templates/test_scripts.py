@@ -1,0 +1,46 @@
+"""The scripts as bytes: what caches and policies hold on to."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from clew import templates
+
+SOURCES = sorted(Path(templates.__file__).parent.glob("*.js")) + sorted(
+    (Path(templates.__file__).parent / "widget").glob("*.js")
+)
+# Strings that become HTML, code or handlers (Trusted Types' sinks), and what costs the back button its page.
+FORBIDDEN = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|parseFromString|createContextualFragment|srcdoc"
+    r"|\beval\(|new Function|\.on(?!line)[a-z]+ = |\"on[a-z]+\"\s*:|\.cssText|\"style\"|unload"
+)
+
+
+@pytest.mark.parametrize("script", [templates.loader, templates.widget])
+def test_a_script_is_the_same_bytes_at_every_call(script: Callable[[], templates.Script]) -> None:
+    assert script() is script()
+    assert re.fullmatch(r'"[0-9a-f]{20}"', script().etag)
+
+
+def test_the_scripts_have_entity_tags_of_their_own() -> None:
+    assert templates.loader().etag != templates.widget().etag
+
+
+def test_the_loader_is_small_and_plain_ascii() -> None:
+    body = templates.loader().body
+    assert len(body) <= 4096
+    assert body.isascii()
+
+
+def test_the_widget_carries_all_languages_and_its_style() -> None:
+    source = templates.widget().body.decode()
+    for language in templates.LANGUAGES:
+        assert templates.text(language, "greeting") in source
+    assert "prefers-reduced-motion" in source
+    assert "clew:" not in source
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_no_script_makes_html_or_code_from_text(path: Path) -> None:
+    assert FORBIDDEN.search(path.read_text(encoding="utf-8")) is None
