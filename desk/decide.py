@@ -55,10 +55,10 @@ async def decide_endpoint(request: Request, at: Here) -> Response:
         language=body.language or request.headers.get("accept-language", "").partition(",")[0],
         seconds=body.seconds,
     )
-    answer = await decide(at.service, at.site, known_visitor(request, at), Ask(page, body.referrer))
+    ask = Ask(page, body.referrer, at.origin)
+    answer = await decide(at.service, at.site, known_visitor(request, at), ask)
     response = JSONResponse(answer.body, headers=NO_STORE)
-    if answer.renew:
-        cookie = at.site.cookie.set_cookie(answer.known, at.origin.scheme == "https")
+    for cookie in answer.set_cookies:
         response.headers.append("set-cookie", cookie.decode("latin-1"))
     return response
 

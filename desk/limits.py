@@ -88,12 +88,12 @@ class Limits:
     """The counters of one running desk.
 
     A name waits up to a minute, so that nobody can lock an agent out for long by failing in his name; an
-    address, behind which a whole office may sit, has more free tries, and waits up to 15 minutes.
+    address, behind which a whole office may sit, has more free tries, and waits up to five minutes.
     """
 
     messages: SlidingWindow = field(default_factory=SlidingWindow)
     names: GrowingWait = field(default_factory=lambda: GrowingWait(free=4, most=60.0))
-    addresses: GrowingWait = field(default_factory=lambda: GrowingWait(free=20, most=900.0))
+    addresses: GrowingWait = field(default_factory=lambda: GrowingWait(free=20, most=300.0))
 
 
 def limits(request: Request) -> Limits:

@@ -18,15 +18,14 @@ from isal import igzip_lib, isal_zlib
 from .heads import Headers, tokens
 
 STEP: Final = 65_536
-"""About the most that one step of a decoder gives, in bytes (br: up to half as much again, its own
-blocks)."""
+"""The most that one step of a decoder gives, in bytes; br gives up to half as much again."""
 
 RATIO: Final = 200
 FREE: Final = 8 * 1024 * 1024
 TOTAL: Final = 1024 * 1024 * 1024
 """Bounds against decompression bombs: more than `FREE` bytes may come out only at a ratio up to `RATIO`, and
-never more than `TOTAL`. HTML shrinks to a fifth, machine-made tables to a thirtieth; gzip could reach 1,032,
-br and zstd 10,000 and more."""
+never more than `TOTAL`. A page shrinks to a fifth or so; zeros to a thousandth by gzip, and to less than a
+ten-thousandth by br and zstd."""
 
 HEADER: Final = 16_384
 """Longest gzip header that is waited for, in bytes; those in use have under a hundred."""
@@ -56,8 +55,7 @@ def coding_of(headers: Headers) -> Coding | None:
 
 
 class CodingError(ValueError):
-    """A coded body that cannot be decoded, or that is refused as a decompression bomb; the text says
-    which."""
+    """A coded body that cannot be decoded, or is refused as a decompression bomb; the text says which."""
 
 
 class Decoder(Protocol):

@@ -45,7 +45,7 @@ _NONCE = re.compile(rb"'nonce-([a-z0-9+/_-]+={0,2})'", re.IGNORECASE)
 _SCHEME_SOURCE = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _HOST_SOURCE = re.compile(
     r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://)?(?P<host>\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)"
-    r"(?::(?P<port>\d+|\*))?(?P<path>/[^?#]*)?",
+    r"(?::(?P<port>[0-9]{1,5}|\*))?(?P<path>/[^?#]*)?",
     re.IGNORECASE,
 )
 _INTEGRITY_SCRIPT = re.compile(rb"blocked-destinations\s*=\s*\([^)]*\bscript\b", re.IGNORECASE)
@@ -64,7 +64,7 @@ def judge(headers: Headers, script: str | None = None) -> Csp:
         return _FREE
     if any(_INTEGRITY_SCRIPT.search(value) for value in values(headers, _INTEGRITY)):
         return Csp(allowed=False, reason="integrity-policy")
-    own = urlsplit(script) if script else None
+    own = _address(script) if script else None
     nonces: list[bytes] | None = None  # those that satisfy every policy so far; None: none is needed
     for policy in _policies(headers, _ENFORCED):
         if refused := _refusal(policy):
@@ -86,6 +86,14 @@ def judge(headers: Headers, script: str | None = None) -> Csp:
         else:
             noted = f"csp report-only {_effective(policy).decode('latin-1')}"
     return Csp(allowed=True, nonce=nonces[0] if nonces else None, reason=noted)
+
+
+def _address(script: str) -> SplitResult | None:
+    try:
+        own = urlsplit(script)
+        return own if own.port != 0 else None  # reading the port checks it
+    except ValueError:
+        return None  # a host name that a client made up
 
 
 def _policies(headers: Headers, name: bytes) -> list[_Policy]:
@@ -125,15 +133,15 @@ def _demand(policy: _Policy, own: SplitResult | None) -> list[bytes] | None:
         return None
     sources = policy[directive]
     keywords = [source.lower() for source in sources]
-    if b"'strict-dynamic'" not in keywords and any(_matches(source, own) for source in keywords):
+    if b"'strict-dynamic'" not in keywords and any(_matches(source, own) for source in sources):
         return None
     found = (_NONCE.fullmatch(source) for source in sources)
     return [nonce[1] for nonce in found if nonce and len(nonce[1]) <= NONCE_LIMIT]
 
 
 def _matches(source: bytes, own: SplitResult | None) -> bool:
-    """Whether one source expression, in lower case, covers our script (CSP3 §6.7.2.7)."""
-    if source in (b"'self'", b"*"):
+    """Whether one source expression covers our script (CSP3 §6.7.2.7)."""
+    if source.lower() in (b"'self'", b"*"):
         return True
     text = source.decode("latin-1")
     scheme = _SCHEME_SOURCE.fullmatch(text)
@@ -143,11 +151,11 @@ def _matches(source: bytes, own: SplitResult | None) -> bool:
 
 
 def _covers(scheme: str, own: str) -> bool:
-    return scheme == own or (scheme == "http" and own == "https")
+    return scheme.lower() == own or (scheme.lower() == "http" and own == "https")
 
 
 def _host_matches(source: str, own: SplitResult) -> bool:
-    """CSP3 §6.7.2.8 for a host source in lower case. Escaped paths are not decoded: such a source does not
+    """CSP3 §6.7.2.8 for a host source. Escaped paths are not decoded: such a source does not
     match."""
     found = _HOST_SOURCE.fullmatch(source)
     host = own.hostname
@@ -155,10 +163,8 @@ def _host_matches(source: str, own: SplitResult) -> bool:
         return False
     if found["scheme"] and not _covers(found["scheme"], own.scheme):
         return False
-    if found["host"].startswith("*."):
-        if not host.endswith(found["host"][1:]):
-            return False
-    elif found["host"] not in ("*", host):
+    named = found["host"].lower()
+    if not (host.endswith(named[1:]) if named.startswith("*.") else named in ("*", host)):
         return False
     path = found["path"] or "/"
     if not (own.path.startswith(path) if path.endswith("/") else own.path == path):

@@ -1,9 +1,10 @@
 """One response body on its way to the client: the tag goes in, everything else stays as it is. No I/O.
 
-| verdict | what comes in | what goes out | |---|---|---| | `undecided` | the start of the body | nothing; at
-most 64 KB decoded (`scanner.LOOK`) and 64 KB coded are held | | `pass` | anything | the very bytes that came
-in | | `edit` | the body, decoded where it is coded | the same bytes with the tag, encoded as `coding_out`
-says |
+| verdict     | what comes in           | what goes out                                |
+|-------------|-------------------------|----------------------------------------------|
+| `undecided` | the start of the body   | nothing; see `HELD` for what is held         |
+| `pass`      | anything                | the very bytes that came in                  |
+| `edit`      | the body in `coding_in` | the same body with the tag, in `coding_out`  |
 
 The verdict waits for the place of the tag while a token is cut in two, and not where the shop flushed: a body
 whose first chunk is `<!doctype html>` is edited from then on, and the tag follows. Up to the verdict,
@@ -17,7 +18,8 @@ from .codings import PREFERENCE, CodingError, Decoder, Encoder, decoder, encoder
 from .scanner import Scanner
 
 HELD: Final = 65_536
-"""Most coded bytes held before the verdict: a coded stream can be long and say nothing."""
+"""Most coded bytes held before the verdict, since a coded stream can be long and say nothing; decoded it is
+`scanner.LOOK`. One chunk may come on top of either."""
 
 Verdict = Literal["undecided", "edit", "pass"]
 
@@ -30,8 +32,7 @@ class Broken(Exception):  # noqa: N818
 
 
 class PageEdit:
-    """Edits one body. Feed the chunks of the response, send what comes back, and call `end` when they are
-    over.
+    """Edits one body: feed the chunks of the response, send what comes back, and call `end` after the last.
 
     `tag` is inserted once; an empty one means that the body passes whatever it holds and is only copied.
     `coding_in` and `coding_out` are names of `codings.Coding`; a body in any other coding passes. `copy`

@@ -42,7 +42,7 @@ def values(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def tokens(headers: Headers, name: bytes) -> list[bytes]:
-    """The comma-separated members of all values of a list header, lower case, without blanks (RFC 9110 §5.6.1)."""
+    """The comma-separated members of all values of a list header, lower case, trimmed (RFC 9110 §5.6.1)."""
     return [t for v in values(headers, name) for part in v.split(b",") if (t := part.strip().lower())]
 
 

@@ -13,10 +13,12 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from .charsets import decoded
 
-NODES: Final = 1_000_000
-"""Most nodes that a page may make of itself, by its tags times its depth. A page of a shop has a tenth of
-that. The parser takes 23 seconds for 100,000 nested `<div>`, and 660 MB for 16 KB of `<b>` and `<p>` (HTML
-§13.2.4.3 has each open `<b>` made anew for each `<p>`)."""
+NODES: Final = 500_000
+STEPS: Final = 20_000_000
+"""Most nodes and steps that a page may cost the parser, by its tags times the depth to which it nests
+formatting elements, and others. The largest category pages come to a tenth of that. Beyond, 16 KB of `<b>`
+and `<p>` take 660 MB, because each open `<b>` is made anew for each `<p>` (HTML §13.2.4.3), and 100,000
+nested `<div>` take 23 seconds."""
 
 SCRIPTS: Final = 50
 """Most JSON-LD scripts read on a page."""
@@ -39,22 +41,21 @@ SELECTOR: Final = 1_000
 # Elements whose value stands in an attribute (HTML §5.2.4 and, for forms, §4.10.5).
 _VALUES: Final = {"data": "value", "input": "value", "meta": "content"}
 
-# Elements that cost the parser more the deeper they are nested, or that it makes anew; what stands in
-# scripts, styles and comments is none.
+# What nests: formatting elements, and those that have the parser look through all that is open. What stands
+# in scripts, styles and comments is none.
 _NESTING: Final = re.compile(
-    r"""<(?: (script|style|textarea|title|xmp|iframe|noembed|noframes)\b.*?(?:</\1|\Z)
+    r"""<(?: (script|style|textarea|title|xmp|iframe|noembed|noframes)(?=[\s/>]).*?(?:</\1|\Z)
       | !--.*?(?:-->|\Z)
-      | (/?)(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u
-             |address|article|aside|blockquote|center|details|dialog|dir|div|dl|fieldset|figcaption|figure|footer|form
-             |h[1-6]|header|hgroup|listing|main|menu|nav|ol|pre|search|section|summary|table|ul
+      | (/?)(?:(a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)
+             |address|article|aside|blockquote|center|details|dialog|dir|div|dl|fieldset|figcaption|figure|footer
+             |form|h[1-6]|header|hgroup|listing|main|menu|nav|ol|pre|search|section|summary|table|ul
              |applet|button|marquee|object|select|template)(?=[\s/>]) )""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 
 # What old editors and CMSs put around a script's text, so that still older browsers would not show it.
-_WRAPPING: Final = re.compile(
-    r"\A\s*(?:<!--|(?://|/\*)?\s*<!\[CDATA\[(?:\s*\*/)?)|(?:-->|(?://|/\*)?\s*\]\]>(?:\s*\*/)?|;)\s*\Z"
-)
+_OPENING: Final = re.compile(r"<!--|(?://|/\*)?\s*+<!\[CDATA\[(?:\s*+\*/)?")
+_CLOSING: Final = (";", "-->", "*/", "]]>", "//", "/*")
 
 
 def selector_error(selector: str) -> str | None:
@@ -69,8 +70,8 @@ def selector_error(selector: str) -> str | None:
         LexborHTMLParser("<p></p>").css(selector)
     except SelectolaxError:
         return (
-            f"{selector!r} is not a CSS selector that can be used here: look for unclosed brackets and quotes; "
-            "::pseudo-elements and :contains() are none"
+            f"{selector!r} is not a CSS selector that can be used here: "
+            "look for unclosed brackets and quotes; ::pseudo-elements and :contains() are none"
         )
     return None
 
@@ -79,7 +80,7 @@ def read(copy: bytes, charset: str | None) -> "Document":
     """The page of which `copy` holds the first bytes, decoded from its content coding.
 
     `charset` is that of the Content-Type header, None where it names none. A page that would make the parser
-    run away (`NODES`) reads as an empty one. Takes about 1.5 ms per 100 KB.
+    run away (`NODES`, `STEPS`) reads as an empty one. Takes about 1.5 ms per 100 KB.
     """
     text = decoded(copy, charset)
     return Document(LexborHTMLParser("" if _runs_away(text) else text))
@@ -126,7 +127,7 @@ class Document:
             if room < 0:
                 break
             try:
-                data = json.loads(_WRAPPING.sub("", source), strict=False, parse_float=Decimal)
+                data = json.loads(_unwrapped(source), strict=False, parse_float=Decimal)
             except (ValueError, ArithmeticError, RecursionError):
                 continue
             for item in _flat(data):
@@ -151,6 +152,15 @@ def _text(node: LexborNode) -> str:
     return (node.attributes.get(attribute) if attribute else node.text()) or ""
 
 
+def _unwrapped(source: str) -> str:
+    text = source.strip()
+    opening = _OPENING.match(text)
+    text = text[opening.end() :] if opening else text
+    for mark in _CLOSING:
+        text = text.removesuffix(mark).rstrip()
+    return text
+
+
 def _flat(data: Any) -> Iterator[dict[str, Any]]:
     waiting = [data]
     while waiting:
@@ -169,10 +179,10 @@ def _runs_away(text: str) -> bool:
     tags = text.count("<")
     if tags * tags <= NODES:
         return False
-    depth = deepest = 0
+    depth, deepest = [0, 0], [0, 0]  # of others, of formatting elements
     for found in _NESTING.finditer(text):
-        if found[2] is None:
-            continue
-        depth = max(0, depth - 1) if found[2] else depth + 1
-        deepest = max(deepest, depth)
-    return tags * deepest > NODES
+        if found[2] is not None:
+            kind = found[3] is not None
+            depth[kind] = max(0, depth[kind] - 1) if found[2] else depth[kind] + 1
+            deepest[kind] = max(deepest[kind], depth[kind])
+    return tags * deepest[0] > STEPS or tags * deepest[1] > NODES

@@ -20,6 +20,7 @@ _DROPPED: Final = frozenset(
     )
 )
 
+_LENGTH: Final = re.compile(rb"\s*[0-9]{1,18}\s*")
 _SHARED: Final = re.compile(rb"public|s-maxage=\"?0*[1-9].*")
 _UNSHARED: Final = frozenset((b"private", b"no-store"))
 _CDN: Final = (b"cdn-cache-control", b"surrogate-control")
@@ -42,7 +43,7 @@ def edited_head(response: ResponseHead, *, mark: bytes, coding_out: str, added: 
         if name in _DROPPED:
             continue
         if name == b"content-length":
-            if exact is None or not value.strip().isdigit():
+            if exact is None or not _LENGTH.fullmatch(value):
                 continue
             value = b"%d" % (int(value) + exact)
         elif name == b"content-encoding":

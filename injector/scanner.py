@@ -216,11 +216,15 @@ class Scanner:
             token = _TOKEN.match(window, at, end)
             if token is None:
                 return self._incomplete(window, at, end)
-            kind = token.lastgroup
-            begin, at = token.span(kind or 0)
-            if kind in ("comment", "bogus"):
+            kind = str(token.lastgroup)
+            begin, at = token.span(kind)
+            if kind == "comment":
                 continue
-            if kind == "doctype":
+            if at - begin > MARKUP:
+                self._give_up("long tag")
+            elif kind == "bogus":
+                continue
+            elif kind == "doctype":
                 self.gate = self.gate or _is_html(token["doctype_name"])
             elif kind == "start":
                 self._start_tag(token)
@@ -249,13 +253,12 @@ class Scanner:
         if window.startswith(b"<!--", at, end):
             # The first six bytes are read again as a whole: `<!-->` and `<!--->` end there.
             self._resume = max(4, end - at - 3) if end - at >= 6 else 0
-        elif end - at > MARKUP:
+        elif end - at >= MARKUP:
             self._give_up("long tag")
         return at
 
     def _leading(self, window: bytes, at: int, end: int) -> int:
-        """Skip debugging output in front of a doctype: the offset of that, or `at` to wait or after giving
-        up."""
+        """The offset of the doctype behind debugging output, or `at` to wait or after giving up."""
         prose = _PROSE.match(window, at, min(end, at + LEADING))
         stop = prose.end() if prose else at
         if stop - at >= LEADING or _CODE_START.match(window, at, stop) or _CODE.search(window, at, stop):

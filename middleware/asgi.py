@@ -11,11 +11,12 @@ from typing import Any
 from ..desk.app import desk_app
 from ..desk.here import Here
 from ..injector.heads import RequestHead, ResponseHead
+from ..service.check import check
 from ..service.navigation import finish, perform
 from ..service.origin import Origin
 from ..service.service import Service
 from ..service.site import SiteRuntime
-from ..settings.load import load
+from ..settings.load import SettingsErrors
 from ..settings.model import Settings
 from .exchange import Exchange, Forward, Ours, Out
 from .origin import origin_of
@@ -44,7 +45,7 @@ class ClewMiddleware:
 
     def __init__(self, app: App, settings: str | Path | Settings = "clew.toml") -> None:
         if not isinstance(settings, Settings):
-            settings = load(Path(settings), os.environ)
+            settings = _checked(Path(settings))
         self.app = app
         self.service = Service(settings)
         self._desk = desk_app()
@@ -184,6 +185,13 @@ class ClewMiddleware:
                 return
 
 
+def _checked(path: Path) -> Settings:
+    settings, problems = check(path, os.environ)
+    if settings is None:
+        raise SettingsErrors(problems)
+    return settings
+
+
 class _Sender:
     """Takes what the app sends, feeds the exchange, and sends on what the exchange releases."""
 
@@ -196,7 +204,9 @@ class _Sender:
         kind = message["type"]
         if kind == "http.response.start":
             self._start = message
-            await self._release(self._exchange.response(ResponseHead(message["status"], list(message["headers"]))))
+            # Names are lower case by the standard; Django, for one, sends them as they were written.
+            headers = [(name.lower(), value) for name, value in message.get("headers", ())]
+            await self._release(self._exchange.response(ResponseHead(message["status"], headers)))
         elif kind == "http.response.body":
             await self._body(message.get("body", b""), more=message.get("more_body", False))
         else:

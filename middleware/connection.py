@@ -17,12 +17,11 @@ from .faults import (
 from .wire import ResponseReader
 
 # Reading stops while this much of a body waits for its reader.
-HIGH_WATER = 64 * 1024
-# A page comes in one or two large reads. A long body comes in small ones: a slow client then holds little
-# memory, three reads at the most (being written, on its way, waiting).
+HIGH_WATER = 32 * 1024
+# A page comes in one large read. What goes on after that comes in small ones: a slow client then holds little
+# memory (what its own connection has not taken yet, a read on the way there, a read that waits).
 LARGE_READ = 128 * 1024
 SMALL_READ = 32 * 1024
-SMALL_READS_FROM = 256 * 1024
 # A client that takes nothing of what waits for it, or sends nothing of what it announced, so long is gone.
 STALLED_CLIENT = 300.0
 # An exchange is watched for its client's leaving once it lasts longer than this: short ones cost no task.
@@ -318,7 +317,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the loop receives into."""
-        return self._view if self._received < SMALL_READS_FROM else self._small
+        if self._received == 0:
+            return self._view
+        left = LARGE_READ - self._received
+        return self._view[:left] if left > SMALL_READ else self._small
 
     def buffer_updated(self, nbytes: int) -> None:
         """`nbytes` were received."""

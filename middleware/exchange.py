@@ -160,7 +160,7 @@ class Exchange:
         if known is not None:
             self._visitor, self._touches = known.visitor, known.touches
         effects: tuple[SaveTouch, ...] = ()
-        touch = site.landing.read(head.query, head.path, value(head.headers, b"referer"), self._now)
+        touch = site.landing.read(head.query, head.path, value(head.headers, b"referer"), self._now, head.host)
         # A mere referrer is written down by `decide`: setting a cookie here would cost the shop its cached pages.
         if touch is not None and (touch.clicks or touch.campaign):
             touches = merge(self._touches, (touch,))

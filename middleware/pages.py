@@ -12,7 +12,6 @@ _TEXTS: Mapping[int, bytes] = {
     400: b"This request cannot be passed on.\n",
     405: b"This method is not allowed here.\n",
     421: b"There is no shop of this name here.\n",
-    421: b"There is no shop of this name here.\n",
     502: b"The shop does not answer at the moment. Please try again in a little while.\n",
     503: b"The shop is very busy at the moment. Please try again in a little while.\n",
     504: b"The shop takes too long to answer. Please try again in a little while.\n",

@@ -193,10 +193,15 @@ class Worker:
         except RenderError as error:
             await self._finish(flight, "", Verdict("dead", str(error)))
             return
+        except Exception as error:
+            # A bug of ours: the same again at the next try, so a person has to see it.
+            self._journal.emit("fault", site=postback.site, where="postback", error=repr(error))
+            await self._finish(flight, "", Verdict("dead", f"the call could not be built: {error!r}"))
+            return
         try:
             result = await self._made(client, flight, call)
         except Exception as error:
-            # Of our own making (the ledger, a bug): nothing is known to be sent unless the call began.
+            # The ledger failed, or a bug: nothing was sent unless the call had begun.
             self._journal.emit("fault", site=postback.site, where="delivery", error=repr(error))
             result = Unanswered(repr(error)) if flight.progress.sent else NotSent(repr(error))
         if result is not None:

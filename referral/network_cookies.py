@@ -1,6 +1,7 @@
-"""The networks' own cookies, set on the landing response: what a network's script finds there later, the
-shop's
-own server would have written."""
+"""The networks' own cookies, set on the landing response as the shop's own server would set them.
+
+What reads them is not clew but a network's own script on the shop's pages, or the shop.
+"""
 
 import re
 from collections.abc import Iterator, Mapping

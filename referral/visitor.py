@@ -13,6 +13,7 @@ from .touches import Touch, merge
 VISIT_GAP = 30 * 60
 TRAIL_PAGES = 50
 TOUCHES = 20
+SEEN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Visitor:
     `visits` counts runs of page views with gaps under 30 minutes, `visit_at` is the start of the current
     one and `pages` the number of its page views; `trail` holds the last 50 page views of all visits.
     `cart` is the last cart seen on a page: `value` (decimal text), `currency`, `items`.
-    `seen` and `dismissed` list rules whose invite was seen or dismissed in the current visit.
+    `seen`, `dismissed` and `accepted` list the rules whose invites were so in the current visit.
     """
 
     id: str
@@ -141,7 +142,10 @@ class Invited:
     what: str
 
     def apply(self, visitor: Visitor, now: float) -> Visitor:
-        """Each rule is listed once a visit; dismissals are also counted over all visits."""
+        """A rule is listed each time it was seen in a visit, and once if it was dismissed or accepted; dismissals
+        are also counted over all visits."""
+        if self.what == "seen":
+            return replace(visitor, seen=(*visitor.seen, self.rule)[-SEEN:])
         listed: tuple[str, ...] = getattr(visitor, self.what)
         if self.rule in listed:
             return visitor

@@ -1,5 +1,6 @@
 """What to show to a visitor on this page: writes the page view down, gathers the facts, asks the rules."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,34 +14,36 @@ from ..settings.model import Rule
 from ..templates import language as language_of
 from ..templates import text
 from .facts import Desk, PageNow, gather
+from .origin import Origin
 from .service import Service
 from .site import SiteRuntime
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the loader asks with. `referrer` is the browser's, empty where there is none."""
+    """What the loader asks with, and from where. `referrer` is the browser's, empty where there is none."""
 
     page: PageNow
     referrer: str
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the loader gets, and the cookie that goes with it (None: it is as it should be)."""
+    """What the loader gets, and the Set-Cookie values that go with it."""
 
     body: dict[str, Any]
-    known: Known
-    renew: bool
+    set_cookies: list[bytes]
 
 
 async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer:
     """Decide for one page view. A visit store that fails costs the facts it holds, not the answer."""
     now = service.now()
-    visitor, cookie, renew = await _view(service, site, known, ask, now)
+    visitor, set_cookies = await _view(service, site, known, ask, now)
     talk = await service.ledger.conversations.open_for(site.name, visitor.id)
     desk = await service.desk_of(site)
-    facts = gather(site, visitor, ask.page, desk, chatting=talk is not None, talked=talk is not None, now=now)
+    talked = await _talked(service, site, visitor, talk, now)
+    facts = gather(site, visitor, ask.page, desk, chatting=talk is not None, talked=talked, now=now)
     decision = site.rules.decide(facts, skip=_skip(site, visitor, facts, talk))
     action = decision.rule.action if decision.rule else site.settings.widget.default
     service.journal.emit(
@@ -64,7 +67,7 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
         "unread": 0,
         "online": desk.online > 0,
     }
-    return Answer(body, cookie, renew)
+    return Answer(body, set_cookies)
 
 
 async def explain(service: Service, site: SiteRuntime, visitor_id: str, page: PageNow) -> Explanation | None:
@@ -74,20 +77,30 @@ async def explain(service: Service, site: SiteRuntime, visitor_id: str, page: Pa
         return None
     talk = await service.ledger.conversations.open_for(site.name, visitor.id)
     desk = await service.desk_of(site)
-    chatting = talk is not None
-    facts = gather(site, visitor, page, desk, chatting=chatting, talked=chatting, now=service.now())
+    now = service.now()
+    talked = await _talked(service, site, visitor, talk, now)
+    facts = gather(site, visitor, page, desk, chatting=talk is not None, talked=talked, now=now)
     return site.rules.explain(facts, skip=_skip(site, visitor, facts, talk))
+
+
+async def _talked(
+    service: Service, site: SiteRuntime, visitor: Visitor, talk: Conversation | None, now: float
+) -> bool:
+    if talk is not None:
+        return True
+    return await service.ledger.conversations.visitor_talked(site.name, visitor.id, 0, now) is not None
 
 
 async def _view(
     service: Service, site: SiteRuntime, known: Known | None, ask: Ask, now: float
-) -> tuple[Visitor, Known, bool]:
+) -> tuple[Visitor, list[bytes]]:
     parts = urlsplit(ask.page.url)
     touch = site.landing.read(
         parts.query.encode("utf-8", "surrogateescape"),
         parts.path.encode("utf-8", "surrogateescape"),
         ask.referrer.encode("utf-8", "surrogateescape") or None,
         now,
+        ask.origin.host,
     )
     seen = known or Known(new_visitor_id(), (), int(now))
     page = ask.page
@@ -98,13 +111,16 @@ async def _view(
         changes.insert(0, Touched(touch))
     if seen.touches:
         changes.insert(0, Restored(seen.touches))
-    cookie = Known(seen.visitor, touches, seen.issued)
     try:
         visitor = await service.visits.change(site.name, seen.visitor, changes, now)
     except Exception as error:
         service.journal.emit("fault", site=site.name, where="decide", error=repr(error))
         visitor = Visitor(seen.visitor, seen_at=now, visit_at=now, visits=1, pages=1, touches=touches)
+    secure = ask.origin.scheme == "https"
+    set_cookies: list[bytes] = []
     if touch is not None and touches != seen.touches:
+        # The landing page came from a cache in front of us: what it would have set is set here.
+        set_cookies = site.landing.set_cookies(touch, secure)
         service.journal.emit(
             "touch",
             site=site.name,
@@ -115,20 +131,24 @@ async def _view(
             landing=touch.landing,
             referrer=touch.referrer,
         )
-    return visitor, cookie, known is None or touches != seen.touches
+    if known is None or touches != seen.touches:
+        set_cookies.append(site.cookie.set_cookie(Known(seen.visitor, touches, seen.issued), secure))
+    return visitor, set_cookies
 
 
 def _skip(
     site: SiteRuntime, visitor: Visitor, facts: dict[str, dict[str, Any]], talk: Conversation | None
 ) -> frozenset[str]:
-    """Invites that may not come now: one is made once a visit, none after as many dismissals as the site
-    bears, none while the visitor talks, none where he has just ordered."""
+    """Invites that may not come now: those answered or ignored often enough in this visit, and all of them after
+    as many dismissals as the site bears, while the visitor talks, and where he has just ordered."""
     invites = frozenset(r.name for r in site.settings.rules if r.action == "invite")
     tired = len(visitor.dismissed) >= site.settings.widget.dismissals
     ordered = site.order_page.match(facts["page"]["path"]) is not None
     if talk is not None or tired or ordered:
         return invites
-    return invites.intersection(visitor.seen, visitor.dismissed, visitor.accepted)
+    seen = Counter(visitor.seen)
+    ignored = {rule for rule, pages in seen.items() if pages >= site.settings.widget.invite_pages}
+    return invites & {*ignored, *visitor.dismissed, *visitor.accepted}
 
 
 def localised(texts: str | dict[Any, str] | None, language: str) -> str | None:

@@ -129,6 +129,8 @@ def _clock(site: SiteRuntime, now: float) -> dict[str, Any]:
     return {
         "hour": local.hour,
         "minute": local.minute,
+        # No rule asks for it; it makes the moment to ask again exact.
+        "second": local.second,
         "weekday": WEEKDAYS[local.weekday()],
         "date": local.date().isoformat(),
     }

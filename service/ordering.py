@@ -131,6 +131,7 @@ def _reports(order: OrderSeen, channel: Channel, earned: Credit, placed: float) 
             event=EVENT,
             partner=earned.partner,
             click_id=earned.click.value,
+            click_param=earned.click.param,
             order_id=order.id,
             amount=amount_text(order.total, order.currency),
             currency=order.currency,

@@ -160,6 +160,7 @@ class Widget(Model):
     color: str = Field("#1b5e9e", pattern=r"^#[0-9a-fA-F]{6}$")
     side: Literal["left", "right"] = "right"
     dismissals: int = Field(1, ge=1, le=100)
+    invite_pages: int = Field(3, ge=1, le=50)
 
 
 class Chat(Model):

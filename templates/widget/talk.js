@@ -92,8 +92,9 @@ class Talk {
       this.failures = 0;
       if (!this.loaded) this.carryOver();
       this.loaded = true;
-      if (this.state === "open") this.connect();
-      else this.disconnect();
+      // An agent who answers opens an ended conversation again.
+      if (this.state === "none") this.disconnect();
+      else this.connect();
     } catch {
       this.failures += 1;
       this.again(FOLLOW[Math.min(this.failures, FOLLOW.length) - 1]);
@@ -136,8 +137,8 @@ class Talk {
       return;
     }
     this.receive(message);
-    // The server says something itself when the conversation's state changes.
-    if (message?.author === "system") {
+    // The server says something itself when a conversation ends, anybody else when it begins again.
+    if (message?.author === "system" || this.state === "closed") {
       this.disconnect();
       this.follow();
     }

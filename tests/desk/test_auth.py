@@ -88,18 +88,16 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("token", ["", "forged", "clew_desk", "é"])
 @pytest.mark.parametrize(("method", "path"), PAGES)
-async def test_nothing_is_shown_or_done_without_a_session(
-    desk: House, method: str, path: str, token: str
-) -> None:
+async def test_nothing_is_shown_or_done_without_a_session(desk: House, method: str, path: str) -> None:
     talk = await desk.says("secret words")
     client = desk.client()
-    headers = {"cookie": f"clew_desk={token}".encode("latin-1")}
-    answer = await client.request(method, path.format(id=talk), headers=headers)
-    assert answer.status_code == 303
-    assert answer.headers["location"].startswith(f"{DESK}/login")
-    assert "secret words" not in answer.text
+    for token in ("", "forged", "clew_desk", "\u00e9"):
+        headers = {"cookie": f"clew_desk={token}".encode("latin-1")}
+        answer = await client.request(method, path.format(id=talk), headers=headers)
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith(f"{DESK}/login")
+        assert "secret words" not in answer.text
     (entry,) = await desk.conversations.inbox("shop")
     assert (entry.conversation.state, entry.conversation.agent, entry.count) == ("open", None, 1)
 

@@ -200,8 +200,8 @@ async def test_an_order_closed_in_the_chat_is_recorded_for_the_visitor_and_this_
     assert (order.channel, order.source) == ("chat", "agent")
     assert (order.visitor, order.conversation, order.agent) == (VISITOR, talk, "bo")
     page = (await client.get(SHOP + answer.headers["location"])).text
-    assert "recorded and credited" in page
-    assert "1001 129.90 EUR chat" in text_of(page)
+    assert "The order is recorded" in page
+    assert re.search(r"1001 \d\d:\d\d 129.90 EUR chat nobody", text_of(page))
 
 
 async def test_an_order_number_that_is_known_changes_nothing_and_says_so(desk: House) -> None:
@@ -253,18 +253,18 @@ async def test_an_order_that_has_two_readings_or_none_is_refused_with_the_fields
 FORGED = ["x", "A" * 22, "%2e%2e", "%00", "a%2Fb", "1' OR '1'='1", "A" * 5000, "%C3%A4", "<b>"]
 
 
-@pytest.mark.parametrize("forged", FORGED)
 @pytest.mark.parametrize("door", ["", "/messages", "/take", "/close", "/order"])
-async def test_a_forged_conversation_id_finds_nothing(desk: House, forged: str, door: str) -> None:
+async def test_a_forged_conversation_id_finds_nothing(desk: House, door: str) -> None:
     await desk.says("secret words")
     client = await desk.agent()
-    token = hidden((await client.get("desk/")).text)
-    path = f"desk/conversations/{forged}{door}"
-    answer = await client.post(path, data={"csrf": token, "text": "x"}) if door else await client.get(path)
-    assert answer.status_code in (404, 405)
-    assert "secret words" not in answer.text
+    fields = {"csrf": hidden((await client.get("desk/")).text), "text": "x"}
+    for forged in FORGED:
+        path = f"desk/conversations/{forged}{door}"
+        answer = await client.post(path, data=fields) if door else await client.get(path)
+        assert answer.status_code in (404, 405), forged
+        assert "secret words" not in answer.text
     (entry,) = await desk.conversations.inbox("shop")
-    assert (entry.conversation.state, entry.conversation.agent) == ("open", None)
+    assert (entry.conversation.state, entry.conversation.agent, entry.count) == ("open", None, 1)
 
 
 @pytest.mark.parametrize("site", [None, "shop"])

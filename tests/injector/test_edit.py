@@ -4,6 +4,7 @@ import gzip
 import tracemalloc
 import zlib
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def test_coded_bodies_may_be_cut_at_any_byte(name: str, coding_in: str) -> None:
     assert whole.replace(TAG, b"") == (coded if name == "amp" else page)
     for at in range(1, len(coded)):
         got = send(PageEdit(TAG, coding_in, "identity"), [coded[:at], coded[at:]])
-        # A doctype that was flushed is an edited page already; its bytes are then sent decoded, without the tag.
+        # A doctype that was flushed is an edited page already; its bytes are then sent decoded, without the
+        # tag.
         assert got == whole or (name == "amp" and got == page)
 
 
@@ -86,7 +88,7 @@ def test_cuts_empty_chunks_and_copies_never_change_a_page(
 ) -> None:
     page = PAGES[name]
     edges = [0, *sorted(cuts), len(page)]
-    chunks = [page[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [page[a:b] for a, b in pairwise(edges)]
     edit = PageEdit(TAG, coding_in, coding_out, limit)
     sent = send(edit, encode(coding_in, chunks))
     assert decode(coding_out if edit.verdict == "edit" else coding_in, sent).replace(TAG, b"") == page
@@ -236,9 +238,9 @@ def test_truncated_page_before_the_verdict_passes_as_it_came() -> None:
 def test_fault_after_the_verdict_breaks_the_response(coding_in: str) -> None:
     edit = PageEdit(TAG, coding_in, "identity")
     assert edit.feed(encode(coding_in, [PAGE])[0]) == EDITED
+    garbage = [b"\xff\x07garbage" * 100] * 100
     with pytest.raises(Broken, match="broken"):
-        for _ in range(100):
-            edit.feed(b"\xff\x07garbage" * 100)
+        send(edit, garbage)
 
 
 @pytest.mark.parametrize("coding_in", ["gzip", "zstd"])
@@ -257,8 +259,7 @@ def test_bomb_behind_a_head_breaks_the_response_within_bounds(coding_in: str) ->
     edit.feed(first)
     tracemalloc.start()
     with pytest.raises(Broken, match="bomb"):
-        for chunk in cut(bomb, 16_384):
-            edit.feed(chunk)
+        list(map(edit.feed, cut(bomb, 16_384)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 32 * 1024 * 1024

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,76 @@ PIECES = [
     *(b"<html>", b"<html lang=de>", b"<html data-a='>' b>", b'<html c=">"d/>', b"</html>"),
     *(b"<head>", b"<head/>", b"<HEAD\na=<head>>", b"</head>", b"</head >"),
     *(b"<body>", b"</body>", b"<frameset>", b"<title>", b"</title>", b"<p>", b"</p>", b"<br>", b"</br>"),
-    *(b"<script>", b"</script>", b"<style>", b"</style>", b"<noscript>", b"<template>", b"</template>", b"<link>"),
-    *(b"<svg>", b"<math>", b"<table>", b"<select>", b"<textarea>", b"<plaintext>", b"<h1>", b"<header>", b"<htmlx>"),
-    *(b"<!--", b"-->", b"--!>", b"<!-->", b"<!--->", b"<!-- a -->", b"<!---- -->", b"<!--[if IE]><!-->", b"-", b"!"),
-    *(b"<!x>", b"<?x?>", b"</3>", b"</>", b"<![CDATA[", b"]]>", b"<", b"</", b"<!", b"<a", b"<html", b"<head", b"<!d"),
-    *(b">", b'"', b"'", b"=", b"/", b" ", b"\n", b"\t", b"\f", b"x", b"\0", b"\xc3\xa9", b"\xef\xbb\xbf", b"&lt;"),
+    *(
+        b"<script>",
+        b"</script>",
+        b"<style>",
+        b"</style>",
+        b"<noscript>",
+        b"<template>",
+        b"</template>",
+        b"<link>",
+    ),
+    *(
+        b"<svg>",
+        b"<math>",
+        b"<table>",
+        b"<select>",
+        b"<textarea>",
+        b"<plaintext>",
+        b"<h1>",
+        b"<header>",
+        b"<htmlx>",
+    ),
+    *(
+        b"<!--",
+        b"-->",
+        b"--!>",
+        b"<!-->",
+        b"<!--->",
+        b"<!-- a -->",
+        b"<!---- -->",
+        b"<!--[if IE]><!-->",
+        b"-",
+        b"!",
+    ),
+    *(
+        b"<!x>",
+        b"<?x?>",
+        b"</3>",
+        b"</>",
+        b"<![CDATA[",
+        b"]]>",
+        b"<",
+        b"</",
+        b"<!",
+        b"<a",
+        b"<html",
+        b"<head",
+        b"<!d",
+    ),
+    *(
+        b">",
+        b'"',
+        b"'",
+        b"=",
+        b"/",
+        b" ",
+        b"\n",
+        b"\t",
+        b"\f",
+        b"x",
+        b"\0",
+        b"\xc3\xa9",
+        b"\xef\xbb\xbf",
+        b"&lt;",
+    ),
 ]
 
 pages = st.lists(st.sampled_from(PIECES), max_size=14).map(b"".join)
-likely_pages = st.tuples(st.sampled_from([b"<!doctype html>", b"<html>", b"<head>", b""]), pages).map(b"".join)
+likely_pages = st.tuples(st.sampled_from([b"<!doctype html>", b"<html>", b"<head>", b""]), pages).map(
+    b"".join
+)
 
 
 @st.composite
@@ -38,7 +100,9 @@ def mutated_pages(draw: st.DrawFn) -> bytes:
     page = bytearray(draw(st.sampled_from(PAGES)))
     for _ in range(draw(st.integers(1, 5))):
         at = draw(st.integers(0, min(len(page), 200)))
-        page[at : at + draw(st.integers(0, 6))] = draw(st.one_of(st.sampled_from(PIECES), st.binary(max_size=3)))
+        page[at : at + draw(st.integers(0, 6))] = draw(
+            st.one_of(st.sampled_from(PIECES), st.binary(max_size=3))
+        )
     return bytes(page)
 
 
@@ -52,7 +116,7 @@ def scan(chunks: list[bytes]) -> Scanner:
 
 def split(body: bytes, cuts: list[int]) -> Iterator[bytes]:
     edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    return (body[a:b] for a, b in zip(edges, edges[1:], strict=False))
+    return (body[a:b] for a, b in pairwise(edges))
 
 
 class OracleError(Exception):
@@ -109,7 +173,8 @@ def check_by_tree(body: bytes) -> None:
 
 
 def opened_before(start: bytes) -> bool:
-    """Whether debugging output in front of the doctype has opened the body: then there is no head to be in."""
+    """Whether debugging output in front of the doctype has opened the body: then there is no head to be
+    in."""
     # The comment makes html5lib decode what may be half a character.
     body = tree(start[: max(0, start.lower().rfind(b"<!doctype"))] + b"<!---->").find(f"{XHTML}body")
     return body is not None and (len(body) > 0 or bool(body.text))
@@ -144,7 +209,10 @@ def test_tag_runs_in_the_head_of_broken_pages(body: bytes) -> None:
 
 
 @settings(max_examples=700, deadline=None)
-@given(st.one_of(likely_pages, mutated_pages(), st.binary(max_size=80)), st.lists(st.integers(0, 10_000), max_size=12))
+@given(
+    st.one_of(likely_pages, mutated_pages(), st.binary(max_size=80)),
+    st.lists(st.integers(0, 10_000), max_size=12),
+)
 def test_place_does_not_depend_on_chunks(body: bytes, cuts: list[int]) -> None:
     whole, cut = scan([body]), scan(list(split(body, cuts)))
     assert (whole.place, whole.reason) == (cut.place, cut.reason)
@@ -163,7 +231,8 @@ class FirstHead:
 
 
 def by_lolhtml(body: bytes) -> int | None:
-    """Where lol-html puts the tag into the first `head` element; None where it finds none or refuses the page."""
+    """Where lol-html puts the tag into the first `head` element; None where it finds none or refuses the
+    page."""
     out: list[bytes] = []
     rewriter = lolhtml.HTMLRewriter(lambda chunk: out.append(bytes(chunk)))
     rewriter.on("head", FirstHead())

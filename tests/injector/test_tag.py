@@ -7,7 +7,8 @@ LONGEST_PREFIX = "/" + "x" * 30 + "/"
 
 def test_tag_is_the_one_that_the_loader_and_its_guards_know() -> None:
     assert tag("/-/clew/") == (
-        b'<script async src="/-/clew/l.js" data-clew="1" data-cfasync="false" data-turbo-eval="false"></script>'
+        b'<script async src="/-/clew/l.js" data-clew="1"'
+        b' data-cfasync="false" data-turbo-eval="false"></script>'
     )
 
 

@@ -480,6 +480,26 @@ async def test_what_a_lenient_server_lets_through_is_refused(changes: dict[str, 
         await proxy.close()
 
 
+async def test_a_failure_on_the_way_to_the_visitor_ends_the_shops_work() -> None:
+    """6.7"""
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await shop.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+        await ended(reader)
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            raise RuntimeError("the page cannot be made right")
+
+    async with Shop(script) as shop:
+        proxy = Proxy(shop.url, limits())
+        with pytest.raises(RuntimeError):
+            await proxy(scope(), Events().receive, send)
+        await shop.until(lambda: shop.closed == 1)
+        await proxy.close()
+
+
 async def test_the_server_is_not_asked_for_a_body_that_is_not_there() -> None:
     """6.8"""
     async with Shop(answering(OK)) as shop:

@@ -94,7 +94,9 @@ async def test_a_connection_that_is_not_clean_or_not_wanted_is_not_used_again(an
         await upstream.close()
 
 
-async def test_an_answer_nobody_asked_for_is_never_given_to_the_next() -> None:
+async def test_an_answer_nobody_asked_for_is_never_given_to_the_next(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """3.5"""
     spoil = asyncio.Event()
 
@@ -113,6 +115,7 @@ async def test_an_answer_nobody_asked_for_is_never_given_to_the_next() -> None:
         await shop.until(lambda: shop.closed == 1)
         assert await ask(upstream) == b"ok"
         await upstream.close()
+    assert not caplog.records
 
 
 async def test_an_idle_connection_is_closed_in_time() -> None:
@@ -326,17 +329,40 @@ async def test_waiting_for_a_connection_has_an_end_and_so_has_the_queue() -> Non
 
 
 async def test_a_slot_is_not_lost_when_who_waits_for_it_is_cancelled() -> None:
+    """6.7, 6.14"""
+    go_on = asyncio.Event()
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        while True:
+            await shop.request(reader)
+            await go_on.wait()
+            writer.write(OK)
+
+    async with Shop(script) as shop:
+        upstream = Upstream(shop.url, limits(connections=1))
+        first, second, last = (asyncio.create_task(ask(upstream, target=b"/%d" % n)) for n in range(3))
+        await shop.until(lambda: shop.requests)
+        second.cancel()
+        go_on.set()
+        assert await last == b"ok"
+        await asyncio.wait([first, second])
+        assert [request.target for request in shop.requests] == [b"/0", b"/2"]
+        assert upstream._free == 1
+        await upstream.close()
+
+
+async def test_a_slot_that_is_handed_over_in_the_moment_of_cancelling_is_not_lost() -> None:
+    """6.7, 6.14"""
     async with Shop(answering(OK)) as shop:
         upstream = Upstream(shop.url, limits(connections=1))
-        first = await upstream.send("GET", b"/", HOST)
-        waiting = [asyncio.create_task(ask(upstream)) for _ in range(3)]
+        await ask(upstream)
+        await upstream._wait_for_slot()
+        waiting = asyncio.create_task(upstream._wait_for_slot())
         await asyncio.sleep(0)
-        waiting[0].cancel()
-        await first.read()
-        waiting[1].cancel()
-        assert await waiting[2] == b"ok"
-        await asyncio.wait(waiting)
-        assert upstream._free == 1
+        upstream._give_back()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert await ask(upstream) == b"ok"
         await upstream.close()
 
 
@@ -537,6 +563,37 @@ async def test_a_refusal_during_an_upload_is_delivered_and_ends_the_upload() -> 
         after = len(sent)
         await asyncio.sleep(0)
         assert len(sent) == after
+
+
+async def test_an_upload_stops_at_the_head_of_a_refusal() -> None:
+    """3.6"""
+    sent: list[int] = []
+    finish = asyncio.Event()
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\n")
+        reading = asyncio.ensure_future(ended(reader))
+        await finish.wait()
+        writer.write(b"big")
+        await reading
+
+    async def without_end() -> AsyncIterator[bytes]:
+        while True:
+            sent.append(1)
+            yield bytes(1000)
+            await asyncio.sleep(0)
+
+    async with Shop(script) as shop:
+        upstream = Upstream(shop.url, limits())
+        response = await upstream.send("POST", b"/", HOST, without_end())
+        before = len(sent)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(sent) == before
+        finish.set()
+        assert await response.read() == b"big"
+        await shop.until(lambda: shop.closed == 1)
 
 
 async def test_an_answer_may_begin_while_the_request_still_comes() -> None:

@@ -67,7 +67,7 @@ class Receiver:
 
     async def wait(self, count: int) -> list[Got]:
         """All that came, once there are so many."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.got) < count:
                 self.arrived.clear()
                 await self.arrived.wait()
@@ -171,7 +171,7 @@ class Journal:
 
     async def outcomes(self, count: int) -> list[str]:
         """The outcomes of all postbacks told of, once there are so many."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(found := [e["outcome"] for e in self.events if e["name"] == "postback"]) < count:
                 self._more.clear()
                 await self._more.wait()
@@ -200,7 +200,7 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 def owe(db: Database, report: Callable[..., Report]) -> Callable[..., Awaitable[None]]:
     """Record orders, each with one postback due to `partner`."""
 
-    async def record(*orders: str, partner: str = "blog", now: float = 1763860000.0) -> None:
+    async def record(*orders: str, partner: str = "blog", now: float = 1763860000.0, **changes: Any) -> None:
         for order_id in orders:
             await Orders(db).record(
                 "shop",
@@ -212,7 +212,7 @@ def owe(db: Database, report: Callable[..., Report]) -> Callable[..., Awaitable[
                 credit=Credit(
                     partner=None, click=None, touched_at=None, reason="for the test", considered=()
                 ),
-                reports=[report(order_id=order_id, partner=partner)],
+                reports=[report(order_id=order_id, partner=partner, **changes)],
                 now=now,
             )
 

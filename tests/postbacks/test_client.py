@@ -16,7 +16,7 @@ def call(url: str, method: str = "GET", body: bytes = b"", **headers: str) -> Ca
     return Call(method, url, headers, body, "", ANY_2XX)
 
 
-async def make(target: Call, seconds: float = 5.0, progress: Progress | None = None) -> Result:
+async def make(target: Call, seconds: float = 60.0, progress: Progress | None = None) -> Result:
     async def before() -> None:
         return None
 
@@ -80,7 +80,7 @@ async def test_a_header_that_http_forbids_is_not_sent(receiver: Any) -> None:
 async def test_silence_after_sending_is_unanswered(receiver: Any, reply: Any) -> None:
     receiver.replies = [reply(then="hang")]
     progress = Progress()
-    assert await make(call(receiver.address + "/"), 0.2, progress) == Unanswered("no answer within 0.2 s")
+    assert await make(call(receiver.address + "/"), 1.0, progress) == Unanswered("no answer within 1 s")
     assert progress.sent
 
 
@@ -91,7 +91,7 @@ async def test_a_connection_reset_after_sending_is_unanswered(receiver: Any, rep
 
 async def test_a_status_counts_though_its_body_never_ends(receiver: Any, reply: Any) -> None:
     receiver.replies = [reply(503, b"x", {"Retry-After": "7"}, then="hang_after")]
-    result = await make(call(receiver.address + "/"), 0.2)
+    result = await make(call(receiver.address + "/"), 1.0)
     assert result == Answered(503, complete=False, retry_after="7")
 
 
@@ -108,7 +108,7 @@ async def test_what_stops_the_call_before_its_first_byte_stops_all_of_it(receive
         raise StopError
 
     progress = Progress()
-    async with Client(5, 4) as client:
+    async with Client(60, 4) as client:
         with pytest.raises(StopError):
             await client.make(call(receiver.address + "/"), before, progress)
     assert not progress.sent
@@ -122,7 +122,7 @@ async def test_nothing_leaves_while_before_is_at_work(receiver: Any) -> None:
     async def before() -> None:
         await may_go.wait()
 
-    async with Client(5, 4) as client:
+    async with Client(60, 4) as client:
         task = asyncio.create_task(client.make(call(receiver.address + "/"), before, Progress()))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):

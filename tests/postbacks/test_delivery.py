@@ -4,6 +4,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from clew.postbacks import delivery
@@ -15,7 +16,7 @@ from clew.stores.ledger.database import Database
 from clew.stores.ledger.outbox import Outbox
 
 Owe = Callable[..., Awaitable[None]]
-SETTINGS = Delivery(timeout=1, schedule=[5, 30])
+SETTINGS = Delivery(timeout=60, schedule=[5, 30])
 TRACKER = Network(
     "tracker",
     "A tracker",
@@ -195,7 +196,7 @@ async def test_a_call_without_an_answer_is_unknown_and_never_repeated(
 ) -> None:
     receiver.replies = [reply(then=then)]
     await owe("100001")
-    worker = build()
+    worker = build(settings=Delivery(timeout=1))
     async with running(worker):
         assert await journal.outcomes(1) == ["unknown"]
         clock.now += 10**6
@@ -290,6 +291,28 @@ async def test_missing_settings_are_a_dead_letter_that_names_the_key(
     assert "settings.network_domain" in ((await only(outbox)).last_answer or "")
 
 
+async def test_a_report_that_breaks_the_renderer_is_a_dead_letter_and_a_fault(
+    owe: Owe, outbox: Outbox, build: Any, journal: Any
+) -> None:
+    await owe("100001", partner="hook", order_time=10**18)
+    await owe("100002")
+    async with running(build()):
+        assert sorted(await journal.outcomes(2)) == ["dead", "delivered"]
+    assert "could not be built" in ((await outbox.list("dead"))[0].last_answer or "")
+    assert [e["where"] for e in journal.events if e["name"] == "fault"] == ["postback"]
+
+
+async def test_every_byte_of_a_click_id_arrives_at_the_receiver(
+    owe: Owe, build: Any, receiver: Any, journal: Any
+) -> None:
+    click = bytes(range(256))
+    await owe("100001", click_id=click.decode("utf-8", "surrogateescape"))
+    async with running(build()):
+        await journal.outcomes(1)
+    sent = receiver.got[0].target.partition(b"?c=")[2].partition(b"&")[0]
+    assert unquote_to_bytes(sent) == click
+
+
 async def test_two_workers_on_one_file_deliver_each_postback_once(
     owe: Owe, db: Database, outbox: Outbox, build: Any, receiver: Any, journal: Any
 ) -> None:
@@ -311,7 +334,7 @@ async def test_a_destination_gets_only_a_few_calls_at_once_and_others_do_not_wai
     partners["other"] = Partner(id="other", param="r", postback="http://127.0.0.1:1/")
     await owe(*(f"o{n}" for n in range(12)))
     await owe("x", partner="other")
-    async with running(build(settings=Delivery(timeout=30))):
+    async with running(build()):
         assert await journal.outcomes(1) == ["retry"]  # the other one, which refuses connections
         await receiver.wait(CALLS_PER_DESTINATION)
         receiver.gate.set()
@@ -361,7 +384,7 @@ async def test_stopping_waits_for_the_answers_of_calls_that_were_sent(
 ) -> None:
     receiver.gate = asyncio.Event()
     await owe("100001")
-    task = asyncio.create_task(build(settings=Delivery(timeout=30)).run())
+    task = asyncio.create_task(build().run())
     await receiver.wait(1)
     task.cancel()
     receiver.gate.set()
@@ -376,7 +399,7 @@ async def test_stopping_does_not_wait_forever_and_says_what_is_unknown(
     receiver.replies = [reply(then="hang")]
     await owe("100001")
     await owe("100002", partner="hook")
-    task = asyncio.create_task(build(settings=Delivery(timeout=30)).run())
+    task = asyncio.create_task(build().run())
     await receiver.wait(2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -407,7 +430,7 @@ async def test_stopping_gives_back_what_was_not_sent(
     await owe("100001")
     before = await only(outbox)
     stuck = Stuck(outbox)
-    task = asyncio.create_task(build(stuck, settings=Delivery(timeout=30)).run())
+    task = asyncio.create_task(build(stuck).run())
     await stuck.reached.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

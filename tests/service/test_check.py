@@ -9,6 +9,7 @@ TOP = 'secret = "' + "x" * 40 + '"\n'
 SHOP = '[[sites]]\nname = "shop"\n'
 # Three lines stand before what a test writes: its first line is line 4.
 PLAIN = "[[sites.partners]]\nid = 'blog'\nparam = 'ref'\npostback = 'https://blog.example/?c={click_id}'\n"
+NEW = "[[sites.partners]]\n"
 AWIN = (
     "[[sites.partners]]\nid = 'awin'\nnetwork = 'awin'\nsettings = { advertiser_id = '1', api_key = 'k' }\n"
 )

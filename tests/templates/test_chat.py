@@ -255,12 +255,23 @@ async def test_a_visitor_is_told_when_nobody_is_there(clew: FakeClew, page: Page
     await expect(dialog).not_to_contain_text("Nobody is here right now.")
 
 
-async def test_an_ended_conversation_says_so_and_can_begin_anew(clew: FakeClew, page: Page) -> None:
+async def test_an_ended_conversation_says_so_and_an_agent_can_go_on(clew: FakeClew, page: Page) -> None:
     dialog = await opened(clew, page)
     await write(page, "Hello?")
     await clew.until(lambda: clew.streams)
     await clew.say("Bye", author="system", agent=None)
     clew.state = "closed"
+    await expect(dialog).to_contain_text("This conversation has ended.")
+    await clew.until(lambda: clew.streams)
+    await clew.say("I forgot something")
+    await expect(dialog).to_contain_text("I forgot something")
+    await expect(dialog).not_to_contain_text("This conversation has ended.")
+
+
+async def test_a_visitor_can_write_into_an_ended_conversation(clew: FakeClew, page: Page) -> None:
+    await clew.say("Bye")
+    clew.state = "closed"
+    dialog = await opened(clew, page)
     await expect(dialog).to_contain_text("This conversation has ended.")
     await write(page, "One more thing")
     await expect(dialog).not_to_contain_text("This conversation has ended.")

@@ -1,0 +1,143 @@
+from dataclasses import replace
+
+import pytest
+from clew.referral.credit import DAY, SKEW, Considered, credit, earning_click
+from clew.referral.touches import Click, Touch
+
+ORDER = 1763860000.0
+LOOKBACK = {"awin": 30, "blog": 7}
+AWIN = Click("awin", "awc", "1001_1_ab", "awin")
+BLOG = Click("", "ref", "b-7", "blog")
+GOOGLE = Click("google_ads", "gclid", "Cj0", None)
+
+
+def touch(age: float, *clicks: Click) -> Touch:
+    return Touch(int(ORDER - age), clicks)
+
+
+def test_the_last_partner_click_before_the_order_earns_it() -> None:
+    older, newer = touch(5 * DAY, AWIN), touch(2 * DAY + 3 * 3600, BLOG)
+    earned = credit([newer, older], ORDER, LOOKBACK)
+    assert (earned.partner, earned.click, earned.touched_at) == ("blog", BLOG, float(newer.at))
+    assert (
+        earned.reason
+        == "blog: last partner click, 2 days 3 hours before the order, within its lookback of 7 days"
+    )
+    assert earned.considered == (
+        Considered(older.at, "awin", "awin", "superseded by the later click of blog"),
+        Considered(newer.at, "blog", None, "won: the last partner click before the order"),
+    )
+
+
+def test_campaigns_searches_and_strangers_do_not_take_an_order_from_a_partner() -> None:
+    arrivals = [
+        touch(3 * DAY, AWIN),
+        touch(2 * DAY, GOOGLE),
+        replace(touch(DAY), campaign={"utm_source": "mail"}),
+    ]
+    earned = credit(arrivals, ORDER, LOOKBACK)
+    assert earned.partner == "awin"
+    assert [c.verdict for c in earned.considered] == [
+        "won: the last partner click before the order",
+        "no partner: the click's network is not one of this shop's",
+        "no partner: no click id",
+    ]
+    assert [c.network for c in earned.considered] == ["awin", "google_ads", None]
+
+
+@pytest.mark.parametrize(
+    ("age", "partner"),
+    [
+        (0, "awin"),
+        (30 * DAY - 1, "awin"),
+        (30 * DAY, "awin"),  # exactly the window is inside it
+        (30 * DAY + 1, None),
+        (-SKEW, "awin"),  # the shop's clock is behind, or cuts the seconds off
+        (-SKEW - 1, None),
+        (-3600, None),
+    ],
+)
+def test_a_click_counts_from_the_order_back_to_exactly_the_end_of_its_window(
+    age: float, partner: str | None
+) -> None:
+    assert credit([touch(age, AWIN)], ORDER, LOOKBACK).partner == partner
+
+
+def test_a_click_after_the_order_does_not_earn_it_and_does_not_hide_the_one_before() -> None:
+    earned = credit([touch(DAY, AWIN), touch(-DAY, BLOG)], ORDER, LOOKBACK)
+    assert earned.partner == "awin"
+    assert earned.considered[1].verdict == "after the order"
+
+
+def test_each_partner_has_his_own_window() -> None:
+    earned = credit([touch(20 * DAY, AWIN), touch(8 * DAY + 7200, BLOG)], ORDER, LOOKBACK)
+    assert earned.partner == "awin"
+    assert earned.considered[1].verdict == "outside the lookback of 7 days: 8 days 2 hours before the order"
+
+
+def test_who_is_no_partner_any_more_earns_nothing_and_hides_nobody() -> None:
+    gone = Click("", "p", "x", "gone")
+    earned = credit([touch(2 * DAY, AWIN), touch(DAY, gone)], ORDER, LOOKBACK)
+    assert earned.partner == "awin"
+    assert earned.considered[1].verdict == "gone is no longer a partner of this shop"
+
+
+@pytest.mark.parametrize(
+    ("touches", "reason"),
+    [
+        ([], "nobody: the visitor came without a campaign, a referrer or a click id"),
+        ([touch(DAY, GOOGLE)], "nobody: no arrival of the visitor carried a partner's click id"),
+        (
+            [touch(31 * DAY, AWIN)],
+            "nobody: the last partner click, of awin, does not count: "
+            "outside the lookback of 30 days: 31 days before the order",
+        ),
+    ],
+)
+def test_where_nobody_earns_the_reason_says_why(touches: list[Touch], reason: str) -> None:
+    earned = credit(touches, ORDER, LOOKBACK)
+    assert (earned.partner, earned.click, earned.touched_at) == (None, None, None)
+    assert earned.reason == reason
+
+
+def test_of_several_partners_in_one_address_the_last_one_earns() -> None:
+    both = touch(DAY, AWIN, GOOGLE, BLOG)
+    earned = credit([both], ORDER, LOOKBACK)
+    assert earned.click == BLOG == earning_click(both)
+    assert earned.reason.endswith("its landing address held 2 partners' click ids, the last that counts")
+    assert credit([touch(DAY, BLOG, AWIN)], ORDER, LOOKBACK).click == AWIN
+
+
+def test_of_several_partners_in_one_address_one_whose_window_is_closed_gives_way() -> None:
+    assert credit([touch(10 * DAY, AWIN, BLOG)], ORDER, LOOKBACK).click == AWIN
+
+
+def test_the_order_of_the_touches_in_the_store_does_not_matter() -> None:
+    arrivals = [touch(n * DAY, AWIN if n % 2 else BLOG) for n in range(1, 7)]
+    assert credit(arrivals, ORDER, LOOKBACK) == credit(arrivals[::-1], ORDER, LOOKBACK)
+
+
+def test_every_touch_gets_exactly_one_verdict_and_one_at_most_wins() -> None:
+    arrivals = [
+        touch(n * DAY, *cs) for n, cs in enumerate([(AWIN,), (), (GOOGLE,), (BLOG,), (AWIN, BLOG), (AWIN,)])
+    ]
+    considered = credit(arrivals, ORDER, LOOKBACK).considered
+    assert [c.at for c in considered] == sorted(t.at for t in arrivals)
+    assert sum(c.verdict.startswith("won") for c in considered) == 1
+    assert all(c.verdict for c in considered)
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [
+        (5, "less than a minute before"),
+        (60, "1 minute before"),
+        (3600, "1 hour before"),
+        (2 * 3600 + 300, "2 hours 5 minutes before"),
+        (DAY, "1 day before"),
+        (DAY + 3600, "1 day 1 hour before"),
+        (-30, "less than a minute before"),
+    ],
+)
+def test_the_reason_tells_the_age_in_words(age: float, words: str) -> None:
+    assert words in credit([touch(age, AWIN)], ORDER, LOOKBACK).reason

@@ -1,0 +1,174 @@
+import pytest
+from clew.referral.networks_file import CatalogueError, read
+
+HEAD = """
+[meta]
+schema = 2
+[referrers]
+confidence = "likely"
+payment_hosts = ["pay.example"]
+[utm]
+confidence = "likely"
+params = ["utm_source"]
+"""
+NETWORK = """
+[[network]]
+id = "one"
+name = "One"
+kind = "affiliate_network"
+confidence = "verified"
+source = ["its own page"]
+landing_params = ["oneid"]
+"""
+COOKIE = 'name = "c", days = 9, http_only = true'
+CALL = """
+  [[network.conversion]]
+  id = "get"
+  preferred = true
+  method = "GET"
+  url = "https://one.example/{account}"
+  encoding = "query"
+  success = { status = [200, 299] }
+  params = [
+    { name = "click", from = "click_id", req = true },
+    { name = "sum", from = "amount" },
+  ]
+"""
+
+
+def problems(text: str) -> str:
+    with pytest.raises(CatalogueError) as caught:
+        read(HEAD + text)
+    assert "networks.toml" in str(caught.value)
+    return "\n".join(caught.value.problems)
+
+
+def test_a_sound_file_is_read() -> None:
+    catalogue = read(HEAD + NETWORK + CALL)
+    (network,) = catalogue.networks.values()
+    (conversion,) = network.conversions
+    assert list(conversion.settings) == ["account"]
+    assert conversion.settings["account"].required
+    assert [(p.name, p.format, p.path) for p in conversion.params] == [
+        ("click", "text", ("click",)),
+        ("sum", "decimal", ("sum",)),
+    ]
+    assert catalogue.payment_hosts == {"pay.example"}
+    assert catalogue.utm == ("utm_source",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "what"),
+    [
+        ('from = "amount"', 'from = "amuont"', "one.conversion.get.params.sum", "'amuont' is no source"),
+        (
+            'from = "amount"',
+            'from = "amount", format = "iso8601"',
+            "one.conversion.get.params.sum",
+            "decimal",
+        ),
+        ('from = "amount"', 'from = "settings.No Key"', "one.conversion.get.params.sum", "no settings key"),
+        (
+            'from = "amount"',
+            'from = "amount", colour = 1',
+            "one.conversion.get.params.sum.colour",
+            "not permitted",
+        ),
+        ('name = "sum"', 'name = "sum{n}"', "one.conversion.get.params.sum{n}", "{n} counts items"),
+        ('name = "sum"', 'name = "click"', "one.conversion.get.params.click", "the same place"),
+        ("req = true", 'of = ["twoid"]', "one.conversion.get.params.click", "'twoid'"),
+        ('method = "GET"', 'method = "POST"', "network.one.conversion.get", "query goes by GET"),
+        ('encoding = "query"', 'encoding = "quary"', "network.one.conversion.get.encoding", "'query'"),
+        ('url = "https:', 'url = "ftp:', "network.one.conversion.get.url", "https"),
+        ("{account}", "{Account No}", "network.one.conversion.get", "{Account No} is no settings key"),
+        ("{account}", "{conversion}", "network.one", "`conversion` is taken"),
+        ("preferred = true", "preferred = false", "network.one.conversion", "`preferred`"),
+        ("[200, 299]", "[299, 200]", "network.one.conversion.get.success", "lower to the higher"),
+        ("[200, 299]", "[200, 299], equals = 1", "network.one.conversion.get.success", "`pointer`"),
+        ('"oneid"', '"oneid", "oneid"', "network.one.landing_params", "twice"),
+        ('"oneid"', '{ name = "oneid", fallback = true }', "network.one.landing_params", "fall back"),
+        (
+            '"oneid"',
+            '{ name = "a", parts = ["a", "b"], value = "{a}" }',
+            "network.one.landing_params.a",
+            "each of `parts`",
+        ),
+        (
+            'confidence = "verified"',
+            'confidence = "certain"',
+            "network.one.confidence",
+            "'verified' or 'likely'",
+        ),
+        ('source = ["its own page"]', "source = []", "network.one.source", "at least 1"),
+        (
+            'landing_params = ["oneid"]',
+            'landing_params = ["oneid"]\nsettings = { token = { secret = true } }',
+            "network.one.settings.token",
+            "no call uses it",
+        ),
+        (
+            'landing_params = ["oneid"]',
+            f'landing_params = ["oneid"]\ncookies = [{{ {COOKIE}, secure = false, same_site = "None" }}]',
+            "network.one.cookies.c",
+            "SameSite=None needs Secure",
+        ),
+        (
+            'landing_params = ["oneid"]',
+            f'landing_params = ["oneid"]\ncookies = [{{ {COOKIE}, secure = true, value = "{{click_id}};" }}]',
+            "network.one.cookies.c.value",
+            "pattern",
+        ),
+    ],
+)
+def test_a_fault_is_named_by_network_and_key(old: str, new: str, where: str, what: str) -> None:
+    text = NETWORK + CALL
+    assert old in text
+    found = problems(text.replace(old, new, 1))
+    assert where in found
+    assert what in found
+
+
+def test_all_faults_are_told_at_once() -> None:
+    text = (
+        (NETWORK + CALL)
+        .replace('from = "amount"', 'from = "x"')
+        .replace('kind = "affiliate_network"', 'kind = "y"')
+    )
+    found = problems(text)
+    assert "network.one.kind" in found
+    assert "params.sum" in found
+
+
+def test_a_name_that_two_networks_use_must_be_marked_shared() -> None:
+    other = NETWORK.replace('"one"', '"two"').replace('"oneid"', '"OneId"')
+    found = problems(NETWORK + other)
+    assert "network.one.landing_params.oneid: not `shared`, but two has it too" in found
+    assert "network.two.landing_params.OneId" in found
+
+
+def test_a_network_cannot_be_there_twice() -> None:
+    assert "network.one: there twice" in problems(NETWORK + NETWORK)
+
+
+def test_a_file_that_is_no_toml_says_where() -> None:
+    assert "line" in problems("[[network]\n")
+
+
+def test_a_name_in_a_json_body_leads_to_its_place() -> None:
+    call = (
+        CALL.replace('"GET"', '"POST"')
+        .replace('"query"', '"json"\n  envelope = "data[]"')
+        .replace('name = "click"', 'name = "user.click"')
+        .replace('name = "sum"', 'name = "/total"')
+    )
+    (conversion,) = read(HEAD + NETWORK + call).networks["one"].conversions
+    assert [p.path for p in conversion.params] == [("data", 0, "user", "click"), ("total",)]
+
+
+def test_two_parameters_cannot_go_to_one_place_of_a_body() -> None:
+    call = (
+        CALL.replace('"GET"', '"POST"')
+        .replace('"query"', '"json"')
+        .replace('name = "sum"', 'name = "click.sum"')
+    )
+    assert "the same place" in problems(NETWORK + call)
