@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-
 from clew.injector.tag import tag
 from clew.referral.cookie import Known, VisitorCookie, new_visitor_id
 from clew.referral.touches import Click, Touch
@@ -108,7 +107,18 @@ def free_port() -> int:
 def page(seed: int) -> bytes:
     """A page of 100 KB with the look of a shop's: head, words, links."""
     rng = random.Random(seed)
-    words = ["espresso", "grinder", "filter", "water", "steam", "crema", "portafilter", "bean", "roast", "cup"]
+    words = [
+        "espresso",
+        "grinder",
+        "filter",
+        "water",
+        "steam",
+        "crema",
+        "portafilter",
+        "bean",
+        "roast",
+        "cup",
+    ]
     parts = ["<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Shop</title></head><body>"]
     size = len(parts[0])
     while size < PAGE_BYTES - 20:
@@ -172,8 +182,8 @@ def commands(upstream: int, folder: Path) -> dict[str, tuple[list[str], int]]:
         "clew": ([sys.executable, "-m", "clew", "serve", "--config", "clew.toml", "--port", str(clew)], clew),
         "nginx sub_filter": nginx("sub", folder, sub, shop),
         "mitmdump": (
-            [mitmdump, "-q", "--mode", f"reverse:http://127.0.0.1:{upstream}", "-p", str(mitm)]
-            + ["--listen-host", "127.0.0.1", "-s", "addon.py", "--set", "keep_host_header=true"],
+            f"{mitmdump} -q --mode reverse:http://127.0.0.1:{upstream} --listen-host 127.0.0.1 "
+            f"--listen-port {mitm} --set keep_host_header=true --scripts addon.py".split(),
             mitm,
         ),
     }
@@ -190,8 +200,11 @@ def load(server: Server, seconds: int, headers: list[str]) -> tuple[float, float
     """Requests a second and CPU microseconds a request, over one round. Errors end the benchmark."""
     before = cpu_seconds(server.process)
     out = subprocess.run(
-        ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *headers]
-        + [f"http://127.0.0.1:{server.port}/page.html"],
+        [
+            *("taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"),
+            *headers,
+            f"http://127.0.0.1:{server.port}/page.html",
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -226,7 +239,14 @@ def bench_proxy(seed: int, rounds: int, seconds: int) -> tuple[dict[str, float],
     """The figures and the table."""
     rng = random.Random(seed)
     body = page(seed)
-    headers = ["-H", "Sec-Fetch-Dest: document", "-H", "Sec-Fetch-Mode: navigate", "-H", f"Cookie: {cookie_header()}"]
+    headers = [
+        "-H",
+        "Sec-Fetch-Dest: document",
+        "-H",
+        "Sec-Fetch-Mode: navigate",
+        "-H",
+        f"Cookie: {cookie_header()}",
+    ]
     with tempfile.TemporaryDirectory(prefix="clew-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         (folder / "www").mkdir()

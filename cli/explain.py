@@ -61,9 +61,13 @@ def _show(found: Explanation) -> None:
     for explained in found.rules:
         color, told = VERDICTS[explained.verdict]
         wait = f", would in {explained.again:g} s" if explained.again is not None else ""
-        console.print(f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {told}{wait}")
+        console.print(
+            f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {told}{wait}"
+        )
         for line in explained.lines:
-            console.print(f"  {'[green]true[/green] ' if line.holds else '[red]false[/red]'} {escape(line.line)}")
+            console.print(
+                f"  {'[green]true[/green] ' if line.holds else '[red]false[/red]'} {escape(line.line)}"
+            )
             known = ", ".join(f"{k} = {v!r}" for k, v in line.facts.items() if k not in line.missing)
             if known:
                 console.print(f"        {escape(known)}", style="bright_black")

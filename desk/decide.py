@@ -65,7 +65,7 @@ async def decide_endpoint(request: Request, at: Here) -> Response:
 
 @api
 async def events_endpoint(request: Request, at: Here) -> Response:
-    """`POST events`: an invite was seen, dismissed or accepted. An unknown rule or visitor changes nothing."""
+    """`POST events`: an invite was seen, dismissed or accepted. Unknown rules and visitors change nothing."""
     body = await json_body(request, EventBody)
     known = known_visitor(request, at)
     if known is not None and any(r.name == body.rule for r in at.site.settings.rules):

@@ -303,8 +303,12 @@ class Connection(asyncio.BufferedProtocol):
             self._watch = self.loop.create_task(self._see_off(response.gone))
 
     async def _see_off(self, gone: Gone) -> None:
-        await gone()
-        self.fail(ClientGoneError("the client closed the connection"))
+        try:
+            await gone()
+        except Exception as error:
+            self.fail(error)
+        else:
+            self.fail(ClientGoneError("the client closed the connection"))
 
     # -- asyncio
 

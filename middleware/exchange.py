@@ -20,7 +20,7 @@ What happens in each state, and where it leads (`TABLE` holds the same, and ever
 |          |                 | it cannot: releases head and bytes as they came | COPYING |
 |          |                 | we failed: releases head and bytes as they came | PASSING |
 | EDITING  | body            | forwards edited, re-encoded bytes | EDITING, BROKEN |
-| COPYING  | body            | forwards the bytes as they came, keeps a bounded copy if it is wanted | COPYING |
+| COPYING  | body            | forwards the bytes as they came, keeps a bounded copy if wanted | COPYING |
 | PASSING  | body            | forwards the bytes as they came | PASSING |
 | any      | end             | releases what is left; effects that follow the bytes are ready | DONE, BROKEN |
 
@@ -81,7 +81,7 @@ class ExchangeError(Exception):
     """The mount fed something that has no place in the exchange's state."""
 
 
-class ResponseBroken(Exception):
+class ResponseBrokenError(Exception):
     """The bytes can no longer be made right: the client's connection has to be broken off."""
 
 
@@ -160,8 +160,10 @@ class Exchange:
         if known is not None:
             self._visitor, self._touches = known.visitor, known.touches
         effects: tuple[SaveTouch, ...] = ()
-        touch = site.landing.read(head.query, head.path, value(head.headers, b"referer"), self._now, head.host)
-        # A mere referrer is written down by `decide`: setting a cookie here would cost the shop its cached pages.
+        touch = site.landing.read(
+            head.query, head.path, value(head.headers, b"referer"), self._now, head.host
+        )
+        # A mere referrer is written down by `decide`: a cookie here would cost the shop its cached pages.
         if touch is not None and (touch.clicks or touch.campaign):
             touches = merge(self._touches, (touch,))
             if touches != self._touches:
@@ -171,7 +173,10 @@ class Exchange:
             secure = head.scheme == "https"
             issued = known.issued if known is not None else int(self._now)
             seen = Known(self._visitor or new_visitor_id(), self._touches, issued)
-            self._set_cookies = [*site.landing.set_cookies(touch, secure), site.cookie.set_cookie(seen, secure)]
+            self._set_cookies = [
+                *site.landing.set_cookies(touch, secure),
+                site.cookie.set_cookie(seen, secure),
+            ]
         headers = head.headers
         if site.settings.inject:
             headers = validators.forward_conditionals(headers, site.mark)
@@ -242,7 +247,7 @@ class Exchange:
         return negotiate(value(request.headers, b"accept-encoding"))
 
     def body(self, chunk: bytes) -> Out:
-        """Take a chunk of the response's body. Raises ResponseBroken when it cannot be made right."""
+        """Take a chunk of the response's body. Raises ResponseBrokenError when it cannot be made right."""
         if self.state is State.PASSING:
             return Out(body=chunk)
         editor = self._editor
@@ -253,7 +258,7 @@ class Exchange:
         return self._fed("body", editor, lambda: editor.feed(chunk))
 
     def end(self) -> Out:
-        """The response has ended as it should. Raises ResponseBroken when its bytes say otherwise."""
+        """The response has ended as it should. Raises ResponseBrokenError when its bytes say otherwise."""
         editor, out = self._editor, Out()
         if editor is not None:
             out = self._fed("end", editor, editor.end)
@@ -268,7 +273,7 @@ class Exchange:
         except Exception as error:
             if self._head is None:
                 self.state = State.BROKEN
-                raise ResponseBroken(str(error)) from error
+                raise ResponseBrokenError(str(error)) from error
             # Nothing was sent yet: the page goes out as it came.
             self._note_fault(error)
             untouched, self._head, self._editor = self._head, None, None
@@ -344,7 +349,7 @@ class Exchange:
 
 
 def unshared(headers: Headers) -> Headers:
-    """Headers of a response that sets a visitor's cookie: no shared cache may keep it (RFC 9111 §3, §5.2.2)."""
+    """Headers of a response that sets a visitor's cookie: no shared cache may keep it (RFC 9111 §5.2.2)."""
     directives = tokens(headers, b"cache-control")
     if b"no-store" in directives or b"private" in directives:
         return headers

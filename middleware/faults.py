@@ -45,5 +45,11 @@ class RequestError(Exception):
     status = 400
 
 
+class RequestTimeoutError(RequestError):
+    """The client's request did not come to its end in time."""
+
+    status = 408
+
+
 class ClientGoneError(Exception):
     """The client left, or stopped taking part: there is nobody to answer."""

@@ -11,6 +11,7 @@ RETRY_AFTER_SECONDS = 5
 _TEXTS: Mapping[int, bytes] = {
     400: b"This request cannot be passed on.\n",
     405: b"This method is not allowed here.\n",
+    408: b"The request took too long to arrive.\n",
     421: b"There is no shop of this name here.\n",
     502: b"The shop does not answer at the moment. Please try again in a little while.\n",
     503: b"The shop is very busy at the moment. Please try again in a little while.\n",

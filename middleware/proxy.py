@@ -1,5 +1,6 @@
 """The reverse proxy as an ASGI app: requests go to the shop byte for byte, and answers come back so."""
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -8,7 +9,7 @@ from typing import Any
 from ..injector.heads import Headers, without
 from ..settings import model
 from .connection import UpstreamResponse
-from .faults import ClientGoneError, RequestError, UpstreamError
+from .faults import ClientGoneError, RequestError, RequestTimeoutError, UpstreamError
 from .origin import Networks, forwarded_headers, is_trusted, origin_of
 from .pages import failure, page
 from .upstream import Upstream
@@ -21,6 +22,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 # A request body up to this long is gathered and sent at once; a longer one, or one in chunks, is streamed.
 GATHERED_BODY = 64 * 1024
+# How long a short body may take (nginx's client_body_timeout); a long one must go on at least every 300 s.
+BODY_SECONDS = 60.0
 
 _LOG = logging.getLogger("clew.proxy")
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:\[\]%-]{1,261}")
@@ -167,7 +170,13 @@ async def _body(headers: Headers, receive: Receive) -> bytes | AsyncIterator[byt
         raise RequestError("a Content-Length that is no number")
     if int(length) > GATHERED_BODY:
         return _stream(receive)
-    return b"".join([piece async for piece in _stream(receive)])
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return b"".join([piece async for piece in _stream(receive)])
+    except TimeoutError:
+        raise RequestTimeoutError(
+            f"a body of {int(length)} bytes not there after {BODY_SECONDS:g} s"
+        ) from None
 
 
 async def _stream(receive: Receive) -> AsyncIterator[bytes]:

@@ -1,5 +1,6 @@
 """The server: uvicorn, told to leave addresses, headers and the shop's bytes alone."""
 
+import asyncio
 import ctypes
 import logging
 import os
@@ -16,10 +17,13 @@ from .faults import UpstreamError
 CONFIG_VARIABLE = "CLEW_CONFIG"
 # A request's head: the request line, all headers. Shops with 16 KB of cookies exist.
 MAX_HEAD = 64 * 1024
+HEAD_SECONDS = 30.0
 # Longer than a load balancer in front holds its connections (AWS: 60 s), so that it closes first, not we.
 KEEP_ALIVE_SECONDS = 75
 
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_CLOSING = b"connection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _CLOSING
+_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSING
 # mallopt(3): by default glibc maps and unmaps each buffer over 128 KB, with page faults every time.
 _MALLOC = {
     "M_MMAP_THRESHOLD": (-3, 64 << 20),
@@ -133,16 +137,28 @@ class SaidAlready(logging.Filter):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which by itself keeps a request's head however long it is.
+    """uvicorn's protocol, which by itself takes a request's head however long it is or takes.
 
-    A head of more than 64 KB is answered with 431 (RFC 6585 §5), a fragment in the target with 400: shops
-    and proxies disagree on what it means (CVE-2023-47106).
+    A head of more than 64 KB is answered with 431 (RFC 6585 §5), one that does not come to its end within
+    30 seconds with 408. A fragment in the target is a 400: shops and proxies disagree on what it means
+    (CVE-2023-47106).
     """
 
     _head_open = False
     _head_bytes = 0
     _received = 0
-    _too_large = False
+    _refusal = b""
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_LATE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._in_time()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -151,8 +167,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_open:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD:
-                self._too_large = True
-                self.send_400_response("")
+                self._refuse(_TOO_LARGE)
+            elif self._late is None:
+                # Only a head that came in pieces needs a timer.
+                self._late = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_LATE)
 
     def on_message_begin(self) -> None:
         """A request starts."""
@@ -162,16 +180,29 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is complete. What is raised here ends in `send_400_response`."""
         self._head_open = False
+        if self._late is not None:
+            self._in_time()
         if self._head_bytes or self._received > MAX_HEAD:
-            self._too_large = len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers) > MAX_HEAD
-        if self._too_large or b"#" in self.url:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > MAX_HEAD:
+                self._refusal = _TOO_LARGE
+        if self._refusal or b"#" in self.url:
             raise ValueError("a head too large, or a fragment")
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse the request and close."""
-        if not self._too_large:
+        if not self._refusal:
             super().send_400_response(msg)
         elif not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE)
+            self.transport.write(self._refusal)
             self.transport.close()
+
+    def _refuse(self, refusal: bytes) -> None:
+        self._refusal = refusal
+        self.send_400_response("")
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None

@@ -230,6 +230,9 @@ class Upstream:
             raise UpstreamTimeoutError(f"no connection within {self._connect_timeout:g} s") from None
         except (OSError, UnicodeError) as error:
             raise ConnectError(f"no connection: {error}") from error
+        if connection.transport.is_closing():
+            # Closed again before we came to use it: nothing would ever tell an exchange on it.
+            raise ConnectError("the shop closed the connection at once")
         self._connections.add(connection)
         if self._timer is None:
             self._timer = loop.call_later(self._tick_seconds, self._tick)

@@ -142,8 +142,8 @@ class Invited:
     what: str
 
     def apply(self, visitor: Visitor, now: float) -> Visitor:
-        """A rule is listed each time it was seen in a visit, and once if it was dismissed or accepted; dismissals
-        are also counted over all visits."""
+        """A rule is listed each time it was seen in a visit, and once if it was dismissed or accepted;
+        dismissals are also counted over all visits."""
         if self.what == "seen":
             return replace(visitor, seen=(*visitor.seen, self.rule)[-SEEN:])
         listed: tuple[str, ...] = getattr(visitor, self.what)

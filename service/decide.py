@@ -13,7 +13,7 @@ from ..rules.ruleset import Explanation
 from ..settings.model import Rule
 from ..templates import language as language_of
 from ..templates import text
-from .facts import Desk, PageNow, gather
+from .facts import PageNow, gather
 from .origin import Origin
 from .service import Service
 from .site import SiteRuntime
@@ -139,8 +139,8 @@ async def _view(
 def _skip(
     site: SiteRuntime, visitor: Visitor, facts: dict[str, dict[str, Any]], talk: Conversation | None
 ) -> frozenset[str]:
-    """Invites that may not come now: those answered or ignored often enough in this visit, and all of them after
-    as many dismissals as the site bears, while the visitor talks, and where he has just ordered."""
+    """Invites that may not come now: those answered or ignored often enough in this visit, and all of them
+    after as many dismissals as the site bears, while the visitor talks, and where he has just ordered."""
     invites = frozenset(r.name for r in site.settings.rules if r.action == "invite")
     tired = len(visitor.dismissed) >= site.settings.widget.dismissals
     ordered = site.order_page.match(facts["page"]["path"]) is not None

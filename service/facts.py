@@ -41,7 +41,14 @@ class PageNow:
 
 
 def gather(
-    site: SiteRuntime, visitor: Visitor, page: PageNow, desk: Desk, *, chatting: bool, talked: bool, now: float
+    site: SiteRuntime,
+    visitor: Visitor,
+    page: PageNow,
+    desk: Desk,
+    *,
+    chatting: bool,
+    talked: bool,
+    now: float,
 ) -> dict[str, dict[str, Any]]:
     """All facts that are known now, by group; what is not known is absent from its group."""
     return {

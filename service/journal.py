@@ -38,7 +38,9 @@ class Journal:
             ["site", "outcome", "reason"],
             registry=registry,
         )
-        self.postbacks = Gauge("clew_postbacks", "Postbacks in the ledger by state", ["state"], registry=registry)
+        self.postbacks = Gauge(
+            "clew_postbacks", "Postbacks in the ledger by state", ["state"], registry=registry
+        )
         self.agents = Gauge("clew_agents_online", "Agents with an open desk", ["site"], registry=registry)
 
     def emit(self, name: str, *, site: str, **fields: Any) -> None:

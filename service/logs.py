@@ -1,4 +1,4 @@
-"""How the journal is written by `clew serve`; an app that mounts the middleware has its own way of logging."""
+"""How `clew serve` writes the journal; an app that mounts the middleware has its own way of logging."""
 
 import sys
 from typing import Literal

@@ -162,5 +162,10 @@ def _tell(
         visitor=visitor,
     )
     service.journal.emit(
-        "credit", site=site.name, order=order.id, partner=earned.partner, reason=earned.reason, visitor=visitor
+        "credit",
+        site=site.name,
+        order=order.id,
+        partner=earned.partner,
+        reason=earned.reason,
+        visitor=visitor,
     )

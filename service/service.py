@@ -72,7 +72,9 @@ class Service:
     def _visit_store(self, address: str) -> Visits:
         path = sqlite_path(address)
         if path is None:
-            raise StoreAddressError(f"store = {address!r}: only SQLite is served so far; write sqlite:clew.db")
+            raise StoreAddressError(
+                f"store = {address!r}: only SQLite is served so far; write sqlite:clew.db"
+            )
         # One lock for both files if they are two: it costs less than telling whether they are one.
         return SqliteVisits(path, self.ledger.db.write_lock)
 

@@ -23,7 +23,7 @@ class LedgerAddressError(ValueError):
 
 
 def sqlite_path(address: str) -> Path | None:
-    """The file of `sqlite:clew.db`, `sqlite:///clew.db` or `sqlite:////var/lib/clew.db`; None for another database."""
+    """The file of `sqlite:clew.db`, `sqlite:///clew.db` or `sqlite:////var/lib/clew.db`; else None."""
     if not address.startswith("sqlite:"):
         return None
     rest = address.removeprefix("sqlite:")

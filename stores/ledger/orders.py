@@ -14,7 +14,7 @@ from ...postbacks.model import Report
 from ...referral.credit import Credit
 from ...referral.touches import Click
 from .database import Database
-from .schema import credits as credits_table
+from .schema import credits_ as credits_table
 from .schema import orders as orders_table
 from .schema import postbacks as postbacks_table
 

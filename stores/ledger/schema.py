@@ -49,7 +49,7 @@ orders = Table(
     Index("ix_orders_visitor", "site", "visitor"),
 )
 
-credits = Table(
+credits_ = Table(
     "credits",
     metadata,
     Column("id", Integer, primary_key=True),
@@ -72,7 +72,7 @@ postbacks = Table(
     Column("report", JSON, nullable=False),  # the values the call is rendered from
     # due: waits for next_at; with a lease_until ahead, a worker has it and has sent nothing yet.
     # sending: its first byte may have left; a worker has it until lease_until. delivered, dead: done.
-    # unknown: it was sent and no answer came back; only a person, or a network that takes repeats, may resend.
+    # unknown: it was sent, no answer came; only a person, or a network that takes repeats, may resend.
     Column("state", String(10), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_at", Float, nullable=False),

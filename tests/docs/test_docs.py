@@ -38,7 +38,9 @@ def section(text: str, heading: str) -> str:
 
 
 @pytest.mark.parametrize(("heading", "model"), list(models(Settings)))
-def test_every_setting_is_documented_and_every_documented_setting_exists(heading: str, model: type[Model]) -> None:
+def test_every_setting_is_documented_and_every_documented_setting_exists(
+    heading: str, model: type[Model]
+) -> None:
     rows = re.findall(r"^\| `(\w+)` \|", section(page("settings.md"), heading), re.MULTILINE)
     assert sorted(rows) == sorted(model.model_fields)
 

@@ -49,18 +49,27 @@ def shop(folder: Path) -> Starlette:
         async def parts() -> Any:
             for letter in PAGE:
                 yield letter
+
         return StreamingResponse(parts(), media_type="text/html")
 
     async def file(_: Request) -> FileResponse:
         return FileResponse(folder / "page.html")
 
-    routes = [Route("/", page), Route("/go", landing), Route("/api", api), Route("/slow", slow), Route("/file", file)]
+    routes = [
+        Route("/", page),
+        Route("/go", landing),
+        Route("/api", api),
+        Route("/slow", slow),
+        Route("/file", file),
+    ]
     return Starlette(routes=routes)
 
 
 def client(app: Any) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app), base_url="https://shop.example", headers={"accept-encoding": "identity"}
+        transport=httpx2.ASGITransport(app),
+        base_url="https://shop.example",
+        headers={"accept-encoding": "identity"},
     )
 
 
@@ -125,9 +134,13 @@ async def test_the_touch_is_kept_on_a_redirecting_landing_page(around: Wrap, tmp
     assert visitor.touches[0].clicks[0].value == "A/b+c%"
 
 
-async def test_what_is_no_page_reaches_the_shop_and_the_browser_as_it_was(around: Wrap, tmp_path: Path) -> None:
+async def test_what_is_no_page_reaches_the_shop_and_the_browser_as_it_was(
+    around: Wrap, tmp_path: Path
+) -> None:
     async with client(around(shop(tmp_path))) as browser:
-        answer = await browser.get("/api", headers={"sec-fetch-dest": "empty", "accept-encoding": "gzip;q=0.5"})
+        answer = await browser.get(
+            "/api", headers={"sec-fetch-dest": "empty", "accept-encoding": "gzip;q=0.5"}
+        )
     assert answer.json() == {"accept-encoding": "gzip;q=0.5"}
     assert "set-cookie" not in answer.headers
 
@@ -238,7 +251,9 @@ async def test_an_app_that_fails_before_it_answers_fails_as_it_would_without_us(
 
 
 async def test_a_shop_whose_ledger_cannot_be_opened_is_served_without_us(tmp_path: Path) -> None:
-    broken = settings(tmp_path).model_copy(update={"ledger": f"sqlite:{tmp_path / 'no' / 'such' / 'clew.db'}"})
+    broken = settings(tmp_path).model_copy(
+        update={"ledger": f"sqlite:{tmp_path / 'no' / 'such' / 'clew.db'}"}
+    )
     app = ClewMiddleware(shop(tmp_path), broken)
     async with client(app) as browser:
         assert (await browser.get("/")).text == PAGE

@@ -6,7 +6,16 @@ import pytest
 from clew.injector.edit import PageEdit
 from clew.injector.heads import RequestHead, ResponseHead, value, values
 from clew.injector.tag import tag
-from clew.middleware.exchange import TABLE, Exchange, ExchangeError, Forward, Ours, Out, ResponseBroken, State
+from clew.middleware.exchange import (
+    TABLE,
+    Exchange,
+    ExchangeError,
+    Forward,
+    Ours,
+    Out,
+    ResponseBrokenError,
+    State,
+)
 from clew.referral.catalogue import load
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
@@ -20,7 +29,9 @@ def site(**changes: object) -> SiteRuntime:
     data: dict[str, object] = {
         "name": "shop",
         "hosts": ["shop.example"],
-        "partners": [{"id": "awin", "network": "awin", "settings": {"advertiser_id": "1001", "api_key": "k"}}],
+        "partners": [
+            {"id": "awin", "network": "awin", "settings": {"advertiser_id": "1001", "api_key": "k"}}
+        ],
         "order": {"page": "/thanks*"},
         "debug": True,
     }
@@ -37,7 +48,9 @@ def request(path: bytes = b"/", query: bytes = b"", method: str = "GET", **heade
 
 def html(status: int = 200, **headers: str) -> ResponseHead:
     pairs = [(b"content-type", b"text/html; charset=utf-8")]
-    return ResponseHead(status, [*pairs, *((k.replace("_", "-").encode(), v.encode()) for k, v in headers.items())])
+    return ResponseHead(
+        status, [*pairs, *((k.replace("_", "-").encode(), v.encode()) for k, v in headers.items())]
+    )
 
 
 def run(exchange: Exchange, head: ResponseHead, *chunks: bytes) -> Out:
@@ -165,7 +178,7 @@ def test_a_page_that_breaks_off_after_it_was_begun_never_ends_cleanly() -> None:
     packed = gzip.compress(PAGE * 2000, mtime=0)
     exchange.response(html(content_encoding="gzip"))
     exchange.body(packed[: len(packed) // 2])
-    with pytest.raises(ResponseBroken):
+    with pytest.raises(ResponseBrokenError):
         exchange.end()
     assert exchange.state is State.BROKEN
 

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from clew.middleware import proxy as proxy_module
 from clew.middleware.proxy import Proxy
 from raw_http import OK, Client, Shop, answering, ended, get, limits, proxying, serving
 
@@ -304,6 +305,14 @@ async def test_a_visitor_who_leaves_within_an_upload_leaves_no_whole_request() -
             client.writer.write(get(b"/", b"Content-Length: 1000000", method=b"POST") + b"x" * 100000)
             await shop.until(lambda: shop.connections == 1)
         await shop.until(lambda: shop.closed == 1)
+        assert not shop.requests
+
+
+async def test_a_short_body_that_does_not_come_is_a_request_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """6.11"""
+    monkeypatch.setattr(proxy_module, "BODY_SECONDS", 0.1)
+    async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
+        assert (await client.ask(get(b"/", b"Content-Length: 3", method=b"POST") + b"ab")).status == 408
         assert not shop.requests
 
 

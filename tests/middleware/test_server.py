@@ -9,9 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from clew.middleware import server as server_module
 from clew.middleware.faults import BrokenError
 from clew.middleware.server import MAX_HEAD, SaidAlready, log_config, tune_malloc
-from raw_http import OK, Client, Shop, answering, get, proxying
+from raw_http import OK, Client, Shop, answering, ended, get, proxying
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 
@@ -53,6 +54,40 @@ async def test_a_long_head_and_a_longer_body_are_no_reason_to_refuse() -> None:
                 await client.ask(get(b"/", cookies, length, method=b"POST") + bytes(300_000))
             ).status == 200
         assert [len(request.body) for request in shop.requests] == [300_000, 300_000]
+
+
+@pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nHost: shop.example\r\nX-A: "])
+async def test_a_head_that_never_ends_does_not_hold_a_connection(
+    start: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """6.11"""
+    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.1)
+    async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
+        response = await client.ask(start)
+        assert (response.status, response.all("connection")) == (408, [b"close"])
+        assert await client.reader.read() == b""
+
+
+async def test_a_second_head_that_never_ends_does_not_hold_it_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """6.11"""
+    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.1)
+    async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
+        assert (await client.ask(get())).status == 200
+        assert (await client.ask(b"GET / HTTP/1.1\r\n")).status == 408
+
+
+async def test_an_answer_may_take_longer_than_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """6.11"""
+    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.05)
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await shop.request(reader)
+        await asyncio.sleep(0.2)
+        writer.write(OK)
+        await ended(reader)
+
+    async with Shop(script) as shop, proxying(shop) as port, Client(port) as client:
+        assert (await client.ask(get())).status == 200
 
 
 async def test_requests_sent_ahead_are_answered_in_order() -> None:

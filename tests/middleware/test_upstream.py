@@ -226,6 +226,22 @@ async def test_nobody_listening_is_a_connect_error() -> None:
         await ask(Upstream("unix:/nowhere/shop.sock", limits()))
 
 
+async def test_a_shop_that_hangs_up_at_once_is_known_at_once() -> None:
+    """6.1"""
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        writer.transport.abort()
+
+    async with Shop(script) as shop:
+        upstream = Upstream(shop.url, limits())
+        for _ in range(20):
+            with pytest.raises((ConnectError, BrokenError)):
+                await asyncio.wait_for(ask(upstream), PATIENCE)
+        await shop.until(lambda: shop.closed == 20)
+        assert upstream._free == upstream._most
+        assert all(connection.transport.is_closing() for connection in upstream._connections)
+
+
 async def test_connecting_takes_no_longer_than_its_limit() -> None:
     """6.2"""
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
@@ -414,6 +430,23 @@ async def test_an_exchange_ends_when_its_client_has_gone() -> None:
         left.set()
         with pytest.raises(ClientGoneError):
             await asking
+        await shop.until(lambda: shop.closed == 1)
+
+
+async def test_a_server_that_cannot_say_whether_its_client_is_there_ends_the_exchange() -> None:
+    """6.7"""
+
+    async def gone() -> None:
+        raise OSError("no such client")
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await shop.request(reader)
+        await ended(reader)
+
+    async with Shop(script) as shop:
+        upstream = Upstream(shop.url, limits())
+        with pytest.raises(OSError, match="no such client"):
+            await upstream.send("GET", b"/", HOST, gone=gone)
         await shop.until(lambda: shop.closed == 1)
 
 

@@ -1,4 +1,4 @@
-"""Orders in a running service: who is credited, through which channel, and that nothing is lost or doubled."""
+"""Orders in a running service: who is credited, through which channel; nothing is lost or doubled."""
 
 import sqlite3
 from collections.abc import AsyncIterator
@@ -66,7 +66,9 @@ def site(service: Service) -> SiteRuntime:
 
 
 def order(number: str = "1001", **changes: object) -> OrderSeen:
-    return OrderSeen(**{"id": number, "total": Decimal("59.90"), "currency": "EUR", "source": "page", **changes})  # type: ignore[arg-type]
+    return OrderSeen(
+        **{"id": number, "total": Decimal("59.90"), "currency": "EUR", "source": "page", **changes}
+    )  # type: ignore[arg-type]
 
 
 def click(at: float, value: str = "abc") -> Touch:
@@ -84,11 +86,13 @@ async def write(service: Service, text: str, at: float, client: str = "client-00
     )
 
 
-async def test_an_order_is_credited_to_the_click_and_its_postback_is_due(service: Service, site: SiteRuntime) -> None:
+async def test_an_order_is_credited_to_the_click_and_its_postback_is_due(
+    service: Service, site: SiteRuntime
+) -> None:
     await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR, "c|%=:"))], NOW)
     recorded = await service.record_order(site, order(), visitor="v1")
     assert recorded.created
-    (credit,) = await rows(service, schema.credits)
+    (credit,) = await rows(service, schema.credits_)
     assert (credit["partner"], credit["click"][2]) == ("blog", "c|%=:")
     (postback,) = await rows(service, schema.postbacks)
     report = postback["report"]
@@ -101,7 +105,11 @@ async def test_the_same_order_again_changes_nothing(service: Service, site: Site
     again = await service.record_order(site, order(total=Decimal("1.00")), visitor="v2")
     assert not again.created
     assert again.total == Decimal("59.90")
-    assert [len(await rows(service, t)) for t in (schema.orders, schema.credits, schema.postbacks)] == [1, 1, 1]
+    assert [len(await rows(service, t)) for t in (schema.orders, schema.credits_, schema.postbacks)] == [
+        1,
+        1,
+        1,
+    ]
 
 
 async def test_the_channel_is_chat_when_the_visitor_wrote_before_he_ordered(
@@ -114,7 +122,9 @@ async def test_the_channel_is_chat_when_the_visitor_wrote_before_he_ordered(
     assert row["conversation"] is not None
 
 
-async def test_a_talk_that_began_after_the_order_did_not_bring_it(service: Service, site: SiteRuntime) -> None:
+async def test_a_talk_that_began_after_the_order_did_not_bring_it(
+    service: Service, site: SiteRuntime
+) -> None:
     """E13."""
     await write(service, "Where is my parcel?", NOW - HOUR)
     recorded = await service.record_order(site, order(placed_at=NOW - 2 * HOUR, source="api"), visitor="v1")
@@ -129,7 +139,9 @@ async def test_a_talk_counts_within_the_sites_window(
     assert (await service.record_order(site, order(), visitor="v1")).channel == channel
 
 
-async def test_an_order_that_the_agent_records_is_the_chats_and_the_clicks(service: Service, site: SiteRuntime) -> None:
+async def test_an_order_that_the_agent_records_is_the_chats_and_the_clicks(
+    service: Service, site: SiteRuntime
+) -> None:
     """A2."""
     await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR))], NOW)
     await write(service, "Please order it for me", NOW - 60)
@@ -139,21 +151,25 @@ async def test_an_order_that_the_agent_records_is_the_chats_and_the_clicks(servi
         site, order(source="agent"), visitor="v1", conversation=talk.id, agent="anna"
     )
     assert recorded.channel == "chat"
-    (credit,) = await rows(service, schema.credits)
+    (credit,) = await rows(service, schema.credits_)
     assert credit["partner"] == "blog"
 
 
-async def test_a_lost_visit_store_does_not_cost_the_partner_his_credit(service: Service, site: SiteRuntime) -> None:
+async def test_a_lost_visit_store_does_not_cost_the_partner_his_credit(
+    service: Service, site: SiteRuntime
+) -> None:
     await service.visits.close()
     recorded = await service.record_order(site, order(), visitor="v1", touches=(click(NOW - HOUR),))
     assert recorded.created
-    (credit,) = await rows(service, schema.credits)
+    (credit,) = await rows(service, schema.credits_)
     assert credit["partner"] == "blog"
 
 
-async def test_an_order_without_a_touch_is_credited_to_nobody_and_says_so(service: Service, site: SiteRuntime) -> None:
+async def test_an_order_without_a_touch_is_credited_to_nobody_and_says_so(
+    service: Service, site: SiteRuntime
+) -> None:
     await service.record_order(site, order(), visitor=None)
-    (credit,) = await rows(service, schema.credits)
+    (credit,) = await rows(service, schema.credits_)
     assert credit["partner"] is None
     assert credit["reason"]
     assert await rows(service, schema.postbacks) == []

@@ -15,7 +15,7 @@ from clew.referral.touches import Click
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.orders import Orders, Recorded
 from clew.stores.ledger.outbox import Outbox
-from clew.stores.ledger.schema import credits as credits_table
+from clew.stores.ledger.schema import credits_ as credits_table
 from clew.stores.ledger.schema import orders as orders_table
 from clew.stores.ledger.schema import postbacks as postbacks_table
 from sqlalchemy import func, select

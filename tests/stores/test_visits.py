@@ -87,7 +87,9 @@ async def test_the_cart_is_gone_with_the_order(visits: SqliteVisits) -> None:
     assert (dict(visitor.cart), visitor.ordered_at) == ({}, NOW)
 
 
-async def test_a_passer_by_is_forgotten_after_two_days_and_a_partners_visitor_is_not(visits: SqliteVisits) -> None:
+async def test_a_passer_by_is_forgotten_after_two_days_and_a_partners_visitor_is_not(
+    visits: SqliteVisits,
+) -> None:
     await visits.change("shop", "passer-by", [view(1)], NOW)
     await visits.change("shop", "sent", [Touched(touch(NOW)), view(1)], NOW)
     assert await visits.prune(NOW + KEEP_PASSER_BY_SECONDS + 1) == 1
