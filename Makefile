@@ -21,7 +21,7 @@ demo-once: setup
 # libatomic1 is for the Node.js that Playwright brings along.
 test: setup
 	@.ci/setup debian chromium libatomic1
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses logical --dist worksteal $(ARGS)
 
 check: setup
 	$(BIN)/ruff check
@@ -29,7 +29,7 @@ check: setup
 	$(BIN)/mypy -p clew
 
 bench: setup .venv/mitmproxy/.done
-	@.ci/setup debian nginx
+	@.ci/setup debian nginx wrk curl util-linux
 	$(BIN)/python bench/run.py $(if $(NAME),--name $(NAME)) $(if $(SEED),--seed $(SEED))
 
 setup: .venv/.done

@@ -263,6 +263,6 @@ class Shops:
                 return
 
 
-def proxy_app(settings: Settings) -> App:
+def proxy_app(settings: Settings) -> ClewMiddleware:
     """The reverse proxy as an ASGI app: the mount around an app that forwards to each site's upstream."""
     return ClewMiddleware(Shops(settings), settings)

@@ -4,14 +4,17 @@ import asyncio
 import ctypes
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ..chat.hub import Hub
 from .faults import UpstreamError
 
 CONFIG_VARIABLE = "CLEW_CONFIG"
@@ -81,7 +84,27 @@ def app() -> Any:
     tune_malloc()
     settings = load(Path(os.environ[CONFIG_VARIABLE]), os.environ)
     configure_logs(settings.log)
-    return proxy_app(settings)
+    proxy = proxy_app(settings)
+    _end_streams_on_signals(proxy.service.hub)
+    return proxy
+
+
+def _end_streams_on_signals(hub: Hub) -> None:
+    """End the live streams as soon as the server is told to stop: it waits for open answers, and these would
+    never end by themselves. uvicorn has set its own handlers when it asks for the app, and they go on."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return  # no server is running: somebody only wants the app
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+
+        def end(number: int, frame: FrameType | None, handler: Any = handler) -> None:
+            loop.call_soon_threadsafe(hub.close)
+            if callable(handler):
+                handler(number, frame)
+
+        signal.signal(number, end)
 
 
 def tune_malloc() -> bool:

@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """`client` is None for a peer without an address (a unix socket); `host` is the Host header with its port."""
+    """`client` is None for a peer without an address (a unix socket); `host` is the Host header."""
 
     client: str | None
     scheme: Literal["http", "https"]

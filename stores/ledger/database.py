@@ -59,7 +59,8 @@ class Database:
 
     async def open(self) -> None:
         """Build or upgrade the tables. Raises sqlalchemy.exc.OperationalError if the file cannot be used."""
-        async with self.write_lock, self._engine.connect() as connection:
+        # One process at a time: workers that start together find the tables of the first.
+        async with self.write() as connection:
             await connection.run_sync(_upgrade)
 
     async def close(self) -> None:
@@ -98,7 +99,7 @@ def _on_connect(connection: Any, _record: object) -> None:
 
 def _upgrade(connection: Connection) -> None:
     config = Config()
-    config.set_main_option("script_location", str(Path(stores.__file__).parent / "migrations"))
+    folder = Path(stores.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    connection.commit()
