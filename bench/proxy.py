@@ -68,7 +68,8 @@ TAG = {tag!r}.encode()
 class Insert:
     def responseheaders(self, flow):
         if flow.response.headers.get("content-type", "").startswith("text/html"):
-            flow.response.headers.pop("content-length", None)
+            length = int(flow.response.headers["content-length"])
+            flow.response.headers["content-length"] = str(length + len(TAG))
             flow.response.stream = Page()
 
 class Page:

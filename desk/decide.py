@@ -17,6 +17,7 @@ from .here import Here
 
 URL_LENGTH = 2048
 TITLE_LENGTH = 300
+LANGUAGE_LENGTH = 64
 
 Short = Annotated[str, StringConstraints(max_length=8192)]
 
@@ -30,7 +31,7 @@ class DecideBody(BaseModel):
     url: Short = ""
     title: Short = ""
     referrer: Short = ""
-    language: str = Field("", max_length=64)
+    language: str = Field("", max_length=LANGUAGE_LENGTH)
     seconds: int = Field(0, ge=0, le=7 * 86400)
 
 
@@ -52,7 +53,8 @@ async def decide_endpoint(request: Request, at: Here) -> Response:
         view=body.view or new_visitor_id(),
         url=_page_url(url),
         title=body.title[:TITLE_LENGTH],
-        language=body.language or request.headers.get("accept-language", "").partition(",")[0],
+        language=body.language
+        or request.headers.get("accept-language", "").partition(",")[0][:LANGUAGE_LENGTH],
         seconds=body.seconds,
     )
     ask = Ask(page, body.referrer, at.origin)
@@ -85,11 +87,12 @@ def known_visitor(request: Request, at: Here) -> Known | None:
 
 def _page_url(url: str) -> str:
     """The address for trail and facts: bounded, and only an address of the web."""
+    url = url[:URL_LENGTH]
     try:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    return url[:URL_LENGTH] if parts.scheme in ("http", "https") else ""
+    return url if parts.scheme in ("http", "https") else ""
 
 
 routes = [

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import math
+import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -51,7 +52,7 @@ def api(handler: Callable[[Request, Here], Awaitable[Response]]) -> Endpoint:
             return await handler(request, at)
         except Refused as refused:
             return JSONResponse({"error": refused.text}, refused.status, refused.headers)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             at.service.journal.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
             late = Refused(503, "the ledger cannot be reached: try again in a moment", wait=2)
             return JSONResponse({"error": late.text}, late.status, late.headers)

@@ -51,9 +51,15 @@ def _may_see_metrics(request: Request, at: Here) -> None:
         return
     # Behind another proxy every peer may look local: then only the token opens.
     relayed = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip"))
-    client = at.origin.client
-    if relayed or client is None or not ip_address(client).is_loopback:
+    if relayed or not _is_loopback(at.origin.client):
         raise Refused(403, "metrics are for this machine, or for a bearer of `metrics_token`")
+
+
+def _is_loopback(client: str | None) -> bool:
+    try:
+        return ip_address(client or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _script(request: Request, script: Script) -> Response:

@@ -46,6 +46,7 @@ from ..service.site import SiteRuntime, raw_path_text
 
 # Facts are read from a copy of the page of at most this many decoded bytes.
 COPY_LIMIT = 512 * 1024
+CDN_CACHING = frozenset({b"surrogate-control", b"x-accel-expires", b"edge-control"})
 
 
 class State(Enum):
@@ -244,7 +245,7 @@ class Exchange:
     def _coding(self, request: RequestHead) -> str:
         if not self.site.settings.compress:
             return "identity"
-        return negotiate(value(request.headers, b"accept-encoding"))
+        return negotiate(b",".join(values(request.headers, b"accept-encoding")))
 
     def body(self, chunk: bytes) -> Out:
         """Take a chunk of the response's body. Raises ResponseBrokenError when it cannot be made right."""
@@ -350,6 +351,8 @@ class Exchange:
 
 def unshared(headers: Headers) -> Headers:
     """Headers of a response that sets a visitor's cookie: no shared cache may keep it (RFC 9111 §5.2.2)."""
+    # Caches of content networks go by fields of their own, whatever Cache-Control says (RFC 9213 §2.2).
+    headers = [h for h in headers if h[0] not in CDN_CACHING and not h[0].endswith(b"cdn-cache-control")]
     directives = tokens(headers, b"cache-control")
     if b"no-store" in directives or b"private" in directives:
         return headers

@@ -74,6 +74,15 @@ class Visitor:
         return cls(**known)
 
 
+def _bounded(touches: tuple[Touch, ...]) -> tuple[Touch, ...]:
+    """At most `TOUCHES`: those that earn nobody anything go first, the oldest before the newer."""
+    kept = list(touches)
+    while len(kept) > TOUCHES:
+        idle = (t for t in kept if not any(click.partner for click in t.clicks))
+        kept.remove(next(idle, kept[0]))
+    return tuple(kept)
+
+
 @dataclass(frozen=True, slots=True)
 class Touched:
     """A landing with attribution."""
@@ -82,7 +91,7 @@ class Touched:
 
     def apply(self, visitor: Visitor, now: float) -> Visitor:
         """Add the touch unless its click is known already; the oldest go first when there are too many."""
-        touches = merge(visitor.touches, (self.touch,))[-TOUCHES:]
+        touches = _bounded(merge(visitor.touches, (self.touch,)))
         return replace(visitor, first_at=visitor.first_at or now, touches=touches)
 
 
@@ -94,7 +103,7 @@ class Restored:
 
     def apply(self, visitor: Visitor, now: float) -> Visitor:
         """Join them in their order of time."""
-        touches = merge(visitor.touches, self.touches)[-TOUCHES:]
+        touches = _bounded(merge(visitor.touches, self.touches))
         return visitor if touches == visitor.touches else replace(visitor, touches=touches)
 
 

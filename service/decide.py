@@ -104,6 +104,8 @@ async def _view(
     )
     seen = known or Known(new_visitor_id(), (), int(now))
     page = ask.page
+    if known is not None and touch is not None and await _asked_before(service, site, known, page.view):
+        touch = None  # the arrival was written down when this page view began
     changes: list[Change] = [Viewed(Page(page.view, now, page.url, page.title), page.language)]
     touches = seen.touches
     if touch is not None:
@@ -134,6 +136,15 @@ async def _view(
     if known is None or touches != seen.touches:
         set_cookies.append(site.cookie.set_cookie(Known(seen.visitor, touches, seen.issued), secure))
     return visitor, set_cookies
+
+
+async def _asked_before(service: Service, site: SiteRuntime, known: Known, view: str) -> bool:
+    try:
+        visitor = await service.visits.get(site.name, known.visitor)
+    except Exception as error:
+        service.journal.emit("fault", site=site.name, where="decide", error=repr(error))
+        return False
+    return visitor is not None and any(page.view == view for page in visitor.trail[-5:])
 
 
 def _skip(

@@ -1,5 +1,6 @@
 """What a mount has done for an exchange: touches written before, page facts read after."""
 
+import asyncio
 from collections.abc import Iterable
 
 from ..injector.page import Document
@@ -13,6 +14,9 @@ from .ordering import record_seen_order
 from .service import Service
 from .site import SiteRuntime
 
+# How long a landing may wait for the visit store.
+TOUCH_SECONDS = 1.0
+
 
 async def perform(service: Service, site: SiteRuntime, effects: Iterable[SaveTouch]) -> None:
     """Write touches down. A store that fails is told of and does not stop the visitor: the touch is in his
@@ -21,7 +25,8 @@ async def perform(service: Service, site: SiteRuntime, effects: Iterable[SaveTou
         touch = effect.touch
         changes: list[Change] = [Restored(effect.known), Touched(touch)]
         try:
-            await service.visits.change(site.name, effect.visitor, changes, service.now())
+            async with asyncio.timeout(TOUCH_SECONDS):
+                await service.visits.change(site.name, effect.visitor, changes, service.now())
         except Exception as error:
             service.journal.emit("fault", site=site.name, where="touch", error=repr(error))
         service.journal.emit(

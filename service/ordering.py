@@ -61,24 +61,42 @@ async def record_seen_order(
     service: "Service", site: SiteRuntime, order: OrderSeen, visitor: str | None, touches: tuple[Touch, ...]
 ) -> None:
     """Record an order that a page showed. Nobody will tell us of it again, so a ledger that fails is tried
-    for half a minute; then all of the order goes into the log."""
-    for number, pause in enumerate(TRIES, 1):
-        await asyncio.sleep(pause)
-        try:
-            await service.record_order(site, order, visitor=visitor, touches=touches)
-        except Exception as error:
-            if number == len(TRIES):
-                service.journal.emit(
-                    "order_unrecorded",
-                    site=site.name,
-                    order=order.id,
-                    total=str(order.total),
-                    currency=order.currency,
-                    visitor=visitor,
-                    error=repr(error),
-                )
-        else:
-            return
+    for half a minute; then, or when clew stops before, all of the order goes into the log."""
+    failure: BaseException | None = None
+    try:
+        for pause in TRIES:
+            await asyncio.sleep(pause)
+            try:
+                await service.record_order(site, order, visitor=visitor, touches=touches)
+            except Exception as error:
+                failure = error
+            else:
+                return
+    except asyncio.CancelledError:
+        _tell_unrecorded(service, site, order, visitor, touches, failure)
+        raise
+    _tell_unrecorded(service, site, order, visitor, touches, failure)
+
+
+def _tell_unrecorded(
+    service: "Service",
+    site: SiteRuntime,
+    order: OrderSeen,
+    visitor: str | None,
+    touches: tuple[Touch, ...],
+    failure: BaseException | None,
+) -> None:
+    service.journal.emit(
+        "order_unrecorded",
+        site=site.name,
+        order=order.id,
+        total=str(order.total),
+        currency=order.currency,
+        coupon=order.coupon,
+        visitor=visitor,
+        touches=[touch.to_json() for touch in touches],
+        error=repr(failure),
+    )
 
 
 async def _channel(

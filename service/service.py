@@ -28,6 +28,7 @@ from .site import SiteRuntime
 DESK_MAX_AGE = 2.0
 PRUNE_EVERY = 6 * 3600
 STOP_SECONDS = 10
+HOST_LENGTH = 261  # a DNS name of 253 characters, a dot, a colon and a port
 
 
 class StoreAddressError(ValueError):
@@ -108,7 +109,10 @@ class Service:
             return
         self.ready = False
         if self._work:
-            await asyncio.wait(self._work, timeout=STOP_SECONDS)
+            _, late = await asyncio.wait(set(self._work), timeout=STOP_SECONDS)
+            for work in late:
+                work.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         for task in self._lasting:
             task.cancel()
         await asyncio.gather(*self._lasting, return_exceptions=True)
@@ -136,10 +140,13 @@ class Service:
 
     def site_for(self, host: str) -> SiteRuntime | None:
         """The site that serves a Host header, or None. A port counts only where the settings name one."""
+        if len(host) > HOST_LENGTH:
+            return self._any_host
         host = host.lower()
         name, _, port = host.rpartition(":")
         if not port.isdigit():
             name = host
+        name = name.rstrip(".")
         for candidate in (host, name):
             if (site := self._hosts.get(candidate)) is not None:
                 return site

@@ -13,8 +13,13 @@ from typing import Protocol
 
 from ..referral.visitor import Change, Visitor
 
+BUSY_SECONDS = 5
+
 KEEP_SECONDS = 400 * 86400
 KEEP_PASSER_BY_SECONDS = 2 * 86400
+# Another process may be writing. Its lock is waited for outside SQLite, so that the loop goes on.
+BUSY_PAUSES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.5)
+PRUNED_AT_ONCE = 500
 
 
 class Visits(Protocol):
@@ -55,7 +60,7 @@ class SqliteVisits:
 
     async def open(self) -> None:
         """Open the file and build the table."""
-        connection = sqlite3.connect(self._path, timeout=5, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL")
         # NORMAL: a power cut may cost the last visits, a killed process costs nothing.
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -63,6 +68,8 @@ class SqliteVisits:
             "CREATE TABLE IF NOT EXISTS visitors (site TEXT, visitor TEXT, data TEXT NOT NULL, "
             "seen_at REAL NOT NULL, passer_by INTEGER NOT NULL, PRIMARY KEY (site, visitor)) WITHOUT ROWID"
         )
+        connection.execute("CREATE INDEX IF NOT EXISTS visitors_seen ON visitors (seen_at)")
+        connection.execute("PRAGMA busy_timeout=0")
         self._connection = connection
 
     async def close(self) -> None:
@@ -84,12 +91,13 @@ class SqliteVisits:
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
         """One transaction; see `Visits.change`."""
         async with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+            await self._begin()
             try:
                 found = self._read(site, visitor) or Visitor(visitor)
                 for change in changes:
                     found = change.apply(found, now)
-                passer_by = found.pages <= 1 and not found.touches and not found.ordered_at
+                sent = any(click.partner for touch in found.touches for click in touch.clicks)
+                passer_by = found.pages <= 1 and not sent and not found.ordered_at
                 self._db.execute(
                     "INSERT OR REPLACE INTO visitors VALUES (?, ?, ?, ?, ?)",
                     (site, visitor, json.dumps(found.to_json()), now, passer_by),
@@ -102,9 +110,31 @@ class SqliteVisits:
 
     async def prune(self, now: float) -> int:
         """See `Visits.prune`."""
-        async with self._lock:
-            cursor = self._db.execute(
-                "DELETE FROM visitors WHERE seen_at < ? OR (passer_by AND seen_at < ?)",
-                (now - KEEP_SECONDS, now - KEEP_PASSER_BY_SECONDS),
-            )
-            return cursor.rowcount
+        gone = 0
+        while True:
+            async with self._lock:
+                await self._begin()
+                cursor = self._db.execute(
+                    "DELETE FROM visitors WHERE (site, visitor) IN (SELECT site, visitor FROM visitors "
+                    "WHERE seen_at < ? AND (passer_by OR seen_at < ?) LIMIT ?)",
+                    (now - KEEP_PASSER_BY_SECONDS, now - KEEP_SECONDS, PRUNED_AT_ONCE),
+                )
+                self._db.execute("COMMIT")
+            gone += cursor.rowcount
+            if cursor.rowcount < PRUNED_AT_ONCE:
+                return gone
+            await asyncio.sleep(0)
+
+    async def _begin(self) -> None:
+        """Begin to write, or raise sqlite3.OperationalError if another process writes for 0.8 seconds."""
+        for pause in BUSY_PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                busy = error
+            else:
+                return
+        raise busy

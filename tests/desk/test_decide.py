@@ -136,11 +136,43 @@ async def test_bad_bodies_get_a_clear_answer(browser: httpx2.AsyncClient, body: 
     assert answer.json()["error"]
 
 
-@pytest.mark.parametrize("body", [{}, ask("/"), {"url": "javascript:alert(1)"}, {"url": "https://[bad"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        ask("/"),
+        {"url": "javascript:alert(1)"},
+        {"url": "https://[bad"},
+        {"url": f"http://[v1.{'a' * 3000}]/x"},
+    ],
+)
 async def test_a_body_that_says_little_is_answered(
     browser: httpx2.AsyncClient, body: dict[str, object]
 ) -> None:
     assert (await browser.post("decide", json=body)).status_code == 200
+
+
+async def test_a_page_left_open_for_long_is_no_new_arrival(
+    app: ClewMiddleware, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_800_000_000.0]
+    monkeypatch.setattr(app.service, "now", lambda: now[0])
+    await browser.post("decide", json=ask("/?utm_source=mail"))
+    now[0] += 3600
+    again = await browser.post("decide", json=ask("/?utm_source=mail", seconds=3600))
+    assert "set-cookie" not in again.headers
+
+
+async def test_a_visit_store_that_fails_costs_no_answer(
+    app: ClewMiddleware, browser: httpx2.AsyncClient
+) -> None:
+    await browser.post("decide", json=ask())
+    await app.service.visits.close()
+    answer = await browser.post("decide", json=ask(view="view-0002"))
+    assert (answer.status_code, answer.json()["action"]) == (200, "show")
+    told = await browser.post("events", json={"kind": "seen", "rule": "asks"})
+    assert told.status_code == 503
+    assert told.json()["error"]
 
 
 async def test_a_page_of_another_site_may_not_ask(browser: httpx2.AsyncClient) -> None:

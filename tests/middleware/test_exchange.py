@@ -119,6 +119,19 @@ def test_the_click_is_written_down_before_the_shop_answers_and_kept_through_its_
     assert value(out.head.headers, b"cache-control") == b"private"
 
 
+@pytest.mark.parametrize("said", ["public, max-age=60", "private", "s-maxage=600", ""])
+def test_a_landing_that_sets_a_cookie_is_kept_by_no_shared_cache(said: str) -> None:
+    exchange = Exchange(site(), NOW)
+    navigate(exchange, request(b"/go", AWC))
+    headers = {"cdn_cache_control": "max-age=3600", "surrogate_control": "max-age=1", "x_accel_expires": "9"}
+    out = run(exchange, html(cache_control=said, **headers), PAGE)
+    assert out.head is not None
+    assert b"private" in (value(out.head.headers, b"cache-control") or b"")
+    assert b"s-maxage" not in (value(out.head.headers, b"cache-control") or b"")
+    for name in headers:
+        assert value(out.head.headers, name.replace("_", "-").encode()) is None
+
+
 def test_the_touch_survives_in_the_cookie_and_is_not_a_new_one_on_reload() -> None:
     first = Exchange(site(), NOW)
     navigate(first, request(b"/go", AWC))

@@ -1,6 +1,7 @@
 """The visit store: what happens to a visitor is kept, bounded, and forgotten in time."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -123,3 +124,31 @@ async def test_visits_and_ledger_share_one_file_without_blocking_each_other(tmp_
     finally:
         await store.close()
         await database.close()
+
+
+async def test_a_partners_click_stays_when_many_other_arrivals_follow(visits: SqliteVisits) -> None:
+    others = [Touched(Touch(int(NOW) + n, (), {}, "https://search.example/", f"/{n}")) for n in range(40)]
+    visitor = await visits.change("shop", "v1", [Touched(touch(NOW)), *others], NOW)
+    assert len(visitor.touches) == TOUCHES
+    assert visitor.touches[0].clicks[0].partner == "awin"
+
+
+async def test_a_file_that_another_process_writes_to_does_not_stop_the_loop(
+    visits: SqliteVisits, tmp_path: Path
+) -> None:
+    other = sqlite3.connect(tmp_path / "clew.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.create_task(visits.change("shop", "v1", [view(1)], NOW))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    other.execute("COMMIT")
+    other.close()
+    assert (await waiting).pages == 1
+
+
+async def test_a_file_that_stays_locked_is_an_error_soon(visits: SqliteVisits, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "clew.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        await visits.change("shop", "v1", [view(1)], NOW)
+    other.close()
