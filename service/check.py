@@ -93,18 +93,25 @@ def _drafts(data: Mapping[str, Any]) -> Iterator[_Draft]:
             ("sites", number),
             raw,
             site,
-            _readable(Partner, raw.get("partners")),
-            _readable(Rule, raw.get("rules")),
+            _readable(Partner, raw.get("partners"), {}),
+            _readable(Rule, raw.get("rules"), {"action": "show"}),
         )
 
 
-def _readable(model: type[M], raw: Any) -> list[tuple[int, M]]:
+def _readable(model: type[M], raw: Any, stand_in: Mapping[str, Any]) -> list[tuple[int, M]]:
+    """What can be read of a list of tables. Where keys are refused (see `validate`), the rest is read
+    with `stand_in` for what is missing; a table that is wrong as a whole is left out."""
     found = []
     for number, item in enumerate(raw if isinstance(raw, list) else []):
         try:
             found.append((number, model.model_validate(item)))
-        except ValidationError:
-            continue  # reported by `validate`
+        except ValidationError as error:
+            refused = {details["loc"][0] for details in error.errors() if details["loc"]}
+            if not isinstance(item, dict) or not refused or not stand_in:
+                continue
+            kept = {key: value for key, value in item.items() if key not in refused}
+            names = {"name": f"unnamed-{number}"}
+            found.append((number, model.model_validate({**names, **stand_in, **kept})))
     return found
 
 

@@ -179,6 +179,8 @@ def test_errors_of_every_kind_come_at_once_and_by_line(tmp_path: Path) -> None:
         ("sites[0].partners[0].id", 8),
         ("sites[0].partners[1].network", 12),
         ("sites[0].rules[0].action", 14),
+        ("sites[0].rules[0].when[0]", 16),
+        ("sites[0].rules[1].name", 19),
         ("sites[0].rules[1].when[0]", 20),
     ]
 
@@ -216,3 +218,17 @@ def test_a_file_that_is_no_toml_or_not_there_is_one_error(tmp_path: Path) -> Non
     settings, problems = check(tmp_path / "none.toml", {})
     assert settings is None
     assert [p.message for p in problems] == ["cannot be read: no such file or directory"]
+
+
+def test_a_rules_lines_are_checked_also_where_its_action_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "clew.toml"
+    file.write_text(
+        'secret = "0123456789012345678901234567890123456789"\n[[sites]]\nname = "shop"\n[[sites.rules]]\n'
+        'name = "r"\nwhen = ["visit.pags >= 3"]\naction = "invit"\n',
+        encoding="utf-8",
+    )
+    _, problems = check(file, {})
+    assert [(p.line, p.key) for p in problems] == [
+        (6, "sites[0].rules[0].when[0]"),
+        (7, "sites[0].rules[0].action"),
+    ]
