@@ -64,7 +64,7 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
         "invite": _invite(decision.rule, language),
         "widget": _widget(site, language),
         "conversation": talk is not None,
-        "unread": 0,
+        "unread": await service.ledger.conversations.unread(site.name, visitor.id) if talk else 0,
         "online": desk.online > 0,
     }
     return Answer(body, set_cookies)
@@ -123,16 +123,7 @@ async def _view(
     if touch is not None and touches != seen.touches:
         # The landing page came from a cache in front of us: what it would have set is set here.
         set_cookies = site.landing.set_cookies(touch, secure)
-        service.journal.emit(
-            "touch",
-            site=site.name,
-            visitor=visitor.id,
-            partners=[c.partner for c in touch.clicks if c.partner],
-            networks=[c.network for c in touch.clicks],
-            campaign=dict(touch.campaign),
-            landing=touch.landing,
-            referrer=touch.referrer,
-        )
+        service.journal.touch(site.name, visitor.id, touch)
     if known is None or touches != seen.touches:
         set_cookies.append(site.cookie.set_cookie(Known(seen.visitor, touches, seen.issued), secure))
     return visitor, set_cookies

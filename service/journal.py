@@ -6,6 +6,8 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from ..referral.touches import Touch
+
 EVENTS: Mapping[str, str] = {
     "touch": "a landing with attribution was written down, before the shop answered",
     "decision": "the rules were asked for a page view, and said show, invite or hide",
@@ -50,3 +52,16 @@ class Journal:
         self._events.labels(site, name).inc()
         level = "error" if name in ERRORS else "warning" if name in WARNINGS else "info"
         getattr(self._log, level)(name, site=site, **fields)
+
+    def touch(self, site: str, visitor: str, touch: Touch) -> None:
+        """Tell of a touch that was written down."""
+        self.emit(
+            "touch",
+            site=site,
+            visitor=visitor,
+            partners=[c.partner for c in touch.clicks if c.partner],
+            networks=[c.network for c in touch.clicks],
+            campaign=dict(touch.campaign),
+            landing=touch.landing,
+            referrer=touch.referrer,
+        )

@@ -29,16 +29,7 @@ async def perform(service: Service, site: SiteRuntime, effects: Iterable[SaveTou
                 await service.visits.change(site.name, effect.visitor, changes, service.now())
         except Exception as error:
             service.journal.emit("fault", site=site.name, where="touch", error=repr(error))
-        service.journal.emit(
-            "touch",
-            site=site.name,
-            visitor=effect.visitor,
-            partners=[c.partner for c in touch.clicks if c.partner],
-            networks=[c.network for c in touch.clicks],
-            campaign=dict(touch.campaign),
-            landing=touch.landing,
-            referrer=touch.referrer,
-        )
+        service.journal.touch(site.name, effect.visitor, touch)
 
 
 def finish(service: Service, finished: Finished) -> None:
