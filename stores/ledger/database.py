@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from weakref import WeakSet
 
 from alembic import command
 from alembic.config import Config
@@ -55,7 +57,8 @@ class Database:
         self.address = address
         self.write_lock = asyncio.Lock()
         self._engine = create_async_engine(_engine_url(address), connect_args={"timeout": BUSY_SECONDS})
-        event.listen(self._engine.sync_engine, "connect", _on_connect)
+        self._threads: WeakSet[Thread] = WeakSet()
+        event.listen(self._engine.sync_engine, "connect", self._on_connect)
 
     async def open(self) -> None:
         """Build or upgrade the tables. Raises sqlalchemy.exc.OperationalError if the file cannot be used."""
@@ -64,8 +67,11 @@ class Database:
             await connection.run_sync(_upgrade)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and wait for their threads: one whose work was cancelled still has an answer
+        for this loop."""
         await self._engine.dispose()
+        for thread in list(self._threads):
+            await asyncio.to_thread(thread.join, BUSY_SECONDS)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -86,15 +92,18 @@ class Database:
         async with self._engine.connect() as connection:
             yield connection
 
-
-def _on_connect(connection: Any, _record: object) -> None:
-    # Transactions begin where `write` says so, not where the driver thinks fit.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    # FULL: an order that was answered for is on the disk even when the power goes.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    def _on_connect(self, connection: Any, _record: object) -> None:
+        # The driver has no public way to wait for its thread.
+        thread = getattr(connection.driver_connection, "_thread", None)
+        if isinstance(thread, Thread):
+            self._threads.add(thread)
+        # Transactions begin where `write` says so, not where the driver thinks fit.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        # FULL: an order that was answered for is on the disk even when the power goes.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
 
 
 def _upgrade(connection: Connection) -> None:
