@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+import aiosqlite
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event
@@ -16,6 +16,9 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from ... import stores
+
+if TYPE_CHECKING:
+    from threading import Thread
 
 BUSY_SECONDS = 10
 
@@ -55,16 +58,21 @@ class Database:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self._path = sqlite_path(address) or Path()
         self.write_lock = asyncio.Lock()
-        self._engine = create_async_engine(_engine_url(address), connect_args={"timeout": BUSY_SECONDS})
+        self._engine = create_async_engine(_engine_url(address), async_creator=self._connect)
         self._threads: WeakSet[Thread] = WeakSet()
         event.listen(self._engine.sync_engine, "connect", self._on_connect)
 
     async def open(self) -> None:
         """Build or upgrade the tables. Raises sqlalchemy.exc.OperationalError if the file cannot be used."""
         # One process at a time: workers that start together find the tables of the first.
-        async with self.write() as connection:
-            await connection.run_sync(_upgrade)
+        try:
+            async with self.write() as connection:
+                await connection.run_sync(_upgrade)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Close all connections, and wait for their threads: one whose work was cancelled still has an answer
@@ -92,11 +100,15 @@ class Database:
         async with self._engine.connect() as connection:
             yield connection
 
+    async def _connect(self) -> aiosqlite.Connection:
+        driver = aiosqlite.connect(self._path, timeout=BUSY_SECONDS, check_same_thread=False)
+        # The driver has no public way to wait for its thread, which also has something to say after a file
+        # could not be opened.
+        driver._thread.daemon = True
+        self._threads.add(driver._thread)
+        return await driver
+
     def _on_connect(self, connection: Any, _record: object) -> None:
-        # The driver has no public way to wait for its thread.
-        thread = getattr(connection.driver_connection, "_thread", None)
-        if isinstance(thread, Thread):
-            self._threads.add(thread)
         # Transactions begin where `write` says so, not where the driver thinks fit.
         connection.isolation_level = None
         cursor = connection.cursor()
