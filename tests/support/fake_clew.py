@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 from clew import templates
 from playwright.async_api import Page
+from playwright.async_api import Request as PageRequest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -216,12 +217,34 @@ async def look_away(page: Page, away: bool = True) -> None:
 
 async def pass_time(page: Page, holds: Callable[[], object]) -> None:
     """Let the page's installed clock run until something holds; TimeoutError after three of its minutes."""
-    for _ in range(180):
-        if holds():
-            return
-        await page.clock.run_for(1000)
-        await settled(page)
-    raise TimeoutError
+    under_way: set[PageRequest] = set()
+    answered = asyncio.Event()
+
+    def sent(request: PageRequest) -> None:
+        under_way.add(request)
+
+    def done(request: PageRequest) -> None:
+        under_way.discard(request)
+        answered.set()
+
+    listeners = {"request": sent, "requestfinished": done, "requestfailed": done}
+    for name, listener in listeners.items():
+        page.on(name, listener)  # type: ignore[call-overload]
+    try:
+        for _ in range(180):
+            if holds():
+                return
+            await page.clock.run_for(1000)
+            await settled(page)
+            # The clock stands while an answer is on its way: else the machine's speed would count as waiting.
+            while any(r.url.endswith("decide") for r in under_way):
+                answered.clear()
+                await asyncio.wait_for(answered.wait(), 15)
+            await page.evaluate("0")
+        raise TimeoutError
+    finally:
+        for name, listener in listeners.items():
+            page.remove_listener(name, listener)
 
 
 async def settled(page: Page) -> None:

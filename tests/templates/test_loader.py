@@ -63,10 +63,9 @@ async def test_a_rule_that_waits_is_asked_for_again_with_the_same_view(clew: Fak
     await pass_time(page, lambda: len(clew.asked) == 3)
     first, second, third = clew.asked
     assert first["view"] == second["view"] == third["view"]
-    # Not before its time. How much of the page's clock goes by while an answer is under way is the machine's
-    # matter: the test moves that clock, not the network.
-    assert second["seconds"] - first["seconds"] >= 20
-    assert third["seconds"] - second["seconds"] >= 20
+    # Not before its time; and up to some seconds of the clock go by between two looks.
+    assert 20 <= second["seconds"] - first["seconds"] <= 25
+    assert 20 <= third["seconds"] - second["seconds"] <= 25
     await expect(page.locator(".launcher")).to_be_visible()
 
 
