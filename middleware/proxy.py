@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ..injector.heads import Headers, without
+from ..injector.heads import Headers
 from ..settings import model
 from .connection import UpstreamResponse
 from .faults import ClientGoneError, RequestError, RequestTimeoutError, UpstreamError
-from .origin import Networks, forwarded_headers, is_trusted, origin_of
+from .forwarding import ALLOW, REFUSED_METHODS, Forwarding
+from .origin import Networks, Origin, origin_of
 from .pages import failure, page
 from .upstream import Upstream
 from .websocket import deny, relay
@@ -26,10 +26,6 @@ GATHERED_BODY = 64 * 1024
 BODY_SECONDS = 60.0
 
 _LOG = logging.getLogger("clew.proxy")
-_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:\[\]%-]{1,261}")
-# TRACE shows a page's script the cookies it must not see (XST); CONNECT would make a tunnel of us.
-_REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
-_ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _TRAILERS = "http.response.trailers"
 
 
@@ -49,48 +45,31 @@ class Proxy:
     def __init__(self, address: str, limits: model.Upstream, trusted: Networks = ()) -> None:
         self.upstream = Upstream(address, limits)
         self._trusted = tuple(trusted)
+        self._forwarding = Forwarding(self.upstream.authority, trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or one WebSocket."""
         http = scope["type"] == "http"
         try:
-            target, headers = self._request(scope)
+            origin = origin_of(scope, self._trusted)
+            target, headers = self._forwarding.request(scope, scope["headers"], origin)
         except RequestError as error:
             _LOG.info("refused: %s", error)
             await (answer(send, *failure(error)) if http else deny(scope, send, *failure(error)))
             return
         if not http:
             await relay(scope, receive, send, self.upstream, target, headers)
-        elif scope["method"] in _REFUSED_METHODS:
-            await answer(send, *page(405, (b"allow", _ALLOW)))
+        elif scope["method"] in REFUSED_METHODS:
+            await answer(send, *page(405, (b"allow", ALLOW)))
         else:
-            await self._forward(scope, receive, send, target, headers)
+            await self._forward(scope, receive, send, target, headers, origin)
 
     async def close(self) -> None:
         """Close all connections to the shop."""
         await self.upstream.close()
 
-    def _request(self, scope: Scope) -> tuple[bytes, Headers]:
-        """The target and the headers for the shop. Raises RequestError."""
-        raw: bytes | None = scope.get("raw_path")
-        # ASGI makes raw_path optional; from `path` alone the client's bytes cannot be told (%2F, %2e).
-        if raw is None or not (raw.startswith(b"/") or (raw == b"*" and scope.get("method") == "OPTIONS")):
-            raise RequestError("the target is no path")
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1 and (hosts or scope["http_version"] == "1.1"):
-            raise RequestError(f"{len(hosts)} Host headers")
-        if hosts and not _HOST.fullmatch(hosts[0]):
-            raise RequestError("a Host header with characters that no host has")
-        query: bytes = scope["query_string"]
-        peer = scope["client"][0] if scope.get("client") else None
-        trusted = is_trusted(peer, self._trusted)
-        headers = forwarded_headers(scope["headers"], origin_of(scope, self._trusted), trusted, peer)
-        if not hosts:
-            headers.insert(0, (b"host", self.upstream.authority))
-        return (b"%b?%b" % (raw, query) if query else raw), headers
-
     async def _forward(
-        self, scope: Scope, receive: Receive, send: Send, target: bytes, headers: Headers
+        self, scope: Scope, receive: Receive, send: Send, target: bytes, headers: Headers, origin: Origin
     ) -> None:
         trailing = _TRAILERS in (scope.get("extensions") or ())
         if trailing and _wants_trailers(scope["headers"]):
@@ -112,7 +91,7 @@ class Proxy:
             await answer(send, *failure(error))
             return
         try:
-            await _pass_on(response, send, trailing)
+            await self._pass_on(response, send, trailing, origin)
         except ClientGoneError as error:
             _LOG.info("499 %s: %s", scope["method"], error)
         except UpstreamError as error:
@@ -121,35 +100,26 @@ class Proxy:
         finally:
             response.close()
 
+    async def _pass_on(self, response: UpstreamResponse, send: Send, trailing: bool, origin: Origin) -> None:
+        """The answer as it comes: the head at once, each piece of the body when it is there."""
+        status = response.status
+        headers = self._forwarding.response(status, response.headers, origin)
+        announced = trailing and response.reader.announces_trailers
+        start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+        if announced:
+            start["trailers"] = True
+        await send(start)
+        more = True
+        while more:
+            data = await response.read()
+            more = not response.ended
+            await send({"type": "http.response.body", "body": data, "more_body": more})
+        if announced:
+            await send({"type": _TRAILERS, "headers": response.trailers, "more_trailers": False})
+
     def _note(self, scope: Scope, error: UpstreamError) -> None:
         path = scope["raw_path"][:200]
         _LOG.warning("%d %s %r at %s: %s", error.status, scope["method"], path, self.upstream.address, error)
-
-
-async def _pass_on(response: UpstreamResponse, send: Send, trailing: bool) -> None:
-    """The answer as it comes: the head at once, each piece of the body when it is there."""
-    headers, status = response.headers, response.status
-    announced = trailing and response.reader.announces_trailers
-    start: Message = {"type": "http.response.start", "status": status, "headers": _headers(status, headers)}
-    if announced:
-        start["trailers"] = True
-    await send(start)
-    more = True
-    while more:
-        data = await response.read()
-        more = not response.ended
-        await send({"type": "http.response.body", "body": data, "more_body": more})
-    if announced:
-        await send({"type": _TRAILERS, "headers": response.trailers, "more_trailers": False})
-
-
-def _headers(status: int, headers: Headers) -> Headers:
-    for name, _ in headers:
-        if name == b"alt-svc":
-            headers = without(headers, b"alt-svc")
-            break
-    # A server takes Content-Length as a promise of a body, which these have not (RFC 9110 §8.6).
-    return without(headers, b"content-length") if status in (204, 304) else headers
 
 
 async def _body(headers: Headers, receive: Receive) -> bytes | AsyncIterator[bytes] | None:
@@ -201,6 +171,5 @@ def _wants_trailers(headers: Headers) -> bool:
 
 async def answer(send: Send, status: int, headers: Headers, text: bytes) -> None:
     """A whole answer of our own."""
-    """Send a whole response."""
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text})

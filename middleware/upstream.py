@@ -6,17 +6,16 @@ no normalising of addresses. It connects to the one address it was made for, nev
 
 import asyncio
 import select
-import ssl
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from urllib.parse import urlsplit
 
 from ..injector.heads import Headers, value
 from ..settings import model
 from .connection import LARGE_READ, Connection, Gone, Phases, Released, UpstreamResponse
-from .faults import BusyError, ConnectError, RequestError, StaleError, UpstreamTimeoutError
+from .dial import Dial
+from .faults import BusyError, ConnectError, RequestError, StaleError
 from .wire import ResponseReader, request_head
 
 # Requests that may wait for a connection, for each connection there is.
@@ -48,16 +47,11 @@ class Upstream:
     """
 
     def __init__(self, address: str, limits: model.Upstream) -> None:
-        parts = urlsplit(address)
-        self._path = parts.path if parts.scheme == "unix" else None
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = parts.scheme == "https"
-        self._context: ssl.SSLContext | None = None
         self.address = address
-        self.authority = parts.netloc.encode("latin-1") or b"localhost"
         self._most = limits.connections
         self._connect_timeout = float(limits.connect_timeout)
+        self._dial = Dial(address, self._connect_timeout)
+        self.authority = self._dial.authority
         self._phases = Phases(
             float(limits.response_timeout), float(limits.idle_timeout), float(limits.keep_alive)
         )
@@ -216,20 +210,7 @@ class Upstream:
         def protocol() -> Connection:
             return Connection(loop, _buffer(), self._phases, released, self._lost)
 
-        try:
-            async with asyncio.timeout(self._connect_timeout):
-                if self._path is not None:
-                    _, connection = await loop.create_unix_connection(protocol, self._path)
-                elif self._tls:
-                    _, connection = await loop.create_connection(
-                        protocol, self._host, self._port, ssl=self._tls_context(), server_hostname=self._host
-                    )
-                else:
-                    _, connection = await loop.create_connection(protocol, self._host, self._port)
-        except TimeoutError:
-            raise UpstreamTimeoutError(f"no connection within {self._connect_timeout:g} s") from None
-        except (OSError, UnicodeError) as error:
-            raise ConnectError(f"no connection: {error}") from error
+        connection = await self._dial.open(protocol)
         if connection.transport.is_closing():
             # Closed again before we came to use it: nothing would ever tell an exchange on it.
             raise ConnectError("the shop closed the connection at once")
@@ -237,13 +218,6 @@ class Upstream:
         if self._timer is None:
             self._timer = loop.call_later(self._tick_seconds, self._tick)
         return connection
-
-    def _tls_context(self) -> ssl.SSLContext:
-        """Verified against the system's authorities, or those of SSL_CERT_FILE."""
-        if self._context is None:
-            self._context = ssl.create_default_context()
-            self._context.set_alpn_protocols(["http/1.1"])
-        return self._context
 
     def _released(self, connection: Connection, reusable: bool) -> None:
         if reusable:

@@ -823,14 +823,11 @@ async def test_a_hundred_requests_at_once_get_their_own_answers() -> None:
         await upstream.close()
 
 
-def test_it_can_be_made_before_a_loop_runs_and_used_in_one_after_another() -> None:
-    upstream: list[Upstream] = []
+def test_it_can_be_made_before_a_loop_runs_and_used_in_one_after_another(tmp_path: Path) -> None:
+    upstream = Upstream(f"unix:{tmp_path}/shop", limits())
 
     async def once() -> bytes:
-        async with Shop(answering(OK)) as shop:
-            if not upstream:
-                upstream.append(Upstream(shop.url, limits()))
-            upstream[0]._port = shop.port
-            return await ask(upstream[0])
+        async with Shop(answering(OK), unix=f"{tmp_path}/shop"):
+            return await ask(upstream)
 
     assert [asyncio.run(once()), asyncio.run(once())] == [b"ok", b"ok"]
