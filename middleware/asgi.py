@@ -1,5 +1,4 @@
-"""The ASGI mount: in front of any ASGI app, which knows nothing of it. The reverse proxy is the same mount
-around an app that forwards to the shop (`proxy.py`), so that both doors lead through one exchange."""
+"""The ASGI mount: in front of any ASGI app, which knows nothing of it."""
 
 import asyncio
 import os
@@ -20,9 +19,6 @@ from ..settings.load import SettingsErrors
 from ..settings.model import Settings
 from .exchange import Exchange, Forward, Ours, Out
 from .origin import origin_of
-from .pages import page
-from .proxy import Proxy, answer
-from .websocket import deny
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -227,42 +223,3 @@ class _Sender:
             await self._send({**self._start, "status": out.head.status, "headers": out.head.headers})
         if out.body:
             await self._send({"type": "http.response.body", "body": out.body, "more_body": True})
-
-
-class Shops:
-    """The app behind the reverse proxy: forwards each request to the shop of its host."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._shops: dict[str, Proxy] = {
-            site.name: Proxy(site.upstream, settings.upstream, settings.trusted_proxies)
-            for site in settings.sites
-            if site.upstream is not None
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward; 421 for a host that no site has (RFC 9110 §15.5.20)."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
-        shop = self._shops.get(scope.get("clew.site", ""))
-        if shop is not None:
-            await shop(scope, receive, send)
-        elif scope["type"] == "http":
-            await answer(send, *page(421))
-        else:
-            await deny(scope, send, *page(421))
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                for shop in self._shops.values():
-                    await shop.close()
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
-
-
-def proxy_app(settings: Settings) -> ClewMiddleware:
-    """The reverse proxy as an ASGI app: the mount around an app that forwards to each site's upstream."""
-    return ClewMiddleware(Shops(settings), settings)

@@ -1,15 +1,14 @@
 """One connection to the shop, and one exchange on it at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from ..injector.heads import Headers, value
 from .faults import (
     BrokenError,
     ClientGoneError,
-    RequestError,
     StaleError,
     UpstreamError,
     UpstreamTimeoutError,
@@ -18,16 +17,12 @@ from .wire import ResponseReader
 
 # Reading stops while this much of a body waits for its reader.
 HIGH_WATER = 32 * 1024
-# A page comes in one large read. What goes on after that comes in small ones: a slow client then holds little
-# memory (what its own connection has not taken yet, a read on the way there, a read that waits).
+# Reads are large as long as the client keeps up, and small from the first time that he does not: a slow
+# client then holds little memory (what his own connection has not taken yet, and one read that waits).
 LARGE_READ = 128 * 1024
 SMALL_READ = 32 * 1024
 # A client that takes nothing of what waits for it, or sends nothing of what it announced, so long is gone.
 STALLED_CLIENT = 300.0
-# An exchange is watched for its client's leaving once it lasts longer than this: short ones cost no task.
-WATCH_AFTER = 0.2
-
-Gone = Callable[[], Awaitable[object]]
 Released = Callable[["Connection", bool], None]
 
 
@@ -40,20 +35,31 @@ class Phases:
     keep_alive: float
 
 
+class Taker(Protocol):
+    """Who asked, and takes the answer out of the reader. Called from the connection's own callbacks."""
+
+    def advance(self) -> None:
+        """There is more of the answer in the reader."""
+
+    def caught_up(self) -> None:
+        """The shop takes the request's body again, after `upload` said False."""
+
+    def over(self, error: Exception | None) -> None:
+        """The connection is done with this exchange. All of the answer is in the reader, or `error` says why
+        it will never be."""
+
+
 class UpstreamResponse:
-    """The shop's answer: its head is there, its body is read with `read()` or `async for`.
+    """An answer for one who awaits it: its head with `head()`, its body with `read()` or `async for`.
 
     `headers` are end-to-end fields only. Not read to the end, it must be closed: that closes the connection,
-    since the rest of a body nobody wants may be long. Not made by users: `Upstream.send` returns one.
+    since the rest of a body nobody wants may be long. It is the `Taker` of `connection`'s exchange.
     """
 
-    __slots__ = ("_connection", "_error", "_loop", "_waiter", "gone", "headers", "reader", "status")
-
-    def __init__(self, connection: "Connection", reader: ResponseReader, gone: Gone | None) -> None:
+    def __init__(self, connection: "Connection", reader: ResponseReader) -> None:
         self.status = 0
         self.headers: Headers = []
         self.reader = reader
-        self.gone = gone
         self._connection: Connection | None = connection
         self._loop = connection.loop
         self._waiter: asyncio.Future[None] | None = None
@@ -63,11 +69,6 @@ class UpstreamResponse:
     def ended(self) -> bool:
         """Whether the whole body has come and was read."""
         return self.reader.complete and not self.reader.chunks
-
-    @property
-    def trailers(self) -> Headers:
-        """The trailer fields (RFC 9110 §6.5), once the body has ended."""
-        return self.reader.trailers
 
     async def head(self) -> None:
         """Wait for the final head. Raises what ended the exchange before it."""
@@ -115,12 +116,15 @@ class UpstreamResponse:
         """The connection is done with this exchange; `error` says why it did not end well."""
         self._connection = None
         self._error = error
-        self.wake()
+        self.advance()
 
-    def wake(self) -> None:
+    def advance(self) -> None:
         """Something has changed."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def caught_up(self) -> None:
+        """A handshake has no body."""
 
     async def _more(self) -> None:
         self._waiter = self._loop.create_future()
@@ -138,24 +142,22 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_gate",
+        "_choked",
         "_lost",
         "_paused",
         "_phases",
-        "_received",
+        "_reader",
         "_released",
-        "_response",
+        "_slow",
         "_small",
-        "_upload",
-        "_uploaded",
+        "_taker",
+        "_uploading",
         "_view",
-        "_watch",
         "active_at",
         "born_at",
         "fileno",
         "idle_limit",
         "loop",
-        "started_at",
         "transport",
     )
 
@@ -170,128 +172,94 @@ class Connection(asyncio.BufferedProtocol):
         self.loop = loop
         self.transport: asyncio.Transport
         self.fileno = -1
-        self.born_at = self.active_at = self.started_at = loop.time()
+        self.born_at = self.active_at = loop.time()
         self.idle_limit = phases.keep_alive
         self._view = buffer
         self._small = buffer[:SMALL_READ]
         self._phases = phases
         self._released = released
         self._lost = lost
-        self._response: UpstreamResponse | None = None
-        self._received = 0
-        self._paused = False
-        self._gate: asyncio.Future[None] | None = None
-        self._upload: asyncio.Task[None] | None = None
-        self._uploaded = True
-        self._watch: asyncio.Task[None] | None = None
+        self._taker: Taker | None = None
+        self._reader: ResponseReader
+        self._paused = False  # nothing is read from the shop
+        self._slow = False  # the client has been slower than the shop in this exchange
+        self._choked = False  # the shop is slower than the client
+        self._uploading = False
 
     # -- an exchange
 
-    def begin(
-        self,
-        request: bytes,
-        reader: ResponseReader,
-        body: AsyncIterator[bytes] | None = None,
-        length: int | None = None,
-        gone: Gone | None = None,
-    ) -> UpstreamResponse:
-        """Send a request, and its body beside everything else. `length` None means chunks."""
-        response = self._response = UpstreamResponse(self, reader, gone)
-        self._received = 0
-        self.active_at = self.started_at = self.loop.time()
+    def begin(self, request: bytes, reader: ResponseReader, taker: Taker, *, uploading: bool = False) -> None:
+        """Send a request. With `uploading` its body follows, by `upload` and `uploaded`."""
+        self._taker, self._reader = taker, reader
+        self._slow, self._uploading = False, uploading
+        self.active_at = self.loop.time()
         self.transport.write(request)
-        if body is not None:
-            self._uploaded = False
-            self._upload = self.loop.create_task(self._send(body, length))
-        return response
 
-    async def _send(self, body: AsyncIterator[bytes], length: int | None) -> None:
-        write, left = self.transport.write, length
-        try:
-            async for data in body:
-                if left is None:
-                    if data:
-                        write(b"%x\r\n%b\r\n" % (len(data), data))
-                else:
-                    left -= len(data)
-                    if left < 0:
-                        raise RequestError("the request's body is longer than its Content-Length")
-                    write(data)
-                self.active_at = self.loop.time()
-                if self._gate is not None:
-                    await self._gate
-                    self.active_at = self.loop.time()
-                if left == 0:
-                    break
-            if left:
-                raise RequestError("the request's body is shorter than its Content-Length")
-            if left is None:
-                write(b"0\r\n\r\n")
-            self._uploaded = True
-        except Exception as error:
-            self.fail(error)
+    def upload(self, data: bytes) -> bool:
+        """Send a piece of the request's body, framed already; False to wait for `caught_up` before more."""
+        if self._uploading:
+            self.active_at = self.loop.time()
+            self.transport.write(data)
+        return not self._choked
+
+    def uploaded(self) -> None:
+        """The request's body is complete."""
+        self._uploading = False
+        self.active_at = self.loop.time()
 
     def taken(self) -> None:
-        """The reader took what had been received."""
+        """The taker took what was in the reader."""
         self.active_at = self.loop.time()
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
 
+    def slow(self) -> None:
+        """The client does not keep up."""
+        self._slow = True
+
     def fail(self, error: Exception) -> None:
         """End the exchange, and the connection with it."""
-        response = self._response
-        if response is not None:
-            self._response = None
-            self._stop_tasks()
+        taker, self._taker = self._taker, None
+        if taker is not None:
             self.transport.abort()
             self._released(self, False)
-            response.over(error)
+            taker.over(error)
 
     def leave(self) -> asyncio.Transport:
         """Let go of the transport, which another protocol takes over."""
         if not self._paused:
             self.transport.pause_reading()
-        self._response = None
-        self._stop_tasks()
+        self._taker = None
         self._released(self, False)
         self._lost(self)
         return self.transport
 
-    def _finish(self, response: UpstreamResponse) -> None:
-        reader = response.reader
-        reusable = reader.reusable and self._uploaded and not self.transport.is_closing()
+    def _finish(self, taker: Taker, reader: ResponseReader) -> None:
+        reusable = reader.reusable and not self._uploading and not self.transport.is_closing()
         if reader.keep_alive is not None:
             # A second less than the shop says, for the way there (Node: 5 s, Apache: 5 s).
             self.idle_limit = min(self._phases.keep_alive, reader.keep_alive - 1)
-        self._response = None
-        self._stop_tasks()
+        self._taker = None
         if not reusable:
             self.transport.abort()
         elif self._paused:
             self._paused = False
             self.transport.resume_reading()
         self._released(self, reusable)
-        response.over(None)
-
-    def _stop_tasks(self) -> None:
-        for task in (self._upload, self._watch):
-            if task is not None:
-                task.cancel()
-        self._upload = self._watch = None
+        taker.over(None)
 
     # -- time
 
     def check(self, now: float) -> None:
         """End what takes too long. Called a few times a second for all connections, instead of timers."""
-        response, quiet = self._response, now - self.active_at
-        if response is None:
+        quiet = now - self.active_at
+        if self._taker is None:
             if quiet > self.idle_limit:
                 self.transport.abort()
             return
-        reader = response.reader
-        sending = self._upload is not None and not self._uploaded
-        if reader.chunks or (sending and self._gate is None):
+        reader = self._reader
+        if reader.chunks or (self._uploading and not self._choked):
             if quiet > STALLED_CLIENT:
                 self.fail(ClientGoneError(f"the client did nothing for {STALLED_CLIENT:.0f} s"))
         elif not reader.status:
@@ -299,16 +267,6 @@ class Connection(asyncio.BufferedProtocol):
                 self.fail(UpstreamTimeoutError(f"no answer within {self._phases.response:g} s"))
         elif quiet > self._phases.idle and not _endless(reader):
             self.fail(UpstreamTimeoutError(f"nothing within the body for {self._phases.idle:g} s"))
-        if self._watch is None and not sending and response.gone and now - self.started_at > WATCH_AFTER:
-            self._watch = self.loop.create_task(self._see_off(response.gone))
-
-    async def _see_off(self, gone: Gone) -> None:
-        try:
-            await gone()
-        except Exception as error:
-            self.fail(error)
-        else:
-            self.fail(ClientGoneError("the client closed the connection"))
 
     # -- asyncio
 
@@ -321,67 +279,64 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the loop receives into."""
-        if self._received == 0:
-            return self._view
-        left = LARGE_READ - self._received
-        return self._view[:left] if left > SMALL_READ else self._small
+        return self._small if self._slow else self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         """`nbytes` were received."""
-        response = self._response
-        if response is None:
+        taker = self._taker
+        if taker is None:
             # An answer nobody asked for: it must not become the next request's.
             self.transport.abort()
             return
-        self._received += nbytes
         self.active_at = self.loop.time()
-        reader = response.reader
+        reader = self._reader
         try:
             reader.feed(self._view[:nbytes])
         except UpstreamError as error:
             self.fail(error)
             return
         if reader.complete:
-            self._finish(response)
+            self._finish(taker, reader)
             return
-        if reader.buffered >= HIGH_WATER and not self._paused:
+        if reader.status >= 300:
+            # Refused while still sending: stop (RFC 9112 §9.5), and read the answer to its end. The
+            # connection is not used again.
+            reader.reusable = reader.reusable and not self._uploading
+            self._uploading = False
+        taker.advance()
+        if reader.buffered >= HIGH_WATER and not self._paused and self._taker is taker:
             self._paused = True
             self.transport.pause_reading()
-        if reader.status >= 300 and self._upload is not None and not self._uploaded:
-            # Refused while still sending: stop (RFC 9112 §9.5), and read the answer to its end.
-            self._upload.cancel()
-            self._upload = None
-        response.wake()
 
     def eof_received(self) -> None:
         """The shop sends no more; the transport closes itself after this."""
-        response = self._response
-        if response is not None:
+        taker = self._taker
+        if taker is not None:
+            reader = self._reader
             try:
-                response.reader.eof()
+                reader.eof()
             except UpstreamError as error:
-                self.fail(error if response.reader.started else StaleError("closed without an answer"))
+                self.fail(error if reader.started else StaleError("closed without an answer"))
             else:
-                self._finish(response)
+                self._finish(taker, reader)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        self.resume_writing()
         self._lost(self)
-        response = self._response
-        if response is not None:
-            kind = BrokenError if response.reader.started else StaleError
+        if self._taker is not None:
+            kind = BrokenError if self._reader.started else StaleError
             self.fail(kind(f"the shop closed the connection{f': {exc}' if exc else ''}"))
 
     def pause_writing(self) -> None:
         """The shop reads slower than the client sends."""
-        self._gate = self.loop.create_future()
+        self._choked = True
 
     def resume_writing(self) -> None:
         """The shop has caught up."""
-        gate, self._gate = self._gate, None
-        if gate is not None and not gate.done():
-            gate.set_result(None)
+        self._choked = False
+        self.active_at = self.loop.time()
+        if self._taker is not None:
+            self._taker.caught_up()
 
 
 def _endless(reader: ResponseReader) -> bool:

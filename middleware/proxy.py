@@ -1,17 +1,19 @@
-"""The reverse proxy as an ASGI app: requests go to the shop byte for byte, and answers come back so."""
+"""The reverse proxy: requests go to the shop byte for byte, and answers come back so."""
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ..injector.heads import Headers
+from ..injector.heads import Headers, RequestHead
+from ..service.navigation import finish
 from ..settings import model
-from .connection import UpstreamResponse
-from .faults import ClientGoneError, RequestError, RequestTimeoutError, UpstreamError
-from .forwarding import ALLOW, REFUSED_METHODS, Forwarding
-from .origin import Networks, Origin, origin_of
+from .asgi import ClewMiddleware
+from .exchange import Exchange, Ours
+from .faults import RequestError
+from .forwarding import Forwarding
+from .origin import Networks, origin_of
 from .pages import failure, page
+from .passage import Door, Passage, Watch
 from .upstream import Upstream
 from .websocket import deny, relay
 
@@ -20,153 +22,127 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# A request body up to this long is gathered and sent at once; a longer one, or one in chunks, is streamed.
-GATHERED_BODY = 64 * 1024
-# How long a short body may take (nginx's client_body_timeout); a long one must go on at least every 300 s.
-BODY_SECONDS = 60.0
-
-_LOG = logging.getLogger("clew.proxy")
-_TRAILERS = "http.response.trailers"
-
 
 class Proxy:
-    """Forwards `http` and `websocket` scopes to the shop at `address`.
+    """Forwards to the shop at `address`: requests by `passage`, WebSockets as an ASGI app.
 
-    `trusted` are the networks of proxies whose word on the client counts. The target goes out as `raw_path`,
-    `?` and `query_string`; headers keep their bytes, order and duplicates (see `forwarded_headers` for what
-    is taken out and added); Host stays the client's. A failure before the answer has begun is a short text
-    of ours, 502, 503 or 504; after that it is raised, so that the server cuts the connection and the client
-    sees an incomplete message.
-
-    Interim responses are not passed on. Trailers are if the server has the ASGI extension for them and the
-    shop announced them; otherwise they are dropped. Alt-Svc is dropped: it would lead browsers past us.
+    `trusted` are the networks of proxies whose word on the client counts. A failure before the answer has
+    begun is a short text of ours, 502, 503 or 504; after that the client's connection is cut, and he sees an
+    incomplete message.
     """
 
     def __init__(self, address: str, limits: model.Upstream, trusted: Networks = ()) -> None:
         self.upstream = Upstream(address, limits)
+        self.forwarding = Forwarding(self.upstream.authority, trusted)
         self._trusted = tuple(trusted)
-        self._forwarding = Forwarding(self.upstream.authority, trusted)
+
+    def passage(self, door: Door, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> Passage:
+        """A request that nothing watches."""
+        origin = origin_of(scope, self._trusted)
+        headers = scope["headers"]
+        return Passage(
+            door, self, scope, headers, origin, keep_alive=keep_alive, expects_continue=expects_continue
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request or one WebSocket."""
-        http = scope["type"] == "http"
+        """One WebSocket."""
         try:
-            origin = origin_of(scope, self._trusted)
-            target, headers = self._forwarding.request(scope, scope["headers"], origin)
+            target, headers = self.forwarding.request(
+                scope, scope["headers"], origin_of(scope, self._trusted)
+            )
         except RequestError as error:
-            _LOG.info("refused: %s", error)
-            await (answer(send, *failure(error)) if http else deny(scope, send, *failure(error)))
+            await deny(scope, send, *failure(error))
             return
-        if not http:
-            await relay(scope, receive, send, self.upstream, target, headers)
-        elif scope["method"] in REFUSED_METHODS:
-            await answer(send, *page(405, (b"allow", ALLOW)))
-        else:
-            await self._forward(scope, receive, send, target, headers, origin)
+        await relay(scope, receive, send, self.upstream, target, headers)
 
     async def close(self) -> None:
         """Close all connections to the shop."""
         await self.upstream.close()
 
-    async def _forward(
-        self, scope: Scope, receive: Receive, send: Send, target: bytes, headers: Headers, origin: Origin
-    ) -> None:
-        trailing = _TRAILERS in (scope.get("extensions") or ())
-        if trailing and _wants_trailers(scope["headers"]):
-            headers.append((b"te", b"trailers"))
-        try:
-            body = await _body(scope["headers"], receive)
-            response = await self.upstream.send(
-                scope["method"], target, headers, body, lambda: _disconnected(receive)
+
+class ReverseProxy(ClewMiddleware):
+    """All sites of the settings, each in front of its shop.
+
+    The server asks `passage` for every request. What is for clew itself, and WebSockets, come as to any ASGI
+    app.
+    """
+
+    def __init__(self, settings: model.Settings) -> None:
+        self._shops = Shops(settings)
+        super().__init__(self._shops, settings)
+
+    def passage(
+        self, door: Door, scope: Scope, *, keep_alive: bool, expects_continue: bool
+    ) -> Passage | None:
+        """The way of a request to its shop; None for one that clew answers itself."""
+        origin = origin_of(scope, self._trusted)
+        site = self.service.site_for(origin.host)
+        shop = self._shops.of(site.name) if site is not None else None
+        if site is None or shop is None:
+            return None
+        exchange = Exchange(site, time.time())
+        plan = exchange.request(
+            RequestHead(
+                scope["method"],
+                scope["raw_path"],
+                scope["query_string"],
+                scope["headers"],
+                origin.scheme,
+                origin.host,
+                origin.client,
             )
-        except ClientGoneError as error:
-            _LOG.info("499 %s: %s", scope["method"], error)
-            return
-        except RequestError as error:
-            _LOG.info("refused: %s", error)
-            await answer(send, *failure(error))
-            return
-        except UpstreamError as error:
-            self._note(scope, error)
-            await answer(send, *failure(error))
-            return
-        try:
-            await self._pass_on(response, send, trailing, origin)
-        except ClientGoneError as error:
-            _LOG.info("499 %s: %s", scope["method"], error)
-        except UpstreamError as error:
-            self._note(scope, error)
-            raise
-        finally:
-            response.close()
-
-    async def _pass_on(self, response: UpstreamResponse, send: Send, trailing: bool, origin: Origin) -> None:
-        """The answer as it comes: the head at once, each piece of the body when it is there."""
-        status = response.status
-        headers = self._forwarding.response(status, response.headers, origin)
-        announced = trailing and response.reader.announces_trailers
-        start: Message = {"type": "http.response.start", "status": status, "headers": headers}
-        if announced:
-            start["trailers"] = True
-        await send(start)
-        more = True
-        while more:
-            data = await response.read()
-            more = not response.ended
-            await send({"type": "http.response.body", "body": data, "more_body": more})
-        if announced:
-            await send({"type": _TRAILERS, "headers": response.trailers, "more_trailers": False})
-
-    def _note(self, scope: Scope, error: UpstreamError) -> None:
-        path = scope["raw_path"][:200]
-        _LOG.warning("%d %s %r at %s: %s", error.status, scope["method"], path, self.upstream.address, error)
+        )
+        if isinstance(plan, Ours):
+            return None
+        watch = Watch(self.service, exchange, plan.effects) if plan.watch else None
+        if exchange.fault is not None and watch is None:
+            finish(self.service, exchange)
+        return Passage(
+            door,
+            shop,
+            scope,
+            plan.headers,
+            origin,
+            keep_alive=keep_alive,
+            expects_continue=expects_continue,
+            watch=watch,
+        )
 
 
-async def _body(headers: Headers, receive: Receive) -> bytes | AsyncIterator[bytes] | None:
-    """The request's body: none, gathered if it is short, else as it comes. Raises ClientGoneError."""
-    length, chunked = b"", False
-    for name, value in headers:
-        if name == b"content-length":
-            length = value
-        elif name == b"transfer-encoding":
-            chunked = True
-    if chunked and length:
-        raise RequestError("a body with Content-Length and Transfer-Encoding")
-    if chunked:
-        return _stream(receive)
-    if length in (b"", b"0"):
-        return None
-    if not length.isdigit():
-        raise RequestError("a Content-Length that is no number")
-    if int(length) > GATHERED_BODY:
-        return _stream(receive)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return b"".join([piece async for piece in _stream(receive)])
-    except TimeoutError:
-        raise RequestTimeoutError(
-            f"a body of {int(length)} bytes not there after {BODY_SECONDS:g} s"
-        ) from None
+class Shops:
+    """The app behind the reverse proxy: a WebSocket goes to the shop of its host."""
 
+    def __init__(self, settings: model.Settings) -> None:
+        self._shops: dict[str, Proxy] = {
+            site.name: Proxy(site.upstream, settings.upstream, settings.trusted_proxies)
+            for site in settings.sites
+            if site.upstream is not None
+        }
 
-async def _stream(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError("the client left within its request")
-        if piece := message.get("body", b""):
-            yield piece
-        more = message.get("more_body", False)
+    def of(self, site: str) -> Proxy | None:
+        """The shop of a site, if it has one."""
+        return self._shops.get(site)
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket; 421 for a host that no site has (RFC 9110 §15.5.20)."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await answer(send, *page(421))
+        elif (shop := self.of(scope.get("clew.site", ""))) is not None:
+            await shop(scope, receive, send)
+        else:
+            await deny(scope, send, *page(421))
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _wants_trailers(headers: Headers) -> bool:
-    return any(name == b"te" and b"trailers" in value.lower() for name, value in headers)
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                for shop in self._shops.values():
+                    await shop.close()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
 
 
 async def answer(send: Send, status: int, headers: Headers, text: bytes) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+import httptools
 import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..chat.hub import Hub
 from .faults import UpstreamError
+from .passage import Passage
 
 CONFIG_VARIABLE = "CLEW_CONFIG"
 # A request's head: the request line, all headers. Shops with 16 KB of cookies exist.
@@ -79,12 +81,12 @@ def app() -> Any:
     # Imported in the worker only: whoever needs the server's parts alone need not load the whole product.
     from ..service.logs import configure_logs
     from ..settings.load import load
-    from .asgi import proxy_app
+    from .proxy import ReverseProxy
 
     tune_malloc()
     settings = load(Path(os.environ[CONFIG_VARIABLE]), os.environ)
     configure_logs(settings.log)
-    proxy = proxy_app(settings)
+    proxy = ReverseProxy(settings)
     _end_streams_on_signals(proxy.service.hub)
     return proxy
 
@@ -160,7 +162,10 @@ class SaidAlready(logging.Filter):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which by itself takes a request's head however long it is or takes.
+    """uvicorn's protocol, with two things more.
+
+    An app that has a `passage` is asked for it first: what goes to the shop takes that way, without ASGI in
+    between. And by itself the protocol takes a request's head however long it is or takes.
 
     A head of more than 64 KB is answered with 431 (RFC 6585 §5), one that does not come to its end within
     30 seconds with 408. A fragment in the target is a 400: shops and proxies disagree on what it means
@@ -172,6 +177,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _received = 0
     _refusal = b""
     _late: asyncio.TimerHandle | None = None
+    _active: Passage | None = None  # whose answer is going out
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -181,6 +187,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         self._in_time()
+        active, self._active = self._active, None
+        if active is not None:
+            active.gone()
+        if isinstance(self.cycle, Passage):
+            self.cycle.gone()
+            self.cycle = None  # type: ignore[assignment]
+        self.pipeline.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -200,6 +213,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_open, self._head_bytes = True, 0
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head. Those after the body are trailers, which nobody here may take for headers."""
+        if self._head_open:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The head is complete. What is raised here ends in `send_400_response`."""
         self._head_open = False
@@ -211,13 +229,71 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refusal = _TOO_LARGE
         if self._refusal or b"#" in self.url:
             raise ValueError("a head too large, or a fragment")
-        super().on_headers_complete()
+        passage = self._passage()
+        if passage is None:
+            super().on_headers_complete()
+            return
+        before, self.cycle = self.cycle, passage
+        if before is None or before.response_complete:
+            self._active = passage
+            passage.start()
+        else:
+            # Answers go out in the order of their requests.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((passage, self.app))
+
+    def _passage(self) -> Any:
+        ask = getattr(self.app, "passage", None)
+        if ask is None or (self.parser.should_upgrade() and self._should_upgrade()):
+            return None
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        url = httptools.parse_url(self.url)
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = self.parser.get_http_version()
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        return ask(
+            self, scope, keep_alive=self.parser.should_keep_alive(), expects_continue=self.expect_100_continue
+        )
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a request's body."""
+        if isinstance(self.cycle, Passage):
+            self.cycle.feed(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is complete."""
+        if isinstance(self.cycle, Passage):
+            self.cycle.fed()
+        else:
+            super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if isinstance(cycle, Passage):
+            self._active = cycle
+            cycle.start()
+        else:
+            self._active = None
+            super()._start_asgi_task(cycle, app)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        super().resume_writing()
+        if self._active is not None:
+            self._active.resumed()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse the request and close."""
-        if not self._refusal:
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            # The answer to an earlier request is under way: nothing may be written into it.
+            self.transport.close()
+        elif not self._refusal:
             super().send_400_response(msg)
-        elif not self.transport.is_closing():
+        else:
             self.transport.write(self._refusal)
             self.transport.close()
 

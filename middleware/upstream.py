@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from ..injector.heads import Headers, value
+from ..injector.heads import Headers
 from ..settings import model
-from .connection import LARGE_READ, Connection, Gone, Phases, Released, UpstreamResponse
+from .connection import LARGE_READ, Connection, Phases, Released, UpstreamResponse
 from .dial import Dial
-from .faults import BusyError, ConnectError, RequestError, StaleError
+from .faults import BusyError, ConnectError
 from .wire import ResponseReader, request_head
 
 # Requests that may wait for a connection, for each connection there is.
@@ -23,8 +23,6 @@ QUEUE_PER_CONNECTION = 10
 # A connection is given up after this many seconds, so that a name that moved is followed.
 LIFETIME = 60.0
 _LONGEST_TICK = 0.25
-# What may be sent again when a kept connection turns out closed: safe, and without a body (RFC 9110 §9.2.2).
-_REPLAYABLE = frozenset({"GET", "HEAD"})
 
 _thread = threading.local()
 
@@ -68,48 +66,37 @@ class Upstream:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def send(
-        self,
-        method: str,
-        target: bytes,
-        headers: Headers,
-        body: bytes | AsyncIterator[bytes] | None = None,
-        gone: Gone | None = None,
-    ) -> UpstreamResponse:
-        """Send a request, and return when the final response head is there.
+    def take(self, replayable: bool) -> Connection | None:
+        """A kept connection, if one is there and may be used at once.
 
-        `headers` hold end-to-end fields only. A body is framed by their Content-Length, or else in chunks,
-        and sent beside the reading of the answer. `gone` is awaited by exchanges that last longer: once it
-        returns, the client has left, and the exchange ends with ClientGoneError.
-
-        Raises ConnectError, UpstreamTimeoutError, BusyError, BrokenError, ResponseError (all UpstreamError),
-        RequestError for a request that cannot be written safely, and whatever iterating the body raises.
+        `replayable`: the request may be sent again if the connection turns out closed.
         """
         self._bind()
-        request, stream, length = _request(method, target, headers, body)
-        replayable = body is None and method in _REPLAYABLE
-        if self._free:
-            self._free -= 1
-        else:
-            await self._wait_for_slot()
+        if not self._free or not self._idle:
+            return None
         connection = self._kept(replayable)
         if connection is not None:
-            response = connection.begin(request, ResponseReader(method), stream, length, gone)
-            try:
-                return await _headed(response)
-            except StaleError:
-                if not replayable:
-                    raise
-            await self._wait_for_slot()
-        connection = await self._connect()
-        return await _headed(connection.begin(request, ResponseReader(method), stream, length, gone))
+            self._free -= 1
+        return connection
+
+    async def acquire(self, replayable: bool, *, fresh: bool = False) -> tuple[Connection, bool]:
+        """A connection for one exchange, and whether it was kept; a new one with `fresh`.
+
+        Raises ConnectError, UpstreamTimeoutError and BusyError (all UpstreamError). The exchange must
+        `begin` on it before anything else is awaited.
+        """
+        self._bind()
+        await self._wait_for_slot()
+        if not fresh and (connection := self._kept(replayable)) is not None:
+            return connection, True
+        return await self._connect(), False
 
     @asynccontextmanager
     async def upgrade(self, target: bytes, headers: Headers) -> AsyncIterator[UpstreamResponse]:
         """Ask to switch protocols, with the Upgrade and Connection fields among `headers`.
 
         The answer is a 101, whose connection `detach()` hands over, or a usual one. It counts as open until
-        the block is left. Raises as `send` does.
+        the block is left. Raises UpstreamError, and RequestError for a request that cannot be written safely.
         """
         self._bind()
         request = request_head("GET", target, headers)
@@ -118,8 +105,11 @@ class Upstream:
         self._tunnels += 1
         try:
             connection = await self._open(_not_kept)
-            response = await _headed(connection.begin(request, ResponseReader("GET", upgrade=True)))
+            reader = ResponseReader("GET", upgrade=True)
+            response = UpstreamResponse(connection, reader)
+            connection.begin(request, reader, response)
             try:
+                await response.head()
                 yield response
             finally:
                 response.close()
@@ -239,36 +229,6 @@ class Upstream:
 
 def _not_kept(connection: Connection, reusable: bool) -> None:
     """A connection that was opened to switch protocols is not used for anything else."""
-
-
-async def _headed(response: UpstreamResponse) -> UpstreamResponse:
-    try:
-        await response.head()
-    except BaseException:
-        response.close()
-        raise
-    return response
-
-
-def _request(
-    method: str, target: bytes, headers: Headers, body: bytes | AsyncIterator[bytes] | None
-) -> tuple[bytes, AsyncIterator[bytes] | None, int | None]:
-    """What to write at once, what to stream after it, and how long that is (None: chunks)."""
-    if body is None:
-        return request_head(method, target, headers), None, None
-    stated = value(headers, b"content-length")
-    if stated is not None and not stated.isdigit():
-        raise RequestError("a Content-Length that is no number")
-    length = None if stated is None else int(stated)
-    if isinstance(body, bytes):
-        if length is None:
-            headers = [*headers, (b"content-length", b"%d" % len(body))]
-        elif length != len(body):
-            raise RequestError("a body of another length than its Content-Length")
-        return request_head(method, target, headers) + body, None, None
-    if length is None:
-        headers = [*headers, (b"transfer-encoding", b"chunked")]
-    return request_head(method, target, headers), body, length
 
 
 def _readable(fileno: int) -> bool:

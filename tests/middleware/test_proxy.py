@@ -3,17 +3,21 @@
 import asyncio
 import logging
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
-from clew.middleware import proxy as proxy_module
+from clew.injector.heads import ResponseHead
+from clew.middleware import passage as passage_module
+from clew.middleware.exchange import Out, ResponseBrokenError, State
+from clew.middleware.passage import Passage, Watch
 from clew.middleware.proxy import Proxy
-from raw_http import OK, Client, Shop, answering, ended, get, limits, proxying, serving
+from clew.service.origin import Origin
+from raw_http import OK, Client, Pairs, Shop, answering, ended, get, limits, proxying, serving
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
-Message = MutableMapping[str, Any]
 BIG = 32 * 2**20
 
 
@@ -202,6 +206,58 @@ async def test_a_stale_connection_is_no_error_for_the_next_visitor() -> None:
         assert [r.target for r in shop.requests] == [b"/", b"/again", b"/again"]
 
 
+def hanging_up(first: bytes = b"") -> Callable[[Shop, Reader, Writer], Awaitable[None]]:
+    """Answers once; then takes a request, says `first`, and hangs up. Later connections hang up at once."""
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await shop.request(reader)
+        if shop.connections == 1:
+            writer.write(OK)
+            await shop.request(reader)
+        writer.write(first)
+
+    return script
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_a_safe_request_is_sent_a_second_time_on_a_stale_connection_and_no_third(method: bytes) -> None:
+    """proxy 6.5"""
+    async with Shop(hanging_up()) as shop, proxying(shop) as port, Client(port) as client:
+        assert (await client.ask(get())).body == b"ok"
+        assert (await client.ask(get(b"/again", method=method), method.decode())).status == 502
+        assert [r.target for r in shop.requests] == [b"/", b"/again", b"/again"]
+        assert shop.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "first"),
+    [
+        (b"POST", b"order", b""),
+        (b"DELETE", b"", b""),
+        (b"GET", b"body", b""),
+        (b"GET", b"", b"HTTP/1.1 200 O"),
+    ],
+)
+async def test_what_may_have_had_an_effect_is_sent_once(method: bytes, body: bytes, first: bytes) -> None:
+    """proxy 6.5"""
+    length = (b"Content-Length: %d" % len(body),) if body else ()
+    async with Shop(hanging_up(first)) as shop, proxying(shop) as port, Client(port) as client:
+        await client.ask(get())
+        assert (await client.ask(get(b"/once", *length, method=method) + body)).status == 502
+        assert [r.target for r in shop.requests].count(b"/once") == 1
+
+
+async def test_a_fresh_connection_that_closes_is_not_tried_again() -> None:
+    """proxy 6.5"""
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await shop.request(reader)
+
+    async with Shop(script) as shop, proxying(shop) as port, Client(port) as client:
+        assert (await client.ask(get())).status == 502
+        assert len(shop.requests) == 1
+
+
 async def test_a_shop_that_is_down_is_a_short_page_that_nobody_keeps(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -310,7 +366,7 @@ async def test_a_visitor_who_leaves_within_an_upload_leaves_no_whole_request() -
 
 async def test_a_short_body_that_does_not_come_is_a_request_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """6.11"""
-    monkeypatch.setattr(proxy_module, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(passage_module, "BODY_SECONDS", 0.1)
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         assert (await client.ask(get(b"/", b"Content-Length: 3", method=b"POST") + b"ab")).status == 408
         assert not shop.requests
@@ -412,51 +468,59 @@ async def test_visitors_do_not_share_cookies() -> None:
         assert [request.all("cookie") for request in shop.requests] == [[b"session=one"], []]
 
 
-class Events:
-    """An ASGI server of a few lines, for what uvicorn does not do."""
-
-    def __init__(self, *events: Message) -> None:
-        self._events = list(events)
-        self.sent: list[Message] = []
-
-    async def receive(self) -> Message:
-        return self._events.pop(0)
-
-    async def send(self, message: Message) -> None:
-        self.sent.append(message)
-
-
-def scope(**changes: Any) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": "/",
-        "raw_path": b"/",
-        "query_string": b"",
-        "headers": [(b"host", b"shop.example"), (b"te", b"trailers")],
-        "client": ("203.0.113.9", 5000),
-    } | changes
-
-
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\nok\r\n0\r\nX-T: v\r\n\r\n"
 )
 
 
-async def test_trailers_pass_where_the_server_knows_them() -> None:
-    """3.8, 2.1"""
-    async with Shop(answering(CHUNKED)) as shop:
-        proxy, events = Proxy(shop.url, limits()), Events()
-        await proxy(scope(extensions={"http.response.trailers": {}}), events.receive, events.send)
-        await proxy.close()
-    assert shop.requests[0].all("te") == [b"trailers"]
-    assert events.sent == [
-        {"type": "http.response.start", "status": 200, "headers": [], "trailers": True},
-        {"type": "http.response.body", "body": b"ok", "more_body": False},
-        {"type": "http.response.trailers", "headers": [(b"x-t", b"v")], "more_trailers": False},
-    ]
+@pytest.mark.parametrize(("asked", "trailers"), [((b"TE: trailers",), [(b"x-t", b"v")]), ((), [])])
+async def test_trailers_reach_who_asked_for_them(asked: tuple[bytes, ...], trailers: Pairs) -> None:
+    """proxy 3.8, proxy 2.1"""
+    async with Shop(answering(CHUNKED)) as shop, proxying(shop) as port, Client(port) as client:
+        response = await client.ask(get(b"/", *asked))
+        assert (response.body, response.trailers, response.all("x-t")) == (b"ok", trailers, [])
+        assert shop.requests[0].all("te") == [line.partition(b": ")[2] for line in asked]
+
+
+class Door:
+    """A client's connection that only remembers."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.closed = self.answered = False
+        self.transport = self.flow = self
+        self.write_paused = False
+        self.loop = asyncio.get_running_loop()
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        self.written += b"".join(pieces)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def resume_reading(self) -> None:
+        pass
+
+    def on_response_complete(self) -> None:
+        self.answered = True
+
+
+def passage(door: Any, proxy: Proxy, watch: Watch | None = None, **changes: Any) -> Passage:
+    scope = {
+        "http_version": "1.1",
+        "method": "GET",
+        "raw_path": b"/",
+        "query_string": b"",
+        "headers": [(b"host", b"shop.example")],
+        "client": ("203.0.113.9", 5000),
+    } | changes
+    origin = Origin("203.0.113.9", "http", "shop.example")
+    return Passage(
+        door, proxy, scope, scope["headers"], origin, keep_alive=True, expects_continue=False, watch=watch
+    )
 
 
 @pytest.mark.parametrize(
@@ -479,42 +543,46 @@ async def test_trailers_pass_where_the_server_knows_them() -> None:
         {"headers": [(b"host", b"shop.example"), (b"content-length", b"+1")]},
     ],
 )
-async def test_what_a_lenient_server_lets_through_is_refused(changes: dict[str, Any]) -> None:
-    """1.1, 1.5, 3.1, 3.4, 3.10"""
+async def test_what_a_lenient_parser_lets_through_is_refused(changes: dict[str, Any]) -> None:
+    """proxy 1.1, proxy 1.5, proxy 3.1, proxy 3.4, proxy 3.10"""
     async with Shop(answering(OK)) as shop:
-        proxy, events = Proxy(shop.url, limits()), Events()
-        await proxy(scope(**changes), events.receive, events.send)
-        assert events.sent[0]["status"] == 400
+        proxy, door = Proxy(shop.url, limits()), Door()
+        passage(door, proxy, **changes).start()
+        assert door.written.startswith(b"HTTP/1.1 400 ")
+        assert door.closed
         assert not shop.requests
         await proxy.close()
 
 
-async def test_a_failure_on_the_way_to_the_visitor_ends_the_shops_work() -> None:
-    """6.7"""
+async def test_a_page_that_cannot_be_made_right_ends_the_shops_work_and_never_cleanly() -> None:
+    """proxy 6.7, proxy 6.4"""
+
+    class Breaking:
+        state = State.EDITING
+        outcome, fault, effects = ("edit", ""), None, ()
+
+        def response(self, head: ResponseHead) -> Out:
+            return Out(head)
+
+        def body(self, chunk: bytes) -> Out:
+            raise ResponseBrokenError("the page cannot be made right")
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         await ended(reader)
 
-    async def send(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            raise RuntimeError("the page cannot be made right")
-
     async with Shop(script) as shop:
-        proxy = Proxy(shop.url, limits())
-        with pytest.raises(RuntimeError):
-            await proxy(scope(), Events().receive, send)
+        proxy, door, watch = (
+            Proxy(shop.url, limits()),
+            Door(),
+            Watch(MagicMock(), cast("Any", Breaking()), ()),
+        )
+        passage(door, proxy, watch).start()
         await shop.until(lambda: shop.closed == 1)
-        await proxy.close()
-
-
-async def test_the_server_is_not_asked_for_a_body_that_is_not_there() -> None:
-    """6.8"""
-    async with Shop(answering(OK)) as shop:
-        proxy, events = Proxy(shop.url, limits()), Events()
-        await proxy(scope(), events.receive, events.send)
-        assert events.sent[0]["status"] == 200
+        assert door.closed
+        assert not door.answered
+        assert b"0\r\n" not in door.written
         await proxy.close()
 
 

@@ -1,0 +1,511 @@
+"""One request's way to the shop and its answer's way back, in callbacks: no task, no queue, no copy that is
+not needed. It drives an exchange where one watches, and holds no policy of its own.
+
+| server says   | connection says   | what happens                                            |
+|---------------|-------------------|---------------------------------------------------------|
+| `start`       |                   | effects, a connection, the request's head               |
+| `feed`, `fed` | `caught_up`       | the request's body goes on, no faster than the shop reads |
+| `resumed`     | `advance`, `over` | the answer goes on, no faster than the client reads     |
+| `gone`        |                   | the exchange with the shop ends at once                 |
+
+A failure before the head of the answer went out is a short text of ours (`pages`). After that the client's
+connection is cut, so that he sees an incomplete message: never a clean end after a broken body.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from ..injector.heads import Headers, ResponseHead
+from ..service.effects import SaveTouch
+from ..service.navigation import finish, perform
+from ..service.origin import Origin
+from ..service.service import Service
+from .connection import Connection
+from .exchange import Exchange, Out, ResponseBrokenError, State
+from .faults import ClientGoneError, RequestError, RequestTimeoutError, StaleError, UpstreamError
+from .forwarding import ALLOW, REFUSED_METHODS, Forwarding
+from .pages import failure, page
+from .upstream import Upstream
+from .wire import ResponseReader, request_head
+
+# A request body up to this long is gathered and sent at once; a longer one, or one in chunks, is streamed.
+GATHERED_BODY: Final = 64 * 1024
+# How long a short body may take (nginx's client_body_timeout); a long one must go on at least every 300 s.
+BODY_SECONDS = 60.0
+# What a client may have sent of a body before the shop takes it.
+HIGH_WATER: Final = 64 * 1024
+# Pieces of an answer up to this long together are joined: one buffer to write is cheaper than several.
+JOINED: Final = 16 * 1024
+
+_LOG = logging.getLogger("clew.proxy")
+# Safe, and without a body: what may be sent again on a connection that turns out closed (RFC 9110 §9.2.2).
+_REPLAYABLE = frozenset({"GET", "HEAD"})
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Door(Protocol):
+    """The client's connection, as the server keeps it."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    loop: asyncio.AbstractEventLoop
+
+    def on_response_complete(self) -> None:
+        """The answer is out: the next request may start."""
+
+
+class Shop(Protocol):
+    """Where a request goes."""
+
+    upstream: Upstream
+    forwarding: Forwarding
+
+
+class Watch:
+    """An exchange at work on a passage, and the effects it wants before the request goes on."""
+
+    __slots__ = ("effects", "exchange", "service")
+
+    def __init__(self, service: Service, exchange: Exchange, effects: Sequence[SaveTouch]) -> None:
+        self.service = service
+        self.exchange = exchange
+        self.effects = effects
+
+
+class Passage:
+    """See the module's text. Made when the request's head is complete; `start` begins it, once the answers
+    to earlier requests on the connection are out.
+
+    `headers` are the request's, as the exchange wants them. The server reads `response_complete`, and clears
+    `keep_alive` to have the connection closed after the answer.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_door",
+        "_effects",
+        "_error",
+        "_exchange",
+        "_expects_continue",
+        "_head_out",
+        "_headers",
+        "_kept",
+        "_late",
+        "_length",
+        "_method",
+        "_modern",
+        "_origin",
+        "_out",
+        "_pieces",
+        "_reader",
+        "_request",
+        "_scope",
+        "_service",
+        "_shop",
+        "_started",
+        "_streaming",
+        "_taken_head",
+        "_task",
+        "_trailers",
+        "_waiting",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+    )
+
+    def __init__(
+        self,
+        door: Door,
+        shop: Shop,
+        scope: Mapping[str, Any],
+        headers: Headers,
+        origin: Origin,
+        *,
+        keep_alive: bool,
+        expects_continue: bool,
+        watch: Watch | None = None,
+    ) -> None:
+        self.response_complete = False
+        self.disconnected = False
+        self.more_body = True
+        self._modern = scope["http_version"] == "1.1"
+        self.keep_alive = keep_alive and self._modern
+        self._door = door
+        self._shop = shop
+        self._scope = scope
+        self._headers = headers
+        self._origin = origin
+        self._expects_continue = expects_continue and self._modern
+        self._service = watch.service if watch else None
+        self._exchange = watch.exchange if watch else None
+        self._effects = watch.effects if watch else ()
+        self._method: str = scope["method"]
+        self._request = b""
+        self._length: int | None = 0
+        self._pieces: list[bytes] = []
+        self._waiting = 0  # bytes in `_pieces`
+        self._started = False
+        self._streaming = False  # the request's body goes to the shop as it comes
+        self._late: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None
+        self._kept = False
+        self._reader: ResponseReader | None = None
+        self._taken_head = False
+        self._head_out = False
+        self._chunked = False
+        self._trailers = False
+        self._out: list[bytes] = []
+        self._error: Exception | None = None
+
+    # -- the request
+
+    def start(self) -> None:
+        """Begin. Never raises: what cannot be passed on is refused."""
+        self._started = True
+        if self.disconnected:
+            return
+        if self._method in REFUSED_METHODS:
+            self._answer(*page(405, (b"allow", ALLOW)))
+            return
+        try:
+            target, headers = self._shop.forwarding.request(self._scope, self._headers, self._origin)
+            self._length = _body_length(self._headers)
+            self._trailers = self._modern and _wants_trailers(self._headers)
+            if self._trailers:
+                headers.append((b"te", b"trailers"))
+            if self._length is None:
+                headers.append((b"transfer-encoding", b"chunked"))
+            self._request = request_head(self._method, target, headers)
+        except RequestError as error:
+            self._refuse(error)
+            return
+        if self._length and self._length <= GATHERED_BODY and self.more_body:
+            self._late = self._door.loop.call_later(BODY_SECONDS, self._too_slow)
+            self._continue()
+        else:
+            self._go()
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the request's body; what nobody wants any more is dropped."""
+        if self.response_complete or (self._streaming and self._connection is None):
+            return
+        if self._streaming:
+            self._upload(data)
+            return
+        self._pieces.append(data)
+        self._waiting += len(data)
+        if self._waiting > HIGH_WATER:
+            self._door.flow.pause_reading()
+
+    def fed(self) -> None:
+        """The request's body is complete."""
+        self.more_body = False
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+            self._go()
+        elif self._streaming:
+            self._end_upload()
+
+    def gone(self) -> None:
+        """The client has left."""
+        if self.disconnected or self.response_complete:
+            return
+        self.disconnected = True
+        self._give_up(ClientGoneError("the client closed the connection"))
+        _LOG.info("499 %s", self._method)
+        self._close()
+
+    def _too_slow(self) -> None:
+        self._late = None
+        self._refuse(
+            RequestTimeoutError(f"a body of {self._length} bytes not there after {BODY_SECONDS:g} s")
+        )
+
+    def _continue(self) -> None:
+        # The server's own answer: the shop is not asked (RFC 9110 §10.1.1).
+        if self._expects_continue and self.more_body:
+            self._expects_continue = False
+            self._door.transport.write(_CONTINUE)
+
+    @property
+    def _replayable(self) -> bool:
+        return self._length == 0 and self._method in _REPLAYABLE
+
+    def _go(self) -> None:
+        """Find a connection: at once if one is kept, else in a task."""
+        if not self._effects:
+            connection = self._shop.upstream.take(self._replayable)
+            if connection is not None:
+                self._begin(connection, kept=True)
+                return
+        self._task = self._door.loop.create_task(self._connect(fresh=False))
+
+    async def _connect(self, *, fresh: bool) -> None:
+        try:
+            if self._effects and self._service and self._exchange:
+                effects, self._effects = self._effects, ()
+                await perform(self._service, self._exchange.site, effects)
+            connection, kept = await self._shop.upstream.acquire(self._replayable, fresh=fresh)
+        except UpstreamError as error:
+            self._fail(error)
+        else:
+            self._begin(connection, kept)
+        finally:
+            self._task = None
+
+    def _begin(self, connection: Connection, kept: bool) -> None:
+        self._connection, self._kept = connection, kept
+        reader = self._reader = ResponseReader(self._method)
+        if self._length == 0:
+            connection.begin(self._request, reader, self)
+        elif self._length is not None and not self.more_body:
+            connection.begin(b"".join((self._request, *self._pieces)), reader, self)
+        else:
+            self._streaming = True
+            connection.begin(self._request, reader, self, uploading=True)
+            for piece in self._pieces:
+                self._upload(piece)
+            if self.more_body:
+                self._continue()
+                self._door.flow.resume_reading()
+            else:
+                self._end_upload()
+        self._pieces = []
+
+    def _upload(self, data: bytes) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if self._length is None:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if not connection.upload(data):
+            self._door.flow.pause_reading()
+
+    def _end_upload(self) -> None:
+        if self._connection is not None:
+            if self._length is None:
+                self._connection.upload(b"0\r\n\r\n")
+            self._connection.uploaded()
+
+    def caught_up(self) -> None:
+        """The shop takes the request's body again."""
+        if not self.response_complete:
+            self._door.flow.resume_reading()
+
+    # -- the answer
+
+    def advance(self) -> None:
+        """There is more of the answer."""
+        if self._door.flow.write_paused:
+            if self._connection is not None:
+                self._connection.slow()
+            return
+        self._move()
+
+    def resumed(self) -> None:
+        """The client has caught up."""
+        if self._reader is not None and not self.response_complete and not self.disconnected:
+            self._move()
+
+    def over(self, error: Exception | None) -> None:
+        """The shop's side is done."""
+        self._connection = None
+        if self.disconnected or self.response_complete:
+            return
+        if isinstance(error, StaleError) and self._kept and self._replayable:
+            # Once, on a connection of its own: a kept one may be closed the moment it is used.
+            self._reader = None
+            self._task = self._door.loop.create_task(self._connect(fresh=True))
+            return
+        self._error = error
+        self.advance()
+
+    def _move(self) -> None:
+        """Take what the reader has, and send on what may go."""
+        reader = self._reader
+        assert reader is not None
+        try:
+            if not self._taken_head:
+                if reader.status:
+                    self._head(reader)
+                elif self._error is not None:
+                    self._fail(self._error)
+                    return
+            if reader.chunks:
+                data = reader.take()
+                if self._connection is not None:
+                    self._connection.taken()
+                self._body(data)
+            if reader.complete:
+                self._end(reader)
+            elif self._error is not None:
+                self._fail(self._error)
+            else:
+                self._flush()
+        except ResponseBrokenError as error:
+            self._fail(error)
+
+    def _head(self, reader: ResponseReader) -> None:
+        self._taken_head = True
+        headers = self._shop.forwarding.response(reader.status, reader.headers, self._origin)
+        head = ResponseHead(reader.status, headers)
+        if self._exchange is None:
+            self._write_head(head)
+            return
+        out = self._exchange.response(head)
+        if out.head is not None:
+            self._write_head(out.head)
+
+    def _body(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None or exchange.state is State.PASSING:
+            self._write(data)
+        else:
+            self._write_out(exchange.body(data))
+
+    def _end(self, reader: ResponseReader) -> None:
+        if self._exchange is not None:
+            self._write_out(self._exchange.end())
+        if self._chunked:
+            self._out.append(b"0\r\n")
+            if self._trailers:
+                self._out += [b"%b: %b\r\n" % trailer for trailer in reader.trailers]
+            self._out.append(b"\r\n")
+        self._flush()
+        self._complete()
+
+    def _write_out(self, out: Out) -> None:
+        if out.head is not None:
+            self._write_head(out.head)
+        if out.body:
+            self._write(out.body)
+
+    def _write_head(self, head: ResponseHead) -> None:
+        status, counted = head.status, False
+        lines = [STATUS_LINE[status]]
+        for name, value in head.headers:
+            lines += (name, b": ", value, b"\r\n")
+            if name == b"content-length":
+                counted = True
+        if not counted and self._method != "HEAD" and status not in (204, 304):
+            if self._modern:
+                self._chunked = True
+                lines.append(b"transfer-encoding: chunked\r\n")
+            else:
+                self.keep_alive = False
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        self._head_out = True
+        self._out.append(b"".join(lines))
+
+    def _write(self, data: bytes) -> None:
+        if self._chunked:
+            self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+        else:
+            self._out.append(data)
+
+    def _flush(self) -> None:
+        out = self._out
+        if out:
+            self._out = []
+            if len(out) == 1:
+                self._door.transport.write(out[0])
+            elif sum(map(len, out)) <= JOINED:
+                self._door.transport.write(b"".join(out))
+            else:
+                self._door.transport.writelines(out)
+
+    def _answer(self, status: int, headers: Headers, text: bytes) -> None:
+        """An answer of our own."""
+        self._write_head(ResponseHead(status, headers))
+        if self._method != "HEAD":
+            self._write(text)
+        self._flush()
+        self._complete()
+
+    def _refuse(self, error: RequestError) -> None:
+        _LOG.info("refused: %s", error)
+        self.keep_alive = False
+        self._answer(*failure(error))
+
+    # -- the end
+
+    def _fail(self, error: Exception) -> None:
+        """The answer will not come, or not to its end."""
+        self._give_up(error)
+        if isinstance(error, UpstreamError):
+            path = self._scope["raw_path"][:200]
+            address = self._shop.upstream.address
+            _LOG.warning("%d %s %r at %s: %s", error.status, self._method, path, address, error)
+            if not self._head_out:
+                self._answer(*failure(error))
+                return
+        self.disconnected = True
+        self._flush()
+        if self._modern and not isinstance(error, ClientGoneError):
+            self._door.transport.close()
+        else:
+            # HTTP/1.0 takes the end of the connection for the end of the body: it must be a reset.
+            self._door.transport.abort()
+        self._close()
+
+    def _give_up(self, error: Exception) -> None:
+        """End what still runs for this passage."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.fail(error)
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        self._give_up(ClientGoneError("answered"))
+        if not self.keep_alive:
+            self._door.transport.close()
+        self._close()
+        self._door.on_response_complete()
+
+    def _close(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and self._service is not None:
+            finish(self._service, exchange)
+
+
+def _body_length(headers: Headers) -> int | None:
+    """Bytes of the request's body, None for one in chunks. Raises RequestError."""
+    length, chunked = b"", False
+    for name, value in headers:
+        if name == b"content-length":
+            length = value
+        elif name == b"transfer-encoding":
+            # Any other coding, or chunked twice, hides a second reading of the body (RFC 9112 §6.1).
+            if chunked or value.strip(b" \t").lower() != b"chunked":
+                raise RequestError("a transfer coding that is not just chunked")
+            chunked = True
+    if chunked and length:
+        raise RequestError("a body with Content-Length and Transfer-Encoding")
+    if chunked:
+        return None
+    if not length:
+        return 0
+    if not length.isdigit():
+        raise RequestError("a Content-Length that is no number")
+    return int(length)
+
+
+def _wants_trailers(headers: Headers) -> bool:
+    return any(name == b"te" and b"trailers" in value.lower() for name, value in headers)
