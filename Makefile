@@ -4,7 +4,8 @@
 #   make demo-once    one visitor driven through by itself; exits 0 only if the partner got what he should
 #   make test         the whole test suite; ARGS="-k cookie" for a part
 #   make check        ruff, ruff format, mypy
-#   make bench        measured beside its peers; NAME=proxy for one, SEED=1 to repeat
+#   make bench        measured beside its peers; NAME=proxy for one, SEED=1 to repeat; for a part, not
+#                     written down: ARGS="--only html100k --servers clew,nginx"
 #   make pins         renews requirements-dev.txt from pyproject.toml
 
 BIN = .venv/bin
@@ -29,8 +30,8 @@ check: setup
 	$(BIN)/mypy -p clew
 
 bench: setup .venv/mitmproxy/.done
-	@.ci/setup debian nginx wrk curl util-linux
-	$(BIN)/python bench/run.py $(if $(NAME),--name $(NAME)) $(if $(SEED),--seed $(SEED))
+	@.ci/setup debian nginx wrk util-linux
+	$(BIN)/python bench/run.py $(if $(NAME),--name $(NAME)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 setup: .venv/.done
 

@@ -1,37 +1,81 @@
 """Runs the benchmarks: `make bench`, or `make bench NAME=proxy SEED=1` for one.
 
-Writes bench/results.json (key → median ratio) and bench/results.md (the table for people). Everything is
-measured anew at each call, side by side in one run.
+Writes bench/results.json (key → median) and bench/results.md (the tables for people). Everything is measured
+anew at each call, side by side in one run. For tuning, a part on some servers is printed and not written:
+
+    bench/run.py --name proxy --only html100k --servers clew,nginx --seconds 2 --rounds 3
 """
 
 import argparse
 import json
+import platform
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
-from proxy import bench_proxy
+from options import Options
+from peers import PEERS, versions
+from pinned import BenchError
+from proxy import PARTS, bench_proxy
+from report import Section
 
-BENCHES = {"proxy": bench_proxy}
+BENCHES: dict[str, Callable[[Options], Section]] = {"proxy": bench_proxy}
 HERE = Path(__file__).parent
 
 
 def main() -> None:
     """Run the named benchmarks, or all."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    default = Options()
     parser.add_argument("--name", choices=sorted(BENCHES))
-    parser.add_argument("--seed", type=int, default=1, help="the order of the rounds, and the page's words")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3, help="how long each round loads each server")
-    options = parser.parse_args()
-    results = HERE / "results.json"
-    figures = json.loads(results.read_text()) if options.name and results.exists() else {}
-    tables = []
-    for name in [options.name] if options.name else sorted(BENCHES):
-        found, table = BENCHES[name](options.seed, options.rounds, options.seconds)
-        figures.update(found)
-        tables.append(table)
-    results.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
-    (HERE / "results.md").write_text("\n".join(tables))
-    print("\n".join(tables))
+    parser.add_argument(
+        "--seed", type=int, default=default.seed, help="order of the turns, words of the page"
+    )
+    parser.add_argument("--rounds", type=int, default=default.rounds)
+    parser.add_argument("--seconds", type=int, default=default.seconds, help="how long each turn lasts")
+    parser.add_argument("--only", type=names_of(PARTS), default=(), help=", ".join(PARTS))
+    parser.add_argument("--servers", type=names_of(PEERS), default=(), help=", ".join(PEERS))
+    given = parser.parse_args()
+    options = Options(**{field.name: getattr(given, field.name) for field in fields(Options)})
+    # So that whoever ends this ends the servers too: they are in groups of their own.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        sections = {
+            name: BENCHES[name](options) for name in ([given.name] if given.name else sorted(BENCHES))
+        }
+    except BenchError as error:
+        raise SystemExit(f"bench: {error}") from None
+    print("\n".join(section.table for section in sections.values()))
+    if not options.only and not options.servers:
+        write(sections, HERE)
+
+
+def names_of(known: Mapping[str, object]) -> Callable[[str], tuple[str, ...]]:
+    """Reads names with commas between them."""
+
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are: {', '.join(known)}")
+        return names
+
+    return read
+
+
+def write(sections: dict[str, Section], folder: Path) -> None:
+    """Write results.json, where benches that were not run now keep their figures, and results.md."""
+    file = folder / "results.json"
+    figures = json.loads(file.read_text()) if file.exists() else {}
+    for section in sections.values():
+        figures.update(section.figures)
+    file.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
+    machine = f"{versions()}, {platform.platform()}\n"
+    (folder / "results.md").write_text("\n".join([machine, *(s.table for s in sections.values())]))
 
 
 if __name__ == "__main__":
