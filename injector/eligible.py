@@ -11,10 +11,11 @@ field in Vary).
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from .codings import coding_of
-from .heads import RequestHead, ResponseHead, tokens, values
+from .heads import RequestHead, ResponseHead, tokens
 
 _METHODS: Final = frozenset(("GET", "HEAD", "POST"))  # what a browser navigates with
 
@@ -32,6 +33,7 @@ _PROGRAMS: Final = {
 
 _FRAMES: Final = frozenset((b"embed", b"fencedframe", b"frame", b"iframe", b"object"))
 _PURPOSE: Final = frozenset((b"purpose", b"sec-purpose"))
+_TELLING: Final = _PURPOSE.union(_PROGRAMS, (b"sec-fetch-dest", b"x-requested-with"))
 
 # Android's WebView names the app that it belongs to, on navigations too: `com.example.app`.
 _APP: Final = re.compile(rb"\s*[A-Za-z]\w*(?:\.\w+)+\s*")
@@ -48,14 +50,16 @@ def request_reason(head: RequestHead) -> str | None:
         return "method"
     destination, prefetch = b"document", False
     for name, value in head.headers:
+        if name not in _TELLING:
+            continue
         if name == b"sec-fetch-dest":
             destination = value.strip().lower()
         elif name in _PROGRAMS:
             return _PROGRAMS[name]
-        elif name == b"x-requested-with" and not _APP.fullmatch(value):
+        elif name in _PURPOSE:
+            prefetch = prefetch or b"prefetch" in value.lower()
+        elif not _APP.fullmatch(value):
             return "fetch"
-        elif name in _PURPOSE and b"prefetch" in value.lower():
-            prefetch = True
     if destination == b"document" or (destination == b"empty" and prefetch):
         return None
     return "frame" if destination in _FRAMES else "fetch"
@@ -103,6 +107,9 @@ _REFUSALS: Final[dict[bytes, Callable[[bytes], str | None]]] = {
     b"x-reproxy-url": _says("sendfile"),
     b"x-sendfile": _says("sendfile"),
 }
+_DECIDING: Final = frozenset(_REFUSALS).union(
+    (b"cache-control", b"content-encoding", b"content-type", b"transfer-encoding")
+)
 
 
 def response_reason(request: RequestHead, response: ResponseHead) -> str | None:
@@ -113,19 +120,32 @@ def response_reason(request: RequestHead, response: ResponseHead) -> str | None:
     if response.status not in _STATUS:
         return "status"
     headers = response.headers
-    kinds = values(headers, b"content-type")
-    if len(kinds) != 1 or not _TEXT_HTML.fullmatch(kinds[0]):
-        return "content type"
-    charset = _CHARSET.search(kinds[0])
-    if charset and _NOT_ASCII.fullmatch(charset[1]):
-        return "charset"
+    kinds = 0
     for name, value in headers:
-        refusal = _REFUSALS.get(name)
-        reason = refusal(value) if refusal else None
-        if reason and not (reason == "empty" and request.method == "HEAD"):
-            return reason
-    if b"no-transform" in tokens(headers, b"cache-control"):
-        return "no-transform"  # RFC 9110 §7.7, a MUST NOT
-    if coding_of(headers) is None or any(te != b"chunked" for te in tokens(headers, b"transfer-encoding")):
-        return "coding"
-    return None
+        if name not in _DECIDING:
+            continue
+        if name == b"content-type":
+            kinds += 1
+            if kinds > 1 or (reason := _kind_reason(value)):
+                return "content type" if kinds > 1 else reason
+        elif name in _REFUSALS:
+            reason = _REFUSALS[name](value)
+            if reason and not (reason == "empty" and request.method == "HEAD"):
+                return reason
+        elif name == b"cache-control":
+            if b"no-transform" in value.lower() and b"no-transform" in tokens(headers, name):
+                return "no-transform"  # RFC 9110 §7.7, a MUST NOT
+        elif name == b"content-encoding":
+            if coding_of(headers) is None:
+                return "coding"
+        elif any(coding != b"chunked" for coding in tokens(headers, name)):
+            return "coding"
+    return None if kinds else "content type"
+
+
+@lru_cache(maxsize=64)
+def _kind_reason(content_type: bytes) -> str | None:
+    if not _TEXT_HTML.fullmatch(content_type):
+        return "content type"
+    charset = _CHARSET.search(content_type)
+    return "charset" if charset and _NOT_ASCII.fullmatch(charset[1]) else None

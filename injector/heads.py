@@ -1,4 +1,8 @@
-"""Heads of requests and responses as the exchange sees them: raw bytes, pairs in order."""
+"""Heads of requests and responses as the exchange sees them: raw bytes, pairs in order.
+
+The two classes are not frozen, though nobody changes them: they are made for each request, and freezing makes
+that seven times as dear.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,7 +11,7 @@ Header = tuple[bytes, bytes]
 Headers = list[Header]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestHead:
     """One request's head. Header names are lower case; `path` is raw, as it came, without the query."""
 
@@ -20,7 +24,7 @@ class RequestHead:
     client: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResponseHead:
     """One response's head. Header names are lower case."""
 

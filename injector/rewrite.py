@@ -5,7 +5,7 @@ from typing import Final
 
 from .codings import coding_of
 from .heads import Headers, ResponseHead, tokens, values
-from .validators import mark_etag
+from .validators import marked_tag
 
 # Bound to the exact bytes of the shop's representation, or promises about it that an edited page cannot keep:
 # RFC 9110 §8.8.2 and §14.3, RFC 9530 §2 and §3, RFC 3230 §4.3.2, RFC 1864.
@@ -20,10 +20,12 @@ _DROPPED: Final = frozenset(
     )
 )
 
+_UNCHANGED_BUT: Final = _DROPPED | {b"content-encoding", b"content-length", b"etag"}
 _LENGTH: Final = re.compile(rb"\s*[0-9]{1,18}\s*")
 _SHARED: Final = re.compile(rb"public|s-maxage=\"?0*[1-9].*")
 _UNSHARED: Final = frozenset((b"private", b"no-store"))
 _CDN: Final = (b"cdn-cache-control", b"surrogate-control")
+_CACHING: Final = frozenset((b"cache-control", *_CDN))
 
 
 def edited_head(response: ResponseHead, *, mark: bytes, coding_out: str, added: int | None) -> ResponseHead:
@@ -33,28 +35,37 @@ def edited_head(response: ResponseHead, *, mark: bytes, coding_out: str, added: 
     and without a coding on either side, Content-Length stays and grows; else it is left out. Everything that
     is not named here keeps its place, its spelling and its duplicates.
     """
-    coding_in = coding_of(response.headers)
-    exact = (
-        added if coding_in == coding_out == "identity" and not values(response.headers, b"trailer") else None
+    names = {name for name, _ in response.headers}
+    in_play = coding_out != "identity" or (
+        b"content-encoding" in names and coding_of(response.headers) != "identity"
     )
+    exact = None if in_play or b"trailer" in names else added
     headers: Headers = []
     coded = False
-    for name, value in mark_etag(response.headers, mark):
-        if name in _DROPPED:
-            continue
-        if name == b"content-length":
-            if exact is None or not _LENGTH.fullmatch(value):
+    for pair in response.headers:
+        name, value = pair
+        if name in _UNCHANGED_BUT:
+            if name in _DROPPED:
                 continue
-            value = b"%d" % (int(value) + exact)
-        elif name == b"content-encoding":
-            if coded or coding_out == "identity":
-                continue
-            coded, value = True, coding_out.encode("ascii")
-        headers.append((name, value))
+            if name == b"content-length":
+                if exact is None or not _LENGTH.fullmatch(value):
+                    continue
+                pair = (name, b"%d" % (int(value) + exact))
+            elif name == b"etag":
+                marked = marked_tag(value, mark)
+                if marked is None:
+                    continue
+                pair = (name, marked)
+            else:
+                if coded or coding_out == "identity":
+                    continue
+                coded, pair = True, (name, coding_out.encode("ascii"))
+        headers.append(pair)
     if coding_out != "identity" and not coded:
         headers.append((b"content-encoding", coding_out.encode("ascii")))
-    in_play = coding_out != "identity" or coding_in != "identity"
-    return ResponseHead(response.status, _varied(headers, coded=in_play))
+    if in_play or not _CACHING.isdisjoint(names):
+        headers = _varied(headers, coded=in_play)
+    return ResponseHead(response.status, headers)
 
 
 def _varied(headers: Headers, *, coded: bool) -> Headers:

@@ -19,6 +19,7 @@ _SUFFIX: Final = {b"": b"-clew-", b"W/": b"-clewW-"}
 _ENTITY_TAG = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _MARKED = re.compile(rb"(.*)-clew(W?)-([0-9A-Za-z]+)")
 _DROPPED: Final = frozenset((b"if-modified-since", b"range", b"if-range"))
+_CONDITIONS: Final = _DROPPED | {b"if-none-match", b"if-match"}
 
 
 def mark_etag(headers: Headers, mark: bytes) -> Headers:
@@ -32,9 +33,15 @@ def mark_etag(headers: Headers, mark: bytes) -> Headers:
     for name, value in headers:
         if name != b"etag":
             marked.append((name, value))
-        elif tag := _ENTITY_TAG.fullmatch(value.strip()):
-            marked.append((name, b'W/"%s%s%s"' % (tag[2], _SUFFIX[tag[1] or b""], mark)))
+        elif tag := marked_tag(value, mark):
+            marked.append((name, tag))
     return marked
+
+
+def marked_tag(value: bytes, mark: bytes) -> bytes | None:
+    """One entity tag, weakened and marked; None for what is none."""
+    tag = _ENTITY_TAG.fullmatch(value.strip())
+    return tag and b'W/"%s%s%s"' % (tag[2], _SUFFIX[tag[1] or b""], mark)
 
 
 def forward_conditionals(headers: Headers, mark: bytes) -> Headers:
@@ -44,6 +51,8 @@ def forward_conditionals(headers: Headers, mark: bytes) -> Headers:
     left. `If-Match` has every tag of ours mapped back, whatever its mark, and keeps the others: a
     precondition must not turn into none. `If-Modified-Since`, `Range` and `If-Range` go.
     """
+    if _CONDITIONS.isdisjoint([name for name, _ in headers]):
+        return headers
     forwarded: Headers = []
     for name, value in headers:
         if name == b"if-none-match":
