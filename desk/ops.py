@@ -21,15 +21,18 @@ async def health(request: Request, at: Here) -> Response:
 
 @api
 async def ready(request: Request, at: Here) -> Response:
-    """200 when the ledger answers too, else 503."""
+    """200 when the ledger answers and the site's shop can be reached, else 503; also while clew stops."""
     service = at.service
     try:
         counts = await service.ledger.outbox.counts()
     except Exception as error:
         service.journal.emit("fault", site="", where="ready", error=repr(error))
         return JSONResponse({"ready": False, "why": "the ledger does not answer"}, 503, headers=NO_STORE)
-    if not service.ready:
+    if not service.ready or service.hub.closed:
         return JSONResponse({"ready": False, "why": "starting or stopping"}, 503, headers=NO_STORE)
+    reachable = service.shops_reachable.get(at.site.name)
+    if reachable is not None and not await reachable():
+        return JSONResponse({"ready": False, "why": "the shop cannot be reached"}, 503, headers=NO_STORE)
     return JSONResponse({"ready": True, "postbacks": counts}, headers=NO_STORE)
 
 

@@ -51,5 +51,19 @@ class RequestTimeoutError(RequestError):
     status = 408
 
 
+class LoopError(RequestError):
+    """The request has passed through this proxy before, more often than any sensible set-up asks for
+    (RFC 5842 §7.2)."""
+
+    status = 508
+
+
+class LastHopError(RequestError):
+    """An OPTIONS request that was sent to the last proxy it may pass, which is this one: not a fault
+    (RFC 9110 §7.6.2)."""
+
+    status = 200
+
+
 class ClientGoneError(Exception):
     """The client left, or stopped taking part: there is nobody to answer."""

@@ -60,6 +60,7 @@ IDENTITY = frozenset(
 PROTECTED = IDENTITY | {
     b"authorization",
     b"cache-control",
+    b"cdn-loop",
     b"content-encoding",
     b"content-length",
     b"content-range",
@@ -73,8 +74,13 @@ PROTECTED = IDENTITY | {
     b"origin",
     b"set-cookie",
     b"vary",
+    b"via",
     b"x-clew-referral",
 }
+
+# What frames, routes, authenticates or describes a message has to stand in its head: in a trailer it comes
+# after the decision that it is about (RFC 9110 §6.5.1).
+NOT_IN_TRAILERS = HOP_BY_HOP | PROTECTED
 
 _ORDINARY_OPTIONS = frozenset({b"", b"close", b"keep-alive", b"te", b"upgrade"})
 

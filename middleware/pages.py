@@ -4,11 +4,14 @@ of the shop, and that nobody keeps."""
 from collections.abc import Mapping
 
 from ..injector.heads import Headers
-from .faults import BusyError, RequestError, UpstreamError
+from .faults import BusyError, LastHopError, RequestError, UpstreamError
 
 RETRY_AFTER_SECONDS = 5
 
+ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
 _TEXTS: Mapping[int, bytes] = {
+    200: b"",
     400: b"This request cannot be passed on.\n",
     405: b"This method is not allowed here.\n",
     408: b"The request took too long to arrive.\n",
@@ -16,6 +19,7 @@ _TEXTS: Mapping[int, bytes] = {
     502: b"The shop does not answer at the moment. Please try again in a little while.\n",
     503: b"The shop is very busy at the moment. Please try again in a little while.\n",
     504: b"The shop takes too long to answer. Please try again in a little while.\n",
+    508: b"This request goes round in a circle.\n",
 }
 
 
@@ -36,4 +40,6 @@ def failure(error: UpstreamError | RequestError) -> tuple[int, Headers, bytes]:
     """The page for a failure; with Retry-After where waiting helps (RFC 9110 §10.2.3)."""
     if isinstance(error, BusyError):
         return page(error.status, (b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+    if isinstance(error, LastHopError):
+        return page(error.status, (b"allow", ALLOW))
     return page(error.status)

@@ -1,7 +1,7 @@
 """The reverse proxy: requests go to the shop byte for byte, and answers come back so."""
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from ..injector.heads import Headers, RequestHead
@@ -11,6 +11,7 @@ from .asgi import ClewMiddleware
 from .exchange import Exchange, Ours
 from .faults import RequestError
 from .forwarding import Forwarding
+from .hostrewrite import HostRewrite
 from .origin import Networks, origin_of
 from .pages import failure, page
 from .passage import Door, Passage, Watch
@@ -26,14 +27,18 @@ Send = Callable[[Message], Awaitable[None]]
 class Proxy:
     """Forwards to the shop at `address`: requests by `passage`, WebSockets as an ASGI app.
 
-    `trusted` are the networks of proxies whose word on the client counts. A failure before the answer has
+    `trusted` are the networks of proxies whose word on the client counts; `host` is the Host that the shop is
+    asked by, None for the client's own. A failure before the answer has
     begun is a short text of ours, 502, 503 or 504; after that the client's connection is cut, and he sees an
     incomplete message.
     """
 
-    def __init__(self, address: str, limits: model.Upstream, trusted: Networks = ()) -> None:
-        self.upstream = Upstream(address, limits)
-        self.forwarding = Forwarding(self.upstream.authority, trusted)
+    def __init__(
+        self, address: str, limits: model.Upstream, trusted: Networks = (), host: str | None = None
+    ) -> None:
+        rewrite = HostRewrite.of(address, host) if host else None
+        self.upstream = Upstream(address, limits, rewrite.name if rewrite else None)
+        self.forwarding = Forwarding(self.upstream.authority, trusted, rewrite, limits.via)
         self._trusted = tuple(trusted)
 
     def passage(self, door: Door, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> Passage:
@@ -70,6 +75,7 @@ class ReverseProxy(ClewMiddleware):
     def __init__(self, settings: model.Settings) -> None:
         self._shops = Shops(settings)
         super().__init__(self._shops, settings)
+        self.service.shops_reachable = self._shops.reachable
 
     def passage(
         self, door: Door, scope: Scope, *, keep_alive: bool, expects_continue: bool
@@ -114,7 +120,7 @@ class Shops:
 
     def __init__(self, settings: model.Settings) -> None:
         self._shops: dict[str, Proxy] = {
-            site.name: Proxy(site.upstream, settings.upstream, settings.trusted_proxies)
+            site.name: Proxy(site.upstream, settings.upstream, settings.trusted_proxies, site.upstream_host)
             for site in settings.sites
             if site.upstream is not None
         }
@@ -122,6 +128,11 @@ class Shops:
     def of(self, site: str) -> Proxy | None:
         """The shop of a site, if it has one."""
         return self._shops.get(site)
+
+    @property
+    def reachable(self) -> Mapping[str, Callable[[], Awaitable[bool]]]:
+        """For each site by its name, what tells whether a connection to its shop can be had."""
+        return {name: shop.upstream.reachable for name, shop in self._shops.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket; 421 for a host that no site has (RFC 9110 §15.5.20)."""

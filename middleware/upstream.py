@@ -40,15 +40,17 @@ class Upstream:
     first use.
 
     At most `limits.connections` exchanges run at once; further ones wait up to `limits.connect_timeout`, ten
-    times as many at the most, then BusyError. As many WebSockets again may be open. `authority` is the Host
-    of requests that have none.
+    times as many at the most, then BusyError. As many WebSockets again may be open. `name` is the host that a
+    TLS shop has a certificate for, if it is not that of the address. `authority` is the Host of requests that
+    have none.
     """
 
-    def __init__(self, address: str, limits: model.Upstream) -> None:
+    def __init__(self, address: str, limits: model.Upstream, name: str | None = None) -> None:
         self.address = address
         self._most = limits.connections
         self._connect_timeout = float(limits.connect_timeout)
-        self._dial = Dial(address, self._connect_timeout)
+        self._dial = Dial(address, self._connect_timeout, name)
+        self.reachable = self._dial.reachable
         self.authority = self._dial.authority
         self._phases = Phases(
             float(limits.response_timeout), float(limits.idle_timeout), float(limits.keep_alive)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -65,6 +65,8 @@ class Service:
             self.ledger.outbox, self.partner, catalogue.networks, settings.delivery, self.now, self.journal
         )
         self.ready = False
+        # Whether a site's shop can be reached, by the site's name; told by the mount that connects to it.
+        self.shops_reachable: Mapping[str, Callable[[], Awaitable[bool]]] = {}
         self._hosts, self._any_host = _by_host(self.sites)
         self._desks: dict[str, tuple[float, Desk]] = {}
         self._work: set[asyncio.Task[None]] = set()

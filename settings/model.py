@@ -42,6 +42,14 @@ def _upstream(value: str) -> str:
     return value.rstrip("/")
 
 
+def _upstream_host(value: str) -> str:
+    value = _host(value)
+    port = value.rpartition(":")[2]
+    if value.startswith("*") or (port.isdigit() and not 0 < int(port) < 65536):
+        raise ValueError('one host, with its port if it has one: "shop.internal" or "shop.internal:8000"')
+    return value
+
+
 def _prefix(value: str) -> str:
     # The whole tag has to stay within 150 bytes, and the path is matched on raw bytes.
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]{0,30}/", value) or "//" in value:
@@ -178,6 +186,7 @@ class Site(Model):
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     hosts: list[Annotated[str, AfterValidator(_host)]] = []
     upstream: Annotated[str, AfterValidator(_upstream)] | None = None
+    upstream_host: Annotated[str, AfterValidator(_upstream_host)] | None = None
     prefix: Annotated[str, AfterValidator(_prefix)] = "/-/clew/"
     platform: str | None = None
     language: Language = "en"
@@ -211,6 +220,7 @@ class Upstream(Model):
     idle_timeout: Decimal = Field(Decimal(60), gt=0)
     connections: int = Field(100, ge=1)
     keep_alive: Decimal = Field(Decimal(4), ge=0)
+    via: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,64}$")
 
 
 class Settings(Model):

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 import uvicorn
+from clew.middleware.handshake import AnsweringWebSocket
 from clew.middleware.proxy import Proxy
 from clew.middleware.server import BoundedProtocol
 from clew.settings import model
@@ -23,7 +24,9 @@ Script = Callable[["Shop", asyncio.StreamReader, asyncio.StreamWriter], Awaitabl
 
 def limits(**changes: Any) -> model.Upstream:
     """The settings' limits towards a shop, with some of them changed."""
-    return model.Upstream(**{k: Decimal(str(v)) if k != "connections" else v for k, v in changes.items()})
+    return model.Upstream(
+        **{k: v if k in ("connections", "via") else Decimal(str(v)) for k, v in changes.items()}
+    )
 
 
 @dataclass
@@ -244,7 +247,7 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[int]:
     """Run an ASGI app as `clew serve` runs its own, in this loop; yields the port."""
     settings = {
         "http": BoundedProtocol,
-        "ws": "websockets-sansio",
+        "ws": AnsweringWebSocket,
         "lifespan": "off",
         "proxy_headers": False,
         "server_header": False,
@@ -266,9 +269,11 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def proxying(shop: Shop, *, trusted: Any = (), **changes: Any) -> AsyncIterator[int]:
+async def proxying(
+    shop: Shop, *, trusted: Any = (), host: str | None = None, **changes: Any
+) -> AsyncIterator[int]:
     """A shop behind a `Proxy` behind uvicorn; yields the port to ask."""
-    proxy = Proxy(shop.url, limits(**changes), trusted)
+    proxy = Proxy(shop.url, limits(**changes), trusted, host)
     try:
         async with serving(proxy) as port:
             yield port
