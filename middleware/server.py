@@ -64,7 +64,7 @@ def serve(
         workers=workers,
         loop="uvloop",
         http=BoundedProtocol,
-        ws="websockets-sansio",
+        ws=f"{__package__}.handshake:AnsweringWebSocket",
         lifespan="on",
         proxy_headers=False,
         server_header=False,

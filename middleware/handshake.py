@@ -1,0 +1,18 @@
+"""uvicorn's side of a WebSocket, made to answer every handshake."""
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+_REFUSED = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class AnsweringWebSocket(WebSocketsSansIOProtocol):
+    """A handshake that the library underneath cannot read (with a body, with another method than GET, with
+    too many fields) ends with a 400. By itself uvicorn would say nothing and keep the connection for ever."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.handshake_initiated = self.handshake_complete = self.close_sent = True
+            self.transport.write(_REFUSED)
+            self.transport.close()
