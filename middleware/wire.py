@@ -4,9 +4,9 @@ import re
 
 import httptools
 
-from ..injector.heads import Headers
+from ..injector.heads import Headers, without
 from .faults import BrokenError, RequestError, ResponseError
-from .hops import HOP_BY_HOP, without_options
+from .hops import HOP_BY_HOP, NOT_IN_TRAILERS, without_options
 
 # nginx's default of 4–8 KB refuses shops with many cookies; Node reads 16 KB, Go 10 MB.
 MAX_HEAD = 128 * 1024
@@ -49,6 +49,9 @@ class ResponseReader:
     values as they came; hop-by-hop fields end here. `chunks` holds the body's bytes that nobody took yet,
     `buffered` their number; `complete` says that the last byte has come, `reusable` that the connection may
     carry another exchange then, and `keep_alive` for how many idle seconds the shop said it would hold it.
+    `interim` are the interim responses before the answer, each with its end-to-end headers, for whoever takes
+    them out; 100, which was for us, is not among them, and 101 is never one. `trailers` are without fields
+    that have no meaning there (RFC 9110 §6.5.1).
     Raises ResponseError for what cannot be framed safely, BrokenError for an end that came too early.
 
     The body of known length is counted, not parsed: its bytes are copied once out of the receive buffer.
@@ -58,7 +61,7 @@ class ResponseReader:
         "_framing",
         "_held",
         "_hop",
-        "_interim",
+        "_interims",
         "_left",
         "_method",
         "_parser",
@@ -69,6 +72,7 @@ class ResponseReader:
         "chunks",
         "complete",
         "headers",
+        "interim",
         "keep_alive",
         "reusable",
         "started",
@@ -79,6 +83,7 @@ class ResponseReader:
     def __init__(self, method: str, upgrade: bool = False) -> None:
         self.status = 0
         self.headers: Headers = []
+        self.interim: list[tuple[int, Headers]] = []
         self.trailers: Headers = []
         self.chunks: list[bytes] = []
         self.buffered = 0
@@ -94,7 +99,7 @@ class ResponseReader:
         self._pieces: list[bytes] = []
         self._framing = _NONE
         self._left: int | None = None
-        self._interim = 0
+        self._interims = 0
         self._trailer_bytes = 0
 
     @property
@@ -187,12 +192,15 @@ class ResponseReader:
         self.status = status
 
     def _skip_interim(self, status: int) -> None:
-        self._interim += 1
+        self._interims += 1
         if status == 101:
             raise ResponseError("the shop switched protocols unasked")
-        if self._interim > MAX_INTERIM:
+        if self._interims > MAX_INTERIM:
             raise ResponseError(f"more than {MAX_INTERIM} interim responses")
-        self.headers.clear()
+        if status != 100:
+            options = [value for name, value in self._hop if name == b"connection"]
+            self.interim.append((status, without(without_options(self.headers, options), b"content-length")))
+        self.headers = []
         self._hop.clear()
         self._left = None
         self._parser = None
@@ -283,7 +291,8 @@ class ResponseReader:
         if self.status:
             if not self.complete:
                 self._trailer_bytes += len(name) + len(value)
-                self.trailers.append((name, value))
+                if name not in NOT_IN_TRAILERS:
+                    self.trailers.append((name, value))
         elif name in HOP_BY_HOP:
             self._hop.append((name, value))
         else:

@@ -19,7 +19,7 @@ upstream = "http://127.0.0.1:9"
 
 
 def test_a_live_stream_does_not_hold_up_the_stop(tmp_path: Path) -> None:
-    """Hard case 6.12."""
+    """proxy 6.12"""
     folder = ClewFolder(tmp_path / "clew", SETTINGS)
     with ClewServe(folder) as clew, httpx2.Client(base_url=f"{clew.address}/-/clew/") as visitor:
         assert visitor.post("decide", json={"url": f"{clew.address}/"}).status_code == 200

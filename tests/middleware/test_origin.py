@@ -49,7 +49,7 @@ SPOOFED = [
 
 
 def test_a_stranger_cannot_say_who_he_is() -> None:
-    """4.1, 4.4, 4.6"""
+    """proxy 4.1, 4.4, 4.6"""
     assert origin_of(scope(*SPOOFED), PROXIES) == Origin("203.0.113.9", "http", "shop.example")
     assert forwarded(*SPOOFED, (b"accept", b"*/*")) == [
         (b"host", b"shop.example"),
@@ -74,12 +74,12 @@ def test_a_stranger_cannot_say_who_he_is() -> None:
     ],
 )
 def test_names_that_a_cgi_shop_reads_as_protected_ones_are_dropped(name: bytes) -> None:
-    """2.7"""
+    """proxy 2.7"""
     assert not told(forwarded((name, b"6.6.6.6")), name)
 
 
 def test_other_names_with_an_underscore_pass() -> None:
-    """2.7"""
+    """proxy 2.7"""
     assert told(forwarded((b"x_api_key", b"1")), b"x_api_key") == [b"1"]
 
 
@@ -104,13 +104,13 @@ def test_other_names_with_an_underscore_pass() -> None:
     ],
 )
 def test_the_client_is_the_right_most_hop_that_is_not_ours(chain: list[bytes], client: str) -> None:
-    """4.2, 4.5"""
+    """proxy 4.2, 4.5"""
     headers = [(b"x-forwarded-for", value) for value in chain]
     assert origin_of(scope(*headers, peer="10.0.0.1"), PROXIES).client == client
 
 
 def test_forwarded_is_read_where_the_proxy_sets_nothing_else() -> None:
-    """4.4, 4.5"""
+    """proxy 4.4, 4.5"""
     element = (b"forwarded", b'for=6.6.6.6, For="[2001:db8::7]:4711";Proto=https;host="shop.example:8443"')
     assert origin_of(scope(element, peer="10.0.0.1"), PROXIES) == Origin(
         "2001:db8::7", "https", "shop.example:8443"
@@ -134,13 +134,13 @@ def test_forwarded_is_read_where_the_proxy_sets_nothing_else() -> None:
 def test_the_scheme_is_what_the_outermost_of_our_proxies_saw(
     chain: bytes, protos: bytes, scheme: str
 ) -> None:
-    """4.6"""
+    """proxy 4.6"""
     asked = scope((b"x-forwarded-for", chain), (b"x-forwarded-proto", protos), peer="10.0.0.1")
     assert origin_of(asked, PROXIES).scheme == scheme
 
 
 def test_what_a_trusted_proxy_said_is_kept_and_its_address_added() -> None:
-    """4.1, 4.4"""
+    """proxy 4.1, 4.4"""
     headers = forwarded(
         (b"x-forwarded-for", b"6.6.6.6, 198.51.100.7"),
         (b"x-forwarded-proto", b"https"),
@@ -161,13 +161,13 @@ def test_what_a_trusted_proxy_said_is_kept_and_its_address_added() -> None:
 
 
 def test_ipv6_is_quoted_in_forwarded() -> None:
-    """4.5"""
+    """proxy 4.5"""
     headers = forwarded(peer="2001:db8::7", scheme="https")
     assert told(headers, b"forwarded") == [b'for="[2001:db8::7]";proto=https;host="shop.example"']
 
 
 def test_a_peer_without_an_address_is_nobody_and_not_trusted() -> None:
-    """4.5"""
+    """proxy 4.5"""
     headers = forwarded(*SPOOFED, peer=None)
     assert told(headers, b"x-forwarded-for") == []
     assert told(headers, b"x-real-ip") == []
@@ -183,7 +183,7 @@ def test_a_websocket_has_its_pages_scheme(scheme: str, expected: str) -> None:
 
 @pytest.mark.parametrize("peer", ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1"])
 def test_networks_are_matched_in_both_families(peer: str) -> None:
-    """4.5"""
+    """proxy 4.5"""
     assert is_trusted(peer, PROXIES)
 
 
@@ -193,7 +193,7 @@ def test_nobody_else_is_trusted(peer: str | None) -> None:
 
 
 def test_connection_strips_what_it_names_but_nothing_protected() -> None:
-    """2.1, 2.2"""
+    """proxy 2.1, 2.2"""
     headers = forwarded(
         (b"connection", b""),
         (b"connection", b"close, X-Secret"),

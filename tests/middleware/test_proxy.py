@@ -41,7 +41,7 @@ async def silent(shop: Shop, reader: Reader, writer: Writer) -> None:
     ],
 )
 async def test_targets_reach_the_shop_as_they_came(target: bytes) -> None:
-    """1.1, 1.5, 1.9, 1.10"""
+    """proxy 1.1, 1.5, 1.9, 1.10"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         assert (await client.ask(get(target))).status == 200
         assert shop.requests[0].target == target
@@ -51,7 +51,7 @@ async def test_targets_reach_the_shop_as_they_came(target: bytes) -> None:
     "method", [b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"PROPFIND", b"PURGE", b"M-SEARCH"]
 )
 async def test_methods_reach_the_shop_as_they_came(method: bytes) -> None:
-    """1.6"""
+    """proxy 1.6"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         assert (await client.ask(get(method=method))).status == 200
         assert shop.requests[0].line == method + b" / HTTP/1.1"
@@ -93,14 +93,14 @@ async def test_methods_reach_the_shop_as_they_came(method: bytes) -> None:
     ],
 )
 async def test_requests_that_could_be_read_in_two_ways_are_refused(request_bytes: bytes) -> None:
-    """1.3, 1.5, 1.7, 2.5, 2.8, 3.1"""
+    """proxy 1.3, 1.5, 1.7, 2.5, 2.8, 3.1"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         assert (await client.ask(request_bytes)).status == 400
         assert not shop.requests
 
 
 async def test_connect_makes_no_tunnel() -> None:
-    """1.6"""
+    """proxy 1.6"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         response = await client.ask(b"CONNECT shop.example:443 HTTP/1.1\r\nHost: shop.example:443\r\n\r\n")
         assert response.status in (400, 405)
@@ -108,7 +108,7 @@ async def test_connect_makes_no_tunnel() -> None:
 
 
 async def test_an_absolute_target_does_not_choose_where_to_connect() -> None:
-    """1.4, 8"""
+    """proxy 1.4, 8"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         response = await client.ask(b"GET http://127.0.0.1:1/x HTTP/1.1\r\nHost: shop.example\r\n\r\n")
         assert response.status == 200
@@ -119,7 +119,7 @@ async def test_an_absolute_target_does_not_choose_where_to_connect() -> None:
     "host", [b"shop.example:8443", b"SHOP.example", b"[2001:db8::1]:80", b"xn--caf-dma.example"]
 )
 async def test_the_shop_gets_the_clients_host(host: bytes) -> None:
-    """1.7"""
+    """proxy 1.7"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         await client.ask(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
         assert shop.requests[0].all("host") == [host]
@@ -127,14 +127,14 @@ async def test_the_shop_gets_the_clients_host(host: bytes) -> None:
 
 
 async def test_an_old_client_without_host_gets_the_shops_own() -> None:
-    """1.7"""
+    """proxy 1.7"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         assert (await client.ask(b"GET / HTTP/1.0\r\n\r\n")).status == 200
         assert shop.requests[0].all("host") == [b"127.0.0.1:%d" % shop.port]
 
 
 async def test_what_a_trusted_proxy_says_of_the_client_is_passed_on() -> None:
-    """4.1, 4.6"""
+    """proxy 4.1, 4.6"""
     trusted = [ip_network("127.0.0.0/8")]
     async with Shop(answering(OK)) as shop, proxying(shop, trusted=trusted) as port, Client(port) as client:
         await client.ask(get(b"/", b"X-Forwarded-For: 198.51.100.7", b"X-Forwarded-Proto: https"))
@@ -143,7 +143,7 @@ async def test_what_a_trusted_proxy_says_of_the_client_is_passed_on() -> None:
 
 
 async def test_cookies_are_passed_raw() -> None:
-    """2.10"""
+    """proxy 2.10"""
     cookie = b'a; b="x,y; c=caf\xe9; $Version=1; =; a=1; a=2'
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         await client.ask(get(b"/", b"Cookie: " + cookie, b"Cookie: d=e"))
@@ -151,7 +151,7 @@ async def test_cookies_are_passed_raw() -> None:
 
 
 async def test_no_header_is_added_to_an_answer() -> None:
-    """2.13"""
+    """proxy 2.13"""
     answer = b"HTTP/1.1 200 OK\r\nServer: shop\r\nDate: yesterday\r\nX-A: 1\r\nContent-Length: 2\r\n\r\nok"
     async with Shop(answering(answer)) as shop, proxying(shop) as port, Client(port) as client:
         assert (await client.ask(get())).headers == [
@@ -163,7 +163,7 @@ async def test_no_header_is_added_to_an_answer() -> None:
 
 
 async def test_a_browser_is_not_led_past_us() -> None:
-    """5.2"""
+    """proxy 5.2"""
     answer = b'HTTP/1.1 200 OK\r\nAlt-Svc: h3=":443"\r\nContent-Length: 2\r\n\r\nok'
     async with Shop(answering(answer)) as shop, proxying(shop) as port, Client(port) as client:
         assert (await client.ask(get())).headers == [(b"content-length", b"2")]
@@ -182,7 +182,7 @@ async def test_a_browser_is_not_led_past_us() -> None:
 async def test_answers_without_a_body_leave_the_connection_in_step(
     method: bytes, answer: bytes, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """3.5, 5.11"""
+    """proxy 3.5, 5.11"""
     async with Shop(answering(answer)) as shop, proxying(shop) as port, Client(port) as client:
         for _ in range(2):
             response = await client.ask(get(method=method), method.decode())
@@ -192,7 +192,7 @@ async def test_answers_without_a_body_leave_the_connection_in_step(
 
 
 async def test_a_stale_connection_is_no_error_for_the_next_visitor() -> None:
-    """6.5, 6.6"""
+    """proxy 6.5, 6.6"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
@@ -261,7 +261,7 @@ async def test_a_fresh_connection_that_closes_is_not_tried_again() -> None:
 async def test_a_shop_that_is_down_is_a_short_page_that_nobody_keeps(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """6.1, 8"""
+    """proxy 6.1, 8"""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     async with serving(Proxy(f"http://127.0.0.1:{port}", limits())) as front, Client(front) as client:
@@ -276,14 +276,14 @@ async def test_a_shop_that_is_down_is_a_short_page_that_nobody_keeps(
 
 
 async def test_a_shop_that_does_not_answer_is_a_gateway_timeout() -> None:
-    """6.2"""
+    """proxy 6.2"""
     async with Shop(silent) as shop, proxying(shop, response_timeout=0.1) as port, Client(port) as client:
         response = await client.ask(get())
         assert (response.status, response.all("cache-control")) == (504, [b"no-store"])
 
 
 async def test_a_shop_without_a_free_connection_is_busy_and_says_when_to_come_back() -> None:
-    """6.14"""
+    """proxy 6.14"""
     async with (
         Shop(silent) as shop,
         proxying(shop, connections=1, connect_timeout=0.1) as port,
@@ -298,7 +298,7 @@ async def test_a_shop_without_a_free_connection_is_busy_and_says_when_to_come_ba
 
 
 async def test_a_pause_that_is_too_long_breaks_the_answer_off() -> None:
-    """6.2, 6.3"""
+    """proxy 6.2, 6.3"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
@@ -312,7 +312,7 @@ async def test_a_pause_that_is_too_long_breaks_the_answer_off() -> None:
 
 @pytest.mark.parametrize("framing", [b"Content-Length: %d" % BIG, b"Transfer-Encoding: chunked"])
 async def test_a_shop_that_resets_in_the_middle_never_makes_a_whole_answer(framing: bytes) -> None:
-    """6.3"""
+    """proxy 6.3"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
@@ -331,7 +331,7 @@ async def test_a_shop_that_resets_in_the_middle_never_makes_a_whole_answer(frami
 
 
 async def test_a_visitor_who_leaves_ends_the_shops_work() -> None:
-    """6.7"""
+    """proxy 6.7"""
     async with Shop(silent) as shop, proxying(shop) as port:
         async with Client(port) as client:
             client.writer.write(get())
@@ -340,7 +340,7 @@ async def test_a_visitor_who_leaves_ends_the_shops_work() -> None:
 
 
 async def test_a_visitor_who_leaves_an_event_stream_ends_it() -> None:
-    """6.7, 7: SSE"""
+    """proxy 6.7, 7: SSE"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
@@ -355,7 +355,7 @@ async def test_a_visitor_who_leaves_an_event_stream_ends_it() -> None:
 
 
 async def test_a_visitor_who_leaves_within_an_upload_leaves_no_whole_request() -> None:
-    """6.7"""
+    """proxy 6.7"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port:
         async with Client(port) as client:
             client.writer.write(get(b"/", b"Content-Length: 1000000", method=b"POST") + b"x" * 100000)
@@ -365,7 +365,7 @@ async def test_a_visitor_who_leaves_within_an_upload_leaves_no_whole_request() -
 
 
 async def test_a_short_body_that_does_not_come_is_a_request_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """6.11"""
+    """proxy 6.11"""
     monkeypatch.setattr(passage_module, "BODY_SECONDS", 0.1)
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         assert (await client.ask(get(b"/", b"Content-Length: 3", method=b"POST") + b"ab")).status == 408
@@ -373,7 +373,7 @@ async def test_a_short_body_that_does_not_come_is_a_request_timeout(monkeypatch:
 
 
 async def test_a_visitor_who_reads_slowly_slows_the_shop_down() -> None:
-    """6.10"""
+    """proxy 6.10"""
     sent = asyncio.Event()
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -396,7 +396,7 @@ async def test_a_visitor_who_reads_slowly_slows_the_shop_down() -> None:
 
 
 async def test_a_shop_that_reads_slowly_slows_the_upload_down() -> None:
-    """6.9"""
+    """proxy 6.9"""
     go_on = asyncio.Event()
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -422,7 +422,7 @@ async def test_a_shop_that_reads_slowly_slows_the_upload_down() -> None:
 
 
 async def test_a_refusal_during_an_upload_reaches_the_visitor() -> None:
-    """3.6"""
+    """proxy 3.6"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -437,7 +437,7 @@ async def test_a_refusal_during_an_upload_reaches_the_visitor() -> None:
 
 
 async def test_an_upgrade_to_anything_but_websocket_is_not_passed_on() -> None:
-    """3.9"""
+    """proxy 3.9"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         upgrade = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: x")
         assert (await client.ask(get(b"/", *upgrade))).status == 200
@@ -446,7 +446,7 @@ async def test_an_upgrade_to_anything_but_websocket_is_not_passed_on() -> None:
 
 
 async def test_redirects_go_to_the_visitor() -> None:
-    """8, 5.1"""
+    """proxy 8, 5.1"""
     answer = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"
     async with Shop(answering(answer)) as shop, proxying(shop) as port, Client(port) as client:
         response = await client.ask(get())
@@ -455,7 +455,7 @@ async def test_redirects_go_to_the_visitor() -> None:
 
 
 async def test_visitors_do_not_share_cookies() -> None:
-    """8"""
+    """proxy 8"""
     answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=1\r\nContent-Length: 2\r\n\r\nok"
     async with (
         Shop(answering(answer)) as shop,
@@ -587,7 +587,7 @@ async def test_a_page_that_cannot_be_made_right_ends_the_shops_work_and_never_cl
 
 
 async def test_a_page_that_breaks_off_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """6.3"""
+    """proxy 6.3"""
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
     async with (
         Shop(answering(answer, close=True)) as shop,

@@ -50,35 +50,35 @@ IDENTITY_OF_THE_PEER = {
 }
 
 TABLE = {
-    "the path is byte-identical": Row(
+    "proxy 0.1 the path is byte-identical": Row(
         get(b"/a%2Fb//c/./d/../e%20f"), lambda r: r.target == b"/a%2Fb//c/./d/../e%20f", passed
     ),
-    "the query is byte-identical": Row(
+    "proxy 0.2 the query is byte-identical": Row(
         get(b"/?x=%41&y=a+b&z=;q&&=&[k]=1|2"), lambda r: r.target == b"/?x=%41&y=a+b&z=;q&&=&[k]=1|2", passed
     ),
-    "three Set-Cookie arrive as three": Row(
+    "proxy 0.3 three Set-Cookie arrive as three": Row(
         get(),
         anything,
         lambda r: passed(r) and r.all("set-cookie") == [b"a=1", b"b=2; Path=/", b"a=3"],
         answer(b"Set-Cookie: a=1", b"Set-Cookie: b=2; Path=/", b"Set-Cookie: a=3"),
     ),
-    "two equal request headers arrive as two": Row(
+    "proxy 0.4 two equal request headers arrive as two": Row(
         get(b"/", b"X-A: 1", b"X-A: 1", b"X-A: 2"), lambda r: r.all("x-a") == [b"1", b"1", b"2"], passed
     ),
-    "bytes of request headers are kept": Row(
+    "proxy 0.5 bytes of request headers are kept": Row(
         get(b"/", b"X-A: caf\xe9", "X-B: café".encode()),
         lambda r: r.all("x-a") == [b"caf\xe9"] and r.all("x-b") == ["café".encode()],
         passed,
     ),
-    "bytes of Location are kept": Row(
+    "proxy 0.6 bytes of Location are kept": Row(
         get(), anything, lambda r: r.all("location") == [b"/caf\xe9"], answer(b"Location: /caf\xe9")
     ),
-    "Connection strips what it names": Row(
+    "proxy 0.7 Connection strips what it names": Row(
         get(b"/", b"Connection: close, X-Secret", b"X-Secret: 1"),
         lambda r: not r.all("x-secret") and not r.all("connection"),
         passed,
     ),
-    "hop-by-hop fields of the answer are stripped": Row(
+    "proxy 0.8 hop-by-hop fields of the answer are stripped": Row(
         get(),
         anything,
         lambda r: passed(r) and not {n.lower() for n, _ in r.headers} - {b"x-kept", b"content-length"},
@@ -92,49 +92,49 @@ TABLE = {
             b"X-Kept: 1",
         ),
     ),
-    "a chunked request arrives whole, framed once": Row(
+    "proxy 0.9 a chunked request arrives whole, framed once": Row(
         post(b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
         lambda r: r.body == b"abcde" and not r.all("content-length"),
         passed,
     ),
-    "Expect is answered at the door": Row(
+    "proxy 0.10 Expect is answered at the door": Row(
         post(b"Expect: 100-continue", b"Content-Length: 3", body=b"abc"),
         lambda r: r.body == b"abc" and not r.all("expect"),
         passed,
     ),
-    "a chunked answer that breaks off is incomplete": Row(
+    "proxy 0.12 a chunked answer that breaks off is incomplete": Row(
         get(),
         anything,
         lambda r: r.status == 200 and r.body == b"hello" and not r.complete,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
     ),
-    "a counted answer that breaks off is incomplete": Row(
+    "proxy 0.13 a counted answer that breaks off is incomplete": Row(
         get(),
         anything,
         lambda r: r.status == 200 and r.body == b"hello" and not r.complete,
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
     ),
-    "103 is not taken for the answer": Row(
+    "proxy 0.14 103 is not taken for the answer": Row(
         get(), anything, passed, b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + OK
     ),
-    "trailers are dropped, not merged into the headers": Row(
+    "proxy 0.15 trailers are dropped, not merged into the headers": Row(
         get(),
         anything,
         lambda r: passed(r) and not r.trailers and not r.all("x-t"),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: v\r\n\r\n",
     ),
-    "length and chunks together are refused": Row(
+    "proxy 0.16 length and chunks together are refused": Row(
         post(b"Content-Length: 3", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"), None, refused
     ),
-    "a bare LF is refused": Row(b"GET / HTTP/1.1\nHost: shop.example\n\n", None, refused),
-    "a folded line is refused": Row(get(b"/", b"X-A: 1\r\n 2"), None, refused),
-    "two lengths in the answer are a bad gateway": Row(
+    "proxy 0.17 a bare LF is refused": Row(b"GET / HTTP/1.1\nHost: shop.example\n\n", None, refused),
+    "proxy 0.18 a folded line is refused": Row(get(b"/", b"X-A: 1\r\n 2"), None, refused),
+    "proxy 0.19 two lengths in the answer are a bad gateway": Row(
         get(),
         anything,
         lambda r: r.status == 502,
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
     ),
-    "spoofed identity is replaced": Row(
+    "proxy 0.20 spoofed identity is replaced": Row(
         get(
             b"/",
             b"X-Forwarded-For: 6.6.6.6",
@@ -146,20 +146,20 @@ TABLE = {
         lambda r: all(r.all(name) == values for name, values in IDENTITY_OF_THE_PEER.items()),
         passed,
     ),
-    "a shop that hangs up is a bad gateway": Row(get(), anything, lambda r: r.status == 502, b""),
-    "16 KB of cookies pass": Row(
+    "proxy 0.21 a shop that hangs up is a bad gateway": Row(get(), anything, lambda r: r.status == 502, b""),
+    "proxy 0.22 16 KB of cookies pass": Row(
         get(b"/", b"Cookie: a=" + b"x" * 16384), lambda r: len(r.all("cookie")[0]) == 16386, passed
     ),
-    "a response header of 30 KB passes": Row(
+    "proxy 0.23 a response header of 30 KB passes": Row(
         get(), anything, lambda r: len(r.all("x-a")[0]) == 30000, answer(b"X-A: " + b"x" * 30000)
     ),
-    "GET with a body passes": Row(
+    "proxy 0.24 GET with a body passes": Row(
         get(b"/", b"Content-Length: 3") + b"abc", lambda r: r.body == b"abc", passed
     ),
     "GET without a body gets none": Row(
         get(), lambda r: not r.all("content-length") and not r.all("transfer-encoding"), passed
     ),
-    "TRACE is not allowed": Row(
+    "proxy 0.25 TRACE is not allowed": Row(
         get(method=b"TRACE"), None, lambda r: r.status == 405 and bool(r.all("allow"))
     ),
 }
@@ -167,7 +167,7 @@ TABLE = {
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
 async def test_the_proxy_gets_right(row: Row) -> None:
-    """§0: 1.1, 1.6, 1.10, 2.1–2.3, 2.5, 2.6, 2.9, 2.16, 3.1, 3.2, 3.7, 3.8, 4.1, 4.4, 6.1, 6.3"""
+    """proxy 1.1, 1.6, 1.10, 2.1, 2.2, 2.3, 2.5, 2.6, 2.9, 2.16, 3.1, 3.2, 3.7, 3.8, 4.1, 4.4, 6.1, 6.3"""
     breaks_off = row.answer == b"" or b"hello" in row.answer
     async with (
         Shop(answering(row.answer, close=breaks_off)) as shop,
@@ -185,7 +185,7 @@ async def test_the_proxy_gets_right(row: Row) -> None:
 
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
 async def test_a_shop_that_dies_before_answering_is_asked_once(method: bytes) -> None:
-    """6.5"""
+    """proxy 0.21, 6.5"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
@@ -196,7 +196,7 @@ async def test_a_shop_that_dies_before_answering_is_asked_once(method: bytes) ->
 
 
 async def test_a_slow_answer_arrives_piece_by_piece() -> None:
-    """6.10, 7: SSE"""
+    """proxy 0.11, 6.10, 7: SSE"""
     go_on = asyncio.Event()
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -219,7 +219,7 @@ async def test_a_slow_answer_arrives_piece_by_piece() -> None:
 
 
 async def test_a_slow_upload_arrives_piece_by_piece() -> None:
-    """6.9"""
+    """proxy 0.9, 6.9"""
     arrived = asyncio.Event()
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:

@@ -60,7 +60,7 @@ async def test_a_message_in_fragments_arrives_whole() -> None:
 
 
 async def test_the_handshake_carries_what_the_shop_decides_by() -> None:
-    """7: Origin, cookies, subprotocols; 4.1, 1.1, 1.7"""
+    """proxy 7, 4.1, 1.1, 1.7: Origin, cookies, subprotocols"""
     seen: list[ServerConnection] = []
 
     async def handler(socket: ServerConnection) -> None:
@@ -94,7 +94,7 @@ async def test_the_handshake_carries_what_the_shop_decides_by() -> None:
     [(1000, "done", 1000), (1001, "", 1001), (3456, "ours", 3456), (4999, "é", 4999)],
 )
 async def test_close_codes_pass_both_ways(code: int, reason: str, arrives: int) -> None:
-    """7"""
+    """proxy 7"""
     at_shop: asyncio.Future[tuple[int | None, str | None]] = asyncio.get_running_loop().create_future()
 
     async def handler(socket: ServerConnection) -> None:
@@ -115,7 +115,7 @@ async def test_close_codes_pass_both_ways(code: int, reason: str, arrives: int) 
 
 
 async def test_a_close_without_a_code_is_a_normal_close() -> None:
-    """7: 1005 is never sent in a frame"""
+    """proxy 7: 1005 is never sent in a frame"""
 
     async def handler(socket: ServerConnection) -> None:
         await socket.recv()
@@ -128,7 +128,7 @@ async def test_a_close_without_a_code_is_a_normal_close() -> None:
 
 
 async def test_a_shop_that_breaks_off_is_no_clean_close() -> None:
-    """7, 6.3: 1006 is never sent in a frame"""
+    """proxy 7, 6.3: 1006 is never sent in a frame"""
 
     async def handler(socket: ServerConnection) -> None:
         await socket.recv()
@@ -140,7 +140,7 @@ async def test_a_shop_that_breaks_off_is_no_clean_close() -> None:
 
 
 async def test_a_browser_that_vanishes_ends_the_shops_side() -> None:
-    """6.7, 7"""
+    """proxy 6.7, 7"""
     gone = asyncio.Event()
 
     async def handler(socket: ServerConnection) -> None:
@@ -156,7 +156,7 @@ async def test_a_browser_that_vanishes_ends_the_shops_side() -> None:
 
 @pytest.mark.parametrize("status", [b"401 Unauthorized", b"403 Forbidden", b"404 Not Found", b"200 OK"])
 async def test_a_refused_handshake_keeps_its_status_and_page(status: bytes) -> None:
-    """7, 3.9"""
+    """proxy 7, 3.9"""
     answer = (
         b"HTTP/1.1 "
         + status
@@ -172,7 +172,7 @@ async def test_a_refused_handshake_keeps_its_status_and_page(status: bytes) -> N
 
 
 async def test_a_server_without_denial_responses_gets_a_plain_refusal() -> None:
-    """7"""
+    """proxy 7"""
     sent: list[dict[str, object]] = []
 
     async def receive() -> dict[str, object]:
@@ -215,7 +215,7 @@ def switched(key: bytes, *lines: bytes) -> bytes:
     ],
 )
 async def test_only_a_proven_switch_opens_a_tunnel(answer: Callable[[bytes], bytes]) -> None:
-    """3.9"""
+    """proxy 3.9"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         request = await shop.request(reader)
@@ -249,7 +249,7 @@ async def test_what_the_shop_says_right_behind_the_handshake_is_not_lost() -> No
 
 
 async def test_a_shop_that_floods_a_slow_browser_is_stopped() -> None:
-    """7: back-pressure"""
+    """proxy 7: back-pressure"""
     done = asyncio.Event()
 
     async def handler(socket: ServerConnection) -> None:
@@ -269,7 +269,7 @@ async def test_a_shop_that_floods_a_slow_browser_is_stopped() -> None:
 
 
 async def test_a_browser_that_floods_a_slow_shop_is_stopped() -> None:
-    """7: back-pressure"""
+    """proxy 7: back-pressure"""
     go_on = asyncio.Event()
     received: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
 
@@ -291,7 +291,7 @@ async def test_a_browser_that_floods_a_slow_shop_is_stopped() -> None:
 
 
 async def test_a_message_that_is_too_large_ends_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """7: maximum size"""
+    """proxy 7: maximum size"""
     monkeypatch.setattr(websocket_module, "MAX_MESSAGE", 1000)
 
     async def handler(socket: ServerConnection) -> None:
@@ -303,7 +303,7 @@ async def test_a_message_that_is_too_large_ends_the_conversation(monkeypatch: py
 
 
 async def test_open_websockets_are_bounded_and_leave_requests_alone() -> None:
-    """6.14"""
+    """proxy 6.14"""
     async with chatting(echo, connections=1) as address, connect(address, proxy=None) as socket:
         with pytest.raises(InvalidStatus) as error:
             await connect(address, proxy=None)
@@ -315,7 +315,7 @@ async def test_open_websockets_are_bounded_and_leave_requests_alone() -> None:
 
 
 async def test_a_shop_that_is_down_refuses_a_websocket() -> None:
-    """6.1"""
+    """proxy 6.1"""
     async with serving(Proxy("http://nobody.invalid", limits())) as port:
         with pytest.raises(InvalidStatus) as error:
             await connect(f"ws://127.0.0.1:{port}", proxy=None)
@@ -323,7 +323,7 @@ async def test_a_shop_that_is_down_refuses_a_websocket() -> None:
 
 
 async def test_when_the_server_stops_both_sides_are_closed() -> None:
-    """6.12"""
+    """proxy 6.12"""
     at_shop: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
 
     async def handler(socket: ServerConnection) -> None:

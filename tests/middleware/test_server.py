@@ -26,7 +26,7 @@ Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
     ],
 )
 async def test_a_request_head_without_end_is_refused(lines: list[bytes]) -> None:
-    """2.9"""
+    """proxy 2.9"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         response = await client.ask(get(b"/", *lines))
         assert (response.status, response.all("connection")) == (431, [b"close"])
@@ -34,7 +34,7 @@ async def test_a_request_head_without_end_is_refused(lines: list[bytes]) -> None
 
 
 async def test_a_head_in_small_pieces_is_counted_whole() -> None:
-    """2.9"""
+    """proxy 2.9"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         client.writer.write(b"GET / HTTP/1.1\r\nHost: shop.example\r\nX-A: ")
         for _ in range(MAX_HEAD // 1024 + 1):
@@ -45,7 +45,7 @@ async def test_a_head_in_small_pieces_is_counted_whole() -> None:
 
 
 async def test_a_long_head_and_a_longer_body_are_no_reason_to_refuse() -> None:
-    """2.9, 1.9"""
+    """proxy 2.9, 1.9"""
     cookies = b"Cookie: " + b"c" * 40_000
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         for _ in range(2):
@@ -60,7 +60,7 @@ async def test_a_long_head_and_a_longer_body_are_no_reason_to_refuse() -> None:
 async def test_a_head_that_never_ends_does_not_hold_a_connection(
     start: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """6.11"""
+    """proxy 6.11"""
     monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.1)
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         response = await client.ask(start)
@@ -69,7 +69,7 @@ async def test_a_head_that_never_ends_does_not_hold_a_connection(
 
 
 async def test_a_second_head_that_never_ends_does_not_hold_it_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    """6.11"""
+    """proxy 6.11"""
     monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.1)
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         assert (await client.ask(get())).status == 200
@@ -77,7 +77,7 @@ async def test_a_second_head_that_never_ends_does_not_hold_it_either(monkeypatch
 
 
 async def test_an_answer_may_take_longer_than_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    """6.11"""
+    """proxy 6.11"""
     monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.05)
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -102,7 +102,7 @@ async def test_requests_sent_ahead_are_answered_in_order() -> None:
 
 
 async def test_a_page_on_its_way_arrives_when_the_server_stops() -> None:
-    """6.12"""
+    """proxy 6.12"""
     go_on = asyncio.Event()
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -125,7 +125,7 @@ async def test_a_page_on_its_way_arrives_when_the_server_stops() -> None:
 
 
 async def test_the_end_of_the_grace_period_breaks_off_what_still_runs() -> None:
-    """6.12, 6.7"""
+    """proxy 6.12, 6.7"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)

@@ -26,7 +26,7 @@ def test_a_counted_body_is_read_and_the_connection_may_be_used_again() -> None:
 
 
 def test_duplicates_order_and_bytes_of_headers_are_kept() -> None:
-    """2.3, 2.6"""
+    """proxy 2.3, 2.6"""
     reader = read(
         OK + b"Set-Cookie: a=1\r\nX-Y: caf\xe9\r\nset-cookie: b=2\r\nX-Empty:\r\nContent-Length: 0\r\n\r\n"
     )
@@ -40,7 +40,7 @@ def test_duplicates_order_and_bytes_of_headers_are_kept() -> None:
 
 
 def test_hop_by_hop_fields_and_those_that_connection_names_end_here() -> None:
-    """2.1, 2.2"""
+    """proxy 2.1, 2.2"""
     reader = read(
         OK
         + b"Connection: keep-alive, X-Secret\r\nConnection: x-other, Set-Cookie\r\nKeep-Alive: timeout=5\r\n"
@@ -75,7 +75,7 @@ def test_hop_by_hop_fields_and_those_that_connection_names_end_here() -> None:
     ],
 )
 def test_a_head_that_could_be_read_in_two_ways_is_refused(head: bytes) -> None:
-    """2.5, 2.8, 3.1"""
+    """proxy 2.5, 2.8, 3.1"""
     with pytest.raises(ResponseError):
         read(OK + head + b"\r\n")
 
@@ -97,7 +97,7 @@ def test_a_head_that_could_be_read_in_two_ways_is_refused(head: bytes) -> None:
     ],
 )
 def test_what_is_no_answer_in_http_1_is_refused_at_once(start: bytes) -> None:
-    """5.11, 3.9"""
+    """proxy 5.11, 3.9"""
     with pytest.raises(ResponseError):
         read(start)
 
@@ -115,13 +115,13 @@ def test_what_is_no_answer_in_http_1_is_refused_at_once(start: bytes) -> None:
     ],
 )
 def test_broken_chunks_are_no_body(chunks: bytes) -> None:
-    """3.3"""
+    """proxy 3.3"""
     with pytest.raises(ResponseError):
         read(OK + b"Transfer-Encoding: chunked\r\n\r\n", chunks)
 
 
 def test_interim_responses_are_skipped_and_leave_no_header_behind() -> None:
-    """3.7"""
+    """proxy 3.7"""
     reader = read(
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\n\r\n"
         + OK
@@ -132,7 +132,7 @@ def test_interim_responses_are_skipped_and_leave_no_header_behind() -> None:
 
 
 def test_interim_responses_without_end_are_refused() -> None:
-    """3.7"""
+    """proxy 3.7"""
     with pytest.raises(ResponseError, match="interim"):
         read(b"HTTP/1.1 102 Processing\r\n\r\n" * (MAX_INTERIM + 1))
 
@@ -149,7 +149,7 @@ def test_interim_responses_without_end_are_refused() -> None:
     ],
 )
 def test_answers_without_a_body_are_complete_with_their_head(method: str, status: bytes, head: bytes) -> None:
-    """3.5"""
+    """proxy 3.5"""
     reader = read(b"HTTP/1.1 " + status + b"\r\n" + head + b"\r\n", method=method)
     assert (reader.complete, reader.reusable, reader.take()) == (True, True, b"")
 
@@ -166,7 +166,7 @@ def test_answers_without_a_body_are_complete_with_their_head(method: str, status
     ],
 )
 def test_bytes_behind_an_answer_are_dropped_and_spoil_the_connection(method: str, answer: bytes) -> None:
-    """3.5"""
+    """proxy 3.5"""
     reader = read(answer, method=method)
     assert (reader.complete, reader.reusable) == (True, False)
     assert reader.take() in (b"", b"ok")
@@ -186,7 +186,7 @@ def test_a_connection_is_kept_only_where_both_want_it(answer: bytes, reusable: b
 
 
 def test_trailers_are_kept_apart_from_headers() -> None:
-    """3.8"""
+    """proxy 3.8"""
     reader = read(
         OK + b"Transfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\nok\r\n0\r\nX-T: v\r\nX-U: w\r\n\r\n"
     )
@@ -201,7 +201,7 @@ def test_trailers_without_end_are_refused() -> None:
 
 
 def test_a_head_of_64_kb_is_read_and_one_without_end_is_refused() -> None:
-    """2.9"""
+    """proxy 2.9"""
     reader = read(OK + b"X-Long: " + b"x" * 65536 + b"\r\nContent-Length: 0\r\n\r\n")
     assert len(reader.headers[0][1]) == 65536
     with pytest.raises(ResponseError, match="longer"):
@@ -222,7 +222,7 @@ def test_a_head_of_64_kb_is_read_and_one_without_end_is_refused() -> None:
     ],
 )
 def test_an_end_that_comes_too_early_is_no_end(answer: bytes) -> None:
-    """6.3"""
+    """proxy 6.3"""
     with pytest.raises(BrokenError):
         read(answer).eof()
 
@@ -235,7 +235,7 @@ def test_a_body_without_length_ends_with_the_connection() -> None:
 
 
 def test_a_switch_of_protocols_that_was_asked_for_leaves_the_rest_unread() -> None:
-    """3.9"""
+    """proxy 3.9"""
     head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX: y\r\n\r\n"
     reader = read(head + b"\x81\x00", upgrade=True)
     assert (reader.status, reader.headers, reader.take()) == (101, [(b"x", b"y")], b"\x81\x00")
@@ -279,7 +279,7 @@ def test_damaged_answers_end_in_our_own_errors_only(
 
 
 def test_a_request_is_written_byte_for_byte() -> None:
-    """1.1, 1.10, 2.3"""
+    """proxy 1.1, 1.10, 2.3"""
     headers = [(b"host", b"shop.example"), (b"x-y", b"caf\xe9"), (b"x-y", b"2")]
     head = request_head("M-SEARCH", b"/a%2Fb//c/./d/../e%20f?x=%41&&=", headers)
     assert head == (
@@ -306,6 +306,6 @@ def test_a_request_is_written_byte_for_byte() -> None:
 def test_nothing_can_be_written_that_splits_a_request(
     method: str, target: bytes, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """3.10, 2.5"""
+    """proxy 3.10, 2.5"""
     with pytest.raises(RequestError):
         request_head(method, target, headers)
