@@ -224,6 +224,12 @@ class Passage:
         _LOG.info("499 %s", self._method)
         self._close()
 
+    def malformed(self) -> None:
+        """The request's body breaks the protocol; the server closes the connection after this."""
+        self._give_up(ClientGoneError("a malformed body"))
+        if not self._head_out:
+            self._refuse(RequestError("a body in malformed chunks"))
+
     def _too_slow(self) -> None:
         self._late = None
         self._refuse(
@@ -335,6 +341,8 @@ class Passage:
         assert reader is not None
         try:
             if not self._taken_head:
+                if reader.interim:
+                    self._interim(reader)
                 if reader.status:
                     self._head(reader)
                 elif self._error is not None:
@@ -353,6 +361,16 @@ class Passage:
                 self._flush()
         except ResponseBrokenError as error:
             self._fail(error)
+
+    def _interim(self, reader: ResponseReader) -> None:
+        """Pass on what comes before the answer; HTTP/1.0 knows nothing of it (RFC 9110 §15.2)."""
+        found, reader.interim = reader.interim, []
+        if self._modern:
+            for status, headers in found:
+                self._out.append(STATUS_LINE[status])
+                passed = self._shop.forwarding.response(status, headers, self._origin)
+                self._out += [b"%b: %b\r\n" % pair for pair in passed]
+                self._out.append(b"\r\n")
 
     def _head(self, reader: ResponseReader) -> None:
         self._taken_head = True

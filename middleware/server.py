@@ -289,7 +289,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:
-            # The answer to an earlier request is under way: nothing may be written into it.
+            if isinstance(self.cycle, Passage) and self.cycle is self._active and self.cycle.more_body:
+                self.cycle.malformed()
+            # Else the answer to an earlier request is under way: nothing may be written into it.
             self.transport.close()
         elif not self._refusal:
             super().send_400_response(msg)
