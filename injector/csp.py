@@ -36,7 +36,8 @@ class Csp:
 _ENFORCED: Final = b"content-security-policy"
 _REPORTED: Final = b"content-security-policy-report-only"
 _INTEGRITY: Final = b"integrity-policy"
-_FIELDS: Final = frozenset((_ENFORCED, _REPORTED, _INTEGRITY))
+FIELDS: Final = frozenset((_ENFORCED, _REPORTED, _INTEGRITY))
+"""The fields that a judgement depends on: without any of them all is allowed."""
 _DIRECTIVES: Final = (b"script-src-elem", b"script-src", b"default-src")
 _PORTS: Final = {"http": 80, "https": 443}
 _FREE: Final = Csp(allowed=True)
@@ -60,7 +61,7 @@ def judge(headers: Headers, script: str | None = None) -> Csp:
     that name the shop's own host. Without it such a source counts as foreign, and the page is taken to be on
     https.
     """
-    if not any(name in _FIELDS for name, _ in headers):
+    if FIELDS.isdisjoint([name for name, _ in headers]):
         return _FREE
     if any(_INTEGRITY_SCRIPT.search(value) for value in values(headers, _INTEGRITY)):
         return Csp(allowed=False, reason="integrity-policy")

@@ -31,7 +31,7 @@ shop did, because a clean end after a broken body would be a lie.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from ..injector import csp, eligible, validators
 from ..injector.codings import coding_of, negotiate
@@ -49,7 +49,7 @@ COPY_LIMIT = 512 * 1024
 CDN_CACHING = frozenset({b"surrogate-control", b"x-accel-expires", b"edge-control"})
 
 
-class State(Enum):
+class State(IntEnum):
     """Where an exchange stands."""
 
     START = auto()
@@ -93,7 +93,7 @@ class Ours:
     path: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Forward:
     """Send the request on with these headers. `watch` tells whether the answer has to come back here."""
 
@@ -102,7 +102,7 @@ class Forward:
     watch: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Out:
     """What may go to the client now: a head if it is released, then bytes."""
 
@@ -121,6 +121,8 @@ class Exchange:
         self.effects: Sequence[ReadPage] = ()
         self._now = now
         self._request: RequestHead | None = None
+        self._known: Known | None = None
+        self._recognised = False
         self._visitor: str | None = None
         self._touches: tuple[Touch, ...] = ()
         self._set_cookies: list[bytes] = []
@@ -157,15 +159,13 @@ class Exchange:
         self._request = head
         self._path = raw_path_text(head.path)
         site = self.site
-        known = site.cookie.read(values(head.headers, b"cookie"))
-        if known is not None:
-            self._visitor, self._touches = known.visitor, known.touches
         effects: tuple[SaveTouch, ...] = ()
         touch = site.landing.read(
             head.query, head.path, value(head.headers, b"referer"), self._now, head.host
         )
         # A mere referrer is written down by `decide`: a cookie here would cost the shop its cached pages.
         if touch is not None and (touch.clicks or touch.campaign):
+            known = self._recognise()
             touches = merge(self._touches, (touch,))
             if touches != self._touches:
                 self._visitor = self._visitor or new_visitor_id()
@@ -184,6 +184,15 @@ class Exchange:
             # The shop answers unpacked, so that the page is packed once, by us.
             headers = [*without(headers, b"accept-encoding"), (b"accept-encoding", b"identity")]
         return Forward(headers, effects, watch=True)
+
+    def _recognise(self) -> Known | None:
+        """Who the visitor is, by his cookie. Opened only where somebody asks: few pages do."""
+        if not self._recognised and self._request is not None:
+            self._recognised = True
+            known = self._known = self.site.cookie.read(values(self._request.headers, b"cookie"))
+            if known is not None:
+                self._visitor, self._touches = known.visitor, known.touches
+        return self._known
 
     # -- the response
 
@@ -213,7 +222,8 @@ class Exchange:
             self._coding_out = self._coding(request)
             if request.method == "HEAD":
                 return Out(self._edited(head, None)), State.PASSING
-            self._editor = PageEdit(tag(self.site.prefix, nonce), coding_in, self._coding_out, copy_limit)
+            mark = self.site.tag if nonce is None else tag(self.site.prefix, nonce)
+            self._editor = PageEdit(mark, coding_in, self._coding_out, copy_limit)
             self._head = head
             return Out(), State.HOLDING
         self.outcome = ("pass", reason)
@@ -227,16 +237,20 @@ class Exchange:
     def _why_not(self, request: RequestHead, head: ResponseHead) -> tuple[str | None, bytes | None]:
         if not self.site.settings.inject:
             return "switched off", None
-        if self.site.never.match(self._path):
-            return "never", None
         if (reason := eligible.response_reason(request, head)) is not None:
             return reason, None
+        if self.site.never.match(self._path):
+            return "never", None
+        if csp.FIELDS.isdisjoint([name for name, _ in head.headers]):
+            return None, None
         script = f"{request.scheme}://{request.host}{self.site.prefix}l.js"
         policy = csp.judge(head.headers, script)
         return (None, policy.nonce) if policy.allowed else (policy.reason, None)
 
     def _wants_copy(self, request: RequestHead, head: ResponseHead) -> bool:
         if request.method == "HEAD" or head.status != 200:
+            return False
+        if not (self.site.wants_cart or self._order_page):
             return False
         if not (value(head.headers, b"content-type") or b"").lower().startswith(b"text/html"):
             return False
@@ -314,6 +328,7 @@ class Exchange:
     def _note_page(self, editor: PageEdit) -> None:
         if not editor.copy:
             return
+        self._recognise()
         self.effects = (
             ReadPage(
                 self._visitor,
@@ -332,7 +347,7 @@ class Exchange:
 
     @property
     def _reads_cart(self) -> bool:
-        return self.site.wants_cart and self._visitor is not None
+        return self.site.wants_cart and (self._visitor is not None or self._recognise() is not None)
 
     def _note_fault(self, error: Exception) -> None:
         self.fault = error

@@ -40,6 +40,7 @@ class Journal:
             ["site", "outcome", "reason"],
             registry=registry,
         )
+        self._answers: dict[tuple[str, str, str], Counter] = {}
         self.postbacks = Gauge(
             "clew_postbacks", "Postbacks in the ledger by state", ["state"], registry=registry
         )
@@ -52,6 +53,13 @@ class Journal:
         self._events.labels(site, name).inc()
         level = "error" if name in ERRORS else "warning" if name in WARNINGS else "info"
         getattr(self._log, level)(name, site=site, **fields)
+
+    def answered(self, site: str, outcome: str, reason: str) -> None:
+        """Count an answer of the shop to a navigation."""
+        counter = self._answers.get((site, outcome, reason))
+        if counter is None:
+            counter = self._answers[site, outcome, reason] = self.responses.labels(site, outcome, reason)
+        counter.inc()
 
     def touch(self, site: str, visitor: str, touch: Touch) -> None:
         """Tell of a touch that was written down."""

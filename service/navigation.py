@@ -36,7 +36,7 @@ def finish(service: Service, finished: Finished) -> None:
     """Count what became of an answer, and see to its page's facts now that the bytes are gone."""
     site = finished.site
     outcome, reason = finished.outcome
-    service.journal.responses.labels(site.name, outcome, reason).inc()
+    service.journal.answered(site.name, outcome, reason)
     if finished.fault is not None:
         service.journal.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
     for page in finished.effects:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -68,6 +69,7 @@ class Service:
         # Whether a site's shop can be reached, by the site's name; told by the mount that connects to it.
         self.shops_reachable: Mapping[str, Callable[[], Awaitable[bool]]] = {}
         self._hosts, self._any_host = _by_host(self.sites)
+        self._site_for = lru_cache(maxsize=1024)(self._find_site)
         self._desks: dict[str, tuple[float, Desk]] = {}
         self._work: set[asyncio.Task[None]] = set()
         self._lasting: list[asyncio.Task[None]] = []
@@ -142,8 +144,9 @@ class Service:
 
     def site_for(self, host: str) -> SiteRuntime | None:
         """The site that serves a Host header, or None. A port counts only where the settings name one."""
-        if len(host) > HOST_LENGTH:
-            return self._any_host
+        return self._site_for(host) if len(host) <= HOST_LENGTH else self._any_host
+
+    def _find_site(self, host: str) -> SiteRuntime | None:
         host = host.lower()
         name, _, port = host.rpartition(":")
         if not port.isdigit():

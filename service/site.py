@@ -4,7 +4,7 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -61,9 +61,14 @@ class SiteRuntime:
         return (network.lookback_days if network else None) or DEFAULT_LOOKBACK_DAYS
 
     @cached_property
+    def tag(self) -> bytes:
+        """The tag for a page whose policy asks for no nonce."""
+        return tag(self.prefix)
+
+    @cached_property
     def mark(self) -> bytes:
         """What marks an edited page's validator: it changes with every byte of the tag."""
-        return b"cw" + hashlib.blake2b(tag(self.prefix), digest_size=4).hexdigest().encode()
+        return b"cw" + hashlib.blake2b(self.tag, digest_size=4).hexdigest().encode()
 
     def page_type(self, path: str) -> str | None:
         """The kind of page by the platform's path patterns, or None."""
@@ -72,4 +77,9 @@ class SiteRuntime:
 
 def raw_path_text(path: bytes) -> str:
     """A raw path as text for patterns: bytes outside ASCII are escaped, nothing is decoded."""
+    return _path_text(path) if len(path) <= 256 else _path_text.__wrapped__(path)
+
+
+@lru_cache(maxsize=4096)
+def _path_text(path: bytes) -> str:
     return quote(path, safe="/%:@!$&'()*+,;=~-._")

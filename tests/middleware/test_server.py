@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from clew.middleware import server as server_module
+from clew.middleware import protocol as protocol_module
 from clew.middleware.faults import BrokenError
 from clew.middleware.server import MAX_HEAD, SaidAlready, log_config, tune_malloc
 from raw_http import OK, Client, Shop, answering, ended, get, proxying
@@ -61,7 +61,7 @@ async def test_a_head_that_never_ends_does_not_hold_a_connection(
     start: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """proxy 6.11"""
-    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(protocol_module, "HEAD_SECONDS", 0.1)
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         response = await client.ask(start)
         assert (response.status, response.all("connection")) == (408, [b"close"])
@@ -70,7 +70,7 @@ async def test_a_head_that_never_ends_does_not_hold_a_connection(
 
 async def test_a_second_head_that_never_ends_does_not_hold_it_either(monkeypatch: pytest.MonkeyPatch) -> None:
     """proxy 6.11"""
-    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(protocol_module, "HEAD_SECONDS", 0.1)
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         assert (await client.ask(get())).status == 200
         assert (await client.ask(b"GET / HTTP/1.1\r\n")).status == 408
@@ -78,7 +78,7 @@ async def test_a_second_head_that_never_ends_does_not_hold_it_either(monkeypatch
 
 async def test_an_answer_may_take_longer_than_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
     """proxy 6.11"""
-    monkeypatch.setattr(server_module, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(protocol_module, "HEAD_SECONDS", 0.05)
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import uvicorn
 from clew.middleware.handshake import AnsweringWebSocket
+from clew.middleware.protocol import BoundedProtocol
 from clew.middleware.proxy import Proxy
-from clew.middleware.server import BoundedProtocol
 from clew.settings import model
 
 PATIENCE = 10.0
