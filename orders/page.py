@@ -12,6 +12,8 @@ from .money import checked_currency, checked_total
 from .pricetext import read_amount, read_currency
 
 _CODE = re.compile(r"[A-Z]{3}")
+# "Order reference: XKBKNABJK", "Your order number: #10001": the number is what stands behind the label.
+_LABEL = re.compile(r"\A[^\d:：]*[^\W\d][^\d:：]*(?::\s|：)\s*(?:#\s*)?(?=\S)")
 _JSONLD = "jsonld"
 
 
@@ -50,7 +52,7 @@ def _coupon(told: LinkedOrder | None) -> str | None:
 def _number(document: Document, order: Order, linked: tuple[LinkedOrder, ...]) -> str | None:
     if order.id != _JSONLD:
         text = document.text(order.id)
-        return checked_text(" ".join(text.split()), "id") if text and text.strip() else None
+        return checked_text(_LABEL.sub("", " ".join(text.split())), "id") if text and text.strip() else None
     if not linked:
         return None
     if len(linked) > 1:

@@ -163,6 +163,7 @@ def _site(draft: _Draft, need_upstream: bool) -> Iterator[Wording]:
     except PlatformError as error:
         yield Wording((*path, "platform"), error.message, error.hint)
     patterns = [((*path, "never", n), pattern) for n, pattern in enumerate(site.never)]
+    patterns += [((*path, "page_types", pattern), pattern) for pattern in site.page_types]
     if site.order is not None:
         patterns.append(((*path, "order", "page"), site.order.page))
     for where, pattern in patterns:

@@ -145,7 +145,8 @@ def _skip(
     after as many dismissals as the site bears, while the visitor talks, and where he has just ordered."""
     invites = frozenset(r.name for r in site.settings.rules if r.action == "invite")
     tired = len(visitor.dismissed) >= site.settings.widget.dismissals
-    ordered = site.order_page.match(facts["page"]["path"]) is not None
+    page = facts["page"]
+    ordered = page.get("type") == "confirmation" or site.order_page.match(page["path"]) is not None
     if talk is not None or tired or ordered:
         return invites
     seen = Counter(visitor.seen)

@@ -78,7 +78,7 @@ def _page(site: SiteRuntime, page: PageNow) -> dict[str, Any]:
         "language": page.language,
         "seconds": page.seconds,
     }
-    if (kind := site.page_type(parts.path)) is not None:
+    if (kind := site.page_type(parts.path, parts.query)) is not None:
         facts["type"] = kind
     return facts
 

@@ -13,7 +13,7 @@ from ..referral.catalogue import Catalogue, Network
 from ..referral.cookie import VisitorCookie
 from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet
-from ..settings.model import Partner, Settings, Site
+from ..settings.model import PageType, Partner, Settings, Site
 from ..settings.platforms import platform_of, with_platform
 
 DEFAULT_LOOKBACK_DAYS = 30
@@ -52,7 +52,8 @@ class SiteRuntime:
         self.order_page = path_pattern([site.order.page] if site.order else [])
         self.wants_cart = any((site.cart.value, site.cart.items, site.cart.currency))
         platform = platform_of(site)
-        self.page_types = [(path_pattern([p]), kind) for p, kind in platform.page_types] if platform else []
+        kinds = [*site.page_types.items(), *(platform.page_types if platform else ())]
+        self.page_types = [("?" in p, path_pattern([p.replace("?", "[?]")]), kind) for p, kind in kinds]
 
     def _lookback(self, partner: Partner) -> int:
         if partner.lookback_days is not None:
@@ -70,9 +71,15 @@ class SiteRuntime:
         """What marks an edited page's validator: it changes with every byte of the tag."""
         return b"cw" + hashlib.blake2b(self.tag, digest_size=4).hexdigest().encode()
 
-    def page_type(self, path: str) -> str | None:
-        """The kind of page by the platform's path patterns, or None."""
-        return next((kind for pattern, kind in self.page_types if pattern.match(path)), None)
+    def page_type(self, path: str, query: str = "") -> PageType | None:
+        """The kind of page by the path patterns, the owner's before the platform's, or None.
+
+        A pattern with a question mark is held against the path with its query.
+        """
+        whole = f"{path}?{query}"
+        return next(
+            (kind for asks, pattern, kind in self.page_types if pattern.match(whole if asks else path)), None
+        )
 
 
 def raw_path_text(path: bytes) -> str:

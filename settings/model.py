@@ -13,6 +13,7 @@ LANGUAGES = ("de", "en", "fi", "fr", "nl", "ru")
 PLACEHOLDERS = ("click_id", "order_id", "amount", "currency", "channel", "event")
 
 Language = Literal["de", "en", "fi", "fr", "nl", "ru"]
+PageType = Literal["home", "category", "product", "search", "cart", "checkout", "confirmation", "account"]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
 
@@ -189,6 +190,7 @@ class Site(Model):
     upstream_host: Annotated[str, AfterValidator(_upstream_host)] | None = None
     prefix: Annotated[str, AfterValidator(_prefix)] = "/-/clew/"
     platform: str | None = None
+    page_types: dict[str, PageType] = {}
     language: Language = "en"
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
     debug: bool = False

@@ -6,18 +6,20 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeVar
 
-from .model import Cart, Model, Order, Site
+from .model import Cart, Model, Order, PageType, Site
 from .wording import nearest
 
 M = TypeVar("M", bound=Model)
 
 
 class Platform(Model):
-    """One shop system. `page_types` are (path pattern, page.type), the first that fits counts."""
+    """One shop system. `page_types` are (path pattern, page.type), the first that fits counts; `note` is what
+    its owner has to know."""
 
-    source: str
+    source: tuple[str, ...]
     confidence: Literal["verified", "read", "reported"]
-    page_types: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+    page_types: tuple[tuple[str, PageType], ...] = ()
     cart: Cart = Cart()
     order: Order | None = None
 

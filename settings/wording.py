@@ -162,9 +162,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is not known: the one that was probably meant, or all there are."""
     plain = {key.lower().replace("-", "_"): key for key in known}
     asked = name.lower().replace("-", "_")
-    close = get_close_matches(asked, plain, 1, 0.6) or [
-        key for key in plain if len(asked) > 2 and asked in key
-    ]
+    part = [key for key in plain if len(asked) > 2 and asked in key]
+    close = part or get_close_matches(asked, plain, 1, 0.6)
     if close:
         return f"did you mean {plain[close[0]]}?"
     return f"known are {', '.join(sorted(plain.values()))}"

@@ -33,6 +33,26 @@ def test_an_order_is_read_from_jsonld() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("shown", "number"),
+    [
+        ("Order reference: XKBKNABJK", "XKBKNABJK"),
+        ("Ihre Bestellnummer: #10042", "10042"),
+        ("Référence\u00a0: ABC-7", "ABC-7"),
+        ("注文番号：123", "123"),
+        ("SO:2024-1", "SO:2024-1"),
+        ("#1001", "#1001"),
+        ("CC-10001", "CC-10001"),
+        ("2026: 7", "2026: 7"),
+    ],
+)
+def test_a_label_before_the_number_is_left_out(shown: str, number: str) -> None:
+    page = html(f"<p id=order><strong>{shown}</strong></p><b class=total>59,90 €</b>")
+    order = read_order(page, "utf-8", SELECTORS)
+    assert order is not None
+    assert order.id == number
+
+
 def test_charset_of_the_response_is_used() -> None:
     page = THANKS.decode().encode("cp1252")
     order = read_order(page, "windows-1252", SELECTORS.model_copy(update={"currency": ".total"}))

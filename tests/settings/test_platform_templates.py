@@ -1,0 +1,154 @@
+"""The presets against pages as the shop systems' own templates render them (`platforms.toml` names each)."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from clew.injector.page import read
+from clew.orders.page import read_order
+from clew.service.cart import read_cart
+from clew.service.site import SiteRuntime
+from clew.settings.model import Settings, Site
+from clew.settings.platforms import platforms
+
+PAGES = Path(__file__).parent / "pages"
+
+
+def shown(name: str) -> bytes:
+    return (PAGES / f"{name}.html").read_bytes()
+
+
+def preset_of(name: str) -> str:
+    return name.partition("-")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "total", "currency"),
+    [
+        ("shopware-finish", "10042", "1234.56", "EUR"),
+        ("prestashop-classic-confirmation", "XKBKNABJK", "1241.56", "EUR"),
+        ("prestashop-classic-1.7-confirmation", "KHWLILZLL", "296.90", "EUR"),
+        ("prestashop-hummingbird-confirmation", "QWERTYUIO", "1299.00", "EUR"),
+        ("woocommerce-classic-received", "2043", "1234.56", "EUR"),
+        ("woocommerce-block-received", "77", "1289.90", "GBP"),
+    ],
+)
+def test_the_order_is_read_in_the_currencys_own_way_of_writing(
+    name: str, number: str, total: str, currency: str
+) -> None:
+    order = platforms()[preset_of(name)].order
+    assert order is not None
+    seen = read_order(shown(name), "utf-8", order)
+    assert seen is not None
+    assert (seen.id, seen.total, seen.currency) == (number, Decimal(total), currency)
+
+
+@pytest.mark.parametrize(
+    ("name", "cart"),
+    [
+        ("shopware-category", {"value": "1234.56", "currency": "EUR", "items": "2"}),
+        ("shopware-finish", None),
+        ("prestashop-cart", {"value": "1234.56", "currency": "EUR", "items": "3"}),
+        ("prestashop-hummingbird-home", {"items": "2"}),
+        ("prestashop-classic-confirmation", None),
+        ("woocommerce-storefront-product", {"value": "1234.56", "currency": "EUR", "items": "2"}),
+        ("woocommerce-cart", {"value": "579.80", "currency": "GBP"}),
+        ("woocommerce-classic-received", {"value": "0.00", "currency": "EUR", "items": "0"}),
+        ("shopify-cart", {"value": "1234.56", "currency": "EUR", "items": "2"}),
+        ("shopify-home-empty", None),
+        ("opencart-product", {"value": "1239.55", "currency": "EUR", "items": "2"}),
+        ("opencart-success", {"items": "0"}),
+        ("saleor-cart", {"value": "1234.56", "currency": "EUR", "items": "3"}),
+    ],
+)
+def test_the_cart_is_read_and_never_a_products_price(name: str, cart: dict[str, str] | None) -> None:
+    assert read_cart(read(shown(name), "utf-8"), platforms()[preset_of(name)].cart) == cart
+
+
+def test_a_page_without_an_order_is_none() -> None:
+    for name in ("shopware-category", "prestashop-cart", "woocommerce-storefront-product"):
+        order = platforms()[preset_of(name)].order
+        assert order is not None
+        assert read_order(shown(name), "utf-8", order) is None, name
+
+
+@pytest.mark.parametrize("name", ["magento", "opencart", "saleor", "shopify"])
+def test_where_no_template_shows_the_order_the_owner_is_told_how_it_gets_in(name: str) -> None:
+    preset = platforms()[name]
+    assert preset.order is None
+    assert "POST orders" in preset.note
+
+
+def test_magento_shows_a_number_but_no_total_and_no_cart() -> None:
+    page = read(shown("magento-success"), "utf-8")
+    assert page.text(".checkout-success .order-number strong, .checkout-success p > span") == "000000042"
+    assert platforms()["magento"].cart.model_dump(exclude_none=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("platform", "address", "kind"),
+    [
+        ("magento", "/", "home"),
+        ("magento", "/checkout/onepage/success/", "confirmation"),
+        ("magento", "/default/checkout/cart/", "cart"),
+        ("magento", "/checkout/", "checkout"),
+        ("magento", "/catalog/product/view/id/7", "product"),
+        ("magento", "/catalogsearch/result/?q=mill", "search"),
+        ("magento", "/customer/account/login/", "account"),
+        ("magento", "/mill.html", None),
+        ("opencart", "/index.php?route=checkout/success&language=en-gb", "confirmation"),
+        ("opencart", "/index.php?route=checkout/cart", "cart"),
+        ("opencart", "/index.php?language=en-gb&route=checkout/checkout", "checkout"),
+        ("opencart", "/index.php?route=product/product&product_id=42", "product"),
+        ("opencart", "/en-gb?route=product/search&search=mill", "search"),
+        ("opencart", "/index.php?route=product/category&path=20", "category"),
+        ("opencart", "/route=checkout/cart", None),
+        ("prestashop", "/en/order-confirmation?id_cart=6&id_order=6", "confirmation"),
+        ("prestashop", "/index.php?controller=order-confirmation&id_cart=6", "confirmation"),
+        ("prestashop", "/index.php?controller=order", "checkout"),
+        ("prestashop", "/en/cart?action=show", "cart"),
+        ("prestashop", "/en/order", "checkout"),
+        ("prestashop", "/de/art/3-13-plakat.html", "product"),
+        ("prestashop", "/3-clothes", "category"),
+        ("prestashop", "/fr/9-art", "category"),
+        ("prestashop", "/content/4-about-us", None),
+        ("saleor", "/en/us/products/mill?variant=3", "product"),
+        ("saleor", "/us/products", "category"),
+        ("saleor", "/us/cart", "cart"),
+        ("saleor", "/checkout?checkout=Q2hl", "checkout"),
+        ("saleor", "/checkout/complete?order=T3Jk", "confirmation"),
+        ("shopify", "/collections/mills/products/conica", "product"),
+        ("shopify", "/en-de/collections/mills", "category"),
+        ("shopify", "/cart", "cart"),
+        ("shopify", "/checkouts/cn/Z2NwLX/information", "checkout"),
+        ("shopify", "/checkouts/cn/Z2NwLX/thank-you", "confirmation"),
+        ("shopware", "/de/checkout/finish?orderId=018f", "confirmation"),
+        ("shopware", "/checkout/cart", "cart"),
+        ("shopware", "/checkout/confirm", "checkout"),
+        ("shopware", "/detail/018f", "product"),
+        ("shopware", "/search?search=mill", "search"),
+        ("woocommerce", "/checkout/order-received/77/?key=wc_order_x", "confirmation"),
+        ("woocommerce", "/kasse/order-received/2043/", "confirmation"),
+        ("woocommerce", "/product/mill/", "product"),
+        ("woocommerce", "/en/product-category/mills/", "category"),
+        ("woocommerce", "/warenkorb/", "cart"),
+        ("woocommerce", "/mein-konto/orders/", "account"),
+    ],
+)
+def test_addresses_tell_the_kind_of_page(platform: str, address: str, kind: str | None) -> None:
+    assert kind_of(Site(name="shop", platform=platform), address) == kind
+
+
+def test_the_owners_page_types_come_before_the_platforms() -> None:
+    site = Site(name="shop", platform="shopware", page_types={"/kaffee/*": "category", "/detail/*": "category"})
+    assert kind_of(site, "/kaffee/bohnen/") == "category"
+    assert kind_of(site, "/detail/018f") == "category"
+    assert kind_of(site, "/checkout/cart") == "cart"
+
+
+def kind_of(site: Site, address: str) -> str | None:
+    from clew.referral.catalogue import load
+
+    path, _, query = address.partition("?")
+    settings = Settings.model_validate({"secret": "x" * 40, "sites": [site]})
+    return SiteRuntime(settings, site, load()).page_type(path, query)
