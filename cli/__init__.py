@@ -1,4 +1,4 @@
-"""The command line: `clew serve`, `check`, `explain`, `desk`, `postbacks`."""
+"""The command line: `clew serve`, `inspect`, `check`, `explain`, `desk`, `postbacks`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 from . import desk, postbacks
 from .check import check_command
 from .explain import explain_command
+from .inspect import inspect_command
 
 app = typer.Typer(
     name="clew",
@@ -16,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("inspect")(inspect_command)
 app.command("check")(check_command)
 app.command("explain")(explain_command)
 app.add_typer(desk.app, name="desk")

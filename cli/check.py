@@ -12,6 +12,7 @@ from rich.text import Text
 from ..service.check import check
 from ..settings.load import Problem, format_problem
 from ..settings.model import Settings, Site
+from ..settings.platforms import platform_of
 
 
 def check_command(
@@ -23,24 +24,28 @@ def check_command(
     console = Console(soft_wrap=True, highlight=False)
     settings, problems = check(config, os.environ)
     if settings is None:
-        _print(console, problems)
+        print_problems(console, problems)
         console.print(Text(_count(len(problems), "error"), "bold red"))
         raise typer.Exit(1)
     console.print(Text(f"{config} is in order: {_count(len(settings.sites), 'site')}", "green"))
     for site in settings.sites:
         console.print(Text(f"  {_summary(site)}"))
+        preset = platform_of(site)
+        if preset is not None and preset.note:
+            console.print(Text(f"    {site.platform}: {preset.note}", "cyan"))
 
 
 def load_or_exit(config: Path, need_upstream: bool = False) -> Settings:
     """The settings of a file that is in order; else prints every error to stderr and exits with 1."""
     settings, problems = check(config, os.environ, need_upstream)
     if settings is None:
-        _print(Console(stderr=True, soft_wrap=True, highlight=False), problems)
+        print_problems(Console(stderr=True, soft_wrap=True, highlight=False), problems)
         raise typer.Exit(1)
     return settings
 
 
-def _print(console: Console, problems: Sequence[Problem]) -> None:
+def print_problems(console: Console, problems: Sequence[Problem]) -> None:
+    """Each problem on a line of its own."""
     for problem in problems:
         line = Text(format_problem(problem))
         line.highlight_regex(r"^\S+", "bold")

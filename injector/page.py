@@ -113,6 +113,13 @@ class Document:
         texts = (" ".join(_text(node).split()) for node in nodes[:MATCHES])
         return next((text[:TEXT] for text in texts if text), None)
 
+    def has(self, selector: str) -> bool:
+        """Whether an element matches; false where the selector is none."""
+        try:
+            return self._tree.css_first(selector) is not None
+        except (SelectolaxError, UnicodeEncodeError):
+            return False
+
     def jsonld(self) -> list[dict[str, Any]]:
         """The page's JSON-LD objects in order: lists and `@graph` laid flat, scripts that are no JSON left
         out.

@@ -13,8 +13,8 @@ from ..referral.catalogue import Catalogue, Network
 from ..referral.cookie import VisitorCookie
 from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet
-from ..settings.model import PageType, Partner, Settings, Site
-from ..settings.platforms import platform_of, with_platform
+from ..settings.model import Partner, Settings, Site
+from ..settings.platforms import PageTypes, platform_of, with_platform
 
 DEFAULT_LOOKBACK_DAYS = 30
 
@@ -52,8 +52,8 @@ class SiteRuntime:
         self.order_page = path_pattern([site.order.page] if site.order else [])
         self.wants_cart = any((site.cart.value, site.cart.items, site.cart.currency))
         platform = platform_of(site)
-        kinds = [*site.page_types.items(), *(platform.page_types if platform else ())]
-        self.page_types = [("?" in p, path_pattern([p.replace("?", "[?]")]), kind) for p, kind in kinds]
+        # The owner's come before the platform's.
+        self.page_type = PageTypes((*site.page_types.items(), *(platform.page_types if platform else ())))
 
     def _lookback(self, partner: Partner) -> int:
         if partner.lookback_days is not None:
@@ -70,16 +70,6 @@ class SiteRuntime:
     def mark(self) -> bytes:
         """What marks an edited page's validator: it changes with every byte of the tag."""
         return b"cw" + hashlib.blake2b(self.tag, digest_size=4).hexdigest().encode()
-
-    def page_type(self, path: str, query: str = "") -> PageType | None:
-        """The kind of page by the path patterns, the owner's before the platform's, or None.
-
-        A pattern with a question mark is held against the path with its query.
-        """
-        whole = f"{path}?{query}"
-        return next(
-            (kind for asks, pattern, kind in self.page_types if pattern.match(whole if asks else path)), None
-        )
 
 
 def raw_path_text(path: bytes) -> str:

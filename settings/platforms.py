@@ -1,7 +1,9 @@
 """The presets of `platform = "…"`: what is known of shop systems, from `platforms.toml`."""
 
+import fnmatch
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeVar
@@ -31,6 +33,26 @@ class PlatformError(ValueError):
         self.message = f"unknown platform {name!r}"
         self.hint = nearest(name, platforms())
         super().__init__(f"{self.message}: {self.hint}")
+
+
+class PageTypes:
+    """Path patterns that tell the kind of a page, the first that fits; `*` stands for any run of characters.
+
+    A pattern with a question mark is held against the path with its query, any other against the path alone.
+    """
+
+    def __init__(self, patterns: Iterable[tuple[str, PageType]]) -> None:
+        self._patterns = [
+            ("?" in pattern, re.compile(fnmatch.translate(pattern.replace("?", "[?]"))), kind)
+            for pattern, kind in patterns
+        ]
+
+    def __call__(self, path: str, query: str = "") -> PageType | None:
+        """The kind of page at a path and a query, None where no pattern fits."""
+        whole = f"{path}?{query}"
+        return next(
+            (k for asks, pattern, k in self._patterns if pattern.match(whole if asks else path)), None
+        )
 
 
 @cache

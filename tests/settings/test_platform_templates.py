@@ -140,7 +140,9 @@ def test_addresses_tell_the_kind_of_page(platform: str, address: str, kind: str 
 
 
 def test_the_owners_page_types_come_before_the_platforms() -> None:
-    site = Site(name="shop", platform="shopware", page_types={"/kaffee/*": "category", "/detail/*": "category"})
+    site = Site(
+        name="shop", platform="shopware", page_types={"/kaffee/*": "category", "/detail/*": "category"}
+    )
     assert kind_of(site, "/kaffee/bohnen/") == "category"
     assert kind_of(site, "/detail/018f") == "category"
     assert kind_of(site, "/checkout/cart") == "cart"

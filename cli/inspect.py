@@ -1,0 +1,178 @@
+"""`clew inspect`: looks at a shop's pages and writes the settings that follow."""
+
+import asyncio
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.status import Status
+from rich.text import Text
+
+from ..service.check import check
+from ..settings.model import PageType, Site
+from .check import print_problems
+
+if TYPE_CHECKING:
+    from ..survey.obstacles import Obstacle
+    from ..survey.survey import Findings, Step
+
+FAILED = 1
+STOPPED = 3
+PREFIX: str = Site.model_fields["prefix"].default
+
+
+def inspect_command(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The shop's home page.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The settings file to write.")
+    ] = Path("clew.toml"),
+    pages: Annotated[int, typer.Option(min=1, max=20, help="How many pages to look at, at most.")] = 6,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if there is one.")] = False,
+    ignore_robots: Annotated[
+        bool, typer.Option("--ignore-robots", help="Look at pages that robots.txt keeps programs from.")
+    ] = False,
+) -> None:
+    """Look at a shop's pages, say what stands in clew's way, and write a settings file for it.
+
+    Ends with 0 when the file is written, 1 when the shop cannot be looked at or the file not be written, 2 on
+    wrong arguments, 3 when the file is written but something keeps clew's tag out of a page.
+    """
+    # Imported here: BeautifulSoup is for this command alone.
+    from ..survey.draft import draft
+    from ..survey.fetch import Unreachable, address
+
+    try:
+        start = address(url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="URL") from error
+    console = Console(soft_wrap=True, highlight=False)
+    if output.exists() and not force:
+        _fail(console, f"{output} is there already", "name another file with --output, or write --force")
+    try:
+        findings = asyncio.run(_survey(console, start, pages, ignore_robots))
+    except Unreachable as problem:
+        _fail(console, str(problem), problem.hint)
+    today = datetime.now(UTC).date()
+    _write(console, output, draft(findings.proposal, today), force)
+    _report(console, findings)
+    _next(console, output)
+    if findings.stopped:
+        raise typer.Exit(STOPPED)
+
+
+async def _survey(console: Console, start: str, pages: int, ignore_robots: bool) -> "Findings":
+    from ..referral.catalogue import load
+    from ..survey.fetch import Shop
+    from ..survey.survey import survey
+    from ..survey.words import shown
+
+    with console.status(Text(f"asking {shown(start)}")) as status:
+
+        def before(wanted: PageType, url: str) -> None:
+            _update(status, f"{wanted}: {shown(url)}")
+
+        async with Shop(start, robots=not ignore_robots) as shop:
+            return await survey(shop, pages, PREFIX, load(), before, lambda step: _step(console, step))
+
+
+def _update(status: Status, text: str) -> None:
+    status.update(Text(text))
+
+
+def _step(console: Console, step: "Step") -> None:
+    from ..survey.words import shown
+
+    if step.problem is not None:
+        _line(console, "yellow", "–", f"{step.wanted}: {shown(step.url)} {step.problem.what}")
+        if step.problem.hint:
+            _line(console, "bright_black", " ", f"→ {step.problem.hint}")
+        return
+    assert step.answer is not None
+    stopped = any(o.weight == "stops" for o in step.obstacles)
+    kind = step.kind or f"not a {step.wanted} page"
+    size = f"{len(step.answer.body) / 1024:.0f} KB{'' if step.answer.whole else ' of it'}"
+    told = f"{kind}: {shown(step.url)} ({step.answer.status}, {size}, {step.answer.seconds:.1f} s)"
+    _line(console, "red" if stopped else "green", "✗" if stopped else "✓", told)
+    for hop in step.answer.hops:
+        _line(console, "bright_black", " ", f"redirected from {shown(hop)}")
+
+
+def _report(console: Console, findings: "Findings") -> None:
+    proposal = findings.proposal
+    console.print()
+    if proposal.named is None:
+        _line(console, "yellow", "?", "platform: none that is known")
+    else:
+        _line(console, "green", "✓", f"platform: {proposal.named.platform} ({proposal.named.certainty})")
+        for sign in proposal.named.evidence:
+            _line(console, "bright_black", " ", f"by {sign}")
+        if proposal.preset is not None and proposal.preset.note:
+            _line(console, "cyan", "→", proposal.preset.note)
+    for pattern, kind in proposal.page_types.items():
+        _line(console, "green", "✓", f"page type: {pattern} is {kind}")
+    for key, found in (("value", proposal.cart.value), ("items", proposal.cart.items)):
+        if found is not None and (proposal.preset is None or getattr(proposal.preset.cart, key) is None):
+            _line(console, "green", "✓", f"cart {key}: {found.selector} reads {found.text!r}")
+    for obstacle, kinds in _grouped(findings.steps):
+        color, mark = ("red", "✗") if obstacle.weight == "stops" else ("yellow", "!")
+        where = ", ".join(kinds)
+        _line(console, color, mark, f"{where}: {obstacle.what}")
+        if obstacle.hint:
+            _line(console, "cyan", " ", f"→ {obstacle.hint}")
+    if not findings.stopped:
+        _line(console, "green", "✓", "nothing keeps clew's tag out of these pages")
+    if findings.chats:
+        names = ", ".join(findings.chats)
+        _line(console, "yellow", "!", f"another chat is on the pages: {names}")
+        _line(console, "cyan", " ", "→ take it out, or hide one of the two: visitors would see both")
+    if proposal.networks:
+        _line(console, "green", "✓", f"tags of networks: {', '.join(proposal.networks)}")
+
+
+def _grouped(steps: Iterable["Step"]) -> list[tuple["Obstacle", list[str]]]:
+    """Each obstacle once, with the kinds of pages that it is on; what stops comes first."""
+    found: dict[Obstacle, list[str]] = {}
+    for step in steps:
+        for obstacle in step.obstacles:
+            kinds = found.setdefault(obstacle, [])
+            if (kind := step.kind or step.wanted) not in kinds:
+                kinds.append(kind)
+    return sorted(found.items(), key=lambda pair: pair[0].weight != "stops")
+
+
+def _write(console: Console, file: Path, text: str, force: bool) -> None:
+    try:
+        with file.open("w" if force else "x", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError:
+        _fail(console, f"{file} is there already", "name another file with --output, or write --force")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        _fail(console, f"{file} cannot be written: {reason}", "name another file with --output")
+
+
+def _next(console: Console, file: Path) -> None:
+    console.print()
+    _line(console, "green", "✓", f"{file} is written")
+    environ = {"CLEW_SECRET": "-" * 32, **os.environ}
+    _, problems = check(file, environ)
+    if problems:
+        print_problems(console, problems)
+        raise typer.Exit(FAILED)
+    _line(console, "cyan", "→", f"read it, then: clew check --config {file}")
+
+
+def _line(console: Console, color: str, mark: str, text: str) -> None:
+    """One line, marked; the text is printed as it is, whatever stands in it."""
+    console.print(Text(f"{mark} ", color) + Text(text))
+
+
+def _fail(console: Console, what: str, hint: str) -> NoReturn:
+    _line(console, "red", "✗", what)
+    if hint:
+        _line(console, "cyan", " ", f"→ {hint}")
+    raise typer.Exit(FAILED)

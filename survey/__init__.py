@@ -1,0 +1,1 @@
+"""What a shop's own pages tell of it, and the settings that follow: `clew inspect`."""

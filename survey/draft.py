@@ -1,0 +1,158 @@
+"""The settings file that is proposed: short, what is known switched on, what is not as a comment.
+
+Nothing that a shop wrote gets into it unless it has the form of a host name, of a path or of a selector;
+what is quoted as evidence is one printable line behind a `#`.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from urllib.parse import urlsplit
+
+from ..settings.model import LANGUAGES, PageType
+from ..settings.platforms import Platform
+from .proposals import CartFound, Found
+from .signs import Named
+from .words import shown
+
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What is proposed for one shop. `address` is where it answered, `names` all hosts it was seen under."""
+
+    address: str
+    names: tuple[str, ...]
+    language: str = ""
+    named: Named | None = None
+    preset: Platform | None = None
+    page_types: dict[str, PageType] = field(default_factory=dict)
+    cart: CartFound = field(default_factory=CartFound)
+    networks: tuple[str, ...] = ()
+
+
+def draft(proposal: Proposal, today: date) -> str:
+    """The file's text. `clew check` accepts it as it is, once CLEW_SECRET is set."""
+    return (
+        "\n".join((*_head(proposal, today), *_site(proposal), *_tables(proposal), *_partners(proposal)))
+        + "\n"
+    )
+
+
+def _head(proposal: Proposal, today: date) -> Iterator[str]:
+    yield f"# Proposed by clew inspect for {shown(_origin(proposal.address))} on {today.isoformat()}."
+    yield "# Lines behind a # are off. Every key: docs/settings.md. After each change: clew check"
+    yield ""
+    yield 'secret = "env:CLEW_SECRET"  # at least 32 characters; clew check makes one up'
+    yield ""
+
+
+def _site(proposal: Proposal) -> Iterator[str]:
+    yield "[[sites]]"
+    yield f"name = {_text(_name(proposal.address))}"
+    hosts = [name for name in proposal.names if _HOST.fullmatch(name)]
+    public = bool(hosts) and not _private(hosts[0])
+    off = "" if public else "# "
+    listed = ", ".join(map(_text, hosts if public else ["shop.example"]))
+    yield f"{off}hosts = [{listed}]" + (
+        "" if public else "  # the names that visitors use; without: every name"
+    )
+    note = "  # if these names will lead to clew: the shop's own address behind them" if public else ""
+    yield f"upstream = {_text(_origin(proposal.address))}{note}"
+    named = proposal.named
+    if named is not None:
+        unsure = named.certainty == "a guess"
+        yield f"{'# ' if unsure else ''}platform = {_text(named.platform)}  # {named.certainty}"
+        if proposal.preset is not None and proposal.preset.note:
+            yield from (f"# {line}" for line in _wrapped(proposal.preset.note))
+    else:
+        yield '# platform = "…"  # none was recognised; see docs/settings.md#platforms'
+    if proposal.language in LANGUAGES and proposal.language != "en":
+        yield f"language = {_text(proposal.language)}"
+    yield '# api_token = "env:CLEW_API_TOKEN"  # for orders that your server reports: docs/api.md'
+
+
+def _tables(proposal: Proposal) -> Iterator[str]:
+    preset = proposal.preset if proposal.named and proposal.named.certainty != "a guess" else None
+    if proposal.page_types:
+        yield from ("", "[sites.page_types]")
+        yield from (f"{_text(pattern)} = {_text(kind)}" for pattern, kind in proposal.page_types.items())
+    if preset is None or preset.order is None:
+        yield ""
+        yield "# Where the confirmation page shows an order. Look it up on that page of your shop."
+        yield "# [sites.order]"
+        yield from ('# page = "/thank-you*"', '# id = "#order-number"', '# total = "#order-total"')
+        yield '# currency = "EUR"'
+    if preset is None or not preset.cart.model_dump(exclude_none=True):
+        yield from _cart(proposal.cart)
+
+
+def _cart(cart: CartFound) -> Iterator[str]:
+    known = [
+        (key, found) for key, found in (("value", cart.value), ("items", cart.items)) if found is not None
+    ]
+    if not known:
+        yield from (
+            "",
+            "# No page showed a cart as it was sent.",
+            "# [sites.cart]",
+            '# value = "#cart-total"',
+        )
+        return
+    yield from ("", "[sites.cart]")
+    yield from (f"{key} = {_text(found.selector)}  # {_read(found)}" for key, found in known)
+
+
+def _read(found: Found) -> str:
+    return f"reads {shown(found.text, 40)!r} on {found.pages} page{'s' if found.pages > 1 else ''}"
+
+
+def _partners(proposal: Proposal) -> Iterator[str]:
+    for network in proposal.networks:
+        yield from ("", f"# The tag of {network} is on the pages.", "# [[sites.partners]]")
+        yield from (f"# id = {_text(network)}", f"# network = {_text(network)}")
+        yield "# settings = {}  # clew check says what it needs"
+    if not proposal.networks:
+        yield from ("", "# [[sites.partners]]", '# id = "blog"', '# param = "ref"')
+        url = (
+            "https://blog.example/sale?click={click_id}&order={order_id}&amount={amount}&currency={currency}"
+        )
+        yield f"# postback = {_text(url)}"
+
+
+def _origin(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _name(address: str) -> str:
+    host = (urlsplit(address).hostname or "").removeprefix("www.")
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", host)[:64] or "shop"
+
+
+def _private(host: str) -> bool:
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost"
+    return True
+
+
+def _wrapped(text: str) -> Sequence[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and len(lines[-1]) + len(word) < 105:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _text(value: str) -> str:
+    """A TOML basic string (TOML 1.0, "String")."""
+    escaped = ({'"': '\\"', "\\": "\\\\"}.get(c, c) if c.isprintable() else f"\\U{ord(c):08X}" for c in value)
+    return f'"{"".join(escaped)}"'

@@ -1,0 +1,121 @@
+"""Which kind of page an address leads to, and which patterns would tell it.
+
+With a platform its preset knows. Else the words that shops write into addresses do, in the languages of the
+networks' markets, and what is on the page: structured data of a product, pictures that lead on, the menu.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..settings.model import PageType
+from .look import Link, Look
+
+WORDS: Final[Mapping[PageType, str]] = MappingProxyType(
+    {
+        "confirmation": r"thank-?you|order-?(?:received|confirmation|complete|success)|bestellbestaetigung",
+        "checkout": r"checkouts?|kasse|bestellen|commande|caisse|finalizar-compra|pago|cassa|afrekenen|kassa",
+        "cart": r"cart|basket|bag|warenkorb|einkaufswagen|panier|carrito|cesta|carrello|winkelwagen"
+        r"|winkelmand|ostoskori|korzina|koszyk",
+        "search": r"search|suche|recherche|buscar|busqueda|ricerca|zoeken|haku|poisk",
+        "account": r"(?:my-)?account|login|signin|register|(?:mein-)?konto|anmelden|(?:mon-)?compte|cuenta"
+        r"|wishlist|merkliste",
+        "product": r"products?|produkte?|produits?|productos?|prodott[oi]|producten|tuotteet|tovar|item"
+        r"|artikel|p|dp",
+        "category": r"categor(?:y|ies?|ias?|ia)|collections?|catalog(?:ue)?|shop|kategorien?|katalog"
+        r"|c|sale|brands?",
+    }
+)
+
+_SEGMENT: Final = {
+    kind: re.compile(rf"(?:{words})(?:\.\w+)?", re.IGNORECASE) for kind, words in WORDS.items()
+}
+_BELOW: Final[frozenset[PageType]] = frozenset(("product", "category"))  # the word comes before a name
+_PLAIN: Final = re.compile(r"/[\w./%~+-]*", re.ASCII)
+
+Kinds = Callable[[str, str], PageType | None]
+"""The kind of page at a path and a query, by a platform's patterns."""
+
+
+def kind_by_words(url: str) -> PageType | None:
+    """The kind of page that the words of an address tell of, None where none does."""
+    parts = urlsplit(url)
+    segments = [s for s in parts.path.split("/") if s]
+    if not segments:
+        return None if parts.query else "home"
+    for kind, pattern in _SEGMENT.items():
+        asked = segments[:-1] if kind == "product" else segments
+        if any(pattern.fullmatch(segment) for segment in asked):
+            return kind
+    return None
+
+
+def kind_of(url: str, by_platform: Kinds) -> PageType | None:
+    """The kind of page at an address: what the platform says, else what its words do."""
+    parts = urlsplit(url)
+    return by_platform(parts.path or "/", parts.query) or kind_by_words(url)
+
+
+def candidates(looks: Sequence[Look], wanted: PageType, by_platform: Kinds) -> Iterator[str]:
+    """Addresses that may lead to a page of the wanted kind, the surest first."""
+    links = [link for look in looks for link in look.links]
+    kinds = {link.url: kind_of(link.url, by_platform) for link in links}
+    yield from (link.url for link in links if kinds[link.url] == wanted)
+    if wanted == "search":
+        yield from (url for look in looks if (url := look.search) is not None)
+    elif wanted in _BELOW:
+        unknown = [link for link in links if kinds[link.url] is None and urlsplit(link.url).path != "/"]
+        yield from (link.url for link in unknown if _perhaps(link, wanted))
+
+
+def _perhaps(link: Link, wanted: PageType) -> bool:
+    return link.picture and not link.menu if wanted == "product" else link.menu and not link.picture
+
+
+def page_types(looks: Sequence[Look], by_platform: Kinds) -> dict[str, PageType]:
+    """Patterns for the kinds of the pages that were seen and that the platform does not know, longest first.
+
+    A folder is proposed for a kind only where no page of another kind was seen in it.
+    """
+    found: dict[str, PageType] = {}
+    folders: dict[str, set[PageType]] = {}
+    for look in looks:
+        kind = seen_as(look, by_platform)
+        parts = urlsplit(look.answer.url)
+        if kind is None or kind == "home" or by_platform(parts.path, parts.query) is not None:
+            continue
+        pattern = _pattern(parts.path, kind, looks)
+        if pattern is not None:
+            folders.setdefault(pattern, set()).add(kind)
+            found[pattern] = kind
+    sure = {p: kind for p, kind in found.items() if len(folders[p]) == 1}
+    return dict(sorted(sure.items(), key=lambda item: (-len(item[0]), item[0])))
+
+
+def seen_as(look: Look, by_platform: Kinds) -> PageType | None:
+    """The kind of a page that was fetched: what it shows, else its address, else what was looked for."""
+    kind = kind_of(look.answer.url, by_platform)
+    if look.answer.status >= 400:
+        return None
+    if kind is not None and kind not in _BELOW:
+        return kind
+    if look.shows_product:
+        return "product"
+    return kind or (look.wanted if look.wanted == "category" else None)
+
+
+def _pattern(path: str, kind: PageType, looks: Iterable[Look]) -> str | None:
+    if not _PLAIN.fullmatch(path) or path == "/":
+        return None
+    if kind not in _BELOW:
+        return f"{path.rstrip('/')}*" if kind in ("checkout", "account") else path
+    folder = path.rstrip("/").rpartition("/")[0] + "/"
+    if folder == "/":
+        return None
+    neighbours = Counter(
+        urlsplit(link.url).path.rstrip("/").rpartition("/")[0] + "/" for look in looks for link in look.links
+    )
+    return f"{folder}*" if neighbours[folder] > 1 else None

@@ -1,0 +1,172 @@
+"""One page, read with BeautifulSoup: tolerant of what a shop sends, slow, and never on a request's way."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+
+from bs4 import BeautifulSoup
+from bs4.element import Tag
+
+from ..injector.charsets import decoded
+from ..injector.heads import values
+from ..injector.page import Document, read
+from ..settings.model import PageType
+from .fetch import Answer, same_shop
+
+LINKS: Final = 2_000
+"""Most links of a page that are looked at."""
+
+# Links that do something, and files that are no pages.
+_DOES: Final = re.compile(
+    r"log-?out|sign-?out|abmelden|deconnexion|add[-_]?to|remove|delete|/add/|[?&](?:add|remove|delete|action=add)"
+    r"|\.(?:jpe?g|png|gif|webp|svg|pdf|zip|css|js|xml|mp4|ico|docx?)$",
+    re.IGNORECASE,
+)
+_CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?\s*([^\s\";]+)", re.IGNORECASE)
+_SCHEMA: Final = re.compile(r"^https?://schema\.org/", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of the shop's own. `picture`: it leads on from a picture, as those to products do; `menu`: it
+    stands in the navigation."""
+
+    url: str
+    picture: bool
+    menu: bool
+
+
+@dataclass(frozen=True)
+class Look:
+    """A page that was fetched, and what can be seen on it. `wanted` is the kind that was looked for."""
+
+    answer: Answer
+    wanted: PageType
+
+    @property
+    def path(self) -> str:
+        """The path of its address."""
+        return urlsplit(self.answer.url).path or "/"
+
+    @property
+    def charset(self) -> str | None:
+        """What its Content-Type names."""
+        found = [m for v in values(self.answer.headers, b"content-type") if (m := _CHARSET.search(v))]
+        return found[0][1].decode("ascii", "replace") if found else None
+
+    @cached_property
+    def document(self) -> Document:
+        """The page as clew reads cart and order: what a selector finds here, it finds there."""
+        return read(self.answer.body, self.charset)
+
+    @cached_property
+    def soup(self) -> BeautifulSoup:
+        """The page's tree; empty where it nests so deeply that a parser would run away."""
+        text = decoded(self.answer.body, self.charset)
+        return BeautifulSoup(text if self.document.text("html") is not None else "", "html.parser")
+
+    @cached_property
+    def base(self) -> str:
+        """What relative addresses are resolved against (HTML §2.4.3)."""
+        tag = self.soup.find("base", href=True)
+        return _joined(self.answer.url, str(tag["href"])) if isinstance(tag, Tag) else self.answer.url
+
+    @cached_property
+    def links(self) -> tuple[Link, ...]:
+        """Links to pages of the shop that can be followed without doing anything, each address once."""
+        found: dict[str, Link] = {}
+        for tag in self.soup.find_all("a", href=True, limit=LINKS):
+            url = _joined(self.base, str(tag["href"]).strip()).partition("#")[0]
+            if url and same_shop(self.answer.url, url) and not _DOES.search(url) and url not in found:
+                menu = tag.find_parent(("nav", "header")) is not None
+                found[url] = Link(url, tag.find(("img", "picture")) is not None, menu)
+        return tuple(found.values())
+
+    @cached_property
+    def assets(self) -> tuple[str, ...]:
+        """Addresses of scripts, style sheets, pictures and frames."""
+        tags = self.soup.find_all(("script", "link", "img", "iframe"), limit=4 * LINKS)
+        urls = (str(tag.get("href" if tag.name == "link" else "src") or "") for tag in tags)
+        return tuple(dict.fromkeys(_joined(self.base, url.strip()) for url in urls if url.strip()))
+
+    @cached_property
+    def scripts(self) -> str:
+        """The text of the scripts within the page, with their types."""
+        return "\n".join(
+            f"{tag.get('type') or ''} {tag.string or ''}" for tag in self.soup.find_all("script", src=False)
+        )
+
+    @cached_property
+    def cookies(self) -> tuple[str, ...]:
+        """Names of the cookies that its answer set."""
+        pairs = (value.split(b"=", 1)[0].strip() for value in values(self.answer.headers, b"set-cookie"))
+        return tuple(name.decode("latin-1") for name in pairs)
+
+    @cached_property
+    def generators(self) -> tuple[str, ...]:
+        """What `<meta name="generator">` says."""
+        tags = self.soup.find_all("meta", attrs={"name": re.compile("^generator$", re.IGNORECASE)}, limit=10)
+        return tuple(str(tag.get("content") or "") for tag in tags)
+
+    @property
+    def language(self) -> str:
+        """The two letters that the page's `lang` begins with; empty where it names none."""
+        tag = self.soup.find("html")
+        named = str(tag.get("lang") or "") if isinstance(tag, Tag) else ""
+        found = re.match(r"[a-zA-Z]{2}(?![a-zA-Z])", named)
+        return found[0].lower() if found else ""
+
+    @cached_property
+    def shows_product(self) -> bool:
+        """Whether its structured data describe one product."""
+        types = [kind for item in self.document.jsonld() for kind in _types(item)]
+        marked = self.soup.find_all(itemtype=re.compile(r"schema\.org/Product$"), limit=2)
+        og = self.document.has('meta[property="og:type"][content^="product"]')
+        return types.count("Product") == 1 or len(marked) == 1 or og
+
+    @property
+    def asks_for_password(self) -> bool:
+        """Whether it holds a field for a password."""
+        return self.document.has("input[type=password i]")
+
+    @cached_property
+    def search(self) -> str | None:
+        """The address of a search, as the page's own form would ask for it."""
+        for form in self.soup.find_all("form", limit=50):
+            if str(form.get("method") or "get").lower() != "get":
+                continue
+            fields = form.select(
+                'input[type="search"], input[name="q"], input[name="s"], input[name="search"]'
+            )
+            name = next((str(f["name"]) for f in fields if f.get("name")), None)
+            if name is None:
+                continue
+            hidden = {
+                str(f["name"]): str(f.get("value") or "") for f in form.select('input[type="hidden"][name]')
+            }
+            action = _joined(self.base, str(form.get("action") or ""))
+            return _asked(action, {**hidden, name: "a"}) if same_shop(self.answer.url, action) else None
+        return None
+
+
+def _joined(base: str, url: str) -> str:
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        return ""
+
+
+def _asked(action: str, fields: Mapping[str, str]) -> str:
+    parts = urlsplit(action)
+    kept = dict(parse_qsl(parts.query, keep_blank_values=True))
+    return parts._replace(query=urlencode({**kept, **fields}), fragment="").geturl()
+
+
+def _types(item: Mapping[str, Any]) -> Iterator[str]:
+    kinds = item.get("@type")
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        if isinstance(kind, str):
+            yield _SCHEMA.sub("", kind)

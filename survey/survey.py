@@ -1,0 +1,187 @@
+"""The round through a shop: home, then one page of each kind, and what all of them tell together."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..injector.charsets import decoded
+from ..referral.catalogue import Catalogue
+from ..settings.model import PageType
+from ..settings.platforms import PageTypes, Platform, platforms
+from .draft import Proposal
+from .fetch import Answer, Shop, Unreachable
+from .kinds import Kinds, candidates, page_types, seen_as
+from .look import Look
+from .obstacles import Obstacle, obstacles
+from .proposals import cart
+from .signs import Named, chats_on, guard_of, name_platform, networks_on
+from .words import shown
+
+ROUND: Final[tuple[PageType, ...]] = ("category", "product", "cart", "search", "checkout")
+"""The kinds that are looked for after the home page, in this order, and then again."""
+
+TRIES: Final = 2
+"""How many addresses are tried for one kind."""
+
+_HINTS: Final = {
+    403: "let this machine in, or inspect the shop's own address behind the guard",
+    404: "is the path right? begin with the shop's home page",
+    429: "wait some minutes: it has had too many requests",
+}
+_HTML: Final = (b"text/html", b"application/xhtml+xml")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One address, after it was asked: the page's kind, its answer, or what was wrong with it."""
+
+    wanted: PageType
+    url: str
+    kind: PageType | None = None
+    answer: Answer | None = None
+    obstacles: tuple[Obstacle, ...] = ()
+    problem: Unreachable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a round found out."""
+
+    proposal: Proposal
+    steps: tuple[Step, ...]
+    chats: tuple[str, ...]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether something keeps the tag out of one of the pages."""
+        return any(o.weight == "stops" for step in self.steps for o in step.obstacles)
+
+
+Watch = Callable[[PageType, str], None]
+"""Told of an address before it is asked."""
+
+
+async def survey(
+    shop: Shop,
+    pages: int,
+    prefix: str,
+    catalogue: Catalogue,
+    before: Watch,
+    after: Callable[[Step], None],
+) -> Findings:
+    """Look at up to `pages` pages of a shop. Raises Unreachable where its home page cannot be looked at."""
+    before("home", shop.start)
+    await shop.ask_robots()
+    home = Look(await shop.get(shop.start), "home")
+    if (problem := no_page(home)) is not None:
+        raise problem
+    looks, steps, asked = [home], list[Step](), {home.answer.url, shop.start}
+    kinds = by_platform(None)
+    _note(steps, after, _step(home, kinds, prefix))
+    named = name_platform(looks, shop.cookies)
+    kinds = by_platform(named)
+    for wanted in _wanted(pages - 1):
+        for url in [u for u in candidates(looks, wanted, kinds) if u not in asked][:TRIES]:
+            asked.add(url)
+            before(wanted, url)
+            try:
+                look = Look(await shop.get(url), wanted)
+                if (problem := no_page(look)) is not None:
+                    raise problem
+            except Unreachable as problem:
+                _note(steps, after, Step(wanted, url, problem=problem))
+                continue
+            asked.add(look.answer.url)
+            step = _step(look, kinds, prefix)
+            _note(steps, after, step)
+            looks.append(look)
+            if step.kind == wanted or len(looks) >= pages:
+                break
+        if len(looks) >= pages:
+            break
+    named = name_platform(looks, shop.cookies)
+    return Findings(_proposal(home, looks, named, catalogue, shop.cookies), tuple(steps), chats_on(looks))
+
+
+def _note(steps: list[Step], after: Callable[[Step], None], step: Step) -> None:
+    steps.append(step)
+    after(step)
+
+
+def _wanted(most: int) -> Iterable[PageType]:
+    return (*ROUND, *ROUND[:2] * most)[: max(most, 0) * 2]
+
+
+def _step(look: Look, kinds: Kinds, prefix: str) -> Step:
+    return Step(
+        look.wanted,
+        look.answer.url,
+        "home" if look.wanted == "home" else seen_as(look, kinds),
+        look.answer,
+        tuple(obstacles(look, prefix)),
+    )
+
+
+def by_platform(named: Named | None) -> Kinds:
+    """How a platform's preset tells the kinds of pages; where it is but a guess, nothing does."""
+    if named is None or named.certainty == "a guess":
+        return PageTypes(())
+    preset = preset_of(named)
+    return PageTypes(preset.page_types if preset else ())
+
+
+def _proposal(
+    home: Look, looks: list[Look], named: Named | None, catalogue: Catalogue, cookies: Iterable[str]
+) -> Proposal:
+    addresses = (home.answer.url, *home.answer.hops, *(look.answer.url for look in looks))
+    return Proposal(
+        address=home.answer.url,
+        names=tuple(dict.fromkeys(urlsplit(url).netloc.lower() for url in addresses)),
+        language=home.language,
+        named=named,
+        preset=preset_of(named),
+        page_types=page_types(looks, by_platform(named)),
+        cart=cart(looks),
+        networks=networks_on(
+            looks, (*cookies, *(n for look in looks for n in look.cookies)), catalogue.networks
+        ),
+    )
+
+
+def preset_of(named: Named | None) -> Platform | None:
+    """The preset of a named platform."""
+    return platforms().get(named.platform) if named is not None else None
+
+
+def no_page(look: Look) -> Unreachable | None:
+    """What is wrong with an answer that is not a page of a shop; None where it is one."""
+    answer = look.answer
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        hint = "inspect the shop's own address, behind what asks"
+        return Unreachable(answer.url, "asks for a name and a password", hint)
+    if answer.status >= 400:
+        return _refused(look)
+    sent = next((v for name, v in answer.headers if name == b"content-type"), b"")
+    kind = sent.split(b";")[0].strip().lower()
+    if kind and kind not in _HTML:
+        told = shown(kind.decode("latin-1"), 60)
+        hint = "inspect the shop's home page"
+        return Unreachable(answer.url, f"answers with {told}, not with a web page", hint)
+    if not answer.body.strip():
+        return Unreachable(answer.url, "answers with nothing that can be read", "open it in a browser")
+    if look.wanted == "home" and look.asks_for_password and len(look.links) < 3:
+        hint = "switch the password page off for the moment, or inspect the shop's own address"
+        return Unreachable(answer.url, "shows nothing but a login", hint)
+    return None
+
+
+def _refused(look: Look) -> Unreachable:
+    answer = look.answer
+    guard = guard_of(answer.headers, decoded(answer.body[: 64 << 10], look.charset))
+    if guard is not None:
+        hint = "let this machine in there, or inspect the shop's own address behind it"
+        return Unreachable(answer.url, f"{guard} keeps programs out (status {answer.status})", hint)
+    hint = _HINTS.get(answer.status, "see whether the shop is up")
+    return Unreachable(answer.url, f"answers with status {answer.status}", hint)

@@ -1,0 +1,251 @@
+"""`clew inspect` against a real shop, and against shops that are wrong in every way."""
+
+import gzip
+import socket
+import ssl
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+from clew.cli import app
+from clew.service.check import check
+from clew.survey import fetch
+from click.testing import Result
+from small_shops import Page, SmallShop, html, redirect
+from typer.testing import CliRunner
+
+ENVIRON = {"CLEW_SECRET": "s" * 32}
+SHOP = """
+<nav><a href="/kaffee/">Kaffee</a></nav>
+<a href="/p/aurora"><img src="/a.jpg">Aurora</a> <a href="/p/conica"><img src="/b.jpg">Conica</a>
+<a href="/logout">Abmelden</a> <a href="https://elsewhere.example/p/x">x</a>
+<form action="/suche"><input type="search" name="wort"></form>
+<a class="minicart" href="/warenkorb">Warenkorb <span class="minicart-total">12,50 €</span>
+<span class="minicart-count">2</span></a>
+"""
+PRODUCT = '<script type="application/ld+json">{"@type": "Product", "name": "Aurora"}</script>'
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "clew.toml"
+
+
+def run(shop: str, file: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, ["inspect", shop, "--output", str(file), *options])
+
+
+def a_shop(**pages: Page) -> SmallShop:
+    return SmallShop({"/": html(SHOP), **{f"/{name}": page for name, page in pages.items()}})
+
+
+def test_of_an_unknown_shop_pages_cart_and_page_types_are_found_and_the_file_is_in_order(file: Path) -> None:
+    kinds = {"/kaffee/": html(SHOP), "/p/aurora": html(SHOP, PRODUCT), "/p/conica": html(SHOP, PRODUCT)}
+    with SmallShop({"/": html(SHOP), "/warenkorb": html(SHOP), "/suche": html(SHOP), **kinds}) as shop:
+        result = run(shop.address, file)
+    assert result.exit_code == 0, result.output
+    pages = ["/", "/kaffee/", "/p/aurora", "/warenkorb", "/suche?wort=a", "/p/conica"]
+    assert shop.asked == ["/robots.txt", *pages]
+    settings, problems = check(file, ENVIRON)
+    assert problems == []
+    assert settings is not None
+    site = settings.sites[0]
+    assert site.upstream == shop.address
+    assert site.language == "de"
+    assert site.page_types["/p/*"] == "product"
+    assert site.page_types["/warenkorb"] == "cart"
+    assert (site.cart.value, site.cart.items) == (".minicart-total", ".minicart-count")
+    assert len([line for line in file.read_text().splitlines() if line and not line.startswith("#")]) <= 16
+
+
+def test_nothing_is_followed_that_does_something_or_leads_elsewhere(file: Path) -> None:
+    with a_shop() as shop:
+        run(shop.address, file, "--pages", "20")
+    assert not [path for path in shop.asked if "logout" in path or "elsewhere" in path]
+
+
+def test_a_file_that_is_there_is_not_overwritten_and_the_shop_not_asked(file: Path) -> None:
+    file.write_text("mine")
+    with a_shop() as shop:
+        result = run(shop.address, file)
+        assert (result.exit_code, shop.asked, file.read_text()) == (1, [], "mine")
+        assert "--force" in result.output
+        assert run(shop.address, file, "--force").exit_code == 0
+    assert "[[sites]]" in file.read_text()
+
+
+def test_robots_txt_is_kept_unless_the_owner_says_otherwise(file: Path) -> None:
+    rules = Page(b"User-agent: *\nDisallow: /p/\nDisallow: /warenkorb\n")
+    with SmallShop({"/": html(SHOP), "/robots.txt": rules, "/warenkorb": html(SHOP)}) as shop:
+        result = run(shop.address, file)
+        assert not [path for path in shop.asked if path.startswith(("/p/", "/warenkorb"))]
+        assert "robots.txt keeps programs out" in result.output
+        assert "--ignore-robots" in result.output
+        run(shop.address, file, "--force", "--ignore-robots")
+        assert "/warenkorb" in shop.asked
+
+
+@pytest.mark.parametrize(
+    ("home", "told"),
+    [
+        (html("", status=404), "status 404"),
+        (html("", status=403), "status 403"),
+        (
+            html("Just a moment", "<title>Just a moment...</title>", status=403),
+            "Cloudflare's challenge keeps programs out",
+        ),
+        (
+            html("", "", ("cf-mitigated", "challenge"), status=503),
+            "Cloudflare's challenge keeps programs out",
+        ),
+        (Page(b"", 401, (("WWW-Authenticate", "Basic"),)), "asks for a name and a password"),
+        (html("<form><input type=password></form>"), "nothing but a login"),
+        (
+            Page(b'{"ok": 1}', 200, (("Content-Type", "application/json"),)),
+            "application/json, not with a web page",
+        ),
+        (redirect("/"), "redirects without end"),
+        (redirect("http://elsewhere.example/"), "leads to another site, http://elsewhere.example/"),
+        (redirect("ftp://127.0.0.1/"), "leads to another site"),
+        (Page(b""), "nothing that can be read"),
+    ],
+)
+def test_a_shop_that_cannot_be_looked_at_is_told_with_what_to_do(home: Page, told: str, file: Path) -> None:
+    with SmallShop({"/": home}) as shop:
+        result = run(shop.address, file)
+    assert result.exit_code == 1
+    assert told in result.output
+    assert "→ " in result.output
+    assert not file.exists()
+
+
+def test_a_redirect_within_the_shop_is_followed_and_said(file: Path) -> None:
+    with SmallShop({"/": redirect("/de/"), "/de/": html(SHOP)}) as shop:
+        result = run(shop.address, file)
+    assert result.exit_code == 0
+    assert f"redirected from {shop.address}/" in result.output
+
+
+def test_nobody_there_no_such_name_and_no_tls_are_told_apart(file: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    refused = run(f"http://127.0.0.1:{port}", file)
+    assert (refused.exit_code, "nobody listens there" in refused.output) == (1, True)
+    unknown = run("http://shop.invalid", file)
+    assert (unknown.exit_code, "no such host is known" in unknown.output) == (1, True)
+    with a_shop() as shop:
+        plain = run(f"https://127.0.0.1:{shop.port}", file)
+    assert (plain.exit_code, "does not speak TLS" in plain.output) == (1, True)
+
+
+def test_a_certificate_that_cannot_be_trusted_says_so(file: Path, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run([*make, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with a_shop() as shop:
+        shop._server.socket = context.wrap_socket(shop._server.socket, server_side=True)
+        result = run(f"https://127.0.0.1:{shop.port}", file)
+    assert result.exit_code == 1
+    assert "certificate cannot be trusted" in result.output
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://shop.example", "https://", "https://user:pw@shop.example", "http://shop example/", "http://h:0/"],
+)
+def test_what_is_no_address_of_a_shop_is_a_wrong_argument(url: str, file: Path) -> None:
+    assert run(url, file).exit_code == 2
+
+
+def endless(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", "text/html")
+    handler.end_headers()
+    handler.wfile.write(b"<!doctype html><html><head><title>x</title></head><body>")
+    while True:
+        handler.wfile.write(b"<p>more</p>" * 5000)
+
+
+def test_an_endless_page_is_read_up_to_the_bound(file: Path) -> None:
+    with SmallShop({"/": Page(writes=endless)}) as shop:
+        result = run(shop.address, file, "--pages", "1")
+    assert result.exit_code == 0, result.output
+    assert f"{fetch.PAGE // 1024} KB of it" in result.output
+
+
+def test_a_page_of_8_mb_is_read_up_to_the_bound(file: Path) -> None:
+    with SmallShop({"/": html("<p>long</p>" * 762_600)}) as shop:
+        result = run(shop.address, file, "--pages", "1")
+    assert result.exit_code == 0, result.output
+    assert f"{fetch.PAGE // 1024} KB of it" in result.output
+
+
+def test_a_gzip_bomb_costs_no_more_than_the_bound(file: Path) -> None:
+    bomb = gzip.compress(b"<!doctype html><html><head></head>" + bytes(64 << 20))
+    packed = Page(bomb, 200, (("Content-Type", "text/html"), ("Content-Encoding", "gzip")))
+    with SmallShop({"/": packed}) as shop:
+        result = run(shop.address, file, "--pages", "1")
+    assert result.exit_code == 0, result.output
+    assert f"{fetch.PAGE // 1024} KB of it" in result.output
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        (html("x", "", ("Content-Security-Policy", "script-src 'none'")), "(`script-src`) forbids scripts"),
+        (html("x", "", ("Content-Security-Policy", "sandbox")), "`sandbox` without `allow-scripts`"),
+        (html("x", "", ("Cache-Control", "public, no-transform")), "no-transform"),
+        (Page(b"<!doctype html><html amp><head></head><body>x</body></html>"), "AMP page"),
+        (
+            Page(
+                b"<html xmlns='http://www.w3.org/1999/xhtml'><head/><body>x</body></html>",
+                200,
+                (("Content-Type", "application/xhtml+xml"),),
+            ),
+            "not sent as text/html",
+        ),
+    ],
+)
+def test_what_keeps_the_tag_out_is_told_and_ends_with_3(page: Page, told: str, file: Path) -> None:
+    with SmallShop({"/": page}) as shop:
+        result = run(shop.address, file, "--pages", "1")
+    assert result.exit_code == 3, result.output
+    assert told in result.output
+    assert check(file, ENVIRON)[1] == []
+
+
+def test_nothing_that_a_shop_writes_acts_on_the_terminal_or_the_file(file: Path) -> None:
+    evil = "\x1b]0;owned\x07\u202e[bold red]"
+    span = f'<span class="cart-total{evil}" id=\'"]\nsecret = "x\'>1,00 € {evil}</span>'
+    body = f'<a href="/cart/{evil}">{span}</a>'
+    head = f'<meta name=generator content="WooCommerce {evil}"><base href="https://{evil}/">'
+    with SmallShop({"/": html(body, head)}) as shop:
+        result = run(shop.address, file)
+    assert result.exit_code == 0, result.output
+    written = file.read_text(encoding="utf-8")
+    for text in (result.output, written):
+        assert not {c for c in text if not c.isprintable()} - {"\n"}
+    assert "[bold red]" in result.output
+    assert [line for line in written.splitlines() if line.startswith("secret")] == [
+        'secret = "env:CLEW_SECRET"  # at least 32 characters; clew check makes one up'
+    ]
+    assert check(file, ENVIRON)[1] == []
+
+
+def test_other_chats_and_networks_tags_are_named(file: Path) -> None:
+    head = '<script src="https://client.crisp.chat/l.js"></script><script src="https://www.dwin1.com/19.js"></script>'
+    with SmallShop({"/": html(SHOP, head)}) as shop:
+        result = run(shop.address, file, "--pages", "1")
+    assert "another chat is on the pages: Crisp" in result.output
+    assert "tags of networks: awin" in result.output
+    assert '# network = "awin"' in file.read_text()
+
+
+def test_the_server_does_not_load_beautifulsoup() -> None:
+    code = "import clew.cli, clew.middleware.server, sys; sys.exit('bs4' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd="/").returncode == 0

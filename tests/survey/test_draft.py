@@ -1,0 +1,91 @@
+import tomllib
+from datetime import date
+from pathlib import Path
+
+import pytest
+from clew.service.check import check
+from clew.settings.platforms import platforms
+from clew.survey.draft import Proposal, draft
+from clew.survey.proposals import CartFound, Found
+from clew.survey.signs import Named
+
+TODAY = date(2026, 11, 23)
+
+
+def written(**given: object) -> str:
+    values = {"address": "https://www.shop.example/", "names": ("www.shop.example", "shop.example"), **given}
+    return draft(Proposal(**values), TODAY)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("platform", [None, *platforms()])
+@pytest.mark.parametrize("certainty", ["certain", "a guess"])
+def test_every_proposal_is_in_order_as_it_is(platform: str | None, certainty: str, tmp_path: Path) -> None:
+    named = Named(platform, certainty, ("cookie x",)) if platform else None  # type: ignore[arg-type]
+    file = tmp_path / "clew.toml"
+    file.write_text(
+        written(named=named, preset=platforms().get(platform or ""), networks=("awin",)), encoding="utf-8"
+    )
+    settings, problems = check(file, {"CLEW_SECRET": "s" * 32}, need_upstream=True)
+    assert problems == []
+    assert settings is not None
+    site = settings.sites[0]
+    assert (site.name, site.hosts) == ("shop.example", ["www.shop.example", "shop.example"])
+    assert site.platform == (platform if certainty == "certain" else None)
+
+
+@pytest.mark.parametrize("platform", [None, *platforms()])
+def test_every_line_that_is_off_is_in_order_once_it_is_on(platform: str | None, tmp_path: Path) -> None:
+    named = Named(platform, "certain", ()) if platform else None
+    lines = written(named=named).splitlines()
+    keys = (
+        "# page =",
+        "# id =",
+        "# total =",
+        "# currency =",
+        "# param =",
+        "# postback =",
+        "# [",
+        "# value =",
+    )
+    lines += ["# api_token = 'xxxxxxxxxxxxxxxxxxxx'"]
+    text = "\n".join(line.removeprefix("# ") if line.startswith(keys) else line for line in lines)
+    file = tmp_path / "clew.toml"
+    file.write_text(text, encoding="utf-8")
+    assert check(file, {"CLEW_SECRET": "s" * 32})[1] == []
+
+
+def test_the_file_is_short() -> None:
+    on = [line for line in written().splitlines() if line and not line.startswith("#")]
+    assert len(on) == 5
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:8000/", "http://localhost:8000/", "http://[::1]:8000/"]
+)
+def test_a_private_address_is_no_name_for_visitors(address: str) -> None:
+    name = address.removeprefix("http://").removesuffix("/")
+    data = tomllib.loads(written(address=address, names=(name,)))
+    assert "hosts" not in data["sites"][0]
+    assert data["sites"][0]["upstream"] == address.removesuffix("/")
+
+
+def test_what_was_found_is_written_with_what_it_reads() -> None:
+    cart = CartFound(Found("#cart b", "12,00 €", 3), None)
+    text = written(cart=cart, page_types={"/w/*": "product"}, language="fi")
+    site = tomllib.loads(text)["sites"][0]
+    assert (site["cart"], site["page_types"], site["language"]) == (
+        {"value": "#cart b"},
+        {"/w/*": "product"},
+        "fi",
+    )
+    assert "reads '12,00 €' on 3 pages" in text
+
+
+def test_no_text_of_a_shop_leaves_its_line() -> None:
+    cart = CartFound(Found('a[title="x\n"]', "1 €\n[[sites]]\u2028x", 1))
+    text = written(cart=cart, names=("shop.example", 'x"\nsecret = "y'), language="de\n")
+    data = tomllib.loads(text)
+    assert len(data["sites"]) == 1
+    assert data["sites"][0]["hosts"] == ["shop.example"]
+    assert data["sites"][0]["cart"] == {"value": 'a[title="x\n"]'}
+    assert data["secret"] == "env:CLEW_SECRET"
