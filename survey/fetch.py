@@ -83,8 +83,8 @@ def address(text: str) -> str:
 def same_shop(one: str, other: str) -> bool:
     """Whether two addresses are of one shop: scheme, port and a leading `www.` may differ as in a redirect
     from http to https."""
-    a, b = urlsplit(one), urlsplit(other)
     try:
+        a, b = urlsplit(one), urlsplit(other)
         ports = {a.port, b.port}
     except ValueError:
         return False

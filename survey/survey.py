@@ -1,6 +1,7 @@
 """The round through a shop: home, then one page of each kind, and what all of them tell together."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -71,57 +72,75 @@ async def survey(
     before: Watch,
     after: Callable[[Step], None],
 ) -> Findings:
-    """Look at up to `pages` pages of a shop. Raises Unreachable where its home page cannot be looked at."""
-    before("home", shop.start)
+    """Look at a shop: ask for up to `pages` pages. Raises Unreachable where its home page is not one."""
+    trip = _Round(shop, prefix, before, after)
     await shop.ask_robots()
-    home = Look(await shop.get(shop.start), "home")
-    if (problem := no_page(home)) is not None:
-        raise problem
-    looks, steps, asked = [home], list[Step](), {home.answer.url, shop.start}
-    kinds = by_platform(None)
-    _note(steps, after, _step(home, kinds, prefix))
-    named = name_platform(looks, shop.cookies)
-    kinds = by_platform(named)
+    home = await trip.visit("home", shop.start)
+    trip.kinds = by_platform(name_platform(trip.looks, shop.cookies))
     for wanted in _wanted(pages - 1):
-        for url in [u for u in candidates(looks, wanted, kinds) if u not in asked][:TRIES]:
-            asked.add(url)
-            before(wanted, url)
-            try:
-                look = Look(await shop.get(url), wanted)
-                if (problem := no_page(look)) is not None:
-                    raise problem
-            except Unreachable as problem:
-                _note(steps, after, Step(wanted, url, problem=problem))
-                continue
-            asked.add(look.answer.url)
-            step = _step(look, kinds, prefix)
-            _note(steps, after, step)
-            looks.append(look)
-            if step.kind == wanted or len(looks) >= pages:
+        for url in trip.candidates(wanted):
+            if trip.asked >= pages:
                 break
-        if len(looks) >= pages:
-            break
+            with suppress(Unreachable):
+                if (await trip.visit(wanted, url)).kind == wanted:
+                    break
+    looks = trip.looks
     named = name_platform(looks, shop.cookies)
-    return Findings(_proposal(home, looks, named, catalogue, shop.cookies), tuple(steps), chats_on(looks))
+    proposal = _proposal(home.look, looks, named, catalogue, shop.cookies)
+    return Findings(proposal, tuple(trip.steps), chats_on(looks))
 
 
-def _note(steps: list[Step], after: Callable[[Step], None], step: Step) -> None:
-    steps.append(step)
-    after(step)
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    look: Look
+    kind: PageType | None
+
+
+class _Round:
+    """The way so far: what was asked, what was seen. `asked` counts the pages that the shop was asked for."""
+
+    def __init__(self, shop: Shop, prefix: str, before: Watch, after: Callable[[Step], None]) -> None:
+        self.looks: list[Look] = []
+        self.steps: list[Step] = []
+        self.kinds = by_platform(None)
+        self.asked = 0
+        self._shop, self._prefix, self._before, self._after = shop, prefix, before, after
+        self._seen: set[str] = set()
+
+    def candidates(self, wanted: PageType) -> list[str]:
+        """Addresses to try for a kind, none twice."""
+        found = candidates(self.looks, wanted, self.kinds)
+        return list(dict.fromkeys(url for url in found if url not in self._seen))[:TRIES]
+
+    async def visit(self, wanted: PageType, url: str) -> _Visit:
+        """Ask for a page, look at it and tell. Raises Unreachable, told too unless it is the home page."""
+        self._before(wanted, url)
+        self.asked += self._shop.allowed(url)
+        self._seen.add(url)
+        try:
+            look = Look(await self._shop.get(url), wanted)
+            problem = no_page(look)
+            if problem is None and look.answer.url != url and look.answer.url in self._seen:
+                problem = Unreachable(url, "leads to a page that was seen already", "")
+            if problem is not None:
+                raise problem
+        except Unreachable as problem:
+            if wanted != "home":
+                self._note(Step(wanted, url, problem=problem))
+            raise
+        self._seen.add(look.answer.url)
+        self.looks.append(look)
+        kind = "home" if wanted == "home" else seen_as(look, self.kinds)
+        self._note(Step(wanted, look.answer.url, kind, look.answer, tuple(obstacles(look, self._prefix))))
+        return _Visit(look, kind)
+
+    def _note(self, step: Step) -> None:
+        self.steps.append(step)
+        self._after(step)
 
 
 def _wanted(most: int) -> Iterable[PageType]:
     return (*ROUND, *ROUND[:2] * most)[: max(most, 0) * 2]
-
-
-def _step(look: Look, kinds: Kinds, prefix: str) -> Step:
-    return Step(
-        look.wanted,
-        look.answer.url,
-        "home" if look.wanted == "home" else seen_as(look, kinds),
-        look.answer,
-        tuple(obstacles(look, prefix)),
-    )
 
 
 def by_platform(named: Named | None) -> Kinds:

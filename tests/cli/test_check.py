@@ -23,6 +23,14 @@ def test_a_file_in_order_is_summed_up_and_ends_with_0(config: Path) -> None:
     assert "0 partners, 0 rules" in result.output
 
 
+def test_what_the_owner_of_a_platform_has_to_know_is_printed(config: Path) -> None:
+    config.write_text(GOOD + 'platform = "opencart"\n')
+    result = CliRunner().invoke(app, ["check", "--config", str(config)])
+    assert result.exit_code == 0
+    assert "opencart: The confirmation page shows neither number nor total of the order" in result.output
+    assert "POST orders" in result.output
+
+
 def test_every_error_is_printed_on_its_own_line_and_it_ends_with_1(config: Path) -> None:
     config.write_text(
         GOOD + 'hosst = ["[red]"]\n[[sites.rules]]\nname = "r"\naction = "hide"\nwhen = ["cart.val > 1"]\n'

@@ -66,6 +66,25 @@ def test_nothing_is_followed_that_does_something_or_leads_elsewhere(file: Path) 
     assert not [path for path in shop.asked if "logout" in path or "elsewhere" in path]
 
 
+def test_no_more_pages_are_asked_for_than_said(file: Path) -> None:
+    broken = "".join(f'<a href="/p/{n}"><img src="{n}.jpg"></a><a href="/c/{n}">{n}</a>' for n in range(30))
+    with SmallShop({"/": html(broken)}) as shop:
+        assert run(shop.address, file, "--pages", "5").exit_code == 0
+    assert len([path for path in shop.asked if path != "/robots.txt"]) == 5
+
+
+def test_a_page_that_is_reached_twice_counts_once(file: Path) -> None:
+    with a_shop(warenkorb=redirect("/")) as shop:
+        result = run(shop.address, file)
+    assert "leads to a page that was seen already" in result.output
+
+
+def test_addresses_that_are_none_are_passed_over(file: Path) -> None:
+    links = '<a href="http://["></a><a href="//["></a><a href="http://h:x/"></a><base href="http://[">'
+    with SmallShop({"/": html(SHOP + links)}) as shop:
+        assert run(shop.address, file).exit_code == 0
+
+
 def test_a_file_that_is_there_is_not_overwritten_and_the_shop_not_asked(file: Path) -> None:
     file.write_text("mine")
     with a_shop() as shop:

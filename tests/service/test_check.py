@@ -47,6 +47,7 @@ SITE = [
     ("api_token = 'short'", "api_token", 4, "at least 16 characters", ""),
     ("platform = 'oscar'", "platform", 4, "unknown platform 'oscar'", "did you mean django-oscar?"),
     ("never = ['/a', 'b']", "never[1]", 4, "a path begins with / or *", 'write "/b"'),
+    ("page_types = { 'a*' = 'cart' }", 'page_types."a*"', 4, "a path begins with / or *", 'write "/a*"'),
     ("[sites.order]\npage = 'thanks'", "order.page", 5, "a path begins with / or *", 'write "/thanks"'),
     ("[sites.order]\npage = '/x'\nid = 'b['", "order.id", 6, "not a CSS selector", ""),
     ("[sites.order]\npage = '/x'\ncurrency = 'EUX'", "order.currency", 6, "no ISO 4217 code", ""),

@@ -107,6 +107,8 @@ def test_magento_shows_a_number_but_no_total_and_no_cart() -> None:
         ("prestashop", "/index.php?controller=order-confirmation&id_cart=6", "confirmation"),
         ("prestashop", "/index.php?controller=order", "checkout"),
         ("prestashop", "/en/cart?action=show", "cart"),
+        ("prestashop", "/fr/confirmation-commande?id_cart=6", "confirmation"),
+        ("prestashop", "/de/warenkorb?action=show", "cart"),
         ("prestashop", "/en/order", "checkout"),
         ("prestashop", "/de/art/3-13-plakat.html", "product"),
         ("prestashop", "/3-clothes", "category"),
