@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from clew.injector.page import read
 from clew.orders.page import read_order
+from clew.referral.catalogue import load
 from clew.service.cart import read_cart
-from clew.service.site import SiteRuntime
+from clew.service.site import SiteRuntime, path_pattern
 from clew.settings.model import Settings, Site
 from clew.settings.platforms import platforms
 
@@ -141,6 +142,21 @@ def test_addresses_tell_the_kind_of_page(platform: str, address: str, kind: str 
     assert kind_of(Site(name="shop", platform=platform), address) == kind
 
 
+@pytest.mark.parametrize(
+    ("platform", "path"),
+    [
+        ("prestashop", "/en/order-confirmation"),
+        ("prestashop", "/confirmation-commande"),
+        ("shopware", "/de/checkout/finish"),
+        ("woocommerce", "/kasse/order-received/2043/"),
+    ],
+)
+def test_the_confirmation_page_is_known_by_its_path(platform: str, path: str) -> None:
+    order = platforms()[platform].order
+    assert order is not None
+    assert path_pattern([order.page]).match(path)
+
+
 def test_the_owners_page_types_come_before_the_platforms() -> None:
     site = Site(
         name="shop", platform="shopware", page_types={"/kaffee/*": "category", "/detail/*": "category"}
@@ -151,8 +167,6 @@ def test_the_owners_page_types_come_before_the_platforms() -> None:
 
 
 def kind_of(site: Site, address: str) -> str | None:
-    from clew.referral.catalogue import load
-
     path, _, query = address.partition("?")
     settings = Settings.model_validate({"secret": "x" * 40, "sites": [site]})
     return SiteRuntime(settings, site, load()).page_type(path, query)
