@@ -32,7 +32,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # A passage, or uvicorn's own.
     cycle: Any
-    pipeline: deque[tuple[Any, Any]]  # type: ignore[assignment]
+    pipeline: deque[tuple[Any, Any]]
 
     _head_open = False
     _head_bytes = 0
