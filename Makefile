@@ -6,7 +6,7 @@
 #   make check        ruff, ruff format, mypy
 #   make bench        measured beside its peers; NAME=proxy for one, SEED=1 to repeat; for a part, not
 #                     written down: ARGS="--only html100k --servers clew,nginx"
-#   make pins         renews requirements-dev.txt from pyproject.toml
+#   make pins         renews requirements-dev.txt and requirements-mitmproxy.txt from pyproject.toml
 
 BIN = .venv/bin
 
@@ -20,7 +20,7 @@ demo-once: setup
 	@$(BIN)/python examples/demo.py --once
 
 # libatomic1 is for the Node.js that Playwright brings along.
-test: setup
+test: setup .venv/mitmproxy/.done
 	@.ci/setup debian chromium libatomic1
 	$(BIN)/pytest --numprocesses logical --dist worksteal $(ARGS)
 
@@ -40,7 +40,7 @@ setup: .venv/.done
 	@.ci/setup python
 	@touch $@
 
-.venv/mitmproxy/.done: bench/requirements-mitmproxy.txt .venv/.done
+.venv/mitmproxy/.done: requirements-mitmproxy.txt .venv/.done
 	@.ci/setup mitmproxy
 	@touch $@
 
@@ -48,4 +48,5 @@ PIN = $(BIN)/uv pip compile --python-version 3.11 --python-platform linux --no-h
 
 pins: setup
 	$(PIN) --upgrade --extra dev --output-file requirements-dev.txt pyproject.toml
-	echo mitmproxy | $(PIN) --upgrade --output-file bench/requirements-mitmproxy.txt -
+	echo mitmproxy | $(PIN) --upgrade --override .ci/mitmproxy-overrides.txt \
+		--output-file requirements-mitmproxy.txt pyproject.toml -

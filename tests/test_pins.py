@@ -26,5 +26,16 @@ def test_every_declared_dependency_is_pinned_within_its_bounds() -> None:
 
 
 def test_mitmproxy_has_pins_of_its_own() -> None:
-    assert "mitmproxy" in _pins("bench/requirements-mitmproxy.txt")
+    assert "mitmproxy" in _pins("requirements-mitmproxy.txt")
     assert "mitmproxy" not in _pins("requirements-dev.txt")
+
+
+def test_beside_mitmproxy_clew_gets_what_it_asks_for_but_for_what_is_named() -> None:
+    overrides = (ROOT / ".ci/mitmproxy-overrides.txt").read_text(encoding="ascii").splitlines()
+    named = {r.name: r for r in (Requirement(line) for line in overrides if not line.startswith("#"))}
+    assert set(named) == {"brotli", "h11"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pins = _pins("requirements-mitmproxy.txt")
+    for declared in map(Requirement, project["dependencies"]):
+        name = canonicalize_name(declared.name)
+        assert named.get(name, declared).specifier.contains(pins[name]), name
