@@ -1,4 +1,4 @@
-"""The command line: `clew serve`, `inspect`, `check`, `explain`, `desk`, `postbacks`."""
+"""The command line: `clew serve`, `inspect`, `check`, `explain`, `mitm`, `desk`, `postbacks`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,7 @@ from . import desk, postbacks
 from .check import check_command
 from .explain import explain_command
 from .inspect import inspect_command
+from .mitm import mitm_command
 
 app = typer.Typer(
     name="clew",
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command("inspect")(inspect_command)
 app.command("check")(check_command)
 app.command("explain")(explain_command)
+app.command("mitm")(mitm_command)
 app.add_typer(desk.app, name="desk")
 app.add_typer(postbacks.app, name="postbacks")
 

@@ -19,6 +19,7 @@ from ..settings.load import SettingsErrors
 from ..settings.model import Settings
 from .exchange import Exchange, Forward, Ours, Out
 from .origin import origin_of
+from .ours import inner_scope
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -97,12 +98,7 @@ class ClewMiddleware:
     async def _ours(
         self, plan: Ours, site: SiteRuntime, origin: Origin, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        inner = dict(scope)
-        inner["path"] = plan.path.decode("latin-1")
-        inner["raw_path"] = plan.path
-        inner["root_path"] = site.prefix.rstrip("/")
-        inner["clew"] = Here(self.service, site, origin)
-        await self._desk(inner, receive, send)
+        await self._desk(inner_scope(scope, plan, Here(self.service, site, origin)), receive, send)
 
     async def _watched(
         self, exchange: Exchange, plan: Forward, scope: Scope, receive: Receive, send: Send

@@ -1,7 +1,6 @@
 """The client towards a shop, against shops that speak bytes."""
 
 import asyncio
-import datetime
 import ipaddress
 import socket
 import ssl
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from asking import send
+from certificates import certificate
 from clew.middleware import connection as connection_module
 from clew.middleware import upstream as upstream_module
 from clew.middleware.connection import HIGH_WATER, LARGE_READ, UpstreamResponse
@@ -23,9 +23,6 @@ from clew.middleware.faults import (
 )
 from clew.middleware.upstream import QUEUE_PER_CONNECTION, Upstream
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from raw_http import OK, PATIENCE, Shop, answering, ended, limits
 
 HOST = [(b"host", b"shop.example")]
@@ -607,32 +604,6 @@ async def test_a_shop_may_listen_on_a_unix_socket(tmp_path: Path) -> None:
         assert [await ask(upstream), await ask(upstream, "POST", b"/", b"x")] == [b"ok", b"ok"]
         assert shop.connections == 1
         await upstream.close()
-
-
-def certificate(folder: Path, *names: x509.GeneralName) -> Path:
-    """A self-signed certificate and its key in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shop")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "shop.pem"
-    path.write_bytes(
-        signed.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return path
 
 
 @pytest.mark.parametrize(
