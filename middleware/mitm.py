@@ -215,7 +215,7 @@ class Clew:
         if addresses is not None:
             headers = to_shop(headers, addresses)
         self._ways[flow] = way
-        _write_request(flow.request, headers)
+        _write_request(flow.request, headers, as_path=reverse)
 
     def _addresses(self, flow: http.HTTPFlow, asked: Origin) -> Addresses:
         request = flow.request
@@ -292,12 +292,12 @@ def _request_headers(request: http.Request) -> Headers:
     return [(b"host", authority), *without(headers, b"host")] if authority else headers
 
 
-def _write_request(request: http.Request, headers: Headers) -> None:
-    """Put headers that go to the shop into the request, whose target goes out as a mere path."""
+def _write_request(request: http.Request, headers: Headers, *, as_path: bool) -> None:
+    """Put headers that go to the shop into the request; `as_path`: its target goes out as a mere path."""
     if request.is_http2:
         request.data.authority = value(headers, b"host") or b""
         headers = without(headers, b"host")
-    else:
+    elif as_path:
         request.data.authority = b""
     request.headers = http.Headers(headers)
 

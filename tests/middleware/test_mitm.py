@@ -125,6 +125,24 @@ async def test_what_is_no_page_passes_as_it_is(town: Town) -> None:
     assert not response.all("x-clew")
 
 
+async def test_a_body_that_turns_out_to_be_no_page_keeps_the_head_that_waited_for_it(town: Town) -> None:
+    body = b'{"price": "12.00", "html": "<head>"}'
+    town.answers(b"/", answer(HTML, b'ETag: "a"', body=body))
+    response = await town.ask(get(b"/", *NAVIGATION))
+    assert response.body == body
+    assert response.all("etag") == [b'"a"']
+    assert response.all("content-length") == [b"%d" % len(body)]
+    assert response.all("x-clew")[0].startswith(b"pass")
+
+
+async def test_a_client_without_chunks_gets_a_page_whose_length_has_changed(town: Town) -> None:
+    town.answers(b"/", answer(HTML, b"Content-Encoding: gzip", body=gzip.compress(PAGE)))
+    response = await town.ask(get(b"/", *NAVIGATION).replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert response.body == EDITED
+    assert not response.all("transfer-encoding")
+    assert not response.all("content-length")
+
+
 async def test_the_request_reaches_the_shop_byte_for_byte(town: Town) -> None:
     """Hard cases proxy 1.1, 1.10, 2.1, 2.2, 2.3, 2.6, 4.1."""
     town.answers(b"/a%2Fb//c/./d/../e%20f", answer(body=b"ok"))
