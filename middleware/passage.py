@@ -453,7 +453,9 @@ class Passage:
 
     def _refuse(self, error: RequestError) -> None:
         _LOG.info("refused: %s", error)
-        self.keep_alive = False
+        if error.status in (400, 408):
+            # Where the next request begins is no longer sure (RFC 9112 §9.3).
+            self.keep_alive = False
         self._answer(*failure(error))
 
     # -- the end
