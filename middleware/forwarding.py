@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..injector.heads import Headers, without
@@ -13,7 +14,8 @@ from .pages import ALLOW
 __all__ = ["ALLOW", "REFUSED_METHODS", "Forwarding"]
 
 # A comma or a quote would break X-Forwarded-Host and Forwarded apart, whatever RFC 3986 allows in a host.
-_HOST = re.compile(rb"(?=.{1,261}\Z)(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+_LONGEST_HOST = 261
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 # What fits into 63 bits: a shop that counts in these must not see another number.
 _LENGTH_DIGITS = 18
@@ -24,9 +26,9 @@ REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
 PSEUDONYM = b"clew"
 MOST_PASSES = 3
 
-_LOOKED_AT = frozenset(
-    {b"cdn-loop", b"content-length", b"cookie", b"host", b"max-forwards", b"transfer-encoding", b"via"}
-)
+_LOOKED_AT = frozenset({b"cdn-loop", b"content-length", b"max-forwards", b"transfer-encoding", b"via"})
+_ONCE = frozenset({b"cookie", b"host"})
+_CDN_LOOP = (b"cdn-loop", PSEUDONYM)
 
 
 class Forwarding:
@@ -60,17 +62,20 @@ class Forwarding:
         version: str = scope["http_version"]
         if version not in _VERSIONS:
             raise RequestError("a version of HTTP that is none")
+        fields = dict(headers)
         found: dict[bytes, list[bytes]] = {}
-        for name, value in headers:
-            if name in _LOOKED_AT:
-                found.setdefault(name, []).append(value)
-        hosts = found.get(b"host", [])
+        # Most requests have no field twice and none that asks for a closer look.
+        if len(fields) < len(headers) or not _LOOKED_AT.isdisjoint(fields):
+            for name, value in headers:
+                if name in _LOOKED_AT or name in _ONCE:
+                    found.setdefault(name, []).append(value)
+            _check_framing(found, version, body=method is not None)
+            self._check_loop(found)
+        hosts = found.get(b"host") or ([fields[b"host"]] if b"host" in fields else [])
         if len(hosts) != 1 and (hosts or version == "1.1"):
             raise RequestError(f"{len(hosts)} Host headers")
-        if hosts and not _HOST.fullmatch(hosts[0]):
+        if hosts and not _is_host(hosts[0]):
             raise RequestError("a Host header with characters that no host has")
-        _check_framing(found, version, body=method is not None)
-        self._check_loop(found)
         query: bytes = scope["query_string"]
         peer = scope["client"][0] if scope.get("client") else None
         forwarded = forwarded_headers(headers, origin, is_trusted(peer, self._trusted), peer)
@@ -82,7 +87,7 @@ class Forwarding:
             forwarded = _joined_cookies(forwarded, found[b"cookie"])
         if self._rewrite is not None:
             forwarded = self._rewrite.request(forwarded, origin)
-        forwarded.append((b"cdn-loop", PSEUDONYM))
+        forwarded.append(_CDN_LOOP)
         if self._via:
             forwarded.append((b"via", b"%b %b" % (version.encode("latin-1"), self._via)))
         return (b"%b?%b" % (raw, query) if query else raw), forwarded
@@ -108,6 +113,15 @@ class Forwarding:
             passes = sum(element.split()[1:2] == [self._via] for element in _elements(found.get(b"via", ())))
             if passes > MOST_PASSES:
                 raise LoopError(f"this request has passed through {self._via!r} {passes} times")
+
+
+def _is_host(value: bytes) -> bool:
+    return len(value) <= _LONGEST_HOST and _fits_host(value)
+
+
+@lru_cache(maxsize=1024)
+def _fits_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None
 
 
 def _elements(values: Sequence[bytes]) -> list[bytes]:

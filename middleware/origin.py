@@ -56,7 +56,9 @@ def origin_of(scope: Mapping[str, Any], trusted: Networks) -> Origin:
     scheme = _SCHEMES[scope["scheme"]]
     host = value(headers, b"host") or b""
     if not is_trusted(peer, trusted):
-        return Origin(peer, scheme, host.decode("latin-1"))
+        return (
+            _seen(peer, scheme, host) if len(host) <= _LONGEST_HOST else _seen.__wrapped__(peer, scheme, host)
+        )
     client, proxies = peer, 1
     for hop in reversed(_hops(headers)):
         address = _address(hop)
@@ -70,6 +72,11 @@ def origin_of(scope: Mapping[str, Any], trusted: Networks) -> Origin:
     if not told_host or len(told_host) > _LONGEST_HOST:
         told_host = host.decode("latin-1")
     return Origin(client, _SCHEMES.get(told_scheme.lower(), scheme), told_host)
+
+
+@lru_cache(maxsize=4096)
+def _seen(peer: str | None, scheme: Scheme, host: bytes) -> Origin:
+    return Origin(peer, scheme, host.decode("latin-1"))
 
 
 def forwarded_headers(
@@ -87,12 +94,18 @@ def forwarded_headers(
     if connection := value(scope_headers, b"connection"):
         options = [connection] if connection == b"keep-alive" else values(scope_headers, b"connection")
         kept = without_options(kept, options)
-    chain = (*_hops(scope_headers), peer) if trusted_peer and peer else (origin.client,)
-    kept += _identity(chain, origin)
+    if trusted_peer and peer:
+        kept += _identity((*_hops(scope_headers), peer), origin)
+    else:
+        kept += _own_identity(origin.client, origin.scheme, origin.host)
     return kept
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
+def _own_identity(client: str | None, scheme: Scheme, host: str) -> tuple[Header, ...]:
+    return _identity((client,), Origin(client, scheme, host))
+
+
 def _identity(chain: tuple[str | None, ...], origin: Origin) -> tuple[Header, ...]:
     scheme, host = origin.scheme.encode(), origin.host.encode("latin-1")
     hops = [hop for hop in chain if hop]

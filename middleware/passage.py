@@ -45,6 +45,9 @@ JOINED: Final = 16 * 1024
 _LOG = logging.getLogger("clew.proxy")
 # Safe, and without a body: what may be sent again on a connection that turns out closed (RFC 9110 §9.2.2).
 _REPLAYABLE = frozenset({"GET", "HEAD"})
+_FRAMING = frozenset({b"content-length", b"te", b"transfer-encoding"})
+_STATUS_LINE = {status: line.removesuffix(b"\r\n") for status, line in STATUS_LINE.items()}
+_END_OF_HEAD = (b"", b"")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -85,40 +88,28 @@ class Passage:
     `keep_alive` to have the connection closed after the answer.
     """
 
-    __slots__ = (
-        "_chunked",
-        "_connection",
-        "_door",
-        "_effects",
-        "_error",
-        "_exchange",
-        "_expects_continue",
-        "_head_out",
-        "_headers",
-        "_kept",
-        "_late",
-        "_length",
-        "_method",
-        "_modern",
-        "_origin",
-        "_out",
-        "_pieces",
-        "_reader",
-        "_request",
-        "_scope",
-        "_service",
-        "_shop",
-        "_started",
-        "_streaming",
-        "_taken_head",
-        "_task",
-        "_trailers",
-        "_waiting",
-        "disconnected",
-        "keep_alive",
-        "more_body",
-        "response_complete",
-    )
+    # What most passages never change stands here, so that making one costs little.
+    response_complete = False
+    disconnected = False
+    more_body = True
+    _service: Service | None = None
+    _exchange: Exchange | None = None
+    _effects: Sequence[SaveTouch] = ()
+    _request = b""
+    _length: int | None = 0  # of the request's body; None: in chunks
+    _pieces: list[bytes] = []  # noqa: RUF012 # never changed, always replaced
+    _waiting = 0  # bytes in `_pieces`
+    _streaming = False  # the request's body goes to the shop as it comes
+    _late: asyncio.TimerHandle | None = None
+    _task: asyncio.Task[None] | None = None
+    _connection: Connection | None = None
+    _kept = False
+    _reader: ResponseReader | None = None
+    _taken_head = False
+    _head_out = False
+    _chunked = False
+    _trailers = False
+    _error: Exception | None = None
 
     def __init__(
         self,
@@ -132,9 +123,6 @@ class Passage:
         expects_continue: bool,
         watch: Watch | None = None,
     ) -> None:
-        self.response_complete = False
-        self.disconnected = False
-        self.more_body = True
         self._modern = scope["http_version"] == "1.1"
         self.keep_alive = keep_alive and self._modern
         self._door = door
@@ -143,33 +131,15 @@ class Passage:
         self._headers = headers
         self._origin = origin
         self._expects_continue = expects_continue and self._modern
-        self._service = watch.service if watch else None
-        self._exchange = watch.exchange if watch else None
-        self._effects = watch.effects if watch else ()
         self._method: str = scope["method"]
-        self._request = b""
-        self._length: int | None = 0
-        self._pieces: list[bytes] = []
-        self._waiting = 0  # bytes in `_pieces`
-        self._started = False
-        self._streaming = False  # the request's body goes to the shop as it comes
-        self._late: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._connection: Connection | None = None
-        self._kept = False
-        self._reader: ResponseReader | None = None
-        self._taken_head = False
-        self._head_out = False
-        self._chunked = False
-        self._trailers = False
         self._out: list[bytes] = []
-        self._error: Exception | None = None
+        if watch is not None:
+            self._service, self._exchange, self._effects = watch.service, watch.exchange, watch.effects
 
     # -- the request
 
     def start(self) -> None:
         """Begin. Never raises: what cannot be passed on is refused."""
-        self._started = True
         if self.disconnected:
             return
         if self._method in REFUSED_METHODS:
@@ -177,8 +147,7 @@ class Passage:
             return
         try:
             target, headers = self._shop.forwarding.request(self._scope, self._headers, self._origin)
-            self._length = _body_length(self._headers)
-            self._trailers = self._modern and _wants_trailers(self._headers)
+            self._read_framing()
             if self._trailers:
                 headers.append((b"te", b"trailers"))
             if self._length is None:
@@ -193,6 +162,18 @@ class Passage:
         else:
             self._go()
 
+    def _read_framing(self) -> None:
+        """How long the body is, and whether trailers are wanted. `Forwarding` has refused what is unclear."""
+        for name, value in self._headers:
+            if name not in _FRAMING:
+                continue
+            if name == b"content-length":
+                self._length = int(value)
+            elif name == b"transfer-encoding":
+                self._length = None
+            elif self._modern and b"trailers" in value.lower():
+                self._trailers = True
+
     def feed(self, data: bytes) -> None:
         """Take a piece of the request's body; what nobody wants any more is dropped."""
         if self.response_complete or (self._streaming and self._connection is None):
@@ -200,6 +181,8 @@ class Passage:
         if self._streaming:
             self._upload(data)
             return
+        if not self._waiting:
+            self._pieces = []
         self._pieces.append(data)
         self._waiting += len(data)
         if self._waiting > HIGH_WATER:
@@ -285,7 +268,7 @@ class Passage:
                 self._door.flow.resume_reading()
             else:
                 self._end_upload()
-        self._pieces = []
+        self._pieces, self._waiting = [], 0
 
     def _upload(self, data: bytes) -> None:
         connection = self._connection
@@ -409,22 +392,22 @@ class Passage:
 
     def _write_head(self, head: ResponseHead) -> None:
         status, counted = head.status, False
-        lines = [STATUS_LINE[status]]
-        for name, value in head.headers:
-            lines += (name, b": ", value, b"\r\n")
+        headers = head.headers
+        for name, _ in headers:
             if name == b"content-length":
                 counted = True
+        lines = [_STATUS_LINE[status], *map(b": ".join, headers)]
         if not counted and self._method != "HEAD" and status not in (204, 304):
             if self._modern:
                 self._chunked = True
-                lines.append(b"transfer-encoding: chunked\r\n")
+                lines.append(b"transfer-encoding: chunked")
             else:
                 self.keep_alive = False
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
+            lines.append(b"connection: close")
+        lines += _END_OF_HEAD
         self._head_out = True
-        self._out.append(b"".join(lines))
+        self._out.append(b"\r\n".join(lines))
 
     def _write(self, data: bytes) -> None:
         if self._chunked:
@@ -503,29 +486,3 @@ class Passage:
         exchange, self._exchange = self._exchange, None
         if exchange is not None and self._service is not None:
             finish(self._service, exchange)
-
-
-def _body_length(headers: Headers) -> int | None:
-    """Bytes of the request's body, None for one in chunks. Raises RequestError."""
-    length, chunked = b"", False
-    for name, value in headers:
-        if name == b"content-length":
-            length = value
-        elif name == b"transfer-encoding":
-            # Any other coding, or chunked twice, hides a second reading of the body (RFC 9112 §6.1).
-            if chunked or value.strip(b" \t").lower() != b"chunked":
-                raise RequestError("a transfer coding that is not just chunked")
-            chunked = True
-    if chunked and length:
-        raise RequestError("a body with Content-Length and Transfer-Encoding")
-    if chunked:
-        return None
-    if not length:
-        return 0
-    if not length.isdigit():
-        raise RequestError("a Content-Length that is no number")
-    return int(length)
-
-
-def _wants_trailers(headers: Headers) -> bool:
-    return any(name == b"te" and b"trailers" in value.lower() for name, value in headers)

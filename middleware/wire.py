@@ -14,6 +14,7 @@ MAX_TRAILERS = 16 * 1024
 # 100, 102 and 103 may come before the answer; nothing sensible sends more than a few.
 MAX_INTERIM = 8
 
+_METHODS = frozenset({"GET", "HEAD", "POST"})
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _END_OF_HEAD = re.compile(rb"\r\n\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -29,15 +30,12 @@ def request_head(method: str, target: bytes, headers: Headers) -> bytes:
     Raises RequestError where a byte would end a line early: nothing that is written may split the message
     (CVE-2023-25690). Servers refuse such requests by themselves; this is the last gate.
     """
-    parts = [method.encode("latin-1"), b" ", target, b" HTTP/1.1\r\n"]
-    for name, value in headers:
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(b"\r\n")
-    head = b"".join(parts)
+    line = b"%b %b HTTP/1.1" % (method.encode("latin-1"), target)
+    head = b"\r\n".join([line, *map(b": ".join, headers), b"", b""])
     lines = len(headers) + 2
     if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
         raise RequestError("a line break or NUL within the request's head")
-    if b" " in target or b"\t" in target or not _METHOD.fullmatch(method):
+    if b" " in target or b"\t" in target or not (method in _METHODS or _METHOD.fullmatch(method)):
         raise RequestError("a blank in the request's target, or a method that is no token")
     return head
 
