@@ -129,6 +129,17 @@ class PageEdit:
         return rest + self._encoder.finish() if self._encoder else rest
 
     def _decide(self, chunk: bytes) -> bytes:
+        if self._decoder is None and not self._waiting and not self._room:
+            # The usual page: its place is in the first chunk.
+            self._scanner.feed(chunk)
+            out = self._placed(chunk)
+            if self.inserted:
+                self._ready.append(out)
+                return self._commit()
+            self._coded.append(chunk)
+            self._waiting = len(chunk)
+            self._ready.append(out)
+            return self._judge()
         self._coded.append(chunk)
         self._waiting += len(chunk)
         try:
@@ -136,6 +147,10 @@ class PageEdit:
         except CodingError as error:
             self._room = 0
             return self._pass(str(error))
+        return self._judge()
+
+    def _judge(self) -> bytes:
+        """The verdict, if it can be given; what may go out with it."""
         scanner = self._scanner
         if not self._looking and not self.inserted:
             return self._pass(self.reason)
@@ -179,10 +194,13 @@ class PageEdit:
 
     def _insert(self, data: bytes) -> bytes:
         """The decoded bytes that may go now that `data` has come, with the tag if its place is among them."""
-        scanner = self._scanner
         if not self._looking:
             return data
-        scanner.feed(data)
+        self._scanner.feed(data)
+        return self._placed(data)
+
+    def _placed(self, data: bytes) -> bytes:
+        scanner = self._scanner
         held = self._held + data if self._held else data
         if not scanner.over:
             cut = scanner.settled - self._settled

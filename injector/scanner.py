@@ -61,6 +61,19 @@ _TOKEN = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+# What nearly every page begins with, up to the place, in one go. What stands there must not be a script: it
+# might be our tag. The tokens are those above: whatever this does not match is read one by one.
+_USUAL = re.compile(
+    rb"""(?:\xef\xbb\xbf)?+[\t\n\f\r\x20]*+<!doctype[\t\n\f\r\x20]++html[\t\n\f\r\x20]*+>
+    [\t\n\f\r\x20]*+<html(?=[\t\n\f\r\x20/>])(?P<attributes>"""
+    + _ATTRIBUTES
+    + rb""")>
+    [\t\n\f\r\x20]*+<head(?=[\t\n\f\r\x20/>])"""
+    + _ATTRIBUTES
+    + rb""">(?=[\t\n\f\r\x20]*+(?:[^\t\n\f\r\x20<]|<[^s]))""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
 _SPACE = re.compile(rb"[\t\n\f\r ]*+")
 _COMMENT_END = re.compile(rb"--!?>")
 _ATTRIBUTE = re.compile(
@@ -164,7 +177,7 @@ class Scanner:
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes of the body. After `over` nothing is read."""
-        if self.over:
+        if self.over or (self._at_start and not self._window and self._usual(data)):
             return
         window = self._window + data if self._window else data
         end = min(len(window), LOOK - self._base)
@@ -176,6 +189,15 @@ class Scanner:
         if last and not self.over:
             self._no_more("look-ahead")
         self._window = b"" if self.over else window[at:]
+
+    def _usual(self, data: bytes) -> bool:
+        """Whether the body begins as usual, and all is said with that."""
+        begins = _USUAL.match(data, 0, MARKUP)
+        if begins is None or _is_amp(begins["attributes"]) or _ESCAPE in begins[0]:
+            return False
+        self.gate = self.over = True
+        self.place = self._base = begins.end()
+        return True
 
     def end(self) -> None:
         """The body has ended: what is not complete by now never will be."""

@@ -29,7 +29,7 @@ that, bytes that can no longer be made right end in BROKEN: the mount breaks the
 shop did, because a clean end after a broken body would be a lie.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, auto
 
@@ -270,21 +270,21 @@ class Exchange:
             raise ExchangeError(f"a body chunk in state {self.state.name}")
         if self.state is State.HOLDING:
             self._held.append(chunk)
-        return self._fed("body", editor, lambda: editor.feed(chunk))
+        return self._fed("body", editor, chunk)
 
     def end(self) -> Out:
         """The response has ended as it should. Raises ResponseBrokenError when its bytes say otherwise."""
         editor, out = self._editor, Out()
         if editor is not None:
-            out = self._fed("end", editor, editor.end)
+            out = self._fed("end", editor, None)
             self._note_page(editor)
         self._move("end", State.DONE)
         return out
 
-    def _fed(self, event: str, editor: PageEdit, step: Callable[[], bytes]) -> Out:
-        """One step of the editor, and the head with it once the editor has decided."""
+    def _fed(self, event: str, editor: PageEdit, chunk: bytes | None) -> Out:
+        """One step of the editor (None: the end), and the head with it once the editor has decided."""
         try:
-            out = step()
+            out = editor.end() if chunk is None else editor.feed(chunk)
         except Exception as error:
             if self._head is None:
                 self.state = State.BROKEN
