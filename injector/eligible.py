@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from .codings import coding_of
-from .heads import RequestHead, ResponseHead, tokens
+from .heads import Headers, RequestHead, ResponseHead, tokens
 
 _METHODS: Final = frozenset(("GET", "HEAD", "POST"))  # what a browser navigates with
 
@@ -63,6 +63,18 @@ def request_reason(head: RequestHead) -> str | None:
     if destination == b"document" or (destination == b"empty" and prefetch):
         return None
     return "frame" if destination in _FRAMES else "fetch"
+
+
+def asks_for_page(headers: Headers) -> bool:
+    """Whether a request that `request_reason` let through says itself that it is for a page.
+
+    Browsers tell so by `Sec-Fetch-Dest`, and all of them by `Accept`. On plain http the first is missing, and
+    a script or a picture looks like a navigation: its validators, and the codings it takes, are its own.
+    """
+    for name, value in headers:
+        if name == b"sec-fetch-dest" or (name == b"accept" and b"text/html" in value.lower()):
+            return True
+    return False
 
 
 # Those that mark the end of something: 401 and 407 belong to a dialogue of the browser's own, 5xx to somebody
@@ -120,7 +132,7 @@ def response_reason(request: RequestHead, response: ResponseHead) -> str | None:
     if response.status not in _STATUS:
         return "status"
     headers = response.headers
-    kinds = 0
+    kinds, untransformed = 0, False
     for name, value in headers:
         if name not in _DECIDING:
             continue
@@ -134,13 +146,16 @@ def response_reason(request: RequestHead, response: ResponseHead) -> str | None:
                 return reason
         elif name == b"cache-control":
             if b"no-transform" in value.lower() and b"no-transform" in tokens(headers, name):
-                return "no-transform"  # RFC 9110 §7.7, a MUST NOT
+                untransformed = True
         elif name == b"content-encoding":
             if coding_of(headers) is None:
                 return "coding"
         elif any(coding != b"chunked" for coding in tokens(headers, name)):
             return "coding"
-    return None if kinds else "content type"
+    if not kinds:
+        return "content type"
+    # RFC 9110 §7.7, a MUST NOT. It comes last: the owner of the shop may say that it is not meant for us.
+    return "no-transform" if untransformed else None
 
 
 @lru_cache(maxsize=64)

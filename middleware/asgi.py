@@ -29,6 +29,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # With these the app would hand over a file instead of bytes, and a page would pass us by.
 BODY_BYPASSES = ("http.response.pathsend", "http.response.zerocopysend")
+# What belongs before the head on the wire may overtake one that is held: a 103 cannot come later.
+AHEAD_OF_HEAD = frozenset({"http.response.debug", "http.response.early_hint", "http.response.push"})
 TRY_AGAIN_SECONDS = 10
 
 
@@ -202,7 +204,9 @@ class _Sender:
         elif kind == "http.response.body":
             await self._body(message.get("body", b""), more=message.get("more_body", False))
         else:
-            # Trailers, early hints, and whatever a later version of the standard brings: in order, unchanged.
+            # Trailers, files, and whatever a later version of the standard brings: in order, unchanged.
+            if kind not in AHEAD_OF_HEAD:
+                await self._release(self._exchange.give_way())
             await self._send(message)
 
     async def _body(self, chunk: bytes, *, more: bool) -> None:

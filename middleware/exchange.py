@@ -19,6 +19,7 @@ What happens in each state, and where it leads (`TABLE` holds the same, and ever
 |          |                 | the page can be edited: releases head and bytes | EDITING |
 |          |                 | it cannot: releases head and bytes as they came | COPYING |
 |          |                 | we failed: releases head and bytes as they came | PASSING |
+| HOLDING  | other           | what is no body must follow the head: releases it as it came | PASSING |
 | EDITING  | body            | forwards edited, re-encoded bytes | EDITING, BROKEN |
 | COPYING  | body            | forwards the bytes as they came, keeps a bounded copy if wanted | COPYING |
 | PASSING  | body            | forwards the bytes as they came | PASSING |
@@ -68,6 +69,7 @@ TABLE: Mapping[tuple[State, str], frozenset[State]] = {
     (State.WAITING, "response"): frozenset({State.HOLDING, State.COPYING, State.PASSING}),
     (State.PASSING, "response"): frozenset({State.PASSING}),
     (State.HOLDING, "body"): frozenset({State.HOLDING, State.EDITING, State.COPYING, State.PASSING}),
+    (State.HOLDING, "other"): frozenset({State.PASSING}),
     (State.EDITING, "body"): frozenset({State.EDITING, State.BROKEN}),
     (State.COPYING, "body"): frozenset({State.COPYING}),
     (State.PASSING, "body"): frozenset({State.PASSING}),
@@ -119,6 +121,7 @@ class Exchange:
         self.outcome: tuple[str, str] = ("pass", "not a navigation")
         self.fault: Exception | None = None
         self.effects: Sequence[ReadPage] = ()
+        self.path = ""  # of a navigation, escaped
         self._now = now
         self._request: RequestHead | None = None
         self._known: Known | None = None
@@ -126,7 +129,8 @@ class Exchange:
         self._visitor: str | None = None
         self._touches: tuple[Touch, ...] = ()
         self._set_cookies: list[bytes] = []
-        self._path = ""
+        self._left_alone: str | None = None  # why the owner wants this page untouched
+        self._mapped = False  # the shop sees its own validators
         self._content_type = b""
         self._head: ResponseHead | None = None
         self._coding_out = "identity"
@@ -157,7 +161,7 @@ class Exchange:
 
     def _navigation(self, head: RequestHead) -> Forward:
         self._request = head
-        self._path = raw_path_text(head.path)
+        self.path = raw_path_text(head.path)
         site = self.site
         effects: tuple[SaveTouch, ...] = ()
         touch = site.landing.read(
@@ -178,8 +182,13 @@ class Exchange:
                 *site.landing.set_cookies(touch, secure),
                 site.cookie.set_cookie(seen, secure),
             ]
+        if not site.settings.inject:
+            self._left_alone = "switched off"
+        elif site.settings.never and site.never.match(self.path):
+            self._left_alone = "never"
         headers = head.headers
-        if site.settings.inject:
+        if self._left_alone is None and eligible.asks_for_page(headers):
+            self._mapped = True
             headers = validators.forward_conditionals(headers, site.mark)
             # The shop answers unpacked, so that the page is packed once, by us.
             headers = [*without(headers, b"accept-encoding"), (b"accept-encoding", b"identity")]
@@ -213,12 +222,12 @@ class Exchange:
     def _judge(self, head: ResponseHead) -> tuple[Out, State]:
         request = self._request
         assert request is not None
-        reason, nonce = self._why_not(request, head)
+        reason, nonce, noted = self._why_not(request, head)
         copy_limit = COPY_LIMIT if self._wants_copy(request, head) else 0
         self._content_type = value(head.headers, b"content-type") or b""
         coding_in = coding_of(head.headers) or "unknown"
         if reason is None:
-            self.outcome = ("edit", "")
+            self.outcome = ("edit", noted)
             self._coding_out = self._coding(request)
             if request.method == "HEAD":
                 return Out(self._edited(head, None)), State.PASSING
@@ -227,25 +236,25 @@ class Exchange:
             self._head = head
             return Out(), State.HOLDING
         self.outcome = ("pass", reason)
-        if head.status == 304:
+        if head.status == 304 and self._mapped:
             head = replace(head, headers=validators.mark_etag(head.headers, self.site.mark))
         if copy_limit:
             # Without a tag the editor lets the bytes pass and only copies them.
             self._editor = PageEdit(b"", coding_in, "identity", copy_limit)
         return Out(self._debug(head)), State.COPYING if copy_limit else State.PASSING
 
-    def _why_not(self, request: RequestHead, head: ResponseHead) -> tuple[str | None, bytes | None]:
-        if not self.site.settings.inject:
-            return "switched off", None
-        if (reason := eligible.response_reason(request, head)) is not None:
-            return reason, None
-        if self.site.never.match(self._path):
-            return "never", None
+    def _why_not(self, request: RequestHead, head: ResponseHead) -> tuple[str | None, bytes | None, str]:
+        """Why the page stays as it is, or None; the nonce for the tag; what the owner should know."""
+        if self._left_alone is not None:
+            return self._left_alone, None, ""
+        reason = eligible.response_reason(request, head)
+        if reason is not None and not (reason == "no-transform" and self.site.settings.ignore_no_transform):
+            return reason, None, ""
         if csp.FIELDS.isdisjoint([name for name, _ in head.headers]):
-            return None, None
+            return None, None, ""
         script = f"{request.scheme}://{request.host}{self.site.prefix}l.js"
         policy = csp.judge(head.headers, script)
-        return (None, policy.nonce) if policy.allowed else (policy.reason, None)
+        return (None, policy.nonce, policy.reason) if policy.allowed else (policy.reason, None, "")
 
     def _wants_copy(self, request: RequestHead, head: ResponseHead) -> bool:
         if request.method == "HEAD" or head.status != 200:
@@ -280,6 +289,17 @@ class Exchange:
             self._note_page(editor)
         self._move("end", State.DONE)
         return out
+
+    def give_way(self) -> Out:
+        """Something that is no body has to follow the head: one that is held goes first, as it came."""
+        if self.state is not State.HOLDING:
+            return Out()
+        head, held = self._head, b"".join(self._held)
+        assert head is not None
+        self._head, self._editor, self._held = None, None, []
+        self.outcome = ("pass", "no body")
+        self._move("other", State.PASSING)
+        return Out(self._debug(head), held)
 
     def _fed(self, event: str, editor: PageEdit, chunk: bytes | None) -> Out:
         """One step of the editor (None: the end), and the head with it once the editor has decided."""
@@ -333,7 +353,7 @@ class Exchange:
             ReadPage(
                 self._visitor,
                 self._touches,
-                self._path,
+                self.path,
                 self._content_type,
                 editor.copy,
                 order=self._order_page,
@@ -343,7 +363,7 @@ class Exchange:
 
     @property
     def _order_page(self) -> bool:
-        return self.site.order_page.match(self._path) is not None
+        return self.site.order_page.match(self.path) is not None
 
     @property
     def _reads_cart(self) -> bool:

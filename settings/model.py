@@ -197,6 +197,7 @@ class Site(Model):
     api_token: SecretStr | None = None
     inject: bool = True
     never: list[str] = []
+    ignore_no_transform: bool = False
     compress: bool = True
     cookie_domain: str | None = None
     partners: list[Partner] = []
