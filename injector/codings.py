@@ -70,7 +70,18 @@ def coding_of(headers: Headers) -> Coding | None:
 
 
 class CodingError(ValueError):
-    """A coded body that cannot be decoded, or is refused as a decompression bomb; the text says which."""
+    """A coded body that cannot be decoded, or is refused as a decompression bomb; the text says which.
+
+    `kind` is the same in two words, of which there are few, so that they can be counted.
+    """
+
+    kind = "broken coding"
+
+
+class BombError(CodingError):
+    """A coded body that would take more room than any page does."""
+
+    kind = "decompression bomb"
 
 
 class Decoder(Protocol):
@@ -251,9 +262,7 @@ class _Bounded:
             for piece in self._inner.decode(data):
                 self._went += len(piece)
                 if self._went > FREE and (self._went > self._came * RATIO or self._went > TOTAL):
-                    raise CodingError(
-                        f"a decompression bomb: {self._came} bytes became {self._went} and more"
-                    )
+                    raise BombError(f"a decompression bomb: {self._came} bytes became {self._went} and more")
                 yield piece
         except _FAULTS as error:
             raise CodingError(

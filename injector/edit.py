@@ -146,7 +146,7 @@ class PageEdit:
             self._ready.append(self._edited(chunk))
         except CodingError as error:
             self._room = 0
-            return self._pass(str(error))
+            return self._pass(error.kind)
         return self._judge()
 
     def _judge(self) -> bytes:
