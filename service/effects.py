@@ -41,5 +41,6 @@ class Finished(Protocol):
 
     site: SiteRuntime
     outcome: tuple[str, str]
+    path: str
     fault: Exception | None
     effects: Sequence[ReadPage]

@@ -1,6 +1,7 @@
 """What happens, told once: each station a visitor passes is a line in the log and a figure in the metrics."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ EVENTS: Mapping[str, str] = {
     "order": "an order was recorded",
     "credit": "an order was credited to a partner, or to nobody, with the reason",
     "postback": "a call to a partner was tried, with its outcome",
+    "policy": "a page's own policy keeps the tag out of it, or will report it; once an hour for each reason",
     "order_unreadable": "a confirmation page showed an order that could not be read",
     "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
     "login": "somebody logged in to the desk, or tried to",
@@ -24,14 +26,18 @@ EVENTS: Mapping[str, str] = {
     "started": "clew is ready",
     "stopped": "clew has stopped",
 }
-WARNINGS = frozenset({"order_unreadable"})
+WARNINGS = frozenset({"order_unreadable", "policy"})
 ERRORS = frozenset({"order_unrecorded", "fault"})
+
+POLICY_SECONDS = 3600.0
 
 
 class Journal:
-    """Writes events to the log and counts them."""
+    """Writes events to the log and counts them. `clock` gives seconds that never go back."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._policies: dict[tuple[str, str], float] = {}  # when each was last told of; few, as reasons are
         self._log = structlog.get_logger("clew")
         self._events = Counter("clew_events", "Events of the journal", ["site", "event"], registry=registry)
         self.responses = Counter(
@@ -60,6 +66,16 @@ class Journal:
         if counter is None:
             counter = self._answers[site, outcome, reason] = self.responses.labels(site, outcome, reason)
         counter.inc()
+
+    def policy(self, site: str, outcome: str, reason: str, path: str) -> None:
+        """Tell that a page's own policy keeps the tag out (`outcome` pass), or will report it (edit).
+
+        Once an hour for each site and reason, with the path of the page that it was seen on.
+        """
+        now, key = self._clock(), (site, reason)
+        if now >= self._policies.get(key, now):
+            self._policies[key] = now + POLICY_SECONDS
+            self.emit("policy", site=site, outcome=outcome, reason=reason, path=path)
 
     def touch(self, site: str, visitor: str, touch: Touch) -> None:
         """Tell of a touch that was written down."""

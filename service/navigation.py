@@ -17,6 +17,9 @@ from .site import SiteRuntime
 # How long a landing may wait for the visit store.
 TOUCH_SECONDS = 1.0
 
+# Reasons by which a page itself keeps the tag out or has it reported: its owner can do something about it.
+TOLD = ("csp", "integrity-policy", "no-transform")
+
 
 async def perform(service: Service, site: SiteRuntime, effects: Iterable[SaveTouch]) -> None:
     """Write touches down. A store that fails is told of and does not stop the visitor: the touch is in his
@@ -37,6 +40,8 @@ def finish(service: Service, finished: Finished) -> None:
     site = finished.site
     outcome, reason = finished.outcome
     service.journal.answered(site.name, outcome, reason)
+    if reason.startswith(TOLD):
+        service.journal.policy(site.name, outcome, reason, finished.path)
     if finished.fault is not None:
         service.journal.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
     for page in finished.effects:

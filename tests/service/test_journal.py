@@ -1,0 +1,80 @@
+"""What the journal tells, and how often."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import structlog
+from clew.middleware.asgi import ClewMiddleware
+from clew.service.journal import POLICY_SECONDS, Journal
+from clew.settings.model import Settings
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+
+PAGE = "<!doctype html><html><head><title>T</title></head></html>"
+
+POLICIES: dict[str, tuple[dict[str, str], str, str]] = {
+    "/none": ({"content-security-policy": "default-src 'none'"}, "pass", "csp default-src"),
+    "/box": ({"content-security-policy": "sandbox"}, "pass", "csp sandbox"),
+    "/hash": ({"integrity-policy": "blocked-destinations=(script)"}, "pass", "integrity-policy"),
+    "/kept": ({"cache-control": "no-transform"}, "pass", "no-transform"),
+    "/report": (
+        {"content-security-policy-report-only": "script-src 'none'"},
+        "edit",
+        "csp report-only script-src",
+    ),
+}
+
+
+async def page(request: Request) -> HTMLResponse:
+    headers = POLICIES[request.url.path][0] if request.url.path in POLICIES else {}
+    return HTMLResponse(PAGE, headers=headers)
+
+
+async def test_the_owner_hears_of_a_policy_that_keeps_the_tag_out(tmp_path: Path) -> None:
+    """injection 3.15, 6.4, 6.7, 6.11, 6.14: once, with the page it was seen on; all of them are counted."""
+    database = f"sqlite:{tmp_path / 'clew.db'}"
+    settings = {"secret": "s" * 40, "store": database, "ledger": database, "sites": [{"name": "shop"}]}
+    app = ClewMiddleware(Starlette(routes=[Route("/{path}", page)]), Settings.model_validate(settings))
+    with structlog.testing.capture_logs() as lines:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="https://a") as browser:
+            for path in [*POLICIES, *POLICIES, "/plain"]:
+                await browser.get(path)
+        await app.service.stop()
+    told = [line for line in lines if line["event"] == "policy"]
+    assert told == [
+        {
+            "event": "policy",
+            "log_level": "warning",
+            "site": "shop",
+            "outcome": outcome,
+            "reason": reason,
+            "path": path,
+        }
+        for path, (_, outcome, reason) in POLICIES.items()
+    ]
+    for _, outcome, reason in POLICIES.values():
+        labels = {"site": "shop", "outcome": outcome, "reason": reason}
+        assert app.service.registry.get_sample_value("clew_responses_total", labels) == 2
+
+
+def test_a_policy_is_told_of_once_an_hour_for_each_site_and_reason() -> None:
+    at = 1000.0
+    told = Journal(CollectorRegistry(), lambda: at)
+
+    def lines() -> list[Any]:
+        with structlog.testing.capture_logs() as found:
+            for site, reason in (("a", "csp sandbox"), ("b", "csp sandbox"), ("a", "no-transform")):
+                told.policy(site, "pass", reason, "/")
+        return [(line["site"], line["reason"]) for line in found]
+
+    each = [("a", "csp sandbox"), ("b", "csp sandbox"), ("a", "no-transform")]
+    assert lines() == each
+    assert lines() == []
+    at += POLICY_SECONDS - 1
+    assert lines() == []
+    at += 1
+    assert lines() == each
