@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ..templates import Script, loader, widget
+from ..templates import Script, loader, silence, widget
 from .guard import NO_STORE, Refused, api
 from .here import Here
 
@@ -67,6 +67,7 @@ def _is_loopback(client: str | None) -> bool:
 
 def _script(request: Request, script: Script) -> Response:
     # Both files have one address for ever: a browser asks again after an hour, and gets a 304 as a rule.
+    asked = request.headers.get("if-none-match", "")
     headers = {
         "cache-control": "public, max-age=3600",
         "etag": script.etag,
@@ -74,15 +75,16 @@ def _script(request: Request, script: Script) -> Response:
         "x-content-type-options": "nosniff",
         "cross-origin-resource-policy": "same-origin",
     }
-    if script.etag in (t.strip() for t in request.headers.get("if-none-match", "").split(",")):
+    # Compared weakly (RFC 9110 §13.1.2): who packs the file on its way weakens its tag.
+    if script.etag in (t.strip().removeprefix("W/") for t in asked.split(",")):
         return Response(status_code=304, headers=headers)
     return Response(script.body, headers=headers)
 
 
 @api
 async def loader_file(request: Request, at: Here) -> Response:
-    """The loader, the same for every site, page and visitor."""
-    return _script(request, loader())
+    """The loader, the same for every page and visitor; nothing to do where the site has `inject = false`."""
+    return _script(request, loader() if at.site.settings.inject else silence())
 
 
 @api

@@ -43,6 +43,12 @@ def loader() -> Script:
 
 
 @cache
+def silence() -> Script:
+    """What stands in for the loader where clew is switched off: pages in caches may still ask for it."""
+    return _script("// clew is switched off on this site.\n")
+
+
+@cache
 def widget() -> Script:
     """The widget, `w.js`: one ES module with the texts of all languages and its style sheet inside."""
     source = "\n".join(_read(name) for name in _WIDGET)

@@ -244,12 +244,38 @@ async def test_a_number_loses_nothing_on_its_way(browser: httpx2.AsyncClient) ->
 
 
 async def test_loader_and_widget_are_constant_and_revalidate(browser: httpx2.AsyncClient) -> None:
+    """injection 3.6, 5.8, 6.15: of a type and from an origin that every page accepts, for an hour."""
     for name in ("l.js", "w.js"):
         first = await browser.get(name)
         assert first.headers["content-type"].startswith("text/javascript")
+        assert first.headers["x-content-type-options"] == "nosniff"
         assert first.headers["cache-control"] == "public, max-age=3600"
-        again = await browser.get(name, headers={"if-none-match": first.headers["etag"]})
-        assert (again.status_code, again.content) == (304, b"")
+        assert first.headers["cross-origin-resource-policy"] == "same-origin"
+        assert "set-cookie" not in first.headers
+        for etag in (
+            first.headers["etag"],
+            "W/" + first.headers["etag"],
+            '"other", ' + first.headers["etag"],
+        ):
+            again = await browser.get(name, headers={"if-none-match": etag})
+            assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_the_loaders_address_answers_also_where_clew_is_switched_off(tmp_path: Path) -> None:
+    """injection 5.7: pages with the tag may lie in caches for months; they get a script that does nothing."""
+    database = f"sqlite:{tmp_path / 'clew.db'}"
+    site = {"name": "shop", "inject": False}
+    settings = {"secret": "s" * 40, "store": database, "ledger": database, "sites": [site]}
+    app = ClewMiddleware(Starlette(), Settings.model_validate(settings))
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="https://shop.example/-/clew/") as browser:
+        answer = await browser.get("l.js")
+    await app.service.stop()
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert answer.headers["cache-control"] == "public, max-age=3600"
+    assert answer.text.startswith("//")
+    assert answer.text.count("\n") == 1
 
 
 async def test_health_and_ready_tell_how_it_is(app: ClewMiddleware, browser: httpx2.AsyncClient) -> None:
