@@ -24,6 +24,7 @@ class Platform(Model):
     page_types: tuple[tuple[str, PageType], ...] = ()
     cart: Cart = Cart()
     order: Order | None = None
+    never: tuple[str, ...] = ()
 
 
 class PlatformError(ValueError):
@@ -73,7 +74,7 @@ def platform_of(site: Site) -> Platform | None:
 
 
 def with_platform(site: Site) -> Site:
-    """The site with `order` and `cart` filled from its preset where the owner gave nothing.
+    """The site with `order`, `cart` and `never` filled from its preset where the owner gave nothing.
 
     It goes key by key: who only sets the currency of `order` keeps the preset's selectors. Raises
     PlatformError.
@@ -84,6 +85,8 @@ def with_platform(site: Site) -> Site:
     update: dict[str, Any] = {"cart": _filled(site.cart, platform.cart)}
     if platform.order is not None:
         update["order"] = _filled(site.order, platform.order) if site.order else platform.order
+    if "never" not in site.model_fields_set:
+        update["never"] = list(platform.never)
     return site.model_copy(update=update)
 
 

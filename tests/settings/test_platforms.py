@@ -49,6 +49,15 @@ def test_what_the_owner_wrote_stays_key_by_key() -> None:
     assert with_platform(filled) == filled
 
 
+def test_pages_on_which_card_data_is_entered_stay_untouched_unless_the_owner_says_otherwise() -> None:
+    """injection 3.18."""
+    assert with_platform(site(platform="django-oscar")).never == ["*/checkout/payment-details/*"]
+    assert with_platform(site(platform="django-oscar", never=[])).never == []
+    assert with_platform(site(platform="django-oscar", never=["/pay*"])).never == ["/pay*"]
+    for platform in platforms().values():
+        assert all(pattern.startswith(("/", "*")) for pattern in platform.never)
+
+
 def test_an_unknown_platform_names_the_nearest_one() -> None:
     with pytest.raises(PlatformError, match="unknown platform 'django_oskar': did you mean django-oscar"):
         with_platform(site(platform="django_oskar"))
