@@ -1,4 +1,4 @@
-"""Policies: may the tag run, and with which nonce. Hard cases 6.1 to 6.14."""
+"""Policies: may the tag run, and with which nonce."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ ALLOWED = [
 
 @pytest.mark.parametrize("policy", ALLOWED)
 def test_policies_that_allow_the_shop_itself_allow_the_tag_as_it_is(policy: bytes) -> None:
-    """6.1, 6.3, 6.5: nothing is copied where nothing is needed."""
+    """injection 6.1, 6.3, 6.5: nothing is copied where nothing is needed."""
     assert judge(policies(policy)) == Csp(allowed=True)
 
 
@@ -78,7 +78,7 @@ def test_policies_that_allow_the_shop_itself_allow_the_tag_as_it_is(policy: byte
     ],
 )
 def test_page_whose_policy_refuses_the_tag_is_left_alone(policy: bytes, reason: str) -> None:
-    """6.4, 6.11, 6.14."""
+    """injection 6.4, 6.11, 6.14."""
     assert judge(policies(policy), SCRIPT) == Csp(allowed=False, reason=reason)
     assert judge(policies(b"script-src 'self'", policy), SCRIPT).allowed is False
     assert judge(policies(b"script-src 'self', " + policy), SCRIPT).allowed is False
@@ -101,7 +101,7 @@ def test_page_whose_policy_refuses_the_tag_is_left_alone(policy: bytes, reason: 
     ],
 )
 def test_nonce_of_the_response_is_copied_where_only_that_will_do(values: list[bytes], nonce: bytes) -> None:
-    """6.2, 6.6: one nonce for all policies."""
+    """injection 6.2, 6.6: one nonce for all policies."""
     assert judge(policies(*values)) == Csp(allowed=True, nonce=nonce)
     assert b' nonce="%s"' % nonce in tag("/-/clew/", nonce)
 
@@ -117,7 +117,7 @@ def test_nonce_of_the_response_is_copied_where_only_that_will_do(values: list[by
     ],
 )
 def test_a_script_has_room_for_one_nonce_only(values: list[bytes]) -> None:
-    """6.6: policies that no nonce satisfies together."""
+    """injection 6.6: policies that no nonce satisfies together."""
     assert judge(policies(*values)).allowed is False
 
 
@@ -204,14 +204,14 @@ def test_port_of_any_length_is_judged() -> None:
 
 
 def test_report_only_policy_never_blocks_but_is_noted() -> None:
-    """6.7."""
+    """injection 6.7."""
     headers = [(REPORT, b"script-src 'none'")]
     assert judge(headers) == Csp(allowed=True, reason="csp report-only script-src")
     assert judge([*policies(b"script-src 'none'"), *headers]).allowed is False
 
 
 def test_nonce_also_serves_report_only_policies_where_it_can() -> None:
-    """6.7: the shop's endpoint gets no reports because of us."""
+    """injection 6.7: the shop's endpoint gets no reports because of us."""
     report = (REPORT, b"script-src 'strict-dynamic' 'nonce-r'")
     assert judge([report]) == Csp(allowed=True, nonce=b"r")
     assert judge([*policies(b"script-src 'self'"), report]) == Csp(allowed=True, nonce=b"r")
@@ -235,13 +235,13 @@ def test_sandbox_in_a_report_only_policy_does_nothing() -> None:
     ],
 )
 def test_integrity_policy_on_scripts_keeps_the_tag_out(value: bytes, allowed: bool) -> None:
-    """6.14: the tag carries no hash, since the loader behind it changes."""
+    """injection 6.14: the tag carries no hash, since the loader behind it changes."""
     assert judge([(b"integrity-policy", value)]).allowed is allowed
     assert judge([(b"integrity-policy-report-only", value)]).allowed
 
 
 def test_policy_in_the_page_itself_is_none_of_ours() -> None:
-    """6.8: the tag stands before any meta element, which governs only what follows it."""
+    """injection 6.8: the tag stands before any meta element, which governs only what follows it."""
     assert judge([(b"content-type", b"text/html")]) == Csp(allowed=True)
     page = (Path(__file__).parent / "pages" / "oscar.html").read_bytes()
     assert page.index(b"<head>") < page.index(b"<meta")
@@ -251,7 +251,7 @@ def test_policy_in_the_page_itself_is_none_of_ours() -> None:
 def test_any_bytes_are_judged_and_leave_the_headers_alone(
     enforced: list[bytes], reported: list[bytes]
 ) -> None:
-    """6.17: the shop's policies are read, never written."""
+    """injection 6.17: the shop's policies are read, never written."""
     headers = [*((CSP, value) for value in enforced), *((REPORT, value) for value in reported)]
     before = list(headers)
     judged = judge(headers, SCRIPT)
@@ -286,7 +286,7 @@ SOURCES = [
 def test_every_policy_is_asked_however_they_are_written_down(
     directives: list[tuple[bytes, list[bytes]]],
 ) -> None:
-    """6.6: joined by commas or in fields of their own, in any order of fields."""
+    """injection 6.6: joined by commas or in fields of their own, in any order of fields."""
     written = [b" ".join([name, *sources]) for name, sources in directives]
     apart = judge(policies(*written))
     assert judge(policies(b", ".join(written))) == apart

@@ -21,6 +21,7 @@ PAGE = PAGES["woocommerce"]
 HEAD = PAGE.index(b"<head ") + len(b'<head itemscope itemtype="https://schema.org/WebSite">')
 EDITED = PAGE[:HEAD] + TAG + PAGE[HEAD:]
 CODINGS = ("identity", *PREFERENCE)
+CHUNKS = (1, 2, 3, 7, 4096, 10**6)
 
 
 def cut(data: bytes, size: int) -> list[bytes]:
@@ -50,8 +51,9 @@ def send(edit: PageEdit, chunks: Iterable[bytes]) -> bytes:
 
 @pytest.mark.parametrize("coding_out", CODINGS)
 @pytest.mark.parametrize("coding_in", CODINGS)
-@pytest.mark.parametrize("size", [1, 13, 200, 10**6])
+@pytest.mark.parametrize("size", CHUNKS)
 def test_page_differs_by_the_tag_alone_in_every_coding(coding_in: str, coding_out: str, size: int) -> None:
+    """injection 4.1, 4.10."""
     edit = PageEdit(TAG, coding_in, coding_out, copy_limit=10_000)
     sent = send(edit, encode(coding_in, cut(PAGE, size)))
     assert decode(coding_out, sent) == EDITED
@@ -62,7 +64,7 @@ def test_page_differs_by_the_tag_alone_in_every_coding(coding_in: str, coding_ou
 @pytest.mark.parametrize("coding_in", CODINGS)
 @pytest.mark.parametrize("name", PAGES)
 def test_coded_bodies_may_be_cut_at_any_byte(name: str, coding_in: str) -> None:
-    """2.1, 2.2, 4.10: the same bytes for every cut, and those of the shop without the tag."""
+    """injection 2.1, 2.2, 4.10: the same bytes for every cut, and those of the shop without the tag."""
     page = PAGES[name]
     coded = b"".join(encode(coding_in, [page]))
     whole = send(PageEdit(TAG, coding_in, "identity"), [coded])
@@ -96,7 +98,7 @@ def test_cuts_empty_chunks_and_copies_never_change_a_page(
 
 
 def test_whole_page_in_one_chunk_tells_its_length_at_once() -> None:
-    """2.10: the head can be sent with the exact length."""
+    """injection 2.10: the head can be sent with the exact length."""
     edit = PageEdit(TAG, "identity", "identity")
     assert edit.feed(PAGE) == EDITED
     assert (edit.verdict, edit.added) == ("edit", len(TAG))
@@ -112,7 +114,7 @@ def test_chunks_after_the_tag_go_through_as_they_are() -> None:
 
 
 def test_flushed_doctype_is_not_held_back() -> None:
-    """2.4: what is decided goes out with the chunk that brought it."""
+    """injection 2.4: what is decided goes out with the chunk that brought it."""
     edit = PageEdit(TAG, "identity", "identity")
     assert edit.feed(b"<!doctype html>\n") == b"<!doctype html>\n"
     assert (edit.verdict, edit.added) == ("edit", None)
@@ -125,7 +127,7 @@ def test_flushed_doctype_is_not_held_back() -> None:
 
 
 def test_token_that_is_cut_in_two_waits_for_its_other_half() -> None:
-    """2.3: nothing is written into the middle of a tag."""
+    """injection 2.3: nothing is written into the middle of a tag."""
     edit = PageEdit(TAG, "identity", "identity")
     assert edit.feed(b"<!doctype html><html lang=") == b""
     assert edit.verdict == "undecided"
@@ -143,7 +145,7 @@ def test_page_that_ends_with_its_head_gets_the_tag_at_the_end() -> None:
 @pytest.mark.parametrize("coding_out", PREFERENCE)
 @pytest.mark.parametrize("coding_in", CODINGS)
 def test_every_flushed_chunk_can_be_read_by_the_client_at_once(coding_in: str, coding_out: str) -> None:
-    """2.5: flush points are kept from the shop to the client."""
+    """injection 2.5: flush points are kept from the shop to the client."""
     chunks = [b"<!doctype html>", b"<head><title>", *cut(PAGE, 100)]
     edit, client, got = PageEdit(TAG, coding_in, coding_out), decoder(coding_out), b""
     coded = encode(coding_in, chunks)
@@ -206,7 +208,7 @@ def test_fault_in_the_chunk_that_would_decide_passes() -> None:
 @pytest.mark.parametrize("coding_out", ["identity", "gzip"])
 @pytest.mark.parametrize("coding_in", PREFERENCE)
 def test_truncated_page_never_ends_well(coding_in: str, coding_out: str) -> None:
-    """4.4: the client must not take half a page for a whole one."""
+    """injection 4.4: the client must not take half a page for a whole one."""
     first, *rest = encode(coding_in, [PAGE, PAGE])
     edit = PageEdit(TAG, coding_in, coding_out)
     edit.feed(first)
@@ -245,14 +247,14 @@ def test_fault_after_the_verdict_breaks_the_response(coding_in: str) -> None:
 
 @pytest.mark.parametrize("coding_in", ["gzip", "zstd"])
 def test_all_members_arrive(coding_in: str) -> None:
-    """4.3: two members make one page."""
+    """injection 4.3: two members make one page."""
     coded = b"".join(encode(coding_in, [PAGE[:500]]) + encode(coding_in, [PAGE[500:]]))
     assert send(PageEdit(TAG, coding_in, "identity"), [coded]) == EDITED
 
 
 @pytest.mark.parametrize("coding_in", PREFERENCE)
 def test_bomb_behind_a_head_breaks_the_response_within_bounds(coding_in: str) -> None:
-    """4.6: in chunks as a network brings them."""
+    """injection 4.6: in chunks as a network brings them."""
     made = encoder(coding_in)
     first, bomb = made.encode(PAGE), made.encode(bytes(256 * 1024 * 1024))
     edit = PageEdit(TAG, coding_in, "gzip")
@@ -277,12 +279,27 @@ def test_coded_stream_that_says_nothing_is_not_held_for_ever() -> None:
 
 
 def test_no_more_than_the_look_ahead_is_held() -> None:
+    """injection 2.8: 64 KB."""
     edit = PageEdit(TAG, "identity", "identity")
     held = 0
     while edit.verdict == "undecided":
         edit.feed(b"<!-- " + b"-" * 995 if not held else b"-" * 1000)
         held += 1000
     assert held <= LOOK + 1000
+
+
+def test_attribute_without_an_end_takes_no_memory() -> None:
+    """injection 2.9: 64 MB of it; nothing longer than a tag can be is kept."""
+    edit, sent = PageEdit(TAG, "identity", "identity"), 0
+    chunk = b"x" * 65_536
+    tracemalloc.start()
+    sent += len(edit.feed(b"<!doctype html><html data-state='"))
+    for _ in range(1024):
+        sent += len(edit.feed(chunk))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sent + len(edit.end()) == len(b"<!doctype html><html data-state='") + 1024 * len(chunk)
+    assert peak < 4 * len(chunk)
 
 
 def test_edited_page_without_a_place_goes_out_whole_and_untagged() -> None:
@@ -318,6 +335,6 @@ def test_unknown_coding_passes_and_has_no_copy(coding: str) -> None:
 
 
 def test_zlib_reads_what_is_made_of_a_page() -> None:
-    """4.1, with a decoder that is not ours."""
+    """injection 4.1, with a decoder that is not ours."""
     sent = send(PageEdit(TAG, "identity", "gzip"), cut(PAGE, 100))
     assert zlib.decompress(sent, 31) == EDITED

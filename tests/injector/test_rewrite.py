@@ -1,4 +1,4 @@
-"""The head of an edited page. Hard cases of section 5, 3.11, 3.12, 3.16."""
+"""The head of an edited page."""
 
 import pytest
 from clew.injector.heads import Headers, ResponseHead, value, values
@@ -17,7 +17,7 @@ def edited(headers: Headers, coding_out: str = "identity", added: int | None = 1
 
 
 def test_length_is_exact_where_it_can_be_known() -> None:
-    """5.1, 2.10."""
+    """injection 5.1, 2.10."""
     assert edited([(b"content-length", b"1000")]) == [(b"content-length", b"1101")]
     assert edited([(b"content-length", b" 1000 ")]) == [(b"content-length", b"1101")]
 
@@ -33,7 +33,7 @@ def test_length_is_exact_where_it_can_be_known() -> None:
     ],
 )
 def test_length_goes_where_it_cannot_be_known(headers: Headers, coding_out: str, added: int | None) -> None:
-    """5.1, 5.13."""
+    """injection 5.1, 5.13."""
     assert (
         value(edited([*headers, (b"content-length", b"1000")], coding_out, added), b"content-length") is None
     )
@@ -45,7 +45,7 @@ def test_length_that_is_no_number_goes(length: bytes) -> None:
 
 
 def test_everything_else_keeps_its_place_and_its_duplicates() -> None:
-    """5.10."""
+    """injection 5.10."""
     headers = [
         (b"date", b"Sun, 06 Nov 1994 08:49:37 GMT"),
         (b"set-cookie", b"a=1; Path=/"),
@@ -62,7 +62,7 @@ def test_everything_else_keeps_its_place_and_its_duplicates() -> None:
 
 
 def test_promises_about_the_shops_own_bytes_are_left_out() -> None:
-    """5.4, 5.12, 3.11, 3.16."""
+    """injection 5.4, 5.12, 3.11, 3.16."""
     dropped = [
         (b"last-modified", b"Sun, 06 Nov 1994 08:49:37 GMT"),
         (b"accept-ranges", b"bytes"),
@@ -126,12 +126,12 @@ def test_coding_named_is_the_coding_sent(
     ],
 )
 def test_vary_names_what_the_edit_depended_on(headers: Headers, coding_out: str, vary: list[bytes]) -> None:
-    """4.7, 5.6."""
+    """injection 4.7, 5.6."""
     assert values(edited(headers, coding_out), b"vary") == vary
 
 
 def test_head_and_get_answer_with_the_same_head() -> None:
-    """3.12: but for the length, which HEAD need not tell (RFC 9110 §9.3.2)."""
+    """injection 3.12: but for the length, which HEAD need not tell (RFC 9110 §9.3.2)."""
     headers = [(b"etag", b'"x"'), (b"content-length", b"5"), (b"content-type", b"text/html")]
     get = edited(headers, "gzip", 101)
     assert edited(headers, "gzip", None) == get

@@ -191,6 +191,7 @@ def remove(parent: Any, script: Any) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_tag_runs_in_the_head_of_pages_of_shops(page: bytes) -> None:
+    """injection 1.19, 7.4: and no other node of the page is changed, added or moved."""
     check_by_tree(page)
 
 

@@ -6,6 +6,7 @@ LONGEST_PREFIX = "/" + "x" * 30 + "/"
 
 
 def test_tag_is_the_one_that_the_loader_and_its_guards_know() -> None:
+    """injection 6.18, 7.6: Cloudflare's optimiser and Turbo leave it alone."""
     assert tag("/-/clew/") == (
         b'<script async src="/-/clew/l.js" data-clew="1"'
         b' data-cfasync="false" data-turbo-eval="false"></script>'
@@ -13,7 +14,7 @@ def test_tag_is_the_one_that_the_loader_and_its_guards_know() -> None:
 
 
 def test_tag_is_small_whatever_prefix_and_nonce() -> None:
-    """Hard case 4.14: a meta charset must not be pushed out of the first 1,024 bytes."""
+    """injection 4.14: a meta charset must not be pushed out of the first 1,024 bytes."""
     for prefix in ("/", "/-/clew/", LONGEST_PREFIX):
         for length in range(1, NONCE_LIMIT + 1):
             made = tag(prefix, b"x" * length)
@@ -42,12 +43,13 @@ def test_nothing_but_a_nonce_is_copied_into_the_page(nonce: bytes) -> None:
 
 
 def test_prefix_outside_ascii_is_refused() -> None:
-    """Hard case 4.16: the page's encoding is not known yet where the tag stands."""
+    """injection 4.16: the page's encoding is not known yet where the tag stands."""
     with pytest.raises(UnicodeEncodeError):
         tag("/-/clëw/")
 
 
 def test_browser_reads_one_async_script_element() -> None:
+    """injection 1.16, 1.17: nothing that closes the head, nothing that holds the page up."""
     (script,) = html5lib.parse(tag("/-/clew/", b"abc=="), namespaceHTMLElements=False).iter("script")
     assert script.attrib == {
         "async": "",

@@ -1,4 +1,4 @@
-"""Entity tags there and back. Hard cases 5.2 to 5.5."""
+"""Entity tags there and back."""
 
 import pytest
 from clew.injector.validators import forward_conditionals, mark_etag
@@ -26,7 +26,7 @@ def forwarded(field: bytes, value: bytes, mark: bytes = MARK) -> bytes | None:
 
 
 def test_strong_tag_goes_out_weak_and_marked() -> None:
-    """5.2: the edited bytes are not those that the shop's tag stands for."""
+    """injection 5.2: the edited bytes are not those that the shop's tag stands for."""
     assert marked(b'"abc"') == b'W/"abc-clew-1f2e3d"'
     assert marked(b'W/"abc"') == b'W/"abc-clewW-1f2e3d"'
     assert marked(b' "abc" ') == b'W/"abc-clew-1f2e3d"'
@@ -39,7 +39,7 @@ def test_what_is_no_entity_tag_is_not_sent_with_an_edited_page(value: bytes) -> 
 
 @given(entity_tags)
 def test_tag_comes_back_to_the_shop_byte_for_byte(tag: bytes) -> None:
-    """5.3: there and back."""
+    """injection 5.3: there and back."""
     assert forwarded(b"if-none-match", marked(tag)) == tag
     assert forwarded(b"if-none-match", marked(tag).removeprefix(b"W/")) == tag
     assert forwarded(b"if-match", marked(tag)) == tag
@@ -47,7 +47,7 @@ def test_tag_comes_back_to_the_shop_byte_for_byte(tag: bytes) -> None:
 
 @given(st.lists(entity_tags, min_size=1, max_size=5), st.lists(entity_tags, max_size=3))
 def test_lists_keep_what_bears_the_mark(ours: list[bytes], others: list[bytes]) -> None:
-    """5.3: a copy that was edited otherwise, or not at all, must not be called fresh."""
+    """injection 5.3: a copy that was edited otherwise, or not at all, must not be called fresh."""
     field = b", ".join([*others, *map(marked, ours), *(marked(tag, b"0ther") for tag in others)])
     assert forwarded(b"if-none-match", field) == b", ".join(ours)
 
@@ -66,14 +66,14 @@ def test_any_representation_stays_any() -> None:
 
 
 def test_precondition_of_a_writer_is_never_lost() -> None:
-    """5.5: a CMS that saves a page must still be told that somebody else did meanwhile."""
+    """injection 5.5: a CMS that saves a page must still be told that somebody else did meanwhile."""
     assert forwarded(b"if-match", b'"a", W/"b-clew-0ld", "c-clew-1f2e3d"') == b'"a", "b", "c"'
     headers = [(b"if-unmodified-since", b"Sat, 29 Oct 1994 19:43:31 GMT")]
     assert forward_conditionals(headers, MARK) == headers
 
 
 def test_dates_and_ranges_of_a_navigation_go() -> None:
-    """3.11, 5.4."""
+    """injection 3.11, 5.4."""
     headers = [
         (b"host", b"shop.example"),
         (b"if-modified-since", b"Sat, 29 Oct 1994 19:43:31 GMT"),

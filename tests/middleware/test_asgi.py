@@ -200,7 +200,7 @@ async def test_a_file_is_asked_for_as_bytes_where_a_page_may_come(around: Wrap) 
 
 
 async def test_work_after_the_response_neither_delays_it_nor_is_lost(around: Wrap) -> None:
-    """Hard case 2.14."""
+    """injection 2.14."""
     may_end, ended = asyncio.Event(), asyncio.Event()
 
     async def later() -> None:
