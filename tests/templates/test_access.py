@@ -149,6 +149,7 @@ async def test_the_chat_stands_on_the_side_that_the_shop_chose(clew: FakeClew, p
 
 
 async def test_who_wants_no_motion_gets_none_and_paper_shows_no_chat(clew: FakeClew, page: Page) -> None:
+    """injection 7.10."""
     clew.answer = INVITE
     await page.goto(clew.url)
     invite = page.locator(".invite")

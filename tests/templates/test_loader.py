@@ -192,6 +192,7 @@ async def test_a_turbo_visit_is_told_when_the_new_page_stands(clew: FakeClew, pa
 
 
 async def test_a_second_tag_on_the_page_asks_nothing_twice(clew: FakeClew, page: Page) -> None:
+    """injection 1.13, 7.1."""
     clew.add_page("/", shop_page(head=TAG + TAG, body=TAG))
     await page.goto(clew.url)
     await expect(page.locator(".launcher")).to_be_visible()
@@ -201,6 +202,7 @@ async def test_a_second_tag_on_the_page_asks_nothing_twice(clew: FakeClew, page:
 
 
 async def test_a_base_that_names_another_host_leads_nobody_astray(clew: FakeClew, page: Page) -> None:
+    """injection 7.8."""
     clew.add_page("/", shop_page(head='<base href="https://cdn.example/assets/">'))
     await page.goto(clew.url)
     await expect(page.locator(".launcher")).to_be_visible()
@@ -208,6 +210,7 @@ async def test_a_base_that_names_another_host_leads_nobody_astray(clew: FakeClew
 
 
 async def test_a_tag_that_an_optimiser_runs_late_still_finds_its_way(clew: FakeClew, page: Page) -> None:
+    """injection 6.18."""
     clew.add_page("/", shop_page().replace("<script async", '<script type="text/late"'))
     await page.goto(clew.url)
     await page.evaluate(f"fetch('{PREFIX}l.js').then(r => r.text()).then(text => (0, eval)(text))")
@@ -215,6 +218,7 @@ async def test_a_tag_that_an_optimiser_runs_late_still_finds_its_way(clew: FakeC
 
 
 async def test_a_frameset_is_left_alone(clew: FakeClew, page: Page) -> None:
+    """injection 1.15."""
     clew.add_page("/", f'<html><head>{TAG}</head><frameset cols="50%,50%"><frame src="/a"></frameset></html>')
     clew.add_page("/a", "<p>framed</p>")
     await page.goto(clew.url)
@@ -224,6 +228,7 @@ async def test_a_frameset_is_left_alone(clew: FakeClew, page: Page) -> None:
 
 
 async def test_a_page_inside_a_frame_is_left_alone(clew: FakeClew, page: Page) -> None:
+    """injection 3.10: where no header told of it."""
     clew.add_page("/", '<!doctype html><iframe src="/inner"></iframe>')
     clew.add_page("/inner", shop_page(title="Inner"))
     await page.goto(clew.url)
@@ -234,6 +239,7 @@ async def test_a_page_inside_a_frame_is_left_alone(clew: FakeClew, page: Page) -
 
 
 async def test_something_slow_on_the_page_holds_nothing_up_for_long(clew: FakeClew, page: Page) -> None:
+    """injection 7.3."""
     held: list[Route] = []
     await page.route("**/slow.png", lambda route: held.append(route))
     clew.add_page("/", shop_page('<img src="/slow.png" alt="">'))
@@ -250,6 +256,7 @@ async def test_something_slow_on_the_page_holds_nothing_up_for_long(clew: FakeCl
 
 
 async def test_a_page_from_the_back_button_cache_is_a_new_page_view(clew: FakeClew) -> None:
+    """injection 5.14: it is kept although the chat was open, and takes up its stream again."""
     # Playwright turns that cache off; it stands in a profile of its own here.
     async with async_playwright() as playwright:
         browser: Browser = await playwright.chromium.launch(

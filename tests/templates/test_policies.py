@@ -63,6 +63,7 @@ async def first_violation(page: Page) -> str:
 async def test_a_strict_policy_has_nothing_to_forbid(
     clew: FakeClew, page: Page, tag: str, policy: str
 ) -> None:
+    """injection 6.1, 6.2, 6.9, 6.10, 6.12: no host, no style, no sink, no nonce read from the page."""
     clew.add_page("/", shop_page().replace(TAG, tag), content_security_policy=policy)
     await ask_and_get_an_answer(clew, page)
     assert await violations(page) == []
@@ -72,6 +73,7 @@ META = f'<meta http-equiv="content-security-policy" content="{DYNAMIC}">'
 
 
 async def test_a_policy_in_the_page_has_nothing_to_forbid(clew: FakeClew, page: Page) -> None:
+    """injection 6.8."""
     clew.add_page("/", shop_page(head=META).replace(TAG, NONCED))
     await ask_and_get_an_answer(clew, page)
     assert await violations(page) == []
@@ -97,6 +99,7 @@ async def test_the_style_holds_where_the_policy_allows_none(clew: FakeClew, page
 
 
 async def test_a_policy_that_forbids_us_is_heard_and_harms_nothing(clew: FakeClew, page: Page) -> None:
+    """injection 6.9."""
     clew.add_page("/", shop_page(), content_security_policy="default-src 'none'; script-src 'self'")
     await page.goto(clew.url)
     assert await first_violation(page) == f"connect-src {clew.url}{PREFIX}decide "

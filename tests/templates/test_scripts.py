@@ -42,5 +42,28 @@ def test_the_widget_carries_all_languages_and_its_style() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(
+            r"\b(?:before)?unload\b", id="injection 5.14 keeps the page out of the back button's cache"
+        ),
+        pytest.param(r"serviceWorker", id="injection 5.8 a worker that would answer for the shop"),
+        pytest.param(r"\bnonce\b", id="injection 6.12 a nonce, which browsers hide"),
+        pytest.param(
+            r"\.(?:mediaDevices|clipboard|permissions|geolocation)\b", id="injection 6.16 permissions"
+        ),
+        pytest.param(
+            r"document\s*\.\s*(?:write|writeln|open|close)\b", id="injection 7.7 writing over the page"
+        ),
+    ],
+)
+def test_no_script_does_what_would_cost_the_shop_something(path: Path, what: str) -> None:
+    code = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+    assert re.search(what, code) is None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_no_script_makes_html_or_code_from_text(path: Path) -> None:
+    """injection 6.10."""
     assert FORBIDDEN.search(path.read_text(encoding="utf-8")) is None

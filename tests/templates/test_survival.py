@@ -34,6 +34,7 @@ UPHEAVALS = {
 async def test_an_open_chat_outlives_what_the_page_does_to_its_document(
     clew: FakeClew, page: Page, upheaval: str
 ) -> None:
+    """injection 7.2, 7.7."""
     await page.goto(clew.url)
     await page.get_by_role("button", name="Ask us").click()
     await page.get_by_label("Write a message").fill("Is the pot")
@@ -91,6 +92,7 @@ async def test_a_page_that_will_not_have_the_chat_wins_after_a_while(clew: FakeC
 
 
 async def test_turbo_swaps_the_body_under_a_chat_in_use(clew: FakeClew, page: Page) -> None:
+    """injection 7.6."""
     await page.goto(clew.url + "/one")
     await page.get_by_role("button", name="Ask us").click()
     await page.get_by_label("Write a message").press_sequentially("Is the ")
@@ -114,6 +116,7 @@ async def test_turbo_swaps_the_body_under_a_chat_in_use(clew: FakeClew, page: Pa
 
 
 async def test_a_framework_finds_the_page_as_the_server_sent_it(clew: FakeClew, page: Page) -> None:
+    """injection 7.3, 7.4, 7.5."""
     clew.add_page(
         "/",
         shop_page("""<script>addEventListener("load", () => {
@@ -130,6 +133,7 @@ async def test_a_framework_finds_the_page_as_the_server_sent_it(clew: FakeClew, 
 
 
 async def test_the_pages_styles_do_not_reach_the_chat(clew: FakeClew, page: Page) -> None:
+    """injection 7.9."""
     clew.add_page(
         "/",
         shop_page(
