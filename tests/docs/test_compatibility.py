@@ -1,0 +1,127 @@
+"""Each hard case of a page's edit and of the proxy has a test that names it, or an exception that is argued.
+
+A test names its cases in the id of a parameter, in its docstring or in a comment: `injection 3.11`, or
+`injection 2.1, 2.2`. So does an exception in `docs/compatibility.md`, whose tables tell what each case is.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clew.injector import codings, edit, scanner, tag
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "compatibility.md"
+
+
+def numbered(**last: int) -> list[str]:
+    """`_1=3` stands for 1.1, 1.2 and 1.3."""
+    return [f"{part[1:]}.{n}" for part, count in last.items() for n in range(1, count + 1)]
+
+
+INJECTION = [*numbered(_1=19, _2=14, _3=22, _4=16, _5=14, _6=18, _7=11, _8=9), "9", "10"]
+PROXY = [*numbered(_0=25, _1=10, _2=16, _3=10, _4=7, _5=11, _6=18), "7", "8"]
+
+CASES = {"injection": INJECTION, "proxy": PROXY}
+
+# The families whose every case must be covered.
+STRICT = ("injection",)
+# The families of which the page has a row for every case, with the section that holds them.
+TOLD = {"injection": "Pages and their edit"}
+
+_NUMBER = r"\d+(?:\.\d+)?"
+_MARK = re.compile(rf"\b(injection|proxy) ({_NUMBER}(?:(?:, and |, | and )(?:\1 )?{_NUMBER})*)(?![.\d]*\d)")
+
+
+def marks(text: str) -> Iterator[tuple[str, str]]:
+    """Family and number of every case that a text names."""
+    for found in _MARK.finditer(text):
+        for number in re.findall(_NUMBER, found[2]):
+            yield found[1], number
+
+
+def files() -> Iterator[tuple[Path, str]]:
+    """Every file of tests without its own docstring, which tells of no test."""
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        if path == Path(__file__):
+            continue
+        text = path.read_text(encoding="utf-8")
+        yield path, text.replace(ast.get_docstring(ast.parse(text), clean=False) or "\0", "")
+
+
+def section(heading: str) -> str:
+    found = re.search(
+        rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert found, f"{PAGE.name} has no section {heading!r}"
+    return found[1]
+
+
+def named() -> set[tuple[str, str]]:
+    return {mark for _, text in files() for mark in marks(text)}
+
+
+def excepted() -> set[tuple[str, str]]:
+    return set(marks(PAGE.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("family", STRICT)
+def test_every_case_has_a_test_or_an_exception(family: str) -> None:
+    covered = {number for name, number in named() | excepted() if name == family}
+    assert [number for number in CASES[family] if number not in covered] == []
+
+
+@pytest.mark.parametrize("family", TOLD)
+def test_the_page_tells_of_every_case(family: str) -> None:
+    rows = re.findall(rf"^\| ({_NUMBER}) \|", section(TOLD[family]), re.MULTILINE)
+    assert rows == CASES[family]
+
+
+def test_the_page_points_to_every_exception_and_to_no_other() -> None:
+    text = section(TOLD["injection"])
+    pointed = re.findall(rf"^\| ({_NUMBER}) \|.*\*Exceptions\*", text, re.MULTILINE)
+    argued = re.findall(rf"^- injection ({_NUMBER}):", text, re.MULTILINE)
+    assert pointed == argued
+
+
+def test_no_case_is_named_that_does_not_exist() -> None:
+    strange = [
+        f"{path.relative_to(ROOT)}: {family} {number}"
+        for path, text in [*files(), (PAGE, PAGE.read_text(encoding="utf-8"))]
+        for family, number in marks(text)
+        if number not in CASES[family]
+    ]
+    assert strange == []
+
+
+@pytest.mark.parametrize(
+    "most", [tag.LIMIT, scanner.LOOK, edit.HELD, scanner.MARKUP, scanner.LEADING, scanner.MARKER]
+)
+def test_the_bounds_told_are_those_that_hold(most: int) -> None:
+    """injection 2.8, 2.9: what is looked at, and what is held back."""
+    assert f"| {most:,} bytes |" in section(TOLD["injection"])
+
+
+def test_the_bounds_told_of_codings_are_those_that_hold() -> None:
+    """injection 4.6."""
+    free, total = codings.FREE // 1024**2, codings.TOTAL // 1024**3
+    text = section(TOLD["injection"])
+    assert f"| {free} MB, or {codings.RATIO} times what came |" in text
+    assert f"never more than {total} GB" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("injection 3.11", ["3.11"]),
+        ("injection 2.1, 2.2, 4.10: the same bytes", ["2.1", "2.2", "4.10"]),
+        ("injection 2.1 and 2.2.", ["2.1", "2.2"]),
+        ("injection 9, and 10", ["9", "10"]),
+        ("injection of 3.11", []),
+        ("reinjection 3.11", []),
+    ],
+)
+def test_marks_are_read_as_they_are_written(text: str, found: list[str]) -> None:
+    assert [number for _, number in marks(text)] == found
