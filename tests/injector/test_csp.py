@@ -1,13 +1,18 @@
 """Policies: may the tag run, and with which nonce."""
 
+import asyncio
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 from clew.injector.csp import Csp, judge
 from clew.injector.heads import Headers
 from clew.injector.tag import NONCE_LIMIT, tag
 from hypothesis import given
 from hypothesis import strategies as st
+from playwright.async_api import BrowserContext
 
 SCRIPT = "https://shop.example/-/clew/l.js"
 CSP = b"content-security-policy"
@@ -52,31 +57,31 @@ def test_policies_that_allow_the_shop_itself_allow_the_tag_as_it_is(policy: byte
     assert judge(policies(policy)) == Csp(allowed=True)
 
 
-@pytest.mark.parametrize(
-    ("policy", "reason"),
-    [
-        (b"script-src 'none'", "csp script-src"),
-        (b"script-src", "csp script-src"),
-        (b"default-src 'none'", "csp default-src"),
-        (b"default-src 'self'; script-src https://cdn.example", "csp script-src"),
-        (b"script-src 'self'; script-src-elem https://cdn.example", "csp script-src-elem"),
-        (b"script-src 'none'; script-src 'self'", "csp script-src"),
-        (b"script-src 'unsafe-inline' 'unsafe-eval'", "csp script-src"),
-        (b"script-src 'sha256-abc='", "csp script-src"),
-        (b"script-src 'strict-dynamic' 'sha256-abc=' 'self' https:", "csp script-src"),
-        (b"script-src 'STRICT-dynamic' 'self'", "csp script-src"),
-        (b"script-src self", "csp script-src"),
-        (b"script-src data: blob:", "csp script-src"),
-        (b"sandbox", "csp sandbox"),
-        (b"sandbox allow-forms allow-same-origin", "csp sandbox"),
-        (b"script-src 'self'; sandbox allow-scriptsx", "csp sandbox"),
-        (b"require-sri-for script style", "csp require-sri-for"),
-        (b"script-src 'nonce-'", "csp script-src"),
-        (b"script-src 'nonce-a b'", "csp script-src"),
-        (b"script-src 'nonce-\"onload=x'", "csp script-src"),
-        (b"script-src 'nonce-" + b"x" * (NONCE_LIMIT + 1) + b"'", "csp script-src"),
-    ],
-)
+REFUSED = [
+    (b"script-src 'none'", "csp script-src"),
+    (b"script-src", "csp script-src"),
+    (b"default-src 'none'", "csp default-src"),
+    (b"default-src 'self'; script-src https://cdn.example", "csp script-src"),
+    (b"script-src 'self'; script-src-elem https://cdn.example", "csp script-src-elem"),
+    (b"script-src 'none'; script-src 'self'", "csp script-src"),
+    (b"script-src 'unsafe-inline' 'unsafe-eval'", "csp script-src"),
+    (b"script-src 'sha256-abc='", "csp script-src"),
+    (b"script-src 'strict-dynamic' 'sha256-abc=' 'self' https:", "csp script-src"),
+    (b"script-src 'STRICT-dynamic' 'self'", "csp script-src"),
+    (b"script-src self", "csp script-src"),
+    (b"script-src data: blob:", "csp script-src"),
+    (b"sandbox", "csp sandbox"),
+    (b"sandbox allow-forms allow-same-origin", "csp sandbox"),
+    (b"script-src 'self'; sandbox allow-scriptsx", "csp sandbox"),
+    (b"require-sri-for script style", "csp require-sri-for"),
+    (b"script-src 'nonce-'", "csp script-src"),
+    (b"script-src 'nonce-a b'", "csp script-src"),
+    (b"script-src 'nonce-\"onload=x'", "csp script-src"),
+    (b"script-src 'nonce-" + b"x" * (NONCE_LIMIT + 1) + b"'", "csp script-src"),
+]
+
+
+@pytest.mark.parametrize(("policy", "reason"), REFUSED)
 def test_page_whose_policy_refuses_the_tag_is_left_alone(policy: bytes, reason: str) -> None:
     """injection 6.4, 6.11, 6.14."""
     assert judge(policies(policy), SCRIPT) == Csp(allowed=False, reason=reason)
@@ -84,38 +89,38 @@ def test_page_whose_policy_refuses_the_tag_is_left_alone(policy: bytes, reason: 
     assert judge(policies(b"script-src 'self', " + policy), SCRIPT).allowed is False
 
 
-@pytest.mark.parametrize(
-    ("values", "nonce"),
-    [
-        ([b"script-src 'strict-dynamic' 'nonce-abc' 'unsafe-inline' https:"], b"abc"),
-        ([b"script-src 'nonce-aB+/_-9=='"], b"aB+/_-9=="),
-        ([b"script-src 'NONCE-aBc'"], b"aBc"),
-        ([b"default-src 'nonce-d'; style-src 'nonce-s'"], b"d"),
-        ([b"script-src 'nonce-a'; script-src-elem 'nonce-e'"], b"e"),
-        ([b"script-src 'nonce-a' 'nonce-b'"], b"a"),
-        ([b"script-src 'self' 'nonce-a'", b"script-src 'strict-dynamic' 'nonce-b'"], b"b"),
-        ([b"script-src 'strict-dynamic' 'nonce-b'", b"script-src 'self'"], b"b"),
-        ([b"script-src 'nonce-a' 'nonce-b'", b"script-src 'nonce-b' 'nonce-c'"], b"b"),
-        ([b"script-src 'nonce-a' 'nonce-b', script-src 'nonce-c' 'nonce-b'"], b"b"),
-        ([b"img-src 'none'", b"script-src 'nonce-a'"], b"a"),
-    ],
-)
+NONCED = [
+    ([b"script-src 'strict-dynamic' 'nonce-abc' 'unsafe-inline' https:"], b"abc"),
+    ([b"script-src 'nonce-aB+/_-9=='"], b"aB+/_-9=="),
+    ([b"script-src 'NONCE-aBc'"], b"aBc"),
+    ([b"default-src 'nonce-d'; style-src 'nonce-s'"], b"d"),
+    ([b"script-src 'nonce-a'; script-src-elem 'nonce-e'"], b"e"),
+    ([b"script-src 'nonce-a' 'nonce-b'"], b"a"),
+    ([b"script-src 'self' 'nonce-a'", b"script-src 'strict-dynamic' 'nonce-b'"], b"b"),
+    ([b"script-src 'strict-dynamic' 'nonce-b'", b"script-src 'self'"], b"b"),
+    ([b"script-src 'nonce-a' 'nonce-b'", b"script-src 'nonce-b' 'nonce-c'"], b"b"),
+    ([b"script-src 'nonce-a' 'nonce-b', script-src 'nonce-c' 'nonce-b'"], b"b"),
+    ([b"img-src 'none'", b"script-src 'nonce-a'"], b"a"),
+]
+
+
+@pytest.mark.parametrize(("values", "nonce"), NONCED)
 def test_nonce_of_the_response_is_copied_where_only_that_will_do(values: list[bytes], nonce: bytes) -> None:
     """injection 6.2, 6.6: one nonce for all policies."""
     assert judge(policies(*values)) == Csp(allowed=True, nonce=nonce)
     assert b' nonce="%s"' % nonce in tag("/-/clew/", nonce)
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        [b"script-src 'nonce-a'", b"script-src 'nonce-b'"],
-        [b"script-src 'nonce-a', script-src 'nonce-b'"],
-        [b"script-src 'nonce-a' 'nonce-b'", b"script-src 'nonce-b'", b"script-src 'nonce-a'"],
-        [b"script-src 'nonce-a'", b"script-src 'nonce-A'"],
-        [b"script-src 'nonce-a'", b"script-src https://cdn.example"],
-    ],
-)
+CONFLICTING = [
+    [b"script-src 'nonce-a'", b"script-src 'nonce-b'"],
+    [b"script-src 'nonce-a', script-src 'nonce-b'"],
+    [b"script-src 'nonce-a' 'nonce-b'", b"script-src 'nonce-b'", b"script-src 'nonce-a'"],
+    [b"script-src 'nonce-a'", b"script-src 'nonce-A'"],
+    [b"script-src 'nonce-a'", b"script-src https://cdn.example"],
+]
+
+
+@pytest.mark.parametrize("values", CONFLICTING)
 def test_a_script_has_room_for_one_nonce_only(values: list[bytes]) -> None:
     """injection 6.6: policies that no nonce satisfies together."""
     assert judge(policies(*values)).allowed is False
@@ -295,3 +300,80 @@ def test_every_policy_is_asked_however_they_are_written_down(
     assert apart.allowed <= all(judged.allowed for judged in alone)
     if all(judged.allowed and judged.nonce is None for judged in alone):
         assert apart == Csp(allowed=True)
+
+
+# Policies on a shop over plain http, which needs no certificate; {} is its port.
+NAMED = [
+    b"shop.test:{}",
+    b"http://shop.test:{}",
+    b"http://shop.test:*",
+    b"*.test:{}",
+    b"*:{}",
+    b"SHOP.test:{}/-/clew/",
+    b"shop.test:{}/-/clew/l.js",
+    b"http:",
+    b"*",
+    b"shop.test",
+    b"shop.test:80",
+    b"https://shop.test:{}",
+    b"https:",
+    b"*.shop.test:{}",
+    b"test:{}",
+    b"shop.test:{}/-/clew",
+    b"shop.test:{}/-/clew/L.js",
+    b"shop.test:{}/static/",
+    b"other.test:{}",
+    b"wss://shop.test:{}",
+]
+
+
+class Policed:
+    """A server whose page is under the policies that a test sets, with the tag that they ask for."""
+
+    def __init__(self) -> None:
+        self.policies: Headers = []
+        self.nonce: bytes | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        script = scope["path"] == "/-/clew/l.js"
+        body = b"window.ran = true" if script else b"<!doctype html><head>" + tag("/-/clew/", self.nonce)
+        kind = (b"content-type", b"text/javascript" if script else b"text/html")
+        headers = [kind, (b"cache-control", b"no-store"), *([] if script else self.policies)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_real_browser_judges_as_we_do(context: BrowserContext) -> None:
+    """injection 6.1, 6.2, 6.3, 6.4, 6.5, 6.6, 6.11, 10: it runs the tag where we say so, and nowhere else."""
+    served, page = Policed(), await context.new_page()
+    config = uvicorn.Config(served, lifespan="off", log_config=None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        server = uvicorn.Server(config)
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        address = f"http://shop.test:{port}"
+        cases = [
+            # To upgrade a request takes a server with a certificate.
+            *([policy] for policy in ALLOWED if not policy.startswith(b"upgrade")),
+            *([policy] for policy, reason in REFUSED if reason != "csp require-sri-for"),
+            *(values for values, _ in NONCED),
+            *CONFLICTING,
+            *([b"script-src " + source.replace(b"{}", b"%d" % port)] for source in NAMED),
+            *([a, b] for a in (ALLOWED[0], NONCED[0][0][0]) for b, _ in REFUSED[:4]),
+        ]
+        ran, wrong = 0, []
+        for values in cases:
+            served.policies = [(CSP, value) for value in values]
+            judged = judge(served.policies, f"{address}/-/clew/l.js")
+            served.nonce = judged.nonce
+            await page.goto(address)
+            found = await page.evaluate("window.ran === true")
+            ran += found
+            if found != judged.allowed:
+                wrong.append((values, judged, found))
+        server.should_exit = True
+        await running
+    await page.close()
+    assert wrong == []
+    assert 0 < ran < len(cases)
