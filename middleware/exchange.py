@@ -191,7 +191,8 @@ class Exchange:
             self._mapped = True
             headers = validators.forward_conditionals(headers, site.mark)
             # The shop answers unpacked, so that the page is packed once, by us.
-            headers = [*without(headers, b"accept-encoding"), (b"accept-encoding", b"identity")]
+            headers = [pair for pair in headers if pair[0] != b"accept-encoding"]
+            headers.append((b"accept-encoding", b"identity"))
         return Forward(headers, effects, watch=True)
 
     def _recognise(self) -> Known | None:
