@@ -60,10 +60,23 @@ def forward_conditionals(headers: Headers, mark: bytes) -> Headers:
             if fresh:
                 forwarded.append((name, fresh))
         elif name == b"if-match":
-            forwarded.append((name, _ENTITY_TAG.sub(lambda tag: _unmarked(tag) or tag[0], value)))
+            forwarded.append((name, _restored(value)))
         elif name not in _DROPPED:
             forwarded.append((name, value))
     return forwarded
+
+
+def restore_preconditions(headers: Headers) -> Headers:
+    """The headers of a request that changes something, with tags of ours in `If-Match` mapped back, whatever
+    their mark: who saves a page names it by the tag that he read it with. The same list where there is none.
+    """
+    if not any(name == b"if-match" and b"-clew" in value for name, value in headers):
+        return headers
+    return [(name, _restored(value) if name == b"if-match" else value) for name, value in headers]
+
+
+def _restored(value: bytes) -> bytes:
+    return _ENTITY_TAG.sub(lambda tag: _unmarked(tag) or tag[0], value)
 
 
 def _fresh(value: bytes, mark: bytes) -> bytes:

@@ -95,6 +95,8 @@ class ClewMiddleware:
         else:
             if exchange.fault is not None:
                 finish(self.service, exchange)
+            if plan.headers is not head.headers:
+                scope = {**scope, "headers": plan.headers}
             await self.app(scope, receive, send)
 
     async def _ours(

@@ -148,7 +148,9 @@ class Exchange:
         if (reason := eligible.request_reason(head)) is not None:
             self.outcome = ("pass", reason)
             self._move("request", State.PASSING)
-            return Forward(head.headers)
+            if head.method in ("GET", "HEAD"):
+                return Forward(head.headers)
+            return Forward(validators.restore_preconditions(head.headers))
         try:
             forward = self._navigation(head)
         except Exception as error:

@@ -256,8 +256,9 @@ def test_place_is_that_of_lol_html(page: bytes) -> None:
 
 
 @settings(max_examples=1500, deadline=None)
-@given(likely_pages)
+@given(st.one_of(likely_pages, mutated_pages()))
 def test_place_after_a_head_is_that_of_lol_html(body: bytes) -> None:
+    """injection 10."""
     place, theirs = scan([body]).place, by_lolhtml(body)
     assume(place is not None)
     # Without a head lol-html puts nothing anywhere; a head that comes too late it takes for one.

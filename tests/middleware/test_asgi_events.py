@@ -287,6 +287,23 @@ async def test_trailers_come_after_the_body_and_end_it(wrap: Wrap) -> None:
     assert sent[0]["trailers"] is True
 
 
+async def test_the_app_is_asked_with_the_precondition_that_it_knows(wrap: Wrap) -> None:
+    """injection 5.5: the save of a page that came with our mark succeeds, and only where nothing changed."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(dict(scope["headers"]).get(b"if-match"))
+        await send(start())
+        await send(body(PAGE, more=False))
+
+    around = wrap(app)
+    etag = dict((await answered(around))[0]["headers"])[b"etag"]
+    saved = [(b"host", b"shop.example"), (b"sec-fetch-dest", b"empty"), (b"if-match", etag)]
+    sent = await answered(around, method="PUT", headers=saved)
+    assert seen == [None, b'"v1"']
+    assert sent == [start(), body(PAGE, more=False)]
+
+
 async def test_two_of_us_in_a_row_write_one_tag(wrap: Wrap, tmp_path: Path) -> None:
     """injection 7.1, 10: one in the shop's app, and one in front of it."""
 

@@ -226,6 +226,20 @@ def test_a_page_asked_for_without_saying_so_is_edited_by_its_content() -> None:
     assert gzip.decompress(sent.body) == PAGE.replace(b"<head>", b"<head>" + TAG)
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST"])
+def test_who_saves_a_page_names_it_as_the_shop_does(method: str) -> None:
+    """injection 5.5: by the tag that an editor in the browser read it with, and sends by a script."""
+    marked = b'W/"v1-clew-%s", "v2"' % site().mark
+    head = request((b"sec-fetch-dest", b"empty"), (b"if-match", marked), (b"a", b"b"), method=method)
+    plan = Exchange(site(), NOW).request(head)
+    assert isinstance(plan, Forward)
+    assert plan.headers == [*head.headers[:2], (b"if-match", b'"v1", "v2"'), (b"a", b"b")]
+    without = request((b"sec-fetch-dest", b"empty"), (b"if-match", b'"v1"'), method=method)
+    plan = Exchange(site(), NOW).request(without)
+    assert isinstance(plan, Forward)
+    assert plan.headers is without.headers
+
+
 def test_no_transform_may_be_meant_for_others() -> None:
     """injection 3.15: the owner of the shop may say so; the word itself stays for those it is meant for."""
     exchange = Exchange(site(ignore_no_transform=True), NOW)

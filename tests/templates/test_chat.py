@@ -32,6 +32,7 @@ def texts(page: Page) -> Locator:
 
 
 async def test_nothing_is_fetched_or_held_open_before_the_chat_is_opened(clew: FakeClew, page: Page) -> None:
+    """injection 5.14."""
     await page.goto(clew.url)
     await expect(page.get_by_role("button", name="Ask us")).to_be_visible()
     await page.evaluate(f"fetch('{PREFIX}events', {{ method: 'POST', body: '{{}}' }})")
