@@ -38,6 +38,7 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.url = ""
         self.pages: dict[str, tuple[str, dict[str, str]]] = {}
+        self.asked: list[tuple[str, str]] = []  # paths, and what for
         database = f"sqlite:{folder / 'clew.db'}"
         settings = {"secret": "s" * 40, "store": database, "ledger": database, "sites": [{"name": "shop"}]}
         routes = [Mount("/lib", StaticFiles(directory=LIBRARIES)), Route("/{path:path}", self._page)]
@@ -55,6 +56,7 @@ class Shop:
         return self.clew.service.registry.get_sample_value("clew_events_total", labels) or 0
 
     async def _page(self, request: Request) -> Response:
+        self.asked.append((request.url.path, request.headers.get("sec-purpose", "")))
         if request.url.path not in self.pages:
             return Response(status_code=404)
         html, headers = self.pages[request.url.path]
@@ -305,3 +307,21 @@ async def test_without_scripts_the_page_looks_as_it_does_without_us(shop: Shop, 
     await page.goto(shop.url + "/left-alone")
     assert await page.screenshot() == seen
     await context.close()
+
+
+async def test_a_page_fetched_ahead_has_the_tag_when_it_is_looked_at(shop: Shop, page: Page) -> None:
+    """injection 3.17: and is not fetched again."""
+    rules = '{"prefetch": [{"source": "list", "urls": ["/two"], "eagerness": "immediate"}]}'
+    html = '<!doctype html><html lang="en"><head><title>Shop</title></head><body>{}</body></html>'
+    link = f'<script type="speculationrules">{rules}</script><a href="/two">on</a>'
+    shop.add("/one", html.format(link), x_shop="tea")
+    shop.add("/two", html.format("<h1>Two</h1>"), x_shop="tea")
+    async with page.expect_event("requestfinished", lambda request: request.url.endswith("/two")):
+        await page.goto(shop.url + "/one")
+    await expect(launcher(page)).to_be_visible()
+    assert shop.views == 1
+    await page.get_by_role("link", name="on").click()
+    await expect(page.get_by_role("heading", name="Two")).to_be_visible()
+    await expect(launcher(page)).to_be_visible()
+    await until(page, lambda: shop.views == 2)
+    assert [purpose for path, purpose in shop.asked if path == "/two"] == ["prefetch"]

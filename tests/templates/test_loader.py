@@ -101,6 +101,26 @@ async def test_a_page_opened_behind_others_is_no_page_view_until_it_is_seen(
     assert clew.asked[0]["seconds"] == 0
 
 
+async def test_a_page_made_ready_ahead_is_no_page_view_until_it_is_looked_at(
+    clew: FakeClew, page: Page
+) -> None:
+    """injection 3.17."""
+    await page.clock.install()
+    await page.add_init_script(
+        "Object.defineProperty(document, 'prerendering', { value: true, configurable: true })"
+    )
+    await page.goto(clew.url)
+    await page.clock.run_for(30_000)
+    await settled(page)
+    assert clew.asked == []
+    await page.evaluate("""() => {
+      delete document.prerendering;
+      document.dispatchEvent(new Event("prerenderingchange"));
+    }""")
+    await pass_time(page, lambda: clew.asked)
+    assert clew.asked[0]["seconds"] < 30
+
+
 @pytest.mark.parametrize("status", [500, 404, 0])
 async def test_a_failing_service_is_asked_once_more_and_then_left_alone(
     clew: FakeClew, page: Page, status: int
