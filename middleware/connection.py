@@ -208,15 +208,18 @@ class Connection(asyncio.BufferedProtocol):
         self.active_at = self.loop.time()
 
     def taken(self) -> None:
-        """The taker took what was in the reader."""
+        """The taker took what was in the reader, or can take more."""
         self.active_at = self.loop.time()
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
 
-    def slow(self) -> None:
-        """The client does not keep up."""
+    def hold(self) -> None:
+        """The client does not keep up: nothing is read from the shop until `taken`."""
         self._slow = True
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
 
     def fail(self, error: Exception) -> None:
         """End the exchange, and the connection with it."""
@@ -259,7 +262,7 @@ class Connection(asyncio.BufferedProtocol):
                 self.transport.abort()
             return
         reader = self._reader
-        if reader.chunks or (self._uploading and not self._choked):
+        if self._paused or reader.chunks or (self._uploading and not self._choked):
             if quiet > STALLED_CLIENT:
                 self.fail(ClientGoneError(f"the client did nothing for {STALLED_CLIENT:.0f} s"))
         elif not reader.status:

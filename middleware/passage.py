@@ -294,16 +294,22 @@ class Passage:
 
     def advance(self) -> None:
         """There is more of the answer."""
-        if self._door.flow.write_paused:
-            if self._connection is not None:
-                self._connection.slow()
-            return
-        self._move()
+        if not self._door.flow.write_paused:
+            self._move()
+        self._hold()
 
     def resumed(self) -> None:
         """The client has caught up."""
-        if self._reader is not None and not self.response_complete and not self.disconnected:
-            self._move()
+        if self._reader is None or self.response_complete or self.disconnected:
+            return
+        if self._connection is not None:
+            self._connection.taken()
+        self._move()
+        self._hold()
+
+    def _hold(self) -> None:
+        if self._connection is not None and self._door.flow.write_paused:
+            self._connection.hold()
 
     def over(self, error: Exception | None) -> None:
         """The shop's side is done."""

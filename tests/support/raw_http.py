@@ -261,6 +261,8 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[int]:
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Left alone, some systems let the kernel take tens of megabytes that nobody has read.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
         await server.startup(sockets=[listener])
         try:
             yield listener.getsockname()[1]
