@@ -1,0 +1,243 @@
+"""All of `clew serve` but its process: sites, their shops, clew's own pages, in front of shops in bytes."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clew.injector.tag import tag
+from clew.middleware import dial as dial_module
+from clew.middleware import server as server_module
+from clew.middleware.proxy import ReverseProxy
+from clew.settings.model import Settings
+from raw_http import OK, Client, Shop, answering, get, serving
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+PAGE = b"<!doctype html><html><head></head><body>Tea</body></html>"
+HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE)
+EDITED = PAGE.replace(b"<head>", b"<head>" + tag("/-/clew/"))
+NAVIGATION = b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document", b"Accept: text/html"
+
+
+@asynccontextmanager
+async def clew(
+    folder: Path, *sites: dict[str, Any], **changes: Any
+) -> AsyncIterator[tuple[int, ReverseProxy]]:
+    """Sites behind clew; yields the port to ask, and the app."""
+    database = f"sqlite:{folder / 'clew.db'}"
+    named = [{"name": f"site-{n}", **site} for n, site in enumerate(sites)]
+    proxy = ReverseProxy(
+        Settings.model_validate(
+            {"secret": "s" * 40, "store": database, "ledger": database, "sites": named} | changes
+        )
+    )
+    async with serving(proxy, lifespan="on") as port:
+        yield port, proxy
+
+
+async def test_each_host_has_its_shop_and_an_unknown_one_has_none(tmp_path: Path) -> None:
+    """proxy 1.8: a Host that nobody named reaches no shop"""
+    async with (
+        Shop(answering(OK)) as tea,
+        Shop(answering(OK)) as coffee,
+        clew(
+            tmp_path,
+            {"hosts": ["tea.example"], "upstream": tea.url},
+            {"hosts": ["*.coffee.example"], "upstream": coffee.url},
+        ) as (port, _),
+        Client(port) as client,
+    ):
+        for host, status in (
+            (b"tea.example", 200),
+            (b"TEA.example:8443", 200),
+            (b"www.coffee.example", 200),
+            (b"coffee.example", 421),
+            (b"tea.example.evil.example", 421),
+            (b"evil.example", 421),
+            (b"127.0.0.1", 421),
+        ):
+            response = await client.ask(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+            assert response.status == status, host
+        assert [request.all("host") for request in tea.requests] == [[b"tea.example"], [b"TEA.example:8443"]]
+        assert [request.all("host") for request in coffee.requests] == [[b"www.coffee.example"]]
+        with pytest.raises(InvalidStatus) as error:
+            await connect(f"ws://127.0.0.1:{port}", proxy=None)
+        assert error.value.response.status_code == 421
+
+
+async def test_a_trusted_proxys_host_chooses_the_shop_and_a_strangers_does_not(tmp_path: Path) -> None:
+    """proxy 1.8, 4.1"""
+    spoofed = get(b"/", b"X-Forwarded-Host: tea.example", b"Forwarded: host=tea.example")
+    async with Shop(answering(OK)) as shop:
+        site = {"hosts": ["tea.example"], "upstream": shop.url}
+        async with clew(tmp_path, site) as (port, _), Client(port) as client:
+            assert (await client.ask(spoofed)).status == 421
+        async with (
+            clew(tmp_path, site, trusted_proxies=["127.0.0.0/8"]) as (port, _),
+            Client(port) as client,
+        ):
+            assert (await client.ask(spoofed)).status == 200
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/%2d/clew/health",
+        b"/-%2Fclew/health",
+        b"//-/clew/health",
+        b"/./-/clew/health",
+        b"/x/../-/clew/health",
+        b"/-/./clew/health",
+        b"/-/CLEW/health",
+        b"/-/clew\\health",
+        b"/-/clew;x/health",
+        b"/x/-/clew/health",
+    ],
+)
+async def test_what_is_only_nearly_ours_is_the_shops(tmp_path: Path, target: bytes) -> None:
+    """proxy 1.2, 6.13"""
+    async with (
+        Shop(answering(OK)) as shop,
+        clew(tmp_path, {"upstream": shop.url}) as (port, _),
+        Client(port) as client,
+    ):
+        assert (await client.ask(get(target))).body == b"ok"
+        assert shop.requests[0].target == target
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/-/clew/health",
+        b"/-/clew/../../admin",
+        b"/-/clew/%2e%2e/%2e%2e/admin",
+        b"/-/clew//admin",
+        b"/-/clew/health;x=/../admin",
+        b"/-/clew/",
+        b"/-/clew",
+    ],
+)
+async def test_what_is_below_our_prefix_never_reaches_the_shop(tmp_path: Path, target: bytes) -> None:
+    """proxy 1.2, 6.13, 8: whatever a shop would make of the path"""
+    async with (
+        Shop(answering(OK)) as shop,
+        clew(tmp_path, {"upstream": shop.url}) as (port, _),
+        Client(port) as client,
+    ):
+        response = await client.ask(get(target))
+        assert response.status in (200, 400, 404)
+        assert response.body != b"ok"
+        assert (await client.ask(get(b"/-/clew/health"))).body == b"ok\n"
+        assert shop.requests == []
+
+
+async def test_only_our_own_cookie_is_ours_and_the_shop_gets_it_too(tmp_path: Path) -> None:
+    """proxy 2.12, 2.10: the shop may send it back with an order"""
+    cookies = b'clew_visitor=abc; session="a,b"; =; clew_other=1'
+    async with (
+        Shop(answering(HTML)) as shop,
+        clew(tmp_path, {"upstream": shop.url}) as (port, _),
+        Client(port) as client,
+    ):
+        for lines in ((), NAVIGATION):
+            await client.ask(get(b"/", *lines, b"Cookie: " + cookies))
+        assert [request.all("cookie") for request in shop.requests] == [[cookies]] * 2
+
+
+@pytest.mark.parametrize(("lines", "narrowed"), [(NAVIGATION, True), ((b"Sec-Fetch-Dest: image",), False)])
+async def test_only_where_we_may_edit_the_answer_do_we_ask_for_another_coding(
+    tmp_path: Path, lines: tuple[bytes, ...], narrowed: bool
+) -> None:
+    """proxy 2.15"""
+    offered = b"gzip, deflate, br;q=0.9, x-own"
+    async with (
+        Shop(answering(OK)) as shop,
+        clew(tmp_path, {"upstream": shop.url}) as (port, _),
+        Client(port) as client,
+    ):
+        await client.ask(get(b"/", *lines, b"Accept-Encoding: " + offered))
+        assert (shop.requests[0].all("accept-encoding") != [offered]) is narrowed
+
+
+async def test_names_of_headers_are_written_small_and_the_shops_own_in_its_order(tmp_path: Path) -> None:
+    """proxy 2.4, 2.3"""
+    answer = b"HTTP/1.1 200 OK\r\nX-Zeta: 1\r\nContent-Length: 2\r\nX-ALPHA: 2\r\nx-zeta: 3\r\n\r\nok"
+    async with (
+        Shop(answering(answer)) as shop,
+        clew(tmp_path, {"upstream": shop.url}) as (port, _),
+        Client(port) as client,
+    ):
+        response = await client.ask(get(b"/", b"SOAPAction: x", b"X-Custom: A"))
+        assert [name for name, _ in response.headers] == [b"x-zeta", b"content-length", b"x-alpha", b"x-zeta"]
+        assert [name for name, _ in shop.requests[0].headers[:3]] == [b"host", b"soapaction", b"x-custom"]
+
+
+async def test_ready_tells_whether_the_shop_can_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """proxy 6.13"""
+    monkeypatch.setattr(dial_module, "KNOWN_FOR", -1.0)
+    ready = get(b"/-/clew/ready")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+    site = {"upstream": f"http://127.0.0.1:{address[1]}"}
+    async with clew(tmp_path, site) as (port, proxy), Client(port) as client:
+        response = await client.ask(ready)
+        assert (response.status, response.all("cache-control")) == (503, [b"no-store"])
+        assert b"cannot be reached" in response.body
+        assert (await client.ask(get(b"/-/clew/health"))).status == 200
+        with socket.create_server(address):
+            assert (await client.ask(ready)).status == 200
+            proxy.service.hub.close()
+            response = await client.ask(ready)
+            assert (response.status, b"stopping" in response.body) == (503, True)
+
+
+async def test_one_shop_that_is_down_does_not_make_the_others_unready(tmp_path: Path) -> None:
+    """proxy 6.13"""
+    async with (
+        Shop(answering(OK)) as shop,
+        clew(
+            tmp_path,
+            {"hosts": ["up.example"], "upstream": shop.url},
+            {"hosts": ["down.example"], "upstream": "unix:/nowhere/shop.sock"},
+        ) as (port, _),
+        Client(port) as client,
+    ):
+        for host, status in ((b"up.example", 200), (b"down.example", 503)):
+            asked = b"GET /-/clew/ready HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
+            assert (await client.ask(asked)).status == status
+
+
+async def test_a_page_that_is_edited_keeps_the_shops_host_to_itself(tmp_path: Path) -> None:
+    """proxy 1.7, 5.1, 5.4"""
+    answer = HTML.replace(
+        b"Content-Type:",
+        b"Set-Cookie: a=1; Domain=shop.internal\r\n"
+        b"Link: <http://shop.internal/>; rel=canonical\r\nContent-Type:",
+    )
+    async with (
+        Shop(answering(answer)) as shop,
+        clew(tmp_path, {"upstream": shop.url, "upstream_host": "shop.internal"}) as (port, _),
+        Client(port) as client,
+    ):
+        response = await client.ask(get(b"/", *NAVIGATION))
+        assert response.body == EDITED
+        assert response.all("set-cookie") == [b"a=1"]
+        assert response.all("link") == [b"<http://shop.example/>; rel=canonical"]
+        assert shop.requests[0].all("host") == [b"shop.internal"]
+
+
+def test_the_server_is_told_to_leave_addresses_and_headers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """proxy 4.3, 2.13: uvicorn would take anybody on this machine for a proxy, and add Server and Date"""
+    told: dict[str, Any] = {}
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: told.update(options))
+    monkeypatch.setenv(server_module.CONFIG_VARIABLE, "")
+    monkeypatch.setenv("WEBSOCKETS_MAX_LINE_LENGTH", "")
+    server_module.serve(tmp_path / "clew.toml")
+    assert {told[name] for name in ("proxy_headers", "server_header", "date_header")} == {False}
