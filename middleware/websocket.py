@@ -122,10 +122,20 @@ def _acceptance(headers: Headers) -> Message:
     }
 
 
+class _ShopConnection(ClientConnection):
+    """The library says goodbye to a shop that breaks the protocol, and then waits until the shop hangs up."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the shop."""
+        super().data_received(data)
+        if self.protocol.parser_exc is not None:
+            self.transport.close()
+
+
 def _connection(transport: asyncio.Transport, received: bytes) -> ClientConnection:
     """The shop's side, its handshake done: the library's connection takes the transport over."""
     protocol = ClientProtocol(parse_uri("ws://shop/"), state=State.OPEN, max_size=MAX_MESSAGE)
-    shop = ClientConnection(
+    shop = _ShopConnection(
         protocol,
         ping_interval=PING_EVERY,
         ping_timeout=PONG_WITHIN,

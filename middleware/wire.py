@@ -20,6 +20,11 @@ _END_OF_HEAD = re.compile(rb"\r\n\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*(\d{1,6})")
 
+# NTLM and Negotiate log a connection in, not a request (RFC 4559 §6): on a kept one the next visitor would be
+# who the last one was.
+_WHO_IS_WHO = frozenset({b"persistent-auth", b"www-authenticate"})
+_BINDING = re.compile(rb"(?i)[ \t]*(?:ntlm|negotiate|true)")
+
 # How the length of a body is known (RFC 9112 §6.3).
 _NONE, _COUNTED, _CHUNKED, _UNTIL_CLOSE = range(4)
 
@@ -56,6 +61,7 @@ class ResponseReader:
     """
 
     __slots__ = (
+        "_bound",
         "_framing",
         "_held",
         "_hop",
@@ -95,6 +101,7 @@ class ResponseReader:
         self._held = bytearray()
         self._hop: Headers = []
         self._pieces: list[bytes] = []
+        self._bound = False
         self._framing = _NONE
         self._left: int | None = None
         self._interims = 0
@@ -214,7 +221,7 @@ class ResponseReader:
             elif name == b"keep-alive" and (told := _KEEP_ALIVE_TIMEOUT.search(value)):
                 self.keep_alive = int(told[1])
         stated = b",".join(options).lower()
-        self.reusable = b"close" not in stated and (http_1_1 or b"keep-alive" in stated)
+        self.reusable = b"close" not in stated and (http_1_1 or b"keep-alive" in stated) and not self._bound
         if stated and stated != b"keep-alive":
             self.headers = without_options(self.headers, options)
         # Other codings than chunked are for this hop, and we asked for none; HTTP/1.0 has none at all, and
@@ -297,6 +304,8 @@ class ResponseReader:
             self.headers.append((name, value))
             if name == b"content-length":
                 self._left = int(value)
+            elif name in _WHO_IS_WHO and _BINDING.match(value):
+                self._bound = True
 
     def on_body(self, data: bytes) -> None:
         """A piece of a chunk."""

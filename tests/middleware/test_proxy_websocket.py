@@ -338,3 +338,132 @@ async def test_when_the_server_stops_both_sides_are_closed() -> None:
             assert await socket.recv() == "here"
         assert (await closed(socket))[0] == 1012
         assert await asyncio.wait_for(at_shop, PATIENCE) == 1012
+
+
+async def test_pings_are_answered_on_each_side_by_itself() -> None:
+    """proxy 7"""
+
+    async def handler(socket: ServerConnection) -> None:
+        await (await socket.ping())
+        await socket.send("ponged")
+        await socket.wait_closed()
+
+    async with chatting(handler) as address, connect(address, proxy=None) as socket:
+        assert await socket.recv() == "ponged"
+        async with asyncio.timeout(PATIENCE):
+            await (await socket.ping(b"mine"))
+
+
+async def test_a_message_in_fragments_arrives_whole_from_the_shop_too() -> None:
+    """proxy 7"""
+
+    async def handler(socket: ServerConnection) -> None:
+        await socket.send([b"one ", b"", b"two"])
+        await socket.wait_closed()
+
+    async with chatting(handler) as address, connect(address, proxy=None) as socket:
+        assert await socket.recv() == b"one two"
+
+
+async def test_each_side_packs_its_messages_by_itself() -> None:
+    """proxy 7: permessage-deflate belongs to a connection"""
+    at_shop: list[list[str]] = []
+
+    async def handler(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        at_shop.append(socket.request.headers.get_all("Sec-WebSocket-Extensions"))
+        await echo(socket)
+
+    async with chatting(handler) as address:
+        for compression in ("deflate", None):
+            async with connect(address, proxy=None, compression=compression) as socket:
+                assert socket.response is not None
+                agreed = socket.response.headers.get_all("Sec-WebSocket-Extensions")
+                assert bool(agreed) is (compression == "deflate")
+                await socket.send("tea " * 10_000)
+                assert await socket.recv() == "tea " * 10_000
+    assert at_shop == [[], []]
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param(b"\x83\x00", id="a reserved kind of frame"),
+        pytest.param(b"\x81\x02\xff\xff", id="text that is no UTF-8"),
+        pytest.param(b"\x88\x02\x03\xed", id="1005 in a frame"),
+        pytest.param(b"\x88\x02\x03\xee", id="1006 in a frame"),
+        pytest.param(b"\x88\x02\x03\xf7", id="1015 in a frame"),
+        pytest.param(b"\x88\x01\x03", id="half a code"),
+        pytest.param(b"\xc1\x02hi", id="packed without having agreed"),
+        pytest.param(b"\x80\x02hi", id="a fragment of nothing"),
+    ],
+)
+async def test_a_shop_that_breaks_the_protocol_is_an_error_to_the_browser(
+    frames: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """proxy 7: 1005, 1006 and 1015 are never sent in a frame"""
+    monkeypatch.setattr(websocket_module, "CLOSE_WITHIN", 0.1)
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        request = await shop.request(reader)
+        writer.write(switched(request.all("sec-websocket-key")[0]) + frames)
+        await ended(reader)
+
+    async with (
+        Shop(script) as shop,
+        proxying(shop) as port,
+        connect(f"ws://127.0.0.1:{port}", proxy=None) as socket,
+    ):
+        assert await closed(socket) == (1011, "")
+        await shop.until(lambda: shop.closed == 1)
+
+
+async def test_a_shop_that_only_stops_sending_is_no_clean_close() -> None:
+    """proxy 7, 6.3: half a connection is none"""
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        request = await shop.request(reader)
+        writer.write(switched(request.all("sec-websocket-key")[0]) + b"\x81\x04last")
+        writer.write_eof()
+        await ended(reader)
+
+    async with (
+        Shop(script) as shop,
+        proxying(shop) as port,
+        connect(f"ws://127.0.0.1:{port}", proxy=None) as socket,
+    ):
+        assert await socket.recv() == "last"
+        assert await closed(socket) == (1006, "")
+
+
+async def test_a_browser_that_closes_without_a_code_has_ended_normally() -> None:
+    """proxy 7"""
+    at_shop: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def handler(socket: ServerConnection) -> None:
+        await socket.wait_closed()
+        at_shop.set_result(socket.close_code)
+
+    async with chatting(handler) as address, connect(address, proxy=None) as socket:
+        async with socket.send_context():
+            socket.protocol.send_close()
+        assert await asyncio.wait_for(at_shop, PATIENCE) == 1000
+
+
+async def test_a_message_from_the_browser_that_is_too_large_ends_the_conversation() -> None:
+    """proxy 7: maximum size"""
+    gone = asyncio.Event()
+
+    async def handler(socket: ServerConnection) -> None:
+        await socket.wait_closed()
+        gone.set()
+
+    async with serve(handler, "127.0.0.1", 0) as shop:
+        proxy = Proxy(f"http://127.0.0.1:{next(iter(shop.sockets)).getsockname()[1]}", limits())
+        async with (
+            serving(proxy, ws_max_size=1000) as port,
+            connect(f"ws://127.0.0.1:{port}", proxy=None) as socket,
+        ):
+            await socket.send(bytes(1001))
+            assert (await closed(socket))[0] == 1009
+            await asyncio.wait_for(gone.wait(), PATIENCE)

@@ -185,6 +185,44 @@ def test_a_connection_is_kept_only_where_both_want_it(answer: bytes, reusable: b
     assert read(answer).reusable is reusable
 
 
+@pytest.mark.parametrize(
+    ("status", "line", "reusable"),
+    [
+        (b"401 Unauthorized", b"WWW-Authenticate: NTLM", False),
+        (b"401 Unauthorized", b"WWW-Authenticate: Basic\r\nWWW-Authenticate: negotiate abc", False),
+        (b"200 OK", b"WWW-Authenticate: Negotiate abc", False),
+        (b"200 OK", b"Persistent-Auth: true", False),
+        (b"401 Unauthorized", b"WWW-Authenticate: Basic realm=negotiate", True),
+        (b"401 Unauthorized", b"WWW-Authenticate: Bearer", True),
+    ],
+)
+def test_a_connection_that_was_logged_in_is_nobody_elses(status: bytes, line: bytes, reusable: bool) -> None:
+    """proxy 3.5, 8"""
+    reader = read(b"HTTP/1.1 " + status + b"\r\n" + line + b"\r\nContent-Length: 0\r\n\r\n")
+    assert (reader.complete, reader.reusable) == (True, reusable)
+
+
+def test_what_belongs_into_a_head_is_no_trailer() -> None:
+    """proxy 3.8"""
+    reader = read(
+        OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
+        b"Set-Cookie: a=1\r\nLocation: /\r\nX-T: v\r\nConnection: X-T\r\nHost: x\r\n\r\n"
+    )
+    assert reader.trailers == [(b"x-t", b"v")]
+
+
+def test_interim_responses_are_there_for_whoever_passes_them_on() -> None:
+    """proxy 3.7, 2.1"""
+    reader = read(
+        b"HTTP/1.1 100 Continue\r\nX: 1\r\n\r\n"
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: X-Own\r\nX-Own: 1\r\n"
+        b"Content-Length: 9\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n",
+    )
+    assert reader.interim == [(103, [(b"link", b"</a>")]), (102, [])]
+    assert reader.headers == [(b"content-length", b"0")]
+
+
 def test_trailers_are_kept_apart_from_headers() -> None:
     """proxy 3.8"""
     reader = read(
