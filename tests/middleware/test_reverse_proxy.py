@@ -1,5 +1,6 @@
 """All of `clew serve` but its process: sites, their shops, clew's own pages, in front of shops in bytes."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,11 +11,14 @@ import pytest
 from clew.injector.tag import tag
 from clew.middleware import dial as dial_module
 from clew.middleware import server as server_module
+from clew.middleware.asgi import ClewMiddleware
 from clew.middleware.proxy import ReverseProxy
 from clew.settings.model import Settings
-from raw_http import OK, Client, Shop, answering, get, serving
+from raw_http import OK, PATIENCE, Client, Shop, answering, ended, get, serving
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+
+Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 
 PAGE = b"<!doctype html><html><head></head><body>Tea</body></html>"
 HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE)
@@ -241,3 +245,168 @@ def test_the_server_is_told_to_leave_addresses_and_headers_alone(
     monkeypatch.setenv("WEBSOCKETS_MAX_LINE_LENGTH", "")
     server_module.serve(tmp_path / "clew.toml")
     assert {told[name] for name in ("proxy_headers", "server_header", "date_header")} == {False}
+
+
+async def test_events_arrive_one_by_one_as_the_shop_sent_them(tmp_path: Path) -> None:
+    """proxy 7: nothing is packed, held back or taken out of a stream of events, even for a page's client"""
+    go_on = asyncio.Event()
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-transform\r\n"
+        b"X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await shop.request(reader)
+        writer.write(head + b"9\r\ndata: 1\n\n\r\n")
+        await go_on.wait()
+        writer.write(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
+        await ended(reader)
+
+    lines = (*NAVIGATION, b"Accept-Encoding: gzip, br", b"Last-Event-ID: 41")
+    async with (
+        Shop(script) as shop,
+        clew(tmp_path, {"upstream": shop.url}) as (port, _),
+        Client(port) as client,
+    ):
+        client.writer.write(get(b"/events", *lines))
+        async with asyncio.timeout(PATIENCE):
+            response = await client.head()
+            assert response.all("cache-control") == [b"no-transform"]
+            assert response.all("x-accel-buffering") == [b"no"]
+            assert response.all("content-encoding") == []
+            assert await client.reader.readuntil(b"data: 1\n\n\r\n") == b"9\r\ndata: 1\n\n\r\n"
+            go_on.set()
+            assert await client.reader.readuntil(b"0\r\n\r\n") == b"9\r\ndata: 2\n\n\r\n0\r\n\r\n"
+        assert shop.requests[0].all("last-event-id") == [b"41"]
+
+
+async def test_nothing_of_the_environment_stands_between_us_and_the_shop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """proxy 8: no proxy, no .netrc, no cookie jar, on a name for which such tools would use them"""
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine localhost login secret password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=1\r\nContent-Length: 2\r\n\r\nok"
+    async with (
+        Shop(answering(answer)) as shop,
+        clew(tmp_path, {"upstream": f"http://localhost:{shop.port}"}) as (port, _),
+        Client(port) as client,
+    ):
+        for _ in range(2):
+            assert (await client.ask(get())).body == b"ok"
+        for request in shop.requests:
+            assert request.all("authorization") == request.all("cookie") == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n", id="another answer"
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nstray",
+            id="stray bytes",
+        ),
+        pytest.param(b"HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil", id="204 with a body"),
+        pytest.param(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nevil", id="304 with a body"),
+        pytest.param(b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\nevil", id="205 with a body"),
+    ],
+)
+async def test_no_visitor_gets_what_was_left_of_anothers_answer(tmp_path: Path, answer: bytes) -> None:
+    """proxy 3.5"""
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        request = await shop.request(reader)
+        writer.write(answer if request.target == b"/first" else OK)
+        await ended(reader)
+
+    async with (
+        Shop(script) as shop,
+        clew(tmp_path, {"upstream": shop.url}) as (port, _),
+        Client(port) as one,
+        Client(port) as two,
+    ):
+        first = await one.ask(get(b"/first"))
+        assert b"evil" not in first.body
+        second = await two.ask(get(b"/second"))
+        assert (second.status, second.body) == (200, b"ok")
+        assert shop.connections == 2
+
+
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
+async def test_what_may_have_had_an_effect_is_not_sent_twice(tmp_path: Path, method: bytes) -> None:
+    """proxy 6.5: a kept connection that dies under a request"""
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await shop.request(reader)
+        writer.write(OK)
+        await shop.request(reader)
+
+    async with (
+        Shop(script) as shop,
+        clew(tmp_path, {"upstream": shop.url}) as (port, _),
+        Client(port) as client,
+    ):
+        assert (await client.ask(get())).status == 200
+        response = await client.ask(get(b"/once", method=method))
+        assert (response.status, response.all("cache-control")) == (502, [b"no-store"])
+        assert [request.target for request in shop.requests] == [b"/", b"/once"]
+
+
+async def test_reason_phrases_of_the_shop_are_not_kept_but_every_status_is(tmp_path: Path) -> None:
+    """proxy 5.11"""
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        while True:
+            status = (await shop.request(reader)).target[1:]
+            writer.write(b"HTTP/1.1 " + status + b" Very Odd\r\nContent-Length: 0\r\n\r\n")
+
+    async with (
+        Shop(script) as shop,
+        clew(tmp_path, {"upstream": shop.url}) as (port, _),
+        Client(port) as client,
+    ):
+        for status in (200, 226, 299, 308, 418, 451, 499, 511, 520, 599):
+            assert (await client.ask(get(b"/%d" % status))).status == status
+        for status in (b"600", b"999", b"099"):
+            assert (await client.ask(get(b"/" + status))).status == 502
+
+
+async def test_an_app_waits_for_the_servers_own_word_that_the_client_has_left(tmp_path: Path) -> None:
+    """proxy 6.8: `receive` is the server's; nothing is invented on its way"""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(receive)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def receive() -> Any:
+        raise AssertionError("nobody asked")
+
+    async def send(message: Any) -> None:
+        return None
+
+    database = f"sqlite:{tmp_path / 'clew.db'}"
+    settings = {"secret": "s" * 40, "store": database, "ledger": database, "sites": [{"name": "shop"}]}
+    mount = ClewMiddleware(app, Settings.model_validate(settings))
+    for lines in ([], [(b"sec-fetch-dest", b"document"), (b"sec-fetch-mode", b"navigate")]):
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "headers": [(b"host", b"shop.example"), *lines],
+            "client": ("203.0.113.9", 5000),
+        }
+        await mount(scope, receive, send)
+    await mount.service.stop()
+    assert seen == [receive, receive]

@@ -91,6 +91,8 @@ def test_a_head_that_could_be_read_in_two_ways_is_refused(head: bytes) -> None:
         b"\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
         b"HTTP/1.1 600 Odd\r\n\r\n",
         b"HTTP/1.1 99 Odd\r\n\r\n",
+        b"HTTP/1.1 099 Odd\r\n\r\n",
+        b"HTTP/1.1 000 Odd\r\n\r\n",
         b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
         b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
