@@ -47,7 +47,7 @@ def _upstream_host(value: str) -> str:
     value = _host(value)
     port = value.rpartition(":")[2]
     if value.startswith("*") or (port.isdigit() and not 0 < int(port) < 65536):
-        raise ValueError('one host, with its port if it has one: "shop.internal" or "shop.internal:8000"')
+        raise ValueError('not one host; write for example "shop.internal" or "shop.internal:8000"')
     return value
 
 

@@ -159,6 +159,12 @@ WRONG = [
     ("upstream = 'ftp://x'", "upstream", 4, None, ""),
     ("upstream = 'http://x:99999'", "upstream", 4, None, ""),
     ("upstream = 'http://[::1'", "upstream", 4, None, ""),
+    ("upstream_host = '*.shop.internal'", "upstream_host", 4, "not one host", None),
+    ("upstream_host = 'shop.internal:99999'", "upstream_host", 4, "not one host", None),
+    ("upstream_host = 'http://shop.internal'", "upstream_host", 4, "not a host name", None),
+    # proxy 8: no password in an address; 4.7: no path
+    ("upstream = 'http://user:secret@x'", "upstream", 4, None, ""),
+    ("upstream = 'http://x/path'", "upstream", 4, None, ""),
     ("time_zone = 'Mars/Base'", "time_zone", 4, "not an IANA time zone", 'write for example "Europe/Berlin"'),
     ("language = 'Fr'", "language", 4, None, 'did you mean "fr"?'),
     ("debug = 'maybe'", "debug", 4, "has to be true or false", ""),
