@@ -7,7 +7,7 @@ bytes. Origins are written as browsers write them: lower case, without the port 
 """
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import cast
@@ -30,7 +30,7 @@ _WORD = re.compile(rb"[^\s,]+")
 
 # What a browser keeps for the whole host, or throws away for it: said for another host than ours (RFC 6797,
 # RFC 7469).
-_FOR_ITS_OWN_HOST = frozenset(
+FOR_ITS_OWN_HOST = frozenset(
     {
         b"clear-site-data",
         b"public-key-pins",
@@ -58,24 +58,22 @@ def host_name(authority: bytes) -> bytes:
     return authority.partition(b":")[0].lower()
 
 
-def _authority(origin: bytes) -> bytes:
+def authority(origin: bytes) -> bytes:
+    """The host of an origin, with the port if it has one."""
     return origin.partition(b"://")[2]
 
 
 def moved(reference: bytes, old: Set[bytes], new: bytes) -> bytes:
     """A URI reference whose origin is one of `old`, at `new`; any other reference as it came.
 
-    `//host/path` names no scheme: the host and port of one of `old` are enough, and it stays without one.
+    `//host/path` names no scheme: the host and port of one of `old` are enough.
     """
     found = _REFERENCE.match(reference)
     if found is None:
         return reference
-    rest = reference[found.end() :]
-    if found[1] is not None:
-        return new + rest if origin_text(found[1].lower(), found[2]) in old else reference
-    if any(origin_text(scheme, found[2]) in old for scheme in _PORTS):
-        return b"//%b%b" % (_authority(new), rest)
-    return reference
+    schemes = _PORTS if found[1] is None else (found[1].lower(),)
+    known = any(origin_text(scheme, found[2]) in old for scheme in schemes)
+    return new + reference[found.end() :] if known else reference
 
 
 def to_shop(headers: Headers, visitor: bytes, shop: bytes) -> Headers:
@@ -98,14 +96,14 @@ def to_visitor(headers: Headers, shops: Set[bytes], visitor: bytes) -> Headers:
     moved; the Domain of cookies is taken out where it is the shop's and not the visitor's (see `cookie`).
     What a browser would keep for the host as a whole is dropped where the hosts differ.
     """
-    names, own = {host_name(_authority(shop)) for shop in shops}, host_name(_authority(visitor))
+    names, own = {host_name(authority(shop)) for shop in shops}, host_name(authority(visitor))
     result = []
     for name, value in headers:
         if name == b"set-cookie":
             value = cookie(value, names, own)
-        elif (move := _MOVES.get(name)) is not None:
+        elif (move := MOVES.get(name)) is not None:
             value = move(value, shops, visitor)
-        elif name in _FOR_ITS_OWN_HOST and own not in names:
+        elif name in FOR_ITS_OWN_HOST and own not in names:
             continue
         result.append((name, value))
     return result
@@ -172,7 +170,8 @@ def _origins(value: bytes, old: Set[bytes], new: bytes) -> bytes:
     return _WORD.sub(lambda found: moved(found[0], old, new), value)
 
 
-_MOVES = {
+# The fields that name an origin, each with the function that moves it: (value, old, new) → value.
+MOVES: Mapping[bytes, Callable[[bytes, Set[bytes], bytes], bytes]] = {
     b"access-control-allow-origin": _origins,
     b"content-location": moved,
     b"link": _link,

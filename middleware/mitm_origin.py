@@ -5,17 +5,18 @@ Bodies are not rewritten: an absolute link in a page leads to the shop itself.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from ..injector.heads import Headers
+from . import hostrewrite
 from .hops import IDENTITY, UNDERSCORED
+from .hostrewrite import FOR_ITS_OWN_HOST, MOVES, authority, cookie, host_name
 
 _PORTS: Mapping[bytes, bytes] = {b"http": b":80", b"https": b":443"}
 _ADDRESS = re.compile(rb"(?:([a-z]+):)?//([^/?#\\]*)(.*)", re.IGNORECASE | re.DOTALL)
-_REFRESH = re.compile(rb"(\s*[0-9.]*\s*[;,]\s*(?:url\s*=\s*)?[\"']?)(.*)", re.IGNORECASE | re.DOTALL)
 _UPGRADE = re.compile(rb"(^|[;,])\s*upgrade-insecure-requests\s*(?=[;,]|$)", re.IGNORECASE)
+_POLICIES = frozenset({b"content-security-policy", b"content-security-policy-report-only"})
 # A name with one of these is a promise that the cookie has Secure: without it every browser refuses the
 # cookie, with it most take it from http://localhost (RFC 6265bis §4.1.3, W3C Secure Contexts §3.1).
 _PROMISING = (b"__host-", b"__secure-")
@@ -43,32 +44,38 @@ def origin(scheme: bytes, authority: bytes) -> bytes:
 def to_shop(headers: Headers, addresses: Addresses) -> Headers:
     """A request's headers as a browser on the shop's own address sends them: Host, Origin and Referer (shops
     compare them against forgery), and nothing that tells of a proxy. Names in lower case."""
-    changes: Mapping[bytes, Callable[[bytes], bytes]] = {
-        b"host": lambda _: addresses.authority,
-        b"origin": lambda value: addresses.shop if value == addresses.local else value,
-        b"referer": lambda value: _moved(value, addresses.local, addresses.shop) or value,
-    }
+    kept = [pair for pair in headers if pair[0] not in IDENTITY and pair[0] not in UNDERSCORED]
     return [
-        (name, changes[name](value) if name in changes else value)
-        for name, value in headers
-        if name not in IDENTITY and name not in UNDERSCORED
+        (name, addresses.authority if name == b"host" else value)
+        for name, value in hostrewrite.to_shop(kept, addresses.local, addresses.shop)
     ]
 
 
 def to_local(headers: Headers, addresses: Addresses) -> Headers:
     """A response's headers as the local address can keep them; names in any spelling, in order.
 
-    Location, Content-Location and Refresh that lead to the shop lead to the local address. Cookies lose a
-    Domain that covers the shop, and on http what only https may have. Strict-Transport-Security,
-    Public-Key-Pins and Alt-Svc are promises about the shop's own address and are left out, and on http so is
-    the directive upgrade-insecure-requests of a Content-Security-Policy.
+    What names the shop's origin names the local one, and cookies lose a Domain that covers the shop (see
+    `hostrewrite`); on http they also lose what only https may have. Promises about the shop's own address
+    (Strict-Transport-Security, Alt-Svc and their like) are left out, and on http so is the directive
+    upgrade-insecure-requests of a Content-Security-Policy.
     """
+    origins = frozenset(_shop_origins(addresses.shop))
+    hosts = frozenset({host_name(addresses.authority)})
+    own = host_name(authority(addresses.local))
     changed: Headers = []
     for name, value in headers:
-        change = _CHANGES.get(name.lower())
-        new = value if change is None else change(value, addresses)
-        if new is not None:
-            changed.append((name, new))
+        lower = name.lower()
+        if lower in FOR_ITS_OWN_HOST or lower == b"alt-svc":
+            continue
+        if (move := MOVES.get(lower)) is not None:
+            value = move(value, origins, addresses.local)
+        elif lower == b"set-cookie":
+            value = _cookie(cookie(value, hosts, own), addresses)
+        elif lower in _POLICIES:
+            value = _policy(value, addresses)
+            if not value:
+                continue
+        changed.append((name, value))
     return changed
 
 
@@ -88,71 +95,22 @@ def _shop_origins(shop: bytes) -> tuple[bytes, ...]:
     return (shop, b"http://" + authority) if scheme == b"https" else (shop,)
 
 
-def _moved(address: bytes, *origins: bytes) -> bytes | None:
-    """`address` with the last of `origins` in place of any other one; None if it begins with none of them."""
-    *known, new = origins
-    found = _ADDRESS.fullmatch(address)
-    if found is None:
-        return None
-    scheme = found[1] or known[0].partition(b":")[0]
-    return new + found[3] if origin(scheme, found[2]) in known else None
-
-
-def _location(value: bytes, addresses: Addresses) -> bytes:
-    return _moved(value, *_shop_origins(addresses.shop), addresses.local) or value
-
-
-def _refresh(value: bytes, addresses: Addresses) -> bytes:
-    found = _REFRESH.fullmatch(value)
-    return value if found is None else found[1] + _location(found[2], addresses)
-
-
-def _left_out(value: bytes, addresses: Addresses) -> None:
-    return None
-
-
-def _policy(value: bytes, addresses: Addresses) -> bytes | None:
+def _policy(value: bytes, addresses: Addresses) -> bytes:
     if not addresses.local.startswith(b"http:"):
         return value
     kept = _UPGRADE.sub(rb"\1", value)
-    return kept if kept.strip(b" \t;,") else None
+    return kept if kept.strip(b" \t;,") else b""
 
 
 def _cookie(value: bytes, addresses: Addresses) -> bytes:
-    """The cookie's name and value are kept byte for byte, and so are attributes that are not known."""
+    """On http, without what needs https: Secure, and SameSite=None and Partitioned, which need Secure."""
     pair, *attributes = value.split(b";")
-    insecure = addresses.local.startswith(b"http:")
-    promising = pair.strip().lower().startswith(_PROMISING)
+    if not addresses.local.startswith(b"http:") or pair.strip().lower().startswith(_PROMISING):
+        return value
     kept = [pair]
     for attribute in attributes:
         name, _, text = attribute.partition(b"=")
         name, text = name.strip().lower(), text.strip().lower()
-        if name == b"domain" and _covers(text, addresses.authority):
-            continue
-        # SameSite=None and Partitioned need Secure.
-        needs_https = name in (b"secure", b"partitioned") or (name, text) == (b"samesite", b"none")
-        if insecure and needs_https and not promising:
-            continue
-        kept.append(attribute)
+        if name not in (b"secure", b"partitioned") and (name, text) != (b"samesite", b"none"):
+            kept.append(attribute)
     return b";".join(kept)
-
-
-@lru_cache(maxsize=256)
-def _covers(domain: bytes, authority: bytes) -> bool:
-    """RFC 6265 §5.1.3: the host itself, or a domain above it."""
-    host = authority if authority.endswith(b"]") else authority.partition(b":")[0]
-    domain = domain.removeprefix(b".")
-    return host == domain or host.endswith(b"." + domain)
-
-
-_CHANGES: Mapping[bytes, Callable[[bytes, Addresses], bytes | None]] = {
-    b"alt-svc": _left_out,
-    b"content-location": _location,
-    b"content-security-policy": _policy,
-    b"content-security-policy-report-only": _policy,
-    b"location": _location,
-    b"public-key-pins": _left_out,
-    b"refresh": _refresh,
-    b"set-cookie": _cookie,
-    b"strict-transport-security": _left_out,
-}
