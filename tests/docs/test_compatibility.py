@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from clew.injector import codings, edit, scanner, tag
+from clew.middleware import connection, passage, protocol, upstream, websocket, wire
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -27,9 +28,9 @@ PROXY = [*numbered(_0=25, _1=10, _2=16, _3=10, _4=7, _5=11, _6=18), "7", "8"]
 CASES = {"injection": INJECTION, "proxy": PROXY}
 
 # The families whose every case must be covered.
-STRICT = ("injection",)
+STRICT = ("injection", "proxy")
 # The families of which the page has a row for every case, with the section that holds them.
-TOLD = {"injection": "Pages and their edit"}
+TOLD = {"injection": "Pages and their edit", "proxy": "The proxy"}
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _MARK = re.compile(rf"\b(injection|proxy) ({_NUMBER}(?:(?:, and |, | and )(?:\1 )?{_NUMBER})*)(?![.\d]*\d)")
@@ -79,10 +80,11 @@ def test_the_page_tells_of_every_case(family: str) -> None:
     assert rows == CASES[family]
 
 
-def test_the_page_points_to_every_exception_and_to_no_other() -> None:
-    text = section(TOLD["injection"])
+@pytest.mark.parametrize("family", TOLD)
+def test_the_page_points_to_every_exception_and_to_no_other(family: str) -> None:
+    text = section(TOLD[family])
     pointed = re.findall(rf"^\| ({_NUMBER}) \|.*\*Exceptions\*", text, re.MULTILINE)
-    argued = re.findall(rf"^- injection ({_NUMBER}):", text, re.MULTILINE)
+    argued = re.findall(rf"^- {family} ({_NUMBER}):", text, re.MULTILINE)
     assert pointed == argued
 
 
@@ -102,6 +104,26 @@ def test_no_case_is_named_that_does_not_exist() -> None:
 def test_the_bounds_told_are_those_that_hold(most: int) -> None:
     """injection 2.8, 2.9: what is looked at, and what is held back."""
     assert f"| {most:,} bytes |" in section(TOLD["injection"])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        f"| {protocol.MAX_HEAD >> 10} KB | a request's head, else 431; it has "
+        f"{protocol.HEAD_SECONDS:g} seconds to arrive",
+        f"| {wire.MAX_HEAD >> 10} KB | the head of a shop's answer, "
+        f"{wire.MAX_TRAILERS >> 10} KB its trailers, {wire.MAX_INTERIM} its interim responses",
+        f"| {passage.HIGH_WATER >> 10} KB | of a request's body wait for the shop, "
+        f"{connection.HIGH_WATER >> 10} KB of an answer",
+        f"| {passage.BODY_SECONDS:g} s | for a request's body of up to {passage.GATHERED_BODY >> 10} KB; "
+        f"{connection.STALLED_CLIENT:g} s without a byte",
+        f"| {websocket.MAX_MESSAGE >> 20} MB | one message of a WebSocket",
+        f"{upstream.LIFETIME:g} s | an idle connection",
+    ],
+)
+def test_the_bounds_told_of_the_proxy_are_those_that_hold(row: str) -> None:
+    """proxy 2.9, 6.2."""
+    assert row in section(TOLD["proxy"])
 
 
 def test_the_bounds_told_of_codings_are_those_that_hold() -> None:
