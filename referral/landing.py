@@ -111,7 +111,7 @@ class LandingReader:
         for, with its port if it has one: referrers from there, or from the site's `hosts`, are the shop
         itself. Where neither is known, no referrer counts as foreign.
         """
-        if not query and not referrer:
+        if not query and (not referrer or _came_from(referrer, host)):
             return None
         given = list(pairs(query))
         clicks = self._clicks(given)
@@ -216,3 +216,15 @@ class LandingReader:
         `secure` tells that the landing came by https.
         """
         return self._cookies.set_cookies(touch, secure)
+
+
+def _came_from(referrer: bytes, host: str) -> bool:
+    """Whether a referrer plainly names the host that is asked now: what most page views have."""
+    begin = referrer.find(b"://") + 3
+    end = begin + len(host)
+    return (
+        begin > 2
+        and host != ""
+        and referrer[begin:end] == host.encode("latin-1", "replace")
+        and referrer[end : end + 1] in (b"/", b"")
+    )
