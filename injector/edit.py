@@ -144,9 +144,9 @@ class PageEdit:
         self._waiting += len(chunk)
         try:
             self._ready.append(self._edited(chunk))
-        except CodingError as error:
+        except CodingError:
             self._room = 0
-            return self._pass(str(error))
+            return self._pass("broken coding")
         return self._judge()
 
     def _judge(self) -> bytes:
