@@ -6,11 +6,14 @@
 #   make check        ruff, ruff format, mypy
 #   make bench        measured beside its peers; NAME=proxy for one, SEED=1 to repeat; for a part, not
 #                     written down: ARGS="--only html100k --servers clew,nginx"
+#   make fuzz         what must hold for any bytes, under a coverage-guided fuzzer; TARGET=wire for one,
+#                     SECONDS=600 in all
+#   make soak         clew serve in front of a shop full of faults; REQUESTS=200000 CONCURRENCY=200 SEED=1
 #   make pins         renews requirements-dev.txt and requirements-mitmproxy.txt from pyproject.toml
 
 BIN = .venv/bin
 
-.PHONY: demo demo-once test check bench setup pins
+.PHONY: demo demo-once test check bench fuzz soak setup pins
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -33,11 +36,22 @@ bench: setup .venv/mitmproxy/.done
 	@.ci/setup debian nginx wrk util-linux
 	$(BIN)/python bench/run.py $(if $(NAME),--name $(NAME)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+fuzz: .venv/.fuzz
+	$(BIN)/python tests/fuzz/run.py $(if $(TARGET),--target $(TARGET)) $(if $(SECONDS),--seconds $(SECONDS))
+
+soak: setup
+	$(BIN)/python tests/soak/run.py $(if $(REQUESTS),--requests $(REQUESTS)) \
+		$(if $(CONCURRENCY),--concurrency $(CONCURRENCY)) $(if $(SEED),--seed $(SEED))
+
 setup: .venv/.done
 
 # The names are marks: made again only when what they depend on has changed.
 .venv/.done: requirements-dev.txt pyproject.toml .ci/setup
 	@.ci/setup python
+	@touch $@
+
+.venv/.fuzz: tests/fuzz/requirements.txt .venv/.done
+	@.ci/setup fuzz
 	@touch $@
 
 .venv/mitmproxy/.done: requirements-mitmproxy.txt .venv/.done

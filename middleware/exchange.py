@@ -22,6 +22,7 @@ What happens in each state, and where it leads (`TABLE` holds the same, and ever
 | HOLDING  | other           | what is no body must follow the head: releases it as it came | PASSING |
 | EDITING  | body            | forwards edited, re-encoded bytes | EDITING, BROKEN |
 | COPYING  | body            | forwards the bytes as they came, keeps a bounded copy if wanted | COPYING |
+|          |                 | we failed: forwards the bytes as they came | PASSING |
 | PASSING  | body            | forwards the bytes as they came | PASSING |
 | any      | end             | releases what is left; effects that follow the bytes are ready | DONE, BROKEN |
 
@@ -36,7 +37,7 @@ from enum import IntEnum, auto
 
 from ..injector import csp, eligible, validators
 from ..injector.codings import coding_of, negotiate
-from ..injector.edit import PageEdit
+from ..injector.edit import Broken, PageEdit
 from ..injector.heads import Headers, RequestHead, ResponseHead, tokens, value, values, without
 from ..injector.rewrite import edited_head
 from ..injector.tag import tag
@@ -71,7 +72,7 @@ TABLE: Mapping[tuple[State, str], frozenset[State]] = {
     (State.HOLDING, "body"): frozenset({State.HOLDING, State.EDITING, State.COPYING, State.PASSING}),
     (State.HOLDING, "other"): frozenset({State.PASSING}),
     (State.EDITING, "body"): frozenset({State.EDITING, State.BROKEN}),
-    (State.COPYING, "body"): frozenset({State.COPYING}),
+    (State.COPYING, "body"): frozenset({State.COPYING, State.PASSING}),
     (State.PASSING, "body"): frozenset({State.PASSING}),
     (State.HOLDING, "end"): frozenset({State.DONE}),
     (State.EDITING, "end"): frozenset({State.DONE, State.BROKEN}),
@@ -145,13 +146,13 @@ class Exchange:
         if head.path.startswith(prefix) or head.path == prefix[:-1]:
             self._move("request", State.OURS)
             return Ours(b"/" + head.path[len(prefix) :])
-        if (reason := eligible.request_reason(head)) is not None:
-            self.outcome = ("pass", reason)
-            self._move("request", State.PASSING)
-            if head.method in ("GET", "HEAD"):
-                return Forward(head.headers)
-            return Forward(validators.restore_preconditions(head.headers))
         try:
+            if (reason := eligible.request_reason(head)) is not None:
+                self.outcome = ("pass", reason)
+                self._move("request", State.PASSING)
+                if head.method in ("GET", "HEAD"):
+                    return Forward(head.headers)
+                return Forward(validators.restore_preconditions(head.headers))
             forward = self._navigation(head)
         except Exception as error:
             # Whatever is wrong with us, the shop gets his request as it came.
@@ -213,8 +214,8 @@ class Exchange:
         if self.state is State.PASSING:
             self._move("response", State.PASSING)
             return Out(head)
-        head = self._with_cookies(head)
         try:
+            head = self._with_cookies(head)
             out, state = self._judge(head)
         except Exception as error:
             self._note_fault(error)
@@ -289,7 +290,10 @@ class Exchange:
         editor, out = self._editor, Out()
         if editor is not None:
             out = self._fed("end", editor, None)
-            self._note_page(editor)
+            try:
+                self._note_page(editor)
+            except Exception as error:
+                self.fault = error
         self._move("end", State.DONE)
         return out
 
@@ -306,29 +310,37 @@ class Exchange:
 
     def _fed(self, event: str, editor: PageEdit, chunk: bytes | None) -> Out:
         """One step of the editor (None: the end), and the head with it once the editor has decided."""
+        head = self._head
         try:
             out = editor.end() if chunk is None else editor.feed(chunk)
+            if head is None:
+                return Out(body=out)
+            if editor.verdict == "undecided":
+                return Out()
+            if editor.verdict == "edit":
+                state, head = State.EDITING, self._edited(head, editor.added)
+            else:
+                self.outcome = ("pass", editor.reason)
+                state, head = State.COPYING, self._debug(head)
         except Exception as error:
-            if self._head is None:
-                self.state = State.BROKEN
-                raise ResponseBrokenError(str(error)) from error
-            # Nothing was sent yet: the page goes out as it came.
-            self._note_fault(error)
-            untouched, self._head, self._editor = self._head, None, None
-            self._to(event, State.PASSING)
-            return Out(untouched, b"".join(self._held))
-        head = self._head
-        if head is None:
-            return Out(body=out)
-        if editor.verdict == "undecided":
-            return Out()
+            return self._faulty(event, chunk, error)
         self._head, self._held = None, []
-        if editor.verdict == "edit":
-            self._to(event, State.EDITING)
-            return Out(self._edited(head, editor.added), out)
-        self.outcome = ("pass", editor.reason)
-        self._to(event, State.COPYING)
-        return Out(self._debug(head), out)
+        self._to(event, state)
+        return Out(head, out)
+
+    def _faulty(self, event: str, chunk: bytes | None, error: Exception) -> Out:
+        """What goes out after a fault: the bytes as they came, unless some of an edited page went before."""
+        if self.state is State.EDITING:
+            self.state = State.BROKEN
+            if isinstance(error, Broken):
+                self.outcome = ("broken", "coding")
+            else:
+                self.fault, self.outcome = error, ("broken", "fault")
+            raise ResponseBrokenError(str(error)) from error
+        self._note_fault(error)
+        untouched, self._head, self._editor = self._head, None, None
+        self._to(event, State.PASSING)
+        return Out(untouched, (chunk or b"") if untouched is None else b"".join(self._held))
 
     # -- parts
 

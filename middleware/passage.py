@@ -246,6 +246,9 @@ class Passage:
             connection, kept = await self._shop.upstream.acquire(self._replayable, fresh=fresh)
         except UpstreamError as error:
             self._fail(error)
+        except Exception as error:
+            _LOG.exception("%s %r", self._method, self._scope["raw_path"][:200])
+            self._fail(error)
         else:
             self._begin(connection, kept)
         finally:
@@ -349,6 +352,12 @@ class Passage:
             else:
                 self._flush()
         except ResponseBrokenError as error:
+            self._fail(error)
+        except Exception as error:
+            # Nothing of ours may leave the client waiting, nor end the shop's connection without a word.
+            _LOG.exception("%s %r", self._method, self._scope["raw_path"][:200])
+            if self._exchange is not None:
+                self._exchange.fault = error
             self._fail(error)
 
     def _interim(self, reader: ResponseReader) -> None:

@@ -12,6 +12,10 @@ from .passage import Passage
 # A request's head: the request line, all headers. Shops with 16 KB of cookies exist.
 MAX_HEAD = 64 * 1024
 HEAD_SECONDS = 30.0
+# Requests that may wait for the answers before them; the connection ends with the answer to the last.
+MOST_AHEAD = 100
+# A client that takes nothing of what waits for it so long is gone.
+STALLED_CLIENT = 300.0
 
 _CLOSING = b"connection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _CLOSING
@@ -27,7 +31,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     A head of more than 64 KB is answered with 431 (RFC 6585 §5), one that does not come to its end within
     30 seconds with 408. A fragment in the target is a 400: shops and proxies disagree on what it means
-    (CVE-2023-47106).
+    (CVE-2023-47106). Where answers to earlier requests are still due, they go out first, and the connection
+    ends with the last of them.
     """
 
     # A passage, or uvicorn's own.
@@ -37,9 +42,12 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_open = False
     _head_bytes = 0
     _received = 0
+    _shared = False  # with the end of another request, this read
     _refusal = b""
     _late: asyncio.TimerHandle | None = None
-    _active: Passage | None = None  # whose answer is going out
+    _stalled: asyncio.TimerHandle | None = None
+    _active: Any = None  # whose answer is going out
+    _deaf = False  # nothing more is read
     _idle: asyncio.TimerHandle | None = None
     _idle_since = 0.0
 
@@ -50,16 +58,22 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
-        self._late = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_LATE)
+        self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         self._in_time()
         if self._idle is not None:
             self._idle.cancel()
+        if self._stalled is not None:
+            self._stalled.cancel()
         active, self._active = self._active, None
-        if active is not None:
+        if isinstance(active, Passage):
             active.gone()
+        elif active is not None and not active.response_complete:
+            # uvicorn tells the last request's app only.
+            active.disconnected = True
+            active.message_event.set()
         if isinstance(self.cycle, Passage):
             self.cycle.gone()
             self.cycle = None
@@ -68,15 +82,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
-        self._received = len(data)
+        if self._deaf:
+            return
+        self._received, self._shared = len(data), False
         super().data_received(data)
         if self._head_open:
-            self._head_bytes += len(data)
+            # Nobody knows how much of a read is a head's that begins within it.
+            self._head_bytes += 1 if self._shared else len(data)
             if self._head_bytes > MAX_HEAD:
                 self._refuse(_TOO_LARGE)
             elif self._late is None:
                 # Only a head that came in pieces needs a timer.
-                self._late = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_LATE)
+                self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
 
     def on_message_begin(self) -> None:
         """A request starts."""
@@ -102,18 +119,21 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refusal = _TOO_LARGE
         if self._refusal or b"#" in self.url:
             raise ValueError("a head too large, or a fragment")
+        waits = self.cycle is not None and not self.cycle.response_complete
+        if waits and (len(self.pipeline) >= MOST_AHEAD or self.parser.should_upgrade()):
+            raise ValueError("too much sent ahead, or an upgrade behind an answer that is not out yet")
         passage = self._passage()
         if passage is None:
             self._asgi()
             return
-        before, self.cycle = self.cycle, passage
-        if before is None or before.response_complete:
-            self._active = passage
-            passage.start()
-        else:
+        self.cycle = passage
+        if waits:
             # Answers go out in the order of their requests.
             self.flow.pause_reading()
             self.pipeline.appendleft((passage, self.app))
+        else:
+            self._active = passage
+            passage.start()
 
     def _passage(self) -> Passage | None:
         parser = self.parser
@@ -155,17 +175,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request is complete."""
+        self._shared = True
         if isinstance(self.cycle, Passage):
             self.cycle.fed()
         else:
             super().on_message_complete()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._active = cycle
         if isinstance(cycle, Passage):
-            self._active = cycle
             cycle.start()
         else:
-            self._active = None
             super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -173,10 +193,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
+        if self._late is not None and self.flow.read_paused:
+            # A head of which we did not read the rest has its time from now on.
+            self._in_time()
+            self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
         self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
+            if self.pipeline:
+                self.flow.pause_reading()
             return
         self._idle_since = self.loop.time()
         if self._idle is None:
@@ -194,26 +220,48 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._idle = self.loop.call_later(left, self._end_idle)
 
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED_CLIENT, self._let_go)
+
     def resume_writing(self) -> None:
         """The client has caught up."""
         super().resume_writing()
-        if self._active is not None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+        if isinstance(self._active, Passage):
             self._active.resumed()
+
+    def _let_go(self) -> None:
+        if self in self.connections:  # else a WebSocket's
+            self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse the request and close."""
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:
-            if isinstance(self.cycle, Passage) and self.cycle is self._active and self.cycle.more_body:
-                self.cycle.malformed()
-            # Else the answer to an earlier request is under way: nothing may be written into it.
-            self.transport.close()
+            if self.cycle.more_body:
+                if isinstance(self.cycle, Passage) and self.cycle is self._active:
+                    self.cycle.malformed()
+                self.transport.close()
+            # Answers to earlier requests are under way: nothing may be written into them.
+            self.cycle.keep_alive = False
+            self._deaf = True
         elif not self._refusal:
             super().send_400_response(msg)
         else:
             self.transport.write(self._refusal)
             self.transport.close()
+
+    def _too_late(self) -> None:
+        self._late = None
+        if self.flow.read_paused:
+            # It is we who do not read on.
+            self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+        else:
+            self._refuse(_TOO_LATE)
 
     def _refuse(self, refusal: bytes) -> None:
         self._refusal = refusal

@@ -188,7 +188,7 @@ class ResponseReader:
         if 100 <= status < 200 and not (status == 101 and self._upgrade):
             self._skip_interim(status)
             return
-        if not 100 <= status <= 599:
+        if not 200 <= status <= 599 and status != 101:
             raise ResponseError(f"the shop answered with status {status}")
         self._frame(status, version == b"HTTP/1.1 ")
         if self._framing != _CHUNKED:

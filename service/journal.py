@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -53,12 +54,16 @@ class Journal:
         self.agents = Gauge("clew_agents_online", "Agents with an open desk", ["site"], registry=registry)
 
     def emit(self, name: str, *, site: str, **fields: Any) -> None:
-        """Tell that `name` (one of EVENTS) happened. `fields` go into the log line as they are."""
+        """Tell that `name` (one of EVENTS) happened. `fields` go into the log line as they are.
+
+        A log that cannot be written (its reader has gone, the disk is full) stops nothing.
+        """
         if name not in EVENTS:
             raise KeyError(f"no such event: {name}")
         self._events.labels(site, name).inc()
         level = "error" if name in ERRORS else "warning" if name in WARNINGS else "info"
-        getattr(self._log, level)(name, site=site, **fields)
+        with suppress(OSError):
+            getattr(self._log, level)(name, site=site, **fields)
 
     def answered(self, site: str, outcome: str, reason: str) -> None:
         """Count an answer of the shop to a navigation."""

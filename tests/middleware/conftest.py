@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-BOTH = frozenset({"test_dial", "test_upstream", "test_proxy", "test_proxy_table", "test_proxy_websocket"})
+BOTH = frozenset(
+    {"test_dial", "test_passage", "test_upstream", "test_proxy", "test_proxy_table", "test_proxy_websocket"}
+)
 
 
 def pytest_asyncio_loop_factories(

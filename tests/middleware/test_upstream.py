@@ -83,7 +83,7 @@ async def test_the_status_line_and_head_are_written_as_they_came() -> None:
     ],
 )
 async def test_a_connection_that_is_not_clean_or_not_wanted_is_not_used_again(answer: bytes) -> None:
-    """3.5, 6.6"""
+    """proxy 3.5, 6.6"""
     async with Shop(answering(answer)) as shop:
         upstream = Upstream(shop.url, limits())
         assert [await ask(upstream), await ask(upstream)] == [b"ok", b"ok"]
@@ -94,7 +94,7 @@ async def test_a_connection_that_is_not_clean_or_not_wanted_is_not_used_again(an
 async def test_an_answer_nobody_asked_for_is_never_given_to_the_next(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """3.5"""
+    """proxy 3.5"""
     spoil = asyncio.Event()
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -116,7 +116,7 @@ async def test_an_answer_nobody_asked_for_is_never_given_to_the_next(
 
 
 async def test_an_idle_connection_is_closed_in_time() -> None:
-    """6.6"""
+    """proxy 6.6"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
@@ -133,7 +133,7 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
 async def test_an_old_connection_is_given_up_so_that_a_moved_name_is_followed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """6.15"""
+    """proxy 6.15"""
     async with Shop(answering(OK)) as shop:
         upstream = Upstream(shop.url, limits())
         await ask(upstream)
@@ -144,7 +144,7 @@ async def test_an_old_connection_is_given_up_so_that_a_moved_name_is_followed(
 
 
 async def test_an_order_does_not_take_a_connection_that_the_shop_has_closed() -> None:
-    """6.5, 6.6"""
+    """proxy 6.5, 6.6"""
     async with Shop(answering(OK, close=True)) as shop:
         upstream = Upstream(shop.url, limits())
         await ask(upstream)
@@ -155,7 +155,7 @@ async def test_an_order_does_not_take_a_connection_that_the_shop_has_closed() ->
 
 
 async def test_nobody_listening_is_a_connect_error() -> None:
-    """6.1"""
+    """proxy 6.1"""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(ConnectError):
@@ -167,7 +167,7 @@ async def test_nobody_listening_is_a_connect_error() -> None:
 
 
 async def test_a_shop_that_hangs_up_at_once_is_known_at_once() -> None:
-    """6.1"""
+    """proxy 6.1"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         writer.transport.abort()
@@ -183,7 +183,7 @@ async def test_a_shop_that_hangs_up_at_once_is_known_at_once() -> None:
 
 
 async def test_connecting_takes_no_longer_than_its_limit() -> None:
-    """6.2"""
+    """proxy 6.2"""
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -197,7 +197,7 @@ async def test_connecting_takes_no_longer_than_its_limit() -> None:
 
 
 async def test_a_shop_that_does_not_answer_is_given_up() -> None:
-    """6.2"""
+    """proxy 6.2"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
@@ -216,7 +216,7 @@ async def test_a_shop_that_does_not_answer_is_given_up() -> None:
 async def test_a_pause_within_a_page_ends_and_one_between_events_does_not(
     kind: bytes, times_out: bool
 ) -> None:
-    """6.2, 7: SSE"""
+    """proxy 6.2, 7: SSE"""
     go_on = asyncio.Event()
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -242,7 +242,7 @@ async def test_a_pause_within_a_page_ends_and_one_between_events_does_not(
 
 
 async def test_connections_are_bounded_and_who_waits_is_served_in_turn() -> None:
-    """6.14"""
+    """proxy 6.14"""
     go_on = asyncio.Event()
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -263,7 +263,7 @@ async def test_connections_are_bounded_and_who_waits_is_served_in_turn() -> None
 
 
 async def test_waiting_for_a_connection_has_an_end_and_so_has_the_queue() -> None:
-    """6.14"""
+    """proxy 6.14"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
@@ -285,7 +285,7 @@ async def test_waiting_for_a_connection_has_an_end_and_so_has_the_queue() -> Non
 
 
 async def test_a_slot_is_not_lost_when_who_waits_for_it_is_cancelled() -> None:
-    """6.7, 6.14"""
+    """proxy 6.7, 6.14"""
     go_on = asyncio.Event()
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -308,7 +308,7 @@ async def test_a_slot_is_not_lost_when_who_waits_for_it_is_cancelled() -> None:
 
 
 async def test_a_slot_that_is_handed_over_in_the_moment_of_cancelling_is_not_lost() -> None:
-    """6.7, 6.14"""
+    """proxy 6.7, 6.14"""
     async with Shop(answering(OK)) as shop:
         upstream = Upstream(shop.url, limits(connections=1))
         await ask(upstream)
@@ -323,7 +323,7 @@ async def test_a_slot_that_is_handed_over_in_the_moment_of_cancelling_is_not_los
 
 
 async def test_a_cancelled_request_closes_the_connection_at_once() -> None:
-    """6.7"""
+    """proxy 6.7"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
@@ -339,7 +339,7 @@ async def test_a_cancelled_request_closes_the_connection_at_once() -> None:
 
 
 async def test_a_response_that_is_not_read_to_its_end_closes_the_connection() -> None:
-    """6.7"""
+    """proxy 6.7"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
@@ -358,7 +358,7 @@ async def test_a_response_that_is_not_read_to_its_end_closes_the_connection() ->
 async def test_a_client_that_takes_nothing_does_not_hold_a_connection_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """6.10"""
+    """proxy 6.10"""
     monkeypatch.setattr(connection_module, "STALLED_CLIENT", 0.1)
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -376,7 +376,7 @@ async def test_a_client_that_takes_nothing_does_not_hold_a_connection_for_ever(
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_reader_that_is_slow_stops_the_shop(chunked: bool) -> None:
-    """6.10"""
+    """proxy 6.10"""
     sent = asyncio.Event()
     piece = bytes(65536)
     frame = b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece
@@ -414,7 +414,7 @@ async def upload(sent: list[int], size: int = 65536, pieces: int = BIG // 65536)
 
 @pytest.mark.parametrize("headers", [[(b"content-length", b"%d" % BIG)], []])
 async def test_a_shop_that_reads_slowly_stops_the_upload(headers: list[tuple[bytes, bytes]]) -> None:
-    """6.9"""
+    """proxy 6.9"""
     go_on = asyncio.Event()
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -435,7 +435,7 @@ async def test_a_shop_that_reads_slowly_stops_the_upload(headers: list[tuple[byt
 
 
 async def test_an_upload_is_framed_as_it_was_announced() -> None:
-    """3.2"""
+    """proxy 3.2"""
     async with Shop(answering(OK)) as shop:
         upstream = Upstream(shop.url, limits())
         for headers in ([(b"content-length", b"6")], []):
@@ -450,7 +450,7 @@ async def test_an_upload_is_framed_as_it_was_announced() -> None:
 
 
 async def test_a_refusal_during_an_upload_is_delivered_and_ends_the_upload() -> None:
-    """3.6"""
+    """proxy 3.6"""
     refused = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig"
     sent: list[int] = []
 
@@ -477,7 +477,7 @@ async def test_a_refusal_during_an_upload_is_delivered_and_ends_the_upload() -> 
 
 
 async def test_an_upload_stops_at_the_head_of_a_refusal() -> None:
-    """3.6"""
+    """proxy 3.6"""
     sent: list[int] = []
     arrived: list[int] = []
     enough, finish = asyncio.Event(), asyncio.Event()
@@ -511,7 +511,7 @@ async def test_an_upload_stops_at_the_head_of_a_refusal() -> None:
 
 
 async def test_an_answer_may_begin_while_the_request_still_comes() -> None:
-    """3.6"""
+    """proxy 3.6"""
     answered = asyncio.Event()
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -544,7 +544,7 @@ async def test_an_answer_may_begin_while_the_request_still_comes() -> None:
     ],
 )
 async def test_a_body_that_breaks_off_never_ends_cleanly(head: bytes, rest: bytes) -> None:
-    """6.3"""
+    """proxy 6.3"""
     async with Shop(answering(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + rest, close=True)) as shop:
         upstream = Upstream(shop.url, limits())
         response = await send(upstream, "GET", b"/", HOST)
@@ -555,7 +555,7 @@ async def test_a_body_that_breaks_off_never_ends_cleanly(head: bytes, rest: byte
 
 
 async def test_a_reset_in_a_body_that_ends_with_the_connection_is_no_end() -> None:
-    """6.3"""
+    """proxy 6.3"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)
@@ -574,7 +574,7 @@ async def test_a_reset_in_a_body_that_ends_with_the_connection_is_no_end() -> No
 
 
 async def test_redirects_and_cookies_are_the_clients_business() -> None:
-    """8"""
+    """proxy 8"""
     answer = (
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nSet-Cookie: a=1\r\nContent-Length: 0\r\n\r\n"
     )
@@ -588,7 +588,7 @@ async def test_redirects_and_cookies_are_the_clients_business() -> None:
 
 
 async def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """8"""
+    """proxy 8"""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     async with Shop(answering(OK)) as shop:
@@ -598,7 +598,7 @@ async def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.Monk
 
 
 async def test_a_shop_may_listen_on_a_unix_socket(tmp_path: Path) -> None:
-    """6.18"""
+    """proxy 6.18"""
     async with Shop(answering(OK), unix=str(tmp_path / "shop.sock")) as shop:
         upstream = Upstream(shop.url, limits())
         assert [await ask(upstream), await ask(upstream, "POST", b"/", b"x")] == [b"ok", b"ok"]
@@ -613,7 +613,7 @@ async def test_a_shop_may_listen_on_a_unix_socket(tmp_path: Path) -> None:
 async def test_a_tls_shop_is_asked_by_its_name_and_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, name: str, trusted: bool
 ) -> None:
-    """6.17"""
+    """proxy 6.17"""
     path = certificate(tmp_path, x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.2")))
     if known:
         monkeypatch.setenv("SSL_CERT_FILE", str(path))
@@ -635,7 +635,7 @@ async def test_a_tls_shop_is_asked_by_its_name_and_verified(
 
 
 async def test_a_response_head_of_64_kb_is_read() -> None:
-    """2.9"""
+    """proxy 2.9"""
     async with Shop(
         answering(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 65536 + b"\r\nContent-Length: 0\r\n\r\n")
     ) as shop:
@@ -646,7 +646,7 @@ async def test_a_response_head_of_64_kb_is_read() -> None:
 
 
 async def test_a_faulty_answer_closes_the_connection() -> None:
-    """3.1"""
+    """proxy 3.1"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         await shop.request(reader)

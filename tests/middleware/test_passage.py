@@ -1,0 +1,172 @@
+"""A request's way to the shop and back, at the moments when something else happens on the connection."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from clew.middleware import protocol as protocol_module
+from clew.middleware.passage import Door, Passage
+from clew.middleware.proxy import Proxy
+from raw_http import Client, Shop, ended, get, limits, proxying, serving
+
+Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+TRACE = b"TRACE / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
+UPGRADE = (
+    b"Connection: Upgrade",
+    b"Upgrade: websocket",
+    b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+class Gate:
+    """A shop that answers each request with its target, when `open` says so."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Semaphore(0)
+
+    async def __call__(self, shop: Shop, reader: Reader, writer: Writer) -> None:
+        while True:
+            request = await shop.request(reader)
+            await self.open.acquire()
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(request.target), request.target)
+            )
+
+
+# -- requests sent ahead
+
+
+async def test_what_a_client_sends_ahead_is_read_no_faster_than_it_is_answered() -> None:
+    gate, made = Gate(), 0
+
+    class Counting(Proxy):
+        def passage(self, *arguments: Any, **options: Any) -> Passage:
+            nonlocal made
+            made += 1
+            return super().passage(*arguments, **options)
+
+    async with Shop(gate) as shop:
+        proxy = Counting(shop.url, limits())
+        async with serving(proxy) as port, Client(port) as client:
+            client.writer.write(get(b"/", b"X: " + b"x" * 8000) * 2000)
+            for turn in range(20):
+                await shop.until(lambda turn=turn: len(shop.requests) > turn)
+                gate.open.release()
+                assert (await client.response()).status == 200
+            assert made <= 20 + protocol_module.MOST_AHEAD
+            client.writer.transport.abort()
+            for _ in range(2000):
+                gate.open.release()
+        await proxy.close()
+
+
+async def test_too_many_requests_sent_ahead_are_answered_as_far_as_they_are_taken() -> None:
+    gate, ahead = Gate(), 3 * protocol_module.MOST_AHEAD
+    async with Shop(gate) as shop, proxying(shop) as port, Client(port) as client:
+        client.writer.write(b"".join(get(b"/%d" % number) for number in range(ahead)))
+        for _ in range(ahead):
+            gate.open.release()
+        answers = [await client.response()]
+        while not answers[-1].all("connection"):
+            answers.append(await client.response())
+        bodies = [answer.body for answer in answers]
+        assert bodies == [b"/%d" % number for number in range(len(bodies))]
+        assert len(bodies) > protocol_module.MOST_AHEAD
+        assert await client.reader.read() == b""
+
+
+async def test_many_refusals_behind_an_answer_take_no_stack() -> None:
+    gate = Gate()
+    async with Shop(gate) as shop, proxying(shop) as port, Client(port) as client:
+        client.writer.write(get() + TRACE * (protocol_module.MOST_AHEAD - 1) + get(b"/last"))
+        await shop.until(lambda: shop.requests)
+        gate.open.release()
+        gate.open.release()
+        assert (await client.response()).status == 200
+        for _ in range(protocol_module.MOST_AHEAD - 1):
+            assert (await client.response()).status == 405
+        assert (await client.response()).body == b"/last"
+
+
+async def test_nonsense_behind_a_request_does_not_cost_its_answer() -> None:
+    gate = Gate()
+    async with Shop(gate) as shop, proxying(shop) as port, Client(port) as client:
+        client.writer.write(get(b"/good") + b"nonsense\r\n\r\n")
+        await shop.until(lambda: shop.requests)
+        gate.open.release()
+        response = await client.response()
+        assert (response.body, response.all("connection")) == (b"/good", [b"close"])
+        assert await client.reader.read() == b""
+
+
+async def test_a_head_that_waits_behind_an_answer_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server itself stopped reading in the middle of it."""
+    monkeypatch.setattr(protocol_module, "HEAD_SECONDS", 0.1)
+    gate = Gate()
+    async with Shop(gate) as shop, proxying(shop) as port, Client(port) as client:
+        requests = get(b"/1") + get(b"/2") + get(b"/3")
+        client.writer.write(requests[:-10])
+        await shop.until(lambda: shop.requests)
+        await asyncio.sleep(0.3)
+        client.writer.write(requests[-10:])
+        for number in (b"/1", b"/2", b"/3"):
+            gate.open.release()
+            assert (await client.response()).body == number
+
+
+async def test_an_upgrade_behind_an_answer_does_not_write_into_it() -> None:
+    gate = Gate()
+    async with Shop(gate) as shop, proxying(shop) as port, Client(port) as client:
+        client.writer.write(get(b"/page") + get(b"/ws", *UPGRADE))
+        await shop.until(lambda: shop.requests)
+        gate.open.release()
+        response = await client.response()
+        assert (response.body, response.all("connection")) == (b"/page", [b"close"])
+        assert await client.reader.read() == b""
+        assert len(shop.requests) == 1
+
+
+# -- clients that go, or do nothing
+
+
+async def test_an_answer_of_our_own_learns_that_its_client_has_gone_whatever_he_sent_ahead() -> None:
+    """proxy 6.7: a live stream with a request behind it."""
+    left, began = asyncio.Event(), asyncio.Event()
+
+    class Own(Proxy):
+        def passage(self, door: Door, scope: Any, *, keep_alive: bool, expects_continue: bool) -> Passage:
+            if scope["raw_path"] == b"/own":
+                return cast("Any", None)
+            return super().passage(door, scope, keep_alive=keep_alive, expects_continue=expects_continue)
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            began.set()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            left.set()
+
+    async with Shop(Gate()) as shop:
+        proxy = Own(shop.url, limits())
+        async with serving(proxy) as port:
+            async with Client(port) as client:
+                client.writer.write(get(b"/own") + get())
+                await asyncio.wait_for(began.wait(), 10)
+            await asyncio.wait_for(left.wait(), 10)
+        await proxy.close()
+
+
+async def test_a_client_that_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """proxy 6.10"""
+    monkeypatch.setattr(protocol_module, "STALLED_CLIENT", 0.2)
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await shop.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % 2**26 + bytes(2**26))
+        await ended(reader)
+
+    async with Shop(script) as shop, proxying(shop) as port, Client(port) as client:
+        client.writer.write(get())
+        await shop.until(lambda: shop.closed == 1)
+        assert not (await client.response()).complete
