@@ -110,6 +110,18 @@ class PageEdit:
         except CodingError as error:
             raise Broken(str(error)) from error
 
+    def lent(self, chunk: memoryview) -> tuple[bytes, memoryview]:
+        """As `feed`, for a chunk whose memory is used again later: what is new, and what follows it as a part
+        of the chunk, which was not copied."""
+        if self._through:
+            return b"", chunk
+        place = self._scanner.usual(chunk) if self._is_plain and self._coding_out == "identity" else None
+        if place is not None:
+            self.verdict, self._looking, self._through = "edit", False, True
+            self.inserted, self.added = True, len(self._tag)
+            return b"".join((chunk[:place], self._tag)), chunk[place:]
+        return self.feed(bytes(chunk)), chunk[:0]
+
     def end(self) -> bytes:
         """The bytes to send after the last chunk. Raises Broken where a coded stream stops before its end."""
         if self.verdict == "pass":
@@ -129,17 +141,9 @@ class PageEdit:
         return rest + self._encoder.finish() if self._encoder else rest
 
     def _decide(self, chunk: bytes) -> bytes:
-        if self._decoder is None and not self._waiting and not self._room:
-            # The usual page: its place is in the first chunk.
-            self._scanner.feed(chunk)
-            out = self._placed(chunk)
-            if self.inserted:
-                self._ready.append(out)
-                return self._commit()
-            self._coded.append(chunk)
-            self._waiting = len(chunk)
-            self._ready.append(out)
-            return self._judge()
+        if self._is_plain and self._scanner.usual(chunk) is not None:
+            self._ready.append(self._placed(chunk))
+            return self._commit()
         self._coded.append(chunk)
         self._waiting += len(chunk)
         try:
@@ -148,6 +152,13 @@ class PageEdit:
             self._room = 0
             return self._pass(error.kind)
         return self._judge()
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether nothing has come yet, and what comes is neither decoded nor copied."""
+        return (
+            self.verdict == "undecided" and self._decoder is None and not self._waiting and not self._room
+        )
 
     def _judge(self) -> bytes:
         """The verdict, if it can be given; what may go out with it."""

@@ -177,7 +177,7 @@ class Scanner:
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes of the body. After `over` nothing is read."""
-        if self.over or (self._at_start and not self._window and self._usual(data)):
+        if self.over:
             return
         window = self._window + data if self._window else data
         end = min(len(window), LOOK - self._base)
@@ -190,14 +190,15 @@ class Scanner:
             self._no_more("look-ahead")
         self._window = b"" if self.over else window[at:]
 
-    def _usual(self, data: bytes) -> bool:
-        """Whether the body begins as usual, and all is said with that."""
+    def usual(self, data: bytes | memoryview) -> int | None:
+        """The place in a body that begins as most do, and then the scanner is over. None where nothing was
+        read: `feed` it. For the first bytes of a body only."""
         begins = _USUAL.match(data, 0, MARKUP)
-        if begins is None or _is_amp(begins["attributes"]) or _ESCAPE in begins[0]:
-            return False
+        if begins is None or _is_amp(bytes(begins["attributes"])) or _ESCAPE in bytes(begins[0]):
+            return None
         self.gate = self.over = True
         self.place = self._base = begins.end()
-        return True
+        return self.place
 
     def end(self) -> None:
         """The body has ended: what is not complete by now never will be."""

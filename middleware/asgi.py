@@ -212,16 +212,17 @@ class _Sender:
             await self._send(message)
 
     async def _body(self, chunk: bytes, *, more: bool) -> None:
-        out = self._exchange.body(chunk) if chunk else Out()
+        # Starlette, for one, hands views on.
+        out = self._exchange.body(bytes(chunk)) if chunk else Out()
         if more:
             await self._release(out)
             return
         last = self._exchange.end()
         await self._release(Out(out.head or last.head, b""))
-        await self._send({"type": "http.response.body", "body": out.body + last.body, "more_body": False})
+        await self._send({"type": "http.response.body", "body": out.data + last.data, "more_body": False})
 
     async def _release(self, out: Out) -> None:
         if out.head is not None:
             await self._send({**self._start, "status": out.head.status, "headers": out.head.headers})
         if out.body:
-            await self._send({"type": "http.response.body", "body": out.body, "more_body": True})
+            await self._send({"type": "http.response.body", "body": out.data, "more_body": True})

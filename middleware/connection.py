@@ -13,7 +13,7 @@ from .faults import (
     UpstreamError,
     UpstreamTimeoutError,
 )
-from .wire import ResponseReader
+from .wire import LENT, ResponseReader
 
 # Reading stops while this much of a body waits for its reader.
 HIGH_WATER = 32 * 1024
@@ -48,6 +48,22 @@ class Taker(Protocol):
         """The connection is done with this exchange. All of the answer is in the reader, or `error` says why
         it will never be."""
 
+    def unsent(self) -> bool:
+        """Whether bytes that were lent to it still wait to be sent."""
+
+
+class ReceiveBuffer:
+    """Where all connections of a thread receive into: filled, and nearly always emptied, within one call of
+    the loop."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Leave the memory to whoever still sends from it."""
+        self.large = memoryview(bytearray(LARGE_READ))
+        self.small = self.large[:SMALL_READ]
+
 
 class UpstreamResponse:
     """An answer for one who awaits it: its head with `head()`, its body with `read()` or `async for`.
@@ -79,7 +95,7 @@ class UpstreamResponse:
         self.status = self.reader.status
         self.headers = self.reader.headers
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytes | memoryview:
         """The next bytes of the body, empty once it has ended.
 
         Raises UpstreamError when it cannot be brought to its end: what was read is then an incomplete body.
@@ -96,7 +112,7 @@ class UpstreamResponse:
             self._connection.taken()
         return data
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
         while data := await self.read():
             yield data
 
@@ -110,7 +126,7 @@ class UpstreamResponse:
         connection, self._connection = self._connection, None
         if self.status != 101 or connection is None:
             raise BrokenError("the shop closed the connection at the switch of protocols")
-        return connection.leave(), self.reader.take()
+        return connection.leave(), bytes(self.reader.take())
 
     def over(self, error: Exception | None) -> None:
         """The connection is done with this exchange; `error` says why it did not end well."""
@@ -126,6 +142,10 @@ class UpstreamResponse:
     def caught_up(self) -> None:
         """A handshake has no body."""
 
+    def unsent(self) -> bool:
+        """It takes nothing at once."""
+        return False
+
     async def _more(self) -> None:
         self._waiter = self._loop.create_future()
         try:
@@ -137,11 +157,11 @@ class UpstreamResponse:
 class Connection(asyncio.BufferedProtocol):
     """The asyncio side of one connection.
 
-    `buffer` is shared by all connections of a thread: it is filled and emptied within one call of the loop.
     `released` is called once for each exchange, with whether another may follow; `lost` once, at the end.
     """
 
     __slots__ = (
+        "_buffer",
         "_choked",
         "_lost",
         "_paused",
@@ -149,10 +169,8 @@ class Connection(asyncio.BufferedProtocol):
         "_reader",
         "_released",
         "_slow",
-        "_small",
         "_taker",
         "_uploading",
-        "_view",
         "active_at",
         "born_at",
         "fileno",
@@ -164,7 +182,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        buffer: memoryview,
+        buffer: ReceiveBuffer,
         phases: Phases,
         released: Released,
         lost: Callable[["Connection"], None],
@@ -174,8 +192,7 @@ class Connection(asyncio.BufferedProtocol):
         self.fileno = -1
         self.born_at = self.active_at = loop.time()
         self.idle_limit = phases.keep_alive
-        self._view = buffer
-        self._small = buffer[:SMALL_READ]
+        self._buffer = buffer
         self._phases = phases
         self._released = released
         self._lost = lost
@@ -282,7 +299,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the loop receives into."""
-        return self._small if self._slow else self._view
+        return self._buffer.small if self._slow else self._buffer.large
 
     def buffer_updated(self, nbytes: int) -> None:
         """`nbytes` were received."""
@@ -291,10 +308,17 @@ class Connection(asyncio.BufferedProtocol):
             # An answer nobody asked for: it must not become the next request's.
             self.transport.abort()
             return
-        self.active_at = self.loop.time()
         reader = self._reader
+        self._received(taker, reader, self._buffer.large[:nbytes])
+        if nbytes > LENT:
+            reader.own()
+            if taker.unsent():
+                self._buffer.renew()
+
+    def _received(self, taker: Taker, reader: ResponseReader, data: memoryview) -> None:
+        self.active_at = self.loop.time()
         try:
-            reader.feed(self._view[:nbytes])
+            reader.feed(data)
         except UpstreamError as error:
             self.fail(error)
             return

@@ -48,6 +48,7 @@ from ..service.site import SiteRuntime, raw_path_text
 
 # Facts are read from a copy of the page of at most this many decoded bytes.
 COPY_LIMIT = 512 * 1024
+_NOTHING = memoryview(b"")
 CDN_CACHING = frozenset({b"surrogate-control", b"x-accel-expires", b"edge-control"})
 
 
@@ -107,10 +108,19 @@ class Forward:
 
 @dataclass(slots=True)
 class Out:
-    """What may go to the client now: a head if it is released, then bytes."""
+    """What may go to the client now: a head if it is released, then bytes. `rest` follows `body`, and is only
+    there for a chunk that was lent."""
 
     head: ResponseHead | None = None
-    body: bytes = b""
+    body: bytes | memoryview = b""
+    rest: bytes | memoryview = b""
+
+    @property
+    def data(self) -> bytes:
+        """All the bytes, as one piece of their own."""
+        if isinstance(self.body, bytes) and not self.rest:
+            return self.body
+        return b"".join((self.body, self.rest))
 
 
 class Exchange:
@@ -274,16 +284,20 @@ class Exchange:
             return "identity"
         return negotiate(b",".join(values(request.headers, b"accept-encoding")))
 
-    def body(self, chunk: bytes) -> Out:
-        """Take a chunk of the response's body. Raises ResponseBrokenError when it cannot be made right."""
+    def body(self, chunk: bytes | memoryview) -> Out:
+        """Take a chunk of the response's body. Raises ResponseBrokenError when it cannot be made right.
+
+        A view is lent: what comes back of it has to be sent before its memory is used for something else.
+        """
         if self.state is State.PASSING:
             return Out(body=chunk)
         editor = self._editor
         if editor is None:
             raise ExchangeError(f"a body chunk in state {self.state.name}")
+        out = self._fed("body", editor, chunk)
         if self.state is State.HOLDING:
-            self._held.append(chunk)
-        return self._fed("body", editor, chunk)
+            self._held.append(bytes(chunk))
+        return out
 
     def end(self) -> Out:
         """The response has ended as it should. Raises ResponseBrokenError when its bytes say otherwise."""
@@ -308,13 +322,18 @@ class Exchange:
         self._move("other", State.PASSING)
         return Out(self._debug(head), held)
 
-    def _fed(self, event: str, editor: PageEdit, chunk: bytes | None) -> Out:
+    def _fed(self, event: str, editor: PageEdit, chunk: bytes | memoryview | None) -> Out:
         """One step of the editor (None: the end), and the head with it once the editor has decided."""
-        head = self._head
+        head, rest = self._head, _NOTHING
         try:
-            out = editor.end() if chunk is None else editor.feed(chunk)
+            if chunk is None:
+                out = editor.end()
+            elif isinstance(chunk, bytes):
+                out = editor.feed(chunk)
+            else:
+                out, rest = editor.lent(chunk)
             if head is None:
-                return Out(body=out)
+                return Out(None, out, rest)
             if editor.verdict == "undecided":
                 return Out()
             if editor.verdict == "edit":
@@ -326,9 +345,9 @@ class Exchange:
             return self._faulty(event, chunk, error)
         self._head, self._held = None, []
         self._to(event, state)
-        return Out(head, out)
+        return Out(head, out, rest)
 
-    def _faulty(self, event: str, chunk: bytes | None, error: Exception) -> Out:
+    def _faulty(self, event: str, chunk: bytes | memoryview | None, error: Exception) -> Out:
         """What goes out after a fault: the bytes as they came, unless some of an edited page went before."""
         if self.state is State.EDITING:
             self.state = State.BROKEN
@@ -340,7 +359,8 @@ class Exchange:
         self._note_fault(error)
         untouched, self._head, self._editor = self._head, None, None
         self._to(event, State.PASSING)
-        return Out(untouched, (chunk or b"") if untouched is None else b"".join(self._held))
+        chunk = b"" if chunk is None else chunk
+        return Out(untouched, chunk if untouched is None else b"".join([*self._held, chunk]))
 
     # -- parts
 

@@ -68,7 +68,7 @@ class Relay:
         if out.head is not None:
             self._write_head(out.head)
             self.holding = False
-        return out.body
+        return out.data
 
 
 # By flow, for as long as mitmproxy holds it.

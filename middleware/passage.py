@@ -132,7 +132,7 @@ class Passage:
         self._origin = origin
         self._expects_continue = expects_continue and self._modern
         self._method: str = scope["method"]
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         if watch is not None:
             self._service, self._exchange, self._effects = watch.service, watch.exchange, watch.effects
 
@@ -288,6 +288,10 @@ class Passage:
                 self._connection.upload(b"0\r\n\r\n")
             self._connection.uploaded()
 
+    def unsent(self) -> bool:
+        """Whether the client has not taken all of the answer so far."""
+        return self._door.transport.get_write_buffer_size() > 0
+
     def caught_up(self) -> None:
         """The shop takes the request's body again."""
         if not self.response_complete:
@@ -381,7 +385,7 @@ class Passage:
         if out.head is not None:
             self._write_head(out.head)
 
-    def _body(self, data: bytes) -> None:
+    def _body(self, data: bytes | memoryview) -> None:
         exchange = self._exchange
         if exchange is None or exchange.state is State.PASSING:
             self._write(data)
@@ -404,6 +408,8 @@ class Passage:
             self._write_head(out.head)
         if out.body:
             self._write(out.body)
+        if out.rest:
+            self._write(out.rest)
 
     def _write_head(self, head: ResponseHead) -> None:
         status, counted = head.status, False
@@ -424,7 +430,7 @@ class Passage:
         self._head_out = True
         self._out.append(b"\r\n".join(lines))
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         if self._chunked:
             self._out += (b"%x\r\n" % len(data), data, b"\r\n")
         else:

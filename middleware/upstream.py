@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 
 from ..injector.heads import Headers
 from ..settings import model
-from .connection import LARGE_READ, Connection, Phases, Released, UpstreamResponse
+from .connection import Connection, Phases, ReceiveBuffer, Released, UpstreamResponse
 from .dial import Dial
 from .faults import BusyError, ConnectError
 from .wire import ResponseReader, request_head
@@ -27,11 +27,11 @@ _LONGEST_TICK = 0.25
 _thread = threading.local()
 
 
-def _buffer() -> memoryview:
-    """The receive buffer of this thread: filled and emptied within one call of the loop."""
-    found: memoryview | None = getattr(_thread, "buffer", None)
+def _buffer() -> ReceiveBuffer:
+    """The receive buffer of this thread."""
+    found: ReceiveBuffer | None = getattr(_thread, "buffer", None)
     if found is None:
-        found = _thread.buffer = memoryview(bytearray(LARGE_READ))
+        found = _thread.buffer = ReceiveBuffer()
     return found
 
 

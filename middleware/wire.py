@@ -11,6 +11,9 @@ from .hops import HOP_BY_HOP, NOT_IN_TRAILERS, without_options
 # nginx's default of 4–8 KB refuses shops with many cookies; Node reads 16 KB, Go 10 MB.
 MAX_HEAD = 128 * 1024
 MAX_TRAILERS = 16 * 1024
+# What comes in larger pieces is lent, not copied: the loop's transports write that much at once (it is their
+# high-water mark), so that it has left the buffer before the next bytes come in.
+LENT = 64 * 1024
 # 100, 102 and 103 may come before the answer; nothing sensible sends more than a few.
 MAX_INTERIM = 8
 
@@ -57,7 +60,8 @@ class ResponseReader:
     that have no meaning there (RFC 9110 §6.5.1).
     Raises ResponseError for what cannot be framed safely, BrokenError for an end that came too early.
 
-    The body of known length is counted, not parsed: its bytes are copied once out of the receive buffer.
+    The body of known length is counted, not parsed: its bytes are copied once out of the receive buffer, and
+    not at all where there are more than `LENT` of them and they are taken at once.
     """
 
     __slots__ = (
@@ -89,7 +93,7 @@ class ResponseReader:
         self.headers: Headers = []
         self.interim: list[tuple[int, Headers]] = []
         self.trailers: Headers = []
-        self.chunks: list[bytes] = []
+        self.chunks: list[bytes | memoryview] = []
         self.buffered = 0
         self.started = False
         self.complete = False
@@ -131,8 +135,14 @@ class ResponseReader:
             raise BrokenError("the shop closed the connection within its answer")
         self.complete = True
 
-    def take(self) -> bytes:
-        """The bytes that are there, as one piece; empty if there are none."""
+    def own(self) -> None:
+        """Copy what is only lent, before the receive buffer is filled again."""
+        if self.chunks:
+            self.chunks = [bytes(self.chunks[0])] if len(self.chunks) == 1 else [b"".join(self.chunks)]
+
+    def take(self) -> bytes | memoryview:
+        """The bytes that are there, as one piece; empty if there are none. What comes as a view is lent: it
+        holds until the connection's callback returns."""
         data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         self.chunks.clear()
         self.buffered = 0
@@ -258,7 +268,7 @@ class ResponseReader:
         self._left -= len(data)
         if self._left < 0:
             data, self.reusable = data[: self._left], False
-        self._keep(bytes(data))
+        self._keep(data if len(data) > LENT else bytes(data))
         self.complete = self._left <= 0
 
     def _chunked(self, data: memoryview) -> None:
@@ -279,7 +289,7 @@ class ResponseReader:
         if self.complete:
             self._parser = None
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytes | memoryview) -> None:
         self.chunks.append(data)
         self.buffered += len(data)
 

@@ -1,13 +1,15 @@
 """A request's way to the shop and back, at the moments when something else happens on the connection."""
 
 import asyncio
+import random
+import socket
 from typing import Any, cast
 
 import pytest
 from clew.middleware import protocol as protocol_module
 from clew.middleware.passage import Door, Passage
 from clew.middleware.proxy import Proxy
-from raw_http import Client, Shop, ended, get, limits, proxying, serving
+from raw_http import PATIENCE, Client, Shop, ended, get, limits, proxying, serving
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 TRACE = b"TRACE / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
@@ -170,3 +172,41 @@ async def test_a_client_that_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyP
         client.writer.write(get())
         await shop.until(lambda: shop.closed == 1)
         assert not (await client.response()).complete
+
+
+# -- memory that is lent
+
+
+async def test_what_waits_for_a_slow_client_is_not_overwritten_by_another_answer() -> None:
+    def page(target: bytes) -> bytes:
+        return random.Random(target).randbytes(1_000_000) * 6
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        while True:
+            request = await shop.request(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6000000\r\n\r\n" + page(request.target))
+
+    async def ask(port: int, target: bytes) -> socket.socket:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", port))
+        await loop.sock_sendall(client, get(target, b"Connection: close"))
+        return client
+
+    async def read(client: socket.socket) -> bytes:
+        pieces = []
+        while piece := await loop.sock_recv(client, 65536):
+            pieces.append(piece)
+        client.close()
+        return b"".join(pieces).partition(b"\r\n\r\n")[2]
+
+    loop = asyncio.get_running_loop()
+    async with Shop(script) as shop, proxying(shop) as port, asyncio.timeout(PATIENCE):
+        slow = {target: await ask(port, target) for target in (b"/slow/%d" % n for n in range(6))}
+        await shop.until(lambda: len(shop.requests) == 6)
+        for n in range(4):
+            async with Client(port) as client:
+                assert (await client.ask(get(b"/fast/%d" % n))).body == page(b"/fast/%d" % n)
+        for target, client in slow.items():
+            assert await read(client) == page(target)
