@@ -7,7 +7,7 @@ import pytest
 from clew.middleware import protocol as protocol_module
 from clew.middleware.passage import Door, Passage
 from clew.middleware.proxy import Proxy
-from raw_http import Client, Shop, ended, get, limits, proxying, serving
+from raw_http import Client, Shop, answering, ended, get, limits, proxying, serving
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 TRACE = b"TRACE / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
@@ -170,3 +170,20 @@ async def test_a_client_that_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyP
         client.writer.write(get())
         await shop.until(lambda: shop.closed == 1)
         assert not (await client.response()).complete
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n",
+    ],
+)
+async def test_an_old_client_sees_a_broken_answer_as_broken(answer: bytes) -> None:
+    """proxy 6.3: HTTP/1.0 takes the end of the connection for the end of the body, but not a reset."""
+    async with (
+        Shop(answering(answer, close=True)) as shop,
+        proxying(shop) as port,
+        Client(port) as client,
+    ):
+        assert not (await client.ask(b"GET / HTTP/1.0\r\n\r\n")).complete
