@@ -33,6 +33,7 @@ FAULTS = {
     "truncated": 2,
     "damaged": 2,
     "refused": 2,
+    "early": 2,
 }
 PAGES = frozenset({"page", "packed", "hinted", "slow", "closing", "long"})
 

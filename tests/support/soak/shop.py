@@ -193,6 +193,12 @@ async def answer_refused(writer: Writer, token: str, request: Request) -> None:
     await send(writer, token, b"no", JSON, status="403 Forbidden")
 
 
+def refusal(target: str) -> bytes:
+    """A 413 in bytes."""
+    token = target.partition("?")[0].rpartition("/")[2]
+    return head(token, "Content-Length: 3", status="413 Content Too Large") + b"big"
+
+
 ANSWERS: dict[str, Callable[[Writer, str, Request], Awaitable[None]]] = {
     name.removeprefix("answer_"): answer
     for name, answer in list(globals().items())
@@ -205,16 +211,22 @@ async def serve(reader: asyncio.StreamReader, writer: Writer) -> None:
     reset = False
     try:
         while True:
-            request = await read_request(reader)
+            start = await reader.readuntil(b"\r\n\r\n")
+            if b" /early/" in start:
+                # By its head alone; what still comes of the body is not waited for.
+                writer.write(refusal(start.split(b" ")[1].decode()))
+                await asyncio.sleep(0.05)
+                raise Ends
+            request = await read_request(reader, start)
             kind, token = request.target.decode().partition("?")[0].strip("/").split("/")
             await ANSWERS[kind](writer, token, request)
     except Ends as end:
         reset = end.reset
     except (asyncio.IncompleteReadError, ConnectionError, RuntimeError):  # uvloop's word for a closed one
         pass
-    if reset:
+    sock = writer.get_extra_info("socket")
+    if reset and sock is not None:
         # With no time to linger, closing is a reset.
-        sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
     else:

@@ -18,7 +18,7 @@ KINDS = GOOD | FAULTS
 _TAG = re.compile(rb'<script async src="/-/clew/l\.js" data-clew="1"[^>]*></script>')
 ACCEPTED = (b"gzip", b"br", b"zstd", b"gzip, br, zstd", b"identity", b"")
 # What is sent again on a new connection if the kept one was closed; an upload is not.
-NOT_REPEATED = frozenset({"upload", "refused"})
+NOT_REPEATED = frozenset({"upload", "refused", "early"})
 
 
 @dataclass
@@ -52,7 +52,7 @@ def fault_of(kind: str, token: str, method: str, sent: bytes, response: Response
     tokens = response.all("x-token")
     if tokens not in ([], [token.encode()]):
         return f"another's answer: {tokens}"
-    if kind in FAULTS and kind != "refused":
+    if kind in FAULTS and kind not in NOT_REPEATED:
         return _fault_of_bad(kind, token, response)
     if kind in NOT_REPEATED and response.status == 502:
         return None
@@ -78,7 +78,7 @@ def _fault_of_bad(kind: str, token: str, response: Response) -> str | None:
 
 
 def _fault_of_good(kind: str, token: str, method: str, sent: bytes, response: Response) -> str | None:
-    expected = {"unmodified": 304, "redirect": 302, "refused": 403}.get(kind, 200)
+    expected = {"unmodified": 304, "redirect": 302, "refused": 403, "early": 413}.get(kind, 200)
     if response.status != expected:
         return f"status {response.status}"
     if method == "HEAD" or kind in ("unmodified", "redirect"):
@@ -94,6 +94,7 @@ def _fault_of_good(kind: str, token: str, method: str, sent: bytes, response: Re
         "image": text(token) * 4,
         "events": b"".join(b"data: %b %d\n\n" % (token.encode(), n) for n in range(3)),
         "refused": b"no",
+        "early": b"big",
     }.get(kind, text(token))
     return None if response.body == wanted else "not the shop's bytes"
 
@@ -130,7 +131,7 @@ class Visitor:
         token = f"{self._name}-{self._asked}"
         self._asked += 1
         self._tally.kinds[kind] += 1
-        method = {"head": "HEAD", "upload": "POST", "refused": "POST"}.get(kind, "GET")
+        method = "HEAD" if kind == "head" else "POST" if kind in NOT_REPEATED else "GET"
         query = rng.choice(("", "", "", f"?ref={token}", "?utm_source=soak"))
         lines = [
             b"%b /%b/%b%b HTTP/%b"
