@@ -26,7 +26,7 @@ log = "json"
 
 [upstream]
 connections = 400
-keep_alive = 3
+keep_alive = 1
 
 [[sites]]
 name = "shop"
@@ -67,7 +67,7 @@ class Report:
     quarter: Size
     after: Size
     faults: float
-    tracebacks: list[str]
+    cries: list[str]
 
     @property
     def problems(self) -> list[str]:
@@ -81,7 +81,7 @@ class Report:
             found.append(f"memory went from {self.quarter.memory:.0f} to {self.after.memory:.0f} MB")
         if self.faults:
             found.append(f"{self.faults:.0f} faults of our own")
-        return found + self.tracebacks
+        return found + self.cries
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.tally.kinds.items()))
@@ -128,31 +128,37 @@ async def settled(pid: int, base: int) -> Size:
     return size
 
 
-def shop_program(port: int) -> Program:
+class Cries:
+    """Keeps the tracebacks of a program's output, the first hundred lines of them."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._following = 0
+
+    def __call__(self, line: str) -> None:
+        self._following = 30 if "Traceback" in line else self._following - 1
+        if self._following > 0 and len(self.lines) < 100:
+            self.lines.append(line)
+
+
+def shop_program(port: int, cries: Callable[[str], None] = lambda line: None) -> Program:
     """The shop, listening."""
     shop = Program(
-        [sys.executable, "-m", "soak.shop", str(port)], environ={"PYTHONPATH": os.pathsep.join(sys.path)}
+        [sys.executable, "-m", "soak.shop", str(port)],
+        environ={"PYTHONPATH": os.pathsep.join(sys.path)},
+        on_line=cries,
     )
     shop.wait_for_port(port)
     return shop
 
 
-def tracebacks(lines: list[str]) -> list[str]:
-    """Every traceback in a program's output."""
-    starts = [at for at, line in enumerate(lines) if "Traceback" in line]
-    return ["\n".join(lines[max(0, at - 1) : at + 30]) for at in starts]
-
-
 async def soak(requests: int, concurrency: int, seed: int, folder: Path) -> Report:
     """One soak, with its own shop and its own clew."""
     raw_http.PATIENCE = 60.0
-    port, tally, sizes = free_port(), Tally(), []
-    shop = shop_program(port)
-    with shop, ClewServe(ClewFolder(folder / "clew", SETTINGS.format(port=port))) as clew:
-        # Made once and kept: databases, the first connections' leftovers.
-        await crowd(clew.port, 20, 2, seed, Tally(), lambda: None)
+    port, tally, cries, sizes = free_port(), Tally(), Cries(), []
+    home = ClewFolder(folder / "clew", SETTINGS.format(port=port))
+    with shop_program(port, cries), ClewServe(home, on_line=cries) as clew:
         await metrics(clew.port)
-        await asyncio.sleep(4)
         pid = clew.pid
         before = Size.of(pid)
         started = time.monotonic()
@@ -165,8 +171,7 @@ async def soak(requests: int, concurrency: int, seed: int, folder: Path) -> Repo
             for line in told.splitlines()
             if line.startswith("clew_events_total{") and 'event="fault"' in line
         )
-        cries = [text for program in (clew, shop) for text in tracebacks(list(program.lines))]
-        return Report(tally, seconds, before, sizes[0], after, faults, cries[:5])
+        return Report(tally, seconds, before, sizes[0], after, faults, cries.lines)
 
 
 def main() -> None:
