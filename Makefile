@@ -40,7 +40,7 @@ fuzz: .venv/.fuzz
 	$(BIN)/python tests/fuzz/run.py $(if $(TARGET),--target $(TARGET)) $(if $(SECONDS),--seconds $(SECONDS))
 
 soak: setup
-	$(BIN)/python tests/soak/run.py $(if $(REQUESTS),--requests $(REQUESTS)) \
+	PYTHONPATH=tests/support:examples $(BIN)/python -m soak.run $(if $(REQUESTS),--requests $(REQUESTS)) \
 		$(if $(CONCURRENCY),--concurrency $(CONCURRENCY)) $(if $(SEED),--seed $(SEED))
 
 setup: .venv/.done

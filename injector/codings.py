@@ -215,6 +215,9 @@ class _Deflate:
                 self._carry = data
                 return
             wrapped = data[0] & 0x0F == 8 and data[0] >> 4 <= 7 and int.from_bytes(data[:2], "big") % 31 == 0
+            if wrapped and data[1] & 0x20:
+                # ISA-L says so only where all of the header comes at once.
+                raise CodingError("a zlib stream with a preset dictionary, which nobody here has")
             flag = igzip_lib.DECOMP_ZLIB if wrapped else igzip_lib.DECOMP_DEFLATE
             self._stream = igzip_lib.IgzipDecompressor(flag=flag)
         yield from _drain(self._stream, data)

@@ -156,9 +156,7 @@ class PageEdit:
     @property
     def _is_plain(self) -> bool:
         """Whether nothing has come yet, and what comes is neither decoded nor copied."""
-        return (
-            self.verdict == "undecided" and self._decoder is None and not self._waiting and not self._room
-        )
+        return self.verdict == "undecided" and self._decoder is None and not self._waiting and not self._room
 
     def _judge(self) -> bytes:
         """The verdict, if it can be given; what may go out with it."""

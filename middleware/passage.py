@@ -14,7 +14,10 @@ connection is cut, so that he sees an incomplete message: never a clean end afte
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -48,6 +51,7 @@ _REPLAYABLE = frozenset({"GET", "HEAD"})
 _FRAMING = frozenset({b"content-length", b"te", b"transfer-encoding"})
 _STATUS_LINE = {status: line.removesuffix(b"\r\n") for status, line in STATUS_LINE.items()}
 _END_OF_HEAD = (b"", b"")
+_NO_TIME = struct.pack("ii", 1, 0)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -480,7 +484,7 @@ class Passage:
             self._door.transport.close()
         else:
             # HTTP/1.0 takes the end of the connection for the end of the body: it must be a reset.
-            self._door.transport.abort()
+            reset(self._door.transport)
         self._close()
 
     def _give_up(self, error: Exception) -> None:
@@ -507,3 +511,12 @@ class Passage:
         exchange, self._exchange = self._exchange, None
         if exchange is not None and self._service is not None:
             finish(self._service, exchange)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection so that the other side sees it broken: with no time to linger, closing sends RST."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_TIME)
+    transport.abort()

@@ -7,6 +7,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .connection import STALLED_CLIENT
 from .passage import Passage
 
 # A request's head: the request line, all headers. Shops with 16 KB of cookies exist.
@@ -14,8 +15,6 @@ MAX_HEAD = 64 * 1024
 HEAD_SECONDS = 30.0
 # Requests that may wait for the answers before them; the connection ends with the answer to the last.
 MOST_AHEAD = 100
-# A client that takes nothing of what waits for it so long is gone.
-STALLED_CLIENT = 300.0
 
 _CLOSING = b"connection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _CLOSING

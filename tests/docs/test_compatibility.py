@@ -117,6 +117,7 @@ def test_the_bounds_told_are_those_that_hold(most: int) -> None:
         f"{connection.HIGH_WATER >> 10} KB of an answer",
         f"| {passage.BODY_SECONDS:g} s | for a request's body of up to {passage.GATHERED_BODY >> 10} KB; "
         f"{connection.STALLED_CLIENT:g} s without a byte",
+        f"| {protocol.MOST_AHEAD} requests | that a client sends ahead",
         f"| {websocket.MAX_MESSAGE >> 20} MB | one message of a WebSocket",
         f"{upstream.LIFETIME:g} s | an idle connection",
     ],

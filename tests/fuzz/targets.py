@@ -11,7 +11,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from clew.injector import csp, eligible, tag, validators
-from clew.injector.codings import PREFERENCE, CodingError, decoder, encoder, negotiate
+from clew.injector.codings import PREFERENCE, CodingError, coding_of, decoder, encoder, negotiate
 from clew.injector.edit import HELD, Broken, PageEdit
 from clew.injector.heads import Headers, RequestHead, ResponseHead, values
 from clew.injector.rewrite import edited_head
@@ -317,12 +317,13 @@ def exchange(data: bytes) -> None:
     if watched.outcome[0] == "pass":
         assert got == body
         return
-    coding_out = next(iter(values(sent.headers, b"content-encoding")), b"identity").decode()
-    shop_coding = next(iter(values(shops.headers, b"content-encoding")), b"identity").strip().lower().decode()
+    coding_in, coding_out = coding_of(shops.headers), coding_of(sent.headers)
+    assert coding_in is not None
+    assert coding_out is not None
     if method == "HEAD":
         return
     plain, _ = _decoded(coding_out, iter((got,)))
-    original, _ = _decoded(shop_coding.replace("x-", ""), iter((body,)))
+    original, _ = _decoded(coding_in, iter((body,)))
     mark = re.search(rb"<script async src=\"/-/clew/l\.js\" data-clew=\"1\"[^>]*></script>", plain)
     assert plain == original or (mark and plain[: mark.start()] + plain[mark.end() :] == original)
     stated, told = (values(found.headers, b"content-length") for found in (shops, sent))

@@ -312,3 +312,15 @@ def test_any_bytes_can_be_asked_for(field: bytes) -> None:
 def test_coding_of_a_response(fields: list[bytes], coding: str | None) -> None:
     """injection 4.2: unknown and stacked codings are not for us."""
     assert coding_of([(b"content-encoding", field) for field in fields]) == coding
+
+
+@pytest.mark.parametrize("size", [1, 3, 9])
+def test_a_stream_with_a_preset_dictionary_is_refused_however_it_is_cut(size: int) -> None:
+    data = b"x\xf9/\x00\x00\x00\x00"
+    with pytest.raises(CodingError, match="preset dictionary"):
+        _decoded_in_pieces(data, size)
+
+
+def _decoded_in_pieces(data: bytes, size: int) -> bytes:
+    made = decoder("deflate")
+    return b"".join(out for at in range(0, len(data), size) for out in made.decode(data[at : at + size]))

@@ -9,7 +9,7 @@ import pytest
 from clew.middleware import protocol as protocol_module
 from clew.middleware.passage import Door, Passage
 from clew.middleware.proxy import Proxy
-from raw_http import PATIENCE, Client, Shop, ended, get, limits, proxying, serving
+from raw_http import PATIENCE, Client, Shop, answering, ended, get, limits, proxying, serving
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 TRACE = b"TRACE / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
@@ -210,3 +210,20 @@ async def test_what_waits_for_a_slow_client_is_not_overwritten_by_another_answer
                 assert (await client.ask(get(b"/fast/%d" % n))).body == page(b"/fast/%d" % n)
         for target, client in slow.items():
             assert await read(client) == page(target)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n",
+    ],
+)
+async def test_an_old_client_sees_a_broken_answer_as_broken(answer: bytes) -> None:
+    """proxy 6.3: HTTP/1.0 takes the end of the connection for the end of the body, but not a reset."""
+    async with (
+        Shop(answering(answer, close=True)) as shop,
+        proxying(shop) as port,
+        Client(port) as client,
+    ):
+        assert not (await client.ask(b"GET / HTTP/1.0\r\n\r\n")).complete

@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,20 @@ def _read(value: Any) -> Any:
 class ClewServe(Program):
     """`clew serve` on a port of its own."""
 
-    def __init__(self, folder: ClewFolder, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: ClewFolder,
+        options: Sequence[str] = (),
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "clew", "serve", "--config", str(folder.settings)]
         super().__init__(
-            [*command, "--port", str(self.port), *options], environ=folder.environ, cwd=folder.path
+            [*command, "--port", str(self.port), *options],
+            environ=folder.environ,
+            cwd=folder.path,
+            on_line=on_line,
         )
         self.wait_for_port(self.port)
 

@@ -70,9 +70,10 @@ def split_head(head: bytes) -> tuple[bytes, Pairs]:
     ]
 
 
-async def read_request(reader: asyncio.StreamReader) -> Request:
-    """The next request with its whole body. Raises IncompleteReadError at the end of the connection."""
-    line, headers = split_head(await reader.readuntil(b"\r\n\r\n"))
+async def read_request(reader: asyncio.StreamReader, head: bytes = b"") -> Request:
+    """The next request with its whole body, or the rest of that with this `head`. Raises IncompleteReadError
+    at the end of the connection."""
+    line, headers = split_head(head or await reader.readuntil(b"\r\n\r\n"))
     request = Request(line, headers)
     if request.all("transfer-encoding") == [b"chunked"]:
         pieces = []

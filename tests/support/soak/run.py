@@ -1,0 +1,192 @@
+"""`make soak`: `clew serve` in front of a shop full of faults, and many visitors with bad manners.
+
+Exits 1 if one answer was wrong, or if connections or memory were left behind.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import raw_http
+from clews import ClewFolder, ClewServe
+from processes import Program, free_port
+
+from .visitors import Tally, Visitor
+
+SETTINGS = """
+secret = "env:CLEW_SECRET"
+log = "json"
+
+[upstream]
+connections = 400
+keep_alive = 1
+
+[[sites]]
+name = "shop"
+hosts = ["shop.example"]
+upstream = "http://127.0.0.1:{port}"
+
+[[sites.partners]]
+id = "blog"
+param = "ref"
+postback = "http://127.0.0.1:9/{{click_id}}"
+"""
+# How long the last connections may take to close: the longest timeout in the settings, and some.
+SETTLE_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a process holds: open files (connections among them), resident memory in MB."""
+
+    files: int
+    memory: float
+
+    @classmethod
+    def of(cls, pid: int) -> "Size":
+        """As /proc tells it."""
+        status = Path(f"/proc/{pid}/status").read_text()
+        resident = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return cls(len(list(Path(f"/proc/{pid}/fd").iterdir())), int(resident.split()[1]) / 1024)
+
+
+@dataclass
+class Report:
+    """What a soak found. `growth` is in MB, from the first quarter to the end."""
+
+    tally: Tally
+    seconds: float
+    before: Size
+    quarter: Size
+    after: Size
+    faults: float
+    cries: list[str]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is not as it should be; empty if all is well."""
+        found = list(self.tally.wrong[:20])
+        if len(self.tally.wrong) > 20:
+            found.append(f"and {len(self.tally.wrong) - 20} more wrong answers")
+        if self.after.files > self.before.files:
+            found.append(f"{self.after.files - self.before.files} connections left open")
+        if self.after.memory > self.quarter.memory * 1.15 + 24:
+            found.append(f"memory went from {self.quarter.memory:.0f} to {self.after.memory:.0f} MB")
+        if self.faults:
+            found.append(f"{self.faults:.0f} faults of our own")
+        return found + self.cries
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.tally.kinds.items()))
+        ends = ", ".join(f"{end} {count}" for end, count in self.tally.ends.most_common())
+        sizes = "; ".join(
+            f"{name} {size.memory:.0f} MB, {size.files} files"
+            for name, size in (("before", self.before), ("a quarter", self.quarter), ("after", self.after))
+        )
+        return (
+            f"{self.tally.done} requests in {self.seconds:.0f} s\nasked: {kinds}\nended: {ends}\n{sizes}\n"
+            + ("\n".join(["WRONG:", *self.problems]) if self.problems else "nothing wrong")
+        )
+
+
+async def crowd(
+    port: int, requests: int, concurrency: int, seed: int, tally: Tally, at_quarter: Callable[[], None]
+) -> None:
+    """All visitors at once."""
+    each = -(-requests // concurrency)
+
+    async def watch() -> None:
+        while tally.done < requests / 4:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        at_quarter()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(watch())
+        for number in range(concurrency):
+            group.create_task(Visitor(f"v{number}", port, seed, tally).run(each))
+
+
+async def metrics(port: int) -> str:
+    """What `metrics` says."""
+    async with raw_http.Client(port) as client:
+        answer = await client.ask(raw_http.get(b"/-/clew/metrics", b"Connection: close"))
+        return answer.body.decode()
+
+
+async def settled(pid: int, base: int) -> Size:
+    """The process's size as soon as its connections are closed, or when time is up."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (size := Size.of(pid)).files > base and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    return size
+
+
+class Cries:
+    """Keeps the tracebacks of a program's output, the first hundred lines of them."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._following = 0
+
+    def __call__(self, line: str) -> None:
+        self._following = 30 if "Traceback" in line else self._following - 1
+        if self._following > 0 and len(self.lines) < 100:
+            self.lines.append(line)
+
+
+def shop_program(port: int, cries: Callable[[str], None] = lambda line: None) -> Program:
+    """The shop, listening."""
+    shop = Program(
+        [sys.executable, "-m", "soak.shop", str(port)],
+        environ={"PYTHONPATH": os.pathsep.join(sys.path)},
+        on_line=cries,
+    )
+    shop.wait_for_port(port)
+    return shop
+
+
+async def soak(requests: int, concurrency: int, seed: int, folder: Path) -> Report:
+    """One soak, with its own shop and its own clew."""
+    raw_http.PATIENCE = 60.0
+    port, tally, cries, sizes = free_port(), Tally(), Cries(), []
+    home = ClewFolder(folder / "clew", SETTINGS.format(port=port))
+    with shop_program(port, cries), ClewServe(home, on_line=cries) as clew:
+        await metrics(clew.port)
+        pid = clew.pid
+        before = Size.of(pid)
+        started = time.monotonic()
+        await crowd(clew.port, requests, concurrency, seed, tally, lambda: sizes.append(Size.of(pid)))
+        seconds = time.monotonic() - started
+        after = await settled(pid, before.files)
+        told = await metrics(clew.port)
+        faults = sum(
+            float(line.rpartition(" ")[2])
+            for line in told.splitlines()
+            if line.startswith("clew_events_total{") and 'event="fault"' in line
+        )
+        return Report(tally, seconds, before, sizes[0], after, faults, cries.lines)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--concurrency", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        report = asyncio.run(soak(options.requests, options.concurrency, options.seed, Path(folder)))
+    print(report)
+    sys.exit(1 if report.problems else 0)
+
+
+if __name__ == "__main__":
+    main()
