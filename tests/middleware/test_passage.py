@@ -207,9 +207,11 @@ async def test_what_waits_for_a_slow_client_is_not_overwritten_by_another_answer
         await shop.until(lambda: len(shop.requests) == 6)
         for n in range(4):
             async with Client(port) as client:
-                assert (await client.ask(get(b"/fast/%d" % n))).body == page(b"/fast/%d" % n)
+                same = (await client.ask(get(b"/fast/%d" % n))).body == page(b"/fast/%d" % n)
+                assert same
         for target, client in slow.items():
-            assert await read(client) == page(target)
+            same = await read(client) == page(target)
+            assert same, target
 
 
 @pytest.mark.parametrize(
