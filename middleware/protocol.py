@@ -209,7 +209,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end_idle(self) -> None:
         self._idle = None
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self not in self.connections:  # a WebSocket's by now
             return
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if self._head_open or (self.cycle is not None and not self.cycle.response_complete):

@@ -29,12 +29,12 @@ def first_offered(socket: ServerConnection, offered: Sequence[Subprotocol]) -> S
 
 
 @asynccontextmanager
-async def chatting(handler: Handler, **changes: int) -> AsyncIterator[str]:
+async def chatting(handler: Handler, keep_alive: float = 5, **changes: int) -> AsyncIterator[str]:
     """A shop with a WebSocket behind the proxy; yields the address to connect to."""
     async with serve(handler, "127.0.0.1", 0, select_subprotocol=first_offered) as shop:
         port = next(iter(shop.sockets)).getsockname()[1]
         proxy = Proxy(f"http://127.0.0.1:{port}", limits(**changes))
-        async with serving(proxy) as front:
+        async with serving(proxy, timeout_keep_alive=keep_alive) as front:
             yield f"ws://127.0.0.1:{front}"
         await proxy.close()
 
@@ -51,6 +51,21 @@ async def test_messages_pass_both_ways_as_what_they_are() -> None:
         for message in ("héllo", b"\x00\xff", "", b"", "x" * 300_000, bytes(300_000)):
             await socket.send(message)
             assert await socket.recv() == message
+
+
+async def test_a_websocket_on_a_connection_that_was_kept_is_not_taken_for_idle() -> None:
+    """proxy 7"""
+    frame = b"\x81\x82\0\0\0\0hi"
+    async with chatting(echo, keep_alive=0.3) as address, Client(int(address.rpartition(":")[2])) as client:
+        assert (await client.ask(get(b"/page"))).status == 426
+        upgrade = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13")
+        client.writer.write(get(b"/", *upgrade, b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
+        assert (await client.head()).status == 101
+        loop = asyncio.get_running_loop()
+        later = loop.time() + 1
+        while loop.time() < later:
+            client.writer.write(frame)
+            assert await client.reader.readexactly(4) == b"\x81\x02hi"
 
 
 async def test_a_message_in_fragments_arrives_whole() -> None:
