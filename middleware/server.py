@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -48,6 +49,7 @@ def serve(
     # One line holds all cookies; the library's default of 8 KB refuses handshakes that carry more.
     os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", str(MAX_HEAD))
     tune_malloc()
+    allow_files()
     uvicorn.run(
         f"{__name__}:app",
         factory=True,
@@ -99,6 +101,13 @@ def _end_streams_on_signals(hub: Hub) -> None:
                 handler(number, frame)
 
         signal.signal(number, end)
+
+
+def allow_files() -> None:
+    """As many open files as this user may have: each visitor takes one, and one more towards the shop. The usual
+    limit of 1,024 is for programs that use select(2)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def tune_malloc() -> bool:

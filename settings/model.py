@@ -221,7 +221,7 @@ class Upstream(Model):
     connect_timeout: Decimal = Field(Decimal(5), gt=0)
     response_timeout: Decimal = Field(Decimal(60), gt=0)
     idle_timeout: Decimal = Field(Decimal(60), gt=0)
-    connections: int = Field(100, ge=1)
+    connections: int = Field(500, ge=1)
     keep_alive: Decimal = Field(Decimal(4), ge=0)
     via: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,64}$")
 

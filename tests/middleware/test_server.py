@@ -149,6 +149,19 @@ def test_malloc_is_told_to_keep_what_is_freed() -> None:
     assert done.stdout.strip() == str(sys.platform == "linux")
 
 
+def test_as_many_files_may_be_open_as_the_user_is_allowed() -> None:
+    script = """if True:
+        import resource
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+        from clew.middleware.server import allow_files
+        allow_files()
+        print(resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most))
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
 def test_another_libc_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     assert tune_malloc() is False
