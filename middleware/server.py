@@ -104,7 +104,7 @@ def _end_streams_on_signals(hub: Hub) -> None:
 
 
 def allow_files() -> None:
-    """As many open files as this user may have: each visitor takes one, and one more towards the shop. The usual
+    """As many open files as this user may have: each visitor takes one, and one more to the shop. The usual
     limit of 1,024 is for programs that use select(2)."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

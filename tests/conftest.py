@@ -8,9 +8,14 @@ import browsers
 import oscar_shops
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 from oscar_shops import OscarShop
 from playwright.async_api import Browser, BrowserContext
 from receiver import Receiver
+
+# How fast the machine is says nothing about what a property holds for.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
