@@ -501,7 +501,8 @@ class Passage:
 
     def _complete(self) -> None:
         self.response_complete = True
-        self._give_up(ClientGoneError("answered"))
+        if self._connection is not None or self._task is not None or self._late is not None:
+            self._give_up(ClientGoneError("answered"))
         if not self.keep_alive:
             self._door.transport.close()
         self._close()

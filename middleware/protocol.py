@@ -138,14 +138,18 @@ class BoundedProtocol(HttpToolsProtocol):
         parser = self.parser
         if self._ask is None or (parser.should_upgrade() and self._should_upgrade()):
             return None
-        url = httptools.parse_url(self.url)
+        path, _, query = self.url.partition(b"?")
+        if not path.startswith(b"/"):
+            url = httptools.parse_url(self.url)
+            path, query = url.path, url.query or b""
+        method = parser.get_method()
         scope = {
             "type": "http",
             "http_version": parser.get_http_version(),
-            "method": parser.get_method().decode("ascii"),
+            "method": "GET" if method == b"GET" else method.decode("ascii"),
             "scheme": self.scheme,
-            "raw_path": url.path,
-            "query_string": url.query or b"",
+            "raw_path": path,
+            "query_string": query,
             "headers": self.headers,
             "client": self.client,
         }

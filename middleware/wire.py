@@ -38,8 +38,8 @@ def request_head(method: str, target: bytes, headers: Headers) -> bytes:
     Raises RequestError where a byte would end a line early: nothing that is written may split the message
     (CVE-2023-25690). Servers refuse such requests by themselves; this is the last gate.
     """
-    line = b"%b %b HTTP/1.1" % (method.encode("latin-1"), target)
-    head = b"\r\n".join([line, *map(b": ".join, headers), b"", b""])
+    verb = b"GET" if method == "GET" else method.encode("latin-1")
+    head = b"\r\n".join([b"%b %b HTTP/1.1" % (verb, target), *map(b": ".join, headers), b"", b""])
     lines = len(headers) + 2
     if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
         raise RequestError("a line break or NUL within the request's head")
