@@ -153,12 +153,18 @@ _IDENTITY = f'{_PASS} proxy_set_header Accept-Encoding "";'
 
 PEERS = {
     "clew": Peer("clew", "clew", clew),
-    "nginx": Peer("nginx_sub", "nginx `sub_filter`", _filter("sub", f"location / {{ {_PASS} {_SUB} }}")),
-    "nginx_body": Peer(
-        "nginx_sub_body",
+    # Where widgets are usually put, and where nginx reads the whole page, whatever it finds.
+    "nginx": Peer(
+        "nginx_sub",
         "nginx `sub_filter` at `</body>`",
-        _filter("body", f"location / {{ {_PASS} {_SUB_BODY} }}"),
+        _filter("sub", f"location / {{ {_PASS} {_SUB_BODY} }}"),
         edit=tagged_at_end,
+    ),
+    # At our own place it stops looking after the first hundred bytes.
+    "nginx_head": Peer(
+        "nginx_sub_head",
+        "nginx `sub_filter` at `<head>`",
+        _filter("head", f"location / {{ {_PASS} {_SUB} }}"),
     ),
     "nginx_buffers": Peer(
         "nginx_sub_buffers",

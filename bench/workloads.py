@@ -65,7 +65,7 @@ WORKLOADS = {
             "/page.html",
             NAVIGATION,
             "text/html",
-            ("nginx", "nginx_body", "mitmdump", "httpx", "httpx2"),
+            ("nginx", "nginx_head", "mitmdump", "httpx", "httpx2"),
             edited=True,
         ),
         Workload(

@@ -19,7 +19,7 @@ from workloads import WORKLOADS
 
 PROMISED = {
     "html100k_vs_nginx_sub",
-    "html100k_vs_nginx_sub_body",
+    "html100k_vs_nginx_sub_head",
     "html100k_vs_mitmdump",
     "html100k_vs_httpx",
     "gzip100k_vs_nginx_sub",
