@@ -126,26 +126,28 @@ class Out:
 class Exchange:
     """See the module's text. `now` is in unix seconds."""
 
+    # What most exchanges never change stands here, so that making one costs little.
+    state = State.START
+    outcome: tuple[str, str] = ("pass", "not a navigation")
+    fault: Exception | None = None
+    effects: Sequence[ReadPage] = ()
+    path = ""  # of a navigation, escaped
+    _request: RequestHead | None = None
+    _known: Known | None = None
+    _recognised = False
+    _visitor: str | None = None
+    _touches: tuple[Touch, ...] = ()
+    _set_cookies: Sequence[bytes] = ()
+    _left_alone: str | None = None  # why the owner wants this page untouched
+    _mapped = False  # the shop sees its own validators
+    _content_type = b""
+    _head: ResponseHead | None = None
+    _coding_out = "identity"
+    _editor: PageEdit | None = None
+
     def __init__(self, site: SiteRuntime, now: float) -> None:
         self.site = site
-        self.state = State.START
-        self.outcome: tuple[str, str] = ("pass", "not a navigation")
-        self.fault: Exception | None = None
-        self.effects: Sequence[ReadPage] = ()
-        self.path = ""  # of a navigation, escaped
         self._now = now
-        self._request: RequestHead | None = None
-        self._known: Known | None = None
-        self._recognised = False
-        self._visitor: str | None = None
-        self._touches: tuple[Touch, ...] = ()
-        self._set_cookies: list[bytes] = []
-        self._left_alone: str | None = None  # why the owner wants this page untouched
-        self._mapped = False  # the shop sees its own validators
-        self._content_type = b""
-        self._head: ResponseHead | None = None
-        self._coding_out = "identity"
-        self._editor: PageEdit | None = None
         self._held: list[bytes] = []
 
     # -- the request

@@ -48,7 +48,7 @@ JOINED: Final = 16 * 1024
 _LOG = logging.getLogger("clew.proxy")
 # Safe, and without a body: what may be sent again on a connection that turns out closed (RFC 9110 §9.2.2).
 _REPLAYABLE = frozenset({"GET", "HEAD"})
-_FRAMING = frozenset({b"content-length", b"te", b"transfer-encoding"})
+_FRAMING = frozenset({b"content-length", b"expect", b"te", b"transfer-encoding"})
 _STATUS_LINE = {status: line.removesuffix(b"\r\n") for status, line in STATUS_LINE.items()}
 _END_OF_HEAD = (b"", b"")
 _NO_TIME = struct.pack("ii", 1, 0)
@@ -113,6 +113,7 @@ class Passage:
     _head_out = False
     _chunked = False
     _trailers = False
+    _expects_continue = False
     _error: Exception | None = None
 
     def __init__(
@@ -124,7 +125,6 @@ class Passage:
         origin: Origin,
         *,
         keep_alive: bool,
-        expects_continue: bool,
         watch: Watch | None = None,
     ) -> None:
         self._modern = scope["http_version"] == "1.1"
@@ -134,7 +134,6 @@ class Passage:
         self._scope = scope
         self._headers = headers
         self._origin = origin
-        self._expects_continue = expects_continue and self._modern
         self._method: str = scope["method"]
         self._out: list[bytes | memoryview] = []
         if watch is not None:
@@ -167,7 +166,7 @@ class Passage:
             self._go()
 
     def _read_framing(self) -> None:
-        """How long the body is, and whether trailers are wanted. `Forwarding` has refused what is unclear."""
+        """How long the body is, and what the client expects. `Forwarding` has refused what is unclear."""
         for name, value in self._headers:
             if name not in _FRAMING:
                 continue
@@ -175,8 +174,12 @@ class Passage:
                 self._length = int(value)
             elif name == b"transfer-encoding":
                 self._length = None
-            elif self._modern and b"trailers" in value.lower():
-                self._trailers = True
+            elif not self._modern:
+                continue
+            elif name == b"te":
+                self._trailers = self._trailers or b"trailers" in value.lower()
+            else:
+                self._expects_continue = value.lower() == b"100-continue"
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the request's body; what nobody wants any more is dropped."""

@@ -97,15 +97,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request starts."""
         self._head_open, self._head_bytes = True, 0
-        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self.url, self.headers = b"", []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head. Those after the body are trailers, which nobody here may take for headers."""
         if self._head_open:
-            name = name.lower()
-            if name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
-            self.headers.append((name, value))
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is complete. What is raised here ends in `send_400_response`."""
@@ -153,20 +150,16 @@ class BoundedProtocol(HttpToolsProtocol):
             "headers": self.headers,
             "client": self.client,
         }
-        passage: Passage | None = self._ask(
-            self,
-            scope,
-            keep_alive=parser.should_keep_alive(),
-            expects_continue=self.expect_100_continue,
-        )
+        passage: Passage | None = self._ask(self, scope, keep_alive=parser.should_keep_alive())
         return passage
 
     def _asgi(self) -> None:
         """Everything as uvicorn does it."""
-        url, headers, expects_continue = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects_continue
-        self.headers += headers
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

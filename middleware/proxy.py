@@ -40,13 +40,11 @@ class Proxy:
         self.forwarding = Forwarding(self.upstream.authority, trusted, rewrite, limits.via)
         self._trusted = tuple(trusted)
 
-    def passage(self, door: Door, scope: Scope, *, keep_alive: bool, expects_continue: bool) -> Passage:
+    def passage(self, door: Door, scope: Scope, *, keep_alive: bool) -> Passage:
         """A request that nothing watches."""
         origin = origin_of(scope, self._trusted)
         headers = scope["headers"]
-        return Passage(
-            door, self, scope, headers, origin, keep_alive=keep_alive, expects_continue=expects_continue
-        )
+        return Passage(door, self, scope, headers, origin, keep_alive=keep_alive)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One WebSocket."""
@@ -76,9 +74,7 @@ class ReverseProxy(ClewMiddleware):
         super().__init__(self._shops, settings)
         self.service.shops_reachable = self._shops.reachable
 
-    def passage(
-        self, door: Door, scope: Scope, *, keep_alive: bool, expects_continue: bool
-    ) -> Passage | None:
+    def passage(self, door: Door, scope: Scope, *, keep_alive: bool) -> Passage | None:
         """The way of a request to its shop; None for one that clew answers itself."""
         origin = origin_of(scope, self._trusted)
         site = self.service.site_for(origin.host)
@@ -109,7 +105,6 @@ class ReverseProxy(ClewMiddleware):
             plan.headers,
             origin,
             keep_alive=keep_alive,
-            expects_continue=expects_continue,
             watch=watch,
         )
 

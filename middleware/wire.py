@@ -64,52 +64,29 @@ class ResponseReader:
     not at all where there are more than `LENT` of them and they are taken at once.
     """
 
-    __slots__ = (
-        "_bound",
-        "_framing",
-        "_held",
-        "_hop",
-        "_interims",
-        "_left",
-        "_method",
-        "_parser",
-        "_pieces",
-        "_trailer_bytes",
-        "_upgrade",
-        "buffered",
-        "chunks",
-        "complete",
-        "headers",
-        "interim",
-        "keep_alive",
-        "reusable",
-        "started",
-        "status",
-        "trailers",
-    )
+    status = 0
+    buffered = 0
+    started = False
+    complete = False
+    reusable = False
+    keep_alive: int | None = None
+    _parser: httptools.HttpResponseParser | None = None
+    _bound = False
+    _framing = _NONE
+    _left: int | None = None
+    _interims = 0
+    _trailer_bytes = 0
 
     def __init__(self, method: str, upgrade: bool = False) -> None:
-        self.status = 0
         self.headers: Headers = []
         self.interim: list[tuple[int, Headers]] = []
         self.trailers: Headers = []
         self.chunks: list[bytes | memoryview] = []
-        self.buffered = 0
-        self.started = False
-        self.complete = False
-        self.reusable = False
-        self.keep_alive: int | None = None
         self._method = method
         self._upgrade = upgrade
-        self._parser: httptools.HttpResponseParser | None = None
         self._held = bytearray()
         self._hop: Headers = []
         self._pieces: list[bytes] = []
-        self._bound = False
-        self._framing = _NONE
-        self._left: int | None = None
-        self._interims = 0
-        self._trailer_bytes = 0
 
     @property
     def announces_trailers(self) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from clew.injector import codings, edit, scanner, tag
 from clew.middleware import connection, passage, protocol, upstream, websocket, wire
+from clew.settings import model
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -106,6 +107,9 @@ def test_the_bounds_told_are_those_that_hold(most: int) -> None:
     assert f"| {most:,} bytes |" in section(TOLD["injection"])
 
 
+UPSTREAM = model.Upstream()
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -113,8 +117,12 @@ def test_the_bounds_told_are_those_that_hold(most: int) -> None:
         f"{protocol.HEAD_SECONDS:g} seconds to arrive",
         f"| {wire.MAX_HEAD >> 10} KB | the head of a shop's answer, "
         f"{wire.MAX_TRAILERS >> 10} KB its trailers, {wire.MAX_INTERIM} its interim responses",
-        f"| {passage.HIGH_WATER >> 10} KB | of a request's body wait for the shop, "
-        f"{connection.HIGH_WATER >> 10} KB of an answer",
+        f"| {passage.HIGH_WATER >> 10} KB | of a request's body wait for the shop; of an answer one read "
+        f"waits for its client, {connection.LARGE_READ >> 10} KB at first "
+        f"and {connection.SMALL_READ >> 10} KB",
+        f"| {UPSTREAM.connections} exchanges | at once with one shop, and "
+        f"{UPSTREAM.connections * upstream.QUEUE_PER_CONNECTION:,} that wait up to "
+        f"{UPSTREAM.connect_timeout} s",
         f"| {passage.BODY_SECONDS:g} s | for a request's body of up to {passage.GATHERED_BODY >> 10} KB; "
         f"{connection.STALLED_CLIENT:g} s without a byte",
         f"| {protocol.MOST_AHEAD} requests | that a client sends ahead",

@@ -137,10 +137,10 @@ async def test_an_answer_of_our_own_learns_that_its_client_has_gone_whatever_he_
     left, began = asyncio.Event(), asyncio.Event()
 
     class Own(Proxy):
-        def passage(self, door: Door, scope: Any, *, keep_alive: bool, expects_continue: bool) -> Passage:
+        def passage(self, door: Door, scope: Any, *, keep_alive: bool) -> Passage:
             if scope["raw_path"] == b"/own":
                 return cast("Any", None)
-            return super().passage(door, scope, keep_alive=keep_alive, expects_continue=expects_continue)
+            return super().passage(door, scope, keep_alive=keep_alive)
 
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
             await receive()

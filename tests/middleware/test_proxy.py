@@ -518,9 +518,7 @@ def passage(door: Any, proxy: Proxy, watch: Watch | None = None, **changes: Any)
         "client": ("203.0.113.9", 5000),
     } | changes
     origin = Origin("203.0.113.9", "http", "shop.example")
-    return Passage(
-        door, proxy, scope, scope["headers"], origin, keep_alive=True, expects_continue=False, watch=watch
-    )
+    return Passage(door, proxy, scope, scope["headers"], origin, keep_alive=True, watch=watch)
 
 
 @pytest.mark.parametrize(
