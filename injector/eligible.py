@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from .codings import coding_of
-from .heads import Headers, RequestHead, ResponseHead, tokens
+from .heads import RequestHead, ResponseHead, tokens
 
 _METHODS: Final = frozenset(("GET", "HEAD", "POST"))  # what a browser navigates with
 
@@ -33,7 +33,8 @@ _PROGRAMS: Final = {
 
 _FRAMES: Final = frozenset((b"embed", b"fencedframe", b"frame", b"iframe", b"object"))
 _PURPOSE: Final = frozenset((b"purpose", b"sec-purpose"))
-_TELLING: Final = _PURPOSE.union(_PROGRAMS, (b"sec-fetch-dest", b"x-requested-with"))
+_SELDOM: Final = _PURPOSE.union(_PROGRAMS, (b"x-requested-with",))
+_TELLING: Final = _SELDOM | {b"sec-fetch-dest"}
 
 # Android's WebView names the app that it belongs to, on navigations too: `com.example.app`.
 _APP: Final = re.compile(rb"\s*[A-Za-z]\w*(?:\.\w+)+\s*")
@@ -48,6 +49,8 @@ def request_reason(head: RequestHead) -> str | None:
     """
     if head.method not in _METHODS:
         return "method"
+    if head.plain.get(b"sec-fetch-dest") == b"document" and _SELDOM.isdisjoint(head.plain):
+        return None
     destination, prefetch = b"document", False
     for name, value in head.headers:
         if name not in _TELLING:
@@ -65,13 +68,15 @@ def request_reason(head: RequestHead) -> str | None:
     return "frame" if destination in _FRAMES else "fetch"
 
 
-def asks_for_page(headers: Headers) -> bool:
+def asks_for_page(head: RequestHead) -> bool:
     """Whether a request that `request_reason` let through says itself that it is for a page.
 
     Browsers tell so by `Sec-Fetch-Dest`, and all of them by `Accept`. On plain http the first is missing, and
     a script or a picture looks like a navigation: its validators, and the codings it takes, are its own.
     """
-    for name, value in headers:
+    if b"sec-fetch-dest" in head.plain:
+        return True
+    for name, value in head.headers:
         if name == b"sec-fetch-dest" or (name == b"accept" and b"text/html" in value.lower()):
             return True
     return False

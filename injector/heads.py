@@ -4,7 +4,7 @@ The two classes are not frozen, though nobody changes them: they are made for ea
 that seven times as dear.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Header = tuple[bytes, bytes]
@@ -22,6 +22,15 @@ class RequestHead:
     scheme: Literal["http", "https"]
     host: str
     client: str | None
+    _plain: dict[bytes, bytes] | None = field(default=None, init=False, compare=False, repr=False)
+
+    @property
+    def plain(self) -> dict[bytes, bytes]:
+        """The fields by their names, if none stands there twice; else nothing."""
+        if self._plain is None:
+            fields = dict(self.headers)
+            self._plain = fields if len(fields) == len(self.headers) else {}
+        return self._plain
 
 
 @dataclass(slots=True)

@@ -19,7 +19,8 @@ _SUFFIX: Final = {b"": b"-clew-", b"W/": b"-clewW-"}
 _ENTITY_TAG = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _MARKED = re.compile(rb"(.*)-clew(W?)-([0-9A-Za-z]+)")
 _DROPPED: Final = frozenset((b"if-modified-since", b"range", b"if-range"))
-_CONDITIONS: Final = _DROPPED | {b"if-none-match", b"if-match"}
+CONDITIONS: Final = _DROPPED | {b"if-none-match", b"if-match"}
+"""The fields that `forward_conditionals` looks at."""
 
 
 def mark_etag(headers: Headers, mark: bytes) -> Headers:
@@ -51,7 +52,7 @@ def forward_conditionals(headers: Headers, mark: bytes) -> Headers:
     left. `If-Match` has every tag of ours mapped back, whatever its mark, and keeps the others: a
     precondition must not turn into none. `If-Modified-Since`, `Range` and `If-Range` go.
     """
-    if _CONDITIONS.isdisjoint([name for name, _ in headers]):
+    if CONDITIONS.isdisjoint([name for name, _ in headers]):
         return headers
     forwarded: Headers = []
     for name, value in headers:

@@ -179,9 +179,9 @@ class Exchange:
         self.path = raw_path_text(head.path)
         site = self.site
         effects: tuple[SaveTouch, ...] = ()
-        touch = site.landing.read(
-            head.query, head.path, value(head.headers, b"referer"), self._now, head.host
-        )
+        plain = head.plain
+        referrer = plain.get(b"referer") if plain else value(head.headers, b"referer")
+        touch = site.landing.read(head.query, head.path, referrer, self._now, head.host)
         # A mere referrer is written down by `decide`: a cookie here would cost the shop its cached pages.
         if touch is not None and (touch.clicks or touch.campaign):
             known = self._recognise()
@@ -202,9 +202,10 @@ class Exchange:
         elif site.settings.never and site.never.match(self.path):
             self._left_alone = "never"
         headers = head.headers
-        if self._left_alone is None and eligible.asks_for_page(headers):
+        if self._left_alone is None and eligible.asks_for_page(head):
             self._mapped = True
-            headers = validators.forward_conditionals(headers, site.mark)
+            if not plain or not validators.CONDITIONS.isdisjoint(plain):
+                headers = validators.forward_conditionals(headers, site.mark)
             # The shop answers unpacked, so that the page is packed once, by us.
             headers = [pair for pair in headers if pair[0] != b"accept-encoding"]
             headers.append((b"accept-encoding", b"identity"))

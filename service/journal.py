@@ -67,9 +67,10 @@ class Journal:
 
     def answered(self, site: str, outcome: str, reason: str) -> None:
         """Count an answer of the shop to a navigation."""
-        counter = self._answers.get((site, outcome, reason))
+        key = (site, outcome, reason)
+        counter = self._answers.get(key)
         if counter is None:
-            counter = self._answers[site, outcome, reason] = self.responses.labels(site, outcome, reason)
+            counter = self._answers[key] = self.responses.labels(*key)
         counter.inc()
 
     def policy(self, site: str, outcome: str, reason: str, path: str) -> None:

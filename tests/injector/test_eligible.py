@@ -91,7 +91,7 @@ def test_other_methods_pass(method: str) -> None:
 def test_a_script_asked_for_over_plain_http_is_told_from_a_page(headers: Headers, page: bool) -> None:
     """injection 3.2: there browsers say by Accept alone what they want."""
     assert request_reason(request(*headers)) is None
-    assert asks_for_page(request(*headers).headers) is page
+    assert asks_for_page(request(*headers)) is page
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 203, 400, 402, 403, 404, 405, 410, 422, 429, 451])

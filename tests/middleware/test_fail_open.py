@@ -68,7 +68,8 @@ class Mounted:
 
     async def ask(self, target: bytes = b"/", *lines: bytes) -> Response:
         """A navigation."""
-        return await self.client.ask(get(target, b"Accept: text/html", *lines))
+        conditional = (b"Accept: text/html", b'If-None-Match: "x"')
+        return await self.client.ask(get(target, *conditional, *lines))
 
     def count(self, name: str, **labels: str) -> float:
         """A figure of the metrics, summed over the labels not named."""
