@@ -17,6 +17,7 @@ secret = "env:CLEW_SECRET"
 log = "json"
 
 [delivery]
+timeout = 2
 schedule = [1, 1, 1, 1, 1, 1, 1, 1]
 
 [[sites]]

@@ -1,4 +1,4 @@
-"""The client towards shops is tried on both loops: uvloop, which `clew serve` uses, and asyncio's own."""
+"""The proxy is tried on uvloop, which `clew serve` uses; what handles sockets itself on asyncio's loop too."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-BOTH = frozenset(
-    {"test_dial", "test_passage", "test_upstream", "test_proxy", "test_proxy_table", "test_proxy_websocket"}
-)
+BOTH = frozenset({"test_dial", "test_passage", "test_upstream"})
+SERVED = frozenset({"test_proxy", "test_proxy_table", "test_proxy_websocket"})
 
 
 def pytest_asyncio_loop_factories(
@@ -16,4 +15,6 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     if item.path.stem in BOTH:
         return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+    if item.path.stem in SERVED:
+        return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
