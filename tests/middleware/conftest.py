@@ -1,4 +1,4 @@
-"""The proxy is tried on uvloop, which `clew serve` uses; what handles sockets itself on asyncio's loop too."""
+"""The proxy is tried on uvloop, which `clew serve` uses; what handles sockets itself on asyncio's too."""
 
 import asyncio
 from collections.abc import Callable, Mapping
