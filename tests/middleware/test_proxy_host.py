@@ -1,16 +1,13 @@
 """A shop that is asked by another Host than the visitor's, from end to end; and requests in circles."""
 
 import asyncio
-import datetime
 import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from certificates import certificate
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from raw_http import OK, Client, Shop, answering, get, proxying
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -138,32 +135,6 @@ async def test_a_websockets_page_is_the_shops_own_page() -> None:
     assert seen == [("shop.internal", "http://shop.internal"), ("shop.internal", "https://evil.example")]
 
 
-def certificate(folder: Path, name: str) -> Path:
-    """A self-signed certificate for one name, and its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shop")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "shop.pem"
-    path.write_bytes(
-        signed.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return path
-
-
 @pytest.mark.parametrize(
     ("certified", "host", "status"),
     [
@@ -176,7 +147,7 @@ async def test_a_tls_shop_is_known_by_the_host_it_is_asked_by(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certified: str, host: str | None, status: int
 ) -> None:
     """proxy 6.17"""
-    path = certificate(tmp_path, certified)
+    path = certificate(tmp_path, x509.DNSName(certified))
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(path)
