@@ -444,15 +444,19 @@ class Passage:
             self._out.append(data)
 
     def _flush(self) -> None:
-        out = self._out
-        if out:
-            self._out = []
-            if len(out) == 1:
-                self._door.transport.write(out[0])
-            elif sum(map(len, out)) <= JOINED:
-                self._door.transport.write(b"".join(out))
-            else:
-                self._door.transport.writelines(out)
+        out, transport = self._out, self._door.transport
+        if not out:
+            return
+        self._out = []
+        if transport.is_closing():
+            # The client has gone, and we shall be told: uvloop raises on writing to him.
+            return
+        if len(out) == 1:
+            transport.write(out[0])
+        elif sum(map(len, out)) <= JOINED:
+            transport.write(b"".join(out))
+        else:
+            transport.writelines(out)
 
     def _answer(self, status: int, headers: Headers, text: bytes) -> None:
         """An answer of our own."""

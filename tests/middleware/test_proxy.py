@@ -501,6 +501,9 @@ class Door:
     def close(self) -> None:
         self.closed = True
 
+    def is_closing(self) -> bool:
+        return self.closed
+
     def resume_reading(self) -> None:
         pass
 
@@ -550,6 +553,14 @@ async def test_what_a_lenient_parser_lets_through_is_refused(changes: dict[str, 
         assert door.closed
         assert not shop.requests
         await proxy.close()
+
+
+async def test_nothing_is_written_to_a_client_whose_connection_is_closing() -> None:
+    """proxy 6.7"""
+    proxy, door = Proxy("http://shop.example", limits()), Door()
+    door.close()
+    passage(door, proxy, method="TRACE").start()
+    assert door.written == b""
 
 
 async def test_a_page_that_cannot_be_made_right_ends_the_shops_work_and_never_cleanly() -> None:
