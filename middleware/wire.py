@@ -88,11 +88,6 @@ class ResponseReader:
         self._hop: Headers = []
         self._pieces: list[bytes] = []
 
-    @property
-    def announces_trailers(self) -> bool:
-        """Whether the head has a Trailer field (RFC 9110 §6.6.2)."""
-        return any(name == b"trailer" for name, _ in self._hop)
-
     def feed(self, data: memoryview) -> None:
         """Take what was received; `data` may be overwritten afterwards."""
         self.started = True
