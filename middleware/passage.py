@@ -65,6 +65,9 @@ class Door(Protocol):
     def on_response_complete(self) -> None:
         """The answer is out: the next request may start."""
 
+    def end(self) -> None:
+        """Close the connection once the client has what was written. Nothing may be written after this."""
+
 
 class Shop(Protocol):
     """Where a request goes."""
@@ -215,10 +218,13 @@ class Passage:
         self._close()
 
     def malformed(self) -> None:
-        """The request's body breaks the protocol; the server closes the connection after this."""
-        self._give_up(ClientGoneError("a malformed body"))
-        if not self._head_out:
-            self._refuse(RequestError("a body in malformed chunks"))
+        """The request's body breaks the protocol: no more of it will come."""
+        error = RequestError("a body in malformed chunks")
+        if self._head_out:
+            self._fail(error)
+        else:
+            self._give_up(error)
+            self._refuse(error)
 
     def _too_slow(self) -> None:
         self._late = None
@@ -327,9 +333,9 @@ class Passage:
 
     def over(self, error: Exception | None) -> None:
         """The shop's side is done."""
-        self._connection = None
-        if self.disconnected or self.response_complete:
+        if self._connection is None:  # given up by ourselves
             return
+        self._connection = None
         if isinstance(error, StaleError) and self._kept and self._replayable:
             # Once, on a connection of its own: a kept one may be closed the moment it is used.
             self._reader = None
@@ -488,7 +494,7 @@ class Passage:
         self.disconnected = True
         self._flush()
         if self._modern and not isinstance(error, ClientGoneError):
-            self._door.transport.close()
+            self._door.end()
         else:
             # HTTP/1.0 takes the end of the connection for the end of the body: it must be a reset.
             reset(self._door.transport)
@@ -511,7 +517,7 @@ class Passage:
         if self._connection is not None or self._task is not None or self._late is not None:
             self._give_up(ClientGoneError("answered"))
         if not self.keep_alive:
-            self._door.transport.close()
+            self._door.end()
         self._close()
         self._door.on_response_complete()
 

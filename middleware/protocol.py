@@ -15,8 +15,14 @@ MAX_HEAD = 64 * 1024
 HEAD_SECONDS = 30.0
 # Requests that may wait for the answers before them; the connection ends with the answer to the last.
 MOST_AHEAD = 100
+# A connection that we end stays this long for a client that sends nothing more and does not close it either;
+# for one that goes on sending, or takes his time to read, so many times as long (nginx's lingering_time).
+LINGER = 5.0
+LINGERS_SENDING = 6
+LINGERS_READING = 60
 
 _CLOSING = b"connection: close\r\ncontent-length: 0\r\n\r\n"
+_MALFORMED = b"HTTP/1.1 400 Bad Request\r\n" + _CLOSING
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _CLOSING
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSING
 
@@ -32,6 +38,9 @@ class BoundedProtocol(HttpToolsProtocol):
     30 seconds with 408. A fragment in the target is a 400: shops and proxies disagree on what it means
     (CVE-2023-47106). Where answers to earlier requests are still due, they go out first, and the connection
     ends with the last of them.
+
+    A connection ends gently (`end`): closed with unread bytes before it, the system would answer them with a
+    reset, and a client that is slow to read would lose what was sent to him before (RFC 9112 §9.6).
     """
 
     # A passage, or uvicorn's own.
@@ -42,11 +51,14 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _received = 0
     _shared = False  # with the end of another request, this read
-    _refusal = b""
+    _refusal = _MALFORMED
     _late: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _active: Any = None  # whose answer is going out
-    _deaf = False  # nothing more is read
+    _deaf = False  # what comes in is dropped
+    _heard = False  # something was, since the last look
+    _lingers = 0
+    _lingering: asyncio.TimerHandle | None = None
     _idle: asyncio.TimerHandle | None = None
     _idle_since = 0.0
 
@@ -66,6 +78,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._idle.cancel()
         if self._stalled is not None:
             self._stalled.cancel()
+        if self._lingering is not None:
+            self._lingering.cancel()
         active, self._active = self._active, None
         if isinstance(active, Passage):
             active.gone()
@@ -82,6 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         if self._deaf:
+            self._heard = True
             return
         self._received, self._shared = len(data), False
         super().data_received(data)
@@ -107,13 +122,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is complete. What is raised here ends in `send_400_response`."""
         self._head_open = False
+        if self._deaf:
+            raise ValueError("the connection ends with the answer before this")
         if self._late is not None:
             self._in_time()
         if self._head_bytes or self._received > MAX_HEAD:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > MAX_HEAD:
                 self._refusal = _TOO_LARGE
-        if self._refusal or b"#" in self.url:
+        if self._refusal is not _MALFORMED or b"#" in self.url:
             raise ValueError("a head too large, or a fragment")
         waits = self.cycle is not None and not self.cycle.response_complete
         if waits and (len(self.pipeline) >= MOST_AHEAD or self.parser.should_upgrade()):
@@ -161,6 +178,8 @@ class BoundedProtocol(HttpToolsProtocol):
         for name, value in headers:
             super().on_header(name, value)
         super().on_headers_complete()
+        if not self.parser.should_upgrade() or not self._should_upgrade():
+            self.cycle.transport = _Gentle(self)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
@@ -187,7 +206,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """An answer is out. The connection's idle time is watched by one timer, not by one an answer."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self._lingering is not None or self.transport.is_closing():
             return
         if self._late is not None and self.flow.read_paused:
             # A head of which we did not read the rest has its time from now on.
@@ -206,7 +225,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end_idle(self) -> None:
         self._idle = None
-        if self.transport.is_closing() or self not in self.connections:  # a WebSocket's by now
+        if self._lingering is not None or self.transport.is_closing():
+            return
+        if self not in self.connections:  # a WebSocket's by now
             return
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if self._head_open or (self.cycle is not None and not self.cycle.response_complete):
@@ -235,21 +256,56 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse the request and close."""
-        if self.transport.is_closing():
+        if self._lingering is not None or self.transport.is_closing():
             return
-        if self.cycle is not None and not self.cycle.response_complete:
-            if self.cycle.more_body:
-                if isinstance(self.cycle, Passage) and self.cycle is self._active:
-                    self.cycle.malformed()
-                self.transport.close()
-            # Answers to earlier requests are under way: nothing may be written into them.
-            self.cycle.keep_alive = False
-            self._deaf = True
-        elif not self._refusal:
-            super().send_400_response(msg)
-        else:
+        self._deaf = True
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body and not cycle.response_complete:
+            if cycle is self._active:
+                self._malformed(cycle)
+                return
+            self.pipeline.popleft()
+            cycle = self.cycle = self.pipeline[0][0] if self.pipeline else self._active
+        if cycle is None or cycle.response_complete:
             self.transport.write(self._refusal)
+            self.end()
+        else:
+            # Answers to earlier requests are under way: nothing may be written into them.
+            cycle.keep_alive = False
+
+    def _malformed(self, cycle: Any) -> None:
+        if isinstance(cycle, Passage):
+            cycle.malformed()
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self.end()
+
+    def end(self) -> None:
+        """Close the connection, but not before the client had time to read what he is sent."""
+        if self._lingering is not None or self.transport.is_closing():
+            return
+        if not self.transport.can_write_eof():
             self.transport.close()
+            return
+        self._deaf = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._lingering = self.loop.call_later(LINGER, self._linger)
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        if self._lingering is None:
+            super().shutdown()
+
+    def _linger(self) -> None:
+        self._lingers += 1
+        heard, self._heard = self._heard, False
+        unread = self.transport.get_write_buffer_size() > 0
+        if self._lingers < (LINGERS_READING if unread else LINGERS_SENDING if heard else 0):
+            self._lingering = self.loop.call_later(LINGER, self._linger)
+        else:
+            self.transport.abort()
 
     def _too_late(self) -> None:
         self._late = None
@@ -267,3 +323,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+class _Gentle:
+    """What uvicorn's own cycle writes to, and closes."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.end

@@ -1,6 +1,7 @@
 """A request's way to the shop and back, at the moments when something else happens on the connection."""
 
 import asyncio
+import contextlib
 import random
 import socket
 from typing import Any, cast
@@ -229,3 +230,112 @@ async def test_an_old_client_sees_a_broken_answer_as_broken(answer: bytes) -> No
         Client(port) as client,
     ):
         assert not (await client.ask(b"GET / HTTP/1.0\r\n\r\n")).complete
+
+
+# -- how a connection ends
+
+
+async def test_a_slow_client_keeps_what_was_answered_before_a_broken_answer() -> None:
+    """proxy 3.6: what he has not read yet is not cut off by what he has sent and nobody read."""
+    picture = random.Random(5).randbytes(1_000_000)
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await shop.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + picture)
+        await shop.request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbroke")
+
+    async with Shop(script) as shop, proxying(shop) as port, Client(port, limit=4096) as client:
+        client.writer.transport.set_write_buffer_limits(0)
+        upload = get(b"/later", b"Content-Length: 9000000", method=b"POST") + bytes(9_000_000)
+        client.writer.write(get(b"/picture") + get(b"/broken") + upload)
+        async with asyncio.timeout(PATIENCE):
+            await client.writer.drain()
+        first, second = await client.response(), await client.response()
+        assert first.complete
+        assert first.body == picture
+        assert (second.body, second.complete) == (b"broke", False)
+        assert len(shop.requests) == 2
+
+
+async def test_who_does_not_close_an_ended_connection_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """proxy 3.6: soon if he is silent; later if he goes on sending, or still reads."""
+    monkeypatch.setattr(protocol_module, "LINGER", 0.05)
+    monkeypatch.setattr(protocol_module, "LINGERS_READING", 10**9)
+    page = bytes(16_000_000)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(page), page)
+    async with Shop(answering(answer)) as shop, proxying(shop) as port:
+        async with Client(port) as silent:
+            await silent.ask(b"GET / HTTP/1.1\r\n\r\n")
+            await asyncio.wait_for(written_in_vain(silent), PATIENCE)
+        async with Client(port, limit=4096) as slow:
+            slow.writer.write(get(b"/", b"Connection: close"))
+            await shop.until(lambda: len(shop.requests) == 1)
+            await asyncio.sleep(0.3)
+            whole = (await slow.response()).body == page
+            assert whole
+            assert await slow.reader.read() == b""
+            await asyncio.wait_for(written_in_vain(slow), PATIENCE)
+
+
+async def written_in_vain(client: Client) -> None:
+    """Wait until the other side has closed for good: what is written then breaks the connection."""
+    await client.reader.read()
+    with contextlib.suppress(ConnectionError):
+        while True:
+            client.writer.write(b"x")
+            await client.writer.drain()
+            await asyncio.sleep(0.01)
+
+
+async def test_nothing_is_asked_of_the_shop_behind_a_request_that_ends_the_connection() -> None:
+    async with Shop(answering()) as shop, proxying(shop) as port, Client(port) as client:
+        refused = await client.ask(b"GET /1 HTTP/1.1\r\n\r\n" + get(b"/2"))
+        assert (refused.status, refused.all("connection")) == (400, [b"close"])
+        assert await client.reader.read() == b""
+        assert shop.requests == []
+
+
+CHUNKED_POST = (b"POST /upload HTTP/1.1", b"Host: shop.example", b"Transfer-Encoding: chunked", b"", b"")
+
+
+async def test_a_malformed_body_behind_an_answer_does_not_cost_it() -> None:
+    """The connection ends with the answers before it."""
+    gate = Gate()
+    async with Shop(gate) as shop, proxying(shop) as port, Client(port) as client:
+        client.writer.write(get(b"/1") + get(b"/2") + b"\r\n".join(CHUNKED_POST) + b"zz\r\n")
+        await shop.until(lambda: shop.requests)
+        gate.open.release()
+        gate.open.release()
+        bodies = [(await client.response()).body for _ in range(2)]
+        assert bodies == [b"/1", b"/2"]
+        assert await client.reader.read() == b""
+        assert len(shop.requests) == 2
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_malformed_body_ends_the_exchange(answered: bool) -> None:
+    """With a refusal, or with a broken answer if that has begun."""
+    began = asyncio.Event()
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if answered:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegun")
+        began.set()
+        await ended(reader)
+
+    async with Shop(script) as shop, proxying(shop) as port, Client(port) as client:
+        client.writer.write(b"\r\n".join(CHUNKED_POST) + b"1\r\na\r\n")
+        await asyncio.wait_for(began.wait(), PATIENCE)
+        if answered:
+            head = await asyncio.wait_for(client.head(), PATIENCE)
+            client.writer.write(b"zz\r\n")
+            assert head.status == 200
+            assert await client.reader.read() == b"begun"
+        else:
+            client.writer.write(b"zz\r\n")
+            refused = await client.response()
+            assert (refused.status, refused.all("connection")) == (400, [b"close"])
+            assert await client.reader.read() == b""
+        await shop.until(lambda: shop.closed == 1)

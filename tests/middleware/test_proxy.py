@@ -498,7 +498,7 @@ class Door:
     def writelines(self, pieces: list[bytes]) -> None:
         self.written += b"".join(pieces)
 
-    def close(self) -> None:
+    def end(self) -> None:
         self.closed = True
 
     def is_closing(self) -> bool:

@@ -192,7 +192,7 @@ class Client:
 
     async def __aenter__(self) -> Self:
         self.reader, self.writer = await asyncio.open_connection(
-            "127.0.0.1", self._port, limit=2**20, **self._options
+            "127.0.0.1", self._port, **({"limit": 2**20} | self._options)
         )
         return self
 
