@@ -558,7 +558,7 @@ async def test_what_a_lenient_parser_lets_through_is_refused(changes: dict[str, 
 async def test_nothing_is_written_to_a_client_whose_connection_is_closing() -> None:
     """proxy 6.7"""
     proxy, door = Proxy("http://shop.example", limits()), Door()
-    door.close()
+    door.end()
     passage(door, proxy, method="TRACE").start()
     assert door.written == b""
 
