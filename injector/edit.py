@@ -124,7 +124,7 @@ class PageEdit:
 
     def end(self) -> bytes:
         """The bytes to send after the last chunk. Raises Broken where a coded stream stops before its end."""
-        if self.verdict == "pass":
+        if self._through or self.verdict == "pass":
             return b""
         truncated = self._decoder is not None and not self._decoder.complete
         if self.verdict == "edit" and truncated:

@@ -21,7 +21,7 @@ _DROPPED: Final = frozenset(
 )
 
 _UNCHANGED_BUT: Final = _DROPPED | {b"content-encoding", b"content-length", b"etag"}
-_LENGTH: Final = re.compile(rb"\s*[0-9]{1,18}\s*")
+_DIGITS: Final = 18  # what fits into 63 bits
 _SHARED: Final = re.compile(rb"public|s-maxage=\"?0*[1-9].*")
 _UNSHARED: Final = frozenset((b"private", b"no-store"))
 _CDN: Final = (b"cdn-cache-control", b"surrogate-control")
@@ -35,7 +35,7 @@ def edited_head(response: ResponseHead, *, mark: bytes, coding_out: str, added: 
     and without a coding on either side, Content-Length stays and grows; else it is left out. Everything that
     is not named here keeps its place, its spelling and its duplicates.
     """
-    names = {name for name, _ in response.headers}
+    names = dict(response.headers)
     in_play = coding_out != "identity" or (
         b"content-encoding" in names and coding_of(response.headers) != "identity"
     )
@@ -48,9 +48,10 @@ def edited_head(response: ResponseHead, *, mark: bytes, coding_out: str, added: 
             if name in _DROPPED:
                 continue
             if name == b"content-length":
-                if exact is None or not _LENGTH.fullmatch(value):
+                length = value.strip()
+                if exact is None or len(length) > _DIGITS or not length.isdigit():
                     continue
-                pair = (name, b"%d" % (int(value) + exact))
+                pair = (name, b"%d" % (int(length) + exact))
             elif name == b"etag":
                 marked = marked_tag(value, mark)
                 if marked is None:

@@ -241,8 +241,11 @@ class Exchange:
         assert request is not None
         reason, nonce, noted = self._why_not(request, head)
         copy_limit = COPY_LIMIT if self._wants_copy(request, head) else 0
-        self._content_type = value(head.headers, b"content-type") or b""
-        coding_in = coding_of(head.headers) or "unknown"
+        fields = dict(head.headers)
+        self._content_type = fields.get(b"content-type", b"")
+        coding_in = "identity"
+        if b"content-encoding" in fields:
+            coding_in = coding_of(head.headers) or "unknown"
         if reason is None:
             self.outcome = ("edit", noted)
             self._coding_out = self._coding(request)
@@ -267,7 +270,7 @@ class Exchange:
         reason = eligible.response_reason(request, head)
         if reason is not None and not (reason == "no-transform" and self.site.settings.ignore_no_transform):
             return reason, None, ""
-        if csp.FIELDS.isdisjoint([name for name, _ in head.headers]):
+        if csp.FIELDS.isdisjoint(dict(head.headers)):
             return None, None, ""
         script = f"{request.scheme}://{request.host}{self.site.prefix}l.js"
         policy = csp.judge(head.headers, script)
@@ -307,10 +310,11 @@ class Exchange:
         editor, out = self._editor, Out()
         if editor is not None:
             out = self._fed("end", editor, None)
-            try:
-                self._note_page(editor)
-            except Exception as error:
-                self.fault = error
+            if editor.copy:
+                try:
+                    self._note_page(editor.copy)
+                except Exception as error:
+                    self.fault = error
         self._move("end", State.DONE)
         return out
 
@@ -383,9 +387,7 @@ class Exchange:
         text = what if not why else f"{what}; {why}"
         return replace(head, headers=[*head.headers, (b"x-clew", text.encode("latin-1", "replace"))])
 
-    def _note_page(self, editor: PageEdit) -> None:
-        if not editor.copy:
-            return
+    def _note_page(self, copy: bytes) -> None:
         self._recognise()
         self.effects = (
             ReadPage(
@@ -393,7 +395,7 @@ class Exchange:
                 self._touches,
                 self.path,
                 self._content_type,
-                editor.copy,
+                copy,
                 order=self._order_page,
                 cart=self._reads_cart,
             ),
