@@ -128,7 +128,7 @@ STEPS: list[tuple[Any, str]] = [
     (validators, "forward_conditionals"),
     (Exchange, "_with_cookies"),
     (eligible, "response_reason"),
-    (exchange_module, "coding_of"),
+    (Exchange, "_wants_copy"),
     (exchange_module, "negotiate"),
     (PageEdit, "__init__"),
     (PageEdit, "feed"),
