@@ -239,10 +239,10 @@ class Exchange:
     def _judge(self, head: ResponseHead) -> tuple[Out, State]:
         request = self._request
         assert request is not None
-        reason, nonce, noted = self._why_not(request, head)
-        copy_limit = COPY_LIMIT if self._wants_copy(request, head) else 0
         fields = dict(head.headers)
-        self._content_type = fields.get(b"content-type", b"")
+        reason, nonce, noted = self._why_not(request, head, fields)
+        copy_limit = COPY_LIMIT if self._wants_copy(request, head) else 0
+        self._content_type = value(head.headers, b"content-type") or b""
         coding_in = "identity"
         if b"content-encoding" in fields:
             coding_in = coding_of(head.headers) or "unknown"
@@ -263,14 +263,16 @@ class Exchange:
             self._editor = PageEdit(b"", coding_in, "identity", copy_limit)
         return Out(self._debug(head)), State.COPYING if copy_limit else State.PASSING
 
-    def _why_not(self, request: RequestHead, head: ResponseHead) -> tuple[str | None, bytes | None, str]:
+    def _why_not(
+        self, request: RequestHead, head: ResponseHead, fields: Mapping[bytes, bytes]
+    ) -> tuple[str | None, bytes | None, str]:
         """Why the page stays as it is, or None; the nonce for the tag; what the owner should know."""
         if self._left_alone is not None:
             return self._left_alone, None, ""
         reason = eligible.response_reason(request, head)
         if reason is not None and not (reason == "no-transform" and self.site.settings.ignore_no_transform):
             return reason, None, ""
-        if csp.FIELDS.isdisjoint(dict(head.headers)):
+        if csp.FIELDS.isdisjoint(fields):
             return None, None, ""
         script = f"{request.scheme}://{request.host}{self.site.prefix}l.js"
         policy = csp.judge(head.headers, script)
@@ -310,11 +312,11 @@ class Exchange:
         editor, out = self._editor, Out()
         if editor is not None:
             out = self._fed("end", editor, None)
-            if editor.copy:
-                try:
-                    self._note_page(editor.copy)
-                except Exception as error:
-                    self.fault = error
+            try:
+                if copy := editor.copy:
+                    self._note_page(copy)
+            except Exception as error:
+                self.fault = error
         self._move("end", State.DONE)
         return out
 

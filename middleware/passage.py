@@ -186,7 +186,7 @@ class Passage:
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the request's body; what nobody wants any more is dropped."""
-        if self.response_complete or (self._streaming and self._connection is None):
+        if self.response_complete or self.disconnected or (self._streaming and self._connection is None):
             return
         if self._streaming:
             self._upload(data)

@@ -267,7 +267,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.pipeline.popleft()
             cycle = self.cycle = self.pipeline[0][0] if self.pipeline else self._active
         if cycle is None or cycle.response_complete:
-            self.transport.write(self._refusal)
+            if not (isinstance(cycle, Passage) and cycle.more_body):  # else that request has its answer
+                self.transport.write(self._refusal)
             self.end()
         else:
             # Answers to earlier requests are under way: nothing may be written into them.

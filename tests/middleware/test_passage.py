@@ -313,6 +313,21 @@ async def test_a_malformed_body_behind_an_answer_does_not_cost_it() -> None:
         assert len(shop.requests) == 2
 
 
+async def test_a_malformed_body_behind_its_own_answer_gets_no_second_one() -> None:
+    refused = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
+
+    async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(refused)
+        await ended(reader)
+
+    async with Shop(script) as shop, proxying(shop) as port, Client(port) as client:
+        answer = await client.ask(b"\r\n".join(CHUNKED_POST) + b"1\r\na\r\n")
+        assert (answer.status, answer.body) == (403, b"no")
+        client.writer.write(b"zz\r\n")
+        assert await client.reader.read() == b""
+
+
 @pytest.mark.parametrize("answered", [True, False])
 async def test_a_malformed_body_ends_the_exchange(answered: bool) -> None:
     """With a refusal, or with a broken answer if that has begun."""
