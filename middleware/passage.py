@@ -106,6 +106,7 @@ class Passage:
     _length: int | None = 0  # of the request's body; None: in chunks
     _pieces: list[bytes] = []  # noqa: RUF012 # never changed, always replaced
     _waiting = 0  # bytes in `_pieces`
+    _fed = 0  # bytes of the body that came
     _streaming = False  # the request's body goes to the shop as it comes
     _late: asyncio.TimerHandle | None = None
     _task: asyncio.Task[None] | None = None
@@ -158,6 +159,8 @@ class Passage:
                 headers.append((b"te", b"trailers"))
             if self._length is None:
                 headers.append((b"transfer-encoding", b"chunked"))
+            if not self.more_body and not self._framed_as_announced():
+                raise RequestError("a body of another length than announced")
             self._request = request_head(self._method, target, headers)
         except RequestError as error:
             self._refuse(error)
@@ -184,8 +187,14 @@ class Passage:
             else:
                 self._expects_continue = value.lower() == b"100-continue"
 
+    def _framed_as_announced(self) -> bool:
+        """Whether the whole body has the announced length. The parser promises it. If it ever fails to keep
+        that promise, the shop would take the next request on its connection for the rest of this body."""
+        return self._length is None or self._fed == self._length
+
     def feed(self, data: bytes) -> None:
         """Take a piece of the request's body; what nobody wants any more is dropped."""
+        self._fed += len(data)
         if self.response_complete or self.disconnected or (self._streaming and self._connection is None):
             return
         if self._streaming:
@@ -200,6 +209,9 @@ class Passage:
 
     def fed(self) -> None:
         """The request's body is complete."""
+        if self._request and not self.response_complete and not self._framed_as_announced():
+            self.malformed()
+            return
         self.more_body = False
         if self._late is not None:
             self._late.cancel()

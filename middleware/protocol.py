@@ -21,6 +21,7 @@ LINGER = 5.0
 LINGERS_SENDING = 6
 LINGERS_READING = 60
 
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _CLOSING = b"connection: close\r\ncontent-length: 0\r\n\r\n"
 _MALFORMED = b"HTTP/1.1 400 Bad Request\r\n" + _CLOSING
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _CLOSING
@@ -51,6 +52,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _received = 0
     _shared = False  # with the end of another request, this read
+    _websocket = False  # the request opens a WebSocket
+    _upgrade_ignored = False  # the head asks for an upgrade that is ignored; its body comes next
     _refusal = _MALFORMED
     _late: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
@@ -99,7 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._heard = True
             return
         self._received, self._shared = len(data), False
-        super().data_received(data)
+        self._parse(data)
         if self._head_open:
             # Nobody knows how much of a read is a head's that begins within it.
             self._head_bytes += 1 if self._shared else len(data)
@@ -108,6 +111,54 @@ class BoundedProtocol(HttpToolsProtocol):
             elif self._late is None:
                 # Only a head that came in pieces needs a timer.
                 self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+
+    def _parse(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserError:
+                self.send_400_response("")
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                if not self._upgrade_ignored:
+                    self.handle_websocket_upgrade()
+                    return
+                self._upgrade_ignored = False
+                data = data[upgrade.args[0] :]
+                self._read_body_of_ignored_upgrade()
+                if not data:
+                    return
+            else:
+                return
+
+    def _read_body_of_ignored_upgrade(self) -> None:
+        """Read on as if the request had no Upgrade field.
+
+        The parser takes every message that asks for an upgrade for one without a body
+        (MagicStack/httptools#124), and would read the body as the next request. A new parser is given the
+        framing of the head that was read, and then reads the body and what follows it.
+        """
+        framing = [pair for pair in self.headers if pair[0] in _FRAMING]
+        if not framing:
+            self.on_message_complete()
+            return
+        follower = _BodyReader(self)
+        version = self.parser.get_http_version().encode("ascii")
+        if not self.parser.should_keep_alive():
+            framing.append((b"connection", b"close"))
+        self.parser = httptools.HttpRequestParser(follower)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        lines = [b"POST / HTTP/" + version, *map(b": ".join, framing), b"", b""]
+        self.parser.feed_data(b"\r\n".join(lines))
+
+    def _is_websocket(self) -> bool:
+        """Whether the head asks for a WebSocket; a faulty handshake is answered by whoever takes it.
+
+        Any other Upgrade is ignored, as RFC 9110 §7.8 allows; in HTTP/1.0 it has to be."""
+        if self.parser.get_http_version() != "1.1":
+            return False
+        protocols = [value.strip(b" \t").lower() for name, value in self.headers if name == b"upgrade"]
+        return protocols == [b"websocket"] and self._should_upgrade_to_ws()
 
     def on_message_begin(self) -> None:
         """A request starts."""
@@ -132,8 +183,11 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refusal = _TOO_LARGE
         if self._refusal is not _MALFORMED or b"#" in self.url:
             raise ValueError("a head too large, or a fragment")
+        upgrade = self.parser.should_upgrade()
+        self._websocket = upgrade and self._is_websocket()
+        self._upgrade_ignored = upgrade and not self._websocket
         waits = self.cycle is not None and not self.cycle.response_complete
-        if waits and (len(self.pipeline) >= MOST_AHEAD or self.parser.should_upgrade()):
+        if waits and (len(self.pipeline) >= MOST_AHEAD or self._websocket):
             raise ValueError("too much sent ahead, or an upgrade behind an answer that is not out yet")
         passage = self._passage()
         if passage is None:
@@ -150,7 +204,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _passage(self) -> Passage | None:
         parser = self.parser
-        if self._ask is None or (parser.should_upgrade() and self._should_upgrade()):
+        if self._ask is None or self._websocket:
             return None
         path, _, query = self.url.partition(b"?")
         if not path.startswith(b"/"):
@@ -178,8 +232,11 @@ class BoundedProtocol(HttpToolsProtocol):
         for name, value in headers:
             super().on_header(name, value)
         super().on_headers_complete()
-        if not self.parser.should_upgrade() or not self._should_upgrade():
+        if not self._websocket:
             self.cycle.transport = _Gentle(self)
+
+    def _should_upgrade(self) -> bool:
+        return self._websocket
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
@@ -190,6 +247,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request is complete."""
+        if self._upgrade_ignored:
+            return  # its body was not read yet
         self._shared = True
         if isinstance(self.cycle, Passage):
             self.cycle.fed()
@@ -324,6 +383,38 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+class _BodyReader:
+    """Takes the calls of a parser that is given a made-up head before a body. All but those of that head go
+    to the protocol."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+        self._head_read = False
+
+    def on_message_begin(self) -> None:
+        if self._head_read:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._head_read:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_read:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._head_read:
+            self._protocol.on_headers_complete()
+        self._head_read = True
+
+    def on_body(self, body: bytes) -> None:
+        self._protocol.on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._protocol.on_message_complete()
 
 
 class _Gentle:

@@ -199,6 +199,12 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         self.writer.close()
 
+    async def send(self, data: bytes) -> None:
+        """Send bytes, and let the other side read them before more follow."""
+        self.writer.write(data)
+        await self.writer.drain()
+        await asyncio.sleep(0)
+
     async def ask(self, request: bytes, method: str = "GET") -> Response:
         """Send bytes and read one response."""
         self.writer.write(request)
