@@ -33,7 +33,10 @@ EVENTS: Mapping[str, str] = {
 WARNINGS = frozenset({"order_unreadable", "policy"})
 ERRORS = frozenset({"order_unrecorded", "fault"})
 
-POLICY_SECONDS = 3600.0
+NOTICE_SECONDS = 3600.0
+# Of one event at one site; what comes beyond is told once under the key `MORE`.
+NOTICE_KEYS = 50
+MORE = "more"
 
 
 class _Answers(Collector):
@@ -59,7 +62,8 @@ class Journal:
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._policies: dict[tuple[str, str], float] = {}  # when each was last told of; few, as reasons are
+        # For each event and site: when each key may be told of again.
+        self._notices: defaultdict[tuple[str, str], dict[str, float]] = defaultdict(dict)
         self._log = structlog.get_logger("clew")
         self._events = Counter("clew_events", "Events of the journal", ["site", "event"], registry=registry)
         self._answers = _Answers()
@@ -74,26 +78,40 @@ class Journal:
 
         A log that cannot be written (its reader has gone, the disk is full) stops nothing.
         """
-        if name not in EVENTS:
-            raise KeyError(f"no such event: {name}")
-        self._events.labels(site, name).inc()
+        self._count(name, site)
         level = "error" if name in ERRORS else "warning" if name in WARNINGS else "info"
         with suppress(OSError):
             getattr(self._log, level)(name, site=site, **fields)
+
+    def _count(self, name: str, site: str) -> None:
+        if name not in EVENTS:
+            raise KeyError(f"no such event: {name}")
+        self._events.labels(site, name).inc()
 
     def answered(self, site: str, outcome: str, reason: str) -> None:
         """Count an answer of the shop to a navigation."""
         self._answers.count[site, outcome, reason] += 1
 
-    def policy(self, site: str, outcome: str, reason: str, path: str) -> None:
-        """Tell that a page's own policy keeps the tag out (`outcome` pass), or will report it (edit).
+    def notice(self, name: str, *, site: str, key: str, **fields: Any) -> bool:
+        """Tell of something that needs a person: an expected thing that did not happen, or a page's own policy.
 
-        Once an hour for each site and reason, with the path of the page that it was seen on.
+        `key` says what it is about (a reason, a selector, a host) and may come from strangers: it is cut at
+        200 characters. Each is counted; the line is written once an hour for each site, event and key, for at
+        most 50 keys. Returns whether it was written now.
         """
-        now, key = self._clock(), (site, reason)
-        if now >= self._policies.get(key, now):
-            self._policies[key] = now + POLICY_SECONDS
-            self.emit("policy", site=site, outcome=outcome, reason=reason, path=path)
+        now, key = self._clock(), key[:200]
+        known = self._notices[name, site]
+        if key not in known and len(known) >= NOTICE_KEYS:
+            for old in [k for k, until in known.items() if until <= now]:
+                del known[old]
+            if len(known) >= NOTICE_KEYS:
+                key = MORE
+        if now < known.get(key, now):
+            self._count(name, site)
+            return False
+        known[key] = now + NOTICE_SECONDS
+        self.emit(name, site=site, key=key, **fields)
+        return True
 
     def touch(self, site: str, visitor: str, touch: Touch) -> None:
         """Tell of a touch that was written down."""

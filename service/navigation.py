@@ -41,7 +41,9 @@ def finish(service: Service, finished: Finished) -> None:
     outcome, reason = finished.outcome
     service.journal.answered(site.name, outcome, reason)
     if reason.startswith(TOLD):
-        service.journal.policy(site.name, outcome, reason, finished.path)
+        service.journal.notice(
+            "policy", site=site.name, key=reason, outcome=outcome, reason=reason, path=finished.path
+        )
     if finished.fault is not None:
         service.journal.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
     for page in finished.effects:

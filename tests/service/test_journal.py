@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import structlog
 from clew.middleware.asgi import ClewMiddleware
-from clew.service.journal import POLICY_SECONDS, Journal
+from clew.service.journal import MORE, NOTICE_KEYS, NOTICE_SECONDS, Journal
 from clew.settings.model import Settings
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -50,6 +50,7 @@ async def test_the_owner_hears_of_a_policy_that_keeps_the_tag_out(tmp_path: Path
             "event": "policy",
             "log_level": "warning",
             "site": "shop",
+            "key": reason,
             "outcome": outcome,
             "reason": reason,
             "path": path,
@@ -61,20 +62,31 @@ async def test_the_owner_hears_of_a_policy_that_keeps_the_tag_out(tmp_path: Path
         assert app.service.registry.get_sample_value("clew_responses_total", labels) == 2
 
 
-def test_a_policy_is_told_of_once_an_hour_for_each_site_and_reason() -> None:
+def test_a_notice_is_told_of_once_an_hour_for_each_site_and_key() -> None:
     at = 1000.0
     told = Journal(CollectorRegistry(), lambda: at)
 
     def lines() -> list[Any]:
         with structlog.testing.capture_logs() as found:
-            for site, reason in (("a", "csp sandbox"), ("b", "csp sandbox"), ("a", "no-transform")):
-                told.policy(site, "pass", reason, "/")
-        return [(line["site"], line["reason"]) for line in found]
+            for site, key in (("a", "csp sandbox"), ("b", "csp sandbox"), ("a", "no-transform")):
+                told.notice("policy", site=site, key=key)
+        return [(line["site"], line["key"]) for line in found]
 
     each = [("a", "csp sandbox"), ("b", "csp sandbox"), ("a", "no-transform")]
     assert lines() == each
     assert lines() == []
-    at += POLICY_SECONDS - 1
+    at += NOTICE_SECONDS - 1
     assert lines() == []
     at += 1
     assert lines() == each
+
+
+def test_strangers_cannot_fill_the_log_with_notices() -> None:
+    registry = CollectorRegistry()
+    told = Journal(registry, lambda: 0.0)
+    with structlog.testing.capture_logs() as lines:
+        for number in range(1000):
+            told.notice("policy", site="a", key=f"{number} {'x' * 1000}")
+    assert [line["key"] for line in lines[NOTICE_KEYS:]] == [MORE]
+    assert max(len(line["key"]) for line in lines) == 200
+    assert registry.get_sample_value("clew_events_total", {"site": "a", "event": "policy"}) == 1000
