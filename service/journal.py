@@ -93,7 +93,7 @@ class Journal:
         self._answers.count[site, outcome, reason] += 1
 
     def notice(self, name: str, *, site: str, key: str, **fields: Any) -> bool:
-        """Tell of something that needs a person: an expected thing that did not happen, or a page's own policy.
+        """Tell of something that needs a person: what was expected and did not happen.
 
         `key` says what it is about (a reason, a selector, a host) and may come from strangers: it is cut at
         200 characters. Each is counted; the line is written once an hour for each site, event and key, for at
