@@ -18,8 +18,8 @@ from .codings import PREFERENCE, CodingError, Decoder, Encoder, decoder, encoder
 from .scanner import Scanner
 
 HELD: Final = 65_536
-"""Most coded bytes held before the verdict, since a coded stream can be long and say nothing; decoded it is
-`scanner.LOOK`. One chunk may come on top of either."""
+"""Most coded bytes held before the verdict, since a coded stream can be long and say nothing: a block of zstd
+has up to 128 KB, and nothing of it can be read before its last byte. Decoded it is `scanner.LOOK`."""
 
 Verdict = Literal["undecided", "edit", "pass"]
 
@@ -145,9 +145,15 @@ class PageEdit:
             self._ready.append(self._placed(chunk))
             return self._commit()
         self._coded.append(chunk)
+        room = HELD - self._waiting if self._decoder is not None else len(chunk)
         self._waiting += len(chunk)
         try:
-            self._ready.append(self._edited(chunk))
+            self._ready.append(self._edited(chunk[:room]))
+            if len(chunk) > room:
+                # The verdict must not depend on where the chunks end.
+                if self._is_open:
+                    return self._pass("look-ahead")
+                self._ready.append(self._edited(chunk[room:]))
         except CodingError as error:
             self._room = 0
             return self._pass(error.kind)
@@ -158,16 +164,16 @@ class PageEdit:
         """Whether nothing has come yet, and what comes is neither decoded nor copied."""
         return self.verdict == "undecided" and self._decoder is None and not self._waiting and not self._room
 
+    @property
+    def _is_open(self) -> bool:
+        """Whether what came so far allows no verdict."""
+        return self._looking and not (self._scanner.gate and self._scanner.between)
+
     def _judge(self) -> bytes:
         """The verdict, if it can be given; what may go out with it."""
-        scanner = self._scanner
-        if not self._looking and not self.inserted:
-            return self._pass(self.reason)
-        if self.inserted or (scanner.gate and scanner.between):
-            return self._commit()
-        if self._decoder is not None and self._waiting > HELD:
-            return self._pass("look-ahead")
-        return b""
+        if self._is_open:
+            return b""
+        return self._commit() if self._looking or self.inserted else self._pass(self.reason)
 
     def _pass(self, reason: str) -> bytes:
         """From here on the original bytes: those held until now."""

@@ -4,10 +4,11 @@ The place is right after the `<head …>` start tag. Where there is none it is r
 makes the parser open the head by itself: a start tag other than `html` and `head`, text, or an end tag
 `head`, `body`, `html` or `br` (HTML §13.2.6.4.2 and §13.2.6.4.3). Either way the script becomes the head's
 first child, where it neither closes the head nor meets an unclosed element, and never stands before the
-doctype, whose loss would mean quirks mode.
+doctype, whose loss would mean quirks mode. (Behind debugging output, below, the browser's parser is in the
+body already: it ignores doctype and `<head>`, and the script ends up in the body, where it works as well.)
 
 A body is taken for a page only if its first token after a byte order mark, white space and comments is an
-HTML doctype or an `html` or `head` start tag (the *gate*): fragments, JSON, scripts and feeds sent as
+HTML doctype or an `html`, `head` or `body` start tag (the *gate*): fragments, JSON, scripts and feeds sent as
 `text/html` are nobody's page. One thing more is let through, the text that PHP and its like print in front of
 a page when debugging is left on. Shops do run like that, and the visitor sees a page. What tells it from data
 and code sent under the wrong type is what comes next: prose, with no tags but PHP's own `<b>` and `<br />`,
@@ -55,7 +56,8 @@ _TOKEN = re.compile(
   | (?P<start>   <(?P<start_name>html|head)(?=[\t\n\f\r\x20/>])(?P<attributes>"""
     + _ATTRIBUTES
     + rb""")> )
-  | (?P<other>   <(?=[a-z])(?!(?:html|head)[\t\n\f\r\x20/>])(?!h(?:t(?:ml?)?|e(?:ad?)?)?\Z) )
+  | (?P<other>   <(?=[a-z])(?!(?:html|head)[\t\n\f\r\x20/>])
+                   (?!(?:h(?:t(?:ml?)?|e(?:ad?)?)?|b(?:o(?:dy?)?)?)\Z) )
   | (?P<text>    [^\t\n\f\r\x20<] | <(?=[^a-z!/?]) )
 )""",
     re.IGNORECASE | re.VERBOSE,
@@ -74,6 +76,7 @@ _USUAL = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_BODY = re.compile(rb"<body[\t\n\f\r\x20/>]", re.IGNORECASE)
 _SPACE = re.compile(rb"[\t\n\f\r ]*+")
 _COMMENT_END = re.compile(rb"--!?>")
 _ATTRIBUTE = re.compile(
@@ -251,6 +254,9 @@ class Scanner:
                 self.gate = self.gate or _is_html(token["doctype_name"])
             elif kind == "start":
                 self._start_tag(token)
+            elif kind == "other" and not self.gate and _BODY.match(window, begin, end):
+                self.gate = self._here = True
+                at = begin
             elif self.gate:
                 if kind != "end" or token["end_name"].lower() in _OPENING_END_TAGS:
                     self._here, at = True, begin

@@ -2,7 +2,9 @@
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-_REFUSED = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+from .pages import closing
+
+_REFUSED = b"HTTP/1.1 400 Bad Request\r\n"
 
 
 class AnsweringWebSocket(WebSocketsSansIOProtocol):
@@ -14,5 +16,5 @@ class AnsweringWebSocket(WebSocketsSansIOProtocol):
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self.handshake_initiated = self.handshake_complete = self.close_sent = True
-            self.transport.write(_REFUSED)
+            self.transport.write(closing(_REFUSED))
             self.transport.close()

@@ -54,7 +54,7 @@ def origin_of(scope: Mapping[str, Any], trusted: Networks) -> Origin:
     headers: Headers = scope["headers"]
     peer: str | None = scope["client"][0] if scope.get("client") else None
     scheme = _SCHEMES[scope["scheme"]]
-    host = value(headers, b"host") or b""
+    host = (value(headers, b"host") or b"").strip(b" \t")
     if not is_trusted(peer, trusted):
         return (
             _seen(peer, scheme, host) if len(host) <= _LONGEST_HOST else _seen.__wrapped__(peer, scheme, host)

@@ -2,8 +2,9 @@
 of the shop, and that nobody keeps."""
 
 from collections.abc import Mapping
+from email.utils import formatdate
 
-from ..injector.heads import Headers
+from ..injector.heads import Header, Headers
 from .faults import BusyError, LastHopError, RequestError, UpstreamError
 
 RETRY_AFTER_SECONDS = 5
@@ -21,6 +22,17 @@ _TEXTS: Mapping[int, bytes] = {
     504: b"The shop takes too long to answer. Please try again in a little while.\n",
     508: b"This request goes round in a circle.\n",
 }
+
+
+def date() -> Header:
+    """The Date field that every answer of our own has (RFC 9110 §6.6.1). The shop's answers have its own."""
+    return b"date", formatdate(usegmt=True).encode("ascii")
+
+
+def closing(start: bytes) -> bytes:
+    """An answer without a body after which the connection ends; `start` is its status line, with more fields
+    if there are any."""
+    return b"%bdate: %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % (start, date()[1])
 
 
 def page(status: int, *more: tuple[bytes, bytes]) -> tuple[int, Headers, bytes]:

@@ -32,7 +32,7 @@ from .connection import Connection
 from .exchange import Exchange, Out, ResponseBrokenError, State
 from .faults import ClientGoneError, RequestError, RequestTimeoutError, StaleError, UpstreamError
 from .forwarding import ALLOW, REFUSED_METHODS, Forwarding
-from .pages import failure, page
+from .pages import date, failure, page
 from .upstream import Upstream
 from .wire import ResponseReader, request_head
 
@@ -478,7 +478,7 @@ class Passage:
 
     def _answer(self, status: int, headers: Headers, text: bytes) -> None:
         """An answer of our own."""
-        self._write_head(ResponseHead(status, headers))
+        self._write_head(ResponseHead(status, [*headers, date()]))
         if self._method != "HEAD":
             self._write(text)
         self._flush()

@@ -8,6 +8,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .connection import STALLED_CLIENT
+from .pages import ALLOW, closing, date
 from .passage import Passage
 
 # A request's head: the request line, all headers. Shops with 16 KB of cookies exist.
@@ -22,10 +23,10 @@ LINGERS_SENDING = 6
 LINGERS_READING = 60
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-_CLOSING = b"connection: close\r\ncontent-length: 0\r\n\r\n"
-_MALFORMED = b"HTTP/1.1 400 Bad Request\r\n" + _CLOSING
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _CLOSING
-_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSING
+_MALFORMED = b"HTTP/1.1 400 Bad Request\r\n"
+_NO_TUNNEL = b"HTTP/1.1 405 Method Not Allowed\r\nallow: " + ALLOW + b"\r\n"
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\n"
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -168,7 +169,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head. Those after the body are trailers, which nobody here may take for headers."""
         if self._head_open:
-            self.headers.append((name.lower(), value))
+            # Blanks around a value are no part of it (RFC 9112 §5.1); the parser leaves those behind it.
+            self.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """The head is complete. What is raised here ends in `send_400_response`."""
@@ -184,6 +186,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refusal is not _MALFORMED or b"#" in self.url:
             raise ValueError("a head too large, or a fragment")
         upgrade = self.parser.should_upgrade()
+        if upgrade and self.parser.get_method() == b"CONNECT":
+            # What follows is no HTTP (RFC 9110 §9.3.6): the connection ends with the refusal.
+            self._refusal = _NO_TUNNEL
+            raise ValueError("CONNECT")
         self._websocket = upgrade and self._is_websocket()
         self._upgrade_ignored = upgrade and not self._websocket
         waits = self.cycle is not None and not self.cycle.response_complete
@@ -234,6 +240,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if not self._websocket:
             self.cycle.transport = _Gentle(self)
+            self.cycle.default_headers = [date()]
 
     def _should_upgrade(self) -> bool:
         return self._websocket
@@ -327,7 +334,7 @@ class BoundedProtocol(HttpToolsProtocol):
             cycle = self.cycle = self.pipeline[0][0] if self.pipeline else self._active
         if cycle is None or cycle.response_complete:
             if not (isinstance(cycle, Passage) and cycle.more_body):  # else that request has its answer
-                self.transport.write(self._refusal)
+                self.transport.write(closing(self._refusal))
             self.end()
         else:
             # Answers to earlier requests are under way: nothing may be written into them.
@@ -337,6 +344,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if isinstance(cycle, Passage):
             cycle.malformed()
         else:
+            if not cycle.response_started:
+                self.transport.write(closing(self._refusal))
             cycle.disconnected = True
             cycle.message_event.set()
             self.end()

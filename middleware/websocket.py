@@ -22,7 +22,7 @@ from websockets.uri import parse_uri
 from ..injector.heads import Headers, value, without
 from .connection import UpstreamResponse
 from .faults import BrokenError, RequestError, ResponseError, UpstreamError
-from .pages import failure
+from .pages import date, failure
 from .upstream import Upstream
 
 Scope = MutableMapping[str, Any]
@@ -88,6 +88,8 @@ async def deny(scope: Scope, send: Send, status: int, headers: Headers, body: by
     if _DENIAL not in (scope.get("extensions") or ()):
         await send({"type": "websocket.close"})
         return
+    if value(headers, b"date") is None:
+        headers = [*headers, date()]
     await send({"type": f"{_DENIAL}.start", "status": status, "headers": headers})
     await send({"type": f"{_DENIAL}.body", "body": body, "more_body": False})
 

@@ -1,6 +1,7 @@
 """One body on its way: byte for byte the shop's own, plus the tag."""
 
 import gzip
+import random
 import tracemalloc
 import zlib
 from collections.abc import Iterable
@@ -8,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from backports import zstd
 from clew.injector.codings import PREFERENCE, decoder, encoder
 from clew.injector.edit import HELD, Broken, PageEdit
 from clew.injector.scanner import LOOK
@@ -276,6 +278,41 @@ def test_coded_stream_that_says_nothing_is_not_held_for_ever() -> None:
         fed += len(empty)
         assert fed <= HELD + len(empty)
     assert (edit.verdict, sent) == ("pass", fed)
+
+
+def incompressible_zstd() -> bytes:
+    """A page whose first block of zstd is longer than what is held, and says nothing before its last byte."""
+    noise = bytes(random.Random(1).choices(range(0x21, 0x7F), k=120_000)).replace(b"--", b"__")
+    return zstd.compress(b"<!doctype html><html><head><!--" + noise.replace(b">", b"_") + b"-->" + PAGE)
+
+
+def test_a_first_block_longer_than_what_is_held_passes_however_it_comes() -> None:
+    """field F2: the verdict is the same for every cut."""
+    coded = incompressible_zstd()
+    assert len(coded) > HELD
+    for size in (1_000, HELD - 1, HELD, HELD + 1, 100_000, len(coded)):
+        edit = PageEdit(TAG, "zstd", "identity")
+        assert send(edit, cut(coded, size)) == coded
+        assert (edit.verdict, edit.reason) == ("pass", "look-ahead")
+
+
+@given(cuts=st.lists(st.integers(1, 200_000), max_size=4), noise=st.integers(40_000, 100_000))
+@settings(max_examples=30, deadline=None)
+def test_the_verdict_on_a_coded_page_does_not_depend_on_the_cuts(cuts: list[int], noise: int) -> None:
+    """field F2"""
+    letters = bytes(
+        random.Random(noise).choices(b"abcdefghijklmnopqrstuvwxyz0123456789+/!#$%&()*,.:;?@", k=noise)
+    )
+    coded = zstd.compress(b"<!doctype html><html data-a='" + letters + b"'><head></head>")
+    whole = PageEdit(TAG, "zstd", "identity")
+    expected = send(whole, [coded])
+    pieces, start = [], 0
+    for end in sorted({*(c for c in cuts if c < len(coded)), len(coded)}):
+        pieces.append(coded[start:end])
+        start = end
+    edit = PageEdit(TAG, "zstd", "identity")
+    assert send(edit, pieces) == expected
+    assert (edit.verdict, edit.reason) == (whole.verdict, whole.reason)
 
 
 def test_no_more_than_the_look_ahead_is_held() -> None:

@@ -117,6 +117,9 @@ def test_tag_goes_right_after_the_real_head(name: str) -> None:
 
 
 BEFORE = {
+    "field F8 a body first": b"|<body class='x'><h1>T</h1>",
+    "field F8 a bare body": b"|<body>",
+    "field F8 a body behind a comment": b"<!-- saved -->\n|<BODY\nbgcolor=#fff><head>",
     "injection 1.1 a script first": b"<!doctype html>|<script>document.write('<head></body>')</script>",
     "injection 1.1 a script escaped twice": (
         b"<!doctype html>|<script><!--<script></script><head>--></script><head>"
@@ -157,6 +160,7 @@ def test_tag_goes_before_what_opens_the_head_by_itself(name: str) -> None:
 
 
 PASSED = {
+    "field F8 a tag that only begins like a body": (b"<bodyguard>", "no page"),
     "injection 3.1 a fragment": (b"<div><p>x</p></div>", "no page"),
     "injection 3.1 a table row": (b"<!-- row --><tr><td>1</td></tr>", "no page"),
     "injection 3.1 an end tag": (b"</div><html><head>", "fragment"),

@@ -12,6 +12,7 @@ import pytest
 from clew.injector.heads import ResponseHead
 from clew.middleware import passage as passage_module
 from clew.middleware.exchange import Out, ResponseBrokenError, State
+from clew.middleware.pages import ALLOW
 from clew.middleware.passage import Passage, Watch
 from clew.middleware.proxy import Proxy
 from clew.service.origin import Origin
@@ -100,10 +101,13 @@ async def test_requests_that_could_be_read_in_two_ways_are_refused(request_bytes
 
 
 async def test_connect_makes_no_tunnel() -> None:
-    """proxy 1.6"""
+    """proxy 1.6, field F5"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
-        response = await client.ask(b"CONNECT shop.example:443 HTTP/1.1\r\nHost: shop.example:443\r\n\r\n")
-        assert response.status in (400, 405)
+        response = await client.ask(
+            b"CONNECT shop.example:443 HTTP/1.1\r\nHost: shop.example:443\r\n\r\nGET / HTTP/1.1\r\n\r\n"
+        )
+        assert (response.status, response.all("allow")) == (405, [ALLOW])
+        assert await client.reader.read() == b""
         assert not shop.requests
 
 

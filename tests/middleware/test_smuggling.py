@@ -45,7 +45,6 @@ REFUSED = {
     "a fraction": length(b" 3.0"),
     "an empty length": length(b""),
     "two numbers": length(b" 3 4"),
-    "a tab behind the length": length(b" 3\t"),
     "a vertical tab before the length": length(b" \x0b3"),
     "a parameter of the length": length(b" 3;a"),
     "a quoted length": length(b' "3"'),
@@ -158,6 +157,12 @@ async def test_a_request_with_two_readings_is_refused_with_all_that_follows(requ
 
 
 READ = {
+    "field F3 a blank behind the length": (length(b" 3 "), b"abc"),
+    "field F3 a tab behind the length": (length(b" 3\t"), b"abc"),
+    "field F3 blanks behind the host": (
+        b"POST / HTTP/1.1\r\nHost: shop.example \t\r\nContent-Length: 3\t \r\n\r\nabc",
+        b"abc",
+    ),
     "zeros before the length": (length(b" 0003"), b"abc"),
     "small and large letters": (coding(b" Chunked"), b""),
     "a tab before the coding": (coding(b"\tchunked"), b""),
