@@ -42,6 +42,8 @@ class ClewMiddleware:
     with the very scope, receive and send that came.
     """
 
+    announces = True  # a server that says so itself once it listens clears this
+
     def __init__(self, app: App, settings: str | Path | Settings = "clew.toml") -> None:
         if not isinstance(settings, Settings):
             settings = _checked(Path(settings))
@@ -123,6 +125,8 @@ class ClewMiddleware:
             if not self._started:
                 await self.service.start()
                 self._started = True
+                if self.announces:
+                    self.service.announce()
 
     async def _started_late(self) -> bool:
         """Start at the first request, for servers that know no lifespan. If that fails the shop goes on
@@ -147,7 +151,8 @@ class ClewMiddleware:
                 try:
                     await self._start()
                 except Exception as error:
-                    await tell({"type": "lifespan.startup.failed", "message": f"clew: {error}"})
+                    reason = getattr(error, "orig", None) or error
+                    await tell({"type": "lifespan.startup.failed", "message": f"clew cannot start: {reason}"})
                     raise
             return message
 

@@ -13,10 +13,13 @@ from typing import Any, Literal
 
 import structlog
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from ..chat.hub import Hub
 from .faults import UpstreamError
+from .listen import BindError, bind
 from .protocol import MAX_HEAD, BoundedProtocol
+from .workers import run
 
 CONFIG_VARIABLE = "CLEW_CONFIG"
 # Longer than a load balancer in front holds its connections (AWS: 60 s), so that it closes first, not we.
@@ -43,14 +46,20 @@ def serve(
 
     Each worker makes its own app from the file at `config_path`. On a signal no new connection is accepted;
     what runs may end within `grace_seconds`, then it is cut. WebSockets are closed with 1012 at once.
-    `log` is the form of the server's own warnings and errors, which go to stderr.
+    `log` is the form of the server's own warnings and errors, which go to stderr. Raises SystemExit with 3
+    where it cannot start.
     """
     os.environ[CONFIG_VARIABLE] = str(config_path.resolve())
     # One line holds all cookies; the library's default of 8 KB refuses handshakes that carry more.
     os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", str(MAX_HEAD))
     tune_malloc()
     allow_files()
-    uvicorn.run(
+    try:
+        sockets = bind(host, port)
+    except BindError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        sys.exit(STARTUP_FAILURE)
+    config = uvicorn.Config(
         f"{__name__}:app",
         factory=True,
         host=host,
@@ -68,6 +77,7 @@ def serve(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=grace_seconds,
     )
+    run(config, sockets)
 
 
 def app() -> Any:

@@ -105,7 +105,10 @@ class Service:
             asyncio.create_task(self._prune(), name="clew-prune"),
         ]
         self.ready = True
-        self.journal.emit("started", site="", sites=list(self.sites))
+
+    def announce(self, **fields: Any) -> None:
+        """Tell that clew is ready; a server does so once it listens, with its `addresses`."""
+        self.journal.emit("started", site="", sites=list(self.sites), **fields)
 
     async def stop(self) -> None:
         """Let running work end, then close the stores."""

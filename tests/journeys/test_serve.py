@@ -1,11 +1,16 @@
 """`clew serve` as those who run it see it: it stops when it is told."""
 
+import os
+import re
+import signal
 import socket
+import sys
 from pathlib import Path
 
 import httpx2
 import pytest
 from clews import ClewFolder, ClewServe, wait_for_event
+from processes import Program
 from raw_http import Client, Shop, answering, get
 
 pytestmark = pytest.mark.timeout(120)
@@ -43,6 +48,73 @@ def test_workers_that_start_together_build_one_ledger(tmp_path: Path) -> None:
             answer = httpx2.get(f"{clew.address}/-/clew/ready")
             assert answer.json()["ready"] is True
             assert not [line for line in list(clew.lines) if "Traceback" in line]
+
+
+UNUSABLE = SETTINGS.replace('log = "json"', 'ledger = "sqlite:ledger"')
+
+
+def served(folder: ClewFolder, *options: str) -> Program:
+    command = [sys.executable, "-m", "clew", "serve", "--config", str(folder.settings), "--port", "0"]
+    return Program([*command, *options], environ=folder.environ, cwd=folder.path)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_ledger_that_cannot_be_used_is_the_status_of_the_whole(tmp_path: Path, workers: str) -> None:
+    """field D6"""
+    folder = ClewFolder(tmp_path / "clew", UNUSABLE)
+    (folder.path / "ledger").mkdir()
+    with served(folder, "--workers", workers) as clew:
+        assert clew.wait(60) == 3
+        clew.wait_for_line(lambda line: "clew cannot start" in line and "database file" in line)
+        assert not [line for line in clew.lines if "listens on" in line]
+        if workers == "2":
+            clew.wait_for_line(lambda line: "a worker could not start" in line)
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_started(tmp_path: Path) -> None:
+    """field D6, G6"""
+    folder = ClewFolder(tmp_path / "clew", SETTINGS)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with served(folder, "--port", str(port)) as clew:
+            assert clew.wait(60) == 3
+            clew.wait_for_line(lambda line: f"cannot listen on 127.0.0.1:{port}: " in line)
+    assert not (folder.path / "clew.db").exists()
+
+
+def children(pid: int) -> set[int]:
+    """The workers of a server: those of its children that are not its resource tracker."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {int(n) for n in found if b"resource_tracker" not in Path(f"/proc/{n}/cmdline").read_bytes()}
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+    """field D6"""
+    folder = ClewFolder(tmp_path / "clew", SETTINGS)
+    with served(folder, "--workers", "2") as clew:
+        line = clew.wait_for_line(lambda line: "clew listens on" in line)
+        address = line.split()[-1]
+        before = children(clew.pid)
+        os.kill(victim := min(before), signal.SIGKILL)
+        clew.wait_for_line(lambda line: f"worker {victim} ended with status 137; another one is" in line)
+        assert httpx2.get(f"{address}/-/clew/health").text == "ok\n"
+        assert clew.end() == 0
+
+
+def test_the_address_is_printed_once_the_port_answers(tmp_path: Path) -> None:
+    """field G6: before that nobody is told that clew has started"""
+    folder = ClewFolder(tmp_path / "clew", SETTINGS)
+    answers: list[int] = []
+
+    def ask(line: str) -> None:
+        if line.startswith("clew listens on") or '"started"' in line:
+            address = re.findall(r"http://[\d.:]+", line)[0]
+            answers.append(httpx2.get(f"{address}/-/clew/health").status_code)
+
+    command = [sys.executable, "-m", "clew", "serve", "--config", str(folder.settings), "--port", "0"]
+    with Program(command, environ=folder.environ, cwd=folder.path, on_line=ask) as clew:
+        clew.wait_for_line(lambda line: "clew listens on" in line)
+    assert answers == [200, 200]
 
 
 HANDSHAKE = (

@@ -1,0 +1,65 @@
+"""The sockets that the server listens on, bound before anything else is started."""
+
+import errno
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+
+class BindError(Exception):
+    """An address cannot be listened on; the text says which, why, and what to do."""
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """A bound socket for each address of `host`; with port 0 the system chooses one for all of them.
+
+    Nobody is let in yet: that begins when a server listens. Raises BindError.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise BindError(
+            f"cannot listen on {host}: {error.strerror}; name an address of this machine"
+        ) from error
+    sockets: list[socket.socket] = []
+    refusal: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        chosen = sockets[0].getsockname()[1] if sockets else port
+        try:
+            sockets.append(_bound(family, (address[0], chosen, *address[2:])))
+        except OSError as error:
+            refusal = error
+    # `localhost` has an address of a family that many a container does without.
+    if not sockets and refusal is not None:
+        hint = (
+            "another program has it; name another port"
+            if refusal.errno == errno.EADDRINUSE
+            else "name another address"
+        )
+        text = f"cannot listen on {host}:{port}: {(refusal.strerror or str(refusal)).lower()}; {hint}"
+        raise BindError(text) from refusal
+    return sockets
+
+
+def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except BaseException:
+        with suppress(OSError):
+            sock.close()
+        raise
+    sock.set_inheritable(True)
+    return sock
+
+
+def addresses(sockets: Sequence[socket.socket]) -> list[str]:
+    """Where the sockets are, as addresses for a browser: `http://127.0.0.1:8080`, `http://[::1]:8080`."""
+    found = []
+    for sock in sockets:
+        host, port = sock.getsockname()[:2]
+        found.append(f"http://[{host}]:{port}" if sock.family == socket.AF_INET6 else f"http://{host}:{port}")
+    return found
