@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from .checks import checked_text
+from .ids import normalised
 from .model import Channel, OrderError, OrderSeen, Source
 from .money import checked_currency, checked_total
 
@@ -82,13 +83,15 @@ def order_told(values: Mapping[str, Any], source: Source) -> OrderTold:
         body = OrderBody.model_validate(values)
     except ValidationError as error:
         raise OrderError("; ".join(_problem(e) for e in error.errors())) from None
+    number = normalised(body.id)
     order = OrderSeen(
-        id=body.id,
+        id=number.id,
         total=checked_total(body.total, body.currency),
         currency=body.currency,
         source=source,
         coupon=body.coupon,
         channel=body.channel,
+        spelling=number.spelling if number.spelling != number.id else None,
     )
     return OrderTold(order, body.visitor)
 

@@ -8,9 +8,10 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from .model import OrderError
+from .model import OrderError, State
 from .money import LIMIT, checked_currency
 from .pricetext import read_amount
+from .standing import latest_moment, order_state
 
 _MACHINE = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 OBJECTS = 2000  # objects looked at in one page's JSON-LD; an order stands near the top of any real one
@@ -24,6 +25,8 @@ class LinkedOrder:
     total: Decimal | None
     currency: str | None
     coupon: str | None
+    state: State = "placed"
+    placed_at: float | None = None
 
 
 def linked_orders(documents: Sequence[Any]) -> tuple[LinkedOrder, ...]:
@@ -64,12 +67,19 @@ def _types(node: Mapping[str, Any]) -> set[str]:
 def _read(node: Mapping[str, Any]) -> LinkedOrder:
     number = _text(node.get("orderNumber")) or _text(node.get("confirmationNumber"))
     total, currency = _total(node)
-    return LinkedOrder(number, total, currency, _text(node.get("discountCode")))
+    return LinkedOrder(
+        number,
+        total,
+        currency,
+        _text(node.get("discountCode")),
+        order_state(_text(node.get("orderStatus"))),
+        latest_moment(_text(node.get("orderDate"))),
+    )
 
 
 def _text(value: Any) -> str | None:
     if isinstance(value, Mapping):
-        value = value.get("@value") or value.get("value") or value.get("name")
+        value = value.get("@value") or value.get("value") or value.get("name") or value.get("@id")
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         return None
     return str(value).strip() or None

@@ -6,12 +6,19 @@ from typing import Literal
 
 Channel = Literal["web", "chat", "phone"]
 Source = Literal["page", "api", "agent"]
+State = Literal["placed", "payment_due", "cancelled", "returned", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
 class OrderSeen:
-    """What a page, the API or an agent told of an order, checked: id trimmed, total finite and not negative,
-    currency an ISO 4217 code."""
+    """What a page, the API or an agent told of an order, checked.
+
+    `id` is normalised (`ids.normalised`), `spelling` the shop's own way to write it, None where it is the
+    same. `total` is finite and not negative, `currency` an ISO 4217 code. `state` is other than `placed`
+    where the page says that this is no sale, or not yet. `placed_at` is the latest moment, in unix seconds,
+    at which the order can have been placed, None where nothing tells; of a day without an hour it is the
+    end, which may lie ahead.
+    """
 
     id: str
     total: Decimal
@@ -20,6 +27,13 @@ class OrderSeen:
     coupon: str | None = None
     channel: Channel | None = None
     placed_at: float | None = None
+    state: State = "placed"
+    spelling: str | None = None
+
+    @property
+    def is_sale(self) -> bool:
+        """Whether a partner may be told of it."""
+        return self.state == "placed"
 
 
 class OrderError(ValueError):

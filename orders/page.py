@@ -6,14 +6,13 @@ from decimal import Decimal
 from ..injector.page import Document, read
 from ..settings.model import Order
 from .checks import checked_text
+from .ids import OrderId, normalised, same, shown
 from .jsonld import LinkedOrder, linked_orders
 from .model import OrderError, OrderSeen, Source
 from .money import checked_currency, checked_total
 from .pricetext import read_amount, read_currency
 
 _CODE = re.compile(r"[A-Z]{3}")
-# "Order reference: XKBKNABJK", "Your order number: #10001": the number is what stands behind the label.
-_LABEL = re.compile(r"\A[^\d:：]*[^\W\d][^\d:：]*(?::\s|：)\s*(?:#\s*)?(?=\S)")
 _JSONLD = "jsonld"
 
 
@@ -24,7 +23,7 @@ def read_order(copy: bytes, charset: str | None, order: Order, source: Source = 
     shows an order's id is an order page: if its total or currency then cannot be used, OrderError says why.
     """
     document = read(copy, charset)
-    linked = linked_orders(document.jsonld()) if _JSONLD in (order.id, order.total, order.currency) else ()
+    linked = _linked(document, order)
     number = _number(document, order, linked)
     if number is None:
         return None
@@ -32,12 +31,24 @@ def read_order(copy: bytes, charset: str | None, order: Order, source: Source = 
     total_text = None if order.total == _JSONLD else _part(document, "total", order.total)
     currency = _currency(document, order, told, total_text)
     return OrderSeen(
-        id=number,
+        id=number.id,
         total=checked_total(_total(told, total_text, currency), currency),
         currency=currency,
         source=source,
         coupon=_coupon(told),
+        placed_at=told.placed_at if told is not None else None,
+        state=told.state if told is not None else "placed",
+        spelling=number.spelling if number.spelling != number.id else None,
     )
+
+
+def _linked(document: Document, order: Order) -> tuple[LinkedOrder, ...]:
+    try:
+        return linked_orders(document.jsonld())
+    except OrderError:
+        if _JSONLD in (order.id, order.total, order.currency):
+            raise
+        return ()  # asked only how the order stands
 
 
 def _coupon(told: LinkedOrder | None) -> str | None:
@@ -49,29 +60,30 @@ def _coupon(told: LinkedOrder | None) -> str | None:
         return None  # worth less than the order
 
 
-def _number(document: Document, order: Order, linked: tuple[LinkedOrder, ...]) -> str | None:
+def _number(document: Document, order: Order, linked: tuple[LinkedOrder, ...]) -> OrderId | None:
     if order.id != _JSONLD:
         text = document.text(order.id)
-        return checked_text(_LABEL.sub("", " ".join(text.split())), "id") if text and text.strip() else None
+        return shown(text) if text and text.strip() else None
     if not linked:
         return None
     if len(linked) > 1:
         raise OrderError(f"id: the page's JSON-LD holds {len(linked)} orders; set `id` to a CSS selector")
     if linked[0].id is None:
         raise OrderError("id: the JSON-LD order has neither orderNumber nor confirmationNumber")
-    return checked_text(linked[0].id, "id")
+    return normalised(linked[0].id)
 
 
-def _told(number: str, order: Order, linked: tuple[LinkedOrder, ...]) -> LinkedOrder | None:
-    same = next((told for told in linked if told.id == number), None)
-    if same is None and len(linked) == 1:
+def _told(number: OrderId, order: Order, linked: tuple[LinkedOrder, ...]) -> LinkedOrder | None:
+    """The JSON-LD order of this number; one without a number where it is the only one."""
+    found = next((told for told in linked if told.id is not None and same(told.id, number.id)), None)
+    if found is None and len(linked) == 1 and linked[0].id is None:
         return linked[0]
-    if same is None and order.total == _JSONLD:
-        found = f"{len(linked)} JSON-LD orders of other numbers" if linked else "no JSON-LD order"
+    if found is None and order.total == _JSONLD:
+        others = f"{len(linked)} JSON-LD orders of other numbers" if linked else "no JSON-LD order"
         raise OrderError(
-            f"total: the page shows order {number[:40]!r}, but {found}; set `total` to a selector"
+            f"total: the page shows order {number.spelling[:40]!r}, but {others}; set `total` to a selector"
         )
-    return same
+    return found
 
 
 def _part(document: Document, part: str, selector: str) -> str:

@@ -35,7 +35,7 @@ async def record_order(
     `touches` are those of the visitor's cookie. Raises what the ledger raises.
     """
     now = service.now()
-    placed = order.placed_at if order.placed_at is not None else now
+    placed = min(order.placed_at, now) if order.placed_at is not None else now
     channel, talked_in = await _channel(service, site, order, visitor, conversation, placed)
     earned = credit(await _touches(service, site, visitor, touches), placed, site.lookback_days)
     recorded = await service.ledger.orders.record(

@@ -82,7 +82,7 @@ class Orders:
             if known is not None:
                 return _recorded(known, created=False)
             total = amount_text(order.total, order.currency)
-            placed_at = now if order.placed_at is None else order.placed_at
+            placed_at = now if order.placed_at is None else min(order.placed_at, now)
             added = await tx.execute(
                 insert(orders_table).values(
                     site=site,

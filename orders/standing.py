@@ -1,0 +1,78 @@
+"""How an order stands and when it was placed, as its page's structured data tells it."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from itertools import permutations
+from types import MappingProxyType
+from typing import Final
+
+from .model import State
+
+# schema.org/OrderStatus without its "Order", and what shops write in its place.
+_STATES: Mapping[str, State] = MappingProxyType(
+    {
+        **dict.fromkeys(("cancelled", "canceled", "void", "voided", "expired"), "cancelled"),
+        **dict.fromkeys(("returned", "refunded"), "returned"),
+        **dict.fromkeys(("problem", "failed", "declined", "rejected"), "problem"),
+        **dict.fromkeys(("paymentdue", "paymentpending", "pendingpayment", "unpaid"), "payment_due"),
+    }
+)
+
+TEXT: Final = 64  # characters; no date is longer
+# A time without its zone lies within this of the same time in UTC (the zones reach from -12 to +14 hours).
+_WESTMOST: Final = timedelta(hours=12)
+_ONE_DAY: Final = timedelta(days=1)
+_DAY: Final = re.compile(r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})", re.ASCII)
+
+
+def order_state(status: str | None) -> State:
+    """The state that an `orderStatus` names; `placed` where none speaks against a sale."""
+    name = (status or "").strip()[:200].rstrip("/").replace("#", "/").rpartition("/")[2].rpartition(":")[2]
+    letters = "".join(c for c in name.casefold() if c.isalpha())
+    return _STATES.get(letters.removeprefix("order"), "placed")
+
+
+def latest_moment(date: str | None) -> float | None:
+    """The latest moment, in unix seconds, that an `orderDate` can mean; None where it is no date.
+
+    A day without an hour ends at its end, a time without its zone is read in the westmost one, a date with
+    two readings (03.04.2024) is the later one: no touch before an order then seems to lie behind it. The
+    moment may lie ahead.
+    """
+    text = (date or "").strip()
+    if not text or len(text) > TEXT:
+        return None
+    try:
+        return max((_latest(read) for read in _readings(text)), default=None)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _readings(text: str) -> list[datetime]:
+    if text.isascii() and text.isdigit() and len(text) in (10, 13):
+        return [datetime.fromtimestamp(int(text) / (1000 if len(text) == 13 else 1), UTC)]
+    if (day := _DAY.match(text)) is not None:
+        return [
+            found for month, date in permutations(day.groups()[:2]) if (found := _day(day[3], month, date))
+        ]
+    try:
+        return [datetime.fromisoformat(text)]
+    except ValueError:
+        return [parsedate_to_datetime(text)]
+
+
+def _day(year: str, month: str, day: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(f"{year}-{month:>02}-{day:>02}")
+    except ValueError:
+        return None
+
+
+def _latest(read: datetime) -> float:
+    midnight = not (read.hour or read.minute or read.second or read.microsecond)
+    whole_day = _ONE_DAY if midnight else timedelta()
+    if read.tzinfo is not None:
+        return (read + whole_day).timestamp()
+    return (read.replace(tzinfo=UTC) + whole_day + _WESTMOST).timestamp()

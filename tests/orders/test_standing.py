@@ -1,0 +1,58 @@
+from datetime import UTC, datetime
+
+import pytest
+from clew.orders.standing import latest_moment, order_state
+
+
+@pytest.mark.parametrize(
+    ("written", "state"),
+    [
+        ("https://schema.org/OrderCancelled", "cancelled"),  # field A7
+        ("http://schema.org/OrderReturned", "returned"),
+        ("OrderProblem", "problem"),
+        ("schema:OrderPaymentDue", "payment_due"),
+        ("https://schema.org/OrderStatus#OrderCancelled", "cancelled"),
+        ("https://schema.org/OrderPaymentDue/", "payment_due"),
+        ("Canceled", "cancelled"),
+        ("Payment due", "payment_due"),
+        ("https://schema.org/OrderProcessing", "placed"),
+        ("OrderDelivered", "placed"),
+        ("", "placed"),
+        (None, "placed"),
+        ("x" * 10**6, "placed"),
+    ],
+)
+def test_a_status_is_read_in_every_spelling(written: str | None, state: str) -> None:
+    assert order_state(written) == state
+
+
+@pytest.mark.parametrize(
+    ("written", "latest"),
+    [
+        ("2024-05-01T10:00:00Z", "2024-05-01T10:00"),  # field A8
+        ("2024-05-01T10:00:00+02:00", "2024-05-01T08:00"),
+        ("2024-05-01T10:00:00", "2024-05-01T22:00"),
+        ("2024-05-01", "2024-05-02T12:00"),
+        ("2024-05-01T00:00:00+00:00", "2024-05-02T00:00"),
+        ("1714557600", "2024-05-01T10:00"),
+        ("1714557600000", "2024-05-01T10:00"),
+        ("Wed, 01 May 2024 10:00:00 GMT", "2024-05-01T10:00"),
+        ("03.04.2024", "2024-04-04T12:00"),
+        ("31/12/2024", "2025-01-01T12:00"),
+    ],
+)
+def test_a_date_is_the_latest_moment_that_it_can_mean(written: str, latest: str) -> None:
+    assert latest_moment(written) == datetime.fromisoformat(latest).replace(tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [None, "", "today", "2024-13-45", "0000-00-00", "99/99/2024", "9" * 13, "9999-12-31", "1" * 100],
+)
+def test_what_is_no_date_says_nothing(written: str | None) -> None:
+    moment = latest_moment(written)
+    assert moment is None or moment > 2**32
+
+
+def test_a_million_characters_are_no_date() -> None:
+    assert latest_moment("2024-05-01" * 10**5) is None
