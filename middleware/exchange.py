@@ -199,7 +199,7 @@ class Exchange:
             ]
         if not site.settings.inject:
             self._left_alone = "switched off"
-        elif site.settings.never and site.never.match(self.path):
+        elif site.never(head.path, head.query):
             self._left_alone = "never"
         headers = head.headers
         if self._left_alone is None and eligible.asks_for_page(head):
@@ -405,7 +405,8 @@ class Exchange:
 
     @property
     def _order_page(self) -> bool:
-        return self.site.order_page.match(self.path) is not None
+        request = self._request
+        return request is not None and self.site.order_page(request.path, request.query)
 
     @property
     def _reads_cart(self) -> bool:

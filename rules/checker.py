@@ -163,9 +163,10 @@ class Checker:
             return self._unknown_function(node)
         given = [self._infer(part, bound) for part in node.parts]
         flat = [((target, *arguments), gives) for target, arguments, gives in METHODS[node.value]]
-        if node.value == "matches" and len(node.parts) == 2 and node.parts[1].kind != "string":
+        if node.value in ("matches", "fits") and len(node.parts) == 2 and node.parts[1].kind != "string":
             # A pattern from the address would be one that anybody can write.
-            return self._wrong(node.parts[1], "the pattern of `matches` has to be a text in quotes")
+            message = f"the pattern of `{node.value}` has to be a text in quotes"
+            return self._wrong(node.parts[1], message)
         return self._signature(node, signatures.result(flat, given), given)
 
     def _signature(self, node: Node, gives: str | None, given: list[str]) -> str:

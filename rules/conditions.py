@@ -13,11 +13,11 @@ well, but it compiles them anew at each evaluation: 13 µs for plain letters, 22
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cel
 import re2  # type: ignore[import-untyped]
 
+from ..settings.addresses import PatternError, Patterns, split
 from .checker import Asked, Checker, LineProblem, constant
 from .moments import Turn, turns
 from .signatures import MACROS
@@ -29,6 +29,10 @@ PATTERN_SIZE = 2000
 
 # As long as `matches`, so that the offsets in the line stay.
 _MATCHES = "_match_"
+_FITS = "fits"
+
+Matches = Callable[[str], bool]
+"""Whether a text has what a pattern asks for."""
 
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
@@ -65,12 +69,13 @@ class ConditionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled line. `patterns` are those of its `matches`, `turns` its comparisons with time."""
+    """A compiled line. `patterns` are its `matches` and `fits`, each by its function and text, `turns` its
+    comparisons with time."""
 
     text: str
     program: cel.Program
     asked: tuple[Asked, ...]
-    patterns: Mapping[str, Any]
+    patterns: Mapping[tuple[str, str], Matches]
     turns: tuple[Turn, ...]
 
     def value(self, context: cel.Context) -> bool | Exception:
@@ -92,7 +97,7 @@ def compile_line(text: str) -> Condition:
     checker.check(tree)
     if checker.problems:
         raise ConditionError(checker.problems)
-    patterns: dict[str, Any] = {}
+    patterns: dict[tuple[str, str], Matches] = {}
     problems = [*_patterns(text, tree, patterns), *_constants(text, tree)]
     if problems:
         raise ConditionError(problems)
@@ -100,11 +105,13 @@ def compile_line(text: str) -> Condition:
     return Condition(text, cel.compile(line), tuple(checker.asked), patterns, turns(line, tree))
 
 
-def matcher(patterns: Mapping[str, Any]) -> dict[str, Callable[..., bool]]:
+def matcher(patterns: Mapping[tuple[str, str], Matches]) -> dict[str, Callable[..., bool]]:
     """The functions that a context needs for lines with these patterns."""
-    if not patterns:
-        return {}
-    return {_MATCHES: lambda text, pattern: patterns[pattern].search(text) is not None}
+
+    def of(name: str) -> Callable[..., bool]:
+        return lambda text, pattern: patterns[name, pattern](text)
+
+    return {name: of(name) for name in {name for name, _ in patterns}}
 
 
 def where(text: str, at: int | None) -> str:
@@ -150,25 +157,38 @@ def _syntax_problem(text: str, told: str) -> LineProblem:
     return LineProblem(message, hint, min(at, len(text)))
 
 
-def _patterns(text: str, tree: Node, patterns: dict[str, Any]) -> Iterator[LineProblem]:
+def _patterns(text: str, tree: Node, patterns: dict[tuple[str, str], Matches]) -> Iterator[LineProblem]:
     for node in tree.walk():
-        if node.kind == "method" and node.value == "matches":
-            literal = node.parts[1]
-            pattern = constant(text, literal)
-            try:
-                compiled = re2.compile(pattern, _OPTIONS)
-            except re2.error as error:
-                told = error.args[0] if error.args else ""
-                shown = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
-                yield LineProblem(
-                    f"not a regular expression: {shown}",
-                    "RE2 syntax: no look-around, no back references; in CEL write \\\\d for \\d, or r'\\d'",
-                    literal.start,
-                )
-                continue
-            if compiled.programsize > PATTERN_SIZE:
-                yield LineProblem("the regular expression is too large", "repeat less", literal.start)
-            patterns[pattern] = compiled
+        if node.kind != "method" or node.value not in ("matches", "fits"):
+            continue
+        literal = node.parts[1]
+        pattern = constant(text, literal)
+        try:
+            if node.value == "fits":
+                patterns[_FITS, pattern] = _fits(pattern)
+            else:
+                patterns[_MATCHES, pattern] = _searches(pattern)
+        except PatternError as error:
+            yield LineProblem(str(error), error.hint, literal.start)
+
+
+def _fits(pattern: str) -> Matches:
+    """The same patterns as in `page_types`, `never` and `order.page`."""
+    one = Patterns([pattern])
+    return lambda text: one(*split(text))
+
+
+def _searches(pattern: str) -> Matches:
+    try:
+        compiled = re2.compile(pattern, _OPTIONS)
+    except re2.error as error:
+        told = error.args[0] if error.args else ""
+        shown = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
+        hint = "RE2 syntax: no look-around, no back references; in CEL write \\\\d for \\d, or r'\\d'"
+        raise PatternError(f"not a regular expression: {shown}", hint) from error
+    if compiled.programsize > PATTERN_SIZE:
+        raise PatternError("the regular expression is too large", "repeat less")
+    return lambda text: compiled.search(text) is not None
 
 
 def _constants(text: str, tree: Node) -> Iterator[LineProblem]:

@@ -25,7 +25,7 @@ class Fact:
 
 FACTS: tuple[Fact, ...] = (
     Fact("page.url", "string", "The page's full address."),
-    Fact("page.path", "string", "Its path, without host and query."),
+    Fact("page.path", "string", "Its path, decoded, without host and query."),
     Fact("page.query", "map", "Its query parameters, decoded: page.query.size, page.query['utm-x']."),
     Fact("page.title", "string", "Its title."),
     Fact("page.seconds", "int", "How long it has been shown, in seconds."),

@@ -29,9 +29,10 @@ ARITHMETIC: dict[str, tuple[tuple[str, str, str], ...]] = {
     "%": (("int", "int", "int"), ("uint", "uint", "uint")),
 }
 
-# Method → (target, arguments, result).
+# Method → (target, arguments, result). `fits` is ours: see `settings/addresses.py`.
 METHODS: dict[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     **dict.fromkeys(("contains", "startsWith", "endsWith", "matches"), (("string", ("string",), "bool"),)),
+    "fits": (("string", ("string",), "bool"),),
     "size": tuple((kind, (), "int") for kind in ("string", "bytes", "list", "map")),
     **dict.fromkeys(("getFullYear", "getMonth", "getDate", "getDayOfMonth"), (("timestamp", (), "int"),)),
     **dict.fromkeys(("getDayOfYear", "getDayOfWeek"), (("timestamp", (), "int"),)),

@@ -17,6 +17,7 @@ from ..postbacks.render import missing_settings, render
 from ..referral.catalogue import Catalogue, Network
 from ..referral.catalogue import load as load_catalogue
 from ..rules.ruleset import RuleErrors, RuleSet
+from ..settings.addresses import Pattern, PatternError
 from ..settings.load import Problem, SettingsErrors, Source, beside, read, validate
 from ..settings.model import Model, Partner, Rule, Settings, Site
 from ..settings.platforms import PlatformError, platform_of
@@ -167,8 +168,10 @@ def _site(draft: _Draft, need_upstream: bool) -> Iterator[Wording]:
     if site.order is not None:
         patterns.append(((*path, "order", "page"), site.order.page))
     for where, pattern in patterns:
-        if not pattern.startswith(("/", "*")):
-            yield Wording(where, "a path begins with / or *", f'write "/{pattern}"')
+        try:
+            Pattern(pattern)
+        except PatternError as error:
+            yield Wording(where, str(error), error.hint)
     yield from _cookie_domain(draft)
     yield from _selectors(draft)
 

@@ -10,6 +10,7 @@ from ..referral.cookie import Known, new_visitor_id
 from ..referral.touches import merge
 from ..referral.visitor import Change, Page, Restored, Touched, Viewed, Visitor
 from ..rules.ruleset import Explanation
+from ..settings.addresses import split
 from ..settings.model import Rule
 from ..templates import language as language_of
 from ..templates import text
@@ -50,7 +51,7 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
         "decision",
         site=site.name,
         visitor=visitor.id,
-        page=facts["page"]["path"],
+        page=urlsplit(ask.page.url).path,
         action=action,
         rule=decision.rule.name if decision.rule else None,
         again=decision.again,
@@ -146,7 +147,7 @@ def _skip(
     invites = frozenset(r.name for r in site.settings.rules if r.action == "invite")
     tired = len(visitor.dismissed) >= site.settings.widget.dismissals
     page = facts["page"]
-    ordered = page.get("type") == "confirmation" or site.order_page.match(page["path"]) is not None
+    ordered = page.get("type") == "confirmation" or site.order_page(*split(page["url"]))
     if talk is not None or tired or ordered:
         return invites
     seen = Counter(visitor.seen)

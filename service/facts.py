@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ..referral.credit import credit
 from ..referral.visitor import Visitor
+from ..settings.addresses import decoded
 from .site import SiteRuntime
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -72,7 +73,7 @@ def _page(site: SiteRuntime, page: PageNow) -> dict[str, Any]:
     parts = urlsplit(page.url)
     facts: dict[str, Any] = {
         "url": page.url,
-        "path": parts.path,
+        "path": decoded(parts.path),
         "query": dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=None)),
         "title": page.title,
         "language": page.language,
@@ -92,7 +93,7 @@ def _visit(visitor: Visitor, now: float) -> dict[str, Any]:
     }
     first = next((p for p in visitor.trail if p.at >= visitor.visit_at), None)
     if first is not None:
-        facts["landing"] = urlsplit(first.url).path
+        facts["landing"] = decoded(urlsplit(first.url).path)
     return facts
 
 

@@ -1,9 +1,6 @@
 """One site, compiled from its settings: everything a request needs, ready to use and without I/O."""
 
-import fnmatch
 import hashlib
-import re
-from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -13,16 +10,11 @@ from ..referral.catalogue import Catalogue, Network
 from ..referral.cookie import VisitorCookie
 from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet
+from ..settings.addresses import Patterns
 from ..settings.model import Partner, Settings, Site
 from ..settings.platforms import PageTypes, platform_of, with_platform
 
 DEFAULT_LOOKBACK_DAYS = 30
-
-
-def path_pattern(patterns: Iterable[str]) -> re.Pattern[str]:
-    """One expression for several path patterns, in which `*` stands for any run of characters."""
-    joined = "|".join(fnmatch.translate(p) for p in patterns)
-    return re.compile(joined or r"(?!)")
 
 
 class SiteRuntime:
@@ -48,8 +40,8 @@ class SiteRuntime:
         )
         self.rules = RuleSet(site.rules)
         self.zone = ZoneInfo(site.time_zone)
-        self.never = path_pattern(site.never)
-        self.order_page = path_pattern([site.order.page] if site.order else [])
+        self.never = Patterns(site.never)
+        self.order_page = Patterns([site.order.page] if site.order else [])
         self.wants_cart = any((site.cart.value, site.cart.items, site.cart.currency))
         platform = platform_of(site)
         # The owner's come before the platform's.

@@ -1,13 +1,12 @@
 """The presets of `platform = "…"`: what is known of shop systems, from `platforms.toml`."""
 
-import fnmatch
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeVar
 
+from .addresses import Patterns
 from .model import Cart, Model, Order, PageType, Site
 from .wording import nearest
 
@@ -37,23 +36,17 @@ class PlatformError(ValueError):
 
 
 class PageTypes:
-    """Path patterns that tell the kind of a page, the first that fits; `*` stands for any run of characters.
-
-    A pattern with a question mark is held against the path with its query, any other against the path alone.
-    """
+    """Patterns (see `addresses`) that tell the kind of a page, the first that fits."""
 
     def __init__(self, patterns: Iterable[tuple[str, PageType]]) -> None:
-        self._patterns = [
-            ("?" in pattern, re.compile(fnmatch.translate(pattern.replace("?", "[?]"))), kind)
-            for pattern, kind in patterns
-        ]
+        pairs = tuple(patterns)
+        self._patterns = Patterns(pattern for pattern, _ in pairs)
+        self._kinds = tuple(kind for _, kind in pairs)
 
     def __call__(self, path: str, query: str = "") -> PageType | None:
-        """The kind of page at a path and a query, None where no pattern fits."""
-        whole = f"{path}?{query}"
-        return next(
-            (k for asks, pattern, k in self._patterns if pattern.match(whole if asks else path)), None
-        )
+        """The kind of page at a raw path and query, None where no pattern fits."""
+        number = self._patterns.first(path, query)
+        return None if number is None else self._kinds[number]
 
 
 @cache

@@ -107,6 +107,8 @@ MISTAKES = [
         21,
     ),
     ("page.path.matches(page.title)", "the pattern of `matches` has to be a text in quotes", "", 18),
+    ("page.path.fits(page.title)", "the pattern of `fits` has to be a text in quotes", "", 15),
+    ("page.path.fits('cart')", "a path begins with / or *", 'write "/cart"', 15),
     ("page.path.matches('(')", "not a regular expression: missing ): (", None, 18),
     ("page.path.matches('(?=a)')", "not a regular expression: invalid perl operator: (?=", None, 18),
     ("page.path.matches('[a-z]{900}[a-z]{900}[a-z]{900}')", "the regular expression is too large", None, 18),
@@ -222,3 +224,20 @@ def test_whatever_is_written_it_is_either_a_condition_or_a_clear_refusal(line: s
     assert problems
     assert all(problem.message for problem in problems)
     assert all(problem.at is None or 0 <= problem.at <= len(line) for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("page.url.fits('/index.php?route=product/*')", True),
+        ("page.url.fits('/index.php?route=checkout/*')", False),
+        ("page.url.fits('/index.php')", True),
+        ("page.path.fits('/index.*') && !page.url.fits('/cart*')", True),
+        ("page.url.fits('/index.php?size=1') || page.url.fits('*?product_id')", True),
+        ("!visit.landing.fits('/x')", False),  # not known
+    ],
+)
+def test_addresses_are_matched_as_in_the_other_settings(line: str, expected: bool) -> None:
+    """field C1"""
+    url = "https://shop.example/index.php?language=en-gb&route=product%2Fproduct&product_id=42"
+    assert (holds(line, page={"url": url, "path": "/index.php"}) is True) is expected

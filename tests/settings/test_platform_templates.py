@@ -8,7 +8,8 @@ from clew.injector.page import read
 from clew.orders.page import read_order
 from clew.referral.catalogue import load
 from clew.service.cart import read_cart
-from clew.service.site import SiteRuntime, path_pattern
+from clew.service.site import SiteRuntime
+from clew.settings.addresses import Patterns
 from clew.settings.model import Settings, Site
 from clew.settings.platforms import platforms
 
@@ -154,7 +155,7 @@ def test_addresses_tell_the_kind_of_page(platform: str, address: str, kind: str 
 def test_the_confirmation_page_is_known_by_its_path(platform: str, path: str) -> None:
     order = platforms()[platform].order
     assert order is not None
-    assert path_pattern([order.page]).match(path)
+    assert Patterns([order.page])(path)
 
 
 def test_the_owners_page_types_come_before_the_platforms() -> None:

@@ -1,0 +1,73 @@
+"""Which pages are which, by their addresses, seen through the proxy."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clew.injector.tag import tag
+from clew.middleware.proxy import ReverseProxy
+from clew.settings.model import Settings
+from raw_http import Client, Shop, answering, get, serving
+
+PAGE = b"<!doctype html><html><head></head><body><p id=n>1001</p><p id=t>59.90 EUR</p></body></html>"
+HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE)
+NAVIGATION = b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document", b"Accept: text/html"
+
+
+@asynccontextmanager
+async def clew(folder: Path, **site: Any) -> AsyncIterator[Client]:
+    """A client of clew in front of a shop whose every page shows an order."""
+    database = f"sqlite:{folder / 'clew.db'}"
+    async with Shop(answering(HTML)) as shop:
+        sites = [{"name": "shop", "hosts": ["shop.example"], "upstream": shop.url, **site}]
+        proxy = ReverseProxy(
+            Settings.model_validate(
+                {"secret": "s" * 40, "store": database, "ledger": database, "sites": sites}
+            )
+        )
+        async with serving(proxy, lifespan="on") as port, Client(port) as client:
+            yield client
+
+
+def orders(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / "clew.db")) as database:
+        return [row[0] for row in database.execute("SELECT order_id FROM orders")]
+
+
+@pytest.mark.parametrize(
+    ("target", "seen"),
+    [
+        (b"/index.php?route=checkout/success&language=en-gb", True),
+        (b"/index.php?language=en-gb&route=checkout%2Fsuccess", True),
+        (b"/index.php?route=product/product&product_id=42", False),
+        (b"/index.php", False),
+    ],
+)
+async def test_an_order_is_read_on_a_page_known_by_its_query(
+    tmp_path: Path, target: bytes, seen: bool
+) -> None:
+    """field C1"""
+    order = {"page": "/index.php?route=checkout/success", "id": "#n", "total": "#t", "currency": "EUR"}
+    async with clew(tmp_path, order=order) as client:
+        assert (await client.ask(get(target, *NAVIGATION))).status == 200
+    assert orders(tmp_path) == (["1001"] if seen else [])
+
+
+@pytest.mark.parametrize(
+    ("target", "edited"),
+    [
+        (b"/index.php?route=extension/payment&x=1", False),
+        (b"/index.php?x=1&route=extension%2Fpayment", False),
+        (b"/index.php?route=product/product", True),
+        (b"/pay/now", False),
+        (b"/p%61y/now", False),
+    ],
+)
+async def test_a_page_is_left_alone_by_its_query_too(tmp_path: Path, target: bytes, edited: bool) -> None:
+    """field C1"""
+    async with clew(tmp_path, never=["/index.php?route=extension/*", "/pay/*"]) as client:
+        body = (await client.ask(get(target, *NAVIGATION))).body
+    assert body == (PAGE.replace(b"<head>", b"<head>" + tag("/-/clew/")) if edited else PAGE)
