@@ -1,7 +1,6 @@
 """The ASGI mount: in front of any ASGI app, which knows nothing of it."""
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
@@ -10,16 +9,15 @@ from typing import Any
 from ..desk.app import desk_app
 from ..desk.here import Here
 from ..injector.heads import RequestHead, ResponseHead
-from ..service.check import check
 from ..service.navigation import finish, perform
 from ..service.origin import Origin
 from ..service.service import Service
 from ..service.site import SiteRuntime
-from ..settings.load import SettingsErrors
 from ..settings.model import Settings
 from .exchange import Exchange, Forward, Ours, Out
 from .origin import origin_of
 from .ours import inner_scope
+from .standby import Standby, checked, told, unready, wants_strict
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -32,31 +30,69 @@ BODY_BYPASSES = ("http.response.pathsend", "http.response.zerocopysend")
 # What belongs before the head on the wire may overtake one that is held: a 103 cannot come later.
 AHEAD_OF_HEAD = frozenset({"http.response.debug", "http.response.early_hint", "http.response.push"})
 TRY_AGAIN_SECONDS = 10
+# How long the app's start, and a request, wait for ours.
+START_SECONDS = 10.0
+LATE_SECONDS = 1.0
 
 
 class ClewMiddleware:
     """`app.add_middleware(ClewMiddleware, settings="clew.toml")`, or `ClewMiddleware(app, "clew.toml")`.
 
-    `settings` is a file or a ready `Settings`. Raises `SettingsErrors` at once if the file is not in order.
-    What is for clew goes to its own pages; navigations go through the exchange; everything else goes to `app`
-    with the very scope, receive and send that came.
+    `settings` is a file or a ready `Settings`. What is for clew goes to its own pages; navigations go through
+    the exchange; everything else goes to `app` with the very scope, receive and send that came.
+
+    Settings or a ledger that cannot be used leave the app as it is: an event `unusable` and `ready` say why,
+    and the ledger is tried again every ten seconds. With `strict` (None: as the settings say) they stop the
+    app instead: by raising what the settings raise, or, where the server runs already, as it does when
+    Starlette makes its middleware, by failing the server's start.
     """
 
     announces = True  # a server that says so itself once it listens clears this
 
-    def __init__(self, app: App, settings: str | Path | Settings = "clew.toml") -> None:
-        if not isinstance(settings, Settings):
-            settings = _checked(Path(settings))
+    def __init__(
+        self, app: App, settings: str | Path | Settings = "clew.toml", *, strict: bool | None = None
+    ) -> None:
         self.app = app
-        self.service = Service(settings)
+        self.strict = wants_strict(settings) if strict is None else strict
+        # In place of everything below, where the settings cannot be used.
+        self._standby: Standby | None = None
+        self._refusal: Exception | None = None
+        try:
+            loaded = settings if isinstance(settings, Settings) else checked(Path(settings))
+            self.service = Service(loaded)
+        except Exception as error:
+            self._refuse(error)
+            return
         self._desk = desk_app()
-        self._trusted = settings.trusted_proxies
-        self._starting = asyncio.Lock()
+        self._trusted = loaded.trusted_proxies
+        self._starting: asyncio.Task[None] | None = None
         self._started = False
+        self._why = "starting"
+        self._wait_until = 0.0
         self._try_again_at = 0.0
+
+    def _refuse(self, error: Exception) -> None:
+        if not self.strict:
+            self._standby = Standby(self.app, error)
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise error from None
+        # Raised within a server that runs already, it would only be taken for an app without a lifespan, and
+        # then make every page a 500.
+        self._refusal = error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
+        if self._standby is not None:
+            await self._standby(scope, receive, send)
+            return
+        if self._refusal is not None:
+            if scope["type"] == "lifespan":
+                await receive()
+                await send({"type": "lifespan.startup.failed", "message": _cannot(self._refusal)})
+            raise self._refusal
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
@@ -77,7 +113,10 @@ class ClewMiddleware:
             await self.app(scope, receive, send)
             return
         if not self._started and not await self._started_late():
-            await self.app(scope, receive, send)
+            if path.startswith(site.prefix_bytes):
+                await unready(scope, receive, send, path.removeprefix(site.prefix_bytes), self._why)
+            else:
+                await self.app(scope, receive, send)
             return
         exchange = Exchange(site, time.time())
         head = RequestHead(
@@ -120,39 +159,59 @@ class ClewMiddleware:
         finally:
             finish(self.service, exchange)
 
-    async def _start(self) -> None:
-        async with self._starting:
-            if not self._started:
-                await self.service.start()
-                self._started = True
-                if self.announces:
-                    self.service.announce()
+    async def _start(self, seconds: float) -> None:
+        """Start, or wait for the start that goes on, for at most so long. Raises nothing unless `strict`."""
+        if self._starting is None:
+            self._wait_until = time.monotonic() + seconds
+            self._starting = asyncio.create_task(self._try_start(), name="clew-start")
+        left = max(0.0, self._wait_until - time.monotonic())
+        task = self._starting
+        await asyncio.wait({task}, timeout=None if self.strict else left)
+        if self.strict and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
 
-    async def _started_late(self) -> bool:
-        """Start at the first request, for servers that know no lifespan. If that fails the shop goes on
-        without us, and it is tried again ten seconds later."""
-        if time.monotonic() < self._try_again_at:
-            return False
+    async def _try_start(self) -> None:
         try:
-            await self._start()
+            await self.service.start()
         except Exception as error:
             self._try_again_at = time.monotonic() + TRY_AGAIN_SECONDS
-            self.service.journal.emit("fault", site="", where="start", error=repr(error))
-            return False
-        return True
+            self._why = told(error)
+            if self.strict:
+                raise
+            self.service.journal.notice("unusable", site="", key="start", why=self._why)
+        else:
+            self._started = True
+            if self.announces:
+                self.service.announce()
+        finally:
+            self._starting = None
+
+    async def _started_late(self) -> bool:
+        """Start at a request: for servers that know no lifespan, and where the start failed. Meanwhile the
+        shop goes on without us, and a request waits for a second at most."""
+        if time.monotonic() >= self._try_again_at:
+            await self._start(LATE_SECONDS)
+        return self._started
+
+    async def _stop(self) -> None:
+        if (starting := self._starting) is not None:
+            starting.cancel()
+            await asyncio.wait({starting})
+        await self.service.stop()
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start before the app starts and stop after it has stopped; also for an app that has no lifespan."""
-        answered = False
+        answered = heard = False
 
         async def hear() -> Message:
+            nonlocal heard
             message = await receive()
             if message["type"] == "lifespan.startup":
+                heard = True
                 try:
-                    await self._start()
+                    await self._start(START_SECONDS)
                 except Exception as error:
-                    reason = getattr(error, "orig", None) or error
-                    await tell({"type": "lifespan.startup.failed", "message": f"clew cannot start: {reason}"})
+                    await tell({"type": "lifespan.startup.failed", "message": _cannot(error)})
                     raise
             return message
 
@@ -160,7 +219,7 @@ class ClewMiddleware:
             nonlocal answered
             answered = True
             if message["type"].startswith("lifespan.shutdown"):
-                await self.service.stop()
+                await self._stop()
             await send(message)
 
         try:
@@ -170,27 +229,25 @@ class ClewMiddleware:
             if answered:
                 raise
         if not answered:
-            await self._own_lifespan(receive, send)
+            await self._own_lifespan(receive, send, heard=heard)
 
-    async def _own_lifespan(self, receive: Receive, send: Send) -> None:
+    async def _own_lifespan(self, receive: Receive, send: Send, *, heard: bool) -> None:
+        """`heard`: the startup message went to the app, which then refused it."""
         while True:
-            # The startup message may have gone to the app that then refused it.
-            if self._started:
+            if heard:
                 await send({"type": "lifespan.startup.complete"})
             message = await receive()
-            if message["type"] == "lifespan.startup":
-                await self._start()
+            heard = message["type"] == "lifespan.startup"
+            if heard:
+                await self._start(START_SECONDS)
             else:
-                await self.service.stop()
+                await self._stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
 
-def _checked(path: Path) -> Settings:
-    settings, problems = check(path, os.environ)
-    if settings is None:
-        raise SettingsErrors(problems)
-    return settings
+def _cannot(error: Exception) -> str:
+    return f"clew cannot start: {told(error)}"
 
 
 class _Sender:

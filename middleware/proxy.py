@@ -71,7 +71,7 @@ class ReverseProxy(ClewMiddleware):
 
     def __init__(self, settings: model.Settings) -> None:
         self._shops = Shops(settings)
-        super().__init__(self._shops, settings)
+        super().__init__(self._shops, settings, strict=True)
         self.service.shops_reachable = self._shops.reachable
 
     def passage(self, door: Door, scope: Scope, *, keep_alive: bool) -> Passage | None:

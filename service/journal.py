@@ -27,11 +27,12 @@ EVENTS: Mapping[str, str] = {
     "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
     "login": "somebody logged in to the desk, or tried to",
     "fault": "something of clew's own failed, and the shop's bytes went through unchanged",
+    "unusable": "the settings or the ledger cannot be used: the shop is served without clew",
     "started": "clew is ready",
     "stopped": "clew has stopped",
 }
 WARNINGS = frozenset({"order_unreadable", "policy"})
-ERRORS = frozenset({"order_unrecorded", "fault"})
+ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})
 
 NOTICE_SECONDS = 3600.0
 # Of one event at one site; what comes beyond is told once under the key `MORE`.

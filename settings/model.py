@@ -236,6 +236,7 @@ class Settings(Model):
     trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_written)]] = []
     metrics_token: SecretStr | None = None
     log: Literal["console", "json"] = "console"
+    strict: bool = False
     delivery: Delivery = Delivery()
     upstream: Upstream = Upstream()
     sites: list[Site] = Field(min_length=1)

@@ -304,7 +304,7 @@ async def test_a_ledger_that_cannot_be_opened_stops_the_start_with_the_reason(tm
     async def send(message: Any) -> None:
         answers.append(message)
 
-    app = ClewMiddleware(Starlette(), broken)
+    app = ClewMiddleware(Starlette(), broken, strict=True)
     with pytest.raises(Exception, match="unable to open"):
         await app({"type": "lifespan", "state": {}}, receive, send)
     assert answers[0]["type"] == "lifespan.startup.failed"
