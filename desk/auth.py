@@ -12,16 +12,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from ..service.limits import LimitedError, Own, Rate
 from ..stores.ledger.agents import SESSION_SECONDS, BusyError, Session
 from .clock import span
-from .guard import Endpoint, Refused, form_body
+from .guard import Endpoint, Refused, form_body, over
 from .here import Here, here
-from .limits import address_key, limits
 from .render import HEADERS, desk_path, page
 
 COOKIE = "clew_desk"
 LOGIN_COOKIE = "clew_desk_login"
 LOGIN_SECONDS = 3600
+# Wrong passwords under one name. Nobody can lock an agent out by failing under that name: for a network from
+# which an agent has logged in before, what others try does not count.
+NAME_RATE = Rate(5, 300)
 # The only places that a login leads to: the inbox and a conversation.
 _TARGET = re.compile(r"/conversations/[A-Za-z0-9_-]{1,40}")
 _WRONG = "Name or password is wrong."
@@ -45,9 +48,9 @@ def anyone(handler: Callable[[Request, Here], Awaitable[Response]]) -> Endpoint:
         try:
             return await handler(request, at)
         except Refused as refused:
-            answer = page(request, "problem.html", refused.status, text=refused.text)
-            answer.headers.update(refused.headers)
-            return answer
+            return _problem(request, refused)
+        except LimitedError as limited:
+            return _problem(request, over(limited))
         except SQLAlchemyError as error:
             at.service.journal.emit("fault", site=at.site.name, where="desk", error=repr(error))
             return page(
@@ -55,6 +58,12 @@ def anyone(handler: Callable[[Request, Here], Awaitable[Response]]) -> Endpoint:
             )
 
     return endpoint
+
+
+def _problem(request: Request, refused: Refused) -> Response:
+    answer = page(request, "problem.html", refused.status, text=refused.text)
+    answer.headers.update(refused.headers)
+    return answer
 
 
 def signed_in(handler: Callable[[Request, Door], Awaitable[Response]]) -> Endpoint:
@@ -104,16 +113,18 @@ async def login(request: Request, at: Here) -> Response:
     target = fields.get("to", "")
     if not _same(fields.get("csrf", ""), request.cookies.get(LOGIN_COOKIE, "")):
         return _login_form(request, 403, "The form was too old, or cookies are off. Try once more.", target)
-    name, now, guesses = fields.get("name", "").strip()[:64], at.service.now(), limits(request)
-    name_key, address = f"{at.site.name}/{name}", address_key(at.origin.client)
-    wait = max(guesses.names.wait(name_key, now), guesses.addresses.wait(address, now))
-    if wait:
-        refused = Refused(429, f"Too many tries. Wait {span(wait + 1)} and try again.", wait=wait)
+    name, now, limits = fields.get("name", "").strip()[:64], at.service.now(), at.service.limits
+    own = Own("name", f"{at.site.name}/{name}", NAME_RATE)
+    try:
+        # Counted before the password is checked, or many at once would all be free.
+        at.take("logins", own=own)
+    except LimitedError as limited:
+        refused = Refused(
+            429, f"Too many tries. Wait {span(limited.wait + 1)} and try again.", wait=limited.wait
+        )
         answer = _login_form(request, refused.status, refused.text, target, name)
         answer.headers["Retry-After"] = refused.headers["Retry-After"]
         return answer
-    guesses.names.failed(name_key, now)
-    guesses.addresses.failed(address, now)
     agents = at.service.ledger.agents
     try:
         right = await agents.verify(name, fields.get("password", ""), at.site.name)
@@ -122,8 +133,8 @@ async def login(request: Request, at: Here) -> Response:
     at.service.journal.emit("login", site=at.site.name, agent=name, client=at.origin.client, accepted=right)
     if not right:
         return _login_form(request, 403, _WRONG, target, name)
-    guesses.names.succeeded(name_key)
-    guesses.addresses.succeeded(address)
+    limits.give_back("logins", at.site.name, at.origin.client, own=own)
+    limits.prove("logins", at.origin.client)
     # Always a new token: one that somebody planted in this browser before is worth nothing.
     if request.cookies.get(COOKIE):
         await agents.end_session(request.cookies[COOKIE])

@@ -12,10 +12,10 @@ from starlette.routing import BaseRoute, Route
 
 from ..chat.hub import desk_topic, visitor_topic
 from ..chat.model import Added
+from ..service.limits import Own, Rate
 from ..settings.model import Language
 from .guard import NO_STORE, Refused, api, json_body, whole_number
 from .here import Here
-from .limits import limits
 from .sse import EventStream, event
 
 STREAMS_PER_VISITOR = 8
@@ -55,11 +55,9 @@ async def _send(request: Request, at: Here) -> Response:
     settings = at.site.settings
     if len(body.text) > settings.chat.message_length:
         raise Refused(422, f"text: {len(body.text)} characters, at most {settings.chat.message_length}")
-    key = f"{at.site.name}/{visitor}"
-    now = at.service.now()
-    wait = limits(request).messages.wait(key, settings.chat.messages_per_minute, now)
-    if wait:
-        raise Refused(429, "too many messages in a minute: wait a moment", wait=wait)
+    rate = Rate(settings.chat.messages_per_minute, 60)
+    at.take("messages", own=Own("visitor", f"{at.site.name}/{visitor}", rate))
+    at.take("text", cost=len(body.text))
     added = await at.service.ledger.conversations.add_visitor_message(
         at.site.name,
         visitor,
@@ -68,7 +66,8 @@ async def _send(request: Request, at: Here) -> Response:
         language=body.language or settings.language,
         # A page that was loaded before the rules changed may name one that is gone.
         rule=body.rule if any(body.rule == r.name for r in settings.rules) else None,
-        now=now,
+        now=at.service.now(),
+        opening=lambda: at.take("conversations"),
     )
     if added.created:
         tell(at, added)
@@ -91,6 +90,7 @@ def tell(at: Here, added: Added) -> None:
 @api
 async def _read(request: Request, at: Here) -> Response:
     visitor = _visitor(request, at)
+    at.take("reads")
     conversation, messages = await at.service.ledger.conversations.visitor_messages(
         at.site.name, visitor, whole_number(request, "after")
     )
@@ -101,6 +101,7 @@ async def _read(request: Request, at: Here) -> Response:
 @api
 async def _stream(request: Request, at: Here) -> Response:
     visitor = _visitor(request, at)
+    at.take("reads")
     books, site = at.service.ledger.conversations, at.site.name
     after = whole_number(request, "after")
     # What the browser itself says on coming back is newer than the address it was given.
@@ -119,7 +120,9 @@ async def _stream(request: Request, at: Here) -> Response:
             after = messages[-1].id
         return [event("message", json.dumps(m.to_json()), str(m.id)) for m in messages]
 
-    return EventStream(at.service.hub, visitor_topic(site, visitor), STREAMS_PER_VISITOR, read)
+    return EventStream(
+        at.service.hub, visitor_topic(site, visitor), STREAMS_PER_VISITOR, lambda: at.hold("streams"), read
+    )
 
 
 routes: list[BaseRoute] = [

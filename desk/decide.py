@@ -10,8 +10,9 @@ from starlette.routing import Route
 
 from ..referral.cookie import Known, new_visitor_id
 from ..referral.visitor import Invited
-from ..service.decide import Ask, decide
+from ..service.decide import Ask, decide, plain_answer
 from ..service.facts import PageNow
+from ..service.limits import LimitedError
 from .guard import NO_STORE, api, json_body
 from .here import Here
 
@@ -58,7 +59,12 @@ async def decide_endpoint(request: Request, at: Here) -> Response:
         seconds=body.seconds,
     )
     ask = Ask(page, body.referrer, at.origin)
-    answer = await decide(at.service, at.site, known_visitor(request, at), ask)
+    try:
+        at.take("decides")
+    except LimitedError as limited:
+        answer = plain_answer(at.service, at.site, page, limited.wait)
+    else:
+        answer = await decide(at.service, at.site, known_visitor(request, at), ask)
     response = JSONResponse(answer.body, headers=NO_STORE)
     for cookie in answer.set_cookies:
         response.headers.append("set-cookie", cookie.decode("latin-1"))
@@ -69,6 +75,7 @@ async def decide_endpoint(request: Request, at: Here) -> Response:
 async def events_endpoint(request: Request, at: Here) -> Response:
     """`POST events`: an invite was seen, dismissed or accepted. Unknown rules and visitors change nothing."""
     body = await json_body(request, EventBody)
+    at.take("events")
     known = known_visitor(request, at)
     if known is not None and any(r.name == body.rule for r in at.site.settings.rules):
         await at.service.visits.change(

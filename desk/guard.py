@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import hmac
 import math
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from ..service.limits import LimitedError, network_of
 from ..service.origin import Origin
+from .clock import span
 from .here import Here, here
 
 BODY_LIMIT = 32 * 1024
@@ -21,6 +24,8 @@ BODY_SECONDS = 15.0
 FIELDS = 20
 PORTS = {"http": ":80", "https": ":443"}
 NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+_WHOSE = {"client": "this network", "site": "visitors of this site", "all": "all visitors"}
 
 Body = TypeVar("Body", bound=BaseModel)
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -42,6 +47,20 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
             self.headers["Retry-After"] = str(max(1, math.ceil(wait)))
 
 
+def over(limited: LimitedError) -> Refused:
+    """The answer to a request over a limit: 429, when to come back, and whose limit it is."""
+    whose = _WHOSE.get(limited.scope, f"this {limited.scope}")
+    what = limited.limit.replace("_", " ")
+    return Refused(
+        429, f"too many {what} from {whose}: try again in {span(math.ceil(limited.wait))}", wait=limited.wait
+    )
+
+
+def refusal(refused: Refused) -> Response:
+    """How a program is told."""
+    return JSONResponse({"error": refused.text}, refused.status, refused.headers)
+
+
 def api(handler: Callable[[Request, Here], Awaitable[Response]]) -> Endpoint:
     """An endpoint for programs: a refusal is answered as `{"error": text}`, a ledger that fails as 503."""
 
@@ -51,11 +70,12 @@ def api(handler: Callable[[Request, Here], Awaitable[Response]]) -> Endpoint:
         try:
             return await handler(request, at)
         except Refused as refused:
-            return JSONResponse({"error": refused.text}, refused.status, refused.headers)
+            return refusal(refused)
+        except LimitedError as limited:
+            return refusal(over(limited))
         except (SQLAlchemyError, sqlite3.Error) as error:
             at.service.journal.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
-            late = Refused(503, "the ledger cannot be reached: try again in a moment", wait=2)
-            return JSONResponse({"error": late.text}, late.status, late.headers)
+            return refusal(Refused(503, "the ledger cannot be reached: try again in a moment", wait=2))
 
     return endpoint
 
@@ -99,6 +119,27 @@ def require_type(request: Request, wanted: str) -> None:
     found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if found != wanted:
         raise Refused(415, f"Content-Type has to be {wanted}, not {found[:60] or 'empty'}")
+
+
+def bearer(request: Request, at: Here, token: str) -> bool:
+    """Whether the request brings `token` as its bearer token (RFC 6750 §2.1).
+
+    A guess counts before it is compared, and a right one is given back. Raises LimitedError: who has guessed
+    too often is not told whether this one is right.
+    """
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if not given:
+        return False
+    limits, site, client = at.service.limits, at.site.name, at.origin.client
+    limits.take("tokens", site, client)
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1"), token.encode()):
+        at.service.journal.notice(
+            "token_refused", site=site, key=network_of(client) or "", path=request.url.path
+        )
+        return False
+    limits.give_back("tokens", site, client)
+    limits.prove("tokens", client)
+    return True
 
 
 async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:

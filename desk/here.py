@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from ..service.limits import Hold, Own
 from ..service.origin import Origin
 from ..service.service import Service
 from ..service.site import SiteRuntime
@@ -16,6 +17,14 @@ class Here:
     service: Service
     site: SiteRuntime
     origin: Origin
+
+    def take(self, limit: str, *, cost: float = 1, own: Own | None = None) -> None:
+        """Count one more of a limit for this client and site; see `Limits.take`. Raises LimitedError."""
+        self.service.limits.take(limit, self.site.name, self.origin.client, cost=cost, own=own)
+
+    def hold(self, limit: str) -> Hold:
+        """Hold one more of a limit for this client and site; see `Limits.hold`. Raises LimitedError."""
+        return self.service.limits.hold(limit, self.site.name, self.origin.client)
 
 
 def here(request: Request) -> Here:

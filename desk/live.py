@@ -62,4 +62,6 @@ async def stream(request: Request, at: Here) -> Response:
         told = mark
         return [event("changed", "{}", mark)]
 
-    return EventStream(at.service.hub, desk_topic(at.site.name), STREAMS_PER_SITE, read)
+    return EventStream(
+        at.service.hub, desk_topic(at.site.name), STREAMS_PER_SITE, lambda: at.hold("desk_streams"), read
+    )

@@ -1,6 +1,5 @@
 """For those who run clew: `health`, `ready`, `metrics`; and the browser's two files."""
 
-import hmac
 from ipaddress import ip_address
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -9,7 +8,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..templates import Script, loader, silence, widget
-from .guard import NO_STORE, Refused, api
+from .guard import NO_STORE, Refused, api, bearer
 from .here import Here
 
 
@@ -49,8 +48,7 @@ async def metrics(request: Request, at: Here) -> Response:
 
 def _may_see_metrics(request: Request, at: Here) -> None:
     token = at.service.settings.metrics_token
-    given = request.headers.get("authorization", "").partition(" ")[2].strip()
-    if token is not None and hmac.compare_digest(given.encode("latin-1"), token.get_secret_value().encode()):
+    if token is not None and bearer(request, at, token.get_secret_value()):
         return
     # Behind another proxy every peer may look local: then only the token opens.
     relayed = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip"))

@@ -1,7 +1,5 @@
 """`POST orders`: orders that no page shows, told by the shop's own server."""
 
-import hmac
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -11,7 +9,7 @@ from ..orders.model import OrderError
 from ..orders.money import amount_text
 from ..referral.touches import Touch
 from ..service.site import SiteRuntime
-from .guard import NO_STORE, Refused, api, read_body
+from .guard import NO_STORE, Refused, api, bearer, read_body
 from .here import Here
 
 BODY_LIMIT = 64 * 1024
@@ -20,7 +18,7 @@ BODY_LIMIT = 64 * 1024
 @api
 async def orders_endpoint(request: Request, at: Here) -> Response:
     """201 with the order as it was recorded; 200 with the first one for an order that is known already."""
-    _authorise(request, at.site)
+    _authorise(request, at)
     try:
         order, told = parse_order(await read_body(request, BODY_LIMIT))
     except OrderError as error:
@@ -40,13 +38,11 @@ async def orders_endpoint(request: Request, at: Here) -> Response:
     )
 
 
-def _authorise(request: Request, site: SiteRuntime) -> None:
-    token = site.settings.api_token
+def _authorise(request: Request, at: Here) -> None:
+    token = at.site.settings.api_token
     if token is None:
         raise Refused(403, "this site takes no orders here: set `api_token` in its settings")
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    expected = token.get_secret_value().encode()
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1"), expected):
+    if not bearer(request, at, token.get_secret_value()):
         refused = Refused(401, "send the site's API token: Authorization: Bearer …")
         refused.headers["WWW-Authenticate"] = "Bearer"
         raise refused

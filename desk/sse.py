@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..chat.hub import Hub, HubFullError, Listener
+from ..service.limits import Hold, LimitedError
+from .guard import Refused, over, refusal
 
 PING_SECONDS = 15.0
 # How long a stream whose reader has gone may take to end by itself before it is cancelled.
@@ -36,30 +38,37 @@ class EventStream(Response):
     """Sends what `read` returns, again after each wake-up of `topic`, and at least every two seconds.
 
     `read` returns the events since its last call and may raise StreamEnd. At most `most` streams listen to
-    one topic: the next is refused with 429. A comment goes out every 15 seconds, so that no proxy takes the
+    one topic, and `hold` takes a place under the limits for as long as the stream lives: the next is refused
+    with 429. A comment goes out every 15 seconds, so that no proxy takes the
     silence for the end, and `retry` tells the browser when to come back.
     """
 
     def __init__(
-        self, hub: Hub, topic: str, most: int, read: Callable[[], Awaitable[Sequence[bytes]]]
+        self,
+        hub: Hub,
+        topic: str,
+        most: int,
+        hold: Callable[[], Hold],
+        read: Callable[[], Awaitable[Sequence[bytes]]],
     ) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
         self._hub = hub
         self._topic = topic
         self._most = most
+        self._hold = hold
         self._read = read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One stream, from the head to the end."""
         try:
-            with self._hub.listen(self._topic, self._most) as listener:
+            with self._hold(), self._hub.listen(self._topic, self._most) as listener:
                 await self._serve(listener, receive, send)
         except HubFullError:
-            refusal = JSONResponse(
-                {"error": "too many open streams: close other tabs"}, 429, {"Retry-After": "30"}
-            )
-            await refusal(scope, receive, send)
+            refused = Refused(429, "too many open streams: close other tabs", wait=30)
+            await refusal(refused)(scope, receive, send)
+        except LimitedError as limited:
+            await refusal(over(limited))(scope, receive, send)
 
     async def _serve(self, listener: Listener, receive: Receive, send: Send) -> None:
         watch = asyncio.create_task(_until_gone(receive, listener))

@@ -1,5 +1,6 @@
 """What to show to a visitor on this page: writes the page view down, gathers the facts, asks the rules."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,13 @@ from ..settings.model import Rule
 from ..templates import language as language_of
 from ..templates import text
 from .facts import PageNow, gather
+from .limits import LimitedError
 from .origin import Origin
 from .service import Service
 from .site import SiteRuntime
+
+# Seconds: a page that was answered plainly does not ask again at once.
+AGAIN_LEAST = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,11 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
     """Decide for one page view. A visit store that fails costs the facts it holds, not the answer."""
     now = service.now()
     visitor, set_cookies = await _view(service, site, known, ask, now)
-    talk = await service.ledger.conversations.open_for(site.name, visitor.id)
+    talk, talked = None, False
+    if known is not None:  # a stranger has not talked
+        talk = await service.ledger.conversations.open_for(site.name, visitor.id)
+        talked = await _talked(service, site, visitor, talk, now)
     desk = await service.desk_of(site)
-    talked = await _talked(service, site, visitor, talk, now)
     facts = gather(site, visitor, ask.page, desk, chatting=talk is not None, talked=talked, now=now)
     decision = site.rules.decide(facts, skip=_skip(site, visitor, facts, talk))
     action = decision.rule.action if decision.rule else site.settings.widget.default
@@ -69,6 +76,24 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
         "online": desk.online > 0,
     }
     return Answer(body, set_cookies)
+
+
+def plain_answer(service: Service, site: SiteRuntime, page: PageNow, wait: float) -> Answer:
+    """What is answered over the limit: the widget as it is without rules. Reads and stores nothing, and has
+    the page ask again after `wait` seconds."""
+    language = language_of(page.language, site.settings.language)
+    body = {
+        "action": site.settings.widget.default,
+        "rule": None,
+        "again": max(AGAIN_LEAST, math.ceil(wait)),
+        "language": language,
+        "invite": None,
+        "widget": _widget(site, language),
+        "conversation": False,
+        "unread": 0,
+        "online": service.desk_known(site).online > 0,
+    }
+    return Answer(body, [])
 
 
 async def explain(service: Service, site: SiteRuntime, visitor_id: str, page: PageNow) -> Explanation | None:
@@ -105,7 +130,8 @@ async def _view(
     )
     seen = known or Known(new_visitor_id(), (), int(now))
     page = ask.page
-    if known is not None and touch is not None and await _asked_before(service, site, known, page.view):
+    stored = await _stored(service, site, known)
+    if stored is not None and touch is not None and any(p.view == page.view for p in stored.trail[-5:]):
         touch = None  # the arrival was written down when this page view began
     changes: list[Change] = [Viewed(Page(page.view, now, page.url, page.title), page.language)]
     touches = seen.touches
@@ -114,11 +140,15 @@ async def _view(
         changes.insert(0, Touched(touch))
     if seen.touches:
         changes.insert(0, Restored(seen.touches))
+    visitor = Visitor(seen.visitor, seen_at=now, visit_at=now, visits=1, pages=1, touches=touches)
     try:
+        if stored is None:
+            service.limits.take("visitors", site.name, ask.origin.client)
         visitor = await service.visits.change(site.name, seen.visitor, changes, now)
+    except LimitedError:
+        pass  # decided for as if it were the first page, and not remembered
     except Exception as error:
         service.journal.emit("fault", site=site.name, where="decide", error=repr(error))
-        visitor = Visitor(seen.visitor, seen_at=now, visit_at=now, visits=1, pages=1, touches=touches)
     secure = ask.origin.scheme == "https"
     set_cookies: list[bytes] = []
     if touch is not None and touches != seen.touches:
@@ -130,13 +160,14 @@ async def _view(
     return visitor, set_cookies
 
 
-async def _asked_before(service: Service, site: SiteRuntime, known: Known, view: str) -> bool:
+async def _stored(service: Service, site: SiteRuntime, known: Known | None) -> Visitor | None:
+    if known is None:
+        return None
     try:
-        visitor = await service.visits.get(site.name, known.visitor)
+        return await service.visits.get(site.name, known.visitor)
     except Exception as error:
         service.journal.emit("fault", site=site.name, where="decide", error=repr(error))
-        return False
-    return visitor is not None and any(page.view == view for page in visitor.trail[-5:])
+        return None
 
 
 def _skip(

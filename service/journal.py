@@ -25,13 +25,15 @@ EVENTS: Mapping[str, str] = {
     "policy": "a page's own policy keeps the tag out of it, or will report it; once an hour for each reason",
     "order_unreadable": "a confirmation page showed an order that could not be read",
     "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
+    "limited": "a request was over one of the limits against abuse",
+    "token_refused": "a request brought a wrong API or metrics token",
     "login": "somebody logged in to the desk, or tried to",
     "fault": "something of clew's own failed, and the shop's bytes went through unchanged",
     "unusable": "the settings or the ledger cannot be used: the shop is served without clew",
     "started": "clew is ready",
     "stopped": "clew has stopped",
 }
-WARNINGS = frozenset({"order_unreadable", "policy"})
+WARNINGS = frozenset({"order_unreadable", "policy", "limited", "token_refused"})
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})
 
 NOTICE_SECONDS = 3600.0
@@ -67,6 +69,12 @@ class Journal:
         self._notices: defaultdict[tuple[str, str], dict[str, float]] = defaultdict(dict)
         self._log = structlog.get_logger("clew")
         self._events = Counter("clew_events", "Events of the journal", ["site", "event"], registry=registry)
+        self._limited = Counter(
+            "clew_limited",
+            "Requests over a limit, by the scope that said no",
+            ["site", "limit", "scope"],
+            registry=registry,
+        )
         self._answers = _Answers()
         registry.register(self._answers)
         self.postbacks = Gauge(
@@ -113,6 +121,11 @@ class Journal:
         known[key] = now + NOTICE_SECONDS
         self.emit(name, site=site, key=key, **fields)
         return True
+
+    def limited(self, site: str, limit: str, scope: str, client: str) -> None:
+        """Count a request over a limit, and tell of the limit and of the network that was refused last."""
+        self._limited.labels(site, limit, scope).inc()
+        self.notice("limited", site=site, key=f"{limit} by {scope}", limit=limit, scope=scope, client=client)
 
     def touch(self, site: str, visitor: str, touch: Touch) -> None:
         """Tell of a touch that was written down."""

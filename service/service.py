@@ -24,6 +24,7 @@ from ..stores.visits import SqliteVisits, Visits
 from . import ordering
 from .facts import Desk
 from .journal import Journal
+from .limits import Limits
 from .site import SiteRuntime
 
 DESK_MAX_AGE = 2.0
@@ -59,6 +60,7 @@ class Service:
         self.sites = {s.name: SiteRuntime(settings, s, catalogue) for s in settings.sites}
         self.registry = CollectorRegistry()
         self.journal = Journal(self.registry)
+        self.limits = Limits(settings.limits, self.journal, self.monotonic)
         self.hub = Hub()
         self.ledger = Ledger(settings.ledger)
         self.visits: Visits = self._visit_store(settings.store)
@@ -86,6 +88,10 @@ class Service:
     def now(self) -> float:
         """The time, in unix seconds."""
         return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
 
     async def open(self) -> None:
         """Open the stores. Raises what the stores raise."""
@@ -169,6 +175,11 @@ class Service:
         """A partner by site and id, as the settings have him."""
         found = self.sites.get(site)
         return found.partners.get(partner) if found else None
+
+    def desk_known(self, site: SiteRuntime) -> Desk:
+        """The same as `desk_of`, as it was when somebody last asked."""
+        known = self._desks.get(site.name)
+        return known[1] if known is not None else Desk()
 
     async def desk_of(self, site: SiteRuntime) -> Desk:
         """How many agents are there and how busy; at most two seconds old."""

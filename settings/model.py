@@ -7,7 +7,17 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 LANGUAGES = ("de", "en", "fi", "fr", "nl", "ru")
 PLACEHOLDERS = ("click_id", "order_id", "amount", "currency", "channel", "event")
@@ -226,6 +236,43 @@ class Upstream(Model):
     via: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,64}$")
 
 
+class Bound(Model):
+    """One limit: how many for a client network, for a site, and over all."""
+
+    client: int = Field(ge=1)
+    site: int = Field(ge=1)
+    all: int = Field(ge=1)
+
+
+class Limits(Model):
+    """Limits on what strangers can make clew store, compute or hold open; periods: `service/limits.py`.
+
+    The defaults leave room for an office or a mobile network behind one IPv4 address, and for a sale.
+    """
+
+    visitors: Bound = Bound(client=120, site=3000, all=10000)
+    decides: Bound = Bound(client=1200, site=30000, all=60000)
+    events: Bound = Bound(client=300, site=6000, all=20000)
+    reads: Bound = Bound(client=600, site=12000, all=30000)
+    messages: Bound = Bound(client=120, site=1200, all=6000)
+    conversations: Bound = Bound(client=20, site=600, all=3000)
+    text: Bound = Bound(client=400_000, site=10_000_000, all=50_000_000)
+    logins: Bound = Bound(client=20, site=300, all=600)
+    tokens: Bound = Bound(client=20, site=300, all=600)
+    streams: Bound = Bound(client=100, site=2000, all=5000)
+    desk_streams: Bound = Bound(client=200, site=500, all=2000)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _partly(cls, value: object, info: ValidationInfo) -> object:
+        """What a table leaves out keeps its default."""
+        if not isinstance(value, dict) or info.field_name is None:
+            return value
+        default = cls.model_fields[info.field_name].default
+        assert isinstance(default, Bound)
+        return {**default.model_dump(), **value}
+
+
 class Settings(Model):
     """The whole file."""
 
@@ -239,4 +286,5 @@ class Settings(Model):
     strict: bool = False
     delivery: Delivery = Delivery()
     upstream: Upstream = Upstream()
+    limits: Limits = Limits()
     sites: list[Site] = Field(min_length=1)

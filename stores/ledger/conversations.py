@@ -1,7 +1,7 @@
 """Conversations in the ledger. Every question is bound to a site: an id of another site finds nothing."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, insert, select, update
@@ -80,10 +80,12 @@ class Conversations:
         language: str,
         rule: str | None,
         now: float,
+        opening: Callable[[], None] = lambda: None,
     ) -> Added:
         """Write a visitor's message into his conversation, which is opened or reopened if it has to be.
 
-        A `client_id` that this visitor has sent before adds nothing and returns the first message.
+        A `client_id` that this visitor has sent before adds nothing and returns the first message. `opening`
+        is called before a new conversation is made; if it raises, nothing is written.
         """
         async with self._db.write() as tx:
             repeat = (
@@ -102,6 +104,7 @@ class Conversations:
             found = await _latest(tx, site, visitor)
             opened = found is None or found.state == "closed"
             if found is None or (opened and now - found.updated_at > REOPEN_SECONDS):
+                opening()
                 found = Conversation(_new_id(), site, visitor, language, rule, "open", None, now, now)
                 await tx.execute(
                     insert(conversations).values({c.name: getattr(found, c.name) for c in _CONVERSATION})

@@ -11,7 +11,8 @@ from clew.cli import app
 from clew.desk.app import desk_app
 from clew.rules.facts import FACTS
 from clew.service.journal import EVENTS, Journal
-from clew.settings.model import Model, Settings
+from clew.service.limits import HELD, PERIODS
+from clew.settings.model import Bound, Limits, Model, Settings
 from prometheus_client import CollectorRegistry
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,8 @@ def models(model: type[Model], heading: str = "Top level") -> Iterator[tuple[str
     yield heading, model
     for name, field in model.model_fields.items():
         for part in (field.annotation, *get_args(field.annotation)):
-            if isinstance(part, type) and issubclass(part, Model):
+            # A limit's three numbers are one value; see below.
+            if isinstance(part, type) and issubclass(part, Model) and part is not Bound:
                 yield from models(part, name)
 
 
@@ -55,6 +57,27 @@ def test_every_plain_default_is_documented_as_it_is() -> None:
             elif isinstance(default, int | str) and not isinstance(default, bool):
                 shown = f'"{default}"' if isinstance(default, str) else str(default)
                 assert f"| `{name}` | `{shown}` |" in text
+
+
+SPANS = {60: "minute", 600: "10 minutes", 3600: "hour", 86400: "day"}
+
+
+def test_every_limit_is_documented_as_it_is_and_counted_somewhere() -> None:
+    text = page("operations.md").partition("## Limits")[2].partition("## The journal")[0]
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
+    spans = {name: SPANS[int(seconds)] for name, seconds in PERIODS.items()} | dict.fromkeys(HELD, "at once")
+    expected = [
+        (name, spans[name], *(f"{number:,}" for number in field.default.model_dump().values()))
+        for name, field in Limits.model_fields.items()
+    ]
+    assert rows == expected
+    code = "".join(
+        file.read_text(encoding="utf-8")
+        for room in ("desk", "service", "middleware")
+        for file in (ROOT / room).rglob("*.py")
+    )
+    for name in Limits.model_fields:
+        assert re.search(rf'\b(take|hold)\("{name}"', code), f"nothing is counted as {name}"
 
 
 def commands(group: typer.Typer, prefix: str) -> Iterator[str]:

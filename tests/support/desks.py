@@ -32,20 +32,33 @@ class TimedService(Service):
     def now(self) -> float:
         return time.time() + self.ahead
 
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
 
 class House:
     """The desk of two sites, `shop` and `other`, as an ASGI app below `/-/clew/`."""
 
-    def __init__(self, folder: Path, chat: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, chat: dict[str, Any] | None = None, limits: dict[str, Any] | None = None
+    ) -> None:
         rules = [{"name": "after-wait", "action": "invite", "when": []}]
         partners = [{"id": "anna", "param": "aff", "postback": "https://partner.test/?c={click_id}"}]
-        shop = {"name": "shop", "hosts": ["shop.test", "127.0.0.1"], "rules": rules, "partners": partners}
+        token = "s3cret-token-of-the-shop"
+        shop = {
+            "name": "shop",
+            "api_token": token,
+            "hosts": ["shop.test", "127.0.0.1"],
+            "rules": rules,
+            "partners": partners,
+        }
         self.service = TimedService(
             Settings.model_validate(
                 {
                     "secret": "0123456789abcdef0123456789abcdef",
                     "store": f"sqlite:{folder / 'visits.db'}",
                     "ledger": f"sqlite:{folder / 'ledger.db'}",
+                    "limits": limits or {},
                     "sites": [{**shop, "chat": chat or {}}, {"name": "other", "hosts": ["other.test"]}],
                 }
             )
@@ -139,9 +152,11 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def house(folder: Path, chat: dict[str, Any] | None = None) -> AsyncIterator[House]:
+async def house(
+    folder: Path, chat: dict[str, Any] | None = None, limits: dict[str, Any] | None = None
+) -> AsyncIterator[House]:
     """A desk for as long as the block runs."""
-    built = House(folder, chat)
+    built = House(folder, chat, limits)
     await built.service.start()
     try:
         yield built

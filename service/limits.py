@@ -1,0 +1,282 @@
+"""Limits on what strangers can make clew store, compute or hold open: all of them, in one place.
+
+A visitor id, a cookie or a login name costs an attacker nothing, so every limit counts by client network, by
+site and over all. There are two shapes: a rate (so many in a period, all at once if need be), and things held
+open at the same time. What each limit is for and what happens over it: docs/operations.md#limits.
+
+A rate is a GCRA (the continuous-state leaky bucket of ITU-T I.371): one number a key, the time at which all
+that was taken will have drained. The keys share two rows of cells by a secret hash, and a key counts as full
+only if both of its cells are (a count-min sketch with conservative update). So memory is constant and nothing
+is evicted: nobody can push out a counter, his own or another's. What is refused is not counted, so a flood
+cannot fill more cells than the limit over all pays for.
+"""
+
+import math
+import secrets
+import time
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from types import TracebackType
+from typing import Protocol, Self
+
+from ..settings import model
+
+# The limits of `[limits]` in the settings: seconds that a rate's numbers are for, and what is held open.
+PERIODS: Mapping[str, float] = {
+    "visitors": 60,
+    "decides": 60,
+    "events": 60,
+    "reads": 60,
+    "messages": 60,
+    "conversations": 600,
+    "text": 86400,
+    "logins": 3600,
+    "tokens": 3600,
+}
+HELD = ("streams", "desk_streams")
+
+CELLS = 8192  # of a row; 128 KB for both rows of a limit
+# Who holds as much as he may does not know when the next thing ends; a browser tries again after this.
+HELD_WAIT = 30.0
+# Networks of a limit that have proved who they are; only those who know a secret get in here.
+PROVED = 1000
+# A provider gives a customer a /48 as easily as a /64 (RFC 6177): it counts too, as so many networks.
+IPV6_BLOCK, IPV6_BLOCK_FACTOR = 48, 8
+
+_NAT64 = ip_network("64:ff9b::/96")
+
+
+class Told(Protocol):
+    """Who hears of each refusal: the journal."""
+
+    def limited(self, site: str, limit: str, scope: str, client: str) -> None:
+        """A request of `client` (a network, or empty) at `site` was over a limit."""
+
+
+class LimitedError(Exception):
+    """Over a limit: `scope` (client, site, all, or that of a caller's own key) said no, and would say yes
+    after `wait` seconds."""
+
+    def __init__(self, limit: str, scope: str, wait: float) -> None:
+        super().__init__(f"limit {limit!r} by {scope}: try again in {math.ceil(wait)} s")
+        self.limit = limit
+        self.scope = scope
+        self.wait = wait
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`count` in `seconds`; that many may come at once."""
+
+    count: float
+    seconds: float
+
+    def after(self, level: float, now: float, cost: float) -> float:
+        """The level once `cost` more is taken."""
+        return max(level, now) + min(cost, self.count) * self.seconds / self.count
+
+    def wait(self, level: float, now: float, cost: float) -> float:
+        """Seconds until `cost` may be taken; 0.0 if it may be now."""
+        # Rounding must not refuse the last one of a full burst.
+        over = self.after(level, now, cost) - now - self.seconds
+        return over if over > 1e-6 * self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A key of the caller's own, such as a visitor or a login name, beside network, site and all."""
+
+    scope: str
+    key: str
+    rate: Rate
+
+
+class _Cells:
+    """Levels by key, in constant memory; see the module's text."""
+
+    def __init__(self) -> None:
+        self._seed = secrets.token_bytes(16)
+        self._rows = tuple(array("d", bytes(8 * CELLS)) for _ in range(2))
+
+    def _places(self, key: str) -> Iterator[tuple["array[float]", int]]:
+        mixed = hash((self._seed, key))
+        for row in self._rows:
+            yield row, mixed % CELLS
+            mixed >>= 24
+
+    def level(self, key: str) -> float:
+        return min(row[place] for row, place in self._places(key))
+
+    def raise_to(self, key: str, level: float) -> None:
+        for row, place in self._places(key):
+            row[place] = max(row[place], level)
+
+    def lower_by(self, key: str, seconds: float) -> None:
+        for row, place in self._places(key):
+            row[place] -= seconds
+
+
+class Hold:
+    """Something that is held open until `release`, which may be called more than once; or a `with` block."""
+
+    __slots__ = ("_keys", "_limits")
+
+    def __init__(self, limits: "Limits", keys: tuple[tuple[str, str, str], ...]) -> None:
+        self._limits = limits
+        self._keys = keys
+
+    def release(self) -> None:
+        """Give the place free."""
+        keys, self._keys = self._keys, ()
+        self._limits._released(keys)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Limits:
+    """The counters of one process. `clock` gives seconds that never go back."""
+
+    def __init__(
+        self, settings: model.Limits, told: Told, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._settings = settings
+        self._told = told
+        self._clock = clock
+        # By limit and scope.
+        self._cells: dict[tuple[str, str], _Cells] = {}
+        # By limit, scope and key: one for each thing that is open, at most; as many as are held over all.
+        self._held: dict[tuple[str, str, str], int] = {}
+        self._proved: dict[str, OrderedDict[str, None]] = {}
+
+    # -- rates
+
+    def take(
+        self, limit: str, site: str, client: str | None, *, cost: float = 1, own: Own | None = None
+    ) -> None:
+        """Count one more of `limit`, or `cost` more. What is refused is not counted.
+
+        `client` is the address found through `trusted_proxies`; None, a peer without an address, counts by
+        site and over all only. Raises LimitedError, for the narrowest scope that is full.
+        """
+        now, found = self._clock(), []
+        for scope, key, rate in self._keys(limit, site, client, own):
+            cells = self._cells.get((limit, scope)) or self._cells.setdefault((limit, scope), _Cells())
+            level = cells.level(key)
+            if (wait := rate.wait(level, now, cost)) > 0:
+                raise self._refusal(limit, site, client, scope, wait)
+            found.append((cells, key, rate.after(level, now, cost)))
+        for cells, key, level in found:
+            cells.raise_to(key, level)
+
+    def give_back(self, limit: str, site: str, client: str | None, *, own: Own | None = None) -> None:
+        """Take back one that was counted: it turned out not to be what the limit is against."""
+        for scope, key, rate in self._keys(limit, site, client, own):
+            if (cells := self._cells.get((limit, scope))) is not None:
+                cells.lower_by(key, rate.seconds / rate.count)
+
+    def prove(self, limit: str, client: str | None) -> None:
+        """The client knew the secret that `limit` protects: from now on, while the process lives, only what
+        its own network does counts for it."""
+        network = network_of(client)
+        if network is not None:
+            proved = self._proved.setdefault(limit, OrderedDict())
+            proved[network] = None
+            proved.move_to_end(network)
+            if len(proved) > PROVED:
+                proved.popitem(last=False)
+
+    def _keys(
+        self, limit: str, site: str, client: str | None, own: Own | None
+    ) -> Iterator[tuple[str, str, Rate]]:
+        bound, seconds = self._bound(limit), PERIODS[limit]
+        network = network_of(client)
+        for key, factor in networks_of(client):
+            yield "client", key, Rate(bound.client * factor, seconds)
+        if network is not None and network in self._proved.get(limit, ()):
+            return
+        if own is not None:
+            yield own.scope, own.key, own.rate
+        yield "site", site, Rate(bound.site, seconds)
+        yield "all", "", Rate(bound.all, seconds)
+
+    # -- what is held open
+
+    def hold(self, limit: str, site: str, client: str | None) -> Hold:
+        """Hold one more of `limit` until it is released. Raises LimitedError."""
+        bound = self._bound(limit)
+        keys = [("client", key, bound.client * factor) for key, factor in networks_of(client)]
+        keys += [("site", site, bound.site), ("all", "", bound.all)]
+        for scope, key, most in keys:
+            if self._held.get((limit, scope, key), 0) >= most:
+                raise self._refusal(limit, site, client, scope, HELD_WAIT)
+        held = tuple((limit, scope, key) for scope, key, _ in keys)
+        for place in held:
+            self._held[place] = self._held.get(place, 0) + 1
+        return Hold(self, held)
+
+    def held(self, limit: str) -> int:
+        """How many of `limit` are held now, over all."""
+        return self._held.get((limit, "all", ""), 0)
+
+    def _released(self, keys: tuple[tuple[str, str, str], ...]) -> None:
+        for place in keys:
+            self._held[place] -= 1
+            if not self._held[place]:
+                del self._held[place]
+
+    # -- both
+
+    def _bound(self, limit: str) -> model.Bound:
+        bound = getattr(self._settings, limit)
+        assert isinstance(bound, model.Bound)
+        return bound
+
+    def _refusal(self, limit: str, site: str, client: str | None, scope: str, wait: float) -> LimitedError:
+        self._told.limited(site, limit, scope, network_of(client) or "")
+        return LimitedError(limit, scope, wait)
+
+
+def network_of(client: str | None) -> str | None:
+    """The network that counts as one client: an IPv4 address, or an IPv6 address's /64; None for none."""
+    return next((key for key, _ in networks_of(client)), None)
+
+
+def networks_of(client: str | None) -> tuple[tuple[str, int], ...]:
+    """The keys of a client's address, each with the factor for its limits: its network, and for IPv6 the
+    block that this is likely to be cut from. What is no address is its own key."""
+    return () if client is None else _networks_of(client[:64])
+
+
+@lru_cache(maxsize=4096)
+def _networks_of(client: str) -> tuple[tuple[str, int], ...]:
+    try:
+        address = _real(ip_address(client.partition("%")[0]))
+    except ValueError:
+        return ((client, 1),)
+    if isinstance(address, IPv4Address):
+        return ((str(address), 1),)
+    return (_block(address, 64), 1), (_block(address, IPV6_BLOCK), IPV6_BLOCK_FACTOR)
+
+
+def _real(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The IPv4 address that an IPv6 one stands for: mapped, 6to4 (RFC 3056), translated (RFC 6052)."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _block(address: IPv6Address, length: int) -> str:
+    rest = 128 - length
+    return f"{IPv6Address(int(address) >> rest << rest)}/{length}"
