@@ -1,11 +1,13 @@
 """`clew postbacks`: what was told to partners, what waits, what failed and why, and trying it again."""
 
 import asyncio
+import getpass
 import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -15,12 +17,16 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..orders.model import OrderError
 from ..postbacks.model import STATES, Postback, State
 from ..stores.ledger.database import Database, LedgerAddressError, sqlite_path
 from ..stores.ledger.outbox import LIST_LIMIT, Outbox, OutboxError
 from .check import load_or_exit
 
-app = typer.Typer(help="The calls to partners: list them, try failed ones again.", no_args_is_help=True)
+app = typer.Typer(
+    help="The calls to partners: list them, try failed ones again, settle those in doubt.",
+    no_args_is_help=True,
+)
 
 Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
 DEFAULT_CONFIG = Path("clew.toml")
@@ -30,6 +36,8 @@ COLORS: dict[State, str] = {
     "delivered": "green",
     "dead": "red",
     "unknown": "yellow",
+    "held": "yellow",
+    "refused": "bright_black",
 }
 T = TypeVar("T")
 
@@ -84,6 +92,81 @@ def retry_command(
         raise typer.Exit(1)
 
 
+By = Annotated[str | None, typer.Option(help="Who decides; your user name if you leave it out.")]
+
+
+@app.command("release")
+def release_command(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `list` shows them.")],
+    config: Config = DEFAULT_CONFIG,
+    by: By = None,
+) -> None:
+    """Send held postbacks as they are: you have looked at the amount and the reason, and they are right."""
+    _settle(config, ids, by)
+
+
+@app.command("correct")
+def correct_command(
+    postback: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")],
+    amount: Annotated[str, typer.Option(help="The right amount, with a dot: 129.95.")],
+    currency: Annotated[str | None, typer.Option(help="The right currency, if that is wrong too.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    by: By = None,
+) -> None:
+    """Send a held postback with another amount, which the order in the ledger gets as well."""
+    try:
+        right = Decimal(amount)
+    except InvalidOperation:
+        raise typer.BadParameter(f"{amount!r} is no amount; write it with a dot: 129.95") from None
+    _settle(config, [postback], by, amount=right, currency=currency)
+
+
+@app.command("refuse")
+def refuse_command(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `list` shows them.")],
+    config: Config = DEFAULT_CONFIG,
+    by: By = None,
+) -> None:
+    """Do not send held postbacks. `release` still can."""
+    _settle(config, ids, by, send=False)
+
+
+def _settle(
+    config: Path,
+    ids: list[str],
+    by: str | None,
+    *,
+    send: bool = True,
+    amount: Decimal | None = None,
+    currency: str | None = None,
+) -> None:
+    who = by or getpass.getuser()
+
+    async def work(outbox: Outbox) -> list[Postback | str]:
+        done: list[Postback | str] = []
+        for postback_id in dict.fromkeys(ids):
+            try:
+                found = await outbox.settle(
+                    postback_id, time.time(), by=who, send=send, amount=amount, currency=currency
+                )
+            except (OutboxError, OrderError) as error:
+                done.append(str(error))
+            else:
+                done.append(found)
+        return done
+
+    results = _with_outbox(config, work)
+    for result in results:
+        if isinstance(result, str):
+            typer.echo(result, err=True)
+        else:
+            report = result.report
+            told = "is due now" if send else "will not be sent"
+            typer.echo(f"{result.id}: order {report.order_id} over {report.amount} {report.currency} {told}.")
+    if any(isinstance(result, str) for result in results):
+        raise typer.Exit(1)
+
+
 async def _retry(outbox: Outbox, ids: list[str]) -> tuple[int, list[str]]:
     """Those named, or all dead ones where none is: how many are due again, and what stood against others."""
     if not ids:
@@ -126,7 +209,7 @@ def _fail(message: str) -> NoReturn:
 
 def _table(rows: tuple[Postback, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("id", "state", "order", "amount", "partner", "channel", "tries", "last answer"):
+    for name in ("id", "state", "order", "amount", "partner", "channel", "tries", "why, or last answer"):
         table.add_column(name, no_wrap=name == "id", overflow="fold")
     for row in rows:
         report = row.report
@@ -139,7 +222,7 @@ def _table(rows: tuple[Postback, ...]) -> Table:
             escape(row.partner),
             report.channel,
             str(row.attempts),
-            escape(row.last_answer or ""),
+            escape(row.why or row.last_answer or ""),
         )
     return table
 

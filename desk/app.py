@@ -5,7 +5,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from . import chat, decide, ops, orders, pages
+from . import chat, decide, needs, ops, orders, pages, postbacks
 from .guard import NO_STORE
 from .here import here
 
@@ -25,6 +25,14 @@ async def _fault(request: Request, error: Exception) -> Response:
 def desk_app() -> Starlette:
     """All pages and endpoints; each request carries its `Here` in the scope."""
     return Starlette(
-        routes=[*ops.routes, *decide.routes, *orders.routes, *chat.routes, *pages.routes],
+        routes=[
+            *ops.routes,
+            *decide.routes,
+            *orders.routes,
+            *chat.routes,
+            *pages.routes,
+            *needs.routes,
+            *postbacks.routes,
+        ],
         exception_handlers={HTTPException: _http_error, Exception: _fault},
     )

@@ -20,6 +20,7 @@ from .chat import plain_text, tell
 from .guard import Refused
 from .here import Here
 from .live import stamp, stream
+from .needs import needs
 from .render import canned, file, page
 from .sale import read_sale
 from .trail import Sketch, partner_of, sketch
@@ -91,9 +92,10 @@ async def _common(request: Request, door: Door) -> dict[str, Any]:
 
 @signed_in
 async def inbox(request: Request, door: Door) -> Response:
-    """All open conversations, who waits longest first."""
+    """What needs a person, and all open conversations, who waits longest first."""
     mark = await stamp(door.at, None)
-    return page(request, "inbox.html", mark=mark, current=None, **await _common(request, door))
+    common = await _common(request, door)
+    return page(request, "inbox.html", mark=mark, current=None, needs=await needs(door), **common)
 
 
 async def _conversation(request: Request, door: Door) -> Conversation:

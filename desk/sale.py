@@ -14,12 +14,7 @@ _AMOUNT = re.compile(r"(\d{1,15})(?:[.,](\d+))?", re.ASCII)
 def read_sale(fields: Mapping[str, str]) -> OrderSeen:
     """The order in the form's fields `order_id`, `total` and `currency`. Raises OrderError."""
     typed = fields.get("total", "").strip()
-    amount = _AMOUNT.fullmatch(typed)
-    if amount is None:
-        raise OrderError(
-            f"total: {typed[:40]!r} is no amount; write it without thousands, for example 1299.00"
-        )
-    total = Decimal(f"{amount[1]}.{amount[2] or '0'}")
+    total = read_amount(typed)
     values = {"id": fields.get("order_id", ""), "total": total, "currency": fields.get("currency", "")}
     order = order_told(values, "agent").order
     if order.total != total:
@@ -28,3 +23,13 @@ def read_sale(fields: Mapping[str, str]) -> OrderSeen:
             "write it without thousands, for example 1299.00"
         )
     return order
+
+
+def read_amount(typed: str) -> Decimal:
+    """The amount that a person typed. Raises OrderError."""
+    amount = _AMOUNT.fullmatch(typed.strip())
+    if amount is None:
+        raise OrderError(
+            f"total: {typed.strip()[:40]!r} is no amount; write it without thousands, for example 1299.00"
+        )
+    return Decimal(f"{amount[1]}.{amount[2] or '0'}")

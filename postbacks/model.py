@@ -5,10 +5,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 # due: waits for its time. sending: the call's first byte may have left. delivered, dead: done. unknown: it
-# was sent and no answer came back.
-State = Literal["due", "sending", "delivered", "dead", "unknown"]
+# was sent and no answer came back. held: in doubt, and not sent before a person or the shop's server says so.
+# refused: a person said that it is not to be sent.
+State = Literal["due", "sending", "delivered", "dead", "unknown", "held", "refused"]
+# confirm: waits for the shop's server. checkout: nothing says that the visitor ordered. browser: told by the
+# browser alone. amount, currency: it disagrees with what else is known. conflict: it was told of in two ways.
+Hold = Literal["confirm", "checkout", "browser", "amount", "currency", "conflict"]
 Outcome = Literal["delivered", "retry", "dead", "unknown"]
-STATES: tuple[State, ...] = ("due", "sending", "delivered", "dead", "unknown")
+STATES: tuple[State, ...] = ("due", "sending", "delivered", "dead", "unknown", "held", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Postback:
     """A row of the outbox. `order` is the ledger's own number of the order; times are unix seconds.
 
     `attempts` counts the calls that were tried. With `lease_until` a worker holds the row until then: while
-    `due` it has not sent anything, while `sending` it may have.
+    `due` it has not sent anything, while `sending` it may have. `hold` is the kind of doubt while it is held,
+    `why` the doubt in words, and who settled it.
     """
 
     id: str
@@ -62,6 +67,8 @@ class Postback:
     last_answer: str | None
     created_at: float
     finished_at: float | None
+    hold: Hold | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..referral.touches import Touch
+from ..stores.ledger.notices import Noted
 
 EVENTS: Mapping[str, str] = {
     "touch": "a landing with attribution was written down, before the shop answered",
@@ -27,6 +28,8 @@ EVENTS: Mapping[str, str] = {
     "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
     "limited": "a request was over one of the limits against abuse",
     "token_refused": "a request brought a wrong API or metrics token",
+    "postback_settled": "a postback in doubt was released, corrected or refused, and by whom",
+    "notice_done": "somebody marked a line of “What needs you” as done",
     "login": "somebody logged in to the desk, or tried to",
     "fault": "something of clew's own failed, and the shop's bytes went through unchanged",
     "unusable": "the settings or the ledger cannot be used: the shop is served without clew",
@@ -40,6 +43,8 @@ NOTICE_SECONDS = 3600.0
 # Of one event at one site; what comes beyond is told once under the key `MORE`.
 NOTICE_KEYS = 50
 MORE = "more"
+PENDING = 2000  # notices that wait to be written into the ledger, while it cannot be used
+DETAIL_LENGTH = 300
 
 
 class _Answers(Collector):
@@ -67,6 +72,8 @@ class Journal:
         self._clock = clock
         # For each event and site: when each key may be told of again.
         self._notices: defaultdict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+        # For each site, event and key: how often it happened since `take_noted`, and its last details.
+        self._noted: dict[tuple[str, str, str], tuple[int, Mapping[str, Any]]] = {}
         self._log = structlog.get_logger("clew")
         self._events = Counter("clew_events", "Events of the journal", ["site", "event"], registry=registry)
         self._limited = Counter(
@@ -85,8 +92,18 @@ class Journal:
     def emit(self, name: str, *, site: str, **fields: Any) -> None:
         """Tell that `name` (one of EVENTS) happened. `fields` go into the log line as they are.
 
-        A log that cannot be written (its reader has gone, the disk is full) stops nothing.
+        One of ERRORS is a notice for people, too. A log that cannot be written (its reader has gone, the disk
+        is full) stops nothing.
         """
+        if name in ERRORS:
+            key = str(fields.get("where") or fields.get("order") or "")
+            now = self._clock()
+            key = self._bounded(name, site, key, now)
+            self._notices[name, site].setdefault(key, now + NOTICE_SECONDS)
+            self._note(site, name, key, fields)
+        self._write(name, site, fields)
+
+    def _write(self, name: str, site: str, fields: Mapping[str, Any]) -> None:
         self._count(name, site)
         level = "error" if name in ERRORS else "warning" if name in WARNINGS else "info"
         with suppress(OSError):
@@ -105,27 +122,53 @@ class Journal:
         """Tell of something that needs a person: what was expected and did not happen.
 
         `key` says what it is about (a reason, a selector, a host) and may come from strangers: it is cut at
-        200 characters. Each is counted; the line is written once an hour for each site, event and key, for at
-        most 50 keys. Returns whether it was written now.
+        200 characters. Each is counted, and shown at the desk; the line is written once an hour for each
+        site, event and key, for at most 50 keys. Returns whether it was written now.
         """
-        now, key = self._clock(), key[:200]
+        now = self._clock()
+        key = self._bounded(name, site, key, now)
+        self._note(site, name, key, fields)
         known = self._notices[name, site]
-        if key not in known and len(known) >= NOTICE_KEYS:
-            for old in [k for k, until in known.items() if until <= now]:
-                del known[old]
-            if len(known) >= NOTICE_KEYS:
-                key = MORE
         if now < known.get(key, now):
             self._count(name, site)
             return False
         known[key] = now + NOTICE_SECONDS
-        self.emit(name, site=site, key=key, **fields)
+        self._write(name, site, {"key": key, **fields})
         return True
 
     def limited(self, site: str, limit: str, scope: str, client: str) -> None:
         """Count a request over a limit, and tell of the limit and of the network that was refused last."""
         self._limited.labels(site, limit, scope).inc()
         self.notice("limited", site=site, key=f"{limit} by {scope}", limit=limit, scope=scope, client=client)
+
+    def _bounded(self, name: str, site: str, key: str, now: float) -> str:
+        """The key, or `MORE` for what comes beyond the first 50 of an hour."""
+        known = self._notices[name, site]
+        key = key[:200].encode("utf-8", "replace").decode("utf-8")
+        if key not in known and len(known) >= NOTICE_KEYS:
+            for old in [k for k, until in known.items() if until <= now]:
+                del known[old]
+            if len(known) >= NOTICE_KEYS:
+                return MORE
+        return key
+
+    def _note(self, site: str, name: str, key: str, fields: Mapping[str, Any]) -> None:
+        count, _ = self._noted.get((site, name, key), (0, {}))
+        if count or len(self._noted) < PENDING:
+            self._noted[site, name, key] = count + 1, _details(fields)
+
+    def take_noted(self) -> list[Noted]:
+        """What happened since the last call, to be written into the ledger."""
+        taken, self._noted = self._noted, {}
+        return [Noted(*names, count, details) for names, (count, details) in taken.items()]
+
+    def put_back(self, noted: Iterable[Noted]) -> None:
+        """Keep for the next `take_noted` what could not be written."""
+        for one in noted:
+            names = (one.site, one.event, one.key)
+            count, details = self._noted.get(names, (0, one.details))
+            if count or len(self._noted) < PENDING:
+                self._noted[names] = count + one.count, details
 
     def touch(self, site: str, visitor: str, touch: Touch) -> None:
         """Tell of a touch that was written down."""
@@ -139,3 +182,9 @@ class Journal:
             landing=touch.landing,
             referrer=touch.referrer,
         )
+
+
+def _details(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an event's fields people are shown: plain values, bounded."""
+    plain = {k: v for k, v in fields.items() if v is None or isinstance(v, str | int | float)}
+    return {k: v[:DETAIL_LENGTH] if isinstance(v, str) else v for k, v in plain.items()}

@@ -18,6 +18,7 @@ from ..settings.model import Partner, Settings
 from ..stores.ledger.agents import Agents
 from ..stores.ledger.conversations import Conversations
 from ..stores.ledger.database import Database, sqlite_path
+from ..stores.ledger.notices import Notices
 from ..stores.ledger.orders import Orders, Recorded
 from ..stores.ledger.outbox import Outbox
 from ..stores.visits import SqliteVisits, Visits
@@ -29,6 +30,7 @@ from .site import SiteRuntime
 
 DESK_MAX_AGE = 2.0
 PRUNE_EVERY = 6 * 3600
+NOTICES_EVERY = 3.0  # one transaction for all that was noticed meanwhile
 STOP_SECONDS = 10
 HOST_LENGTH = 261  # a DNS name of 253 characters, a dot, a colon and a port
 
@@ -46,6 +48,7 @@ class Ledger:
         self.outbox = Outbox(self.db)
         self.conversations = Conversations(self.db)
         self.agents = Agents(self.db)
+        self.notices = Notices(self.db)
 
 
 class Service:
@@ -109,6 +112,7 @@ class Service:
         self._lasting = [
             asyncio.create_task(self.worker.run(), name="clew-delivery"),
             asyncio.create_task(self._prune(), name="clew-prune"),
+            asyncio.create_task(self._keep_notices(), name="clew-notices"),
         ]
         self.ready = True
 
@@ -129,6 +133,7 @@ class Service:
         for task in self._lasting:
             task.cancel()
         await asyncio.gather(*self._lasting, return_exceptions=True)
+        await self.write_notices()
         await self.close()
         self.journal.emit("stopped", site="")
 
@@ -139,6 +144,22 @@ class Service:
             except Exception as error:
                 self.journal.emit("fault", site="", where="prune", error=repr(error))
             await asyncio.sleep(PRUNE_EVERY)
+
+    async def _keep_notices(self) -> None:
+        while True:
+            await asyncio.sleep(NOTICES_EVERY)
+            await self.write_notices()
+
+    async def write_notices(self) -> None:
+        """Write what the journal noticed into the ledger; what a failing ledger does not take is kept."""
+        noted = self.journal.take_noted()
+        if not noted:
+            return
+        try:
+            await self.ledger.notices.add(noted, self.now())
+        except Exception as error:
+            self.journal.put_back(noted)
+            self.journal.notice("fault", site="", key="notices", where="notices", error=repr(error))
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do `work` after what is going on now; `stop` waits for it."""

@@ -51,12 +51,16 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A login at work. `csrf` has to come with every form; `expires_at` and `seen_at` in unix seconds."""
+    """A login at work. `csrf` has to come with every form; `expires_at` and `seen_at` in unix seconds.
+
+    `site` is the only site that the agent may see, None for all.
+    """
 
     agent: str
     csrf: str
     expires_at: float
     seen_at: float | None
+    site: str | None = None
 
 
 class Agents:
@@ -155,7 +159,13 @@ class Agents:
     async def session(self, token: str, site: str, now: float) -> Session | None:
         """The session of a token that is valid now, of an active agent who may see the site; else None."""
         valid = (
-            select(agents.c.name, agent_sessions.c.csrf, agent_sessions.c.expires_at, agents.c.seen_at)
+            select(
+                agents.c.name,
+                agent_sessions.c.csrf,
+                agent_sessions.c.expires_at,
+                agents.c.seen_at,
+                agents.c.site,
+            )
             .join(agents, agents.c.name == agent_sessions.c.agent)
             .where(
                 agent_sessions.c.token == _digest(token),

@@ -7,15 +7,20 @@ is unknown. Every step checks the lease it was given, so a worker that was stopp
 cannot send what another has taken over.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, Insert, Row, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...orders.model import OrderError
+from ...orders.money import amount_text, checked_currency
 from ...postbacks.model import STATES, Attempt, Outcome, Postback, Report, State, Waiting
 from .database import Database
 from .schema import attempts as attempts_table
+from .schema import orders as orders_table
 from .schema import postbacks as postbacks_table
 
 LIST_LIMIT = 500
@@ -168,18 +173,18 @@ class Outbox:
             rows = (await connection.execute(query.where(own.postback == postback_id).order_by(own.id))).all()
         return tuple(Attempt(*row) for row in rows)
 
-    async def retry(self, postback_id: str, now: float) -> Postback:
-        """Make a postback due at once, with the whole schedule before it.
+    async def retry(self, postback_id: str, now: float, *, site: str | None = None) -> Postback:
+        """Make a postback due at once, with the whole schedule before it; with `site` only one of that site.
 
-        Raises OutboxError for an unknown id, and for one that was delivered or is being sent right now.
+        Raises OutboxError for an unknown id, and for one that was delivered, is being sent or is in doubt.
         """
         async with self._db.write() as tx:
             row = (await tx.execute(select(postbacks_table).where(_C.id == postback_id))).first()
-            if row is None:
+            if row is None or site not in (None, row.site):
                 raise OutboxError(f"{postback_id}: no such postback")
             found = _postback(row)
             if found.state not in _RETRIABLE or (found.lease_until or 0) > now:
-                why = "was delivered" if found.state == "delivered" else "is being sent right now"
+                why = _NOT_AGAIN.get(found.state, "is being sent right now")
                 raise OutboxError(f"{postback_id}: it {why}, so it is not sent again")
             again = replace(found, state="due", attempts=0, next_at=now, lease_until=None, finished_at=None)
             await tx.execute(
@@ -188,6 +193,31 @@ class Outbox:
                 .values({c: getattr(again, c) for c in _SETTLED})
             )
         return again
+
+    async def settle(
+        self,
+        postback_id: str,
+        now: float,
+        *,
+        by: str,
+        send: bool = True,
+        amount: Decimal | None = None,
+        currency: str | None = None,
+        site: str | None = None,
+    ) -> Postback:
+        """End a doubt: a held postback is due now, with another amount if one is given, or refused.
+
+        `by` says who decides. What was refused may still be sent. With `site` only one of that site is found.
+        Raises OutboxError for an unknown id and for any other state, OrderError for an amount that cannot be.
+        """
+        async with self._db.write() as tx:
+            row = (await tx.execute(select(postbacks_table).where(_C.id == postback_id))).first()
+            found = None if row is None else _postback(row)
+            if found is None or site not in (None, found.site):
+                raise OutboxError(f"{postback_id}: no such postback")
+            if found.state not in ("held", "refused"):
+                raise OutboxError(f"{postback_id}: it is {found.state}, not held")
+            return await _settled(tx, found, now, by=by, send=send, amount=amount, currency=currency)
 
     async def retry_dead(self, now: float) -> int:
         """Make all dead postbacks due at once; how many they were."""
@@ -199,16 +229,62 @@ class Outbox:
             )
         return int(result.rowcount)
 
-    async def counts(self) -> dict[State, int]:
-        """How many postbacks are in each state, with 0 where there is none."""
+    async def counts(self, site: str | None = None) -> dict[State, int]:
+        """How many postbacks are in each state, of one site or of all, with 0 where there is none."""
         query = select(_C.state, func.count()).group_by(_C.state)
+        if site is not None:
+            query = query.where(_C.site == site)
         async with self._db.read() as connection:
             found = {row[0]: row[1] for row in (await connection.execute(query)).all()}
         return {state: found.get(state, 0) for state in STATES}
 
 
 _SETTLED = ("state", "attempts", "next_at", "lease_until", "last_answer", "finished_at")
+_NOT_AGAIN: Mapping[State, str] = {
+    "delivered": "was delivered",
+    "held": "is held: release or correct it",
+    "refused": "was refused: release it if it is to be sent after all",
+}
 _CUT_OFF = "the process that sent it ended before the answer came"
+
+
+async def _settled(
+    tx: AsyncConnection,
+    found: Postback,
+    now: float,
+    *,
+    by: str,
+    send: bool,
+    amount: Decimal | None,
+    currency: str | None,
+) -> Postback:
+    report, said = found.report, "released" if send else "refused"
+    if amount is not None or currency is not None:
+        code = checked_currency(currency) if currency is not None else report.currency
+        right = Decimal(report.amount) if amount is None else amount
+        total = amount_text(right, code)
+        if Decimal(total) != right:
+            raise OrderError(f"total: {code} has fewer digits after the separator than {right}")
+        said = f"corrected from {report.amount} {report.currency} to {total} {code}"
+        report = replace(report, amount=total, currency=code)
+        # What is known of the order is what the next one is compared with.
+        order = update(orders_table).where(orders_table.c.id == found.order)
+        await tx.execute(order.values(total=total, currency=code))
+    settled = replace(
+        found,
+        report=report,
+        state="due" if send else "refused",
+        next_at=now,
+        finished_at=None if send else now,
+        hold=None,
+        why=f"{found.why or 'held'}; {said} by {by}",
+    )
+    changed = ("state", "next_at", "finished_at", "hold", "why")
+    values = {name: getattr(settled, name) for name in changed}
+    await tx.execute(
+        update(postbacks_table).where(_C.id == found.id).values(report=report.to_json(), **values)
+    )
+    return settled
 
 
 def _cut_off(row: Postback, now: float, *, again: bool) -> Postback:

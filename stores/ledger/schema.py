@@ -73,6 +73,7 @@ postbacks = Table(
     # due: waits for next_at; with a lease_until ahead, a worker has it and has sent nothing yet.
     # sending: its first byte may have left; a worker has it until lease_until. delivered, dead: done.
     # unknown: it was sent, no answer came; only a person, or a network that takes repeats, may resend.
+    # held: in doubt; only a person, or the shop's server, makes it due. refused: a person said no.
     Column("state", String(10), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_at", Float, nullable=False),
@@ -80,6 +81,8 @@ postbacks = Table(
     Column("last_answer", Text),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
+    Column("hold", String(10)),  # the kind of doubt, while it is held
+    Column("why", Text),  # the doubt in words, and who settled it
     UniqueConstraint("order", "partner", "event"),
     Index("ix_postbacks_due", "state", "next_at"),
 )
@@ -148,4 +151,19 @@ agent_sessions = Table(
     Column("csrf", String(64), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
+)
+
+# What needs a person: one row for each site, event and key, however often it happens.
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("site", String(64), nullable=False),  # empty: the whole program
+    Column("event", String(40), nullable=False),
+    Column("key", String(200), nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("details", JSON, nullable=False),  # of the last time
+    UniqueConstraint("site", "event", "key"),
 )

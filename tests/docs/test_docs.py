@@ -10,7 +10,8 @@ import typer
 from clew.cli import app
 from clew.desk.app import desk_app
 from clew.rules.facts import FACTS
-from clew.service.journal import EVENTS, Journal
+from clew.service.advice import ADVICE
+from clew.service.journal import ERRORS, EVENTS, WARNINGS, Journal
 from clew.service.limits import HELD, PERIODS
 from clew.settings.model import Bound, Limits, Model, Settings
 from prometheus_client import CollectorRegistry
@@ -102,6 +103,12 @@ def test_every_fact_is_documented_and_every_documented_fact_exists() -> None:
 def test_every_event_is_documented_and_every_documented_event_exists() -> None:
     text = page("operations.md").partition("## The journal")[2].partition("## Metrics")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(EVENTS)
+
+
+def test_every_event_that_needs_a_person_is_told_in_plain_words() -> None:
+    """`service/advice.py`: what happened, and what to do."""
+    assert sorted((WARNINGS | ERRORS) - set(ADVICE)) == []
+    assert sorted(set(ADVICE) - set(EVENTS)) == []
 
 
 def test_every_metric_is_documented_and_every_documented_metric_exists() -> None:

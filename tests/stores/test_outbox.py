@@ -274,9 +274,11 @@ async def test_all_dead_are_retried_at_once_and_nothing_else(db: Database, outbo
     await owe(db, "a", "b", "c", "d")
     for done in ("dead", "dead", "unknown"):
         await outbox.finish(await send(outbox), attempt("dead"), done, NOW)  # type: ignore[arg-type]
-    assert await outbox.counts() == {"due": 1, "sending": 0, "delivered": 0, "dead": 2, "unknown": 1}
+    counts = {state: number for state, number in (await outbox.counts()).items() if number}
+    assert counts == {"due": 1, "dead": 2, "unknown": 1}
     assert await outbox.retry_dead(NOW + 1) == 2
-    assert await outbox.counts() == {"due": 3, "sending": 0, "delivered": 0, "dead": 0, "unknown": 1}
+    counts = {state: number for state, number in (await outbox.counts()).items() if number}
+    assert counts == {"due": 3, "unknown": 1}
 
 
 async def test_postbacks_are_listed_by_state_and_site_newest_first(db: Database, outbox: Outbox) -> None:

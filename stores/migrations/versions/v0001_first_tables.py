@@ -110,6 +110,8 @@ def upgrade() -> None:
         sa.Column("last_answer", sa.Text(), nullable=True),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("finished_at", sa.Float(), nullable=True),
+        sa.Column("hold", sa.String(length=10), nullable=True),
+        sa.Column("why", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_postbacks_order_orders")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_postbacks")),
         sa.UniqueConstraint("order", "partner", "event", name=op.f("uq_postbacks_order")),
@@ -128,10 +130,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
     )
     op.create_index(op.f("ix_attempts_postback"), "attempts", ["postback"], unique=False)
+    op.create_table(
+        "notices",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("event", sa.String(length=40), nullable=False),
+        sa.Column("key", sa.String(length=200), nullable=False),
+        sa.Column("first_at", sa.Float(), nullable=False),
+        sa.Column("last_at", sa.Float(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
+        sa.UniqueConstraint("site", "event", "key", name=op.f("uq_notices_site")),
+    )
 
 
 def downgrade() -> None:
     """Take back."""
+    op.drop_table("notices")
     op.drop_index(op.f("ix_attempts_postback"), table_name="attempts")
     op.drop_table("attempts")
     op.drop_index("ix_postbacks_due", table_name="postbacks")

@@ -1,0 +1,73 @@
+"""What needs a person: on the desk's start page, until somebody marks it as done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ..postbacks.model import State
+from ..service.advice import advice
+from ..stores.ledger.notices import Notice
+from .auth import Door, agent_form, see_other, signed_in
+from .guard import Refused
+
+# States of postbacks that wait for a person.
+STUCK: tuple[State, ...] = ("held", "dead", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One line: the notice, what happened, what to do."""
+
+    notice: Notice
+    text: str
+    todo: str
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """All lines, and how many postbacks of the site wait in each state for a person."""
+
+    lines: Sequence[Need]
+    postbacks: Sequence[tuple[State, int]]
+
+    def __bool__(self) -> bool:
+        return bool(self.lines or self.postbacks)
+
+
+async def needs(door: Door) -> Needs:
+    """What needs a person at this site now."""
+    service = door.at.service
+    await service.write_notices()
+    found = await service.ledger.notices.list(_sites(door))
+    counts = await service.ledger.outbox.counts(door.at.site.name)
+    return Needs(
+        [Need(notice, *advice(notice)) for notice in found],
+        [(state, counts[state]) for state in STUCK if counts[state]],
+    )
+
+
+def _sites(door: Door) -> tuple[str, ...]:
+    """The site's own; what concerns the whole program is for those who work at all of its sites."""
+    service, own = door.at.service, door.at.site.name
+    return (own, "") if len(service.sites) == 1 or door.session.site is None else (own,)
+
+
+@signed_in
+async def done(request: Request, door: Door) -> Response:
+    """Somebody has seen to it."""
+    fields = await agent_form(request, door)
+    number = fields.get("notice", "")
+    if not (number.isascii() and number.isdigit() and len(number) <= 18):
+        raise Refused(422, "Which line? Go back and press its button again.")
+    gone = await door.at.service.ledger.notices.done(_sites(door), int(number))
+    if gone is not None:
+        door.at.service.journal.emit(
+            "notice_done", site=gone.site, notice=gone.event, key=gone.key, agent=door.session.agent
+        )
+    return see_other(request, "/")
+
+
+routes: list[BaseRoute] = [Route("/desk/needs", done, methods=["POST"])]

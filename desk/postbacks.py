@@ -1,0 +1,102 @@
+"""The calls to partners that wait for a person: in doubt, refused by the partner, or without an answer."""
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ..orders.model import OrderError
+from ..postbacks.model import STATES, Postback, State
+from ..stores.ledger.outbox import OutboxError
+from .auth import Door, agent_form, see_other, signed_in
+from .guard import Refused
+from .live import stamp
+from .render import page
+from .sale import read_amount
+
+SHOWN = 100
+TITLES: Mapping[State, str] = {
+    "held": "Held: not sent, in doubt",
+    "dead": "Dead: not taken by the partner",
+    "unknown": "Unknown: sent, but no answer came",
+}
+
+
+@signed_in
+async def listed(request: Request, door: Door) -> Response:
+    """The newest postbacks of one state."""
+    return await _listed(request, door, request.query_params.get("state", "held"))
+
+
+async def _listed(request: Request, door: Door, name: str, status: int = 200, problem: str = "") -> Response:
+    state: State = next((s for s in STATES if s == name and s in TITLES), "held")
+    outbox = door.at.service.ledger.outbox
+    return page(
+        request,
+        "postbacks.html",
+        status,
+        mark=await stamp(door.at, None),
+        current=None,
+        agent=door.session.agent,
+        csrf=door.session.csrf,
+        state=state,
+        titles=TITLES,
+        counts=await outbox.counts(door.at.site.name),
+        rows=await outbox.list(state, site=door.at.site.name, limit=SHOWN),
+        problem=problem,
+    )
+
+
+@signed_in
+async def settle(request: Request, door: Door) -> Response:
+    """Release, correct, refuse or send again, as the button that was pressed says."""
+    fields = await agent_form(request, door)
+    postback_id = request.path_params["id"]
+    try:
+        if fields.get("do") == "retry":
+            found = await _retried(door, postback_id)
+        else:
+            found = await _settled(door, postback_id, fields)
+    except (OutboxError, OrderError) as error:
+        return await _listed(request, door, fields.get("state", "held"), 422, f"Nothing changed: {error}.")
+    service = door.at.service
+    service.worker.wake()
+    service.journal.emit(
+        "postback_settled",
+        site=found.site,
+        postback=found.id,
+        order=found.report.order_id,
+        state=found.state,
+        amount=found.report.amount,
+        currency=found.report.currency,
+        agent=door.session.agent,
+    )
+    return see_other(request, f"/postbacks?state={fields.get('state', 'held')}")
+
+
+async def _retried(door: Door, postback_id: str) -> Postback:
+    outbox = door.at.service.ledger.outbox
+    return await outbox.retry(postback_id, door.at.service.now(), site=door.at.site.name)
+
+
+async def _settled(door: Door, postback_id: str, fields: Mapping[str, str]) -> Postback:
+    what, amount = fields.get("do"), None
+    if what not in ("release", "correct", "refuse"):
+        raise Refused(422, "Which button? Go back and press it again.")
+    if what == "correct":
+        amount = read_amount(fields.get("amount", ""))
+    return await door.at.service.ledger.outbox.settle(
+        postback_id,
+        door.at.service.now(),
+        by=door.session.agent,
+        send=what != "refuse",
+        amount=amount,
+        site=door.at.site.name,
+    )
+
+
+routes: list[BaseRoute] = [
+    Route("/desk/postbacks", listed, methods=["GET"]),
+    Route("/desk/postbacks/{id}", settle, methods=["POST"]),
+]

@@ -1,0 +1,56 @@
+"""What people are told of an event that needs them: what happened, and what to do about it.
+
+`{key}` is the notice's key, every other name one of its details.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from ..stores.ledger.notices import Notice
+from .journal import EVENTS, MORE
+
+ADVICE: Mapping[str, tuple[str, str]] = {
+    "policy": (
+        "A page's own policy is in clew's way: {reason}. Last seen on {path}.",
+        "See “Pages without the tag” in the operations guide for what to change in the shop's policy.",
+    ),
+    "order_unreadable": (
+        "A confirmation page showed an order that could not be read: {why}. Last seen on {page}.",
+        "Correct `[sites.order]` for this page; `clew inspect` proposes selectors. "
+        "Report the missed order by `POST orders`.",
+    ),
+    "order_unrecorded": (
+        "The order {order} over {total} {currency} could not be written into the ledger.",
+        "Look at the disk and the ledger's file. The log line `order_unrecorded` holds the whole order: "
+        "report it by `POST orders`.",
+    ),
+    "limited": (
+        "Requests were over the limit `{limit}`, by {scope}. Refused last: {client}.",
+        "If these were visitors, raise `[limits]`, or name the proxy in front of clew in `trusted_proxies`. "
+        "If it was an attack, nothing is to be done.",
+    ),
+    "token_refused": (
+        "A request to {path} from {key} brought a wrong token.",
+        "If that was your shop's server, give it the token of the settings; else somebody guesses.",
+    ),
+    "unusable": (
+        "Clew cannot be used: {why}. The shop goes on without it.",
+        "Correct the cause, then start clew again.",
+    ),
+    "fault": (
+        "Something of clew's own failed in {where}: {error}. The shop's pages went through unchanged.",
+        "Look at the log. If the ledger or the disk is the cause, mend that; else report it as a bug.",
+    ),
+}
+
+
+def advice(notice: Notice) -> tuple[str, str]:
+    """What happened and what to do, in plain words."""
+    if notice.key == MORE:
+        return f"More of the same, beyond what is listed: {EVENTS.get(notice.event, notice.event)}.", ""
+    known = ADVICE.get(notice.event)
+    if known is None:
+        return f"{EVENTS.get(notice.event, notice.event).capitalize()}: {notice.key}.", ""
+    values: defaultdict[str, Any] = defaultdict(lambda: "?", notice.details, key=notice.key)
+    return known[0].format_map(values), known[1].format_map(values)

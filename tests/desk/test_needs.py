@@ -1,0 +1,255 @@
+"""What needs a person: shown at the desk, bounded, and marked as done."""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import structlog
+from clew.orders.model import OrderSeen
+from clew.postbacks.model import Postback, State
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Touched
+from clew.service.journal import MORE, NOTICE_KEYS, Journal
+from clew.stores.ledger.notices import MOST, Noted, Notices
+from desks import VISITOR, House, hidden, house
+from prometheus_client import CollectorRegistry
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path) as built:
+        yield built
+
+
+def notice(desk: House, key: str = "csp script-src", site: str = "shop", event: str = "policy") -> None:
+    desk.service.journal.notice(event, site=site, key=key, reason=key, path="/p", outcome="pass")
+
+
+async def test_the_start_page_says_what_happened_and_what_to_do(desk: House) -> None:
+    for _ in range(3):
+        notice(desk)
+    client = await desk.agent()
+    page = (await client.get("desk/")).text
+    assert "What needs you" in page
+    assert "A page&#39;s own policy is in clew&#39;s way: csp script-src. Last seen on /p." in page
+    assert "3 times" in page
+
+
+async def test_what_is_done_is_gone_until_it_happens_again(desk: House) -> None:
+    notice(desk)
+    client = await desk.agent()
+    page = (await client.get("desk/")).text
+    fields = {"csrf": hidden(page), "notice": hidden(page, "notice")}
+    with structlog.testing.capture_logs() as lines:
+        assert (await client.post("desk/needs", data=fields)).status_code == 303
+    assert [(e["notice"], e["agent"]) for e in lines if e["event"] == "notice_done"] == [("policy", "bo")]
+    assert "What needs you" not in (await client.get("desk/")).text
+    notice(desk)
+    assert "once" in (await client.get("desk/")).text
+
+
+async def test_a_line_is_taken_away_only_by_a_form_of_this_session_and_site(desk: House) -> None:
+    notice(desk)
+    notice(desk, site="other")
+    client = await desk.agent(site="shop")
+    page = (await client.get("desk/")).text
+    await desk.service.write_notices()
+    (theirs,) = await desk.service.ledger.notices.list(["other"])
+    forged = {"csrf": "x" * 43, "notice": hidden(page, "notice")}
+    assert (await client.post("desk/needs", data=forged)).status_code == 403
+    await client.post("desk/needs", data={"csrf": hidden(page), "notice": str(theirs.id)})
+    assert len(await desk.service.ledger.notices.list(["other", "shop"])) == 2
+    strange = {"csrf": hidden(page), "notice": "1 OR 1"}
+    assert (await client.post("desk/needs", data=strange)).status_code == 422
+
+
+async def test_an_agent_of_one_of_several_sites_sees_nothing_of_the_others(desk: House) -> None:
+    notice(desk, key="theirs", site="other")
+    notice(desk, key="the-whole-program", site="")
+    page = (await (await desk.agent(site="shop")).get("desk/")).text
+    assert "theirs" not in page
+    assert "the-whole-program" not in page
+    page = (await (await desk.agent("al")).get("desk/")).text
+    assert "the-whole-program" in page
+    assert "theirs" not in page
+
+
+async def test_strangers_fill_neither_the_ledger_nor_the_page(desk: House) -> None:
+    for number in range(NOTICE_KEYS * 3):
+        notice(desk, key=f"<i>{number}</i>\udcff")
+    await desk.service.write_notices()
+    found = await desk.service.ledger.notices.list(["shop"], limit=1000)
+    assert len(found) == NOTICE_KEYS + 1
+    assert {n.key: n.count for n in found}[MORE] == NOTICE_KEYS * 2
+    page = (await (await desk.agent()).get("desk/")).text
+    assert "<i>" not in page
+
+
+async def test_a_site_keeps_a_bounded_number_of_rows_the_newest(desk: House) -> None:
+    books = Notices(desk.service.ledger.db)
+    for hour in range(5):
+        told = [Noted("shop", "policy", f"{hour}-{n}", 1, {}) for n in range(NOTICE_KEYS)]
+        await books.add(told, 1000.0 + hour)
+    found = await books.list(["shop"], limit=1000)
+    assert len(found) == MOST
+    assert {n.key.partition("-")[0] for n in found} == {"1", "2", "3", "4"}
+
+
+async def test_several_workers_count_into_one_row(desk: House) -> None:
+    journals = [Journal(CollectorRegistry()) for _ in range(4)]
+    for journal in journals:
+        journal.notice("policy", site="shop", key="a", reason="a")
+        journal.notice("policy", site="shop", key="a", reason="a")
+    books = [Notices(desk.service.ledger.db) for _ in journals]
+    await asyncio.gather(*(b.add(j.take_noted(), 5.0) for b, j in zip(books, journals, strict=True)))
+    (row,) = await books[0].list(["shop"])
+    assert row.count == 8
+
+
+async def test_what_a_failing_ledger_does_not_take_is_kept(
+    desk: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notice(desk)
+
+    async def locked(*_: object) -> None:
+        raise sqlite3.OperationalError("locked")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(desk.service.ledger.notices, "add", locked)
+        await desk.service.write_notices()
+    notice(desk)
+    await desk.service.write_notices()
+    found = {n.event: n.count for n in await desk.service.ledger.notices.list(["shop", ""])}
+    assert found == {"policy": 2, "fault": 1}
+
+
+async def test_a_fault_is_a_line_too(desk: House) -> None:
+    desk.service.journal.emit("fault", site="shop", where="decide", error="OSError()")
+    page = (await (await desk.agent()).get("desk/")).text
+    assert "Something of clew&#39;s own failed in decide: OSError()" in page
+
+
+# -- postbacks that wait for a person
+
+
+async def owe(desk: House, number: str = "1001", state: State = "held", site: str = "shop") -> Postback:
+    """An order of a partner's visitor whose postback is in that state."""
+    visits, now = desk.service.visits, desk.service.now()
+    click = Click("", "aff", "c1", "anna")
+    await visits.change(site, VISITOR, [Touched(Touch(int(now - 60), (click,), {}, "", "/"))], now)
+    order = OrderSeen(number, Decimal("1299.00"), "EUR", "api")
+    await desk.service.record_order(desk.service.sites[site], order, visitor=VISITOR)
+    held = {"hold": "amount", "why": "1299.00 EUR, but the cart was 12.99 EUR"} if state == "held" else {}
+    with sqlite3.connect(desk.service.ledger.db.address.removeprefix("sqlite:")) as connection:
+        values = {"state": state, "lease_until": None, "hold": None, "why": None, **held}
+        connection.execute(
+            f"UPDATE postbacks SET {', '.join(f'{k} = :{k}' for k in values)} "
+            'WHERE "order" = (SELECT id FROM orders WHERE order_id = :number)',
+            {**values, "number": number},
+        )
+    connection.close()
+    return next(p for p in await desk.service.ledger.outbox.list() if p.report.order_id == number)
+
+
+@pytest.fixture
+def still(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is delivered."""
+
+    async def nothing(*_: object, **__: object) -> tuple[()]:
+        return ()
+
+    monkeypatch.setattr(desk.service.ledger.outbox, "waiting", nothing)
+
+
+@pytest.mark.usefixtures("still")
+async def test_the_start_page_counts_the_calls_that_wait_for_a_person(desk: House) -> None:
+    await owe(desk, "1")
+    await owe(desk, "2")
+    await owe(desk, "3", "dead")
+    page = (await (await desk.agent()).get("desk/")).text
+    assert re.findall(r'postbacks\?state=(\w+)">(\d+) call', page) == [("held", "2"), ("dead", "1")]
+
+
+@pytest.mark.usefixtures("still")
+@pytest.mark.parametrize(
+    ("fields", "state", "amount", "said"),
+    [
+        ({"do": "release"}, "due", "1299.00", "released by bo"),
+        (
+            {"do": "correct", "amount": "12,99"},
+            "due",
+            "12.99",
+            "corrected from 1299.00 EUR to 12.99 EUR by bo",
+        ),
+        ({"do": "refuse"}, "refused", "1299.00", "refused by bo"),
+    ],
+    ids=["release", "correct", "refuse"],
+)
+async def test_a_person_settles_a_doubt_and_is_named(
+    desk: House, fields: dict[str, str], state: State, amount: str, said: str
+) -> None:
+    held = await owe(desk)
+    client = await desk.agent()
+    page = (await client.get("desk/postbacks?state=held")).text
+    assert "1299.00 EUR, but the cart was 12.99 EUR" in page
+    with structlog.testing.capture_logs() as lines:
+        answer = await client.post(f"desk/postbacks/{held.id}", data={"csrf": hidden(page), **fields})
+    assert answer.status_code == 303
+    (event,) = [e for e in lines if e["event"] == "postback_settled"]
+    assert (event["agent"], event["state"], event["amount"]) == ("bo", state, amount)
+    (row,) = await desk.service.ledger.outbox.list()
+    assert (row.state, row.report.amount, row.hold) == (state, amount, None)
+    assert row.why == f"{held.why}; {said}"
+    (order,) = await desk.service.ledger.orders.list("shop")
+    assert str(order.total) == amount
+
+
+@pytest.mark.usefixtures("still")
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"do": "correct", "amount": "1.299"}, 422),
+        ({"do": "correct", "amount": ""}, 422),
+        ({"do": "correct", "amount": "-1"}, 422),
+        ({"do": "dance"}, 422),
+        ({"do": "release", "csrf": "x" * 43}, 403),
+        ({"do": "retry"}, 422),
+    ],
+)
+async def test_what_is_not_clear_changes_nothing(desk: House, fields: dict[str, str], status: int) -> None:
+    held = await owe(desk)
+    client = await desk.agent()
+    page = (await client.get("desk/postbacks")).text
+    answer = await client.post(f"desk/postbacks/{held.id}", data={"csrf": hidden(page), **fields})
+    assert answer.status_code == status
+    assert await desk.service.ledger.outbox.list() == (held,)
+
+
+@pytest.mark.usefixtures("still")
+async def test_a_postback_of_another_site_cannot_be_settled(desk: House) -> None:
+    held = await owe(desk)
+    client = await desk.agent(base="http://other.test")
+    page = (await client.get("desk/postbacks")).text
+    assert held.id not in page
+    token = hidden((await client.get("desk/")).text)
+    for do in ("release", "retry"):
+        answer = await client.post(f"desk/postbacks/{held.id}", data={"csrf": token, "do": do})
+        assert answer.status_code == 422
+    assert await desk.service.ledger.outbox.list() == (held,)
+
+
+@pytest.mark.usefixtures("still")
+async def test_a_dead_call_is_sent_again_from_the_desk(desk: House) -> None:
+    await owe(desk, state="dead")
+    client = await desk.agent()
+    page = (await client.get("desk/postbacks?state=dead")).text
+    (row,) = await desk.service.ledger.outbox.list()
+    answer = await client.post(f"desk/postbacks/{row.id}", data={"csrf": hidden(page), "do": "retry"})
+    assert answer.status_code == 303
+    (row,) = await desk.service.ledger.outbox.list()
+    assert row.state == "due"
