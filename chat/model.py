@@ -56,14 +56,37 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """What is kept of who sent a message, for the inbox: the partner who sent the visitor, the title of the
+    page, and a text that is the same for all of one client network."""
+
+    partner: str | None = None
+    page: str | None = None
+    client: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A conversation as a line of the inbox.
 
     `last` is the newest message, its text cut to 200 characters; `count` the number of messages of people;
-    `waiting_since` the time of the first visitor message that nobody has answered, None if all are.
+    `waiting_since` the time of the first visitor message that nobody has answered, None if all are; `partner`
+    and `page` are of the visitor's last message.
     """
 
     conversation: Conversation
     last: Message | None
     count: int
     waiting_since: float | None
+    partner: str | None
+    page: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Many conversations from one client network that nobody has taken: how many, and since when the last of
+    them waits."""
+
+    client: str
+    count: int
+    waiting_since: float

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from ..service.limits import LimitedError, Own, Rate
 from ..stores.ledger.agents import SESSION_SECONDS, BusyError, Session
 from .clock import span
-from .guard import Endpoint, Refused, form_body, over
+from .guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
 from .here import Here, here
 from .render import HEADERS, desk_path, page
 
@@ -89,10 +89,15 @@ async def door_of(request: Request, at: Here) -> Door | None:
 
 async def agent_form(request: Request, door: Door) -> dict[str, str]:
     """The fields of an agent's form. Raises Refused, also (403) if it is not from this session's pages."""
-    fields = await form_body(request)
-    if not _same(fields.get("csrf", ""), door.session.csrf):
+    return dict(await agent_pairs(request, door))
+
+
+async def agent_pairs(request: Request, door: Door, fields: int = FIELDS) -> list[tuple[str, str]]:
+    """The same in their order, with repeated ones; at most `fields` of them."""
+    pairs = await form_pairs(request, fields=fields)
+    if not _same(dict(pairs).get("csrf", ""), door.session.csrf):
         raise Refused(403, "This form is from another session: reload the page and try again.")
-    return fields
+    return pairs
 
 
 def see_other(request: Request, path: str) -> Response:

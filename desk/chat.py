@@ -11,12 +11,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ..chat.hub import desk_topic, visitor_topic
-from ..chat.model import Added
+from ..chat.model import Added, Sender
 from ..service.limits import Own, Rate
 from ..settings.model import Language
 from .guard import NO_STORE, Refused, api, json_body, whole_number
 from .here import Here
 from .sse import EventStream, event
+from .trail import page_of, partner_of
 
 STREAMS_PER_VISITOR = 8
 
@@ -67,12 +68,23 @@ async def _send(request: Request, at: Here) -> Response:
         # A page that was loaded before the rules changed may name one that is gone.
         rule=body.rule if any(body.rule == r.name for r in settings.rules) else None,
         now=at.service.now(),
+        sender=await _sender(at, visitor),
         opening=lambda: at.take("conversations"),
     )
     if added.created:
         tell(at, added)
     data = {"id": added.message.id, "at": added.message.at}
     return JSONResponse(data, 201 if added.created else 200, NO_STORE)
+
+
+async def _sender(at: Here, visitor: str) -> Sender:
+    client = at.service.client_mark(at.origin.client)
+    try:
+        known = await at.service.visits.get(at.site.name, visitor)
+    except Exception as error:
+        at.service.journal.emit("fault", site=at.site.name, where="messages", error=repr(error))
+        known = None
+    return Sender(client=client) if known is None else Sender(partner_of(known), page_of(known), client)
 
 
 def tell(at: Here, added: Added) -> None:

@@ -185,17 +185,24 @@ def _told(loc: tuple[int | str, ...], message: str) -> str:
 
 
 async def form_body(request: Request, limit: int = BODY_LIMIT) -> dict[str, str]:
-    """The fields of a form that a page of ours sent; of a repeated field the last.
+    """The fields of a form that a page of ours sent; of a repeated field the last. Raises Refused."""
+    return dict(await form_pairs(request, limit))
 
-    Raises Refused: 400 if there are more than 20 fields, 403, 408, 413, 415 as above.
+
+async def form_pairs(
+    request: Request, limit: int = BODY_LIMIT, fields: int = FIELDS
+) -> list[tuple[str, str]]:
+    """The fields of a form that a page of ours sent, in their order.
+
+    Raises Refused: 400 if there are more than `fields`, 403, 408, 413, 415 as above.
     """
     require_same_origin(request)
     require_type(request, "application/x-www-form-urlencoded")
     body = await read_body(request, limit)
     try:
-        return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=FIELDS))
+        return parse_qsl(body.decode("latin-1"), keep_blank_values=True, max_num_fields=fields)
     except ValueError:
-        raise Refused(400, f"the form has more than {FIELDS} fields") from None
+        raise Refused(400, f"the form has more than {fields} fields") from None
 
 
 def whole_number(request: Request, name: str) -> int:

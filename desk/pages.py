@@ -1,101 +1,32 @@
-"""The agent's pages: the inbox and a conversation, and what he does there. All work without JavaScript."""
+"""The agent's pages: a conversation, and what is done there. All work without JavaScript."""
 
 import secrets
-from dataclasses import dataclass
-from typing import Any
-from zlib import crc32
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..chat.hub import desk_topic, visitor_topic
-from ..chat.model import Conversation, Entry
+from ..chat.hub import desk_topic
+from ..chat.model import Conversation
 from ..orders.model import OrderError
 from ..referral.credit import credit
 from ..settings.model import Site
-from ..stores.ledger.agents import ONLINE_SECONDS
 from .auth import Door, agent_form, anyone, login, login_page, logout, see_other, signed_in
 from .chat import plain_text, tell
 from .guard import Refused
 from .here import Here
+from .inbox import close_many, common, farewell, hue, inbox, short_name, tell_closed
 from .live import stamp, stream
-from .needs import needs
 from .render import canned, file, page
 from .sale import read_sale
-from .trail import Sketch, partner_of, sketch
+from .trail import Sketch, sketch
 
 SHOWN_MESSAGES = 300
 LANGUAGES = {"de": "German", "en": "English", "fi": "Finnish", "fr": "French", "nl": "Dutch", "ru": "Russian"}
-HUES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A conversation in the inbox, with what is known of its visitor."""
-
-    entry: Entry
-    who: str
-    hue: int
-    partner: str | None
-    page: str
-    live: bool
-
-
-def _who(visitor: str) -> str:
-    """A short name for a visitor: the last letters of his random id."""
-    return visitor[-4:].upper()
-
-
-def _hue(visitor: str) -> int:
-    return crc32(visitor.encode()) % HUES
 
 
 def _hosts(request: Request, site: Site) -> frozenset[str]:
     return frozenset({request.scope["clew"].origin.host.lower(), *site.hosts})
-
-
-async def _lines(request: Request, door: Door) -> list[Line]:
-    at = door.at
-    entries = await at.service.ledger.conversations.inbox(at.site.name)
-    return [await _line(request, at, entry) for entry in entries]
-
-
-async def _line(request: Request, at: Here, entry: Entry) -> Line:
-    visitor_id = entry.conversation.visitor
-    visitor = await at.service.visits.get(at.site.name, visitor_id)
-    who, hue = _who(visitor_id), _hue(visitor_id)
-    if visitor is None:
-        return Line(entry, who, hue, None, "", live=False)
-    seen = sketch(visitor, _hosts(request, at.site.settings), at.service.now())
-    title = (seen.page.title or seen.page.path) if seen.page is not None else ""
-    return Line(entry, who, hue, partner_of(visitor), title, seen.live)
-
-
-async def _present(door: Door) -> None:
-    """An agent who reads or answers is there, also without JavaScript; written at most every few seconds."""
-    now = door.at.service.now()
-    if door.session.seen_at is None or now - door.session.seen_at > ONLINE_SECONDS / 3:
-        await door.at.service.ledger.agents.seen(door.session.agent, now)
-
-
-async def _common(request: Request, door: Door) -> dict[str, Any]:
-    await _present(door)
-    lines = await _lines(request, door)
-    return {
-        "agent": door.session.agent,
-        "csrf": door.session.csrf,
-        "lines": lines,
-        "waiting": sum(line.entry.waiting_since is not None for line in lines),
-    }
-
-
-@signed_in
-async def inbox(request: Request, door: Door) -> Response:
-    """What needs a person, and all open conversations, who waits longest first."""
-    mark = await stamp(door.at, None)
-    common = await _common(request, door)
-    return page(request, "inbox.html", mark=mark, current=None, needs=await needs(door), **common)
 
 
 async def _conversation(request: Request, door: Door) -> Conversation:
@@ -139,8 +70,8 @@ async def _talk(
         mark=mark,
         current=found.id,
         conversation=found,
-        who=_who(found.visitor),
-        hue=_hue(found.visitor),
+        who=short_name(found.visitor),
+        hue=hue(found.visitor),
         language=LANGUAGES.get(found.language, found.language),
         messages=await books.newest(found, SHOWN_MESSAGES),
         shown=SHOWN_MESSAGES,
@@ -156,7 +87,7 @@ async def _talk(
         sale={"order_id": "", "total": "", "currency": _currency(seen), **(sale or {})},
         sale_problem=sale_problem,
         done=request.query_params.get("order", ""),
-        **await _common(request, door),
+        **await common(request, door),
     )
 
 
@@ -204,17 +135,8 @@ async def close(request: Request, door: Door) -> Response:
     """Close the conversation; the visitor's next message opens it again."""
     found, _ = await _conversation(request, door), await agent_form(request, door)
     at = door.at
-    await at.service.ledger.conversations.close(found.site, found.id, at.service.now())
-    at.service.journal.emit(
-        "conversation",
-        site=found.site,
-        conversation=found.id,
-        visitor=found.visitor,
-        state="closed",
-        rule=found.rule,
-    )
-    at.service.hub.notify(visitor_topic(found.site, found.visitor))
-    at.service.hub.notify(desk_topic(found.site))
+    closed = await at.service.ledger.conversations.close(found.site, found.id, at.service.now(), farewell)
+    tell_closed(at, closed)
     return see_other(request, "/")
 
 
@@ -257,6 +179,7 @@ _TALK = "/desk/conversations/{id}"
 routes: list[BaseRoute] = [
     Route("/desk", home, methods=["GET"]),
     Route("/desk/", inbox, methods=["GET"]),
+    Route("/desk/close", close_many, methods=["POST"]),
     Route("/desk/login", login_page, methods=["GET"]),
     Route("/desk/login", login, methods=["POST"]),
     Route("/desk/logout", logout, methods=["POST"]),

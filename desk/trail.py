@@ -128,6 +128,15 @@ def partner_of(visitor: Visitor) -> str | None:
     return None
 
 
+def page_of(visitor: Visitor) -> str | None:
+    """The page that the visitor saw last: its title, or else its path."""
+    if not visitor.trail:
+        return None
+    last = visitor.trail[-1]
+    parts = _split(last.url)
+    return _text(last.title) or _text(unquote(parts.path) if parts is not None else "") or None
+
+
 def _trail(visitor: Visitor, hosts: Collection[str], live: bool) -> tuple[Visit, ...]:
     runs: list[list[Page]] = []
     for page in visitor.trail:

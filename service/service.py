@@ -1,6 +1,7 @@
 """A running clew: its sites and its stores, for as long as the process lives."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import lru_cache
@@ -25,7 +26,7 @@ from ..stores.visits import SqliteVisits, Visits
 from . import ordering
 from .facts import Desk
 from .journal import Journal
-from .limits import Limits
+from .limits import Limits, network_of
 from .site import SiteRuntime
 
 DESK_MAX_AGE = 2.0
@@ -95,6 +96,14 @@ class Service:
     def monotonic(self) -> float:
         """Seconds that never go back."""
         return time.monotonic()
+
+    def client_mark(self, client: str | None) -> str | None:
+        """A text that is the same for all of a client network, and tells nobody which one that is."""
+        network = network_of(client)
+        if network is None:
+            return None
+        key = hashlib.blake2b(self.settings.secret.get_secret_value().encode()).digest()
+        return hashlib.blake2b(network.encode(), digest_size=8, key=key).hexdigest()
 
     async def open(self) -> None:
         """Open the stores. Raises what the stores raise."""

@@ -7,7 +7,7 @@ of what handing it to another thread costs.
 import asyncio
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ KEEP_PASSER_BY_SECONDS = 2 * 86400
 # Another process may be writing. Its lock is waited for outside SQLite, so that the loop goes on.
 BUSY_PAUSES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.5)
 PRUNED_AT_ONCE = 500
+SEEN_AT_ONCE = 100
 
 
 class Visits(Protocol):
@@ -33,6 +34,9 @@ class Visits(Protocol):
 
     async def get(self, site: str, visitor: str) -> Visitor | None:
         """What is known, or None."""
+
+    async def seen_at(self, site: str, visitors: Sequence[str]) -> Mapping[str, float]:
+        """When each of some visitors was last seen; of at most 100, without those that are not known."""
 
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
         """Fold `changes` into the visitor, who is made if he is not known, and return him."""
@@ -87,6 +91,15 @@ class SqliteVisits:
     async def get(self, site: str, visitor: str) -> Visitor | None:
         """What is known, or None."""
         return self._read(site, visitor)
+
+    async def seen_at(self, site: str, visitors: Sequence[str]) -> Mapping[str, float]:
+        """See `Visits.seen_at`."""
+        rows = self._db.execute(
+            "SELECT visitor, seen_at FROM visitors "
+            "WHERE site = ? AND visitor IN (SELECT value FROM json_each(?))",
+            (site, json.dumps(list(visitors[:SEEN_AT_ONCE]))),
+        )
+        return dict(rows.fetchall())
 
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
         """One transaction; see `Visits.change`."""

@@ -4,10 +4,10 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, false, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...chat.model import Added, Author, Conversation, Entry, Message
+from ...chat.model import Added, Author, Conversation, Crowd, Entry, Message, Sender
 from .database import Database
 from .schema import conversations, messages
 
@@ -15,8 +15,12 @@ from .schema import conversations, messages
 # that a talk started by one rule is not counted for the invite of another, weeks later.
 REOPEN_SECONDS = 24 * 3600
 PAGE = 500
-INBOX_OPEN = 200
+INBOX_OPEN = 50
 INBOX_CLOSED = 20
+# More waiting conversations than this from one client network are shown as one line.
+CROWD = 5
+CROWDS = 20
+CLOSED_AT_ONCE = 500
 PREVIEW = 200
 
 _CONVERSATION = [
@@ -24,6 +28,10 @@ _CONVERSATION = [
     for name in ("id", "site", "visitor", "language", "rule", "state", "agent", "started_at", "updated_at")
 ]
 _MESSAGE = [messages.c[name] for name in ("id", "author", "agent", "text", "at")]
+
+
+NOBODY = Sender()
+Note = Callable[[Conversation], str | None]
 
 
 class NoConversationError(LookupError):
@@ -80,6 +88,7 @@ class Conversations:
         language: str,
         rule: str | None,
         now: float,
+        sender: Sender = NOBODY,
         opening: Callable[[], None] = lambda: None,
     ) -> Added:
         """Write a visitor's message into his conversation, which is opened or reopened if it has to be.
@@ -106,11 +115,21 @@ class Conversations:
             if found is None or (opened and now - found.updated_at > REOPEN_SECONDS):
                 opening()
                 found = Conversation(_new_id(), site, visitor, language, rule, "open", None, now, now)
-                await tx.execute(
-                    insert(conversations).values({c.name: getattr(found, c.name) for c in _CONVERSATION})
-                )
+                row = {c.name: getattr(found, c.name) for c in _CONVERSATION}
+                await tx.execute(insert(conversations).values(**row, said=0))
             message = await _add(tx, found, "visitor", None, text, client_id, now)
-            found = await _touch(tx, found, now, state="open")
+            found = await _touch(
+                tx,
+                found,
+                now,
+                state="open",
+                waiting_since=func.coalesce(conversations.c.waiting_since, now),
+                said=conversations.c.said + 1,
+                last=message.id,
+                partner=sender.partner,
+                page=sender.page,
+                client=sender.client,
+            )
         return Added(found, message, created=True, opened=opened)
 
     async def visitor_talked(self, site: str, visitor: str, since: float, until: float) -> str | None:
@@ -170,48 +189,97 @@ class Conversations:
                 return Added(found, repeat, created=False)
             message = await _add(tx, found, "agent", agent, text, client_id, now)
             opened = found.state == "closed"
-            found = await _touch(tx, found, now, state="open", agent=agent)
+            found = await _touch(
+                tx,
+                found,
+                now,
+                state="open",
+                agent=agent,
+                waiting_since=None,
+                said=conversations.c.said + 1,
+                last=message.id,
+            )
         return Added(found, message, created=True, opened=opened)
-
-    async def add_system_message(
-        self, site: str, conversation: str, text: str, *, client_id: str | None, now: float
-    ) -> Added:
-        """Write a note that both sides read. Raises NoConversationError; repeats as with the others."""
-        async with self._db.write() as tx:
-            found = await _found(tx, site, conversation)
-            if (repeat := await _sent(tx, found, client_id)) is not None:
-                return Added(found, repeat, created=False)
-            message = await _add(tx, found, "system", None, text, client_id, now)
-            found = await _touch(tx, found, now)
-        return Added(found, message, created=True)
 
     async def claim(self, site: str, conversation: str, agent: str, now: float) -> Conversation:
         """Give the conversation to an agent, whoever had it before. Raises NoConversationError."""
         async with self._db.write() as tx:
             return await _touch(tx, await _found(tx, site, conversation), now, agent=agent)
 
-    async def close(self, site: str, conversation: str, now: float) -> Conversation:
-        """Close it; the next message opens it again. Raises NoConversationError."""
-        async with self._db.write() as tx:
-            return await _touch(tx, await _found(tx, site, conversation), now, state="closed")
+    async def close(
+        self, site: str, conversation: str, now: float, note: Note = lambda found: None
+    ) -> Conversation:
+        """Close it; the next message opens it again. Raises NoConversationError.
 
-    async def inbox(self, site: str) -> tuple[Entry, ...]:
-        """Open conversations, the longest waiting first, then the answered ones; then the last closed."""
-        mine = conversations.c.site == site
-        waiting = _waiting_since()
-        opened = (
-            _entries(mine, conversations.c.state == "open")
-            .order_by(case((waiting.is_(None), 1), else_=0), waiting, conversations.c.updated_at.desc())
-            .limit(INBOX_OPEN)
+        `note` gives the system's word on that, which both sides read; it is written once.
+        """
+        async with self._db.write() as tx:
+            found = await _found(tx, site, conversation)
+            return found if found.state == "closed" else await _close(tx, found, now, note)
+
+    async def close_many(
+        self,
+        site: str,
+        now: float,
+        *,
+        ids: Sequence[str] = (),
+        client: str | None = None,
+        note: Note = lambda found: None,
+    ) -> tuple[Conversation, ...]:
+        """Close the open ones of `ids`, and all of a client network that nobody has taken or answered.
+
+        At most 500 at once; those that were closed.
+        """
+        wanted = or_(
+            conversations.c.id.in_(ids[:CLOSED_AT_ONCE]),
+            and_(_untaken(), conversations.c.client == client) if client else false(),
         )
-        closed = (
-            _entries(mine, conversations.c.state == "closed")
+        found = (
+            select(*_CONVERSATION)
+            .where(conversations.c.site == site, conversations.c.state == "open", wanted)
+            .limit(CLOSED_AT_ONCE)
+        )
+        async with self._db.write() as tx:
+            rows = (await tx.execute(found)).all()
+            return tuple([await _close(tx, _conversation(row), now, note) for row in rows])
+
+    async def inbox(self, site: str, page: int = 0, client: str | None = None) -> tuple[Entry, ...]:
+        """A page of 50 open conversations: those that wait, the newest first, then the answered ones.
+
+        The crowds' are left out; `client` lists the untaken ones of one client network instead.
+        """
+        mine = [conversations.c.site == site, conversations.c.state == "open"]
+        async with self._db.read() as connection:
+            if client is not None:
+                mine += [_untaken(), conversations.c.client == client]
+            elif crowds := [crowd.client for crowd in await _crowds(connection, site)]:
+                theirs = and_(conversations.c.client.is_not(None), conversations.c.client.in_(crowds))
+                mine.append(~and_(_untaken(), theirs))
+            listed = (
+                _entries(*mine)
+                .order_by(
+                    conversations.c.waiting_since.desc().nulls_last(), conversations.c.updated_at.desc()
+                )
+                .limit(INBOX_OPEN)
+                .offset(page * INBOX_OPEN)
+            )
+            return tuple(_entry(row) for row in (await connection.execute(listed)).all())
+
+    async def closed(self, site: str) -> tuple[Entry, ...]:
+        """The last 20 that were closed."""
+        listed = (
+            _entries(conversations.c.site == site, conversations.c.state == "closed")
             .order_by(conversations.c.updated_at.desc())
             .limit(INBOX_CLOSED)
         )
         async with self._db.read() as connection:
-            rows = [*(await connection.execute(opened)).all(), *(await connection.execute(closed)).all()]
-        return tuple(_entry(row) for row in rows)
+            return tuple(_entry(row) for row in (await connection.execute(listed)).all())
+
+    async def crowds(self, site: str) -> tuple[Crowd, ...]:
+        """Client networks with more than 5 waiting conversations that nobody has taken; the newest first, at
+        most 20."""
+        async with self._db.read() as connection:
+            return await _crowds(connection, site)
 
     async def of_visitor(self, site: str, visitor: str, limit: int = INBOX_CLOSED) -> tuple[Entry, ...]:
         """The visitor's conversations, newest first."""
@@ -232,6 +300,16 @@ class Conversations:
         )
         async with self._db.read() as connection:
             return {row[0]: row[1] for row in (await connection.execute(grouped)).all()}
+
+    async def numbers(self, site: str) -> tuple[int, int]:
+        """How many conversations are open, and how many of them wait for an answer."""
+        # COUNT of a column leaves out NULL.
+        both = select(func.count(), func.count(conversations.c.waiting_since)).where(
+            conversations.c.site == site, conversations.c.state == "open"
+        )
+        async with self._db.read() as connection:
+            count, waiting = (await connection.execute(both)).one()
+        return int(count), int(waiting)
 
     async def version(self, site: str) -> str:
         """A short text that differs whenever the open conversations of the site do."""
@@ -320,7 +398,7 @@ async def _add(
 
 
 async def _touch(
-    tx: AsyncConnection, conversation: Conversation, now: float, **changes: str | None
+    tx: AsyncConnection, conversation: Conversation, now: float, **changes: object
 ) -> Conversation:
     change = (
         update(conversations)
@@ -331,62 +409,50 @@ async def _touch(
     return _conversation((await tx.execute(change)).one())
 
 
-def _waiting_since() -> ColumnElement[float | None]:
-    answers = messages.alias()
-    answered = (
-        select(func.coalesce(func.max(answers.c.id), 0))
-        .where(answers.c.conversation == conversations.c.id, answers.c.author == "agent")
-        .correlate(conversations)
-        .scalar_subquery()
-    )
-    return (
-        select(func.min(messages.c.at))
+async def _close(tx: AsyncConnection, found: Conversation, now: float, note: Note) -> Conversation:
+    changes: dict[str, object] = {"state": "closed", "waiting_since": None}
+    if (text := note(found)) is not None:
+        changes["last"] = (await _add(tx, found, "system", None, text, None, now)).id
+    return await _touch(tx, found, now, **changes)
+
+
+def _untaken() -> ColumnElement[bool]:
+    return and_(conversations.c.waiting_since.is_not(None), conversations.c.agent.is_(None))
+
+
+async def _crowds(connection: AsyncConnection, site: str) -> tuple[Crowd, ...]:
+    newest = func.max(conversations.c.waiting_since)
+    listed = (
+        select(conversations.c.client, func.count(), newest)
         .where(
-            messages.c.conversation == conversations.c.id,
-            messages.c.author == "visitor",
-            messages.c.id > answered,
+            conversations.c.site == site,
+            conversations.c.state == "open",
+            _untaken(),
+            conversations.c.client.is_not(None),
         )
-        .correlate(conversations)
-        .scalar_subquery()
+        .group_by(conversations.c.client)
+        .having(func.count() > CROWD)
+        .order_by(newest.desc())
+        .limit(CROWDS)
     )
+    return tuple(Crowd(*row) for row in (await connection.execute(listed)).all())
 
 
 def _entries(*where: ColumnElement[bool]) -> Select[Any]:
-    told, newest, last = messages.alias(), messages.alias(), messages.alias()
-    count = (
-        select(func.count())
-        .where(told.c.conversation == conversations.c.id, told.c.author != "system")
-        .correlate(conversations)
-        .scalar_subquery()
-    )
-    last_id = (
-        select(func.max(newest.c.id))
-        .where(newest.c.conversation == conversations.c.id)
-        .correlate(conversations)
-        .scalar_subquery()
-    )
     return (
         select(
             *_CONVERSATION,
-            last.c.id,
-            last.c.author,
-            last.c.agent,
-            func.substr(last.c.text, 1, PREVIEW),
-            last.c.at,
-            count,
-            _waiting_since(),
+            *(messages.c[name] for name in ("id", "author", "agent")),
+            func.substr(messages.c.text, 1, PREVIEW),
+            messages.c.at,
+            *(conversations.c[name] for name in ("said", "waiting_since", "partner", "page")),
         )
-        .select_from(conversations.outerjoin(last, last.c.id == last_id))
+        .select_from(conversations.outerjoin(messages, messages.c.id == conversations.c.last))
         .where(and_(*where))
     )
 
 
 def _entry(row: Sequence[Any]) -> Entry:
     told = len(_CONVERSATION)
-    conversation, last, count, waiting = _conversation(row[:told]), row[told:-2], row[-2], row[-1]
-    return Entry(
-        conversation,
-        None if last[0] is None else _message(last),
-        count,
-        waiting if conversation.state == "open" else None,
-    )
+    last = row[told:-4]
+    return Entry(_conversation(row[:told]), None if last[0] is None else _message(last), *row[-4:])

@@ -111,8 +111,16 @@ conversations = Table(
     Column("agent", String(64)),
     Column("started_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+    # What a line of the inbox needs, kept with each message, so that a list of them is one query.
+    Column("waiting_since", Float),  # the first message of the visitor that nobody has answered
+    Column("said", Integer, nullable=False),  # messages of people
+    Column("last", Integer),  # id of the newest message
+    Column("partner", String(64)),  # who sent the visitor, and on which page the last message was written
+    Column("page", String(300)),
+    Column("client", String(32)),  # whoever opens many from one network has one value here, not an address
     Index("ix_conversations_visitor", "site", "visitor"),
     Index("ix_conversations_updated", "site", "state", "updated_at"),
+    Index("ix_conversations_waiting", "site", "state", "waiting_since"),
 )
 
 messages = Table(

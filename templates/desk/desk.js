@@ -51,9 +51,11 @@ function merge(region, fresh) {
     if (same === undefined && region.id === "messages") child.classList.add("new");
     return document.importNode(child, true);
   });
+  const chosen = new Set([...region.querySelectorAll("input:checked")].map((input) => input.value));
   const focused = document.activeElement;
   const inside = region.contains(focused) ? focused.getAttribute("href") : null;
   region.replaceChildren(...children);
+  for (const input of region.querySelectorAll("input[type=checkbox]")) input.checked = chosen.has(input.value);
   if (inside !== null && !region.contains(document.activeElement)) {
     [...region.querySelectorAll("a")].find((a) => a.getAttribute("href") === inside)?.focus();
   }
@@ -86,7 +88,10 @@ async function refresh() {
   }
   refreshing = true;
   try {
-    const response = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+    // Which part of the inbox it is; what else stands in the query was said once.
+    const query = new URLSearchParams(location.search);
+    query.delete("order");
+    const response = await fetch(`${location.pathname}?${query}`, { headers: { Accept: "text/html" } });
     if (response.ok) show(await pageOf(response));
   } catch {
     // The stream tells of the next change, or that the line is down.

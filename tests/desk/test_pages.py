@@ -54,7 +54,9 @@ async def test_the_inbox_shows_who_waits_since_when_with_partner_and_page(desk: 
         Touched(Touch(int(desk.service.now()), (Click("plain", "aff", "x1", "anna"),))),
         viewed(desk, "/basket", "Your basket"),
     )
-    await desk.says("is it blue?", now=desk.service.now() - 125)
+    desk.service.ahead = -125
+    await desk.visitor().post("messages", json={"text": "is it blue?", "client_id": "widget-id-1"})
+    desk.service.ahead = 0
     page = (await (await desk.agent()).get("desk/")).text
     assert "is it blue?" in page
     assert "waiting 2 min" in text_of(page)

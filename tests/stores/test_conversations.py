@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from clew.chat.model import Added
+from clew.chat.model import Added, Crowd, Sender
 from clew.stores.ledger.conversations import REOPEN_SECONDS, Conversations, NoConversationError
 from clew.stores.ledger.database import Database
 
@@ -30,9 +30,17 @@ async def write(
     at: float = NOW,
     client_id: str | None = None,
     rule: str | None = None,
+    sender: Sender | None = None,
 ) -> Added:
     return await books.add_visitor_message(
-        site, visitor, text, client_id=client_id or f"c-{text}-{at}", language="de", rule=rule, now=at
+        site,
+        visitor,
+        text,
+        client_id=client_id or f"c-{text}-{at}",
+        language="de",
+        rule=rule,
+        now=at,
+        sender=sender or Sender(),
     )
 
 
@@ -144,14 +152,17 @@ async def test_an_agents_form_sent_twice_is_one_answer(books: Conversations) -> 
     assert [m.text for m in await books.messages(added.conversation)] == ["hello", "hi"]
 
 
-async def test_a_note_of_the_system_is_read_by_both_and_is_no_answer(books: Conversations) -> None:
+async def test_a_note_at_the_end_is_read_by_both_and_written_once(books: Conversations) -> None:
+    """field D11: a stream hears of the end because there is something new to read."""
     added = await write(books, "hello")
-    await books.add_system_message("shop", added.conversation.id, "noted", client_id="n:1", now=NOW + 1)
+    for _ in range(2):
+        await books.close("shop", added.conversation.id, NOW + 1, lambda found: f"closed, {found.language}")
     _, messages = await books.visitor_messages("shop", "anna")
-    assert [(m.author, m.text) for m in messages] == [("visitor", "hello"), ("system", "noted")]
-    (entry,) = await books.inbox("shop")
-    assert entry.waiting_since == NOW
-    assert entry.count == 1
+    assert [(m.author, m.text) for m in messages] == [("visitor", "hello"), ("system", "closed, de")]
+    (entry,) = await books.closed("shop")
+    assert (entry.waiting_since, entry.count) == (None, 1)
+    assert entry.last is not None
+    assert entry.last.author == "system"
 
 
 async def test_messages_after_an_id_are_those_that_a_reader_has_not_seen(books: Conversations) -> None:
@@ -175,9 +186,7 @@ async def test_unread_counts_what_agents_wrote_after_the_visitors_last_word(book
     assert await books.unread("shop", "anna") == 0
 
 
-async def test_the_inbox_lists_who_waits_longest_first_then_answered_then_closed(
-    books: Conversations,
-) -> None:
+async def test_the_inbox_lists_the_newest_who_wait_then_the_answered(books: Conversations) -> None:
     answered = await write(books, "answered", visitor="v1", at=NOW)
     await answer(books, answered, "done", at=NOW + 100)
     await write(books, "late", visitor="v2", at=NOW + 50)
@@ -186,11 +195,52 @@ async def test_the_inbox_lists_who_waits_longest_first_then_answered_then_closed
     closed = await write(books, "closed", visitor="v4", at=NOW + 1)
     await books.close("shop", closed.conversation.id, NOW + 200)
     entries = await books.inbox("shop")
-    assert [e.conversation.visitor for e in entries] == ["v3", "v2", "v1", "v4"]
-    assert [e.waiting_since for e in entries] == [NOW + 10, NOW + 50, None, None]
-    assert [e.count for e in entries] == [2, 1, 2, 1]
-    assert entries[0].last is not None
-    assert entries[0].last.text == "early, second"
+    assert [e.conversation.visitor for e in entries] == ["v2", "v3", "v1"]
+    assert [e.waiting_since for e in entries] == [NOW + 50, NOW + 10, None]
+    assert [e.count for e in entries] == [1, 2, 2]
+    assert entries[1].last is not None
+    assert entries[1].last.text == "early, second"
+    (last,) = await books.closed("shop")
+    assert (last.conversation.visitor, last.waiting_since) == ("v4", None)
+
+
+async def test_the_inbox_has_pages(books: Conversations) -> None:
+    """field E3."""
+    for number in range(60):
+        await write(books, "hello", visitor=f"v{number}", at=NOW + number)
+    pages = [[e.conversation.visitor for e in await books.inbox("shop", page)] for page in range(3)]
+    assert [len(page) for page in pages] == [50, 10, 0]
+    assert pages[0][0] == "v59"
+    assert pages[1][-1] == "v0"
+
+
+async def test_many_from_one_network_are_a_crowd_and_are_closed_together(books: Conversations) -> None:
+    """field E3: what nobody has taken; the rest, and other networks, stay in the list."""
+    for number in range(8):
+        await write(books, "spam", visitor=f"s{number}", at=NOW + number, sender=Sender(client="aa"))
+    for number in range(5):
+        await write(books, "hi", visitor=f"v{number}", at=NOW + number, sender=Sender(client="bb"))
+    taken = await write(books, "really?", visitor="s0", at=NOW + 20, sender=Sender(client="aa"))
+    await books.claim("shop", taken.conversation.id, "bo", NOW + 21)
+    await write(books, "hi", visitor="s9", site="other", at=NOW, sender=Sender(client="aa"))
+    assert await books.crowds("shop") == (Crowd("aa", 7, NOW + 7),)
+    listed = [e.conversation.visitor for e in await books.inbox("shop")]
+    assert listed == ["v4", "v3", "v2", "v1", "s0", "v0"]
+    assert len(await books.inbox("shop", client="aa")) == 7
+    gone = await books.close_many("shop", NOW + 30, client="aa", note=lambda found: "closed")
+    assert {c.visitor for c in gone} == {f"s{n}" for n in range(1, 8)}
+    assert await books.crowds("shop") == ()
+    assert sum((await books.counts("shop")).values()) == 6
+    assert sum((await books.counts("other")).values()) == 1
+
+
+async def test_chosen_conversations_are_closed_together_at_their_site_only(books: Conversations) -> None:
+    first, second = await write(books, "one", visitor="v1"), await write(books, "two", visitor="v2")
+    other = await write(books, "three", visitor="v3", site="other")
+    ids = [added.conversation.id for added in (first, other)]
+    assert [c.visitor for c in await books.close_many("shop", NOW, ids=ids)] == ["v1"]
+    assert [e.conversation.id for e in await books.inbox("shop")] == [second.conversation.id]
+    assert len(await books.inbox("other")) == 1
 
 
 async def test_the_inbox_cuts_long_messages(books: Conversations) -> None:
@@ -218,7 +268,6 @@ async def test_another_site_sees_and_changes_nothing(books: Conversations) -> No
     assert await books.visitor_messages("other", "anna") == (None, ())
     for change in (
         books.add_agent_message("other", added.conversation.id, "x", agent="bo", client_id=None, now=NOW),
-        books.add_system_message("other", added.conversation.id, "x", client_id=None, now=NOW),
         books.claim("other", added.conversation.id, "bo", NOW),
         books.close("other", added.conversation.id, NOW),
     ):

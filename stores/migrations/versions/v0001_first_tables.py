@@ -30,12 +30,21 @@ def upgrade() -> None:
         sa.Column("agent", sa.String(length=64), nullable=True),
         sa.Column("started_at", sa.Float(), nullable=False),
         sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.Column("waiting_since", sa.Float(), nullable=True),
+        sa.Column("said", sa.Integer(), nullable=False),
+        sa.Column("last", sa.Integer(), nullable=True),
+        sa.Column("partner", sa.String(length=64), nullable=True),
+        sa.Column("page", sa.String(length=300), nullable=True),
+        sa.Column("client", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
     )
     op.create_index(
         "ix_conversations_updated", "conversations", ["site", "state", "updated_at"], unique=False
     )
     op.create_index("ix_conversations_visitor", "conversations", ["site", "visitor"], unique=False)
+    op.create_index(
+        "ix_conversations_waiting", "conversations", ["site", "state", "waiting_since"], unique=False
+    )
     op.create_table(
         "orders",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -158,6 +167,7 @@ def downgrade() -> None:
     op.drop_table("agent_sessions")
     op.drop_index("ix_orders_visitor", table_name="orders")
     op.drop_table("orders")
+    op.drop_index("ix_conversations_waiting", table_name="conversations")
     op.drop_index("ix_conversations_visitor", table_name="conversations")
     op.drop_index("ix_conversations_updated", table_name="conversations")
     op.drop_table("conversations")

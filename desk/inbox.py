@@ -1,0 +1,137 @@
+"""The inbox: what needs a person, and the open conversations, so that customers are seen through a flood.
+
+Whoever waits comes first, the newest before the older. Conversations that one client network opened in
+numbers and nobody has taken are one line, and can be closed together.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..chat.hub import desk_topic, visitor_topic
+from ..chat.model import Conversation, Entry
+from ..stores.ledger.agents import ONLINE_SECONDS
+from ..stores.ledger.conversations import INBOX_OPEN
+from ..templates import text
+from .auth import Door, agent_pairs, see_other, signed_in
+from .here import Here
+from .live import stamp
+from .needs import needs
+from .render import page
+from .trail import LIVE_SECONDS
+
+HUES = 8
+PAGES = 1000
+_CLIENT = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A conversation in the inbox; `live`: its visitor is on the site now."""
+
+    entry: Entry
+    who: str
+    hue: int
+    live: bool
+
+
+def short_name(visitor: str) -> str:
+    """A short name for a visitor: the last letters of the random id."""
+    return visitor[-4:].upper()
+
+
+def hue(visitor: str) -> int:
+    """The number of the visitor's colour, always the same."""
+    return crc32(visitor.encode()) % HUES
+
+
+def _place(request: Request) -> tuple[int, str | None]:
+    """Which page of the inbox is asked for, or which client network's conversations."""
+    number, client = request.query_params.get("page", ""), request.query_params.get("network", "")
+    known = number.isascii() and number.isdigit() and len(number) <= 4
+    return min(int(number), PAGES) if known else 0, client if _CLIENT.fullmatch(client) else None
+
+
+async def _lines(at: Here, entries: Sequence[Entry]) -> list[Line]:
+    visitors = [entry.conversation.visitor for entry in entries]
+    seen = await at.service.visits.seen_at(at.site.name, visitors) if visitors else {}
+    now = at.service.now()
+    return [
+        Line(entry, short_name(visitor), hue(visitor), now - seen.get(visitor, 0) < LIVE_SECONDS)
+        for entry, visitor in zip(entries, visitors, strict=True)
+    ]
+
+
+async def common(request: Request, door: Door, number: int = 0, client: str | None = None) -> dict[str, Any]:
+    """What every page of the desk shows: the agent and the inbox, the page `number` of it, or the untaken
+    conversations of one client network."""
+    at, books, site = door.at, door.at.service.ledger.conversations, door.at.site.name
+    # An agent who reads or answers is there, also without JavaScript; written at most every few seconds.
+    now = at.service.now()
+    if door.session.seen_at is None or now - door.session.seen_at > ONLINE_SECONDS / 3:
+        await at.service.ledger.agents.seen(door.session.agent, now)
+    count, waiting = await books.numbers(site)
+    crowds = () if client else await books.crowds(site)
+    listed = count - sum(crowd.count for crowd in crowds)
+    return {
+        "agent": door.session.agent,
+        "csrf": door.session.csrf,
+        "lines": await _lines(at, await books.inbox(site, number, client)),
+        "closed": await _lines(at, () if client or number else await books.closed(site)),
+        "crowds": crowds if number == 0 else (),
+        "count": count,
+        "waiting": waiting,
+        "number": number,
+        "client": client,
+        "more": client is None and listed > (number + 1) * INBOX_OPEN,
+    }
+
+
+@signed_in
+async def inbox(request: Request, door: Door) -> Response:
+    """What needs a person, and the open conversations, whoever waits before the answered ones."""
+    mark = await stamp(door.at, None)
+    values = await common(request, door, *_place(request))
+    return page(request, "inbox.html", mark=mark, current=None, needs=await needs(door), **values)
+
+
+@signed_in
+async def close_many(request: Request, door: Door) -> Response:
+    """Close the chosen conversations, or all of a client network that nobody has taken."""
+    pairs = await agent_pairs(request, door, fields=INBOX_OPEN + 10)
+    at = door.at
+    client = dict(pairs).get("network", "")
+    gone = await at.service.ledger.conversations.close_many(
+        at.site.name,
+        at.service.now(),
+        ids=[value for name, value in pairs if name == "id"],
+        client=client if _CLIENT.fullmatch(client) else None,
+        note=farewell,
+    )
+    for found in gone:
+        tell_closed(at, found)
+    return see_other(request, "/")
+
+
+def farewell(found: Conversation) -> str:
+    """What both sides read when a conversation is closed, in the visitor's language."""
+    return text(found.language, "ended")
+
+
+def tell_closed(at: Here, found: Conversation) -> None:
+    """Note in the journal that a conversation is closed, and wake who looks at it."""
+    at.service.journal.emit(
+        "conversation",
+        site=found.site,
+        conversation=found.id,
+        visitor=found.visitor,
+        state="closed",
+        rule=found.rule,
+    )
+    at.service.hub.notify(visitor_topic(found.site, found.visitor))
+    at.service.hub.notify(desk_topic(found.site))
