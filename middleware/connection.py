@@ -13,6 +13,7 @@ from .faults import (
     UpstreamError,
     UpstreamTimeoutError,
 )
+from .slots import NOBODY
 from .wire import LENT, ResponseReader
 
 # Reading stops while this much of a body waits for its reader.
@@ -177,6 +178,7 @@ class Connection(asyncio.BufferedProtocol):
         "idle_limit",
         "loop",
         "transport",
+        "use",
     )
 
     def __init__(
@@ -189,6 +191,7 @@ class Connection(asyncio.BufferedProtocol):
     ) -> None:
         self.loop = loop
         self.transport: asyncio.Transport
+        self.use = NOBODY
         self.fileno = -1
         self.born_at = self.active_at = loop.time()
         self.idle_limit = phases.keep_alive

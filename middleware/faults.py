@@ -1,5 +1,9 @@
 """What can go wrong between a client and the shop, each with the status that answers for it."""
 
+import math
+
+from ..service.limits import LimitedError
+
 
 class UpstreamError(Exception):
     """The shop could not be reached, or its answer cannot be passed on.
@@ -49,6 +53,17 @@ class RequestTimeoutError(RequestError):
     """The client's request did not come to its end in time."""
 
     status = 408
+
+
+class TooManyError(RequestError):
+    """The client holds as much open as it may (docs/operations.md#limits); it may try again after
+    `retry_after` seconds."""
+
+    status = 429
+
+    def __init__(self, limited: LimitedError) -> None:
+        super().__init__(str(limited))
+        self.retry_after = math.ceil(limited.wait)
 
 
 class LoopError(RequestError):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from email.utils import formatdate
 
 from ..injector.heads import Header, Headers
-from .faults import BusyError, LastHopError, RequestError, UpstreamError
+from .faults import BusyError, LastHopError, RequestError, TooManyError, UpstreamError
 
 RETRY_AFTER_SECONDS = 5
 
@@ -17,6 +17,7 @@ _TEXTS: Mapping[int, bytes] = {
     405: b"This method is not allowed here.\n",
     408: b"The request took too long to arrive.\n",
     421: b"There is no shop of this name here.\n",
+    429: b"Too many uploads or connections at once. Please try again in a little while.\n",
     502: b"The shop does not answer at the moment. Please try again in a little while.\n",
     503: b"The shop is very busy at the moment. Please try again in a little while.\n",
     504: b"The shop takes too long to answer. Please try again in a little while.\n",
@@ -52,6 +53,8 @@ def failure(error: UpstreamError | RequestError) -> tuple[int, Headers, bytes]:
     """The page for a failure; with Retry-After where waiting helps (RFC 9110 §10.2.3)."""
     if isinstance(error, BusyError):
         return page(error.status, (b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+    if isinstance(error, TooManyError):
+        return page(error.status, (b"retry-after", b"%d" % error.retry_after))
     if isinstance(error, LastHopError):
         return page(error.status, (b"allow", ALLOW))
     return page(error.status)

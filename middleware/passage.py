@@ -16,7 +16,7 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -25,20 +25,35 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ..injector.heads import Headers, ResponseHead
 from ..service.effects import SaveTouch
+from ..service.limits import Hold, LimitedError, network_of
 from ..service.navigation import finish, perform
 from ..service.origin import Origin
 from ..service.service import Service
 from .connection import Connection
 from .exchange import Exchange, Out, ResponseBrokenError, State
-from .faults import ClientGoneError, RequestError, RequestTimeoutError, StaleError, UpstreamError
+from .faults import (
+    ClientGoneError,
+    RequestError,
+    RequestTimeoutError,
+    StaleError,
+    TooManyError,
+    UpstreamError,
+)
 from .forwarding import ALLOW, REFUSED_METHODS, Forwarding
 from .pages import date, failure, page
+from .slots import NOBODY, Use
 from .upstream import Upstream
 from .wire import ResponseReader, request_head
 
-# A request body up to this long is gathered and sent at once; a longer one, or one in chunks, is streamed.
+# A request's body is gathered before a connection to the shop is taken: all of it, or this much if it comes
+# fast; then it is streamed. Of a slow one more is gathered. (nginx's proxy_request_buffering, in memory.)
+# While few others send, a longer body is streamed from its start.
 GATHERED_BODY: Final = 64 * 1024
-# How long a short body may take (nginx's client_body_timeout); a long one must go on at least every 300 s.
+GATHERED_SLOW: Final = 256 * 1024
+FAST_RATE: Final = 64 * 1024  # bytes a second
+# A body has to bring this many bytes a second, counted over so many seconds (Apache's mod_reqtimeout has the
+# same rate, nginx's client_body_timeout the same time); a shorter one has to be there by then.
+LEAST_RATE: Final = 500
 BODY_SECONDS = 60.0
 # What a client may have sent of a body before the shop takes it.
 HIGH_WATER: Final = 64 * 1024
@@ -108,7 +123,13 @@ class Passage:
     _waiting = 0  # bytes in `_pieces`
     _fed = 0  # bytes of the body that came
     _streaming = False  # the request's body goes to the shop as it comes
+    _gathering = False  # the body is awaited, no connection is taken yet
+    _since = 0.0
+    _counted = 0  # bytes of the body at the last look at its rate
+    _held_back = False  # we did not read for a while since then
+    _upload_hold: Hold | None = None
     _late: asyncio.TimerHandle | None = None
+    _use = NOBODY
     _task: asyncio.Task[None] | None = None
     _connection: Connection | None = None
     _kept = False
@@ -130,7 +151,9 @@ class Passage:
         *,
         keep_alive: bool,
         watch: Watch | None = None,
+        hold_upload: Callable[[], Hold] | None = None,
     ) -> None:
+        self._hold_upload = hold_upload
         self._modern = scope["http_version"] == "1.1"
         self.keep_alive = keep_alive and self._modern
         self._door = door
@@ -165,11 +188,61 @@ class Passage:
         except RequestError as error:
             self._refuse(error)
             return
-        if self._length and self._length <= GATHERED_BODY and self.more_body:
-            self._late = self._door.loop.call_later(BODY_SECONDS, self._too_slow)
+        if self.more_body and self._length != 0:
+            self._receive()
+        else:
+            self._go()
+
+    def _receive(self) -> None:
+        """Take a body that is not here yet. Where it may come slowly, no connection of the shop's waits for
+        it."""
+        self._since = self._door.loop.time()
+        self._late = self._door.loop.call_later(BODY_SECONDS, self._check_rate)
+        if self._hold_upload is not None:
+            self._door.loop.call_soon(self._count_upload)
+        short = self._length is not None and self._length <= GATHERED_BODY
+        if short or not self._shop.upstream.slots.few_uploads:
+            self._gathering = True
             self._continue()
         else:
             self._go()
+
+    def _count_upload(self) -> None:
+        """Called once all is read that came together with the head: most bodies are complete by then."""
+        if not self.more_body or self.response_complete or self.disconnected or self._hold_upload is None:
+            return
+        try:
+            self._upload_hold = self._hold_upload()
+        except LimitedError as limited:
+            error = TooManyError(limited)
+            self._give_up(error)
+            self._refuse(error)
+
+    def _gathered(self) -> bool:
+        """Whether enough of an unfinished body is here for the rest to be streamed."""
+        if self._waiting < GATHERED_BODY:
+            return False
+        fast = self._waiting >= FAST_RATE * (self._door.loop.time() - self._since)
+        return fast or self._waiting >= GATHERED_SLOW
+
+    def _check_rate(self) -> None:
+        """Let go of a client that sends too slowly. While we do not read, it cannot send."""
+        self._late = None
+        arrived, self._counted = self._fed - self._counted, self._fed
+        if arrived < LEAST_RATE * BODY_SECONDS and not self._held_back:
+            error = RequestTimeoutError(f"a body of which {arrived} bytes came in {BODY_SECONDS:g} s")
+            if self._head_out:
+                self._fail(error)
+            else:
+                self._give_up(error)
+                self._refuse(error)
+            return
+        self._held_back = self._door.flow.read_paused
+        self._late = self._door.loop.call_later(BODY_SECONDS, self._check_rate)
+
+    def _hold_back(self) -> None:
+        self._held_back = True
+        self._door.flow.pause_reading()
 
     def _read_framing(self) -> None:
         """How long the body is, and what the client expects. `Forwarding` has refused what is unclear."""
@@ -204,8 +277,12 @@ class Passage:
             self._pieces = []
         self._pieces.append(data)
         self._waiting += len(data)
-        if self._waiting > HIGH_WATER:
-            self._door.flow.pause_reading()
+        if self._gathering:
+            if self._gathered():
+                self._gathering = False
+                self._go()
+        elif self._waiting > HIGH_WATER:
+            self._hold_back()
 
     def fed(self) -> None:
         """The request's body is complete."""
@@ -213,12 +290,21 @@ class Passage:
             self.malformed()
             return
         self.more_body = False
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        self._end_watch()
+        if self._gathering:
+            self._gathering = False
             self._go()
         elif self._streaming:
             self._end_upload()
+
+    def _end_watch(self) -> None:
+        """The request's body is complete, or nobody wants the rest of it."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        if self._upload_hold is not None:
+            self._upload_hold.release()
+            self._upload_hold = None
 
     def gone(self) -> None:
         """The client has left."""
@@ -238,12 +324,6 @@ class Passage:
             self._give_up(error)
             self._refuse(error)
 
-    def _too_slow(self) -> None:
-        self._late = None
-        self._refuse(
-            RequestTimeoutError(f"a body of {self._length} bytes not there after {BODY_SECONDS:g} s")
-        )
-
     def _continue(self) -> None:
         # The server's own answer: the shop is not asked (RFC 9110 §10.1.1).
         if self._expects_continue and self.more_body:
@@ -256,8 +336,9 @@ class Passage:
 
     def _go(self) -> None:
         """Find a connection: at once if one is kept, else in a task."""
+        self._use = Use(network_of(self._origin.client), self.more_body and self._length != 0)
         if not self._effects:
-            connection = self._shop.upstream.take(self._replayable)
+            connection = self._shop.upstream.take(self._replayable, self._use)
             if connection is not None:
                 self._begin(connection, kept=True)
                 return
@@ -268,7 +349,7 @@ class Passage:
             if self._effects and self._service and self._exchange:
                 effects, self._effects = self._effects, ()
                 await perform(self._service, self._exchange.site, effects)
-            connection, kept = await self._shop.upstream.acquire(self._replayable, fresh=fresh)
+            connection, kept = await self._shop.upstream.acquire(self._replayable, self._use, fresh=fresh)
         except UpstreamError as error:
             self._fail(error)
         except Exception as error:
@@ -305,13 +386,14 @@ class Passage:
         if self._length is None:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if not connection.upload(data):
-            self._door.flow.pause_reading()
+            self._hold_back()
 
     def _end_upload(self) -> None:
         if self._connection is not None:
             if self._length is None:
                 self._connection.upload(b"0\r\n\r\n")
             self._connection.uploaded()
+            self._connection.use = self._shop.upstream.slots.sent(self._connection.use)
 
     def unsent(self) -> bool:
         """Whether the client has not taken all of the answer so far."""
@@ -486,7 +568,7 @@ class Passage:
 
     def _refuse(self, error: RequestError) -> None:
         _LOG.info("refused: %s", error)
-        if error.status in (400, 408):
+        if error.status in (400, 408, 429):
             # Where the next request begins is no longer sure (RFC 9112 §9.3).
             self.keep_alive = False
         self._answer(*failure(error))
@@ -514,9 +596,8 @@ class Passage:
 
     def _give_up(self, error: Exception) -> None:
         """End what still runs for this passage."""
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        self._end_watch()
+        self._gathering = False
         if self._task is not None:
             self._task.cancel()
             self._task = None

@@ -114,23 +114,20 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
 
     def _parse(self, data: bytes) -> None:
-        while True:
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserError:
-                self.send_400_response("")
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                if not self._upgrade_ignored:
-                    self.handle_websocket_upgrade()
+        try:
+            while True:
+                try:
+                    self.parser.feed_data(data)
                     return
+                except httptools.HttpParserUpgrade as upgrade:
+                    if not self._upgrade_ignored:
+                        self.handle_websocket_upgrade()
+                        return
+                    data = data[upgrade.args[0] :]
                 self._upgrade_ignored = False
-                data = data[upgrade.args[0] :]
                 self._read_body_of_ignored_upgrade()
-                if not data:
-                    return
-            else:
-                return
+        except httptools.HttpParserError:
+            self.send_400_response("")
 
     def _read_body_of_ignored_upgrade(self) -> None:
         """Read on as if the request had no Upgrade field.

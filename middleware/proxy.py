@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from ..injector.heads import Headers, RequestHead
+from ..service.limits import LimitedError, Limits
 from ..service.navigation import finish
 from ..settings import model
 from .asgi import ClewMiddleware
 from .exchange import Exchange, Ours
-from .faults import RequestError
+from .faults import RequestError, TooManyError
 from .forwarding import Forwarding
 from .hostrewrite import HostRewrite
 from .origin import Networks, origin_of
@@ -39,6 +40,7 @@ class Proxy:
         self.upstream = Upstream(address, limits, rewrite.name if rewrite else None)
         self.forwarding = Forwarding(self.upstream.authority, trusted, rewrite, limits.via)
         self._trusted = tuple(trusted)
+        self._websocket_idle = float(limits.websocket_idle)
 
     def passage(self, door: Door, scope: Scope, *, keep_alive: bool) -> Passage:
         """A request that nothing watches."""
@@ -55,7 +57,7 @@ class Proxy:
         except RequestError as error:
             await deny(scope, send, *failure(error))
             return
-        await relay(scope, receive, send, self.upstream, target, headers)
+        await relay(scope, receive, send, self.upstream, target, headers, self._websocket_idle)
 
     async def close(self) -> None:
         """Close all connections to the shop."""
@@ -72,6 +74,7 @@ class ReverseProxy(ClewMiddleware):
     def __init__(self, settings: model.Settings) -> None:
         self._shops = Shops(settings)
         super().__init__(self._shops, settings, strict=True)
+        self._shops.limits = self.service.limits
         self.service.shops_reachable = self._shops.reachable
 
     def passage(self, door: Door, scope: Scope, *, keep_alive: bool) -> Passage | None:
@@ -106,13 +109,17 @@ class ReverseProxy(ClewMiddleware):
             origin,
             keep_alive=keep_alive,
             watch=watch,
+            hold_upload=lambda: self.service.limits.hold("uploads", site.name, origin.client),
         )
 
 
 class Shops:
-    """The app behind the reverse proxy: a WebSocket goes to the shop of its host."""
+    """The app behind the reverse proxy: a WebSocket goes to the shop of its host, if `limits` allow."""
+
+    limits: Limits
 
     def __init__(self, settings: model.Settings) -> None:
+        self._trusted = tuple(settings.trusted_proxies)
         self._shops: dict[str, Proxy] = {
             site.name: Proxy(site.upstream, settings.upstream, settings.trusted_proxies, site.upstream_host)
             for site in settings.sites
@@ -134,8 +141,14 @@ class Shops:
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             await answer(send, *page(421))
-        elif (shop := self.of(scope.get("clew.site", ""))) is not None:
-            await shop(scope, receive, send)
+        elif (shop := self.of(site := scope.get("clew.site", ""))) is not None:
+            try:
+                hold = self.limits.hold("websockets", site, origin_of(scope, self._trusted).client)
+            except LimitedError as error:
+                await deny(scope, send, *failure(TooManyError(error)))
+                return
+            with hold:
+                await shop(scope, receive, send)
         else:
             await deny(scope, send, *page(421))
 

@@ -7,19 +7,17 @@ no normalising of addresses. It connects to the one address it was made for, nev
 import asyncio
 import select
 import threading
-from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from ..injector.heads import Headers
 from ..settings import model
 from .connection import Connection, Phases, ReceiveBuffer, Released, UpstreamResponse
 from .dial import Dial
 from .faults import BusyError, ConnectError
+from .slots import NOBODY, Slots, Use
 from .wire import ResponseReader, request_head
 
-# Requests that may wait for a connection, for each connection there is.
-QUEUE_PER_CONNECTION = 10
 # A connection is given up after this many seconds, so that a name that moved is followed.
 LIFETIME = 60.0
 _LONGEST_TICK = 0.25
@@ -39,15 +37,16 @@ class Upstream:
     """One shop's address, with its connections. May be made before the loop runs; belongs to the loop of its
     first use.
 
-    At most `limits.connections` exchanges run at once; further ones wait up to `limits.connect_timeout`, ten
-    times as many at the most, then BusyError. As many WebSockets again may be open. `name` is the host that a
-    TLS shop has a certificate for, if it is not that of the address. `authority` is the Host of requests that
-    have none.
+    At most `limits.connections` exchanges run at once, divided fairly (`Slots`); further ones wait up to
+    `limits.connect_timeout`, ten times as many at the most, then BusyError. Beside them `limits.websockets`,
+    or as many again, may be open. `name` is the host that a TLS shop has a certificate for, if it is not that
+    of the address. `authority` is the Host of requests that have none.
     """
 
     def __init__(self, address: str, limits: model.Upstream, name: str | None = None) -> None:
         self.address = address
         self._most = limits.connections
+        self._most_tunnels = limits.websockets or limits.connections
         self._connect_timeout = float(limits.connect_timeout)
         self._dial = Dial(address, self._connect_timeout, name)
         self.reachable = self._dial.reachable
@@ -63,35 +62,39 @@ class Upstream:
     def _reset(self) -> None:
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
-        self._free = self._most
+        self.slots = Slots(self._most, self._connect_timeout)
         self._tunnels = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self, replayable: bool) -> Connection | None:
+    def take(self, replayable: bool, use: Use = NOBODY) -> Connection | None:
         """A kept connection, if one is there and may be used at once.
 
         `replayable`: the request may be sent again if the connection turns out closed.
         """
         self._bind()
-        if not self._free or not self._idle:
+        if not self._idle or not self.slots.take(use):
             return None
         connection = self._kept(replayable)
-        if connection is not None:
-            self._free -= 1
+        if connection is None:
+            self.slots.give_back(use)
+        else:
+            connection.use = use
         return connection
 
-    async def acquire(self, replayable: bool, *, fresh: bool = False) -> tuple[Connection, bool]:
+    async def acquire(
+        self, replayable: bool, use: Use = NOBODY, *, fresh: bool = False
+    ) -> tuple[Connection, bool]:
         """A connection for one exchange, and whether it was kept; a new one with `fresh`.
 
         Raises ConnectError, UpstreamTimeoutError and BusyError (all UpstreamError). The exchange must
         `begin` on it before anything else is awaited.
         """
         self._bind()
-        await self._wait_for_slot()
-        if not fresh and (connection := self._kept(replayable)) is not None:
-            return connection, True
-        return await self._connect(), False
+        await self.slots.wait(use)
+        kept = None if fresh else self._kept(replayable)
+        connection = kept or await self._connect(use)
+        connection.use = use
+        return connection, kept is not None
 
     @asynccontextmanager
     async def upgrade(self, target: bytes, headers: Headers) -> AsyncIterator[UpstreamResponse]:
@@ -102,8 +105,8 @@ class Upstream:
         """
         self._bind()
         request = request_head("GET", target, headers)
-        if self._tunnels >= self._most:
-            raise BusyError(f"{self._most} WebSockets are open")
+        if self._tunnels >= self._most_tunnels:
+            raise BusyError(f"{self._most_tunnels} WebSockets are open")
         self._tunnels += 1
         try:
             connection = await self._open(_not_kept)
@@ -124,14 +127,10 @@ class Upstream:
         """Close all connections; exchanges that still run break."""
         for connection in list(self._connections):
             connection.transport.abort()
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_exception(BusyError("shutting down"))
+        self.slots.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    # -- slots
 
     def _bind(self) -> None:
         loop = asyncio.get_running_loop()
@@ -139,35 +138,6 @@ class Upstream:
             # Another loop's connections are of no use: it has ended, or it would not be another.
             self._loop = loop
             self._reset()
-
-    async def _wait_for_slot(self) -> None:
-        """Take the right to one exchange. Who waited longest is first."""
-        if self._free:
-            self._free -= 1
-            return
-        if len(self._waiting) >= self._most * QUEUE_PER_CONNECTION:
-            raise BusyError(f"{self._most} connections are in use, {len(self._waiting)} requests wait")
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        try:
-            async with asyncio.timeout(self._connect_timeout):
-                await waiter
-        except BaseException as error:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._give_back()
-            with suppress(ValueError):
-                self._waiting.remove(waiter)
-            if isinstance(error, TimeoutError):
-                raise BusyError(f"no connection became free within {self._connect_timeout:g} s") from None
-            raise
-
-    def _give_back(self) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-        self._free += 1
 
     # -- connections
 
@@ -187,13 +157,13 @@ class Upstream:
             connection.transport.abort()
         return None
 
-    async def _connect(self) -> Connection:
-        if self._idle and self._most - self._free + len(self._idle) > self._most:
+    async def _connect(self, use: Use) -> Connection:
+        if len(self._idle) > self.slots.free:
             self._idle.pop(0).transport.abort()
         try:
             return await self._open(self._released)
         except BaseException:
-            self._give_back()
+            self.slots.give_back(use)
             raise
 
     async def _open(self, released: Released) -> Connection:
@@ -214,7 +184,7 @@ class Upstream:
     def _released(self, connection: Connection, reusable: bool) -> None:
         if reusable:
             self._idle.append(connection)
-        self._give_back()
+        self.slots.give_back(connection.use)
 
     def _lost(self, connection: Connection) -> None:
         self._connections.discard(connection)

@@ -44,17 +44,24 @@ _OURS = (b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensi
 _THEIRS = (b"sec-websocket-accept", b"sec-websocket-protocol", b"content-length")
 # "No code" and "no close frame" have no place in a frame (RFC 6455 §7.4.1).
 _NO_CODE, _NO_FRAME = 1005, 1006
-_NORMAL, _UNEXPECTED = 1000, 1011
+_NORMAL, _GOING_AWAY, _UNEXPECTED = 1000, 1001, 1011
 _DENIAL = "websocket.http.response"
 
 
 async def relay(
-    scope: Scope, receive: Receive, send: Send, upstream: Upstream, target: bytes, headers: Headers
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    upstream: Upstream,
+    target: bytes,
+    headers: Headers,
+    idle_seconds: float | None = None,
 ) -> None:
     """Open the same WebSocket at the shop, and pass messages until one side closes.
 
     Origin, cookies and subprotocols go to the shop as they came: who may connect is the shop's decision. A
-    refusal goes back with its status if the server knows the ASGI denial response, else as 403. Raises
+    refusal goes back with its status if the server knows the ASGI denial response, else as 403. One on which
+    no message passes for `idle_seconds` is closed with 1001; pings are no messages. Raises
     BrokenError when the shop's side breaks without a close frame, so that the client's breaks too.
     """
     await receive()
@@ -75,7 +82,7 @@ async def relay(
             _verify(response, key)
             shop = _connection(*response.detach())
             accepted = True
-            await _converse(shop, _acceptance(response.headers), receive, send)
+            await _converse(shop, _acceptance(response.headers), receive, send, idle_seconds)
     except (UpstreamError, RequestError) as error:
         _LOG.warning("%d WebSocket %r at %s: %s", error.status, target[:200], upstream.address, error)
         if accepted:
@@ -154,12 +161,19 @@ def _connection(transport: asyncio.Transport, received: bytes) -> ClientConnecti
     return shop
 
 
-async def _converse(shop: ClientConnection, acceptance: Message, receive: Receive, send: Send) -> None:
-    client = _Client(receive, send)
+async def _converse(
+    shop: ClientConnection, acceptance: Message, receive: Receive, send: Send, idle_seconds: float | None
+) -> None:
+    client = _Client(receive, send, idle_seconds)
     up = asyncio.create_task(client.up(shop))
     try:
         await send(acceptance)
-        await client.down(shop)
+        async with asyncio.timeout(idle_seconds) as client.idle:
+            await client.down(shop)
+    except TimeoutError:
+        # Going away: nobody holds a connection of the shop's for nothing (RFC 6455 §7.4.1).
+        await shop.close(_GOING_AWAY, "no message for too long")
+        await send({"type": "websocket.close", "code": _GOING_AWAY, "reason": "no message for too long"})
     finally:
         up.cancel()
         shop.transport.abort()
@@ -171,7 +185,10 @@ async def _converse(shop: ClientConnection, acceptance: Message, receive: Receiv
 class _Client:
     """The client's side of one conversation, through ASGI."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, idle_seconds: float | None) -> None:
+        self.idle: asyncio.Timeout | None = None
+        self._idle_seconds = idle_seconds
+        self._loop = asyncio.get_running_loop()
         self._receive = receive
         self._send = send
         self._left = asyncio.Event()
@@ -180,6 +197,7 @@ class _Client:
         """Messages to the shop, until the client closes; waits while the shop does not read."""
         try:
             while (message := await self._receive())["type"] == "websocket.receive":
+                self._passed()
                 text = message.get("text")
                 await shop.send(message["bytes"] if text is None else text)
             self._left.set()
@@ -195,11 +213,16 @@ class _Client:
             shop.transport.abort()
             raise
 
+    def _passed(self) -> None:
+        if self._idle_seconds is not None and self.idle is not None and not self.idle.expired():
+            self.idle.reschedule(self._loop.time() + self._idle_seconds)
+
     async def down(self, shop: ClientConnection) -> None:
         """Messages to the client, until the shop closes; waits while the client does not read."""
         try:
             while True:
                 message = await shop.recv()
+                self._passed()
                 kind = "text" if isinstance(message, str) else "bytes"
                 await self._send({"type": "websocket.send", kind: message})
         except ConnectionClosed as closed:

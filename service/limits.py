@@ -37,7 +37,7 @@ PERIODS: Mapping[str, float] = {
     "logins": 3600,
     "tokens": 3600,
 }
-HELD = ("streams", "desk_streams")
+HELD = ("streams", "desk_streams", "uploads", "websockets")
 
 CELLS = 8192  # of a row; 128 KB for both rows of a limit
 # Who holds as much as he may does not know when the next thing ends; a browser tries again after this.

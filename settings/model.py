@@ -232,6 +232,8 @@ class Upstream(Model):
     response_timeout: Decimal = Field(Decimal(60), gt=0)
     idle_timeout: Decimal = Field(Decimal(60), gt=0)
     connections: int = Field(500, ge=1)
+    websockets: int | None = Field(None, ge=1)
+    websocket_idle: Decimal = Field(Decimal(600), gt=0)
     keep_alive: Decimal = Field(Decimal(4), ge=0)
     via: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,64}$")
 
@@ -261,6 +263,8 @@ class Limits(Model):
     tokens: Bound = Bound(client=20, site=300, all=600)
     streams: Bound = Bound(client=100, site=2000, all=5000)
     desk_streams: Bound = Bound(client=200, site=500, all=2000)
+    uploads: Bound = Bound(client=50, site=500, all=2000)
+    websockets: Bound = Bound(client=100, site=500, all=5000)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from clew.injector import codings, edit, scanner, tag
-from clew.middleware import connection, passage, protocol, upstream, websocket, wire
+from clew.middleware import connection, passage, protocol, slots, upstream, websocket, wire
 from clew.settings import model
 
 ROOT = Path(__file__).parents[2]
@@ -121,10 +121,15 @@ UPSTREAM = model.Upstream()
         f"waits for its client, {connection.LARGE_READ >> 10} KB at first "
         f"and {connection.SMALL_READ >> 10} KB",
         f"| {UPSTREAM.connections} exchanges | at once with one shop, and "
-        f"{UPSTREAM.connections * upstream.QUEUE_PER_CONNECTION:,} that wait up to "
+        f"{UPSTREAM.connections * slots.QUEUE_PER_CONNECTION:,} that wait up to "
         f"{UPSTREAM.connect_timeout} s",
-        f"| {passage.BODY_SECONDS:g} s | for a request's body of up to {passage.GATHERED_BODY >> 10} KB; "
-        f"{connection.STALLED_CLIENT:g} s without a byte",
+        f"| {UPSTREAM.connections:,} WebSockets | with one shop; one on which no message passes for "
+        f"{UPSTREAM.websocket_idle} s is closed",
+        f"| {passage.LEAST_RATE} bytes a second | a request's body has to bring, counted over "
+        f"{passage.BODY_SECONDS:g} s; a shorter one has to be there by then",
+        f"| {passage.GATHERED_BODY >> 10} KB | of a request's body, or all of it, are gathered before a "
+        f"connection to the shop is taken, {passage.GATHERED_SLOW >> 10} KB of one that brings less than "
+        f"{passage.FAST_RATE >> 10} KB a second",
         f"| {protocol.MOST_AHEAD} requests | that a client sends ahead",
         f"| {websocket.MAX_MESSAGE >> 20} MB | one message of a WebSocket",
         f"{upstream.LIFETIME:g} s | an idle connection",

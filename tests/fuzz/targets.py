@@ -25,6 +25,7 @@ from clew.referral.catalogue import load
 from clew.referral.cookie import LIMIT, Known
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
+from streams import streams
 
 NOW = 1_800_000_000.0
 MARK = b"m4rk"
@@ -332,5 +333,6 @@ def exchange(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (scanner, codings, edit, heads, wire, request, landing, exchange)
+    target.__name__: target
+    for target in (scanner, codings, edit, heads, wire, request, landing, exchange, streams)
 }

@@ -29,7 +29,7 @@ def first_offered(socket: ServerConnection, offered: Sequence[Subprotocol]) -> S
 
 
 @asynccontextmanager
-async def chatting(handler: Handler, keep_alive: float = 5, **changes: int) -> AsyncIterator[str]:
+async def chatting(handler: Handler, keep_alive: float = 5, **changes: float) -> AsyncIterator[str]:
     """A shop with a WebSocket behind the proxy; yields the address to connect to."""
     async with serve(handler, "127.0.0.1", 0, select_subprotocol=first_offered) as shop:
         port = next(iter(shop.sockets)).getsockname()[1]
@@ -51,6 +51,42 @@ async def test_messages_pass_both_ways_as_what_they_are() -> None:
         for message in ("héllo", b"\x00\xff", "", b"", "x" * 300_000, bytes(300_000)):
             await socket.send(message)
             assert await socket.recv() == message
+
+
+async def test_a_websocket_that_says_nothing_is_closed() -> None:
+    """field E9: on both sides; what does say something, either way, stays."""
+    left = asyncio.Event()
+
+    async def talk(socket: ServerConnection) -> None:
+        if socket.request is not None and socket.request.path == "/talks":
+            while True:
+                await socket.send("tick")
+                await asyncio.sleep(0.05)
+        await socket.wait_closed()
+        left.set()
+
+    async with (
+        chatting(talk, websocket_idle=0.4) as address,
+        connect(address + "/talks", proxy=None) as busy,
+        connect(address, proxy=None) as idle,
+    ):
+        assert await closed(idle) == (1001, "no message for too long")
+        await asyncio.wait_for(left.wait(), PATIENCE)
+        assert await busy.recv() == "tick"
+
+
+async def test_idle_websockets_do_not_keep_pages_from_the_shop() -> None:
+    """field E9: they have a bound of their own."""
+    async with chatting(echo, connections=2, websockets=3) as address:
+        port = int(address.rpartition(":")[2])
+        sockets = [await connect(address, proxy=None) for _ in range(3)]
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(address, proxy=None)
+        assert refused.value.response.status_code == 503
+        async with Client(port) as client:
+            assert (await client.ask(get(b"/page"))).status == 426
+        for socket in sockets:
+            await socket.close()
 
 
 async def test_a_websocket_on_a_connection_that_was_kept_is_not_taken_for_idle() -> None:

@@ -21,7 +21,8 @@ from clew.middleware.faults import (
     ResponseError,
     UpstreamTimeoutError,
 )
-from clew.middleware.upstream import QUEUE_PER_CONNECTION, Upstream
+from clew.middleware.slots import NOBODY, QUEUE_PER_CONNECTION
+from clew.middleware.upstream import Upstream
 from cryptography import x509
 from raw_http import OK, PATIENCE, Shop, answering, ended, limits
 
@@ -178,7 +179,7 @@ async def test_a_shop_that_hangs_up_at_once_is_known_at_once() -> None:
             with pytest.raises((ConnectError, BrokenError)):
                 await asyncio.wait_for(ask(upstream), PATIENCE)
         await shop.until(lambda: shop.closed == 20)
-        assert upstream._free == upstream._most
+        assert upstream.slots.free == upstream._most
         assert all(connection.transport.is_closing() for connection in upstream._connections)
 
 
@@ -280,7 +281,7 @@ async def test_waiting_for_a_connection_has_an_end_and_so_has_the_queue() -> Non
         assert all(isinstance(e, BusyError) for e in await asyncio.gather(*waiting, return_exceptions=True))
         first.cancel()
         await asyncio.wait([first])
-        assert upstream._free == 1
+        assert upstream.slots.free == 1
         await upstream.close()
 
 
@@ -303,7 +304,7 @@ async def test_a_slot_is_not_lost_when_who_waits_for_it_is_cancelled() -> None:
         assert await last == b"ok"
         await asyncio.wait([first, second])
         assert [request.target for request in shop.requests] == [b"/0", b"/2"]
-        assert upstream._free == 1
+        assert upstream.slots.free == 1
         await upstream.close()
 
 
@@ -312,10 +313,10 @@ async def test_a_slot_that_is_handed_over_in_the_moment_of_cancelling_is_not_los
     async with Shop(answering(OK)) as shop:
         upstream = Upstream(shop.url, limits(connections=1))
         await ask(upstream)
-        await upstream._wait_for_slot()
-        waiting = asyncio.create_task(upstream._wait_for_slot())
+        await upstream.slots.wait(NOBODY)
+        waiting = asyncio.create_task(upstream.slots.wait(NOBODY))
         await asyncio.sleep(0)
-        upstream._give_back()
+        upstream.slots.give_back(NOBODY)
         waiting.cancel()
         await asyncio.wait([waiting])
         assert await ask(upstream) == b"ok"
@@ -335,7 +336,7 @@ async def test_a_cancelled_request_closes_the_connection_at_once() -> None:
         await shop.until(lambda: shop.requests)
         asking.cancel()
         await shop.until(lambda: shop.closed == 1)
-        assert upstream._free == upstream._most
+        assert upstream.slots.free == upstream._most
 
 
 async def test_a_response_that_is_not_read_to_its_end_closes_the_connection() -> None:
@@ -402,7 +403,7 @@ async def test_a_reader_that_is_slow_stops_the_shop(chunked: bool) -> None:
             assert response.reader.buffered <= HIGH_WATER + LARGE_READ
             received += len(data)
         assert received == BIG
-        assert upstream._free == upstream._most
+        assert upstream.slots.free == upstream._most
         await upstream.close()
 
 
@@ -658,7 +659,7 @@ async def test_a_faulty_answer_closes_the_connection() -> None:
         with pytest.raises(ResponseError):
             await ask(upstream)
         await shop.until(lambda: shop.closed == 1)
-        assert upstream._free == upstream._most
+        assert upstream.slots.free == upstream._most
 
 
 async def test_a_hundred_requests_at_once_get_their_own_answers() -> None:

@@ -25,7 +25,7 @@ Script = Callable[["Shop", asyncio.StreamReader, asyncio.StreamWriter], Awaitabl
 def limits(**changes: Any) -> model.Upstream:
     """The settings' limits towards a shop, with some of them changed."""
     return model.Upstream(
-        **{k: v if k in ("connections", "via") else Decimal(str(v)) for k, v in changes.items()}
+        **{k: v if k in ("connections", "via", "websockets") else Decimal(str(v)) for k, v in changes.items()}
     )
 
 

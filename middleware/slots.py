@@ -1,0 +1,150 @@
+"""Who may use one of the connections to a shop, and who is next: fair between clients and between kinds."""
+
+import asyncio
+from collections import OrderedDict, deque
+from typing import NamedTuple
+
+from .faults import BusyError
+
+# Requests that may wait, for each connection there is; half of them at the most of one client.
+QUEUE_PER_CONNECTION = 10
+
+
+class Use(NamedTuple):
+    """What a connection is wanted for. `client` is the client's network, None where it has no address;
+    `upload` says that the request's body is still on its way."""
+
+    client: str | None = None
+    upload: bool = False
+
+
+NOBODY = Use()
+Queue = OrderedDict[str | None, deque[asyncio.Future[None]]]
+
+
+class Slots:
+    """At most `most` exchanges at once. Further ones wait up to `seconds`, by client in turn.
+
+    One client network gets three quarters of them, uploads get half: what a client sends slowly must not keep
+    others, or its own page views, from the shop. With one connection there is nothing to divide.
+    """
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self.free = most
+        self._most = most
+        self._seconds = seconds
+        self._for_client = most - most // 4
+        self._for_uploads = most - most // 2
+        self._held: dict[str | None, int] = {}
+        self._uploads = 0
+        self._queues: tuple[Queue, Queue] = (OrderedDict(), OrderedDict())  # uploads are in the second
+        self._waiting = 0
+        self._turn = False  # whether uploads are next
+
+    @property
+    def few_uploads(self) -> bool:
+        """Whether there are so few uploads that another one may hold a slot, slow or not."""
+        return self._uploads < self._most // 4
+
+    def take(self, use: Use) -> bool:
+        """Take a slot if one may be taken at once."""
+        if not self.free or not self._may(use):
+            return False
+        self._give(use)
+        return True
+
+    async def wait(self, use: Use) -> None:
+        """Take a slot as soon as one is there. Raises BusyError."""
+        if self.take(use):
+            return
+        queue, most = self._queues[use.upload], self._most * QUEUE_PER_CONNECTION
+        if self._waiting >= most:
+            raise BusyError(f"{self._most} connections are in use, {self._waiting} requests wait")
+        if use.client is not None and len(queue.get(use.client, ())) >= most // 2:
+            raise BusyError(f"{most // 2} requests of {use.client} wait")
+        waiter = asyncio.get_running_loop().create_future()
+        queue.setdefault(use.client, deque()).append(waiter)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._seconds):
+                await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.give_back(use)
+            if isinstance(error, TimeoutError):
+                raise BusyError(f"no connection became free within {self._seconds:g} s") from None
+            raise
+        finally:
+            self._waiting -= 1
+            self._left(use, waiter)
+
+    def give_back(self, use: Use) -> None:
+        """Give a slot back; who waits for one gets it."""
+        self.free += 1
+        self._uploads -= use.upload
+        if use.client is not None:
+            self._held[use.client] -= 1
+            if not self._held[use.client]:
+                del self._held[use.client]
+        self._hand_over()
+
+    def sent(self, use: Use) -> Use:
+        """What a slot is used for from the moment that an upload is complete."""
+        if not use.upload:
+            return use
+        self._uploads -= 1
+        self._hand_over()
+        return use._replace(upload=False)
+
+    def close(self) -> None:
+        """Nobody will get a slot any more."""
+        for queue in self._queues:
+            for waiters in queue.values():
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_exception(BusyError("shutting down"))
+
+    def _may(self, use: Use) -> bool:
+        if use.upload and self._uploads >= self._for_uploads:
+            return False
+        return use.client is None or self._held.get(use.client, 0) < self._for_client
+
+    def _give(self, use: Use) -> None:
+        self.free -= 1
+        self._uploads += use.upload
+        if use.client is not None:
+            self._held[use.client] = self._held.get(use.client, 0) + 1
+
+    def _hand_over(self) -> None:
+        if not self.free:
+            return
+        for upload in (self._turn, not self._turn):
+            queue = self._queues[upload]
+            for client, waiters in queue.items():
+                use = Use(client, upload)
+                # All but the one client that may hold its share are served at once, so this ends soon.
+                if self._may(use) and (waiter := self._next(waiters)) is not None:
+                    queue.move_to_end(client)
+                    self._turn = not upload
+                    self._give(use)
+                    waiter.set_result(None)
+                    return
+                if upload and self._uploads >= self._for_uploads:
+                    break
+
+    def _next(self, waiters: "deque[asyncio.Future[None]]") -> "asyncio.Future[None] | None":
+        while waiters:
+            waiter = waiters.popleft()
+            if not waiter.done():
+                return waiter
+        return None
+
+    def _left(self, use: Use, waiter: "asyncio.Future[None]") -> None:
+        queue = self._queues[use.upload]
+        waiters = queue.get(use.client)
+        if waiters is None:
+            return
+        if waiter in waiters:
+            waiters.remove(waiter)
+        if not waiters:
+            del queue[use.client]
