@@ -1,7 +1,9 @@
 """`clew check`, and the way in which every command reads the settings."""
 
+import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +11,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..service.check import check
-from ..settings.load import Problem, format_problem
+from ..service.check import check, checked
+from ..service.check_pages import reaches
+from ..service.reachable import unreachable
+from ..settings.load import Problem, SettingsErrors, format_problem, read
 from ..settings.model import Settings, Site
 from ..settings.platforms import platform_of
 
@@ -20,16 +24,28 @@ def check_command(
         "clew.toml"
     ),
 ) -> None:
-    """Find everything that is wrong in a settings file: prints each error with its line and what to do."""
+    """Find everything that is wrong in a settings file: prints each error with its line and what to do.
+
+    Ends with 1 if there is an error. A warning tells of what can hardly be meant, or of a shop that cannot be
+    reached.
+    """
     console = Console(soft_wrap=True, highlight=False)
     settings, problems = check(config, os.environ)
+    if settings is not None:
+        source = read(config, os.environ)
+        problems += [source.problem(*astuple(w)) for w in asyncio.run(unreachable(settings))]
+    print_problems(console, problems)
+    told = [_count(number, unit) for number, unit in _weighed(problems) if number]
     if settings is None:
-        print_problems(console, problems)
-        console.print(Text(_count(len(problems), "error"), "bold red"))
+        console.print(Text(", ".join(told), "bold red"))
         raise typer.Exit(1)
-    console.print(Text(f"{config} is in order: {_count(len(settings.sites), 'site')}", "green"))
+    state = f"can be used, with {', '.join(told)}" if told else "is in order"
+    color = "yellow" if told else "green"
+    console.print(Text(f"{config} {state}: {_count(len(settings.sites), 'site')}", color))
     for site in settings.sites:
         console.print(Text(f"  {_summary(site)}"))
+        for reach in reaches(site):
+            console.print(Text(f"    {reach.told()}"))
         preset = platform_of(site)
         if preset is not None and preset.note:
             console.print(Text(f"    {site.platform}: {preset.note}", "cyan"))
@@ -37,11 +53,11 @@ def check_command(
 
 def load_or_exit(config: Path, need_upstream: bool = False) -> Settings:
     """The settings of a file that is in order; else prints every error to stderr and exits with 1."""
-    settings, problems = check(config, os.environ, need_upstream)
-    if settings is None:
-        print_problems(Console(stderr=True, soft_wrap=True, highlight=False), problems)
-        raise typer.Exit(1)
-    return settings
+    try:
+        return checked(config, os.environ, need_upstream)
+    except SettingsErrors as error:
+        print_problems(Console(stderr=True, soft_wrap=True, highlight=False), error.problems)
+        raise typer.Exit(1) from error
 
 
 def print_problems(console: Console, problems: Sequence[Problem]) -> None:
@@ -49,8 +65,14 @@ def print_problems(console: Console, problems: Sequence[Problem]) -> None:
     for problem in problems:
         line = Text(format_problem(problem))
         line.highlight_regex(r"^\S+", "bold")
+        line.highlight_regex(r"warning:", "yellow")
         line.highlight_regex(r"→ .*$", "cyan")
         console.print(line)
+
+
+def _weighed(problems: Sequence[Problem]) -> Iterator[tuple[int, str]]:
+    for severity in ("error", "warning"):
+        yield sum(problem.severity == severity for problem in problems), severity
 
 
 def _summary(site: Site) -> str:

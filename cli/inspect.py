@@ -159,8 +159,8 @@ def _next(console: Console, file: Path) -> None:
     console.print()
     _line(console, "green", "✓", f"{file} is written")
     environ = {"CLEW_SECRET": "-" * 32, **os.environ}
-    _, problems = check(file, environ)
-    if problems:
+    settings, problems = check(file, environ)
+    if settings is None:
         print_problems(console, problems)
         raise typer.Exit(FAILED)
     _line(console, "cyan", "→", f"read it, then: clew check --config {file}")

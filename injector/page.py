@@ -35,9 +35,6 @@ MATCHES: Final = 20
 TEXT: Final = 10_000
 """Longest text returned, in characters."""
 
-SELECTOR: Final = 1_000
-"""Longest selector, in characters."""
-
 # Elements whose value stands in an attribute (HTML §5.2.4 and, for forms, §4.10.5).
 _VALUES: Final = {"data": "value", "input": "value", "meta": "content"}
 
@@ -56,24 +53,6 @@ _NESTING: Final = re.compile(
 # What old editors and CMSs put around a script's text, so that still older browsers would not show it.
 _OPENING: Final = re.compile(r"<!--|(?://|/\*)?\s*+<!\[CDATA\[(?:\s*+\*/)?")
 _CLOSING: Final = (";", "-->", "*/", "]]>", "//", "/*")
-
-
-def selector_error(selector: str) -> str | None:
-    """What is wrong with a CSS selector from the settings, None if it can be used."""
-    if not selector.strip():
-        return "the selector is empty"
-    if len(selector) > SELECTOR:
-        return f"the selector has {len(selector)} characters, {SELECTOR} is the most"
-    if not selector.isprintable():  # includes NUL and lone surrogates
-        return "the selector holds a character that cannot be printed"
-    try:
-        LexborHTMLParser("<p></p>").css(selector)
-    except SelectolaxError:
-        return (
-            f"{selector!r} is not a CSS selector that can be used here: "
-            "look for unclosed brackets and quotes; ::pseudo-elements and :contains() are none"
-        )
-    return None
 
 
 def read(copy: bytes, charset: str | None) -> "Document":
@@ -104,7 +83,7 @@ class Document:
         characters.
 
         Of `meta` it is the attribute `content`, of `input` and `data` the `value`. None where nothing
-        matches, or where the selector is none (`selector_error` tells).
+        matches, or where the selector is none (`selectors.selector_error` tells).
         """
         try:
             nodes = self._tree.css(selector)

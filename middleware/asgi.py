@@ -1,6 +1,7 @@
 """The ASGI mount: in front of any ASGI app, which knows nothing of it."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from ..desk.app import desk_app
 from ..desk.here import Here
 from ..injector.heads import RequestHead, ResponseHead
+from ..service.check import checked
 from ..service.navigation import finish, perform
 from ..service.origin import Origin
 from ..service.service import Service
@@ -17,7 +19,7 @@ from ..settings.model import Settings
 from .exchange import Exchange, Forward, Ours, Out
 from .origin import origin_of
 from .ours import inner_scope
-from .standby import Standby, checked, told, unready, wants_strict
+from .standby import Standby, told, unready, wants_strict
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -58,7 +60,7 @@ class ClewMiddleware:
         self._standby: Standby | None = None
         self._refusal: Exception | None = None
         try:
-            loaded = settings if isinstance(settings, Settings) else checked(Path(settings))
+            loaded = settings if isinstance(settings, Settings) else checked(Path(settings), os.environ)
             self.service = Service(loaded)
         except Exception as error:
             self._refuse(error)

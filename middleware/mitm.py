@@ -24,7 +24,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 from ..desk.app import desk_app
 from ..desk.here import Here
 from ..injector.heads import Headers, RequestHead, ResponseHead, tokens, value, without
-from ..service.check import check
+from ..service.check import checked
 from ..service.logs import configure_logs
 from ..service.navigation import finish, perform
 from ..service.origin import Origin
@@ -109,10 +109,7 @@ class Clew:
         path = Path(ctx.options.clew_config)
         if not ctx.options.clew_config:
             raise ValueError("the option clew_config names no settings file: --set clew_config=clew.toml")
-        settings, problems = check(path, os.environ)
-        if settings is None:
-            raise SettingsErrors(problems)
-        return settings
+        return checked(path, os.environ)
 
     def _check_modes(self, service: Service) -> None:
         for mode in map(ProxyMode.parse, ctx.options.mode):

@@ -83,12 +83,12 @@ def serve(
 def app() -> Any:
     """The ASGI app of one worker, from the file that the environment names."""
     # Imported in the worker only: whoever needs the server's parts alone need not load the whole product.
+    from ..service.check import checked
     from ..service.logs import configure_logs
-    from ..settings.load import load
     from .proxy import ReverseProxy
 
     tune_malloc()
-    settings = load(Path(os.environ[CONFIG_VARIABLE]), os.environ)
+    settings = checked(Path(os.environ[CONFIG_VARIABLE]), os.environ, need_upstream=True)
     configure_logs(settings.log)
     proxy = ReverseProxy(settings)
     _end_streams_on_signals(proxy.service.hub)

@@ -1,7 +1,6 @@
 """The shop without clew: what is answered while the settings or the ledger cannot be used."""
 
 import json
-import os
 import tomllib
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
@@ -11,7 +10,6 @@ from typing import Any
 
 import structlog
 
-from ..service.check import check
 from ..settings.load import SettingsErrors, format_problem
 from ..settings.model import Settings, Site
 
@@ -23,14 +21,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 DEFAULT_PREFIX = str(Site.model_fields["prefix"].default).encode()
 _WITH_HOP = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
 _TEXTS = {b"health": (200, b"ok\n")}
-
-
-def checked(path: Path) -> Settings:
-    """The settings of a file that is in order; raises SettingsErrors with all that is wrong."""
-    settings, problems = check(path, os.environ)
-    if settings is None:
-        raise SettingsErrors(problems)
-    return settings
 
 
 def wants_strict(settings: "str | Path | Settings") -> bool:

@@ -23,7 +23,8 @@ class Call:
     """One HTTP call. `url` is sent byte for byte; its host may be an international name.
 
     `masked` is method, address and body as they may be logged; `hidden` are the values to hide in an answer.
-    `gone` says that status 410 means "never again" (Standard Webhooks).
+    `gone` says that status 410 means "never again" (Standard Webhooks); `allow_private` that the call may go
+    into private networks, see `reach`.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Call:
     success: Success
     hidden: tuple[str, ...] = field(repr=False, default=())
     gone: bool = False
+    allow_private: bool = False
 
 
 def percent(value: str) -> str:

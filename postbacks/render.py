@@ -39,10 +39,12 @@ def render(
     if partner.network is not None:
         if network is None:
             raise RenderError(f"partner {partner.id}: the catalogue has no network {partner.network!r}")
-        return network_call(partner, report, network)
-    if partner.secret is not None:
-        return _webhook(partner, report, now, postback_id)
-    return _plain(partner, report)
+        call = network_call(partner, report, network)
+    elif partner.secret is not None:
+        call = _webhook(partner, report, now, postback_id)
+    else:
+        call = _plain(partner, report)
+    return replace(call, allow_private=partner.allow_private)
 
 
 def missing_settings(partner: Partner, network: Network) -> list[str]:

@@ -12,9 +12,10 @@ from typing import Any
 import cel
 
 from . import signatures
-from .facts import BY_NAME, FACTS, GROUPS
+from .facts import BY_NAME, FACTS, GROUPS, Fact
 from .signatures import ARITHMETIC, FUNCTIONS, MACROS, METHODS, NUMBERS, ORDERED, comparable, fits, words
 from .syntax import Node
+from .values import NONE_KNOWN, Known, wrong_address, wrong_value
 
 _TYPES = {"int": "int", "double": "double", "string": "string", "bool": "bool", "map": "map:string"}
 
@@ -64,8 +65,9 @@ def fact_path(line: str, node: Node, bound: Container[str] = ()) -> tuple[str, .
 class Checker:
     """Walks one tree; `problems` and `asked` tell what it found."""
 
-    def __init__(self, line: str) -> None:
+    def __init__(self, line: str, known: Known = NONE_KNOWN) -> None:
         self.line = line
+        self._known = known
         self.problems: list[LineProblem] = []
         self.asked: list[Asked] = []
         self._in_macro = False
@@ -167,6 +169,8 @@ class Checker:
             # A pattern from the address would be one that anybody can write.
             message = f"the pattern of `{node.value}` has to be a text in quotes"
             return self._wrong(node.parts[1], message)
+        if node.value == "startsWith" and len(node.parts) == 2:
+            self._starts(node)
         return self._signature(node, signatures.result(flat, given), given)
 
     def _signature(self, node: Node, gives: str | None, given: list[str]) -> str:
@@ -249,6 +253,8 @@ class Checker:
                 alike = (left in NUMBERS and right in NUMBERS) or (left == right and left in ORDERED)
                 if not alike and "any" not in (left, right):
                     self._wrong(node, *self._mismatch(node, left, right))
+                elif node.value in (">", ">="):
+                    self._one_of(node.parts[0], [part for part in node.parts[1:] if part.kind == "int"])
                 return "bool"
         gives = signatures.result([((a, b), c) for a, b, c in ARITHMETIC[node.value]], (left, right))
         if gives is None and node.value == "+" and left.startswith("list") and right.startswith("list"):
@@ -282,14 +288,26 @@ class Checker:
             self._wrong(node, f"`in` asks a list or a map, not {words(right)}")
 
     def _one_of(self, asked: Node, others: Iterable[Node]) -> None:
-        fact = BY_NAME.get(".".join(fact_path(self.line, asked) or ()))
-        if fact is None or not fact.values:
+        fact = self._asked_fact(asked)
+        if fact is None:
             return
         for other in others:
-            if other.kind == "string" and (value := constant(self.line, other)) not in fact.values:
-                close = next((v for v in fact.values if value.lower().startswith(v)), None)
-                hint = f'write "{close}"' if close else ""
-                self._wrong(other, f"`{fact.name}` is one of {', '.join(fact.values)}", hint)
+            if other.kind == "string":
+                if wrong := wrong_value(fact, constant(self.line, other), self._known):
+                    self._wrong(other, *wrong)
+            elif other.kind == "int" and fact.most is not None and constant(self.line, other) > fact.most:
+                self._wrong(other, f"`{fact.name}` is 0 to {fact.most}")
+
+    def _asked_fact(self, node: Node) -> Fact | None:
+        return BY_NAME.get(".".join(fact_path(self.line, node) or ()))
+
+    def _starts(self, node: Node) -> None:
+        """`page.path.startsWith("cart")`: no path begins so."""
+        fact, text = self._asked_fact(node.parts[0]), node.parts[1]
+        if fact is None or text.kind != "string":
+            return
+        if wrong := wrong_address(fact, constant(self.line, text)):
+            self._wrong(text, *wrong)
 
     def _mismatch(self, node: Node, left: str, right: str) -> tuple[str, str]:
         """Message and hint for two operands that do not go together."""

@@ -22,6 +22,7 @@ from .checker import Asked, Checker, LineProblem, constant
 from .moments import Turn, turns
 from .signatures import MACROS
 from .syntax import Node, UnsupportedError, parse
+from .values import NONE_KNOWN, Known
 
 LINE_LENGTH = 1000
 # RE2 instructions. Its slowest way costs one step for each of them and each character.
@@ -87,13 +88,14 @@ class Condition:
         return value if isinstance(value, bool) else TypeError(f"the line gave {value!r}, not true or false")
 
 
-def compile_line(text: str) -> Condition:
-    """Compile and check one line. Raises ConditionError with all that is wrong."""
+def compile_line(text: str, known: Known = NONE_KNOWN) -> Condition:
+    """Compile and check one line; `known` are the values that the site's own facts have. Raises
+    ConditionError with all that is wrong."""
     if len(text) > LINE_LENGTH:
         hint = "take it apart: all lines of `when` have to hold"
         raise ConditionError([LineProblem(f"the line has more than {LINE_LENGTH} characters", hint)])
     tree = _parse(text)
-    checker = Checker(text)
+    checker = Checker(text, known)
     checker.check(tree)
     if checker.problems:
         raise ConditionError(checker.problems)

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from ..settings.model import PageType
 
 FactType = Literal["int", "double", "string", "bool", "map"]
 
@@ -14,13 +16,15 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 class Fact:
     """One fact: `name` is `group.fact`, `type` its CEL type (a map is text to text).
 
-    `values` are all that it can have, where they are few: a line that compares it with another never holds.
+    `values` are all texts that it can have, where they are few, `most` is the largest number: a line that
+    compares it with another never holds.
     """
 
     name: str
     type: FactType
     doc: str
     values: tuple[str, ...] = ()
+    most: int | None = None
 
 
 FACTS: tuple[Fact, ...] = (
@@ -29,7 +33,12 @@ FACTS: tuple[Fact, ...] = (
     Fact("page.query", "map", "Its query parameters, decoded: page.query.size, page.query['utm-x']."),
     Fact("page.title", "string", "Its title."),
     Fact("page.seconds", "int", "How long it has been shown, in seconds."),
-    Fact("page.type", "string", "What kind of page it is, where the platform's preset knows."),
+    Fact(
+        "page.type",
+        "string",
+        "What kind of page it is, where the platform's preset knows.",
+        get_args(PageType),
+    ),
     Fact("page.language", "string", "Its language, as the page says or else the browser."),
     Fact("visit.seconds", "int", "How long the visit has lasted, in seconds."),
     Fact("visit.pages", "int", "How many pages the visitor has seen in it, this one included."),
@@ -51,8 +60,8 @@ FACTS: tuple[Fact, ...] = (
     Fact("cart.value", "double", "What the cart is worth, where a page shows it."),
     Fact("cart.items", "int", "How many items are in it."),
     Fact("cart.currency", "string", "Its currency, an ISO 4217 code."),
-    Fact("clock.hour", "int", "The hour in the site's time zone, 0 to 23."),
-    Fact("clock.minute", "int", "The minute, 0 to 59."),
+    Fact("clock.hour", "int", "The hour in the site's time zone, 0 to 23.", most=23),
+    Fact("clock.minute", "int", "The minute, 0 to 59.", most=59),
     Fact("clock.weekday", "string", "The day of the week: mon, tue, wed, thu, fri, sat, sun.", WEEKDAYS),
     Fact("clock.date", "string", 'The date, written "2026-12-24"; text comparison is comparison of dates.'),
     Fact("agents.online", "int", "How many agents have a desk open."),

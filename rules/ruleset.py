@@ -11,6 +11,7 @@ from ..settings.model import Rule
 from .conditions import Condition, ConditionError, compile_line, where
 from .evaluation import Ahead, LineExplained, Moment, Plan
 from .facts import Facts
+from .values import NONE_KNOWN, Known
 
 RULES = 1000
 LINES = 50
@@ -82,10 +83,12 @@ class _Compiled:
 class RuleSet:
     """Compiled rules, the higher priority first, equal ones in the order given.
 
-    Raises RuleErrors with everything that is wrong, in rules that are not enabled too.
+    Raises RuleErrors with everything that is wrong, in rules that are not enabled too. `known` are the values
+    that facts of this site can have: to compare with another one is wrong.
     """
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], known: Known = NONE_KNOWN) -> None:
+        self._known = known
         self._conditions: list[Condition] = []
         order = sorted(self._compile(rules), key=lambda compiled: -compiled.rule.priority)
         self._order = tuple(order)
@@ -108,7 +111,7 @@ class RuleSet:
                 if line in numbers:
                     continue
                 try:
-                    condition = compile_line(line)
+                    condition = compile_line(line, self._known)
                 except ConditionError as error:
                     problems += [
                         RuleProblem(place, line_place, _placed(line, p.at, p.message), p.hint)

@@ -9,28 +9,26 @@ from typing import Any, TypeVar
 from babel.numbers import is_currency
 from pydantic import ValidationError
 
-from ..injector.page import selector_error
+from ..injector.selectors import selector_error
 from ..postbacks.call import RenderError
-from ..postbacks.model import Report
 from ..postbacks.network_call import chosen
 from ..postbacks.render import missing_settings, render
 from ..referral.catalogue import Catalogue, Network
 from ..referral.catalogue import load as load_catalogue
 from ..rules.ruleset import RuleErrors, RuleSet
-from ..settings.addresses import Pattern, PatternError
+from ..rules.values import Known
 from ..settings.load import Problem, SettingsErrors, Source, beside, read, validate
 from ..settings.model import Model, Partner, Rule, Settings, Site
 from ..settings.platforms import PlatformError, platform_of
 from ..settings.positions import KeyPath
 from ..settings.wording import Wording, nearest
 from ..stores.ledger.database import sqlite_path
+from .check_calls import SAMPLE, call_problems
+from .check_pages import page_problems
 
 TOKEN_LENGTH = 16
 
 M = TypeVar("M", bound=Model)
-
-_CODE = re.compile(r"[A-Z]{3}")
-_SAMPLE = Report("order", "partner", "click", "1", "1.00", "EUR", "chat", 1_700_000_000, 1_690_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class _Draft:
 def check(
     path: Path, environ: Mapping[str, str], need_upstream: bool = False
 ) -> tuple[Settings | None, list[Problem]]:
-    """The settings if all is in order, else None and every problem, by line.
+    """The settings if they can be used, else None; and every problem, by line. Warnings alone hinder nothing.
 
     `need_upstream`: each site has to name its shop's address; `clew serve` needs it, the middleware does not.
     """
@@ -58,11 +56,20 @@ def check(
     settings, problems = validate(source)
     unset = {problem.key for problem in source.problems}
     for wording in _deeper(source, need_upstream):
-        problem = source.problem(wording.path, wording.message, wording.hint)
+        problem = source.problem(wording.path, wording.message, wording.hint, wording.severity)
         if problem.key not in unset and problem not in problems:
             problems.append(problem)
     problems.sort(key=lambda problem: problem.line or 0)
-    return (None if problems else settings), problems
+    wrong = any(problem.severity == "error" for problem in problems)
+    return (None if wrong else settings), problems
+
+
+def checked(path: Path, environ: Mapping[str, str], need_upstream: bool = False) -> Settings:
+    """The settings of a file that can be used. Raises SettingsErrors with all that is wrong in it."""
+    settings, problems = check(path, environ, need_upstream)
+    if settings is None:
+        raise SettingsErrors(problems)
+    return settings
 
 
 def _deeper(source: Source, need_upstream: bool) -> Iterator[Wording]:
@@ -75,7 +82,7 @@ def _deeper(source: Source, need_upstream: bool) -> Iterator[Wording]:
     for draft in drafts:
         yield from _site(draft, need_upstream)
         yield from _partners(draft, catalogue)
-        yield from _rules(draft)
+        yield from _rules(draft, catalogue)
 
 
 def _drafts(data: Mapping[str, Any]) -> Iterator[_Draft]:
@@ -163,15 +170,7 @@ def _site(draft: _Draft, need_upstream: bool) -> Iterator[Wording]:
         platform_of(site)
     except PlatformError as error:
         yield Wording((*path, "platform"), error.message, error.hint)
-    patterns = [((*path, "never", n), pattern) for n, pattern in enumerate(site.never)]
-    patterns += [((*path, "page_types", pattern), pattern) for pattern in site.page_types]
-    if site.order is not None:
-        patterns.append(((*path, "order", "page"), site.order.page))
-    for where, pattern in patterns:
-        try:
-            Pattern(pattern)
-        except PatternError as error:
-            yield Wording(where, str(error), error.hint)
+    yield from page_problems(site, path)
     yield from _cookie_domain(draft)
     yield from _selectors(draft)
 
@@ -208,9 +207,12 @@ def _selectors(draft: _Draft) -> Iterator[Wording]:
 
 def _currency_error(setting: str) -> str | None:
     """A currency is named by its code, or by a selector."""
-    if not _CODE.fullmatch(setting):
-        return selector_error(setting)
-    return None if is_currency(setting) else f'{setting!r} is no ISO 4217 code; write for example "EUR"'
+    error = None if is_currency(setting) else selector_error(setting)
+    if error is None or not re.fullmatch(r"\w+|[^\w\s.#*:\[{(]+", setting):
+        return error
+    begins = setting[:3].upper()
+    example = begins if is_currency(begins) else "EUR"
+    return f'{setting!r} is neither an ISO 4217 code nor a selector; write for example "{example}"'
 
 
 def _partners(draft: _Draft, catalogue: Catalogue) -> Iterator[Wording]:
@@ -241,11 +243,12 @@ def _plain_partner(place: KeyPath, partner: Partner, enabled: Sequence[Network])
     if owner is not None:
         yield Wording((*place, "param"), f"is the parameter of {owner.name}, which is a partner too")
     try:
-        render(partner, _SAMPLE, None, 0.0, postback_id="check")
+        render(partner, SAMPLE, None, 0.0, postback_id="check")
     except RenderError as error:
         told = str(error).removeprefix(f"partner {partner.id}: ")
         key = "secret" if told.startswith("secret: ") else "postback"
         yield Wording((*place, key), told.removeprefix("secret: "))
+    yield from call_problems(place, partner, None)
 
 
 def _network_partner(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wording]:
@@ -265,6 +268,7 @@ def _network_partner(place: KeyPath, partner: Partner, network: Network) -> Iter
         yield Wording(
             (*place, "network"), f"{network.name} needs {needs} with each order, which clew cannot give yet"
         )
+    yield from call_problems(place, partner, network)
     for key in missing_settings(partner, network):
         hint = f'write {key} = "…" in `settings` of the partner {partner.id}'
         yield Wording((*place, "settings", key), f"is missing: {network.name} needs it", hint)
@@ -286,18 +290,29 @@ def _no_call(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wor
         yield Wording((*place, "network"), message, "leave the partner out: its clicks are read all the same")
 
 
-def _rules(draft: _Draft) -> Iterator[Wording]:
+def _rules(draft: _Draft, catalogue: Catalogue) -> Iterator[Wording]:
     path = (*draft.path, "rules")
     yield from _twice(
         (((*path, n, "name"), r.name) for n, r in draft.rules), "another rule has the name {!r}"
     )
     try:
-        RuleSet([rule for _, rule in draft.rules])
+        RuleSet([rule for _, rule in draft.rules], _known(draft, catalogue))
     except RuleErrors as error:
         for problem in error.problems:
             place = (*path, draft.rules[problem.rule][0])
             line = () if problem.line is None else ("when", problem.line)
             yield Wording((*place, *line), problem.message, problem.hint)
+
+
+def _known(draft: _Draft, catalogue: Catalogue) -> Known:
+    """What a site's own facts can be. Of a partner that cannot be read, the id may be right all the same."""
+    raw = draft.raw.get("partners")
+    partners = [item for item in raw if isinstance(item, dict)] if isinstance(raw, list) else []
+    return {
+        "partner.id": [str(partner.get("id")) for partner in partners],
+        "partner.network": [str(partner.get("network") or "") for partner in partners],
+        "touch.network": ["", *catalogue.networks],
+    }
 
 
 def _shortened(hint: str) -> str:

@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ..referral.credit import credit
 from ..referral.visitor import Visitor
+from ..rules.facts import WEEKDAYS
 from ..settings.addresses import decoded
 from .site import SiteRuntime
 
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CAMPAIGN = {
     "utm_source": "source",
     "utm_medium": "medium",

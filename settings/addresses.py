@@ -89,6 +89,8 @@ class Pattern:
             raise PatternError(f"a pattern may have {LENGTH} characters")
         if not self.text.isprintable():
             raise PatternError("holds a character that cannot be printed")
+        if "&amp;" in self.text:
+            raise PatternError("&amp; is how HTML writes &", f'write "{self.text.replace("&amp;", "&")}"')
         if "#" in self.text:
             raise PatternError("browsers do not send what stands behind a #", "leave the # and the rest out")
         if self.asks and not any(self.query.split("&")):

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from .model import Settings
 from .platforms import PlatformError, platform_of
 from .positions import KeyPath, positions
-from .wording import Wording, missing_variable, worded
+from .wording import Severity, Wording, missing_variable, worded
 
 _VARIABLE = re.compile(r"env:(.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -31,22 +31,24 @@ _FILE_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One error of a settings file. `key` is a path such as `sites[0].partners[1].param`, empty for the file
-    as a whole; `line` counts from 1, None where there is none to name."""
+    """One error or warning of a settings file. `key` is a path such as `sites[0].partners[1].param`, empty
+    for the file as a whole; `line` counts from 1, None where there is none to name."""
 
     file: str
     key: str
     line: int | None
     message: str
     hint: str = ""
+    severity: Severity = "error"
 
 
 class SettingsErrors(ValueError):  # noqa: N818
     """A settings file that cannot be used; `problems` lists everything that is wrong with it."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(map(format_problem, problems)))
-        self.problems = tuple(problems)
+        errors = tuple(problem for problem in problems if problem.severity == "error")
+        super().__init__("\n".join(map(format_problem, errors)))
+        self.problems = errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +60,10 @@ class Source:
     lines: Mapping[KeyPath, int]
     problems: tuple[Problem, ...]
 
-    def problem(self, path: KeyPath, message: str, hint: str = "") -> Problem:
-        """An error at a place of this file; its line is that of the key or of the table it is missing in."""
+    def problem(self, path: KeyPath, message: str, hint: str = "", severity: Severity = "error") -> Problem:
+        """A problem at a place of this file; its line is that of the key or of the table it is missing in."""
         line = next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
-        return Problem(str(self.file), key_text(path), line, message, hint)
-
-
-def load(path: Path, environ: Mapping[str, str]) -> Settings:
-    """The settings in a file. Raises SettingsErrors with all that is wrong in it."""
-    source = read(path, environ)
-    settings, problems = validate(source)
-    if settings is None:
-        raise SettingsErrors(problems)
-    return settings
+        return Problem(str(self.file), key_text(path), line, message, hint, severity)
 
 
 def read(path: Path, environ: Mapping[str, str]) -> Source:
@@ -139,7 +132,8 @@ def format_problem(problem: Problem) -> str:
     place = problem.file if problem.line is None else f"{problem.file}:{problem.line}"
     key = f" {problem.key}" if problem.key else ""
     hint = f" → {problem.hint}" if problem.hint else ""
-    return f"{place}{key}: {problem.message}{hint}"
+    weight = "warning: " if problem.severity == "warning" else ""
+    return f"{place}{key}: {weight}{problem.message}{hint}"
 
 
 def _text(path: Path) -> str:

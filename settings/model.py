@@ -125,6 +125,7 @@ class Partner(Model):
     lookback_days: int | None = Field(None, ge=1, le=400)
     endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
     retry_unknown: bool | None = None
+    allow_private: bool = False
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

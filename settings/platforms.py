@@ -14,13 +14,14 @@ M = TypeVar("M", bound=Model)
 
 
 class Platform(Model):
-    """One shop system. `page_types` are (path pattern, page.type), the first that fits counts; `note` is what
-    its owner has to know."""
+    """One shop system. `page_types` are (pattern, page.type), the first that fits counts; `pages` are some of
+    its addresses with their kinds; `note` is what its owner has to know."""
 
     source: tuple[str, ...]
     confidence: Literal["verified", "read", "reported"]
     note: str = ""
     page_types: tuple[tuple[str, PageType], ...] = ()
+    pages: tuple[tuple[str, PageType], ...] = ()
     cart: Cart = Cart()
     order: Order | None = None
     never: tuple[str, ...] = ()

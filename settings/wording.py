@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -57,13 +57,18 @@ _MISSING = {
 }
 
 
+Severity = Literal["error", "warning"]
+"""A file with warnings alone can be used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """One error: where it is, what is wrong, what to do."""
+    """One error or warning: where it is, what is wrong, what to do."""
 
     path: KeyPath
     message: str
     hint: str = ""
+    severity: Severity = "error"
 
 
 def fresh_secret() -> str:

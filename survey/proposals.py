@@ -12,7 +12,7 @@ from typing import Final
 
 from bs4.element import Tag
 
-from ..injector.page import selector_error
+from ..injector.selectors import selector_error
 from ..orders.model import OrderError
 from ..orders.pricetext import read_amount, read_currency
 from .look import Look

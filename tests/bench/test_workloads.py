@@ -4,8 +4,8 @@ from pathlib import Path
 
 from clew.referral.catalogue import load as load_catalogue
 from clew.referral.credit import earning_click
+from clew.service.check import checked
 from clew.service.site import SiteRuntime
-from clew.settings.load import load
 from peers import clew_settings
 from visitors import VISITORS, cookies
 from workloads import HOST, TAG, WORKLOADS, files, page, tagged
@@ -31,7 +31,7 @@ def test_another_seed_gives_another_page() -> None:
 
 
 def test_the_settings_have_a_partner_and_a_rule_at_work(tmp_path: Path) -> None:
-    site = load(clew_settings(tmp_path, upstream=8000), {}).sites[0]
+    site = checked(clew_settings(tmp_path, upstream=8000), {}).sites[0]
     assert [partner.id for partner in site.partners] == ["awin"]
     assert [rule.name for rule in site.rules] == ["wait"]
     assert site.hosts == [HOST]
@@ -39,7 +39,7 @@ def test_the_settings_have_a_partner_and_a_rule_at_work(tmp_path: Path) -> None:
 
 
 def test_every_visitor_is_known_to_clew_and_came_by_a_click(tmp_path: Path) -> None:
-    settings = load(clew_settings(tmp_path, upstream=8000), {})
+    settings = checked(clew_settings(tmp_path, upstream=8000), {})
     opened_by = SiteRuntime(settings, settings.sites[0], load_catalogue()).cookie
     known = [opened_by.read([header.encode("ascii")]) for header in cookies()]
     assert len({one.visitor for one in known if one is not None}) == VISITORS

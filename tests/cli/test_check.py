@@ -1,3 +1,5 @@
+import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,33 @@ def test_other_commands_print_the_same_errors_to_stderr(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith(f"{config}:2 sites[0].upstream: is missing")
+
+
+def test_warnings_are_printed_and_it_ends_with_0(config: Path) -> None:
+    """field G4"""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        config.write_text(
+            GOOD + f'upstream = "http://127.0.0.1:{port}"\nplatform = "opencart"\n'
+            '[sites.order]\npage = "/index.php"\n'
+            '[[sites.partners]]\nid = "a"\nparam = "ref"\npostback = "http://blog.example/"\n'
+        )
+        result = CliRunner().invoke(app, ["check", "--config", str(config)])
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert lines[0].startswith(f"{config}:7 sites[0].order.page: warning: fits pages of other kinds too")
+    assert lines[1].startswith(f"{config}:11 sites[0].partners[0].postback: warning: is called without")
+    assert f"{config}:4 sites[0].upstream: warning: cannot be reached" in result.output
+    assert f"{config} can be used, with 3 warnings: 1 site" in result.output
+
+
+def test_the_known_pages_that_a_pattern_fits_are_shown(config: Path) -> None:
+    """field C1"""
+    config.write_text(
+        GOOD + 'platform = "opencart"\n[sites.order]\npage = "/index.php?route=checkout/success"\n'
+    )
+    result = CliRunner().invoke(app, ["check", "--config", str(config)])
+    page = re.escape("/index.php?route=checkout/success")
+    told = rf"order\.page {page} fits 1 of \d+ known pages: {page}&language=en-gb \(confirmation\)"
+    assert re.search(told, result.output)

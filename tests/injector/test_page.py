@@ -6,7 +6,8 @@ import time
 from decimal import Decimal
 
 import pytest
-from clew.injector.page import JSON, OBJECTS, SCRIPTS, SELECTOR, TEXT, read, selector_error
+from clew.injector.page import JSON, OBJECTS, SCRIPTS, TEXT, read
+from clew.injector.selectors import SELECTOR, selector_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,7 +130,7 @@ GOOD_SELECTORS = [
     "tr:nth-child(2n+1) td:last-child",
     "div:has(> p)",
     "a:not([href]), b",
-    "Ä",
+    ".Ä",
     "dl dt + dd ~ dd",
 ]
 BAD_SELECTORS = [
@@ -169,7 +170,7 @@ def test_selector_that_nobody_writes_is_refused_before_the_parser_sees_it(select
 
 
 CRASH = """
-from clew.injector.page import selector_error
+from clew.injector.selectors import selector_error
 for part, closing in [(":not(", ")"), (":has(", ")"), ("a ", ""), ("[", "]"), ("*|*", ""), (">", "")]:
     selector_error(part * 190 + "a" + closing * 190)
 print("alive")

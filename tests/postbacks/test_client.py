@@ -1,7 +1,9 @@
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from clew.postbacks import reach
 from clew.postbacks.call import Call
 from clew.postbacks.client import BODY_LIMIT, Client, Progress
 from clew.postbacks.render import ANY_2XX
@@ -129,3 +131,74 @@ async def test_nothing_leaves_while_before_is_at_work(receiver: Any) -> None:
                 await receiver.wait(1)
         may_go.set()
         assert await task == Answered(200)
+
+
+async def looked_up(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[str], target: Call
+) -> tuple[Result, list[str]]:
+    """The result of a call whose host leads to `addresses`, and the hosts that were looked up."""
+    asked: list[str] = []
+
+    async def getaddrinfo(host: str, port: int, **_: object) -> list[Any]:
+        asked.append(host)
+        return [(0, 0, 0, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    return await make(target), asked
+
+
+PRIVATE = [
+    "127.0.0.1",
+    "10.0.0.5",
+    "169.254.169.254",
+    "::1",
+    "fe80::1",
+    "fd00::1",
+    "::ffff:10.0.0.5",
+    "0.0.0.0",
+]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+async def test_a_name_that_leads_into_a_private_network_is_not_called(
+    receiver: Any, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """field E23: also where the name leads elsewhere at each look"""
+    port = receiver.address.rpartition(":")[2]
+    result, asked = await looked_up(monkeypatch, [address], call(f"http://rebind.example:{port}/"))
+    assert isinstance(result, NotSent)
+    assert "rebind.example leads to" in result.reason
+    assert "allow_private" in result.reason
+    assert asked == ["rebind.example"]
+    assert receiver.got == []
+
+
+async def test_the_address_that_was_looked_at_is_the_one_that_is_called(
+    receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field E23: no second look-up can lead elsewhere; of several addresses the next is tried"""
+    monkeypatch.setattr(reach, "kind_of", lambda address: "public")
+    port = receiver.address.rpartition(":")[2]
+    target = call(f"http://Partner.example:{port}/sale?x=1")
+    result, asked = await looked_up(monkeypatch, ["127.0.0.2", "127.0.0.1"], target)
+    assert result == Answered(200)
+    assert asked == ["partner.example"]
+    assert receiver.got[0].headers["host"] == f"partner.example:{port}"
+    assert receiver.got[0].target == b"/sale?x=1"
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "[fe80::1]", "2852039166", "[::ffff:a9fe:a9fe]", "metadata.google.internal"]
+)
+async def test_an_address_that_is_never_called_is_told_at_once(host: str) -> None:
+    """field E23"""
+    result = await make(call(f"http://{host}/latest/meta-data/"))
+    assert isinstance(result, NotSent)
+    assert "allow_private" in result.reason
+
+
+async def test_with_leave_any_address_is_called(receiver: Any) -> None:
+    """field E23"""
+    address = receiver.address.replace("127.0.0.1", "localhost")
+    assert await make(call(address + "/")) == Answered(200)
+    assert await make(replace(call(address + "/"), allow_private=True)) == Answered(200)

@@ -20,9 +20,20 @@ def holds(line: str, **facts: dict[str, object]) -> bool | Exception:
     return condition.value(cel.Context(groups, matcher(condition.patterns)))
 
 
+TEXTS = {
+    "page.url": "https://shop.example/",
+    "page.path": "/cart",
+    "visit.landing": "/",
+    "page.language": "de",
+    "cart.currency": "EUR",
+    "clock.date": "2026-12-24",
+}
+
+
 @pytest.mark.parametrize("fact", [f for f in FACTS if f.type != "map" and not f.values], ids=lambda f: f.name)
 def test_every_fact_can_be_asked_and_compared(fact: Fact) -> None:
-    compile_line(f"has({fact.name}) && {fact.name} == {SAMPLES[fact.type]}")
+    sample = repr(TEXTS[fact.name]) if fact.name in TEXTS else SAMPLES[fact.type]
+    compile_line(f"has({fact.name}) && {fact.name} == {sample}")
 
 
 MISTAKES = [
@@ -75,7 +86,7 @@ MISTAKES = [
         "write chat.open by itself, or !chat.open",
         0,
     ),
-    ("page.type in ['a', 3]", None, 'write "3" in quotes', 19),
+    ("page.title in ['a', 3]", None, 'write "3" in quotes', 20),
     ('cart.value > "100"', 'this compares a number (`cart.value`) and a text (`"100"`)', None, 0),
     (
         "cart.value * 2 > 3.0",

@@ -10,6 +10,8 @@ SHOP = '[[sites]]\nname = "shop"\n'
 # Three lines stand before what a test writes: its first line is line 4.
 PLAIN = "[[sites.partners]]\nid = 'blog'\nparam = 'ref'\npostback = 'https://blog.example/?c={click_id}'\n"
 NEW = "[[sites.partners]]\n"
+RULE = "[[sites.rules]]\nname = 'a'\naction = 'hide'\n"
+ALLOW = "if that is meant, set allow_private = true for this partner"
 AWIN = (
     "[[sites.partners]]\nid = 'awin'\nnetwork = 'awin'\nsettings = { advertiser_id = '1', api_key = 'k' }\n"
 )
@@ -21,6 +23,13 @@ def checked(
     file = folder / "clew.toml"
     file.write_text(text)
     return check(file, environ, need_upstream)
+
+
+def warned(folder: Path, text: str) -> list[tuple[str, int | None, str]]:
+    settings, problems = checked(folder, text)
+    assert settings is not None
+    assert {p.severity for p in problems} <= {"warning"}
+    return [(p.key, p.line, p.message) for p in problems]
 
 
 def found(folder: Path, text: str, **environ: str) -> list[tuple[str, int | None, str, str]]:
@@ -50,9 +59,19 @@ SITE = [
     ("page_types = { 'a*' = 'cart' }", 'page_types."a*"', 4, "a path begins with / or *", 'write "/a*"'),
     ("[sites.order]\npage = 'thanks'", "order.page", 5, "a path begins with / or *", 'write "/thanks"'),
     ("[sites.order]\npage = '/x'\nid = 'b['", "order.id", 6, "not a CSS selector", ""),
-    ("[sites.order]\npage = '/x'\ncurrency = 'EUX'", "order.currency", 6, "no ISO 4217 code", ""),
+    ("[sites.order]\npage = '/x'\ncurrency = 'EUX'", "order.currency", 6, "neither an ISO 4217 code", ""),
     ("[sites.cart]\nvalue = ''", "cart.value", 5, "the selector is empty", ""),
     ("[sites.cart]\ncurrency = 'p::before'", "cart.currency", 5, "not a CSS selector", ""),
+    # field G4
+    ("[sites.order]\npage = '/x'\ncurrency = 'EURO'", "order.currency", 6, 'write for example "EUR"', ""),
+    ("[sites.order]\npage = '/x'\ncurrency = 'usd'", "order.currency", 6, 'write for example "USD"', ""),
+    ("[sites.cart]\ncurrency = '€'", "cart.currency", 5, "neither an ISO 4217 code nor a selector", ""),
+    ("[sites.cart]\ncurrency = 'US Dollar'", "cart.currency", 5, "no element <US>", ""),
+    ("[sites.order]\npage = '/x'\nid = 'order number'", "order.id", 6, "there is no element <order>", ""),
+    ("[sites.order]\npage = '/x'\ntotal = '#order[number'", "order.total", 6, "column 7", ""),
+    ("[sites.order]\npage = '/x?'", "order.page", 5, "behind the ? stands no parameter", None),
+    ("never = ['/a#b']", "never[0]", 4, "browsers do not send", None),
+    ("never = ['/a?x=1&amp;y=2']", "never[0]", 4, "HTML", 'write "/a?x=1&y=2"'),
     (
         "hosts = ['a.example', 'shop.other:8000']\ncookie_domain = '.example'",
         *("hosts[1]", 4, "shop.other:8000 does not belong to the cookie domain example"),
@@ -84,7 +103,44 @@ PARTNERS = [
     ),
     (AWIN.replace("'k'", "'k', conversion = 'x'"), "[0].settings.conversion", 7, "no such call", None),
 ]
+# field E23
+PARTNERS += [
+    (PLAIN.replace("blog.example", host), "[0].postback", 7, "is never called", ALLOW)
+    for host in (
+        "169.254.169.254",
+        "169.254.10.1:8080",
+        "[fe80::1]",
+        "[::ffff:169.254.169.254]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[fd00:ec2::254]",
+        "100.100.100.200",
+        "0xa9fea9fe",
+        "2852039166",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "169.254.169.254.",
+        "１６９.254.169.254",
+        "metadata.google.internal",
+        "METADATA.google.internal.",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+    )
+]
+PARTNERS += [
+    (AWIN + "endpoint = 'http://169.254.169.254'", "[0].endpoint", 8, "is never called", ALLOW),
+    (
+        f"{NEW}id = 't'\nnetwork = 'tune'\nparam = 'c'\nsettings = {{ network_domain = '169.254.169.254' }}",
+        *("[0].settings", 8, "is never called", ALLOW),
+    ),
+]
 RULES = [
+    # field G4
+    (f"{PLAIN}{RULE}when = ['partner.id == \"blgo\"']", "[0].when[0]", 11, "one of blog", 'write "blog"'),
+    (f"{AWIN}{RULE}when = ['partner.id == \"awinn\"']", "[0].when[0]", 11, "one of awin", 'write "awin"'),
+    (f"{RULE}when = ['partner.id == \"blog\"']", "[0].when[0]", 7, "no partner", "add the partner first"),
+    (f"{RULE}when = ['touch.network == \"awni\"']", "[0].when[0]", 7, "never 'awni'", 'write "awin"'),
+    (f"{RULE}when = ['page.type == \"prodct\"']", "[0].when[0]", 7, "is one of home", 'write "product"'),
     (
         "[[sites.rules]]\nname = 'a'\naction = 'hide'\n" * 2,
         "[1].name",
@@ -233,3 +289,87 @@ def test_a_rules_lines_are_checked_also_where_its_action_is_wrong(tmp_path: Path
         (6, "sites[0].rules[0].when[0]"),
         (7, "sites[0].rules[0].action"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("postback", "message"),
+    [
+        ("http://blog.example/", "is called without encryption"),
+        ("http://10.0.0.5/", "10.0.0.5 is an address of a private network"),
+        ("https://192.168.1.7:8443/", "192.168.1.7 is an address of a private network"),
+        ("https://[fd12:3456::1]/", "fd12:3456::1 is an address of a private network"),
+        ("http://167772165/", "167772165 is an address of a private network"),
+        ("https://partner/", "partner is a name of your own network"),
+        ("https://relay.internal/", "relay.internal is a name of your own network"),
+    ],
+)
+def test_a_postback_that_can_hardly_be_meant_is_a_warning(
+    tmp_path: Path, postback: str, message: str
+) -> None:
+    """field G4, E23"""
+    text = TOP + SHOP + PLAIN.replace("https://blog.example/", postback)
+    ((key, line, told),) = warned(tmp_path, text)
+    assert (key, line) == ("sites[0].partners[0].postback", 7)
+    assert message in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN.replace("https://blog.example/", "http://127.0.0.1:8082/"),
+        PLAIN.replace("https://blog.example/", "http://localhost:8082/"),
+        PLAIN.replace("https://blog.example/", "http://[::1]:8082/"),
+        PLAIN.replace("https://blog.example/", "http://10.0.0.5/") + "allow_private = true\n",
+        PLAIN.replace("https://blog.example/", "http://169.254.169.254/") + "allow_private = true\n",
+    ],
+)
+def test_a_postback_to_this_machine_or_with_leave_is_in_order(tmp_path: Path, text: str) -> None:
+    """field E23"""
+    assert warned(tmp_path, TOP + SHOP + text) == []
+
+
+ORDER = "[sites.order]\nid = '#n'\npage = "
+OPENCART = "platform = 'opencart'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message"),
+    [
+        (ORDER + "'/index.php'", "order.page", "fits pages of other kinds too, such as /index.php?route="),
+        (OPENCART + ORDER + "'/index.php'", "order.page", "fits pages of other kinds too"),
+        (ORDER + "'*'", "order.page", "fits pages of other kinds too, such as / (home)"),
+        (ORDER + "'/-/clew/thanks'", "order.page", "clew's own pages"),
+        (ORDER + "'/shop/../thanks'", "order.page", "browsers take /../"),
+        ("never = ['/index.php']", "never[0]", "keeps the chat out of nearly all pages"),
+        (OPENCART + "never = ['/index.php?route=*']", "never[0]", "keeps the chat out of nearly all pages"),
+        ("page_types = { '/index.php' = 'product' }", "page_types./index.php", "fits pages of other kinds"),
+        (
+            "page_types = { '/mills/*' = 'category', '/mills/*.html' = 'product' }",
+            *("page_types./mills/*.html", "never counts: /mills/* stands before it"),
+        ),
+        (
+            "page_types = { '/x?a' = 'category', '/x?b=1&a=*' = 'product' }",
+            *("page_types./x?b=1&a=*", "never counts: /x?a stands before it"),
+        ),
+    ],
+)
+def test_a_pattern_that_can_hardly_be_meant_is_a_warning(
+    tmp_path: Path, text: str, key: str, message: str
+) -> None:
+    """field C1"""
+    ((at, _, told),) = warned(tmp_path, TOP + SHOP + text)
+    assert at.replace('"', "") == f"sites[0].{key}"
+    assert message in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OPENCART + ORDER + "'/index.php?route=checkout/success'",
+        ORDER + "'/thank-you*'",
+        "never = ['/pay/*', '/index.php?route=extension/*']",
+        "page_types = { '/mills/*.html' = 'product', '/mills/*' = 'category', '/i.php?p=20*' = 'category' }",
+    ],
+)
+def test_patterns_that_can_be_meant_are_in_order(tmp_path: Path, text: str) -> None:
+    assert warned(tmp_path, TOP + SHOP + text) == []

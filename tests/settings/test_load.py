@@ -3,7 +3,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from clew.settings.load import Problem, SettingsErrors, beside, format_problem, key_text, load
+from clew.settings.load import Problem, SettingsErrors, beside, format_problem, key_text, read, validate
 from clew.settings.model import Settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,6 +11,13 @@ from hypothesis import strategies as st
 SECRET = "x" * 40
 TOP = f'secret = "{SECRET}"\n'
 SHOP = '[[sites]]\nname = "shop"\n'
+
+
+def load(file: Path, environ: Mapping[str, str]) -> Settings:
+    settings, problems = validate(read(file, environ))
+    if settings is None:
+        raise SettingsErrors(problems)
+    return settings
 
 
 def loaded(folder: Path, text: str | bytes, **environ: str) -> Settings:

@@ -1,7 +1,5 @@
-from fnmatch import fnmatchcase
-
 import pytest
-from clew.injector.page import selector_error
+from clew.injector.selectors import selector_error
 from clew.settings.model import Site
 from clew.settings.platforms import Platform, PlatformError, platform_of, platforms, with_platform
 
@@ -63,24 +61,3 @@ def test_an_unknown_platform_names_the_nearest_one() -> None:
         with_platform(site(platform="django_oskar"))
     with pytest.raises(PlatformError, match=r"known are .*django-oscar"):
         platform_of(site(platform="x"))
-
-
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [
-        ("/en-gb/catalogue/conica-64-burr-grinder_12/", "product"),
-        ("/catalogue/conica-64-burr-grinder_12/reviews/add/", "product"),
-        ("/catalogue/category/coffee/grinders_3/", "category"),
-        ("/catalogue/", "category"),
-        ("/basket/", "cart"),
-        ("/checkout/", "checkout"),
-        ("/de/checkout/shipping-address/", "checkout"),
-        ("/checkout/thank-you/", "confirmation"),
-        ("/search/", "search"),
-        ("/accounts/orders/", "account"),
-        ("/about/", None),
-    ],
-)
-def test_django_oscars_paths_tell_the_kind_of_page(path: str, kind: str | None) -> None:
-    page_types = platforms()["django-oscar"].page_types
-    assert next((k for pattern, k in page_types if fnmatchcase(path, pattern)), None) == kind

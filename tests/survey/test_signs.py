@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
-from clew.injector.page import selector_error
+from clew.injector.selectors import selector_error
 from clew.referral.catalogue import load
 from clew.settings.platforms import platforms
 from clew.survey.signs import chats_on, guard_of, name_platform, networks_on, signs

@@ -1,0 +1,91 @@
+"""Where a call may go: a partner's address must not lead into the network that clew runs in.
+
+Whoever writes a postback's address, and whoever runs the name server of its host, could otherwise have clew
+call what only clew's machine can reach: a cloud's metadata service with its credentials, a database.
+
+- An address written as a number is as the owner wrote it: loopback goes, for tests and for a relay on this
+  machine; a private network goes, and `clew check` warns of it.
+- A name may lead anywhere, and elsewhere tomorrow: only to public addresses, looked up once for each call,
+  which then goes to the very address that was looked at. `localhost` is loopback (RFC 6761 §6.3).
+- Link-local addresses, the clouds' metadata services and what is no host's address are refused either way.
+
+`allow_private = true` on a partner lifts all of it.
+"""
+
+import re
+import socket
+import unicodedata
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final, Literal
+
+Address = IPv4Address | IPv6Address
+Kind = Literal["public", "loopback", "private", "refused"]
+
+# Most clouds have theirs at a link-local address. Beyond: AWS and Google Cloud by IPv6, Alibaba Cloud, Oracle
+# Cloud, Azure's platform service.
+_METADATA: Final = frozenset(
+    map(ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"))
+)
+_METADATA_NAMES: Final = frozenset(("metadata.google.internal", "metadata.goog", "metadata"))
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
+_NUMERIC: Final = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}")
+
+
+def kind_of(address: Address) -> Kind:
+    """What kind of address it is; of IPv4 written within IPv6, the kind of the IPv4 address."""
+    if isinstance(address, IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return kind_of(inner)
+    if address in _METADATA or address.is_link_local or address.is_unspecified or address.is_multicast:
+        return "refused"
+    if address.is_loopback:
+        return "loopback"
+    if isinstance(address, IPv4Address) and (address in _THIS_NETWORK or address.is_reserved):
+        return "refused"
+    return "public" if address.is_global else "private"
+
+
+def written(host: str) -> Address | None:
+    """The address that a host is written as, None for a name: also in the ways in which `connect` reads
+    numbers, such as `0xa9fea9fe`, `2852039166` and `127.1`. `localhost` is 127.0.0.1."""
+    host = unicodedata.normalize("NFKC", host).strip("[]").partition("%")[0].rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return IPv4Address("127.0.0.1")
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    if _NUMERIC.fullmatch(host):
+        try:
+            return IPv4Address(socket.inet_aton(host))
+        except OSError:
+            return None
+    return None
+
+
+def refusal(host: str) -> str | None:
+    """Why a host as it is written is never called, None where it may be, or is a name to be looked up."""
+    address = written(host)
+    if address is None:
+        known = host.lower().rstrip(".") in _METADATA_NAMES
+        return f"{host} is a cloud's metadata service" if known else None
+    if kind_of(address) != "refused":
+        return None
+    return f"{address} is link-local, a cloud's metadata service, or no host's address"
+
+
+def allowed(host: str, found: Sequence[Address]) -> list[Address]:
+    """Of the addresses that a name leads to, those that may be called. Raises ValueError where none may."""
+    kept = [address for address in found if kind_of(address) == "public"]
+    if not kept:
+        shown = ", ".join(map(str, found[:3])) or "nothing"
+        raise ValueError(
+            f"{host} leads to {shown}, which is not public; "
+            "if that is meant, set allow_private = true for this partner"
+        )
+    return kept

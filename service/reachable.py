@@ -1,0 +1,64 @@
+"""Whether the shops of the settings can be reached from here now: for a person who asks, not for a start."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..settings.model import Settings
+from ..settings.wording import Wording
+
+SECONDS: Final = 2.0
+"""For one shop."""
+
+AT_ONCE: Final = 50
+MOST: Final = 500
+"""Shops that are asked; with more the rest is left out."""
+
+
+async def unreachable(settings: Settings) -> list[Wording]:
+    """A warning for each site whose upstream takes no connection; each address is asked once."""
+    places: dict[str, list[int]] = {}
+    for number, site in enumerate(settings.sites):
+        if site.upstream is not None:
+            places.setdefault(site.upstream, []).append(number)
+    asked = list(places)[:MOST]
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def why(address: str) -> str | None:
+        async with room:
+            return await _why_not(address)
+
+    answers = await asyncio.gather(*map(why, asked))
+    return [w for address, told in zip(asked, answers, strict=True) for w in _worded(places[address], told)]
+
+
+def _worded(sites: list[int], told: str | None) -> Iterator[Wording]:
+    if told is not None:
+        hint = "start the shop, or correct the address"
+        yield from (
+            Wording(("sites", n, "upstream"), f"cannot be reached: {told}", hint, "warning") for n in sites
+        )
+
+
+async def _why_not(address: str) -> str | None:
+    parts = urlsplit(address)
+    try:
+        async with asyncio.timeout(SECONDS):
+            if parts.scheme == "unix":
+                _, writer = await asyncio.open_unix_connection(parts.path)
+            else:
+                port = parts.port or (443 if parts.scheme == "https" else 80)
+                _, writer = await asyncio.open_connection(parts.hostname, port)
+    except TimeoutError:
+        return f"no connection within {SECONDS:g} s"
+    except (OSError, UnicodeError) as error:
+        # asyncio puts its own words before the system's.
+        number = error.errno if isinstance(error, OSError) else None
+        if number is None or isinstance(error, socket.gaierror):
+            return (getattr(error, "strerror", None) or str(error)).lower()
+        return os.strerror(number).lower()
+    writer.close()
+    return None
