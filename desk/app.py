@@ -2,10 +2,12 @@
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from . import chat, decide, needs, ops, orders, pages, postbacks
+from .front import Front
 from .guard import NO_STORE
 from .here import here
 
@@ -24,7 +26,7 @@ async def _fault(request: Request, error: Exception) -> Response:
 
 def desk_app() -> Starlette:
     """All pages and endpoints; each request carries its `Here` in the scope."""
-    return Starlette(
+    app = Starlette(
         routes=[
             *ops.routes,
             *decide.routes,
@@ -34,5 +36,10 @@ def desk_app() -> Starlette:
             *needs.routes,
             *postbacks.routes,
         ],
+        middleware=[Middleware(Front)],
         exception_handlers={HTTPException: _http_error, Exception: _fault},
     )
+    # A redirect to the address with or without a slash would lead out of the prefix, into the shop, and take
+    # the request's body and its token along.
+    app.router.redirect_slashes = False
+    return app

@@ -15,12 +15,12 @@ from starlette.responses import RedirectResponse, Response
 from ..service.limits import LimitedError, Own, Rate
 from ..stores.ledger.agents import SESSION_SECONDS, BusyError, Session
 from .clock import span
+from .cookies import LOGIN as LOGIN_COOKIE
+from .cookies import SESSION as COOKIE
 from .guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
 from .here import Here, here
 from .render import HEADERS, desk_path, page
 
-COOKIE = "clew_desk"
-LOGIN_COOKIE = "clew_desk_login"
 LOGIN_SECONDS = 3600
 # Wrong passwords under one name. Nobody can lock an agent out by failing under that name: for a network from
 # which an agent has logged in before, what others try does not count.
@@ -79,11 +79,11 @@ def signed_in(handler: Callable[[Request, Door], Awaitable[Response]]) -> Endpoi
 
 
 async def door_of(request: Request, at: Here) -> Door | None:
-    """The agent's door, or None without a session that is valid at this site now."""
+    """The agent's door, or None without a session that was opened at this site and host, and is valid now."""
     token = request.cookies.get(COOKIE, "")
     if not token:
         return None
-    session = await at.service.ledger.agents.session(token, at.site.name, at.service.now())
+    session = await at.service.ledger.agents.session(token, at.place, at.service.now())
     return None if session is None else Door(at, session, token)
 
 
@@ -143,7 +143,7 @@ async def login(request: Request, at: Here) -> Response:
     # Always a new token: one that somebody planted in this browser before is worth nothing.
     if request.cookies.get(COOKIE):
         await agents.end_session(request.cookies[COOKIE])
-    token = await agents.start_session(name, now)
+    token = await agents.start_session(name, at.place, now)
     answer = see_other(request, target if _TARGET.fullmatch(target) else "/")
     _set_cookie(request, answer, COOKIE, token, SESSION_SECONDS)
     _set_cookie(request, answer, LOGIN_COOKIE, "", 0)

@@ -8,6 +8,7 @@ from ..service.limits import Hold, Own
 from ..service.origin import Origin
 from ..service.service import Service
 from ..service.site import SiteRuntime
+from ..stores.ledger.agents import Place, host_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,11 @@ class Here:
     def hold(self, limit: str) -> Hold:
         """Hold one more of a limit for this client and site; see `Limits.hold`. Raises LimitedError."""
         return self.service.limits.hold(limit, self.site.name, self.origin.client)
+
+    @property
+    def place(self) -> Place:
+        """Where a desk session that is opened here belongs."""
+        return Place(self.site.name, host_key(self.origin.host))
 
 
 def here(request: Request) -> Here:

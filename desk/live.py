@@ -52,7 +52,7 @@ async def stream(request: Request, at: Here) -> Response:
         nonlocal told, looked
         now = at.service.now()
         if now - looked >= PRESENCE_SECONDS:
-            if await agents.session(door.token, at.site.name, now) is None:
+            if await agents.session(door.token, at.place, now) is None:
                 raise StreamEnd
             await agents.seen(door.session.agent, now)
             looked = now

@@ -18,7 +18,7 @@ from ..service.site import SiteRuntime
 from ..settings.model import Settings
 from .exchange import Exchange, Forward, Ours, Out
 from .origin import origin_of
-from .ours import inner_scope
+from .ours import inner_scope, onward, refuse, target_path
 from .standby import Standby, told, unready, wants_strict
 
 Scope = MutableMapping[str, Any]
@@ -40,8 +40,9 @@ LATE_SECONDS = 1.0
 class ClewMiddleware:
     """`app.add_middleware(ClewMiddleware, settings="clew.toml")`, or `ClewMiddleware(app, "clew.toml")`.
 
-    `settings` is a file or a ready `Settings`. What is for clew goes to its own pages; navigations go through
-    the exchange; everything else goes to `app` with the very scope, receive and send that came.
+    `settings` is a file or a ready `Settings`. What is for clew goes to its own pages, also a WebSocket's
+    handshake; navigations go through the exchange; everything else goes to `app` with the receive and send
+    that came, and the scope too, but for the cookies of the desk.
 
     Settings or a ledger that cannot be used leave the app as it is: an event `unusable` and `ready` say why,
     and the ledger is tried again every ten seconds. With `strict` (None: as the settings say) they stop the
@@ -102,24 +103,27 @@ class ClewMiddleware:
         site = self.service.site_for(origin.host)
         if site is not None:
             scope["clew.site"] = site.name
-        if scope["type"] == "http":
-            await self._http(site, origin, scope, receive, send)
+        path = target_path(scope)
+        if site is None:
+            if self.service.is_any_prefix(path):
+                await refuse(scope, receive, send, 421)
+            else:
+                await self.app(onward(scope), receive, send)
+        elif not self._started and not await self._started_late():
+            if site.owns(path):
+                await unready(scope, receive, send, Ours.at(site, path).path[1:], self._why)
+            else:
+                await self.app(onward(scope), receive, send)
+        elif scope["type"] == "http":
+            await self._http(site, path, origin, scope, receive, send)
+        elif site.owns(path):
+            await self._ours(Ours.at(site, path), site, origin, scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await self.app(onward(scope), receive, send)
 
     async def _http(
-        self, site: SiteRuntime | None, origin: Origin, scope: Scope, receive: Receive, send: Send
+        self, site: SiteRuntime, path: bytes, origin: Origin, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        path = scope.get("raw_path")
-        if site is None or path is None:
-            await self.app(scope, receive, send)
-            return
-        if not self._started and not await self._started_late():
-            if path.startswith(site.prefix_bytes):
-                await unready(scope, receive, send, path.removeprefix(site.prefix_bytes), self._why)
-            else:
-                await self.app(scope, receive, send)
-            return
         exchange = Exchange(site, time.time())
         head = RequestHead(
             scope["method"],

@@ -35,6 +35,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, auto
 
+from ..desk.cookies import without_desk_cookies
 from ..injector import csp, eligible, validators
 from ..injector.codings import coding_of, negotiate
 from ..injector.edit import Broken, PageEdit
@@ -96,6 +97,11 @@ class Ours:
 
     path: bytes
 
+    @classmethod
+    def at(cls, site: SiteRuntime, path: bytes) -> "Ours":
+        """For a raw path that the site owns."""
+        return cls(b"/" + path[len(site.prefix_bytes) :])
+
 
 @dataclass(slots=True)
 class Forward:
@@ -154,10 +160,12 @@ class Exchange:
 
     def request(self, head: RequestHead) -> Ours | Forward:
         """Take the request's head; say whose it is, and how it goes on."""
-        prefix = self.site.prefix_bytes
-        if head.path.startswith(prefix) or head.path == prefix[:-1]:
+        if self.site.owns(head.path):
             self._move("request", State.OURS)
-            return Ours(b"/" + head.path[len(prefix) :])
+            return Ours.at(self.site, head.path)
+        headers = without_desk_cookies(head.headers)
+        if headers is not head.headers:
+            head = replace(head, headers=headers)
         try:
             if (reason := eligible.request_reason(head)) is not None:
                 self.outcome = ("pass", reason)

@@ -1,11 +1,10 @@
 """What the shop gets of a request, and the client of an answer, besides the bodies. No I/O."""
 
-import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from ..injector.heads import Headers, without
+from ..service.origin import is_host
 from .faults import LastHopError, LoopError, RequestError
 from .hostrewrite import HostRewrite
 from .origin import Networks, Origin, forwarded_headers, is_trusted
@@ -13,9 +12,6 @@ from .pages import ALLOW
 
 __all__ = ["ALLOW", "REFUSED_METHODS", "Forwarding"]
 
-# A comma or a quote would break X-Forwarded-Host and Forwarded apart, whatever RFC 3986 allows in a host.
-_LONGEST_HOST = 261
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 # What fits into 63 bits: a shop that counts in these must not see another number.
 _LENGTH_DIGITS = 18
@@ -74,7 +70,7 @@ class Forwarding:
         hosts = found.get(b"host") or ([fields[b"host"]] if b"host" in fields else [])
         if len(hosts) != 1 and (hosts or version == "1.1"):
             raise RequestError(f"{len(hosts)} Host headers")
-        if hosts and not _is_host(hosts[0]):
+        if hosts and not is_host(hosts[0]):
             raise RequestError("a Host header with characters that no host has")
         query: bytes = scope["query_string"]
         peer = scope["client"][0] if scope.get("client") else None
@@ -113,15 +109,6 @@ class Forwarding:
             passes = sum(element.split()[1:2] == [self._via] for element in _elements(found.get(b"via", ())))
             if passes > MOST_PASSES:
                 raise LoopError(f"this request has passed through {self._via!r} {passes} times")
-
-
-def _is_host(value: bytes) -> bool:
-    return len(value) <= _LONGEST_HOST and _fits_host(value)
-
-
-@lru_cache(maxsize=1024)
-def _fits_host(value: bytes) -> bool:
-    return _HOST.fullmatch(value) is not None
 
 
 def _elements(values: Sequence[bytes]) -> list[bytes]:

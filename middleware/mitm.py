@@ -22,6 +22,7 @@ from mitmproxy import ctx, http
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
 from ..desk.app import desk_app
+from ..desk.cookies import without_desk_cookies
 from ..desk.here import Here
 from ..injector.heads import Headers, RequestHead, ResponseHead, tokens, value, without
 from ..service.check import checked
@@ -37,9 +38,7 @@ from .mitm_origin import Addresses, leads_away, origin, to_local, to_shop
 from .mitm_stream import Relay, Relays, take_over
 from .mitm_view import View
 from .origin import forwarded_headers, is_trusted, origin_of
-from .ours import inner_scope
-from .pages import page
-from .proxy import answer
+from .ours import inner_scope, refuse
 
 _LOG = logging.getLogger("clew.mitm")
 # Names the request for one of our own pages on its way through the port below.
@@ -148,6 +147,7 @@ class Clew:
             await self._request(flow)
         except Exception as error:
             self._fault(error)
+            self._past_us(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Take the shop's head; it goes on from here, or later from the stream."""
@@ -176,6 +176,16 @@ class Clew:
         self._close(flow, "" if flow.error is None else flow.error.msg)
 
     # -- parts
+
+    def _past_us(self, flow: http.HTTPFlow) -> None:
+        """Something of ours has failed: the shop gets the request, but nothing of it that is ours."""
+        assert self._service is not None
+        request = flow.request
+        if self._service.is_any_prefix(request.data.path):
+            request.stream = False
+            flow.response = http.Response.make(503)
+        else:
+            _write_request(request, without_desk_cookies(_request_headers(request)), as_path=False)
 
     async def _request(self, flow: http.HTTPFlow) -> None:
         assert self._service is not None
@@ -206,6 +216,12 @@ class Clew:
             elif exchange.fault is not None:
                 finish(service, exchange)
             headers = plan.headers
+        elif service.is_any_prefix(path):
+            flow.request.stream = False
+            flow.response = http.Response.make(421)
+            return
+        else:
+            headers = without_desk_cookies(headers)
         if reverse:
             client = peer[0] if peer else None
             headers = _onward(headers, asked, is_trusted(client, trusted), client)
@@ -385,7 +401,7 @@ class OwnPages:
     async def _answer(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         found = self._expected.pop(value(scope["headers"], _TICKET) or b"", None)
         if found is None:
-            await answer(send, *page(421))
+            await refuse(scope, receive, send, 421)
             return
         plan, here = found
         scope = {**scope, "headers": without(scope["headers"], _TICKET)}

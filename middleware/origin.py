@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, Literal
 
 from ..injector.heads import Header, Headers, value, values
-from ..service.origin import Origin
+from ..service.origin import LONGEST_HOST, Origin
 from .hops import HOP_BY_HOP, IDENTITY, UNDERSCORED, without_options
 
 __all__ = ["Networks", "Origin", "forwarded_headers", "is_trusted", "origin_of"]
@@ -32,7 +32,6 @@ _DROPPED_FROM_CLIENTS = _DROPPED_FROM_PROXIES | IDENTITY
 # put left of sixteen hops is of no use to anybody. So the memory below is bounded too.
 _LONGEST_HOP = 80
 _MOST_HOPS = 16
-_LONGEST_HOST = 261
 
 
 def is_trusted(peer: str | None, trusted: Networks) -> bool:
@@ -57,7 +56,7 @@ def origin_of(scope: Mapping[str, Any], trusted: Networks) -> Origin:
     host = (value(headers, b"host") or b"").strip(b" \t")
     if not is_trusted(peer, trusted):
         return (
-            _seen(peer, scheme, host) if len(host) <= _LONGEST_HOST else _seen.__wrapped__(peer, scheme, host)
+            _seen(peer, scheme, host) if len(host) <= LONGEST_HOST else _seen.__wrapped__(peer, scheme, host)
         )
     client, proxies = peer, 1
     for hop in reversed(_hops(headers)):
@@ -69,7 +68,7 @@ def origin_of(scope: Mapping[str, Any], trusted: Networks) -> Origin:
             break
         proxies += 1
     told_scheme, told_host = _told(headers, proxies)
-    if not told_host or len(told_host) > _LONGEST_HOST:
+    if not told_host or len(told_host) > LONGEST_HOST:
         told_host = host.decode("latin-1")
     return Origin(client, _SCHEMES.get(told_scheme.lower(), scheme), told_host)
 

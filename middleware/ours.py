@@ -1,13 +1,36 @@
-"""A request for one of our own pages, as the desk's app takes it."""
+"""What is for clew itself and what is for the shop, as ASGI scopes."""
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import quote
 
+from ..desk.cookies import without_desk_cookies
 from ..desk.here import Here
 from .exchange import Ours
+from .pages import page
+from .websocket import deny
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 
-def inner_scope(scope: MutableMapping[str, Any], plan: Ours, here: Here) -> MutableMapping[str, Any]:
+def target_path(scope: Scope) -> bytes:
+    """The raw path of an HTTP request or a WebSocket's handshake, without the query.
+
+    ASGI makes `raw_path` optional, and some servers put a target in absolute form (RFC 9112 §3.2.2) into it
+    as it came.
+    """
+    path: bytes | None = scope.get("raw_path")
+    if path is None:
+        return quote(scope["path"]).encode("ascii")
+    if not path.startswith(b"/") and b"://" in path[:8]:
+        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+    return path.partition(b"?")[0]
+
+
+def inner_scope(scope: Scope, plan: Ours, here: Here) -> Scope:
     """The ASGI scope below the site's prefix, with what the desk has to know of where it is."""
     return {
         **scope,
@@ -16,3 +39,20 @@ def inner_scope(scope: MutableMapping[str, Any], plan: Ours, here: Here) -> Muta
         "root_path": here.site.prefix.rstrip("/"),
         "clew": here,
     }
+
+
+def onward(scope: Scope) -> Scope:
+    """The scope for the shop; the very same where nothing of the desk's is in it."""
+    headers = without_desk_cookies(scope["headers"])
+    return scope if headers is scope["headers"] else {**scope, "headers": headers}
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send, status: int) -> None:
+    """A whole answer of our own to an HTTP request or a handshake."""
+    status, headers, text = page(status)
+    if scope["type"] == "websocket":
+        await receive()
+        await deny(scope, send, status, headers, text)
+        return
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})

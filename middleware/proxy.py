@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from ..injector.heads import Headers, RequestHead
+from ..injector.heads import RequestHead
 from ..service.limits import LimitedError, Limits
 from ..service.navigation import finish
 from ..settings import model
@@ -14,7 +14,8 @@ from .faults import RequestError, TooManyError
 from .forwarding import Forwarding
 from .hostrewrite import HostRewrite
 from .origin import Networks, origin_of
-from .pages import failure, page
+from .ours import refuse
+from .pages import failure
 from .passage import Door, Passage, Watch
 from .upstream import Upstream
 from .websocket import deny, relay
@@ -140,7 +141,7 @@ class Shops:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await answer(send, *page(421))
+            await refuse(scope, receive, send, 421)
         elif (shop := self.of(site := scope.get("clew.site", ""))) is not None:
             try:
                 hold = self.limits.hold("websockets", site, origin_of(scope, self._trusted).client)
@@ -150,7 +151,7 @@ class Shops:
             with hold:
                 await shop(scope, receive, send)
         else:
-            await deny(scope, send, *page(421))
+            await refuse(scope, receive, send, 421)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -161,9 +162,3 @@ class Shops:
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
-
-
-async def answer(send: Send, status: int, headers: Headers, text: bytes) -> None:
-    """A whole answer of our own."""
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})

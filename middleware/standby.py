@@ -12,6 +12,7 @@ import structlog
 
 from ..settings.load import SettingsErrors, format_problem
 from ..settings.model import Settings, Site
+from .ours import onward, target_path
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -41,8 +42,8 @@ def told(error: Exception) -> str:
 
 class Standby:
     """In front of an app whose clew cannot work: `health` and `ready` under the default prefix, 503 for what
-    else is there, since it was never the app's; everything else goes to the app with the very scope, receive
-    and send that came."""
+    else is there, since it was never the app's; everything else goes to the app with the receive and send
+    that came, and the scope too, but for the cookies of the desk."""
 
     def __init__(self, app: App, error: Exception) -> None:
         self._app = app
@@ -52,11 +53,14 @@ class Standby:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
-        path = scope.get("raw_path") or scope.get("path", "").encode()
-        if scope["type"] in ("http", "websocket") and path.startswith(DEFAULT_PREFIX):
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        path = target_path(scope)
+        if path.startswith(DEFAULT_PREFIX) or path == DEFAULT_PREFIX[:-1]:
             await unready(scope, receive, send, path.removeprefix(DEFAULT_PREFIX), self._why)
         else:
-            await self._app(scope, receive, send)
+            await self._app(onward(scope), receive, send)
 
 
 async def unready(scope: Scope, receive: Receive, send: Send, path: bytes, why: str) -> None:

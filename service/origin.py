@@ -1,7 +1,23 @@
 """Who really asked: the client's address, and scheme and host as the visitor sees them."""
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
+
+# A comma or a quote would break X-Forwarded-Host, Forwarded and a policy apart, whatever RFC 3986 allows.
+LONGEST_HOST = 261  # a DNS name of 253 characters, a dot, a colon and a port
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+
+
+def is_host(value: bytes) -> bool:
+    """Whether this may stand in a Host header."""
+    return len(value) <= LONGEST_HOST and _fits(value)
+
+
+@lru_cache(maxsize=1024)
+def _fits(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,13 @@ from . import ordering
 from .facts import Desk
 from .journal import Journal
 from .limits import Limits, network_of
+from .origin import LONGEST_HOST
 from .site import SiteRuntime
 
 DESK_MAX_AGE = 2.0
 PRUNE_EVERY = 6 * 3600
 NOTICES_EVERY = 3.0  # one transaction for all that was noticed meanwhile
 STOP_SECONDS = 10
-HOST_LENGTH = 261  # a DNS name of 253 characters, a dot, a colon and a port
 
 
 class StoreAddressError(ValueError):
@@ -183,7 +183,7 @@ class Service:
 
     def site_for(self, host: str) -> SiteRuntime | None:
         """The site that serves a Host header, or None. A port counts only where the settings name one."""
-        return self._site_for(host) if len(host) <= HOST_LENGTH else self._any_host
+        return self._site_for(host) if len(host) <= LONGEST_HOST else self._any_host
 
     def _find_site(self, host: str) -> SiteRuntime | None:
         host = host.lower()
@@ -200,6 +200,10 @@ class Service:
                 return site
             parent = parent.partition(".")[2]
         return self._any_host
+
+    def is_any_prefix(self, path: bytes) -> bool:
+        """Whether a raw path is clew's own at any site: no shop gets it, also by a host that no site has."""
+        return any(site.owns(path) for site in self.sites.values())
 
     def partner(self, site: str, partner: str) -> Partner | None:
         """A partner by site and id, as the settings have him."""

@@ -47,6 +47,10 @@ class SiteRuntime:
         # The owner's come before the platform's.
         self.page_type = PageTypes((*site.page_types.items(), *(platform.page_types if platform else ())))
 
+    def owns(self, path: bytes) -> bool:
+        """Whether a raw path is clew's own at this site, whatever kind of request asks for it."""
+        return path.startswith(self.prefix_bytes) or path == self.prefix_bytes[:-1]
+
     def _lookback(self, partner: Partner) -> int:
         if partner.lookback_days is not None:
             return partner.lookback_days

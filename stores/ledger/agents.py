@@ -63,6 +63,20 @@ class Session:
     site: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a session was opened, and where alone it is worth anything. `site` is None on the desk's own
+    host, which serves all sites; `host` is what `host_key` makes of the Host header."""
+
+    site: str | None
+    host: str
+
+
+def host_key(host: str) -> str:
+    """A Host header in its one spelling: lower case, without a final dot or a scheme's own port."""
+    return host.lower().removesuffix(":80").removesuffix(":443").rstrip(".")
+
+
 class Agents:
     """The agents of all sites."""
 
@@ -140,7 +154,7 @@ class Agents:
                 )
         return True
 
-    async def start_session(self, agent: str, now: float) -> str:
+    async def start_session(self, agent: str, place: Place, now: float) -> str:
         """Begin a session; the token for the cookie. The ledger keeps only the token's SHA-256."""
         token = secrets.token_urlsafe(32)
         async with self._db.write() as tx:
@@ -149,6 +163,8 @@ class Agents:
                 insert(agent_sessions).values(
                     token=_digest(token),
                     agent=agent,
+                    site=place.site,
+                    host=place.host,
                     csrf=secrets.token_urlsafe(32),
                     created_at=now,
                     expires_at=now + SESSION_SECONDS,
@@ -156,8 +172,9 @@ class Agents:
             )
         return token
 
-    async def session(self, token: str, site: str, now: float) -> Session | None:
-        """The session of a token that is valid now, of an active agent who may see the site; else None."""
+    async def session(self, token: str, place: Place, now: float, site: str | None = None) -> Session | None:
+        """The session of a token that is valid now and was opened at this very place, of an active agent;
+        else None. With a `site`, the agent has to be one of it."""
         valid = (
             select(
                 agents.c.name,
@@ -170,10 +187,13 @@ class Agents:
             .where(
                 agent_sessions.c.token == _digest(token),
                 agent_sessions.c.expires_at > now,
+                agent_sessions.c.site.is_not_distinct_from(place.site),
+                agent_sessions.c.host == place.host,
                 agents.c.active,
-                or_(agents.c.site.is_(None), agents.c.site == site),
             )
         )
+        if (site := site or place.site) is not None:
+            valid = valid.where(or_(agents.c.site.is_(None), agents.c.site == site))
         async with self._db.read() as connection:
             row = (await connection.execute(valid)).first()
         return None if row is None else Session(*row)

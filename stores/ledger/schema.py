@@ -156,6 +156,10 @@ agent_sessions = Table(
     metadata,
     Column("token", String(64), primary_key=True),  # SHA-256 of the cookie's value, hex
     Column("agent", String(64), ForeignKey("agents.name"), nullable=False),
+    Column(
+        "site", String(64)
+    ),  # where it was opened; NULL: on the desk's own host, for all the agent's sites
+    Column("host", String(261), nullable=False),
     Column("csrf", String(64), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),

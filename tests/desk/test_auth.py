@@ -329,3 +329,21 @@ async def test_a_body_that_is_no_form_is_told_on_a_page(
     assert answer.status_code == status
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert 'role="alert"' in answer.text
+
+
+async def test_a_session_is_for_the_site_and_the_host_it_was_opened_on(desk: House) -> None:
+    """field E1: an agent of all sites; the same cookie with another site's Host, or another host's"""
+    client = await desk.agent()
+    token = client.cookies["clew_desk"]
+    for path in ("desk/", "desk/conversations/x", "desk/stream"):
+        for base, answers in (
+            (SHOP, (200, 404)),
+            ("http://SHOP.test:80", (200, 404)),
+            (OTHER, (303, 204)),
+            ("http://127.0.0.1", (303, 204)),
+            ("http://shop.test:8080", (303, 204)),
+        ):
+            if path == "desk/stream" and 200 in answers:
+                continue
+            answer = await desk.client(base).get(path, headers={"cookie": f"clew_desk={token}"})
+            assert answer.status_code in answers, (base, path)

@@ -344,7 +344,8 @@ async def test_an_agent_who_reads_is_online_also_without_javascript(desk: House)
 async def test_an_open_stream_makes_the_agent_present_at_once_and_tells_of_changes(desk: House) -> None:
     client = await desk.agent()
     async with desk.served() as address:
-        headers = {"cookie": f"clew_desk={client.cookies['clew_desk']}"}
+        # The session is for the host that it was opened on.
+        headers = {"cookie": f"clew_desk={client.cookies['clew_desk']}", "host": "shop.test"}
         async with (
             httpx2.AsyncClient(headers=headers, timeout=10) as live,
             live.stream("GET", f"{address}desk/stream") as response,

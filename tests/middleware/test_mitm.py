@@ -370,6 +370,34 @@ async def test_a_websocket_passes(town: Town) -> None:
             assert seen == [url]
 
 
+@pytest.mark.parametrize("below", ["desk/x", "desk/", "health", ""])
+async def test_a_websocket_below_the_prefix_is_never_the_shops(town: Town, below: str) -> None:
+    """field E1"""
+    before = len(town.shop.requests)
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(
+            f"ws://localhost:{town.mitm.port}/-/clew/{below}",
+            proxy=None,
+            additional_headers=[("Cookie", "clew_desk=x")],
+        )
+    assert refused.value.response.status_code == 404
+    assert len(town.shop.requests) == before
+
+
+@pytest.mark.parametrize("lines", [NAVIGATION, (b"Sec-Fetch-Dest: image",)], ids=["page", "image"])
+async def test_the_desks_cookies_do_not_go_to_the_shop(town: Town, lines: tuple[bytes, ...]) -> None:
+    """field E1"""
+    town.answers(b"/", answer(HTML, body=PAGE))
+    await town.ask(get(b"/", b"Cookie: a=1; clew_desk=x; b=2", b"Cookie: clew_desk_login=y", *lines))
+    assert town.last.all("cookie") == [b"a=1; b=2"]
+
+
+async def test_two_host_headers_are_refused_on_our_own_pages(town: Town) -> None:
+    """field E23"""
+    twice = get(b"/-/clew/health").replace(b"\r\n\r\n", b"\r\nHost: other.example\r\n\r\n")
+    assert (await town.ask(twice)).status == 400
+
+
 async def test_a_refused_websocket_keeps_its_status(town: Town) -> None:
     town.answers(b"/talk", answer(body=b"not you", status=b"401 Unauthorized"))
     with pytest.raises(InvalidStatus) as refusal:

@@ -16,6 +16,8 @@ from clew.stores.ledger.agents import (
     AgentError,
     Agents,
     BusyError,
+    Place,
+    host_key,
 )
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.schema import agent_sessions, agents
@@ -24,6 +26,7 @@ from sqlalchemy import select
 
 NOW = 1_700_000_000.0
 PASSWORD = "correct horse battery"
+SHOP = Place("shop", "shop.test")
 
 # Real argon2id, but with little work: what is tested here does not depend on how long it takes.
 LIGHT = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
@@ -124,55 +127,92 @@ async def test_an_agent_of_one_site_cannot_log_in_at_another(books: Agents) -> N
     await books.add("bo", PASSWORD, site="shop", now=NOW)
     assert await books.verify("bo", PASSWORD, "shop")
     assert not await books.verify("bo", PASSWORD, "other")
-    token = await books.start_session("bo", NOW)
-    assert await books.session(token, "shop", NOW) is not None
-    assert await books.session(token, "other", NOW) is None
+    token = await books.start_session("bo", SHOP, NOW)
+    assert await books.session(token, SHOP, NOW) is not None
+    assert await books.session(token, Place("other", "shop.test"), NOW) is None
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        Place("other", "shop.test"),
+        Place("shop", "other.test"),
+        Place(None, "shop.test"),
+        Place(None, "desk.test"),
+    ],
+)
+async def test_a_session_is_worth_nothing_but_where_it_was_opened(books: Agents, place: Place) -> None:
+    """field E1: at another site, at another host, at the desk's own host, and the other way round"""
+    await books.add("bo", PASSWORD, site=None, now=NOW)
+    token = await books.start_session("bo", SHOP, NOW)
+    assert await books.session(token, place, NOW) is None
+    token = await books.start_session("bo", place, NOW)
+    assert await books.session(token, place, NOW) is not None
+    assert await books.session(token, SHOP, NOW) is None
+
+
+@pytest.mark.parametrize(("site", "seen"), [(None, ["shop", "other"]), ("shop", ["shop"])])
+async def test_a_session_of_the_desks_own_host_is_for_the_agents_sites(
+    books: Agents, site: str | None, seen: list[str]
+) -> None:
+    """field E1"""
+    await books.add("bo", PASSWORD, site=site, now=NOW)
+    place = Place(None, "desk.test")
+    token = await books.start_session("bo", place, NOW)
+    found = [name for name in ("shop", "other") if await books.session(token, place, NOW, name)]
+    assert found == seen
+
+
+def test_a_host_has_one_spelling() -> None:
+    same = ("Shop.test", "shop.test.", "shop.test:80", "SHOP.TEST:443")
+    assert {host_key(host) for host in same} == {"shop.test"}
+    assert host_key("shop.test:8080") == "shop.test:8080"
 
 
 async def test_the_ledger_holds_the_tokens_digest_and_never_the_token(db: Database, books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    token = await books.start_session("bo", NOW)
+    token = await books.start_session("bo", SHOP, NOW)
     async with db.read() as connection:
         kept = (await connection.execute(select(agent_sessions.c.token))).scalars().all()
     assert kept == [hashlib.sha256(token.encode()).hexdigest()]
-    assert await books.session(kept[0], "shop", NOW) is None
+    assert await books.session(kept[0], SHOP, NOW) is None
 
 
 async def test_a_session_ends_after_twelve_hours(books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    token = await books.start_session("bo", NOW)
-    session = await books.session(token, "shop", NOW + SESSION_SECONDS - 1)
+    token = await books.start_session("bo", SHOP, NOW)
+    session = await books.session(token, SHOP, NOW + SESSION_SECONDS - 1)
     assert session is not None
     assert session.agent == "bo"
     assert len(session.csrf) >= 32
-    assert await books.session(token, "shop", NOW + SESSION_SECONDS) is None
+    assert await books.session(token, SHOP, NOW + SESSION_SECONDS) is None
 
 
 async def test_expired_sessions_are_swept_away_by_the_next_login(db: Database, books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
     for _ in range(3):
-        await books.start_session("bo", NOW)
-    await books.start_session("bo", NOW + SESSION_SECONDS)
+        await books.start_session("bo", SHOP, NOW)
+    await books.start_session("bo", SHOP, NOW + SESSION_SECONDS)
     async with db.read() as connection:
         assert len((await connection.execute(select(agent_sessions))).all()) == 1
 
 
 async def test_logging_out_ends_this_session_only(books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    first, second = await books.start_session("bo", NOW), await books.start_session("bo", NOW)
+    first, second = await books.start_session("bo", SHOP, NOW), await books.start_session("bo", SHOP, NOW)
     await books.end_session(first)
-    assert await books.session(first, "shop", NOW) is None
-    assert await books.session(second, "shop", NOW) is not None
+    assert await books.session(first, SHOP, NOW) is None
+    assert await books.session(second, SHOP, NOW) is not None
 
 
 async def test_a_new_password_and_a_removal_end_all_sessions_at_once(books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    token = await books.start_session("bo", NOW)
+    token = await books.start_session("bo", SHOP, NOW)
     await books.change_password("bo", "a new password")
-    assert await books.session(token, "shop", NOW) is None
-    token = await books.start_session("bo", NOW)
+    assert await books.session(token, SHOP, NOW) is None
+    token = await books.start_session("bo", SHOP, NOW)
     await books.deactivate("bo")
-    assert await books.session(token, "shop", NOW) is None
+    assert await books.session(token, SHOP, NOW) is None
     assert not await books.verify("bo", "a new password", "shop")
 
 
@@ -186,8 +226,8 @@ async def test_changing_somebody_who_is_not_there_says_so(books: Agents) -> None
 @pytest.mark.parametrize("token", ["", "x", "ü" * 50, "\udcff", "a" * 100_000])
 async def test_a_forged_token_finds_nothing(books: Agents, token: str) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    await books.start_session("bo", NOW)
-    assert await books.session(token, "shop", NOW) is None
+    await books.start_session("bo", SHOP, NOW)
+    assert await books.session(token, SHOP, NOW) is None
 
 
 async def test_an_agent_is_online_for_thirty_seconds_after_each_sign(books: Agents) -> None:

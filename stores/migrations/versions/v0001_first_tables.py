@@ -68,6 +68,8 @@ def upgrade() -> None:
         "agent_sessions",
         sa.Column("token", sa.String(length=64), nullable=False),
         sa.Column("agent", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=True),
+        sa.Column("host", sa.String(length=261), nullable=False),
         sa.Column("csrf", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
