@@ -3,31 +3,15 @@
 What is found here is a hint from a page that anybody could have written; it is never the truth about money.
 """
 
-import json
-import re
 from collections.abc import Iterator
-from decimal import Decimal
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from .charsets import decoded
-
-NODES: Final = 500_000
-STEPS: Final = 20_000_000
-"""Most nodes and steps that a page may cost the parser, by its tags times the depth to which it nests
-formatting elements, and others. The largest category pages come to a tenth of that. Beyond, 16 KB of `<b>`
-and `<p>` take 660 MB, because each open `<b>` is made anew for each `<p>` (HTML §13.2.4.3), and 100,000
-nested `<div>` take 23 seconds."""
-
-SCRIPTS: Final = 50
-"""Most JSON-LD scripts read on a page."""
-
-JSON: Final = 262_144
-"""Most characters of JSON-LD read on a page."""
-
-OBJECTS: Final = 1_000
-"""Most JSON-LD objects returned."""
+from .linked import LinkedData, linked_data
+from .markup import Markup, safe_markup
 
 MATCHES: Final = 20
 """Most elements of a selector that are looked at for a text."""
@@ -38,40 +22,56 @@ TEXT: Final = 10_000
 # Elements whose value stands in an attribute (HTML §5.2.4 and, for forms, §4.10.5).
 _VALUES: Final = {"data": "value", "input": "value", "meta": "content"}
 
-# What nests: formatting elements, and those that have the parser look through all that is open. What stands
-# in scripts, styles and comments is none.
-_NESTING: Final = re.compile(
-    r"""<(?: (script|style|textarea|title|xmp|iframe|noembed|noframes)(?=[\s/>]).*?(?:</\1|\Z)
-      | !--.*?(?:-->|\Z)
-      | (/?)(?:(a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)
-             |address|article|aside|blockquote|center|details|dialog|dir|div|dl|fieldset|figcaption|figure|footer
-             |form|h[1-6]|header|hgroup|listing|main|menu|nav|ol|pre|search|section|summary|table|ul
-             |applet|button|marquee|object|select|template)(?=[\s/>]) )""",
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+# An edge of one of these between two characters is seen as nothing at all; that of any other parts them.
+_INLINE_NAMES: Final = (
+    "a abbr b bdi bdo big cite code data em font i ins label mark q small span strong sub sup time tt u var"
 )
+_INLINE: Final = frozenset(_INLINE_NAMES.split())
+_NOT_SHOWN: Final = frozenset(["script", "style", "template", "noscript", "datalist"])
 
-# What old editors and CMSs put around a script's text, so that still older browsers would not show it.
-_OPENING: Final = re.compile(r"<!--|(?://|/\*)?\s*+<!\[CDATA\[(?:\s*+\*/)?")
-_CLOSING: Final = (";", "-->", "*/", "]]>", "//", "/*")
+EDGE: Final = "\ufdd0"
+"""Stands in `Shown.text` where an inline element begins or ends."""
+
+RAISED: Final = "\ufdd1"
+"""Stands in `Shown.text` where a `<sup>` begins."""
+
+_MARKS: Final = dict.fromkeys(map(ord, (EDGE, RAISED)))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an element shows: its text with `EDGE` and `RAISED`, white space collapsed, up to `TEXT`
+    characters.
+
+    `machine` is whether it is an attribute's value instead. `stated` is the attribute `content` of an
+    element with microdata or RDFa, beside its text. `language` is the nearest `lang`.
+    """
+
+    text: str
+    machine: bool = False
+    stated: str | None = None
+    language: str | None = None
 
 
 def read(copy: bytes, charset: str | None) -> "Document":
     """The page of which `copy` holds the first bytes, decoded from its content coding.
 
-    `charset` is that of the Content-Type header, None where it names none. A page that would make the parser
-    run away (`NODES`, `STEPS`) reads as an empty one. Takes about 1.5 ms per 100 KB.
+    `charset` is that of the Content-Type header, None where it names none. Raises PageError for a page that
+    would make the parser run away. Takes about 2 ms per 100 KB, most of them without the interpreter's
+    lock.
     """
-    text = decoded(copy, charset)
-    return Document(LexborHTMLParser("" if _runs_away(text) else text))
+    markup = safe_markup(decoded(copy, charset))
+    return Document(LexborHTMLParser(markup.text), markup)
 
 
 class Document:
     """A parsed page, to be asked and dropped."""
 
-    __slots__ = ("_tree",)
+    __slots__ = ("_markup", "_tree")
 
-    def __init__(self, tree: LexborHTMLParser) -> None:
+    def __init__(self, tree: LexborHTMLParser, markup: Markup) -> None:
         self._tree = tree
+        self._markup = markup
 
     @property
     def title(self) -> str:
@@ -85,12 +85,16 @@ class Document:
         Of `meta` it is the attribute `content`, of `input` and `data` the `value`. None where nothing
         matches, or where the selector is none (`selectors.selector_error` tells).
         """
+        found = self.shown(selector)
+        return _plain(found.text) if found is not None else None
+
+    def shown(self, selector: str) -> Shown | None:
+        """As `text`, with the edges of the elements within."""
         try:
             nodes = self._tree.css(selector)
         except (SelectolaxError, UnicodeEncodeError):
             return None
-        texts = (" ".join(_text(node).split()) for node in nodes[:MATCHES])
-        return next((text[:TEXT] for text in texts if text), None)
+        return next((found for node in nodes[:MATCHES] if (found := _shown(node)) is not None), None)
 
     def has(self, selector: str) -> bool:
         """Whether an element matches; false where the selector is none."""
@@ -99,76 +103,61 @@ class Document:
         except (SelectolaxError, UnicodeEncodeError):
             return False
 
-    def jsonld(self) -> list[dict[str, Any]]:
-        """The page's JSON-LD objects in order: lists and `@graph` laid flat, scripts that are no JSON left
-        out.
-
-        Strings may hold raw control characters; comments and CDATA marks around the whole are taken off.
-        Fractions are Decimals, never floats.
-        """
-        found: list[dict[str, Any]] = []
-        room = JSON
-        for source in self._jsonld_sources():
-            room -= len(source)
-            if room < 0:
-                break
-            try:
-                data = json.loads(_unwrapped(source), strict=False, parse_float=Decimal)
-            except (ValueError, ArithmeticError, RecursionError):
-                continue
-            for item in _flat(data):
-                found.append(item)
-                if len(found) == OBJECTS:
-                    return found
-        return found
-
-    def _jsonld_sources(self) -> Iterator[str]:
-        scripts = 0
-        for node in self._tree.css("script[type]"):
-            kind = (node.attributes.get("type") or "").split(";", 1)[0].strip().lower()
-            if kind == "application/ld+json":
-                yield node.text() or ""
-                scripts += 1
-                if scripts == SCRIPTS:
-                    return
+    def jsonld(self) -> LinkedData:
+        """The page's JSON-LD; see `linked.linked_data`."""
+        return linked_data(self._markup.linked)
 
 
-def _text(node: LexborNode) -> str:
+def _plain(text: str) -> str:
+    return " ".join(text.replace(EDGE, " ").replace(RAISED, " ").split())
+
+
+def _shown(node: LexborNode) -> Shown | None:
+    attributes = node.attributes
     attribute = _VALUES.get(node.tag or "")
-    return (node.attributes.get(attribute) if attribute else node.text()) or ""
+    if attribute:
+        value = " ".join((attributes.get(attribute) or "").translate(_MARKS).split())[:TEXT]
+        return Shown(value, machine=True, language=_language(node)) if value else None
+    text = " ".join("".join(_pieces(node)).split())[:TEXT]
+    if not _plain(text):
+        return None
+    stated = attributes.get("content") if "itemprop" in attributes or "property" in attributes else None
+    return Shown(text, stated=stated, language=_language(node))
 
 
-def _unwrapped(source: str) -> str:
-    text = source.strip()
-    opening = _OPENING.match(text)
-    text = text[opening.end() :] if opening else text
-    for mark in _CLOSING:
-        text = text.removesuffix(mark).rstrip()
-    return text
+def _pieces(top: LexborNode) -> Iterator[str]:
+    """The text nodes within, and what parts them; at most `TEXT` nodes."""
+    node: LexborNode | None = top.child
+    for _ in range(TEXT):
+        if node is None:
+            return
+        if node.tag == "-text":
+            yield (node.text_content or "").translate(_MARKS)
+        elif node.tag not in _NOT_SHOWN:
+            yield RAISED if node.tag == "sup" else _edge(node)
+            if node.child is not None:
+                node = node.child
+                continue
+        while True:
+            yield _edge(node)
+            if node.next is not None:
+                node = node.next
+                break
+            node = node.parent
+            if node is None or node == top:
+                return
 
 
-def _flat(data: Any) -> Iterator[dict[str, Any]]:
-    waiting = [data]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list):
-            waiting.extend(reversed(item))
-        elif isinstance(item, dict):
-            graph = item.get("@graph")
-            if isinstance(graph, list | dict):
-                waiting.append(graph)
-            else:
-                yield item
+def _edge(node: LexborNode) -> str:
+    tag = node.tag or ""
+    return "" if tag.startswith("-") or tag in _NOT_SHOWN else EDGE if tag in _INLINE else " "
 
 
-def _runs_away(text: str) -> bool:
-    tags = text.count("<")
-    if tags * tags <= NODES:
-        return False
-    depth, deepest = [0, 0], [0, 0]  # of others, of formatting elements
-    for found in _NESTING.finditer(text):
-        if found[2] is not None:
-            kind = found[3] is not None
-            depth[kind] = max(0, depth[kind] - 1) if found[2] else depth[kind] + 1
-            deepest[kind] = max(deepest[kind], depth[kind])
-    return tags * deepest[0] > STEPS or tags * deepest[1] > NODES
+def _language(node: LexborNode | None) -> str | None:
+    for _ in range(TEXT):
+        if node is None or node.tag == "-document":
+            return None
+        if (language := node.attributes.get("lang")) and language.strip():
+            return language.strip()
+        node = node.parent
+    return None

@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 
+from ..injector.markup import PageError
 from ..injector.page import Document, read
 from ..settings.model import Order
 from .checks import checked_text
@@ -22,7 +23,15 @@ def read_order(copy: bytes, charset: str | None, order: Order, source: Source = 
     `copy` is the decoded body, as much as was kept, `charset` the one that the response named. A page that
     shows an order's id is an order page: if its total or currency then cannot be used, OrderError says why.
     """
-    document = read(copy, charset)
+    try:
+        document = read(copy, charset)
+    except PageError as error:
+        raise OrderError(f"page: {error}") from error
+    return order_on(document, order, source)
+
+
+def order_on(document: Document, order: Order, source: Source = "page") -> OrderSeen | None:
+    """As `read_order`, of a page that is parsed already."""
     linked = _linked(document, order)
     number = _number(document, order, linked)
     if number is None:
@@ -43,12 +52,17 @@ def read_order(copy: bytes, charset: str | None, order: Order, source: Source = 
 
 
 def _linked(document: Document, order: Order) -> tuple[LinkedOrder, ...]:
+    data = document.jsonld()
+    wanted = _JSONLD in (order.id, order.total, order.currency)
     try:
-        return linked_orders(document.jsonld())
+        found = linked_orders(data.objects)
     except OrderError:
-        if _JSONLD in (order.id, order.total, order.currency):
+        if wanted:
             raise
         return ()  # asked only how the order stands
+    if wanted and not found and data.problems:
+        raise OrderError(f"{data.problems[0]}; a script that cannot be read may hold the order")
+    return found
 
 
 def _coupon(told: LinkedOrder | None) -> str | None:

@@ -20,6 +20,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Correct `[sites.order]` for this page; `clew inspect` proposes selectors. "
         "Report the missed order by `POST orders`.",
     ),
+    "page_unread": (
+        "A page was not read for its order and cart: {why}. Last seen on {page}.",
+        "If that page is your shop's own, report its orders by `POST orders`; "
+        "else it was made to stop clew, and nothing is to be done.",
+    ),
     "order_unrecorded": (
         "The order {order} over {total} {currency} could not be written into the ledger.",
         "Look at the disk and the ledger's file. The log line `order_unrecorded` holds the whole order: "

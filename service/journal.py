@@ -25,6 +25,7 @@ EVENTS: Mapping[str, str] = {
     "postback": "a call to a partner was tried, with its outcome",
     "policy": "a page's own policy keeps the tag out of it, or will report it; once an hour for each reason",
     "order_unreadable": "a confirmation page showed an order that could not be read",
+    "page_unread": "a page was not read for its order and cart: too large, too deep, too slow, too many wait",
     "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
     "limited": "a request was over one of the limits against abuse",
     "token_refused": "a request brought a wrong API or metrics token",
@@ -36,7 +37,7 @@ EVENTS: Mapping[str, str] = {
     "started": "clew is ready",
     "stopped": "clew has stopped",
 }
-WARNINGS = frozenset({"order_unreadable", "policy", "limited", "token_refused"})
+WARNINGS = frozenset({"order_unreadable", "page_unread", "policy", "limited", "token_refused"})
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})
 
 NOTICE_SECONDS = 3600.0

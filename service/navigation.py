@@ -3,12 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from ..injector.page import Document
-from ..injector.page import read as read_document
-from ..orders.model import OrderError
-from ..orders.page import read_order
 from ..referral.visitor import CartSeen, Change, Restored, Touched
-from .cart import read_cart
 from .effects import Finished, ReadPage, SaveTouch
 from .ordering import record_seen_order
 from .service import Service
@@ -51,35 +46,19 @@ def finish(service: Service, finished: Finished) -> None:
 
 
 async def _read(service: Service, site: SiteRuntime, page: ReadPage) -> None:
-    charset = _charset(page.content_type)
-    if page.order and site.settings.order is not None:
-        try:
-            order = read_order(page.body, charset, site.settings.order)
-        except OrderError as error:
-            service.journal.emit("order_unreadable", site=site.name, page=page.path, why=str(error))
-        else:
-            if order is not None:
-                await record_seen_order(service, site, order, page.visitor, page.touches)
-                return
-    if page.cart and page.visitor is not None:
-        await _note_cart(service, site, page.visitor, read_document(page.body, charset))
+    found = await service.pages.read(site, page)
+    if found.unreadable is not None:
+        service.journal.emit("order_unreadable", site=site.name, page=page.path, why=found.unreadable)
+    if found.order is not None:
+        await record_seen_order(service, site, found.order, page.visitor, page.touches)
+    elif found.cart is not None and page.visitor is not None:
+        await _note_cart(service, site, page.visitor, found.cart)
 
 
-async def _note_cart(service: Service, site: SiteRuntime, visitor: str, document: Document) -> None:
-    cart = read_cart(document, site.settings.cart)
-    if cart is None:
-        return
+async def _note_cart(service: Service, site: SiteRuntime, visitor: str, cart: dict[str, str]) -> None:
     try:
         known = await service.visits.get(site.name, visitor)
         if known is not None and dict(known.cart) != cart:
             await service.visits.change(site.name, visitor, [CartSeen(cart)], service.now())
     except Exception as error:
         service.journal.emit("fault", site=site.name, where="cart", error=repr(error))
-
-
-def _charset(content_type: bytes) -> str | None:
-    for part in content_type.decode("latin-1").split(";")[1:]:
-        name, _, value = part.partition("=")
-        if name.strip().lower() == "charset":
-            return value.strip().strip("\"'") or None
-    return None

@@ -28,6 +28,7 @@ from .facts import Desk
 from .journal import Journal
 from .limits import Limits, network_of
 from .origin import LONGEST_HOST
+from .reading import PageReader
 from .site import SiteRuntime
 
 DESK_MAX_AGE = 2.0
@@ -64,6 +65,7 @@ class Service:
         self.sites = {s.name: SiteRuntime(settings, s, catalogue) for s in settings.sites}
         self.registry = CollectorRegistry()
         self.journal = Journal(self.registry)
+        self.pages = PageReader(self.journal)
         self.limits = Limits(settings.limits, self.journal, self.monotonic)
         self.hub = Hub()
         self.ledger = Ledger(settings.ledger)
@@ -112,6 +114,7 @@ class Service:
 
     async def close(self) -> None:
         """Close the stores."""
+        self.pages.close()
         await self.visits.close()
         await self.ledger.db.close()
 

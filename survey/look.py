@@ -12,6 +12,7 @@ from bs4.element import Tag
 
 from ..injector.charsets import decoded
 from ..injector.heads import values
+from ..injector.markup import PageError
 from ..injector.page import Document, read
 from ..settings.model import PageType
 from .fetch import Answer, same_shop
@@ -60,7 +61,10 @@ class Look:
     @cached_property
     def document(self) -> Document:
         """The page as clew reads cart and order: what a selector finds here, it finds there."""
-        return read(self.answer.body, self.charset)
+        try:
+            return read(self.answer.body, self.charset)
+        except PageError:
+            return read(b"", None)
 
     @cached_property
     def soup(self) -> BeautifulSoup:
@@ -122,7 +126,7 @@ class Look:
     @cached_property
     def shows_product(self) -> bool:
         """Whether its structured data describe one product."""
-        types = [kind for item in self.document.jsonld() for kind in _types(item)]
+        types = [kind for item in self.document.jsonld().objects for kind in _types(item)]
         marked = self.soup.find_all(itemtype=re.compile(r"schema\.org/Product$"), limit=2)
         og = self.document.has('meta[property="og:type"][content^="product"]')
         return types.count("Product") == 1 or len(marked) == 1 or og

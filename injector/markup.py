@@ -1,0 +1,162 @@
+"""A page's text made safe for the parser: what costs more than its length is refused, what holds no facts
+left out.
+
+The tree builder of HTML is not linear: a tag of 120,000 attributes takes 22 seconds, 40,000 nested elements
+two, 10,000 options of one `<select>` one, and 16 KB of `<b>` and `<p>` 660 MB, because each open `<b>` is
+made anew for each `<p>` (HTML §13.2.4.3). So tags are looked at first, once and in linear time. Scripts,
+styles, comments, SVG and MathML are emptied on the way: nothing that hides in them is ever seen by the
+parser, and with them go all states in which tags would be read in another way than here.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+SIZE: Final = 2 * 1024 * 1024
+"""Most characters of a page."""
+
+TAGS: Final = 60_000
+"""Most tags of a page. 512 KB of a page that is nothing but product tiles hold 50,000."""
+
+ATTRIBUTES: Final = 256  # also in _TAG
+"""Most attributes of one tag; the parser compares each with all before it."""
+
+ROOTS: Final = 16
+"""Most `<html>` and `<body>` tags: the attributes of all but the first are merged into it."""
+
+NODES: Final = 500_000
+STEPS: Final = 20_000_000
+"""Most nodes and steps that a page may cost, by its tags times the depth to which it nests formatting
+elements, and all elements. The largest category pages come to a tenth of that."""
+
+OPTIONS: Final = 5_000_000
+"""Most steps for options: each costs as many as stand before it in its `<select>`."""
+
+_TAG: Final = re.compile(
+    r"""<(?:
+      (?P<comment> !--(?:-?>|(?s:.*?)(?:--!?>|\Z)) )
+    | (?P<bogus> (?:[!?]|/(?![a-z]))[^>]*+>? )
+    | (?P<end> /?)(?P<name> [a-z][^\t\n\f\r\x20/>]*+ )
+      (?:  [\t\n\f\r\x20/]*+ [^\t\n\f\r\x20/>] [^\t\n\f\r\x20/>=]*+
+           (?: [\t\n\f\r\x20]*+ = [\t\n\f\r\x20]*+
+               (?: "[^"]*+(?:"|\Z) | '[^']*+(?:'|\Z) | [^\t\n\f\r\x20>"'][^\t\n\f\r\x20>]*+ )?+ )?+
+      ){0,256}+
+      (?P<more> [\t\n\f\r\x20/]*+ [^\t\n\f\r\x20/>] )?+
+      [\t\n\f\r\x20/]*+ >?
+    )""",
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
+)
+
+_EMPTIED: Final = frozenset(["iframe", "math", "noembed", "noframes", "script", "style", "svg", "xmp"])
+_TEXT: Final = frozenset(("textarea", "title"))
+_END: Final = {
+    name: re.compile(rf"</{name}(?=[\t\n\f\r />])", re.ASCII | re.IGNORECASE) for name in _EMPTIED | _TEXT
+}
+_FORMATTING_NAMES: Final = "a b big code em font i nobr s small strike strong tt u"
+_FORMATTING: Final = frozenset(_FORMATTING_NAMES.split())
+# Those without an end tag, and those whose end tag may be left out: they nest only where others do.
+_FLAT_NAMES: Final = (
+    "area base br col embed hr img input link meta param source track wbr keygen frame image p li dt "
+    "dd option optgroup tr td th thead tbody tfoot colgroup rt rp html head body plaintext"
+)
+_FLAT: Final = frozenset(_FLAT_NAMES.split())
+_LINKED: Final = re.compile(
+    r"[\s/\"']type\s*=\s*[\"']?\s*application/ld\+json\s*[;\"'\s/>]", re.ASCII | re.IGNORECASE
+)
+
+
+class PageError(ValueError):
+    """A page that is not given to the parser; the text says why."""
+
+
+@dataclass(slots=True)
+class Markup:
+    """`text` is for the parser, `linked` the texts of the JSON-LD scripts in their order."""
+
+    text: str
+    linked: list[str] = field(default_factory=list)
+
+
+def safe_markup(page: str) -> Markup:
+    """The page without what holds no facts. Raises PageError for one that would make the parser run away."""
+    if len(page) > SIZE:
+        raise PageError(f"the page has {len(page)} characters; at most {SIZE} are read")
+    load, pieces, linked = _Load(), [], []
+    kept = at = 0  # up to where the page is in `pieces`, and up to where it was looked at
+    while (tag := _TAG.search(page, at)) is not None:
+        at = tag.end()
+        name = (tag["name"] or "").lower()
+        if not name or name == "plaintext":
+            pieces.append(page[kept : tag.start()])
+            kept = at
+            continue
+        load.count(name, ends=bool(tag["end"]), more=tag["more"] is not None)
+        end = _END.get(name)
+        if tag["end"] or end is None:
+            continue
+        if name in ("svg", "math") and page.endswith("/>", 0, at):
+            pieces.append(f"{page[kept : tag.start()]}<{name}></{name}>")
+            kept = at
+            continue
+        closing = end.search(page, at)
+        content = page[at : closing.start() if closing else len(page)]
+        if name == "script" and _LINKED.search(tag[0]):
+            linked.append(content)
+        pieces.append(page[kept:at])
+        if name in _TEXT:
+            pieces.append(content.replace("<", "&lt;"))
+        kept = at = at + len(content)
+    load.check()
+    pieces.append(page[kept:])
+    return Markup("".join(pieces), linked)
+
+
+class _Load:
+    """What the tags seen so far cost the parser."""
+
+    def __init__(self) -> None:
+        self._tags = self._roots = self._options = self._option_steps = 0
+        self._open: Counter[str] = Counter()
+        self._depth, self._deepest = [0, 0], [0, 0]  # of others, of formatting elements
+
+    def count(self, name: str, *, ends: bool, more: bool) -> None:
+        """Take a tag into account. Raises PageError."""
+        self._tags += 1
+        if self._tags > TAGS:
+            raise PageError(f"the page has more than {TAGS} tags")
+        if more:
+            raise PageError(f"a tag <{name[:20]}> has more than {ATTRIBUTES} attributes")
+        if name in _FLAT:
+            if not ends:
+                self._flat(name)
+            return
+        kind = name in _FORMATTING
+        if ends:
+            if self._open[name]:
+                self._open[name] -= 1
+                self._depth[kind] -= 1
+        elif name not in ("a", "nobr") or not self._open[name]:  # one of these ends the one before
+            self._open[name] += 1
+            self._depth[kind] += 1
+            self._deepest[kind] = max(self._deepest[kind], self._depth[kind])
+            if name == "select":
+                self._options = 0
+
+    def _flat(self, name: str) -> None:
+        if name == "option":
+            self._options += 1
+            self._option_steps += self._options if self._open["select"] else 0
+        elif name in ("html", "body"):
+            self._roots += 1
+
+    def check(self) -> None:
+        """Raises PageError where it is too much."""
+        if self._roots > ROOTS:
+            raise PageError(f"the page has more than {ROOTS} tags <html> and <body>")
+        if self._option_steps > OPTIONS:
+            raise PageError("the page has too many options in a <select>")
+        if self._tags * self._deepest[0] > STEPS or self._tags * self._deepest[1] > NODES:
+            raise PageError(
+                f"{self._tags} tags are nested up to {sum(self._deepest)} deep: too deep to be read"
+            )

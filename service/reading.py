@@ -1,0 +1,107 @@
+"""A page that a visitor got is read for its order and cart, off the loop: anybody may have written it.
+
+The parser works without the interpreter's lock, so a thread is enough: a page that takes it a second takes
+nobody else's time. One page of a site is read at a time, so a site full of hostile pages holds one thread
+of several. What waits is bounded, and pages that may show an order go before those that only show a cart.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from ..injector.markup import PageError
+from ..injector.page import read
+from ..orders.model import OrderError, OrderSeen
+from ..orders.page import order_on
+from ..settings.model import Cart, Order
+from .cart import read_cart
+from .effects import ReadPage
+from .journal import Journal
+from .site import SiteRuntime
+
+THREADS: Final = 2
+SITE_WAITING: Final = 32
+"""Most pages of a site that wait; more than half of it only where an order may be on them. Each is 512 KB
+at most."""
+WAITING: Final = 64
+"""Most pages of all sites that wait."""
+SLOW: Final = 2.0
+"""Seconds after which a page is told of as slow; it is read to its end all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRead:
+    """What a page showed. `unreadable` says why its order, `refused` why the whole page could not be read."""
+
+    order: OrderSeen | None = None
+    unreadable: str | None = None
+    cart: dict[str, str] | None = None
+    refused: str | None = None
+
+
+def read_page(page: ReadPage, order: Order | None, cart: Cart | None) -> PageRead:
+    """Order and cart of a page, each where its settings are given; a page with an order is asked for no
+    cart."""
+    try:
+        document = read(page.body, _charset(page.content_type))
+    except PageError as error:
+        return PageRead(refused=str(error))
+    unreadable = None
+    if order is not None:
+        try:
+            if (seen := order_on(document, order)) is not None:
+                return PageRead(order=seen)
+        except OrderError as error:
+            unreadable = str(error)
+    return PageRead(unreadable=unreadable, cart=read_cart(document, cart) if cart is not None else None)
+
+
+class PageReader:
+    """Reads pages in its threads. `close` it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._threads = ThreadPoolExecutor(THREADS, "clew-page")
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._waiting: Counter[str] = Counter()
+
+    async def read(self, site: SiteRuntime, page: ReadPage) -> PageRead:
+        """What the page shows; nothing, and an event, where too much waits already."""
+        order = site.settings.order if page.order else None
+        cart = site.settings.cart if page.cart else None
+        room = SITE_WAITING if order is not None else SITE_WAITING // 2
+        if self._waiting[site.name] >= room or self._waiting.total() >= WAITING:
+            return self._refused(site, page, "too many pages wait to be read")
+        self._waiting[site.name] += 1
+        try:
+            async with self._turns[site.name]:
+                work = asyncio.get_running_loop().run_in_executor(self._threads, read_page, page, order, cart)
+                _, late = await asyncio.wait({work}, timeout=SLOW)
+                if late:
+                    self._refused(site, page, f"reading it takes longer than {SLOW:g} seconds")
+                found = await work
+        finally:
+            self._waiting[site.name] -= 1
+        if found.refused is not None:
+            self._refused(site, page, found.refused)
+        return found
+
+    def _refused(self, site: SiteRuntime, page: ReadPage, why: str) -> PageRead:
+        self._journal.notice(
+            "page_unread", site=site.name, key=why, page=page.path, why=why, order=page.order
+        )
+        return PageRead(refused=why)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _charset(content_type: bytes) -> str | None:
+    for part in content_type.decode("latin-1").split(";")[1:]:
+        name, _, value = part.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip("\"'") or None
+    return None

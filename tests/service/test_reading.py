@@ -1,0 +1,97 @@
+"""Pages are read off the loop, a site at a time, and what waits is bounded."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from clew.referral.catalogue import load
+from clew.service import reading
+from clew.service.effects import ReadPage
+from clew.service.journal import Journal
+from clew.service.reading import PageRead, PageReader, read_page
+from clew.service.site import SiteRuntime
+from clew.settings.model import Cart, Order, Settings
+from desks import until
+from prometheus_client import CollectorRegistry
+
+ORDER = Order(page="/thanks", id="#id", total="#total", currency="EUR")
+THANKS = b"<p id=id>#1001</p><p id=total>59,90</p><p id=cart>12,00</p>"
+
+
+def page(body: bytes = THANKS, *, order: bool = True) -> ReadPage:
+    return ReadPage("v", (), "/thanks", b"text/html; charset=utf-8", body, order, True)
+
+
+def site(name: str) -> SiteRuntime:
+    shop = {"name": name, "hosts": [f"{name}.example"], "order": ORDER.model_dump()}
+    settings = Settings.model_validate(
+        {"secret": "0123456789abcdefghijklmnopqrstuvwxyz-XYZ", "sites": [shop]}
+    )
+    return SiteRuntime(settings, settings.sites[0], load())
+
+
+def test_an_order_goes_before_the_cart() -> None:
+    found = read_page(page(), ORDER, Cart(value="#cart"))
+    assert found.order is not None
+    assert found.order.id == "1001"
+    assert found.cart is None
+
+
+def test_a_page_that_would_make_the_parser_run_away_is_refused_with_its_reason() -> None:
+    """field E4"""
+    body = b"<p " + b" ".join(b"a%d" % n for n in range(120_000)) + b">"
+    assert "256 attributes" in (read_page(page(body), ORDER, None).refused or "")
+
+
+class Gate:
+    """Readings that wait in their threads until `open` is set."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.running: list[str] = []
+
+    def __call__(self, page: ReadPage, order: Any, cart: Any) -> PageRead:
+        self.running.append(page.path)
+        assert self.open.wait(30)
+        return PageRead()
+
+
+@pytest.fixture
+async def gate(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gate]:
+    made = Gate()
+    monkeypatch.setattr(reading, "read_page", made)
+    yield made
+    made.open.set()
+
+
+async def test_the_loop_goes_on_while_pages_are_read_and_one_site_holds_one_thread(gate: Gate) -> None:
+    """field E4: pages of another site are read while a hostile one takes its time."""
+    reader = PageReader(Journal(CollectorRegistry()))
+    one, other = site("one"), site("other")
+    tasks = [asyncio.create_task(reader.read(one, page())) for _ in range(5)]
+    await until(lambda: len(gate.running) == 1)
+    tasks.append(asyncio.create_task(reader.read(other, page())))
+    await until(lambda: len(gate.running) == 2)
+    gate.open.set()
+    assert await asyncio.gather(*tasks) == [PageRead()] * 6
+    assert len(gate.running) == 6
+    reader.close()
+
+
+async def test_what_waits_is_bounded_and_orders_go_before_carts(gate: Gate) -> None:
+    """field E4"""
+    registry = CollectorRegistry()
+    reader = PageReader(Journal(registry))
+    shop = site("shop")
+    pages = [page(order=False)] * 20 + [page()] * 20
+    tasks = [asyncio.create_task(reader.read(shop, p)) for p in pages]
+    await until(lambda: sum(t.done() for t in tasks) == 8)
+    assert all(t.done() for t in tasks[16:20])
+    assert all(t.done() for t in tasks[36:40])
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    labels = {"site": "shop", "event": "page_unread"}
+    assert registry.get_sample_value("clew_events_total", labels) == 8
+    reader.close()
