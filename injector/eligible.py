@@ -32,7 +32,9 @@ _PROGRAMS: Final = {
 }
 
 _FRAMES: Final = frozenset((b"embed", b"fencedframe", b"frame", b"iframe", b"object"))
-_PURPOSE: Final = frozenset((b"purpose", b"sec-purpose"))
+# Fetched before anybody asked for it: Sec-Purpose is the standard's; older are Chrome's, Firefox's, Safari's.
+_PURPOSE: Final = frozenset((b"purpose", b"sec-purpose", b"x-moz", b"x-purpose"))
+_AHEAD: Final = (b"prefetch", b"prerender", b"preview", b"instant")
 _SELDOM: Final = _PURPOSE.union(_PROGRAMS, (b"x-requested-with",))
 _TELLING: Final = _SELDOM | {b"sec-fetch-dest"}
 
@@ -45,7 +47,9 @@ def request_reason(head: RequestHead) -> str | None:
 
     `Sec-Fetch-Dest` tells where the browser sends it; without it (older browsers, plain http) the other
     fields and the content decide. A prefetch of a document is shown later, so it counts as a navigation
-    (Sec-Purpose).
+    (Sec-Purpose). A service worker that answers a navigation by fetching it asks with an empty destination:
+    its mode tells, which no other script can set (Fetch §5.4), or that it is to be upgraded (Upgrade Insecure
+    Requests §3.2.1).
     """
     if head.method not in _METHODS:
         return "method"
@@ -60,12 +64,43 @@ def request_reason(head: RequestHead) -> str | None:
         elif name in _PROGRAMS:
             return _PROGRAMS[name]
         elif name in _PURPOSE:
-            prefetch = prefetch or b"prefetch" in value.lower()
+            prefetch = prefetch or _says_ahead(value)
         elif not _APP.fullmatch(value):
             return "fetch"
-    if destination == b"document" or (destination == b"empty" and prefetch):
+    if destination == b"document" or (destination == b"empty" and (prefetch or _from_worker(head))):
         return None
     return "frame" if destination in _FRAMES else "fetch"
+
+
+def _says_ahead(value: bytes) -> bool:
+    value = value.lower()
+    return any(word in value for word in _AHEAD)
+
+
+def _from_worker(head: RequestHead) -> bool:
+    mode, upgrade, html = b"", b"", False
+    for name, value in head.headers:
+        if name == b"sec-fetch-mode":
+            mode = value.strip().lower()
+        elif name == b"upgrade-insecure-requests":
+            upgrade = value.strip()
+        elif name == b"accept":
+            html = html or b"text/html" in value.lower()
+    return mode == b"navigate" or (upgrade == b"1" and html)
+
+
+def is_ahead(head: RequestHead) -> bool:
+    """Whether a browser fetches a page before its user asks for it, and perhaps never will."""
+    if head.plain and _PURPOSE.isdisjoint(head.plain):
+        return False
+    return any(name in _PURPOSE and _says_ahead(value) for name, value in head.headers)
+
+
+def is_same_origin(head: RequestHead) -> bool:
+    """Whether the browser says that a page of this very origin led here, by all redirects on the way. What a
+    service worker fetches is always of its origin."""
+    fields = head.plain or dict(head.headers)
+    return fields.get(b"sec-fetch-site") == b"same-origin" and fields.get(b"sec-fetch-dest") == b"document"
 
 
 def asks_for_page(head: RequestHead) -> bool:

@@ -124,7 +124,7 @@ class ClewMiddleware:
     async def _http(
         self, site: SiteRuntime, path: bytes, origin: Origin, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        exchange = Exchange(site, time.time())
+        exchange = Exchange(site, self.service.now())
         head = RequestHead(
             scope["method"],
             path,

@@ -34,6 +34,7 @@ shop did, because a clean end after a broken body would be a lie.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, auto
+from typing import TYPE_CHECKING
 
 from ..desk.cookies import without_desk_cookies
 from ..injector import csp, eligible, validators
@@ -44,8 +45,11 @@ from ..injector.rewrite import edited_head
 from ..injector.tag import tag
 from ..referral.cookie import Known, new_visitor_id
 from ..referral.touches import Touch, merge
-from ..service.effects import ReadPage, SaveTouch
+from ..service.effects import ReadPage, SaveTouch, TellDropped
 from ..service.site import SiteRuntime, raw_path_text
+
+if TYPE_CHECKING:
+    from ..referral.landing import Dropped
 
 # Facts are read from a copy of the page of at most this many decoded bytes.
 COPY_LIMIT = 512 * 1024
@@ -108,7 +112,7 @@ class Forward:
     """Send the request on with these headers. `watch` tells whether the answer has to come back here."""
 
     headers: Headers
-    effects: Sequence[SaveTouch] = ()
+    effects: Sequence[SaveTouch | TellDropped] = ()
     watch: bool = False
 
 
@@ -186,25 +190,9 @@ class Exchange:
         self._request = head
         self.path = raw_path_text(head.path)
         site = self.site
-        effects: tuple[SaveTouch, ...] = ()
         plain = head.plain
-        referrer = plain.get(b"referer") if plain else value(head.headers, b"referer")
-        touch = site.landing.read(head.query, head.path, referrer, self._now, head.host)
-        # A mere referrer is written down by `decide`: a cookie here would cost the shop its cached pages.
-        if touch is not None and (touch.clicks or touch.campaign):
-            known = self._recognise()
-            touches = merge(self._touches, (touch,))
-            if touches != self._touches:
-                self._visitor = self._visitor or new_visitor_id()
-                effects = (SaveTouch(self._visitor, touch, self._touches),)
-                self._touches = touches
-            secure = head.scheme == "https"
-            issued = known.issued if known is not None else int(self._now)
-            seen = Known(self._visitor or new_visitor_id(), self._touches, issued)
-            self._set_cookies = [
-                *site.landing.set_cookies(touch, secure),
-                site.cookie.set_cookie(seen, secure),
-            ]
+        # Who only fetches a page in case somebody asks for it has not come; `decide` sees those who do.
+        effects = () if eligible.is_ahead(head) else self._arrived(head)
         if not site.settings.inject:
             self._left_alone = "switched off"
         elif site.never(head.path, head.query):
@@ -218,6 +206,38 @@ class Exchange:
             headers = [pair for pair in headers if pair[0] != b"accept-encoding"]
             headers.append((b"accept-encoding", b"identity"))
         return Forward(headers, effects, watch=True)
+
+    def _arrived(self, head: RequestHead) -> tuple[SaveTouch | TellDropped, ...]:
+        """What the visitor brings along, and the cookies for it."""
+        site, plain = self.site, head.plain
+        referrer = plain.get(b"referer") if plain else value(head.headers, b"referer")
+        dropped: list[Dropped] = []
+        touch = site.landing.read(
+            head.query,
+            head.path,
+            referrer,
+            self._now,
+            head.host,
+            same_origin=eligible.is_same_origin(head),
+            dropped=dropped,
+        )
+        effects: list[SaveTouch | TellDropped] = [TellDropped(tuple(dropped))] if dropped else []
+        # A mere referrer is written down by `decide`: a cookie here would cost the shop its cached pages.
+        if touch is None or not (touch.clicks or touch.campaign):
+            return tuple(effects)
+        known = self._recognise()
+        touches = merge(self._touches, (touch,))
+        if touches != self._touches:
+            self._visitor = self._visitor or new_visitor_id()
+            effects.append(SaveTouch(self._visitor, touch, self._touches))
+            self._touches = touches
+        elif touch.doubt:
+            return tuple(effects)  # the shop hands a known id from page to page
+        secure = head.scheme == "https"
+        issued = known.issued if known is not None else int(self._now)
+        seen = Known(self._visitor or new_visitor_id(), self._touches, issued)
+        self._set_cookies = [*site.landing.set_cookies(touch, secure), site.cookie.set_cookie(seen, secure)]
+        return tuple(effects)
 
     def _recognise(self) -> Known | None:
         """Who the visitor is, by his cookie. Opened only where somebody asks: few pages do."""

@@ -201,7 +201,7 @@ class Clew:
         way = Way(time.monotonic(), addresses)
         path, _, query = flow.request.data.path.partition(b"?")
         if site is not None:
-            exchange = Exchange(site, time.time())
+            exchange = Exchange(site, service.now())
             plan = exchange.request(
                 RequestHead(flow.request.method, path, query, headers, asked.scheme, asked.host, asked.client)
             )

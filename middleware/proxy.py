@@ -1,6 +1,5 @@
 """The reverse proxy: requests go to the shop byte for byte, and answers come back so."""
 
-import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -85,7 +84,7 @@ class ReverseProxy(ClewMiddleware):
         shop = self._shops.of(site.name) if site is not None else None
         if site is None or shop is None:
             return None
-        exchange = Exchange(site, time.time())
+        exchange = Exchange(site, self.service.now())
         plan = exchange.request(
             RequestHead(
                 scope["method"],

@@ -6,8 +6,9 @@ of the same form that returns the same `Credit`.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 
-from .touches import Click, Touch
+from .touches import DOUBTS, Click, Touch, doubted
 
 DAY = 86400
 # Shops give an order's time to the minute, cut off, and their clocks go by themselves: a click that seems to
@@ -41,21 +42,35 @@ def earning_click(touch: Touch) -> Click | None:
     """The click of a touch that earns: of those with a partner, the last in the landing address.
 
     Each redirect on the way adds its own id behind what it was given, so the last one belongs to the last
-    who sent the visitor on.
+    who sent the visitor on. None of a suspicious touch: whose terms allow it is not known here.
     """
+    if touch.doubt:
+        return None
     return next((c for c in reversed(touch.clicks) if c.partner is not None), None)
 
 
-def credit(touches: Iterable[Touch], order_time: float, lookback_days: Mapping[str, int]) -> Credit:
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the weighing goes by. `lookback_days` by partner id, for the partners that the site has now;
+    `inside` are those of them whose terms let clicks count that were made in the shop. `set_back` lists the
+    times by which the clock was set back: what it showed before, and by how many seconds."""
+
+    lookback_days: Mapping[str, int]
+    inside: frozenset[str] = frozenset()
+    set_back: tuple[tuple[float, float], ...] = ()
+
+
+def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float = inf) -> Credit:
     """Credit an order to the last touch with a partner's click within that partner's lookback window.
 
-    `order_time` in unix seconds; `lookback_days` by partner id, for the partners that the site has now. A
-    touch that is exactly as old as the window is inside it.
+    `order_time` in unix seconds. A touch that is exactly as old as the window is inside it. `now` is the time
+    of the decision: a touch that was written down later than that was written before the clock was set back.
     """
     won: tuple[Touch, Click] | None = None
     considered: list[Considered] = []
-    for touch in sorted(touches, key=lambda t: t.at, reverse=True):
-        click, verdict = _weigh(touch, order_time, lookback_days)
+    # Of two in one second the one that stands later came later.
+    for touch in sorted(touches, key=lambda t: t.at)[::-1]:
+        click, verdict = _weigh(touch, order_time, terms, now)
         if click is not None and not verdict:
             if won is None:
                 won = touch, click
@@ -71,30 +86,35 @@ def credit(touches: Iterable[Touch], order_time: float, lookback_days: Mapping[s
     if won is None:
         return Credit(None, None, None, _nobody(considered), tuple(considered))
     touch, click = won
-    reason = _reason(touch, click, order_time, lookback_days)
+    reason = _reason(touch, click, order_time, terms.lookback_days)
     return Credit(click.partner, click, float(touch.at), reason, tuple(considered))
 
 
-def _weigh(touch: Touch, order_time: float, lookback_days: Mapping[str, int]) -> tuple[Click | None, str]:
+def _weigh(touch: Touch, order_time: float, terms: Terms, now: float) -> tuple[Click | None, str]:
     """The click of a touch that may earn, with an empty text; else a click of it and why that may not."""
     clicks = [c for c in touch.clicks if c.partner is not None]
     if not clicks:
         why = "the click's network is not one of this shop's" if touch.clicks else "no click id"
         return None, f"no partner: {why}"
     # A later click whose window has closed does not take the order from an earlier one of the same arrival.
-    lost = {c: _lost(touch.at, c.partner or "", order_time, lookback_days) for c in clicks}
+    lost = {c: _lost(touch, c.partner or "", order_time, terms, now) for c in clicks}
     click = next((c for c in reversed(clicks) if not lost[c]), clicks[-1])
     return click, lost[click]
 
 
-def _lost(at: int, partner: str, order_time: float, lookback_days: Mapping[str, int]) -> str:
-    if partner not in lookback_days:
+def _lost(touch: Touch, partner: str, order_time: float, terms: Terms, now: float) -> str:
+    if partner not in terms.lookback_days:
         return f"{partner} is no longer a partner of this shop"
-    if at > order_time + SKEW:
+    if doubted(touch, partner, terms.inside):
+        return f"suspicious: {DOUBTS.get(touch.doubt, touch.doubt)}"
+    late = min(touch.at, now) - order_time
+    if late > SKEW and not any(
+        touch.at <= before + SKEW and late <= step + SKEW for before, step in terms.set_back
+    ):
         return "after the order"
-    if order_time - at > lookback_days[partner] * DAY:
-        window = _count(lookback_days[partner], "day")
-        return f"outside the lookback of {window}: {_span(order_time - at)} before the order"
+    if -late > terms.lookback_days[partner] * DAY:
+        window = _count(terms.lookback_days[partner], "day")
+        return f"outside the lookback of {window}: {_span(-late)} before the order"
     return ""
 
 

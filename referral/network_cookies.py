@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from ..settings.model import Site
 from .catalogue import Catalogue, Cookie
 from .query import filled, pairs, placeholders
-from .touches import Click, Touch
+from .touches import Click, Touch, doubted
 
 _OCTETS = re.compile(rb"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")  # RFC 6265 §4.1.1
 _LANDING_TIME = b"landing_time:"
@@ -23,13 +23,14 @@ class NetworkCookies:
         partners = [p for p in site.partners if p.network is not None]
         self._domain = f"Domain={site.cookie_domain}".encode("ascii") if site.cookie_domain else b""
         self._cookies = {p.network: catalogue.networks[p.network].cookies for p in partners if p.network}
+        self._inside = frozenset(p.id for p in partners if p.inside_clicks)
         self._own_params = {(p.network, p.param) for p in partners if p.param is not None}
         self.landing_params = frozenset(
             n for cookies in self._cookies.values() for c in cookies for n in _reads(c)
         )
 
     def set_cookies(self, touch: Touch, secure: bool) -> list[bytes]:
-        """Values for Set-Cookie, for each click of a partner.
+        """Values for Set-Cookie, for each click of a partner that earns.
 
         Without `secure` the flag Secure is left out, as browsers would not keep the cookie. A click id that a
         cookie cannot hold as it is gets none: another value would be another click.
@@ -37,7 +38,7 @@ class NetworkCookies:
         landing = dict(pairs(touch.landing.partition("?")[2].encode("ascii", "replace")))
         given: dict[str, bytes] = {}
         for click in touch.clicks:
-            if click.partner is None:
+            if click.partner is None or doubted(touch, click.partner, self._inside):
                 continue
             for cookie in self._cookies.get(click.network, ()):
                 if self._applies(cookie, click, landing):

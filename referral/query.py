@@ -1,25 +1,69 @@
 """The query of an address as bytes: its pairs, its printable form, and templates that are filled from it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 Pair = tuple[bytes, bytes]
+Known = Callable[[bytes], bool]
+
+PAIRS = 400  # parameters of a query that are read
+MENDED = 20  # parameters inside one value
 
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _PLACEHOLDER = re.compile(rb"\{([^{}]+)\}")
+# An ampersand that was escaped for HTML once too often: `&amp;ref=`, `&#038;ref=` (its # begins a fragment).
+_ESCAPED_AND = re.compile(rb"(?:(?:amp|#?0*38|#?x26)(?:;|%3b))++", re.IGNORECASE)
+# The begin of another parameter inside a value: a link that got its parameters appended with a second `?`.
+_BEGINS = re.compile(rb"([?;])([A-Za-z0-9_.~%\[\]-]{1,64})=")
+_SLASH = re.compile(rb"/|%2f", re.IGNORECASE)
 
 
-def raw_pairs(query: bytes) -> Iterator[Pair]:
-    """Names and values as they stand between `&`; a name without `=` has an empty value."""
-    for pair in query.split(b"&"):
-        name, _, value = pair.partition(b"=")
-        yield name, value
+def _nothing(name: bytes) -> bool:
+    return False
 
 
-def pairs(query: bytes) -> Iterator[Pair]:
+def raw_pairs(query: bytes, known: Known = _nothing) -> Iterator[Pair]:
+    """Names and values as they stand between `&`; a name without `=` has an empty value.
+
+    What link builders do to addresses is mended where only one reading makes sense: `?ref=A?ref=A`,
+    `?x=1?ref=A`, `?a=1&amp;ref=X`, a trailing `?`. A `?` inside another address (with a slash before it)
+    stays. `known` tells the names that somebody asks for: only before these does a `;` separate, and only a
+    query that begins with one of these is read if it is percent-encoded as a whole (`?ref%3DA`). Of more than
+    `PAIRS` the first and the last are read.
+    """
+    found = query.partition(b"#")[0].split(b"&")
+    if len(found) > PAIRS:
+        # What a network adds stands at the end.
+        found = found[: PAIRS // 4] + found[-(PAIRS - PAIRS // 4) :]
+    for pair in found:
+        yield from _mended(pair, known)
+
+
+def _mended(pair: bytes, known: Known) -> Iterator[Pair]:
+    if (escaped := _ESCAPED_AND.match(pair)) is not None:
+        pair = pair[escaped.end() :]
+    name, equals, value = pair.lstrip(b"?").partition(b"=")
+    if not equals:
+        inner = unquote_to_bytes(name).lstrip(b"?") if b"%" in name else b""
+        if b"=" in inner and known(unquote_to_bytes(inner.partition(b"=")[0])):
+            yield from raw_pairs(inner)
+            return
+    begin = looked = 0
+    for found in islice(_BEGINS.finditer(value), MENDED):
+        if _SLASH.search(value, looked, found.start()) is not None:
+            break
+        looked = found.start()
+        if found[1] == b"?" or known(unquote_to_bytes(found[2])):
+            yield name, value[begin : found.start()]
+            name, begin = found[2], found.end()
+    yield name, value[begin:].removesuffix(b"?")
+
+
+def pairs(query: bytes, known: Known = _nothing) -> Iterator[Pair]:
     """Names and values percent-decoded: `+` stays `+`, an escape that is none stays as it is."""
-    for name, value in raw_pairs(query):
+    for name, value in raw_pairs(query, known):
         yield unquote_to_bytes(name), unquote_to_bytes(value)
 
 

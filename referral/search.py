@@ -5,6 +5,7 @@ Most search engines have sent their host alone since about 2013: then there is n
 
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from .masking import masked_text
 from .touches import Touch
 
 # Query parameters that hold the word: q with most engines, p with Yahoo, text with Yandex, wd and word with
@@ -30,7 +31,7 @@ def search_word(touch: Touch) -> str | None:
 def word_query(query: str) -> str:
     """What is worth keeping of a referrer's query: the parameter with the search word, or an empty text."""
     name, word = _found(query)
-    return f"{name}={quote(word[:LENGTH], errors='replace')}" if word else ""
+    return f"{name}={quote(masked_text(word)[:LENGTH], errors='replace')}" if word else ""
 
 
 def _found(query: str) -> tuple[str, str]:

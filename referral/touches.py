@@ -1,10 +1,18 @@
 """What a visitor brought with him: clicks, touches, and their compact form for the cookie and the store."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 SAME_ARRIVAL = 30 * 60
+
+# Why a click is suspicious: what `Touch.doubt` may hold, and how it is told to people.
+INSIDE, CHECKOUT, ELSEWHERE = "inside", "checkout", "elsewhere"
+DOUBTS: Mapping[str, str] = {
+    INSIDE: "it was made on one of the shop's own pages",
+    CHECKOUT: "it stood in the address of the checkout or the confirmation page",
+    ELSEWHERE: "the address it stood in is not one of the shop's",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +32,16 @@ class Click:
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """One arrival that carries attribution. `at` is the landing time in unix seconds."""
+    """One arrival that carries attribution. `at` is the landing time in unix seconds. `doubt` is empty, or a
+    key of DOUBTS: then it did not come from outside, and its clicks earn nothing unless a partner's terms say
+    so."""
 
     at: int
     clicks: tuple[Click, ...] = ()
     campaign: Mapping[str, str] = field(default_factory=dict)
     referrer: str = ""
     landing: str = ""
+    doubt: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The compact form: short keys, absent where empty."""
@@ -43,6 +54,8 @@ class Touch:
             data["r"] = self.referrer
         if self.landing:
             data["l"] = self.landing
+        if self.doubt:
+            data["d"] = self.doubt
         return data
 
     @classmethod
@@ -54,27 +67,39 @@ class Touch:
             campaign={str(k): str(v) for k, v in data.get("u", {}).items()},
             referrer=str(data.get("r", "")),
             landing=str(data.get("l", "")),
+            doubt=str(data.get("d", "")),
         )
+
+
+def doubted(touch: Touch, partner: str, inside: Collection[str]) -> bool:
+    """Whether a touch earns a partner nothing because it did not come from outside. `inside` are the partners
+    whose terms let clicks count that were made in the shop."""
+    return touch.doubt != "" and (touch.doubt == ELSEWHERE or partner not in inside)
 
 
 def merge(*groups: tuple[Touch, ...]) -> tuple[Touch, ...]:
     """Touches of several sources (store, cookie), each once, oldest first.
 
-    The same click seen again (a reload, a restored tab) is the first click, not a new one. An arrival without
-    a click id is the same when campaign and landing repeat within 30 minutes of the last time.
+    The same click seen again (a reload, a restored tab) is the first click, not a new one; a suspicious one
+    is dropped if all its clicks are known, since shops pass ids on from page to page. An arrival without a
+    click id is the same when campaign and landing repeat within 30 minutes of the last time.
     """
     last: dict[object, int] = {}
+    seen: set[tuple[str, str, str]] = set()
     out: list[Touch] = []
-    for touch in sorted((t for group in groups for t in group), key=lambda t: t.at):
-        key: object
+    for touch in sorted((t for group in groups for t in group), key=lambda t: (t.at, bool(t.doubt))):
+        key: object | None
         if touch.clicks:
-            key = frozenset((c.network, c.param, c.value) for c in touch.clicks)
-            known = key in last
+            ids = frozenset((c.network, c.param, c.value) for c in touch.clicks)
+            key = None if touch.doubt else ids
+            known = ids <= seen if touch.doubt else ids in last
+            seen |= ids
         else:
             source = tuple(sorted(touch.campaign.items())) or touch.referrer
             key = (touch.landing, source)
             known = key in last and touch.at - last[key] <= SAME_ARRIVAL
-        last[key] = touch.at
+        if key is not None:
+            last[key] = touch.at
         if not known:
             out.append(touch)
     return tuple(out)

@@ -78,7 +78,7 @@ def _bounded(touches: tuple[Touch, ...]) -> tuple[Touch, ...]:
     """At most `TOUCHES`: those that earn nobody anything go first, the oldest before the newer."""
     kept = list(touches)
     while len(kept) > TOUCHES:
-        idle = (t for t in kept if not any(click.partner for click in t.clicks))
+        idle = (t for t in kept if t.doubt or not any(click.partner for click in t.clicks))
         kept.remove(next(idle, kept[0]))
     return tuple(kept)
 

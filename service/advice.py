@@ -11,6 +11,18 @@ from ..stores.ledger.notices import Notice
 from .journal import EVENTS, MORE
 
 ADVICE: Mapping[str, tuple[str, str]] = {
+    "click_dropped": (
+        "Visitors from {partner} came with a parameter {param} that holds no click id ({why}).",
+        "Tell the partner: a macro in the links was not filled in, so clew cannot report these orders.",
+    ),
+    "click_suspicious": (
+        "A click of {partner} did not come from outside the shop: {why}. It earns nothing.",
+        "If the partner's terms allow it (cashback, voucher extensions), set `inside_clicks = true` for it.",
+    ),
+    "clock_jump": (
+        "The server's clock jumped by {seconds} seconds.",
+        "Let a time service such as chrony keep the clock. Clicks from before a step back still count.",
+    ),
     "policy": (
         "A page's own policy is in clew's way: {reason}. Last seen on {path}.",
         "See “Pages without the tag” in the operations guide for what to change in the shop's policy.",

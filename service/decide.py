@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 from ..chat.model import Conversation
 from ..referral.cookie import Known, new_visitor_id
-from ..referral.touches import merge
+from ..referral.landing import Dropped
+from ..referral.masking import masked_text
+from ..referral.touches import SAME_ARRIVAL, Touch, merge
 from ..referral.visitor import Change, Page, Restored, Touched, Viewed, Visitor
 from ..rules.ruleset import Explanation
 from ..settings.addresses import split
@@ -17,6 +19,7 @@ from ..templates import language as language_of
 from ..templates import text
 from .facts import PageNow, gather
 from .limits import LimitedError
+from .navigation import tell_dropped, tell_touch
 from .origin import Origin
 from .service import Service
 from .site import SiteRuntime
@@ -58,7 +61,7 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
         "decision",
         site=site.name,
         visitor=visitor.id,
-        page=urlsplit(ask.page.url).path,
+        page=site.masking.logged(_local(ask.page.url)),
         action=action,
         rule=decision.rule.name if decision.rule else None,
         again=decision.again,
@@ -120,20 +123,15 @@ async def _talked(
 async def _view(
     service: Service, site: SiteRuntime, known: Known | None, ask: Ask, now: float
 ) -> tuple[Visitor, list[bytes]]:
-    parts = urlsplit(ask.page.url)
-    touch = site.landing.read(
-        parts.query.encode("utf-8", "surrogateescape"),
-        parts.path.encode("utf-8", "surrogateescape"),
-        ask.referrer.encode("utf-8", "surrogateescape") or None,
-        now,
-        ask.origin.host,
-    )
+    touch, dropped = _arrival(site, ask, now)
     seen = known or Known(new_visitor_id(), (), int(now))
     page = ask.page
     stored = await _stored(service, site, known)
-    if stored is not None and touch is not None and any(p.view == page.view for p in stored.trail[-5:]):
-        touch = None  # the arrival was written down when this page view began
-    changes: list[Change] = [Viewed(Page(page.view, now, page.url, page.title), page.language)]
+    if touch is not None and _seen_before(touch, page.view, seen, stored):
+        touch = None
+    tell_dropped(service, site, dropped)
+    shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
+    changes: list[Change] = [Viewed(shown, page.language)]
     touches = seen.touches
     if touch is not None:
         touches = merge(touches, (touch,))
@@ -154,10 +152,41 @@ async def _view(
     if touch is not None and touches != seen.touches:
         # The landing page came from a cache in front of us: what it would have set is set here.
         set_cookies = site.landing.set_cookies(touch, secure)
-        service.journal.touch(site.name, visitor.id, touch)
+        tell_touch(service, site, visitor.id, touch)
     if known is None or touches != seen.touches:
         set_cookies.append(site.cookie.set_cookie(Known(seen.visitor, touches, seen.issued), secure))
     return visitor, set_cookies
+
+
+def _arrival(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, list[Dropped]]:
+    """What the address of the page brings along. Scripts can ask with any address: only one of the site's own
+    is where somebody arrived."""
+    parts = urlsplit(ask.page.url)
+    query, path, fragment, referrer = (
+        text.encode("utf-8", "surrogatepass")
+        for text in (parts.query, parts.path, parts.fragment, ask.referrer)
+    )
+    dropped: list[Dropped] = []
+    touch = site.landing.read(
+        query,
+        path,
+        referrer or None,
+        now,
+        ask.origin.host,
+        fragment=fragment,
+        elsewhere=not site.landing.is_own(parts.netloc.rpartition("@")[2], ask.origin.host),
+        dropped=dropped,
+    )
+    return touch, dropped
+
+
+def _seen_before(touch: Touch, view: str, known: Known, stored: Visitor | None) -> bool:
+    """Whether an arrival was written down when this page view began, or was found suspicious by what only the
+    request for the page tells."""
+    if stored is not None and any(page.view == view for page in stored.trail[-5:]):
+        return True
+    earlier = merge(known.touches, stored.touches if stored is not None else ())
+    return any(t.doubt and t.clicks == touch.clicks and touch.at - t.at <= SAME_ARRIVAL for t in earlier)
 
 
 async def _stored(service: Service, site: SiteRuntime, known: Known | None) -> Visitor | None:
@@ -184,6 +213,12 @@ def _skip(
     seen = Counter(visitor.seen)
     ignored = {rule for rule, pages in seen.items() if pages >= site.settings.widget.invite_pages}
     return invites & {*ignored, *visitor.dismissed, *visitor.accepted}
+
+
+def _local(url: str) -> str:
+    """An address without scheme and host."""
+    path, query = split(url)
+    return f"{path}?{query}" if query else path
 
 
 def localised(texts: str | dict[Any, str] | None, language: str) -> str | None:

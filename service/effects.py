@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..referral.landing import Dropped
 from ..referral.touches import Touch
 from .site import SiteRuntime
 
@@ -18,6 +19,13 @@ class SaveTouch:
     visitor: str
     touch: Touch
     known: tuple[Touch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TellDropped:
+    """Tell that a landing carried what should have been a partner's click id and was none."""
+
+    dropped: tuple[Dropped, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ def _page(site: SiteRuntime, page: PageNow) -> dict[str, Any]:
 
 
 def _visit(visitor: Visitor, now: float) -> dict[str, Any]:
+    if not visitor.visits:
+        return {}  # no browser has shown a page yet: a landing was written down, and its visit has not begun
     facts: dict[str, Any] = {
         "seconds": max(0, int(now - visitor.visit_at)),
         "pages": visitor.pages,
@@ -93,16 +95,18 @@ def _visit(visitor: Visitor, now: float) -> dict[str, Any]:
     }
     first = next((p for p in visitor.trail if p.at >= visitor.visit_at), None)
     if first is not None:
-        facts["landing"] = decoded(urlsplit(first.url).path)
+        facts["landing"] = urlsplit(first.url).path
     return facts
 
 
 def _touch(site: SiteRuntime, visitor: Visitor, now: float) -> dict[str, dict[str, Any]]:
     groups: dict[str, dict[str, Any]] = {"touch": {}, "partner": {}, "campaign": {}}
-    if visitor.touches:
-        last = visitor.touches[-1]
+    # What was not brought from outside tells nothing of where the visitor came from.
+    arrivals = [t for t in visitor.touches if not t.doubt]
+    if arrivals:
+        last = arrivals[-1]
         touch = groups["touch"]
-        touch["age_days"] = int((now - last.at) // 86400)
+        touch["age_days"] = max(0, int((now - last.at) // 86400))
         if last.landing:
             touch["landing"] = last.landing
         if last.referrer:
@@ -112,7 +116,7 @@ def _touch(site: SiteRuntime, visitor: Visitor, now: float) -> dict[str, dict[st
             touch["click_id"] = last.clicks[0].value.encode("utf-8", "replace").decode("utf-8")
         groups["campaign"] = {CAMPAIGN[k]: v for k, v in last.campaign.items() if k in CAMPAIGN}
     # The partner is whoever would be credited if the visitor ordered now.
-    earned = credit(visitor.touches, now, site.lookback_days)
+    earned = credit(visitor.touches, now, site.terms, now)
     if earned.partner is not None and earned.click is not None:
         groups["partner"] = {"id": earned.partner, "network": earned.click.network}
     return groups

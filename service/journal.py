@@ -11,11 +11,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..referral.masking import Masking
 from ..referral.touches import Touch
 from ..stores.ledger.notices import Noted
 
 EVENTS: Mapping[str, str] = {
     "touch": "a landing with attribution was written down, before the shop answered",
+    "click_dropped": "a partner's parameter held no click id: empty, too long, or an unfilled macro",
+    "click_suspicious": "a partner's click did not come from outside the shop, and earns nothing",
     "decision": "the rules were asked for a page view, and said show, invite or hide",
     "invite": "an invite was seen, dismissed or accepted",
     "conversation": "a visitor opened a conversation, or an agent closed it",
@@ -34,10 +37,16 @@ EVENTS: Mapping[str, str] = {
     "login": "somebody logged in to the desk, or tried to",
     "fault": "something of clew's own failed, and the shop's bytes went through unchanged",
     "unusable": "the settings or the ledger cannot be used: the shop is served without clew",
+    "clock_jump": "the server's clock was set back or forward",
     "started": "clew is ready",
     "stopped": "clew has stopped",
 }
-WARNINGS = frozenset({"order_unreadable", "page_unread", "policy", "limited", "token_refused"})
+WARNINGS = frozenset(
+    {
+        *("click_dropped", "click_suspicious", "clock_jump", "limited", "order_unreadable", "page_unread"),
+        *("policy", "token_refused"),
+    }
+)
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})
 
 NOTICE_SECONDS = 3600.0
@@ -171,7 +180,7 @@ class Journal:
             if count or len(self._noted) < PENDING:
                 self._noted[names] = count + one.count, details
 
-    def touch(self, site: str, visitor: str, touch: Touch) -> None:
+    def touch(self, site: str, visitor: str, touch: Touch, masking: Masking) -> None:
         """Tell of a touch that was written down."""
         self.emit(
             "touch",
@@ -180,8 +189,9 @@ class Journal:
             partners=[c.partner for c in touch.clicks if c.partner],
             networks=[c.network for c in touch.clicks],
             campaign=dict(touch.campaign),
-            landing=touch.landing,
+            landing=masking.logged(touch.landing),
             referrer=touch.referrer,
+            doubt=touch.doubt or None,
         )
 
 

@@ -37,7 +37,7 @@ async def record_order(
     now = service.now()
     placed = min(order.placed_at, now) if order.placed_at is not None else now
     channel, talked_in = await _channel(service, site, order, visitor, conversation, placed)
-    earned = credit(await _touches(service, site, visitor, touches), placed, site.lookback_days)
+    earned = credit(await _touches(service, site, visitor, touches), placed, site.terms, now)
     recorded = await service.ledger.orders.record(
         site.name,
         order,

@@ -24,6 +24,7 @@ from ..stores.ledger.orders import Orders, Recorded
 from ..stores.ledger.outbox import Outbox
 from ..stores.visits import SqliteVisits, Visits
 from . import ordering
+from .clock import Clock
 from .facts import Desk
 from .journal import Journal
 from .limits import Limits, network_of
@@ -67,6 +68,7 @@ class Service:
         self.journal = Journal(self.registry)
         self.pages = PageReader(self.journal)
         self.limits = Limits(settings.limits, self.journal, self.monotonic)
+        self._clock = Clock(self._clock_jumped)
         self.hub = Hub()
         self.ledger = Ledger(settings.ledger)
         self.visits: Visits = self._visit_store(settings.store)
@@ -92,8 +94,15 @@ class Service:
         return SqliteVisits(path, self.ledger.db.write_lock)
 
     def now(self) -> float:
-        """The time, in unix seconds."""
-        return time.time()
+        """The time, in unix seconds. What waits or expires within the process goes by a steady clock."""
+        return self._clock.now()
+
+    def _clock_jumped(self, before: float, step: float) -> None:
+        key = "back" if step < 0 else "forward"
+        self.journal.notice("clock_jump", site="", key=key, before=round(before), seconds=round(step))
+        if step < 0:
+            for site in self.sites.values():
+                site.clock_set_back(before, -step)
 
     def monotonic(self) -> float:
         """Seconds that never go back."""
@@ -220,14 +229,15 @@ class Service:
 
     async def desk_of(self, site: SiteRuntime) -> Desk:
         """How many agents are there and how busy; at most two seconds old."""
-        now = self.now()
+        asked = time.monotonic()
         known = self._desks.get(site.name)
-        if known is not None and now - known[0] < DESK_MAX_AGE:
+        if known is not None and asked - known[0] < DESK_MAX_AGE:
             return known[1]
+        now = self.now()
         online = await self.ledger.agents.online(site.name, now)
         counts = await self.ledger.conversations.counts(site.name)
         desk = Desk(online, sum(counts.values()))
-        self._desks[site.name] = (now, desk)
+        self._desks[site.name] = (asked, desk)
         self.journal.agents.labels(site.name).set(online)
         return desk
 

@@ -1,6 +1,7 @@
 """One site, compiled from its settings: everything a request needs, ready to use and without I/O."""
 
 import hashlib
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -8,6 +9,7 @@ from zoneinfo import ZoneInfo
 from ..injector.tag import tag
 from ..referral.catalogue import Catalogue, Network
 from ..referral.cookie import VisitorCookie
+from ..referral.credit import Terms
 from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet
 from ..settings.addresses import Patterns
@@ -15,6 +17,8 @@ from ..settings.model import Partner, Settings, Site
 from ..settings.platforms import PageTypes, platform_of, with_platform
 
 DEFAULT_LOOKBACK_DAYS = 30
+CLOCK_JUMPS = 20
+CLOSING = frozenset({"checkout", "confirmation"})
 
 
 class SiteRuntime:
@@ -30,8 +34,13 @@ class SiteRuntime:
         self.networks: dict[str, Network] = {
             p.id: catalogue.networks[p.network] for p in site.partners if p.network is not None
         }
-        self.lookback_days = {p.id: self._lookback(p) for p in site.partners}
-        self.landing = LandingReader(site, catalogue)
+        # What credit goes by; the service adds to it when the clock is set back.
+        self.terms = Terms(
+            {p.id: self._lookback(p) for p in site.partners},
+            frozenset(p.id for p in site.partners if p.inside_clicks),
+        )
+        self.landing = LandingReader(site, catalogue, self._closes)
+        self.masking = self.landing.masking
         self.cookie = VisitorCookie(
             settings.secret.get_secret_value(),
             [s.get_secret_value() for s in settings.previous_secrets],
@@ -50,6 +59,16 @@ class SiteRuntime:
     def owns(self, path: bytes) -> bool:
         """Whether a raw path is clew's own at this site, whatever kind of request asks for it."""
         return path.startswith(self.prefix_bytes) or path == self.prefix_bytes[:-1]
+
+    def _closes(self, path: bytes, query: bytes) -> bool:
+        """Whether a page is where orders are closed."""
+        return self.order_page(path, query) or self.page_type(path, query) in CLOSING
+
+    def clock_set_back(self, before: float, seconds: float) -> None:
+        """Touches from before the clock was set back seem later than they were: credit has to know."""
+        # Those from before an earlier jump now seem later still.
+        earlier = [(at, step + seconds) for at, step in self.terms.set_back]
+        self.terms = replace(self.terms, set_back=(*earlier, (before, seconds))[-CLOCK_JUMPS:])
 
     def _lookback(self, partner: Partner) -> int:
         if partner.lookback_days is not None:

@@ -126,6 +126,7 @@ class Partner(Model):
     endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
     retry_unknown: bool | None = None
     allow_private: bool = False
+    inside_clicks: bool = False
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -211,6 +212,7 @@ class Site(Model):
     ignore_no_transform: bool = False
     compress: bool = True
     cookie_domain: str | None = None
+    keep_query: list[Annotated[str, Field(min_length=1, max_length=64)]] = []
     partners: list[Partner] = []
     rules: list[Rule] = []
     order: Order | None = None

@@ -44,7 +44,7 @@ class PageTypes:
         self._patterns = Patterns(pattern for pattern, _ in pairs)
         self._kinds = tuple(kind for _, kind in pairs)
 
-    def __call__(self, path: str, query: str = "") -> PageType | None:
+    def __call__(self, path: str | bytes, query: str | bytes = "") -> PageType | None:
         """The kind of page at a raw path and query, None where no pattern fits."""
         number = self._patterns.first(path, query)
         return None if number is None else self._kinds[number]

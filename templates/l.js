@@ -1,4 +1,4 @@
-// clew's loader: asks what this page should show, and loads the widget only if there is something to show.
+// clew's loader: asks what to show here, and loads the widget only if something is.
 (() => {
   // Script optimisers leave no current one.
   const script = document.currentScript ?? document.querySelector("script[data-clew]");
@@ -7,10 +7,11 @@
   window.__clew = true;
 
   const LOAD = 5000; // ms to wait for the load event
-  const SETTLE = 400; // ms for an application to change address and title
-  const RETRY = 15000; // ms until the one further try after a failure
+  const SETTLE = 400; // ms for an application to change its title
+  const RETRY = 15000; // ms until the one retry
   const LONGEST = 2 ** 31 - 1; // ms that a timer can wait
 
+  const hash = location.hash; // shops tidy it away
   let base, widget;
   // Of this page view. since: ms, 0 until the visitor looks at it.
   let view, url, address, referrer, since, due, failed, timer, settling;
@@ -23,7 +24,7 @@
   function begin(from) {
     view = crypto.getRandomValues(new Uint32Array(4)).join("-");
     referrer = url ?? document.referrer;
-    url = location.href;
+    url = url ? location.href : location.href.split("#")[0] + hash;
     address = here();
     since = from;
     failed = false;
@@ -61,7 +62,7 @@
   }
 
   function moved(event) {
-    // A shop that tidies the query of the page it shows has not turned the page.
+    // Tidying the query of a page is not turning the page.
     if (event?.navigationType === "replace" && location.pathname === address.split("?")[0]) address = here();
     clearTimeout(settling);
     settling = setTimeout(() => {
@@ -71,13 +72,13 @@
   }
 
   async function start() {
-    // Not script.src: a <base> after the tag would turn it to another host.
+    // Not script.src: a <base> would turn it to another host.
     base = new URL(".", new URL(src, location.href)).href;
     const started = hidden() || document.prerendering ? 0 : Date.now();
     if (document.prerendering) await once(document, "prerenderingchange");
     if (document.readyState === "loading") await once(document, "DOMContentLoaded");
     if (document.body?.localName === "frameset") return;
-    // A framework that finds the page changed before it took over fails.
+    // A framework that finds its page changed too early fails.
     const late = new Promise((done) => setTimeout(done, LOAD));
     if (document.readyState !== "complete") await Promise.race([once(window, "load"), late]);
     await new Promise((done) => (window.requestIdleCallback ?? setTimeout)(done, { timeout: 2000 }));

@@ -226,7 +226,7 @@ def test_what_must_not_be_touched_arrives_as_it_came(head: ResponseHead, why: st
 def test_a_fault_of_our_own_leaves_the_shops_bytes_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = site(debug=False)
     exchange = Exchange(runtime, NOW)
-    monkeypatch.setattr(runtime.landing, "read", lambda *_: 1 / 0)
+    monkeypatch.setattr(runtime.landing, "read", lambda *_, **__: 1 / 0)
     head = request(b"/", AWC)
     plan = navigate(exchange, head)
     assert (plan.watch, plan.headers) == (False, head.headers)

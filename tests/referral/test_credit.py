@@ -1,11 +1,11 @@
 from dataclasses import replace
 
 import pytest
-from clew.referral.credit import DAY, SKEW, Considered, credit, earning_click
+from clew.referral.credit import DAY, SKEW, Considered, Terms, credit, earning_click
 from clew.referral.touches import Click, Touch
 
 ORDER = 1763860000.0
-LOOKBACK = {"awin": 30, "blog": 7}
+TERMS = Terms({"awin": 30, "blog": 7})
 AWIN = Click("awin", "awc", "1001_1_ab", "awin")
 BLOG = Click("", "ref", "b-7", "blog")
 GOOGLE = Click("google_ads", "gclid", "Cj0", None)
@@ -17,7 +17,7 @@ def touch(age: float, *clicks: Click) -> Touch:
 
 def test_the_last_partner_click_before_the_order_earns_it() -> None:
     older, newer = touch(5 * DAY, AWIN), touch(2 * DAY + 3 * 3600, BLOG)
-    earned = credit([newer, older], ORDER, LOOKBACK)
+    earned = credit([newer, older], ORDER, TERMS)
     assert (earned.partner, earned.click, earned.touched_at) == ("blog", BLOG, float(newer.at))
     assert (
         earned.reason
@@ -35,7 +35,7 @@ def test_campaigns_searches_and_strangers_do_not_take_an_order_from_a_partner() 
         touch(2 * DAY, GOOGLE),
         replace(touch(DAY), campaign={"utm_source": "mail"}),
     ]
-    earned = credit(arrivals, ORDER, LOOKBACK)
+    earned = credit(arrivals, ORDER, TERMS)
     assert earned.partner == "awin"
     assert [c.verdict for c in earned.considered] == [
         "won: the last partner click before the order",
@@ -60,24 +60,24 @@ def test_campaigns_searches_and_strangers_do_not_take_an_order_from_a_partner() 
 def test_a_click_counts_from_the_order_back_to_exactly_the_end_of_its_window(
     age: float, partner: str | None
 ) -> None:
-    assert credit([touch(age, AWIN)], ORDER, LOOKBACK).partner == partner
+    assert credit([touch(age, AWIN)], ORDER, TERMS).partner == partner
 
 
 def test_a_click_after_the_order_does_not_earn_it_and_does_not_hide_the_one_before() -> None:
-    earned = credit([touch(DAY, AWIN), touch(-DAY, BLOG)], ORDER, LOOKBACK)
+    earned = credit([touch(DAY, AWIN), touch(-DAY, BLOG)], ORDER, TERMS)
     assert earned.partner == "awin"
     assert earned.considered[1].verdict == "after the order"
 
 
 def test_each_partner_has_his_own_window() -> None:
-    earned = credit([touch(20 * DAY, AWIN), touch(8 * DAY + 7200, BLOG)], ORDER, LOOKBACK)
+    earned = credit([touch(20 * DAY, AWIN), touch(8 * DAY + 7200, BLOG)], ORDER, TERMS)
     assert earned.partner == "awin"
     assert earned.considered[1].verdict == "outside the lookback of 7 days: 8 days 2 hours before the order"
 
 
 def test_who_is_no_partner_any_more_earns_nothing_and_hides_nobody() -> None:
     gone = Click("", "p", "x", "gone")
-    earned = credit([touch(2 * DAY, AWIN), touch(DAY, gone)], ORDER, LOOKBACK)
+    earned = credit([touch(2 * DAY, AWIN), touch(DAY, gone)], ORDER, TERMS)
     assert earned.partner == "awin"
     assert earned.considered[1].verdict == "gone is no longer a partner of this shop"
 
@@ -95,33 +95,33 @@ def test_who_is_no_partner_any_more_earns_nothing_and_hides_nobody() -> None:
     ],
 )
 def test_where_nobody_earns_the_reason_says_why(touches: list[Touch], reason: str) -> None:
-    earned = credit(touches, ORDER, LOOKBACK)
+    earned = credit(touches, ORDER, TERMS)
     assert (earned.partner, earned.click, earned.touched_at) == (None, None, None)
     assert earned.reason == reason
 
 
 def test_of_several_partners_in_one_address_the_last_one_earns() -> None:
     both = touch(DAY, AWIN, GOOGLE, BLOG)
-    earned = credit([both], ORDER, LOOKBACK)
+    earned = credit([both], ORDER, TERMS)
     assert earned.click == BLOG == earning_click(both)
     assert earned.reason.endswith("its landing address held 2 partners' click ids, the last that counts")
-    assert credit([touch(DAY, BLOG, AWIN)], ORDER, LOOKBACK).click == AWIN
+    assert credit([touch(DAY, BLOG, AWIN)], ORDER, TERMS).click == AWIN
 
 
 def test_of_several_partners_in_one_address_one_whose_window_is_closed_gives_way() -> None:
-    assert credit([touch(10 * DAY, AWIN, BLOG)], ORDER, LOOKBACK).click == AWIN
+    assert credit([touch(10 * DAY, AWIN, BLOG)], ORDER, TERMS).click == AWIN
 
 
 def test_the_order_of_the_touches_in_the_store_does_not_matter() -> None:
     arrivals = [touch(n * DAY, AWIN if n % 2 else BLOG) for n in range(1, 7)]
-    assert credit(arrivals, ORDER, LOOKBACK) == credit(arrivals[::-1], ORDER, LOOKBACK)
+    assert credit(arrivals, ORDER, TERMS) == credit(arrivals[::-1], ORDER, TERMS)
 
 
 def test_every_touch_gets_exactly_one_verdict_and_one_at_most_wins() -> None:
     arrivals = [
         touch(n * DAY, *cs) for n, cs in enumerate([(AWIN,), (), (GOOGLE,), (BLOG,), (AWIN, BLOG), (AWIN,)])
     ]
-    considered = credit(arrivals, ORDER, LOOKBACK).considered
+    considered = credit(arrivals, ORDER, TERMS).considered
     assert [c.at for c in considered] == sorted(t.at for t in arrivals)
     assert sum(c.verdict.startswith("won") for c in considered) == 1
     assert all(c.verdict for c in considered)
@@ -140,4 +140,41 @@ def test_every_touch_gets_exactly_one_verdict_and_one_at_most_wins() -> None:
     ],
 )
 def test_the_reason_tells_the_age_in_words(age: float, words: str) -> None:
-    assert words in credit([touch(age, AWIN)], ORDER, LOOKBACK).reason
+    assert words in credit([touch(age, AWIN)], ORDER, TERMS).reason
+
+
+@pytest.mark.parametrize(
+    ("at", "partner"),
+    [
+        (ORDER + 1800, "awin"),  # written down before the step
+        (ORDER + 3600 + SKEW, "awin"),
+        (ORDER + 3600 + SKEW + 1, None),  # by more than the step
+        (ORDER + 7200, None),  # written down after the step
+    ],
+)
+def test_a_click_from_before_the_clock_was_set_back_by_an_hour_is_not_after_the_order(
+    at: float, partner: str | None
+) -> None:
+    """field B6: the shop's clock was right, ours was an hour ahead until it was set back."""
+    terms = replace(TERMS, set_back=((ORDER + 3700, 3600.0),))
+    assert credit([Touch(int(at), (AWIN,))], ORDER, TERMS).partner is None
+    assert credit([Touch(int(at), (AWIN,))], ORDER, terms).partner == partner
+
+
+def test_a_click_cannot_be_later_than_now() -> None:
+    """field B6: after a restart nobody knows of the step."""
+    assert credit([touch(-3600, AWIN)], ORDER, TERMS, now=ORDER + 30).partner == "awin"
+    assert credit([touch(-3600, AWIN)], ORDER, TERMS, now=ORDER + 3600).partner is None
+
+
+def test_a_suspicious_click_earns_nothing_unless_the_terms_say_so() -> None:
+    """field E11"""
+    inside = replace(touch(DAY, BLOG), doubt="inside")
+    earned = credit([touch(2 * DAY, AWIN), inside], ORDER, TERMS)
+    assert earned.partner == "awin"
+    assert earned.considered[1].verdict == "suspicious: it was made on one of the shop's own pages"
+    assert "does not count: suspicious" in credit([inside], ORDER, TERMS).reason
+    terms = replace(TERMS, inside=frozenset({"blog"}))
+    assert credit([touch(2 * DAY, AWIN), inside], ORDER, terms).partner == "blog"
+    elsewhere = replace(inside, doubt="elsewhere")
+    assert credit([elsewhere], ORDER, terms).partner is None

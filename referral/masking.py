@@ -1,0 +1,158 @@
+"""What of an address may be kept and shown: one rule for the store, the log, the desk and the command line.
+
+Addresses carry secrets: session and reset tokens, e-mail addresses, keys of other services. Nobody can list
+all their names, so it goes the other way round: a query value is kept only where its parameter is known
+(click ids, campaigns, what tells the site's kinds of pages and its searches) or named in the site's
+`keep_query`. Of all others the name stays. The fragment and the user's name before the host never stay. In
+paths, what follows words such as `reset`, e-mail addresses and what looks random give way to "…".
+"""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+from .query import printable, raw_pairs
+
+HIDDEN = "…"
+SEARCH_PARAMS = ("q", "query", "s", "search", "keyword", "text")
+
+NAME_LENGTH = 64  # characters of a parameter's name; a longer one is no name
+SECRET_LENGTH = 16  # characters from which on something random is taken for a secret
+CARD_LENGTH = 15  # digits: a product's number (GTIN) has up to 14, a card's 13 to 19
+
+_WHERE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")
+# Behind these a path holds what only its receiver should know.
+_SECRET_FOLLOWS = frozenset(
+    (
+        *("reset", "resetpassword", "passwordreset", "newpassword", "createpassword", "setpassword"),
+        *("lostpassword", "recover", "recovery", "token", "secret", "magic", "magiclink", "activate"),
+        *("activation", "verify", "verification", "verifyemail", "emailverification", "confirmemail"),
+        *("unsubscribe", "optout", "invite", "invitation", "otp", "jwt", "sso", "oauth"),
+    )
+)
+_INNER = re.compile(r"[?;&]|%3f|%3b|%26", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.IGNORECASE)
+_HEX = re.compile(r"(?=.*[0-9])(?=.*[a-f])[0-9a-f]{24,}", re.IGNORECASE)
+_PARTS = re.compile(r"[-_.~+ ]")
+_CHANGE = re.compile(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])|(?<=[a-z])(?=[A-Z])")
+_ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"]@[A-Za-z0-9]")
+_BLANKS = re.compile(r"(\s+)")
+
+
+class Masking:
+    """The rule for one site. `clicks` are the parameters that hold click ids, `kept` the others whose values
+    stay; names count in any case. Without them every value is hidden."""
+
+    def __init__(self, clicks: Iterable[str] = (), kept: Iterable[str] = ()) -> None:
+        self._clicks = frozenset(name.lower() for name in clicks)
+        self._kept = frozenset(name.lower() for name in kept) | self._clicks
+
+    def keeps(self, name: bytes) -> bool:
+        """Whether the value of a parameter (decoded name) stays."""
+        return name.decode("utf-8", "replace").lower() in self._kept
+
+    def stored(self, address: str) -> str:
+        """An address, whole or from its path on, as it may be stored and shown at the desk."""
+        return self._masked(address, shorten=False)
+
+    def logged(self, address: str) -> str:
+        """The same for the log and for consoles: click ids are shortened too."""
+        return self._masked(address, shorten=True)
+
+    def _masked(self, address: str, shorten: bool) -> str:
+        address, _, _ = address.partition("#")
+        where = _WHERE.match(address)
+        begin = where.end() if where else 0
+        path, mark, query = address[begin:].partition("?")
+        if where is not None:
+            # What stands before an @ is a name and a password.
+            path = f"{where[1] or ''}//{where[2].rpartition('@')[2]}{masked_path(path)}"
+        else:
+            path = masked_path(path)
+        shown = self.query(query.encode("utf-8", "surrogatepass"), shorten) if mark else ""
+        return f"{path}?{shown}" if shown else path
+
+    def query(self, query: bytes, shorten: bool = False) -> str:
+        """A raw query with the values that stay."""
+        return "&".join(self.pairs(query, shorten))
+
+    def pairs(self, query: bytes, shorten: bool = False) -> list[str]:
+        """Each parameter of a raw query, `name=value` or the name alone."""
+        return [
+            self._pair(printable(name), printable(value), shorten)
+            for name, value in raw_pairs(query, self.keeps)
+            if name
+        ]
+
+    def _pair(self, name: str, value: str, shorten: bool) -> str:
+        plain = unquote(name)
+        key = plain.lower()
+        if key not in self._kept:
+            hide = len(name) > NAME_LENGTH or "=" in plain or _is_secret(plain)
+            return HIDDEN if hide else name
+        if key in self._clicks:
+            return f"{name}={short(value)}" if shorten else f"{name}={value}"
+        if _has_address(unquote(value)):
+            return f"{name}={HIDDEN}"
+        inner = _INNER.search(value)
+        if inner is not None and ("=" in value or "%3d" in value.lower()):
+            value = value[: inner.start()] + HIDDEN  # an address within the address, with values of its own
+        return f"{name}={value}"
+
+
+def short(click_id: str) -> str:
+    """A click id as the log shows it: its begin, enough to tell it from others of a day."""
+    return click_id[: min(6, len(click_id) // 2)] + HIDDEN if click_id else ""
+
+
+def masked_path(path: str) -> str:
+    """A path without what only its receiver should know."""
+    shown: list[str] = []
+    follows = False
+    for segment in path.split("/"):
+        name, semicolon, _ = segment.partition(";")
+        plain = unquote(name)
+        hide = bool(name) and (follows or _is_secret(plain))
+        # Parameters of a segment: `/cart;jsessionid=…`.
+        shown.append((HIDDEN if hide else name) + (semicolon and f";{HIDDEN}"))
+        follows = follows or re.sub(r"[-_]", "", plain).lower() in _SECRET_FOLLOWS
+    return "/".join(shown)
+
+
+def masked_text(text: str) -> str:
+    """Text of people, such as a page's title, without e-mail addresses."""
+    if "@" not in text:
+        return text
+    return "".join(HIDDEN if _has_address(word) else word for word in _BLANKS.split(text))
+
+
+def _has_address(text: str) -> bool:
+    text = unquote(text) if "%" in text else text
+    return _ADDRESS.search(text) is not None
+
+
+def _is_secret(text: str) -> bool:
+    if len(text) < 3:
+        return False
+    if _has_address(text) or _UUID.fullmatch(text):
+        return True
+    if len(text) >= SECRET_LENGTH and text.startswith("eyJ"):
+        return True  # base64 of {": a JSON Web Token
+    if any(map(_is_random, _PARTS.split(text))):
+        return True
+    # In base64url, - and _ are letters.
+    mixed = not (text.islower() or text.isupper()) and any(c.isdigit() for c in text)
+    return mixed and len(text) >= SECRET_LENGTH and _changes_often(text)
+
+
+def _is_random(text: str) -> bool:
+    """Whether letters and digits, or small and capital letters, change as often as in no word or number."""
+    if len(text) < SECRET_LENGTH:
+        return len(text) >= CARD_LENGTH and text.isdecimal()
+    if text.isdecimal() or _HEX.fullmatch(text) or (text.isupper() and not text.isalpha()):
+        return True
+    return _changes_often(text)
+
+
+def _changes_often(text: str) -> bool:
+    return len(_CHANGE.findall(text)) * 4 >= len(text) - 1
