@@ -105,6 +105,7 @@ class ClewMiddleware:
             scope["clew.site"] = site.name
         path = target_path(scope)
         if site is None:
+            self.service.note_no_site(origin.host)
             if self.service.is_any_prefix(path):
                 await refuse(scope, receive, send, 421)
             else:

@@ -419,6 +419,8 @@ class Exchange:
 
     def _note_page(self, copy: bytes) -> None:
         self._recognise()
+        request = self._request
+        assert request is not None
         self.effects = (
             ReadPage(
                 self._visitor,
@@ -428,6 +430,7 @@ class Exchange:
                 copy,
                 order=self._order_page,
                 cart=self._reads_cart,
+                kind=self.site.kind_at(request.path, request.query),
             ),
         )
 

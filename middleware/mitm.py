@@ -200,6 +200,8 @@ class Clew:
         site = service.site_for(addresses.authority.decode("latin-1") if addresses else asked.host)
         way = Way(time.monotonic(), addresses)
         path, _, query = flow.request.data.path.partition(b"?")
+        if site is None:
+            service.note_no_site(asked.host)
         if site is not None:
             exchange = Exchange(site, service.now())
             plan = exchange.request(

@@ -42,6 +42,15 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Look at the disk and the ledger's file. The log line `order_unrecorded` holds the whole order: "
         "report it by `POST orders`.",
     ),
+    "host_unknown": (
+        "Requests came for the host {key}, which fits no site. Known are: {known}.",
+        "Add it to `hosts` of its site if it is a shop's name. A load balancer that asks by address, or a "
+        "stranger who tries names, needs nothing.",
+    ),
+    "selector_unmatched": (
+        "The selector `{key}` ({selector}) has found nothing on {pages} {kind} pages for a day or longer.",
+        "Look at such a page of your shop, and set the selector. `clew inspect` proposes those of the cart.",
+    ),
     "limited": (
         "Requests were over the limit `{limit}`, by {scope}. Refused last: {client}.",
         "If these were visitors, raise `[limits]`, or name the proxy in front of clew in `trusted_proxies`. "

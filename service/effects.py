@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ..referral.landing import Dropped
 from ..referral.touches import Touch
+from ..settings.model import PageType
 from .site import SiteRuntime
 
 
@@ -42,6 +43,7 @@ class ReadPage:
     body: bytes
     order: bool
     cart: bool
+    kind: PageType | None
 
 
 class Finished(Protocol):

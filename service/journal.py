@@ -30,6 +30,8 @@ EVENTS: Mapping[str, str] = {
     "order_unreadable": "a confirmation page showed an order that could not be read",
     "page_unread": "a page was not read for its order and cart: too large, too deep, too slow, too many wait",
     "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
+    "host_unknown": "a request came for a host that fits no site; once an hour for each host",
+    "selector_unmatched": "a selector of the settings has found nothing for a day on pages that it is for",
     "limited": "a request was over one of the limits against abuse",
     "token_refused": "a request brought a wrong API or metrics token",
     "postback_settled": "a postback in doubt was released, corrected or refused, and by whom",
@@ -45,6 +47,7 @@ WARNINGS = frozenset(
     {
         *("click_dropped", "click_suspicious", "clock_jump", "limited", "order_unreadable", "page_unread"),
         *("policy", "token_refused"),
+        *("host_unknown", "selector_unmatched"),
     }
 )
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})

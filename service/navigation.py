@@ -86,7 +86,10 @@ def finish(service: Service, finished: Finished) -> None:
 
 
 async def _read(service: Service, site: SiteRuntime, page: ReadPage) -> None:
-    found = await service.pages.read(site, page)
+    asked = service.unmatched.asked(site.settings, page.kind)
+    found = await service.pages.read(site, page, asked)
+    if found.refused is None:
+        service.unmatched.page(site.settings, page.kind, asked, found.matched)
     if found.unreadable is not None:
         service.journal.emit(
             "order_unreadable", site=site.name, page=masked_path(page.path), why=found.unreadable

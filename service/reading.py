@@ -7,8 +7,10 @@ of several. What waits is bounded, and pages that may show an order go before th
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from ..injector.markup import PageError
@@ -27,35 +29,42 @@ SITE_WAITING: Final = 32
 at most."""
 WAITING: Final = 64
 """Most pages of all sites that wait."""
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 SLOW: Final = 2.0
 """Seconds after which a page is told of as slow; it is read to its end all the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageRead:
-    """What a page showed. `unreadable` says why its order, `refused` why the whole page could not be read."""
+    """What a page showed. `unreadable` says why its order, `refused` why the whole page could not be read;
+    `matched` are the keys of the selectors asked for that found something."""
 
     order: OrderSeen | None = None
     unreadable: str | None = None
     cart: dict[str, str] | None = None
     refused: str | None = None
+    matched: frozenset[str] = frozenset()
 
 
-def read_page(page: ReadPage, order: Order | None, cart: Cart | None) -> PageRead:
+def read_page(
+    page: ReadPage, order: Order | None, cart: Cart | None, asked: Mapping[str, str] = NOTHING
+) -> PageRead:
     """Order and cart of a page, each where its settings are given; a page with an order is asked for no
-    cart."""
+    cart. `asked`: selectors by key of which is told whether they match."""
     try:
         document = read(page.body, _charset(page.content_type))
     except PageError as error:
         return PageRead(refused=str(error))
     unreadable = None
+    matched = frozenset(key for key, selector in asked.items() if document.text(selector))
     if order is not None:
         try:
             if (seen := order_on(document, order)) is not None:
-                return PageRead(order=seen)
+                return PageRead(order=seen, matched=matched)
         except OrderError as error:
             unreadable = str(error)
-    return PageRead(unreadable=unreadable, cart=read_cart(document, cart) if cart is not None else None)
+    found = read_cart(document, cart) if cart is not None else None
+    return PageRead(unreadable=unreadable, cart=found, matched=matched)
 
 
 class PageReader:
@@ -67,8 +76,8 @@ class PageReader:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._waiting: Counter[str] = Counter()
 
-    async def read(self, site: SiteRuntime, page: ReadPage) -> PageRead:
-        """What the page shows; nothing, and an event, where too much waits already."""
+    async def read(self, site: SiteRuntime, page: ReadPage, asked: Mapping[str, str] = NOTHING) -> PageRead:
+        """What the page shows; nothing, and an event, where too much waits already. See `read_page`."""
         order = site.settings.order if page.order else None
         cart = site.settings.cart if page.cart else None
         room = SITE_WAITING if order is not None else SITE_WAITING // 2
@@ -77,7 +86,9 @@ class PageReader:
         self._waiting[site.name] += 1
         try:
             async with self._turns[site.name]:
-                work = asyncio.get_running_loop().run_in_executor(self._threads, read_page, page, order, cart)
+                work = asyncio.get_running_loop().run_in_executor(
+                    self._threads, read_page, page, order, cart, asked
+                )
                 _, late = await asyncio.wait({work}, timeout=SLOW)
                 if late:
                     self._refused(site, page, f"reading it takes longer than {SLOW:g} seconds")

@@ -31,11 +31,13 @@ from .limits import Limits, network_of
 from .origin import LONGEST_HOST
 from .reading import PageReader
 from .site import SiteRuntime
+from .unmatched import Unmatched
 
 DESK_MAX_AGE = 2.0
 PRUNE_EVERY = 6 * 3600
 NOTICES_EVERY = 3.0  # one transaction for all that was noticed meanwhile
 STOP_SECONDS = 10
+KNOWN_HOSTS = 20  # that are listed where a host fits none
 
 
 class StoreAddressError(ValueError):
@@ -69,6 +71,7 @@ class Service:
         self.pages = PageReader(self.journal)
         self.limits = Limits(settings.limits, self.journal, self.monotonic)
         self._clock = Clock(self._clock_jumped)
+        self.unmatched = Unmatched(self.journal)
         self.hub = Hub()
         self.ledger = Ledger(settings.ledger)
         self.visits: Visits = self._visit_store(settings.store)
@@ -196,6 +199,13 @@ class Service:
     def site_for(self, host: str) -> SiteRuntime | None:
         """The site that serves a Host header, or None. A port counts only where the settings name one."""
         return self._site_for(host) if len(host) <= LONGEST_HOST else self._any_host
+
+    def note_no_site(self, host: str) -> None:
+        """Tell that a request's host fits no site, with the hosts that do: a name that was forgotten in the
+        settings would otherwise pass silently."""
+        known = sorted(self._hosts)
+        shown = ", ".join(known[:KNOWN_HOSTS]) + (", …" if len(known) > KNOWN_HOSTS else "")
+        self.journal.notice("host_unknown", site="", key=host.lower() or "(none)", known=shown)
 
     def _find_site(self, host: str) -> SiteRuntime | None:
         host = host.lower()

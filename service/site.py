@@ -13,7 +13,7 @@ from ..referral.credit import Terms
 from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet
 from ..settings.addresses import Patterns
-from ..settings.model import Partner, Settings, Site
+from ..settings.model import PageType, Partner, Settings, Site
 from ..settings.platforms import PageTypes, platform_of, with_platform
 
 DEFAULT_LOOKBACK_DAYS = 30
@@ -69,6 +69,12 @@ class SiteRuntime:
         # Those from before an earlier jump now seem later still.
         earlier = [(at, step + seconds) for at, step in self.terms.set_back]
         self.terms = replace(self.terms, set_back=(*earlier, (before, seconds))[-CLOCK_JUMPS:])
+
+    def kind_at(self, path: bytes, query: bytes) -> PageType | None:
+        """The kind of the page at a raw path and query: where orders are read, a confirmation."""
+        if self.order_page(path, query):
+            return "confirmation"
+        return self.page_type(path, query)
 
     def _lookback(self, partner: Partner) -> int:
         if partner.lookback_days is not None:

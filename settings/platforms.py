@@ -17,6 +17,7 @@ class Platform(Model):
     """One shop system. `page_types` are (pattern, page.type), the first that fits counts; `pages` are some of
     its addresses with their kinds; `note` is what its owner has to know."""
 
+    versions: tuple[str, ...]
     source: tuple[str, ...]
     confidence: Literal["verified", "read", "reported"]
     note: str = ""

@@ -1,5 +1,6 @@
 """Which pages are which, by their addresses, seen through the proxy."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -20,6 +21,12 @@ NAVIGATION = b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document", b"Accept:
 @asynccontextmanager
 async def clew(folder: Path, **site: Any) -> AsyncIterator[Client]:
     """A client of clew in front of a shop whose every page shows an order."""
+    async with clew_itself(folder, **site) as (client, _):
+        yield client
+
+
+@asynccontextmanager
+async def clew_itself(folder: Path, **site: Any) -> AsyncIterator[tuple[Client, ReverseProxy]]:
     database = f"sqlite:{folder / 'clew.db'}"
     async with Shop(answering(HTML)) as shop:
         sites = [{"name": "shop", "hosts": ["shop.example"], "upstream": shop.url, **site}]
@@ -29,7 +36,7 @@ async def clew(folder: Path, **site: Any) -> AsyncIterator[Client]:
             )
         )
         async with serving(proxy, lifespan="on") as port, Client(port) as client:
-            yield client
+            yield client, proxy
 
 
 def orders(folder: Path) -> list[str]:
@@ -71,3 +78,17 @@ async def test_a_page_is_left_alone_by_its_query_too(tmp_path: Path, target: byt
     async with clew(tmp_path, never=["/index.php?route=extension/*", "/pay/*"]) as client:
         body = (await client.ask(get(target, *NAVIGATION))).body
     assert body == (PAGE.replace(b"<head>", b"<head>" + tag("/-/clew/")) if edited else PAGE)
+
+
+async def test_order_selectors_that_never_match_are_told_of_after_a_day(tmp_path: Path) -> None:
+    """field C2"""
+    order = {"page": "/thanks", "id": "#nowhere", "total": "#t", "currency": "EUR"}
+    async with clew_itself(tmp_path, order=order) as (client, proxy):
+        service = proxy.service
+        for hours in (0, 1, 2, 3, 4, 25):
+            service.unmatched._clock = lambda hours=hours: hours * 3600.0
+            await client.ask(get(b"/thanks", *NAVIGATION))
+            while service._work:
+                await asyncio.gather(*service._work)
+        told = {"site": "shop", "event": "selector_unmatched"}
+        assert service.registry.get_sample_value("clew_events_total", told) == 1

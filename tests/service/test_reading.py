@@ -21,7 +21,7 @@ THANKS = b"<p id=id>#1001</p><p id=total>59,90</p><p id=cart>12,00</p>"
 
 
 def page(body: bytes = THANKS, *, order: bool = True) -> ReadPage:
-    return ReadPage("v", (), "/thanks", b"text/html; charset=utf-8", body, order, True)
+    return ReadPage("v", (), "/thanks", b"text/html; charset=utf-8", body, order, True, None)
 
 
 def site(name: str) -> SiteRuntime:
@@ -52,7 +52,7 @@ class Gate:
         self.open = threading.Event()
         self.running: list[str] = []
 
-    def __call__(self, page: ReadPage, order: Any, cart: Any) -> PageRead:
+    def __call__(self, page: ReadPage, order: Any, cart: Any, asked: Any) -> PageRead:
         self.running.append(page.path)
         assert self.open.wait(30)
         return PageRead()

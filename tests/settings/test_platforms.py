@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from clew.injector.selectors import selector_error
 from clew.settings.model import Site
@@ -11,6 +13,8 @@ def site(**given: object) -> Site:
 @pytest.mark.parametrize("platform", platforms().values(), ids=platforms())
 def test_every_preset_names_its_source_and_can_be_used(platform: Platform) -> None:
     assert platform.source
+    assert platform.versions
+    assert platform.pages
     assert platform.page_types
     assert all(pattern.startswith(("/", "*")) for pattern, _ in platform.page_types)
     selectors = list(platform.cart.model_dump(exclude_none=True).values())
@@ -61,3 +65,11 @@ def test_an_unknown_platform_names_the_nearest_one() -> None:
         with_platform(site(platform="django_oskar"))
     with pytest.raises(PlatformError, match=r"known are .*django-oscar"):
         platform_of(site(platform="x"))
+
+
+def test_the_versions_that_a_preset_was_made_for_are_documented() -> None:
+    """field C2"""
+    text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+    for name, platform in platforms().items():
+        row = next(line for line in text.splitlines() if line.startswith(f'| `"{name}"` |'))
+        assert "; ".join(platform.versions) in row, name
