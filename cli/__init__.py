@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ..settings.model import listen_address
 from . import desk, postbacks
 from .check import check_command
 from .explain import explain_command
@@ -26,12 +27,27 @@ app.add_typer(desk.app, name="desk")
 app.add_typer(postbacks.app, name="postbacks")
 
 
+def _listen(value: str | None) -> str | None:
+    try:
+        return None if value is None else listen_address(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"{value!r} is not {error}") from error
+
+
 @app.command()
 def serve(
     config: Annotated[Path, typer.Option("--config", "-c", help="The settings file.")] = Path("clew.toml"),
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="How many processes.")] = 1,
+    ops: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            callback=_listen,
+            help="Where health, ready and metrics are served for those who run it; else the setting `ops`.",
+        ),
+    ] = None,
 ) -> None:
     """Run the reverse proxy in front of the shops of the settings file."""
     # Imported here so that the other commands start without the server.
@@ -39,7 +55,7 @@ def serve(
     from .check import load_or_exit
 
     settings = load_or_exit(config, need_upstream=True)
-    run(config, host, port, workers, log=settings.log)
+    run(config, host, port, workers, ops=ops or settings.ops, log=settings.log)
 
 
 def main() -> None:

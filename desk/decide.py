@@ -1,5 +1,6 @@
 """What the loader and the widget ask of the rules: `decide`, and what became of an invite: `events`."""
 
+import time
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -59,12 +60,15 @@ async def decide_endpoint(request: Request, at: Here) -> Response:
         seconds=body.seconds,
     )
     ask = Ask(page, body.referrer, at.origin)
+    began, action = time.monotonic(), "failed"
     try:
         at.take("decides")
-    except LimitedError as limited:
-        answer = plain_answer(at.service, at.site, page, limited.wait)
-    else:
         answer = await decide(at.service, at.site, known_visitor(request, at), ask)
+        action = str(answer.body["action"])
+    except LimitedError as limited:
+        answer, action = plain_answer(at.service, at.site, page, limited.wait), "limited"
+    finally:
+        at.service.journal.took("decide", at.site.name, action, time.monotonic() - began)
     response = JSONResponse(answer.body, headers=NO_STORE)
     for cookie in answer.set_cookies:
         response.headers.append("set-cookie", cookie.decode("latin-1"))

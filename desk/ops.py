@@ -2,11 +2,13 @@
 
 from ipaddress import ip_address
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from ..service.metrics import exposition
+from ..service.readiness import readiness
 from ..templates import Script, loader, silence, widget
 from .guard import NO_STORE, Refused, api, bearer
 from .here import Here
@@ -21,29 +23,18 @@ async def health(request: Request, at: Here) -> Response:
 @api
 async def ready(request: Request, at: Here) -> Response:
     """200 when the ledger answers and the site's shop can be reached, else 503; also while clew stops."""
-    service = at.service
-    try:
-        counts = await service.ledger.outbox.counts()
-    except Exception as error:
-        service.journal.emit("fault", site="", where="ready", error=repr(error))
-        return JSONResponse({"ready": False, "why": "the ledger does not answer"}, 503, headers=NO_STORE)
-    if not service.ready or service.hub.closed:
-        return JSONResponse({"ready": False, "why": "starting or stopping"}, 503, headers=NO_STORE)
-    reachable = service.shops_reachable.get(at.site.name)
-    if reachable is not None and not await reachable():
-        return JSONResponse({"ready": False, "why": "the shop cannot be reached"}, 503, headers=NO_STORE)
-    return JSONResponse({"ready": True, "postbacks": counts}, headers=NO_STORE)
+    name = at.site.name
+    found = await readiness(at.service, [name])
+    if not found.ready:
+        return JSONResponse({"ready": False, "why": found.why}, 503, headers=NO_STORE)
+    return JSONResponse({"ready": True, "postbacks": found.postbacks[name]}, headers=NO_STORE)
 
 
 @api
 async def metrics(request: Request, at: Here) -> Response:
     """The metrics for Prometheus: to this machine, or to whoever has the `metrics_token`."""
     _may_see_metrics(request, at)
-    for state, number in (await at.service.ledger.outbox.counts()).items():
-        at.service.journal.postbacks.labels(state).set(number)
-    return Response(
-        generate_latest(at.service.registry), headers={"content-type": CONTENT_TYPE_LATEST, **NO_STORE}
-    )
+    return Response(await exposition(at.service), headers={"content-type": CONTENT_TYPE_LATEST, **NO_STORE})
 
 
 def _may_see_metrics(request: Request, at: Here) -> None:

@@ -139,6 +139,7 @@ class ClewMiddleware:
         if isinstance(plan, Ours):
             await self._ours(plan, site, origin, scope, receive, send)
         elif plan.watch:
+            exchange.began = time.monotonic()
             await self._watched(exchange, plan, scope, receive, send)
         else:
             if exchange.fault is not None:

@@ -140,6 +140,7 @@ class Exchange:
     state = State.START
     outcome: tuple[str, str] = ("pass", "not a navigation")
     fault: Exception | None = None
+    began = 0.0  # on the monotonic clock, as the mount tells it
     effects: Sequence[ReadPage] = ()
     path = ""  # of a navigation, escaped
     _request: RequestHead | None = None

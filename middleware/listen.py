@@ -56,6 +56,12 @@ def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
     return sock
 
 
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:9180` or `[::1]:9180`."""
+    host, _, port = text.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 def addresses(sockets: Sequence[socket.socket]) -> list[str]:
     """Where the sockets are, as addresses for a browser: `http://127.0.0.1:8080`, `http://[::1]:8080`."""
     found = []

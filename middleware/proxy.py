@@ -1,5 +1,6 @@
 """The reverse proxy: requests go to the shop byte for byte, and answers come back so."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -98,7 +99,10 @@ class ReverseProxy(ClewMiddleware):
         )
         if isinstance(plan, Ours):
             return None
-        watch = Watch(self.service, exchange, plan.effects) if plan.watch else None
+        watch = None
+        if plan.watch:
+            exchange.began = time.monotonic()
+            watch = Watch(self.service, exchange, plan.effects)
         if exchange.fault is not None and watch is None:
             finish(self.service, exchange)
         return Passage(

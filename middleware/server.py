@@ -7,18 +7,22 @@ import os
 import resource
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
 import structlog
-import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from ..chat.hub import Hub
+from ..service.metrics import FOLDER_VARIABLE
 from .faults import UpstreamError
-from .listen import BindError, bind
+from .listen import BindError, bind, split_address
 from .protocol import MAX_HEAD, BoundedProtocol
+from .running import ServeConfig
 from .workers import run
 
 CONFIG_VARIABLE = "CLEW_CONFIG"
@@ -39,6 +43,7 @@ def serve(
     port: int = 8080,
     workers: int = 1,
     *,
+    ops: str | None = None,
     log: Literal["console", "json"] = "console",
     grace_seconds: int = 10,
 ) -> None:
@@ -46,8 +51,8 @@ def serve(
 
     Each worker makes its own app from the file at `config_path`. On a signal no new connection is accepted;
     what runs may end within `grace_seconds`, then it is cut. WebSockets are closed with 1012 at once.
-    `log` is the form of the server's own warnings and errors, which go to stderr. Raises SystemExit with 3
-    where it cannot start.
+    `ops` is the HOST:PORT of the operations listener. `log` is the form of the server's own warnings and
+    errors, which go to stderr. Raises SystemExit with 3 where it cannot start.
     """
     os.environ[CONFIG_VARIABLE] = str(config_path.resolve())
     # One line holds all cookies; the library's default of 8 KB refuses handshakes that carry more.
@@ -56,10 +61,11 @@ def serve(
     allow_files()
     try:
         sockets = bind(host, port)
+        ops_sockets = bind(*split_address(ops)) if ops else []
     except BindError as error:
         print(error, file=sys.stderr)  # noqa: T201
         sys.exit(STARTUP_FAILURE)
-    config = uvicorn.Config(
+    config = ServeConfig(
         f"{__name__}:app",
         factory=True,
         host=host,
@@ -77,7 +83,20 @@ def serve(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=grace_seconds,
     )
-    run(config, sockets)
+    config.ops = ops_sockets
+    with figures_of(workers):
+        run(config, sockets)
+
+
+@contextmanager
+def figures_of(workers: int) -> Iterator[None]:
+    """For several workers a fresh folder of their figures, which goes when the server has stopped."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="clew-figures-", ignore_cleanup_errors=True) as folder:
+        os.environ[FOLDER_VARIABLE] = folder
+        yield
 
 
 def app() -> Any:

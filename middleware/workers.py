@@ -3,6 +3,7 @@ can never start ends the whole with its status."""
 
 import logging
 import pickle
+import signal
 import socket
 import sys
 import time
@@ -13,7 +14,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from .running import Running, say_where
+from .running import Running, ServeConfig, say_where
 
 # A worker that dies is replaced; so many in so many seconds, and something is wrong that a restart does not
 # mend: whoever started clew has to hear of it.
@@ -81,7 +82,8 @@ class Workers(Multiprocess):
             alive = process.is_alive()
             if process.was_ready and not self._once_ready:
                 self._once_ready = True
-                say_where(self.sockets)
+                assert isinstance(self.config, ServeConfig)
+                say_where(self.sockets, self.config.ops)
             if alive:
                 continue
             hung = process.exitcode is None
@@ -125,7 +127,7 @@ def _status(code: int | None) -> int:
     return 128 - code if code < 0 else code
 
 
-def run(config: uvicorn.Config, sockets: Sequence[socket.socket]) -> None:
+def run(config: ServeConfig, sockets: Sequence[socket.socket]) -> None:
     """Serve until a signal. Raises SystemExit where a server could not start, or went on failing."""
     config.configure_logging()
     if config.workers > 1:
@@ -135,6 +137,8 @@ def run(config: uvicorn.Config, sockets: Sequence[socket.socket]) -> None:
             sys.exit(workers.status)
         return
     server = Running(config)
+    # uvicorn raises the signal once more when all is done; told to stop, a program that stops has not failed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         server.run(list(sockets))
     except KeyboardInterrupt:

@@ -8,10 +8,11 @@ as `delivered`, or as `dead` or `unknown` with its reason, for a person to see.
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ..referral.catalogue import Network
 from ..settings.model import Delivery, Partner
@@ -62,6 +63,9 @@ class Journal(Protocol):
 
     def emit(self, name: str, *, site: str, **fields: Any) -> None:
         """Tell that `name` happened."""
+
+    def took(self, what: Literal["postback"], site: str, outcome: str, seconds: float) -> None:
+        """Note how long a call took, by what it came to."""
 
 
 # What an attempt came to, by the state that it left behind.
@@ -198,6 +202,7 @@ class Worker:
             self._journal.emit("fault", site=postback.site, where="postback", error=repr(error))
             await self._finish(flight, "", Verdict("dead", f"the call could not be built: {error!r}"))
             return
+        began = time.monotonic()
         try:
             result = await self._made(client, flight, call)
         except Exception as error:
@@ -206,7 +211,8 @@ class Worker:
             result = Unanswered(repr(error)) if flight.progress.sent else NotSent(repr(error))
         if result is not None:
             verdict = judge(call, result, self._now(), repeats=self._repeats(postback))
-            await self._finish(flight, call.masked, verdict, call.hidden)
+            took = None if isinstance(result, NotSent) else time.monotonic() - began
+            await self._finish(flight, call.masked, verdict, call.hidden, took)
 
     def _rendered(self, postback: Postback) -> Call:
         partner = self._lookup(postback.site, postback.partner)
@@ -240,7 +246,12 @@ class Worker:
         return None
 
     async def _finish(
-        self, flight: _Flight, request: str, verdict: Verdict, hidden: tuple[str, ...] = ()
+        self,
+        flight: _Flight,
+        request: str,
+        verdict: Verdict,
+        hidden: tuple[str, ...] = (),
+        took: float | None = None,
     ) -> None:
         postback, now = flight.postback, self._now()
         tried = postback.attempts + 1
@@ -255,6 +266,8 @@ class Worker:
                 break
             except Exception as error:
                 self._journal.emit("fault", site=postback.site, where="delivery", error=repr(error))
+        if took is not None:
+            self._journal.took("postback", postback.site, outcome, took)
         self._tell(postback, outcome, answer, request=request, status=verdict.status, attempt=tried)
 
     # -- helpers

@@ -53,4 +53,5 @@ class Finished(Protocol):
     outcome: tuple[str, str]
     path: str
     fault: Exception | None
+    began: float  # on the monotonic clock; 0 where nobody measures
     effects: Sequence[ReadPage]

@@ -2,18 +2,17 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry
 
 from ..referral.masking import Masking
 from ..referral.touches import Touch
 from ..stores.ledger.notices import Noted
+from .metrics import Metrics, Timed
 
 EVENTS: Mapping[str, str] = {
     "touch": "a landing with attribution was written down, before the shop answered",
@@ -60,24 +59,6 @@ PENDING = 2000  # notices that wait to be written into the ledger, while it cann
 DETAIL_LENGTH = 300
 
 
-class _Answers(Collector):
-    """A counter for every page view: one of prometheus' own, with its locks, costs ten times as much."""
-
-    def __init__(self) -> None:
-        self.count: defaultdict[tuple[str, str, str], int] = defaultdict(int)
-
-    def collect(self) -> Iterator[Metric]:
-        """What prometheus asks for."""
-        family = CounterMetricFamily(
-            "clew_responses",
-            "Answers of the shop to navigations, by what became of them",
-            labels=["site", "outcome", "reason"],
-        )
-        for labels, number in self.count.items():
-            family.add_metric(labels, number)
-        yield family
-
-
 class Journal:
     """Writes events to the log and counts them. `clock` gives seconds that never go back."""
 
@@ -88,19 +69,7 @@ class Journal:
         # For each site, event and key: how often it happened since `take_noted`, and its last details.
         self._noted: dict[tuple[str, str, str], tuple[int, Mapping[str, Any]]] = {}
         self._log = structlog.get_logger("clew")
-        self._events = Counter("clew_events", "Events of the journal", ["site", "event"], registry=registry)
-        self._limited = Counter(
-            "clew_limited",
-            "Requests over a limit, by the scope that said no",
-            ["site", "limit", "scope"],
-            registry=registry,
-        )
-        self._answers = _Answers()
-        registry.register(self._answers)
-        self.postbacks = Gauge(
-            "clew_postbacks", "Postbacks in the ledger by state", ["state"], registry=registry
-        )
-        self.agents = Gauge("clew_agents_online", "Agents with an open desk", ["site"], registry=registry)
+        self.metrics = Metrics(registry)
 
     def emit(self, name: str, *, site: str, **fields: Any) -> None:
         """Tell that `name` (one of EVENTS) happened. `fields` go into the log line as they are.
@@ -125,11 +94,11 @@ class Journal:
     def _count(self, name: str, site: str) -> None:
         if name not in EVENTS:
             raise KeyError(f"no such event: {name}")
-        self._events.labels(site, name).inc()
+        self.metrics.events.labels(site, name).inc()
 
-    def answered(self, site: str, outcome: str, reason: str) -> None:
-        """Count an answer of the shop to a navigation."""
-        self._answers.count[site, outcome, reason] += 1
+    def took(self, what: Timed, site: str, outcome: str, seconds: float) -> None:
+        """Note how long something took, by what it came to (one of a few words)."""
+        self.metrics.took(what, site, outcome, seconds)
 
     def notice(self, name: str, *, site: str, key: str, **fields: Any) -> bool:
         """Tell of something that needs a person: what was expected and did not happen.
@@ -151,7 +120,7 @@ class Journal:
 
     def limited(self, site: str, limit: str, scope: str, client: str) -> None:
         """Count a request over a limit, and tell of the limit and of the network that was refused last."""
-        self._limited.labels(site, limit, scope).inc()
+        self.metrics.limited.labels(site, limit, scope).inc()
         self.notice("limited", site=site, key=f"{limit} by {scope}", limit=limit, scope=scope, client=client)
 
     def _bounded(self, name: str, site: str, key: str, now: float) -> str:

@@ -1,6 +1,7 @@
 """What a mount has done for an exchange: touches written before, page facts read after."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 from ..referral.landing import Dropped
@@ -69,7 +70,10 @@ def finish(service: Service, finished: Finished) -> None:
     """Count what became of an answer, and see to its page's facts now that the bytes are gone."""
     site = finished.site
     outcome, reason = finished.outcome
-    service.journal.answered(site.name, outcome, reason)
+    metrics = service.journal.metrics
+    metrics.answered(site.name, outcome, reason)
+    if finished.began:
+        metrics.took("page", site.name, outcome, time.monotonic() - finished.began)
     if reason.startswith(TOLD):
         service.journal.notice(
             "policy",

@@ -248,7 +248,6 @@ class Service:
         counts = await self.ledger.conversations.counts(site.name)
         desk = Desk(online, sum(counts.values()))
         self._desks[site.name] = (asked, desk)
-        self.journal.agents.labels(site.name).set(online)
         return desk
 
     async def record_order(

@@ -107,6 +107,16 @@ def _written(value: object) -> object:
     return value
 
 
+def listen_address(value: str) -> str:
+    """`HOST:PORT`, with an IPv6 address in brackets. Raises ValueError."""
+    host, _, port = value.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") and host.endswith("]") else host
+    numbered = port.isascii() and port.isdigit() and int(port[:6]) < 65536
+    if not bare or (":" in bare and bare == host) or not numbered:
+        raise ValueError('an address and a port to listen on, for example "127.0.0.1:9180" or "[::1]:9180"')
+    return value
+
+
 class Model(BaseModel):
     """What every part of the tree has in common: unknown keys are errors, values do not change."""
 
@@ -291,6 +301,7 @@ class Settings(Model):
     metrics_token: SecretStr | None = None
     log: Literal["console", "json"] = "console"
     strict: bool = False
+    ops: Annotated[str, AfterValidator(listen_address)] | None = None
     delivery: Delivery = Delivery()
     upstream: Upstream = Upstream()
     limits: Limits = Limits()

@@ -7,7 +7,7 @@ is unknown. Every step checks the lease it was given, so a worker that was stopp
 cannot send what another has taken over.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -237,6 +237,13 @@ class Outbox:
         async with self._db.read() as connection:
             found = {row[0]: row[1] for row in (await connection.execute(query)).all()}
         return {state: found.get(state, 0) for state in STATES}
+
+    async def counts_by_site(self, sites: Iterable[str]) -> dict[str, dict[State, int]]:
+        """How many postbacks each of these sites has in each state, with 0 where there is none."""
+        query = select(_C.site, _C.state, func.count()).group_by(_C.site, _C.state)
+        async with self._db.read() as connection:
+            found = {(row[0], row[1]): row[2] for row in (await connection.execute(query)).all()}
+        return {site: {state: found.get((site, state), 0) for state in STATES} for site in sites}
 
 
 _SETTLED = ("state", "attempts", "next_at", "lease_until", "last_answer", "finished_at")

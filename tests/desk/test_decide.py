@@ -297,7 +297,7 @@ async def test_metrics_are_for_this_machine_or_for_a_bearer(app: ClewMiddleware,
     assert (await get("127.0.0.1", **{"x-forwarded-for": "192.0.2.7"})).status_code == 403
     here = await get("127.0.0.1")
     assert here.status_code == 200
-    assert 'clew_postbacks{state="due"} 0.0' in here.text
+    assert 'clew_postbacks{site="shop",state="due"} 0.0' in here.text
 
 
 async def test_an_unknown_page_of_ours_is_a_404_and_never_the_shops(browser: httpx2.AsyncClient) -> None:

@@ -11,10 +11,11 @@ from clew.cli import app
 from clew.desk.app import desk_app
 from clew.rules.facts import FACTS
 from clew.service.advice import ADVICE
-from clew.service.journal import ERRORS, EVENTS, WARNINGS, Journal
+from clew.service.journal import ERRORS, EVENTS, WARNINGS
 from clew.service.limits import HELD, PERIODS
+from clew.service.metrics import exposition
+from clew.service.service import Service
 from clew.settings.model import Bound, Limits, Model, Settings
-from prometheus_client import CollectorRegistry
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -111,14 +112,18 @@ def test_every_event_that_needs_a_person_is_told_in_plain_words() -> None:
     assert sorted(set(ADVICE) - set(EVENTS)) == []
 
 
-def test_every_metric_is_documented_and_every_documented_metric_exists() -> None:
-    registry = CollectorRegistry()
-    Journal(registry)
-    names = {
-        f"{family.name}_total" if family.type == "counter" else family.name for family in registry.collect()
-    }
-    text = page("operations.md").partition("## Metrics")[2]
-    assert set(re.findall(r"^\| `(clew_\w+)` \|", text, re.MULTILINE)) == names
+async def test_every_metric_is_documented_and_every_documented_metric_exists(tmp_path: Path) -> None:
+    service = Service(
+        Settings.model_validate(
+            {"secret": "s" * 40, "ledger": f"sqlite:{tmp_path / 'clew.db'}", "sites": [{"name": "shop"}]}
+        )
+    )
+    await service.ledger.db.open()
+    names = re.findall(r"^# TYPE (clew_\w+) ", (await exposition(service)).decode(), re.MULTILINE)
+    await service.ledger.db.close()
+    assert len(names) == len(set(names))
+    text = page("operations.md").partition("## Metrics")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(clew_\w+)` \|", text, re.MULTILINE)) == set(names)
 
 
 def test_every_endpoint_is_documented() -> None:

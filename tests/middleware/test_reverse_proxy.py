@@ -239,12 +239,15 @@ def test_the_server_is_told_to_leave_addresses_and_headers_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """proxy 4.3, 2.13: uvicorn would take anybody on this machine for a proxy, and add Server and Date"""
-    told: dict[str, Any] = {}
-    monkeypatch.setattr("uvicorn.run", lambda app, **options: told.update(options))
+    told: list[Any] = []
+    monkeypatch.setattr(server_module, "run", lambda config, sockets: told.extend([config, *sockets]))
     monkeypatch.setenv(server_module.CONFIG_VARIABLE, "")
     monkeypatch.setenv("WEBSOCKETS_MAX_LINE_LENGTH", "")
-    server_module.serve(tmp_path / "clew.toml")
-    assert {told[name] for name in ("proxy_headers", "server_header", "date_header")} == {False}
+    server_module.serve(tmp_path / "clew.toml", port=0)
+    config, *sockets = told
+    for sock in sockets:
+        sock.close()
+    assert {config.proxy_headers, config.server_header, config.date_header} == {False}
 
 
 async def test_events_arrive_one_by_one_as_the_shop_sent_them(tmp_path: Path) -> None:

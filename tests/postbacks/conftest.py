@@ -163,11 +163,16 @@ class Journal:
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
+        self.timed: list[tuple[str, str, str]] = []
         self._more = asyncio.Event()
 
     def emit(self, name: str, *, site: str, **fields: Any) -> None:
         self.events.append({"name": name, "site": site, **fields})
         self._more.set()
+
+    def took(self, what: str, site: str, outcome: str, seconds: float) -> None:
+        assert 0 <= seconds < 60
+        self.timed.append((what, site, outcome))
 
     async def outcomes(self, count: int) -> list[str]:
         """The outcomes of all postbacks told of, once there are so many."""

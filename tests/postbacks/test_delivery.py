@@ -101,6 +101,7 @@ async def test_a_postback_is_delivered_once_and_told_in_the_journal(
         await owe("100001")
         worker.wake()
         assert await journal.outcomes(1) == ["delivered"]
+    assert journal.timed == [("postback", "shop", "delivered")]
     assert [g.target for g in receiver.got] == [b"/pb?c=1001_1763859600_0123456789abcdef&o=100001&token=hush"]
     row = await only(outbox)
     assert (row.state, row.attempts) == ("delivered", 1)
@@ -447,6 +448,7 @@ from clew.stores.ledger.outbox import Outbox
 
 class Journal:
     def emit(self, name, **fields): ...
+    def took(self, *arguments): ...
 
 secret = sys.argv[3] or None
 partner = Partner(id="blog", param="ref", postback=sys.argv[2] + "/pb?o={order_id}", secret=secret)

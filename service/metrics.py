@@ -1,0 +1,174 @@
+"""The figures for Prometheus, over all workers of one machine.
+
+With several workers `clew serve` gives them a folder by `PROMETHEUS_MULTIPROC_DIR`, as the client library has
+it: each keeps its figures there in files of its own, and whichever is asked adds all of them up. What a
+worker that has died counted stays counted.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+from .. import __version__
+
+if TYPE_CHECKING:
+    from .service import Service
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+# What a scrape waits for the ledger; Prometheus itself gives up after ten seconds.
+LEDGER_SECONDS = 2.0
+
+Timed = Literal["page", "decide", "postback"]
+
+_TIMED: Mapping[Timed, tuple[str, tuple[float, ...]]] = {
+    "page": (
+        "From a navigation's request to the last byte of its answer, by what became of the page",
+        (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    ),
+    "decide": (
+        "Of a call of decide, by what it said",
+        (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+    ),
+    "postback": (
+        "Of a call to a partner, by what it came to",
+        (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60),
+    ),
+}
+
+
+class Metrics:
+    """What is counted. A figure's child is looked up once: that is four fifths of what counting costs."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter("clew_events", "Events of the journal", ["site", "event"], registry=registry)
+        self._answers = Counter(
+            "clew_responses",
+            "Answers of the shop to navigations, by what became of them",
+            ["site", "outcome", "reason"],
+            registry=registry,
+        )
+        self.limited = Counter(
+            "clew_limited",
+            "Requests over a limit, by the scope that said no",
+            ["site", "limit", "scope"],
+            registry=registry,
+        )
+        self._seconds = {
+            what: Histogram(
+                f"clew_{what}_duration_seconds", text, ["site", "outcome"], registry=registry, buckets=buckets
+            )
+            for what, (text, buckets) in _TIMED.items()
+        }
+        self._answer_of: dict[tuple[str, str, str], Counter] = {}
+        self._seconds_of: dict[tuple[Timed, str, str], Histogram] = {}
+
+    def answered(self, site: str, outcome: str, reason: str) -> None:
+        """Count an answer of the shop to a navigation."""
+        child = self._answer_of.get((site, outcome, reason))
+        if child is None:
+            child = self._answers.labels(site, outcome, reason)
+            self._answer_of[site, outcome, reason] = child
+        child.inc()
+
+    def took(self, what: Timed, site: str, outcome: str, seconds: float) -> None:
+        """Note how long something took, by what it came to (one of a few words)."""
+        child = self._seconds_of.get((what, site, outcome))
+        if child is None:
+            child = self._seconds_of[what, site, outcome] = self._seconds[what].labels(site, outcome)
+        child.observe(seconds)
+
+
+class _Found(Collector):
+    """Families that were gathered before."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus asks for."""
+        yield from self._families
+
+
+async def exposition(service: "Service") -> bytes:
+    """All figures in the text format, over all workers; those of the ledger are read now."""
+    registry = CollectorRegistry()
+    held = await _ledger(service)
+    registry.register(_Found([*_counted(service.registry), *held, *_build(), *_processes()]))
+    return generate_latest(registry)
+
+
+def _counted(registry: CollectorRegistry) -> Iterator[Metric]:
+    folder = os.environ.get(FOLDER_VARIABLE)
+    # With an app of the same process the folder holds that app's figures too.
+    found: Iterable[Metric] = registry.collect()
+    if folder:
+        found = MultiProcessCollector(CollectorRegistry(), folder).collect()  # type: ignore[no-untyped-call]
+    for family in sorted(found, key=lambda f: f.name):
+        if family.name.startswith("clew_"):
+            family.samples = [s for s in family.samples if not s.name.endswith("_created")]
+            yield family
+
+
+def _build() -> Iterator[Metric]:
+    family = GaugeMetricFamily("clew_build_info", "Always 1", labels=["version", "python"])
+    family.add_metric([__version__, ".".join(map(str, sys.version_info[:3]))], 1)
+    yield family
+
+
+def _processes() -> Iterator[Metric]:
+    """The usual `process_…` figures, of each worker that lives."""
+    families: dict[str, Metric] = {}
+    for pid in _workers():
+        for found in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+            family = families.setdefault(found.name, Metric(found.name, found.documentation, found.type))
+            family.samples += [Sample(s.name, {**s.labels, "pid": str(pid)}, s.value) for s in found.samples]
+    yield from families.values()
+
+
+def _workers() -> list[int]:
+    """The processes of this server: those that keep figures in the folder, live, and have our parent."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        return [os.getpid()]
+    pids = {int(p.stem.rpartition("_")[2]) for p in Path(folder).glob("*_*.db")} | {os.getpid()}
+    return sorted(pid for pid in pids if pid == os.getpid() or _parent(pid) == os.getppid())
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        # proc(5): the name, the second field, may hold anything, and ends with the last parenthesis.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+async def _ledger(service: "Service") -> list[Metric]:
+    """What the ledger holds; without it the other figures are told all the same."""
+    up = GaugeMetricFamily("clew_ledger_up", "Whether the ledger answered this request", value=0)
+    postbacks = GaugeMetricFamily(
+        "clew_postbacks", "Postbacks in the ledger by state", labels=["site", "state"]
+    )
+    agents = GaugeMetricFamily("clew_agents_online", "Agents with an open desk", labels=["site"])
+    try:
+        async with asyncio.timeout(LEDGER_SECONDS):
+            counts = await service.ledger.outbox.counts_by_site(service.sites)
+            now, book = service.now(), service.ledger.agents
+            online = [(site, await book.online(site, now)) for site in service.sites]
+    except Exception as error:
+        service.journal.emit("fault", site="", where="metrics", error=repr(error))
+        return [up]
+    for site, states in counts.items():
+        for state, number in states.items():
+            postbacks.add_metric([site, state], number)
+    for site, number in online:
+        agents.add_metric([site], number)
+    return [GaugeMetricFamily(up.name, up.documentation, value=1), postbacks, agents]

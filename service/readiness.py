@@ -1,0 +1,51 @@
+"""Whether clew can do its work: what a load balancer asks before it sends visitors."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..postbacks.model import State
+from .service import Service
+
+# A shop that hangs would keep the answer back for as long as its own time to connect.
+SHOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """`why` is empty where all is well; `shops` tells by site whether its shop can be reached, None where
+    clew does not connect to it; `postbacks` counts by site and state."""
+
+    ready: bool
+    why: str = ""
+    shops: dict[str, bool | None] = field(default_factory=dict)
+    postbacks: dict[str, dict[State, int]] = field(default_factory=dict)
+
+
+async def readiness(service: Service, sites: Sequence[str]) -> Readiness:
+    """For these sites together: not ready without the ledger, while clew starts or stops, or if no shop of
+    theirs can be reached."""
+    try:
+        counts = await service.ledger.outbox.counts_by_site(sites)
+    except Exception as error:
+        service.journal.emit("fault", site="", where="ready", error=repr(error))
+        return Readiness(False, "the ledger does not answer")
+    if not service.ready or service.hub.closed:
+        return Readiness(False, "starting or stopping")
+    found = await asyncio.gather(*(_reachable(service, site) for site in sites))
+    shops = dict(zip(sites, found, strict=True))
+    if found and all(reached is False for reached in found):
+        why = "the shop cannot be reached" if len(found) == 1 else "no shop can be reached"
+        return Readiness(False, why, shops, counts)
+    return Readiness(True, "", shops, counts)
+
+
+async def _reachable(service: Service, site: str) -> bool | None:
+    asked = service.shops_reachable.get(site)
+    if asked is None:
+        return None
+    try:
+        async with asyncio.timeout(SHOP_SECONDS):
+            return await asked()
+    except TimeoutError:
+        return False
