@@ -1,15 +1,14 @@
 """Wake-ups for live streams inside one process.
 
 A stream reads the ledger, sends what is new and waits here until somebody says that there may be more. The
-hub carries no messages: what was missed is in the ledger, so a wake-up that is lost or comes twice does no
-harm, and a stream that also looks by itself every POLL_SECONDS is right when another process wrote.
+hub carries no messages: what was missed is in the ledger, so a wake-up that comes twice does no harm. Nobody
+looks by itself: what other processes write, `service/watch.py` finds out for all streams at once.
 """
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-POLL_SECONDS = 2.0
 LISTENERS = 10_000
 
 
@@ -27,6 +26,11 @@ def desk_topic(site: str) -> str:
     return f"desk/{site}"
 
 
+def visit_topic(site: str, visitor: str) -> str:
+    """What a desk listens to that shows this visitor's visit."""
+    return f"visit/{site}/{visitor}"
+
+
 class Listener:
     """One stream's ear. A notification that comes while the stream is busy is kept until it waits again."""
 
@@ -34,7 +38,7 @@ class Listener:
         self._event = asyncio.Event()
         self.stopped = False
 
-    async def wait(self, timeout: float = POLL_SECONDS) -> bool:  # noqa: ASYNC109 - a time-out is an answer here
+    async def wait(self, timeout: float) -> bool:  # noqa: ASYNC109 - a time-out is an answer here
         """Wait for a notification, at most `timeout` seconds; whether one came."""
         try:
             async with asyncio.timeout(timeout):
@@ -72,26 +76,42 @@ class Hub:
         for listener in self._topics.get(topic, ()):
             listener.wake()
 
-    @contextmanager
-    def listen(self, topic: str, most: int | None = None) -> Iterator[Listener]:
-        """Listen to `topic` for as long as the block runs.
+    def notify_all(self) -> None:
+        """Wake everybody."""
+        for listeners in self._topics.values():
+            for listener in listeners:
+                listener.wake()
 
-        Raises HubFullError when the hub is full or closed, or `most` streams listen to the topic already.
+    def heard(self, topic: str) -> bool:
+        """Whether anybody listens to `topic`."""
+        return topic in self._topics
+
+    def shown_visits(self) -> list[tuple[str, str]]:
+        """Site and visitor of every visit that somebody listens to."""
+        shown = (topic.split("/", 2) for topic in self._topics if topic.startswith("visit/"))
+        return [(site, visitor) for _, site, visitor in shown]
+
+    @contextmanager
+    def listen(self, topic: str, most: int | None = None, *others: str) -> Iterator[Listener]:
+        """Listen to `topic`, and to the `others`, for as long as the block runs.
+
+        Raises HubFullError when the hub is full or closed, or `most` streams listen to `topic` already.
         """
-        listeners = self._topics.get(topic, set())
-        if self.closed or self._count >= self._limit or (most is not None and len(listeners) >= most):
+        there = self._topics.get(topic, ())
+        if self.closed or self._count >= self._limit or (most is not None and len(there) >= most):
             raise HubFullError(topic)
         listener = Listener()
-        self._topics[topic] = listeners
-        listeners.add(listener)
+        for each in (topic, *others):
+            self._topics.setdefault(each, set()).add(listener)
         self._count += 1
         try:
             yield listener
         finally:
             self._count -= 1
-            listeners.discard(listener)
-            if not listeners:
-                del self._topics[topic]
+            for each in (topic, *others):
+                self._topics[each].discard(listener)
+                if not self._topics[each]:
+                    del self._topics[each]
 
     def close(self) -> None:
         """End all streams, so that a server that drains its connections need not wait for them."""

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from ..chat.hub import desk_topic, visitor_topic
 from ..chat.model import Conversation, Entry
+from ..service.watch import LIVE_SECONDS
 from ..stores.ledger.agents import ONLINE_SECONDS
 from ..stores.ledger.conversations import INBOX_OPEN
 from ..templates import text
@@ -23,7 +24,6 @@ from .here import Here
 from .live import stamp
 from .needs import needs
 from .render import page
-from .trail import LIVE_SECONDS
 
 HUES = 8
 PAGES = 1000

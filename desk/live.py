@@ -3,18 +3,21 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..chat.hub import desk_topic
+from ..chat.hub import desk_topic, visit_topic
+from ..service.watch import visit_mark
 from .auth import anyone, door_of
 from .guard import NO_STORE
 from .here import Here
 from .sse import EventStream, StreamEnd, event
-from .trail import LIVE_SECONDS
 
-PRESENCE_SECONDS = 10.0
+LOOK_SECONDS = 10.0
+# Every change makes the page fetch itself anew: what happens within a second is told together.
+GAP_SECONDS = 1.0
 STREAMS_PER_SITE = 500
 
 
@@ -26,11 +29,7 @@ async def stamp(at: Here, conversation: str | None) -> str:
     if found is not None:
         parts += [found.state, found.agent, found.updated_at]
         visitor = await at.service.visits.get(site, found.visitor)
-        if visitor is not None:
-            live = at.service.now() - visitor.seen_at < LIVE_SECONDS
-            page = visitor.trail[-1].view if visitor.trail else ""
-            parts += [live, visitor.pages, page, visitor.ordered_at, visitor.cart, len(visitor.touches)]
-            parts += [visitor.seen, visitor.dismissed, visitor.accepted]
+        parts.append(visit_mark(visitor, at.service.now()))
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=9).hexdigest()
 
 
@@ -41,20 +40,21 @@ async def stream(request: Request, at: Here) -> Response:
     As long as it is open the agent counts as present; it ends with his session. Without one the answer is
     204, after which a browser does not ask again.
     """
-    door, agents = await door_of(request, at), at.service.ledger.agents
+    door, service = await door_of(request, at), at.service
     if door is None:
         return Response(status_code=204, headers=NO_STORE)
     conversation = request.query_params.get("conversation", "")[:64] or None
+    found = await service.ledger.conversations.get(at.site.name, conversation) if conversation else None
     told = request.headers.get("last-event-id") or request.query_params.get("mark", "")
     looked = 0.0
 
     async def read() -> Sequence[bytes]:
         nonlocal told, looked
-        now = at.service.now()
-        if now - looked >= PRESENCE_SECONDS:
-            if await agents.session(door.token, at.place, now) is None:
+        now = service.now()
+        if now - looked >= LOOK_SECONDS:
+            if await service.ledger.agents.session(door.token, at.place, now) is None:
                 raise StreamEnd
-            await agents.seen(door.session.agent, now)
+            await service.presence.seen(door.session.agent)
             looked = now
         mark = await stamp(at, conversation)
         if mark == told:
@@ -62,6 +62,19 @@ async def stream(request: Request, at: Here) -> Response:
         told = mark
         return [event("changed", "{}", mark)]
 
+    def hold() -> AbstractContextManager[object]:
+        held = ExitStack()
+        held.enter_context(at.hold("desk_streams"))
+        held.enter_context(service.presence.open(door.session.agent))
+        return held
+
     return EventStream(
-        at.service.hub, desk_topic(at.site.name), STREAMS_PER_SITE, lambda: at.hold("desk_streams"), read
+        service.hub,
+        desk_topic(at.site.name),
+        STREAMS_PER_SITE,
+        hold,
+        read,
+        others=() if found is None else [visit_topic(found.site, found.visitor)],
+        look=LOOK_SECONDS,
+        gap=GAP_SECONDS,
     )

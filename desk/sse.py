@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..chat.hub import Hub, HubFullError, Listener
-from ..service.limits import Hold, LimitedError
+from ..service.limits import LimitedError
 from .guard import Refused, over, refusal
 
-PING_SECONDS = 15.0
+# The shortest time after which proxies take a silent stream for dead is usually a minute.
+PING_SECONDS = 25.0
 # How long a stream whose reader has gone may take to end by itself before it is cancelled.
 GRACE_SECONDS = 5.0
 
@@ -35,12 +36,13 @@ def event(name: str, data: str, id: str) -> bytes:  # noqa: A002 - the standard'
 
 
 class EventStream(Response):
-    """Sends what `read` returns, again after each wake-up of `topic`, and at least every two seconds.
+    """Sends what `read` returns: at first, after a wake-up of `topic` or `others`, and every `look` seconds.
 
     `read` returns the events since its last call and may raise StreamEnd. At most `most` streams listen to
     one topic, and `hold` takes a place under the limits for as long as the stream lives: the next is refused
-    with 429. A comment goes out every 15 seconds, so that no proxy takes the
-    silence for the end, and `retry` tells the browser when to come back.
+    with 429. At least `gap` seconds lie between two readings that found something: what happens meanwhile is
+    told together. A comment goes out after 25 silent seconds, so that no proxy takes the silence for the end,
+    and `retry` tells the browser when to come back. While nothing happens a stream does nothing else.
     """
 
     def __init__(
@@ -48,8 +50,12 @@ class EventStream(Response):
         hub: Hub,
         topic: str,
         most: int,
-        hold: Callable[[], Hold],
+        hold: Callable[[], AbstractContextManager[object]],
         read: Callable[[], Awaitable[Sequence[bytes]]],
+        *,
+        others: Sequence[str] = (),
+        look: float | None = None,
+        gap: float = 0.0,
     ) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
@@ -58,11 +64,14 @@ class EventStream(Response):
         self._most = most
         self._hold = hold
         self._read = read
+        self._others = others
+        self._look = look
+        self._gap = gap
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One stream, from the head to the end."""
         try:
-            with self._hold(), self._hub.listen(self._topic, self._most) as listener:
+            with self._hold(), self._hub.listen(self._topic, self._most, *self._others) as listener:
                 await self._serve(listener, receive, send)
         except HubFullError:
             refused = Refused(429, "too many open streams: close other tabs", wait=30)
@@ -92,14 +101,18 @@ class EventStream(Response):
         sent = loop.time()
         # A ledger that fails ends the stream as well: the browser comes back, with the last id it saw.
         with suppress(StreamEnd, SQLAlchemyError):
+            woken = True
             while not listener.stopped:
-                events = b"".join(await self._read())
-                if not events and loop.time() - sent >= PING_SECONDS:
+                events = b"".join(await self._read()) if woken or self._look else b""
+                found = bool(events)
+                if not events and loop.time() - sent >= PING_SECONDS - 1:
                     events = b": ping\n\n"
                 if events:
                     await send({"type": "http.response.body", "body": events, "more_body": True})
                     sent = loop.time()
-                await listener.wait()
+                if found and self._gap:
+                    await asyncio.sleep(self._gap)
+                woken = await listener.wait(self._look or PING_SECONDS)
         if not listener.stopped or self._hub.closed:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 

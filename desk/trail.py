@@ -12,9 +12,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from ..referral.search import search_word
 from ..referral.touches import Touch
 from ..referral.visitor import VISIT_GAP, Page, Visitor
+from ..service.watch import LIVE_SECONDS
 
-# A browser asks `decide` again while a page is shown; after this long without a sign the visitor has gone.
-LIVE_SECONDS = 60
 ARRIVALS = 5
 SHOP_WORDS = ("q", "search", "query", "s")
 # Search engines that say where a visitor comes from but, since about 2013, seldom what he looked for.

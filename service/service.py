@@ -29,9 +29,11 @@ from .facts import Desk
 from .journal import Journal
 from .limits import Limits, network_of
 from .origin import LONGEST_HOST
+from .presence import Presence
 from .reading import PageReader
 from .site import SiteRuntime
 from .unmatched import Unmatched
+from .watch import Watch
 
 DESK_MAX_AGE = 2.0
 PRUNE_EVERY = 6 * 3600
@@ -78,6 +80,8 @@ class Service:
         self.worker = Worker(
             self.ledger.outbox, self.partner, catalogue.networks, settings.delivery, self.now, self.journal
         )
+        self.presence = Presence(self)
+        self.watch = Watch(self)
         self.ready = False
         # Whether a site's shop can be reached, by the site's name; told by the mount that connects to it.
         self.shops_reachable: Mapping[str, Callable[[], Awaitable[bool]]] = {}
@@ -136,6 +140,7 @@ class Service:
         self._lasting = [
             asyncio.create_task(self.worker.run(), name="clew-delivery"),
             asyncio.create_task(self._prune(), name="clew-prune"),
+            asyncio.create_task(self.watch.run(), name="clew-watch"),
             asyncio.create_task(self._keep_notices(), name="clew-notices"),
         ]
         self.ready = True

@@ -210,6 +210,12 @@ class Agents:
         async with self._db.write() as tx:
             await tx.execute(update(agents).where(agents.c.name == agent).values(seen_at=now))
 
+    async def left(self, agent: str, at: float) -> None:
+        """Note that the agent's last desk is closed, unless it was seen elsewhere after `at`."""
+        gone = update(agents).where(agents.c.name == agent, agents.c.seen_at <= at).values(seen_at=None)
+        async with self._db.write() as tx:
+            await tx.execute(gone)
+
     async def online(self, site: str, now: float) -> int:
         """How many agents of the site, those of all sites included, were seen in the last 30 seconds."""
         present = select(func.count()).where(

@@ -301,6 +301,25 @@ class Conversations:
         async with self._db.read() as connection:
             return {row[0]: row[1] for row in (await connection.execute(grouped)).all()}
 
+    async def last_message(self) -> int:
+        """The id of the newest message of all sites."""
+        async with self._db.read() as connection:
+            return int(await connection.scalar(select(func.coalesce(func.max(messages.c.id), 0))) or 0)
+
+    async def written_after(self, message: int) -> tuple[int, Sequence[tuple[str, str]]]:
+        """The site and the visitor of each conversation in which something was written after a message, of
+        the next 500 messages; and the id of the last of these."""
+        later = (
+            select(messages.c.id, conversations.c.site, conversations.c.visitor)
+            .join(conversations, conversations.c.id == messages.c.conversation)
+            .where(messages.c.id > message)
+            .order_by(messages.c.id)
+            .limit(PAGE)
+        )
+        async with self._db.read() as connection:
+            rows = (await connection.execute(later)).all()
+        return (rows[-1].id if rows else message), list(dict.fromkeys((r.site, r.visitor) for r in rows))
+
     async def numbers(self, site: str) -> tuple[int, int]:
         """How many conversations are open, and how many of them wait for an answer."""
         # COUNT of a column leaves out NULL.

@@ -1,0 +1,246 @@
+"""One look for all live streams: nothing while nothing happens, and only those concerned when it does."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from clew.referral.cookie import new_visitor_id
+from clew.referral.visitor import Page, Viewed
+from clew.service import presence
+from clew.stores.ledger.conversations import Conversations
+from clew.stores.ledger.database import Database
+from desks import VISITOR, House, events, house, until
+
+BASE = "http://127.0.0.1"
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path) as built:
+        yield built
+
+
+@pytest_asyncio.fixture
+async def elsewhere(desk: House, tmp_path: Path) -> AsyncIterator[Conversations]:
+    """The same ledger, as another process has it open."""
+    db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
+    await db.open()
+    yield Conversations(db)
+    await db.close()
+
+
+class Counted:
+    """Calls of a method of an object."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, thing: object, name: str) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        real: Callable[..., Awaitable[Any]] = getattr(thing, name)
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self.calls.append(arguments)
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(thing, name, counted)
+
+
+async def write(books: Conversations, text: str, visitor: str = VISITOR) -> str:
+    added = await books.add_visitor_message(
+        "shop", visitor, text, client_id=new_visitor_id(), language="de", rule=None, now=1_700_000_000
+    )
+    return added.conversation.id
+
+
+async def streams(
+    desk: House, tabs: AsyncExitStack, visitors: list[str]
+) -> list[AsyncIterator[dict[str, str]]]:
+    """An open stream of each visitor, from which the history has been read."""
+    address = await tabs.enter_async_context(desk.served())
+    found = []
+    for visitor in visitors:
+        await write(desk.conversations, "hello", visitor)
+        client = await tabs.enter_async_context(httpx2.AsyncClient(headers={"cookie": desk.cookie(visitor)}))
+        answer = await tabs.enter_async_context(client.stream("GET", f"{address}stream"))
+        assert answer.status_code == 200
+        found.append(events(answer))
+        await anext(found[-1])
+    return found
+
+
+async def first_look(desk: House, monkeypatch: pytest.MonkeyPatch, listeners: int) -> None:
+    """After it had slept, the watch wakes all once."""
+    await until(lambda: not desk.service.watch._asleep)
+    with monkeypatch.context() as patched:
+        read = Counted(patched, desk.conversations, "visitor_messages")
+        desk.service.hub.notify_all()
+        await until(lambda: len(read.calls) == listeners)
+    await desk.service.watch.look()
+
+
+async def test_streams_cost_nothing_while_nothing_happens(
+    desk: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field E6: no stream reads the ledger by itself, and nobody reads it for them."""
+    async with AsyncExitStack() as tabs:
+        await streams(desk, tabs, [new_visitor_id() for _ in range(40)])
+        await first_look(desk, monkeypatch, 40)
+        names = ("visitor_messages", "written_after", "last_message", "version")
+        read = [Counted(monkeypatch, desk.conversations, name) for name in names]
+        with pytest.raises(TimeoutError):
+            # Longer than the two seconds after which each used to look.
+            await until(lambda: any(each.calls for each in read), 2.5)
+
+
+async def test_what_another_process_writes_wakes_those_concerned_only(
+    desk: House, elsewhere: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field E6."""
+    visitors = [new_visitor_id() for _ in range(10)]
+    async with AsyncExitStack() as tabs:
+        lives = await streams(desk, tabs, visitors)
+        await first_look(desk, monkeypatch, 10)
+        read = Counted(monkeypatch, desk.conversations, "visitor_messages")
+        await write(elsewhere, "from elsewhere", visitors[3])
+        assert json.loads((await anext(lives[3]))["data"])["text"] == "from elsewhere"
+        assert {call[1] for call in read.calls} == {visitors[3]}
+
+
+async def test_nothing_is_missed_that_was_written_before_the_first_look(
+    desk: House, elsewhere: Conversations
+) -> None:
+    async with AsyncExitStack() as tabs:
+        (live,) = await streams(desk, tabs, [VISITOR])
+        await write(elsewhere, "early")
+        assert json.loads((await anext(live))["data"])["text"] == "early"
+
+
+async def test_a_conversation_taken_in_another_process_reaches_the_desks(
+    desk: House, elsewhere: Conversations
+) -> None:
+    talk = await write(desk.conversations, "hello")
+    async with desk.served() as address, AsyncExitStack() as tabs:
+        agent = await desk.agent(base=address.removesuffix("/-/clew/"))
+        client = await tabs.enter_async_context(httpx2.AsyncClient(cookies=agent.cookies))
+        answer = await tabs.enter_async_context(client.stream("GET", f"{address}desk/stream?mark=x"))
+        live = events(answer)
+        first = (await anext(live))["id"]
+        await desk.service.watch.look()
+        await elsewhere.claim("shop", talk, "bo", 1_700_000_001)
+        assert (await anext(live))["id"] != first
+
+
+async def test_a_desk_hears_of_the_visit_it_shows_and_of_no_other(
+    desk: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field E6: visits are looked at once for all desks, and only those that a desk shows."""
+    talk, other = await write(desk.conversations, "hello"), new_visitor_id()
+    async with desk.served() as address, AsyncExitStack() as tabs:
+        agent = await desk.agent(base=address.removesuffix("/-/clew/"))
+        for _ in range(3):
+            client = await tabs.enter_async_context(httpx2.AsyncClient(cookies=agent.cookies))
+            answer = await tabs.enter_async_context(
+                client.stream("GET", f"{address}desk/stream?mark=x&conversation={talk}")
+            )
+            live = events(answer)
+            await anext(live)
+        await desk.service.watch.look()
+        looked = Counted(monkeypatch, desk.service.visits, "get")
+        desk.service.watch._visits_at = -10.0
+        await desk.service.watch.look()
+        assert looked.calls == [("shop", VISITOR)]
+        now = desk.service.now()
+        for visitor in (other, VISITOR):
+            page = Viewed(Page("view-1", now, "http://shop.test/basket", "Basket"))
+            await desk.service.visits.change("shop", visitor, [page], now)
+        desk.service.watch._visits_at = -10.0
+        await desk.service.watch.look()
+        assert (await anext(live))["event"] == "changed"
+
+
+async def test_many_changes_within_a_second_are_told_a_desk_together(desk: House) -> None:
+    """field E5: each change makes the page fetch itself, so a flood must not become one of page views."""
+    async with desk.served() as address, AsyncExitStack() as tabs:
+        agent = await desk.agent(base=address.removesuffix("/-/clew/"))
+        client = await tabs.enter_async_context(httpx2.AsyncClient(cookies=agent.cookies))
+        answer = await tabs.enter_async_context(client.stream("GET", f"{address}desk/stream?mark=x"))
+        live = events(answer)
+        await anext(live)
+        told = 0
+
+        async def count() -> None:
+            nonlocal told
+            async for _ in live:
+                told += 1
+
+        counting = asyncio.create_task(count())
+        for number in range(30):
+            visitor = desk.visitor(new_visitor_id(), BASE)
+            sent = {"text": f"hello {number}", "client_id": "widget-id-1"}
+            visitor.headers["x-test-client"] = f"198.51.100.{number}"
+            assert (await visitor.post("messages", json=sent)).status_code == 201
+        await until(lambda: told > 0)
+        assert told <= 3
+        counting.cancel()
+
+
+async def test_an_agent_whose_last_desk_is_closed_is_gone_within_seconds(
+    desk: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field D12."""
+    monkeypatch.setattr(presence, "LEAVE_SECONDS", 0.1)
+
+    async def online() -> int:
+        return await desk.agents.online("shop", desk.service.now())
+
+    async with desk.served() as address:
+        agent = await desk.agent(base=address.removesuffix("/-/clew/"))
+        async with AsyncExitStack() as tabs:
+            for _ in range(2):
+                client = await tabs.enter_async_context(httpx2.AsyncClient(cookies=agent.cookies))
+                answer = await tabs.enter_async_context(client.stream("GET", f"{address}desk/stream?mark=x"))
+                await anext(events(answer))
+            assert await online() == 1
+        gone = Counted(monkeypatch, desk.agents, "left")
+        await until(lambda: bool(gone.calls) and not desk.service._work)
+        assert await online() == 0
+
+
+async def test_a_page_that_is_turned_does_not_send_the_agent_home(desk: House) -> None:
+    """field D12."""
+    with desk.service.presence.open("bo"):
+        pass
+    with desk.service.presence.open("bo"):
+        await desk.agents.add("bo", "correct horse battery", site=None, now=0)
+        await desk.service.presence.seen("bo")
+        desk.service.presence._leave("bo")
+        assert await desk.agents.online("shop", desk.service.now()) == 1
+
+
+async def test_two_desks_of_an_agent_write_once(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrote = Counted(monkeypatch, desk.agents, "seen")
+    for _ in range(5):
+        await desk.service.presence.seen("bo")
+    assert len(wrote.calls) == 1
+    desk.service.ahead += 10
+    await desk.service.presence.seen("bo")
+    assert len(wrote.calls) == 2
+
+
+async def test_a_commit_anywhere_is_a_change_and_a_reading_is_none(
+    desk: House, elsewhere: Conversations
+) -> None:
+    db = desk.service.ledger.db
+    db.changed()
+    assert db.changed() is False
+    await desk.conversations.inbox("shop")
+    assert db.changed() is False
+    await write(elsewhere, "there")
+    assert db.changed() is True
+    await write(desk.conversations, "here")
+    assert db.changed() is True
+    assert db.changed() is False
