@@ -20,13 +20,12 @@ from .heads import RequestHead, ResponseHead, tokens
 _METHODS: Final = frozenset(("GET", "HEAD", "POST"))  # what a browser navigates with
 
 # Sent by programs that put the answer into a page themselves, by caches that assemble one from parts (Edge
-# Architecture Specification), by whoever goes on with half a download, and for a change of protocol.
+# Architecture Specification), and by whoever goes on with half a download.
 _PROGRAMS: Final = {
     b"hx-request": "fetch",
     b"range": "range",
     b"surrogate-capability": "esi",
     b"turbo-frame": "fetch",
-    b"upgrade": "upgrade",
     b"x-fetch": "fetch",
     b"x-pjax": "fetch",
 }
@@ -35,7 +34,7 @@ _FRAMES: Final = frozenset((b"embed", b"fencedframe", b"frame", b"iframe", b"obj
 # Fetched before anybody asked for it: Sec-Purpose is the standard's; older are Chrome's, Firefox's, Safari's.
 _PURPOSE: Final = frozenset((b"purpose", b"sec-purpose", b"x-moz", b"x-purpose"))
 _AHEAD: Final = (b"prefetch", b"prerender", b"preview", b"instant")
-_SELDOM: Final = _PURPOSE.union(_PROGRAMS, (b"x-requested-with",))
+_SELDOM: Final = _PURPOSE.union(_PROGRAMS, (b"upgrade", b"x-requested-with"))
 _TELLING: Final = _SELDOM | {b"sec-fetch-dest"}
 
 # Android's WebView names the app that it belongs to, on navigations too: `com.example.app`.
@@ -63,6 +62,10 @@ def request_reason(head: RequestHead) -> str | None:
             destination = value.strip().lower()
         elif name in _PROGRAMS:
             return _PROGRAMS[name]
+        elif name == b"upgrade":
+            # Any other protocol is not changed to, so the answer is the usual one (RFC 9110 §7.8).
+            if value.strip().lower() == b"websocket":
+                return "upgrade"
         elif name in _PURPOSE:
             prefetch = prefetch or _says_ahead(value)
         elif not _APP.fullmatch(value):

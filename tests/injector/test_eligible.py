@@ -33,6 +33,7 @@ def answer(*headers: tuple[bytes, bytes], status: int = 200, method: str = "GET"
         [(b"purpose", b"prefetch"), (b"sec-fetch-dest", b"empty")],
         [(b"x-requested-with", b"com.instagram.android")],
         [(b"upgrade-insecure-requests", b"1"), (b"accept", b"*/*"), (b"cache-control", b"no-cache")],
+        [(b"upgrade", b"h2c"), (b"connection", b"Upgrade, HTTP2-Settings")],  # field F1
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])

@@ -22,6 +22,7 @@ GOOD = {
     "endless": 2,
     "wide": 2,
     "long": 2,
+    "hostile": 1,
 }
 FAULTS = {
     "silent": 2,
@@ -35,7 +36,9 @@ FAULTS = {
     "refused": 2,
     "early": 2,
 }
-PAGES = frozenset({"page", "packed", "hinted", "slow", "closing", "long"})
+PAGES = frozenset({"page", "packed", "hinted", "slow", "closing", "long", "hostile"})
+# What no parser of whole pages should be given: one tag with more attributes than anybody can compare.
+HOSTILE = b"<p " + b"".join(b"%x " % number for number in range(80_000)) + b">1</p>"
 
 
 def dice(token: str) -> random.Random:
@@ -58,6 +61,11 @@ def page(token: str) -> bytes:
         filler(token),
         name,
     )
+
+
+def hostile(token: str) -> bytes:
+    """A page that would hold up who parses it."""
+    return page(token) + HOSTILE
 
 
 def text(token: str) -> bytes:

@@ -28,16 +28,29 @@ log = "json"
 connections = 400
 keep_alive = 1
 
+# All visitors come from one address here.
+[limits]
+uploads = {{ client = 500 }}
+websockets = {{ client = 500 }}
+
 [[sites]]
 name = "shop"
 hosts = ["shop.example"]
 upstream = "http://127.0.0.1:{port}"
+
+[sites.order]
+page = "/hostile/*"
+id = "#order-number"
+total = "#order-total"
+currency = "EUR"
 
 [[sites.partners]]
 id = "blog"
 param = "ref"
 postback = "http://127.0.0.1:9/{{click_id}}"
 """
+# A wait that no load explains: something held the loop.
+FREEZE_SECONDS = 5.0
 # How long the last connections may take to close: the longest timeout in the settings, and some.
 SETTLE_SECONDS = 20.0
 
@@ -67,6 +80,7 @@ class Report:
     quarter: Size
     after: Size
     faults: float
+    longest: float
     cries: list[str]
 
     @property
@@ -79,6 +93,8 @@ class Report:
             found.append(f"{self.after.files - self.before.files} connections left open")
         if self.after.memory > self.quarter.memory * 1.15 + 24:
             found.append(f"memory went from {self.quarter.memory:.0f} to {self.after.memory:.0f} MB")
+        if self.longest > FREEZE_SECONDS:
+            found.append(f"an answer of clew's own took {self.longest:.1f} s")
         if self.faults:
             found.append(f"{self.faults:.0f} faults of our own")
         return found + self.cries
@@ -91,7 +107,8 @@ class Report:
             for name, size in (("before", self.before), ("a quarter", self.quarter), ("after", self.after))
         )
         return (
-            f"{self.tally.done} requests in {self.seconds:.0f} s\nasked: {kinds}\nended: {ends}\n{sizes}\n"
+            f"{self.tally.done} requests in {self.seconds:.0f} s; the longest wait for `health`: "
+            f"{self.longest * 1000:.0f} ms\nasked: {kinds}\nended: {ends}\n{sizes}\n"
             + ("\n".join(["WRONG:", *self.problems]) if self.problems else "nothing wrong")
         )
 
@@ -118,6 +135,23 @@ async def metrics(port: int) -> str:
     async with raw_http.Client(port) as client:
         answer = await client.ask(raw_http.get(b"/-/clew/metrics", b"Connection: close"))
         return answer.body.decode()
+
+
+class Pulse:
+    """Asks for `health` all the time; `longest` is the longest wait, in seconds."""
+
+    def __init__(self, port: int) -> None:
+        self.longest = 0.0
+        self._port = port
+
+    async def beat(self) -> None:
+        """Until cancelled."""
+        while True:
+            asked = time.monotonic()
+            async with raw_http.Client(self._port) as client:
+                await client.ask(raw_http.get(b"/-/clew/health", b"Connection: close"))
+            self.longest = max(self.longest, time.monotonic() - asked)
+            await asyncio.sleep(0.05)
 
 
 async def settled(pid: int, base: int) -> Size:
@@ -161,9 +195,12 @@ async def soak(requests: int, concurrency: int, seed: int, folder: Path) -> Repo
         await metrics(clew.port)
         pid = clew.pid
         before = Size.of(pid)
-        started = time.monotonic()
+        started, pulse = time.monotonic(), Pulse(clew.port)
+        beating = asyncio.create_task(pulse.beat())
         await crowd(clew.port, requests, concurrency, seed, tally, lambda: sizes.append(Size.of(pid)))
         seconds = time.monotonic() - started
+        beating.cancel()
+        await asyncio.wait([beating])
         after = await settled(pid, before.files)
         told = await metrics(clew.port)
         faults = sum(
@@ -171,7 +208,7 @@ async def soak(requests: int, concurrency: int, seed: int, folder: Path) -> Repo
             for line in told.splitlines()
             if line.startswith("clew_events_total{") and 'event="fault"' in line
         )
-        return Report(tally, seconds, before, sizes[0], after, faults, cries.lines)
+        return Report(tally, seconds, before, sizes[0], after, faults, pulse.longest, cries.lines)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import base64
 import gzip
 import hashlib
 import socket
@@ -13,13 +14,14 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 from clew.injector.codings import encoder
-from raw_http import Request, read_request
+from raw_http import Request, read_request, split_head
 
-from .content import dice, page, text
+from .content import dice, hostile, page, text
 
 Writer = asyncio.StreamWriter
 HTML = "Content-Type: text/html; charset=utf-8"
 JSON = "Content-Type: application/json"
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class Ends(Exception):  # noqa: N818
@@ -189,6 +191,10 @@ async def answer_damaged(writer: Writer, token: str, request: Request) -> None:
     await send(writer, token, bytes(body), HTML, "Content-Encoding: gzip")
 
 
+async def answer_hostile(writer: Writer, token: str, request: Request) -> None:
+    await send(writer, token, hostile(token), HTML)
+
+
 async def answer_refused(writer: Writer, token: str, request: Request) -> None:
     await send(writer, token, b"no", JSON, status="403 Forbidden")
 
@@ -206,6 +212,26 @@ ANSWERS: dict[str, Callable[[Writer, str, Request], Awaitable[None]]] = {
 }
 
 
+async def talk(reader: asyncio.StreamReader, writer: Writer, start: bytes) -> None:
+    """A WebSocket that says what it hears; messages are short."""
+    _, fields = split_head(start)
+    (key,) = [value for name, value in fields if name.lower() == b"sec-websocket-key"]
+    accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+    writer.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+    )
+    while True:
+        first, length = await reader.readexactly(2)
+        mask = await reader.readexactly(4)
+        payload = bytes(b ^ mask[n % 4] for n, b in enumerate(await reader.readexactly(length & 0x7F)))
+        kind = first & 0x0F
+        if kind in (1, 8, 9):
+            writer.write(bytes([0x80 | (10 if kind == 9 else kind), len(payload)]) + payload)
+        if kind == 8:
+            raise Ends
+
+
 async def serve(reader: asyncio.StreamReader, writer: Writer) -> None:
     """One connection."""
     reset = False
@@ -217,6 +243,8 @@ async def serve(reader: asyncio.StreamReader, writer: Writer) -> None:
                 writer.write(refusal(start.split(b" ")[1].decode()))
                 await asyncio.sleep(0.05)
                 raise Ends
+            if b" /websocket/" in start:
+                await talk(reader, writer, start)
             request = await read_request(reader, start)
             kind, token = request.target.decode().partition("?")[0].strip("/").split("/")
             await ANSWERS[kind](writer, token, request)

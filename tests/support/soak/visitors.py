@@ -9,14 +9,26 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import raw_http
 from clew.injector.codings import CodingError, decoder
 from raw_http import Client, Response
 
-from .content import FAULTS, GOOD, PAGES, filler, page, text
+from .content import FAULTS, GOOD, PAGES, filler, hostile, page, text
 
 KINDS = GOOD | FAULTS
 _TAG = re.compile(rb'<script async src="/-/clew/l\.js" data-clew="1"[^>]*></script>')
 ACCEPTED = (b"gzip", b"br", b"zstd", b"gzip, br, zstd", b"identity", b"")
+# Fields that ask for another protocol, which clew ignores for all but WebSockets.
+UPGRADES = (
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
+    b"Connection: upgrade\r\nUpgrade: TLS/1.0, HTTP/2.0",
+    b"Connection: keep-alive, Upgrade\r\nUpgrade: h2c, websocket",
+    b"Connection: Upgrade\r\nUpgrade: x",
+)
+HANDSHAKE = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+)
 # What is sent again on a new connection if the kept one was closed; an upload is not.
 NOT_REPEATED = frozenset({"upload", "refused", "early"})
 
@@ -88,7 +100,8 @@ def _fault_of_good(kind: str, token: str, method: str, sent: bytes, response: Re
         tags = _TAG.findall(body)
         if len(tags) != 1:
             return f"{len(tags)} tags"
-        return None if _TAG.sub(b"", body) == page(token) else "not the page"
+        shops = hostile(token) if kind == "hostile" else page(token)
+        return None if _TAG.sub(b"", body) == shops else "not the page"
     wanted = {
         "upload": hashlib.sha256(sent).hexdigest().encode(),
         "image": text(token) * 4,
@@ -112,7 +125,10 @@ class Visitor:
 
     async def run(self, requests: int) -> None:
         """Make that many requests, or a few more."""
-        manners = (self._usual, self._usual, self._usual, self._ahead, self._slowly, self._leaving, self._old)
+        manners = (
+            *(self._usual, self._usual, self._usual, self._ahead, self._slowly, self._leaving, self._old),
+            *(self._dripping, self._talking),
+        )
         while self._asked < requests:
             manner = self._rng.choice(manners)
             self._manner = manner.__name__.strip("_")
@@ -136,9 +152,11 @@ class Visitor:
         lines = [
             b"%b /%b/%b%b HTTP/%b"
             % (method.encode(), kind.encode(), token.encode(), query.encode(), version),
-            b"Host: shop.example",
+            b"Host: shop.example" + rng.choice((b"", b"", b" ", b"\t ")),
             b"Accept-Encoding: " + rng.choice(ACCEPTED),
         ]
+        if rng.random() < 0.2:
+            lines.append(rng.choice(UPGRADES))
         body = framed = b""
         if method == "POST":
             body = framed = filler(token, 300_000)
@@ -150,7 +168,7 @@ class Visitor:
                 )
                 framed += b"0\r\n\r\n"
             else:
-                lines.append(b"Content-Length: %d" % len(body))
+                lines.append(b"Content-Length: %d" % len(body) + rng.choice((b"", b"  ")))
         return kind, token, method, body, b"\r\n".join([*lines, b"", framed])
 
     def _judge(self, kind: str, token: str, method: str, body: bytes, response: Response) -> None:
@@ -186,6 +204,45 @@ class Visitor:
         await asyncio.sleep(self._rng.random() * 0.2)
         client.reader._limit = 2**20  # type: ignore[attr-defined]
         self._judge(kind, token, method, body, await client.response(method))
+
+    async def _dripping(self, client: Client) -> None:
+        """An upload that comes slowly, with its end or without."""
+        kind, token, method, body, request = self._request("upload")
+        at, leaves = 0, self._rng.random() < 0.3
+        while at < len(request):
+            size = self._rng.choice((1, 50, 5_000, 60_000))
+            await client.send(request[at : at + size])
+            at += size
+            await asyncio.sleep(0.02)
+            if leaves and at > len(request) // 2:
+                self._tally.ends["left"] += 1
+                return
+        self._judge(kind, token, method, body, await client.response(method))
+
+    async def _talking(self, client: Client) -> None:
+        """A WebSocket: what comes back is what was said."""
+        token = f"{self._name}-{self._asked}"
+        self._asked += 1
+        self._tally.kinds["websocket"] += 1
+        await client.send(
+            b"GET /websocket/%b HTTP/1.1\r\nHost: shop.example\r\n%b\r\n\r\n" % (token.encode(), HANDSHAKE)
+        )
+        head = await client.head()
+        if head.status != 101:
+            self._tally.wrong.append(f"websocket {token}: status {head.status}")
+            return
+        for number in range(self._rng.randint(1, 4)):
+            said = f"{token} {number}".encode()
+            await client.send(b"\x81" + bytes([0x80 | len(said)]) + bytes(4) + said)
+            async with asyncio.timeout(raw_http.PATIENCE):
+                heard = await client.reader.readexactly(2 + len(said))
+            if heard != bytes([0x81, len(said)]) + said:
+                self._tally.wrong.append(f"websocket {token}: heard {heard[:60]!r}")
+        if self._rng.random() < 0.5:
+            await client.send(b"\x88\x82" + bytes(4) + (1000).to_bytes(2, "big"))
+            async with asyncio.timeout(raw_http.PATIENCE):
+                await client.reader.read(100)
+        self._tally.ends["talked"] += 1
 
     async def _leaving(self, client: Client) -> None:
         *_, request = self._request()
