@@ -18,6 +18,19 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 
+# What takes a browser, a shop of its own or mitmproxy: `-m "not slow"` leaves it out.
+SLOW_FIXTURES = frozenset({"chromium", "context", "prepared_oscar"})
+SLOW_FOLDERS = ("tests/journeys/", "tests/examples/", "tests/cli/test_mitm", "tests/middleware/test_mitm")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what is."""
+    for item in items:
+        folder = item.nodeid.startswith(SLOW_FOLDERS)
+        if folder or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     """One Chromium for all tests. A test that uses it runs in the session's loop:
