@@ -25,7 +25,7 @@ from clew.referral.catalogue import load
 from clew.referral.cookie import LIMIT, Known
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
-from streams import streams
+from request_streams import streams
 
 NOW = 1_800_000_000.0
 MARK = b"m4rk"
