@@ -20,6 +20,7 @@ def fuzz(name: str) -> None:
     """Run one target under the fuzzer, which takes its options from the command line and ends the process."""
     import atheris
 
+    sys.path.append(str(HERE.parent / "support"))
     with atheris.instrument_imports(include=["clew.injector", "clew.middleware", "clew.referral"]):
         from targets import TARGETS
     atheris.Setup(sys.argv, TARGETS[name])
