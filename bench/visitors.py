@@ -3,6 +3,7 @@
 import time
 
 from clew.referral.cookie import Known, VisitorCookie, new_visitor_id
+from clew.referral.domains import CookieDomains
 from clew.referral.touches import Click, Touch
 
 SECRET = "for the bench alone, and thirty-two characters at least"
@@ -13,7 +14,7 @@ VISITORS = 512
 
 def visitor_cookie() -> VisitorCookie:
     """What seals and opens the cookies of the site under test."""
-    return VisitorCookie(SECRET, [], SITE, None)
+    return VisitorCookie(SECRET, [], SITE, CookieDomains())
 
 
 def cookies(count: int = VISITORS) -> list[str]:

@@ -2,20 +2,26 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from ..referral.masking import HIDDEN, Masking, masked_path, short
 from ..rules.ruleset import Explanation
 from ..service.decide import explain
 from ..service.facts import PageNow
 from ..service.service import Service
+from ..service.site import SiteRuntime
 from ..settings.model import Settings
 from .check import load_or_exit
 
 console = Console(soft_wrap=True, highlight=False)
+
+ID_LENGTH = 26  # letters of a visitor's id
+LISTED = 10
 
 VERDICTS = {
     "acts": ("green", "acts"),
@@ -26,38 +32,123 @@ VERDICTS = {
 }
 
 
+class _NotFoundError(Exception):
+    """What was asked for is not there; the text says what is."""
+
+
 def explain_command(
-    visitor: Annotated[str, typer.Argument(help="The visitor's id, as the desk and the log show it.")],
-    url: Annotated[str, typer.Option(help="The page he is on.")],
+    visitor: Annotated[
+        str,
+        typer.Argument(help="The visitor's id as the log shows it, or its last letters, as the desk does."),
+    ],
+    url: Annotated[str, typer.Option(help="The page the visitor is on: its address, or its path alone.")],
     config: Annotated[Path, typer.Option("--config", "-c", help="The settings file.")] = Path("clew.toml"),
-    site: Annotated[str | None, typer.Option(help="The site, where there are several.")] = None,
+    site: Annotated[
+        str | None, typer.Option(help="The site, where there are several and the address does not tell.")
+    ] = None,
     seconds: Annotated[int, typer.Option(min=0, help="How long the page has been shown, in seconds.")] = 0,
     language: Annotated[str, typer.Option(help="The page's language.")] = "en",
 ) -> None:
     """Say for each rule whether it would act for a visitor now, and if not, which line stands against it."""
     settings = load_or_exit(config)
-    name = site or settings.sites[0].name
-    if name not in {s.name for s in settings.sites}:
-        console.print(f"[red]no site {escape(name)!r} in {config}[/red]")
-        raise typer.Exit(1)
-    page = PageNow("explain", url, "", language, seconds)
-    found = asyncio.run(_explain(settings, name, visitor, page))
-    if found is None:
-        console.print(f"[red]no visitor {escape(visitor)!r} is known at {escape(name)}[/red]")
-        raise typer.Exit(1)
-    _show(found)
+    try:
+        runtime, found = asyncio.run(_explain(settings, site, visitor, url, seconds, language))
+    except _NotFoundError as error:
+        console.print(f"[red]{escape(str(error))}[/red]")
+        raise typer.Exit(1) from None
+    _show(found, runtime.masking)
 
 
-async def _explain(settings: Settings, site: str, visitor: str, page: PageNow) -> Explanation | None:
+async def _explain(
+    settings: Settings, name: str | None, visitor: str, url: str, seconds: int, language: str
+) -> tuple[SiteRuntime, Explanation]:
     service = Service(settings)
+    site = _site(service, name, url)
+    page = PageNow("explain", _address(site, url), "", language, seconds)
     await service.open()
     try:
-        return await explain(service, service.sites[site], visitor, page)
+        found = await explain(service, site, await _visitor_id(service, site, visitor), page)
     finally:
         await service.close()
+    if found is None:
+        raise _NotFoundError(f"no visitor {visitor!r} is known at {site.name}")
+    return site, found
 
 
-def _show(found: Explanation) -> None:
+def _site(service: Service, name: str | None, url: str) -> SiteRuntime:
+    sites = service.sites
+    if name is not None:
+        if name not in sites:
+            raise _NotFoundError(f"no site {name!r}; there are {', '.join(sites)}")
+        return sites[name]
+    host = _host(url)
+    if host is None:
+        if len(sites) > 1:
+            raise _NotFoundError(
+                f"which site? Name it with --site, or write the whole address: {', '.join(sites)}"
+            )
+        return next(iter(sites.values()))
+    site = service.site_for(host)
+    if site is None:
+        known = ", ".join(h for s in sites.values() for h in s.settings.hosts)
+        raise _NotFoundError(f"{host} is the host of no site; known are {known}")
+    return site
+
+
+def _host(url: str) -> str | None:
+    """The host that an address names; None for a path."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise _NotFoundError(f"{url!r} is no address: {error}") from error
+    if parts.scheme in ("http", "https") and parts.netloc:
+        return parts.netloc.rpartition("@")[2]
+    if url.startswith(("/", "?")) and not url.startswith("//"):
+        return None
+    raise _NotFoundError(f'{url!r} is no address; write for example "/cart" or "https://shop.example/cart"')
+
+
+def _address(site: SiteRuntime, url: str) -> str:
+    """The whole address of a page of the site."""
+    host = _host(url)
+    hosts = site.settings.hosts
+    if host is not None:
+        if hosts and not site.landing.is_own(host, ""):
+            raise _NotFoundError(f"{host} is no host of {site.name}; its hosts are {', '.join(hosts)}")
+        return url
+    host = next((h for h in hosts if not h.startswith("*.")), None)
+    # Below a wildcard any name will do: rules ask for the path.
+    host = host or (f"www{hosts[0].removeprefix('*')}" if hosts else "localhost")
+    return f"https://{host}{url if url.startswith('/') else '/' + url}"
+
+
+async def _visitor_id(service: Service, site: SiteRuntime, told: str) -> str:
+    told = told.strip().lower()
+    if len(told) >= ID_LENGTH:
+        return told
+    found = await service.visits.ending(site.name, told) if told else []
+    if len(found) > 1:
+        listed = ", ".join(found[:LISTED]) + (" and others" if len(found) > LISTED else "")
+        raise _NotFoundError(f"several visitors end in {told!r}: {listed}")
+    return found[0] if found else told
+
+
+def _shown(name: str, value: Any, masking: Masking) -> str:
+    """A fact as a console shows it: without what may not be kept either."""
+    if name == "touch.click_id":
+        value = short(value)
+    elif name in ("page.url", "touch.landing", "touch.referrer"):
+        value = masking.logged(value)
+    elif name == "page.path":
+        value = masked_path(value)
+    elif name == "page.query":
+        value = {k: v if masking.keeps(k.encode("utf-8", "replace")) else HIDDEN for k, v in value.items()}
+    elif name.startswith("page.query."):
+        value = value if masking.keeps(name.removeprefix("page.query.").encode()) else HIDDEN
+    return f"{name} = {value!r}"
+
+
+def _show(found: Explanation, masking: Masking) -> None:
     for explained in found.rules:
         color, told = VERDICTS[explained.verdict]
         wait = f", would in {explained.again:g} s" if explained.again is not None else ""
@@ -68,11 +159,11 @@ def _show(found: Explanation) -> None:
             console.print(
                 f"  {'[green]true[/green] ' if line.holds else '[red]false[/red]'} {escape(line.line)}"
             )
-            known = ", ".join(f"{k} = {v!r}" for k, v in line.facts.items() if k not in line.missing)
+            known = ", ".join(_shown(k, v, masking) for k, v in line.facts.items() if k not in line.missing)
             if known:
                 console.print(f"        {escape(known)}", style="bright_black")
             if line.missing:
-                console.print(f"        missing: {', '.join(line.missing)}", style="yellow")
+                console.print(f"        unknown: {', '.join(line.missing)}", style="yellow")
             if line.error:
                 console.print(f"        {escape(line.error)}", style="yellow")
     rule = found.decision.rule

@@ -76,7 +76,7 @@ async def _talk(
         messages=await books.newest(found, SHOWN_MESSAGES),
         shown=SHOWN_MESSAGES,
         seen=seen,
-        earned=credit(touches, at.service.now(), at.site.terms),
+        earned=credit(touches, at.service.now(), at.site.terms, at.service.now()),
         earlier=[e for e in others if e.conversation.id != found.id],
         orders=await at.service.ledger.orders.of_visitor(at.site.name, found.visitor),
         canned=canned(found.language),

@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from ..referral.masking import HIDDEN
 from ..referral.search import search_word
-from ..referral.touches import Touch
+from ..referral.touches import DOUBTS, Touch
 from ..referral.visitor import VISIT_GAP, Page, Visitor
 from ..service.watch import LIVE_SECONDS
 
@@ -65,7 +66,8 @@ class ClickLine:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One touch. `word` is what was searched for; `silent` names an engine that did not pass it on."""
+    """One touch. `word` is what was searched for; `silent` names an engine that did not pass it on; `doubt`
+    says why its clicks are suspicious."""
 
     at: float
     clicks: tuple[ClickLine, ...]
@@ -74,6 +76,7 @@ class Arrival:
     landing: str
     word: str | None
     silent: str | None
+    doubt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +100,15 @@ class Sketch:
 
 def sketch(visitor: Visitor, hosts: Collection[str], now: float) -> Sketch:
     """Everything at once. `hosts` are the shop's own, with their ports, in lower case."""
-    live = now - visitor.seen_at < LIVE_SECONDS
+    live = abs(now - visitor.seen_at) < LIVE_SECONDS  # the clock may have been set back
     trail = _trail(visitor, hosts, live)
     words = dict.fromkeys(step.word for visit in trail for step in visit.steps if step.word)
     return Sketch(
         live=live,
         seen_at=visitor.seen_at,
         first_at=visitor.first_at,
-        visit_at=visitor.visit_at,
+        # No page was shown yet: the landing alone is known.
+        visit_at=visitor.visit_at or visitor.seen_at or visitor.first_at,
         visits=visitor.visits,
         pages=visitor.pages,
         ordered_at=visitor.ordered_at,
@@ -119,7 +123,7 @@ def sketch(visitor: Visitor, hosts: Collection[str], now: float) -> Sketch:
 
 def partner_of(visitor: Visitor) -> str | None:
     """The partner, or else the network or source, of the last touch that names one."""
-    for touch in reversed(visitor.touches):
+    for touch in reversed([t for t in visitor.touches if not t.doubt]):
         for click in touch.clicks:
             return _text(click.partner or click.network)
         if touch.campaign.get("utm_source"):
@@ -169,7 +173,8 @@ def _step(page: Page, hosts: Collection[str], seconds: float | None, now: bool) 
         at=page.at,
         title=_text(page.title),
         path=_text(unquote(path) if own else page.url),
-        link=page.url if own else None,
+        # What was hidden leads nowhere.
+        link=page.url if own and HIDDEN not in page.url else None,
         seconds=seconds,
         now=now,
         word=_shop_word(parts) if own else None,
@@ -196,6 +201,7 @@ def _arrival(touch: Touch) -> Arrival:
         landing=_text(unquote(touch.landing)),
         word=_text(word) if word else None,
         silent=_text(host.removeprefix("www.")) if engine else None,
+        doubt=DOUBTS.get(touch.doubt, ""),
     )
 
 

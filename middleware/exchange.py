@@ -237,7 +237,10 @@ class Exchange:
         secure = head.scheme == "https"
         issued = known.issued if known is not None else int(self._now)
         seen = Known(self._visitor or new_visitor_id(), self._touches, issued)
-        self._set_cookies = [*site.landing.set_cookies(touch, secure), site.cookie.set_cookie(seen, secure)]
+        self._set_cookies = [
+            *site.landing.set_cookies(touch, secure, head.host),
+            site.cookie.set_cookie(seen, secure, head.host),
+        ]
         return tuple(effects)
 
     def _recognise(self) -> Known | None:

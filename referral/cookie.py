@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .credit import earning_click
+from .domains import CookieDomains
 from .touches import Touch
 
 NAME = b"clew_visitor"
@@ -64,18 +65,18 @@ def new_visitor_id() -> str:
 class VisitorCookie:
     """Writes the cookie under the newest secret, reads it under that and the previous ones.
 
-    `domain` is the Domain attribute, None for a cookie of the host alone.
+    `domains` tells the Domain attribute for each host.
     """
 
-    def __init__(self, secret: str, previous: Sequence[str], site_name: str, domain: str | None) -> None:
+    def __init__(self, secret: str, previous: Sequence[str], site_name: str, domains: CookieDomains) -> None:
         keys = [_key(s) for s in (secret, *previous)]
         self._id, self._cipher = keys[0]
         self._ciphers: dict[int, list[AESGCM]] = {}
         for key_id, cipher in keys:
             self._ciphers.setdefault(key_id, []).append(cipher)
         self._bound = NAME + bytes((0, _VERSION)) + site_name.encode("utf-8")
-        plain = b"; Max-Age=%d; Path=/; HttpOnly; SameSite=Lax" % MAX_AGE
-        self._attributes = plain + (b"; Domain=" + domain.encode("ascii") if domain else b"")
+        self._attributes = b"; Max-Age=%d; Path=/; HttpOnly; SameSite=Lax" % MAX_AGE
+        self._domains = domains
 
     def read(self, cookie_headers: Sequence[bytes]) -> Known | None:
         """The visitor in raw Cookie headers, or None. Other cookies are not looked at.
@@ -107,13 +108,15 @@ class VisitorCookie:
             return _unpacked(plain)
         return None
 
-    def set_cookie(self, known: Known, secure: bool) -> bytes:
-        """The value of a Set-Cookie header of 3 KB at most.
+    def set_cookie(self, known: Known, secure: bool, host: str = "") -> bytes:
+        """The value of a Set-Cookie header of 3 KB at most, for an answer to `host`.
 
         Where not all touches fit, the oldest without a partner's click go first, then the oldest with one;
         the newest with one stays, if need be with nothing but the click that earns.
         """
-        attributes = self._attributes + (b"; Secure" if secure else b"")
+        domain = self._domains.of(host)
+        attributes = self._attributes + (b"; Domain=" + domain.encode("ascii") if domain else b"")
+        attributes += b"; Secure" if secure else b""
         room = (LIMIT - len(NAME) - 1 - len(attributes)) // 4 * 3 - (2 + _NONCE + _TAG)
         touches = sorted(known.touches, key=lambda t: t.at)
         packed = _packed(known, touches)

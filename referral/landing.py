@@ -307,12 +307,12 @@ class LandingReader:
 
     # -- cookies
 
-    def set_cookies(self, touch: Touch, secure: bool) -> list[bytes]:
+    def set_cookies(self, touch: Touch, secure: bool, host: str = "") -> list[bytes]:
         """Values for Set-Cookie: the cookies of the networks that are partners here and sent this touch.
 
-        `secure` tells that the landing came by https.
+        `secure` tells that the landing came by https; `host` is the one that was asked for.
         """
-        return self._cookies.set_cookies(touch, secure)
+        return self._cookies.set_cookies(touch, secure, host)
 
 
 def _came_from(referrer: bytes, host: str) -> bool:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from ..settings.model import Site
 from .catalogue import Catalogue, Cookie
+from .domains import CookieDomains
 from .query import filled, pairs, placeholders
 from .touches import Click, Touch, doubted
 
@@ -21,7 +22,7 @@ class NetworkCookies:
 
     def __init__(self, site: Site, catalogue: Catalogue) -> None:
         partners = [p for p in site.partners if p.network is not None]
-        self._domain = f"Domain={site.cookie_domain}".encode("ascii") if site.cookie_domain else b""
+        self._domains = CookieDomains(site.hosts, site.cookie_domain)
         self._cookies = {p.network: catalogue.networks[p.network].cookies for p in partners if p.network}
         self._inside = frozenset(p.id for p in partners if p.inside_clicks)
         self._own_params = {(p.network, p.param) for p in partners if p.param is not None}
@@ -29,13 +30,14 @@ class NetworkCookies:
             n for cookies in self._cookies.values() for c in cookies for n in _reads(c)
         )
 
-    def set_cookies(self, touch: Touch, secure: bool) -> list[bytes]:
+    def set_cookies(self, touch: Touch, secure: bool, host: str = "") -> list[bytes]:
         """Values for Set-Cookie, for each click of a partner that earns.
 
         Without `secure` the flag Secure is left out, as browsers would not keep the cookie. A click id that a
         cookie cannot hold as it is gets none: another value would be another click.
         """
         landing = dict(pairs(touch.landing.partition("?")[2].encode("ascii", "replace")))
+        domain = self._domains.of(host)
         given: dict[str, bytes] = {}
         for click in touch.clicks:
             if click.partner is None or doubted(touch, click.partner, self._inside):
@@ -44,7 +46,7 @@ class NetworkCookies:
                 if self._applies(cookie, click, landing):
                     value = filled(cookie.value.encode("ascii"), _values(cookie, click, touch.at, landing))
                     if value is not None and _OCTETS.fullmatch(value):
-                        given[cookie.name] = self._written(cookie, value, secure)
+                        given[cookie.name] = self._written(cookie, value, secure, domain)
         return list(given.values())
 
     def _applies(self, cookie: Cookie, click: Click, landing: Mapping[bytes, bytes]) -> bool:
@@ -58,10 +60,10 @@ class NetworkCookies:
             return False
         return cookie.unless is None or not _is_there(cookie.unless, landing)
 
-    def _written(self, cookie: Cookie, value: bytes, secure: bool) -> bytes:
+    def _written(self, cookie: Cookie, value: bytes, secure: bool, domain: str | None) -> bytes:
         parts = [cookie.name.encode("ascii") + b"=" + value, b"Max-Age=%d" % (cookie.days * 86400), b"Path=/"]
-        if self._domain:
-            parts.append(self._domain)
+        if domain is not None:
+            parts.append(b"Domain=" + domain.encode("ascii"))
         if cookie.secure and secure:
             parts.append(b"Secure")
         if cookie.http_only:

@@ -24,6 +24,7 @@ from ..settings.positions import KeyPath
 from ..settings.wording import Wording, nearest
 from ..stores.ledger.database import sqlite_path
 from .check_calls import SAMPLE, call_problems
+from .check_cookies import cookie_problems
 from .check_pages import page_problems
 
 TOKEN_LENGTH = 16
@@ -171,27 +172,8 @@ def _site(draft: _Draft, need_upstream: bool) -> Iterator[Wording]:
     except PlatformError as error:
         yield Wording((*path, "platform"), error.message, error.hint)
     yield from page_problems(site, path)
-    yield from _cookie_domain(draft)
+    yield from cookie_problems(site, path)
     yield from _selectors(draft)
-
-
-def _cookie_domain(draft: _Draft) -> Iterator[Wording]:
-    """A browser refuses a cookie for a domain that the host does not belong to (RFC 6265 §5.3, step 6)."""
-    domain = draft.site.cookie_domain
-    if domain is None:
-        return
-    domain = domain.lower().removeprefix(".")
-    for number, host in enumerate(draft.site.hosts):
-        name = (
-            host.removeprefix("*.").rpartition(":")[0]
-            if re.search(r":\d+$", host)
-            else host.removeprefix("*.")
-        )
-        if name != domain and not name.endswith(f".{domain}"):
-            message = (
-                f"{host} does not belong to the cookie domain {domain}: browsers would refuse the cookie"
-            )
-            yield Wording((*draft.path, "hosts", number), message, "correct cookie_domain, or leave it out")
 
 
 def _selectors(draft: _Draft) -> Iterator[Wording]:

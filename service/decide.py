@@ -151,10 +151,11 @@ async def _view(
     set_cookies: list[bytes] = []
     if touch is not None and touches != seen.touches:
         # The landing page came from a cache in front of us: what it would have set is set here.
-        set_cookies = site.landing.set_cookies(touch, secure)
+        set_cookies = site.landing.set_cookies(touch, secure, ask.origin.host)
         tell_touch(service, site, visitor.id, touch)
     if known is None or touches != seen.touches:
-        set_cookies.append(site.cookie.set_cookie(Known(seen.visitor, touches, seen.issued), secure))
+        renewed = Known(seen.visitor, touches, seen.issued)
+        set_cookies.append(site.cookie.set_cookie(renewed, secure, ask.origin.host))
     return visitor, set_cookies
 
 

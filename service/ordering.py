@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..orders.model import Channel, OrderSeen
 from ..orders.money import amount_text
 from ..postbacks.model import Report
-from ..referral.credit import Credit, credit
+from ..referral.credit import DAY, Credit, credit
 from ..referral.touches import Touch, merge
 from ..referral.visitor import Ordered
 from ..stores.ledger.orders import Recorded
@@ -116,7 +116,9 @@ async def _channel(
     if visitor is None:
         return "web", None
     since = placed - site.settings.chat.window_hours * 3600
-    talked_in = await service.ledger.conversations.visitor_talked(site.name, visitor, since, placed)
+    # What was written before an order that is seen now came before it, even if the clock was set back since.
+    until = placed if order.placed_at is not None else placed + DAY
+    talked_in = await service.ledger.conversations.visitor_talked(site.name, visitor, since, until)
     return ("chat" if talked_in is not None else "web"), talked_in
 
 

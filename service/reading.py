@@ -17,6 +17,7 @@ from ..injector.markup import PageError
 from ..injector.page import read
 from ..orders.model import OrderError, OrderSeen
 from ..orders.page import order_on
+from ..referral.masking import masked_path
 from ..settings.model import Cart, Order
 from .cart import read_cart
 from .effects import ReadPage
@@ -101,7 +102,7 @@ class PageReader:
 
     def _refused(self, site: SiteRuntime, page: ReadPage, why: str) -> PageRead:
         self._journal.notice(
-            "page_unread", site=site.name, key=why, page=page.path, why=why, order=page.order
+            "page_unread", site=site.name, key=why, page=masked_path(page.path), why=why, order=page.order
         )
         return PageRead(refused=why)
 

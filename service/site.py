@@ -10,6 +10,7 @@ from ..injector.tag import tag
 from ..referral.catalogue import Catalogue, Network
 from ..referral.cookie import VisitorCookie
 from ..referral.credit import Terms
+from ..referral.domains import CookieDomains
 from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet
 from ..settings.addresses import Patterns
@@ -45,7 +46,7 @@ class SiteRuntime:
             settings.secret.get_secret_value(),
             [s.get_secret_value() for s in settings.previous_secrets],
             site.name,
-            site.cookie_domain,
+            CookieDomains(site.hosts, site.cookie_domain),
         )
         self.rules = RuleSet(site.rules)
         self.zone = ZoneInfo(site.time_zone)

@@ -21,6 +21,7 @@ KEEP_PASSER_BY_SECONDS = 2 * 86400
 BUSY_PAUSES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.5)
 PRUNED_AT_ONCE = 500
 SEEN_AT_ONCE = 100
+FOUND_AT_ONCE = 20
 
 
 class Visits(Protocol):
@@ -37,6 +38,9 @@ class Visits(Protocol):
 
     async def seen_at(self, site: str, visitors: Sequence[str]) -> Mapping[str, float]:
         """When each of some visitors was last seen; of at most 100, without those that are not known."""
+
+    async def ending(self, site: str, letters: str) -> Sequence[str]:
+        """The ids of visitors that end in these letters, last seen first; at most 20."""
 
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
         """Fold `changes` into the visitor, who is made if he is not known, and return him."""
@@ -100,6 +104,15 @@ class SqliteVisits:
             (site, json.dumps(list(visitors[:SEEN_AT_ONCE]))),
         )
         return dict(rows.fetchall())
+
+    async def ending(self, site: str, letters: str) -> Sequence[str]:
+        """See `Visits.ending`."""
+        rows = self._db.execute(
+            "SELECT visitor FROM visitors WHERE site = ?1 AND substr(visitor, -length(?2)) = ?2 "
+            "ORDER BY seen_at DESC LIMIT ?3",
+            (site, letters, FOUND_AT_ONCE),
+        )
+        return [row[0] for row in rows]
 
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
         """One transaction; see `Visits.change`."""

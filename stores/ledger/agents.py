@@ -221,6 +221,8 @@ class Agents:
         present = select(func.count()).where(
             agents.c.active,
             agents.c.seen_at > now - ONLINE_SECONDS,
+            agents.c.seen_at
+            < now + ONLINE_SECONDS,  # after a clock was set back, nobody is there for an hour
             or_(agents.c.site.is_(None), agents.c.site == site),
         )
         async with self._db.read() as connection:

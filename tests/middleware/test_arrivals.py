@@ -409,6 +409,22 @@ async def test_what_a_service_worker_fetches_for_a_navigation_is_one(
             assert visit.credited[0] == "good A1"
 
 
+# -- field B1: one visitor on all hosts
+
+
+async def test_a_visitor_is_one_on_all_hosts_of_a_site(tmp_path: Path) -> None:
+    """field B1"""
+    awin = {"id": "awin", "network": "awin", "settings": {"advertiser_id": "1", "api_key": "k"}}
+    async with arriving(tmp_path, partners=[*PARTNERS, awin]) as visit:
+        landing = await visit.goes_to("/?awc=1_2_ab", OUTSIDE)
+        assert [b"; Domain=shop.example" in line for line in landing.all("set-cookie")] == [True, True]
+        shown = await visit.decides("http://shop.example/?ref=A1#ref=A2", "https://partner.example/")
+        assert [b"; Domain=shop.example" in line for line in shown.all("set-cookie")] == [True]
+    async with arriving(tmp_path, hosts=["shop.example", "shop.test"]) as visit:
+        landing = await visit.goes_to("/?ref=A1", OUTSIDE)
+        assert [b"Domain" in line for line in landing.all("set-cookie")] == [False]
+
+
 # -- field C6 and E10: what is kept of addresses
 
 

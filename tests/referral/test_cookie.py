@@ -3,6 +3,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 from clew.referral.cookie import LIMIT, MAX_AGE, NAME, Known, VisitorCookie, new_visitor_id
+from clew.referral.domains import CookieDomains
 from clew.referral.touches import Click, Touch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ KNOWN = Known("a" * 26, (TOUCH,), NOW)
 def cookies(
     secret: str = SECRET, *previous: str, site: str = "shop", domain: str | None = None
 ) -> VisitorCookie:
-    return VisitorCookie(secret, previous, site, domain)
+    return VisitorCookie(secret, previous, site, CookieDomains((), domain))
 
 
 def value(set_cookie: bytes) -> bytes:

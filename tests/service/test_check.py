@@ -77,6 +77,10 @@ SITE = [
         *("hosts[1]", 4, "shop.other:8000 does not belong to the cookie domain example"),
         "correct cookie_domain, or leave it out",
     ),
+    (
+        "hosts = ['shop.co.uk']\ncookie_domain = 'co.uk'",
+        *("cookie_domain", 5, "browsers refuse cookies for it", 'name your own, such as "shop.example"'),
+    ),
 ]
 PARTNERS = [
     (PLAIN + PLAIN.replace("ref", "r"), "[1].id", 9, "another partner has the id 'blog'", ""),
@@ -373,3 +377,17 @@ def test_a_pattern_that_can_hardly_be_meant_is_a_warning(
 )
 def test_patterns_that_can_be_meant_are_in_order(tmp_path: Path, text: str) -> None:
     assert warned(tmp_path, TOP + SHOP + text) == []
+
+
+def test_hosts_that_can_share_no_visitor_are_a_warning(tmp_path: Path) -> None:
+    """field B1"""
+    hosts = "hosts = ['www.shop.de', 'shop.de', '*.shop.at', 'localhost:8000']"
+    settings, problems = checked(tmp_path, TOP + SHOP + hosts)
+    assert settings is not None
+    ((key, severity, message),) = [(p.key, p.severity, p.message) for p in problems]
+    assert (key, severity) == ("sites[0].hosts", "warning")
+    assert message == "shop.at and shop.de share no domain: a visitor of one is a new one on the other"
+    settings, problems = checked(
+        tmp_path, TOP + SHOP + "hosts = ['www.shop.de', 'shop.de', 'localhost:8000']"
+    )
+    assert problems == []

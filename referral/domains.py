@@ -1,0 +1,80 @@
+"""For which domain a cookie is set, so that a visitor is one on all hosts of a site.
+
+A cookie of `shop.example` alone is not sent to `www.shop.example`. Where several hosts of a site stand below
+one domain that somebody can register, cookies are set for the narrowest domain that holds them all. Below a
+public suffix (`co.uk`, `myshopify.com`) each owner has a domain, and browsers refuse a cookie for all of it
+(RFC 6265 §5.3, step 5): publicsuffix.org, with its private section.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from ipaddress import ip_address
+from typing import Any
+
+
+@cache
+def _suffixes() -> Any:
+    # Loading it takes 0.2 s, which only sites with several hosts need.
+    from publicsuffixlist import PublicSuffixList  # type: ignore[import-not-found, unused-ignore]
+
+    return PublicSuffixList()
+
+
+def without_port(host: str) -> str:
+    """A Host value or a setting of `hosts` without its port, in lower case."""
+    name, colon, port = host.lower().rpartition(":")
+    return (name if colon and port.isdecimal() else host.lower()).rstrip(".")
+
+
+def registrable(name: str) -> str | None:
+    """The domain below a public suffix that a host name belongs to; None for an address, a single label
+    (`localhost`) and a public suffix itself."""
+    name = name.removeprefix("*.")
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        found = _suffixes().privatesuffix(name) if "." in name else None
+        return found if isinstance(found, str) else None
+    return None
+
+
+def shared_domains(hosts: Iterable[str]) -> tuple[str, ...]:
+    """For each registrable domain that several of the hosts (or a wildcard) belong to, the narrowest domain
+    that holds them."""
+    groups: dict[str, set[str]] = {}
+    for name in {without_port(host) for host in hosts}:
+        domain = registrable(name)
+        if domain is not None:
+            groups.setdefault(domain, set()).add(name)
+    return tuple(
+        _common([name.removeprefix("*.").split(".") for name in names])
+        for names in groups.values()
+        if len(names) > 1 or any(name.startswith("*.") for name in names)
+    )
+
+
+def _common(names: Sequence[Sequence[str]]) -> str:
+    shared: list[str] = []
+    for labels in zip(*(reversed(name) for name in names), strict=False):
+        if len(set(labels)) > 1:
+            break
+        shared.insert(0, labels[0])
+    return ".".join(shared)
+
+
+class CookieDomains:
+    """What `Domain` a site's cookies get. `setting` is the owner's `cookie_domain`, which goes before what
+    `hosts` say."""
+
+    def __init__(self, hosts: Sequence[str] = (), setting: str | None = None) -> None:
+        self._setting = setting.lower().removeprefix(".") if setting else None
+        several = len(hosts) > 1 or any(host.startswith("*.") for host in hosts)
+        self._domains = (self._setting,) if self._setting else shared_domains(hosts) if several else ()
+
+    def of(self, host: str) -> str | None:
+        """The domain for an answer to this host; None for a cookie of the host alone. Without a host, the
+        owner's."""
+        if not host:
+            return self._setting
+        name = without_port(host)
+        return next((d for d in self._domains if name == d or name.endswith(f".{d}")), None)

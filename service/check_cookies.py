@@ -1,0 +1,36 @@
+"""Whether a visitor is one on all hosts of a site."""
+
+from collections.abc import Iterator
+
+from ..referral.domains import registrable, without_port
+from ..settings.model import Site
+from ..settings.positions import KeyPath
+from ..settings.wording import Wording
+
+
+def cookie_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
+    """Cookie domains that browsers refuse, and hosts that no cookie can join."""
+    names = [without_port(host).removeprefix("*.") for host in site.hosts]
+    if site.cookie_domain is None:
+        yield from _apart(names, path)
+        return
+    domain = site.cookie_domain.lower().removeprefix(".")
+    if "." in domain and registrable(domain) is None:
+        message = f"{domain} is no domain of one owner: browsers refuse cookies for it"
+        yield Wording((*path, "cookie_domain"), message, 'name your own, such as "shop.example"')
+        return
+    for number, (host, name) in enumerate(zip(site.hosts, names, strict=True)):
+        # RFC 6265 §5.3, step 6.
+        if name != domain and not name.endswith(f".{domain}"):
+            message = (
+                f"{host} does not belong to the cookie domain {domain}: browsers would refuse the cookie"
+            )
+            yield Wording((*path, "hosts", number), message, "correct cookie_domain, or leave it out")
+
+
+def _apart(names: list[str], path: KeyPath) -> Iterator[Wording]:
+    domains = sorted({domain for name in names if (domain := registrable(name)) is not None})
+    if len(domains) > 1:
+        message = f"{domains[0]} and {domains[1]} share no domain: a visitor of one is a new one on the other"
+        hint = "make each domain a site of its own, or let the shop send all visitors to one of them"
+        yield Wording((*path, "hosts"), message, hint, "warning")

@@ -1,0 +1,135 @@
+"""field G3: `clew explain` with what the desk shows, before and after a browser has shown a page."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from clew.cli import app
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Change, Page, Touched, Viewed
+from clew.stores.visits import SqliteVisits
+from typer.testing import CliRunner, Result
+
+NOW = 1763860000.0
+ONE, OTHER, THIRD = (f"{'a' * 22}{ending}" for ending in ("wxyz", "bxyz", "qrst"))
+SETTINGS = """
+secret = "0123456789abcdef0123456789abcdef"
+store = "sqlite:visits.db"
+ledger = "sqlite:ledger.db"
+
+[[sites]]
+name = "shop"
+hosts = ["shop.example", "*.shop.example"]
+upstream = "http://127.0.0.1:1"
+
+[[sites.partners]]
+id = "blog"
+param = "ref"
+postback = "https://blog.example/?c={click_id}"
+
+[[sites.rules]]
+name = "hesitates"
+when = ["visit.seconds >= 90", 'page.path == "/cart"', 'touch.click_id != ""', 'page.query["token"] != ""']
+action = "invite"
+"""
+TOUCH = Touch(int(NOW), (Click("", "ref", "blog-0123456789", "blog"),))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "clew.toml"
+    path.write_text(SETTINGS, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def explained(config: Path) -> Callable[..., Result]:
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(
+            app, ["explain", *arguments, "--config", str(config)], env={"COLUMNS": "200"}
+        )
+
+    return run
+
+
+@pytest.fixture
+def known(config: Path) -> Callable[..., None]:
+    """Make visitors known by what happened to them."""
+
+    async def fill(visitors: dict[str, Sequence[Change]]) -> None:
+        visits = SqliteVisits(config.parent / "visits.db", asyncio.Lock())
+        await visits.open()
+        for visitor, changes in visitors.items():
+            await visits.change("shop", visitor, changes, NOW)
+        await visits.close()
+
+    return lambda **visitors: asyncio.run(
+        fill({globals()[name]: changes for name, changes in visitors.items()})
+    )
+
+
+def test_before_a_browser_has_shown_a_page_its_visit_is_unknown(
+    known: Callable[..., None], explained: Callable[..., Result]
+) -> None:
+    """field G3"""
+    known(ONE=[Touched(TOUCH)])
+    told = explained(ONE, "--url", "/cart").output
+    assert "unknown: visit.seconds" in told
+    assert "visit.seconds = " not in told
+
+
+def test_a_path_is_completed_and_a_visit_has_its_seconds(
+    known: Callable[..., None], explained: Callable[..., Result]
+) -> None:
+    """field G3, C6"""
+    known(ONE=[Touched(TOUCH), Viewed(Page("view-1", NOW, "https://shop.example/"))])
+    told = explained(ONE, "--url", "/cart?token=SECRET").output
+    assert "true  page.path" in told
+    assert "visit.seconds = " in told
+    assert "touch.click_id = 'blog-0…'" in told
+    assert "SECRET" not in told
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://other.example/cart", "other.example is the host of no site; known are shop.example"),
+        ("cart", 'is no address; write for example "/cart"'),
+        ("//other.example/cart", "is no address"),
+        ("ftp://shop.example/", "is no address"),
+    ],
+)
+def test_an_address_that_is_none_of_the_shops_is_refused(
+    known: Callable[..., None], explained: Callable[..., Result], url: str, why: str
+) -> None:
+    """field G3"""
+    known(ONE=[Touched(TOUCH)])
+    result = explained(ONE, "--url", url)
+    assert result.exit_code == 1
+    assert why in result.output
+
+
+@pytest.mark.parametrize("url", ["https://shop.example/cart", "http://www.shop.example/cart?x=1", "/cart"])
+def test_addresses_of_the_shop_are_taken(
+    known: Callable[..., None], explained: Callable[..., Result], url: str
+) -> None:
+    """field G3"""
+    known(ONE=[Touched(TOUCH)])
+    result = explained(ONE, "--url", url)
+    assert (result.exit_code, "true  page.path" in result.output) == (0, True)
+
+
+def test_the_desks_short_id_is_enough_where_it_is_one_visitors(
+    known: Callable[..., None], explained: Callable[..., Result]
+) -> None:
+    """field G3"""
+    known(ONE=[Touched(TOUCH)], OTHER=[Touched(TOUCH)], THIRD=[Touched(TOUCH)])
+    assert explained("QRST", "--url", "/cart").exit_code == 0
+    assert explained("wxyz", "--url", "/cart").exit_code == 0
+    several = explained("XYZ", "--url", "/cart")
+    assert several.exit_code == 1
+    for visitor in (ONE, OTHER):
+        assert visitor in several.output
+    assert "no visitor 'nope' is known at shop" in explained("nope", "--url", "/cart").output
+    assert explained("%", "--url", "/cart").exit_code == 1
