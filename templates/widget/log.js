@@ -74,12 +74,16 @@ class Log {
     const row = this.rows.get(entry);
     if (!row) return;
     row.querySelector(".fate")?.remove();
-    const { sending, failed, retry } = this.texts;
-    if (entry.state === "sending") row.append(element("p", { class: "fate" }, sending));
+    const { sending, sending_at, failed, failed_until, retry } = this.texts;
+    const time = entry.due && this.time(new Date(entry.due), { second: "2-digit" });
+    if (entry.state === "sending") {
+      row.append(element("p", { class: "fate" }, time ? fill(sending_at, { time }) : sending));
+    }
     if (entry.state === "failed" || entry.state === "refused") {
       const again = element("button", { type: "button", class: "again" }, retry);
       again.addEventListener("click", () => this.retry(entry));
-      row.append(element("p", { class: "fate wrong" }, failed, " ", again));
+      const why = time ? fill(failed_until, { time }) : failed;
+      row.append(element("p", { class: "fate wrong" }, why, " ", again));
       this.toEnd();
     }
   }
@@ -122,9 +126,9 @@ class Log {
     row?.querySelector(".heading")?.classList.toggle("said", goesOn);
   }
 
-  time(at) {
+  time(at, more) {
     const today = at.toDateString() === new Date().toDateString();
     const day = today ? {} : { day: "numeric", month: "short" };
-    return at.toLocaleString(this.locale, { ...day, hour: "2-digit", minute: "2-digit" });
+    return at.toLocaleString(this.locale, { ...day, hour: "2-digit", minute: "2-digit", ...more });
   }
 }

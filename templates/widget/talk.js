@@ -3,12 +3,14 @@
 const ENTRIES = 300; // messages kept and shown, the newest
 const PENDING = 20; // unsent messages carried over to the next page
 const RESEND = [2000, 5000, 15000]; // ms between the tries to send one message
+const PATIENCE = 120000; // ms that a message waits by itself for its turn when there were too many
 const FOLLOW = [2000, 5000, 15000, 30000, 60000]; // ms between the tries to reach the server again
 const POLL = 5000; // ms between looks while the stream is not open, as behind a proxy that holds streams up
 
 /**
- * An entry is `{id, client, author, agent, text, at, rule, state}`: `id` is null until the server has it, `at`
- * in unix seconds, `state` one of sending, sent, failed and refused.
+ * An entry is `{id, client, author, agent, text, at, rule, state, due}`: `id` is null until the server has it, `at`
+ * in unix seconds, `state` one of sending, sent, failed and refused. `due` is the time, in ms, before which the
+ * server takes no message, undefined where it has not said so.
  *
  * `heard` is told of what happens: `added(entry, next, live)`, `changed(entry)`, `removed(entry)` and `state()`.
  */
@@ -63,7 +65,7 @@ class Talk {
 
   /** Sends a failed message again. The server knows it by its `client` should it have come through after all. */
   resend(entry) {
-    entry.state = "sending";
+    Object.assign(entry, { state: "sending", due: undefined });
     this.heard.changed(entry);
     this.deliver(entry);
   }
@@ -179,7 +181,8 @@ class Talk {
   async attempt(entry) {
     const { client, text, rule } = entry;
     const body = { text, client_id: client, language: this.language, rule };
-    for (const pause of [...RESEND, 0]) {
+    for (const usual of [...RESEND, 0]) {
+      let pause = usual;
       let status = 0;
       try {
         const response = await post(this.base + "messages", body);
@@ -188,6 +191,13 @@ class Talk {
           return this.delivered(entry, id, at);
         }
         status = response.status;
+        const seconds = status === 429 ? Number(response.headers.get("Retry-After")) : 0;
+        if (seconds > 0) {
+          entry.due = Date.now() + seconds * 1000;
+          if (seconds * 1000 > PATIENCE) return this.failed(entry, "failed");
+          pause = seconds * 1000;
+          this.heard.changed(entry);
+        }
       } catch {
         // No answer, or half of one: the message may have arrived, and is sent again.
       }
@@ -203,7 +213,7 @@ class Talk {
     // Known from the history when an earlier page had sent it and did not live to hear so.
     const known = this.entries.some((other) => other.id === id);
     const late = this.entries.slice(this.entries.indexOf(entry)).some((other) => other.id !== null && other.id < id);
-    Object.assign(entry, { id, at, state: "sent" });
+    Object.assign(entry, { id, at, state: "sent", due: undefined });
     if (known || late) this.drop(entry);
     if (late && !known) this.add(entry, false);
     this.heard.changed(entry);

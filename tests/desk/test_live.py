@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from clew.referral.visitor import Page, Viewed
-from desks import PASSWORD, VISITOR, House, house
+from desks import PASSWORD, VISITOR, House, house, until
 from playwright.async_api import BrowserContext, expect
 from playwright.async_api import Page as Tab
 
@@ -77,6 +77,29 @@ async def test_agent_and_visitor_talk_without_a_reload(desk: House, tab: Tab, ad
     assert await tab.evaluate("window.same") is True
     read = (await desk.visitor(base=HOST).get("messages")).json()["messages"]
     assert [m["author"] for m in read] == ["visitor", "agent", "visitor"]
+
+
+async def test_the_open_chat_of_the_visitor_hears_that_the_conversation_is_closed(
+    desk: House, tab: Tab, address: str, context: BrowserContext
+) -> None:
+    """field D11: the real widget, the real stream, the real desk."""
+    talk = await desk.says("is it blue?")
+    name, _, value = desk.cookie(base=address.removesuffix("/-/clew/")).partition("=")
+    await context.add_cookies([{"name": name, "value": value, "url": address}])
+    shop = await context.new_page()
+    await shop.goto(f"{address}health")
+    answer = {"action": "show", "language": "en", "conversation": True, "online": True, "widget": {}}
+    await shop.evaluate(
+        "async ([base, answer]) => (await import(base + 'w.js')).update(base, 'view-1', answer)",
+        [address, answer],
+    )
+    await shop.get_by_role("button", name="Ask us").click()
+    await expect(shop.locator(".row .text", has_text="is it blue?")).to_be_visible()
+    await until(lambda: len(desk.service.hub) == 2)
+    await tab.goto(f"{address}desk/conversations/{talk}")
+    await tab.get_by_role("button", name="Close", exact=True).click()
+    await expect(shop.get_by_text("This conversation has ended")).to_be_visible()
+    await expect(shop.locator(".row.system", has_text="Das Gespräch wurde beendet.")).to_be_visible()
 
 
 async def test_the_trail_grows_while_the_agent_looks_on(desk: House, tab: Tab, address: str) -> None:

@@ -57,6 +57,7 @@ class FakeClew:
         self.answer: dict[str, Any] = SHOW
         self.messages: list[dict[str, Any]] = []
         self.state = "none"
+        self.retry_after = 0  # seconds that a 429 names; 0 for none
         # Statuses to answer with instead of the real thing, by path below the prefix, in turn; 0 breaks the
         # answer off after the request was carried out.
         self.failures: dict[str, list[int]] = {}
@@ -113,7 +114,8 @@ class FakeClew:
         failing = self.failures.get(key)
         status = failing.pop(0) if failing else None
         if status:
-            return JSONResponse({"error": "not now"}, status)
+            later = {"Retry-After": str(self.retry_after)} if status == 429 and self.retry_after else {}
+            return JSONResponse({"error": "not now"}, status, later)
         response = (
             await self._routes[key](self, request) if key in self._routes else Response(status_code=404)
         )

@@ -1,6 +1,7 @@
 """The chat: what is written arrives once, what is answered is seen, and a bad line costs patience only."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -119,6 +120,38 @@ async def test_a_message_is_sent_until_it_arrives_and_arrives_once(
     assert len({posted["client_id"] for posted in clew.posted}) == 1
     assert [message["text"] for message in clew.messages] == ["Hello?"]
     await expect(texts(page)).to_have_text(["Hello?"])
+
+
+async def test_who_writes_too_fast_reads_when_the_message_is_sent(clew: FakeClew, page: Page) -> None:
+    """field E3, G18."""
+    clew.failures["POST messages"] = [429]
+    clew.retry_after = 40
+    await page.clock.install()
+    await page.goto(clew.url)
+    await pass_time(page, lambda: clew.asked)
+    await page.get_by_role("button", name="Ask us").click()
+    await write(page, "Hello?")
+    said = re.compile(r"Too many messages at once.*sent at .*\d\d:\d\d:\d\d")
+    await expect(page.get_by_text(said)).to_be_visible()
+    await page.clock.fast_forward(30_000)
+    assert clew.posted == []
+    await pass_time(page, lambda: clew.posted)
+    await expect(page.get_by_text("Too many")).to_have_count(0)
+    await expect(texts(page)).to_have_text(["Hello?"])
+
+
+async def test_who_wrote_far_too_much_reads_from_when_on_and_can_try_himself(
+    clew: FakeClew, page: Page
+) -> None:
+    """field E3, G18."""
+    clew.failures["POST messages"] = [429]
+    clew.retry_after = 7200
+    await opened(clew, page)
+    await write(page, "Hello?")
+    await expect(page.get_by_text("Not sent: too many messages. Possible again from")).to_be_visible()
+    await page.get_by_role("button", name="Try again").click()
+    await clew.until(lambda: clew.posted)
+    await expect(page.get_by_text("Not sent")).to_have_count(0)
 
 
 async def test_what_cannot_be_sent_says_so_and_can_be_sent_again(clew: FakeClew, page: Page) -> None:
