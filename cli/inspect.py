@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -32,6 +33,12 @@ def inspect_command(
     ] = Path("clew.toml"),
     pages: Annotated[int, typer.Option(min=1, max=20, help="How many pages to look at, at most.")] = 6,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if there is one.")] = False,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The name that the shop calls itself by, if URL is an address behind it."
+        ),
+    ] = None,
     ignore_robots: Annotated[
         bool, typer.Option("--ignore-robots", help="Look at pages that robots.txt keeps programs from.")
     ] = False,
@@ -45,15 +52,21 @@ def inspect_command(
     from ..survey.draft import draft
     from ..survey.fetch import Unreachable, address
 
+    via = None
     try:
         start = address(url)
+        if host is not None:
+            via, start = (
+                start.partition("?")[0].rstrip("/"),
+                address(host if "://" in host else f"https://{host}"),
+            )
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="URL") from error
     console = Console(soft_wrap=True, highlight=False)
     if output.exists() and not force:
         _fail(console, f"{output} is there already", "name another file with --output, or write --force")
     try:
-        findings = asyncio.run(_survey(console, start, pages, ignore_robots))
+        findings = asyncio.run(_survey(console, start, pages, ignore_robots, via))
     except Unreachable as problem:
         _fail(console, str(problem), problem.hint)
     today = datetime.now(UTC).date()
@@ -64,7 +77,9 @@ def inspect_command(
         raise typer.Exit(STOPPED)
 
 
-async def _survey(console: Console, start: str, pages: int, ignore_robots: bool) -> "Findings":
+async def _survey(
+    console: Console, start: str, pages: int, ignore_robots: bool, via: str | None
+) -> "Findings":
     from ..referral.catalogue import load
     from ..survey.fetch import Shop
     from ..survey.survey import survey
@@ -75,7 +90,7 @@ async def _survey(console: Console, start: str, pages: int, ignore_robots: bool)
         def before(wanted: PageType, url: str) -> None:
             _update(status, f"{wanted}: {shown(url)}")
 
-        async with Shop(start, robots=not ignore_robots) as shop:
+        async with Shop(start, robots=not ignore_robots, via=via) as shop:
             return await survey(shop, pages, PREFIX, load(), before, lambda step: _step(console, step))
 
 
@@ -102,15 +117,25 @@ def _step(console: Console, step: "Step") -> None:
 
 
 def _report(console: Console, findings: "Findings") -> None:
+    from ..survey.words import shown
+
     proposal = findings.proposal
     console.print()
     if proposal.named is None:
         _line(console, "yellow", "?", "platform: none that is known")
     else:
-        _line(console, "green", "✓", f"platform: {proposal.named.platform} ({proposal.named.certainty})")
+        unsure = proposal.named.certainty == "a guess"
+        told = (
+            f"platform: {'perhaps ' if unsure else ''}{proposal.named.platform} ({proposal.named.certainty})"
+        )
+        _line(console, "yellow" if unsure else "green", "?" if unsure else "✓", told)
         for sign in proposal.named.evidence:
             _line(console, "bright_black", " ", f"by {sign}")
-        if proposal.preset is not None and proposal.preset.note:
+        if unsure:
+            _line(
+                console, "cyan", "→", "only one sign speaks for it: see for yourself before you switch it on"
+            )
+        elif proposal.preset is not None and proposal.preset.note:
             _line(console, "cyan", "→", proposal.preset.note)
     for pattern, kind in proposal.page_types.items():
         _line(console, "green", "✓", f"page type: {pattern} is {kind}")
@@ -123,7 +148,14 @@ def _report(console: Console, findings: "Findings") -> None:
         _line(console, color, mark, f"{where}: {obstacle.what}")
         if obstacle.hint:
             _line(console, "cyan", " ", f"→ {obstacle.hint}")
-    if not findings.stopped:
+    if findings.own_name is not None:
+        name = urlsplit(findings.own_name).netloc
+        _line(
+            console, "yellow", "!", f"the shop calls itself {shown(findings.own_name)}: its links lead there"
+        )
+        asked = f"clew inspect {findings.own_name}, or from here: clew inspect {findings.asked} --host {name}"
+        _line(console, "cyan", " ", f"→ {shown(asked, 400)}")
+    if not findings.stopped and findings.own_name is None:
         _line(console, "green", "✓", "nothing keeps clew's tag out of these pages")
     if findings.chats:
         names = ", ".join(findings.chats)

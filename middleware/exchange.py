@@ -198,6 +198,8 @@ class Exchange:
             self._left_alone = "switched off"
         elif site.never(head.path, head.query):
             self._left_alone = "never"
+        elif site.admin(head.path, head.query):
+            self._left_alone = "admin"
         headers = head.headers
         if self._left_alone is None and eligible.asks_for_page(head):
             self._mapped = True

@@ -77,6 +77,7 @@ def page_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
 
 def _patterns(site: Site) -> Iterator[tuple[KeyPath, str, PageType | None]]:
     yield from ((("never", number), pattern, None) for number, pattern in enumerate(site.never))
+    yield from ((("admin", number), pattern, None) for number, pattern in enumerate(site.admin or ()))
     yield from ((("page_types", pattern), pattern, kind) for pattern, kind in site.page_types.items())
     if site.order is not None and "page" in site.order.model_fields_set:
         yield ("order", "page"), site.order.page, "confirmation"
@@ -93,7 +94,7 @@ def _pages_of(site: Site) -> Sequence[tuple[str, PageType]]:
 def _reach(key: str, text: str, pages: Sequence[tuple[str, PageType]]) -> Reach:
     fits = Patterns([text])
     return Reach(
-        "never" if key.startswith("never") else key.removesuffix(f".{text}"),
+        key.partition(".")[0] if key.startswith(("never", "admin")) else key.removesuffix(f".{text}"),
         text,
         tuple((address, kind) for address, kind in pages if fits(*split(address))),
         len(pages),
@@ -115,14 +116,14 @@ def _too_wide(
     for address, found in pages:
         if found != kind and fits(*split(address)):
             others.setdefault(found, address)
-    if key[0] == "never":
+    if key[0] in ("never", "admin"):
         others = {k: address for k, address in others.items() if k in _SEEN_BY_MANY}
-    most = {"order": 0, "page_types": 1, "never": 1}[str(key[0])]
+    most = {"order": 0, "page_types": 1, "never": 1, "admin": 1}[str(key[0])]
     if len(others) <= most:
         return
     shown = ", ".join(f"{address} ({found})" for found, address in list(others.items())[:_SHOWN])
     hint = "name what those pages alone have: a path, or a parameter as in /index.php?route=…"
-    if key[0] == "never":
+    if key[0] in ("never", "admin"):
         yield f"keeps the chat out of nearly all pages, such as {shown}", hint
     else:
         yield f"fits pages of other kinds too, such as {shown}", hint

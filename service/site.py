@@ -15,7 +15,7 @@ from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet
 from ..settings.addresses import Patterns
 from ..settings.model import PageType, Partner, Settings, Site
-from ..settings.platforms import PageTypes, platform_of, with_platform
+from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
 
 DEFAULT_LOOKBACK_DAYS = 30
 CLOCK_JUMPS = 20
@@ -51,6 +51,7 @@ class SiteRuntime:
         self.rules = RuleSet(site.rules)
         self.zone = ZoneInfo(site.time_zone)
         self.never = Patterns(site.never)
+        self.admin = Patterns(admin_areas() if site.admin is None else site.admin)
         self.order_page = Patterns([site.order.page] if site.order else [])
         self.wants_cart = any((site.cart.value, site.cart.items, site.cart.currency))
         platform = platform_of(site)

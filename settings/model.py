@@ -219,6 +219,7 @@ class Site(Model):
     api_token: SecretStr | None = None
     inject: bool = True
     never: list[str] = []
+    admin: list[str] | None = None
     ignore_no_transform: bool = False
     compress: bool = True
     cookie_domain: str | None = None

@@ -52,6 +52,13 @@ class PageTypes:
 
 
 @cache
+def admin_areas() -> tuple[str, ...]:
+    """Patterns of the addresses under which shops are administered (`admin.toml`)."""
+    data = tomllib.loads(files(__package__).joinpath("admin.toml").read_text("utf-8"))
+    return tuple(pattern for area in data["areas"] for pattern in area["patterns"])
+
+
+@cache
 def platforms() -> Mapping[str, Platform]:
     """All presets by name."""
     data = tomllib.loads(files(__package__).joinpath("platforms.toml").read_text("utf-8"))

@@ -6,6 +6,7 @@ what is quoted as evidence is one printable line behind a `#`.
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,12 +18,17 @@ from .proposals import CartFound, Found
 from .signs import Named
 from .words import shown
 
+# What titles say of every shop's first page.
+_NO_NAMES = frozenset(
+    ("home", "homepage", "home-page", "startseite", "start", "accueil", "inicio", "welcome", "shop")
+)
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What is proposed for one shop. `address` is where it answered, `names` all hosts it was seen under."""
+    """What is proposed for one shop. `address` is where it answered, `names` all hosts it was seen under,
+    `title` what it calls itself, `upstream` where it was asked if that is not its own name."""
 
     address: str
     names: tuple[str, ...]
@@ -32,6 +38,8 @@ class Proposal:
     page_types: dict[str, PageType] = field(default_factory=dict)
     cart: CartFound = field(default_factory=CartFound)
     networks: tuple[str, ...] = ()
+    title: str = ""
+    upstream: str = ""
 
 
 def draft(proposal: Proposal, today: date) -> str:
@@ -52,7 +60,7 @@ def _head(proposal: Proposal, today: date) -> Iterator[str]:
 
 def _site(proposal: Proposal) -> Iterator[str]:
     yield "[[sites]]"
-    yield f"name = {_text(_name(proposal.address))}"
+    yield f"name = {_text(_name(proposal))}"
     hosts = [name for name in proposal.names if _HOST.fullmatch(name)]
     public = bool(hosts) and not _private(hosts[0])
     off = "" if public else "# "
@@ -61,7 +69,9 @@ def _site(proposal: Proposal) -> Iterator[str]:
         "" if public else "  # the names that visitors use; without: every name"
     )
     note = "  # if these names will lead to clew: the shop's own address behind them" if public else ""
-    yield f"upstream = {_text(_origin(proposal.address))}{note}"
+    if proposal.upstream:
+        note = ""
+    yield f"upstream = {_text(proposal.upstream or _origin(proposal.address))}{note}"
     named = proposal.named
     if named is not None:
         unsure = named.certainty == "a guess"
@@ -80,7 +90,12 @@ def _tables(proposal: Proposal) -> Iterator[str]:
     if proposal.page_types:
         yield from ("", "[sites.page_types]")
         yield from (f"{_text(pattern)} = {_text(kind)}" for pattern, kind in proposal.page_types.items())
-    if preset is None or preset.order is None:
+    if preset is not None and preset.order is None:
+        yield from (
+            "",
+            "# Its confirmation page shows no order that could be read: see docs/api.md, `POST orders`.",
+        )
+    elif preset is None:
         yield ""
         yield "# Where the confirmation page shows an order. Look it up on that page of your shop."
         yield "# [sites.order]"
@@ -128,13 +143,22 @@ def _origin(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _name(address: str) -> str:
-    host = (urlsplit(address).hostname or "").removeprefix("www.")
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", host)[:64] or "shop"
+def _name(proposal: Proposal) -> str:
+    """The shop's host; where that is an address or this machine, what it calls itself."""
+    parts = urlsplit(proposal.address)
+    host = (parts.hostname or "").removeprefix("www.")
+    if not _private(parts.netloc.lower()):
+        return re.sub(r"[^A-Za-z0-9_.-]", "-", host)[:64] or "shop"
+    parts_of_title = re.split(r" [-–|:·•] |[|»]", proposal.title)
+    plain = (
+        unicodedata.normalize("NFKD", part).encode("ascii", "ignore").decode() for part in parts_of_title
+    )
+    words = (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in plain)
+    return next((word[:40].strip("-") for word in words if word and word not in _NO_NAMES), "shop")
 
 
 def _private(host: str) -> bool:
-    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    name = (host.rpartition(":")[0] if re.search(r":\d+$", host) else host).strip("[]")
     try:
         ipaddress.ip_address(name)
     except ValueError:

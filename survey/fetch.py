@@ -96,11 +96,15 @@ def same_shop(one: str, other: str) -> bool:
 
 @dataclass(slots=True)
 class Shop:
-    """A shop to fetch pages from; an async context manager. `robots` false: its robots.txt is not asked."""
+    """A shop to fetch pages from; an async context manager. `robots` false: its robots.txt is not asked.
+
+    `via`: the origin to connect to instead of the host in its addresses, which then is told by `Host`.
+    """
 
     start: str
     limits: Limits = field(default_factory=Limits)
     robots: bool = True
+    via: str | None = None
     _client: httpx2.AsyncClient = field(init=False)
     _rules: RobotFileParser | None = field(init=False, default=None)
     _until: float = field(init=False, default=0)
@@ -195,7 +199,8 @@ class Shop:
 
     async def _once(self, url: str, most: int) -> Answer:
         try:
-            async with self._client.stream("GET", url) as response:
+            dialled, headers_too = self._dialled(url)
+            async with self._client.stream("GET", dialled, headers=headers_too) as response:
                 headers = [(name.lower(), value) for name, value in response.headers.raw]
                 if response.status_code in _REDIRECTS and "location" in response.headers:
                     return Answer(url, response.status_code, headers)
@@ -203,6 +208,14 @@ class Shop:
                 return Answer(url, response.status_code, headers, body, whole)
         except (httpx2.TransportError, httpx2.InvalidURL, UnicodeError) as error:
             raise _worded(url, error) from error
+
+    def _dialled(self, url: str) -> tuple[str, dict[str, str]]:
+        """The address to connect to, and the headers that tell the one that is asked for."""
+        if self.via is None:
+            return url, {}
+        parts, via = urlsplit(url), urlsplit(self.via)
+        target = parts._replace(scheme=via.scheme, netloc=via.netloc).geturl()
+        return target, {"Host": parts.netloc, "X-Forwarded-Proto": parts.scheme}
 
 
 async def _body(response: httpx2.Response, headers: Headers, most: int) -> tuple[bytes, bool]:

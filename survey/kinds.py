@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
+from ..settings.addresses import Pattern
 from ..settings.model import PageType
 from .look import Link, Look
 
@@ -59,13 +60,17 @@ def kind_of(url: str, by_platform: Kinds) -> PageType | None:
     return by_platform(parts.path or "/", parts.query) or kind_by_words(url)
 
 
-def candidates(looks: Sequence[Look], wanted: PageType, by_platform: Kinds) -> Iterator[str]:
-    """Addresses that may lead to a page of the wanted kind, the surest first."""
+def candidates(
+    looks: Sequence[Look], wanted: PageType, by_platform: Kinds, known: Sequence[tuple[str, PageType]] = ()
+) -> Iterator[str]:
+    """Addresses that may lead to a page of the wanted kind, the surest first. `known` are pages of the
+    platform: where the search is asked by a script alone, its address is still the platform's."""
     links = [link for look in looks for link in look.links]
     kinds = {link.url: kind_of(link.url, by_platform) for link in links}
     yield from (link.url for link in links if kinds[link.url] == wanted)
     if wanted == "search":
         yield from (url for look in looks if (url := look.search) is not None)
+        yield from (urljoin(looks[0].answer.url, url) for url, kind in known if looks and kind == "search")
     elif wanted in _BELOW:
         unknown = [link for link in links if kinds[link.url] is None and urlsplit(link.url).path != "/"]
         yield from (link.url for link in unknown if _perhaps(link, wanted))
@@ -87,12 +92,32 @@ def page_types(looks: Sequence[Look], by_platform: Kinds) -> dict[str, PageType]
         parts = urlsplit(look.answer.url)
         if kind is None or kind == "home" or by_platform(parts.path, parts.query) is not None:
             continue
-        pattern = _pattern(parts.path, kind, looks)
+        if parts.query and kind_by_words(f"{parts.scheme}://{parts.netloc}{parts.path}") != kind:
+            pattern = _query_pattern(parts.path, parts.query, kind)
+        else:
+            pattern = _pattern(parts.path, kind, looks)
         if pattern is not None:
             folders.setdefault(pattern, set()).add(kind)
             found[pattern] = kind
     sure = {p: kind for p, kind in found.items() if len(folders[p]) == 1}
-    return dict(sorted(sure.items(), key=lambda item: (-len(item[0]), item[0])))
+    ordered = sorted(sure.items(), key=lambda item: (-len(item[0]), item[0]))
+    # Of two that fit the same pages the wider one is enough; one that says another kind comes later.
+    return {
+        pattern: kind
+        for place, (pattern, kind) in enumerate(ordered)
+        if not any(k == kind and Pattern(p).covers(Pattern(pattern)) for p, k in ordered[place + 1 :])
+    }
+
+
+def _query_pattern(path: str, query: str, kind: PageType) -> str | None:
+    """For shops of one path, as `/index.php?route=checkout/cart`: the parameter that names the kind."""
+    for name, value in parse_qsl(query):
+        if any(_SEGMENT[kind].fullmatch(word) for word in re.split(r"[/._]", value)):
+            pattern = f"{path}?{name}={value}"
+            return (
+                pattern if _PLAIN.fullmatch(path) and re.fullmatch(r"[\w./?=-]+", pattern, re.ASCII) else None
+            )
+    return None
 
 
 def seen_as(look: Look, by_platform: Kinds) -> PageType | None:

@@ -1,6 +1,7 @@
 """One page, read with BeautifulSoup: tolerant of what a shop sends, slow, and never on a request's way."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,20 @@ _DOES: Final = re.compile(
     r"log-?out|sign-?out|abmelden|deconnexion|add[-_]?to|remove|delete|/add/|[?&](?:add|remove|delete|action=add)"
     r"|\.(?:jpe?g|png|gif|webp|svg|pdf|zip|css|js|xml|mp4|ico|docx?)$",
     re.IGNORECASE,
+)
+# The name of the field for the words, in the shop systems that have presets and in others.
+_SEARCH: Final = ", ".join(
+    (
+        'input[type="search"]',
+        *(
+            f'input[name="{name}"]'
+            for name in ("q", "s", "search", "query", "keyword", "keywords", "search_query")
+        ),
+        *(
+            f'input[name="{name}"]'
+            for name in ("searchterm", "term", "suche", "sSearch", "wort", "recherche")
+        ),
+    )
 )
 _CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?\s*([^\s\";]+)", re.IGNORECASE)
 _SCHEMA: Final = re.compile(r"^https?://schema\.org/", re.IGNORECASE)
@@ -90,6 +105,47 @@ class Look:
         return tuple(found.values())
 
     @cached_property
+    def elsewhere(self) -> Counter[str]:
+        """The origins of other sites that its links lead to, and how many do."""
+        found: Counter[str] = Counter()
+        for tag in self.soup.find_all("a", href=True, limit=LINKS):
+            url = _joined(self.base, str(tag["href"]).strip())
+            if origin := self._other_origin(url):
+                found[origin] += 1
+        return found
+
+    @cached_property
+    def own_name(self) -> str | None:
+        """The origin by which the shop calls itself, where that is another than the one it was asked by: what
+        it declares as the page's own address, or where nearly all of its links lead."""
+        for selector in ("link[rel=canonical]", 'meta[property="og:url"]'):
+            tag = self.soup.select_one(selector)
+            url = _joined(self.base, str(tag.get("href") or tag.get("content") or "")) if tag else ""
+            if other := self._other_origin(url):
+                return other
+        origin, most = next(iter(self.elsewhere.most_common(1)), ("", 0))
+        own = sum(urlsplit(link.url).path != self.path for link in self.links)
+        return origin if most >= 3 and most > 3 * own else None
+
+    def _other_origin(self, url: str) -> str:
+        """The origin of an address of another site; empty for the shop's own and for what is no address."""
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            return ""
+        return (
+            f"{parts.scheme}://{parts.netloc.lower()}"
+            if known and not same_shop(self.answer.url, url)
+            else ""
+        )
+
+    @property
+    def title(self) -> str:
+        """What the shop calls itself: the name that it gives its site, else its title."""
+        return self.document.text('meta[property="og:site_name"]') or self.document.title
+
+    @cached_property
     def assets(self) -> tuple[str, ...]:
         """Addresses of scripts, style sheets, pictures and frames."""
         tags = self.soup.find_all(("script", "link", "img", "iframe"), limit=4 * LINKS)
@@ -142,10 +198,7 @@ class Look:
         for form in self.soup.find_all("form", limit=50):
             if str(form.get("method") or "get").lower() != "get":
                 continue
-            fields = form.select(
-                'input[type="search"], input[name="q"], input[name="s"], input[name="search"]'
-            )
-            name = next((str(f["name"]) for f in fields if f.get("name")), None)
+            name = next((str(f["name"]) for f in form.select(_SEARCH) if f.get("name")), None)
             if name is None:
                 continue
             hidden = {

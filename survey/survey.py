@@ -1,6 +1,6 @@
 """The round through a shop: home, then one page of each kind, and what all of them tell together."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -48,11 +48,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a round found out."""
+    """What a round found out. `own_name` is the origin by which the shop calls itself, if it is another."""
 
     proposal: Proposal
     steps: tuple[Step, ...]
     chats: tuple[str, ...]
+    own_name: str | None = None
+
+    @property
+    def asked(self) -> str:
+        """The origin that was asked."""
+        parts = urlsplit(self.proposal.address)
+        return f"{parts.scheme}://{parts.netloc}"
 
     @property
     def stopped(self) -> bool:
@@ -76,7 +83,10 @@ async def survey(
     trip = _Round(shop, prefix, before, after)
     await shop.ask_robots()
     home = await trip.visit("home", shop.start)
-    trip.kinds = by_platform(name_platform(trip.looks, shop.cookies))
+    named = name_platform(trip.looks, shop.cookies)
+    trip.kinds = by_platform(named)
+    if named is not None and named.certainty != "a guess" and (preset := preset_of(named)) is not None:
+        trip.known = preset.pages
     for wanted in _wanted(pages - 1):
         for url in trip.candidates(wanted):
             if trip.asked >= pages:
@@ -86,8 +96,8 @@ async def survey(
                     break
     looks = trip.looks
     named = name_platform(looks, shop.cookies)
-    proposal = _proposal(home.look, looks, named, catalogue, shop.cookies)
-    return Findings(proposal, tuple(trip.steps), chats_on(looks))
+    proposal = _proposal(home.look, looks, named, catalogue, shop)
+    return Findings(proposal, tuple(trip.steps), chats_on(looks), home.look.own_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +113,14 @@ class _Round:
         self.looks: list[Look] = []
         self.steps: list[Step] = []
         self.kinds = by_platform(None)
+        self.known: Sequence[tuple[str, PageType]] = ()
         self.asked = 0
         self._shop, self._prefix, self._before, self._after = shop, prefix, before, after
         self._seen: set[str] = set()
 
     def candidates(self, wanted: PageType) -> list[str]:
         """Addresses to try for a kind, none twice."""
-        found = candidates(self.looks, wanted, self.kinds)
+        found = candidates(self.looks, wanted, self.kinds, self.known)
         return list(dict.fromkeys(url for url in found if url not in self._seen))[:TRIES]
 
     async def visit(self, wanted: PageType, url: str) -> _Visit:
@@ -152,7 +163,7 @@ def by_platform(named: Named | None) -> Kinds:
 
 
 def _proposal(
-    home: Look, looks: list[Look], named: Named | None, catalogue: Catalogue, cookies: Iterable[str]
+    home: Look, looks: list[Look], named: Named | None, catalogue: Catalogue, shop: Shop
 ) -> Proposal:
     addresses = (home.answer.url, *home.answer.hops, *(look.answer.url for look in looks))
     return Proposal(
@@ -163,8 +174,10 @@ def _proposal(
         preset=preset_of(named),
         page_types=page_types(looks, by_platform(named)),
         cart=cart(looks),
+        title=home.title,
+        upstream=shop.via or "",
         networks=networks_on(
-            looks, (*cookies, *(n for look in looks for n in look.cookies)), catalogue.networks
+            looks, (*shop.cookies, *(n for look in looks for n in look.cookies)), catalogue.networks
         ),
     )
 

@@ -268,3 +268,35 @@ def test_other_chats_and_networks_tags_are_named(file: Path) -> None:
 def test_the_server_does_not_load_beautifulsoup() -> None:
     code = "import clew.cli, clew.middleware.server, sys; sys.exit('bs4' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd="/").returncode == 0
+
+
+def test_a_shop_that_calls_itself_by_another_name_is_told_and_can_be_asked_by_it(file: Path) -> None:
+    """field C7"""
+    links = "".join(f'<a href="https://www.tea.example/p/{n}"><img src="{n}.jpg">x</a>' for n in range(5))
+    pages = {"/": html(links), **{f"/p/{n}": html(links, PRODUCT) for n in range(5)}}
+    with SmallShop(pages) as shop:
+        alone = run(shop.address, file)
+        assert alone.exit_code == 0, alone.output
+        assert "the shop calls itself https://www.tea.example: its links lead there" in alone.output
+        assert f"clew inspect {shop.address} --host www.tea.example" in alone.output
+        assert "nothing keeps clew's tag out" not in alone.output
+        assert [path for path in shop.asked if path.startswith("/p/")] == []
+        named = run(shop.address, file, "--host", "www.tea.example", "--force")
+        assert named.exit_code == 0, named.output
+        assert [path for path in shop.asked if path.startswith("/p/")] != []
+    assert "calls itself" not in named.output
+    settings, _ = check(file, ENVIRON)
+    assert settings is not None
+    site = settings.sites[0]
+    assert (site.name, site.hosts, site.upstream) == ("tea.example", ["www.tea.example"], shop.address)
+
+
+def test_a_platform_by_one_sign_is_a_guess_and_marked_so(file: Path) -> None:
+    """field G19"""
+    with SmallShop({"/": html("<span id=cart-total>2</span>", "<title>Tea &amp; More</title>")}) as shop:
+        result = run(shop.address, file, "--pages", "1")
+    assert "? platform: perhaps opencart (a guess)" in result.output
+    assert "✓ platform" not in result.output
+    text = file.read_text()
+    assert '# platform = "opencart"' in text
+    assert "127.0.0.1" not in text.partition("upstream")[0].partition("[[sites]]")[2]

@@ -92,3 +92,55 @@ async def test_order_selectors_that_never_match_are_told_of_after_a_day(tmp_path
                 await asyncio.gather(*service._work)
         told = {"site": "shop", "event": "selector_unmatched"}
         assert service.registry.get_sample_value("clew_events_total", told) == 1
+
+
+ADMIN = [
+    b"/admin",
+    b"/admin/",
+    b"/admin/login/?next=/admin/",
+    b"/shop/admin/index.php?route=common/login",
+    b"/de/admin/orders",
+    b"/en-GB/admin/",
+    b"/%61dmin/",
+    b"/Admin/Orders",
+    b"/secret/index.php?route=sale/order&user_token=abc",
+    b"/wp-admin/post.php?post=1",
+    b"/blog/wp-login.php",
+    b"/admin_1x2y3z/sales/order/index/key/abc/",
+    b"/renamed/sales/order/view/order_id/1/key/0123456789abcdef0123456789abcdef/",
+    b"/admin123abc/index.php?controller=AdminOrders&token=x",
+    b"/backend/",
+    b"/administration",
+    b"/administrator/index.php",
+    b"/dashboard/orders/",
+    b"/typo3/module/web",
+]
+
+
+@pytest.mark.parametrize("target", ADMIN)
+async def test_the_shops_administration_does_not_get_the_chat(tmp_path: Path, target: bytes) -> None:
+    """field C5"""
+    async with clew(tmp_path, debug=True) as client:
+        answer = await client.ask(get(target, *NAVIGATION))
+    assert (answer.body, answer.all("x-clew")) == (PAGE, [b"pass; admin"])
+
+
+@pytest.mark.parametrize(
+    ("target", "admin", "edited"),
+    [
+        (b"/administrative-supplies/", None, True),
+        (b"/blog/admin-tips", None, True),
+        (b"/index.php?route=account/login", None, True),
+        (b"/backends/", None, True),
+        (b"/admin/", [], True),
+        (b"/verwaltung/orders", ["/verwaltung/*"], False),
+        (b"/admin/", ["/verwaltung/*"], True),
+    ],
+)
+async def test_other_pages_get_it_and_the_owner_has_the_last_word(
+    tmp_path: Path, target: bytes, admin: list[str] | None, edited: bool
+) -> None:
+    """field C5"""
+    async with clew(tmp_path, **({} if admin is None else {"admin": admin})) as client:
+        body = (await client.ask(get(target, *NAVIGATION))).body
+    assert (body != PAGE) is edited

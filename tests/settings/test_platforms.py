@@ -2,8 +2,16 @@ from pathlib import Path
 
 import pytest
 from clew.injector.selectors import selector_error
+from clew.settings.addresses import Patterns, split
 from clew.settings.model import Site
-from clew.settings.platforms import Platform, PlatformError, platform_of, platforms, with_platform
+from clew.settings.platforms import (
+    Platform,
+    PlatformError,
+    admin_areas,
+    platform_of,
+    platforms,
+    with_platform,
+)
 
 
 def site(**given: object) -> Site:
@@ -73,3 +81,10 @@ def test_the_versions_that_a_preset_was_made_for_are_documented() -> None:
     for name, platform in platforms().items():
         row = next(line for line in text.splitlines() if line.startswith(f'| `"{name}"` |'))
         assert "; ".join(platform.versions) in row, name
+
+
+def test_no_preset_takes_a_page_of_a_shop_for_its_administration() -> None:
+    """field C5"""
+    admin = Patterns(admin_areas())
+    pages = [(name, address) for name, preset in platforms().items() for address, _ in preset.pages]
+    assert [page for page in pages if admin(*split(page[1]))] == []

@@ -89,3 +89,13 @@ def test_no_text_of_a_shop_leaves_its_line() -> None:
     assert data["sites"][0]["hosts"] == ["shop.example"]
     assert data["sites"][0]["cart"] == {"value": 'a[title="x\n"]'}
     assert data["secret"] == "env:CLEW_SECRET"
+
+
+def test_for_a_platform_that_shows_no_order_no_selectors_are_proposed() -> None:
+    """field C8"""
+    named = Named("opencart", "certain", ())
+    text = written(named=named, preset=platforms()["opencart"])
+    assert "thank-you" not in text
+    assert "# [sites.order]" not in text
+    assert "POST orders" in text
+    assert "# [sites.order]" in written()

@@ -62,3 +62,41 @@ def test_a_folder_is_proposed_only_where_one_kind_was_seen_in_it() -> None:
 def test_nothing_is_proposed_that_the_platform_knows() -> None:
     preset = PageTypes(platforms()["shopify"].page_types)
     assert page_types([look(page(), "https://shop.example/cart", wanted="cart")], preset) == {}
+
+
+def test_a_shop_of_one_path_is_told_apart_by_its_query() -> None:
+    """field C8"""
+    cart = look(page(), "https://shop.example/index.php?lang=de&view=shop/cart", wanted="cart")
+    checkout = look(page(), "https://shop.example/index.php?view=shop/checkout", wanted="checkout")
+    unknown = look(page(), "https://shop.example/index.php?id=7", wanted="category")
+    kinds = PageTypes((("/index.php?id=7", "category"),))
+    assert page_types([cart, checkout, unknown], NOBODY) == {}
+    by_query = PageTypes((("/nowhere", "cart"),))
+    assert page_types([look(page(), "https://shop.example/index.php?id=7")], kinds) == {}
+    data = look(page(), "https://shop.example/index.php/cart?x=1", wanted="cart")
+    assert page_types([data], by_query) == {"/index.php/cart": "cart"}
+
+
+def test_proposals_do_not_overlap() -> None:
+    """field C8"""
+    looks = [
+        look(page(), f"https://shop.example/{path}", wanted="account")
+        for path in ("account", "account/login", "accounts/x")
+    ]
+    found = page_types(looks, NOBODY)
+    assert found == {"/account*": "account"}
+
+
+def test_where_a_script_asks_the_search_the_platforms_own_address_is_tried() -> None:
+    """field C8"""
+    preset = platforms()["opencart"]
+    home = look(page("<form method=post><input name=search></form>"))
+    (url,) = candidates([home], "search", PageTypes(preset.page_types), preset.pages)
+    assert url == "https://shop.example/en-gb?route=product/search&search=mill"
+
+
+@pytest.mark.parametrize("name", ["q", "s", "query", "keyword", "sSearch", "suche"])
+def test_a_search_form_is_found_by_the_name_of_its_field(name: str) -> None:
+    """field C8"""
+    home = look(page(f'<form action="/find"><input name="{name}"></form>'))
+    assert list(candidates([home], "search", NOBODY)) == [f"https://shop.example/find?{name}=a"]
