@@ -1,30 +1,52 @@
-"""The command line: `clew serve`, `inspect`, `check`, `explain`, `mitm`, `desk`, `postbacks`."""
+"""The command line: each command has a file of its own, but for `clew serve`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .. import __version__
 from ..settings.model import listen_address
 from . import desk, postbacks
 from .check import check_command
 from .explain import explain_command
+from .init import init_command
 from .inspect import inspect_command
 from .mitm import mitm_command
+from .orders import orders_command, report_command
+from .schema import schema_command
 
 app = typer.Typer(
     name="clew",
     help="Credits the order made in the chat to the partner's click, in front of a shop that stays as it is.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command("inspect")(inspect_command)
 app.command("check")(check_command)
 app.command("explain")(explain_command)
 app.command("mitm")(mitm_command)
+app.command("init")(init_command)
+app.command("schema")(schema_command)
+app.command("orders")(orders_command)
+app.command("report")(report_command)
 app.add_typer(desk.app, name="desk")
 app.add_typer(postbacks.app, name="postbacks")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clew {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _listen(value: str | None) -> str | None:

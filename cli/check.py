@@ -1,9 +1,10 @@
 """`clew check`, and the way in which every command reads the settings."""
 
 import asyncio
+import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ def check_command(
     config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")] = Path(
         "clew.toml"
     ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with all findings.")] = False,
 ) -> None:
     """Find everything that is wrong in a settings file: prints each error with its line and what to do.
 
@@ -34,6 +36,11 @@ def check_command(
     if settings is not None:
         source = read(config, os.environ)
         problems += [source.problem(*astuple(w)) for w in asyncio.run(unreachable(settings))]
+    if as_json:
+        sites = [] if settings is None else [site.name for site in settings.sites]
+        found = {"usable": settings is not None, "sites": sites, "problems": [*map(asdict, problems)]}
+        typer.echo(json.dumps(found, indent=2))
+        raise typer.Exit(int(settings is None))
     print_problems(console, problems)
     told = [_count(number, unit) for number, unit in _weighed(problems) if number]
     if settings is None:

@@ -1,6 +1,5 @@
 """`clew postbacks`: what was told to partners, what waits, what failed and why, and trying it again."""
 
-import asyncio
 import getpass
 import json
 import time
@@ -9,27 +8,26 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
+from rich.text import Text
 
 from ..orders.model import OrderError
 from ..postbacks.model import STATES, Postback, State
-from ..stores.ledger.database import Database, LedgerAddressError, sqlite_path
 from ..stores.ledger.outbox import LIST_LIMIT, Outbox, OutboxError
-from .check import load_or_exit
+from .ledger import DEFAULT_CONFIG, AsJson, Config, with_ledger
 
 app = typer.Typer(
     help="The calls to partners: list them, try failed ones again, settle those in doubt.",
     no_args_is_help=True,
 )
 
-Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
-DEFAULT_CONFIG = Path("clew.toml")
+WIDE = 140  # columns of a terminal in which a row of the table is one line, but for its last words
 COLORS: dict[State, str] = {
     "due": "cyan",
     "sending": "cyan",
@@ -55,7 +53,7 @@ def list_command(
         str | None, typer.Option(callback=_state, help=f"Only those in this state: {', '.join(STATES)}.")
     ] = None,
     site: Annotated[str | None, typer.Option(help="Only those of this site.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: AsJson = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = LIST_LIMIT,
 ) -> None:
     """Show the postbacks, newest first, each with its last answer. Times are UTC."""
@@ -65,7 +63,7 @@ def list_command(
         for row in found:
             typer.echo(json.dumps(asdict(row)))
     elif found:
-        Console().print(_table(found))
+        _show(found, Console(highlight=False))
     else:
         typer.echo(f"There are no postbacks{f' in the state {state}' if state else ''}.")
 
@@ -181,30 +179,21 @@ async def _retry(outbox: Outbox, ids: list[str]) -> tuple[int, list[str]]:
 
 
 def _with_outbox(config: Path, work: Callable[[Outbox], Awaitable[T]]) -> T:
-    settings = load_or_exit(config)
-    file = sqlite_path(settings.ledger)
-    if file is not None and not file.is_file():
-        # Opening it would make an empty one, and a wrong path would look like a quiet day.
-        _fail(f"there is no ledger at {file}: `clew serve` makes it; is this the right settings file?")
-
-    async def run() -> T:
-        db = Database(settings.ledger)
-        try:
-            await db.open()
-            return await work(Outbox(db))
-        finally:
-            await db.close()
-
-    try:
-        return asyncio.run(run())
-    except (SQLAlchemyError, LedgerAddressError, OSError) as error:
-        reason = getattr(error, "orig", None) or error
-        _fail(f"the ledger {settings.ledger} cannot be used: {reason}")
+    return with_ledger(config, lambda db: work(Outbox(db)))
 
 
-def _fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(1)
+def _show(rows: tuple[Postback, ...], console: Console) -> None:
+    """A table where it fits; in a narrower terminal each postback in lines of its own, whole words kept."""
+    if console.width >= WIDE:
+        console.print(_table(rows))
+        return
+    for row in rows:
+        report, tries = row.report, f"{row.attempts} {'try' if row.attempts == 1 else 'tries'}"
+        facts = f"{row.site} {report.order_id}", f"{report.amount} {report.currency}", row.partner
+        console.print(Text.assemble(row.id, "  ", (_state_of(row), COLORS[row.state])))
+        console.print(Padding(Text(" · ".join((*facts, report.channel, tries))), (0, 0, 0, 2), expand=False))
+        if told := _told(row):
+            console.print(Padding(Text(told), (0, 0, 0, 2), expand=False))
 
 
 def _table(rows: tuple[Postback, ...]) -> Table:
@@ -213,18 +202,29 @@ def _table(rows: tuple[Postback, ...]) -> Table:
         table.add_column(name, no_wrap=name == "id", overflow="fold")
     for row in rows:
         report = row.report
-        waits = f" {_at(row.next_at)}" if row.state == "due" else ""
         table.add_row(
             row.id,
-            f"[{COLORS[row.state]}]{row.state}[/]{waits}",
+            Text(_state_of(row), COLORS[row.state]),
             escape(f"{row.site} {report.order_id}"),
             f"{report.amount} {report.currency}",
             escape(row.partner),
             report.channel,
             str(row.attempts),
-            escape(row.why or row.last_answer or ""),
+            escape(_told(row)),
         )
     return table
+
+
+def _state_of(row: Postback) -> str:
+    return f"{row.state} {_at(row.next_at)}" if row.state == "due" else row.state
+
+
+def _told(row: Postback) -> str:
+    """Why it is where it is: the doubt, and the last answer with its status."""
+    answer = row.last_answer or ""
+    if row.last_status is not None:
+        answer = f"{row.last_status}: {answer}" if answer else f"{row.last_status}, without a word"
+    return "; ".join(part for part in (row.why, answer) if part)
 
 
 def _at(seconds: float) -> str:

@@ -52,6 +52,7 @@ class Postback:
     `attempts` counts the calls that were tried. With `lease_until` a worker holds the row until then: while
     `due` it has not sent anything, while `sending` it may have. `hold` is the kind of doubt while it is held,
     `why` the doubt in words, and who settled it.
+    `last_status` is the HTTP status of the last answer, None where none came.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Postback:
     finished_at: float | None
     hold: Hold | None = None
     why: str | None = None
+    last_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

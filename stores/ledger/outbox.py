@@ -102,6 +102,7 @@ class Outbox:
                     next_at=next_at,
                     lease_until=None,
                     last_answer=attempt.answer,
+                    last_status=attempt.status,
                     finished_at=None if state == "due" else attempt.at,
                 )
             )
@@ -246,7 +247,7 @@ class Outbox:
         return {site: {state: found.get((site, state), 0) for state in STATES} for site in sites}
 
 
-_SETTLED = ("state", "attempts", "next_at", "lease_until", "last_answer", "finished_at")
+_SETTLED = ("state", "attempts", "next_at", "lease_until", "last_answer", "last_status", "finished_at")
 _NOT_AGAIN: Mapping[State, str] = {
     "delivered": "was delivered",
     "held": "is held: release or correct it",
@@ -301,6 +302,7 @@ def _cut_off(row: Postback, now: float, *, again: bool) -> Postback:
         next_at=now,
         lease_until=None,
         last_answer=_CUT_OFF,
+        last_status=None,
         finished_at=None if again else now,
     )
 

@@ -79,6 +79,7 @@ postbacks = Table(
     Column("next_at", Float, nullable=False),
     Column("lease_until", Float),
     Column("last_answer", Text),
+    Column("last_status", Integer),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
     Column("hold", String(10)),  # the kind of doubt, while it is held

@@ -163,3 +163,34 @@ def test_a_file_that_is_no_ledger_is_a_clear_error(run: Callable[..., Result], c
     result = run("list")
     assert result.exit_code == 1
     assert "cannot be used: file is not a database" in result.output
+
+
+def test_at_80_columns_words_are_whole_and_a_400_is_no_ok(
+    config: Path, owed: Callable[..., list[str]]
+) -> None:
+    """field G5"""
+    (postback,) = owed("dead")
+
+    async def answer() -> None:
+        db = Database(f"sqlite:{config.parent / 'clew.db'}")
+        async with db.write() as tx:
+            await tx.exec_driver_sql("UPDATE postbacks SET last_status = 400, last_answer = 'ok'")
+        await db.close()
+
+    asyncio.run(answer())
+    result = CliRunner().invoke(app, ["list", "--config", str(config)], env={"COLUMNS": "80"})
+    first, facts, told = result.output.splitlines()
+    assert first == f"{postback}  dead"
+    assert facts == "  shop 100000 · 59.90 EUR · blog · chat · 1 try"
+    assert told == "  400: ok"
+    result = CliRunner().invoke(app, ["list", "--json", "--config", str(config)])
+    row = json.loads(result.output)
+    assert (row["last_status"], row["last_answer"], row["state"], row["attempts"]) == (400, "ok", "dead", 1)
+
+
+def test_the_status_of_the_last_answer_is_kept(
+    run: Callable[..., Result], owed: Callable[..., list[str]]
+) -> None:
+    """field G5"""
+    owed("dead")
+    assert "404: no such [click]" in run("list").output

@@ -1,0 +1,63 @@
+"""How commands open the ledger: only one that is there, with errors that can be read."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..stores.ledger.database import Database, LedgerAddressError, sqlite_path
+from .check import load_or_exit
+
+Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
+DEFAULT_CONFIG = Path("clew.toml")
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+T = TypeVar("T")
+
+
+def with_ledger(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
+    """What `work` comes to, on the ledger of a settings file. Exits with 1 and a reason if there is none."""
+    settings = load_or_exit(config)
+    file = sqlite_path(settings.ledger)
+    if file is not None and not file.is_file():
+        # Opening it would make an empty one, and a wrong path would look like a quiet day.
+        fail(f"there is no ledger at {file}: `clew serve` makes it; is this the right settings file?")
+
+    async def run() -> T:
+        db = Database(settings.ledger)
+        try:
+            await db.open()
+            return await work(db)
+        finally:
+            await db.close()
+
+    try:
+        return asyncio.run(run())
+    except (SQLAlchemyError, LedgerAddressError, OSError) as error:
+        reason = getattr(error, "orig", None) or error
+        fail(f"the ledger {settings.ledger} cannot be used: {reason}")
+
+
+def fail(message: str) -> NoReturn:
+    """Say why on stderr, and exit with 1."""
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
+
+
+def day(value: str | None) -> float | None:
+    """`2026-11-26`, or with a time `2026-11-26T15:00`, in UTC, as unix seconds; for options."""
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"{value!r} is no date; write for example 2026-11-26") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def moment(seconds: float) -> str:
+    """Unix seconds as `2026-11-26 15:00`, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,125 @@
+"""`clew orders` and `clew report`: which orders the ledger holds, and what they come to."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..orders.model import Channel
+from ..postbacks.model import STATES
+from ..stores.ledger.reports import Asked, OrderLine, Reports, Sum
+from .ledger import DEFAULT_CONFIG, AsJson, Config, day, moment, with_ledger
+
+LIMIT = 100
+CHANNELS: tuple[str, ...] = get_args(Channel)
+ORDER_STATES = (*STATES, "none")
+
+Site = Annotated[str | None, typer.Option(help="Only those of this site.")]
+Since = Annotated[str | None, typer.Option(metavar="DATE", help="From this day or time on (UTC).")]
+Until = Annotated[str | None, typer.Option(metavar="DATE", help="Before this day or time (UTC).")]
+
+
+def _one_of(value: str | None, known: tuple[str, ...]) -> str | None:
+    if value is not None and value not in known:
+        raise typer.BadParameter(f"{value!r}: there are {', '.join(known)}")
+    return value
+
+
+def _channel(value: str | None) -> str | None:
+    return _one_of(value, CHANNELS)
+
+
+def _state(value: str | None) -> str | None:
+    return _one_of(value, ORDER_STATES)
+
+
+Channels = Annotated[
+    str | None, typer.Option(callback=_channel, help=f"Only this channel: {', '.join(CHANNELS)}.")
+]
+
+
+def orders_command(
+    config: Config = DEFAULT_CONFIG,
+    site: Site = None,
+    partner: Annotated[str | None, typer.Option(help="Only those credited to this partner.")] = None,
+    channel: Channels = None,
+    state: Annotated[
+        str | None,
+        typer.Option(callback=_state, help=f"Only those whose postback is {', '.join(ORDER_STATES)}."),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = LIMIT,
+    as_json: AsJson = False,
+) -> None:
+    """List the orders, newest first: amount, channel, who was credited, and how far the postback is."""
+    asked = Asked(site, partner, channel, state, day(since), day(until))
+    found = with_ledger(config, lambda db: Reports(db).orders(asked, limit))
+    if as_json:
+        for line in found:
+            at = datetime.fromtimestamp(line.at, UTC).isoformat()
+            typer.echo(json.dumps({**asdict(line), "at": at}))
+    elif found:
+        Console().print(_lines(found))
+    else:
+        typer.echo("There are no such orders.")
+
+
+def report_command(
+    config: Config = DEFAULT_CONFIG,
+    site: Site = None,
+    channel: Channels = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sum up the orders by site, partner and channel, with what was credited to nobody."""
+    asked = Asked(site, None, channel, None, day(since), day(until))
+    found = with_ledger(config, lambda db: Reports(db).sums(asked))
+    if as_json:
+        for row in found:
+            typer.echo(json.dumps(_plain(row)))
+    elif found:
+        Console().print(_sums(found))
+        credited = sum(row.orders for row in found if row.partner is not None)
+        typer.echo(f"{sum(row.orders for row in found)} orders, {credited} of them credited to a partner")
+    else:
+        typer.echo("There are no orders in this period.")
+
+
+def _plain(row: Sum) -> Mapping[str, Any]:
+    return {**asdict(row), "total": f"{row.total:f}"}
+
+
+def _lines(rows: tuple[OrderLine, ...]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("when (UTC)", "site", "order", "total", "channel", "partner", "postback"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("total", "channel"))
+    for row in rows:
+        table.add_row(
+            moment(row.at),
+            escape(row.site),
+            escape(row.id),
+            f"{row.total} {row.currency}",
+            row.channel,
+            escape(row.partner or "–"),
+            row.state,
+        )
+    return table
+
+
+def _sums(rows: tuple[Sum, ...]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("site", "partner", "channel", "orders", "total"):
+        table.add_column(name, overflow="fold", justify="right" if name in ("orders", "total") else "left")
+    for row in rows:
+        total = f"{row.total:f} {row.currency}"
+        partner = "nobody" if row.partner is None else escape(row.partner)
+        table.add_row(escape(row.site), partner, row.channel, str(row.orders), total)
+    return table

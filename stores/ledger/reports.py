@@ -1,0 +1,121 @@
+"""What people ask the ledger: which orders there are, and what they come to by partner and channel."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import ColumnElement, select
+
+from .database import Database
+from .schema import credits_, orders, postbacks
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which orders; None is all. `since` (from then on) and `until` (before then) are unix seconds, by the
+    time an order was recorded. `state` is that of its postback, or `none` where nobody is told."""
+
+    site: str | None = None
+    partner: str | None = None
+    channel: str | None = None
+    state: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """An order in a list; `state` as in `Asked`, `at` in unix seconds."""
+
+    site: str
+    id: str
+    total: str
+    currency: str
+    channel: str
+    source: str
+    partner: str | None
+    reason: str
+    state: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What the orders of one site, partner (None: credited to nobody), channel and currency come to."""
+
+    site: str
+    partner: str | None
+    channel: str
+    currency: str
+    orders: int
+    total: Decimal
+
+
+# Of an order's postbacks, which a later event may add to, the last one's.
+_STATE = (
+    select(postbacks.c.state)
+    .where(postbacks.c.order == orders.c.id)
+    .order_by(postbacks.c.created_at.desc())
+    .limit(1)
+    .correlate(orders)
+    .scalar_subquery()
+)
+
+
+class Reports:
+    """Read only."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def orders(self, asked: Asked, limit: int | None = None) -> tuple[OrderLine, ...]:
+        """The orders asked for, newest first."""
+        joined = orders.join(credits_, credits_.c.order == orders.c.id)
+        query = (
+            select(
+                orders.c.site,
+                orders.c.order_id,
+                orders.c.total,
+                orders.c.currency,
+                orders.c.channel,
+                orders.c.source,
+                credits_.c.partner,
+                credits_.c.reason,
+                _STATE,
+                orders.c.recorded_at,
+            )
+            .select_from(joined)
+            .where(*_conditions(asked))
+            .order_by(orders.c.id.desc())
+            .limit(limit)
+        )
+        async with self._db.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(OrderLine(*row[:8], row[8] or "none", row[9]) for row in rows)
+
+    async def sums(self, asked: Asked) -> tuple[Sum, ...]:
+        """Number and total of the orders asked for, credited ones first."""
+        found: defaultdict[tuple[str, str | None, str, str], list[str]] = defaultdict(list)
+        for line in await self.orders(asked):
+            found[line.site, line.partner, line.channel, line.currency].append(line.total)
+        # Exact, so not in the database: SQLite would add up as floats.
+        sums = [Sum(*key, len(totals), sum(map(Decimal, totals), Decimal())) for key, totals in found.items()]
+        return tuple(sorted(sums, key=lambda s: (s.site, s.partner is None, s.partner or "", s.channel)))
+
+
+def _conditions(asked: Asked) -> Sequence[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if asked.site is not None:
+        found.append(orders.c.site == asked.site)
+    if asked.partner is not None:
+        found.append(credits_.c.partner == asked.partner)
+    if asked.channel is not None:
+        found.append(orders.c.channel == asked.channel)
+    if asked.state is not None:
+        found.append(_STATE.is_(None) if asked.state == "none" else _STATE.in_([asked.state]))
+    if asked.since is not None:
+        found.append(orders.c.recorded_at >= asked.since)
+    if asked.until is not None:
+        found.append(orders.c.recorded_at < asked.until)
+    return found

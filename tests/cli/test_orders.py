@@ -1,0 +1,163 @@
+"""`clew orders` and `clew report`, and what every command has in common."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from clew import __version__
+from clew.cli import app
+from clew.orders.model import OrderSeen
+from clew.postbacks.model import Report
+from clew.referral.credit import Credit
+from clew.stores.ledger.database import Database
+from clew.stores.ledger.orders import Orders
+from typer.testing import CliRunner, Result
+
+DAY = 86400.0
+NOW = 1763856000.0  # 2025-11-23 00:00 UTC
+SITE = '[[sites]]\nname = "shop"\nhosts = ["shop.example"]\n'
+SETTINGS = 'secret = "env:SECRET"\n' + SITE
+SECRET = "aB3-xY7_" * 6
+
+# id, total, currency, channel, partner, day
+ORDERS = [
+    ("1001", "59.90", "EUR", "chat", "blog", 0),
+    ("1002", "0.10", "EUR", "chat", "blog", 1),
+    ("1003", "0.20", "EUR", "web", None, 1),
+    ("1004", "7200", "JPY", "web", "blog", 2),
+]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Result]:
+    config = tmp_path / "clew.toml"
+    config.write_text(SETTINGS, encoding="utf-8")
+
+    async def fill() -> None:
+        db = Database(f"sqlite:{tmp_path / 'clew.db'}")
+        await db.open()
+        for number, total, currency, channel, partner, day in ORDERS:
+            reports = []
+            if partner:
+                report = Report("order", partner, "click", number, total, currency, channel, 1, 1)
+                reports.append(report)
+            await Orders(db).record(
+                "shop",
+                OrderSeen(number, Decimal(total), currency, "page"),
+                visitor=None,
+                channel=channel,  # type: ignore[arg-type]
+                conversation=None,
+                agent=None,
+                credit=Credit(partner, None, None, "for the test", ()),
+                reports=reports,
+                now=NOW + day * DAY,
+            )
+        await db.close()
+
+    asyncio.run(fill())
+    return lambda *arguments: CliRunner().invoke(
+        app, [*arguments, "--config", str(config)], env={"COLUMNS": "80", "SECRET": SECRET}
+    )
+
+
+def ids(result: Result) -> list[str]:
+    assert result.exit_code == 0, result.output
+    return [json.loads(line)["id"] for line in result.output.splitlines()]
+
+
+def test_orders_are_listed_with_what_was_credited_and_told(run: Callable[..., Result]) -> None:
+    """field G6"""
+    result = run("orders")
+    assert result.exit_code == 0
+    assert max(map(len, result.output.splitlines())) <= 80
+    line = next(x for x in result.output.splitlines() if "1001" in x)
+    for word in ("2025-11-23 00:00", "shop", "59.90 EUR", "chat", "blog", "due"):
+        assert word in line
+    (first,) = [json.loads(x) for x in run("orders", "--json", "--limit", "1").output.splitlines()]
+    assert (first["id"], first["total"], first["at"]) == ("1004", "7200", "2025-11-25T00:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        pytest.param([], ["1004", "1003", "1002", "1001"], id="field G6: all, newest first"),
+        pytest.param(["--partner", "blog", "--channel", "chat"], ["1002", "1001"], id="field G6: by partner"),
+        pytest.param(["--state", "none"], ["1003"], id="field G6: nobody was told"),
+        pytest.param(["--state", "due", "--site", "shop"], ["1004", "1002", "1001"], id="field G6: by state"),
+        pytest.param(
+            ["--since", "2025-11-24", "--until", "2025-11-25"], ["1003", "1002"], id="field G6: a day"
+        ),
+        pytest.param(["--site", "other"], [], id="field G6: of another site"),
+    ],
+)
+def test_orders_can_be_narrowed(run: Callable[..., Result], options: list[str], found: list[str]) -> None:
+    assert ids(run("orders", "--json", *options)) == found
+
+
+def test_the_report_sums_up_exactly_and_by_currency(run: Callable[..., Result]) -> None:
+    """field G6"""
+    result = run("report", "--json")
+    rows = [tuple(json.loads(line).values()) for line in result.output.splitlines()]
+    assert rows == [
+        ("shop", "blog", "chat", "EUR", 2, "60.00"),
+        ("shop", "blog", "web", "JPY", 1, "7200"),
+        ("shop", None, "web", "EUR", 1, "0.20"),
+    ]
+    text = run("report").output
+    assert "4 orders, 3 of them credited" in text
+    assert "60.00 EUR" in text
+    assert "no orders in this period" in run("report", "--since", "2026-01-01").output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["orders", "--since", "yesterday"], ["orders", "--state", "lost"], ["report", "--channel", "fax"]],
+)
+def test_what_makes_no_sense_is_said_and_ends_with_2(
+    run: Callable[..., Result], arguments: list[str]
+) -> None:
+    """field G6"""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_a_ledger_that_is_not_there_is_said(run: Callable[..., Result], tmp_path: Path) -> None:
+    """field G6"""
+    (tmp_path / "clew.db").unlink()
+    result = run("orders")
+    assert (result.exit_code, result.output.count("there is no ledger at")) == (1, 1)
+
+
+def test_the_version_is_printed_and_completion_is_there() -> None:
+    """field G6"""
+    done = subprocess.run([sys.executable, "-m", "clew", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"clew {__version__}\n")
+    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+    assert "--install-completion" in text
+    script = subprocess.run(
+        [Path(sys.executable).with_name("clew")],
+        env={"_CLEW_COMPLETE": "complete_bash", "COMP_WORDS": "clew rep", "COMP_CWORD": "1", "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert script.stdout.split() == ["report"]
+
+
+def test_check_tells_programs_what_it_found(tmp_path: Path) -> None:
+    """field G6"""
+    config = tmp_path / "clew.toml"
+    config.write_text(f'secret = "{SECRET}"\n[[sites]]\nname = "shop"\nhosts = ["shop.example"]\nfoo = 1\n')
+    result = CliRunner().invoke(app, ["check", "--json", "--config", str(config)])
+    found = json.loads(result.output)
+    assert (result.exit_code, found["usable"]) == (1, False)
+    (problem,) = [p for p in found["problems"] if p["severity"] == "error"]
+    assert (problem["key"], problem["line"], problem["message"]) == ("sites[0].foo", 5, "unknown key")
+    config.write_text(config.read_text().replace("foo = 1\n", ""))
+    result = CliRunner().invoke(app, ["check", "--json", "--config", str(config)])
+    assert (result.exit_code, json.loads(result.output)["sites"]) == (0, ["shop"])
