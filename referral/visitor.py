@@ -14,6 +14,11 @@ VISIT_GAP = 30 * 60
 TRAIL_PAGES = 50
 TOUCHES = 20
 SEEN = 50
+# Bytes of JSON: what strangers send stays a few kilobytes a visitor, which are read and written on each page.
+TRAIL_BYTES = 5000
+TOUCHES_BYTES = 4000
+URL_LENGTH = 300
+TITLE_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class Visitor:
     """One browser at one site.
 
     `visits` counts runs of page views with gaps under 30 minutes, `visit_at` is the start of the current
-    one and `pages` the number of its page views; `trail` holds the last 50 page views of all visits.
+    one and `pages` the number of its page views; `trail` holds the last page views of all visits.
     `cart` is the last cart seen on a page: `value` (decimal text), `currency`, `items`.
     `seen`, `dismissed` and `accepted` list the rules whose invites were so in the current visit.
     """
@@ -74,13 +79,44 @@ class Visitor:
         return cls(**known)
 
 
+def _bytes(*texts: str) -> int:
+    """What texts take as JSON, which writes each UTF-16 unit outside ASCII as an escape of six bytes."""
+    return sum(len(t) if t.isascii() else 3 * len(t.encode("utf-16-le", "surrogatepass")) for t in texts)
+
+
+def _touch_bytes(touch: Touch) -> int:
+    clicks = (part or "" for c in touch.clicks for part in (c.network, c.param, c.value, c.partner))
+    return 40 + _bytes(*clicks, *touch.campaign, *touch.campaign.values(), touch.referrer, touch.landing)
+
+
 def _bounded(touches: tuple[Touch, ...]) -> tuple[Touch, ...]:
-    """At most `TOUCHES`: those that earn nobody anything go first, the oldest before the newer."""
+    """At most `TOUCHES` in `TOUCHES_BYTES`: those that earn nobody anything go first, the oldest before the
+    newer. One that is too large on its own keeps the click that earns."""
     kept = list(touches)
-    while len(kept) > TOUCHES:
-        idle = (t for t in kept if t.doubt or not any(click.partner for click in t.clicks))
+    while len(kept) > 1 and (len(kept) > TOUCHES or sum(map(_touch_bytes, kept)) > TOUCHES_BYTES):
+        idle = (t for t in kept if not any(click.partner for click in t.clicks))
         kept.remove(next(idle, kept[0]))
+    if kept and _touch_bytes(kept[0]) > TOUCHES_BYTES:
+        earning = tuple(click for click in kept[0].clicks if click.partner) or kept[0].clicks
+        kept[0] = Touch(kept[0].at, earning[-1:])
     return tuple(kept)
+
+
+def _short(page: Page) -> Page:
+    """A page view as it is kept: a long address without its query, which is of no use cut off."""
+    url = page.url if len(page.url) <= URL_LENGTH else page.url.partition("?")[0][:URL_LENGTH]
+    return replace(page, url=url, title=page.title[:TITLE_LENGTH])
+
+
+def _trail(pages: tuple[Page, ...]) -> tuple[Page, ...]:
+    """The last `TRAIL_PAGES` that fit into `TRAIL_BYTES`; the last one always does."""
+    room, start = TRAIL_BYTES, len(pages)
+    for page in reversed(pages[-TRAIL_PAGES:]):
+        room -= 60 + _bytes(page.view, page.url, page.title)
+        if room < 0 and start < len(pages):
+            break
+        start -= 1
+    return pages[start:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +164,7 @@ class Viewed:
             seen_at=now,
             pages=visitor.pages + 1,
             language=self.language or visitor.language,
-            trail=(*visitor.trail, self.page)[-TRAIL_PAGES:],
+            trail=_trail((*visitor.trail, _short(self.page))),
         )
 
 

@@ -3,9 +3,9 @@
 import dataclasses
 
 import pytest
-from clew.desk.trail import SHOWN, partner_of, sketch
+from clew.desk.trail import partner_of, sketch
 from clew.referral.touches import Click, Touch
-from clew.referral.visitor import CartSeen, Invited, Page, Touched, Viewed, Visitor
+from clew.referral.visitor import TITLE_LENGTH, CartSeen, Invited, Page, Touched, Viewed, Visitor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,7 +89,7 @@ def test_titles_are_one_bounded_line_that_cannot_turn_its_direction() -> None:
     page = sketch(one("http://shop.test/", "a\n\x00b\u202ec " + "x" * 1000), HOSTS, NOW).page
     assert page is not None
     assert page.title.startswith("a \ufffdb\ufffdc x")
-    assert len(page.title) == SHOWN + 1
+    assert len(page.title) == TITLE_LENGTH
 
 
 @pytest.mark.parametrize(

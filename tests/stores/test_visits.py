@@ -77,6 +77,34 @@ async def test_trail_and_touches_are_bounded(visits: SqliteVisits) -> None:
     assert visitor.touches[-1].clicks[0].value == f"click-{TOUCHES + 4}"
 
 
+@pytest.mark.parametrize("letter", ["x", "ж", "\U0001f600", '"'])
+async def test_whatever_strangers_send_a_visitor_stays_a_few_kilobytes(
+    visits: SqliteVisits, letter: str
+) -> None:
+    """field E5: a page view and a touch with every field as long as it may be, many times."""
+    long = letter * 500
+    clicks = tuple(Click(f"network{n}", f"param{n}", long, "partner" if n == 4 else None) for n in range(8))
+    campaign = {f"utm_{n}": letter * 200 for n in range(5)}
+    for number in range(60):
+        at = NOW + number * 3600
+        touched = Touched(Touch(int(at), clicks, campaign, letter * 300, f"/{number}{letter * 999}"))
+        page = Page(f"view-{number:059}", at, f"https://shop.example/{letter * 2000}", letter * 300)
+        visitor = await visits.change("shop", "v1", [touched, Viewed(page)], at)
+    (size,) = visits._db.execute("SELECT length(data) FROM visitors").fetchone()
+    assert size < 12_000
+    assert visitor.trail[-1].view == f"view-{59:059}"
+    assert visitor.touches[-1].clicks[-1].value == long
+    assert visitor.touches[-1].clicks[-1].partner == "partner"
+
+
+async def test_usual_trails_and_touches_are_kept_whole(visits: SqliteVisits) -> None:
+    path = "https://shop.example/index.php?route=product/product&product_id=43"
+    changes = [Viewed(Page(f"v-{n:08}", NOW + n, path, "MacBook, 15 inches")) for n in range(30)]
+    visitor = await visits.change("shop", "v1", changes, NOW)
+    assert len(visitor.trail) == 30
+    assert visitor.trail[0].url == path
+
+
 async def test_a_lost_store_gets_its_touches_back_from_the_cookie(visits: SqliteVisits) -> None:
     old, new = touch(NOW - 100, "old"), touch(NOW, "new")
     visitor = await visits.change("shop", "v1", [Restored((old,)), Touched(new)], NOW)
