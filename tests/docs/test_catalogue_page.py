@@ -1,0 +1,61 @@
+"""What the documents say of networks and shop systems is held against the program."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from clew.postbacks.network_call import chosen
+from clew.postbacks.render import missing_settings
+from clew.referral.catalogue import Network, load
+from clew.settings.model import Partner
+from clew.settings.platforms import platforms
+
+ROOT = Path(__file__).parents[2]
+NETWORKS = load().networks
+
+
+def called(network: Network) -> bool:
+    """Whether clew can call it, once its settings are there."""
+    call = chosen(Partner(id="p", network=network.id), network)
+    return call is not None and not call.needs
+
+
+def rows() -> Iterator[str]:
+    for network in NETWORKS.values():
+        partner = Partner(id="p", network=network.id)
+        call = chosen(partner, network)
+        if call is None:
+            state = "no: it takes no reports from servers"
+        elif call.needs:
+            state = f"not yet: needs {', '.join(sorted(call.needs))}"
+        else:
+            state = "yes"
+        needed = ", ".join(f"`{key}`" for key in missing_settings(partner, network)) if call else ""
+        params = [f"`{param.name}`" for param in network.landing_params]
+        own = ["your own `param`"] if network.own_param else []
+        cells = (f"`{network.id}`", network.name, state, needed or "–", ", ".join([*params, *own]) or "–")
+        yield f"| {' | '.join(cells)} |"
+
+
+def test_the_table_of_networks_is_the_catalogues() -> None:
+    text = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `.*$", text, re.MULTILINE)[1:] == list(rows())
+
+
+def test_the_numbers_told_are_those_that_the_program_counts() -> None:
+    number = sum(map(called, NETWORKS.values()))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{len(NETWORKS)} networks and ad platforms" in readme
+    assert f"{number} of the catalogue's networks" in readme
+    assert f"{number} of {len(NETWORKS)}" in (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        assert "Awin, TUNE and Everflow" not in page.read_text(encoding="utf-8"), page.name
+
+
+def test_for_each_platform_it_is_told_where_the_visitors_address_is_switched_on() -> None:
+    """field C9"""
+    text = (ROOT / "docs" / "client-address.md").read_text(encoding="utf-8")
+    told = [line.split("|")[1].lower() for line in text.splitlines() if line.startswith("| ")]
+    assert [name for name in platforms() if not any(name in row for row in told)] == []
+    for header in ("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"):
+        assert f"| `{header}` |" in text
