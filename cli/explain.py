@@ -27,7 +27,7 @@ VERDICTS = {
     "acts": ("green", "acts"),
     "behind": ("cyan", "would act, but another stands before it"),
     "fails": ("red", "does not act"),
-    "skipped": ("yellow", "may not act now: seen, dismissed, in a talk, or just after an order"),
+    "skipped": ("yellow", "may not act now"),
     "disabled": ("bright_black", "is switched off"),
 }
 
@@ -151,6 +151,7 @@ def _shown(name: str, value: Any, masking: Masking) -> str:
 def _show(found: Explanation, masking: Masking) -> None:
     for explained in found.rules:
         color, told = VERDICTS[explained.verdict]
+        told = f"{told}: {explained.why}" if explained.why else told
         wait = f", would in {explained.again:g} s" if explained.again is not None else ""
         console.print(
             f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {told}{wait}"

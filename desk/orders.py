@@ -1,5 +1,7 @@
 """`POST orders`: orders that no page shows, told by the shop's own server."""
 
+import re
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -7,12 +9,13 @@ from starlette.routing import Route
 from ..orders.intake import parse_order
 from ..orders.model import OrderError
 from ..orders.money import amount_text
+from ..referral.cookie import NAME
 from ..referral.touches import Touch
-from ..service.site import SiteRuntime
 from .guard import NO_STORE, Refused, api, bearer, read_body
 from .here import Here
 
 BODY_LIMIT = 64 * 1024
+_VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 @api
@@ -23,7 +26,7 @@ async def orders_endpoint(request: Request, at: Here) -> Response:
         order, told = parse_order(await read_body(request, BODY_LIMIT))
     except OrderError as error:
         raise Refused(422, str(error)) from error
-    visitor, touches = _visitor(at.site, told)
+    visitor, touches = await _visitor(at, told)
     recorded = await at.service.record_order(at.site, order, visitor=visitor, touches=touches)
     return JSONResponse(
         {
@@ -48,12 +51,24 @@ def _authorise(request: Request, at: Here) -> None:
         raise refused
 
 
-def _visitor(site: SiteRuntime, told: str | None) -> tuple[str | None, tuple[Touch, ...]]:
-    """The visitor as the shop names him: the value of his cookie, which brings his touches, or his id."""
+async def _visitor(at: Here, told: str | None) -> tuple[str | None, tuple[Touch, ...]]:
+    """The visitor as the shop names him: the value of his cookie, which brings his touches, or his id.
+
+    Raises Refused (422) for any other value: an order recorded as nobody's would not be credited later.
+    """
     if told is None:
         return None, ()
-    known = site.cookie.open(told)
-    return (known.visitor, known.touches) if known is not None else (told, ())
+    known = at.site.cookie.open(told)
+    if known is not None:
+        return known.visitor, known.touches
+    if _VISITOR_ID.fullmatch(told) and await at.service.visits.get(at.site.name, told) is not None:
+        return told, ()
+    raise Refused(
+        422,
+        f"visitor: this is no value of the cookie {NAME.decode()} of this site, and no visitor of that id is "
+        f"known. It has {len(told)} characters: was it cut off, decoded or taken from another site? Send the "
+        "cookie's whole value as the shop got it, or leave `visitor` out. Nothing was recorded.",
+    )
 
 
 routes = [Route("/orders", orders_endpoint, methods=["POST"])]

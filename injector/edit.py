@@ -40,9 +40,10 @@ class PageEdit:
     body that passes as well.
 
     `verdict` says whether the body is edited; `reason` why it passes, or why an edited one goes without the
-    tag. `inserted` is true once the tag was written, `added` then its length. Memory besides the copy: what
-    is held before the verdict (see above), and what one chunk decodes to, at most `codings.RATIO` times its
-    length or `codings.FREE`.
+    tag. `gap` says why the copy is not all of the body, if it is not: `too long` or `coding`. `inserted` is
+    true once the tag was written, `added` then its length. Memory besides the copy: what is held before the
+    verdict (see above), and what one chunk decodes to, at most `codings.RATIO` times its length or
+    `codings.FREE`.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class PageEdit:
         "_through",
         "_waiting",
         "added",
+        "gap",
         "inserted",
         "reason",
         "verdict",
@@ -69,6 +71,7 @@ class PageEdit:
     def __init__(self, tag: bytes, coding_in: str, coding_out: str, copy_limit: int = 0) -> None:
         self.verdict: Verdict = "undecided"
         self.reason = ""
+        self.gap = ""
         self.inserted = False
         self.added: int | None = None
         self._tag = tag
@@ -85,11 +88,12 @@ class PageEdit:
         self._copied: list[bytes] = []
         self._room = copy_limit
         self._through = False  # nothing is left to do to the bytes
-        if not tag:
-            self._pass("copy only")
-        elif self._decoder is None and coding_in != "identity":
+        if self._decoder is None and coding_in != "identity":
             self._room = 0
+            self.gap = "coding"
             self._pass("coding")
+        elif not tag:
+            self._pass("copy only")
 
     @property
     def copy(self) -> bytes:
@@ -156,6 +160,7 @@ class PageEdit:
                 self._ready.append(self._edited(chunk[room:]))
         except CodingError as error:
             self._room = 0
+            self.gap = "coding"
             return self._pass(error.kind)
         return self._judge()
 
@@ -239,6 +244,8 @@ class PageEdit:
             kept = data[: self._room]
             self._copied.append(kept)
             self._room -= len(kept)
+            if not self._room:
+                self.gap = "too long"
 
     def _copy_passing(self, chunk: bytes) -> None:
         """Copy from a body that passes; what cannot be decoded ends the copy."""
@@ -247,4 +254,5 @@ class PageEdit:
                 self._keep(piece)
         except CodingError:
             self._room = 0
+            self.gap = "coding"
         self._through = not self._room

@@ -10,6 +10,7 @@ What happens in each state, and where it leads (`TABLE` holds the same, and ever
 |----------|-----------------|------------------------|------|
 | START    | request         | a path under the prefix is ours | OURS |
 |          |                 | no navigation: nothing is looked at or kept | PASSING |
+|          |                 | that, but for the order's page: only its facts are wanted | WAITING |
 |          |                 | a navigation: reads the touch, adjusts the head | WAITING |
 | WAITING  | response head   | to be edited: the head waits for the first bytes of the body | HOLDING |
 |          |                 | not to be edited, but its facts are wanted: forwards, copies | COPYING |
@@ -45,7 +46,8 @@ from ..injector.rewrite import edited_head
 from ..injector.tag import tag
 from ..referral.cookie import Known, new_visitor_id
 from ..referral.touches import Touch, merge
-from ..service.effects import ReadPage, SaveTouch, TellDropped
+from ..service.effects import Before, ReadPage, SaveShopped, SaveTouch, TellDropped
+from ..service.shopping import arrival, is_shopping
 from ..service.site import SiteRuntime, raw_path_text
 
 if TYPE_CHECKING:
@@ -54,6 +56,10 @@ if TYPE_CHECKING:
 # Facts are read from a copy of the page of at most this many decoded bytes.
 COPY_LIMIT = 512 * 1024
 _NOTHING = memoryview(b"")
+# Requests of a page's own for what it then shows: Turbo, htmx and other routers, frames.
+BESIDE = frozenset({"fetch", "frame"})
+# A page is shown as the answer with one of these.
+SHOWN = frozenset({200, 201, 202, 203})
 CDN_CACHING = frozenset({b"surrogate-control", b"x-accel-expires", b"edge-control"})
 
 
@@ -112,7 +118,7 @@ class Forward:
     """Send the request on with these headers. `watch` tells whether the answer has to come back here."""
 
     headers: Headers
-    effects: Sequence[SaveTouch | TellDropped] = ()
+    effects: Sequence[Before] = ()
     watch: bool = False
 
 
@@ -143,6 +149,7 @@ class Exchange:
     began = 0.0  # on the monotonic clock, as the mount tells it
     effects: Sequence[ReadPage] = ()
     path = ""  # of a navigation, escaped
+    unread = ""  # why the order's page could not be read, or not all of it
     _request: RequestHead | None = None
     _known: Known | None = None
     _recognised = False
@@ -174,6 +181,10 @@ class Exchange:
         try:
             if (reason := eligible.request_reason(head)) is not None:
                 self.outcome = ("pass", reason)
+                if head.method == "GET" and reason in BESIDE and self.site.order_page(head.path, head.query):
+                    self._request, self.path, self._left_alone = head, raw_path_text(head.path), reason
+                    self._move("request", State.WAITING)
+                    return Forward(head.headers, watch=True)
                 self._move("request", State.PASSING)
                 if head.method in ("GET", "HEAD"):
                     return Forward(head.headers)
@@ -193,7 +204,7 @@ class Exchange:
         site = self.site
         plain = head.plain
         # Who only fetches a page in case somebody asks for it has not come; `decide` sees those who do.
-        effects = () if eligible.is_ahead(head) else self._arrived(head)
+        effects = () if eligible.is_ahead(head) else (*self._arrived(head), *self._shopping(head))
         if not site.settings.inject:
             self._left_alone = "switched off"
         elif site.never(head.path, head.query):
@@ -210,7 +221,7 @@ class Exchange:
             headers.append((b"accept-encoding", b"identity"))
         return Forward(headers, effects, watch=True)
 
-    def _arrived(self, head: RequestHead) -> tuple[SaveTouch | TellDropped, ...]:
+    def _arrived(self, head: RequestHead) -> tuple[Before, ...]:
         """What the visitor brings along, and the cookies for it."""
         site, plain = self.site, head.plain
         referrer = plain.get(b"referer") if plain else value(head.headers, b"referer")
@@ -224,7 +235,7 @@ class Exchange:
             same_origin=eligible.is_same_origin(head),
             dropped=dropped,
         )
-        effects: list[SaveTouch | TellDropped] = [TellDropped(tuple(dropped))] if dropped else []
+        effects: list[Before] = [TellDropped(tuple(dropped))] if dropped else []
         # A mere referrer is written down by `decide`: a cookie here would cost the shop its cached pages.
         if touch is None or not (touch.clicks or touch.campaign):
             return tuple(effects)
@@ -244,6 +255,14 @@ class Exchange:
             site.cookie.set_cookie(seen, secure, head.host),
         ]
         return tuple(effects)
+
+    def _shopping(self, head: RequestHead) -> tuple[Before, ...]:
+        """Who goes to the cart or the checkout, where an order on a page will have to be believed."""
+        site = self.site
+        if site.settings.order is None or not is_shopping(site, head.method, self.path, _query(head)):
+            return ()
+        known = self._recognise()
+        return (SaveShopped(known.visitor, known.touches),) if known is not None else ()
 
     def _recognise(self) -> Known | None:
         """Who the visitor is, by his cookie. Opened only where somebody asks: few pages do."""
@@ -313,11 +332,13 @@ class Exchange:
         return (None, policy.nonce, policy.reason) if policy.allowed else (policy.reason, None, "")
 
     def _wants_copy(self, request: RequestHead, head: ResponseHead) -> bool:
-        if request.method == "HEAD" or head.status != 200:
+        if request.method == "HEAD" or head.status not in SHOWN:
             return False
         if not (self.site.wants_cart or self._order_page):
             return False
         if not (value(head.headers, b"content-type") or b"").lower().startswith(b"text/html"):
+            if self._order_page and self._left_alone not in BESIDE:
+                self.unread = "content type"
             return False
         return self._order_page or self._reads_cart
 
@@ -347,7 +368,10 @@ class Exchange:
         if editor is not None:
             out = self._fed("end", editor, None)
             try:
-                if copy := editor.copy:
+                copy = editor.copy
+                if self._order_page and editor.gap:
+                    self.unread = editor.gap
+                if copy:
                     self._note_page(copy)
             except Exception as error:
                 self.fault = error
@@ -435,8 +459,11 @@ class Exchange:
                 self._content_type,
                 copy,
                 order=self._order_page,
-                cart=self._reads_cart,
+                cart=self._left_alone not in BESIDE and self._reads_cart,
                 kind=self.site.kind_at(request.path, request.query),
+                query=_query(request),
+                came=arrival(request),
+                gap=self.unread,
             ),
         )
 
@@ -462,6 +489,10 @@ class Exchange:
         if state not in TABLE.get((self.state, event), frozenset()):
             raise ExchangeError(f"{event} in state {self.state.name} cannot lead to {state.name}")
         self.state = state
+
+
+def _query(head: RequestHead) -> str:
+    return head.query.decode("latin-1")
 
 
 def unshared(headers: Headers) -> Headers:

@@ -24,7 +24,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ..injector.heads import Headers, ResponseHead
-from ..service.effects import SaveTouch, TellDropped
+from ..service.effects import Before
 from ..service.limits import Hold, LimitedError, network_of
 from ..service.navigation import finish, perform
 from ..service.origin import Origin
@@ -96,9 +96,7 @@ class Watch:
 
     __slots__ = ("effects", "exchange", "service")
 
-    def __init__(
-        self, service: Service, exchange: Exchange, effects: Sequence[SaveTouch | TellDropped]
-    ) -> None:
+    def __init__(self, service: Service, exchange: Exchange, effects: Sequence[Before]) -> None:
         self.service = service
         self.exchange = exchange
         self.effects = effects
@@ -118,7 +116,7 @@ class Passage:
     more_body = True
     _service: Service | None = None
     _exchange: Exchange | None = None
-    _effects: Sequence[SaveTouch | TellDropped] = ()
+    _effects: Sequence[Before] = ()
     _request = b""
     _length: int | None = 0  # of the request's body; None: in chunks
     _pieces: list[bytes] = []  # noqa: RUF012 # never changed, always replaced

@@ -10,6 +10,19 @@ State = Literal["placed", "payment_due", "cancelled", "returned", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """An amount that should be about an order's: `what` names it in a sentence, `currency` is None if
+    unknown."""
+
+    what: str
+    total: Decimal
+    currency: str | None
+
+    def __str__(self) -> str:
+        return f"{self.total} {self.currency}" if self.currency else str(self.total)
+
+
+@dataclass(frozen=True, slots=True)
 class OrderSeen:
     """What a page, the API or an agent told of an order, checked.
 
@@ -17,7 +30,7 @@ class OrderSeen:
     same. `total` is finite and not negative, `currency` an ISO 4217 code. `state` is other than `placed`
     where the page says that this is no sale, or not yet. `placed_at` is the latest moment, in unix seconds,
     at which the order can have been placed, None where nothing tells; of a day without an hour it is the
-    end, which may lie ahead.
+    end, which may lie ahead. `figures` are what else the page says of the amount.
     """
 
     id: str
@@ -29,6 +42,7 @@ class OrderSeen:
     placed_at: float | None = None
     state: State = "placed"
     spelling: str | None = None
+    figures: tuple[Figure, ...] = ()
 
     @property
     def is_sale(self) -> bool:

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ..orders.doubt import Kind
+
 # due: waits for its time. sending: the call's first byte may have left. delivered, dead: done. unknown: it
 # was sent and no answer came back. held: in doubt, and not sent before a person or the shop's server says so.
 # refused: a person said that it is not to be sent.
 State = Literal["due", "sending", "delivered", "dead", "unknown", "held", "refused"]
-# confirm: waits for the shop's server. checkout: nothing says that the visitor ordered. browser: told by the
-# browser alone. amount, currency: it disagrees with what else is known. conflict: it was told of in two ways.
-Hold = Literal["confirm", "checkout", "browser", "amount", "currency", "conflict"]
 Outcome = Literal["delivered", "retry", "dead", "unknown"]
 STATES: tuple[State, ...] = ("due", "sending", "delivered", "dead", "unknown", "held", "refused")
 
@@ -68,7 +67,7 @@ class Postback:
     last_answer: str | None
     created_at: float
     finished_at: float | None
-    hold: Hold | None = None
+    hold: Kind | None = None
     why: str | None = None
     last_status: int | None = None
 

@@ -4,7 +4,7 @@ Visits live in the visit store, not in the ledger: losing them loses comfort, no
 earn credit survive in the visitor's cookie too).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ TRAIL_BYTES = 5000
 TOUCHES_BYTES = 4000
 URL_LENGTH = 300
 TITLE_LENGTH = 100
+CART_PATHS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,12 @@ class Visitor:
     """One browser at one site.
 
     `visits` counts runs of page views with gaps under 30 minutes, `visit_at` is the start of the current
-    one and `pages` the number of its page views; `trail` holds the last page views of all visits.
-    `cart` is the last cart seen on a page: `value` (decimal text), `currency`, `items`.
-    `seen`, `dismissed` and `accepted` list the rules whose invites were so in the current visit.
+    one and `pages` the number of its page views; `trail` holds the last page views of all visits. `cart`
+    is the last cart seen on a page: `value` (decimal text), `currency`, `items`. `seen`, `dismissed` and
+    `accepted` list the rules whose invites were so in the current visit. `ordered_on` marks the page that
+    showed the last order, `order_seen_at` is when clew heard of it (`ordered_at` is the order's own time),
+    `shopped_at` the last time since then that a cart or the checkout was seen, `cart_on` the last paths on
+    which a cart was read.
     """
 
     id: str
@@ -56,6 +60,16 @@ class Visitor:
     accepted: tuple[str, ...] = ()
     dismissals: int = 0
     ordered_at: float = 0.0
+    ordered_on: str = ""
+    order_seen_at: float = 0.0
+    shopped_at: float = 0.0
+    cart_on: tuple[str, ...] = ()
+
+    def pages_since(self, since: float, counts: Callable[[str], bool]) -> bool:
+        """Whether a page view, or an arrival with attribution, came after `since` on an address that
+        counts."""
+        viewed = any(page.at > since and counts(page.url) for page in self.trail)
+        return viewed or any(touch.at > since and counts(touch.landing) for touch in self.touches)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a store."""
@@ -74,7 +88,7 @@ class Visitor:
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["touches"] = tuple(Touch.from_json(t) for t in data.get("touches", ()))
         known["trail"] = tuple(Page(*p) for p in data.get("trail", ()))
-        for name in ("seen", "dismissed", "accepted"):
+        for name in ("seen", "dismissed", "accepted", "cart_on"):
             known[name] = tuple(data.get(name, ()))
         return cls(**known)
 
@@ -170,13 +184,27 @@ class Viewed:
 
 @dataclass(frozen=True, slots=True)
 class CartSeen:
-    """The cart on a page: `value`, `currency`, `items`, each only where it was found."""
+    """The cart on the page `path`: `value`, `currency`, `items`, each only where it was found; nothing: it
+    is empty, or not there any more."""
 
     cart: Mapping[str, str]
+    path: str = ""
 
     def apply(self, visitor: Visitor, now: float) -> Visitor:
         """The newest cart is the cart."""
-        return replace(visitor, cart=dict(self.cart))
+        if not self.cart:
+            return replace(visitor, cart={})
+        paths = (*(p for p in visitor.cart_on if p != self.path), self.path)[-CART_PATHS:]
+        return replace(visitor, cart=dict(self.cart), cart_on=paths, shopped_at=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Shopped:
+    """The visitor was at the cart or the checkout."""
+
+    def apply(self, visitor: Visitor, now: float) -> Visitor:
+        """The last time counts."""
+        return replace(visitor, first_at=visitor.first_at or now, shopped_at=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +229,18 @@ class Invited:
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """An order of this visitor was recorded."""
+    """An order of this visitor was recorded; `page` is the address of the page that showed it, if one did."""
 
     at: float
+    page: str = ""
 
     def apply(self, visitor: Visitor, now: float) -> Visitor:
         """The cart is gone with the order."""
-        return replace(visitor, ordered_at=max(visitor.ordered_at, self.at), cart={})
+        ordered_at = max(visitor.ordered_at, self.at)
+        page = self.page or visitor.ordered_on
+        return replace(
+            visitor, ordered_at=ordered_at, ordered_on=page, order_seen_at=now, shopped_at=0.0, cart={}
+        )
 
 
-Change = Touched | Restored | Viewed | CartSeen | Invited | Ordered
+Change = Shopped | Touched | Restored | Viewed | CartSeen | Invited | Ordered

@@ -3,7 +3,7 @@
 Pure: facts in, decision out.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,7 +52,7 @@ class RuleExplained:
 
     `acts`: it is the decision. `behind`: its lines hold, but another stands before it. `fails`: line `failed`
     (the first, by its place) does not hold; `again` is when all of them would if only time passes. `skipped`:
-    the caller said that it may not act now. `disabled`: the settings say so.
+    the caller said that it may not act now, and in `why` for what cause. `disabled`: the settings say so.
     """
 
     rule: Rule
@@ -60,6 +60,7 @@ class RuleExplained:
     failed: int | None
     lines: tuple[LineExplained, ...]
     again: float | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class RuleSet:
         return None
 
     def explain(self, facts: Facts, skip: Container[str] = ()) -> Explanation:
-        """What `decide` decides, with every line of every rule."""
+        """What `decide` decides, with every line of every rule. `skip` may give the cause for each name."""
         moment = Moment(self._conditions, self._plan, facts)
         decision, winner = self._decide(moment, skip)
         return Explanation(
@@ -194,7 +195,8 @@ class RuleSet:
             verdict = "fails"
             if all(map(moment.holds, compiled.timeless)):
                 again = self._again(moment, [compiled], None)
-        return RuleExplained(rule, verdict, failed, lines, again)
+        why = skip.get(rule.name, "") if isinstance(skip, Mapping) and verdict == "skipped" else ""
+        return RuleExplained(rule, verdict, failed, lines, again, why)
 
 
 def _placed(line: str, at: int | None, message: str) -> str:

@@ -28,9 +28,18 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "See “Pages without the tag” in the operations guide for what to change in the shop's policy.",
     ),
     "order_unreadable": (
-        "A confirmation page showed an order that could not be read: {why}. Last seen on {page}.",
-        "Correct `[sites.order]` for this page; `clew inspect` proposes selectors. "
-        "Report the missed order by `POST orders`.",
+        "A page of the type {type} was shown, but no order was read on it: {why}. Last seen on {page}.",
+        "If it showed an order, correct `[sites.order]` (`clew inspect` proposes selectors), and report the "
+        "missed order by `POST orders`. If it did not, make `order.page` narrower.",
+    ),
+    "order_held": (
+        "Orders are held and their partners not told. Last: order {order} for {partner}: {why}.",
+        "Release, correct or refuse each under “held” above. If many are held that are right, see "
+        "`[sites.hold]` and `order.confirm` in the settings.",
+    ),
+    "order_conflict": (
+        "The order {order} was {why}.",
+        "Look which one is right. If the partner has been told already, tell the partner of a difference.",
     ),
     "page_unread": (
         "A page was not read for its order and cart: {why}. Last seen on {page}.",

@@ -1,6 +1,8 @@
 """The cart as a page shows it."""
 
 import re
+from collections.abc import Mapping
+from decimal import Decimal
 
 from ..injector.page import Document
 from ..orders.model import OrderError
@@ -12,8 +14,10 @@ TWO_DIGITS = "EUR"
 
 
 def read_cart(document: Document, cart: Cart) -> dict[str, str] | None:
-    """`value` (decimal text), `currency` and `items`, each only where its selector finds something readable;
-    None where the page shows no cart at all."""
+    """`value` (decimal text), `currency` and `items`, each only where its selector finds something readable.
+
+    Nothing in it where the page says in words that the cart is empty; None where it shows no cart.
+    """
     found: dict[str, str] = {}
     value = document.text(cart.value) if cart.value is not None else None
     if (currency := _currency(document, cart, value)) is not None:
@@ -24,9 +28,15 @@ def read_cart(document: Document, cart: Cart) -> dict[str, str] | None:
         except OrderError:
             # An empty cart says so in words.
             found.pop("currency", None)
-    if cart.items is not None and (text := document.text(cart.items)) and (number := re.search(r"\d+", text)):
+    items = document.text(cart.items) if cart.items is not None else None
+    if items and (number := re.search(r"\d+", items)):
         found["items"] = number.group()
-    return found or None
+    return found if value or items else None
+
+
+def is_empty(cart: Mapping[str, str]) -> bool:
+    """Whether a cart that a page shows holds nothing."""
+    return not any(Decimal(cart.get(name, "0")) for name in ("value", "items"))
 
 
 def _currency(document: Document, cart: Cart, value: str | None) -> str | None:

@@ -178,7 +178,7 @@ def _site(draft: _Draft, need_upstream: bool) -> Iterator[Wording]:
 
 def _selectors(draft: _Draft) -> Iterator[Wording]:
     site = draft.site
-    order = site.order.model_dump(exclude={"page"}) if site.order else {}
+    order = site.order.model_dump(include={"id", "total", "currency"}) if site.order else {}
     named = [(("order", key), value) for key, value in order.items() if value != "jsonld"]
     named += [(("cart", key), value) for key, value in site.cart.model_dump(exclude_none=True).items()]
     for keys, selector in named:

@@ -22,6 +22,7 @@ from .limits import LimitedError
 from .navigation import tell_dropped, tell_touch
 from .origin import Origin
 from .service import Service
+from .shopping import page_mark
 from .site import SiteRuntime
 
 # Seconds: a page that was answered plainly does not ask again at once.
@@ -55,7 +56,7 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
         talked = await _talked(service, site, visitor, talk, now)
     desk = await service.desk_of(site)
     facts = gather(site, visitor, ask.page, desk, chatting=talk is not None, talked=talked, now=now)
-    decision = site.rules.decide(facts, skip=_skip(site, visitor, facts, talk))
+    decision = site.rules.decide(facts, skip=_skip(site, visitor, ask.page.url, talk))
     action = decision.rule.action if decision.rule else site.settings.widget.default
     service.journal.emit(
         "decision",
@@ -109,7 +110,7 @@ async def explain(service: Service, site: SiteRuntime, visitor_id: str, page: Pa
     now = service.now()
     talked = await _talked(service, site, visitor, talk, now)
     facts = gather(site, visitor, page, desk, chatting=talk is not None, talked=talked, now=now)
-    return site.rules.explain(facts, skip=_skip(site, visitor, facts, talk))
+    return site.rules.explain(facts, skip=_skip(site, visitor, page.url, talk))
 
 
 async def _talked(
@@ -200,20 +201,33 @@ async def _stored(service: Service, site: SiteRuntime, known: Known | None) -> V
         return None
 
 
-def _skip(
-    site: SiteRuntime, visitor: Visitor, facts: dict[str, dict[str, Any]], talk: Conversation | None
-) -> frozenset[str]:
-    """Invites that may not come now: those answered or ignored often enough in this visit, and all of them
-    after as many dismissals as the site bears, while the visitor talks, and where he has just ordered."""
-    invites = frozenset(r.name for r in site.settings.rules if r.action == "invite")
-    tired = len(visitor.dismissed) >= site.settings.widget.dismissals
-    page = facts["page"]
-    ordered = page.get("type") == "confirmation" or site.order_page(*split(page["url"]))
-    if talk is not None or tired or ordered:
-        return invites
+def _skip(site: SiteRuntime, visitor: Visitor, url: str, talk: Conversation | None) -> dict[str, str]:
+    """Invites that may not come now, each with the one cause: those answered or ignored often enough in this
+    visit; all of them after as many dismissals as the site bears, while the visitor talks, and on the page
+    that showed the order."""
+    invites = [r.name for r in site.settings.rules if r.action == "invite"]
+    cause = _cause(site, visitor, url, talk)
+    if cause:
+        return dict.fromkeys(invites, cause)
     seen = Counter(visitor.seen)
     ignored = {rule for rule, pages in seen.items() if pages >= site.settings.widget.invite_pages}
-    return invites & {*ignored, *visitor.dismissed, *visitor.accepted}
+    causes = {
+        **dict.fromkeys(ignored, f"seen on {site.settings.widget.invite_pages} pages of this visit"),
+        **dict.fromkeys(visitor.dismissed, "dismissed in this visit"),
+        **dict.fromkeys(visitor.accepted, "accepted in this visit"),
+    }
+    return {name: causes[name] for name in invites if name in causes}
+
+
+def _cause(site: SiteRuntime, visitor: Visitor, url: str, talk: Conversation | None) -> str:
+    if talk is not None:
+        return "in a talk"
+    if len(visitor.dismissed) >= site.settings.widget.dismissals:
+        count = len(visitor.dismissed)
+        return f"{count} {'invite' if count == 1 else 'invites'} dismissed in this visit"
+    if visitor.ordered_on and visitor.ordered_on == page_mark(*split(url)):
+        return "on the page that showed the order"
+    return ""
 
 
 def _local(url: str) -> str:

@@ -7,6 +7,7 @@ from typing import Protocol
 from ..referral.landing import Dropped
 from ..referral.touches import Touch
 from ..settings.model import PageType
+from .shopping import Arrival
 from .site import SiteRuntime
 
 
@@ -30,10 +31,23 @@ class TellDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveShopped:
+    """The visitor goes to the cart or the checkout: what makes an order of his credible."""
+
+    visitor: str
+    known: tuple[Touch, ...]
+
+
+# What is done before the request goes to the shop.
+Before = SaveTouch | SaveShopped | TellDropped
+
+
+@dataclass(frozen=True, slots=True)
 class ReadPage:
     """Read order and cart from a page that the visitor got; after its bytes were sent.
 
-    `visitor` is None for a browser without our cookie: his order is recorded too, credited to nobody.
+    `visitor` is None for a browser without our cookie: his order is recorded too, credited to nobody. `came`
+    says how he came to the page, `gap` why `body` is not all of it.
     """
 
     visitor: str | None
@@ -44,6 +58,9 @@ class ReadPage:
     order: bool
     cart: bool
     kind: PageType | None
+    query: str = ""
+    came: Arrival = "unknown"
+    gap: str = ""
 
 
 class Finished(Protocol):
@@ -54,4 +71,5 @@ class Finished(Protocol):
     path: str
     fault: Exception | None
     began: float  # on the monotonic clock; 0 where nobody measures
+    unread: str
     effects: Sequence[ReadPage]

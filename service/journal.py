@@ -26,7 +26,10 @@ EVENTS: Mapping[str, str] = {
     "credit": "an order was credited to a partner, or to nobody, with the reason",
     "postback": "a call to a partner was tried, with its outcome",
     "policy": "a page's own policy keeps the tag out of it, or will report it; once an hour for each reason",
-    "order_unreadable": "a confirmation page showed an order that could not be read",
+    "order_unreadable": "a confirmation page was shown, but no order could be read on it",
+    "order_held": "an order was recorded and credited, but its partner is not told, because it is in doubt",
+    "order_conflict": "an order that is known was told of with another amount, state or visitor",
+    "order_repeated": "an order that is known was told of again, the same",
     "page_unread": "a page was not read for its order and cart: too large, too deep, too slow, too many wait",
     "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
     "host_unknown": "a request came for a host that fits no site; once an hour for each host",
@@ -44,8 +47,8 @@ EVENTS: Mapping[str, str] = {
 }
 WARNINGS = frozenset(
     {
-        *("click_dropped", "click_suspicious", "clock_jump", "limited", "order_unreadable", "page_unread"),
-        *("policy", "token_refused"),
+        *("click_dropped", "click_suspicious", "clock_jump", "limited", "order_conflict", "order_held"),
+        *("order_unreadable", "page_unread", "policy", "token_refused"),
         *("host_unknown", "selector_unmatched"),
     }
 )

@@ -7,34 +7,42 @@ from collections.abc import Iterable
 from ..referral.landing import Dropped
 from ..referral.masking import masked_path
 from ..referral.touches import DOUBTS, Touch, doubted
-from ..referral.visitor import CartSeen, Change, Restored, Touched
-from .effects import Finished, ReadPage, SaveTouch, TellDropped
-from .ordering import record_seen_order
+from ..referral.visitor import CartSeen, Change, Restored, Shopped, Touched
+from ..settings.model import Order
+from .cart import is_empty
+from .effects import Before, Finished, ReadPage, SaveShopped, TellDropped
+from .ordering import Shown, record_seen_order
 from .service import Service
+from .shopping import page_mark
 from .site import SiteRuntime
 
 # How long a landing may wait for the visit store.
+CART_PATH_LENGTH = 200
 TOUCH_SECONDS = 1.0
+
+# Why nothing, or not all, of an order's page could be read.
+UNREAD = {
+    "too long": "the order does not stand in the first 512 KB of it, and no more is looked at",
+    "coding": "its Content-Encoding cannot be read",
+    "content type": "it is not served as text/html",
+}
 
 # Reasons by which a page itself keeps the tag out or has it reported: its owner can do something about it.
 TOLD = ("csp", "integrity-policy", "no-transform")
 
 
-async def perform(service: Service, site: SiteRuntime, effects: Iterable[SaveTouch | TellDropped]) -> None:
-    """Write touches down. A store that fails is told of and does not stop the visitor: the touch is in his
-    cookie too."""
+async def perform(service: Service, site: SiteRuntime, effects: Iterable[Before]) -> None:
+    """Write touches down, and that the visitor shops. A store that fails is told of and does not stop the
+    visitor: the touch is in his cookie too."""
     for effect in effects:
         if isinstance(effect, TellDropped):
             tell_dropped(service, site, effect.dropped)
-            continue
-        touch = effect.touch
-        changes: list[Change] = [Restored(effect.known), Touched(touch)]
-        try:
-            async with asyncio.timeout(TOUCH_SECONDS):
-                await service.visits.change(site.name, effect.visitor, changes, service.now())
-        except Exception as error:
-            service.journal.emit("fault", site=site.name, where="touch", error=repr(error))
-        tell_touch(service, site, effect.visitor, touch)
+        elif isinstance(effect, SaveShopped):
+            await _change(service, site, effect.visitor, [Restored(effect.known), Shopped()], "checkout")
+        else:
+            touch = effect.touch
+            await _change(service, site, effect.visitor, [Restored(effect.known), Touched(touch)], "touch")
+            tell_touch(service, site, effect.visitor, touch)
 
 
 def tell_touch(service: Service, site: SiteRuntime, visitor: str, touch: Touch) -> None:
@@ -66,6 +74,16 @@ def tell_dropped(service: Service, site: SiteRuntime, dropped: Iterable[Dropped]
         )
 
 
+async def _change(
+    service: Service, site: SiteRuntime, visitor: str, changes: list[Change], where: str
+) -> None:
+    try:
+        async with asyncio.timeout(TOUCH_SECONDS):
+            await service.visits.change(site.name, visitor, changes, service.now())
+    except Exception as error:
+        service.journal.emit("fault", site=site.name, where=where, error=repr(error))
+
+
 def finish(service: Service, finished: Finished) -> None:
     """Count what became of an answer, and see to its page's facts now that the bytes are gone."""
     site = finished.site
@@ -85,6 +103,8 @@ def finish(service: Service, finished: Finished) -> None:
         )
     if finished.fault is not None:
         service.journal.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
+    if finished.unread and not finished.effects:
+        tell_unread(service, site, finished.path, UNREAD[finished.unread], key=finished.unread)
     for page in finished.effects:
         service.later(_read(service, site, page))
 
@@ -94,20 +114,46 @@ async def _read(service: Service, site: SiteRuntime, page: ReadPage) -> None:
     found = await service.pages.read(site, page, asked)
     if found.refused is None:
         service.unmatched.page(site.settings, page.kind, asked, found.matched)
-    if found.unreadable is not None:
-        service.journal.emit(
-            "order_unreadable", site=site.name, page=masked_path(page.path), why=found.unreadable
-        )
     if found.order is not None:
-        await record_seen_order(service, site, found.order, page.visitor, page.touches)
-    elif found.cart is not None and page.visitor is not None:
-        await _note_cart(service, site, page.visitor, found.cart)
+        shown = Shown(page_mark(page.path, page.query), page.came)
+        await record_seen_order(service, site, found.order, page.visitor, page.touches, shown)
+        return
+    settings = site.settings.order
+    if page.order and settings is not None and found.refused is None:
+        why = found.unreadable or ""
+        key = why.partition(":")[0] or page.gap or "no order"
+        tell_unread(service, site, page.path, why or UNREAD.get(page.gap) or nothing_found(settings), key=key)
+    if page.cart and page.visitor is not None and found.refused is None:
+        await _note_cart(service, site, page, page.visitor, found.cart)
 
 
-async def _note_cart(service: Service, site: SiteRuntime, visitor: str, cart: dict[str, str]) -> None:
+def tell_unread(service: Service, site: SiteRuntime, path: str, why: str, *, key: str) -> None:
+    """Tell that an order's page was shown, but no order was read on it."""
+    service.journal.notice(
+        "order_unreadable", site=site.name, key=key, type="confirmation", page=masked_path(path), why=why
+    )
+
+
+def nothing_found(order: Order) -> str:
+    """Why a page may hold no order, in words."""
+    if order.id == "jsonld":
+        return "it holds no order in JSON-LD; set `id`, `total` and `currency` to CSS selectors"
+    return f"no element with text matches {order.id!r}, the setting `id`"
+
+
+async def _note_cart(
+    service: Service, site: SiteRuntime, page: ReadPage, visitor: str, cart: dict[str, str] | None
+) -> None:
+    """The cart as the page shows it. An empty one ends it, as does a page that shows none where one was."""
+    cart = {} if cart is not None and is_empty(cart) else cart
+    path = page.path[:CART_PATH_LENGTH]
     try:
         known = await service.visits.get(site.name, visitor)
-        if known is not None and dict(known.cart) != cart:
-            await service.visits.change(site.name, visitor, [CartSeen(cart)], service.now())
+        if known is None or (not cart and not known.cart):
+            return
+        if cart is None and path not in known.cart_on and page.kind != "cart":
+            return
+        if cart != dict(known.cart) or (cart and path not in known.cart_on):
+            await service.visits.change(site.name, visitor, [CartSeen(cart or {}, path)], service.now())
     except Exception as error:
         service.journal.emit("fault", site=site.name, where="cart", error=repr(error))

@@ -1,23 +1,51 @@
 """An order, however it was seen: who earns it, where it was closed, and who must be told."""
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ..orders.model import Channel, OrderSeen
-from ..orders.money import amount_text
+from ..orders.doubt import Doubt, amount_doubt
+from ..orders.model import Channel, Figure, OrderSeen
 from ..postbacks.model import Report
 from ..referral.credit import DAY, Credit, credit
 from ..referral.touches import Touch, merge
-from ..referral.visitor import Ordered
+from ..referral.visitor import Ordered, Visitor
 from ..stores.ledger.orders import Recorded
+from .shopping import Arrival, checkout_doubt
+from .sightings import reports_of, tell_recorded, told_again
 from .site import SiteRuntime
 
 if TYPE_CHECKING:
     from .service import Service
 
-EVENT = "order"
 # Pauses before each try to write an order that nobody will tell us of again.
 TRIES = (0.0, 0.2, 1.0, 5.0, 20.0)
+EARLIER = 50  # orders with which an amount is compared
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What a sighting of an order comes to, by itself."""
+
+    placed: float
+    channel: Channel
+    conversation: str | None
+    credit: Credit
+    reports: list[Report]
+    doubt: Doubt | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How an order was shown: on which page, how the visitor came there, and whether only the browser says
+    so."""
+
+    page: str
+    came: Arrival
+    by_browser: bool = False
 
 
 async def record_order(
@@ -29,36 +57,98 @@ async def record_order(
     touches: tuple[Touch, ...],
     conversation: str | None,
     agent: str | None,
+    shown: Shown | None = None,
 ) -> Recorded:
-    """Write order, credit and the postbacks due in one transaction; a known order changes nothing.
+    """Write order, credit and the postbacks due, or held, in one transaction.
 
-    `touches` are those of the visitor's cookie. Raises what the ledger raises.
+    An order that is known stays as it is; what is told of it besides may settle or raise a doubt. `touches`
+    are those of the visitor's cookie; `shown` belongs to an order of source `page`. Raises what the ledger
+    raises.
     """
     now = service.now()
-    placed = min(order.placed_at, now) if order.placed_at is not None else now
-    channel, talked_in = await _channel(service, site, order, visitor, conversation, placed)
-    earned = credit(await _touches(service, site, visitor, touches), placed, site.terms, now)
+    who = await _visitor(service, site, visitor, touches)
+    weighed = await _weighed(service, site, order, who, conversation, shown, now)
     recorded = await service.ledger.orders.record(
         site.name,
         order,
         visitor=visitor,
-        channel=channel,
-        conversation=conversation or talked_in,
+        channel=weighed.channel,
+        conversation=weighed.conversation,
         agent=agent,
-        credit=earned,
-        reports=_reports(order, channel, earned, placed),
+        credit=weighed.credit,
+        reports=weighed.reports,
+        doubt=weighed.doubt,
         now=now,
     )
     if recorded.created:
         service.worker.wake()
-        _tell(service, site, order, channel, earned, visitor)
-        if visitor is not None:
-            await _note_ordered(service, site, visitor, placed)
-    return recorded
+        tell_recorded(service, recorded, weighed)
+        await _note_ordered(service, site, visitor, weighed.placed, shown)
+        return recorded
+    await told_again(service, site, order, recorded, weighed, visitor)
+    again = await service.ledger.orders.get(site.name, order.id)
+    return (
+        recorded
+        if again is None
+        else Recorded(**{f.name: getattr(again, f.name) for f in fields(again)}, created=False)
+    )
+
+
+async def _weighed(
+    service: "Service",
+    site: SiteRuntime,
+    order: OrderSeen,
+    who: Visitor | None,
+    conversation: str | None,
+    shown: Shown | None,
+    now: float,
+) -> Weighed:
+    """Who earns the order, through which channel, who must be told, and what stands against telling him."""
+    placed = min(order.placed_at, now) if order.placed_at is not None else now
+    visitor = who.id if who is not None else None
+    channel, talked_in = await _channel(service, site, order, visitor, conversation, placed)
+    earned = credit(who.touches if who is not None else (), placed, site.terms, now)
+    reports = reports_of(order, channel, earned, placed) if order.is_sale else []
+    doubt = await _doubt(service, site, order, who, shown, now) if reports and who is not None else None
+    return Weighed(placed, channel, conversation or talked_in, earned, reports, doubt)
+
+
+async def _doubt(
+    service: "Service", site: SiteRuntime, order: OrderSeen, who: Visitor, shown: Shown | None, now: float
+) -> Doubt | None:
+    found = await amounts_doubt(service, site, order, who.cart)
+    if found is not None or shown is None:
+        return found
+    settings = site.settings.order
+    if shown.by_browser and (settings is None or settings.browser != "send"):
+        return Doubt("browser", "only the visitor's browser told of it, and a browser can say anything")
+    if settings is None or settings.confirm == "none":
+        return None
+    if settings.confirm == "server":
+        return Doubt("confirm", "waits for the shop's server (POST orders)")
+    return checkout_doubt(site, who, shown.came, now)
+
+
+async def amounts_doubt(
+    service: "Service", site: SiteRuntime, order: OrderSeen, cart: Mapping[str, str]
+) -> Doubt | None:
+    """What stands against the order's amount: the visitor's cart, or the site's earlier orders."""
+    if not site.settings.hold.amounts:
+        return None
+    earlier = await service.ledger.orders.amounts(site.name, limit=EARLIER)
+    figures: list[Figure] = []
+    with suppress(KeyError, ArithmeticError):
+        figures.append(Figure("the cart last seen", Decimal(cart["value"]), cart.get("currency")))
+    return amount_doubt(order, figures, earlier, site.settings.hold)
 
 
 async def record_seen_order(
-    service: "Service", site: SiteRuntime, order: OrderSeen, visitor: str | None, touches: tuple[Touch, ...]
+    service: "Service",
+    site: SiteRuntime,
+    order: OrderSeen,
+    visitor: str | None,
+    touches: tuple[Touch, ...],
+    shown: Shown | None = None,
 ) -> None:
     """Record an order that a page showed. Nobody will tell us of it again, so a ledger that fails is tried
     for half a minute; then, or when clew stops before, all of the order goes into the log."""
@@ -67,7 +157,7 @@ async def record_seen_order(
         for pause in TRIES:
             await asyncio.sleep(pause)
             try:
-                await service.record_order(site, order, visitor=visitor, touches=touches)
+                await service.record_order(site, order, visitor=visitor, touches=touches, shown=shown)
             except Exception as error:
                 failure = error
             else:
@@ -122,70 +212,30 @@ async def _channel(
     return ("chat" if talked_in is not None else "web"), talked_in
 
 
-async def _touches(
+async def _visitor(
     service: "Service", site: SiteRuntime, visitor: str | None, touches: tuple[Touch, ...]
-) -> tuple[Touch, ...]:
+) -> Visitor | None:
+    """What is known of the visitor, with the touches of his cookie."""
     if visitor is None:
-        return touches
+        return Visitor("", touches=touches) if touches else None
     try:
         known = await service.visits.get(site.name, visitor)
     except Exception as error:
         # The cookie's touches have to do.
         service.journal.emit("fault", site=site.name, where="order", error=repr(error))
         known = None
-    return merge(known.touches, touches) if known is not None else touches
+    if known is None:
+        return Visitor(visitor, touches=touches)
+    return replace(known, touches=merge(known.touches, touches))
 
 
-async def _note_ordered(service: "Service", site: SiteRuntime, visitor: str, placed: float) -> None:
+async def _note_ordered(
+    service: "Service", site: SiteRuntime, visitor: str | None, placed: float, shown: Shown | None
+) -> None:
+    if visitor is None:
+        return
+    page = shown.page if shown is not None else ""
     try:
-        await service.visits.change(site.name, visitor, [Ordered(placed)], service.now())
+        await service.visits.change(site.name, visitor, [Ordered(placed, page)], service.now())
     except Exception as error:
         service.journal.emit("fault", site=site.name, where="order", error=repr(error))
-
-
-def _reports(order: OrderSeen, channel: Channel, earned: Credit, placed: float) -> list[Report]:
-    if earned.partner is None or earned.click is None or earned.touched_at is None:
-        return []
-    return [
-        Report(
-            event=EVENT,
-            partner=earned.partner,
-            click_id=earned.click.value,
-            click_param=earned.click.param,
-            order_id=order.id,
-            amount=amount_text(order.total, order.currency),
-            currency=order.currency,
-            channel=channel,
-            order_time=int(placed),
-            landing_time=int(earned.touched_at),
-            voucher=order.coupon or "",
-        )
-    ]
-
-
-def _tell(
-    service: "Service",
-    site: SiteRuntime,
-    order: OrderSeen,
-    channel: Channel,
-    earned: Credit,
-    visitor: str | None,
-) -> None:
-    service.journal.emit(
-        "order",
-        site=site.name,
-        order=order.id,
-        total=amount_text(order.total, order.currency),
-        currency=order.currency,
-        channel=channel,
-        source=order.source,
-        visitor=visitor,
-    )
-    service.journal.emit(
-        "credit",
-        site=site.name,
-        order=order.id,
-        partner=earned.partner,
-        reason=earned.reason,
-        visitor=visitor,
-    )

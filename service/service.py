@@ -264,10 +264,18 @@ class Service:
         touches: tuple[Touch, ...] = (),
         conversation: str | None = None,
         agent: str | None = None,
+        shown: ordering.Shown | None = None,
     ) -> Recorded:
         """See `ordering.record_order`."""
         return await ordering.record_order(
-            self, site, order, visitor=visitor, touches=touches, conversation=conversation, agent=agent
+            self,
+            site,
+            order,
+            visitor=visitor,
+            touches=touches,
+            conversation=conversation,
+            agent=agent,
+            shown=shown,
         )
 
 

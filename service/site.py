@@ -56,7 +56,10 @@ class SiteRuntime:
         self.wants_cart = any((site.cart.value, site.cart.items, site.cart.currency))
         platform = platform_of(site)
         # The owner's come before the platform's.
-        self.page_type = PageTypes((*site.page_types.items(), *(platform.page_types if platform else ())))
+        page_types = (*site.page_types.items(), *(platform.page_types if platform else ()))
+        self.page_type = PageTypes(page_types)
+        # Whether the settings say which pages are the cart or the checkout.
+        self.knows_checkout = any(kind in ("cart", "checkout") for _, kind in page_types)
 
     def owns(self, path: bytes) -> bool:
         """Whether a raw path is clew's own at this site, whatever kind of request asks for it."""

@@ -173,6 +173,16 @@ class Order(Model):
     id: str = "jsonld"
     total: str = "jsonld"
     currency: str = "jsonld"
+    confirm: Literal["visit", "server", "none"] = "visit"
+    browser: Literal["hold", "send", "ignore"] = "hold"
+
+
+class Hold(Model):
+    """When an order's amount is in doubt, so that its partner is told only after a person has looked."""
+
+    amounts: bool = True
+    factor: Decimal = Field(Decimal(8), gt=1, le=1000)
+    orders: int = Field(5, ge=2, le=50)
 
 
 class Cart(Model):
@@ -227,6 +237,7 @@ class Site(Model):
     partners: list[Partner] = []
     rules: list[Rule] = []
     order: Order | None = None
+    hold: Hold = Hold()
     cart: Cart = Cart()
     widget: Widget = Widget()
     chat: Chat = Chat()

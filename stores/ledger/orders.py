@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, Select, insert, select
+from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...orders.model import Channel, OrderSeen
+from ...orders.doubt import Doubt
+from ...orders.model import Channel, OrderSeen, State
 from ...orders.money import amount_text
 from ...postbacks.model import Report
 from ...referral.credit import Credit
@@ -30,6 +32,8 @@ class StoredOrder:
     row: int
     site: str
     order_id: str
+    spelling: str | None
+    state: State
     total: Decimal
     currency: str
     channel: str
@@ -72,8 +76,10 @@ class Orders:
         credit: Credit,
         reports: Sequence[Report],
         now: float,
+        doubt: Doubt | None = None,
     ) -> Recorded:
-        """Write the order, its credit and one postback due for each report, in one transaction.
+        """Write the order, its credit and one postback for each report, in one transaction. The postbacks
+        are due, or held where there is a doubt.
 
         A known (site, order id) changes nothing, whatever else is different, and returns what is there.
         """
@@ -87,6 +93,8 @@ class Orders:
                 insert(orders_table).values(
                     site=site,
                     order_id=order.id,
+                    spelling=order.spelling,
+                    state=order.state,
                     total=total,
                     currency=order.currency,
                     channel=channel,
@@ -101,10 +109,51 @@ class Orders:
             )
             row = int(added.inserted_primary_key[0])  # type: ignore[index]
             await tx.execute(insert(credits_table).values(order=row, **_credit(credit)))
-            if reports:
-                await tx.execute(insert(postbacks_table), [_postback(row, site, r, now) for r in reports])
+            await _owe(tx, row, site, reports, doubt, now)
             written = (await tx.execute(_one(site, order.id))).one()
             return _recorded(written, created=True)
+
+    async def anew(
+        self,
+        known: StoredOrder,
+        *,
+        state: State,
+        visitor: str | None,
+        channel: str,
+        conversation: str | None,
+        credit: Credit,
+        reports: Sequence[Report],
+        doubt: Doubt | None,
+        now: float,
+    ) -> bool:
+        """Decide anew on an order of which no partner has been told: its state, whose it is, who earns it,
+        and what is due. False, and nothing changes, if a postback of it may have been sent."""
+        own = postbacks_table.c
+        of_it = own.order == known.row
+        async with self._db.write() as tx:
+            told = select(own.id).where(of_it, own.state.not_in(("held", "refused")))
+            if (await tx.execute(told.limit(1))).first() is not None:
+                return False
+            await tx.execute(delete(postbacks_table).where(of_it))
+            values = {"state": state, "visitor": visitor, "channel": channel, "conversation": conversation}
+            await tx.execute(update(orders_table).where(orders_table.c.id == known.row).values(**values))
+            whose = credits_table.c.order == known.row
+            await tx.execute(update(credits_table).where(whose).values(**_credit(credit)))
+            await _owe(tx, known.row, known.site, reports, doubt, now)
+        return True
+
+    async def amounts(self, site: str, *, limit: int) -> tuple[tuple[Decimal, str], ...]:
+        """Total and currency of the site's newest orders that are in no doubt, newest first."""
+        own, calls = orders_table.c, postbacks_table
+        doubtful = select(calls.c.id).where(calls.c.order == own.id, calls.c.state.in_(("held", "refused")))
+        query = (
+            select(own.total, own.currency)
+            .where(own.site == site, own.state == "placed", ~doubtful.exists())
+            .order_by(own.id.desc())
+            .limit(limit)
+        )
+        async with self._db.read() as connection:
+            return tuple((Decimal(total), code) for total, code in (await connection.execute(query)).all())
 
     async def get(self, site: str, order_id: str) -> StoredOrder | None:
         """The order, or None."""
@@ -163,7 +212,14 @@ def _credit(credit: Credit) -> dict[str, Any]:
     }
 
 
-def _postback(row: int, site: str, report: Report, now: float) -> dict[str, Any]:
+async def _owe(
+    tx: AsyncConnection, row: int, site: str, reports: Sequence[Report], doubt: Doubt | None, now: float
+) -> None:
+    if reports:
+        await tx.execute(insert(postbacks_table), [_postback(row, site, r, doubt, now) for r in reports])
+
+
+def _postback(row: int, site: str, report: Report, doubt: Doubt | None, now: float) -> dict[str, Any]:
     return {
         # Also the `webhook-id`: the receiver's key against repeats, the same over all attempts.
         "id": f"pb_{secrets.token_hex(10)}",
@@ -172,8 +228,10 @@ def _postback(row: int, site: str, report: Report, now: float) -> dict[str, Any]
         "partner": report.partner,
         "event": report.event,
         "report": report.to_json(),
-        "state": "due",
+        "state": "due" if doubt is None else "held",
         "attempts": 0,
         "next_at": now,
         "created_at": now,
+        "hold": None if doubt is None else doubt.kind,
+        "why": None if doubt is None else doubt.text,
     }

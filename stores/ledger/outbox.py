@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Insert, Row, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...orders.doubt import Doubt
 from ...orders.model import OrderError
 from ...orders.money import amount_text, checked_currency
 from ...postbacks.model import STATES, Attempt, Outcome, Postback, Report, State, Waiting
@@ -220,6 +221,42 @@ class Outbox:
                 raise OutboxError(f"{postback_id}: it is {found.state}, not held")
             return await _settled(tx, found, now, by=by, send=send, amount=amount, currency=currency)
 
+    async def confirm(
+        self, order: int, now: float, *, by: str, total: Decimal, currency: str, doubt: Doubt | None
+    ) -> tuple[Postback, ...]:
+        """Settle an order's postbacks of which nothing was sent by a better word on its amount.
+
+        They are due with that amount, or held where it is in doubt. Returns those that changed.
+        """
+        waits = (_C.order == order, or_(_C.state == "held", (_C.state == "due") & _free(now)))
+        async with self._db.write() as tx:
+            rows = [_postback(row) for row in (await tx.execute(select(postbacks_table).where(*waits))).all()]
+            done = []
+            for row in rows:
+                same = (Decimal(row.report.amount), row.report.currency) == (total, currency)
+                if same and row.state == "due":
+                    continue
+                settled = await _settled(
+                    tx,
+                    row,
+                    now,
+                    by=by,
+                    send=True,
+                    amount=None if same else total,
+                    currency=None if same else currency,
+                )
+                done.append(settled if doubt is None else await _held(tx, settled, doubt))
+        return tuple(done)
+
+    async def hold(self, order: int, doubt: Doubt) -> int:
+        """Hold an order's postbacks that are due and of which nothing was sent; how many they were."""
+        async with self._db.write() as tx:
+            waits = (_C.order == order, _C.state == "due", _C.lease_until.is_(None), _C.attempts == 0)
+            result = await tx.execute(
+                update(postbacks_table).where(*waits).values(state="held", hold=doubt.kind, why=doubt.text)
+            )
+        return int(result.rowcount)
+
     async def retry_dead(self, now: float) -> int:
         """Make all dead postbacks due at once; how many they were."""
         async with self._db.write() as tx:
@@ -285,7 +322,7 @@ async def _settled(
         next_at=now,
         finished_at=None if send else now,
         hold=None,
-        why=f"{found.why or 'held'}; {said} by {by}",
+        why="; ".join(filter(None, (found.why, f"{said} by {by}"))),
     )
     changed = ("state", "next_at", "finished_at", "hold", "why")
     values = {name: getattr(settled, name) for name in changed}
@@ -293,6 +330,13 @@ async def _settled(
         update(postbacks_table).where(_C.id == found.id).values(report=report.to_json(), **values)
     )
     return settled
+
+
+async def _held(tx: AsyncConnection, row: Postback, doubt: Doubt) -> Postback:
+    held = replace(row, state="held", hold=doubt.kind, why=f"{row.why}; {doubt.text}")
+    values = {"state": held.state, "hold": held.hold, "why": held.why}
+    await tx.execute(update(postbacks_table).where(_C.id == row.id).values(**values))
+    return held
 
 
 def _cut_off(row: Postback, now: float, *, again: bool) -> Postback:

@@ -35,6 +35,8 @@ orders = Table(
     Column("id", Integer, primary_key=True),
     Column("site", String(64), nullable=False),
     Column("order_id", String(200), nullable=False),
+    Column("spelling", String(200)),  # the shop's own, where it is another
+    Column("state", String(12), nullable=False),  # placed, or why it is no sale
     Column("total", String(40), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("channel", String(10), nullable=False),
@@ -47,6 +49,7 @@ orders = Table(
     Column("recorded_at", Float, nullable=False),
     UniqueConstraint("site", "order_id"),
     Index("ix_orders_visitor", "site", "visitor"),
+    Index("ix_orders_newest", "site", "id"),
 )
 
 credits_ = Table(

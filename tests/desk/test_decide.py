@@ -303,8 +303,3 @@ async def test_metrics_are_for_this_machine_or_for_a_bearer(app: ClewMiddleware,
 async def test_an_unknown_page_of_ours_is_a_404_and_never_the_shops(browser: httpx2.AsyncClient) -> None:
     answer = await browser.get("no/such/page")
     assert (answer.status_code, answer.json()) == (404, {"error": "Not Found"})
-
-
-async def test_nobody_is_invited_on_a_confirmation_page(browser: httpx2.AsyncClient) -> None:
-    assert (await browser.post("decide", json=ask("/help"))).json()["action"] == "invite"
-    assert (await browser.post("decide", json=ask("/thanks", view="view-0002"))).json()["action"] != "invite"

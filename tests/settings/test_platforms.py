@@ -28,7 +28,11 @@ def test_every_preset_names_its_source_and_can_be_used(platform: Platform) -> No
     selectors = list(platform.cart.model_dump(exclude_none=True).values())
     if platform.order is not None:
         assert platform.order.page.startswith(("/", "*"))
-        selectors += [v for v in platform.order.model_dump(exclude={"page"}).values() if v != "jsonld"]
+        selectors += [
+            v
+            for v in platform.order.model_dump(include={"id", "total", "currency"}).values()
+            if v != "jsonld"
+        ]
     assert [selector_error(selector) for selector in selectors] == [None] * len(selectors)
 
 

@@ -50,6 +50,8 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("order_id", sa.String(length=200), nullable=False),
+        sa.Column("spelling", sa.String(length=200), nullable=True),
+        sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("total", sa.String(length=40), nullable=False),
         sa.Column("currency", sa.String(length=3), nullable=False),
         sa.Column("channel", sa.String(length=10), nullable=False),
@@ -64,6 +66,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("site", "order_id", name=op.f("uq_orders_site")),
     )
     op.create_index("ix_orders_visitor", "orders", ["site", "visitor"], unique=False)
+    op.create_index("ix_orders_newest", "orders", ["site", "id"], unique=False)
     op.create_table(
         "agent_sessions",
         sa.Column("token", sa.String(length=64), nullable=False),
@@ -168,6 +171,7 @@ def downgrade() -> None:
     op.drop_table("messages")
     op.drop_table("credits")
     op.drop_table("agent_sessions")
+    op.drop_index("ix_orders_newest", table_name="orders")
     op.drop_index("ix_orders_visitor", table_name="orders")
     op.drop_table("orders")
     op.drop_index("ix_conversations_waiting", table_name="conversations")

@@ -1,0 +1,85 @@
+"""Whether an order's amount can be believed: held against what else is known of it, before a partner is told.
+
+A wrong amount is mostly a wrong reading, and then ten, a hundred or a thousand times off. What differs by
+shipping, taxes or a voucher differs by less. Pure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import log10
+from statistics import median
+from typing import Literal
+
+from ..settings.model import Hold
+from .model import Figure, OrderSeen
+from .money import amount_text
+
+# confirm: waits for the shop's server. checkout: nothing says that the visitor ordered. browser: told by the
+# browser alone. amount, currency: it disagrees with what else is known. conflict: it was told of in two ways.
+Kind = Literal["confirm", "checkout", "browser", "amount", "currency", "conflict"]
+
+# Of a normal distribution the median absolute deviation is 0.6745 standard deviations (Iglewicz and Hoaglin,
+# 1993); beyond three of them lies one order in 370.
+_TO_DEVIATION = 1.4826
+_DEVIATIONS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why an order is not reported yet: the kind, and the reason with both figures, for people."""
+
+    kind: Kind
+    text: str
+
+
+def amount_doubt(
+    order: OrderSeen, figures: Sequence[Figure], earlier: Sequence[tuple[Decimal, str]], policy: Hold
+) -> Doubt | None:
+    """What stands against the order's amount or currency, None where nothing does.
+
+    `figures` are what else is known of this order; `earlier` are total and currency of the site's earlier
+    orders that are in no doubt themselves.
+    """
+    if not policy.amounts:
+        return None
+    told = f"{amount_text(order.total, order.currency)} {order.currency}"
+    for figure in (*order.figures, *figures):
+        if figure.currency is not None and figure.currency != order.currency:
+            return Doubt("currency", f"{told}, but {figure.what} is in {figure.currency}: {figure}")
+        if _times(order.total, figure.total) >= policy.factor:
+            return Doubt("amount", f"{told}, but {figure.what} is {figure}")
+    if len(earlier) < policy.orders:
+        return None
+    alike = [total for total, currency in earlier if currency == order.currency]
+    if not alike:
+        others = ", ".join(sorted({currency for _, currency in earlier}))
+        return Doubt("currency", f"{told}, but the site's last {len(earlier)} orders are in {others}")
+    if len(alike) < policy.orders or (usual := _off(order.total, alike, float(policy.factor))) is None:
+        return None
+    middle = amount_text(Decimal(usual), order.currency)
+    return Doubt(
+        "amount",
+        f"{told}, but the middle of the site's last {len(alike)} orders is {middle} {order.currency}",
+    )
+
+
+def _times(first: Decimal, second: Decimal) -> Decimal:
+    """How many times the smaller fits into the larger; zero, to which a voucher may come, compares with
+    nothing."""
+    low, high = sorted((first, second))
+    return high / low if low > 0 else Decimal(1)
+
+
+def _off(total: Decimal, earlier: Sequence[Decimal], factor: float) -> float | None:
+    """The median of the earlier orders if the total is too far from it, measured in powers of ten.
+
+    By the median and the median absolute deviation: a few wrong orders among the earlier ones move neither.
+    A shop of screws and machines spreads over powers of ten by itself, and is given its room.
+    """
+    logs = [log10(amount) for amount in earlier if amount > 0]
+    if total <= 0 or not logs:
+        return None
+    middle = median(logs)
+    spread = _TO_DEVIATION * median(abs(one - middle) for one in logs)
+    return 10**middle if abs(log10(total) - middle) >= max(log10(factor), _DEVIATIONS * spread) else None

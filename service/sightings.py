@@ -1,0 +1,186 @@
+"""An order that is told of, for the first time or again: what is in the log, and what a later word changes.
+
+A page is a hint, the shop's server is the truth. As long as no partner has been told, a better word
+corrects what was recorded: an amount, who the visitor is, that it is a sale after all. After that it is a
+conflict for a person.
+"""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, cast
+
+from ..orders.doubt import Doubt
+from ..orders.model import Channel, OrderSeen, State
+from ..orders.money import amount_text
+from ..postbacks.model import Report
+from ..referral.credit import Considered, Credit
+from ..stores.ledger.orders import Recorded
+from .site import SiteRuntime
+
+if TYPE_CHECKING:
+    from .ordering import Weighed
+    from .service import Service
+
+EVENT = "order"
+SERVER = "the shop's server"
+# An order that was in one of these may become a sale: the money has come.
+NOT_YET: frozenset[State] = frozenset({"payment_due", "problem"})
+
+
+def tell_recorded(service: "Service", recorded: Recorded, weighed: "Weighed") -> None:
+    """Tell of a new order, its credit, and a doubt that holds it."""
+    service.journal.emit(
+        "order",
+        site=recorded.site,
+        order=recorded.order_id,
+        total=amount_text(recorded.total, recorded.currency),
+        currency=recorded.currency,
+        state=recorded.state,
+        channel=recorded.channel,
+        source=recorded.source,
+        visitor=recorded.visitor,
+    )
+    tell_credit(service, recorded, weighed)
+
+
+def tell_credit(service: "Service", recorded: Recorded, weighed: "Weighed") -> None:
+    """Tell who earns an order, and of a doubt that holds it."""
+    earned = weighed.credit
+    service.journal.emit(
+        "credit",
+        site=recorded.site,
+        order=recorded.order_id,
+        partner=earned.partner,
+        reason=earned.reason,
+        visitor=recorded.visitor,
+    )
+    if weighed.doubt is not None:
+        _tell_held(service, recorded, weighed.doubt)
+
+
+def _tell_held(service: "Service", recorded: Recorded, doubt: Doubt) -> None:
+    fields = {"order": recorded.order_id, "partner": recorded.partner, "why": doubt.text}
+    if doubt.kind == "confirm":  # nothing is wrong yet
+        service.journal.emit("order_held", site=recorded.site, key=doubt.kind, **fields)
+    else:
+        service.journal.notice("order_held", site=recorded.site, key=doubt.kind, **fields)
+
+
+async def told_again(
+    service: "Service",
+    site: SiteRuntime,
+    order: OrderSeen,
+    known: Recorded,
+    weighed: "Weighed",
+    visitor: str | None,
+) -> None:
+    """See to the sighting of an order that is known. Raises what the ledger raises."""
+    same = (order.total, order.currency) == (known.total, known.currency)
+    others = visitor is not None and known.visitor is not None and visitor != known.visitor
+    paid = order.is_sale and known.state in NOT_YET
+    whose = visitor if visitor is not None and (known.visitor is None or order.source == "api") else None
+    decided = False
+    if paid or (order.is_sale and whose not in (None, known.visitor)):
+        decided = await _decide_anew(service, order, known, weighed, whose or known.visitor)
+    if order.source == "api" and known.source != "api" and order.is_sale:
+        await _confirm(service, site, order, known)
+    if decided or (same and order.is_sale == (known.state == "placed") and not others):
+        service.journal.emit(
+            "order_repeated", site=site.name, order=order.id, source=order.source, visitor=visitor
+        )
+        return
+    why = _conflict(order, known, others)
+    if not order.is_sale or (not same and (order.source != "api" or known.source == "api")):
+        await service.ledger.outbox.hold(known.row, Doubt("conflict", why))
+    service.journal.notice("order_conflict", site=site.name, key=order.id, order=order.id, why=why)
+
+
+async def _decide_anew(
+    service: "Service", order: OrderSeen, known: Recorded, weighed: "Weighed", visitor: str | None
+) -> bool:
+    if visitor == known.visitor and weighed.credit.partner is None and known.partner is not None:
+        weighed = _as_credited(order, known, weighed)
+    done = await service.ledger.orders.anew(
+        known,
+        state=order.state,
+        visitor=visitor,
+        channel=weighed.channel,
+        conversation=weighed.conversation,
+        credit=weighed.credit,
+        reports=weighed.reports,
+        doubt=weighed.doubt,
+        now=service.now(),
+    )
+    if done:
+        service.worker.wake()
+        tell_credit(service, known, weighed)
+    return done
+
+
+def _as_credited(order: OrderSeen, known: Recorded, weighed: "Weighed") -> "Weighed":
+    """Who tells of it now knows nothing of the visitor: what was decided at first stands."""
+    considered = tuple(Considered(**touch) for touch in known.considered)
+    earned = Credit(known.partner, known.click, known.touched_at, known.reason, considered)
+    channel = order.channel or cast("Channel", known.channel)
+    reports = reports_of(order, channel, earned, known.placed_at)
+    return replace(weighed, channel=channel, conversation=known.conversation, credit=earned, reports=reports)
+
+
+async def _confirm(service: "Service", site: SiteRuntime, order: OrderSeen, known: Recorded) -> None:
+    """The shop's server tells of an order that a page showed before: what is held is due, with its amount."""
+    from .ordering import amounts_doubt
+
+    same = (order.total, order.currency) == (known.total, known.currency)
+    # Two that agree are not doubted because a third, the orders before, were smaller.
+    doubt = None if same else await amounts_doubt(service, site, order, {})
+    settled = await service.ledger.outbox.confirm(
+        known.row, service.now(), by=SERVER, total=Decimal(order.total), currency=order.currency, doubt=doubt
+    )
+    for row in settled:
+        service.journal.emit(
+            "postback_settled",
+            site=row.site,
+            postback=row.id,
+            order=row.report.order_id,
+            state=row.state,
+            amount=row.report.amount,
+            currency=row.report.currency,
+            agent=SERVER,
+        )
+    if settled:
+        service.worker.wake()
+
+
+def _conflict(order: OrderSeen, known: Recorded, others: bool) -> str:
+    parts = []
+    if (order.total, order.currency) != (known.total, known.currency):
+        parts.append(
+            f"{known.total} {known.currency} by the {known.source}, "
+            f"then {order.total} {order.currency} by the {order.source}"
+        )
+    if order.state != known.state:
+        parts.append(f"{known.state}, then {order.state}")
+    if others:
+        parts.append("shown to another visitor than at first")
+    return "told of in two ways: " + "; ".join(parts)
+
+
+def reports_of(order: OrderSeen, channel: Channel, earned: Credit, placed: float) -> list[Report]:
+    """What is due to partners for an order that is a sale."""
+    if earned.partner is None or earned.click is None or earned.touched_at is None:
+        return []
+    return [
+        Report(
+            event=EVENT,
+            partner=earned.partner,
+            click_id=earned.click.value,
+            click_param=earned.click.param,
+            order_id=order.id,
+            amount=amount_text(order.total, order.currency),
+            currency=order.currency,
+            channel=channel,
+            order_time=int(placed),
+            landing_time=int(earned.touched_at),
+            voucher=order.coupon or "",
+        )
+    ]

@@ -1,0 +1,121 @@
+"""Amounts that cannot be believed: held against the cart, the page's other figures, and the orders before."""
+
+from decimal import Decimal
+
+import pytest
+from clew.orders.doubt import Doubt, amount_doubt
+from clew.orders.model import Figure, OrderSeen
+from clew.settings.model import Hold
+from hypothesis import given
+from hypothesis import strategies as st
+
+SHOP = [*("19.90", "24.50", "39.00", "39.00", "45.10", "52.00", "64.80", "79.00", "88.20", "120.00")]
+
+
+def order(total: str, currency: str = "EUR", *figures: Figure) -> OrderSeen:
+    return OrderSeen("1001", Decimal(total), currency, "page", figures=figures)
+
+
+def doubt(
+    told: OrderSeen,
+    cart: str | None = None,
+    currency: str | None = "EUR",
+    earlier: list[str] | None = None,
+    earlier_currency: str = "EUR",
+    **policy: object,
+) -> Doubt | None:
+    figures = [] if cart is None else [Figure("the cart last seen", Decimal(cart), currency)]
+    before = [(Decimal(amount), earlier_currency) for amount in earlier or []]
+    return amount_doubt(told, figures, before, Hold.model_validate(policy))
+
+
+@pytest.mark.parametrize("times", ["0.001", "0.01", "0.1", "10", "100", "1000"])
+@pytest.mark.parametrize("cart", ["50.00", "69.95", "1234.50"])
+def test_an_amount_ten_times_off_the_cart_is_in_doubt_with_both_figures(cart: str, times: str) -> None:
+    told = order(str(Decimal(cart) * Decimal(times)))
+    found = doubt(told, cart)
+    assert found is not None
+    assert found.kind == "amount"
+    assert f"the cart last seen is {cart} EUR" in found.text
+    assert found.text.startswith(f"{told.total.quantize(Decimal('0.01'), 'ROUND_HALF_UP')} EUR")
+
+
+@pytest.mark.parametrize(
+    ("total", "cart"),
+    [
+        ("64.80", "59.90"),  # shipping
+        ("49.90", "59.90"),  # a voucher
+        ("71.28", "59.90"),  # taxes
+        ("14.90", "5.00"),
+        ("119.80", "59.90"),
+        ("0.00", "59.90"),  # a voucher for all of it
+        ("59.90", "0.00"),
+    ],
+)
+def test_what_shipping_taxes_and_vouchers_do_is_in_no_doubt(total: str, cart: str) -> None:
+    assert doubt(order(total), cart) is None
+
+
+@pytest.mark.parametrize("times", ["0.01", "10", "100", "1000"])
+def test_an_amount_far_off_the_sites_earlier_orders_is_in_doubt(times: str) -> None:
+    found = doubt(order(str(Decimal("50.00") * Decimal(times))), earlier=SHOP)
+    assert found is not None
+    assert found.kind == "amount"
+    assert "the middle of the site's last 10 orders is" in found.text
+
+
+def test_a_wrong_order_among_the_earlier_ones_hides_no_other() -> None:
+    assert doubt(order("52000.00"), earlier=[*SHOP, "88000.00", "61000.00"]) is not None
+
+
+def test_a_shop_of_screws_and_machines_has_room() -> None:
+    wide = ["0.90", "4.00", "12.00", "45.00", "180.00", "900.00", "3400.00", "12000.00"]
+    assert doubt(order("5400.00"), earlier=wide) is None
+
+
+@pytest.mark.parametrize("before", [0, 1, 4])
+def test_an_order_is_never_held_for_lack_of_history(before: int) -> None:
+    assert doubt(order("99999.00"), earlier=["1.00"] * before) is None
+    assert doubt(order("99999.00", "USD"), earlier=["1.00"] * before) is None
+
+
+def test_another_currency_is_in_doubt() -> None:
+    against_cart = doubt(order("59.90", "USD"), "59.90")
+    assert against_cart is not None
+    assert against_cart.kind == "currency"
+    assert "59.90 USD" in against_cart.text
+    assert "59.90 EUR" in against_cart.text
+    before = doubt(order("59.90", "USD"), earlier=SHOP)
+    assert before is not None
+    assert before.text == "59.90 USD, but the site's last 10 orders are in EUR"
+    assert doubt(order("59.90"), "59.90", currency=None) is None
+
+
+def test_what_else_the_page_says_counts() -> None:
+    assert doubt(order("5990.00", "EUR", Figure("the page's JSON-LD", Decimal("59.90"), "EUR"))) is not None
+    assert doubt(order("59.90", "EUR", Figure("the page's JSON-LD", Decimal("54.90"), "EUR"))) is None
+
+
+def test_the_thresholds_are_settings() -> None:
+    assert doubt(order("5990.00"), "59.90", amounts=False, earlier=SHOP) is None
+    assert doubt(order("590.00"), "59.90", factor=20) is None
+    assert doubt(order("179.70"), "59.90", factor=2) is not None
+    assert doubt(order("9999.00"), earlier=["10.00"] * 3, orders=2) is not None
+
+
+AMOUNTS = st.decimals("0.01", "100000", places=2)
+
+
+@given(AMOUNTS, st.lists(AMOUNTS, min_size=5, max_size=50))
+def test_the_middle_of_the_earlier_orders_is_never_in_doubt(total: Decimal, before: list[Decimal]) -> None:
+    middle = sorted(before)[len(before) // 2]
+    assert doubt(order(str(middle)), earlier=[str(amount) for amount in before]) is None
+    assert doubt(order(str(total)), str(total)) is None
+
+
+@given(AMOUNTS, st.integers(1, 3), st.decimals("0.85", "3", places=2))
+def test_a_slipped_separator_is_seen_with_taxes_and_shipping_on_top(
+    cart: Decimal, digits: int, more: Decimal
+) -> None:
+    told = (cart.scaleb(digits) * more).quantize(Decimal("0.01"))
+    assert doubt(order(str(told)), str(cart)) is not None
