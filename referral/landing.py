@@ -94,10 +94,10 @@ class LandingReader:
         self._composed: list[_Composed] = []
         self._cookies = NetworkCookies(site, catalogue)
         self._compile(site, catalogue)
-        composing = [name for c in self._composed for name in c.parts]
+        self._parts = frozenset(name for c in self._composed for name in c.parts)
         kept = (*self._utm, *self._cookies.landing_params)
         self.masking = Masking(
-            (name.decode("utf-8") for name in (*self._exact, *composing)),
+            (name.decode("utf-8") for name in (*self._exact, *self._parts)),
             (*(name.decode("ascii") for name in kept), *_site_params(site)),
         )
 
@@ -184,7 +184,7 @@ class LandingReader:
             *self._asked(_of_fragment(fragment)),
             *raw_pairs(query, self._asks_for),
         ]
-        clicks = self._clicks([(unquote_to_bytes(n), unquote_to_bytes(v)) for n, v in given], dropped)
+        clicks = self._clicks([(unquote_to_bytes(n), _decoded(v)) for n, v in given], dropped)
         campaign = self._campaign(given)
         foreign, own = self._referrer(referrer, host) if referrer else ("", False)
         if not (clicks or campaign or foreign):
@@ -202,11 +202,12 @@ class LandingReader:
     def _clicks(self, given: list[Pair], dropped: list[Dropped] | None) -> tuple[Click, ...]:
         found: dict[_Meaning, tuple[int, bytes]] = {}
         refused: dict[_Meaning, str] = {}
-        for place, (name, value) in enumerate(given):
-            if (meaning := self._meaning(name)) is None:
+        # From the end: of a parameter that is there twice the last value counts.
+        for place, (name, value) in reversed(list(enumerate(given))):
+            if (meaning := self._meaning(name)) is None or meaning in found:
                 continue
             if why := _why_none(value, meaning.param):
-                refused[meaning] = why
+                refused.setdefault(meaning, why)
             else:
                 found[meaning] = (place, value)
         if self._composed:
@@ -225,7 +226,11 @@ class LandingReader:
         )
 
     def _compose(self, given: list[Pair], found: dict[_Meaning, tuple[int, bytes]]) -> None:
-        last = {name: (place, value) for place, (name, value) in enumerate(given) if not _why_none(value, "")}
+        last = {
+            name: (place, value)
+            for place, (name, value) in enumerate(given)
+            if name in self._parts and not _why_none(value, "")
+        }
         for composed in self._composed:
             parts = [last[name] for name in composed.parts if name in last]
             if len(parts) < len(composed.parts):
@@ -239,7 +244,9 @@ class LandingReader:
         for name, raw in given:
             if (key := self._utm.get(unquote_to_bytes(name).lower())) is not None:
                 # Campaign words are written by people's tools, as forms are: a plus is a blank.
-                text = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "replace")
+                # An escaped character takes up to 12 bytes.
+                raw = raw[: 12 * CAMPAIGN_LENGTH].replace(b"+", b" ")
+                text = unquote_to_bytes(raw).decode("utf-8", "replace")
                 text = masked_text(_CONTROL.sub(" ", text).strip())[:CAMPAIGN_LENGTH]
                 if text and unfilled(text) != "unfilled":
                     campaign[key] = text
@@ -290,7 +297,7 @@ class LandingReader:
 
     def _landing(self, path: bytes, query: bytes) -> str:
         """Path and query as they may be kept. Of a very long query, the parameters that matter."""
-        text = masked_path(printable(path))
+        text = masked_path(printable(path[: 2 * LANDING_LENGTH]))
         given = self.masking.pairs(query)
         whole = f"{text}?{'&'.join(given)}" if given else text
         if len(whole) <= LANDING_LENGTH:
@@ -336,6 +343,11 @@ def _site_params(site: Site) -> Iterator[str]:
         patterns.append(site.order.page)
     for pattern in patterns:
         yield from (part.partition("=")[0] for part in pattern.partition("?")[2].split("&"))
+
+
+def _decoded(value: bytes) -> bytes:
+    """A value percent-decoded; one that is too long for an id either way stays."""
+    return unquote_to_bytes(value) if len(value) <= 3 * ID_LENGTH else value
 
 
 def _why_none(value: bytes, param: str) -> str:

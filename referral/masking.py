@@ -16,7 +16,9 @@ from .query import printable, raw_pairs
 HIDDEN = "…"
 SEARCH_PARAMS = ("q", "query", "s", "search", "keyword", "text")
 
+ADDRESS_LENGTH = 4096  # characters of an address that are looked at
 NAME_LENGTH = 64  # characters of a parameter's name; a longer one is no name
+VALUE_LENGTH = 600  # characters of a value; a longer one is hidden
 SECRET_LENGTH = 16  # characters from which on something random is taken for a secret
 CARD_LENGTH = 15  # digits: a product's number (GTIN) has up to 14, a card's 13 to 19
 
@@ -60,7 +62,7 @@ class Masking:
         return self._masked(address, shorten=True)
 
     def _masked(self, address: str, shorten: bool) -> str:
-        address, _, _ = address.partition("#")
+        address = address[:ADDRESS_LENGTH].partition("#")[0]
         where = _WHERE.match(address)
         begin = where.end() if where else 0
         path, mark, query = address[begin:].partition("?")
@@ -85,14 +87,15 @@ class Masking:
         ]
 
     def _pair(self, name: str, value: str, shorten: bool) -> str:
+        if len(name) > NAME_LENGTH:
+            return HIDDEN
         plain = unquote(name)
         key = plain.lower()
         if key not in self._kept:
-            hide = len(name) > NAME_LENGTH or "=" in plain or _is_secret(plain)
-            return HIDDEN if hide else name
+            return HIDDEN if "=" in plain or _is_secret(plain) else name
         if key in self._clicks:
             return f"{name}={short(value)}" if shorten else f"{name}={value}"
-        if _has_address(unquote(value)):
+        if len(value) > VALUE_LENGTH or _has_address(unquote(value)):
             return f"{name}={HIDDEN}"
         inner = _INNER.search(value)
         if inner is not None and ("=" in value or "%3d" in value.lower()):

@@ -8,8 +8,9 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 Pair = tuple[bytes, bytes]
 Known = Callable[[bytes], bool]
 
-PAIRS = 400  # parameters of a query that are read
+PAIRS = 200  # parameters of a query that are read
 MENDED = 20  # parameters inside one value
+ENCODED = 4096  # bytes of a query that is percent-encoded as a whole
 
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _PLACEHOLDER = re.compile(rb"\{([^{}]+)\}")
@@ -38,7 +39,8 @@ def raw_pairs(query: bytes, known: Known = _nothing) -> Iterator[Pair]:
         # What a network adds stands at the end.
         found = found[: PAIRS // 4] + found[-(PAIRS - PAIRS // 4) :]
     for pair in found:
-        yield from _mended(pair, known)
+        if pair:
+            yield from _mended(pair, known)
 
 
 def _mended(pair: bytes, known: Known) -> Iterator[Pair]:
@@ -46,7 +48,7 @@ def _mended(pair: bytes, known: Known) -> Iterator[Pair]:
         pair = pair[escaped.end() :]
     name, equals, value = pair.lstrip(b"?").partition(b"=")
     if not equals:
-        inner = unquote_to_bytes(name).lstrip(b"?") if b"%" in name else b""
+        inner = unquote_to_bytes(name).lstrip(b"?") if b"%" in name and len(name) <= ENCODED else b""
         if b"=" in inner and known(unquote_to_bytes(inner.partition(b"=")[0])):
             yield from raw_pairs(inner)
             return

@@ -26,6 +26,7 @@ class Platform(Model):
     cart: Cart = Cart()
     order: Order | None = None
     never: tuple[str, ...] = ()
+    keep_query: tuple[str, ...] = ()
 
 
 class PlatformError(ValueError):
@@ -78,8 +79,8 @@ def platform_of(site: Site) -> Platform | None:
 def with_platform(site: Site) -> Site:
     """The site with `order`, `cart` and `never` filled from its preset where the owner gave nothing.
 
-    It goes key by key: who only sets the currency of `order` keeps the preset's selectors. Raises
-    PlatformError.
+    It goes key by key: who only sets the currency of `order` keeps the preset's selectors. `keep_query` is
+    the preset's and the owner's. Raises PlatformError.
     """
     platform = platform_of(site)
     if platform is None:
@@ -89,6 +90,7 @@ def with_platform(site: Site) -> Site:
         update["order"] = _filled(site.order, platform.order) if site.order else platform.order
     if "never" not in site.model_fields_set:
         update["never"] = list(platform.never)
+    update["keep_query"] = [*platform.keep_query, *site.keep_query]
     return site.model_copy(update=update)
 
 

@@ -1,6 +1,6 @@
-// clew's loader: asks what to show here, and loads the widget only if something is.
+// clew's loader: asks what to show, and loads the widget only for that.
 (() => {
-  // Script optimisers leave no current one.
+  // Optimisers leave no current one.
   const script = document.currentScript ?? document.querySelector("script[data-clew]");
   const src = script?.getAttribute("src");
   if (!src || window.__clew || window.top !== window) return;
@@ -11,9 +11,8 @@
   const RETRY = 15000; // ms until the one retry
   const LONGEST = 2 ** 31 - 1; // ms that a timer can wait
 
-  const hash = location.hash; // shops tidy it away
   let base, widget;
-  // Of this page view. since: ms, 0 until the visitor looks at it.
+  // Of this page view. since: 0 until the visitor looks at it.
   let view, url, address, referrer, since, due, failed, timer, settling;
 
   const hidden = () => document.visibilityState === "hidden";
@@ -24,7 +23,8 @@
   function begin(from) {
     view = crypto.getRandomValues(new Uint32Array(4)).join("-");
     referrer = url ?? document.referrer;
-    url = url ? location.href : location.href.split("#")[0] + hash;
+    const landed = performance.getEntriesByType("navigation")[0]?.name; // untidied
+    url = !url && landed?.split(/[?#]/)[0] === location.origin + location.pathname ? landed : location.href;
     address = here();
     since = from;
     failed = false;
@@ -66,19 +66,19 @@
     if (event?.navigationType === "replace" && location.pathname === address.split("?")[0]) address = here();
     clearTimeout(settling);
     settling = setTimeout(() => {
-      // Busy: Turbo is still loading, turbo:load follows.
+      // Busy: turbo:load follows.
       if (here() !== address && document.documentElement.getAttribute("aria-busy") !== "true") begin(0);
     }, SETTLE);
   }
 
   async function start() {
-    // Not script.src: a <base> would turn it to another host.
+    // Not script.src, which a <base> would turn.
     base = new URL(".", new URL(src, location.href)).href;
     const started = hidden() || document.prerendering ? 0 : Date.now();
     if (document.prerendering) await once(document, "prerenderingchange");
     if (document.readyState === "loading") await once(document, "DOMContentLoaded");
     if (document.body?.localName === "frameset") return;
-    // A framework that finds its page changed too early fails.
+    // Frameworks fail on a page changed too early.
     const late = new Promise((done) => setTimeout(done, LOAD));
     if (document.readyState !== "complete") await Promise.race([once(window, "load"), late]);
     await new Promise((done) => (window.requestIdleCallback ?? setTimeout)(done, { timeout: 2000 }));

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from clew.desk.trail import partner_of, sketch
+from clew.referral.masking import Masking
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import TITLE_LENGTH, CartSeen, Invited, Page, Touched, Viewed, Visitor
 from hypothesis import given
@@ -77,6 +78,28 @@ def test_a_page_of_the_shop_is_a_link(url: str) -> None:
     page = sketch(one(url), HOSTS, NOW).page
     assert page is not None
     assert page.link == url
+
+
+def test_a_page_whose_path_holds_a_secret_is_no_link() -> None:
+    """field C6, E10"""
+    page = sketch(one(Masking().stored("http://shop.test/reset/SECRET?x=SECRET#SECRET")), HOSTS, NOW).page
+    assert page is not None
+    assert (page.path, page.link) == ("/reset/…?x", None)
+
+
+def test_a_suspicious_arrival_says_why_and_names_no_partner() -> None:
+    """field E11"""
+    click = Click("", "ref", "7", "blog")
+    visitor = Touched(Touch(int(NOW), (click,), doubt="inside")).apply(Visitor("v"), NOW)
+    (arrival,) = sketch(visitor, HOSTS, NOW).arrivals
+    assert arrival.doubt == "it was made on one of the shop's own pages"
+    assert partner_of(visitor) is None
+
+
+def test_a_visitor_of_whom_only_the_landing_is_known_has_not_been_here_since_1970() -> None:
+    """field G3"""
+    visitor = Touched(Touch(int(NOW), landing="/")).apply(Visitor("v"), NOW)
+    assert sketch(visitor, HOSTS, NOW).visit_at == NOW
 
 
 def test_a_path_is_shown_as_people_read_it() -> None:

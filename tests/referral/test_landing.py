@@ -1,3 +1,4 @@
+import time
 from urllib.parse import quote_from_bytes
 
 import pytest
@@ -401,3 +402,38 @@ def test_the_landing_address_is_bounded_and_printable_whatever_came(query: bytes
     assert touch is not None
     assert len(touch.landing) <= LANDING_LENGTH
     assert all(0x21 <= ord(c) <= 0x7E or c == "…" for c in touch.landing)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"a",
+        b"&",
+        b"&a=1",
+        b"?a=",
+        b";ref=1",
+        b";x=",
+        b"&amp;",
+        b"%",
+        b"%41",
+        b"amp;",
+        b"&ref=%25",
+        b"=",
+        b"{a",
+    ],
+)
+def test_reading_takes_little_time_whatever_stands_in_an_address(piece: bytes) -> None:
+    everyone = reader(network("awin", "awin"), plain("blog", "ref"))
+
+    def took(length: int) -> float:
+        text = piece * (length // len(piece))
+        best = 1.0
+        for _ in range(3):
+            begin = time.perf_counter()
+            everyone.read(
+                b"ref=" + text + b"&awc=1", b"/" + text, b"https://a.example/?q=" + text, NOW, fragment=text
+            )
+            best = min(best, time.perf_counter() - begin)
+        return best
+
+    assert took(60_000) < 25 * took(6_000) + 0.005

@@ -4,7 +4,11 @@ import time
 from urllib.parse import unquote
 
 import pytest
+from clew.referral.catalogue import load
+from clew.referral.landing import LandingReader
 from clew.referral.masking import Masking, masked_path, masked_text, short
+from clew.settings.model import Partner, Site
+from clew.settings.platforms import with_platform
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +80,21 @@ def test_the_log_shows_the_begin_of_a_click_id() -> None:
 
 def test_without_a_site_every_value_is_hidden() -> None:
     assert Masking().logged("/?awc=1&q=2") == "/?awc&q"
+
+
+def test_a_site_keeps_what_tells_its_pages_apart() -> None:
+    site = Site(
+        name="shop",
+        platform="opencart",
+        keep_query=["colour"],
+        page_types={"/list?view=sale": "category"},
+        partners=[Partner(id="blog", param="Ref", postback="https://blog.example/?c={click_id}")],
+    )
+    masking = LandingReader(with_platform(site), load()).masking
+    address = (
+        "/index.php?route=product/product&product_id=42&user_token=SECRET&colour=red&view=sale&ref=A&awc=1"
+    )
+    assert masking.stored(address) == address.replace("=SECRET", "")
 
 
 def test_titles_lose_addresses_of_people() -> None:
