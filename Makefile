@@ -22,9 +22,10 @@ demo: setup
 demo-once: setup
 	@$(BIN)/python examples/demo.py --once
 
-# libatomic1 is for the Node.js that Playwright brings along.
+# libatomic1 is for the Node.js that Playwright brings along; curl and php-cli run the examples of docs/api.md,
+# nginx the sample of deploy/.
 test: setup .venv/mitmproxy/.done
-	@.ci/setup debian chromium libatomic1
+	@.ci/setup debian chromium libatomic1 curl nginx php-cli
 	$(BIN)/pytest --numprocesses logical --dist worksteal $(ARGS)
 
 check: setup

@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ..postbacks.network_call import chosen, missing
+from ..referral.catalogue import load as load_catalogue
 from ..service.check import check, checked
 from ..service.check_pages import reaches
 from ..service.reachable import unreachable
@@ -53,6 +55,8 @@ def check_command(
         console.print(Text(f"  {_summary(site)}"))
         for reach in reaches(site):
             console.print(Text(f"    {reach.told()}"))
+        for line in _calls(site):
+            console.print(Text(f"    {line}"))
         preset = platform_of(site)
         if preset is not None and preset.note:
             console.print(Text(f"    {site.platform}: {preset.note}", "cyan"))
@@ -87,6 +91,20 @@ def _summary(site: Site) -> str:
     shop = site.upstream or "no upstream: for the middleware, not for clew serve"
     counts = f"{_count(len(site.partners), 'partner')}, {_count(len(site.rules), 'rule')}"
     return f"{site.name}: {hosts} → {shop}; {counts}"
+
+
+def _calls(site: Site) -> Iterator[str]:
+    """Which of a network's calls each partner gets, and what another one would need."""
+    networks = load_catalogue().networks
+    for partner in site.partners:
+        network = networks.get(partner.network or "")
+        used = chosen(partner, network) if network is not None else None
+        if network is None or used is None or len(network.conversions) < 2:
+            continue
+        preferred = network.conversions[0]
+        wanting = ", ".join(missing(partner, preferred))
+        other = f"; {preferred.id} would need {wanting}" if preferred is not used and wanting else ""
+        yield f"{partner.id}: {network.name} is called by {used.id}{other}"
 
 
 def _count(number: int, unit: str) -> str:

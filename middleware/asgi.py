@@ -11,13 +11,14 @@ from ..desk.app import desk_app
 from ..desk.here import Here
 from ..injector.heads import RequestHead, ResponseHead
 from ..service.check import checked
+from ..service.limits import network_of
 from ..service.navigation import finish, perform
 from ..service.origin import Origin
 from ..service.service import Service
 from ..service.site import SiteRuntime
 from ..settings.model import Settings
 from .exchange import Exchange, Forward, Ours, Out
-from .origin import origin_of
+from .origin import origin_of, unbelieved
 from .ours import inner_scope, onward, refuse, target_path
 from .standby import Standby, told, unready, wants_strict
 
@@ -140,6 +141,7 @@ class ClewMiddleware:
             await self._ours(plan, site, origin, scope, receive, send)
         elif plan.watch:
             exchange.began = time.monotonic()
+            self._note_proxy(site, head, scope)
             await self._watched(exchange, plan, scope, receive, send)
         else:
             if exchange.fault is not None:
@@ -147,6 +149,23 @@ class ClewMiddleware:
             if plan.headers is not head.headers:
                 scope = {**scope, "headers": plan.headers}
             await self.app(scope, receive, send)
+
+    def _note_proxy(self, site: SiteRuntime, head: RequestHead, scope: Scope) -> None:
+        """Tell of a peer that speaks as a proxy and is not believed: without TLS, cookies are not Secure and
+        the shop is told `http`."""
+        peer = scope["client"][0] if scope.get("client") else None
+        header = unbelieved(head.plain or dict(head.headers), peer, self._trusted)
+        if header is not None:
+            network = network_of(peer) or ""
+            setting = f'trusted_proxies = ["{network}"]'
+            self.service.journal.notice(
+                "proxy_untrusted",
+                site=site.name,
+                key=f"{header} from {network}",
+                header=header,
+                peer=network,
+                setting=setting,
+            )
 
     async def _ours(
         self, plan: Ours, site: SiteRuntime, origin: Origin, scope: Scope, receive: Receive, send: Send

@@ -73,6 +73,18 @@ def origin_of(scope: Mapping[str, Any], trusted: Networks) -> Origin:
     return Origin(client, _SCHEMES.get(told_scheme.lower(), scheme), told_host)
 
 
+# What proxies tell of the client, by what each costs if nobody believes it.
+_TOLD_BY_PROXIES = (b"x-forwarded-proto", b"x-forwarded-for", b"forwarded")
+
+
+def unbelieved(fields: Mapping[bytes, bytes], peer: str | None, trusted: Networks) -> str | None:
+    """The name of a header by which the peer speaks as a proxy, though it is not among the trusted ones."""
+    for name in _TOLD_BY_PROXIES:
+        if name in fields:
+            return None if peer is None or is_trusted(peer, trusted) else name.decode().title()
+    return None
+
+
 @lru_cache(maxsize=4096)
 def _seen(peer: str | None, scheme: Scheme, host: bytes) -> Origin:
     return Origin(peer, scheme, host.decode("latin-1"))

@@ -86,22 +86,22 @@ class ReverseProxy(ClewMiddleware):
         if site is None or shop is None:
             return None
         exchange = Exchange(site, self.service.now())
-        plan = exchange.request(
-            RequestHead(
-                scope["method"],
-                scope["raw_path"],
-                scope["query_string"],
-                scope["headers"],
-                origin.scheme,
-                origin.host,
-                origin.client,
-            )
+        head = RequestHead(
+            scope["method"],
+            scope["raw_path"],
+            scope["query_string"],
+            scope["headers"],
+            origin.scheme,
+            origin.host,
+            origin.client,
         )
+        plan = exchange.request(head)
         if isinstance(plan, Ours):
             return None
         watch = None
         if plan.watch:
             exchange.began = time.monotonic()
+            self._note_proxy(site, head, scope)
             watch = Watch(self.service, exchange, plan.effects)
         if exchange.fault is not None and watch is None:
             finish(self.service, exchange)

@@ -65,6 +65,12 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "If these were visitors, raise `[limits]`, or name the proxy in front of clew in `trusted_proxies`. "
         "If it was an attack, nothing is to be done.",
     ),
+    "proxy_untrusted": (
+        "{peer} speaks as a proxy ({header}) and is not believed: behind https, cookies are then not Secure, "
+        "and the shop is told http.",
+        "If that is your own proxy, have it set X-Forwarded-Proto and X-Forwarded-For, and write {setting}. "
+        "If you do not know the address, leave it: anybody may send such a header.",
+    ),
     "token_refused": (
         "A request to {path} from {key} brought a wrong token.",
         "If that was your shop's server, give it the token of the settings; else somebody guesses.",

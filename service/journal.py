@@ -35,6 +35,7 @@ EVENTS: Mapping[str, str] = {
     "host_unknown": "a request came for a host that fits no site; once an hour for each host",
     "selector_unmatched": "a selector of the settings has found nothing for a day on pages that it is for",
     "limited": "a request was over one of the limits against abuse",
+    "proxy_untrusted": "a proxy told of the client and was not believed, so https is not seen as such",
     "token_refused": "a request brought a wrong API or metrics token",
     "postback_settled": "a postback in doubt was released, corrected or refused, and by whom",
     "notice_done": "somebody marked a line of “What needs you” as done",
@@ -48,7 +49,7 @@ EVENTS: Mapping[str, str] = {
 WARNINGS = frozenset(
     {
         *("click_dropped", "click_suspicious", "clock_jump", "limited", "order_conflict", "order_held"),
-        *("order_unreadable", "page_unread", "policy", "token_refused"),
+        *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
         *("host_unknown", "selector_unmatched"),
     }
 )

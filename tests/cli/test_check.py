@@ -87,3 +87,19 @@ def test_the_known_pages_that_a_pattern_fits_are_shown(config: Path) -> None:
     page = re.escape("/index.php?route=checkout/success")
     told = rf"order\.page {page} fits 1 of \d+ known pages: {page}&language=en-gb \(confirmation\)"
     assert re.search(told, result.output)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("advertiser_id = '1', api_key = 'k'", "awin: Awin is called by conversion_api"),
+        ("advertiser_id = '1'", "awin: Awin is called by s2s_get; conversion_api would need api_key"),
+    ],
+)
+def test_it_is_said_which_of_a_networks_calls_is_made(config: Path, settings: str, told: str) -> None:
+    """field G21: without `api_key` Awin gets its other call, and nobody said so"""
+    partner = f"[[sites.partners]]\nid = 'awin'\nnetwork = 'awin'\nsettings = {{ {settings} }}\n"
+    config.write_text(GOOD + partner)
+    result = CliRunner().invoke(app, ["check", "--config", str(config)])
+    assert result.exit_code == 0, result.output
+    assert told in [line.strip() for line in result.output.splitlines()]

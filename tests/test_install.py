@@ -1,0 +1,45 @@
+"""Installing from a checkout: what pip needs is built elsewhere, and nothing stays behind."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SKIPPED = shutil.ignore_patterns(".*_cache", "__pycache__", ".git", ".venv", "build", "*.egg-info", "*.db*")
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_install_leaves_the_checkout_as_it_was(tmp_path: Path) -> None:
+    """field G22"""
+    checkout, target = tmp_path / "checkout", tmp_path / "target"
+    shutil.copytree(ROOT, checkout, ignore=SKIPPED, symlinks=True)
+    before = {path.relative_to(checkout) for path in checkout.rglob("*")}
+    uv = Path(sys.executable).with_name("uv")
+    # The packages that clew needs are in this environment; only clew is built and installed.
+    options = ["--no-deps", "--no-build-isolation", "--offline", "--python", sys.executable]
+    run(uv, "pip", "install", "-q", *options, "--target", target, ".", folder=checkout)
+    after = {p.relative_to(checkout) for p in checkout.rglob("*") if "__pycache__" not in p.parts}
+    assert after == before
+    code = (
+        "import clew, sys; from clew.settings.platforms import platforms; platforms(); print(clew.__file__)"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(target)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(target / "clew" / "__init__.py"), done.stderr
+
+
+def test_the_readme_says_first_how_to_install() -> None:
+    """field G22"""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings[0] == "## Install"
+    assert "pip install ." in text.partition("## Install")[2].partition("\n## ")[0]
