@@ -108,11 +108,11 @@ def _bounded(touches: tuple[Touch, ...]) -> tuple[Touch, ...]:
     newer. One that is too large on its own keeps the click that earns."""
     kept = list(touches)
     while len(kept) > 1 and (len(kept) > TOUCHES or sum(map(_touch_bytes, kept)) > TOUCHES_BYTES):
-        idle = (t for t in kept if not any(click.partner for click in t.clicks))
+        idle = (t for t in kept if t.doubt or not any(click.partner for click in t.clicks))
         kept.remove(next(idle, kept[0]))
     if kept and _touch_bytes(kept[0]) > TOUCHES_BYTES:
         earning = tuple(click for click in kept[0].clicks if click.partner) or kept[0].clicks
-        kept[0] = Touch(kept[0].at, earning[-1:])
+        kept[0] = Touch(kept[0].at, earning[-1:], doubt=kept[0].doubt)
     return tuple(kept)
 
 

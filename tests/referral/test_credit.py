@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from clew.referral.credit import DAY, SKEW, Considered, Terms, credit, earning_click
 from clew.referral.touches import Click, Touch
+from clew.referral.visitor import TOUCHES, Touched, Visitor
 
 ORDER = 1763860000.0
 TERMS = Terms({"awin": 30, "blog": 7})
@@ -178,3 +179,18 @@ def test_a_suspicious_click_earns_nothing_unless_the_terms_say_so() -> None:
     assert credit([touch(2 * DAY, AWIN), inside], ORDER, terms).partner == "blog"
     elsewhere = replace(inside, doubt="elsewhere")
     assert credit([elsewhere], ORDER, terms).partner is None
+
+
+def test_suspicious_touches_go_first_where_there_are_too_many_and_stay_suspicious() -> None:
+    """field E11"""
+    visitor = Touched(touch(DAY, AWIN)).apply(Visitor("v"), ORDER)
+    for number in range(3 * TOUCHES):
+        click = Click("", "ref", f"{number}{'x' * 200}", "blog")
+        visitor = Touched(replace(touch(0, click), doubt="inside")).apply(visitor, ORDER)
+    assert visitor.touches[0].clicks == (AWIN,)
+    assert credit(visitor.touches, ORDER, TERMS).partner == "awin"
+    large = replace(
+        touch(0, *(Click("", "ref", f"{n}{'x' * 500}", "blog") for n in range(8))), doubt="inside"
+    )
+    alone = Touched(replace(large, landing="/" + "x" * 5000)).apply(Visitor("w"), ORDER)
+    assert [t.doubt for t in alone.touches] == ["inside"]
