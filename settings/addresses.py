@@ -72,6 +72,8 @@ def parameters(query: str | bytes) -> list[str]:
 
 
 def _parameter(part: str) -> str:
+    if "%" not in part and "+" not in part:
+        return part if "=" in part else f"{part}="
     name, equals, value = part.replace("+", " ").partition("=")
     return f"{decoded(name)}={decoded(value)}" if equals else f"{decoded(name)}="
 
@@ -128,17 +130,13 @@ class Pattern:
         return found + _any_run(self.path[at:])
 
     @cached_property
-    def wanted(self) -> tuple[Any, ...]:
+    def wanted(self) -> tuple[str, ...]:
         """RE2 for each parameter asked for, each to fit one whole `name=value`."""
         found = []
         for part in filter(None, self.query.split("&")):
             name, equals, value = part.replace("+", " ").partition("=")
-            found.append(re2.compile(f"(?s){_any_run(name)}={_any_run(value) if equals else '.*'}", _OPTIONS))
+            found.append(f"(?s){_any_run(name)}={_any_run(value) if equals else '.*'}")
         return tuple(found)
-
-    def asked_of(self, given: Iterable[str]) -> bool:
-        """Whether parameters hold all that it asks for."""
-        return all(any(wanted.fullmatch(one) for one in given) for wanted in self.wanted)
 
     def covers(self, other: "Pattern") -> bool:
         """Whether every address that fits the other fits this one too. Where sets of characters are
@@ -146,13 +144,24 @@ class Pattern:
         path = decoded(other.path.replace("*", _ANYTHING))
         if re2.compile(self.path_expression, _OPTIONS).fullmatch(path) is None:
             return False
-        return self.asked_of([_given(part) for part in filter(None, other.query.split("&"))])
+        given = [_given(part) for part in filter(None, other.query.split("&"))]
+        return all(any(re2.fullmatch(wanted, one) for one in given) for wanted in self.wanted)
 
 
 def _given(part: str) -> str:
     """A parameter that a pattern asks for, as an address would have it."""
     part = part.replace("*", _ANYTHING)
     return _parameter(part) if "=" in part else f"{_parameter(part)}{_ANYTHING}"
+
+
+def _set(expressions: Iterable[str]) -> Any:
+    found = re2.Set.FullMatchSet(_OPTIONS)
+    some = False
+    for expression in expressions:
+        some = found.Add(expression) >= 0 or some
+    if some:
+        found.Compile()
+    return found
 
 
 def _any_run(text: str) -> str:
@@ -164,11 +173,11 @@ class Patterns:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.patterns = tuple(map(Pattern, texts))
-        self._set = re2.Set.FullMatchSet(_OPTIONS)
-        for pattern in self.patterns:
-            self._set.Add(pattern.path_expression)
-        if self.patterns:
-            self._set.Compile()
+        self._paths = _set(pattern.path_expression for pattern in self.patterns)
+        # Every parameter that any pattern asks for, once: one of an address is held against all at once.
+        wanted = list(dict.fromkeys(w for pattern in self.patterns for w in pattern.wanted))
+        self._parameters = _set(wanted)
+        self._wanted = [frozenset(map(wanted.index, pattern.wanted)) for pattern in self.patterns]
         self._by_path = lru_cache(1024)(self._of_path)
 
     def first(self, path: str | bytes, query: str | bytes = "") -> int | None:
@@ -186,15 +195,14 @@ class Patterns:
     def _fitting(self, path: str | bytes, query: str | bytes) -> Iterator[int]:
         if not self.patterns:
             return
-        given: list[str] | None = None
+        given: set[int] | None = None if query else set()
         for number in self._by_path(path) if len(path) <= 256 else self._of_path(path):
-            pattern = self.patterns[number]
-            if pattern.asks:
+            if wanted := self._wanted[number]:
                 if given is None:
-                    given = parameters(query)
-                if not pattern.asked_of(given):
+                    given = {n for one in parameters(query) for n in self._parameters.Match(one) or ()}
+                if not wanted <= given:
                     continue
             yield number
 
     def _of_path(self, path: str | bytes) -> list[int]:
-        return sorted(self._set.Match(decoded(path)) or ())
+        return sorted(self._paths.Match(decoded(path)) or ())
