@@ -4,14 +4,14 @@ import re
 from decimal import Decimal
 
 from ..injector.markup import PageError
-from ..injector.page import Document, read
+from ..injector.page import Document, Shown, read
 from ..settings.model import Order
 from .checks import checked_text
 from .ids import OrderId, normalised, same, shown
 from .jsonld import LinkedOrder, linked_orders
 from .model import OrderError, OrderSeen, Source
 from .money import checked_currency, checked_total
-from .pricetext import read_amount, read_currency
+from .pricetext import read_currency, read_shown
 
 _CODE = re.compile(r"[A-Z]{3}")
 _JSONLD = "jsonld"
@@ -37,11 +37,11 @@ def order_on(document: Document, order: Order, source: Source = "page") -> Order
     if number is None:
         return None
     told = _told(number, order, linked)
-    total_text = None if order.total == _JSONLD else _part(document, "total", order.total)
-    currency = _currency(document, order, told, total_text)
+    total = None if order.total == _JSONLD else _part(document, "total", order.total)
+    currency = _currency(document, order, told, total)
     return OrderSeen(
         id=number.id,
-        total=checked_total(_total(told, total_text, currency), currency),
+        total=checked_total(_total(told, total, currency), currency),
         currency=currency,
         source=source,
         coupon=_coupon(told),
@@ -100,29 +100,29 @@ def _told(number: OrderId, order: Order, linked: tuple[LinkedOrder, ...]) -> Lin
     return found
 
 
-def _part(document: Document, part: str, selector: str) -> str:
-    text = document.text(selector)
-    if text is None or not text.strip():
+def _part(document: Document, part: str, selector: str) -> Shown:
+    found = document.shown(selector)
+    if found is None:
         raise OrderError(f"{part}: the page shows an order, but {selector!r} matches nothing on it")
-    return text
+    return found
 
 
-def _currency(document: Document, order: Order, told: LinkedOrder | None, total_text: str | None) -> str:
+def _currency(document: Document, order: Order, told: LinkedOrder | None, total: Shown | None) -> str:
     if _CODE.fullmatch(order.currency):
         code = checked_currency(order.currency)
-        shown = _shown(total_text) if total_text is not None else told.currency if told else None
+        shown = _named(total.text) if total is not None else told.currency if told else None
         if shown is not None and shown != code:
             raise OrderError(f"currency: the settings say {code}, but the page's total is in {shown}")
         return code
     if order.currency != _JSONLD:
-        text = _part(document, "currency", order.currency)
+        text = _part(document, "currency", order.currency).text
         found = read_currency(text)
         if found is None:
             raise OrderError(f"currency: {text.strip()[:40]!r} names no currency; set `currency` to its code")
         return found
     if told is not None and told.currency is not None:
         return told.currency
-    found = read_currency(total_text, "currency") if total_text is not None else None
+    found = read_currency(total.text, "currency") if total is not None else None
     if found is None:
         raise OrderError(
             'currency: neither JSON-LD nor the total names one; set `currency`, for example "EUR"'
@@ -130,16 +130,16 @@ def _currency(document: Document, order: Order, told: LinkedOrder | None, total_
     return found
 
 
-def _shown(total_text: str) -> str | None:
+def _named(total_text: str) -> str | None:
     try:
         return read_currency(total_text)
     except OrderError:
         return None  # a sign of several currencies contradicts none
 
 
-def _total(told: LinkedOrder | None, total_text: str | None, currency: str) -> Decimal:
-    if total_text is not None:
-        return read_amount(total_text, currency)
+def _total(told: LinkedOrder | None, total: Shown | None, currency: str) -> Decimal:
+    if total is not None:
+        return read_shown(total, currency)
     if told is None or told.total is None:
         raise OrderError("total: the JSON-LD order tells no price; set `total` to a CSS selector")
     return told.total

@@ -4,13 +4,10 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
-from ..injector.page import Document
+from ..injector.page import Document, Shown
 from ..orders.model import OrderError
-from ..orders.pricetext import read_amount, read_currency
+from ..orders.pricetext import read_currency, read_shown
 from ..settings.model import Cart
-
-# Which separator groups thousands depends on the currency's digits; most have two.
-TWO_DIGITS = "EUR"
 
 
 def read_cart(document: Document, cart: Cart) -> dict[str, str] | None:
@@ -19,17 +16,18 @@ def read_cart(document: Document, cart: Cart) -> dict[str, str] | None:
     Nothing in it where the page says in words that the cart is empty; None where it shows no cart.
     """
     found: dict[str, str] = {}
-    value = document.text(cart.value) if cart.value is not None else None
+    value = document.shown(cart.value) if cart.value is not None else None
     if (currency := _currency(document, cart, value)) is not None:
         found["currency"] = currency
     if value:
         try:
-            found["value"] = str(read_amount(value, currency or TWO_DIGITS, "cart"))
+            found["value"] = str(read_shown(value, currency, "cart"))
         except OrderError:
-            # An empty cart says so in words.
+            # An empty cart says so in words; a number that cannot be read for sure says nothing.
             found.pop("currency", None)
+            value = None if any(c.isdigit() for c in value.text) else value
     items = document.text(cart.items) if cart.items is not None else None
-    if items and (number := re.search(r"\d+", items)):
+    if items and (number := re.search(r"\d{1,9}", items)):
         found["items"] = number.group()
     return found if value or items else None
 
@@ -39,10 +37,10 @@ def is_empty(cart: Mapping[str, str]) -> bool:
     return not any(Decimal(cart.get(name, "0")) for name in ("value", "items"))
 
 
-def _currency(document: Document, cart: Cart, value: str | None) -> str | None:
+def _currency(document: Document, cart: Cart, value: Shown | None) -> str | None:
     if cart.currency is not None and re.fullmatch(r"[A-Z]{3}", cart.currency):
         return cart.currency if value else None
-    text = document.text(cart.currency) if cart.currency is not None else value
+    text = document.text(cart.currency) if cart.currency is not None else value.text if value else None
     try:
         return read_currency(text) if text else None
     except OrderError:

@@ -121,7 +121,7 @@ def test_currency_comes_from_the_settings_a_selector_or_the_total_itself(
 
 
 def test_selectors_and_jsonld_may_be_mixed() -> None:
-    page = html("<p id=order><strong>100001</strong></p><b class=total>$ 59.90</b>", LINKED)
+    page = html("<p id=order><strong>100001</strong></p><b class=total>€ 59.90</b>", LINKED)
     by_selector = read_order(page, "utf-8", Order(page="/", id="#order strong"))
     assert by_selector == OrderSeen("100001", Decimal("59.90"), "EUR", "page")
     total_by_selector = read_order(page, "utf-8", Order(page="/", total=".total"))

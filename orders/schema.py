@@ -1,0 +1,58 @@
+"""Values of schema.org as JSON-LD writes them: one or several, plain or in an object of their own."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from ..injector.linked import Twice
+from .model import OrderError
+from .money import LIMIT
+from .pricetext import read_written
+
+Node = Mapping[str, Any]
+
+
+def types_of(node: Node) -> set[str]:
+    """The names in `@type`, without their address."""
+    kind = node.get("@type")
+    names = kind if isinstance(kind, list) else [kind]
+    return {n.rpartition("/")[2].removeprefix("schema:") for n in names if isinstance(n, str)}
+
+
+def text_of(value: Any) -> str | None:
+    """The text of a value, None where it has none. Raises OrderError for a key that stands twice."""
+    if isinstance(value, Mapping):
+        value = value.get("@value") or value.get("value") or value.get("name") or value.get("@id")
+    _check_once(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        return None
+    return str(value).strip() or None
+
+
+def maps_of(value: Any) -> list[Node]:
+    """The objects of a value that may be one or several. Raises OrderError for a key that stands twice."""
+    _check_once(value)
+    if isinstance(value, Mapping):
+        return [value]
+    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []
+
+
+def number_of(value: Any, currency: str | None) -> Decimal:
+    """An amount: a dot for decimals and no grouping, as schema.org has it; other text as people write it.
+
+    Raises OrderError.
+    """
+    _check_once(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise OrderError(f"total: {str(value)[:40]!r} in the JSON-LD is not a number")
+    # str of a float is its shortest form: what stood in the page, up to 15 digits.
+    number = read_written(str(value), currency)
+    if abs(number) >= LIMIT:
+        raise OrderError(f"total: {str(value)[:40]} in the JSON-LD is too large to be true")
+    return number
+
+
+def _check_once(value: Any) -> None:
+    if isinstance(value, Twice):
+        told = " and ".join(repr(v)[:40] for v in value.values[:2])
+        raise OrderError(f"total: a key of the JSON-LD order stands twice, with {told}")

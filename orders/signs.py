@@ -1,0 +1,72 @@
+"""Signs of currencies: which currencies a sign beside an amount can mean.
+
+A sign that cannot mean the currency of the settings contradicts them. Sources: CLDR's symbols (through
+Babel) of the page's language and of where the currency is used, and in signs.toml what shops print besides.
+"""
+
+import tomllib
+import unicodedata
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib.resources import files
+from typing import Final
+
+from babel import Locale, UnknownLocaleError
+from babel.core import get_global
+from babel.languages import get_official_languages
+
+# U+FFE5 and the like are made ordinary before.
+SYMBOLS: Final = "".join(c for c in map(chr, range(0x24, 0x20D0)) if unicodedata.category(c) == "Sc") + "﷼₻"
+_DATA = tomllib.loads(files(__package__).joinpath("signs.toml").read_text("utf-8"))
+MEANS: Final[Mapping[str, frozenset[str]]] = {s: frozenset(c.split()) for s, c in _DATA["signs"].items()}
+NAMES: Final[Mapping[str, frozenset[str]]] = {s: frozenset(c.split()) for s, c in _DATA["names"].items()}
+
+
+@lru_cache(maxsize=512)
+def own_signs(currency: str, language: str | None) -> tuple[str, ...]:
+    """How the currency is written, longest first: its code, its signs, and CLDR's where it is used and in the
+    page's language."""
+    found = {currency, currency.lower(), *(s for s, codes in MEANS.items() if currency in codes)}
+    for locale in (*locales_of(language), *home_locales(currency), Locale("en")):
+        symbol = locale.currency_symbols.get(currency)
+        if symbol:
+            found.add(" ".join("".join(c for c in symbol if unicodedata.category(c) != "Cf").split()))
+    found |= {s + "." for s in found if s[-1:].isalpha()} | {s.rstrip(".") for s in found}
+    return tuple(sorted((s for s in found if s), key=len, reverse=True))
+
+
+def locales_of(language: str | None, currency: str | None = None) -> list[Locale]:
+    """CLDR's locale of a page's language: with its own territory, else with the currency's, if there is
+    such a one. Empty where the language is unknown."""
+    parts = (language or "").replace("_", "-")[:35].split("-")
+    territory = next((p.upper() for p in parts[1:] if len(p) == 2), None) or (currency or "")[:2]
+    for identifier in (f"{parts[0]}_{territory}", parts[0]):
+        try:
+            return [Locale.parse(identifier)]
+        except (ValueError, TypeError, UnknownLocaleError):
+            continue
+    return []
+
+
+@lru_cache(maxsize=512)
+def home_locales(currency: str) -> tuple[Locale, ...]:
+    """The locales of where a currency is used: of the country whose code it bears, else of all that use
+    it."""
+    territories = [currency[:2]] if currency[:2] in get_global("territory_currencies") else []
+    if territories and currency in _tender(currency[:2]) and (found := tuple(_locales(territories))):
+        return found
+    return tuple(_locales([t for t in get_global("territory_currencies") if currency in _tender(t)][:40]))
+
+
+def _locales(territories: list[str]) -> Iterator[Locale]:
+    for territory in territories:
+        for language in get_official_languages(territory, de_facto=True):
+            try:
+                yield Locale.parse(f"{language}_{territory}")
+            except (ValueError, UnknownLocaleError):
+                continue
+
+
+def _tender(territory: str) -> set[str]:
+    entries = get_global("territory_currencies").get(territory, ())
+    return {code for code, _, end, tender in entries if tender and end is None}
