@@ -6,7 +6,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from . import chat, decide, needs, ops, orders, pages, postbacks
+from . import chat, decide, needs, ops, orderpage, orders, pages, postbacks
 from .front import Front
 from .guard import NO_STORE
 from .here import here
@@ -31,6 +31,7 @@ def desk_app() -> Starlette:
             *ops.routes,
             *decide.routes,
             *orders.routes,
+            *orderpage.routes,
             *chat.routes,
             *pages.routes,
             *needs.routes,

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from ..service.metrics import exposition
 from ..service.readiness import readiness
-from ..templates import Script, loader, silence, widget
+from ..templates import Script, loader, order_script, silence, widget
 from .guard import NO_STORE, Refused, api, bearer
 from .here import Here
 
@@ -77,6 +77,12 @@ async def loader_file(request: Request, at: Here) -> Response:
 
 
 @api
+async def order_file(request: Request, at: Here) -> Response:
+    """What the loader fetches on an order's page of which the server saw no order."""
+    return _script(request, order_script())
+
+
+@api
 async def widget_file(request: Request, at: Here) -> Response:
     """The widget, which the loader fetches when there is something to show."""
     return _script(request, widget())
@@ -87,5 +93,6 @@ routes = [
     Route("/ready", ready),
     Route("/metrics", metrics),
     Route("/l.js", loader_file),
+    Route("/o.js", order_file),
     Route("/w.js", widget_file),
 ]

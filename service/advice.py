@@ -30,7 +30,8 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     "order_unreadable": (
         "A page of the type {type} was shown, but no order was read on it: {why}. Last seen on {page}.",
         "If it showed an order, correct `[sites.order]` (`clew inspect` proposes selectors), and report the "
-        "missed order by `POST orders`. If it did not, make `order.page` narrower.",
+        "missed order by `POST orders`. If it did not, make `order.page` narrower. If a script draws the "
+        "page, the browser tells of its orders: see `order.browser`.",
     ),
     "order_held": (
         "Orders are held and their partners not told. Last: order {order} for {partner}: {why}.",

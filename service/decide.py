@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..chat.model import Conversation
+from ..orders.money import is_currency
 from ..referral.cookie import Known, new_visitor_id
 from ..referral.landing import Dropped
 from ..referral.masking import masked_text
@@ -68,7 +69,7 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
         again=decision.again,
     )
     language = language_of(ask.page.language, site.settings.language)
-    body = {
+    body: dict[str, Any] = {
         "action": action,
         "rule": decision.rule.name if decision.rule else None,
         "again": decision.again,
@@ -79,7 +80,21 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
         "unread": await service.ledger.conversations.unread(site.name, visitor.id) if talk else 0,
         "online": desk.online > 0,
     }
+    if (wanted := _wanted(site, visitor, ask.page.url)) is not None:
+        body["order"] = wanted
     return Answer(body, set_cookies)
+
+
+def _wanted(site: SiteRuntime, visitor: Visitor, url: str) -> list[str] | None:
+    """The selectors of an order's parts, where the page should show one and none was seen by the server: a
+    script drew it, or it is being read right now. None where nothing is wanted of the browser."""
+    order = site.settings.order
+    if order is None or order.browser == "ignore" or not site.order_page(*split(url)):
+        return None
+    if visitor.ordered_on == page_mark(*split(url)):
+        return None
+    parts = (order.id, order.total, order.currency)
+    return [part for part in parts if part != "jsonld" and not is_currency(part)]
 
 
 def plain_answer(service: Service, site: SiteRuntime, page: PageNow, wait: float) -> Answer:

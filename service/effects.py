@@ -61,6 +61,7 @@ class ReadPage:
     query: str = ""
     came: Arrival = "unknown"
     gap: str = ""
+    by_browser: bool = False  # nothing of it came from the shop's server
 
 
 class Finished(Protocol):

@@ -106,16 +106,17 @@ def finish(service: Service, finished: Finished) -> None:
     if finished.unread and not finished.effects:
         tell_unread(service, site, finished.path, UNREAD[finished.unread], key=finished.unread)
     for page in finished.effects:
-        service.later(_read(service, site, page))
+        service.later(read_page(service, site, page))
 
 
-async def _read(service: Service, site: SiteRuntime, page: ReadPage) -> None:
+async def read_page(service: Service, site: SiteRuntime, page: ReadPage) -> None:
+    """Read order and cart of a page, and record them."""
     asked = service.unmatched.asked(site.settings, page.kind)
     found = await service.pages.read(site, page, asked)
     if found.refused is None:
         service.unmatched.page(site.settings, page.kind, asked, found.matched)
     if found.order is not None:
-        shown = Shown(page_mark(page.path, page.query), page.came)
+        shown = Shown(page_mark(page.path, page.query), page.came, page.by_browser)
         await record_seen_order(service, site, found.order, page.visitor, page.touches, shown)
         return
     settings = site.settings.order

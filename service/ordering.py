@@ -85,7 +85,8 @@ async def record_order(
         tell_recorded(service, recorded, weighed)
         await _note_ordered(service, site, visitor, weighed.placed, shown)
         return recorded
-    await told_again(service, site, order, recorded, weighed, visitor)
+    by_page = shown is not None and not shown.by_browser
+    await told_again(service, site, order, recorded, weighed, visitor, by_page)
     again = await service.ledger.orders.get(site.name, order.id)
     return (
         recorded

@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
-from ..orders.doubt import Doubt
+from ..orders.doubt import Doubt, Kind
 from ..orders.model import Channel, OrderSeen, State
 from ..orders.money import amount_text
 from ..postbacks.model import Report
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EVENT = "order"
 SERVER = "the shop's server"
+PAGE = "the page that the shop sent"
 # An order that was in one of these may become a sale: the money has come.
 NOT_YET: frozenset[State] = frozenset({"payment_due", "problem"})
 
@@ -73,6 +74,7 @@ async def told_again(
     known: Recorded,
     weighed: "Weighed",
     visitor: str | None,
+    by_page: bool,
 ) -> None:
     """See to the sighting of an order that is known. Raises what the ledger raises."""
     same = (order.total, order.currency) == (known.total, known.currency)
@@ -83,7 +85,9 @@ async def told_again(
     if paid or (order.is_sale and whose not in (None, known.visitor)):
         decided = await _decide_anew(service, order, known, weighed, whose or known.visitor)
     if order.source == "api" and known.source != "api" and order.is_sale:
-        await _confirm(service, site, order, known)
+        await _confirm(service, site, order, known, SERVER)
+    elif by_page and same and not others and order.is_sale and weighed.doubt is None:
+        await _confirm(service, site, order, known, PAGE, "browser")
     if decided or (same and order.is_sale == (known.state == "placed") and not others):
         service.journal.emit(
             "order_repeated", site=site.name, order=order.id, source=order.source, visitor=visitor
@@ -126,15 +130,28 @@ def _as_credited(order: OrderSeen, known: Recorded, weighed: "Weighed") -> "Weig
     return replace(weighed, channel=channel, conversation=known.conversation, credit=earned, reports=reports)
 
 
-async def _confirm(service: "Service", site: SiteRuntime, order: OrderSeen, known: Recorded) -> None:
-    """The shop's server tells of an order that a page showed before: what is held is due, with its amount."""
+async def _confirm(
+    service: "Service",
+    site: SiteRuntime,
+    order: OrderSeen,
+    known: Recorded,
+    by: str,
+    hold: Kind | None = None,
+) -> None:
+    """A better word comes on an order: what is held, with `hold` for that alone, is due with its amount."""
     from .ordering import amounts_doubt
 
     same = (order.total, order.currency) == (known.total, known.currency)
     # Two that agree are not doubted because a third, the orders before, were smaller.
     doubt = None if same else await amounts_doubt(service, site, order, {})
     settled = await service.ledger.outbox.confirm(
-        known.row, service.now(), by=SERVER, total=Decimal(order.total), currency=order.currency, doubt=doubt
+        known.row,
+        service.now(),
+        by=by,
+        total=Decimal(order.total),
+        currency=order.currency,
+        doubt=doubt,
+        hold=hold,
     )
     for row in settled:
         service.journal.emit(
@@ -145,7 +162,7 @@ async def _confirm(service: "Service", site: SiteRuntime, order: OrderSeen, know
             state=row.state,
             amount=row.report.amount,
             currency=row.report.currency,
-            agent=SERVER,
+            agent=by,
         )
     if settled:
         service.worker.wake()

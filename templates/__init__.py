@@ -43,6 +43,12 @@ def loader() -> Script:
 
 
 @cache
+def order_script() -> Script:
+    """What tells the server of an order that a script drew, `o.js`: the loader imports it on such a page."""
+    return _script(_read("o.js"))
+
+
+@cache
 def silence() -> Script:
     """What stands in for the loader where clew is switched off: pages in caches may still ask for it."""
     return _script("// clew is switched off on this site.\n")

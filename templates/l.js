@@ -11,7 +11,7 @@
   const RETRY = 15000; // ms until the one retry
   const LONGEST = 2 ** 31 - 1; // ms that a timer can wait
 
-  let base, widget;
+  let base, widget, told;
   // Of this page view. since: 0 until the visitor looks at it.
   let view, url, address, referrer, since, due, failed, timer, settling;
 
@@ -49,6 +49,10 @@
       if (!response.ok) throw response.status;
       const answer = await response.json();
       if (asked !== view) return;
+      if (answer.order && told !== view) {
+        told = view;
+        import(base + "o.js").then((o) => o.tell(base, answer.order, () => asked === view, referrer)).catch(() => {});
+      }
       if (answer.again > 0) timer = setTimeout(ask, Math.min(Math.max(answer.again, 1) * 1000, LONGEST));
       if (!widget && !["show", "invite"].includes(answer.action)) return;
       widget = await import(base + "w.js");

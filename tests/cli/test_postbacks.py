@@ -194,3 +194,44 @@ def test_the_status_of_the_last_answer_is_kept(
     """field G5"""
     owed("dead")
     assert "404: no such [click]" in run("list").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "state", "amount"),
+    [
+        (("release", "{id}"), "due", "59.90"),
+        (("correct", "{id}", "--amount", "5.99"), "due", "5.99"),
+        (("refuse", "{id}"), "refused", "59.90"),
+    ],
+    ids=["release", "correct", "refuse"],
+)
+def test_what_is_held_is_settled_by_name(
+    run: Callable[..., Result],
+    owed: Callable[..., list[str]],
+    config: Path,
+    arguments: tuple[str, ...],
+    state: State,
+    amount: str,
+) -> None:
+    """A released one is due once, a corrected one with the other amount, a refused one never."""
+    (held,) = owed("held")
+    assert "held" in run("list", "--state", "held").output
+    assert run("retry", held).exit_code == 1
+    result = run(*(a.format(id=held) for a in arguments), "--by", "bo")
+    assert (result.exit_code, f"{amount} EUR" in result.output) == (0, True)
+    (row,) = rows(config)
+    assert (row.state, row.report.amount, row.hold) == (state, amount, None)
+    assert row.why is not None
+    assert row.why.endswith("by bo")
+    again = run("correct", held, "--amount", "1.00")
+    assert again.exit_code == (0 if state == "refused" else 1)
+
+
+@pytest.mark.parametrize("amount", ["12,99", "x", "1.234", "-1", "NaN"])
+def test_an_amount_that_cannot_be_changes_nothing(
+    run: Callable[..., Result], owed: Callable[..., list[str]], config: Path, amount: str
+) -> None:
+    (held,) = owed("held")
+    assert run("correct", held, "--amount", amount).exit_code != 0
+    (row,) = rows(config)
+    assert (row.state, row.report.amount) == ("held", "59.90")
