@@ -18,7 +18,6 @@ from .sse import EventStream, StreamEnd, event
 LOOK_SECONDS = 10.0
 # Every change makes the page fetch itself anew: what happens within a second is told together.
 GAP_SECONDS = 1.0
-STREAMS_PER_SITE = 500
 
 
 async def stamp(at: Here, conversation: str | None) -> str:
@@ -71,7 +70,7 @@ async def stream(request: Request, at: Here) -> Response:
     return EventStream(
         service.hub,
         desk_topic(at.site.name),
-        STREAMS_PER_SITE,
+        None,
         hold,
         read,
         others=() if found is None else [visit_topic(found.site, found.visitor)],

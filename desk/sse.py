@@ -38,18 +38,19 @@ def event(name: str, data: str, id: str) -> bytes:  # noqa: A002 - the standard'
 class EventStream(Response):
     """Sends what `read` returns: at first, after a wake-up of `topic` or `others`, and every `look` seconds.
 
-    `read` returns the events since its last call and may raise StreamEnd. At most `most` streams listen to
-    one topic, and `hold` takes a place under the limits for as long as the stream lives: the next is refused
-    with 429. At least `gap` seconds lie between two readings that found something: what happens meanwhile is
-    told together. A comment goes out after 25 silent seconds, so that no proxy takes the silence for the end,
-    and `retry` tells the browser when to come back. While nothing happens a stream does nothing else.
+    `read` returns the events since its last call and may raise StreamEnd. `hold` takes a place under the
+    limits for as long as the stream lives, and at most `most` streams (None: any number) listen to one topic:
+    the next is refused with 429. At least `gap` seconds lie between two readings that found something: what
+    happens meanwhile is told together. A comment goes out after 25 silent seconds, so that no proxy takes the
+    silence for the end, and `retry` tells the browser when to come back. While nothing happens a stream does
+    nothing else.
     """
 
     def __init__(
         self,
         hub: Hub,
         topic: str,
-        most: int,
+        most: int | None,
         hold: Callable[[], AbstractContextManager[object]],
         read: Callable[[], Awaitable[Sequence[bytes]]],
         *,

@@ -22,7 +22,9 @@ BASE = "http://127.0.0.1"
 
 @pytest_asyncio.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[House]:
+    """A desk whose watch looks only when a test says so."""
     async with house(tmp_path) as built:
+        next(task for task in built.service._lasting if task.get_name() == "clew-watch").cancel()
         yield built
 
 
@@ -73,13 +75,11 @@ async def streams(
 
 
 async def first_look(desk: House, monkeypatch: pytest.MonkeyPatch, listeners: int) -> None:
-    """After it had slept, the watch wakes all once."""
-    await until(lambda: not desk.service.watch._asleep)
+    """The first one wakes all: it cannot know what was written before."""
     with monkeypatch.context() as patched:
         read = Counted(patched, desk.conversations, "visitor_messages")
-        desk.service.hub.notify_all()
+        await desk.service.watch.look()
         await until(lambda: len(read.calls) == listeners)
-    await desk.service.watch.look()
 
 
 async def test_streams_cost_nothing_while_nothing_happens(
@@ -87,10 +87,11 @@ async def test_streams_cost_nothing_while_nothing_happens(
 ) -> None:
     """field E6: no stream reads the ledger by itself, and nobody reads it for them."""
     async with AsyncExitStack() as tabs:
-        await streams(desk, tabs, [new_visitor_id() for _ in range(40)])
-        await first_look(desk, monkeypatch, 40)
+        lives = await streams(desk, tabs, [new_visitor_id() for _ in range(40)])
+        await first_look(desk, monkeypatch, len(lives))
         names = ("visitor_messages", "written_after", "last_message", "version")
         read = [Counted(monkeypatch, desk.conversations, name) for name in names]
+        await desk.service.watch.look()
         with pytest.raises(TimeoutError):
             # Longer than the two seconds after which each used to look.
             await until(lambda: any(each.calls for each in read), 2.5)
@@ -106,6 +107,7 @@ async def test_what_another_process_writes_wakes_those_concerned_only(
         await first_look(desk, monkeypatch, 10)
         read = Counted(monkeypatch, desk.conversations, "visitor_messages")
         await write(elsewhere, "from elsewhere", visitors[3])
+        await desk.service.watch.look()
         assert json.loads((await anext(lives[3]))["data"])["text"] == "from elsewhere"
         assert {call[1] for call in read.calls} == {visitors[3]}
 
@@ -116,6 +118,7 @@ async def test_nothing_is_missed_that_was_written_before_the_first_look(
     async with AsyncExitStack() as tabs:
         (live,) = await streams(desk, tabs, [VISITOR])
         await write(elsewhere, "early")
+        await desk.service.watch.look()
         assert json.loads((await anext(live))["data"])["text"] == "early"
 
 
@@ -131,6 +134,7 @@ async def test_a_conversation_taken_in_another_process_reaches_the_desks(
         first = (await anext(live))["id"]
         await desk.service.watch.look()
         await elsewhere.claim("shop", talk, "bo", 1_700_000_001)
+        await desk.service.watch.look()
         assert (await anext(live))["id"] != first
 
 
