@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -190,7 +191,7 @@ def _write(console: Console, file: Path, text: str, force: bool) -> None:
 def _next(console: Console, file: Path) -> None:
     console.print()
     _line(console, "green", "✓", f"{file} is written")
-    environ = {"CLEW_SECRET": "-" * 32, **os.environ}
+    environ = {"CLEW_SECRET": secrets.token_urlsafe(32), **os.environ}
     settings, problems = check(file, environ)
     if settings is None:
         print_problems(console, problems)

@@ -135,7 +135,9 @@ async def login(request: Request, at: Here) -> Response:
         right = await agents.verify(name, fields.get("password", ""), at.site.name)
     except BusyError:
         return _login_form(request, 503, "Too many logins at this moment. Try again.", target, name)
-    at.service.journal.emit("login", site=at.site.name, agent=name, client=at.origin.client, accepted=right)
+    # A name that nobody has may be a password that was typed into the wrong field.
+    agent = name if right or await agents.knows(name) else None
+    at.service.journal.emit("login", site=at.site.name, agent=agent, client=at.origin.client, accepted=right)
     if not right:
         return _login_form(request, 403, _WRONG, target, name)
     limits.give_back("logins", at.site.name, at.origin.client, own=own)

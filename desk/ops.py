@@ -22,29 +22,33 @@ async def health(request: Request, at: Here) -> Response:
 
 @api
 async def ready(request: Request, at: Here) -> Response:
-    """200 when the ledger answers and the site's shop can be reached, else 503; also while clew stops."""
+    """200 when the ledger answers and the site's shop can be reached, else 503; also while clew stops.
+
+    The status is for everybody; why, and the site's postbacks by their state, for whom `metrics` is.
+    """
     name = at.site.name
     found = await readiness(at.service, [name])
-    if not found.ready:
-        return JSONResponse({"ready": False, "why": found.why}, 503, headers=NO_STORE)
-    return JSONResponse({"ready": True, "postbacks": found.postbacks[name]}, headers=NO_STORE)
+    told: dict[str, object] = {"ready": found.ready}
+    if _may_see_figures(request, at):
+        told |= {"postbacks": found.postbacks[name]} if found.ready else {"why": found.why}
+    return JSONResponse(told, 200 if found.ready else 503, headers=NO_STORE)
 
 
 @api
 async def metrics(request: Request, at: Here) -> Response:
     """The metrics for Prometheus: to this machine, or to whoever has the `metrics_token`."""
-    _may_see_metrics(request, at)
+    if not _may_see_figures(request, at):
+        raise Refused(403, "metrics are for this machine, or for a bearer of `metrics_token`")
     return Response(await exposition(at.service), headers={"content-type": CONTENT_TYPE_LATEST, **NO_STORE})
 
 
-def _may_see_metrics(request: Request, at: Here) -> None:
+def _may_see_figures(request: Request, at: Here) -> bool:
     token = at.service.settings.metrics_token
     if token is not None and bearer(request, at, token.get_secret_value()):
-        return
+        return True
     # Behind another proxy every peer may look local: then only the token opens.
     relayed = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip"))
-    if relayed or not _is_loopback(at.origin.client):
-        raise Refused(403, "metrics are for this machine, or for a bearer of `metrics_token`")
+    return not relayed and _is_loopback(at.origin.client)
 
 
 def _is_loopback(client: str | None) -> bool:
@@ -54,11 +58,11 @@ def _is_loopback(client: str | None) -> bool:
         return False
 
 
-def _script(request: Request, script: Script) -> Response:
+def _script(request: Request, at: Here, script: Script) -> Response:
     # Both files have one address for ever: a browser asks again after an hour, and gets a 304 as a rule.
     asked = request.headers.get("if-none-match", "")
     headers = {
-        "cache-control": "public, max-age=3600",
+        "cache-control": f"{'private' if at.origin.host_told else 'public'}, max-age=3600",
         "etag": script.etag,
         "content-type": "text/javascript; charset=utf-8",
         "x-content-type-options": "nosniff",
@@ -73,19 +77,19 @@ def _script(request: Request, script: Script) -> Response:
 @api
 async def loader_file(request: Request, at: Here) -> Response:
     """The loader, the same for every page and visitor; nothing to do where the site has `inject = false`."""
-    return _script(request, loader() if at.site.settings.inject else silence())
+    return _script(request, at, loader() if at.site.settings.inject else silence())
 
 
 @api
 async def order_file(request: Request, at: Here) -> Response:
     """What the loader fetches on an order's page of which the server saw no order."""
-    return _script(request, order_script())
+    return _script(request, at, order_script())
 
 
 @api
 async def widget_file(request: Request, at: Here) -> Response:
     """The widget, which the loader fetches when there is something to show."""
-    return _script(request, widget())
+    return _script(request, at, widget())
 
 
 routes = [

@@ -168,16 +168,10 @@ async def script(request: Request, at: Here) -> Response:
     return file(request, "desk.js")
 
 
-@anyone
-async def home(request: Request, at: Here) -> Response:
-    """`desk` without its slash."""
-    return see_other(request, "/")
-
-
 _TALK = "/desk/conversations/{id}"
 
 routes: list[BaseRoute] = [
-    Route("/desk", home, methods=["GET"]),
+    Route("/desk", inbox, methods=["GET"]),
     Route("/desk/", inbox, methods=["GET"]),
     Route("/desk/close", close_many, methods=["POST"]),
     Route("/desk/login", login_page, methods=["GET"]),

@@ -91,5 +91,8 @@ def file(request: Request, name: str) -> Response:
     return Response(
         found.body,
         media_type=found.media_type,
-        headers={"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"},
+        headers={
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "X-Content-Type-Options": "nosniff",
+        },
     )

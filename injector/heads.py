@@ -22,6 +22,7 @@ class RequestHead:
     scheme: Literal["http", "https"]
     host: str
     client: str | None
+    host_told: bool = False  # by a header that is no part of a cache's key
     _plain: dict[bytes, bytes] | None = field(default=None, init=False, compare=False, repr=False)
 
     @property

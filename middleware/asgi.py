@@ -69,6 +69,7 @@ class ClewMiddleware:
             return
         self._desk = desk_app()
         self._trusted = loaded.trusted_proxies
+        self._forwarded_host = loaded.forwarded_host
         self._starting: asyncio.Task[None] | None = None
         self._started = False
         self._why = "starting"
@@ -100,7 +101,8 @@ class ClewMiddleware:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        origin = origin_of(scope, self._trusted)
+        origin = origin_of(scope, self._trusted, self._forwarded_host)
+        scope["clew.origin"] = origin
         site = self.service.site_for(origin.host)
         if site is not None:
             scope["clew.site"] = site.name
@@ -135,6 +137,7 @@ class ClewMiddleware:
             origin.scheme,
             origin.host,
             origin.client,
+            origin.host_told,
         )
         plan = exchange.request(head)
         if isinstance(plan, Ours):

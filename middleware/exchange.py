@@ -205,6 +205,10 @@ class Exchange:
         plain = head.plain
         # Who only fetches a page in case somebody asks for it has not come; `decide` sees those who do.
         effects = () if eligible.is_ahead(head) else (*self._arrived(head), *self._shopping(head))
+        if not self._set_cookies and site.cookie.rotated:
+            known = self._recognise()
+            if known is not None and known.stale:
+                self._set_cookies = [site.cookie.set_cookie(known, head.scheme == "https", head.host)]
         if not site.settings.inject:
             self._left_alone = "switched off"
         elif site.never(head.path, head.query):
@@ -300,6 +304,8 @@ class Exchange:
         if b"content-encoding" in fields:
             coding_in = coding_of(head.headers) or "unknown"
         if reason is None:
+            if request.host_told:
+                head = replace(head, headers=unshared(head.headers))
             self.outcome = ("edit", noted)
             self._coding_out = self._coding(request)
             if request.method == "HEAD":

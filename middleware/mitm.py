@@ -190,11 +190,13 @@ class Clew:
     async def _request(self, flow: http.HTTPFlow) -> None:
         assert self._service is not None
         assert self._pages is not None
-        service, trusted = self._service, self._service.settings.trusted_proxies
+        service, settings = self._service, self._service.settings
+        trusted = settings.trusted_proxies
         headers = _request_headers(flow.request)
         scheme = "https" if flow.client_conn.tls_established else "http"
         peer = flow.client_conn.peername
-        asked = origin_of({"headers": headers, "client": peer, "scheme": scheme}, trusted)
+        shown = {"headers": headers, "client": peer, "scheme": scheme}
+        asked = origin_of(shown, trusted, settings.forwarded_host)
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
         addresses = self._addresses(flow, asked) if reverse and ctx.options.clew_rewrite else None
         site = service.site_for(addresses.authority.decode("latin-1") if addresses else asked.host)
@@ -205,7 +207,16 @@ class Clew:
         if site is not None:
             exchange = Exchange(site, service.now())
             plan = exchange.request(
-                RequestHead(flow.request.method, path, query, headers, asked.scheme, asked.host, asked.client)
+                RequestHead(
+                    flow.request.method,
+                    path,
+                    query,
+                    headers,
+                    asked.scheme,
+                    asked.host,
+                    asked.client,
+                    asked.host_told,
+                )
             )
             if isinstance(plan, Ours):
                 way.ticket = self._pages.expect(plan, Here(service, site, asked))

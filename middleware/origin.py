@@ -42,13 +42,14 @@ def is_trusted(peer: str | None, trusted: Networks) -> bool:
     return address is not None and _within(address, trusted)
 
 
-def origin_of(scope: Mapping[str, Any], trusted: Networks) -> Origin:
+def origin_of(scope: Mapping[str, Any], trusted: Networks, forwarded_host: bool = False) -> Origin:
     """Client, scheme and host of an ASGI connection.
 
     The client is the right-most hop that is not trusted: everything left of it was written by that hop
     itself. A hop that is no address (`unknown`, an obfuscated one, RFC 7239 §6) ends the walk at the proxy
     that reported it. `X-Forwarded-For` is read before `Forwarded`: proxies that set only the first pass a
-    client's own `Forwarded` on. The host is empty if there is no Host header.
+    client's own `Forwarded` on. The host is empty if there is no Host header; what a trusted proxy says of it
+    counts only with `forwarded_host`, since many pass a client's own X-Forwarded-Host on.
     """
     headers: Headers = scope["headers"]
     peer: str | None = scope["client"][0] if scope.get("client") else None
@@ -68,9 +69,10 @@ def origin_of(scope: Mapping[str, Any], trusted: Networks) -> Origin:
             break
         proxies += 1
     told_scheme, told_host = _told(headers, proxies)
-    if not told_host or len(told_host) > LONGEST_HOST:
-        told_host = host.decode("latin-1")
-    return Origin(client, _SCHEMES.get(told_scheme.lower(), scheme), told_host)
+    asked = host.decode("latin-1")
+    if not forwarded_host or not told_host or len(told_host) > LONGEST_HOST:
+        told_host = asked
+    return Origin(client, _SCHEMES.get(told_scheme.lower(), scheme), told_host, told_host != asked)
 
 
 # What proxies tell of the client, by what each costs if nobody believes it.

@@ -52,9 +52,8 @@ class Proxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One WebSocket."""
         try:
-            target, headers = self.forwarding.request(
-                scope, scope["headers"], origin_of(scope, self._trusted)
-            )
+            origin = scope.get("clew.origin") or origin_of(scope, self._trusted)
+            target, headers = self.forwarding.request(scope, scope["headers"], origin)
         except RequestError as error:
             await deny(scope, send, *failure(error))
             return
@@ -80,7 +79,7 @@ class ReverseProxy(ClewMiddleware):
 
     def passage(self, door: Door, scope: Scope, *, keep_alive: bool) -> Passage | None:
         """The way of a request to its shop; None for one that clew answers itself."""
-        origin = origin_of(scope, self._trusted)
+        origin = origin_of(scope, self._trusted, self._forwarded_host)
         site = self.service.site_for(origin.host)
         shop = self._shops.of(site.name) if site is not None else None
         if site is None or shop is None:
@@ -94,6 +93,7 @@ class ReverseProxy(ClewMiddleware):
             origin.scheme,
             origin.host,
             origin.client,
+            origin.host_told,
         )
         plan = exchange.request(head)
         if isinstance(plan, Ours):
@@ -123,7 +123,6 @@ class Shops:
     limits: Limits
 
     def __init__(self, settings: model.Settings) -> None:
-        self._trusted = tuple(settings.trusted_proxies)
         self._shops: dict[str, Proxy] = {
             site.name: Proxy(site.upstream, settings.upstream, settings.trusted_proxies, site.upstream_host)
             for site in settings.sites
@@ -147,7 +146,7 @@ class Shops:
             await refuse(scope, receive, send, 421)
         elif (shop := self.of(site := scope.get("clew.site", ""))) is not None:
             try:
-                hold = self.limits.hold("websockets", site, origin_of(scope, self._trusted).client)
+                hold = self.limits.hold("websockets", site, scope["clew.origin"].client)
             except LimitedError as error:
                 await deny(scope, send, *failure(TooManyError(error)))
                 return

@@ -161,18 +161,16 @@ def log_config(log: Literal["console", "json"]) -> dict[str, Any]:
     }
 
 
-def formatter(log: str) -> logging.Formatter:
+def formatter(log: Literal["console", "json"]) -> logging.Formatter:
     """Renders the standard library's records as the journal's lines are: for people, or as JSON."""
+    from ..service.logs import rendering  # see `app`
+
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if log == "json":
-        last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    else:
-        last += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering(log)]
     return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
 
 

@@ -18,7 +18,7 @@ import struct
 import zlib
 from base64 import b32encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -50,11 +50,13 @@ _DICTIONARY = (
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a cookie says: the visitor's id, his touches, when it was first issued (unix seconds)."""
+    """What a cookie says: the visitor's id, his touches, when it was first issued (unix seconds). `stale`: it
+    was sealed under a previous secret and has to be set anew before that secret is forgotten."""
 
     visitor: str
     touches: tuple[Touch, ...]
     issued: int
+    stale: bool = field(default=False, compare=False)
 
 
 def new_visitor_id() -> str:
@@ -71,6 +73,7 @@ class VisitorCookie:
     def __init__(self, secret: str, previous: Sequence[str], site_name: str, domains: CookieDomains) -> None:
         keys = [_key(s) for s in (secret, *previous)]
         self._id, self._cipher = keys[0]
+        self.rotated = len(keys) > 1
         self._ciphers: dict[int, list[AESGCM]] = {}
         for key_id, cipher in keys:
             self._ciphers.setdefault(key_id, []).append(cipher)
@@ -105,7 +108,9 @@ class VisitorCookie:
                 plain = cipher.decrypt(sealed[2 : 2 + _NONCE], sealed[2 + _NONCE :], self._bound)
             except InvalidTag:
                 continue
-            return _unpacked(plain)
+            known = _unpacked(plain)
+            stale = cipher is not self._cipher
+            return replace(known, stale=True) if known is not None and stale else known
         return None
 
     def set_cookie(self, known: Known, secure: bool, host: str = "") -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from babel.numbers import is_currency
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from ..injector.selectors import selector_error
 from ..postbacks.call import RenderError
@@ -21,12 +21,15 @@ from ..settings.load import Problem, SettingsErrors, Source, beside, read, valid
 from ..settings.model import Model, Partner, Rule, Settings, Site
 from ..settings.platforms import PlatformError, platform_of
 from ..settings.positions import KeyPath
-from ..settings.wording import Wording, nearest
+from ..settings.weak import weakness
+from ..settings.wording import Wording, fresh_secret, nearest
+from ..stores.files import readable_by_others
 from ..stores.ledger.database import sqlite_path
 from .check_calls import SAMPLE, call_problems
 from .check_cookies import cookie_problems
 from .check_pages import page_problems
 
+SECRET_LENGTH = 32
 TOKEN_LENGTH = 16
 
 M = TypeVar("M", bound=Model)
@@ -75,8 +78,7 @@ def checked(path: Path, environ: Mapping[str, str], need_upstream: bool = False)
 
 def _deeper(source: Source, need_upstream: bool) -> Iterator[Wording]:
     yield from _stores(source)
-    token = source.data.get("metrics_token")
-    yield from _token(("metrics_token",), token if isinstance(token, str) else None)
+    yield from _top_secrets(source.data)
     drafts = list(_drafts(source.data))
     yield from _sites(drafts)
     catalogue = load_catalogue()
@@ -145,11 +147,29 @@ def _stores(source: Source) -> Iterator[Wording]:
             yield Wording((key,), "names no file", 'write "sqlite:clew.db"')
         elif not file.parent.is_dir():
             yield Wording((key,), f"the folder {file.parent} does not exist", "make it, or name another one")
+        else:
+            for found in readable_by_others(file):
+                message = f"{found} can be read by others on this machine"
+                yield Wording((key,), message, f"chmod 600 {found}", "warning")
 
 
-def _token(path: KeyPath, token: str | None) -> Iterator[Wording]:
-    if token is not None and len(token) < TOKEN_LENGTH:
-        yield Wording(path, f"is too short to be safe: at least {TOKEN_LENGTH} characters")
+def _top_secrets(data: Mapping[str, Any]) -> Iterator[Wording]:
+    secret = data.get("secret")
+    # One that is too short was told of by the model.
+    if isinstance(secret, str) and len(secret) >= SECRET_LENGTH:
+        yield from _secret(("secret",), secret, SECRET_LENGTH)
+    previous = data.get("previous_secrets")
+    for number, old in enumerate(previous if isinstance(previous, list) else []):
+        yield from _secret(("previous_secrets", number), old, SECRET_LENGTH)
+    yield from _secret(("metrics_token",), data.get("metrics_token"), TOKEN_LENGTH)
+
+
+def _secret(path: KeyPath, value: object, least: int) -> Iterator[Wording]:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and (why := weakness(text, least)) is not None:
+        yield Wording(
+            path, why, fresh_secret(str(path[-1])) if path[0] != "previous_secrets" else "leave it out"
+        )
 
 
 def _sites(drafts: Sequence[_Draft]) -> Iterator[Wording]:
@@ -166,7 +186,7 @@ def _site(draft: _Draft, need_upstream: bool) -> Iterator[Wording]:
     site, path = draft.site, draft.path
     if need_upstream and site.upstream is None:
         yield Wording((*path, "upstream"), "is missing", 'write upstream = "http://127.0.0.1:8000"')
-    yield from _token((*path, "api_token"), site.api_token.get_secret_value() if site.api_token else None)
+    yield from _secret((*path, "api_token"), site.api_token, TOKEN_LENGTH)
     try:
         platform_of(site)
     except PlatformError as error:
@@ -230,6 +250,9 @@ def _plain_partner(place: KeyPath, partner: Partner, enabled: Sequence[Network])
         told = str(error).removeprefix(f"partner {partner.id}: ")
         key = "secret" if told.startswith("secret: ") else "postback"
         yield Wording((*place, key), told.removeprefix("secret: "))
+    else:
+        secret = partner.secret.get_secret_value() if partner.secret else None
+        yield from _secret((*place, "secret"), secret and secret.removeprefix("whsec_"), TOKEN_LENGTH)
     yield from call_problems(place, partner, None)
 
 

@@ -169,7 +169,7 @@ async def _view(
         # The landing page came from a cache in front of us: what it would have set is set here.
         set_cookies = site.landing.set_cookies(touch, secure, ask.origin.host)
         tell_touch(service, site, visitor.id, touch)
-    if known is None or touches != seen.touches:
+    if known is None or known.stale or touches != seen.touches:
         renewed = Known(seen.visitor, touches, seen.issued)
         set_cookies.append(site.cookie.set_cookie(renewed, secure, ask.origin.host))
     return visitor, set_cookies

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from ..referral.masking import Masking
 from ..referral.touches import Touch
 from ..stores.ledger.notices import Noted
+from .logs import escaped
 from .metrics import Metrics, Timed
 
 EVENTS: Mapping[str, str] = {
@@ -93,7 +94,7 @@ class Journal:
         self._count(name, site)
         level = "error" if name in ERRORS else "warning" if name in WARNINGS else "info"
         with suppress(OSError):
-            getattr(self._log, level)(name, site=site, **fields)
+            getattr(self._log, level)(name, site=site, **escaped(fields))
 
     def _count(self, name: str, site: str) -> None:
         if name not in EVENTS:

@@ -1,26 +1,73 @@
-"""How `clew serve` writes the journal; an app that mounts the middleware has its own way of logging."""
+"""How `clew serve` writes the journal; an app that mounts the middleware has its own way of logging.
 
+What is logged was often written by strangers. No character of it may act on a terminal, end a line or turn
+its direction: such characters are written as escapes, in every form of the log.
+"""
+
+import re
 import sys
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import structlog
+
+# C0, DEL and C1 (0x9b begins a command as ESC [ does); what turns direction or ends lines (Unicode UAX #9,
+# §5.8 of the standard); bytes outside UTF-8.
+_ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Of a traceback, which has lines; set in, so that none of them looks like an event.
+_ACTING_IN_LINES = re.compile(_ACTING.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
+_LINES = frozenset({"exception", "stack"})
+
+
+def escaped(value: Any) -> Any:
+    """A value for the log: text, also within tables and lists, without characters that act by themselves."""
+    match value:
+        case str():
+            return _ACTING.sub(_escape, value)
+        case None | bool() | int() | float():
+            return value
+        case Mapping():
+            return {escaped(str(key)): escaped(found) for key, found in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [escaped(found) for found in value]
+    return escaped(str(value))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def _escape_event(
+    _logger: Any, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    return {
+        escaped(key): _ACTING_IN_LINES.sub(_escape, value).replace("\n", "\n  ")
+        if key in _LINES
+        else escaped(value)
+        for key, value in event.items()
+    }
+
+
+def rendering(log: Literal["console", "json"]) -> list[structlog.typing.Processor]:
+    """What turns an event into a line: for people, or one JSON object."""
+    if log == "json":
+        last: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    else:
+        # Plain: the other forms of a traceback show the values of variables, which may be secret.
+        last = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    return [structlog.processors.format_exc_info, _escape_event, last]
 
 
 def configure_logs(log: Literal["console", "json"]) -> None:
     """Write events to stderr: for people, or one JSON object a line with `event`, `level` and `timestamp`."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    if log == "json":
-        last: list[structlog.typing.Processor] = [
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
-        ]
-    else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     structlog.configure(
-        processors=[*shared, *last],
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *rendering(log),
+        ],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -1,7 +1,7 @@
 """Who really asked: the client's address, and scheme and host as the visitor sees them."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
@@ -22,8 +22,11 @@ def _fits(value: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """`client` is None for a peer without an address (a unix socket); `host` is the Host header."""
+    """`client` is None for a peer without an address (a unix socket). `host` is the Host header, or what a
+    trusted proxy told in its place: then `host_told` is set, and no shared cache may keep what depends on it,
+    since its key knows the Host header alone."""
 
     client: str | None
     scheme: Literal["http", "https"]
     host: str
+    host_told: bool = field(default=False, compare=False)

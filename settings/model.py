@@ -309,6 +309,7 @@ class Settings(Model):
     previous_secrets: list[SecretStr] = []
     store: str = "sqlite:clew.db"
     ledger: str = "sqlite:clew.db"
+    forwarded_host: bool = False
     trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_written)]] = []
     metrics_token: SecretStr | None = None
     log: Literal["console", "json"] = "console"

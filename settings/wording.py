@@ -71,9 +71,9 @@ class Wording:
     severity: Severity = "error"
 
 
-def fresh_secret() -> str:
+def fresh_secret(key: str = "secret") -> str:
     """A line to paste, with a secret that nobody has seen."""
-    return f'secret = "{secrets.token_urlsafe(32)}"'
+    return f'{key} = "{secrets.token_urlsafe(32)}"'
 
 
 def missing_variable(path: KeyPath, name: str, empty: bool) -> Wording:

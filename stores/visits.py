@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..referral.visitor import Change, Visitor
+from .files import make_private
 
 BUSY_SECONDS = 5
 
@@ -68,6 +69,7 @@ class SqliteVisits:
 
     async def open(self) -> None:
         """Open the file and build the table."""
+        make_private(self._path)
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL")
         # NORMAL: a power cut may cost the last visits, a killed process costs nothing.

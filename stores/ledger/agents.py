@@ -154,6 +154,12 @@ class Agents:
                 )
         return True
 
+    async def knows(self, name: str) -> bool:
+        """Whether there is an agent of that name, at whatever site, removed ones included."""
+        async with self._db.read() as connection:
+            found = await connection.execute(select(agents.c.name).where(agents.c.name == name))
+            return found.first() is not None
+
     async def start_session(self, agent: str, place: Place, now: float) -> str:
         """Begin a session; the token for the cookie. The ledger keeps only the token's SHA-256."""
         token = secrets.token_urlsafe(32)

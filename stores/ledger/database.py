@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from ... import stores
+from ..files import make_private
 
 if TYPE_CHECKING:
     from threading import Thread
@@ -119,6 +120,7 @@ class Database:
         return changed
 
     async def _connect(self) -> aiosqlite.Connection:
+        make_private(self._path)
         driver = aiosqlite.connect(self._path, timeout=BUSY_SECONDS, check_same_thread=False)
         # The driver has no public way to wait for its thread, which also has something to say after a file
         # could not be opened.

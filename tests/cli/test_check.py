@@ -8,7 +8,7 @@ from clew.cli import app
 from clew.cli.check import load_or_exit
 from typer.testing import CliRunner
 
-GOOD = 'secret = "' + "x" * 40 + '"\n[[sites]]\nname = "shop"\n'
+GOOD = 'secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"\n[[sites]]\nname = "shop"\n'
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def config(tmp_path: Path) -> Path:
     file = tmp_path / "clew.toml"
     file.write_text(
         f"""
-secret = "0123456789abcdef0123456789abcdef"
+secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
 store = "sqlite:{tmp_path}/clew.db"
 ledger = "sqlite:{tmp_path}/clew.db"
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 NOW = 1763860000.0
 ONE, OTHER, THIRD = (f"{'a' * 22}{ending}" for ending in ("wxyz", "bxyz", "qrst"))
 SETTINGS = """
-secret = "0123456789abcdef0123456789abcdef"
+secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
 store = "sqlite:visits.db"
 ledger = "sqlite:ledger.db"
 

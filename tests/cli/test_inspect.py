@@ -16,7 +16,7 @@ from click.testing import Result
 from small_shops import Page, SmallShop, html, redirect
 from typer.testing import CliRunner
 
-ENVIRON = {"CLEW_SECRET": "s" * 32}
+ENVIRON = {"CLEW_SECRET": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"}
 SHOP = """
 <nav><a href="/kaffee/">Kaffee</a></nav>
 <a href="/p/aurora"><img src="/a.jpg">Aurora</a> <a href="/p/conica"><img src="/b.jpg">Conica</a>

@@ -30,7 +30,9 @@ async def test_the_shop_is_named_and_its_cart_and_order_are_read_by_the_written_
     for kind in ("home", "category", "product", "cart", "search"):
         assert f"✓ {kind}: {oscar_shop.address}/" in result.output
 
-    settings, problems = check(file, {"CLEW_SECRET": "s" * 32}, need_upstream=True)
+    settings, problems = check(
+        file, {"CLEW_SECRET": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"}, need_upstream=True
+    )
     assert problems == []
     assert settings is not None
     site = with_platform(settings.sites[0])

@@ -22,7 +22,7 @@ DAY = 86400.0
 NOW = 1763856000.0  # 2025-11-23 00:00 UTC
 SITE = '[[sites]]\nname = "shop"\nhosts = ["shop.example"]\n'
 SETTINGS = 'secret = "env:SECRET"\n' + SITE
-SECRET = "aB3-xY7_" * 6
+SECRET = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
 
 # id, total, currency, channel, partner, day
 ORDERS = [

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 NOW = 1763860000.0
 SETTINGS = """
-secret = "0123456789abcdef0123456789abcdef"
+secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
 ledger = "sqlite:{ledger}"
 
 [[sites]]

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import pytest_asyncio
+import structlog
 from clew.stores.ledger.agents import HASHES_WAITING, SESSION_SECONDS
 from desks import OTHER, PASSWORD, SHOP, House, hidden, house, login
 
@@ -347,3 +348,14 @@ async def test_a_session_is_for_the_site_and_the_host_it_was_opened_on(desk: Hou
                 continue
             answer = await desk.client(base).get(path, headers={"cookie": f"clew_desk={token}"})
             assert answer.status_code in answers, (base, path)
+
+
+async def test_a_name_that_nobody_has_is_not_logged(desk: House) -> None:
+    """field E20: somebody types the password into the name's field"""
+    with structlog.testing.capture_logs() as told:
+        for name in ("my real password", "bo", "nobody"):
+            await login(desk.client(), name, "wrong password")
+        await login(desk.client(), "bo")
+    logins = [(line["agent"], line["accepted"]) for line in told if line["event"] == "login"]
+    assert logins == [(None, False), ("bo", False), (None, False), ("bo", True)]
+    assert "my real password" not in str(told)

@@ -7,9 +7,14 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
+from clew.desk.app import desk_app
 from clew.middleware.asgi import ClewMiddleware
+from clew.referral.cookie import Known, VisitorCookie
+from clew.referral.domains import CookieDomains
 from clew.settings.model import Settings
+from pydantic import SecretStr
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 TOKEN = "token-of-the-shop-0123456789"
 RULES: list[dict[str, Any]] = [
@@ -71,6 +76,67 @@ async def test_the_first_answer_makes_the_visitor_known(browser: httpx2.AsyncCli
     assert answer.headers["cache-control"] == "no-store"
     again = await browser.post("decide", json=ask(view="view-0002"))
     assert "set-cookie" not in again.headers
+
+
+OLD = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
+
+
+async def test_a_cookie_under_a_previous_secret_is_renewed_by_decide(
+    app: ClewMiddleware, browser: httpx2.AsyncClient
+) -> None:
+    """field E14"""
+    old = VisitorCookie(OLD, (), "shop", CookieDomains()).set_cookie(
+        Known("v" * 26, (), 1_700_000_000), secure=True
+    )
+    site = app.service.sites["shop"]
+    site.cookie = VisitorCookie("s" * 40, (OLD,), "shop", CookieDomains())
+    answer = await browser.post("decide", json=ask(), headers={"cookie": old.decode().partition(";")[0]})
+    renewed = VisitorCookie("s" * 40, (), "shop", CookieDomains()).read(
+        [answer.headers["set-cookie"].encode()]
+    )
+    assert renewed == Known("v" * 26, (), 1_700_000_000)
+    again = await browser.post("decide", json=ask(view="view-0002"))
+    assert "set-cookie" not in again.headers
+
+
+METRICS = "m8Zq2Lx0Vb7Rk4Tn1Yw5"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_ready_tells_strangers_its_status_and_nothing_else(
+    app: ClewMiddleware, browser: httpx2.AsyncClient, fails: bool
+) -> None:
+    """field E22: details are for the metrics token and this machine"""
+    app.service.settings = app.service.settings.model_copy(update={"metrics_token": SecretStr(METRICS)})
+    app.service.ready = not fails
+    status, key = (503, "why") if fails else (200, "postbacks")
+    answer = await browser.get("ready")
+    assert (answer.status_code, answer.json()) == (status, {"ready": not fails})
+    wrong = await browser.get("ready", headers={"authorization": "Bearer wrong"})
+    assert wrong.json() == {"ready": not fails}
+    right = await browser.get("ready", headers={"authorization": f"Bearer {METRICS}"})
+    assert (right.status_code, set(right.json())) == (status, {"ready", key})
+    transport = httpx2.ASGITransport(app, client=("127.0.0.1", 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://shop.example/-/clew/") as here:
+        assert set((await here.get("ready")).json()) == {"ready", key}
+        relayed = await here.get("ready", headers={"x-forwarded-for": "192.0.2.9"})
+        assert relayed.json() == {"ready": not fails}
+
+
+ROUTES = sorted({route.path for route in desk_app().routes if isinstance(route, Route)})
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_no_route_is_redirected_to_another_spelling(browser: httpx2.AsyncClient, path: str) -> None:
+    """field E19: with a slash too many or too few, by every method"""
+    path = path.replace("{id}", "x")
+    for spelling in {f"{path}/", path.rstrip("/")} - {*ROUTES, path}:
+        for method in ("GET", "HEAD", "OPTIONS", "POST", "PUT"):
+            answer = await browser.request(
+                method, spelling.removeprefix("/"), headers={"authorization": f"Bearer {TOKEN}"}
+            )
+            assert answer.status_code in (404, 405), (method, spelling)
+            assert "location" not in answer.headers
 
 
 async def test_the_answer_says_when_to_ask_again_for_a_rule_that_waits(

@@ -13,7 +13,7 @@ import pytest
 from clews import ClewFolder, ClewServe
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
-TOKEN = "0123456789abcdef"  # the shortest that is taken
+TOKEN = "wh8hzoxq8zNDovlnLXInjjhT"
 SETTINGS = """
 secret = "env:CLEW_SECRET"
 [[sites]]

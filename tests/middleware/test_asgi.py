@@ -110,7 +110,7 @@ async def test_a_fastapi_page_gets_the_tag(around: Wrap) -> None:
 async def test_add_middleware_reads_the_settings_file(tmp_path: Path) -> None:
     file = tmp_path / "clew.toml"
     file.write_text(
-        'secret = "0123456789012345678901234567890123456789"\n[[sites]]\nname = "shop"\n', encoding="utf-8"
+        'secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"\n[[sites]]\nname = "shop"\n', encoding="utf-8"
     )
     app = shop(tmp_path)
     app.add_middleware(ClewMiddleware, settings=file)

@@ -17,6 +17,7 @@ from clew.middleware.exchange import (
     State,
 )
 from clew.referral.catalogue import load
+from clew.referral.cookie import Known
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
 
@@ -65,6 +66,45 @@ def navigate(exchange: Exchange, head: RequestHead) -> Forward:
     plan = exchange.request(head)
     assert isinstance(plan, Forward)
     return plan
+
+
+OLD, NEW = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6i", "XoR5tVnBqL1wEyKjS0aCzPdM8uGhF2iT"
+
+
+def sealed(secret: str, *previous: str) -> SiteRuntime:
+    values = {"secret": secret, "previous_secrets": previous, "sites": [{"name": "shop"}]}
+    settings = Settings.model_validate(values)
+    return SiteRuntime(settings, settings.sites[0], load())
+
+
+def cookie_of(of: SiteRuntime) -> str:
+    return of.cookie.set_cookie(Known("v" * 26, (), 1_700_000_000), secure=True).decode().partition(";")[0]
+
+
+@pytest.mark.parametrize("status", [200, 302, 304, 404])
+def test_a_cookie_under_a_previous_secret_is_renewed_by_the_next_page(status: int) -> None:
+    """field E14"""
+    now = sealed(NEW, OLD)
+    exchange = Exchange(now, NOW)
+    navigate(exchange, request(cookie=cookie_of(sealed(OLD))))
+    head = run(exchange, html(status, cache_control="public, max-age=60")).head
+    assert head is not None
+    (renewed,) = values(head.headers, b"set-cookie")
+    after = sealed(NEW)  # the old secret is forgotten
+    known = after.cookie.read([renewed.partition(b";")[0]])
+    assert known == Known("v" * 26, (), 1_700_000_000)
+    assert b"private" in (value(head.headers, b"cache-control") or b"")
+
+
+def test_a_cookie_under_the_newest_secret_costs_no_page_its_caching() -> None:
+    now = sealed(NEW, OLD)
+    for cookie in (cookie_of(now), "clew_visitor=rubbish", "a=1"):
+        exchange = Exchange(now, NOW)
+        navigate(exchange, request(cookie=cookie))
+        head = run(exchange, html(cache_control="public, max-age=60"), PAGE).head
+        assert head is not None
+        assert values(head.headers, b"set-cookie") == []
+        assert value(head.headers, b"cache-control") == b"public, max-age=60"
 
 
 def test_a_page_gets_exactly_the_tag_and_nothing_else_changes() -> None:

@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Prog
     (folder / "clew.toml").write_text(settings, encoding="utf-8")
     port = free_port()
     command = [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port), "shop:app"]
-    environ = {"CLEW_SECRET": "s" * 40, "PYTHONPATH": str(folder)}
+    environ = {"CLEW_SECRET": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB", "PYTHONPATH": str(folder)}
     with Program(command, environ=environ, cwd=folder) as program:
         program.wait_for_port(port)
         yield f"http://127.0.0.1:{port}", program

@@ -29,7 +29,8 @@ def told(headers: Pairs, name: bytes) -> list[bytes]:
 
 def forwarded(*headers: tuple[bytes, bytes], peer: str | None = "203.0.113.9", scheme: str = "http") -> Pairs:
     asked = scope(*headers, peer=peer, scheme=scheme)
-    return forwarded_headers(asked["headers"], origin_of(asked, PROXIES), is_trusted(peer, PROXIES), peer)
+    origin = origin_of(asked, PROXIES, forwarded_host=True)
+    return forwarded_headers(asked["headers"], origin, is_trusted(peer, PROXIES), peer)
 
 
 SPOOFED = [
@@ -112,9 +113,10 @@ def test_the_client_is_the_right_most_hop_that_is_not_ours(chain: list[bytes], c
 def test_forwarded_is_read_where_the_proxy_sets_nothing_else() -> None:
     """proxy 4.4, 4.5"""
     element = (b"forwarded", b'for=6.6.6.6, For="[2001:db8::7]:4711";Proto=https;host="shop.example:8443"')
-    assert origin_of(scope(element, peer="10.0.0.1"), PROXIES) == Origin(
-        "2001:db8::7", "https", "shop.example:8443"
-    )
+    origin = origin_of(scope(element, peer="10.0.0.1"), PROXIES, forwarded_host=True)
+    assert origin == Origin("2001:db8::7", "https", "shop.example:8443")
+    assert origin.host_told
+    assert origin_of(scope(element, peer="10.0.0.1"), PROXIES).host == "shop.example"
     spoofed = [element, (b"x-forwarded-for", b"198.51.100.7"), (b"x-forwarded-proto", b"http")]
     assert origin_of(scope(*spoofed, peer="10.0.0.1"), PROXIES) == Origin(
         "198.51.100.7", "http", "shop.example"

@@ -15,7 +15,7 @@ from raw_http import OK, Client, Shop, answering, get, proxying, serving
 async def clew_in_front_of_nothing(folder: Path) -> AsyncIterator[int]:
     database = f"sqlite:{folder / 'clew.db'}"
     site = {"name": "shop", "upstream": "http://127.0.0.1:9"}
-    secret = "aV3ryl0ngSecretThatNobodyGuesses-42x"
+    secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
     settings = {"secret": secret, "store": database, "ledger": database, "sites": [site]}
     app = ReverseProxy(Settings.model_validate(settings))
     await app.service.start()

@@ -28,7 +28,7 @@ NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document", b"Accept
 def settings(folder: Path, **site: Any) -> Settings:
     database = f"sqlite:{folder / 'clew.db'}"
     sites = [{"name": "shop", "hosts": ["shop.example", "127.0.0.1"], **site}]
-    values = {"secret": "0123456789abcdef0123456789abcdef", "sites": sites}
+    values = {"secret": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB", "sites": sites}
     return Settings.model_validate({**values, "store": database, "ledger": database})
 
 

@@ -79,11 +79,44 @@ async def test_a_trusted_proxys_host_chooses_the_shop_and_a_strangers_does_not(t
         site = {"hosts": ["tea.example"], "upstream": shop.url}
         async with clew(tmp_path, site) as (port, _), Client(port) as client:
             assert (await client.ask(spoofed)).status == 421
+        trusted = {"trusted_proxies": ["127.0.0.0/8"]}
+        async with clew(tmp_path, site, **trusted) as (port, _), Client(port) as client:
+            assert (await client.ask(spoofed)).status == 421
         async with (
-            clew(tmp_path, site, trusted_proxies=["127.0.0.0/8"]) as (port, _),
+            clew(tmp_path, site, **trusted, forwarded_host=True) as (port, _),
             Client(port) as client,
         ):
             assert (await client.ask(spoofed)).status == 200
+
+
+@pytest.mark.parametrize(
+    "told", [b"X-Forwarded-Host: coffee.example", b"Forwarded: for=192.0.2.1;host=coffee.example"]
+)
+async def test_a_client_behind_a_trusted_proxy_does_not_choose_the_site(tmp_path: Path, told: bytes) -> None:
+    """field E15: many proxies pass a client's own X-Forwarded-Host on; only `forwarded_host` believes it"""
+    shops = [
+        {"hosts": ["tea.example"], "prefix": "/-/tea/"},
+        {"hosts": ["coffee.example"], "prefix": "/-/coffee/"},
+    ]
+    async with Shop(answering(HTML)) as tea, Shop(answering(HTML)) as coffee:
+        sites = [{**site, "upstream": shop.url} for site, shop in zip(shops, (tea, coffee), strict=True)]
+        for believed in (False, True):
+            changes: dict[str, Any] = {"trusted_proxies": ["127.0.0.0/8"], "forwarded_host": believed}
+            async with clew(tmp_path, *sites, **changes) as (port, _), Client(port) as client:
+                page = b"GET / HTTP/1.1\r\nHost: tea.example\r\n%b\r\n" + b"\r\n".join(NAVIGATION)
+                answer = await client.ask(page % told + b"\r\n\r\n")
+                assert (b"/-/coffee/l.js" in answer.body) is believed
+                last = (coffee if believed else tea).requests[-1]
+                assert last.all("x-forwarded-host") == [b"coffee.example" if believed else b"tea.example"]
+                # What depends on a field that no cache has in its key is never public.
+                assert (b"private" in b"".join(answer.all("cache-control"))) is believed
+                prefix = b"/-/coffee/" if believed else b"/-/tea/"
+                for file in (b"l.js", b"w.js", b"o.js"):
+                    script = b"GET %b%b HTTP/1.1\r\nHost: tea.example\r\n%b\r\n\r\n" % (prefix, file, told)
+                    answer = await client.ask(script)
+                    caching = answer.all("cache-control")[0]
+                    assert answer.status == 200
+                    assert caching == (b"private" if believed else b"public") + b", max-age=3600"
 
 
 @pytest.mark.parametrize(

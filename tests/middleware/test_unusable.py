@@ -18,7 +18,7 @@ from processes import Program, free_port
 from raw_http import Client, get, serving
 from structlog.testing import capture_logs
 
-SECRET = 'secret = "' + "aB3-" * 12 + '"\n'
+SECRET = 'secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"\n'
 SHOP = '[[sites]]\nname = "shop"\n'
 PAGE = b"<!doctype html><html><head><title>T</title></head><body>Hello</body></html>"
 

@@ -103,14 +103,14 @@ def test_a_short_click_id_is_hidden_as_a_whole(report: MakeReport) -> None:
     assert "c=...&" in call.masked
 
 
-WHSEC = "whsec_" + b64encode(b"0123456789abcdef0123456789abcdef").decode()
+WHSEC = "whsec_" + b64encode(b"kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB").decode()
 
 
 @pytest.mark.parametrize(
     ("secret", "key"),
     [
-        (WHSEC, b"0123456789abcdef0123456789abcdef"),
-        (WHSEC.rstrip("="), b"0123456789abcdef0123456789abcdef"),
+        (WHSEC, b"kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"),
+        (WHSEC.rstrip("="), b"kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"),
         ("any text, auch größer", "any text, auch größer".encode()),
     ],
 )

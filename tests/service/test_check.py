@@ -5,7 +5,8 @@ from clew.service.check import check
 from clew.settings.load import Problem
 from clew.settings.model import Settings
 
-TOP = 'secret = "' + "x" * 40 + '"\n'
+GOOD = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
+TOP = f'secret = "{GOOD}"\n'
 SHOP = '[[sites]]\nname = "shop"\n'
 # Three lines stand before what a test writes: its first line is line 4.
 PLAIN = "[[sites.partners]]\nid = 'blog'\nparam = 'ref'\npostback = 'https://blog.example/?c={click_id}'\n"
@@ -53,7 +54,7 @@ def test_a_file_in_order_gives_its_settings(tmp_path: Path) -> None:
 
 SITE = [
     # below the site's name (the first line is line 4), key below sites[0], line, part of the message, hint
-    ("api_token = 'short'", "api_token", 4, "at least 16 characters", ""),
+    ("api_token = 'short'", "api_token", 4, "at least 16 characters", None),
     ("platform = 'oscar'", "platform", 4, "unknown platform 'oscar'", "did you mean django-oscar?"),
     ("never = ['/a', 'b']", "never[1]", 4, "a path begins with / or *", 'write "/b"'),
     ("page_types = { 'a*' = 'cart' }", 'page_types."a*"', 4, "a path begins with / or *", 'write "/a*"'),
@@ -284,7 +285,7 @@ def test_a_file_that_is_no_toml_or_not_there_is_one_error(tmp_path: Path) -> Non
 def test_a_rules_lines_are_checked_also_where_its_action_is_wrong(tmp_path: Path) -> None:
     file = tmp_path / "clew.toml"
     file.write_text(
-        'secret = "0123456789012345678901234567890123456789"\n[[sites]]\nname = "shop"\n[[sites.rules]]\n'
+        'secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"\n[[sites]]\nname = "shop"\n[[sites.rules]]\n'
         'name = "r"\nwhen = ["visit.pags >= 3"]\naction = "invit"\n',
         encoding="utf-8",
     )
@@ -391,3 +392,38 @@ def test_hosts_that_can_share_no_visitor_are_a_warning(tmp_path: Path) -> None:
         tmp_path, TOP + SHOP + "hosts = ['www.shop.de', 'shop.de', 'localhost:8000']"
     )
     assert problems == []
+
+
+SECRETS = [
+    ("secret = 'change-me-change-me-change-me-0000'", "", "secret"),
+    (f"secret = '{'a' * 32}'", "", "secret"),
+    (f"{TOP}previous_secrets = ['{GOOD}', '{'z' * 40}']", "", "previous_secrets[1]"),
+    (f"{TOP}previous_secrets = ['old']", "", "previous_secrets[0]"),
+    (f"{TOP}metrics_token = '{'m' * 20}'", "", "metrics_token"),
+    (TOP, "api_token = 'example-token-0001'", "sites[0].api_token"),
+    (TOP, f"{PLAIN}secret = '{'p' * 20}'", "sites[0].partners[0].secret"),
+]
+
+
+@pytest.mark.parametrize(("top", "site", "key"), SECRETS)
+def test_a_secret_that_can_be_guessed_is_an_error(tmp_path: Path, top: str, site: str, key: str) -> None:
+    """field E17"""
+    ((at_key, line, message, _),) = found(tmp_path, f"{top}\n{SHOP}{site}\n")
+    assert at_key == key
+    assert line is not None
+    assert message
+
+
+@pytest.mark.parametrize("name", ["clew.db", "clew.db-wal", "clew.db-shm"])
+@pytest.mark.parametrize(("mode", "told"), [(0o644, True), (0o640, True), (0o600, False)])
+def test_a_database_that_others_can_read_is_a_warning(
+    tmp_path: Path, name: str, mode: int, told: bool
+) -> None:
+    """field E16"""
+    for file in ("clew.db", name):
+        (tmp_path / file).touch(0o600)
+    (tmp_path / name).chmod(mode)
+    problems = warned(tmp_path, TOP + "[[sites]]\nname = 'shop'\n")
+    assert [key for key, _, message in problems if f"{tmp_path / name} can be read" in message] == (
+        ["store", "ledger"] if told else []
+    )

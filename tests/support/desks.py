@@ -55,7 +55,7 @@ class House:
         self.service = TimedService(
             Settings.model_validate(
                 {
-                    "secret": "0123456789abcdef0123456789abcdef",
+                    "secret": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB",
                     "store": f"sqlite:{folder / 'visits.db'}",
                     "ledger": f"sqlite:{folder / 'ledger.db'}",
                     "limits": limits or {},

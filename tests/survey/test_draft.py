@@ -25,7 +25,9 @@ def test_every_proposal_is_in_order_as_it_is(platform: str | None, certainty: st
     file.write_text(
         written(named=named, preset=platforms().get(platform or ""), networks=("awin",)), encoding="utf-8"
     )
-    settings, problems = check(file, {"CLEW_SECRET": "s" * 32}, need_upstream=True)
+    settings, problems = check(
+        file, {"CLEW_SECRET": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"}, need_upstream=True
+    )
     assert problems == []
     assert settings is not None
     site = settings.sites[0]
@@ -51,7 +53,7 @@ def test_every_line_that_is_off_is_in_order_once_it_is_on(platform: str | None, 
     text = "\n".join(line.removeprefix("# ") if line.startswith(keys) else line for line in lines)
     file = tmp_path / "clew.toml"
     file.write_text(text, encoding="utf-8")
-    assert check(file, {"CLEW_SECRET": "s" * 32})[1] == []
+    assert check(file, {"CLEW_SECRET": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"})[1] == []
 
 
 def test_the_file_is_short() -> None:

@@ -1,0 +1,79 @@
+"""What is written into the log, and that nothing of it acts on whoever reads it."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+import structlog
+from clew.middleware.server import formatter
+from clew.service.journal import Journal
+from clew.service.logs import configure_logs, escaped
+from prometheus_client import CollectorRegistry
+
+HOSTILE = "a\x1b[2J\x07\x9b31m\x7f\r\nfault  forged\u202eb\udcff\u2028\x00"
+Log = Literal["console", "json"]
+
+
+def acting(text: str) -> set[str]:
+    """The characters of a log that do something, but for the ends of its lines."""
+    return {c for c in text if not c.isprintable()} - {"\n"}
+
+
+@pytest.fixture
+def console(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+    yield capsys
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("log", ["console", "json"])
+def test_no_character_of_an_event_acts_on_the_reader(console: pytest.CaptureFixture[str], log: Log) -> None:
+    """field E20: in values, in keys, in lists and tables, in a traceback"""
+    configure_logs(log)
+    Journal(CollectorRegistry()).emit(
+        "login", site=HOSTILE, agent=HOSTILE, campaign={HOSTILE: [HOSTILE, (HOSTILE,)]}, number=3
+    )
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError as error:
+        structlog.get_logger("clew").error(HOSTILE, exc_info=error, **{HOSTILE: HOSTILE})
+    text = console.readouterr().err
+    assert acting(text) == set()
+    assert not [line for line in text.splitlines() if line.startswith("fault")]
+    first = text.splitlines()[0]
+    if log == "json":
+        assert json.loads(first)["agent"] == escaped(HOSTILE)
+        assert [json.loads(line)["level"] for line in text.splitlines()] == ["info", "error"]
+    else:
+        assert "\\x1b[2J" in first
+
+
+@pytest.mark.parametrize("log", ["console", "json"])
+def test_lines_of_the_server_and_the_proxy_do_not_act_either(log: Log) -> None:
+    """field E20: uvicorn's own lines, and the proxy's with a target in them"""
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(formatter(log))
+    logger = logging.Logger("clew.proxy")
+    logger.addHandler(handler)
+    logger.warning("%s at %s", HOSTILE, HOSTILE)
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        logger.exception("failed")
+    assert acting(out.getvalue()) == set()
+    assert "forged" in out.getvalue()
+
+
+def test_an_app_that_logs_by_itself_gets_nothing_that_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """field E20: the middleware in an app that configures structlog in its own way"""
+    with structlog.testing.capture_logs() as told:
+        Journal(CollectorRegistry()).emit("login", site="shop", agent=HOSTILE)
+    assert acting(str(told[0]["agent"])) == set()
+
+
+def test_values_that_do_not_act_stay_as_they_are() -> None:
+    values: dict[str, Any] = {"a": "Köln, 東京 \\x1b", "b": [1, None, True, 1.5], "c": {"d": "e"}}
+    assert escaped(values) == values

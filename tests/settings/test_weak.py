@@ -1,0 +1,58 @@
+"""Which secrets are refused, and that no random one ever is."""
+
+import secrets
+import string
+
+import pytest
+from clew.settings.weak import weakness
+
+WEAK = [
+    "a" * 32,
+    "x" * 200,
+    "ab" * 20,
+    "abcabcabcabcabcabcabcabcabcabcabcabc",
+    "aaaaaaaabbbbbbbbccccccccdddddddd",
+    "change-me-change-me-change-me-please-0",
+    "CHANGE_ME_8f3kQ0zLw7Xc5Vb1Nm9As2Df4Gh6Jk",
+    "changeme8f3kQ0zLw7Xc5Vb1Nm9As2Df4Gh6Jk",
+    "please-change-this-to-something-of-yours",
+    "example-0f8h3k1l9m2n7b5v4c6x8z0a1s3d5f7g",
+    "my-very-secret-key-for-the-shop-0000001",
+    "secret_8f3kQ0zLw7Xc5Vb1Nm9As2Df4Gh6Jk",
+    "your-key-here-8f3kQ0zLw7Xc5Vb1Nm9As2Df",
+    "placeholder8f3kQ0zLw7Xc5Vb1Nm9As2Df4Gh",
+    "password8f3kQ0zLw7Xc5Vb1Nm9As2Df4Gh6Jk",
+    "0123456789abcdef0123456789abcdef",
+    "abcdefghijklmnopqrstuvwxyz0123456789",
+    "12345678901234567890123456789012",
+    "qwertyuiopasdfghjklzxcvbnm1234567890",
+    "--------------------------------",
+    " " * 40,
+]
+
+
+@pytest.mark.parametrize("secret", WEAK)
+def test_what_can_be_guessed_is_refused(secret: str) -> None:
+    """field E17"""
+    why = weakness(secret, 32)
+    assert why is not None
+    assert secret not in why
+
+
+@pytest.mark.parametrize(
+    "token", ["a" * 16, "abcabcabcabcabcabc", "change-me-please", "0123456789abcdef", "short"]
+)
+def test_a_token_that_can_be_guessed_is_refused(token: str) -> None:
+    """field E17"""
+    assert weakness(token, 16) is not None
+
+
+def test_what_is_random_is_taken() -> None:
+    for _ in range(2000):
+        assert weakness(secrets.token_urlsafe(32), 32) is None
+        assert weakness(secrets.token_hex(16), 32) is None
+        assert weakness(secrets.token_hex(64), 32) is None
+        assert weakness(secrets.token_urlsafe(12), 16) is None
+    letters = string.ascii_lowercase
+    for _ in range(2000):
+        assert weakness("".join(secrets.choice(letters) for _ in range(40)), 32) is None
