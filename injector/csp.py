@@ -42,6 +42,9 @@ _DIRECTIVES: Final = (b"script-src-elem", b"script-src", b"default-src")
 _PORTS: Final = {"http": 80, "https": 443}
 _FREE: Final = Csp(allowed=True)
 
+LONGEST = 16 * 1024
+"""Most bytes of policies that are judged, in the loop: the longest of real pages have half as many."""
+
 _NONCE = re.compile(rb"'nonce-([a-z0-9+/_-]+={0,2})'", re.IGNORECASE)
 _SCHEME_SOURCE = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _HOST_SOURCE = re.compile(
@@ -65,6 +68,8 @@ def judge(headers: Headers, script: str | None = None) -> Csp:
         return _FREE
     if any(_INTEGRITY_SCRIPT.search(value) for value in values(headers, _INTEGRITY)):
         return Csp(allowed=False, reason="integrity-policy")
+    if sum(len(value) for name, value in headers if name in FIELDS) > LONGEST:
+        return Csp(allowed=False, reason="csp too long")
     own = _address(script) if script else None
     nonces: list[bytes] | None = None  # those that satisfy every policy so far; None: none is needed
     for policy in _policies(headers, _ENFORCED):

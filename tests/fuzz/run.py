@@ -21,7 +21,9 @@ def fuzz(name: str) -> None:
     import atheris
 
     sys.path.append(str(HERE.parent / "support"))
-    with atheris.instrument_imports(include=["clew.injector", "clew.middleware", "clew.referral"]):
+    with atheris.instrument_imports(
+        include=["clew.injector", "clew.middleware", "clew.orders", "clew.referral"]
+    ):
         from targets import TARGETS
     atheris.Setup(sys.argv, TARGETS[name])
     atheris.Fuzz()

@@ -5,7 +5,9 @@ The first bytes of an input choose (method, coding, how the rest is cut into chu
 """
 
 import re
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from ipaddress import ip_network
 from typing import Any
@@ -21,10 +23,16 @@ from clew.middleware.faults import RequestError, UpstreamError
 from clew.middleware.forwarding import Forwarding
 from clew.middleware.origin import origin_of
 from clew.middleware.wire import MAX_HEAD, ResponseReader, request_head
+from clew.orders.ids import shown
+from clew.orders.model import OrderError
+from clew.orders.pricetext import read_amount, read_currency
+from clew.orders.standing import latest_moment, order_state
 from clew.referral.catalogue import load
 from clew.referral.cookie import LIMIT, Known
+from clew.service.effects import ReadPage
+from clew.service.reading import read_page
 from clew.service.site import SiteRuntime
-from clew.settings.model import Settings
+from clew.settings.model import Cart, Order, Settings
 from request_streams import streams
 
 NOW = 1_800_000_000.0
@@ -332,7 +340,70 @@ def exchange(data: bytes) -> None:
         assert told == [b"%d" % len(got)]
 
 
+ORDER = Order(page="/", id="#id", total="#total", currency="EUR")
+CART = Cart(value="#total", items="#id")
+LINKED = b'<script type="application/ld+json">%b</script>'
+
+
+def _page(body: bytes) -> None:
+    read_page(ReadPage(None, (), "/", b"text/html", body, True, True, None), ORDER, CART)
+
+
+def _landing(query: bytes, referrer: bytes = b"") -> None:
+    site().landing.read(query, b"/", referrer or None, NOW, "shop.example")
+
+
+def _text(read: Callable[[str], object]) -> Callable[[bytes], None]:
+    def reader(data: bytes) -> None:
+        with suppress(OrderError):
+            read(data.decode("utf-8", "replace"))
+
+    return reader
+
+
+# What reads text of strangers. Each gets as much as it is given in use, and more.
+READERS: tuple[Callable[[bytes], object], ...] = (
+    _page,
+    lambda body: _page(b"<b id=id>" + body + b"</b><b id=total>5"),
+    lambda body: _page(b"<b id=id>1</b><b id=total>" + body),
+    lambda body: _page(LINKED % body),
+    lambda body: _page(LINKED % (b'{"@type":"Order","orderNumber":"1",' + body)),
+    _text(lambda text: read_amount(text, "EUR")),
+    _text(read_currency),
+    _text(shown),
+    _text(lambda text: order_state(text) + str(latest_moment(text))),
+    lambda body: _landing(body),
+    lambda body: _landing(b"ref=" + body, b"https://" + body),
+    lambda body: site().cookie.read([body]),
+    lambda body: csp.judge([(b"content-security-policy", body)], "https://shop.example/-/clew/l.js"),
+    lambda body: negotiate(body),
+    lambda body: eligible.response_reason(
+        RequestHead("GET", b"/", b"", [], "https", "shop.example", None),
+        ResponseHead(200, [(b"content-type", b"text/html;" + body)]),
+    ),
+    lambda body: validators.forward_conditionals([(b"if-none-match", body)], MARK),
+)
+SHORT, LONG = 30_000, 120_000
+
+
+def linear(data: bytes) -> None:
+    """Four times the text takes no more than eight times the time; what takes under 0.3 s is not weighed."""
+    given = Input(data)
+    read, head, unit = given.choice(READERS), given.part(), given.rest()[:200]
+    if not unit:
+        return
+
+    def seconds(size: int) -> float:
+        body = (head + unit * (size // len(unit) + 1))[:size]
+        began = time.process_time()
+        read(body)
+        return time.process_time() - began
+
+    if (long := seconds(LONG)) > 0.3:
+        assert min(long, seconds(LONG)) < 8 * max(seconds(SHORT), 0.02)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (scanner, codings, edit, heads, wire, request, landing, exchange, streams)
+    for target in (scanner, codings, edit, heads, wire, request, landing, exchange, linear, streams)
 }

@@ -377,3 +377,10 @@ async def test_a_real_browser_judges_as_we_do(context: BrowserContext) -> None:
     await page.close()
     assert wrong == []
     assert 0 < ran < len(cases)
+
+
+def test_policies_beyond_what_any_page_has_are_not_judged() -> None:
+    """field E4: what costs more than a few milliseconds in the loop keeps the tag out."""
+    long = b"script-src " + b" ".join(b"'nonce-%d'" % n for n in range(2000))
+    judged = judge(policies(long, long))
+    assert (judged.allowed, judged.reason) == (False, "csp too long")
