@@ -7,8 +7,8 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from .model import OrderError, State
-from .prices import order_total
+from .model import Figure, OrderError, State
+from .prices import order_total, summed
 from .schema import text_of, types_of
 from .standing import latest_moment, order_state
 
@@ -17,7 +17,8 @@ OBJECTS = 2000  # objects looked at in one page's JSON-LD; an order stands near 
 
 @dataclass(frozen=True, slots=True)
 class LinkedOrder:
-    """What a JSON-LD order tells. None where it does not say; `total` as written, not yet rounded."""
+    """What a JSON-LD order tells. None where it does not say; `total` as written, not yet rounded, `items`
+    the sum of what was ordered."""
 
     id: str | None
     total: Decimal | None
@@ -25,6 +26,15 @@ class LinkedOrder:
     coupon: str | None
     state: State = "placed"
     placed_at: float | None = None
+    items: Decimal | None = None
+
+    def figures(self, *, total: bool) -> tuple[Figure, ...]:
+        """What it tells of the amount, to be held against it; with `total` its own total as well."""
+        told = (
+            ("the items in the page's JSON-LD", self.items),
+            ("the page's JSON-LD", self.total if total else None),
+        )
+        return tuple(Figure(what, amount, self.currency) for what, amount in told if amount is not None)
 
 
 def linked_orders(documents: Sequence[Any]) -> tuple[LinkedOrder, ...]:
@@ -70,4 +80,12 @@ def _read(node: Mapping[str, Any]) -> LinkedOrder:
         text_of(node.get("discountCode")),
         order_state(text_of(node.get("orderStatus"))),
         latest_moment(text_of(node.get("orderDate"))),
+        _items(node),
     )
+
+
+def _items(node: Mapping[str, Any]) -> Decimal | None:
+    try:
+        return summed(dict(node))[0]
+    except OrderError:
+        return None  # only a figure to compare with

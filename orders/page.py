@@ -48,6 +48,7 @@ def order_on(document: Document, order: Order, source: Source = "page") -> Order
         placed_at=told.placed_at if told is not None else None,
         state=told.state if told is not None else "placed",
         spelling=number.spelling if number.spelling != number.id else None,
+        figures=told.figures(total=total is not None) if told is not None else (),
     )
 
 

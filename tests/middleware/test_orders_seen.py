@@ -266,6 +266,30 @@ async def test_an_amount_ten_times_off_the_cart_is_held_and_released_by_a_person
     assert [w.id for w in await outbox.waiting(now, each=9, limit=9)] == [row.id]
 
 
+@pytest.mark.parametrize(
+    ("told", "hold"),
+    [
+        ({"price": "59.90", "priceCurrency": "EUR"}, None),
+        ({"price": "5990.00", "priceCurrency": "EUR"}, "amount"),
+        ({"price": "59.90", "priceCurrency": "USD"}, "currency"),
+        ({"acceptedOffer": {"price": "0.59", "priceCurrency": "EUR", "eligibleQuantity": 1}}, "amount"),
+    ],
+    ids=["agrees", "total", "currency", "items"],
+)
+async def test_an_amount_is_held_against_the_pages_structured_data(
+    shops: Any, told: dict[str, Any], hold: str | None
+) -> None:
+    shop = await shops()
+    data = json.dumps({"@type": "Order", "orderNumber": "1001", **told})
+    head = f'<script type="application/ld+json">{data}</script>'
+    shop.pages["/thank-you/1"] = page('<p id="number">1001</p><p id="total">59.90 €</p>', head)
+    async with shop.landed() as visitor:
+        await visitor.post("/checkout", headers=INSIDE)
+        await visitor.get("/thank-you/1", headers=INSIDE)
+    (row,) = await shop.postbacks()
+    assert row.hold == hold
+
+
 async def test_an_amount_far_off_the_sites_orders_is_held_and_a_wrong_one_hides_no_other(shops: Any) -> None:
     shop = await shops()
     for number in range(8):

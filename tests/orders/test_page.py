@@ -3,7 +3,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from clew.orders.model import OrderError, OrderSeen
+from clew.orders.model import Figure, OrderError, OrderSeen
 from clew.orders.page import read_order
 from clew.settings.model import Order
 
@@ -125,7 +125,8 @@ def test_selectors_and_jsonld_may_be_mixed() -> None:
     by_selector = read_order(page, "utf-8", Order(page="/", id="#order strong"))
     assert by_selector == OrderSeen("100001", Decimal("59.90"), "EUR", "page")
     total_by_selector = read_order(page, "utf-8", Order(page="/", total=".total"))
-    assert total_by_selector == OrderSeen("100001", Decimal("59.90"), "EUR", "page")
+    beside = (Figure("the page's JSON-LD", Decimal("59.90"), "EUR"),)
+    assert total_by_selector == OrderSeen("100001", Decimal("59.90"), "EUR", "page", figures=beside)
 
 
 def test_of_several_jsonld_orders_the_one_with_the_shown_number_counts() -> None:
