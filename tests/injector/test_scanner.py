@@ -95,7 +95,7 @@ AFTER_HEAD = {
     "injection 1.14 a notice": (
         b"\nNotice: Undefined index: a in /b.php on line 3\n<!doctype html><html><head>|"
     ),
-    "injection 1.14 a stray letter": b"1<!DOCTYPE html><html><head>|",
+    "injection 1.14, field F7 a stray letter": b"1<!DOCTYPE html><html><head>|",
     "injection 1.14 PHP's own markup": (
         b"<br />\n<b>Warning</b>:  a &quot;b&quot; in <b>/c</b> on line <b>1</b><br />\n"
         b"<!doctype html><head>|"
