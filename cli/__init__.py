@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
+from ..service.metrics import VERSION
 from ..settings.model import listen_address
 from . import desk, postbacks
 from .check import check_command
@@ -36,7 +36,7 @@ app.add_typer(postbacks.app, name="postbacks")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"clew {__version__}")
+        typer.echo(f"clew {VERSION}")
         raise typer.Exit
 
 

@@ -9,8 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from .. import __version__
-from ..service.metrics import exposition
+from ..service.metrics import VERSION, exposition
 from ..service.readiness import readiness
 from ..service.service import Service
 from .guard import NO_STORE
@@ -31,7 +30,7 @@ def operations_app(service: Service) -> Starlette:
         told = {
             "ready": found.ready,
             **({"why": found.why} if found.why else {}),
-            "version": __version__,
+            "version": VERSION,
             "sites": {
                 name: {"shop_reachable": reached, "postbacks": found.postbacks.get(name, {})}
                 for name, reached in found.shops.items()

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,11 +19,11 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from .. import __version__
-
 if TYPE_CHECKING:
     from .service import Service
 
+# Not from the package itself: where the working directory has a folder of its name, that is another one.
+VERSION = version("clew")
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 # What a scrape waits for the ledger; Prometheus itself gives up after ten seconds.
 LEDGER_SECONDS = 2.0
@@ -120,7 +121,7 @@ def _counted(registry: CollectorRegistry) -> Iterator[Metric]:
 
 def _build() -> Iterator[Metric]:
     family = GaugeMetricFamily("clew_build_info", "Always 1", labels=["version", "python"])
-    family.add_metric([__version__, ".".join(map(str, sys.version_info[:3]))], 1)
+    family.add_metric([VERSION, ".".join(map(str, sys.version_info[:3]))], 1)
     yield family
 
 
