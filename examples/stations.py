@@ -91,7 +91,8 @@ class Board:
         """One line that `clew serve` printed. What is no station, and no trouble, is left out."""
         fields = read(line)
         if fields is None:
-            if line.strip():
+            # The addresses to open are told below.
+            if line.strip() and not line.startswith("clew listens on"):
                 self._console.print(Text(line, style="red"))
             return
         event = fields["event"]
