@@ -70,6 +70,7 @@ def serve(
             help="Where health, ready and metrics are served for those who run it; else the setting `ops`.",
         ),
     ] = None,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Log a line for each request.")] = False,
 ) -> None:
     """Run the reverse proxy in front of the shops of the settings file."""
     # Imported here so that the other commands start without the server.
@@ -77,7 +78,7 @@ def serve(
     from .check import load_or_exit
 
     settings = load_or_exit(config, need_upstream=True)
-    run(config, host, port, workers, ops=ops or settings.ops, log=settings.log)
+    run(config, host, port, workers, ops=ops or settings.ops, log=settings.log, access_log=access_log)
 
 
 def main() -> None:

@@ -114,6 +114,8 @@ class Passage:
     response_complete = False
     disconnected = False
     more_body = True
+    _tell: Callable[[int], None] | None = None  # told of the answer's status, at the end
+    _status = 0
     _service: Service | None = None
     _exchange: Exchange | None = None
     _effects: Sequence[Before] = ()
@@ -152,8 +154,11 @@ class Passage:
         keep_alive: bool,
         watch: Watch | None = None,
         hold_upload: Callable[[], Hold] | None = None,
+        tell: Callable[[int], None] | None = None,
     ) -> None:
         self._hold_upload = hold_upload
+        if tell is not None:
+            self._tell = tell
         self._modern = scope["http_version"] == "1.1"
         self.keep_alive = keep_alive and self._modern
         self._door = door
@@ -520,6 +525,7 @@ class Passage:
 
     def _write_head(self, head: ResponseHead) -> None:
         status, counted = head.status, False
+        self._status = status
         headers = head.headers
         for name, _ in headers:
             if name == b"content-length":
@@ -618,6 +624,9 @@ class Passage:
         exchange, self._exchange = self._exchange, None
         if exchange is not None and self._service is not None:
             finish(self._service, exchange)
+        if self._tell is not None:
+            tell, self._tell = self._tell, None
+            tell(self._status)
 
 
 def reset(transport: asyncio.Transport) -> None:

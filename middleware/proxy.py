@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from ..injector.heads import RequestHead
+from ..service.access import request_told
 from ..service.limits import LimitedError, Limits
 from ..service.navigation import finish
 from ..settings import model
@@ -71,6 +72,8 @@ class ReverseProxy(ClewMiddleware):
     app.
     """
 
+    access_log = False  # a line for each request
+
     def __init__(self, settings: model.Settings) -> None:
         self._shops = Shops(settings)
         super().__init__(self._shops, settings, strict=True)
@@ -114,7 +117,29 @@ class ReverseProxy(ClewMiddleware):
             keep_alive=keep_alive,
             watch=watch,
             hold_upload=lambda: self.service.limits.hold("uploads", site.name, origin.client),
+            tell=request_told(scope, site, origin) if self.access_log else None,
         )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection: clew's own pages, and WebSockets."""
+        if not self.access_log or scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+            return
+        origin = origin_of(scope, self._trusted)
+        tell, status = request_told(scope, self.service.site_for(origin.host), origin), 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                status = message["status"]
+            elif message["type"] == "websocket.accept":
+                status = 101
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, noting)
+        finally:
+            tell(status)
 
 
 class Shops:

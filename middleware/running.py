@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +27,7 @@ class Running(uvicorn.Server):
     """Serves the reverse proxy that its config loads, and the operations listener if there is one. It says
     where it listens once it does."""
 
+    on_started: Callable[[], None] | None = None
     _ops: uvicorn.Server | None = None
     _ops_loop: asyncio.Task[None] | None = None
 
@@ -41,6 +42,8 @@ class Running(uvicorn.Server):
         ops = self.config.ops
         if ops:
             await self._start_ops(proxy.service, ops)
+        if self.on_started is not None:
+            self.on_started()
         proxy.service.announce(addresses=addresses(sockets or []), ops=addresses(ops))
         if self.config.workers == 1:
             say_where(sockets or [], ops)

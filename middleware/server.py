@@ -26,6 +26,7 @@ from .running import ServeConfig
 from .workers import run
 
 CONFIG_VARIABLE = "CLEW_CONFIG"
+ACCESS_VARIABLE = "CLEW_ACCESS_LOG"
 # Longer than a load balancer in front holds its connections (AWS: 60 s), so that it closes first, not we.
 KEEP_ALIVE_SECONDS = 75
 
@@ -45,16 +46,21 @@ def serve(
     *,
     ops: str | None = None,
     log: Literal["console", "json"] = "console",
+    access_log: bool = False,
     grace_seconds: int = 10,
 ) -> None:
     """Run the reverse proxy until SIGTERM or SIGINT.
 
     Each worker makes its own app from the file at `config_path`. On a signal no new connection is accepted;
     what runs may end within `grace_seconds`, then it is cut. WebSockets are closed with 1012 at once.
-    `ops` is the HOST:PORT of the operations listener. `log` is the form of the server's own warnings and
-    errors, which go to stderr. Raises SystemExit with 3 where it cannot start.
+    `ops` is the HOST:PORT of the operations listener; `access_log` writes a line for each request. `log` is
+    the form of the server's own warnings and errors, which go to stderr. Raises SystemExit with 3 where it
+    cannot start.
     """
     os.environ[CONFIG_VARIABLE] = str(config_path.resolve())
+    os.environ.pop(ACCESS_VARIABLE, None)
+    if access_log:
+        os.environ[ACCESS_VARIABLE] = "1"
     # One line holds all cookies; the library's default of 8 KB refuses handshakes that carry more.
     os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", str(MAX_HEAD))
     tune_malloc()
@@ -108,8 +114,9 @@ def app() -> Any:
 
     tune_malloc()
     settings = checked(Path(os.environ[CONFIG_VARIABLE]), os.environ, need_upstream=True)
-    configure_logs(settings.log)
+    configure_logs(settings.log, settings.log_level)
     proxy = ReverseProxy(settings)
+    proxy.access_log = ACCESS_VARIABLE in os.environ
     _end_streams_on_signals(proxy.service.hub)
     return proxy
 

@@ -40,12 +40,18 @@ class Worker(Process):
             self._server = Running(self.config)
         return self._server
 
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """What runs in the worker; it says by itself that it serves, and does not wait to be asked."""
+        server = self.server
+        assert isinstance(server, Running)
+        server.on_started = lambda: self.child_conn.send(True)
+        super().target(sockets)
+
     def is_alive(self, timeout: float = HUNG_SECONDS) -> bool:
         """Whether it runs, and has answered within `timeout` seconds."""
-        if not self.process.is_alive():
-            return False
         now = time.monotonic()
         try:
+            # First what it said before it died.
             while self.parent_conn.poll(0):
                 self.was_ready |= self.parent_conn.recv() is True
                 self._asked = None
@@ -54,7 +60,7 @@ class Worker(Process):
                 self._asked = now
         except (OSError, EOFError, pickle.UnpicklingError):
             return False
-        return now - self._asked < timeout
+        return self.process.is_alive() and now - self._asked < timeout
 
 
 class Workers(Multiprocess):

@@ -60,8 +60,9 @@ def rendering(log: Literal["console", "json"]) -> list[structlog.typing.Processo
     return [structlog.processors.format_exc_info, _escape_event, last]
 
 
-def configure_logs(log: Literal["console", "json"]) -> None:
-    """Write events to stderr: for people, or one JSON object a line with `event`, `level` and `timestamp`."""
+def configure_logs(log: Literal["console", "json"], level: str = "info") -> None:
+    """Write events of `level` and above to stderr: for people, or one JSON object a line with `event`,
+    `level` and `timestamp`."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -69,5 +70,6 @@ def configure_logs(log: Literal["console", "json"]) -> None:
             *rendering(log),
         ],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )

@@ -313,6 +313,7 @@ class Settings(Model):
     trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_written)]] = []
     metrics_token: SecretStr | None = None
     log: Literal["console", "json"] = "console"
+    log_level: Literal["info", "warning", "error"] = "info"
     strict: bool = False
     ops: Annotated[str, AfterValidator(listen_address)] | None = None
     delivery: Delivery = Delivery()

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import httpx2
@@ -105,15 +106,18 @@ def test_the_address_is_printed_once_the_port_answers(tmp_path: Path) -> None:
     """field G6: before that nobody is told that clew has started"""
     folder = ClewFolder(tmp_path / "clew", SETTINGS)
     answers: list[int] = []
+    both = threading.Event()
 
     def ask(line: str) -> None:
         if line.startswith("clew listens on") or '"started"' in line:
             address = re.findall(r"http://[\d.:]+", line)[0]
             answers.append(httpx2.get(f"{address}/-/clew/health").status_code)
+            if len(answers) == 2:
+                both.set()
 
     command = [sys.executable, "-m", "clew", "serve", "--config", str(folder.settings), "--port", "0"]
     with Program(command, environ=folder.environ, cwd=folder.path, on_line=ask) as clew:
-        clew.wait_for_line(lambda line: "clew listens on" in line)
+        assert both.wait(30), clew.tail()
     assert answers == [200, 200]
 
 

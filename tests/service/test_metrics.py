@@ -44,18 +44,19 @@ async def test_times_are_told_in_seconds_by_site_and_outcome(tmp_path: Path, wha
     assert (sums[0].labels, sums[0].value) == ({"site": "shop", "outcome": "good"}, 0.02)
 
 
-def test_counting_a_page_costs_next_to_nothing() -> None:
-    """field G7: a page costs 120 µs of CPU; looking the labels up each time would cost one of them"""
+def test_counting_a_page_looks_nothing_up() -> None:
+    """field G7: a page costs 120 µs of CPU; looking the labels up each time would cost three of them"""
     metrics = Metrics(CollectorRegistry())
 
     def page() -> None:
         metrics.answered("shop", "edit", "")
         metrics.took("page", "shop", "edit", 0.03)
 
-    def loop() -> None:
-        sum(range(100))
+    def looked_up() -> None:
+        metrics._answers.labels("shop", "edit", "").inc()
+        metrics._seconds["page"].labels("shop", "edit").observe(0.03)
 
     page()
-    # In steps of a piece of work that takes about as long on any machine as the machine is slow.
-    cost = min(timeit.repeat(page, number=5000, repeat=5)) / min(timeit.repeat(loop, number=5000, repeat=5))
-    assert cost < 8
+    # In turn, so that what else the machine does falls on both.
+    pairs = [(timeit.timeit(page, number=1000), timeit.timeit(looked_up, number=1000)) for _ in range(20)]
+    assert min(cost for cost, _ in pairs) < 0.7 * min(cost for _, cost in pairs)
