@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "support"))
 # The longest input: more than the scanner looks at, at once.
 MAX_BYTES = 80_000
 SECONDS = 600
@@ -20,7 +21,6 @@ def fuzz(name: str) -> None:
     """Run one target under the fuzzer, which takes its options from the command line and ends the process."""
     import atheris
 
-    sys.path.append(str(HERE.parent / "support"))
     with atheris.instrument_imports(
         include=["clew.injector", "clew.middleware", "clew.orders", "clew.referral"]
     ):
