@@ -1,5 +1,6 @@
 """A conversation and its messages, as the ledger keeps them and the widget and the desk show them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,9 +37,11 @@ class Message:
     text: str
     at: float
 
-    def to_json(self) -> dict[str, Any]:
-        """The form in which the widget reads it."""
-        return {"id": self.id, "author": self.author, "agent": self.agent, "text": self.text, "at": self.at}
+    def to_json(self, shown: Mapping[str, str]) -> dict[str, Any]:
+        """The form in which the widget reads it. `shown` has the names under which visitors know the agents:
+        a login is half of what opens the desk."""
+        agent = shown.get(self.agent) if self.agent else None
+        return {"id": self.id, "author": self.author, "agent": agent, "text": self.text, "at": self.at}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ app = typer.Typer(help="The agents who answer visitors at the desk.", no_args_is
 Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
 DEFAULT_CONFIG = Path("clew.toml")
 Name = Annotated[str, typer.Argument(help="The agent's name: letters, digits and . _ - + @")]
+Shown = Annotated[str | None, typer.Option("--name", help="The name that visitors see; else none.")]
 Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 
 
@@ -31,6 +32,7 @@ def add_user(
     name: Name,
     config: Config = DEFAULT_CONFIG,
     site: Annotated[str | None, typer.Option(help="The only site that the agent may see; else all.")] = None,
+    shown: Shown = None,
     password_stdin: Stdin = False,
 ) -> None:
     """Add an agent, or bring a removed one back. Asks for a password."""
@@ -39,8 +41,19 @@ def add_user(
     if site is not None and site not in names:
         _fail(f"{config} has no site {site!r}; there are: {', '.join(names)}")
     password = _password(password_stdin)
-    _work(settings, lambda agents: agents.add(name, password, site=site, now=time.time()))
+    _work(settings, lambda agents: agents.add(name, password, site=site, now=time.time(), shown=shown))
     typer.echo(f"Added {name}, for {'all sites' if site is None else f'site {site}'}.")
+
+
+@app.command("set-name")
+def set_name(
+    name: Name,
+    shown: Annotated[str, typer.Argument(help="The name that visitors see; empty for none.")],
+    config: Config = DEFAULT_CONFIG,
+) -> None:
+    """Set the name under which visitors see an agent; they never see the login."""
+    _work(load_or_exit(config), lambda agents: agents.rename(name, shown))
+    typer.echo(f"Visitors see {name} as {shown!r}." if shown.strip() else f"Visitors see no name of {name}.")
 
 
 @app.command("set-password")
@@ -71,10 +84,12 @@ def users(config: Config = DEFAULT_CONFIG) -> None:
     if not found:
         typer.echo("There are no agents yet: add one with `clew desk add-user NAME`.")
         return
-    table = Table("Name", "Site", "State", "Last seen", box=None, pad_edge=False)
+    table = Table("Name", "Shown as", "Site", "State", "Last seen", box=None, pad_edge=False)
     for agent in found:
         seen = "never" if agent.seen_at is None else f"{span(time.time() - agent.seen_at)} ago"
-        table.add_row(agent.name, agent.site or "all", "active" if agent.active else "removed", seen)
+        table.add_row(
+            agent.name, agent.shown or "–", agent.site or "all", "active" if agent.active else "removed", seen
+        )
     Console().print(table)
 
 

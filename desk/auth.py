@@ -19,9 +19,11 @@ from .cookies import LOGIN as LOGIN_COOKIE
 from .cookies import SESSION as COOKIE
 from .guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
 from .here import Here, here
-from .render import HEADERS, desk_path, page
+from .render import desk_path, headers, page
+from .ways import ROOT
 
 LOGIN_SECONDS = 3600
+CSRF_HEADER = "x-clew-csrf"
 # Wrong passwords under one name. Nobody can lock an agent out by failing under that name: for a network from
 # which an agent has logged in before, what others try does not count.
 NAME_RATE = Rate(5, 300)
@@ -73,9 +75,20 @@ def signed_in(handler: Callable[[Request, Door], Awaitable[Response]]) -> Endpoi
     @functools.wraps(handler)
     async def endpoint(request: Request, at: Here) -> Response:
         door = await door_of(request, at)
+        if door is not None and request.method in ("GET", "HEAD"):
+            _require_navigation(request, door.session.csrf)
         return _to_login(request) if door is None else await handler(request, door)
 
     return endpoint
+
+
+def _require_navigation(request: Request, csrf: str) -> None:
+    """Raise Refused (403) for a page that a script asks for, unless it is the desk's own, which knows the
+    token that stands in each page: a script that got into the shop must not read the desk."""
+    if request.headers.get("sec-fetch-dest", "document") == "document":
+        return
+    if not _same(request.headers.get(CSRF_HEADER, ""), csrf):
+        raise Refused(403, "This page is not for scripts of other pages.")
 
 
 async def door_of(request: Request, at: Here) -> Door | None:
@@ -83,7 +96,7 @@ async def door_of(request: Request, at: Here) -> Door | None:
     token = request.cookies.get(COOKIE, "")
     if not token:
         return None
-    session = await at.service.ledger.agents.session(token, at.place, at.service.now())
+    session = await at.service.ledger.agents.session(token, at.place, at.service.now(), at.chosen)
     return None if session is None else Door(at, session, token)
 
 
@@ -102,12 +115,15 @@ async def agent_pairs(request: Request, door: Door, fields: int = FIELDS) -> lis
 
 def see_other(request: Request, path: str) -> Response:
     """Lead the browser on to a page of the desk by GET."""
-    return RedirectResponse(desk_path(request) + path, 303, HEADERS)
+    return RedirectResponse(desk_path(request) + path, 303, headers(request))
 
 
 @anyone
 async def login_page(request: Request, at: Here) -> Response:
     """The login form, with a token that its POST has to bring in the form and in a cookie."""
+    if request.headers.get("sec-fetch-dest", "document") != "document":
+        # Nothing for a script to read; the desk's own sees by the address that its session has ended.
+        return Response(status_code=204, headers=headers(request))
     return _login_form(request)
 
 
@@ -132,12 +148,14 @@ async def login(request: Request, at: Here) -> Response:
         return answer
     agents = at.service.ledger.agents
     try:
-        right = await agents.verify(name, fields.get("password", ""), at.site.name)
+        right = await agents.verify(name, fields.get("password", ""), at.chosen)
     except BusyError:
         return _login_form(request, 503, "Too many logins at this moment. Try again.", target, name)
     # A name that nobody has may be a password that was typed into the wrong field.
     agent = name if right or await agents.knows(name) else None
-    at.service.journal.emit("login", site=at.site.name, agent=agent, client=at.origin.client, accepted=right)
+    at.service.journal.emit(
+        "login", site=at.chosen or "", agent=agent, client=at.origin.client, accepted=right
+    )
     if not right:
         return _login_form(request, 403, _WRONG, target, name)
     limits.give_back("logins", at.site.name, at.origin.client, own=own)
@@ -189,7 +207,8 @@ def _set_cookie(request: Request, answer: Response, name: str, value: str, secon
         name,
         value,
         max_age=seconds,
-        path=desk_path(request),
+        # On the desk's own host one session is for all sites.
+        path=desk_path(request) if here(request).way is None else ROOT,
         httponly=True,
         samesite="lax",
         secure=here(request).origin.scheme == "https",

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ..chat.hub import desk_topic, visitor_topic
-from ..chat.model import Added, Sender
+from ..chat.model import Added, Message, Sender
 from ..service.limits import Own, Rate
 from ..settings.model import Language
 from .guard import NO_STORE, Refused, api, json_body, whole_number
@@ -107,7 +107,13 @@ async def _read(request: Request, at: Here) -> Response:
         at.site.name, visitor, whole_number(request, "after")
     )
     state = "none" if conversation is None else conversation.state
-    return JSONResponse({"messages": [m.to_json() for m in messages], "state": state}, headers=NO_STORE)
+    shown = await _shown(at, messages)
+    return JSONResponse({"messages": [m.to_json(shown) for m in messages], "state": state}, headers=NO_STORE)
+
+
+async def _shown(at: Here, messages: Sequence[Message]) -> Mapping[str, str]:
+    names = {message.agent for message in messages if message.agent}
+    return await at.service.ledger.agents.shown(names) if names else {}
 
 
 @api
@@ -130,7 +136,8 @@ async def _stream(request: Request, at: Here) -> Response:
         _, messages = await books.visitor_messages(site, visitor, after)
         if messages:
             after = messages[-1].id
-        return [event("message", json.dumps(m.to_json()), str(m.id)) for m in messages]
+        shown = await _shown(at, messages)
+        return [event("message", json.dumps(m.to_json(shown)), str(m.id)) for m in messages]
 
     return EventStream(
         at.service.hub, visitor_topic(site, visitor), STREAMS_PER_VISITOR, lambda: at.hold("streams"), read

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from ..injector.heads import Headers, values
 from ..service.origin import is_host
 from .guard import NO_STORE
+from .here import Here
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -19,34 +20,62 @@ _DENIAL = "websocket.http.response"
 
 class Front:
     """Stands before the desk's app. There is no WebSocket below the prefix: a handshake is answered with 404,
-    also where the server passes it on as a plain request. Two Host fields, or one that is no
-    host, are 400 (RFC 9112 §3.2)."""
+    also where the server passes it on as a plain request. Two Host fields, or one that is no host, are 400
+    (RFC 9112 §3.2).
+
+    The desk is 404 on a shop's host where it has one of its own. Where it shares the shop's origin, its pages
+    are for a browser's own navigations alone: what comes through a service worker of the shop, into a frame,
+    or by a script's `fetch` is refused (W3C Fetch Metadata; no script can forge these fields). The desk's own
+    script proves itself with its session's token (see `auth`).
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or handshake, with its `Here` in the scope."""
-        status, text = _refusal(scope["type"], scope["headers"])
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        status, text = _refusal(scope)
         if not status:
             await self._app(scope, receive, send)
-        elif scope["type"] == "http":
-            await JSONResponse({"error": text}, status, NO_STORE)(scope, receive, send)
-        elif _DENIAL in (scope.get("extensions") or ()):
+            return
+        if scope["type"] == "websocket":
             await receive()
-            await JSONResponse({"error": text}, status, NO_STORE)(scope, receive, send)
-        else:
-            await receive()
-            await send({"type": "websocket.close"})
+            if _DENIAL not in (scope.get("extensions") or ()):
+                await send({"type": "websocket.close"})
+                return
+        await JSONResponse({"error": text}, status, NO_STORE)(scope, receive, send)
 
 
-def _refusal(kind: str, headers: Headers) -> tuple[int, str]:
+def _refusal(scope: Scope) -> tuple[int, str]:
+    headers: Headers = scope["headers"]
     hosts = values(headers, b"host")
     if len(hosts) > 1:
         return 400, "more than one Host header"
     if hosts and hosts[0] and not is_host(hosts[0]):
         return 400, "a Host header with characters that no host has"
     upgrades = [found.strip(b" \t").lower() for found in values(headers, b"upgrade")]
-    if kind == "websocket" or upgrades == [b"websocket"]:
+    if scope["type"] == "websocket" or upgrades == [b"websocket"]:
         return 404, "there is no WebSocket here"
+    if values(headers, b"service-worker"):
+        return 403, "nothing here is a service worker"
+    path: str = scope["path"]
+    if path == "/desk" or path.startswith("/desk/"):
+        return _desk_refusal(scope["clew"], headers)
+    return 0, ""
+
+
+def _desk_refusal(at: Here, headers: Headers) -> tuple[int, str]:
+    if at.way is None and at.service.settings.desk_host is not None:
+        return 404, "the desk has a host of its own"
+    worker = bool(values(headers, b"service-worker-navigation-preload"))
+    if values(headers, b"sec-fetch-mode") == [b"navigate"]:
+        worker = worker or values(headers, b"sec-fetch-dest") not in ([], [b"document"])
+    if worker:
+        return 403, (
+            "this page was asked for by a service worker of the shop, or for a frame: open it in a private "
+            "window, or give the desk a host of its own (desk_host)"
+        )
     return 0, ""

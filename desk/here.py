@@ -9,15 +9,27 @@ from ..service.origin import Origin
 from ..service.service import Service
 from ..service.site import SiteRuntime
 from ..stores.ledger.agents import Place, host_key
+from .ways import Way
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Put into `scope["clew"]` by the mount."""
+    """Put into `scope["clew"]` by the mount. `way` is there on the desk's own host, None elsewhere."""
 
     service: Service
     site: SiteRuntime
     origin: Origin
+    way: Way | None = None
+
+    @property
+    def chosen(self) -> str | None:
+        """The name of the site that the request is for; None on the desk's host before one is chosen."""
+        return self.site.name if self.way is None or self.way.chosen else None
+
+    @property
+    def root(self) -> str:
+        """What stands before our own paths in the address."""
+        return self.site.prefix.rstrip("/") if self.way is None else self.way.root
 
     def take(self, limit: str, *, cost: float = 1, own: Own | None = None) -> None:
         """Count one more of a limit for this client and site; see `Limits.take`. Raises LimitedError."""
@@ -30,7 +42,7 @@ class Here:
     @property
     def place(self) -> Place:
         """Where a desk session that is opened here belongs."""
-        return Place(self.site.name, host_key(self.origin.host))
+        return Place(None if self.way else self.site.name, host_key(self.origin.host))
 
 
 def here(request: Request) -> Here:

@@ -11,7 +11,7 @@ from typing import Any
 from zlib import crc32
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from ..chat.hub import desk_topic, visitor_topic
 from ..chat.model import Conversation, Entry
@@ -23,7 +23,7 @@ from .auth import Door, agent_pairs, see_other, signed_in
 from .here import Here
 from .live import stamp
 from .needs import needs
-from .render import page
+from .render import headers, page
 
 HUES = 8
 PAGES = 1000
@@ -92,9 +92,20 @@ async def common(request: Request, door: Door, number: int = 0, client: str | No
     }
 
 
+def sites(request: Request, door: Door) -> Response:
+    """The sites that the agent may see, on the desk's own host."""
+    names = [door.session.site] if door.session.site else list(door.at.service.sites)
+    root = door.at.root
+    if len(names) == 1:
+        return RedirectResponse(f"{root}/site/{names[0]}/desk/", 303, headers(request))
+    return page(request, "sites.html", names=names, root=root, csrf=door.session.csrf)
+
+
 @signed_in
 async def inbox(request: Request, door: Door) -> Response:
     """What needs a person, and the open conversations, whoever waits before the answered ones."""
+    if door.at.chosen is None:
+        return sites(request, door)
     mark = await stamp(door.at, None)
     values = await common(request, door, *_place(request))
     return page(request, "inbox.html", mark=mark, current=None, needs=await needs(door), **values)

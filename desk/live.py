@@ -51,7 +51,7 @@ async def stream(request: Request, at: Here) -> Response:
         nonlocal told, looked
         now = service.now()
         if now - looked >= LOOK_SECONDS:
-            if await service.ledger.agents.session(door.token, at.place, now) is None:
+            if await service.ledger.agents.session(door.token, at.place, now, at.chosen) is None:
                 raise StreamEnd
             await service.presence.seen(door.session.agent)
             looked = now

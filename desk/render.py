@@ -1,5 +1,6 @@
 """The desk's pages and their files, with the headers that keep them to themselves."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +17,14 @@ from .. import templates
 from ..settings.model import LANGUAGES
 from .clock import Clock, span
 from .here import here
+from .ways import HOME
 
 _FOLDER = Path(templates.__file__).parent / "desk"
 
-HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
+_HEADERS: Mapping[str, str] = {
+    # Without it a page of the shop that opens the desk in a window could read and use it.
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
@@ -31,6 +32,29 @@ HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "same-origin",
     "X-Robots-Tag": "noindex",
 }
+# What a policy may name as a host (CSP3 §2.3.1); of addresses only this one matches (§6.7.2.9).
+_NAMEABLE = re.compile(
+    r"(?:[A-Za-z][A-Za-z0-9.-]*|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z][A-Za-z0-9-]*|127\.0\.0\.1)(?::[0-9]{1,5})?"
+)
+
+
+def headers(request: Request) -> dict[str, str]:
+    """The headers of a page of the desk. Its policy names the desk's own files and paths, not the origin: the
+    shop's scripts may be there too."""
+    origin, base = here(request).origin, desk_path(request)
+    if not _NAMEABLE.fullmatch(origin.host):
+        script = style = below = "'self'"
+    else:
+        # `http:` also stands for https, which a proxy before us may speak (CSP3 §6.7.2.8).
+        desk = f"{origin.scheme}://{origin.host}{base}"
+        script, style, below = f"{desk}/desk.js", f"{desk}/desk.css", f"{desk} {desk}/"
+    policy = (
+        f"default-src 'none'; script-src {script}; style-src {style}; connect-src {below}; img-src data:; "
+        f"form-action {below}; frame-ancestors 'none'; base-uri 'none'"
+    )
+    return {"Content-Security-Policy": policy, **_HEADERS}
+
+
 MEDIA_TYPES = {"desk.css": "text/css; charset=utf-8", "desk.js": "text/javascript; charset=utf-8"}
 
 _env = Environment(
@@ -76,13 +100,15 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
     at = here(request)
     text = _env.get_template(template).render(
         base=desk_path(request),
-        site=at.site.name,
+        site=at.chosen or "clew",
+        sites=len(at.service.sites) > 1 and at.way is not None,
+        home=HOME,
         clock=Clock(ZoneInfo(at.site.settings.time_zone), at.service.now()),
         css=asset("desk.css").version,
         js=asset("desk.js").version,
         **values,
     )
-    return HTMLResponse(text.encode("utf-8", "replace"), status, HEADERS)
+    return HTMLResponse(text.encode("utf-8", "replace"), status, headers(request))
 
 
 def file(request: Request, name: str) -> Response:

@@ -1,7 +1,8 @@
 """What an agent sees of a visitor: where he came from, what he looked for, his pages and his cart.
 
-Everything in it came from a browser and may be a lie or an attack. An address becomes a link only if it leads
-to the shop itself over http or https: nobody can have an agent click a `javascript:` or a phishing page.
+Everything in it came from a browser and may be a lie or an attack. No address becomes a link, not even one of
+the shop: what a visitor put into its query would run with the agent's rights if the shop has a hole. Queries
+are not shown either.
 """
 
 import re
@@ -9,7 +10,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from ..referral.masking import HIDDEN
 from ..referral.search import search_word
 from ..referral.touches import DOUBTS, Touch
 from ..referral.visitor import VISIT_GAP, Page, Visitor
@@ -28,6 +28,7 @@ CAMPAIGN = {
     "utm_content": "Content",
 }
 SHOWN = 300  # characters of a title, an address or a click id
+_END = re.compile(r"[?#]")  # of an address without query and fragment
 # Controls, characters that turn the direction of what follows (Unicode UAX #9), bytes outside UTF-8.
 _MASKED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -39,7 +40,6 @@ class Step:
     at: float
     title: str
     path: str
-    link: str | None
     seconds: float | None
     now: bool
     word: str | None
@@ -166,15 +166,13 @@ def _visit(run: list[Page], hosts: Collection[str], seen_at: float | None, live:
 def _step(page: Page, hosts: Collection[str], seconds: float | None, now: bool) -> Step:
     parts = _split(page.url)
     if parts is None or not (parts.scheme or parts.netloc or parts.path):
-        return Step(page.at, _text(page.title), _text(page.url), None, seconds, now, None)
+        return Step(page.at, _text(page.title), _text(page.url), seconds, now, None)
     own = parts.scheme in ("http", "https") and parts.netloc.lower() in hosts
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    path = parts.path or "/"
     return Step(
         at=page.at,
         title=_text(page.title),
-        path=_text(unquote(path) if own else page.url),
-        # What was hidden leads nowhere.
-        link=page.url if own and HIDDEN not in page.url else None,
+        path=_text(unquote(path) if own else _END.split(page.url, maxsplit=1)[0]),
         seconds=seconds,
         now=now,
         word=_shop_word(parts) if own else None,
@@ -198,7 +196,7 @@ def _arrival(touch: Touch) -> Arrival:
             if touch.campaign.get(name)
         ),
         referrer=_text(host),
-        landing=_text(unquote(touch.landing)),
+        landing=_text(unquote(touch.landing.partition("?")[0])),
         word=_text(word) if word else None,
         silent=_text(host.removeprefix("www.")) if engine else None,
         doubt=DOUBTS.get(touch.doubt, ""),

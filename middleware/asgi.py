@@ -19,7 +19,7 @@ from ..service.site import SiteRuntime
 from ..settings.model import Settings
 from .exchange import Exchange, Forward, Ours, Out
 from .origin import origin_of, unbelieved
-from .ours import inner_scope, onward, refuse, target_path
+from .ours import inner_scope, onward, refuse, target_path, to_desk
 from .standby import Standby, told, unready, wants_strict
 
 Scope = MutableMapping[str, Any]
@@ -103,6 +103,12 @@ class ClewMiddleware:
             return
         origin = origin_of(scope, self._trusted, self._forwarded_host)
         scope["clew.origin"] = origin
+        if self.service.is_desk_host(origin.host):
+            if self._started or await self._started_late():
+                await to_desk(self._desk, self.service, origin, scope, receive, send)
+            else:
+                await unready(scope, receive, send, b"", self._why)
+            return
         site = self.service.site_for(origin.host)
         if site is not None:
             scope["clew.site"] = site.name

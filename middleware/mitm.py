@@ -21,6 +21,7 @@ import uvicorn
 from mitmproxy import ctx, http
 from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
 
+from ..desk import ways
 from ..desk.app import desk_app
 from ..desk.cookies import without_desk_cookies
 from ..desk.here import Here
@@ -202,6 +203,16 @@ class Clew:
         site = service.site_for(addresses.authority.decode("latin-1") if addresses else asked.host)
         way = Way(time.monotonic(), addresses)
         path, _, query = flow.request.data.path.partition(b"?")
+        if service.is_desk_host(asked.host):
+            found = ways.way(service.sites, path)
+            if found is None:
+                flow.request.stream = False
+                flow.response = http.Response.make(404)
+                return
+            way.ticket = self._pages.expect(Ours(found.path), Here(service, found.site, asked, found))
+            self._ways[flow] = way
+            self._to_own_pages(flow, way.ticket)
+            return
         if site is None:
             service.note_no_site(asked.host)
         if site is not None:

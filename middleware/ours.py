@@ -6,6 +6,9 @@ from urllib.parse import quote
 
 from ..desk.cookies import without_desk_cookies
 from ..desk.here import Here
+from ..desk.ways import HOME, way
+from ..service.origin import Origin
+from ..service.service import Service
 from .exchange import Ours
 from .pages import page
 from .websocket import deny
@@ -14,6 +17,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def target_path(scope: Scope) -> bytes:
@@ -36,9 +40,26 @@ def inner_scope(scope: Scope, plan: Ours, here: Here) -> Scope:
         **scope,
         "path": plan.path.decode("latin-1"),
         "raw_path": plan.path,
-        "root_path": here.site.prefix.rstrip("/"),
+        "root_path": here.root,
         "clew": here,
     }
+
+
+async def to_desk(
+    desk: App, service: Service, origin: Origin, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answer a request or handshake to the desk's own host. Everything there is ours."""
+    path = target_path(scope)
+    found = way(service.sites, path)
+    if found is not None:
+        here = Here(service, found.site, origin, found)
+        await desk(inner_scope(scope, Ours(found.path), here), receive, send)
+    elif path in (b"", b"/") and scope["type"] == "http":
+        headers = [(b"location", HOME.encode()), (b"content-length", b"0"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": 303, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+    else:
+        await refuse(scope, receive, send, 404)
 
 
 def onward(scope: Scope) -> Scope:

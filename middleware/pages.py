@@ -14,6 +14,7 @@ ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _TEXTS: Mapping[int, bytes] = {
     200: b"",
     400: b"This request cannot be passed on.\n",
+    404: b"There is nothing at this address.\n",
     405: b"This method is not allowed here.\n",
     408: b"The request took too long to arrive.\n",
     421: b"There is no shop of this name here.\n",

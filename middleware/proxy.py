@@ -85,7 +85,7 @@ class ReverseProxy(ClewMiddleware):
         origin = origin_of(scope, self._trusted, self._forwarded_host)
         site = self.service.site_for(origin.host)
         shop = self._shops.of(site.name) if site is not None else None
-        if site is None or shop is None:
+        if site is None or shop is None or self.service.is_desk_host(origin.host):
             return None
         exchange = Exchange(site, self.service.now())
         head = RequestHead(

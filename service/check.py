@@ -24,6 +24,7 @@ from ..settings.positions import KeyPath
 from ..settings.weak import weakness
 from ..settings.wording import Wording, fresh_secret, nearest
 from ..stores.files import readable_by_others
+from ..stores.ledger.agents import host_key
 from ..stores.ledger.database import sqlite_path
 from .check_calls import SAMPLE, call_problems
 from .check_cookies import cookie_problems
@@ -81,6 +82,7 @@ def _deeper(source: Source, need_upstream: bool) -> Iterator[Wording]:
     yield from _top_secrets(source.data)
     drafts = list(_drafts(source.data))
     yield from _sites(drafts)
+    yield from _desk_host(source.data, drafts)
     catalogue = load_catalogue()
     for draft in drafts:
         yield from _site(draft, need_upstream)
@@ -180,6 +182,22 @@ def _sites(drafts: Sequence[_Draft]) -> Iterator[Wording]:
     anywhere = [d.path for d in drafts if not d.raw.get("hosts")]
     for path in anywhere[1:]:
         yield Wording(path, "another site has no `hosts` either", "only one site may serve all other hosts")
+
+
+def _desk_host(data: Mapping[str, Any], drafts: Sequence[_Draft]) -> Iterator[Wording]:
+    """Several shops must not share an origin's trust in one desk: each could read the others' talks."""
+    host = data.get("desk_host")
+    if host is None and len(drafts) > 1:
+        hint = 'write desk_host = "desk.example": a host of its own that leads to clew'
+        yield Wording(
+            ("desk_host",), "is missing: with more than one site the desk needs a host of its own", hint
+        )
+    elif isinstance(host, str):
+        taken = {host_key(found) for draft in drafts for found in draft.site.hosts}
+        if host_key(host) in taken:
+            yield Wording(
+                ("desk_host",), "is a shop's host: the desk needs one of its own", "name another host"
+            )
 
 
 def _site(draft: _Draft, need_upstream: bool) -> Iterator[Wording]:

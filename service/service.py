@@ -16,7 +16,7 @@ from ..postbacks.delivery import Worker
 from ..referral.catalogue import load as load_catalogue
 from ..referral.touches import Touch
 from ..settings.model import Partner, Settings
-from ..stores.ledger.agents import Agents
+from ..stores.ledger.agents import Agents, host_key
 from ..stores.ledger.conversations import Conversations
 from ..stores.ledger.database import Database, sqlite_path
 from ..stores.ledger.notices import Notices
@@ -85,6 +85,7 @@ class Service:
         self.ready = False
         # Whether a site's shop can be reached, by the site's name; told by the mount that connects to it.
         self.shops_reachable: Mapping[str, Callable[[], Awaitable[bool]]] = {}
+        self._desk_host = host_key(settings.desk_host) if settings.desk_host else None
         self._hosts, self._any_host = _by_host(self.sites)
         self._site_for = lru_cache(maxsize=1024)(self._find_site)
         self._desks: dict[str, tuple[float, Desk]] = {}
@@ -227,6 +228,10 @@ class Service:
                 return site
             parent = parent.partition(".")[2]
         return self._any_host
+
+    def is_desk_host(self, host: str) -> bool:
+        """Whether a Host header names the desk's own host (`desk_host`)."""
+        return self._desk_host is not None and host_key(host) == self._desk_host
 
     def is_any_prefix(self, path: bytes) -> bool:
         """Whether a raw path is clew's own at any site: no shop gets it, also by a host that no site has."""

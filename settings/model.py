@@ -53,7 +53,7 @@ def _upstream(value: str) -> str:
     return value.rstrip("/")
 
 
-def _upstream_host(value: str) -> str:
+def _one_host(value: str) -> str:
     value = _host(value)
     port = value.rpartition(":")[2]
     if value.startswith("*") or (port.isdigit() and not 0 < int(port) < 65536):
@@ -219,7 +219,7 @@ class Site(Model):
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     hosts: list[Annotated[str, AfterValidator(_host)]] = []
     upstream: Annotated[str, AfterValidator(_upstream)] | None = None
-    upstream_host: Annotated[str, AfterValidator(_upstream_host)] | None = None
+    upstream_host: Annotated[str, AfterValidator(_one_host)] | None = None
     prefix: Annotated[str, AfterValidator(_prefix)] = "/-/clew/"
     platform: str | None = None
     page_types: dict[str, PageType] = {}
@@ -310,6 +310,7 @@ class Settings(Model):
     store: str = "sqlite:clew.db"
     ledger: str = "sqlite:clew.db"
     forwarded_host: bool = False
+    desk_host: Annotated[str, AfterValidator(_one_host)] | None = None
     trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_written)]] = []
     metrics_token: SecretStr | None = None
     log: Literal["console", "json"] = "console"

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
@@ -19,6 +19,7 @@ from .schema import agent_sessions, agents
 SESSION_SECONDS = 12 * 3600
 ONLINE_SECONDS = 30
 PASSWORD_LENGTH = (10, 200)
+SHOWN_LENGTH = 64
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}")
 
 # A hash takes 64 MB for some 0.1 s: two at a time, and whoever comes when 40 wait is sent away.
@@ -40,13 +41,15 @@ class BusyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Somebody who answers visitors. `site` is the only site he may see, None for all; times in seconds."""
+    """Somebody who answers visitors. `site` is the only site they may see, None for all; `shown` is the name
+    that visitors see, None for none; times in seconds."""
 
     name: str
     site: str | None
     active: bool
     created_at: float
     seen_at: float | None
+    shown: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +92,22 @@ class Agents:
 
     # -- who there is
 
-    async def add(self, name: str, password: str, *, site: str | None, now: float) -> None:
+    async def add(
+        self, name: str, password: str, *, site: str | None, now: float, shown: str | None = None
+    ) -> None:
         """Add an agent, or bring a removed one back. Raises AgentError."""
         if not NAME.fullmatch(name):
             raise AgentError(f"{name!r}: a name is a letter or digit, then up to 63 more or any of . _ - + @")
+        shown = _shown(shown)
         hashed = await self._hash(password)
-        values = {"password": hashed, "site": site, "active": True, "created_at": now, "seen_at": None}
+        values = {
+            "shown": shown,
+            "password": hashed,
+            "site": site,
+            "active": True,
+            "created_at": now,
+            "seen_at": None,
+        }
         async with self._db.write() as tx:
             found = (await tx.execute(select(agents.c.active).where(agents.c.name == name))).first()
             if found is None:
@@ -110,6 +123,21 @@ class Agents:
         async with self._db.write() as tx:
             await _change(tx, name, password=hashed)
 
+    async def rename(self, name: str, shown: str | None) -> None:
+        """Set the name that visitors see, also on what was written before. Raises AgentError."""
+        shown = _shown(shown)
+        async with self._db.write() as tx:
+            await _update(tx, name, shown=shown)
+
+    async def shown(self, names: Collection[str]) -> Mapping[str, str]:
+        """The names that visitors see, by login; without those of agents who have none."""
+        columns = select(agents.c.name, agents.c.shown).where(
+            agents.c.name.in_(names), agents.c.shown.is_not(None)
+        )
+        async with self._db.read() as connection:
+            rows = (await connection.execute(columns)).all()
+        return {row.name: row.shown for row in rows}
+
     async def deactivate(self, name: str) -> None:
         """Take the agent's access away at once; what he wrote stays under his name. Raises AgentError."""
         async with self._db.write() as tx:
@@ -117,15 +145,16 @@ class Agents:
 
     async def everyone(self) -> tuple[Agent, ...]:
         """All agents, also removed ones, by name."""
-        columns = (agents.c.name, agents.c.site, agents.c.active, agents.c.created_at, agents.c.seen_at)
+        names = ("name", "site", "active", "created_at", "seen_at", "shown")
+        columns = [agents.c[name] for name in names]
         async with self._db.read() as connection:
             rows = (await connection.execute(select(*columns).order_by(agents.c.name))).all()
         return tuple(Agent(*row) for row in rows)
 
     # -- logging in
 
-    async def verify(self, name: str, password: str, site: str) -> bool:
-        """Whether this is the password of an active agent of the site. Raises BusyError.
+    async def verify(self, name: str, password: str, site: str | None) -> bool:
+        """Whether this is the password of an active agent, of the site if there is one. Raises BusyError.
 
         An unknown name costs the same work as a wrong password, so that time does not tell who exists.
         """
@@ -135,7 +164,7 @@ class Agents:
                     select(agents.c.password).where(
                         agents.c.name == name,
                         agents.c.active,
-                        or_(agents.c.site.is_(None), agents.c.site == site),
+                        *([] if site is None else [or_(agents.c.site.is_(None), agents.c.site == site)]),
                     )
                 )
             ).first()
@@ -259,11 +288,25 @@ class Agents:
             self._waiting -= 1
 
 
+def _shown(shown: str | None) -> str | None:
+    text = " ".join((shown or "").split())
+    if not text:
+        return None
+    if len(text) > SHOWN_LENGTH or not text.isprintable():
+        raise AgentError(f"a name for visitors has up to {SHOWN_LENGTH} characters, all of them printable")
+    return text
+
+
 async def _change(tx: AsyncConnection, name: str, **values: object) -> None:
+    """Change what the agent's access hangs on, and end all sessions."""
+    await _update(tx, name, **values)
+    await tx.execute(delete(agent_sessions).where(agent_sessions.c.agent == name))
+
+
+async def _update(tx: AsyncConnection, name: str, **values: object) -> None:
     changed = await tx.execute(update(agents).where(agents.c.name == name, agents.c.active).values(**values))
     if not changed.rowcount:
         raise AgentError(f"there is no agent {name!r}: `clew desk users` lists them")
-    await tx.execute(delete(agent_sessions).where(agent_sessions.c.agent == name))
 
 
 def _digest(token: str) -> str:

@@ -148,6 +148,7 @@ agents = Table(
     "agents",
     metadata,
     Column("name", String(64), primary_key=True),
+    Column("shown", String(64)),  # the name that visitors see; NULL: none
     Column("password", Text, nullable=False),  # argon2id
     Column("site", String(64)),  # NULL: all sites
     Column("active", Boolean, nullable=False),

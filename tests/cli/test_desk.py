@@ -20,6 +20,7 @@ def config(tmp_path: Path) -> Path:
 secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
 store = "sqlite:{tmp_path}/clew.db"
 ledger = "sqlite:{tmp_path}/clew.db"
+desk_host = "desk.test"
 
 [[sites]]
 name = "shop"
@@ -124,8 +125,24 @@ def test_a_removed_agent_cannot_log_in_and_is_listed_as_removed(config: Path) ->
     assert run(config, "remove-user", "bo").exit_code == 0
     assert not verified(config, "bo", PASSWORD)
     lines = [line.split() for line in run(config, "users").output.splitlines()]
-    assert ["bo", "all", "removed", "never"] in lines
-    assert ["cy", "other", "active", "never"] in lines
+    assert ["bo", "–", "all", "removed", "never"] in lines
+    assert ["cy", "–", "other", "active", "never"] in lines
+
+
+def test_the_name_that_visitors_see_is_given_and_changed(config: Path) -> None:
+    """field E21"""
+
+    def shown() -> str:
+        return next(line for line in run(config, "users").output.splitlines() if line.startswith("bo "))
+
+    assert add(config, "bo", "--name", "Bo Miller").exit_code == 0
+    assert "Bo Miller" in shown()
+    assert run(config, "set-name", "bo", "Bo M.").exit_code == 0
+    assert "Bo M." in shown()
+    assert run(config, "set-name", "bo", "a\x1b[2Jb").exit_code == 1
+    assert run(config, "set-name", "nobody", "B").exit_code == 1
+    assert run(config, "set-name", "bo", "").exit_code == 0
+    assert "Bo" not in shown()
 
 
 @pytest.mark.parametrize("command", [("set-password", "--password-stdin"), ("remove-user",)])

@@ -65,11 +65,13 @@ async def test_every_page_forbids_foreign_code_frames_and_caches(desk: House, pa
     client = await desk.agent()
     answer = await client.get(path)
     if path != "desk/nothing":
-        policy = answer.headers["content-security-policy"]
-        assert policy == (
-            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-            "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        own = "http://shop.test/-/clew/desk"
+        assert answer.headers["content-security-policy"] == (
+            f"default-src 'none'; script-src {own}/desk.js; style-src {own}/desk.css; "
+            f"connect-src {own} {own}/; img-src data:; form-action {own} {own}/; "
+            "frame-ancestors 'none'; base-uri 'none'"
         )
+        assert answer.headers["cross-origin-opener-policy"] == "same-origin"
         assert answer.headers["referrer-policy"] == "same-origin"
         assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
@@ -359,3 +361,59 @@ async def test_a_name_that_nobody_has_is_not_logged(desk: House) -> None:
     logins = [(line["agent"], line["accepted"]) for line in told if line["event"] == "login"]
     assert logins == [(None, False), ("bo", False), (None, False), ("bo", True)]
     assert "my real password" not in str(told)
+
+
+FETCH = {"sec-fetch-site": "same-origin", "sec-fetch-dest": "empty"}
+PASSED_ON = {**FETCH, "sec-fetch-mode": "navigate"}
+
+
+@pytest.mark.parametrize("path", ["desk/", "desk/conversations/x", "desk/login"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({**FETCH, "sec-fetch-mode": "cors"}, id="a script's fetch"),
+        pytest.param(
+            {**FETCH, "sec-fetch-mode": "same-origin", "referer": f"{SHOP}{DESK}/"}, id="with a referrer"
+        ),
+        pytest.param(PASSED_ON, id="a worker that passes a navigation on"),
+        pytest.param(
+            {**PASSED_ON, "sec-fetch-dest": "document", "service-worker-navigation-preload": "true"},
+            id="a worker's preload",
+        ),
+        pytest.param({**PASSED_ON, "sec-fetch-dest": "iframe"}, id="a frame"),
+        pytest.param({**FETCH, "sec-fetch-mode": "cors", "x-clew-csrf": "guess"}, id="a guessed token"),
+    ],
+)
+async def test_on_the_shops_origin_the_desks_pages_are_for_navigations_alone(
+    desk: House, path: str, headers: dict[str, str]
+) -> None:
+    """field E2: a script that got into the shop, or its service worker, runs on the desk's origin"""
+    client = await desk.agent()
+    answer = await client.get(path, headers=headers)
+    # A script that follows the way to the login gets nothing to read there.
+    assert answer.status_code == 403 or (path, answer.status_code, answer.text) == ("desk/login", 204, "")
+    assert 'name="csrf"' not in answer.text
+
+
+async def test_the_desks_own_script_and_a_navigation_get_the_page(desk: House) -> None:
+    client = await desk.agent()
+    page = await client.get("desk/", headers={**PASSED_ON, "sec-fetch-dest": "document"})
+    token = {"x-clew-csrf": hidden(page.text)}
+    for path in ("desk/", "desk"):
+        answer = await client.get(path, headers={**FETCH, "sec-fetch-mode": "cors", **token})
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["l.js", "w.js", "desk/desk.js", "desk/"])
+async def test_nothing_below_the_prefix_becomes_a_service_worker(desk: House, path: str) -> None:
+    """field E2"""
+    answer = await (await desk.agent()).get(path, headers={"service-worker": "script"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "[2001:db8::7]:8080", "a_b.test"])
+async def test_a_host_that_a_policy_cannot_name_is_self(desk: House, host: str) -> None:
+    desk.service.sites["shop"].settings.hosts.append(host)
+    desk.service._hosts[host] = desk.service.sites["shop"]
+    answer = await desk.client().get("desk/login", headers={"host": host})
+    assert "script-src 'self'" in answer.headers["content-security-policy"]

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
-from desks import OTHER, SHOP, VISITOR, House, events, hidden, house, until
+from desks import OTHER, PASSWORD, SHOP, VISITOR, House, events, hidden, house, until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -341,7 +341,7 @@ async def test_messages_arrive_live_and_in_order(desk: House) -> None:
         fields = {"csrf": hidden(page.text), "text": "third", "client_id": "form-1"}
         await agent.post(f"desk/conversations/{talk}/messages", data=fields)
         third = json.loads((await anext(live))["data"])
-        assert (third["author"], third["agent"], third["text"]) == ("agent", "bo", "third")
+        assert (third["author"], third["agent"], third["text"]) == ("agent", None, "third")
 
 
 @pytest.mark.parametrize("how", ["header", "query", "both"])
@@ -402,3 +402,29 @@ async def test_a_server_that_stops_ends_the_streams(desk: House) -> None:
         desk.service.hub.close()
         with pytest.raises(StopAsyncIteration):
             await anext(live)
+
+
+async def test_a_visitor_sees_the_agents_display_name_and_never_the_login(desk: House) -> None:
+    """field E21: in what is read, in the stream, and after a change"""
+    talk = await desk.says("hello")
+    await desk.agents.add("bo.miller", PASSWORD, site=None, now=desk.service.now(), shown="Bo from the shop")
+    add = desk.conversations.add_agent_message
+    await add("shop", talk, "hi", agent="bo.miller", client_id="a1", now=desk.service.now())
+    await desk.agents.add("carla", PASSWORD, site=None, now=desk.service.now())
+    await add("shop", talk, "me too", agent="carla", client_id="a2", now=desk.service.now())
+
+    async def names() -> list[str | None]:
+        answer = await desk.visitor().get("messages")
+        assert "bo.miller" not in answer.text
+        assert "carla" not in answer.text
+        return [message["agent"] for message in answer.json()["messages"]]
+
+    assert await names() == [None, "Bo from the shop", None]
+    await desk.agents.rename("bo.miller", "Bo M.")
+    assert await names() == [None, "Bo M.", None]
+    await desk.agents.rename("bo.miller", "")
+    assert await names() == [None, None, None]
+    async with desk.served() as address, stream(desk, address) as response:
+        live = events(response)
+        told = [(await anext(live))["data"] for _ in range(3)]
+        assert "bo.miller" not in "".join(told)

@@ -52,6 +52,7 @@ def folder(path: Path, shop: str) -> ClewFolder:
     text = f"""
 secret = "env:CLEW_SECRET"
 log = "json"
+desk_host = "desk.example"
 [[sites]]
 name = "shop"
 hosts = ["shop.example"]

@@ -8,6 +8,7 @@ from clew.settings.model import Settings
 GOOD = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
 TOP = f'secret = "{GOOD}"\n'
 SHOP = '[[sites]]\nname = "shop"\n'
+APART = "desk_host = 'desk.example'\n"
 # Three lines stand before what a test writes: its first line is line 4.
 PLAIN = "[[sites.partners]]\nid = 'blog'\nparam = 'ref'\npostback = 'https://blog.example/?c={click_id}'\n"
 NEW = "[[sites.partners]]\n"
@@ -198,28 +199,33 @@ def test_the_top_of_the_file_is_checked_too(tmp_path: Path, text: str, key: str,
 
 
 def test_sites_do_not_take_each_others_names_and_hosts(tmp_path: Path) -> None:
-    text = TOP + SHOP + "hosts = ['a', 'b']\n" + SHOP + "hosts = ['b', 'A']\n"
+    text = APART + TOP + SHOP + "hosts = ['a', 'b']\n" + SHOP + "hosts = ['b', 'A']\n"
     assert [problem[:3] for problem in found(tmp_path, text)] == [
-        ("sites[1].name", 6, "another site has the name 'shop'"),
-        ("sites[1].hosts[0]", 7, "the host 'b' belongs to a site already"),
-        ("sites[1].hosts[1]", 7, "the host 'a' belongs to a site already"),
+        ("sites[1].name", 7, "another site has the name 'shop'"),
+        ("sites[1].hosts[0]", 8, "the host 'b' belongs to a site already"),
+        ("sites[1].hosts[1]", 8, "the host 'a' belongs to a site already"),
     ]
 
 
 def test_only_one_site_may_serve_every_other_host(tmp_path: Path) -> None:
-    one = TOP + SHOP + "[[sites]]\nname = 'b'\nhosts = ['b']\n"
+    one = APART + TOP + SHOP + "[[sites]]\nname = 'b'\nhosts = ['b']\n"
     assert checked(tmp_path, one)[1] == []
     ((key, line, message, _),) = found(tmp_path, one + "[[sites]]\nname = 'c'\n")
-    assert (key, line) == ("sites[2]", 7)
+    assert (key, line) == ("sites[2]", 8)
     assert "no `hosts` either" in message
 
 
 def test_the_proxy_needs_each_shops_address_and_the_middleware_does_not(tmp_path: Path) -> None:
-    text = TOP + SHOP + "upstream = 'http://127.0.0.1:8000'\nhosts = ['a']\n[[sites]]\nname = 'b'\n"
+    text = (
+        "desk_host = 'desk.example'\n"
+        + TOP
+        + SHOP
+        + "upstream = 'http://127.0.0.1:8000'\nhosts = ['a']\n[[sites]]\nname = 'b'\n"
+    )
     assert checked(tmp_path, text)[1] == []
     settings, problems = checked(tmp_path, text, need_upstream=True)
     assert settings is None
-    assert [(p.key, p.line, p.message) for p in problems] == [("sites[1].upstream", 6, "is missing")]
+    assert [(p.key, p.line, p.message) for p in problems] == [("sites[1].upstream", 7, "is missing")]
 
 
 def test_errors_of_every_kind_come_at_once_and_by_line(tmp_path: Path) -> None:
@@ -427,3 +433,27 @@ def test_a_database_that_others_can_read_is_a_warning(
     assert [key for key, _, message in problems if f"{tmp_path / name} can be read" in message] == (
         ["store", "ledger"] if told else []
     )
+
+
+SEVERAL = "[[sites]]\nname = 'a'\nhosts = ['a.example']\n[[sites]]\nname = 'b'\nhosts = ['b.example']\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "is missing"),
+        ("desk_host = 'A.example'\n", "is a shop's host"),
+        ("desk_host = '*.x'\n", "not one host"),
+    ],
+)
+def test_several_sites_need_a_desk_of_its_own_host(tmp_path: Path, line: str, message: str) -> None:
+    """field E2"""
+    ((key, _, told, _),) = found(tmp_path, line + TOP + SEVERAL)
+    assert key == "desk_host"
+    assert message in told
+
+
+def test_several_sites_with_a_desk_host_are_in_order(tmp_path: Path) -> None:
+    settings, problems = checked(tmp_path, "desk_host = 'desk.example:8443'\n" + TOP + SEVERAL)
+    assert settings is not None
+    assert problems == []

@@ -12,6 +12,7 @@ def upgrade() -> None:
     op.create_table(
         "agents",
         sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("shown", sa.String(length=64), nullable=True),
         sa.Column("password", sa.Text(), nullable=False),
         sa.Column("site", sa.String(length=64), nullable=True),
         sa.Column("active", sa.Boolean(), nullable=False),
