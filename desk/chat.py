@@ -12,13 +12,18 @@ from starlette.routing import BaseRoute, Route
 
 from ..chat.hub import desk_topic, visitor_topic
 from ..chat.model import Added, Message, Sender
-from ..service.limits import Own, Rate
+from ..referral.cookie import Known
+from ..referral.visitor import Talked
+from ..service.limits import LimitedError, Own, Rate
+from ..service.remember import remember
 from ..settings.model import Language
 from .guard import NO_STORE, Refused, api, json_body, whole_number
 from .here import Here
 from .sse import EventStream, event
 from .trail import page_of, partner_of
 
+# Seconds after which it is noted anew that a visitor talks.
+TALK_NOTED = 3600.0
 STREAMS_PER_VISITOR = 8
 
 # Control characters have no meaning in a message, and NUL has none in a database's text.
@@ -43,15 +48,20 @@ class VisitorMessage(BaseModel):
 
 
 def _visitor(request: Request, at: Here) -> str:
+    return _known(request, at).visitor
+
+
+def _known(request: Request, at: Here) -> Known:
     known = at.site.cookie.read([value for name, value in request.scope["headers"] if name == b"cookie"])
     if known is None:
         raise Refused(403, "no visitor is known by this request's cookies: allow cookies and reload the page")
-    return known.visitor
+    return known
 
 
 @api
 async def _send(request: Request, at: Here) -> Response:
-    visitor = _visitor(request, at)
+    known = _known(request, at)
+    visitor = known.visitor
     body = await json_body(request, VisitorMessage)
     settings = at.site.settings
     if len(body.text) > settings.chat.message_length:
@@ -68,7 +78,7 @@ async def _send(request: Request, at: Here) -> Response:
         # A page that was loaded before the rules changed may name one that is gone.
         rule=body.rule if any(body.rule == r.name for r in settings.rules) else None,
         now=at.service.now(),
-        sender=await _sender(at, visitor),
+        sender=await _sender(at, known),
         opening=lambda: at.take("conversations"),
     )
     if added.created:
@@ -77,14 +87,19 @@ async def _send(request: Request, at: Here) -> Response:
     return JSONResponse(data, 201 if added.created else 200, NO_STORE)
 
 
-async def _sender(at: Here, visitor: str) -> Sender:
-    client = at.service.client_mark(at.origin.client)
+async def _sender(at: Here, known: Known) -> Sender:
+    """Who writes, as the inbox shows it. Who talks is kept for longer, and from his first message on."""
+    client, now = at.service.client_mark(at.origin.client), at.service.now()
+    visitor = None
     try:
-        known = await at.service.visits.get(at.site.name, visitor)
+        visitor = await at.service.visits.get(at.site.name, known.visitor)
+        if visitor is None or now - visitor.talked_at > TALK_NOTED:
+            visitor = await remember(at.service, at.site, known, [Talked(now)], at.origin.client, visitor)
+    except LimitedError:
+        pass
     except Exception as error:
         at.service.journal.emit("fault", site=at.site.name, where="messages", error=repr(error))
-        known = None
-    return Sender(client=client) if known is None else Sender(partner_of(known), page_of(known), client)
+    return Sender(client=client) if visitor is None else Sender(partner_of(visitor), page_of(visitor), client)
 
 
 def tell(at: Here, added: Added) -> None:

@@ -58,6 +58,8 @@ async def order_page(request: Request, at: Here) -> Response:
             query=query,
             came=_arrival(body.referrer, at.origin.host),
             by_browser=True,
+            known=known,
+            client=at.origin.client,
         )
         at.service.later(read_page(at.service, site, page))
     return Response(status_code=204, headers=NO_STORE)

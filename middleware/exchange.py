@@ -247,16 +247,15 @@ class Exchange:
         touches = merge(self._touches, (touch,))
         if touches != self._touches:
             self._visitor = self._visitor or new_visitor_id()
-            effects.append(SaveTouch(self._visitor, touch, self._touches))
+            effects.append(SaveTouch(self._visitor, touch, known, head.client))
             self._touches = touches
         elif touch.doubt:
             return tuple(effects)  # the shop hands a known id from page to page
         secure = head.scheme == "https"
-        issued = known.issued if known is not None else int(self._now)
-        seen = Known(self._visitor or new_visitor_id(), self._touches, issued)
+        seen = known or Known(self._visitor or new_visitor_id(), (), int(self._now))
         self._set_cookies = [
             *site.landing.set_cookies(touch, secure, head.host),
-            site.cookie.set_cookie(seen, secure, head.host),
+            site.cookie.set_cookie(replace(seen, touches=self._touches), secure, head.host),
         ]
         return tuple(effects)
 
@@ -266,7 +265,7 @@ class Exchange:
         if site.settings.order is None or not is_shopping(site, head.method, self.path, _query(head)):
             return ()
         known = self._recognise()
-        return (SaveShopped(known.visitor, known.touches),) if known is not None else ()
+        return (SaveShopped(known, head.client),) if known is not None else ()
 
     def _recognise(self) -> Known | None:
         """Who the visitor is, by his cookie. Opened only where somebody asks: few pages do."""
@@ -470,6 +469,8 @@ class Exchange:
                 query=_query(request),
                 came=arrival(request),
                 gap=self.unread,
+                known=self._known,
+                client=request.client,
             ),
         )
 
@@ -480,7 +481,7 @@ class Exchange:
 
     @property
     def _reads_cart(self) -> bool:
-        return self.site.wants_cart and (self._visitor is not None or self._recognise() is not None)
+        return self.site.wants_cart and self._recognise() is not None
 
     def _note_fault(self, error: Exception) -> None:
         self.fault = error

@@ -4,7 +4,7 @@ AES-256-GCM (NIST SP 800-38D) under keys derived by HKDF (RFC 5869) from the set
 name is authenticated with it, so that a cookie of one shop is nothing at another. The value is base64url of
 
     version, key id (1 byte each), nonce (12), ciphertext of: length of the visitor id (1), the id,
-    time of issue (4), touches as deflated JSON
+    time of issue (4), touches and the first page view as deflated JSON
 
 The id stands outside the compressed part: compressed beside text that a link can choose, its bytes could be
 guessed one by one from the cookie's length (the CRIME attack).
@@ -28,11 +28,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from .credit import earning_click
 from .domains import CookieDomains
 from .touches import Touch
+from .visitor import Page, Restored
 
 NAME = b"clew_visitor"
 MAX_AGE = 400 * 86400  # what browsers allow at most (RFC 6265bis §5.5)
 LIMIT = 3072  # bytes of name, value and attributes together; browsers drop a cookie of more than 4096
 READ_LIMIT = 4096  # bytes of a value that are looked at
+PAGE_URL, PAGE_TITLE = 200, 80  # characters of a page view's address and title in the cookie
 COPIES = 8  # cookies of our name in one request that are looked at
 TOUCHES_LIMIT = 64 * 1024  # bytes of touches when unpacked
 
@@ -50,13 +52,23 @@ _DICTIONARY = (
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a cookie says: the visitor's id, his touches, when it was first issued (unix seconds). `stale`: it
-    was sealed under a previous secret and has to be set anew before that secret is forgotten."""
+    """What a cookie says: the visitor's id, his touches, when it was first issued (unix seconds).
+
+    `page` is the page view with which it was issued, where it was one: the store keeps a visitor only from
+    the second sign of life on, when this cookie has come back. `stale`: it was sealed under a previous secret
+    and has to be set anew before that secret is forgotten.
+    """
 
     visitor: str
     touches: tuple[Touch, ...]
     issued: int
+    page: Page | None = None
     stale: bool = field(default=False, compare=False)
+
+    @property
+    def restored(self) -> Restored:
+        """What it has to tell the store."""
+        return Restored(self.touches, self.page)
 
 
 def new_visitor_id() -> str:
@@ -116,18 +128,21 @@ class VisitorCookie:
     def set_cookie(self, known: Known, secure: bool, host: str = "") -> bytes:
         """The value of a Set-Cookie header of 3 KB at most, for an answer to `host`.
 
-        Where not all touches fit, the oldest without a partner's click go first, then the oldest with one;
-        the newest with one stays, if need be with nothing but the click that earns.
+        Where not everything fits, the page view goes first, then the oldest touches without a partner's
+        click, then the oldest with one; the newest with one stays, if need be with nothing but the click that
+        earns.
         """
         domain = self._domains.of(host)
         attributes = self._attributes + (b"; Domain=" + domain.encode("ascii") if domain else b"")
         attributes += b"; Secure" if secure else b""
         room = (LIMIT - len(NAME) - 1 - len(attributes)) // 4 * 3 - (2 + _NONCE + _TAG)
         touches = sorted(known.touches, key=lambda t: t.at)
-        packed = _packed(known, touches)
+        packed = _packed(known, touches, known.page)
+        if len(packed) > room:
+            packed = _packed(known, touches, None)
         while len(packed) > room and touches:
             touches = _fewer(touches)
-            packed = _packed(known, touches)
+            packed = _packed(known, touches, None)
         nonce = os.urandom(_NONCE)
         sealed = bytes((_VERSION, self._id)) + nonce + self._cipher.encrypt(nonce, packed, self._bound)
         return NAME + b"=" + urlsafe_b64encode(sealed).rstrip(b"=") + attributes
@@ -139,9 +154,12 @@ def _key(secret: str) -> tuple[int, AESGCM]:
     return derived[32], AESGCM(derived[:32])
 
 
-def _packed(known: Known, touches: list[Touch]) -> bytes:
+def _packed(known: Known, touches: list[Touch], page: Page | None) -> bytes:
     visitor = known.visitor.encode("ascii")
-    text = json.dumps([t.to_json() for t in touches], ensure_ascii=False, separators=(",", ":"))
+    items: list[object] = [t.to_json() for t in touches]
+    if page is not None:
+        items.append([page.view, int(page.at), page.url[:PAGE_URL], page.title[:PAGE_TITLE]])
+    text = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
     packer = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_DICTIONARY)
     # Click ids hold bytes outside UTF-8 as surrogate escapes: so they go as the bytes they are.
     deflated = packer.compress(text.encode("utf-8", "surrogateescape")) + packer.flush()
@@ -154,8 +172,10 @@ def _unpacked(plain: bytes) -> Known | None:
         visitor = plain[1:end].decode("ascii")
         (issued,) = struct.unpack(">I", plain[end : end + 4])
         text = zlib.decompressobj(-15, _DICTIONARY).decompress(plain[end + 4 :], TOUCHES_LIMIT)
-        touches = json.loads(text.decode("utf-8", "surrogateescape"))
-        return Known(visitor, tuple(Touch.from_json(t) for t in touches), issued)
+        items = json.loads(text.decode("utf-8", "surrogateescape"))
+        touches = tuple(Touch.from_json(item) for item in items if isinstance(item, dict))
+        pages = [Page(*item) for item in items if isinstance(item, list)]
+        return Known(visitor, touches, issued, pages[0] if pages else None)
     except (IndexError, KeyError, TypeError, AttributeError, ValueError, struct.error, zlib.error):
         return None
 

@@ -12,6 +12,7 @@ from .touches import Touch, merge
 
 VISIT_GAP = 30 * 60
 TRAIL_PAGES = 50
+RECENT = 5  # page views that may still be asked for again
 TOUCHES = 20
 SEEN = 50
 # Bytes of JSON: what strangers send stays a few kilobytes a visitor, which are read and written on each page.
@@ -39,10 +40,10 @@ class Visitor:
     `visits` counts runs of page views with gaps under 30 minutes, `visit_at` is the start of the current
     one and `pages` the number of its page views; `trail` holds the last page views of all visits. `cart`
     is the last cart seen on a page: `value` (decimal text), `currency`, `items`. `seen`, `dismissed` and
-    `accepted` list the rules whose invites were so in the current visit. `ordered_on` marks the page that
-    showed the last order, `order_seen_at` is when clew heard of it (`ordered_at` is the order's own time),
-    `shopped_at` the last time since then that a cart or the checkout was seen, `cart_on` the last paths on
-    which a cart was read.
+    `accepted` list the rules whose invites were so in the current visit. `talked_at` is when the last
+    conversation was opened. `ordered_on` marks the page that showed the last order, `order_seen_at` is when
+    clew heard of it (`ordered_at` is the order's own time), `shopped_at` the last time since then that a cart
+    or the checkout was seen, `cart_on` the last paths on which a cart was read.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Visitor:
     dismissed: tuple[str, ...] = ()
     accepted: tuple[str, ...] = ()
     dismissals: int = 0
+    talked_at: float = 0.0
     ordered_at: float = 0.0
     ordered_on: str = ""
     order_seen_at: float = 0.0
@@ -72,15 +74,21 @@ class Visitor:
         return viewed or any(touch.at > since and counts(touch.landing) for touch in self.touches)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for a store."""
-        data = {
-            name: getattr(self, name)
-            for name in self.__dataclass_fields__
-            if name not in ("touches", "trail")
-        }
-        data["touches"] = [t.to_json() for t in self.touches]
-        data["trail"] = [[p.view, p.at, p.url, p.title] for p in self.trail]
+        """Plain data for a store, absent where empty."""
+        names = (name for name in self.__dataclass_fields__ if name not in ("touches", "trail"))
+        data = {name: value for name in names if (value := getattr(self, name))}
+        if self.touches:
+            data["touches"] = [t.to_json() for t in self.touches]
+        if self.trail:
+            # Nobody asks for the number of an older page view again, and random text takes the most room.
+            old = len(self.trail) - RECENT
+            pages = enumerate(self.trail)
+            data["trail"] = [["" if n < old else p.view, p.at, p.url, p.title] for n, p in pages]
         return data
+
+    def viewed(self, view: str) -> bool:
+        """Whether `view` is one of the last page views."""
+        return any(page.view == view for page in self.trail[-RECENT:])
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Visitor":
@@ -147,12 +155,17 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Touches that the cookie still knew after the store had lost them."""
+    """What the visitor's cookie knows and the store may not: it keeps nobody before the cookie has come back,
+    and it may have lost him. `page` is the page view with which the cookie was issued, if it was one.
+    """
 
     touches: tuple[Touch, ...]
+    page: Page | None = None
 
     def apply(self, visitor: Visitor, now: float) -> Visitor:
-        """Join them in their order of time."""
+        """Begin with the page, for a visitor without page views; join the touches in their order of time."""
+        if self.page is not None and not visitor.seen_at:
+            visitor = Viewed(self.page).apply(visitor, self.page.at)
         touches = _bounded(merge(visitor.touches, self.touches))
         return visitor if touches == visitor.touches else replace(visitor, touches=touches)
 
@@ -166,7 +179,7 @@ class Viewed:
 
     def apply(self, visitor: Visitor, now: float) -> Visitor:
         """Count the page view, and a new visit after a gap of 30 minutes."""
-        if any(p.view == self.page.view for p in visitor.trail[-5:]):
+        if visitor.viewed(self.page.view):
             return replace(visitor, seen_at=now)
         if not visitor.seen_at or now - visitor.seen_at > VISIT_GAP:
             visitor = replace(
@@ -243,4 +256,15 @@ class Ordered:
         )
 
 
-Change = Shopped | Touched | Restored | Viewed | CartSeen | Invited | Ordered
+@dataclass(frozen=True, slots=True)
+class Talked:
+    """This visitor opened a conversation."""
+
+    at: float
+
+    def apply(self, visitor: Visitor, now: float) -> Visitor:
+        """The last one counts."""
+        return replace(visitor, talked_at=max(visitor.talked_at, self.at))
+
+
+Change = Shopped | Talked | Touched | Restored | Viewed | CartSeen | Invited | Ordered

@@ -1,8 +1,10 @@
 """What to show to a visitor on this page: writes the page view down, gathers the facts, asks the rules."""
 
+import asyncio
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +14,7 @@ from ..referral.cookie import Known, new_visitor_id
 from ..referral.landing import Dropped
 from ..referral.masking import masked_text
 from ..referral.touches import SAME_ARRIVAL, Touch, merge
-from ..referral.visitor import Change, Page, Restored, Touched, Viewed, Visitor
+from ..referral.visitor import Change, Page, Touched, Viewed, Visitor
 from ..rules.ruleset import Explanation
 from ..settings.addresses import split
 from ..settings.model import Rule
@@ -22,12 +24,15 @@ from .facts import PageNow, gather
 from .limits import LimitedError
 from .navigation import tell_dropped, tell_touch
 from .origin import Origin
+from .remember import remember
 from .service import Service
 from .shopping import page_mark
 from .site import SiteRuntime
 
 # Seconds: a page that was answered plainly does not ask again at once.
 AGAIN_LEAST = 15
+# How long a decision may wait for the visit store.
+VISIT_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,29 +145,22 @@ async def _view(
     service: Service, site: SiteRuntime, known: Known | None, ask: Ask, now: float
 ) -> tuple[Visitor, list[bytes]]:
     touch, dropped = _arrival(site, ask, now)
-    seen = known or Known(new_visitor_id(), (), int(now))
-    page = ask.page
+    shown = Page(ask.page.view, now, site.masking.stored(ask.page.url), masked_text(ask.page.title))
+    seen = known or Known(new_visitor_id(), (), int(now), shown)
     stored = await _stored(service, site, known)
-    if touch is not None and _seen_before(touch, page.view, seen, stored):
+    if touch is not None and known is not None and _seen_before(touch, shown.view, known, stored):
         touch = None
     tell_dropped(service, site, dropped)
-    shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
-    changes: list[Change] = [Viewed(shown, page.language)]
     touches = seen.touches
+    changes: list[Change] = [Viewed(shown, ask.page.language)]
     if touch is not None:
         touches = merge(touches, (touch,))
         changes.insert(0, Touched(touch))
-    if seen.touches:
-        changes.insert(0, Restored(seen.touches))
-    visitor = Visitor(seen.visitor, seen_at=now, visit_at=now, visits=1, pages=1, touches=touches)
-    try:
-        if stored is None:
-            service.limits.take("visitors", site.name, ask.origin.client)
-        visitor = await service.visits.change(site.name, seen.visitor, changes, now)
-    except LimitedError:
-        pass  # decided for as if it were the first page, and not remembered
-    except Exception as error:
-        service.journal.emit("fault", site=site.name, where="decide", error=repr(error))
+    visitor = await _remembered(service, site, known, changes, ask.origin.client, stored)
+    if visitor is None:
+        visitor = Visitor(seen.visitor)
+        for change in [known.restored, *changes] if known is not None else changes:
+            visitor = change.apply(visitor, now)
     secure = ask.origin.scheme == "https"
     set_cookies: list[bytes] = []
     if touch is not None and touches != seen.touches:
@@ -170,9 +168,30 @@ async def _view(
         set_cookies = site.landing.set_cookies(touch, secure, ask.origin.host)
         tell_touch(service, site, visitor.id, touch)
     if known is None or known.stale or touches != seen.touches:
-        renewed = Known(seen.visitor, touches, seen.issued)
-        set_cookies.append(site.cookie.set_cookie(renewed, secure, ask.origin.host))
+        set_cookies.append(site.cookie.set_cookie(replace(seen, touches=touches), secure, ask.origin.host))
     return visitor, set_cookies
+
+
+async def _remembered(
+    service: Service,
+    site: SiteRuntime,
+    known: Known | None,
+    changes: Sequence[Change],
+    client: str | None,
+    stored: Visitor | None,
+) -> Visitor | None:
+    """The visitor as he is stored now; None where he is not: at a first sign of life, over a limit, or when
+    the store does not answer. Then it is decided by what his cookie says."""
+    if known is None:
+        return None
+    try:
+        async with asyncio.timeout(VISIT_SECONDS):
+            return await remember(service, site, known, changes, client, stored)
+    except LimitedError:
+        return None
+    except Exception as error:
+        service.journal.emit("fault", site=site.name, where="decide", error=repr(error))
+        return None
 
 
 def _arrival(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, list[Dropped]]:
@@ -200,7 +219,9 @@ def _arrival(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, lis
 def _seen_before(touch: Touch, view: str, known: Known, stored: Visitor | None) -> bool:
     """Whether an arrival was written down when this page view began, or was found suspicious by what only the
     request for the page tells."""
-    if stored is not None and any(page.view == view for page in stored.trail[-5:]):
+    if stored is not None and stored.viewed(view):
+        return True
+    if known.page is not None and known.page.view == view:
         return True
     earlier = merge(known.touches, stored.touches if stored is not None else ())
     return any(t.doubt and t.clicks == touch.clicks and touch.at - t.at <= SAME_ARRIVAL for t in earlier)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..referral.cookie import Known
 from ..referral.landing import Dropped
 from ..referral.touches import Touch
 from ..settings.model import PageType
@@ -15,12 +16,14 @@ from .site import SiteRuntime
 class SaveTouch:
     """Write the touch down; before the request goes to the shop, so that no redirect can lose it.
 
-    `known` are the touches that the cookie brought along, in case the store has lost them.
+    `known` is what the visitor's cookie said. Without one the touch goes into the cookie alone, which the
+    answer to this very request sets, be it a redirect.
     """
 
     visitor: str
     touch: Touch
-    known: tuple[Touch, ...]
+    known: Known | None
+    client: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class TellDropped:
 class SaveShopped:
     """The visitor goes to the cart or the checkout: what makes an order of his credible."""
 
-    visitor: str
-    known: tuple[Touch, ...]
+    known: Known
+    client: str | None
 
 
 # What is done before the request goes to the shop.
@@ -62,6 +65,8 @@ class ReadPage:
     came: Arrival = "unknown"
     gap: str = ""
     by_browser: bool = False  # nothing of it came from the shop's server
+    known: Known | None = None  # what the visitor's cookie said, if the request brought one
+    client: str | None = None
 
 
 class Finished(Protocol):

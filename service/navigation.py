@@ -2,23 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from ..referral.cookie import Known
 from ..referral.landing import Dropped
 from ..referral.masking import masked_path
 from ..referral.touches import DOUBTS, Touch, doubted
-from ..referral.visitor import CartSeen, Change, Restored, Shopped, Touched
+from ..referral.visitor import CartSeen, Change, Shopped, Touched, Visitor
 from ..settings.model import Order
 from .cart import is_empty
 from .effects import Before, Finished, ReadPage, SaveShopped, TellDropped
+from .limits import LimitedError
 from .ordering import Shown, record_seen_order
+from .remember import remember
 from .service import Service
 from .shopping import page_mark
 from .site import SiteRuntime
 
 # How long a landing may wait for the visit store.
 CART_PATH_LENGTH = 200
-TOUCH_SECONDS = 1.0
+TOUCH_SECONDS = 0.25
 
 # Why nothing, or not all, of an order's page could be read.
 UNREAD = {
@@ -33,15 +36,16 @@ TOLD = ("csp", "integrity-policy", "no-transform")
 
 async def perform(service: Service, site: SiteRuntime, effects: Iterable[Before]) -> None:
     """Write touches down, and that the visitor shops. A store that fails is told of and does not stop the
-    visitor: the touch is in his cookie too."""
+    visitor: the touch is in his cookie too, and there alone until that has come back for the first time."""
     for effect in effects:
         if isinstance(effect, TellDropped):
             tell_dropped(service, site, effect.dropped)
         elif isinstance(effect, SaveShopped):
-            await _change(service, site, effect.visitor, [Restored(effect.known), Shopped()], "checkout")
+            await _change(service, site, effect.known, [Shopped()], effect.client, "checkout")
         else:
             touch = effect.touch
-            await _change(service, site, effect.visitor, [Restored(effect.known), Touched(touch)], "touch")
+            if effect.known is not None:
+                await _change(service, site, effect.known, [Touched(touch)], effect.client, "touch")
             tell_touch(service, site, effect.visitor, touch)
 
 
@@ -75,11 +79,18 @@ def tell_dropped(service: Service, site: SiteRuntime, dropped: Iterable[Dropped]
 
 
 async def _change(
-    service: Service, site: SiteRuntime, visitor: str, changes: list[Change], where: str
+    service: Service,
+    site: SiteRuntime,
+    known: Known,
+    changes: Sequence[Change],
+    client: str | None,
+    where: str,
 ) -> None:
     try:
         async with asyncio.timeout(TOUCH_SECONDS):
-            await service.visits.change(site.name, visitor, changes, service.now())
+            await remember(service, site, known, changes, client)
+    except LimitedError:
+        pass  # over it nobody new is stored
     except Exception as error:
         service.journal.emit("fault", site=site.name, where=where, error=repr(error))
 
@@ -116,6 +127,9 @@ async def read_page(service: Service, site: SiteRuntime, page: ReadPage) -> None
     if found.refused is None:
         service.unmatched.page(site.settings, page.kind, asked, found.matched)
     if found.order is not None:
+        if page.known is not None:
+            # An order is a sign of life: what his cookie tells of his way here counts.
+            await _change(service, site, page.known, [], page.client, "order")
         shown = Shown(page_mark(page.path, page.query), page.came, page.by_browser)
         await record_seen_order(service, site, found.order, page.visitor, page.touches, shown)
         return
@@ -124,8 +138,8 @@ async def read_page(service: Service, site: SiteRuntime, page: ReadPage) -> None
         why = found.unreadable or ""
         key = why.partition(":")[0] or page.gap or "no order"
         tell_unread(service, site, page.path, why or UNREAD.get(page.gap) or nothing_found(settings), key=key)
-    if page.cart and page.visitor is not None and found.refused is None:
-        await _note_cart(service, site, page, page.visitor, found.cart)
+    if page.cart and page.known is not None and found.refused is None:
+        await _note_cart(service, site, page, page.known, found.cart)
 
 
 def tell_unread(service: Service, site: SiteRuntime, path: str, why: str, *, key: str) -> None:
@@ -143,18 +157,21 @@ def nothing_found(order: Order) -> str:
 
 
 async def _note_cart(
-    service: Service, site: SiteRuntime, page: ReadPage, visitor: str, cart: dict[str, str] | None
+    service: Service, site: SiteRuntime, page: ReadPage, known: Known, cart: dict[str, str] | None
 ) -> None:
     """The cart as the page shows it. An empty one ends it, as does a page that shows none where one was."""
     cart = {} if cart is not None and is_empty(cart) else cart
     path = page.path[:CART_PATH_LENGTH]
     try:
-        known = await service.visits.get(site.name, visitor)
-        if known is None or (not cart and not known.cart):
+        stored = await service.visits.get(site.name, known.visitor)
+        seen = stored or Visitor(known.visitor)
+        if not cart and not seen.cart:
             return
-        if cart is None and path not in known.cart_on and page.kind != "cart":
+        if cart is None and path not in seen.cart_on and page.kind != "cart":
             return
-        if cart != dict(known.cart) or (cart and path not in known.cart_on):
-            await service.visits.change(site.name, visitor, [CartSeen(cart or {}, path)], service.now())
+        if cart != dict(seen.cart) or (cart and path not in seen.cart_on):
+            await remember(service, site, known, [CartSeen(cart or {}, path)], page.client, stored)
+    except LimitedError:
+        pass  # the next page shows it again
     except Exception as error:
         service.journal.emit("fault", site=site.name, where="cart", error=repr(error))

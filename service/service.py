@@ -16,6 +16,7 @@ from ..postbacks.delivery import Worker
 from ..referral.catalogue import load as load_catalogue
 from ..referral.touches import Touch
 from ..settings.model import Partner, Settings
+from ..stores.housekeeping import PRUNE_EVERY
 from ..stores.ledger.agents import Agents, host_key
 from ..stores.ledger.conversations import Conversations
 from ..stores.ledger.database import Database, sqlite_path
@@ -36,7 +37,6 @@ from .unmatched import Unmatched
 from .watch import Watch
 
 DESK_MAX_AGE = 2.0
-PRUNE_EVERY = 6 * 3600
 NOTICES_EVERY = 3.0  # one transaction for all that was noticed meanwhile
 STOP_SECONDS = 10
 KNOWN_HOSTS = 20  # that are listed where a host fits none
@@ -96,10 +96,11 @@ class Service:
         path = sqlite_path(address)
         if path is None:
             raise StoreAddressError(
-                f"store = {address!r}: only SQLite is served so far; write sqlite:clew.db"
+                f"store = {address!r}: only SQLite is served so far; write sqlite:clew-visits.db"
             )
-        # One lock for both files if they are two: it costs less than telling whether they are one.
-        return SqliteVisits(path, self.ledger.db.write_lock)
+        ledger = sqlite_path(self.settings.ledger)
+        one_file = ledger is not None and path.resolve() == ledger.resolve()
+        return SqliteVisits(path, self.ledger.db.write_lock if one_file else None)
 
     def now(self) -> float:
         """The time, in unix seconds. What waits or expires within the process goes by a steady clock."""

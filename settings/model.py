@@ -307,7 +307,7 @@ class Settings(Model):
 
     secret: SecretStr = Field(min_length=32)
     previous_secrets: list[SecretStr] = []
-    store: str = "sqlite:clew.db"
+    store: str = "sqlite:clew-visits.db"
     ledger: str = "sqlite:clew.db"
     forwarded_host: bool = False
     desk_host: Annotated[str, AfterValidator(_one_host)] | None = None

@@ -1,26 +1,43 @@
 """The visit store: what is known of each visitor, for comfort rather than for money.
 
-SQLite by the standard library's `sqlite3`, in the loop's own thread: an operation takes some 45 µs, a fifth
-of what handing it to another thread costs.
+SQLite by the standard library's `sqlite3`, in the loop's own thread: an operation takes some 60 µs, a quarter
+of what handing it to another thread costs. What waits for the disk is not done there: see `housekeeping`.
 """
 
 import asyncio
 import json
 import sqlite3
+import time
+import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from ..referral.visitor import Change, Visitor
 from .files import make_private
+from .housekeeping import Housekeeping
 
 BUSY_SECONDS = 5
 
+# How long a visitor is kept after the last sign of life: one whom a partner sent, who talked or who ordered;
+# another who looked around; and one of a single page view.
 KEEP_SECONDS = 400 * 86400
+KEEP_VISITOR_SECONDS = 30 * 86400
 KEEP_PASSER_BY_SECONDS = 2 * 86400
 # Another process may be writing. Its lock is waited for outside SQLite, so that the loop goes on.
-BUSY_PAUSES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.5)
-PRUNED_AT_ONCE = 500
+BUSY_PAUSES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
+# After a wait in vain the next ones do not wait as well.
+BUSY_REST = 0.5
+# Pages of the log after which the loop's own thread empties it, should nobody else have done so: 64 MB.
+LOG_PAGES = 16384
+# What most visitors have in common. Changing a byte makes what is stored unreadable.
+_DICTIONARY = (
+    b'"dismissals":"dismissed":["accepted":["cart":{"value":"currency":"EUR","items":"1"}"ordered_at":17'
+    b'"talked_at":17"c":[["google_ads","gclid","","awin","awc""u":{"utm_source":"utm_medium":"utm_campaign":'
+    b'"r":"https://www.google.com/","l":"/?"seen":["language":"en-GB","visits":1,"visit_at":17"touches":[{"t":17'
+    b'{"id":"","first_at":17"seen_at":17"pages":"trail":[["",17,"https://www.","]],["'
+)
 SEEN_AT_ONCE = 100
 FOUND_AT_ONCE = 20
 
@@ -47,19 +64,22 @@ class Visits(Protocol):
         """Fold `changes` into the visitor, who is made if he is not known, and return him."""
 
     async def prune(self, now: float) -> int:
-        """Forget who was not seen for 400 days, or came once and left nothing two days ago; how many."""
+        """Forget the visitors whose time is over; how many. 0 if another process has just done it."""
 
 
 class SqliteVisits:
-    """Visits in a SQLite file, which may be the ledger's own.
+    """Visits in a SQLite file, which may be the ledger's own: then `write_lock` is the ledger's.
 
-    `write_lock` is the one of the ledger when both share a file (see `Database`).
+    See `Database` for why.
     """
 
-    def __init__(self, path: Path, write_lock: asyncio.Lock) -> None:
+    def __init__(self, path: Path, write_lock: asyncio.Lock | None = None) -> None:
         self._path = path
-        self._lock = write_lock
+        self._lock = write_lock or asyncio.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._house: Housekeeping | None = None
+        self._log: asyncio.Task[None] | None = None
+        self._locked_until = 0.0  # monotonic; another process has the file until then, as far as we know
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -74,25 +94,31 @@ class SqliteVisits:
         connection.execute("PRAGMA journal_mode=WAL")
         # NORMAL: a power cut may cost the last visits, a killed process costs nothing.
         connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS visitors (site TEXT, visitor TEXT, data TEXT NOT NULL, "
-            "seen_at REAL NOT NULL, passer_by INTEGER NOT NULL, PRIMARY KEY (site, visitor)) WITHOUT ROWID"
-        )
-        connection.execute("CREATE INDEX IF NOT EXISTS visitors_seen ON visitors (seen_at)")
+        connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
+        for statement in _TABLES:
+            connection.execute(statement)
         connection.execute("PRAGMA busy_timeout=0")
         self._connection = connection
+        self._house = Housekeeping(self._path, self._lock)
+        self._log = asyncio.create_task(self._house.keep_log_short(), name="clew-visits-log")
 
     async def close(self) -> None:
         """Close the file."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._house is not None and self._log is not None:
+            self._log.cancel()
+            with suppress(asyncio.CancelledError, sqlite3.Error):
+                await self._log
+            await self._house.close()
+            self._house = self._log = None
 
     def _read(self, site: str, visitor: str) -> Visitor | None:
         row = self._db.execute(
-            "SELECT data FROM visitors WHERE site = ? AND visitor = ?", (site, visitor)
+            "SELECT data FROM visits WHERE site = ? AND visitor = ?", (site, visitor)
         ).fetchone()
-        return Visitor.from_json(json.loads(row[0])) if row else None
+        return unpacked(row[0]) if row else None
 
     async def get(self, site: str, visitor: str) -> Visitor | None:
         """What is known, or None."""
@@ -101,7 +127,7 @@ class SqliteVisits:
     async def seen_at(self, site: str, visitors: Sequence[str]) -> Mapping[str, float]:
         """See `Visits.seen_at`."""
         rows = self._db.execute(
-            "SELECT visitor, seen_at FROM visitors "
+            "SELECT visitor, seen_at FROM visits "
             "WHERE site = ? AND visitor IN (SELECT value FROM json_each(?))",
             (site, json.dumps(list(visitors[:SEEN_AT_ONCE]))),
         )
@@ -110,7 +136,7 @@ class SqliteVisits:
     async def ending(self, site: str, letters: str) -> Sequence[str]:
         """See `Visits.ending`."""
         rows = self._db.execute(
-            "SELECT visitor FROM visitors WHERE site = ?1 AND substr(visitor, -length(?2)) = ?2 "
+            "SELECT visitor FROM visits WHERE site = ?1 AND substr(visitor, -length(?2)) = ?2 "
             "ORDER BY seen_at DESC LIMIT ?3",
             (site, letters, FOUND_AT_ONCE),
         )
@@ -124,12 +150,7 @@ class SqliteVisits:
                 found = self._read(site, visitor) or Visitor(visitor)
                 for change in changes:
                     found = change.apply(found, now)
-                sent = any(click.partner for touch in found.touches for click in touch.clicks)
-                passer_by = found.pages <= 1 and not sent and not found.ordered_at
-                self._db.execute(
-                    "INSERT OR REPLACE INTO visitors VALUES (?, ?, ?, ?, ?)",
-                    (site, visitor, json.dumps(found.to_json()), now, passer_by),
-                )
+                self._db.execute(_WRITE, (site, visitor, packed(found), now, now + keep_seconds(found)))
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
@@ -138,24 +159,14 @@ class SqliteVisits:
 
     async def prune(self, now: float) -> int:
         """See `Visits.prune`."""
-        gone = 0
-        while True:
-            async with self._lock:
-                await self._begin()
-                cursor = self._db.execute(
-                    "DELETE FROM visitors WHERE (site, visitor) IN (SELECT site, visitor FROM visitors "
-                    "WHERE seen_at < ? AND (passer_by OR seen_at < ?) LIMIT ?)",
-                    (now - KEEP_PASSER_BY_SECONDS, now - KEEP_SECONDS, PRUNED_AT_ONCE),
-                )
-                self._db.execute("COMMIT")
-            gone += cursor.rowcount
-            if cursor.rowcount < PRUNED_AT_ONCE:
-                return gone
-            await asyncio.sleep(0)
+        if self._house is None:
+            raise sqlite3.ProgrammingError("the visit store is not open")
+        return await self._house.prune(now)
 
     async def _begin(self) -> None:
-        """Begin to write, or raise sqlite3.OperationalError if another process writes for 0.8 seconds."""
-        for pause in BUSY_PAUSES:
+        """Begin to write, or raise sqlite3.OperationalError if another process writes for 0.15 seconds."""
+        pauses = BUSY_PAUSES if time.monotonic() >= self._locked_until else BUSY_PAUSES[:1]
+        for pause in pauses:
             await asyncio.sleep(pause)
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -164,5 +175,42 @@ class SqliteVisits:
                     raise
                 busy = error
             else:
+                self._locked_until = 0.0
                 return
+        self._locked_until = time.monotonic() + BUSY_REST
         raise busy
+
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS visits (id INTEGER PRIMARY KEY, site TEXT NOT NULL, visitor TEXT NOT NULL, "
+    "data BLOB NOT NULL, seen_at REAL NOT NULL, expires_at REAL NOT NULL, UNIQUE (site, visitor))",
+    "CREATE INDEX IF NOT EXISTS visits_expiry ON visits (expires_at)",
+    "CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until REAL NOT NULL)",
+    "INSERT OR IGNORE INTO leases VALUES ('prune', '', 0)",
+)
+_WRITE = (
+    "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (site, visitor) DO UPDATE "
+    "SET data = excluded.data, seen_at = excluded.seen_at, expires_at = excluded.expires_at"
+)
+
+
+def keep_seconds(visitor: Visitor) -> float:
+    """How long a visitor is kept from now on."""
+    sent = any(click.partner for touch in visitor.touches for click in touch.clicks)
+    if sent or visitor.talked_at or visitor.ordered_at:
+        return KEEP_SECONDS
+    return KEEP_PASSER_BY_SECONDS if visitor.visits <= 1 and visitor.pages <= 1 else KEEP_VISITOR_SECONDS
+
+
+def packed(visitor: Visitor) -> bytes:
+    """A visitor as he is stored. Click ids may hold surrogates, which UTF-8 has no place for."""
+    text = json.dumps(visitor.to_json(), ensure_ascii=False, separators=(",", ":"))
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15, zdict=_DICTIONARY)
+    return packer.compress(text.encode("utf-8", "surrogatepass")) + packer.flush()
+
+
+def unpacked(data: bytes) -> Visitor:
+    """The reverse of `packed`."""
+    text = zlib.decompressobj(-15, _DICTIONARY).decompress(data).decode("utf-8", "surrogatepass")
+    return Visitor.from_json(json.loads(text))

@@ -13,6 +13,7 @@ import pytest
 from clew.middleware.proxy import ReverseProxy
 from clew.service.clock import Clock
 from clew.settings.model import Settings
+from clew.stores.visits import unpacked
 from raw_http import Client, Response, Shop, answering, get, serving
 from structlog.testing import capture_logs
 
@@ -93,7 +94,8 @@ class Visit:
     def stored(self) -> str:
         """All that the visit store holds."""
         with closing(sqlite3.connect(self.folder / "clew.db")) as database:
-            return " ".join(row[0] for row in database.execute("SELECT data FROM visitors"))
+            rows = database.execute("SELECT data FROM visits").fetchall()
+        return " ".join(json.dumps(unpacked(row[0]).to_json()) for row in rows)
 
 
 @asynccontextmanager
@@ -456,7 +458,8 @@ async def test_rules_see_the_values_that_are_not_stored(tmp_path: Path) -> None:
     """field C6"""
     rule = {"name": "r", "when": ['page.query["colour"] == "red"'], "action": "invite", "text": "Red?"}
     async with arriving(tmp_path, rules=[rule], keep_query=["size"]) as visit:
-        answer = await visit.decides("http://shop.example/mug?colour=red&size=m")
+        for _ in range(2):  # the first one leaves nothing in the store
+            answer = await visit.decides("http://shop.example/mug?colour=red&size=m")
     assert json.loads(answer.body)["rule"] == "r"
     assert "mug?colour&size=m" in visit.stored()
 
@@ -484,3 +487,45 @@ async def test_a_click_from_before_the_clock_was_set_back_keeps_the_credit(
     assert visit.credited[0] == "good A1"
     (told,) = [line for line in log if line["event"] == "clock_jump"]
     assert (told["key"], told["seconds"]) == ("back", -3600)
+
+
+# -- field E7: who is stored
+
+
+async def test_a_landing_and_a_decide_without_cookies_leave_nothing(tmp_path: Path) -> None:
+    """field E7: the longest that a landing can bring, from a client that keeps no cookies."""
+    long = "%ff" * 500
+    async with arriving(tmp_path) as visit:
+        landing = await visit.goes_to(f"/?ref={long}&gclid={long}&utm_source={'x' * 900}", OUTSIDE)
+        visit.cookie = b""
+        await visit.decides(f"http://shop.example/{'y' * 1500}", "https://partner.example/")
+        assert visit.stored() == ""
+    cookie = landing.all("set-cookie")[0]
+    assert len(cookie) < 3100
+
+
+async def test_the_cookie_of_a_first_sign_of_life_carries_all_that_the_second_one_stores(
+    tmp_path: Path,
+) -> None:
+    """field E7: click, first page view and the counts of rules are as if they had been stored at once."""
+    rule = {"name": "second", "when": ["visit.pages == 2", 'visit.landing == "/mug"'], "action": "hide"}
+    async with arriving(tmp_path, rules=[rule]) as visit:
+        await visit.decides("http://shop.example/mug", "https://www.google.com/", title="A mug")
+        assert visit.stored() == ""
+        answer = await visit.decides("http://shop.example/bowl", "http://shop.example/mug", title="A bowl")
+        assert json.loads(answer.body)["rule"] == "second"
+        again = await visit.decides("http://shop.example/cup", "http://shop.example/bowl")
+        assert json.loads(again.body)["rule"] is None
+    stored = visit.stored()
+    assert "A mug" in stored
+    assert "www.google.com" in stored
+    assert len(stored) < 1024
+
+
+async def test_a_click_on_a_first_landing_is_credited_though_nothing_was_stored(tmp_path: Path) -> None:
+    """field E7"""
+    async with arriving(tmp_path) as visit:
+        await visit.goes_to("/?ref=A1", OUTSIDE)
+        assert visit.stored() == ""
+        await visit.orders()
+    assert visit.credited[0] == "good A1"

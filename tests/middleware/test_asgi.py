@@ -129,9 +129,13 @@ async def test_the_touch_is_kept_on_a_redirecting_landing_page(around: Wrap, tmp
     assert landed.status_code == 302
     known = app.service.sites["shop"].cookie.read([landed.headers["set-cookie"].partition(";")[0].encode()])
     assert known is not None
+    assert known.touches[0].clicks[0].value == "A/b+c%"
+    assert await app.service.visits.get("shop", known.visitor) is None
+    async with client(app) as browser:
+        cookie = {"cookie": landed.headers["set-cookie"].partition(";")[0]}
+        await browser.get("/go?ref=another", headers=cookie)
     visitor = await app.service.visits.get("shop", known.visitor)
-    assert visitor is not None
-    assert visitor.touches[0].clicks[0].value == "A/b+c%"
+    assert [touch.clicks[0].value for touch in visitor.touches] == ["A/b+c%", "another"]
 
 
 async def test_what_is_no_page_reaches_the_shop_and_the_browser_as_it_was(

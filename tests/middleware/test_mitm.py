@@ -13,6 +13,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew.injector.tag import tag
+from clew.stores.visits import unpacked
 from clews import ClewFolder, events
 from mitms import ClewMitm, Mitmdump
 from raw_http import PATIENCE, Client, Request, Response, Shop, get
@@ -273,21 +274,24 @@ async def test_a_part_of_a_page_stays_the_part_that_it_is(town: Town) -> None:
 
 
 async def test_a_redirecting_landing_page_keeps_the_click_and_it_is_written_down_before(town: Town) -> None:
-    known: list[int] = []
+    known: list[list[str]] = []
 
     async def redirect(request: Request, reader: asyncio.StreamReader, writer: Writer) -> None:
-        with closing(sqlite3.connect(town.folder.path / "clew.db")) as database:
-            query = "SELECT count(*) FROM visitors WHERE data LIKE '%spring-sale%'"
-            known.extend(database.execute(query).fetchone())
+        with closing(sqlite3.connect(town.folder.path / "clew-visits.db")) as database:
+            rows = [unpacked(row[0]) for row in database.execute("SELECT data FROM visits")]
+        known.append([touch.campaign["utm_campaign"] for row in rows for touch in row.touches])
         writer.write(answer(b"Location: /home", status=b"302 Found"))
 
     town.answers(b"/landing", redirect)
     response = await town.ask(get(b"/landing?utm_source=mail&utm_campaign=spring-sale", *NAVIGATION))
     assert response.status == 302
     assert response.all("location") == [b"/home"]
-    assert any(cookie.startswith(b"clew_visitor=") for cookie in response.all("set-cookie"))
-    assert known == [1]
+    (cookie,) = (line for line in response.all("set-cookie") if line.startswith(b"clew_visitor="))
     assert events(town.mitm, "touch")[-1]["campaign"]["utm_campaign"] == "spring-sale"
+    # From the second sign of life on it is in the store as well.
+    back = b"Cookie: " + cookie.partition(b";")[0]
+    await town.ask(get(b"/landing?utm_source=mail&utm_campaign=summer", *NAVIGATION, back))
+    assert known == [[], ["spring-sale", "summer"]]
 
 
 async def test_our_own_pages_answer_through_it_and_a_live_stream_is_live(town: Town) -> None:

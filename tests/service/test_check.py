@@ -420,18 +420,18 @@ def test_a_secret_that_can_be_guessed_is_an_error(tmp_path: Path, top: str, site
     assert message
 
 
-@pytest.mark.parametrize("name", ["clew.db", "clew.db-wal", "clew.db-shm"])
+@pytest.mark.parametrize("name", ["clew.db", "clew.db-wal", "clew.db-shm", "clew-visits.db"])
 @pytest.mark.parametrize(("mode", "told"), [(0o644, True), (0o640, True), (0o600, False)])
 def test_a_database_that_others_can_read_is_a_warning(
     tmp_path: Path, name: str, mode: int, told: bool
 ) -> None:
     """field E16"""
-    for file in ("clew.db", name):
+    for file in ("clew.db", "clew-visits.db", name):
         (tmp_path / file).touch(0o600)
     (tmp_path / name).chmod(mode)
     problems = warned(tmp_path, TOP + "[[sites]]\nname = 'shop'\n")
     assert [key for key, _, message in problems if f"{tmp_path / name} can be read" in message] == (
-        ["store", "ledger"] if told else []
+        ["store" if name == "clew-visits.db" else "ledger"] if told else []
     )
 
 

@@ -1,7 +1,10 @@
 """The visit store: what happens to a visitor is kept, bounded, and forgotten in time."""
 
 import asyncio
+import secrets
 import sqlite3
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,16 +16,20 @@ from clew.referral.visitor import (
     TRAIL_PAGES,
     VISIT_GAP,
     CartSeen,
+    Change,
     Invited,
     Ordered,
     Page,
     Restored,
+    Talked,
     Touched,
     Viewed,
     Visitor,
 )
+from clew.stores import housekeeping
+from clew.stores.housekeeping import PRUNE_EVERY, STEP_ROWS, Housekeeping
 from clew.stores.ledger.database import Database
-from clew.stores.visits import KEEP_PASSER_BY_SECONDS, SqliteVisits
+from clew.stores.visits import BUSY_PAUSES, KEEP_PASSER_BY_SECONDS, SqliteVisits
 
 NOW = 1_800_000_000.0
 
@@ -90,7 +97,7 @@ async def test_whatever_strangers_send_a_visitor_stays_a_few_kilobytes(
         touched = Touched(Touch(int(at), clicks, campaign, letter * 300, f"/{number}{letter * 999}"))
         page = Page(f"view-{number:059}", at, f"https://shop.example/{letter * 2000}", letter * 300)
         visitor = await visits.change("shop", "v1", [touched, Viewed(page)], at)
-    (size,) = visits._db.execute("SELECT length(data) FROM visitors").fetchone()
+    (size,) = visits._db.execute("SELECT length(data) FROM visits").fetchone()
     assert size < 12_000
     assert visitor.trail[-1].view == f"view-{59:059}"
     assert visitor.touches[-1].clicks[-1].value == long
@@ -180,3 +187,173 @@ async def test_a_file_that_stays_locked_is_an_error_soon(visits: SqliteVisits, t
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         await visits.change("shop", "v1", [view(1)], NOW)
     other.close()
+
+
+# -- field D1: forgetting whom nobody will ask for again
+
+
+async def crowd(visits: SqliteVisits, count: int) -> None:
+    """Visitors of one page view, whose time is over two days after NOW."""
+    for number in range(count):
+        await visits.change("shop", f"passer-by-{number}", [view(1)], NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "days"),
+    [
+        ([view(1)], 2),
+        ([view(1), view(2)], 30),
+        ([Touched(Touch(int(NOW), (Click("google_ads", "gclid", "x"),))), view(1), view(2)], 30),
+        ([Touched(touch(NOW)), view(1)], 400),
+        ([view(1), Talked(NOW)], 400),
+        ([view(1), Ordered(NOW)], 400),
+    ],
+)
+async def test_who_did_nothing_that_counts_is_kept_for_a_shorter_time(
+    visits: SqliteVisits, changes: list[Change], days: int
+) -> None:
+    """field E7"""
+    await visits.change("shop", "v1", changes, NOW)
+    assert await visits.prune(NOW + days * 86400 - 1) == 0
+    assert await visits.prune(NOW + days * 86400 + 1) == 1
+    assert await visits.get("shop", "v1") is None
+
+
+async def test_pruning_leaves_the_file_to_others_between_small_steps(
+    visits: SqliteVisits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field D1: in a thread of its own, a few rows at a time, and whoever writes meanwhile comes between."""
+    await crowd(visits, 400)
+    steps: list[tuple[int, int]] = []
+    step = Housekeeping._step
+
+    def watched(self: Housekeeping, now: float, due: list[int]) -> int | None:
+        steps.append((threading.get_ident(), len(due)))
+        return step(self, now, due)
+
+    monkeypatch.setattr(Housekeeping, "_step", watched)
+    pruning = asyncio.create_task(visits.prune(NOW + 3 * 86400))
+    written = 0
+    while not pruning.done():
+        await visits.change("shop", "busy", [view(written)], NOW + 3 * 86400)
+        written += 1
+        await asyncio.sleep(0.001)
+    assert await pruning == 400
+    assert threading.get_ident() not in {thread for thread, _ in steps}
+    assert max(rows for _, rows in steps) <= STEP_ROWS[1]
+    assert len(steps) >= 5
+    assert written >= len(steps)
+
+
+async def test_one_process_prunes_at_a_time_and_the_next_only_after_a_while(
+    visits: SqliteVisits, tmp_path: Path
+) -> None:
+    """field D1: each worker has a store of its own on the same file."""
+    other = SqliteVisits(tmp_path / "clew.db")
+    await other.open()
+    later = NOW + 3 * 86400
+    try:
+        await crowd(visits, 30)
+        assert sorted(await asyncio.gather(visits.prune(later), other.prune(later))) == [0, 30]
+        await crowd(visits, 5)
+        pruned = await visits.prune(later + 10), await other.prune(later + 10)
+        assert sorted(pruned) == [0, 5], "only the one that has the lease"
+        await crowd(visits, 5)
+        assert await other.prune(later + 20 + PRUNE_EVERY) == 5, "whoever comes first when its time is over"
+    finally:
+        await other.close()
+
+
+async def test_a_lease_from_a_clock_that_went_wrong_does_not_stop_pruning(
+    visits: SqliteVisits, tmp_path: Path
+) -> None:
+    """field D1, B6"""
+    other = SqliteVisits(tmp_path / "clew.db")
+    await other.open()
+    await visits.prune(NOW + 300 * 86400)
+    await crowd(visits, 1)
+    assert await other.prune(NOW + 3 * 86400) == 1
+    await other.close()
+
+
+async def test_pruning_finds_by_an_index_whom_to_forget(visits: SqliteVisits) -> None:
+    """field D1: with nothing to remove it looks at nothing."""
+    query = "EXPLAIN QUERY PLAN SELECT id FROM visits WHERE expires_at <= 1 ORDER BY expires_at LIMIT 9"
+    (plan,) = visits._db.execute(query).fetchall()
+    assert "USING COVERING INDEX visits_expiry" in plan[3]
+
+
+async def test_a_stopped_pruning_leaves_no_lock_behind(visits: SqliteVisits) -> None:
+    """field D1, D2"""
+    await crowd(visits, 200)
+    pruning = asyncio.create_task(visits.prune(NOW + 3 * 86400))
+    await asyncio.sleep(0.005)
+    pruning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pruning
+    assert (await visits.change("shop", "v1", [view(1)], NOW)).pages == 1
+
+
+async def test_what_is_written_gets_from_the_log_into_the_file(
+    visits: SqliteVisits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field D1: not by the loop's thread, which would wait for the disk."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    checkpoint = Housekeeping._checkpoint
+
+    def watched(self: Housekeeping, kind: str) -> None:
+        checkpoint(self, kind)
+        loop.call_soon_threadsafe(done.set)
+
+    monkeypatch.setattr(housekeeping, "CHECKPOINT_EVERY", 0.01)
+    monkeypatch.setattr(Housekeeping, "_checkpoint", watched)
+    await visits.close()
+    await visits.open()
+    before = (tmp_path / "clew.db").stat().st_size
+    await crowd(visits, 200)
+    done.clear()
+    async with asyncio.timeout(20):
+        await done.wait()
+    assert (tmp_path / "clew.db").stat().st_size > before
+
+
+async def test_many_who_wait_for_a_locked_file_do_not_wait_one_after_the_other(
+    visits: SqliteVisits, tmp_path: Path
+) -> None:
+    """field D4"""
+    other = sqlite3.connect(tmp_path / "clew.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    waiting = [visits.change("shop", f"v{n}", [view(1)], NOW) for n in range(50)]
+    failed = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(error) for error in failed} == {sqlite3.OperationalError}
+    assert time.monotonic() - began < 2 * sum(BUSY_PAUSES) + 1
+    other.close()
+
+
+NAMES = ["MacBook", "Canon", "iPhone", "Palm", "Samsung", "Sony", "Nikon", "HTC", "Apple", "iPod"]
+
+
+async def test_a_visitor_of_a_usual_visit_takes_less_than_a_kilobyte(visits: SqliteVisits) -> None:
+    """field E7: a click, ten pages, a cart, an invite."""
+    arrival = Touch(
+        int(NOW), (Click("awin", "awc", "1001_1763859600_0123456789abcdef0123456789abcdef", "awin"),),
+        {"utm_source": "blog", "utm_medium": "affiliate", "utm_campaign": "autumn"},
+        "https://blog.example/", "/desktops/mac?awc&utm_source=blog",
+    )  # fmt: skip
+    pages = [
+        Viewed(
+            Page(
+                secrets.token_urlsafe(16),
+                NOW + 40 * n + n / 7,
+                f"https://shop.example/index.php?route=product/product&product_id={n * 37}",
+                f"{NAMES[n]} {n * 13} - My Shop",
+            ),
+            "en-GB",
+        )
+        for n in range(10)
+    ]
+    changes = [Touched(arrival), *pages, CartSeen({"value": "369.60", "currency": "EUR", "items": "3"})]
+    await visits.change("shop", "x" * 26, [*changes, Invited("help-at-the-cart", "seen")], NOW)
+    (size,) = visits._db.execute("SELECT length(data) FROM visits").fetchone()
+    assert size <= 1024
