@@ -1,7 +1,7 @@
 # Each target sets up what it needs by itself; see .ci/setup.
 #
 #   make demo         a shop, clew in front of it and a partner's server: open the printed addresses
-#   make demo-once    one visitor driven through by itself; exits 0 only if the partner got what he should
+#   make demo-once    one visitor driven through by itself; exits 0 only if the partner got what it should
 #   make test         the whole test suite; ARGS="-k cookie" for a part
 #   make check        ruff, ruff format, mypy
 #   make bench        measured beside its peers; NAME=proxy for one, SEED=1 to repeat; for a part, not

@@ -18,7 +18,7 @@ def visitor_cookie() -> VisitorCookie:
 
 
 def cookies(count: int = VISITORS) -> list[str]:
-    """Cookie headers of `count` visitors, each of whom came by a partner's click of his own."""
+    """Cookie headers of `count` visitors, each of whom came by a click of its own."""
     cookie, now = visitor_cookie(), int(time.time())
     headers = []
     for number in range(count):

@@ -58,7 +58,7 @@ def set_name(
 
 @app.command("set-password")
 def set_password(name: Name, config: Config = DEFAULT_CONFIG, password_stdin: Stdin = False) -> None:
-    """Set an agent's password; he is logged out everywhere."""
+    """Set an agent's password; it is logged out everywhere."""
     settings = load_or_exit(config)
     password = _password(password_stdin)
     _work(settings, lambda agents: agents.change_password(name, password))
@@ -67,7 +67,7 @@ def set_password(name: Name, config: Config = DEFAULT_CONFIG, password_stdin: St
 
 @app.command("remove-user")
 def remove_user(name: Name, config: Config = DEFAULT_CONFIG) -> None:
-    """Take an agent's access away, at once. What he wrote stays."""
+    """Take an agent's access away, at once. What was written under its name stays."""
     _work(load_or_exit(config), lambda agents: agents.deactivate(name))
     typer.echo(f"{name} can no longer log in.")
 

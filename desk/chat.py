@@ -88,7 +88,7 @@ async def _send(request: Request, at: Here) -> Response:
 
 
 async def _sender(at: Here, known: Known) -> Sender:
-    """Who writes, as the inbox shows it. Who talks is kept for longer, and from his first message on."""
+    """Who writes, as the inbox shows it. Who talks is kept for longer, and from the first message on."""
     client, now = at.service.client_mark(at.origin.client), at.service.now()
     visitor = None
     try:

@@ -106,7 +106,7 @@ def _note_tls(request: Request, at: Here) -> None:
 
 
 def known_visitor(request: Request, at: Here) -> Known | None:
-    """Who asks, by his cookie."""
+    """Who asks, by the cookie."""
     return at.site.cookie.read([value for name, value in request.scope["headers"] if name == b"cookie"])
 
 

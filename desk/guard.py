@@ -43,7 +43,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
         self.text = text
         self.headers = dict(NO_STORE)
         if wait is not None:
-            # RFC 9110 §10.2.3; rounded up, so that who waits as long as he is told has waited long enough.
+            # RFC 9110 §10.2.3; rounded up, so that whoever waits that long has waited long enough.
             self.headers["Retry-After"] = str(max(1, math.ceil(wait)))
 
 

@@ -36,8 +36,8 @@ async def stamp(at: Here, conversation: str | None) -> str:
 async def stream(request: Request, at: Here) -> Response:
     """Events `changed` for an open page: `?mark=` is the stamp it was made with, `?conversation=` its own.
 
-    As long as it is open the agent counts as present; it ends with his session. Without one the answer is
-    204, after which a browser does not ask again.
+    As long as it is open the agent counts as present; it ends with the agent's session. Without a session the
+    answer is 204, after which a browser does not ask again.
     """
     door, service = await door_of(request, at), at.service
     if door is None:

@@ -52,7 +52,7 @@ def _authorise(request: Request, at: Here) -> None:
 
 
 async def _visitor(at: Here, told: str | None) -> tuple[str | None, tuple[Touch, ...]]:
-    """The visitor as the shop names him: the value of his cookie, which brings his touches, or his id.
+    """The visitor as the shop names it: the value of its cookie, which brings its touches, or its id.
 
     Raises Refused (422) for any other value: an order recorded as nobody's would not be credited later.
     """

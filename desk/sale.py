@@ -1,4 +1,4 @@
-"""The order that an agent writes down: what he types, read strictly, since a partner is paid by it."""
+"""The order that an agent writes down: what was typed, read strictly, since a partner is paid by it."""
 
 import re
 from collections.abc import Mapping

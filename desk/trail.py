@@ -1,4 +1,4 @@
-"""What an agent sees of a visitor: where he came from, what he looked for, his pages and his cart.
+"""What an agent sees of a visitor: where it came from, what it looked for, its pages and its cart.
 
 Everything in it came from a browser and may be a lie or an attack. No address becomes a link, not even one of
 the shop: what a visitor put into its query would run with the agent's rights if the shop has a hole. Queries
@@ -17,7 +17,7 @@ from ..service.watch import LIVE_SECONDS
 
 ARRIVALS = 5
 SHOP_WORDS = ("q", "search", "query", "s")
-# Search engines that say where a visitor comes from but, since about 2013, seldom what he looked for.
+# Search engines that say where a visitor comes from but, since about 2013, seldom what it looked for.
 SILENT_ENGINES = frozenset(
     {"google", "bing", "yahoo", "duckduckgo", "ecosia", "yandex", "baidu", "qwant", "startpage", "seznam"}
 )
@@ -223,7 +223,7 @@ def _cart(cart: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _invites(visitor: Visitor) -> tuple[tuple[str, str], ...]:
-    """Each rule that invited him in this visit, with the last that became of it."""
+    """Each rule that invited it in this visit, with the last that became of it."""
     said: dict[str, str] = {}
     for what, rules in (
         ("seen", visitor.seen),

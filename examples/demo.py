@@ -1,6 +1,6 @@
 """`make demo`: the whole way from a partner's click to the partner's receipt, to be walked through by hand.
 
-`make demo-once` walks it by itself and exits 0 only if the partner got exactly what he should.
+`make demo-once` walks it by itself and exits 0 only if the partner got exactly what it should.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def _panel(house: House) -> Panel:
         (
             ("Be the agent", at.desk, f"name [b]{AGENT}[/b], password [b]{house.password}[/b]"),
             ("Be the visitor", at.partner_link, "in a private window; stay for ten seconds, ask, order"),
-            ("Be the partner", at.receiver, "nothing to open: his calls are shown below"),
+            ("Be the partner", at.receiver, "nothing to open: its calls are shown below"),
         ),
         start=1,
     ):

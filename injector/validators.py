@@ -69,7 +69,7 @@ def forward_conditionals(headers: Headers, mark: bytes) -> Headers:
 
 def restore_preconditions(headers: Headers) -> Headers:
     """The headers of a request that changes something, with tags of ours in `If-Match` mapped back, whatever
-    their mark: who saves a page names it by the tag that he read it with. The same list where there is none.
+    their mark: who saves a page names it by the tag that it was read with. The same list where there is none.
     """
     if not any(name == b"if-match" and b"-clew" in value for name, value in headers):
         return headers

@@ -18,8 +18,8 @@ from .wire import LENT, ResponseReader
 
 # Reading stops while this much of a body waits for its reader.
 HIGH_WATER = 32 * 1024
-# Reads are large as long as the client keeps up, and small from the first time that he does not: a slow
-# client then holds little memory (what his own connection has not taken yet, and one read that waits).
+# Reads are large as long as the client keeps up, and small from the first time that it does not: a slow
+# client then holds little memory (what its own connection has not taken yet, and one read that waits).
 LARGE_READ = 128 * 1024
 SMALL_READ = 32 * 1024
 # A client that takes nothing of what waits for it, or sends nothing of what it announced, so long is gone.

@@ -191,7 +191,7 @@ class Exchange:
                 return Forward(validators.restore_preconditions(head.headers))
             forward = self._navigation(head)
         except Exception as error:
-            # Whatever is wrong with us, the shop gets his request as it came.
+            # Whatever is wrong with us, the shop gets the request as it came.
             self._note_fault(error)
             self._move("request", State.PASSING)
             return Forward(head.headers)
@@ -268,7 +268,7 @@ class Exchange:
         return (SaveShopped(known, head.client),) if known is not None else ()
 
     def _recognise(self) -> Known | None:
-        """Who the visitor is, by his cookie. Opened only where somebody asks: few pages do."""
+        """Who the visitor is, by the cookie. Opened only where somebody asks: few pages do."""
         if not self._recognised and self._request is not None:
             self._recognised = True
             known = self._known = self.site.cookie.read(values(self._request.headers, b"cookie"))

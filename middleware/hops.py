@@ -21,7 +21,7 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-# Who the client is and what he asked for, as a proxy tells it. From anybody else it is invented
+# Who the client is and what it asked for, as a proxy tells it. From anybody else it is invented
 # (CVE-2022-32148).
 IDENTITY = frozenset(
     {

@@ -229,7 +229,7 @@ class HostRewrite:
         return _hosted(to_shop(headers, visitor, shop), self.host)
 
     def response(self, headers: Headers, origin: Origin) -> Headers:
-        """The headers for the visitor; as they came where his host is the shop's, or not known."""
+        """The headers for the visitor; as they came where the visitor's host is the shop's, or not known."""
         visitor = self._visitor(origin)
         return headers if visitor is None else to_visitor(headers, self.shops[origin.scheme], visitor)
 

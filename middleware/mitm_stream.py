@@ -142,7 +142,7 @@ class Stream(HttpStream):  # type: ignore[misc]
         yield from super().send_response(already_streamed)
 
     def _break_off(self, relay: Relay, error: Exception, *, complete: bool) -> Commands:
-        """End the client's side at once, so that he sees an incomplete message, and the shop's side too if
+        """End the client's side at once, so that it sees an incomplete message, and the shop's side too if
         its own is not `complete`."""
         message, code = f"broken off: {error}", status_codes.NO_RESPONSE
         yield SendHttp(ResponseProtocolError(self.stream_id, message, code), self.context.client)

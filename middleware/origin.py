@@ -1,7 +1,7 @@
 """Identity at the front: who really asked, and what the shop is told about it.
 
 A peer in a trusted network is a proxy of ours, and what it says of the client counts. Anybody else may write
-into `X-Forwarded-*` what he likes: then it is dropped, and only what this connection shows is told on.
+into `X-Forwarded-*` what it likes: then it is dropped, and only what this connection shows is told on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -9,7 +9,7 @@ not needed. It drives an exchange where one watches, and holds no policy of its 
 | `gone`        |                   | the exchange with the shop ends at once                 |
 
 A failure before the head of the answer went out is a short text of ours (`pages`). After that the client's
-connection is cut, so that he sees an incomplete message: never a clean end after a broken body.
+connection is cut, so that it sees an incomplete message: never a clean end after a broken body.
 """
 
 import asyncio
@@ -555,7 +555,7 @@ class Passage:
             return
         self._out = []
         if transport.is_closing():
-            # The client has gone, and we shall be told: uvloop raises on writing to him.
+            # The client has gone, and we shall be told: uvloop raises on writing to it.
             return
         if len(out) == 1:
             transport.write(out[0])

@@ -17,7 +17,7 @@ HEAD_SECONDS = 30.0
 # Requests that may wait for the answers before them; the connection ends with the answer to the last.
 MOST_AHEAD = 100
 # A connection that we end stays this long for a client that sends nothing more and does not close it either;
-# for one that goes on sending, or takes his time to read, so many times as long (nginx's lingering_time).
+# for one that goes on sending, or takes its time to read, so many times as long (nginx's lingering_time).
 LINGER = 5.0
 LINGERS_SENDING = 6
 LINGERS_READING = 60
@@ -42,7 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
     ends with the last of them.
 
     A connection ends gently (`end`): closed with unread bytes before it, the system would answer them with a
-    reset, and a client that is slow to read would lose what was sent to him before (RFC 9112 §9.6).
+    reset, and a client that is slow to read would lose what was sent to it before (RFC 9112 §9.6).
     """
 
     # A passage, or uvicorn's own.
@@ -348,7 +348,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.end()
 
     def end(self) -> None:
-        """Close the connection, but not before the client had time to read what he is sent."""
+        """Close the connection, but not before the client had time to read what it is sent."""
         if self._lingering is not None or self.transport.is_closing():
             return
         if not self.transport.can_write_eof():

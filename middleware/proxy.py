@@ -32,7 +32,7 @@ class Proxy:
 
     `trusted` are the networks of proxies whose word on the client counts; `host` is the Host that the shop is
     asked by, None for the client's own. A failure before the answer has begun is a short text of ours, 502,
-    503 or 504; after that the client's connection is cut, and he sees an incomplete message.
+    503 or 504; after that the client's connection is cut, and it sees an incomplete message.
     """
 
     def __init__(

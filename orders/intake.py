@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 
 class OrderTold(NamedTuple):
-    """An order and the visitor whose it is, as the sender named him; None if he did not."""
+    """An order and the visitor whose it is, as the sender named it; None if it did not."""
 
     order: OrderSeen
     visitor: str | None

@@ -93,7 +93,7 @@ class _Flight:
 class Worker:
     """Delivers postbacks while `run` runs.
 
-    `lookup` gives a partner by site and id as the settings have him now, `networks` the catalogue by id,
+    `lookup` gives a partner by site and id as the settings have it now, `networks` the catalogue by id,
     `now` gives unix seconds, `chance` a number from 0 to 1 that spreads retries.
     """
 

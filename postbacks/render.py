@@ -1,4 +1,4 @@
-"""What is sent to a partner: his own address filled in, a signed webhook, or his network's call."""
+"""What is sent to a partner: its own address filled in, a signed webhook, or its network's call."""
 
 import re
 from base64 import b64decode, b64encode
@@ -48,13 +48,13 @@ def render(
 
 
 def missing_settings(partner: Partner, network: Network) -> list[str]:
-    """The keys of `settings` that a partner has to add before his network can be called; empty if none."""
+    """The keys of `settings` that a partner has to add before its network can be called; empty if none."""
     conversion = chosen(partner, network)
     return [] if conversion is None else missing(partner, conversion)
 
 
 def repeats_are_safe(partner: Partner, network: Network | None) -> bool:
-    """Whether a call whose answer never came may be sent again: the partner says so, or his network's entry,
+    """Whether a call whose answer never came may be sent again: the partner says so, or its network's entry,
     or it is a webhook, whose id lets the receiver drop a repeat (Standard Webhooks, "idempotency")."""
     if partner.retry_unknown is not None:
         return partner.retry_unknown

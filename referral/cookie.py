@@ -1,4 +1,4 @@
-"""The visitor's own cookie: who he is and what brought him, readable and forgeable by nobody but clew.
+"""The visitor's own cookie: who it is and what brought it, readable and forgeable by nobody but clew.
 
 AES-256-GCM (NIST SP 800-38D) under keys derived by HKDF (RFC 5869) from the settings' secrets; the site's
 name is authenticated with it, so that a cookie of one shop is nothing at another. The value is base64url of
@@ -52,7 +52,7 @@ _DICTIONARY = (
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a cookie says: the visitor's id, his touches, when it was first issued (unix seconds).
+    """What a cookie says: the visitor's id, its touches, when it was first issued (unix seconds).
 
     `page` is the page view with which it was issued, where it was one: the store keeps a visitor only from
     the second sign of life on, when this cookie has come back. `stale`: it was sealed under a previous secret

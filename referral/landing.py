@@ -1,4 +1,4 @@
-"""What a visitor brings with him, read from the landing address and the referrer, byte for byte.
+"""What a visitor brings along, read from the landing address and the referrer, byte for byte.
 
 A click id is percent-decoded and nothing else: `+` stays `+` (networks encode a blank as %20, and some ids
 hold a plus), a bad escape stays as it is, case and blanks are kept. A parameter that is there twice counts
@@ -104,7 +104,7 @@ class LandingReader:
     def _compile(self, site: Site, catalogue: Catalogue) -> None:
         """Fill the tables in order of precedence: the first to claim a name keeps it."""
         enabled = [(p, catalogue.networks[p.network]) for p in site.partners if p.network is not None]
-        # A name that the site's owner wrote down himself goes before what networks usually take.
+        # A name that the site's owner wrote down goes before what networks usually take.
         for partner in site.partners:
             if partner.param is not None:
                 meaning = _Meaning(partner.network or "", partner.param, partner.id)

@@ -1,4 +1,4 @@
-"""What a visitor was looking for when he came: the word of a paid campaign, or of the page that referred him.
+"""What a visitor was looking for when it came: the word of a paid campaign, or of the page that referred it.
 
 Most search engines have sent their host alone since about 2013: then there is no word, and none is guessed.
 """

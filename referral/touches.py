@@ -1,4 +1,4 @@
-"""What a visitor brought with him: clicks, touches, and their compact form for the cookie and the store."""
+"""What a visitor brought along: clicks, touches, and their compact form for the cookie and the store."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

@@ -156,7 +156,7 @@ class Touched:
 @dataclass(frozen=True, slots=True)
 class Restored:
     """What the visitor's cookie knows and the store may not: it keeps nobody before the cookie has come back,
-    and it may have lost him. `page` is the page view with which the cookie was issued, if it was one.
+    and it may have lost it. `page` is the page view with which the cookie was issued, if it was one.
     """
 
     touches: tuple[Touch, ...]

@@ -43,7 +43,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("visit.seconds", "int", "How long the visit has lasted, in seconds."),
     Fact("visit.pages", "int", "How many pages the visitor has seen in it, this one included."),
     Fact("visit.count", "int", "Which visit of this visitor it is: 1 for the first."),
-    Fact("visit.returning", "bool", "Whether he was here before this visit."),
+    Fact("visit.returning", "bool", "Whether the visitor was here before this visit."),
     Fact("visit.landing", "string", "The path of the visit's first page."),
     Fact("touch.network", "string", "The network of the last touch, where it carried a click id."),
     Fact("touch.referrer", "string", "The address that the last touch came from."),
@@ -68,11 +68,11 @@ FACTS: tuple[Fact, ...] = (
     Fact("agents.load", "double", "Running conversations divided by what the agents can hold at once."),
     Fact("agents.free", "int", "How many more conversations they can hold."),
     Fact("invite.seen", "int", "How many invites the visitor has seen in this visit."),
-    Fact("invite.dismissed", "int", "How many he has dismissed in this visit."),
-    Fact("invite.dismissals", "int", "How many he has dismissed in all his visits."),
-    Fact("chat.open", "bool", "Whether he has an open conversation."),
-    Fact("chat.talked", "bool", "Whether he has written in a conversation."),
-    Fact("order.placed", "bool", "Whether he has ordered in this visit."),
+    Fact("invite.dismissed", "int", "How many the visitor has dismissed in this visit."),
+    Fact("invite.dismissals", "int", "How many the visitor has dismissed in all visits."),
+    Fact("chat.open", "bool", "Whether the visitor has an open conversation."),
+    Fact("chat.talked", "bool", "Whether the visitor has written in a conversation."),
+    Fact("order.placed", "bool", "Whether the visitor has ordered in this visit."),
 )
 
 BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}

@@ -180,8 +180,8 @@ async def _remembered(
     client: str | None,
     stored: Visitor | None,
 ) -> Visitor | None:
-    """The visitor as he is stored now; None where he is not: at a first sign of life, over a limit, or when
-    the store does not answer. Then it is decided by what his cookie says."""
+    """The visitor as it is stored now; None where it is not: at a first sign of life, over a limit, or when
+    the store does not answer. Then it is decided by what the cookie says."""
     if known is None:
         return None
     try:

@@ -35,7 +35,7 @@ class TellDropped:
 
 @dataclass(frozen=True, slots=True)
 class SaveShopped:
-    """The visitor goes to the cart or the checkout: what makes an order of his credible."""
+    """The visitor goes to the cart or the checkout: what makes its order credible."""
 
     known: Known
     client: str | None
@@ -49,8 +49,8 @@ Before = SaveTouch | SaveShopped | TellDropped
 class ReadPage:
     """Read order and cart from a page that the visitor got; after its bytes were sent.
 
-    `visitor` is None for a browser without our cookie: his order is recorded too, credited to nobody. `came`
-    says how he came to the page, `gap` why `body` is not all of it.
+    `visitor` is None for a browser without our cookie: its order is recorded too, credited to nobody. `came`
+    says how it came to the page, `gap` why `body` is not all of it.
     """
 
     visitor: str | None

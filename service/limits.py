@@ -7,7 +7,7 @@ open at the same time. What each limit is for and what happens over it: docs/ope
 A rate is a GCRA (the continuous-state leaky bucket of ITU-T I.371): one number a key, the time at which all
 that was taken will have drained. The keys share two rows of cells by a secret hash, and a key counts as full
 only if both of its cells are (a count-min sketch with conservative update). So memory is constant and nothing
-is evicted: nobody can push out a counter, his own or another's. What is refused is not counted, so a flood
+is evicted: nobody can push out a counter, its own or another's. What is refused is not counted, so a flood
 cannot fill more cells than the limit over all pays for.
 """
 
@@ -40,7 +40,7 @@ PERIODS: Mapping[str, float] = {
 HELD = ("streams", "desk_streams", "uploads", "websockets")
 
 CELLS = 8192  # of a row; 128 KB for both rows of a limit
-# Who holds as much as he may does not know when the next thing ends; a browser tries again after this.
+# A client that holds all it may cannot know when one of those ends; a browser tries again after this.
 HELD_WAIT = 30.0
 # Networks of a limit that have proved who they are; only those who know a secret get in here.
 PROVED = 1000

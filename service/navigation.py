@@ -36,7 +36,7 @@ TOLD = ("csp", "integrity-policy", "no-transform")
 
 async def perform(service: Service, site: SiteRuntime, effects: Iterable[Before]) -> None:
     """Write touches down, and that the visitor shops. A store that fails is told of and does not stop the
-    visitor: the touch is in his cookie too, and there alone until that has come back for the first time."""
+    visitor: the touch is in its cookie too, and there alone until that has come back for the first time."""
     for effect in effects:
         if isinstance(effect, TellDropped):
             tell_dropped(service, site, effect.dropped)
@@ -128,7 +128,7 @@ async def read_page(service: Service, site: SiteRuntime, page: ReadPage) -> None
         service.unmatched.page(site.settings, page.kind, asked, found.matched)
     if found.order is not None:
         if page.known is not None:
-            # An order is a sign of life: what his cookie tells of his way here counts.
+            # An order is a sign of life: what its cookie tells of its way here counts.
             await _change(service, site, page.known, [], page.client, "order")
         shown = Shown(page_mark(page.path, page.query), page.came, page.by_browser)
         await record_seen_order(service, site, found.order, page.visitor, page.touches, shown)

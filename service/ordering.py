@@ -104,7 +104,7 @@ async def _weighed(
     shown: Shown | None,
     now: float,
 ) -> Weighed:
-    """Who earns the order, through which channel, who must be told, and what stands against telling him."""
+    """Who earns the order, through which channel, who must be told, and what stands against telling them."""
     placed = min(order.placed_at, now) if order.placed_at is not None else now
     visitor = who.id if who is not None else None
     channel, talked_in = await _channel(service, site, order, visitor, conversation, placed)
@@ -198,8 +198,8 @@ async def _channel(
     conversation: str | None,
     placed: float,
 ) -> tuple[Channel, str | None]:
-    """`chat` when the visitor wrote within the window before he ordered; a talk that began after the order
-    did not bring it (E13). Who reports the order may say the channel himself."""
+    """`chat` when the visitor wrote within the window before it ordered; a talk that began after the order
+    did not bring it (E13). Who reports the order may say the channel itself."""
     if order.channel is not None:
         return order.channel, None
     if conversation is not None:
@@ -216,7 +216,7 @@ async def _channel(
 async def _visitor(
     service: "Service", site: SiteRuntime, visitor: str | None, touches: tuple[Touch, ...]
 ) -> Visitor | None:
-    """What is known of the visitor, with the touches of his cookie."""
+    """What is known of the visitor, with the touches of its cookie."""
     if visitor is None:
         return Visitor("", touches=touches) if touches else None
     try:

@@ -239,7 +239,7 @@ class Service:
         return any(site.owns(path) for site in self.sites.values())
 
     def partner(self, site: str, partner: str) -> Partner | None:
-        """A partner by site and id, as the settings have him."""
+        """A partner by site and id, as the settings have it."""
         found = self.sites.get(site)
         return found.partners.get(partner) if found else None
 

@@ -61,7 +61,7 @@ class Visits(Protocol):
         """The ids of visitors that end in these letters, last seen first; at most 20."""
 
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
-        """Fold `changes` into the visitor, who is made if he is not known, and return him."""
+        """Fold `changes` into the visitor, which is made if it is not known, and return it."""
 
     async def prune(self, now: float) -> int:
         """Forget the visitors whose time is over; how many. 0 if another process has just done it."""
@@ -204,7 +204,7 @@ def keep_seconds(visitor: Visitor) -> float:
 
 
 def packed(visitor: Visitor) -> bytes:
-    """A visitor as he is stored. Click ids may hold surrogates, which UTF-8 has no place for."""
+    """A visitor as it is stored. Click ids may hold surrogates, which UTF-8 has no place for."""
     text = json.dumps(visitor.to_json(), ensure_ascii=False, separators=(",", ":"))
     packer = zlib.compressobj(6, zlib.DEFLATED, -15, zdict=_DICTIONARY)
     return packer.compress(text.encode("utf-8", "surrogatepass")) + packer.flush()

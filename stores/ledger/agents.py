@@ -139,7 +139,7 @@ class Agents:
         return {row.name: row.shown for row in rows}
 
     async def deactivate(self, name: str) -> None:
-        """Take the agent's access away at once; what he wrote stays under his name. Raises AgentError."""
+        """Take the agent's access away at once; what they wrote stays under their name. Raises AgentError."""
         async with self._db.write() as tx:
             await _change(tx, name, active=False)
 

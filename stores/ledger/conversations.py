@@ -53,7 +53,7 @@ class Conversations:
         return found if found is not None and found.state == "open" else None
 
     async def unread(self, site: str, visitor: str) -> int:
-        """How many messages of agents follow the visitor's last word in his open conversation."""
+        """How many messages of agents follow the visitor's last word in its open conversation."""
         async with self._db.read() as connection:
             found = await _latest(connection, site, visitor)
             if found is None or found.state != "open":
@@ -91,7 +91,7 @@ class Conversations:
         sender: Sender = NOBODY,
         opening: Callable[[], None] = lambda: None,
     ) -> Added:
-        """Write a visitor's message into his conversation, which is opened or reopened if it has to be.
+        """Write a visitor's message into its conversation, which is opened or reopened if it has to be.
 
         A `client_id` that this visitor has sent before adds nothing and returns the first message. `opening`
         is called before a new conversation is made; if it raises, nothing is written.

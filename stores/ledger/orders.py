@@ -167,8 +167,8 @@ class Orders:
 
     async def of_visitor(self, site: str, visitor: str, *, limit: int = 20) -> tuple[StoredOrder, ...]:
         """The visitor's newest orders at the site, newest first."""
-        his = (orders_table.c.site == site, orders_table.c.visitor == visitor)
-        return await self._newest(_all().where(*his), limit)
+        whose = (orders_table.c.site == site, orders_table.c.visitor == visitor)
+        return await self._newest(_all().where(*whose), limit)
 
     async def _newest(self, query: Select[Any], limit: int) -> tuple[StoredOrder, ...]:
         async with self._db.read() as connection:

@@ -34,7 +34,7 @@ class Log {
   /** `retry` is called with an entry that the visitor wants sent again. */
   constructor(texts, language, retry) {
     this.texts = texts;
-    // The visitor's own country decides how a clock is read, if the language is his.
+    // The visitor's own country decides how a clock is read, if the language is theirs.
     this.locale = navigator.languages.find((tag) => tag.startsWith(language)) ?? language;
     this.retry = retry;
     this.rows = new Map();

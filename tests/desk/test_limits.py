@@ -55,7 +55,7 @@ async def test_a_flood_from_one_address_leaves_the_inbox_to_the_customers(desk: 
 
 
 async def test_a_new_visitor_over_the_limit_gets_an_answer_and_is_not_stored(tmp_path: Path) -> None:
-    """field E3: nor does the cookie that he got store him later, while the limit holds."""
+    """field E3: nor does the cookie that it got store it later, while the limit holds."""
     async with house(tmp_path, limits={"visitors": {"client": 2}}) as desk:
         for _ in range(2):
             client, _ = await stranger(desk)
@@ -92,7 +92,7 @@ async def test_decide_over_the_limit_answers_without_a_look_at_the_stores(tmp_pa
 
 
 async def test_new_visitors_of_many_networks_are_bounded_by_the_site(tmp_path: Path) -> None:
-    """field E3: an attacker has as many networks as he likes, the site has one limit."""
+    """field E3: an attacker has as many networks as it likes, the site has one limit."""
     async with house(tmp_path, limits={"conversations": {"client": 3, "site": 5}}) as desk:
         taken = []
         for number in range(8):

@@ -1,4 +1,4 @@
-"""A shop that is not one's own, tried out in a browser through `clew mitm`: he stays on the local address."""
+"""A shop that is not one's own, tried out in a browser through `clew mitm`: it stays on the local address."""
 
 import asyncio
 import ipaddress

@@ -236,7 +236,7 @@ async def test_an_old_client_sees_a_broken_answer_as_broken(answer: bytes) -> No
 
 
 async def test_a_slow_client_keeps_what_was_answered_before_a_broken_answer() -> None:
-    """proxy 3.6: what he has not read yet is not cut off by what he has sent and nobody read."""
+    """proxy 3.6: what a client has not read yet is not cut off by what it has sent and nobody read."""
     picture = random.Random(5).randbytes(1_000_000)
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -259,7 +259,7 @@ async def test_a_slow_client_keeps_what_was_answered_before_a_broken_answer() ->
 
 
 async def test_who_does_not_close_an_ended_connection_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """proxy 3.6: soon if he is silent; later if he goes on sending, or still reads."""
+    """proxy 3.6: soon if it is silent; later if it goes on sending, or still reads."""
     monkeypatch.setattr(protocol_module, "LINGER", 0.05)
     monkeypatch.setattr(protocol_module, "LINGERS_READING", 10**9)
     page = bytes(16_000_000)

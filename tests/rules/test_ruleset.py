@@ -71,7 +71,7 @@ class TestDecide:
         assert decided([rule("r", line)])[0] is None
 
     def test_only_the_keys_asked_for_leave_a_query_of_any_size(self) -> None:
-        """Else a visitor could make every decision as slow as his query is long."""
+        """Else a visitor could make every decision as slow as its query is long."""
         known = facts(page={"query": {f"k{n}": "v" for n in range(5000)} | {"size": "xl"}, "title": "x"})
         keys = [compile_line(line) for line in ("page.query.size == 'xl'", "page.query['a.b'] == 'c'")]
         assert Plan(keys).select(known) == {"page": {"query": {"size": "xl"}}}

@@ -88,7 +88,7 @@ class House:
         )
 
     def visitor(self, visitor: str = VISITOR, base: str = SHOP) -> httpx2.AsyncClient:
-        """The browser of a visitor who has his cookie."""
+        """The browser of a visitor with its cookie."""
         client = self.client(base)
         client.headers["cookie"] = self.cookie(visitor, base)
         return client
