@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..orders.model import Channel
+from ..orders.ids import normalised
+from ..orders.model import Channel, OrderError
 from ..postbacks.model import STATES
 from ..stores.ledger.reports import Asked, OrderLine, Reports, Sum
 from .ledger import DEFAULT_CONFIG, AsJson, Config, day, moment, with_ledger
@@ -35,6 +36,13 @@ def _channel(value: str | None) -> str | None:
     return _one_of(value, CHANNELS)
 
 
+def _number(value: str | None) -> str | None:
+    try:
+        return value if value is None else normalised(value, "order").id
+    except OrderError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def _state(value: str | None) -> str | None:
     return _one_of(value, ORDER_STATES)
 
@@ -53,13 +61,17 @@ def orders_command(
         str | None,
         typer.Option(callback=_state, help=f"Only those whose postback is {', '.join(ORDER_STATES)}."),
     ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(callback=_number, help='Only the order of this number, however written: "#1003".'),
+    ] = None,
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = LIMIT,
     as_json: AsJson = False,
 ) -> None:
     """List the orders, newest first: amount, channel, who was credited, and how far the postback is."""
-    asked = Asked(site, partner, channel, state, day(since), day(until))
+    asked = Asked(site, partner, channel, state, day(since), day(until), order)
     found = with_ledger(config, lambda db: Reports(db).orders(asked, limit))
     if as_json:
         for line in found:

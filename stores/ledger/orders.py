@@ -156,7 +156,7 @@ class Orders:
             return tuple((Decimal(total), code) for total, code in (await connection.execute(query)).all())
 
     async def get(self, site: str, order_id: str) -> StoredOrder | None:
-        """The order, or None."""
+        """The order of a normalised number (`orders/ids.py`), or None."""
         async with self._db.read() as connection:
             found = (await connection.execute(_one(site, order_id))).first()
         return None if found is None else StoredOrder(**_fields(found))

@@ -14,7 +14,8 @@ from .schema import credits_, orders, postbacks
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Which orders; None is all. `since` (from then on) and `until` (before then) are unix seconds, by the
-    time an order was recorded. `state` is that of its postback, or `none` where nobody is told."""
+    time an order was recorded. `state` is that of its postback, or `none` where nobody is told. `number` is
+    an order's, normalised (`orders/ids.py`)."""
 
     site: str | None = None
     partner: str | None = None
@@ -22,6 +23,7 @@ class Asked:
     state: str | None = None
     since: float | None = None
     until: float | None = None
+    number: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,4 +120,6 @@ def _conditions(asked: Asked) -> Sequence[ColumnElement[bool]]:
         found.append(orders.c.recorded_at >= asked.since)
     if asked.until is not None:
         found.append(orders.c.recorded_at < asked.until)
+    if asked.number is not None:
+        found.append(orders.c.order_id == asked.number)
     return found

@@ -92,6 +92,8 @@ def test_orders_are_listed_with_what_was_credited_and_told(run: Callable[..., Re
         pytest.param(
             ["--since", "2025-11-24", "--until", "2025-11-25"], ["1003", "1002"], id="field G6: a day"
         ),
+        pytest.param(["--order", "Order #1002"], ["1002"], id="field A11: by number, however written"),
+        pytest.param(["--order", "100"], [], id="field A11: by a number that no order has"),
         pytest.param(["--site", "other"], [], id="field G6: of another site"),
     ],
 )
@@ -116,7 +118,12 @@ def test_the_report_sums_up_exactly_and_by_currency(run: Callable[..., Result]) 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["orders", "--since", "yesterday"], ["orders", "--state", "lost"], ["report", "--channel", "fax"]],
+    [
+        ["orders", "--since", "yesterday"],
+        ["orders", "--state", "lost"],
+        ["report", "--channel", "fax"],
+        ["orders", "--order", " "],
+    ],
 )
 def test_what_makes_no_sense_is_said_and_ends_with_2(
     run: Callable[..., Result], arguments: list[str]
