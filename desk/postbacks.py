@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..orders.model import OrderError
 from ..postbacks.model import STATES, Postback, State
+from ..service.sightings import tell_settled
 from ..stores.ledger.outbox import OutboxError
 from .auth import Door, agent_form, see_other, signed_in
 from .guard import Refused
@@ -62,16 +63,7 @@ async def settle(request: Request, door: Door) -> Response:
         return await _listed(request, door, fields.get("state", "held"), 422, f"Nothing changed: {error}.")
     service = door.at.service
     service.worker.wake()
-    service.journal.emit(
-        "postback_settled",
-        site=found.site,
-        postback=found.id,
-        order=found.report.order_id,
-        state=found.state,
-        amount=found.report.amount,
-        currency=found.report.currency,
-        agent=door.session.agent,
-    )
+    tell_settled(service, found, door.session.agent)
     return see_other(request, f"/postbacks?state={fields.get('state', 'held')}")
 
 

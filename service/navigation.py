@@ -11,16 +11,17 @@ from ..referral.touches import DOUBTS, Touch, doubted
 from ..referral.visitor import CartSeen, Change, Shopped, Touched, Visitor
 from ..settings.model import Order
 from .cart import is_empty
+from .doubts import Shown
 from .effects import Before, Finished, ReadPage, SaveShopped, TellDropped
 from .limits import LimitedError
-from .ordering import Shown, record_seen_order
+from .ordering import record_seen_order
 from .remember import remember
 from .service import Service
 from .shopping import page_mark
 from .site import SiteRuntime
 
-# How long a landing may wait for the visit store.
 CART_PATH_LENGTH = 200
+# How long a landing may wait for the visit store.
 TOUCH_SECONDS = 0.25
 
 # Why nothing, or not all, of an order's page could be read.

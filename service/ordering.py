@@ -1,20 +1,17 @@
 """An order, however it was seen: who earns it, where it was closed, and who must be told."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ..orders.doubt import Doubt, amount_doubt
-from ..orders.model import Channel, Figure, OrderSeen
+from ..orders.doubt import Doubt
+from ..orders.model import Channel, OrderSeen
 from ..postbacks.model import Report
 from ..referral.credit import DAY, Credit, credit
 from ..referral.touches import Touch, merge
 from ..referral.visitor import Ordered, Visitor
 from ..stores.ledger.orders import Recorded
-from .shopping import Arrival, checkout_doubt
+from .doubts import Shown, doubt_of
 from .sightings import reports_of, tell_recorded, told_again
 from .site import SiteRuntime
 
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
 
 # Pauses before each try to write an order that nobody will tell us of again.
 TRIES = (0.0, 0.2, 1.0, 5.0, 20.0)
-EARLIER = 50  # orders with which an amount is compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +32,6 @@ class Weighed:
     credit: Credit
     reports: list[Report]
     doubt: Doubt | None
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """How an order was shown: on which page, how the visitor came there, and whether only the browser says
-    so."""
-
-    page: str
-    came: Arrival
-    by_browser: bool = False
 
 
 async def record_order(
@@ -110,37 +96,8 @@ async def _weighed(
     channel, talked_in = await _channel(service, site, order, visitor, conversation, placed)
     earned = credit(who.touches if who is not None else (), placed, site.terms, now)
     reports = reports_of(order, channel, earned, placed) if order.is_sale else []
-    doubt = await _doubt(service, site, order, who, shown, now) if reports and who is not None else None
+    doubt = await doubt_of(service, site, order, who, shown, now) if reports and who is not None else None
     return Weighed(placed, channel, conversation or talked_in, earned, reports, doubt)
-
-
-async def _doubt(
-    service: "Service", site: SiteRuntime, order: OrderSeen, who: Visitor, shown: Shown | None, now: float
-) -> Doubt | None:
-    found = await amounts_doubt(service, site, order, who.cart)
-    if found is not None or shown is None:
-        return found
-    settings = site.settings.order
-    if shown.by_browser and (settings is None or settings.browser != "send"):
-        return Doubt("browser", "only the visitor's browser told of it, and a browser can say anything")
-    if settings is None or settings.confirm == "none":
-        return None
-    if settings.confirm == "server":
-        return Doubt("confirm", "waits for the shop's server (POST orders)")
-    return checkout_doubt(site, who, shown.came, now)
-
-
-async def amounts_doubt(
-    service: "Service", site: SiteRuntime, order: OrderSeen, cart: Mapping[str, str]
-) -> Doubt | None:
-    """What stands against the order's amount: the visitor's cart, or the site's earlier orders."""
-    if not site.settings.hold.amounts:
-        return None
-    earlier = await service.ledger.orders.amounts(site.name, limit=EARLIER)
-    figures: list[Figure] = []
-    with suppress(KeyError, ArithmeticError):
-        figures.append(Figure("the cart last seen", Decimal(cart["value"]), cart.get("currency")))
-    return amount_doubt(order, figures, earlier, site.settings.hold)
 
 
 async def record_seen_order(

@@ -26,6 +26,7 @@ from ..stores.ledger.outbox import Outbox
 from ..stores.visits import SqliteVisits, Visits
 from . import ordering
 from .clock import Clock
+from .doubts import Shown
 from .facts import Desk
 from .journal import Journal
 from .limits import Limits, network_of
@@ -270,7 +271,7 @@ class Service:
         touches: tuple[Touch, ...] = (),
         conversation: str | None = None,
         agent: str | None = None,
-        shown: ordering.Shown | None = None,
+        shown: Shown | None = None,
     ) -> Recorded:
         """See `ordering.record_order`."""
         return await ordering.record_order(

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, cast
 from ..orders.doubt import Doubt, Kind
 from ..orders.model import Channel, OrderSeen, State
 from ..orders.money import amount_text
-from ..postbacks.model import Report
+from ..postbacks.model import Postback, Report
 from ..referral.credit import Considered, Credit
 from ..stores.ledger.orders import Recorded
+from .doubts import amounts_doubt
 from .site import SiteRuntime
 
 if TYPE_CHECKING:
@@ -65,6 +66,20 @@ def _tell_held(service: "Service", recorded: Recorded, doubt: Doubt) -> None:
         service.journal.emit("order_held", site=recorded.site, key=doubt.kind, **fields)
     else:
         service.journal.notice("order_held", site=recorded.site, key=doubt.kind, **fields)
+
+
+def tell_settled(service: "Service", row: Postback, by: str) -> None:
+    """Tell what became of a postback that waited for a person, and who decided."""
+    service.journal.emit(
+        "postback_settled",
+        site=row.site,
+        postback=row.id,
+        order=row.report.order_id,
+        state=row.state,
+        amount=row.report.amount,
+        currency=row.report.currency,
+        agent=by,
+    )
 
 
 async def told_again(
@@ -139,8 +154,6 @@ async def _confirm(
     hold: Kind | None = None,
 ) -> None:
     """A better word comes on an order: what is held, with `hold` for that alone, is due with its amount."""
-    from .ordering import amounts_doubt
-
     same = (order.total, order.currency) == (known.total, known.currency)
     # Two that agree are not doubted because a third, the orders before, were smaller.
     doubt = None if same else await amounts_doubt(service, site, order, {})
@@ -154,16 +167,7 @@ async def _confirm(
         hold=hold,
     )
     for row in settled:
-        service.journal.emit(
-            "postback_settled",
-            site=row.site,
-            postback=row.id,
-            order=row.report.order_id,
-            state=row.state,
-            amount=row.report.amount,
-            currency=row.report.currency,
-            agent=by,
-        )
+        tell_settled(service, row, by)
     if settled:
         service.worker.wake()
 

@@ -68,13 +68,13 @@ class Watch:
 
     async def _ledger(self) -> None:
         books, hub = self._service.ledger.conversations, self._service.hub
-        found = True
-        while found:
-            self._last, found_in = await books.written_after(self._last)
-            for site, visitor in found_in:
+        more = True
+        while more:
+            self._last, written = await books.written_after(self._last)
+            for site, visitor in written:
                 hub.notify(visitor_topic(site, visitor))
                 hub.notify(desk_topic(site))
-            found = bool(found_in)
+            more = bool(written)
         # Whoever takes a conversation writes no message.
         for site in self._service.sites:
             if hub.heard(desk_topic(site)):

@@ -92,8 +92,13 @@ def commands(group: typer.Typer, prefix: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("command", list(commands(app, "clew")))
-def test_every_command_is_documented(command: str) -> None:
-    assert f"`{command} " in page("operations.md")
+def test_every_command_is_documented_with_its_options(command: str) -> None:
+    lines = [line for line in page("operations.md").splitlines() if f"`{command} " in line]
+    found: Any = typer.main.get_command(app)
+    for name in command.split()[1:]:
+        found = found.commands[name]
+    options = {option for each in found.params for option in each.opts if option.startswith("--")}
+    assert {option for option in options if option not in " ".join(lines)} == set()
 
 
 def test_every_fact_is_documented_and_every_documented_fact_exists() -> None:

@@ -1,0 +1,59 @@
+"""What stands against telling a partner of an order: its amount, or how it was shown."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from ..orders.doubt import Doubt, amount_doubt
+from ..orders.model import Figure, OrderSeen
+from ..referral.visitor import Visitor
+from .shopping import Arrival, checkout_doubt
+from .site import SiteRuntime
+
+if TYPE_CHECKING:
+    from .service import Service
+
+EARLIER = 50  # orders with which an amount is compared
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How an order was shown: on which page, how the visitor came there, and whether only the browser says
+    so."""
+
+    page: str
+    came: Arrival
+    by_browser: bool = False
+
+
+async def doubt_of(
+    service: "Service", site: SiteRuntime, order: OrderSeen, who: Visitor, shown: Shown | None, now: float
+) -> Doubt | None:
+    """What stands against telling a partner of the order, None if nothing does. Raises what the ledger
+    raises."""
+    found = await amounts_doubt(service, site, order, who.cart)
+    if found is not None or shown is None:
+        return found
+    settings = site.settings.order
+    if shown.by_browser and (settings is None or settings.browser != "send"):
+        return Doubt("browser", "only the visitor's browser told of it, and a browser can say anything")
+    if settings is None or settings.confirm == "none":
+        return None
+    if settings.confirm == "server":
+        return Doubt("confirm", "waits for the shop's server (POST orders)")
+    return checkout_doubt(site, who, shown.came, now)
+
+
+async def amounts_doubt(
+    service: "Service", site: SiteRuntime, order: OrderSeen, cart: Mapping[str, str]
+) -> Doubt | None:
+    """What stands against the order's amount: the visitor's cart, or the site's earlier orders."""
+    if not site.settings.hold.amounts:
+        return None
+    earlier = await service.ledger.orders.amounts(site.name, limit=EARLIER)
+    figures: list[Figure] = []
+    with suppress(KeyError, ArithmeticError):
+        figures.append(Figure("the cart last seen", Decimal(cart["value"]), cart.get("currency")))
+    return amount_doubt(order, figures, earlier, site.settings.hold)
