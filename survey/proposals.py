@@ -110,7 +110,7 @@ def _is_money(tag: Tag, text: str) -> bool:
     if len(text) > 40 or _WORD.search(text):
         return False
     try:
-        read_amount(text, "EUR")
+        read_amount(text, None)
         return read_currency(text) is not None
     except OrderError as error:
         # The sign of several currencies is one of money all the same.

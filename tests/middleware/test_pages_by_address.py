@@ -107,7 +107,7 @@ ADMIN = [
     b"/wp-admin/post.php?post=1",
     b"/blog/wp-login.php",
     b"/admin_1x2y3z/sales/order/index/key/abc/",
-    b"/renamed/sales/order/view/order_id/1/key/kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB/",
+    b"/renamed/sales/order/view/order_id/1/key/0123456789abcdef0123456789abcdef/",
     b"/admin123abc/index.php?controller=AdminOrders&token=x",
     b"/backend/",
     b"/administration",
