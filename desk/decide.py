@@ -13,7 +13,7 @@ from ..referral.cookie import Known, new_visitor_id
 from ..referral.visitor import Invited
 from ..service.decide import Ask, decide, plain_answer
 from ..service.facts import PageNow
-from ..service.limits import LimitedError, network_of
+from ..service.limits import LimitedError
 from ..service.remember import remember
 from .guard import NO_STORE, api, json_body
 from .here import Here
@@ -61,7 +61,9 @@ async def decide_endpoint(request: Request, at: Here) -> Response:
         seconds=body.seconds,
     )
     if at.origin.scheme == "http" and request.headers.get("origin", "").startswith("https://"):
-        _note_tls(request, at)
+        # What ends the TLS says nothing of it, or is not believed.
+        peer = request.client.host if request.client else None
+        at.service.note_untrusted(at.site, peer, "X-Forwarded-Proto", by="Origin")
     ask = Ask(page, body.referrer, at.origin)
     began, action = time.monotonic(), "failed"
     try:
@@ -90,19 +92,6 @@ async def events_endpoint(request: Request, at: Here) -> Response:
             "invite", site=at.site.name, visitor=known.visitor, rule=body.rule, what=body.kind
         )
     return Response(status_code=204, headers=NO_STORE)
-
-
-def _note_tls(request: Request, at: Here) -> None:
-    """The page is on https and we are asked by http: what ends the TLS says nothing, or is not believed."""
-    network = network_of(request.client.host if request.client else None) or ""
-    at.service.journal.notice(
-        "proxy_untrusted",
-        site=at.site.name,
-        key=f"Origin from {network}",
-        header="X-Forwarded-Proto",
-        peer=network,
-        setting=f'trusted_proxies = ["{network}"]',
-    )
 
 
 def known_visitor(request: Request, at: Here) -> Known | None:

@@ -11,7 +11,6 @@ from ..desk.app import desk_app
 from ..desk.here import Here
 from ..injector.heads import RequestHead, ResponseHead
 from ..service.check import checked
-from ..service.limits import network_of
 from ..service.navigation import finish, perform
 from ..service.origin import Origin
 from ..service.service import Service
@@ -165,16 +164,7 @@ class ClewMiddleware:
         peer = scope["client"][0] if scope.get("client") else None
         header = unbelieved(head.plain or dict(head.headers), peer, self._trusted)
         if header is not None:
-            network = network_of(peer) or ""
-            setting = f'trusted_proxies = ["{network}"]'
-            self.service.journal.notice(
-                "proxy_untrusted",
-                site=site.name,
-                key=f"{header} from {network}",
-                header=header,
-                peer=network,
-                setting=setting,
-            )
+            self.service.note_untrusted(site, peer, header)
 
     async def _ours(
         self, plan: Ours, site: SiteRuntime, origin: Origin, scope: Scope, receive: Receive, send: Send

@@ -3,8 +3,7 @@
 import re
 from decimal import Decimal
 
-from ..injector.markup import PageError
-from ..injector.page import Document, Shown, read
+from ..injector.page import Document, Shown
 from ..settings.model import Order
 from .checks import checked_text
 from .ids import OrderId, normalised, same, shown
@@ -17,21 +16,12 @@ _CODE = re.compile(r"[A-Z]{3}")
 _JSONLD = "jsonld"
 
 
-def read_order(copy: bytes, charset: str | None, order: Order, source: Source = "page") -> OrderSeen | None:
+def order_on(document: Document, order: Order, source: Source = "page") -> OrderSeen | None:
     """The order on a page, or None if there is none on it.
 
-    `copy` is the decoded body, as much as was kept, `charset` the one that the response named. A page that
-    shows an order's id is an order page: if its total or currency then cannot be used, OrderError says why.
+    A page that shows an order's id is an order page: if its total or currency then cannot be used, OrderError
+    says why.
     """
-    try:
-        document = read(copy, charset)
-    except PageError as error:
-        raise OrderError(f"page: {error}") from error
-    return order_on(document, order, source)
-
-
-def order_on(document: Document, order: Order, source: Source = "page") -> OrderSeen | None:
-    """As `read_order`, of a page that is parsed already."""
     linked = _linked(document, order)
     number = _number(document, order, linked)
     if number is None:

@@ -215,6 +215,19 @@ class Service:
         shown = ", ".join(known[:KNOWN_HOSTS]) + (", …" if len(known) > KNOWN_HOSTS else "")
         self.journal.notice("host_unknown", site="", key=host.lower() or "(none)", known=shown)
 
+    def note_untrusted(self, site: SiteRuntime, peer: str | None, header: str, *, by: str = "") -> None:
+        """Tell that a peer is a proxy and not believed, with the setting to write. `header` is the one that
+        is not believed, or missing; `by` is the header that shows it, if it is another."""
+        network = network_of(peer) or ""
+        self.journal.notice(
+            "proxy_untrusted",
+            site=site.name,
+            key=f"{by or header} from {network}",
+            header=header,
+            peer=network,
+            setting=f'trusted_proxies = ["{network}"]',
+        )
+
     def _find_site(self, host: str) -> SiteRuntime | None:
         host = host.lower()
         name, _, port = host.rpartition(":")

@@ -15,14 +15,12 @@ from ..referral.visitor import VISIT_GAP, Visitor
 from ..settings.addresses import decoded, split
 from .site import SiteRuntime
 
-# How a page was come to. inside: from one of the shop's own pages. outside: by a link from elsewhere, or
-# typed.
+# How a page was come to: from one of the shop's own pages; by a link from elsewhere, or typed; not known.
 Arrival = Literal["inside", "outside", "unknown"]
 
 # A payment at a bank may take longer than the gap that ends a visit.
 CHECKOUT_SECONDS = 2 * 3600
-# Where no page type says which pages are cart and checkout: words that stand in their addresses in most
-# shops.
+# Where no page type says which pages are cart and checkout: words of their addresses in most shops.
 _WORDS = re.compile(
     r"cart|basket|bag\b|trolley|checkout|kasse|warenkorb|bestell|zahlung|panier|commande|paiement|winkelwagen|"
     r"afrekenen|ostoskori|tilaus|korzina|oformlenie|carrito|pedido|carrello|koszyk|payment|\bpay\b|purchase",

@@ -13,10 +13,10 @@ from typing import Final, Protocol
 from ..settings.model import PageType, Site
 
 SECONDS: Final = 24 * 3600.0
-"""How long a selector has to have found nothing, and"""
+"""A selector is told of once it has found nothing for so long,"""
 
 PAGES: Final = {"cart": 20, "confirmation": 5}
-"""on how many pages of its kind. Carts are often empty; a confirmation page never is."""
+"""and on so many pages of its kind. Carts are often empty; a confirmation page never is."""
 
 _CODE: Final = re.compile(r"[A-Z]{3}")
 

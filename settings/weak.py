@@ -3,8 +3,8 @@
 import re
 from itertools import pairwise
 
-# What samples and manuals write in the place of a secret. No random text of the usual alphabets holds a word
-# of six letters and more in a million years of making one a second.
+# What samples and manuals write in the place of a secret. Of random secrets of 43 characters (base64) about
+# one in 400,000 holds one of these by chance: five letters in either case, at some forty places.
 _SAMPLES = re.compile(
     r"change[-_ ]?(?:me|this|it)|replace[-_ ]?(?:me|this)|example|placeholder|insert[-_ ]|your[-_ ]|dummy"
     r"|secret|passw(?:or)?d|passwort|default|qwert|asdfgh|letmein|correct.?horse|<[a-z_ -]+>",

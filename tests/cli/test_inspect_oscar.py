@@ -8,10 +8,10 @@ import oscar_guest
 import pytest
 from clew.cli import app
 from clew.injector.page import read
-from clew.orders.page import read_order
 from clew.service.cart import read_cart
 from clew.service.check import check
 from clew.settings.platforms import with_platform
+from order_pages import read_order
 from oscar_shops import OscarShop
 from playwright.async_api import BrowserContext
 from typer.testing import CliRunner

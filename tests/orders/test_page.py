@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from clew.orders.model import Figure, OrderError, OrderSeen
-from clew.orders.page import read_order
 from clew.settings.model import Order
+from order_pages import read_order
 
 SELECTORS = Order(page="/thanks", id="#order strong", total=".total", currency="EUR")
 JSONLD = Order(page="/thanks")

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from clew.injector.page import read
-from clew.orders.page import read_order
 from clew.referral.catalogue import load
 from clew.service.cart import read_cart
 from clew.service.site import SiteRuntime
 from clew.settings.addresses import Patterns
 from clew.settings.model import Settings, Site
 from clew.settings.platforms import platforms
+from order_pages import read_order
 
 PAGES = Path(__file__).parent / "pages"
 
