@@ -87,8 +87,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Many conversations from one client network that nobody has taken: how many, and since when the last of
-    them waits."""
+    """Many conversations from one client network that nobody has taken: how many, and since
+    when the last of them waits."""
 
     client: str
     count: int

@@ -30,8 +30,8 @@ def check_command(
 ) -> None:
     """Find everything that is wrong in a settings file: prints each error with its line and what to do.
 
-    Ends with 1 if there is an error. A warning tells of what can hardly be meant, or of a shop that cannot be
-    reached.
+    Ends with 1 if there is an error. A warning tells of what can hardly be meant, or of a
+    shop that cannot be reached.
     """
     console = Console(soft_wrap=True, highlight=False)
     settings, problems = check(config, os.environ)

@@ -19,9 +19,9 @@ _DENIAL = "websocket.http.response"
 
 
 class Front:
-    """Stands before the desk's app. There is no WebSocket below the prefix: a handshake is answered with 404,
-    also where the server passes it on as a plain request. Two Host fields, or one that is no host, are 400
-    (RFC 9112 §3.2).
+    """Stands before the desk's app. There is no WebSocket below the prefix: a handshake is answered
+    with 404, also where the server passes it on as a plain request. Two Host fields, or one that is no
+    host, are 400 (RFC 9112 §3.2).
 
     The desk is 404 on a shop's host where it has one of its own. Where it shares the shop's origin, its pages
     are for a browser's own navigations alone: what comes through a service worker of the shop, into a frame,

@@ -39,11 +39,11 @@ class EventStream(Response):
     """Sends what `read` returns: at first, after a wake-up of `topic` or `others`, and every `look` seconds.
 
     `read` returns the events since its last call and may raise StreamEnd. `hold` takes a place under the
-    limits for as long as the stream lives, and at most `most` streams (None: any number) listen to one topic:
-    the next is refused with 429. At least `gap` seconds lie between two readings that found something: what
-    happens meanwhile is told together. A comment goes out after 25 silent seconds, so that no proxy takes the
-    silence for the end, and `retry` tells the browser when to come back. While nothing happens a stream does
-    nothing else.
+    limits for as long as the stream lives, and at most `most` streams (None: any number) listen to one
+    topic: the next is refused with 429. At least `gap` seconds lie between two readings that found
+    something: what happens meanwhile is told together. A comment goes out after 25 silent seconds, so that
+    no proxy takes the silence for the end, and `retry` tells the browser when to come back. While nothing
+    happens a stream does nothing else.
     """
 
     def __init__(

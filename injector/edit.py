@@ -39,11 +39,11 @@ class PageEdit:
     keeps the decoded body without the tag, up to `copy_limit` bytes and as far as it can be decoded, for a
     body that passes as well.
 
-    `verdict` says whether the body is edited; `reason` why it passes, or why an edited one goes without the
-    tag. `gap` says why the copy is not all of the body, if it is not: `too long` or `coding`. `inserted` is
-    true once the tag was written, `added` then its length. Memory besides the copy: what is held before the
-    verdict (see above), and what one chunk decodes to, at most `codings.RATIO` times its length or
-    `codings.FREE`.
+    `verdict` says whether the body is edited; `reason` why it passes, or why an edited one goes without
+    the tag. `gap` says why the copy is not all of the body, if it is not: `too long` or `coding`.
+    `inserted` is true once the tag was written, `added` then its length. Memory besides the copy: what
+    is held before the verdict (see above), and what one chunk decodes to, at most `codings.RATIO` times
+    its length or `codings.FREE`.
     """
 
     __slots__ = (

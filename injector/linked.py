@@ -1,9 +1,9 @@
 """JSON-LD as shops write it: JSON, or text that is not quite JSON but has one reading.
 
-Templates put values between quotes by hand, so there are commas too many, `\'`, `&quot;`, typographic
-quotes, comments, a brace too many, several objects in one script, and numbers grouped for people (`"price":
-1,299.00`). Such a script is read again by a grammar that takes these, and nothing that could be read in two
-ways.
+Templates put values between quotes by hand, so there are commas too many, `\'`, `&quot;`,
+typographic quotes, comments, a brace too many, several objects in one script, and numbers grouped
+for people (`"price": 1,299.00`). Such a script is read again by a grammar that takes these, and
+nothing that could be read in two ways.
 """
 
 import html
@@ -21,8 +21,8 @@ JSON: Final = 262_144
 """Most characters of JSON-LD read on a page."""
 
 MENDED: Final = 65_536
-"""Most characters of JSON-LD on a page that are read by the grammar for broken JSON: it takes 1 ms for 1
-KB."""
+"""Most characters of JSON-LD on a page that are read by the grammar for broken
+JSON: it takes 1 ms for 1 KB."""
 
 DEPTH: Final = 100
 """Deepest nesting in broken JSON."""

@@ -1,5 +1,5 @@
-"""A page's text made safe for the parser: what costs more than its length is refused, what holds no facts
-left out.
+"""A page's text made safe for the parser: what costs more than its length is refused,
+what holds no facts left out.
 
 The tree builder of HTML is not linear: a tag of 120,000 attributes takes 22 seconds, 40,000 nested elements
 two, 10,000 options of one `<select>` one, and 16 KB of `<b>` and `<p>` 660 MB, because each open `<b>` is

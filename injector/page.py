@@ -40,8 +40,8 @@ _MARKS: Final = dict.fromkeys(map(ord, (EDGE, RAISED)))
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What an element shows: its text with `EDGE` and `RAISED`, white space collapsed, up to `TEXT`
-    characters.
+    """What an element shows: its text with `EDGE` and `RAISED`, white space
+    collapsed, up to `TEXT` characters.
 
     `machine` is whether it is an attribute's value instead. `stated` is the attribute `content` of an
     element with microdata or RDFa, beside its text. `language` is the nearest `lang`.
@@ -57,8 +57,7 @@ def read(copy: bytes, charset: str | None) -> "Document":
     """The page of which `copy` holds the first bytes, decoded from its content coding.
 
     `charset` is that of the Content-Type header, None where it names none. Raises PageError for a page that
-    would make the parser run away. Takes about 2 ms per 100 KB, most of them without the interpreter's
-    lock.
+    would make the parser run away. Takes about 2 ms per 100 KB, most of them without the interpreter's lock.
     """
     markup = safe_markup(decoded(copy, charset))
     return Document(LexborHTMLParser(markup.text), markup)

@@ -23,8 +23,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 def target_path(scope: Scope) -> bytes:
     """The raw path of an HTTP request or a WebSocket's handshake, without the query.
 
-    ASGI makes `raw_path` optional, and some servers put a target in absolute form (RFC 9112 §3.2.2) into it
-    as it came.
+    ASGI makes `raw_path` optional, and some servers put a target in absolute form (RFC
+    9112 §3.2.2) into it as it came.
     """
     path: bytes | None = scope.get("raw_path")
     if path is None:

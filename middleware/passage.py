@@ -199,8 +199,8 @@ class Passage:
             self._go()
 
     def _receive(self) -> None:
-        """Take a body that is not here yet. Where it may come slowly, no connection of the shop's waits for
-        it."""
+        """Take a body that is not here yet. Where it may come slowly, no connection
+        of the shop's waits for it."""
         self._since = self._door.loop.time()
         self._late = self._door.loop.call_later(BODY_SECONDS, self._check_rate)
         if self._hold_upload is not None:

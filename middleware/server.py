@@ -51,11 +51,11 @@ def serve(
 ) -> None:
     """Run the reverse proxy until SIGTERM or SIGINT.
 
-    Each worker makes its own app from the file at `config_path`. On a signal no new connection is accepted;
-    what runs may end within `grace_seconds`, then it is cut. WebSockets are closed with 1012 at once.
-    `ops` is the HOST:PORT of the operations listener; `access_log` writes a line for each request. `log` is
-    the form of the server's own warnings and errors, which go to stderr. Raises SystemExit with 3 where it
-    cannot start.
+    Each worker makes its own app from the file at `config_path`. On a signal no new connection is
+    accepted; what runs may end within `grace_seconds`, then it is cut. WebSockets are closed with 1012
+    at once. `ops` is the HOST:PORT of the operations listener; `access_log` writes a line for each
+    request. `log` is the form of the server's own warnings and errors, which go to stderr. Raises
+    SystemExit with 3 where it cannot start.
     """
     os.environ[CONFIG_VARIABLE] = str(config_path.resolve())
     os.environ.pop(ACCESS_VARIABLE, None)

@@ -65,8 +65,8 @@ def amount_doubt(
 
 
 def _times(first: Decimal, second: Decimal) -> Decimal:
-    """How many times the smaller fits into the larger; zero, to which a voucher may come, compares with
-    nothing."""
+    """How many times the smaller fits into the larger; zero, to which a voucher may
+    come, compares with nothing."""
     low, high = sorted((first, second))
     return high / low if low > 0 else Decimal(1)
 

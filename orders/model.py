@@ -11,8 +11,8 @@ State = Literal["placed", "payment_due", "cancelled", "returned", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """An amount that should be about an order's: `what` names it in a sentence, `currency` is None if
-    unknown."""
+    """An amount that should be about an order's: `what` names it in a sentence,
+    `currency` is None if unknown."""
 
     what: str
     total: Decimal

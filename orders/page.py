@@ -19,8 +19,8 @@ _JSONLD = "jsonld"
 def order_on(document: Document, order: Order, source: Source = "page") -> OrderSeen | None:
     """The order on a page, or None if there is none on it.
 
-    A page that shows an order's id is an order page: if its total or currency then cannot be used, OrderError
-    says why.
+    A page that shows an order's id is an order page: if its total or currency then cannot
+    be used, OrderError says why.
     """
     linked = _linked(document, order)
     number = _number(document, order, linked)

@@ -1,5 +1,5 @@
-"""What an order in JSON-LD comes to: its own total, the total among several prices, or the sum of its
-lines."""
+"""What an order in JSON-LD comes to: its own total, the total among several
+prices, or the sum of its lines."""
 
 from decimal import Decimal
 from typing import Any
@@ -95,8 +95,8 @@ def _is_part(spec: Node) -> bool:
 
 
 def summed(node: Node) -> Priced:
-    """The prices of an order's offers, or of its items, each times its quantity. Nothing where one has no
-    price."""
+    """The prices of an order's offers, or of its items, each times its quantity.
+    Nothing where one has no price."""
     offers, items = maps_of(node.get("acceptedOffer")), maps_of(node.get("orderedItem"))
     lines = [(price_of(offer), _quantity(offer)) for offer in offers]
     if lines and any(quantity is None for _, quantity in lines):
@@ -124,8 +124,8 @@ def _item_price(item: Node) -> Priced:
 
 
 def _quantity(line: Node) -> Decimal | None:
-    """How many of a line were ordered, None where it does not say. Raises OrderError unless it is above
-    zero."""
+    """How many of a line were ordered, None where it does not say. Raises
+    OrderError unless it is above zero."""
     for holder in (line, *maps_of(line.get("orderedItem")), *maps_of(line.get("itemOffered"))):
         for key in _QUANTITIES:
             value: Any = holder.get(key)

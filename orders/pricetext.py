@@ -241,8 +241,8 @@ def read_shown(shown: Shown, currency: str | None, part: str = "total") -> Decim
 def read_written(
     text: str, currency: str | None, part: str = "total", language: str | None = None
 ) -> Decimal:
-    """An amount written for programs, in an attribute or in JSON-LD; text of another shape is read as
-    people's.
+    """An amount written for programs, in an attribute or in JSON-LD; text of
+    another shape is read as people's.
 
     Raises OrderError naming `part`.
     """
@@ -270,8 +270,8 @@ def _apart(glue: str) -> bool:
 
 
 def _leading_separator(given: _Text, before: str, own: tuple[str, ...]) -> tuple[str, bool]:
-    """Text before the number without a dot that belongs to a word ("Rs.500"), and whether it starts with
-    one."""
+    """Text before the number without a dot that belongs to a word ("Rs.500"), and
+    whether it starts with one."""
     if not before.endswith((".", ",", "'")):
         return before, False
     word = re.search(r"[^\W\d_]+\Z", before[:-1])

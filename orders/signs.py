@@ -50,8 +50,8 @@ def locales_of(language: str | None, currency: str | None = None) -> list[Locale
 
 @lru_cache(maxsize=512)
 def home_locales(currency: str) -> tuple[Locale, ...]:
-    """The locales of where a currency is used: of the country whose code it bears, else of all that use
-    it."""
+    """The locales of where a currency is used: of the country whose code it
+    bears, else of all that use it."""
     territories = [currency[:2]] if currency[:2] in get_global("territory_currencies") else []
     if territories and currency in _tender(currency[:2]) and (found := tuple(_locales(territories))):
         return found

@@ -128,9 +128,9 @@ class VisitorCookie:
     def set_cookie(self, known: Known, secure: bool, host: str = "") -> bytes:
         """The value of a Set-Cookie header of 3 KB at most, for an answer to `host`.
 
-        Where not everything fits, the page view goes first, then the oldest touches without a partner's
-        click, then the oldest with one; the newest with one stays, if need be with nothing but the click that
-        earns.
+        Where not everything fits, the page view goes first, then the oldest touches without a
+        partner's click, then the oldest with one; the newest with one stays, if need be with
+        nothing but the click that earns.
         """
         domain = self._domains.of(host)
         attributes = self._attributes + (b"; Domain=" + domain.encode("ascii") if domain else b"")

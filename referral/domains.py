@@ -63,8 +63,8 @@ def _common(names: Sequence[Sequence[str]]) -> str:
 
 
 class CookieDomains:
-    """What `Domain` a site's cookies get. `setting` is the owner's `cookie_domain`, which goes before what
-    `hosts` say."""
+    """What `Domain` a site's cookies get. `setting` is the owner's `cookie_domain`, which
+    goes before what `hosts` say."""
 
     def __init__(self, hosts: Sequence[str] = (), setting: str | None = None) -> None:
         self._setting = setting.lower().removeprefix(".") if setting else None
@@ -72,8 +72,8 @@ class CookieDomains:
         self._domains = (self._setting,) if self._setting else shared_domains(hosts) if several else ()
 
     def of(self, host: str) -> str | None:
-        """The domain for an answer to this host; None for a cookie of the host alone. Without a host, the
-        owner's."""
+        """The domain for an answer to this host; None for a cookie of the host alone.
+        Without a host, the owner's."""
         if not host:
             return self._setting
         name = without_port(host)

@@ -32,9 +32,9 @@ class Click:
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """One arrival that carries attribution. `at` is the landing time in unix seconds. `doubt` is empty, or a
-    key of DOUBTS: then it did not come from outside, and its clicks earn nothing unless a partner's terms say
-    so."""
+    """One arrival that carries attribution. `at` is the landing time in unix seconds. `doubt` is
+    empty, or a key of DOUBTS: then it did not come from outside, and its clicks earn nothing unless
+    a partner's terms say so."""
 
     at: int
     clicks: tuple[Click, ...] = ()

@@ -68,8 +68,8 @@ class Visitor:
     cart_on: tuple[str, ...] = ()
 
     def pages_since(self, since: float, counts: Callable[[str], bool]) -> bool:
-        """Whether a page view, or an arrival with attribution, came after `since` on an address that
-        counts."""
+        """Whether a page view, or an arrival with attribution, came after `since`
+        on an address that counts."""
         viewed = any(page.at > since and counts(page.url) for page in self.trail)
         return viewed or any(touch.at > since and counts(touch.landing) for touch in self.touches)
 

@@ -20,8 +20,8 @@ EARLIER = 50  # orders with which an amount is compared
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How an order was shown: on which page, how the visitor came there, and whether only the browser says
-    so."""
+    """How an order was shown: on which page, how the visitor came there, and whether
+    only the browser says so."""
 
     page: str
     came: Arrival
@@ -31,8 +31,8 @@ class Shown:
 async def doubt_of(
     service: "Service", site: SiteRuntime, order: OrderSeen, who: Visitor, shown: Shown | None, now: float
 ) -> Doubt | None:
-    """What stands against telling a partner of the order, None if nothing does. Raises what the ledger
-    raises."""
+    """What stands against telling a partner of the order, None if nothing does.
+    Raises what the ledger raises."""
     found = await amounts_doubt(service, site, order, who.cart)
     if found is not None or shown is None:
         return found

@@ -47,9 +47,9 @@ async def record_order(
 ) -> Recorded:
     """Write order, credit and the postbacks due, or held, in one transaction.
 
-    An order that is known stays as it is; what is told of it besides may settle or raise a doubt. `touches`
-    are those of the visitor's cookie; `shown` belongs to an order of source `page`. Raises what the ledger
-    raises.
+    An order that is known stays as it is; what is told of it besides may settle or raise a doubt.
+    `touches` are those of the visitor's cookie; `shown` belongs to an order of source `page`.
+    Raises what the ledger raises.
     """
     now = service.now()
     who = await _visitor(service, site, visitor, touches)

@@ -26,8 +26,8 @@ from .site import SiteRuntime
 
 THREADS: Final = 2
 SITE_WAITING: Final = 32
-"""Most pages of a site that wait; more than half of it only where an order may be on them. Each is 512 KB
-at most."""
+"""Most pages of a site that wait; more than half of it only where an order may be on
+them. Each is 512 KB at most."""
 WAITING: Final = 64
 """Most pages of all sites that wait."""
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})

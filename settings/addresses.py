@@ -1,5 +1,5 @@
-"""The one way in which clew matches the address of a page: `page_types`, `order.page`, `never`, and `fits` in
-rules.
+"""The one way in which clew matches the address of a page: `page_types`, `order.page`,
+`never`, and `fits` in rules.
 
 A pattern is a path, or a path and a query:
 

@@ -276,8 +276,8 @@ class Conversations:
             return tuple(_entry(row) for row in (await connection.execute(listed)).all())
 
     async def crowds(self, site: str) -> tuple[Crowd, ...]:
-        """Client networks with more than 5 waiting conversations that nobody has taken; the newest first, at
-        most 20."""
+        """Client networks with more than 5 waiting conversations that nobody has taken; the
+        newest first, at most 20."""
         async with self._db.read() as connection:
             return await _crowds(connection, site)
 

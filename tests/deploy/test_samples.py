@@ -14,6 +14,7 @@ import httpx2
 import pytest
 import yaml
 from certificates import certificate
+from clew.settings.model import Settings
 from clews import ClewFolder, ClewServe, events
 from cryptography import x509
 from processes import Program, free_port
@@ -191,3 +192,12 @@ def test_the_log_can_be_told_to_say_less(tmp_path: Path) -> None:
     with ClewServe(ClewFolder(tmp_path / "clew", text)) as clew:
         clew.wait_for_line(lambda line: "clew listens on" in line)
         assert events(clew, "started") == []
+
+
+@pytest.mark.parametrize("name", ["clew.service", "compose.yaml"])
+def test_each_sample_names_every_file_that_is_written(name: str) -> None:
+    """field G12: beside the settings, where relative paths begin, nothing can be written."""
+    text = (DEPLOY / name).read_text(encoding="utf-8")
+    written = [key for key in ("store", "ledger") if f'#   {key} = "sqlite:/var/lib/clew/' in text]
+    paths = [key for key, field in Settings.model_fields.items() if str(field.default).startswith("sqlite:")]
+    assert sorted(written) == sorted(paths)

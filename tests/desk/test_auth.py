@@ -201,7 +201,7 @@ async def test_another_sites_page_cannot_log_anybody_in_or_out(desk: House, head
 
 @pytest.mark.parametrize("path", ["messages", "take", "close", "order"])
 @pytest.mark.parametrize("token", ["none", "empty", "other session", "not ascii"])
-async def test_an_agents_form_needs_the_token_of_his_own_session(desk: House, path: str, token: str) -> None:
+async def test_an_agents_form_needs_the_token_of_its_own_session(desk: House, path: str, token: str) -> None:
     talk = await desk.says("hello")
     client, other = await desk.agent(), await desk.agent("cy")
     foreign = hidden((await other.get("desk/")).text)
@@ -277,7 +277,7 @@ async def test_after_some_failures_a_name_has_to_wait_before_each_further_try(de
     assert (await login(client, "bo")).status_code == 303
 
 
-async def test_nobody_locks_out_an_agent_who_has_logged_in_from_his_network(desk: House) -> None:
+async def test_nobody_locks_out_an_agent_who_has_logged_in_from_that_network(desk: House) -> None:
     """field E3: failing under a name costs nothing, so it must not be what keeps its owner out."""
     assert (await login(desk.client(), "bo")).status_code == 303
     stranger = desk.client()

@@ -165,7 +165,7 @@ async def test_an_invite_is_made_once_a_visit_and_none_after_a_dismissal(browser
     assert (later["action"], later["again"]) == ("show", None)
 
 
-async def test_nobody_is_invited_while_he_talks(browser: httpx2.AsyncClient) -> None:
+async def test_nobody_is_invited_during_a_talk(browser: httpx2.AsyncClient) -> None:
     await browser.post("decide", json=ask())
     sent = await browser.post(
         "messages", json={"text": "Hello", "client_id": "client-0001", "language": "de"}

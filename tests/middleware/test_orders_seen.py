@@ -229,7 +229,7 @@ async def test_the_shops_server_says_whose_order_it_is(shops: Any) -> None:
     assert (row.state, row.report.click_id) == ("due", "right")
 
 
-async def test_an_order_that_came_without_a_visitor_is_credited_when_he_is_known(shops: Any) -> None:
+async def test_an_order_that_came_without_a_visitor_is_credited_when_it_is_known(shops: Any) -> None:
     """field A15."""
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered()

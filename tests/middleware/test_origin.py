@@ -49,7 +49,7 @@ SPOOFED = [
 ]
 
 
-def test_a_stranger_cannot_say_who_he_is() -> None:
+def test_a_stranger_cannot_say_who_it_is() -> None:
     """proxy 4.1, 4.4, 4.6"""
     assert origin_of(scope(*SPOOFED), PROXIES) == Origin("203.0.113.9", "http", "shop.example")
     assert forwarded(*SPOOFED, (b"accept", b"*/*")) == [

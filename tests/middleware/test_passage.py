@@ -133,7 +133,7 @@ async def test_an_upgrade_behind_an_answer_does_not_write_into_it() -> None:
 # -- clients that go, or do nothing
 
 
-async def test_an_answer_of_our_own_learns_that_its_client_has_gone_whatever_he_sent_ahead() -> None:
+async def test_an_answer_of_our_own_learns_that_its_client_has_gone_whatever_it_sent_ahead() -> None:
     """proxy 6.7: a live stream with a request behind it."""
     left, began = asyncio.Event(), asyncio.Event()
 

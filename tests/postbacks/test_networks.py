@@ -56,7 +56,7 @@ def test_awin_gets_the_conversion_api_where_the_partner_has_a_key(report: MakeRe
     }
 
 
-def test_awin_gets_the_server_to_server_address_where_he_has_none(report: MakeReport) -> None:
+def test_awin_gets_the_server_to_server_address_where_it_has_none(report: MakeReport) -> None:
     made = call(AWIN_GET, report())
     assert made.method == "GET"
     assert made.url == (

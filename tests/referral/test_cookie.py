@@ -131,7 +131,7 @@ def test_the_newest_partner_touch_stays_even_if_only_its_click_fits() -> None:
     assert known.touches == (Touch(NOW, (click,)),)
 
 
-def test_a_visitor_is_known_even_if_no_touch_of_his_fits() -> None:
+def test_a_visitor_is_known_even_if_no_touch_of_its_own_fits() -> None:
     giant = Touch(NOW, (Click("n", "p", noise(10000), "blog"),))
     known = cookies().open(value(cookies().set_cookie(Known("v", (giant,), NOW), secure=True)))
     assert known == Known("v", (), NOW)

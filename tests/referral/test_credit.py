@@ -70,7 +70,7 @@ def test_a_click_after_the_order_does_not_earn_it_and_does_not_hide_the_one_befo
     assert earned.considered[1].verdict == "after the order"
 
 
-def test_each_partner_has_his_own_window() -> None:
+def test_each_partner_has_its_own_window() -> None:
     earned = credit([touch(20 * DAY, AWIN), touch(8 * DAY + 7200, BLOG)], ORDER, TERMS)
     assert earned.partner == "awin"
     assert earned.considered[1].verdict == "outside the lookback of 7 days: 8 days 2 hours before the order"

@@ -112,7 +112,7 @@ async def test_the_same_order_again_changes_nothing(service: Service, site: Site
     ]
 
 
-async def test_the_channel_is_chat_when_the_visitor_wrote_before_he_ordered(
+async def test_the_channel_is_chat_when_the_visitor_wrote_before_it_ordered(
     service: Service, site: SiteRuntime
 ) -> None:
     await write(service, "Does it fit?", NOW - HOUR)
@@ -155,7 +155,7 @@ async def test_an_order_that_the_agent_records_is_the_chats_and_the_clicks(
     assert credit["partner"] == "blog"
 
 
-async def test_a_lost_visit_store_does_not_cost_the_partner_his_credit(
+async def test_a_lost_visit_store_does_not_cost_the_partner_its_credit(
     service: Service, site: SiteRuntime
 ) -> None:
     await service.visits.close()
