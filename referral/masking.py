@@ -104,7 +104,7 @@ class Masking:
 
 
 def short(click_id: str) -> str:
-    """A click id as the log shows it: its begin, enough to tell it from others of a day."""
+    """A click id as the log shows it: its beginning, enough to tell it from others of a day."""
     return click_id[: min(6, len(click_id) // 2)] + HIDDEN if click_id else ""
 
 
