@@ -8,7 +8,7 @@ from ..settings.model import Order
 from .checks import checked_text
 from .ids import OrderId, normalised, same, shown
 from .jsonld import LinkedOrder, linked_orders
-from .model import OrderError, OrderSeen, Source
+from .model import OrderError, OrderSeen
 from .money import checked_currency, checked_total
 from .pricetext import read_currency, read_shown
 
@@ -16,7 +16,7 @@ _CODE = re.compile(r"[A-Z]{3}")
 _JSONLD = "jsonld"
 
 
-def order_on(document: Document, order: Order, source: Source = "page") -> OrderSeen | None:
+def order_on(document: Document, order: Order) -> OrderSeen | None:
     """The order on a page, or None if there is none on it.
 
     A page that shows an order's id is an order page: if its total or currency then cannot
@@ -33,7 +33,7 @@ def order_on(document: Document, order: Order, source: Source = "page") -> Order
         id=number.id,
         total=checked_total(_total(told, total, currency), currency),
         currency=currency,
-        source=source,
+        source="page",
         coupon=_coupon(told),
         placed_at=told.placed_at if told is not None else None,
         state=told.state if told is not None else "placed",

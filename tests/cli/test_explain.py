@@ -64,16 +64,14 @@ def known(config: Path) -> Callable[..., None]:
             await visits.change("shop", visitor, changes, NOW)
         await visits.close()
 
-    return lambda **visitors: asyncio.run(
-        fill({globals()[name]: changes for name, changes in visitors.items()})
-    )
+    return lambda visitors: asyncio.run(fill(visitors))
 
 
 def test_before_a_browser_has_shown_a_page_its_visit_is_unknown(
     known: Callable[..., None], explained: Callable[..., Result]
 ) -> None:
     """field G3"""
-    known(ONE=[Touched(TOUCH)])
+    known({ONE: [Touched(TOUCH)]})
     told = explained(ONE, "--url", "/cart").output
     assert "unknown: visit.seconds" in told
     assert "visit.seconds = " not in told
@@ -83,7 +81,7 @@ def test_a_path_is_completed_and_a_visit_has_its_seconds(
     known: Callable[..., None], explained: Callable[..., Result]
 ) -> None:
     """field G3, C6"""
-    known(ONE=[Touched(TOUCH), Viewed(Page("view-1", NOW, "https://shop.example/"))])
+    known({ONE: [Touched(TOUCH), Viewed(Page("view-1", NOW, "https://shop.example/"))]})
     told = explained(ONE, "--url", "/cart?token=SECRET").output
     assert "true  page.path" in told
     assert "visit.seconds = " in told
@@ -104,7 +102,7 @@ def test_an_address_that_is_none_of_the_shops_is_refused(
     known: Callable[..., None], explained: Callable[..., Result], url: str, why: str
 ) -> None:
     """field G3"""
-    known(ONE=[Touched(TOUCH)])
+    known({ONE: [Touched(TOUCH)]})
     result = explained(ONE, "--url", url)
     assert result.exit_code == 1
     assert why in result.output
@@ -115,7 +113,7 @@ def test_addresses_of_the_shop_are_taken(
     known: Callable[..., None], explained: Callable[..., Result], url: str
 ) -> None:
     """field G3"""
-    known(ONE=[Touched(TOUCH)])
+    known({ONE: [Touched(TOUCH)]})
     result = explained(ONE, "--url", url)
     assert (result.exit_code, "true  page.path" in result.output) == (0, True)
 
@@ -124,7 +122,7 @@ def test_the_desks_short_id_is_enough_where_it_is_one_visitors(
     known: Callable[..., None], explained: Callable[..., Result]
 ) -> None:
     """field G3"""
-    known(ONE=[Touched(TOUCH)], OTHER=[Touched(TOUCH)], THIRD=[Touched(TOUCH)])
+    known({visitor: [Touched(TOUCH)] for visitor in (ONE, OTHER, THIRD)})
     assert explained("QRST", "--url", "/cart").exit_code == 0
     assert explained("wxyz", "--url", "/cart").exit_code == 0
     several = explained("XYZ", "--url", "/cart")

@@ -14,9 +14,9 @@ CASES = [f"{family}{number}" for family, last in LAST.items() for number in rang
 WAITING = {
     *("A16", "D8", "D9", "D10", "E18", "E24"),
     *("G9", "G13", "G14", "G15", "G16", "G17", "G20"),
-    # These are being worked on.
-    *("D3", "D5", "D7", "G10"),
 }
+# These are being worked on: with or without a test.
+OPEN = {"D3", "D5", "D7", "G10"}
 
 _NUMBER = r"[A-G]\d+"
 _MARK = re.compile(rf"\bfield ({_NUMBER}(?:(?:, and |, | and ){_NUMBER})*)\b")
@@ -42,7 +42,7 @@ def test_no_case_is_named_that_does_not_exist() -> None:
 
 
 def test_every_case_that_does_not_wait_has_a_test() -> None:
-    assert set(CASES) - WAITING - named() == set()
+    assert set(CASES) - WAITING - OPEN - named() == set()
 
 
 def test_a_case_that_has_a_test_is_not_listed_as_waiting() -> None:
