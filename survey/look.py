@@ -28,18 +28,11 @@ _DOES: Final = re.compile(
     re.IGNORECASE,
 )
 # The name of the field for the words, in the shop systems that have presets and in others.
+_SEARCH_NAMES: Final = (
+    "q s search query keyword keywords search_query searchterm term suche sSearch wort recherche"
+)
 _SEARCH: Final = ", ".join(
-    (
-        'input[type="search"]',
-        *(
-            f'input[name="{name}"]'
-            for name in ("q", "s", "search", "query", "keyword", "keywords", "search_query")
-        ),
-        *(
-            f'input[name="{name}"]'
-            for name in ("searchterm", "term", "suche", "sSearch", "wort", "recherche")
-        ),
-    )
+    ('input[type="search"]', *(f'input[name="{name}"]' for name in _SEARCH_NAMES.split()))
 )
 _CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?\s*([^\s\";]+)", re.IGNORECASE)
 _SCHEMA: Final = re.compile(r"^https?://schema\.org/", re.IGNORECASE)
