@@ -10,9 +10,11 @@ from urllib.parse import unquote
 _WORD = r"[A-Za-z_$][A-Za-z0-9_$ .:|-]{0,63}"
 # Anywhere in the value: `{clickid}`, `${click_id}`, `{{click.id}}`, `%%CLICK%%`, `<clickid>`, `[[id]]`.
 _MACRO = re.compile(rf"\{{{_WORD}\}}|%%{_WORD}%%|<{_WORD}>|\[\[{_WORD}\]\]")
-# As the whole value, since ids may hold such a thing: `[CLICK_ID]`, `%CLICK_ID%`, `__CLICKID__`, `$clickid`.
+# As the whole value, since ids may hold such a thing: `[CLICK_ID]`, `%CLICK_ID%`, `__CLICKID__`,
+# `$clickid`, `!!CLICK!!`.
 _WHOLE = re.compile(
-    rf"\[{_WORD}\]|%[A-Za-z_]+%|__[A-Za-z]\w*__|\$[A-Za-z_]+|\({_WORD}\)|\*\|{_WORD}\|\*|@@?{_WORD}@@?|"
+    rf"\[{_WORD}\]|%[A-Za-z_]+%|__[A-Za-z]\w*__|\$[A-Za-z_]+\$?|!!{_WORD}!!|"
+    rf"\({_WORD}\)|\*\|{_WORD}\|\*|@@?{_WORD}@@?|"
     r"(?i:your[-_ ]?click[-_ ]?id|(?:insert|replace)[-_ ]?\w*)"
 )
 _GUID = re.compile(r"\{?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}?", re.IGNORECASE)
@@ -36,6 +38,7 @@ _NOTHING = frozenset(
 )
 _PUNCTUATION = re.compile(r"[-_.,{}()<>\[\]'\"]+")
 _NAME_LENGTH = 5  # letters of a parameter's name that is no id of its own; a partner may call itself `ref`
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # pasted along with a link
 LENGTH = 512
 
 
@@ -44,14 +47,14 @@ def unfilled(value: str, param: str = "") -> str:
 
     `value` is percent-decoded once; one that was encoded twice is seen through.
     """
-    text = unquote(value[:LENGTH]).strip()
+    text = unquote(value[:LENGTH]).strip().strip(_INVISIBLE).strip()
     if not text:
         return "empty"
     lower = text.lower()
     if _GUID.fullmatch(text):
         return "nothing" if not lower.strip("{}-0") else ""
     if (
-        lower in _NOTHING
+        lower.replace("+", " ") in _NOTHING  # a form writes a blank as a plus
         or _PUNCTUATION.fullmatch(text)
         or (len(param) >= _NAME_LENGTH and lower == param.lower())
     ):

@@ -432,3 +432,11 @@ def test_reading_takes_little_time_whatever_stands_in_an_address(piece: bytes) -
         )
 
     assert_linear(read, 6_000)
+
+
+@pytest.mark.parametrize(
+    "value", ["$clickid$", "!!CLICK!!", "[object+Object]", "(not+set)", "%E2%80%8B", "%EF%BB%BFnull"]
+)
+def test_macros_and_nothings_of_further_trackers_are_no_clicks(value: str) -> None:
+    """field B3"""
+    assert clicks(f"clickid={value}".encode(), plain("net", "clickid")) == ()
