@@ -83,7 +83,13 @@ def serve(
 
 def main() -> None:
     """The entry point of the command `clew`."""
-    app()
+    from .ledger import UNUSABLE, told
+
+    try:
+        app()
+    except UNUSABLE as error:
+        typer.echo(told(error), err=True)
+        raise SystemExit(1) from None
 
 
 __all__ = ["app", "main"]

@@ -10,13 +10,13 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
 
 from ..desk.clock import span
 from ..settings.model import Settings
 from ..stores.ledger.agents import PASSWORD_LENGTH, Agent, AgentError, Agents
-from ..stores.ledger.database import Database, LedgerAddressError
+from ..stores.ledger.database import Database
 from .check import load_or_exit
+from .ledger import UNUSABLE, told
 
 app = typer.Typer(help="The agents who answer visitors at the desk.", no_args_is_help=True)
 
@@ -104,10 +104,10 @@ def _work(settings: Settings, work: Callable[[Agents], Awaitable[None]]) -> None
 
     try:
         asyncio.run(run())
-    except (AgentError, LedgerAddressError) as error:
+    except AgentError as error:
         _fail(str(error))
-    except SQLAlchemyError as error:
-        _fail(f"the ledger {settings.ledger!r} cannot be used: {getattr(error, 'orig', None) or error}")
+    except UNUSABLE as error:
+        _fail(told(error))
 
 
 def _password(from_stdin: bool) -> str:

@@ -17,6 +17,7 @@ from ..service.service import Service
 from ..service.site import SiteRuntime
 from ..settings.model import Settings
 from .check import load_or_exit
+from .ledger import UNUSABLE, fail, told
 
 console = Console(soft_wrap=True, highlight=False)
 
@@ -56,6 +57,8 @@ def explain_command(
     except _NotFoundError as error:
         console.print(f"[red]{escape(str(error))}[/red]")
         raise typer.Exit(1) from None
+    except UNUSABLE as error:
+        fail(told(error))
     _show(found, runtime.masking)
 
 

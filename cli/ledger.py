@@ -1,6 +1,7 @@
 """How commands open the ledger: only one that is there, with errors that can be read."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,13 +10,25 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from ..service.service import StoreAddressError
 from ..stores.ledger.database import Database, LedgerAddressError, sqlite_path
+from ..stores.ledger.errors import LedgerError
+from ..stores.visits import VisitsError
 from .check import load_or_exit
 
 Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
 DEFAULT_CONFIG = Path("clew.toml")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 T = TypeVar("T")
+# What opening and asking the stores may raise.
+UNUSABLE = (SQLAlchemyError, LedgerAddressError, StoreAddressError, sqlite3.Error, OSError)
+
+
+def told(error: Exception) -> str:
+    """One of UNUSABLE in words, without a library's own."""
+    if isinstance(error, LedgerError | VisitsError | LedgerAddressError | StoreAddressError):
+        return str(error)
+    return f"the ledger cannot be used: {getattr(error, 'orig', None) or error}"
 
 
 def with_ledger(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
@@ -36,9 +49,8 @@ def with_ledger(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(run())
-    except (SQLAlchemyError, LedgerAddressError, OSError) as error:
-        reason = getattr(error, "orig", None) or error
-        fail(f"the ledger {settings.ledger} cannot be used: {reason}")
+    except UNUSABLE as error:
+        fail(told(error))
 
 
 def fail(message: str) -> NoReturn:

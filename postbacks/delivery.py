@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -20,16 +19,17 @@ from .call import Call, RenderError
 from .client import CONNECT_SECONDS, Client, Progress
 from .masking import hide
 from .model import Attempt, Outcome, Postback, State, Waiting
+from .pace import CALLS_PER_DESTINATION, TOTAL, Pace
 from .render import render, repeats_are_safe
 from .verdict import NotSent, Result, Unanswered, Verdict, judge, settle
 
-CALLS = 16  # at once
-CALLS_PER_DESTINATION = 4  # of them; one slow network does not keep the others waiting
 CANDIDATES = 1000  # rows looked at in a round
 POLL_SECONDS = 5.0  # how late a row of another process may be seen
 CLAIM_SECONDS = CONNECT_SECONDS + 5
 LEASE_MARGIN = 15.0  # seconds beyond the timeout of a call, for writing down its answer
 GRACE_SECONDS = 10.0  # for answers to come in when the worker is stopped
+LAST_SECONDS = 4.0  # after that, for writing down what is unknown, and for giving leases back
+BEGIN_SECONDS = 5.0  # for a row to be marked as sending, when its call is cancelled meanwhile
 FINISH_TRIES = (0.0, 1.0, 3.0)  # seconds before each try to write an answer down
 
 
@@ -64,6 +64,9 @@ class Journal(Protocol):
     def emit(self, name: str, *, site: str, **fields: Any) -> None:
         """Tell that `name` happened."""
 
+    def notice(self, name: str, *, site: str, key: str, **fields: Any) -> bool:
+        """Tell of something that needs a person."""
+
     def took(self, what: Literal["postback"], site: str, outcome: str, seconds: float) -> None:
         """Note how long a call took, by what it came to."""
 
@@ -88,6 +91,8 @@ class _Flight:
         self.began: Postback | None = None
         self.progress = Progress()
         self.call: asyncio.Task[Result] | None = None
+        self.ledger = 0.0  # seconds of the call that were the ledger's
+        self.seconds: float | None = None  # that the destination took, once it has answered or failed to
 
 
 class Worker:
@@ -116,6 +121,8 @@ class Worker:
         self._chance = chance
         self._wake = asyncio.Event()
         self._flights: dict[asyncio.Task[None], _Flight] = {}
+        self._pace = Pace()
+        self._slow: frozenset[str] = frozenset()  # that were told of
         self._stopping = False
 
     def wake(self) -> None:
@@ -125,16 +132,19 @@ class Worker:
     async def run(self) -> None:
         """Deliver until cancelled; then let answers come in for a while, and give back what was not sent."""
         self._stopping = False
-        async with Client(float(self._delivery.timeout), CALLS) as client:
+        async with Client(float(self._delivery.timeout), TOTAL) as client:
+            begun: asyncio.Task[float] | None = None
             try:
                 while True:
                     self._wake.clear()
-                    delay = await self._round(client)
+                    # Cancelled in the middle, nobody would know of the rows that it has claimed.
+                    begun = asyncio.create_task(self._round(client), name="clew-delivery-round")
+                    delay = await asyncio.shield(begun)
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(delay):
                             await self._wake.wait()
             finally:
-                await self._stop()
+                await self._stop(begun)
 
     # -- what to deliver
 
@@ -150,7 +160,9 @@ class Worker:
                 for postback in await self._outbox.claim(chosen, now, now + CLAIM_SECONDS):
                     self._start(client, postback)
             if len(chosen) < len(waiting):
-                return POLL_SECONDS  # a call that ends makes room, and wakes us
+                # A call that ends makes room, and wakes us; so does one that turns out to be slow.
+                turns = self._pace.turns()
+                return POLL_SECONDS if turns is None else min(POLL_SECONDS, max(0.0, turns))
             due = await self._outbox.next_due()
         except Exception as error:
             # The ledger is away or locked: what is due stays due.
@@ -159,16 +171,21 @@ class Worker:
         return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.0, due - self._now()))
 
     def _with_room(self, waiting: Sequence[Waiting]) -> list[str]:
-        busy = Counter(flight.destination for flight in self._flights.values())
-        chosen: list[str] = []
-        for row in waiting:
-            if len(self._flights) + len(chosen) >= CALLS:
-                break
-            destination = self._destination(row.site, row.partner)
-            if busy[destination] < CALLS_PER_DESTINATION:
-                busy[destination] += 1
-                chosen.append(row.id)
-        return chosen
+        room = self._pace.room()
+        self._tell_slow(waiting)
+        destinations = ((row.id, self._destination(row.site, row.partner)) for row in waiting)
+        return [row for row, destination in destinations if room.take(destination)]
+
+    def _tell_slow(self, waiting: Sequence[Waiting]) -> None:
+        """Tell of a destination that has become slow while more waits for it."""
+        slow = self._pace.slow()
+        new = slow.keys() - self._slow
+        self._slow = frozenset(slow)
+        for row in waiting if new else ():
+            if (destination := self._destination(row.site, row.partner)) in new:
+                seconds = round(slow[destination], 1)
+                self._journal.notice("partner_slow", site=row.site, key=row.partner, seconds=seconds)
+                new.discard(destination)
 
     def _destination(self, site: str, partner_id: str) -> str:
         partner = self._lookup(site, partner_id)
@@ -182,10 +199,12 @@ class Worker:
         flight = _Flight(postback, self._destination(postback.site, postback.partner), until)
         task = asyncio.create_task(self._deliver(client, flight), name=f"clew-postback-{postback.id}")
         self._flights[task] = flight
+        self._pace.begin(flight, flight.destination)
         task.add_done_callback(self._landed)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
-        del self._flights[task]
+        flight = self._flights.pop(task)
+        self._pace.end(flight, flight.seconds)
         self._wake.set()
 
     # -- one postback
@@ -211,7 +230,8 @@ class Worker:
             result = Unanswered(repr(error)) if flight.progress.sent else NotSent(repr(error))
         if result is not None:
             verdict = judge(call, result, self._now(), repeats=self._repeats(postback))
-            took = None if isinstance(result, NotSent) else time.monotonic() - began
+            flight.seconds = time.monotonic() - began - flight.ledger
+            took = None if isinstance(result, NotSent) else flight.seconds
             await self._finish(flight, call.masked, verdict, call.hidden, took)
 
     def _rendered(self, postback: Postback) -> Call:
@@ -226,9 +246,22 @@ class Worker:
         """The call's result; None if nothing was sent and the row is in other hands or given back."""
 
         async def before() -> None:
-            flight.began = await self._outbox.begin(flight.postback, flight.until)
+            waited = time.monotonic()
+            begin = asyncio.create_task(self._outbox.begin(flight.postback, flight.until))
+            try:
+                flight.began = await asyncio.shield(begin)
+            except asyncio.CancelledError:
+                # The row may be marked all the same, and whoever gives it back has to come after that.
+                await asyncio.wait({begin}, timeout=BEGIN_SECONDS)
+                if begin.done() and not begin.cancelled() and begin.exception() is None:
+                    flight.began = begin.result()
+                else:
+                    begin.cancel()
+                raise
             if flight.began is None:
                 raise _LeaseLostError
+            flight.ledger += time.monotonic() - waited
+            self._pace.sent(flight)
 
         if not self._stopping:
             flight.call = asyncio.create_task(client.make(call, before, flight.progress))
@@ -292,15 +325,26 @@ class Worker:
             **fields,
         )
 
-    async def _stop(self) -> None:
+    async def _stop(self, begun: asyncio.Task[float] | None) -> None:
+        """Start nothing more, give back what was not sent, and wait for answers for as long as the grace."""
         self._stopping = True
+        loop = asyncio.get_running_loop()
+        until = loop.time() + GRACE_SECONDS
         for flight in self._flights.values():
             if flight.call is not None and not flight.progress.sent:
                 flight.call.cancel()
+        if begun is not None and not begun.done():
+            # What it claims is given back by its flights, which start nothing now.
+            await asyncio.wait({begun}, timeout=LAST_SECONDS)
         if self._flights:
-            await asyncio.wait(list(self._flights), timeout=GRACE_SECONDS)
+            await asyncio.wait(list(self._flights), timeout=until - loop.time())
         for flight in self._flights.values():
             if flight.call is not None:
                 flight.call.cancel()
         if self._flights:
-            await asyncio.wait(list(self._flights), timeout=LEASE_MARGIN)
+            await asyncio.wait(list(self._flights), timeout=LAST_SECONDS)
+        late = [*self._flights, *([begun] if begun is not None and not begun.done() else [])]
+        for task in late:
+            # The ledger does not answer: their leases run out.
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)

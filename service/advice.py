@@ -76,6 +76,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "A request to {path} from {key} brought a wrong token.",
         "If that was your shop's server, give it the token of the settings; else somebody guesses.",
     ),
+    "partner_slow": (
+        "The server of {key} takes {seconds} seconds to answer.",
+        "Postbacks to it are delivered a few at a time; others do not wait for them. Tell the partner.",
+    ),
     "unusable": (
         "Clew cannot be used: {why}. The shop goes on without it.",
         "Correct the cause, then start clew again.",

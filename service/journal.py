@@ -38,6 +38,7 @@ EVENTS: Mapping[str, str] = {
     "limited": "a request was over one of the limits against abuse",
     "proxy_untrusted": "a proxy told of the client and was not believed, so https is not seen as such",
     "token_refused": "a request brought a wrong API or metrics token",
+    "partner_slow": "a partner's server takes long to answer, so that it gets fewer calls at once",
     "postback_settled": "a postback in doubt was released, corrected or refused, and by whom",
     "notice_done": "somebody marked a line of “What needs you” as done",
     "login": "somebody logged in to the desk, or tried to",
@@ -51,7 +52,7 @@ WARNINGS = frozenset(
     {
         *("click_dropped", "click_suspicious", "clock_jump", "limited", "order_conflict", "order_held"),
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
-        *("host_unknown", "selector_unmatched"),
+        *("host_unknown", "selector_unmatched", "partner_slow"),
     }
 )
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})

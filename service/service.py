@@ -157,13 +157,13 @@ class Service:
         if not self.ready:
             return
         self.ready = False
+        for task in self._lasting:
+            task.cancel()
         if self._work:
             _, late = await asyncio.wait(set(self._work), timeout=STOP_SECONDS)
             for work in late:
                 work.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        for task in self._lasting:
-            task.cancel()
         await asyncio.gather(*self._lasting, return_exceptions=True)
         await self.write_notices()
         await self.close()

@@ -42,6 +42,10 @@ SEEN_AT_ONCE = 100
 FOUND_AT_ONCE = 20
 
 
+class VisitsError(sqlite3.DatabaseError):
+    """The visit store cannot be used; the text says why and what to do."""
+
+
 class Visits(Protocol):
     """Where visitors are kept. A change is one round trip: read, fold the changes in, write."""
 
@@ -88,9 +92,24 @@ class SqliteVisits:
         return self._connection
 
     async def open(self) -> None:
-        """Open the file and build the table."""
+        """Open the file and build the table. Raises VisitsError if that cannot be done."""
         make_private(self._path)
-        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+        connection = None
+        try:
+            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._prepare(connection)
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+            raise VisitsError(
+                f"the visit store {self._path} cannot be used: {error}. See that its folder is there and "
+                "that this user may write to it; if it is no file of clew's, name another one as `store`"
+            ) from error
+        self._connection = connection
+        self._house = Housekeeping(self._path, self._lock)
+        self._log = asyncio.create_task(self._house.keep_log_short(), name="clew-visits-log")
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         # NORMAL: a power cut may cost the last visits, a killed process costs nothing.
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -98,9 +117,6 @@ class SqliteVisits:
         for statement in _TABLES:
             connection.execute(statement)
         connection.execute("PRAGMA busy_timeout=0")
-        self._connection = connection
-        self._house = Housekeeping(self._path, self._lock)
-        self._log = asyncio.create_task(self._house.keep_log_short(), name="clew-visits-log")
 
     async def close(self) -> None:
         """Close the file."""

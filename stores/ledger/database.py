@@ -5,24 +5,28 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 import aiosqlite
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from ... import stores
 from ..files import make_private
+from ..undisturbed import undisturbed
+from .errors import LedgerBusyError, LedgerGoneError
+from .upgrade import told, upgrade
 
 if TYPE_CHECKING:
     from threading import Thread
 
-BUSY_SECONDS = 10
+# How long a statement waits for another process, within SQLite; a write tries again until its time is over.
+BUSY_SECONDS = 0.25
+BUSY_PAUSE = 0.05
+WRITE_SECONDS = 3.5
+OPEN_SECONDS = 10.0
 
 
 class LedgerAddressError(ValueError):
@@ -54,26 +58,38 @@ class Database:
     """Transactions on the ledger.
 
     SQLite lets one writer in at a time. `write_lock` makes waiting for that an await instead of a blocked
-    loop: the visit store, which writes in the loop's own thread to the same file, takes it too, or a ledger
-    transaction that is half through could never get the loop back to commit.
+    loop: the visit store, which writes in the loop's own thread, takes it too if it shares the file, or a
+    ledger transaction that is half through could never get the loop back to commit.
+
+    Statements run in threads of the driver. One that is cancelled goes on there, and so do the locks that it
+    takes. So no statement is cancelled: whoever waits for it hears of the cancellation when the statement is
+    over, which is soon, and the transaction is rolled back.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self._path = sqlite_path(address) or Path()
+        self._file: tuple[int, int] | None = None  # of the file that was opened
         self.write_lock = asyncio.Lock()
-        self._engine = create_async_engine(_engine_url(address), async_creator=self._connect)
+        self._engine = create_async_engine(
+            _engine_url(address), async_creator=self._connect, pool_timeout=WRITE_SECONDS
+        )
         self._threads: WeakSet[Thread] = WeakSet()
         self._watch: sqlite3.Connection | None = None
         self._version = -1
         event.listen(self._engine.sync_engine, "connect", self._on_connect)
 
     async def open(self) -> None:
-        """Build or upgrade the tables. Raises sqlalchemy.exc.OperationalError if the file cannot be used."""
+        """Build or upgrade the tables. Raises LedgerError if the file cannot be used, or is none of ours."""
+        make_private(self._path)
         # One process at a time: workers that start together find the tables of the first.
         try:
-            async with self.write() as connection:
-                await connection.run_sync(_upgrade)
+            async with self.write(OPEN_SECONDS) as connection:
+                await connection.run_sync(upgrade)
+            self._file = self._found()
+        except SQLAlchemyError as error:
+            await self.close()
+            raise told(self._path, error) from error
         except BaseException:
             await self.close()
             raise
@@ -86,16 +102,19 @@ class Database:
             self._watch = None
         await self._engine.dispose()
         for thread in list(self._threads):
-            await asyncio.to_thread(thread.join, BUSY_SECONDS)
+            await asyncio.to_thread(thread.join, OPEN_SECONDS)
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction that writes: all of it or nothing is in the file when the block has ended."""
-        async with self.write_lock, self._engine.connect() as connection:
-            # Taken at once: a read transaction that turns into a writing one fails instead of waiting.
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+    async def write(self, wait: float = WRITE_SECONDS) -> AsyncIterator[AsyncConnection]:
+        """One transaction that writes: all of it or nothing is in the file when the block has ended.
+
+        Raises LedgerBusyError if it cannot begin within about `wait` seconds, LedgerGoneError if the file is
+        not there any more.
+        """
+        async with self._turn(asyncio.get_running_loop().time() + wait) as connection:
             try:
                 yield connection
+                self._check_file()
             except BaseException:
                 await connection.rollback()
                 raise
@@ -104,8 +123,67 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading."""
-        async with self._engine.connect() as connection:
+        connection = _Undisturbed(self._engine)
+        try:
+            await connection.start()
             yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def _turn(self, deadline: float) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction that may write.
+
+        While another process writes, the lock is let go between two tries, for the visit store.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self.write_lock.acquire()
+            except TimeoutError:
+                raise LedgerBusyError("the ledger is busy: too many wait to write to it") from None
+            try:
+                connection = await self._begun()
+                if connection is not None:
+                    try:
+                        yield connection
+                    finally:
+                        await connection.close()
+                    return
+            finally:
+                self.write_lock.release()
+            if loop.time() >= deadline:
+                raise LedgerBusyError("the ledger is locked: another process writes to it, or keeps it open")
+            await asyncio.sleep(BUSY_PAUSE)
+
+    async def _begun(self) -> AsyncConnection | None:
+        """A connection that has begun to write; None if another process does."""
+        connection = _Undisturbed(self._engine)
+        try:
+            await connection.start()
+            # Taken at once: a read transaction that turns into a writing one fails instead of waiting.
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except BaseException as error:
+            await connection.close()
+            if isinstance(error, DBAPIError) and _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return None
+            raise
+        return connection
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _check_file(self) -> None:
+        if self._file is not None and self._found() != self._file:
+            raise LedgerGoneError(
+                f"the ledger {self._path} was deleted or replaced while clew had it open: put it back, or "
+                "restart clew"
+            )
 
     def changed(self) -> bool:
         """Whether anything was committed since the last call, here or in another process; if that cannot be
@@ -120,7 +198,6 @@ class Database:
         return changed
 
     async def _connect(self) -> aiosqlite.Connection:
-        make_private(self._path)
         driver = aiosqlite.connect(self._path, timeout=BUSY_SECONDS, check_same_thread=False)
         # The driver has no public way to wait for its thread, which also has something to say after a file
         # could not be opened.
@@ -138,9 +215,33 @@ class Database:
         cursor.close()
 
 
-def _upgrade(connection: Connection) -> None:
-    config = Config()
-    folder = Path(stores.__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+class _Undisturbed(AsyncConnection):
+    """A connection whose statements are over before a cancellation is heard of."""
+
+    async def start(self, is_ctxmanager: bool = False) -> Self:
+        await undisturbed(super().start(is_ctxmanager))
+        return self
+
+    async def close(self) -> None:
+        # Nothing to close where `start` failed.
+        if self.sync_connection is not None:
+            await undisturbed(super().close())
+
+    async def execute(self, *given: Any, **options: Any) -> Any:
+        return await undisturbed(super().execute(*given, **options))
+
+    async def exec_driver_sql(self, *given: Any, **options: Any) -> Any:
+        return await undisturbed(super().exec_driver_sql(*given, **options))
+
+    async def run_sync(self, *given: Any, **options: Any) -> Any:
+        return await undisturbed(super().run_sync(*given, **options))
+
+    async def commit(self) -> None:
+        await undisturbed(super().commit())
+
+    async def rollback(self) -> None:
+        await undisturbed(super().rollback())
+
+
+def _code(error: DBAPIError) -> int:
+    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF

@@ -89,6 +89,7 @@ postbacks = Table(
     Column("why", Text),  # the doubt in words, and who settled it
     UniqueConstraint("order", "partner", "event"),
     Index("ix_postbacks_due", "state", "next_at"),
+    Index("ix_postbacks_queue", "state", "site", "partner", "next_at", "id"),
 )
 
 attempts = Table(

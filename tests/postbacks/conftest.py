@@ -170,9 +170,20 @@ class Journal:
         self.events.append({"name": name, "site": site, **fields})
         self._more.set()
 
+    def notice(self, name: str, *, site: str, key: str, **fields: Any) -> bool:
+        self.emit(name, site=site, key=key, **fields)
+        return True
+
     def took(self, what: str, site: str, outcome: str, seconds: float) -> None:
         assert 0 <= seconds < 60
         self.timed.append((what, site, outcome))
+
+    async def told(self, name: str) -> None:
+        """Once an event of this name was told."""
+        async with asyncio.timeout(60):
+            while all(e["name"] != name for e in self.events):
+                self._more.clear()
+                await self._more.wait()
 
     async def outcomes(self, count: int) -> list[str]:
         """The outcomes of all postbacks told of, once there are so many."""

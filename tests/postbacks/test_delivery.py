@@ -1,13 +1,14 @@
 import asyncio
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from clew.postbacks import delivery
+from clew.postbacks import delivery, pace
 from clew.postbacks.delivery import CALLS_PER_DESTINATION, Worker
 from clew.postbacks.model import Postback
 from clew.referral.catalogue import Answer, Conversion, Network, Param, SettingSpec, Success
@@ -408,6 +409,157 @@ async def test_stopping_does_not_wait_forever_and_says_what_is_unknown(
     assert states == {"blog": "unknown", "hook": "due"}
 
 
+@pytest.mark.parametrize("step", ["expire", "waiting", "claim", "next_due"])
+async def test_stopping_in_the_middle_of_a_round_leaves_no_lease_and_no_lock(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, step: str
+) -> None:
+    """field D2: cancelled in the middle of `UPDATE … RETURNING`, the driver's thread kept the file's lock."""
+    await owe("100001")
+    before = await only(outbox)
+    reached = asyncio.Event()
+
+    class Told:
+        def __getattr__(self, name: str) -> Any:
+            found = getattr(outbox, name)
+            if name == step:
+                reached.set()
+            return found
+
+    task = asyncio.create_task(build(Told()).run())
+    await reached.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    if receiver.got:
+        assert (await only(outbox)).state in ("delivered", "unknown")
+    else:
+        assert await only(outbox) == before
+    async with asyncio.timeout(1):
+        await owe("100002")
+
+
+async def test_stopping_while_a_row_is_being_marked_gives_it_back(
+    owe: Owe, db: Database, outbox: Outbox, build: Any, receiver: Any
+) -> None:
+    """field D2"""
+    await owe("100001")
+    before = await only(outbox)
+    reached = asyncio.Event()
+
+    class Told:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(outbox, name)
+
+        async def begin(self, postback: Postback, until: float) -> Postback | None:
+            reached.set()
+            return await outbox.begin(postback, until)
+
+    async with db.write():  # so that it waits for its turn
+        task = asyncio.create_task(build(Told()).run())
+        # It cannot claim while we write: let it.
+        await asyncio.sleep(0)
+    await reached.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await only(outbox) == before
+    assert receiver.got == []
+
+
+async def test_a_ledger_that_stays_locked_does_not_keep_the_worker_from_stopping(
+    owe: Owe, db: Database, build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field D2"""
+    monkeypatch.setattr(delivery, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(delivery, "LAST_SECONDS", 0.2)
+    await owe("100001")
+    other = sqlite3.connect(db.address.removeprefix("sqlite:"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    task = asyncio.create_task(build().run())
+    await asyncio.sleep(0.1)
+    task.cancel()
+    async with asyncio.timeout(3):
+        await asyncio.gather(task, return_exceptions=True)
+    other.close()
+
+
+# -- field D3: who may have how many calls
+
+
+async def many_receivers(
+    stack: AsyncExitStack, kind: type[Any], partners: dict[str, Partner], names: list[str]
+) -> list[Any]:
+    found = []
+    for name in names:
+        slow = kind()
+        await slow.start()
+        stack.push_async_callback(slow.stop)
+        slow.gate = asyncio.Event()
+        partners[name] = Partner(
+            id=name, param=name, postback=f"{slow.address}/?o={{order_id}}", allow_private=True
+        )
+        found.append(slow)
+    return found
+
+
+@pytest.mark.parametrize("count", [4, 20])
+async def test_a_healthy_partner_does_not_wait_for_slow_ones(
+    owe: Owe,
+    build: Any,
+    receiver: Any,
+    partners: Any,
+    journal: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+) -> None:
+    """field D3: four, and twenty, that answer nothing for as long as the test lasts, with ten orders each."""
+    monkeypatch.setattr(pace, "SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(delivery, "GRACE_SECONDS", 0.05)
+    names = [f"slow{n}" for n in range(count)]
+    async with AsyncExitStack() as stack:
+        slow = await many_receivers(stack, type(receiver), partners, names)
+        for name in names:
+            await owe(*(f"{name}-{n}" for n in range(10)), partner=name)
+        worker = build()
+        async with running(worker):
+            await slow[0].wait(1)
+            await owe(*(f"o{n}" for n in range(10)))
+            worker.wake()
+            assert await journal.outcomes(10) == ["delivered"] * 10
+            assert max(s.most for s in slow) <= CALLS_PER_DESTINATION
+            await journal.told("partner_slow")
+
+
+async def test_a_partner_that_is_quick_again_gets_its_share_again(clock: Any) -> None:
+    """field D3"""
+    paces = pace.Pace(clock)
+    for call in range(3):
+        paces.begin(call, "d")
+        clock.now += 5
+        paces.end(call, 5.0)
+    assert paces.slow() == {"d": 5.0}
+    for call in range(4):
+        paces.begin(call, "d")
+        paces.end(call, 0.1)
+    assert paces.slow() == {}
+
+
+async def test_no_number_of_slow_partners_takes_the_slots_of_quick_ones(clock: Any) -> None:
+    """field D3: a hundred that never answer, all of them new."""
+    paces = pace.Pace(clock)
+    paces.begin("first", "quick")
+    paces.end("first", 0.1)
+    calls = 0
+    for _ in range(10):
+        room = paces.room()
+        for number in range(100):
+            for _ in range(4):
+                if room.take(f"slow{number}"):
+                    calls += 1
+                    paces.begin(calls, f"slow{number}")
+        clock.now += pace.SLOW_SECONDS
+        assert paces.room().take("quick")
+    assert calls <= pace.TOTAL
+
+
 class Stuck:
     """An outbox in which `begin` never ends: the call is as far as it can be without having been sent."""
 
@@ -448,6 +600,7 @@ from clew.stores.ledger.outbox import Outbox
 
 class Journal:
     def emit(self, name, **fields): ...
+    def notice(self, name, **fields): ...
     def took(self, *arguments): ...
 
 secret = sys.argv[3] or None

@@ -1,5 +1,6 @@
 import asyncio
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -11,7 +12,8 @@ from clew.postbacks.model import Attempt, Outcome, Postback, Report, State
 from clew.referral.credit import Credit
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.orders import Orders
-from clew.stores.ledger.outbox import Outbox, OutboxError
+from clew.stores.ledger.outbox import _WAITING, Outbox, OutboxError
+from sqlalchemy import text
 
 NOW = 1763860000.0
 NOBODY = Credit(partner=None, click=None, touched_at=None, reason="no click", considered=())
@@ -242,8 +244,47 @@ async def test_one_partner_with_many_rows_does_not_crowd_out_the_others(db: Data
     await owe(db, *(f"big{n}" for n in range(6)), partner="big")
     await owe(db, "small", partner="small", now=NOW + 1)
     waiting = await outbox.waiting(NOW + 2, each=2, limit=9)
-    assert [w.partner for w in waiting] == ["big", "big", "small"]
+    assert [w.partner for w in waiting] == ["big", "small", "big"]
     assert len(await outbox.waiting(NOW + 2, each=9, limit=3)) == 3
+
+
+async def test_the_oldest_of_each_partner_is_found_by_leaps_through_an_index(
+    db: Database, outbox: Outbox
+) -> None:
+    """field D5: what a round costs does not grow with what is due."""
+    for partner in ("a", "b", "c"):
+        await owe(db, *(f"{partner}{n}" for n in range(4)), partner=partner)
+    await owe(db, "later", partner="d", now=NOW + 100)
+    first = await outbox.waiting(NOW, each=3, limit=99)
+    turns = [sorted(w.partner for w in first[start : start + 3]) for start in (0, 3, 6, 9)]
+    assert turns == [["a", "b", "c"]] * 3 + [[]]
+    await outbox.claim([w.id for w in first if w.partner == "b"], NOW, NOW + 10)
+    second = await outbox.waiting(NOW, each=3, limit=99)
+    assert sorted(w.partner for w in second) == list("aaabccc")
+    given = {"now": NOW, "each": 3, "limit": 9}
+    async with db.read() as connection:
+        rows = (await connection.execute(text(f"EXPLAIN QUERY PLAN {_WAITING.text}"), given)).all()
+    plan = [row[3] for row in rows]
+    assert sum("ix_postbacks_queue" in line for line in plan) >= 3, plan
+    scanned = [line.split()[1] for line in plan if line.startswith("SCAN")]
+    assert not {"postbacks", "n", "h", "w", "d"} & set(scanned), plan
+
+
+async def test_a_cancelled_statement_leaves_no_lock_and_no_transaction_behind(
+    db: Database, outbox: Outbox
+) -> None:
+    """field D2: at every point of a transaction."""
+    await owe(db, "a")
+    waiting = await outbox.waiting(NOW, each=1, limit=1)
+    for turns in range(40):
+        task = asyncio.create_task(outbox.claim([waiting[0].id], NOW, NOW + 10 + turns))
+        for _ in range(turns):
+            await asyncio.sleep(0.0002)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        other = sqlite3.connect(db.address.removeprefix("sqlite:"), timeout=0, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        other.close()
 
 
 @pytest.mark.parametrize("done", ["dead", "unknown"])

@@ -133,6 +133,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("order", "partner", "event", name=op.f("uq_postbacks_order")),
     )
     op.create_index("ix_postbacks_due", "postbacks", ["state", "next_at"], unique=False)
+    op.create_index(
+        "ix_postbacks_queue", "postbacks", ["state", "site", "partner", "next_at", "id"], unique=False
+    )
     op.create_table(
         "attempts",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -166,6 +169,7 @@ def downgrade() -> None:
     op.drop_table("notices")
     op.drop_index(op.f("ix_attempts_postback"), table_name="attempts")
     op.drop_table("attempts")
+    op.drop_index("ix_postbacks_queue", table_name="postbacks")
     op.drop_index("ix_postbacks_due", table_name="postbacks")
     op.drop_table("postbacks")
     op.drop_index("ix_messages_conversation", table_name="messages")

@@ -1,0 +1,79 @@
+"""The migrations at the start, and what is said about a file that is no ledger of this clew."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Select, inspect, select
+from sqlalchemy import column as column_of
+from sqlalchemy import table as table_of
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from ... import stores
+from .errors import LedgerError, LedgerFormatError
+from .schema import metadata
+
+_VERSION = "alembic_version"
+# What SQLite says of a file that holds something else, or is damaged.
+_NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+_RESTORE = (
+    "Or name another file as `ledger`, or put back a copy that this clew wrote "
+    '(`sqlite3 clew.db ".backup copy.db"` makes one)'
+)
+_WAYS = {
+    sqlite3.SQLITE_NOTADB: "It is no SQLite file: name another one as `ledger`, or move it away",
+    sqlite3.SQLITE_CORRUPT: "Put back a copy, or save what can be read with `sqlite3 clew.db .recover`",
+    sqlite3.SQLITE_CANTOPEN: "See that its folder is there, and that this user may write to it",
+    sqlite3.SQLITE_READONLY: "See whose file it is, and the mode of the file and its folder",
+    sqlite3.SQLITE_FULL: "Free some space on its disk",
+}
+
+
+def upgrade(connection: Connection) -> None:
+    """Build or upgrade the tables. Raises LedgerFormatError if they are not ours, or of a later version."""
+    config = Config()
+    folder = Path(stores.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
+    _check_version(connection, scripts)
+    command.upgrade(config, "head")
+
+
+def _check_version(connection: Connection, scripts: ScriptDirectory) -> None:
+    tables = set(inspect(connection).get_table_names())
+    if _VERSION not in tables:
+        if others := sorted(tables & set(metadata.tables)):
+            raise LedgerFormatError(
+                f"it has a table {others[0]!r}, but not clew's: it belongs to another program. "
+                "Name another file as `ledger`"
+            )
+        return
+    known = {script.revision for script in scripts.walk_revisions()}
+    try:
+        query: Select[Any] = select(column_of("version_num")).select_from(table_of(_VERSION))
+        found = [str(row[0]) for row in connection.execute(query)]
+    except DBAPIError as error:
+        raise LedgerFormatError(f"its table {_VERSION!r} is not clew's ({error.orig}). {_RESTORE}") from None
+    if not found and not tables & set(metadata.tables):
+        return
+    if len(found) != 1 or found[0] not in known:
+        said = ", ".join(repr(version[:40]) for version in found[:3]) or "none"
+        raise LedgerFormatError(
+            f"its version is {said}, and this clew knows {scripts.get_current_head()!r} and earlier: a later "
+            f"clew wrote it, or another program. Upgrade clew (`pip install --upgrade clew`). {_RESTORE}"
+        )
+
+
+def told(path: Path, error: SQLAlchemyError) -> LedgerError:
+    """An error of opening the ledger, as it is told to whoever runs clew."""
+    said = f"the ledger {path} cannot be used: "
+    if isinstance(error, LedgerError):
+        return type(error)(said + str(error))
+    cause = getattr(error, "orig", None)
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    kind = LedgerFormatError if code in _NO_DATABASE else LedgerError
+    return kind(f"{said}{cause or error}. {_WAYS.get(code, '')}".rstrip())
