@@ -52,11 +52,13 @@ class Outbox:
 
     async def claim(self, ids: Sequence[str], now: float, until: float) -> tuple[Postback, ...]:
         """Lease those of them that are still due and free. Nothing of them has been sent."""
+        # Written so that no index fits it: SQLite would go through all that is due instead of a few ids.
+        is_due = (func.coalesce(_C.state, "") == "due") & (_C.next_at + 0 <= now)
         async with self._db.write() as tx:
             rows = (
                 await tx.execute(
                     update(postbacks_table)
-                    .where(_C.id.in_(ids), _C.state == "due", _C.next_at <= now, _free(now))
+                    .where(_C.id.in_(ids), is_due, _free(now))
                     .values(lease_until=until)
                     .returning(*postbacks_table.c)
                 )
@@ -292,14 +294,18 @@ class Outbox:
 
 
 # The heads of the partners' queues are found by leaps through the index, then the first rows of each queue.
+# Site and partner are compared one by one: of a pair SQLite uses the site alone, and goes through all of it.
 _WAITING = text("""
 WITH RECURSIVE heads(id) AS (
     SELECT (SELECT id FROM postbacks WHERE state = 'due' ORDER BY site, partner LIMIT 1)
     UNION ALL
-    SELECT (
-        SELECT n.id FROM postbacks AS n
-        WHERE n.state = 'due' AND (n.site, n.partner) > (h.site, h.partner)
-        ORDER BY n.site, n.partner LIMIT 1
+    SELECT coalesce(
+        (SELECT n.id FROM postbacks AS n
+        WHERE n.state = 'due' AND n.site = h.site AND n.partner > h.partner
+        ORDER BY n.partner LIMIT 1),
+        (SELECT n.id FROM postbacks AS n
+        WHERE n.state = 'due' AND n.site > h.site
+        ORDER BY n.site, n.partner LIMIT 1)
     )
     FROM heads JOIN postbacks AS h ON h.id = heads.id
 )
