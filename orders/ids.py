@@ -27,6 +27,12 @@ _AROUND: Final = " \t.,:;!?#*'\"`´‘’‚‛“”„«»‹›()[]{}<>|·•
 _NUMBER_SIGN: Final = re2.compile(r"^(?i:(?:no|nr|num|nbr|n|br|αρ|núm|n[º°o])\.\s*[º°]?|n[º°]|#)\s*[:#]?\s*")
 
 
+# Labels have them between their words; before a number they make it a count: "your order of 3 items".
+_OF: Final = frozenset({"of", "de", "da", "do", "di", "du", "des", "von", "van"})
+# So many words left beside a number are no part of it.
+SENTENCE: Final = 3
+
+
 class OrderId(NamedTuple):
     """`id` tells orders apart; `spelling` is the text as the shop wrote it, blanks collapsed."""
 
@@ -50,6 +56,8 @@ def shown(text: str, part: str = "id") -> OrderId:
     Raises OrderError naming `part`.
     """
     found = normalised(text, part)
+    if (sentence := _of_sentence(found, part)) is not None:
+        return sentence
     words = found.id.split()
     if not any(c.isdigit() for c in found.id) and (
         len(words) > 1 or not found.id.isupper() or len(words[0]) < 5
@@ -58,6 +66,23 @@ def shown(text: str, part: str = "id") -> OrderId:
             f"{part}: {found.spelling[:40]!r} holds no order number; choose the element that holds it"
         )
     return found
+
+
+def _of_sentence(found: OrderId, part: str) -> OrderId | None:
+    """The number in `Thank you! Your order 1003 has been received`: the one word with digits, behind a label.
+    None for a text that is no sentence. Raises OrderError for one whose number cannot be told."""
+    words = [_trimmed(word) for word in _folded(found.spelling).split()]
+    if sum(len(word) > 1 and word.isalpha() and word in found.id for word in words) < SENTENCE:
+        return None
+    numbers = [at for at, word in enumerate(words) if any(c.isdigit() for c in word)]
+    if not numbers:
+        return None
+    before = words[numbers[0] - 1] if numbers[0] else ""
+    if len(numbers) == 1 and _is_label(before) and before.casefold() not in _OF:
+        return OrderId(normalised(words[numbers[0]], part).id, found.spelling)
+    raise OrderError(
+        f"{part}: {found.spelling[:60]!r} is a sentence; choose the element that holds only the number"
+    )
 
 
 def same(one: str, other: str) -> bool:

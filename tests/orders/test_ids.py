@@ -66,3 +66,21 @@ def test_any_text_has_one_number_that_stays_what_it_is(text: str) -> None:
 def test_a_plain_number_is_its_own_normal_form(number: str) -> None:
     assert normalised(number).id == number
     assert normalised(f"Order #{number}").id == number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("Thank you! Your order 1003 has been received", "1003"),
+        ("Vielen Dank, Ihre Bestellung #A-1003 ist bei uns eingegangen.", "A-1003"),
+        ("Thank you! Your order of 3 items has been received", None),
+        ("We received your order on 26 November and will ship order 1003 soon", None),
+    ],
+)
+def test_a_sentence_is_read_only_where_a_label_names_its_one_number(text: str, number: str | None) -> None:
+    """field A11: the words around a number are no part of it."""
+    if number is None:
+        with pytest.raises(OrderError, match="sentence"):
+            shown(text)
+    else:
+        assert shown(text).id == number
