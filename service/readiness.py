@@ -25,6 +25,8 @@ class Readiness:
 async def readiness(service: Service, sites: Sequence[str]) -> Readiness:
     """For these sites together: not ready without the ledger, while clew starts or stops, or if no shop of
     theirs can be reached."""
+    if (failure := await service.ledger_probe.failure()) is not None:
+        return Readiness(False, f"no order can be recorded: {failure}")
     try:
         counts = await service.ledger.outbox.counts_by_site(sites)
     except Exception as error:

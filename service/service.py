@@ -32,6 +32,7 @@ from .journal import Journal
 from .limits import Limits, network_of
 from .origin import LONGEST_HOST
 from .presence import Presence
+from .probe import Probe
 from .reading import PageReader
 from .site import SiteRuntime
 from .unmatched import Unmatched
@@ -83,6 +84,7 @@ class Service:
         )
         self.presence = Presence(self)
         self.watch = Watch(self)
+        self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.now()), self._not_writable)
         self.ready = False
         # Whether a site's shop can be reached, by the site's name; told by the mount that connects to it.
         self.shops_reachable: Mapping[str, Callable[[], Awaitable[bool]]] = {}
@@ -113,6 +115,9 @@ class Service:
         if step < 0:
             for site in self.sites.values():
                 site.clock_set_back(before, -step)
+
+    def _not_writable(self, error: Exception) -> None:
+        self.journal.emit("fault", site="", where="ready", error=repr(error))
 
     def monotonic(self) -> float:
         """Seconds that never go back."""

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from ..files import make_private
 from ..undisturbed import undisturbed
 from .errors import LedgerBusyError, LedgerGoneError
+from .schema import probes
 from .upgrade import told, upgrade
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # How long a statement waits for another process, within SQLite; a write tries again until its time is over.
 BUSY_SECONDS = 0.25
+PROBE_SECONDS = 2.0  # longer than others' transactions ever take
 BUSY_PAUSE = 0.05
 WRITE_SECONDS = 3.5
 OPEN_SECONDS = 10.0
@@ -113,12 +115,20 @@ class Database:
         """
         async with self._turn(asyncio.get_running_loop().time() + wait) as connection:
             try:
+                self._check_file()
                 yield connection
                 self._check_file()
             except BaseException:
                 await connection.rollback()
                 raise
             await connection.commit()
+
+    async def probe(self, now: float, wait: float = PROBE_SECONDS) -> None:
+        """Write a row and commit it, as an order would be: a full disk, a file that only lets itself be read,
+        a lock and a file that is gone raise here what they would raise there."""
+        async with self.write(wait) as connection:
+            await connection.execute(probes.delete())
+            await connection.execute(probes.insert().values(at=now))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -185,3 +185,6 @@ notices = Table(
     Column("details", JSON, nullable=False),  # of the last time
     UniqueConstraint("site", "event", "key"),
 )
+
+# One row, written to find out whether anything can be written.
+probes = Table("probes", metadata, Column("at", Float, primary_key=True))

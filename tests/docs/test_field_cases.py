@@ -16,7 +16,7 @@ WAITING = {
     *("G9", "G13", "G14", "G15", "G16", "G17", "G20"),
 }
 # `ready` does not yet try to write into the ledger.
-OPEN = {"D7"}
+OPEN: set[str] = set()
 
 _NUMBER = r"[A-G]\d+"
 _MARK = re.compile(rf"\bfield ({_NUMBER}(?:(?:, and |, | and ){_NUMBER})*)\b")

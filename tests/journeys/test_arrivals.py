@@ -1,6 +1,7 @@
 """Arrivals as a real browser makes them: through the shop's service worker, behind a hash, fetched ahead."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from clew.middleware.proxy import ReverseProxy
 from clew.settings.model import Settings
+from clew.stores.visits import unpacked
 from playwright.async_api import BrowserContext
 from raw_http import PATIENCE, Request, Shop, read_request, serving
 
@@ -66,7 +68,8 @@ class World:
 
     def stored(self) -> str:
         with closing(sqlite3.connect(self.database)) as database:
-            return " ".join(row[0] for row in database.execute("SELECT data FROM visitors"))
+            rows = database.execute("SELECT data FROM visits")
+            return " ".join(json.dumps(unpacked(data).to_json()) for (data,) in rows)
 
     async def until(self, holds: Callable[[], object]) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -124,9 +127,11 @@ async def test_a_click_behind_a_hash_is_read_even_if_the_shop_tidies_it_away(
         at.partner_pages[b"/"] = page(f'<a href="{at.address}{address}">mug</a>')
         browser = await context.new_page()
         await browser.goto(at.partner)
-        await browser.click("a")
-        await at.until(lambda: '"A2"' in at.stored())
+        async with browser.expect_response("**/-/clew/decide"):
+            await browser.click("a")
         assert ("#" in browser.url) is address.startswith("/mug")
+        await browser.goto(f"{at.address}/cup")  # the second sign of life
+        await at.until(lambda: '"A2"' in at.stored())
         assert '"d"' not in at.stored()
 
 

@@ -162,6 +162,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
         sa.UniqueConstraint("site", "event", "key", name=op.f("uq_notices_site")),
     )
+    op.create_table(
+        "probes",
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("at", name=op.f("pk_probes")),
+    )
 
 
 def downgrade() -> None:
@@ -172,6 +177,7 @@ def downgrade() -> None:
     op.drop_index("ix_postbacks_queue", table_name="postbacks")
     op.drop_index("ix_postbacks_due", table_name="postbacks")
     op.drop_table("postbacks")
+    op.drop_table("probes")
     op.drop_index("ix_messages_conversation", table_name="messages")
     op.drop_table("messages")
     op.drop_table("credits")
