@@ -20,8 +20,9 @@ from peers import PEERS, versions
 from pinned import BenchError
 from proxy import PARTS, bench_proxy
 from report import Section
+from visits import bench_visits
 
-BENCHES: dict[str, Callable[[Options], Section]] = {"proxy": bench_proxy}
+BENCHES: dict[str, Callable[[Options], Section]] = {"proxy": bench_proxy, "visits": bench_visits}
 HERE = Path(__file__).parent
 
 
