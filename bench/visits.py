@@ -170,7 +170,7 @@ def measure_pruning(folder: Path, options: Options) -> Section:
     rows = [row("a page", pages), row("`decide`", decisions)]
     text = (
         f"{VISITORS:,} visitors of all ages in the store, of whom {forgotten:,} were forgotten in "
-        f"{seconds:.0f} s while pages and decisions were asked for without a pause, on one core. Milliseconds."
+        f"{seconds:.0f} s while pages and decisions were asked for without a pause, on one core. In ms."
     )
     return Section(figures, table("While the store forgets", text, _COLUMNS, rows))
 
