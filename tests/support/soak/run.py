@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +58,9 @@ SETTLE_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Size:
-    """What a process holds: open files (connections among them), resident memory in MB."""
+    """What a process holds: open sockets, resident memory in MB."""
 
-    files: int
+    sockets: int
     memory: float
 
     @classmethod
@@ -67,7 +68,15 @@ class Size:
         """As /proc tells it."""
         status = Path(f"/proc/{pid}/status").read_text()
         resident = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return cls(len(list(Path(f"/proc/{pid}/fd").iterdir())), int(resident.split()[1]) / 1024)
+        return cls(_sockets(pid), int(resident.split()[1]) / 1024)
+
+
+def _sockets(pid: int) -> int:
+    found = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found += os.readlink(file).startswith("socket:")
+    return found
 
 
 @dataclass
@@ -89,8 +98,8 @@ class Report:
         found = list(self.tally.wrong[:20])
         if len(self.tally.wrong) > 20:
             found.append(f"and {len(self.tally.wrong) - 20} more wrong answers")
-        if self.after.files > self.before.files:
-            found.append(f"{self.after.files - self.before.files} connections left open")
+        if self.after.sockets > self.before.sockets:
+            found.append(f"{self.after.sockets - self.before.sockets} connections left open")
         if self.after.memory > self.quarter.memory * 1.15 + 24:
             found.append(f"memory went from {self.quarter.memory:.0f} to {self.after.memory:.0f} MB")
         if self.longest > FREEZE_SECONDS:
@@ -103,7 +112,7 @@ class Report:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.tally.kinds.items()))
         ends = ", ".join(f"{end} {count}" for end, count in self.tally.ends.most_common())
         sizes = "; ".join(
-            f"{name} {size.memory:.0f} MB, {size.files} files"
+            f"{name} {size.memory:.0f} MB, {size.sockets} sockets"
             for name, size in (("before", self.before), ("a quarter", self.quarter), ("after", self.after))
         )
         return (
@@ -157,7 +166,7 @@ class Pulse:
 async def settled(pid: int, base: int) -> Size:
     """The process's size as soon as its connections are closed, or when time is up."""
     deadline = time.monotonic() + SETTLE_SECONDS
-    while (size := Size.of(pid)).files > base and time.monotonic() < deadline:  # noqa: ASYNC110
+    while (size := Size.of(pid)).sockets > base and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.1)
     return size
 
@@ -201,7 +210,7 @@ async def soak(requests: int, concurrency: int, seed: int, folder: Path) -> Repo
         seconds = time.monotonic() - started
         beating.cancel()
         await asyncio.wait([beating])
-        after = await settled(pid, before.files)
+        after = await settled(pid, before.sockets)
         told = await metrics(clew.port)
         faults = sum(
             float(line.rpartition(" ")[2])
