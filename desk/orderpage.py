@@ -36,12 +36,12 @@ class OrderPage(BaseModel):
 async def order_page(request: Request, at: Here) -> Response:
     """Read the order as on any page of the shop's; what comes of it says `order.browser`."""
     body = await json_body(request, OrderPage, BODY_LIMIT)
-    at.take("events")
     site, known = at.site, known_visitor(request, at)
     path, query = split(body.url)
     settings = site.settings.order
     if settings is None or settings.browser == "ignore" or not site.order_page(path, query):
         raise Refused(422, "url: no order is expected on this page")
+    at.take("browser_orders")
     if known is not None:
         # `<` stands in no number and no name, and would end the script.
         scripts = (text.replace("<", "\\u003c") for text in body.linked)

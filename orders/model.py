@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Literal
 
 Channel = Literal["web", "chat", "phone"]
-Source = Literal["page", "api", "agent"]
+# browser: a page that a script drew, told of by the visitor's browser alone.
+Source = Literal["page", "browser", "api", "agent"]
 State = Literal["placed", "payment_due", "cancelled", "returned", "problem"]
 
 

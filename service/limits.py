@@ -30,6 +30,7 @@ PERIODS: Mapping[str, float] = {
     "visitors": 60,
     "decides": 60,
     "events": 60,
+    "browser_orders": 600,
     "reads": 60,
     "messages": 60,
     "conversations": 600,

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
@@ -132,7 +133,8 @@ async def read_page(service: Service, site: SiteRuntime, page: ReadPage) -> None
             # An order is a sign of life: what its cookie tells of its way here counts.
             await _change(service, site, page.known, [], page.client, "order")
         shown = Shown(page_mark(page.path, page.query), page.came, page.by_browser)
-        await record_seen_order(service, site, found.order, page.visitor, page.touches, shown)
+        order = replace(found.order, source="browser") if page.by_browser else found.order
+        await record_seen_order(service, site, order, page.visitor, page.touches, shown)
         return
     settings = site.settings.order
     if page.order and settings is not None and found.refused is None:

@@ -22,14 +22,15 @@ from ..settings.model import Cart, Order
 from .cart import read_cart
 from .effects import ReadPage
 from .journal import Journal
+from .limits import network_of
 from .site import SiteRuntime
 
 THREADS: Final = 2
 SITE_WAITING: Final = 32
-"""Most pages of a site that wait; more than half of it only where an order may be on
-them. Each is 512 KB at most."""
+"""Most pages of a site that wait, a quarter of them for one client network; more than half of it only where
+the shop itself sent them and an order may be on them. Each is 512 KB at most."""
 WAITING: Final = 64
-"""Most pages of all sites that wait."""
+"""Most pages of all sites that wait, divided in the same way."""
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 SLOW: Final = 2.0
 """Seconds after which a page is told of as slow; it is read to its end all the same."""
@@ -75,16 +76,18 @@ class PageReader:
         self._journal = journal
         self._threads = ThreadPoolExecutor(THREADS, "clew-page")
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._waiting: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()  # by site
+        self._of_client: Counter[tuple[str, str]] = Counter()  # by site and client network
 
     async def read(self, site: SiteRuntime, page: ReadPage, asked: Mapping[str, str] = NOTHING) -> PageRead:
         """What the page shows; nothing, and an event, where too much waits already. See `read_page`."""
         order = site.settings.order if page.order else None
         cart = site.settings.cart if page.cart else None
-        room = SITE_WAITING if order is not None else SITE_WAITING // 2
-        if self._waiting[site.name] >= room or self._waiting.total() >= WAITING:
+        whose = (site.name, network_of(page.client) or "")
+        if self._full(site, whose, trusted=order is not None and not page.by_browser):
             return self._refused(site, page, "too many pages wait to be read")
         self._waiting[site.name] += 1
+        self._of_client[whose] += 1
         try:
             async with self._turns[site.name]:
                 work = asyncio.get_running_loop().run_in_executor(
@@ -96,9 +99,21 @@ class PageReader:
                 found = await work
         finally:
             self._waiting[site.name] -= 1
+            self._of_client[whose] -= 1
+            self._of_client += Counter()  # forgets who has none waiting
         if found.refused is not None:
             self._refused(site, page, found.refused)
         return found
+
+    def _full(self, site: SiteRuntime, whose: tuple[str, str], *, trusted: bool) -> bool:
+        """Whether a further page may not wait. What a browser makes up, or what only shows a cart, must not
+        keep an order out that the shop sent."""
+        share = 1 if trusted else 2
+        return (
+            self._waiting[site.name] >= SITE_WAITING // share
+            or self._waiting.total() >= WAITING // share
+            or (bool(whose[1]) and self._of_client[whose] >= SITE_WAITING // 4)
+        )
 
     def _refused(self, site: SiteRuntime, page: ReadPage, why: str) -> PageRead:
         self._journal.notice(

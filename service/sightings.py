@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
-from ..orders.doubt import Doubt, Kind
+from ..orders.doubt import Doubt
 from ..orders.model import Channel, OrderSeen, State
 from ..orders.money import amount_text
 from ..postbacks.model import Postback, Report
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 EVENT = "order"
 SERVER = "the shop's server"
-PAGE = "the page that the shop sent"
 # An order that was in one of these may become a sale: the money has come.
 NOT_YET: frozenset[State] = frozenset({"payment_due", "problem"})
 
@@ -94,28 +93,40 @@ async def told_again(
     """See to the sighting of an order that is known. Raises what the ledger raises."""
     same = (order.total, order.currency) == (known.total, known.currency)
     others = visitor is not None and known.visitor is not None and visitor != known.visitor
-    paid = order.is_sale and known.state in NOT_YET
+    # Anybody can open a page without our cookie: that says nothing of whose the order is.
+    nobody = visitor is None and order.source in ("page", "browser")
+    paid = order.is_sale and known.state in NOT_YET and not nobody
     whose = visitor if visitor is not None and (known.visitor is None or order.source == "api") else None
+    # A browser can tell of any number before the order is placed: what the shop sent takes its place.
+    better = by_page and known.source == "browser" and not nobody and not (others and weighed.doubt)
     decided = False
-    if paid or (order.is_sale and whose not in (None, known.visitor)):
+    if better and order.is_sale:
+        decided = await _decide_anew(service, order, known, weighed, visitor, better=True)
+    elif paid or (order.is_sale and whose not in (None, known.visitor)):
         decided = await _decide_anew(service, order, known, weighed, whose or known.visitor)
     if order.source == "api" and known.source != "api" and order.is_sale:
-        await _confirm(service, site, order, known, SERVER)
-    elif by_page and same and not others and order.is_sale and weighed.doubt is None:
-        await _confirm(service, site, order, known, PAGE, "browser")
-    if decided or (same and order.is_sale == (known.state == "placed") and not others):
+        await _confirm(service, site, order, known)
+    agrees = same and not others and order.is_sale == (known.state == "placed")
+    if agrees or (decided and (same or not better)):
         service.journal.emit(
             "order_repeated", site=site.name, order=order.id, source=order.source, visitor=visitor
         )
         return
     why = _conflict(order, known, others)
-    if not order.is_sale or (not same and (order.source != "api" or known.source == "api")):
+    wrong = not same and (order.source != "api" or known.source == "api")
+    if not order.is_sale or (wrong and not decided):
         await service.ledger.outbox.hold(known.row, Doubt("conflict", why))
     service.journal.notice("order_conflict", site=site.name, key=order.id, order=order.id, why=why)
 
 
 async def _decide_anew(
-    service: "Service", order: OrderSeen, known: Recorded, weighed: "Weighed", visitor: str | None
+    service: "Service",
+    order: OrderSeen,
+    known: Recorded,
+    weighed: "Weighed",
+    visitor: str | None,
+    *,
+    better: bool = False,
 ) -> bool:
     if visitor == known.visitor and weighed.credit.partner is None and known.partner is not None:
         weighed = _as_credited(order, known, weighed)
@@ -129,6 +140,7 @@ async def _decide_anew(
         reports=weighed.reports,
         doubt=weighed.doubt,
         now=service.now(),
+        better=order if better else None,
     )
     if done:
         service.worker.wake()
@@ -150,24 +162,21 @@ async def _confirm(
     site: SiteRuntime,
     order: OrderSeen,
     known: Recorded,
-    by: str,
-    hold: Kind | None = None,
 ) -> None:
-    """A better word comes on an order: what is held, with `hold` for that alone, is due with its amount."""
+    """The shop's server tells of an order: what is held is due with its amount."""
     same = (order.total, order.currency) == (known.total, known.currency)
     # Two that agree are not doubted because a third, the orders before, were smaller.
     doubt = None if same else await amounts_doubt(service, site, order, {})
     settled = await service.ledger.outbox.confirm(
         known.row,
         service.now(),
-        by=by,
+        by=SERVER,
         total=Decimal(order.total),
         currency=order.currency,
         doubt=doubt,
-        hold=hold,
     )
     for row in settled:
-        tell_settled(service, row, by)
+        tell_settled(service, row, SERVER)
     if settled:
         service.worker.wake()
 

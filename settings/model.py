@@ -280,6 +280,7 @@ class Limits(Model):
     visitors: Bound = Bound(client=120, site=3000, all=10000)
     decides: Bound = Bound(client=1200, site=30000, all=60000)
     events: Bound = Bound(client=300, site=6000, all=20000)
+    browser_orders: Bound = Bound(client=30, site=600, all=3000)
     reads: Bound = Bound(client=600, site=12000, all=30000)
     messages: Bound = Bound(client=120, site=1200, all=6000)
     conversations: Bound = Bound(client=20, site=600, all=3000)

@@ -87,24 +87,17 @@ class Orders:
             known = (await tx.execute(_one(site, order.id))).first()
             if known is not None:
                 return _recorded(known, created=False)
-            total = amount_text(order.total, order.currency)
-            placed_at = now if order.placed_at is None else min(order.placed_at, now)
             added = await tx.execute(
                 insert(orders_table).values(
                     site=site,
                     order_id=order.id,
-                    spelling=order.spelling,
                     state=order.state,
-                    total=total,
-                    currency=order.currency,
                     channel=channel,
-                    source=order.source,
                     visitor=visitor,
-                    coupon=order.coupon,
                     conversation=conversation,
                     agent=agent,
-                    placed_at=placed_at,
                     recorded_at=now,
+                    **_told(order, now),
                 )
             )
             row = int(added.inserted_primary_key[0])  # type: ignore[index]
@@ -125,17 +118,23 @@ class Orders:
         reports: Sequence[Report],
         doubt: Doubt | None,
         now: float,
+        better: OrderSeen | None = None,
     ) -> bool:
         """Decide anew on an order of which no partner has been told: its state, whose it is, who earns it,
-        and what is due. False, and nothing changes, if a postback of it may have been sent."""
+        and what is due; with `better`, a sighting that takes the place of the first, also what it tells.
+        False, and nothing changes, if a postback of it may have been sent, or with `better` if a person has
+        refused it."""
         own = postbacks_table.c
         of_it = own.order == known.row
         async with self._db.write() as tx:
-            told = select(own.id).where(of_it, own.state.not_in(("held", "refused")))
+            open_ = ("held",) if better is not None else ("held", "refused")
+            told = select(own.id).where(of_it, own.state.not_in(open_))
             if (await tx.execute(told.limit(1))).first() is not None:
                 return False
             await tx.execute(delete(postbacks_table).where(of_it))
             values = {"state": state, "visitor": visitor, "channel": channel, "conversation": conversation}
+            if better is not None:
+                values |= _told(better, now)
             await tx.execute(update(orders_table).where(orders_table.c.id == known.row).values(**values))
             whose = credits_table.c.order == known.row
             await tx.execute(update(credits_table).where(whose).values(**_credit(credit)))
@@ -199,6 +198,18 @@ def _fields(row: Row[Any]) -> dict[str, Any]:
 
 def _recorded(row: Row[Any], *, created: bool) -> Recorded:
     return Recorded(**_fields(row), created=created)
+
+
+def _told(order: OrderSeen, now: float) -> dict[str, Any]:
+    """What one sighting says of the order itself."""
+    return {
+        "spelling": order.spelling,
+        "total": amount_text(order.total, order.currency),
+        "currency": order.currency,
+        "source": order.source,
+        "coupon": order.coupon,
+        "placed_at": now if order.placed_at is None else min(order.placed_at, now),
+    }
 
 
 def _credit(credit: Credit) -> dict[str, Any]:

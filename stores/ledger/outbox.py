@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Insert, Row, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...orders.doubt import Doubt, Kind
+from ...orders.doubt import Doubt
 from ...orders.model import OrderError
 from ...orders.money import amount_text, checked_currency
 from ...postbacks.model import STATES, Attempt, Outcome, Postback, Report, State, Waiting
@@ -228,16 +228,12 @@ class Outbox:
         total: Decimal,
         currency: str,
         doubt: Doubt | None,
-        hold: Kind | None = None,
     ) -> tuple[Postback, ...]:
-        """Settle an order's postbacks of which nothing was sent by a better word on its amount; with `hold`
-        only those that are held for it.
+        """Settle an order's postbacks of which nothing was sent by a better word on its amount.
 
         They are due with that amount, or held where it is in doubt. Returns those that changed.
         """
         waits = [_C.order == order, or_(_C.state == "held", (_C.state == "due") & _free(now))]
-        if hold is not None:
-            waits.append(_C.hold == hold)
         async with self._db.write() as tx:
             rows = [_postback(row) for row in (await tx.execute(select(postbacks_table).where(*waits))).all()]
             done = []

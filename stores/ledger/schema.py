@@ -40,7 +40,7 @@ orders = Table(
     Column("total", String(40), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("channel", String(10), nullable=False),
-    Column("source", String(10), nullable=False),  # page, api or agent
+    Column("source", String(10), nullable=False),  # page, browser, api or agent
     Column("visitor", String(40)),
     Column("coupon", String(200)),
     Column("conversation", String(40)),

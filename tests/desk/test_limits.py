@@ -9,6 +9,8 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew.referral.cookie import new_visitor_id
+from clew.settings.addresses import Patterns
+from clew.settings.model import Order
 from desks import SHOP, VISITOR, House, house
 
 FLOOD, CUSTOMER = "198.51.100.9", "203.0.113.50"
@@ -135,6 +137,16 @@ async def test_events_are_bounded(tmp_path: Path) -> None:
         client = desk.visitor()
         event = {"kind": "seen", "rule": "after-wait"}
         assert [(await client.post("events", json=event)).status_code for _ in range(3)] == [204, 204, 429]
+
+
+async def test_orders_that_browsers_tell_of_are_bounded(tmp_path: Path) -> None:
+    """field E3, E12: each would wait for a person."""
+    async with house(tmp_path, limits={"browser_orders": {"client": 2}}) as desk:
+        site = desk.service.sites["shop"]
+        site.settings = site.settings.model_copy(update={"order": Order(page="/thanks", id="jsonld")})
+        site.order_page = Patterns(["/thanks"])
+        client, page = desk.visitor(), {"url": f"{SHOP}/thanks"}
+        assert [(await client.post("order-page", json=page)).status_code for _ in range(3)] == [204, 204, 429]
 
 
 async def test_open_streams_of_one_network_are_bounded_whoever_they_are_of(tmp_path: Path) -> None:

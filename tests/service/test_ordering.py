@@ -10,7 +10,8 @@ import pytest_asyncio
 import sqlalchemy as sa
 from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
-from clew.referral.visitor import Touched
+from clew.referral.visitor import Shopped, Touched
+from clew.service.doubts import Shown
 from clew.service.ordering import record_seen_order
 from clew.service.service import Service
 from clew.service.site import SiteRuntime
@@ -40,6 +41,7 @@ async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             "sites": [
                 {
                     "name": "shop",
+                    "order": {"page": "/thanks"},
                     "partners": [
                         {
                             "id": "blog",
@@ -206,3 +208,77 @@ async def test_an_order_that_cannot_be_written_is_whole_in_the_log(
     await record_seen_order(service, site, order(), None, ())
     assert told["event"] == "order_unrecorded"
     assert (told["order"], told["total"], told["currency"]) == ("1001", "59.90", "EUR")
+
+
+DRAWN = Shown("/thanks", "inside", by_browser=True)
+SENT = Shown("/thanks", "inside")
+
+
+async def told(service: Service, site: SiteRuntime, visitor: str | None, shown: Shown, total: str) -> None:
+    source = "browser" if shown.by_browser else "page"
+    seen = order(total=Decimal(total), source=source)
+    await service.record_order(site, seen, visitor=visitor, shown=shown)
+
+
+async def due(service: Service) -> list[tuple[str, str, str]]:
+    found = await rows(service, schema.postbacks)
+    return [(p["state"], p["report"]["click_id"], p["report"]["amount"]) for p in found]
+
+
+@pytest.mark.parametrize("with_click", [True, False])
+@pytest.mark.parametrize("total", ["10.00", "59.90"])
+async def test_an_order_that_a_strangers_browser_invented_gives_way_to_the_shops_own_page(
+    service: Service, site: SiteRuntime, with_click: bool, total: str
+) -> None:
+    """field E12: order numbers told of before they are placed."""
+    if with_click:
+        await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
+    await told(service, site, "stranger", DRAWN, total)
+    buyer = [Touched(click(NOW - HOUR, "real")), Shopped()]
+    await service.visits.change("shop", "buyer", buyer, NOW)
+    await told(service, site, "buyer", SENT, "59.90")
+    assert await due(service) == [("due", "real", "59.90")]
+    (kept,) = await rows(service, schema.orders)
+    assert (kept["visitor"], kept["total"], kept["source"]) == ("buyer", "59.90", "page")
+
+
+async def test_a_page_opened_without_the_cookie_settles_nothing_that_a_browser_told(
+    service: Service, site: SiteRuntime
+) -> None:
+    """field E12: a stranger tells of an order, then opens its page as nobody."""
+    await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
+    await told(service, site, "stranger", DRAWN, "59.90")
+    await told(service, site, None, SENT, "59.90")
+    assert await due(service) == [("held", "theirs", "59.90")]
+
+
+async def test_a_page_opened_without_the_cookie_does_not_make_an_unpaid_order_a_sale(
+    service: Service, site: SiteRuntime
+) -> None:
+    """field A7, E12: a stranger opens the page of an order that waits for its money, then again as nobody."""
+    await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
+    unpaid = order(state="payment_due")
+    await service.record_order(site, unpaid, visitor="stranger", shown=Shown("/thanks", "outside"))
+    await told(service, site, None, SENT, "59.90")
+    assert await due(service) == []
+
+
+async def test_a_stranger_who_did_not_shop_takes_no_order_that_a_browser_told(
+    service: Service, site: SiteRuntime
+) -> None:
+    """field E12"""
+    await service.visits.change("shop", "buyer", [Touched(click(NOW - HOUR, "real")), Shopped()], NOW)
+    await told(service, site, "buyer", DRAWN, "59.90")
+    await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
+    await told(service, site, "stranger", Shown("/thanks", "outside"), "59.90")
+    assert await due(service) == [("held", "real", "59.90")]
+
+
+async def test_a_persons_refusal_of_what_a_browser_told_stands(service: Service, site: SiteRuntime) -> None:
+    """field E12: reloading the page does not send what a person refused."""
+    await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR)), Shopped()], NOW)
+    await told(service, site, "v1", DRAWN, "59.90")
+    (row,) = await service.ledger.outbox.list()
+    assert await service.ledger.outbox.settle(row.id, NOW, by="anna", send=False)
+    await told(service, site, "v1", SENT, "59.90")
+    assert [state for state, *_ in await due(service)] == ["refused"]

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,4 +95,20 @@ async def test_what_waits_is_bounded_and_orders_go_before_carts(gate: Gate) -> N
     await asyncio.gather(*tasks)
     labels = {"site": "shop", "event": "page_unread"}
     assert registry.get_sample_value("clew_events_total", labels) == 8
+    reader.close()
+
+
+async def test_what_a_browser_makes_up_and_one_networks_pages_keep_no_order_out(gate: Gate) -> None:
+    """field E3, E12: a flood of `order-page`, or of confirmation pages by one network."""
+    reader = PageReader(Journal(CollectorRegistry()))
+    shop = site("shop")
+    flood = [replace(page(), by_browser=True, client=f"198.51.100.{n}") for n in range(60)]
+    flood += [replace(page(), client="203.0.113.1")] * 60
+    tasks = [asyncio.create_task(reader.read(shop, p)) for p in flood]
+    await until(lambda: sum(t.done() for t in tasks) >= 88)
+    real = asyncio.create_task(reader.read(shop, replace(page(), client="192.0.2.7")))
+    gate.open.set()
+    assert (await real).refused is None
+    await asyncio.gather(*tasks)
+    assert not reader._of_client
     reader.close()
