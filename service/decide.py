@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..chat.model import Conversation
 from ..orders.money import is_currency
 from ..referral.cookie import Known, new_visitor_id
 from ..referral.landing import Dropped
@@ -20,7 +19,8 @@ from ..settings.addresses import split
 from ..settings.model import Rule
 from ..templates import language as language_of
 from ..templates import text
-from .facts import PageNow, gather
+from .asking import ledger_facts
+from .facts import LedgerFacts, PageNow, gather
 from .limits import LimitedError
 from .navigation import tell_dropped, tell_touch
 from .origin import Origin
@@ -53,16 +53,16 @@ class Answer:
 
 
 async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer:
-    """Decide for one page view. A visit store that fails costs the facts it holds, not the answer."""
+    """Decide for one page view. A store that fails, or does not answer soon, costs the facts it holds, not
+    the answer."""
     now = service.now()
+    who = known.visitor if known is not None else None
+    asking = asyncio.create_task(service.asking.ask(site.name, lambda: ledger_facts(service, site, who)))
     visitor, set_cookies = await _view(service, site, known, ask, now)
-    talk, talked = None, False
-    if known is not None:  # a stranger has not talked
-        talk = await service.ledger.conversations.open_for(site.name, visitor.id)
-        talked = await _talked(service, site, visitor, talk, now)
-    desk = await service.desk_of(site)
-    facts = gather(site, visitor, ask.page, desk, chatting=talk is not None, talked=talked, now=now)
-    decision = site.rules.decide(facts, skip=_skip(site, visitor, ask.page.url, talk))
+    ledger = await asking
+    facts = gather(site, visitor, ask.page, ledger, now)
+    skip = _skip(site, visitor, ask.page.url, _in_talk(site, visitor, ledger, now))
+    decision = site.rules.decide(facts, skip=skip)
     action = decision.rule.action if decision.rule else site.settings.widget.default
     service.journal.emit(
         "decision",
@@ -81,9 +81,9 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
         "language": language,
         "invite": _invite(decision.rule, language),
         "widget": _widget(site, language),
-        "conversation": talk is not None,
-        "unread": await service.ledger.conversations.unread(site.name, visitor.id) if talk else 0,
-        "online": desk.online > 0,
+        "conversation": ledger is not None and ledger.talk is not None,
+        "unread": ledger.unread if ledger is not None else 0,
+        "online": ledger is not None and ledger.desk.online > 0,
     }
     if (wanted := _wanted(site, visitor, ask.page.url)) is not None:
         body["order"] = wanted
@@ -125,20 +125,19 @@ async def explain(service: Service, site: SiteRuntime, visitor_id: str, page: Pa
     visitor = await service.visits.get(site.name, visitor_id)
     if visitor is None:
         return None
-    talk = await service.ledger.conversations.open_for(site.name, visitor.id)
-    desk = await service.desk_of(site)
+    ledger = await ledger_facts(service, site, visitor.id)
     now = service.now()
-    talked = await _talked(service, site, visitor, talk, now)
-    facts = gather(site, visitor, page, desk, chatting=talk is not None, talked=talked, now=now)
-    return site.rules.explain(facts, skip=_skip(site, visitor, page.url, talk))
+    facts = gather(site, visitor, page, ledger, now)
+    return site.rules.explain(
+        facts, skip=_skip(site, visitor, page.url, _in_talk(site, visitor, ledger, now))
+    )
 
 
-async def _talked(
-    service: Service, site: SiteRuntime, visitor: Visitor, talk: Conversation | None, now: float
-) -> bool:
-    if talk is not None:
-        return True
-    return await service.ledger.conversations.visitor_talked(site.name, visitor.id, 0, now) is not None
+def _in_talk(site: SiteRuntime, visitor: Visitor, ledger: LedgerFacts | None, now: float) -> bool:
+    """Whether the visitor talks; where the ledger cannot say so, whether a talk was opened not long ago."""
+    if ledger is not None:
+        return ledger.talk is not None
+    return bool(visitor.talked_at) and now - visitor.talked_at < site.settings.chat.window_hours * 3600
 
 
 async def _view(
@@ -237,12 +236,12 @@ async def _stored(service: Service, site: SiteRuntime, known: Known | None) -> V
         return None
 
 
-def _skip(site: SiteRuntime, visitor: Visitor, url: str, talk: Conversation | None) -> dict[str, str]:
+def _skip(site: SiteRuntime, visitor: Visitor, url: str, talks: bool) -> dict[str, str]:
     """Invites that may not come now, each with the one cause: those answered or ignored often enough in this
     visit; all of them after as many dismissals as the site bears, while the visitor talks, and on the page
     that showed the order."""
     invites = [r.name for r in site.settings.rules if r.action == "invite"]
-    cause = _cause(site, visitor, url, talk)
+    cause = _cause(site, visitor, url, talks)
     if cause:
         return dict.fromkeys(invites, cause)
     seen = Counter(visitor.seen)
@@ -255,8 +254,8 @@ def _skip(site: SiteRuntime, visitor: Visitor, url: str, talk: Conversation | No
     return {name: causes[name] for name in invites if name in causes}
 
 
-def _cause(site: SiteRuntime, visitor: Visitor, url: str, talk: Conversation | None) -> str:
-    if talk is not None:
+def _cause(site: SiteRuntime, visitor: Visitor, url: str, talks: bool) -> str:
+    if talks:
         return "in a talk"
     if len(visitor.dismissed) >= site.settings.widget.dismissals:
         count = len(visitor.dismissed)

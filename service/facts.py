@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from ..chat.model import Conversation
 from ..referral.credit import credit
 from ..referral.visitor import Visitor
 from ..rules.facts import WEEKDAYS
@@ -31,6 +32,17 @@ class Desk:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """What the ledger knows of a visitor: the open conversation, messages in it that it has not read, whether
+    it ever wrote; and the desk."""
+
+    desk: Desk
+    talk: Conversation | None = None
+    talked: bool = False
+    unread: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PageNow:
     """The page the browser shows. `seconds` is the time it has been shown for."""
 
@@ -45,26 +57,24 @@ def gather(
     site: SiteRuntime,
     visitor: Visitor,
     page: PageNow,
-    desk: Desk,
-    *,
-    chatting: bool,
-    talked: bool,
+    ledger: LedgerFacts | None,
     now: float,
 ) -> dict[str, dict[str, Any]]:
-    """All facts that are known now, by group; what is not known is absent from its group."""
+    """All facts that are known now, by group; what is not known is absent from its group. `ledger` is None
+    where it does not answer."""
     return {
         "page": _page(site, page),
         "visit": _visit(visitor, now),
         **_touch(site, visitor, now),
         "cart": _cart(visitor.cart),
         "clock": _clock(site, now),
-        "agents": _agents(site, desk),
+        "agents": _agents(site, ledger.desk) if ledger is not None else {},
         "invite": {
             "seen": len(visitor.seen),
             "dismissed": len(visitor.dismissed),
             "dismissals": visitor.dismissals,
         },
-        "chat": {"open": chatting, "talked": talked},
+        "chat": {"open": ledger.talk is not None, "talked": ledger.talked} if ledger is not None else {},
         "order": {"placed": bool(visitor.ordered_at and visitor.ordered_at >= visitor.visit_at)},
     }
 

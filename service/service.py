@@ -25,9 +25,10 @@ from ..stores.ledger.orders import Orders, Recorded
 from ..stores.ledger.outbox import Outbox
 from ..stores.visits import SqliteVisits, Visits
 from . import ordering
+from .asking import Timely
 from .clock import Clock
 from .doubts import Shown
-from .facts import Desk
+from .facts import Desk, LedgerFacts
 from .journal import Journal
 from .limits import Limits, network_of
 from .origin import LONGEST_HOST
@@ -84,6 +85,7 @@ class Service:
         )
         self.presence = Presence(self)
         self.watch = Watch(self)
+        self.asking = Timely[LedgerFacts](self._no_facts)
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.now()), self._not_writable)
         self.ready = False
         # Whether a site's shop can be reached, by the site's name; told by the mount that connects to it.
@@ -116,6 +118,9 @@ class Service:
             for site in self.sites.values():
                 site.clock_set_back(before, -step)
 
+    def _no_facts(self, site: str, error: Exception) -> None:
+        self.journal.notice("fault", site=site, key="decide", where="decide", error=repr(error))
+
     def _not_writable(self, error: Exception) -> None:
         self.journal.emit("fault", site="", where="ready", error=repr(error))
 
@@ -138,6 +143,7 @@ class Service:
 
     async def close(self) -> None:
         """Close the stores."""
+        self.asking.stop()
         self.pages.close()
         await self.visits.close()
         await self.ledger.db.close()

@@ -218,11 +218,16 @@ class Database:
     def _on_connect(self, connection: Any, _record: object) -> None:
         # Transactions begin where `write` says so, not where the driver thinks fit.
         connection.isolation_level = None
-        cursor = connection.cursor()
-        # FULL: an order that was answered for is on the disk even when the power goes.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        try:
+            cursor = connection.cursor()
+            # FULL: an order that was answered for is on the disk even when the power goes.
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+        except BaseException:
+            # The pool forgets a connection that could not be prepared.
+            connection.close()
+            raise
 
 
 class _Undisturbed(AsyncConnection):

@@ -2,12 +2,21 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from clew.referral.cookie import Known
+from clew.service.asking import ANSWER_SECONDS
+from clew.service.decide import Ask, decide
+from clew.service.facts import PageNow
+from clew.service.origin import Origin
+from clew.service.service import Service
+from clew.settings.model import Settings
+from clew.stores.ledger.errors import LedgerError
 from desks import House
 
 BEARER = {"authorization": "Bearer s3cret-token-of-the-shop"}
@@ -43,3 +52,65 @@ async def test_a_decision_comes_without_what_the_ledger_knows(house: House, lock
     async with house.visitor() as browser, asyncio.timeout(1):
         answer = await browser.post("decide", json=VIEW)
     assert (answer.status_code, answer.json()["rule"]) == (200, "after-wait")
+
+
+async def test_a_ledger_that_does_not_answer_costs_its_facts_and_not_the_page(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field D4: what was asked too late is not asked again while it waits, so nothing piles up."""
+    asked = 0
+
+    async def hang(*given: object) -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(house.service.ledger.agents, "online", hang)
+    began = time.monotonic()
+    async with house.visitor() as browser:
+        for number in range(10):
+            answer = await browser.post("decide", json={**VIEW, "view": f"v123456{number}"})
+            body = answer.json()
+            assert (answer.status_code, body["rule"]) == (200, "after-wait")
+            assert (body["online"], body["conversation"]) == (False, False)
+    assert asked == 1
+    assert time.monotonic() - began < 10 * ANSWER_SECONDS
+
+
+async def test_a_ledger_that_fails_costs_its_facts_and_not_the_page(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field D4: a damaged file, for one."""
+
+    async def fail(*given: object) -> None:
+        raise LedgerError("database disk image is malformed")
+
+    monkeypatch.setattr(house.service.ledger.conversations, "open_for", fail)
+    monkeypatch.setattr(house.service.ledger.conversations, "counts", fail)
+    async with house.visitor() as browser:
+        answer = await browser.post("decide", json=VIEW)
+    assert (answer.status_code, answer.json()["rule"]) == (200, "after-wait")
+
+
+async def test_many_decisions_on_one_locked_file_for_both_stores_wait_together(tmp_path: Path) -> None:
+    """field D4: visits and ledger in one file, which another process holds."""
+    file = f"sqlite:{tmp_path / 'clew.db'}"
+    secret = "aV3ryl0ngSecretThatNobodyGuesses-42x"
+    settings = {"secret": secret, "store": file, "ledger": file, "sites": [{"name": "shop"}]}
+    service = Service(Settings.model_validate(settings))
+    await service.open()
+    page = PageNow("v1234567", "http://shop.test/mug", "Mug", "en", 0)
+    ask = Ask(page, "", Origin(None, "http", "shop.test"))
+    known = [Known(f"visitor{number}", (), 1) for number in range(20)]
+    with closing(sqlite3.connect(tmp_path / "clew.db", isolation_level=None, timeout=5)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writes = [asyncio.create_task(service.ledger.agents.seen("anna", 1.0)) for _ in range(5)]
+        began = time.monotonic()
+        answers = await asyncio.gather(*(decide(service, service.sites["shop"], k, ask) for k in known))
+        took = time.monotonic() - began
+        assert not any(write.done() for write in writes)
+        other.execute("ROLLBACK")
+    assert {answer.body["action"] for answer in answers} == {"show"}
+    assert took < 1.0, "twenty that wait one after the other take three seconds"
+    await asyncio.gather(*writes)
+    await service.close()
