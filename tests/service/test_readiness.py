@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clew.service import probe
@@ -15,6 +16,7 @@ from clew.service.probe import Probe
 from clew.service.readiness import readiness
 from clew.service.service import Service
 from clew.settings.model import Settings
+from sqlalchemy import event
 
 
 @pytest.fixture
@@ -69,8 +71,12 @@ async def test_a_ledger_that_was_deleted_or_replaced_is_not_ready(service: Servi
 
 async def test_a_ledger_that_only_lets_itself_be_read_is_not_ready(service: Service) -> None:
     """field D7"""
+    def only_read(connection: Any, *_: object) -> None:
+        connection.execute("PRAGMA query_only = ON")
+
+    # Every connection: which one the probe gets is not said.
     async with service.ledger.db.read() as connection:
-        await connection.exec_driver_sql("PRAGMA query_only = ON")
+        event.listen(connection.engine.sync_engine, "checkout", only_read)
     assert "readonly" in await why(service)
 
 
