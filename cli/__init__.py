@@ -74,7 +74,7 @@ def serve(
 ) -> None:
     """Run the reverse proxy in front of the shops of the settings file."""
     # Imported here so that the other commands start without the server.
-    from ..middleware.server import serve as run
+    from ..middleware.serve.server import serve as run
     from .check import load_or_exit
 
     settings = load_or_exit(config, need_upstream=True)

@@ -96,7 +96,7 @@ def mitm_command(
         command = [
             str(mitmdump),
             *("--mode", f"reverse:{upstream}", "--listen-host", host, "--listen-port", str(port)),
-            *("--scripts", str(Path(__file__).parents[1] / "middleware" / "mitm_script.py")),
+            *("--scripts", str(Path(__file__).parents[1] / "middleware" / "mitm" / "script.py")),
             *_set(
                 "keep_host_header=true",
                 # Our own pages need no connection to the shop.

@@ -20,7 +20,7 @@ settings.load_profile("suite")
 
 # What takes a browser, a shop of its own or mitmproxy: `-m "not slow"` leaves it out.
 SLOW_FIXTURES = frozenset({"chromium", "context", "prepared_oscar"})
-SLOW_FOLDERS = ("tests/journeys/", "tests/examples/", "tests/cli/test_mitm", "tests/middleware/test_mitm")
+SLOW_FOLDERS = ("tests/journeys/", "tests/examples/", "tests/cli/test_mitm", "tests/middleware/mitm/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -266,7 +266,7 @@ def test_other_chats_and_networks_tags_are_named(file: Path) -> None:
 
 
 def test_the_server_does_not_load_beautifulsoup() -> None:
-    code = "import clew.cli, clew.middleware.server, sys; sys.exit('bs4' in sys.modules)"
+    code = "import clew.cli, clew.middleware.serve.server, sys; sys.exit('bs4' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd="/").returncode == 0
 
 

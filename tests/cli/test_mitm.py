@@ -1,4 +1,4 @@
-"""`clew mitm` where it cannot begin; the rest is in tests/middleware/test_mitm.py."""
+"""`clew mitm` where it cannot begin; the rest is in tests/middleware/mitm/test_mitm.py."""
 
 import os
 import socket

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew.desk.app import desk_app
-from clew.middleware.asgi import ClewMiddleware
+from clew.middleware.asgi.mount import ClewMiddleware
 from clew.referral.cookie import Known, VisitorCookie
 from clew.referral.domains import CookieDomains
 from clew.settings.model import Settings

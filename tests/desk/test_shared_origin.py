@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from argon2 import PasswordHasher
-from clew.middleware.asgi import ClewMiddleware
+from clew.middleware.asgi.mount import ClewMiddleware
 from clew.settings.model import Settings
 from clew.stores.ledger.agents import Agents
 from desks import PASSWORD

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from clew.injector import codings, edit, scanner, tag
-from clew.middleware import connection, passage, protocol, slots, upstream, websocket, wire
+from clew.middleware.http import connection, protocol, slots, upstream, wire
+from clew.middleware.proxy import passage, websocket
 from clew.settings import model
 
 ROOT = Path(__file__).parents[2]

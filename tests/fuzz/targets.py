@@ -17,11 +17,11 @@ from clew.injector.edit import HELD, Broken, PageEdit
 from clew.injector.heads import Headers, RequestHead, ResponseHead, values
 from clew.injector.rewrite import edited_head
 from clew.injector.scanner import LOOK, Scanner
-from clew.middleware.exchange import Exchange, Forward, Ours, ResponseBrokenError
-from clew.middleware.faults import RequestError, UpstreamError
-from clew.middleware.forwarding import Forwarding
-from clew.middleware.origin import origin_of
-from clew.middleware.wire import MAX_HEAD, ResponseReader, request_head
+from clew.middleware.exchange.exchange import Exchange, Forward, Ours, ResponseBrokenError
+from clew.middleware.exchange.origin import origin_of
+from clew.middleware.http.faults import RequestError, UpstreamError
+from clew.middleware.http.wire import MAX_HEAD, ResponseReader, request_head
+from clew.middleware.proxy.forwarding import Forwarding
 from clew.orders.ids import shown
 from clew.orders.model import OrderError
 from clew.orders.pricetext import read_amount, read_currency

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clew.middleware.proxy import ReverseProxy
+from clew.middleware.proxy.mount import ReverseProxy
 from clew.settings.model import Settings
 from clew.stores.visits import unpacked
 from playwright.async_api import BrowserContext

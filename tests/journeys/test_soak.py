@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from clew.middleware.proxy import ReverseProxy
+from clew.middleware.proxy.mount import ReverseProxy
 from clew.settings.model import Settings
 from processes import free_port
 from raw_http import serving

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx2
 import structlog
-from clew.middleware.asgi import ClewMiddleware
+from clew.middleware.asgi.mount import ClewMiddleware
 from clew.service.journal import MORE, NOTICE_KEYS, NOTICE_SECONDS, Journal
 from clew.settings.model import Settings
 from prometheus_client import CollectorRegistry

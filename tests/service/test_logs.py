@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 import structlog
-from clew.middleware.server import formatter
+from clew.middleware.serve.server import formatter
 from clew.service.journal import Journal
 from clew.service.logs import configure_logs, escaped
 from prometheus_client import CollectorRegistry

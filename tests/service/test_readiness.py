@@ -71,6 +71,7 @@ async def test_a_ledger_that_was_deleted_or_replaced_is_not_ready(service: Servi
 
 async def test_a_ledger_that_only_lets_itself_be_read_is_not_ready(service: Service) -> None:
     """field D7"""
+
     def only_read(connection: Any, *_: object) -> None:
         connection.execute("PRAGMA query_only = ON")
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from clew.injector.heads import Headers, value
-from clew.middleware.connection import Connection, UpstreamResponse
-from clew.middleware.upstream import Upstream
-from clew.middleware.wire import ResponseReader, request_head
+from clew.middleware.http.connection import Connection, UpstreamResponse
+from clew.middleware.http.upstream import Upstream
+from clew.middleware.http.wire import ResponseReader, request_head
 
 
 class Asked(UpstreamResponse):

@@ -10,7 +10,7 @@ from processes import Program, free_port
 
 ROOT = Path(__file__).parents[2]
 MITMDUMP = ROOT / ".venv/mitmproxy/bin/mitmdump"
-ADDON = ROOT / "middleware/mitm_script.py"
+ADDON = ROOT / "middleware/mitm/script.py"
 
 
 class ClewMitm(Program):

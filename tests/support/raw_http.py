@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any, Self
 
 import uvicorn
-from clew.middleware.handshake import AnsweringWebSocket
-from clew.middleware.protocol import BoundedProtocol
-from clew.middleware.proxy import Proxy
+from clew.middleware.http.handshake import AnsweringWebSocket
+from clew.middleware.http.protocol import BoundedProtocol
+from clew.middleware.proxy.mount import Proxy
 from clew.settings import model
 
 PATIENCE = 10.0

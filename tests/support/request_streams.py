@@ -16,9 +16,9 @@ from typing import Any
 
 import h11
 import uvicorn
-from clew.middleware.connection import Connection
-from clew.middleware.protocol import BoundedProtocol
-from clew.middleware.proxy import Proxy
+from clew.middleware.http.connection import Connection
+from clew.middleware.http.protocol import BoundedProtocol
+from clew.middleware.proxy.mount import Proxy
 from clew.settings.model import Upstream
 from uvicorn.server import ServerState
 

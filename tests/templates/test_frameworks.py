@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 import uvicorn
 from clew.injector.tag import tag
-from clew.middleware.asgi import ClewMiddleware
+from clew.middleware.asgi.mount import ClewMiddleware
 from clew.settings.model import Settings
 from playwright.async_api import Browser, Page, expect
 from starlette.applications import Starlette

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import uvicorn
-from clew.middleware.asgi import ClewMiddleware
+from clew.middleware.asgi.mount import ClewMiddleware
 from clew.postbacks.model import Postback
 from clew.settings.model import Settings
 from playwright.async_api import Page, expect

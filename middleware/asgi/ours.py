@@ -1,0 +1,79 @@
+"""What is for clew itself and what is for the shop, as ASGI scopes."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import quote
+
+from ...desk.cookies import without_desk_cookies
+from ...desk.here import Here
+from ...desk.ways import HOME, way
+from ...service.origin import Origin
+from ...service.service import Service
+from ..exchange.exchange import Ours
+from ..http.pages import page
+from ..proxy.websocket import deny
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def target_path(scope: Scope) -> bytes:
+    """The raw path of an HTTP request or a WebSocket's handshake, without the query.
+
+    ASGI makes `raw_path` optional, and some servers put a target in absolute form (RFC
+    9112 §3.2.2) into it as it came.
+    """
+    path: bytes | None = scope.get("raw_path")
+    if path is None:
+        return quote(scope["path"]).encode("ascii")
+    if not path.startswith(b"/") and b"://" in path[:8]:
+        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+    return path.partition(b"?")[0]
+
+
+def inner_scope(scope: Scope, plan: Ours, here: Here) -> Scope:
+    """The ASGI scope below the site's prefix, with what the desk has to know of where it is."""
+    return {
+        **scope,
+        "path": plan.path.decode("latin-1"),
+        "raw_path": plan.path,
+        "root_path": here.root,
+        "clew": here,
+    }
+
+
+async def to_desk(
+    desk: App, service: Service, origin: Origin, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answer a request or handshake to the desk's own host. Everything there is ours."""
+    path = target_path(scope)
+    found = way(service.sites, path)
+    if found is not None:
+        here = Here(service, found.site, origin, found)
+        await desk(inner_scope(scope, Ours(found.path), here), receive, send)
+    elif path in (b"", b"/") and scope["type"] == "http":
+        headers = [(b"location", HOME.encode()), (b"content-length", b"0"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": 303, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+    else:
+        await refuse(scope, receive, send, 404)
+
+
+def onward(scope: Scope) -> Scope:
+    """The scope for the shop; the very same where nothing of the desk's is in it."""
+    headers = without_desk_cookies(scope["headers"])
+    return scope if headers is scope["headers"] else {**scope, "headers": headers}
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send, status: int) -> None:
+    """A whole answer of our own to an HTTP request or a handshake."""
+    status, headers, text = page(status)
+    if scope["type"] == "websocket":
+        await receive()
+        await deny(scope, send, status, headers, text)
+        return
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})

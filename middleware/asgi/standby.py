@@ -1,0 +1,92 @@
+"""The shop without clew: what is answered while the settings or the ledger cannot be used."""
+
+import json
+import tomllib
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from ...settings.load import SettingsErrors, format_problem
+from ...settings.model import Settings, Site
+from .ours import onward, target_path
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+DEFAULT_PREFIX = str(Site.model_fields["prefix"].default).encode()
+_WITH_HOP = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
+_TEXTS = {b"health": (200, b"ok\n")}
+
+
+def wants_strict(settings: "str | Path | Settings") -> bool:
+    """Whether `strict = true` stands in settings that may be wrong otherwise."""
+    if isinstance(settings, Settings):
+        return settings.strict
+    with suppress(OSError, ValueError, RecursionError):
+        return tomllib.loads(Path(settings).read_text("utf-8-sig")).get("strict") is True
+    return False
+
+
+def told(error: Exception) -> str:
+    """An error in a line."""
+    if isinstance(error, SettingsErrors):
+        return "; ".join(map(format_problem, error.problems))
+    return str(getattr(error, "orig", None) or error) or repr(error)
+
+
+class Standby:
+    """In front of an app whose clew cannot work: `health` and `ready` under the default prefix, 503 for what
+    else is there, since it was never the app's; everything else goes to the app with the receive and send
+    that came, and the scope too, but for the cookies of the desk."""
+
+    def __init__(self, app: App, error: Exception) -> None:
+        self._app = app
+        self._why = told(error)
+        with suppress(OSError):
+            structlog.get_logger("clew").error("unusable", site="", why=self._why, shop="served without clew")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        path = target_path(scope)
+        if path.startswith(DEFAULT_PREFIX) or path == DEFAULT_PREFIX[:-1]:
+            await unready(scope, receive, send, path.removeprefix(DEFAULT_PREFIX), self._why)
+        else:
+            await self._app(onward(scope), receive, send)
+
+
+async def unready(scope: Scope, receive: Receive, send: Send, path: bytes, why: str) -> None:
+    """The answer to a request under a prefix, `path` being what follows it, while clew cannot work. Why is
+    told to this machine only: it may name files."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1013})
+        return
+    shown = why if _from_here(scope) else "clew cannot be used; its log says why"
+    status, text = _TEXTS.get(path, (503, json.dumps({"ready": False, "why": shown}).encode() + b"\n"))
+    headers = [
+        (b"content-type", b"application/json" if status == 503 else b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(text)),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else text})
+
+
+def _from_here(scope: Scope) -> bool:
+    # Behind another proxy every peer may look local.
+    if any(name.lower() in _WITH_HOP for name, _ in scope["headers"]):
+        return False
+    try:
+        return ip_address((scope.get("client") or ("",))[0]).is_loopback
+    except ValueError:
+        return False

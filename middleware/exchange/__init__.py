@@ -1,0 +1,1 @@
+"""One request and its response, without I/O: what every mount shares."""

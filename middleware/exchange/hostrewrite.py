@@ -1,0 +1,242 @@
+"""A shop that is asked under another name than its visitors know it by: what names the one is made to name
+the other, in header fields, both ways. Pure functions over header lists; bodies are never looked at.
+
+Only whole origins count (scheme, host and port, RFC 6454 §4), never a part of a text: a host name within a
+query or a path stays as it is, relative references stay relative, and everything behind the origin keeps its
+bytes. Origins are written as browsers write them: lower case, without the port that the scheme implies.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import cast
+from urllib.parse import urlsplit
+
+from ...injector.heads import Headers
+from ...service.origin import Origin
+
+_PORTS = {b"http": 80, b"https": 443}
+_AUTHORITY = re.compile(rb"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
+# What is written in another way (a user, a backslash, a blank) is no reference to the shop that we know.
+_REFERENCE = re.compile(
+    rb"(?i)(?:(https?):)?//([A-Za-z0-9._-]+(?::[0-9]{0,5})?|\[[0-9a-f:.]+\](?::[0-9]{0,5})?)(?=[/?#]|\Z)"
+)
+_REFRESH = re.compile(rb"(?i)(\s*[0-9.]*\s*[;,]?\s*(?:url\s*=\s*)?['\"]?)([^'\"]*)")
+_LINK = re.compile(
+    rb'<([^<>]*)>|(?i:;[ \t]*anchor[ \t]*=[ \t]*")([^"\\]*)"|"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL
+)
+_WORD = re.compile(rb"[^\s,]+")
+
+# What a browser keeps for the whole host, or throws away for it: said for another host than ours (RFC 6797,
+# RFC 7469).
+FOR_ITS_OWN_HOST = frozenset(
+    {
+        b"clear-site-data",
+        b"public-key-pins",
+        b"public-key-pins-report-only",
+        b"strict-transport-security",
+    }
+)
+
+
+def origin_text(scheme: bytes, authority: bytes) -> bytes | None:
+    """`scheme://host[:port]` as a browser writes it in `Origin`; None for what is no host with a port."""
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or scheme not in _PORTS:
+        return None
+    host, port = found[1].lower(), int(found[2] or _PORTS[scheme])
+    if port == _PORTS[scheme]:
+        return b"%b://%b" % (scheme, host)
+    return b"%b://%b:%d" % (scheme, host, port) if 0 < port < 65536 else None
+
+
+def host_name(authority: bytes) -> bytes:
+    """The host of `host[:port]`, in lower case."""
+    if authority.startswith(b"["):
+        return authority.partition(b"]")[0].lower() + b"]"
+    return authority.partition(b":")[0].lower()
+
+
+def authority(origin: bytes) -> bytes:
+    """The host of an origin, with the port if it has one."""
+    return origin.partition(b"://")[2]
+
+
+def moved(reference: bytes, old: Set[bytes], new: bytes) -> bytes:
+    """A URI reference whose origin is one of `old`, at `new`; any other reference as it came.
+
+    `//host/path` names no scheme: the host and port of one of `old` are enough.
+    """
+    found = _REFERENCE.match(reference)
+    if found is None:
+        return reference
+    schemes = _PORTS if found[1] is None else (found[1].lower(),)
+    known = any(origin_text(scheme, found[2]) in old for scheme in schemes)
+    return new + reference[found.end() :] if known else reference
+
+
+def to_shop(headers: Headers, visitor: bytes, shop: bytes) -> Headers:
+    """A request's headers: Origin and Referer that name the visitor's own page name the shop's.
+
+    A shop tells its own pages from others' by comparing these with its Host (Django's CSRF check): what is
+    same-origin to the browser has to be so to the shop. Other origins stay, and are refused as before.
+    """
+    old = frozenset({visitor})
+    return [
+        (name, moved(value, old, shop)) if name in (b"origin", b"referer") else (name, value)
+        for name, value in headers
+    ]
+
+
+def to_visitor(headers: Headers, shops: Set[bytes], visitor: bytes) -> Headers:
+    """A response's headers: what names one of the shop's origins `shops` names `visitor`.
+
+    Location, Content-Location, Refresh, Link, URI, Access-Control-Allow-Origin and Timing-Allow-Origin are
+    moved; the Domain of cookies is taken out where it is the shop's and not the visitor's (see `cookie`).
+    What a browser would keep for the host as a whole is dropped where the hosts differ.
+    """
+    names, own = {host_name(authority(shop)) for shop in shops}, host_name(authority(visitor))
+    result = []
+    for name, value in headers:
+        if name == b"set-cookie":
+            value = cookie(value, names, own)
+        elif (move := MOVES.get(name)) is not None:
+            value = move(value, shops, visitor)
+        elif name in FOR_ITS_OWN_HOST and own not in names:
+            continue
+        result.append((name, value))
+    return result
+
+
+def cookie(value: bytes, shops: Set[bytes], visitor: bytes) -> bytes:
+    """A Set-Cookie value without a Domain that covers one of the hosts `shops` and not the host `visitor`:
+    the browser would refuse it. The cookie is then the visitor's host's own.
+
+    Name, value and all other attributes keep their bytes. Not touched are a Domain that has nothing to do
+    with the shop, and `__Host-` cookies, which have none (RFC 6265bis §4.1.3): with one the browser refuses
+    them, as it does without us.
+    """
+    if b";" not in value or value.lstrip()[:7].lower() == b"__host-":
+        return value
+    pair, *attributes = value.split(b";")
+    kept = [text for text in attributes if not _foreign(text, shops, visitor)]
+    return value if len(kept) == len(attributes) else b";".join([pair, *kept])
+
+
+def _foreign(attribute: bytes, shops: Set[bytes], visitor: bytes) -> bool:
+    name, _, text = attribute.partition(b"=")
+    if name.strip().lower() != b"domain":
+        return False
+    domain = text.strip().lower().removeprefix(b".")
+    return bool(domain) and not _covers(domain, visitor) and any(_covers(domain, shop) for shop in shops)
+
+
+def _covers(domain: bytes, host: bytes) -> bool:
+    """Whether cookies of this Domain are sent to the host (RFC 6265 §5.1.3)."""
+    return domain == host or (host.endswith(b"." + domain) and not _is_address(host))
+
+
+def _is_address(host: bytes) -> bool:
+    try:
+        ip_address(host.strip(b"[]").decode("latin-1"))
+    except ValueError:
+        return False
+    return True
+
+
+def _refresh(value: bytes, old: Set[bytes], new: bytes) -> bytes:
+    found = _REFRESH.match(value)
+    assert found is not None, "every part of it may be empty"
+    return found[1] + moved(found[2], old, new) + value[found.end() :]
+
+
+def _link(value: bytes, old: Set[bytes], new: bytes) -> bytes:
+    def replaced(found: re.Match[bytes]) -> bytes:
+        group = found.lastindex
+        if group is None:
+            return found[0]
+        start, end = found.start(group) - found.start(), found.end(group) - found.start()
+        return found[0][:start] + moved(found[group], old, new) + found[0][end:]
+
+    return _LINK.sub(replaced, value)
+
+
+def _uri(value: bytes, old: Set[bytes], new: bytes) -> bytes:
+    return _link(value, old, new) if value.startswith(b"<") else moved(value, old, new)
+
+
+def _origins(value: bytes, old: Set[bytes], new: bytes) -> bytes:
+    return _WORD.sub(lambda found: moved(found[0], old, new), value)
+
+
+# The fields that name an origin, each with the function that moves it: (value, old, new) → value.
+MOVES: Mapping[bytes, Callable[[bytes, Set[bytes], bytes], bytes]] = {
+    b"access-control-allow-origin": _origins,
+    b"content-location": moved,
+    b"link": _link,
+    b"location": moved,
+    b"refresh": _refresh,
+    b"timing-allow-origin": _origins,
+    b"uri": _uri,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HostRewrite:
+    """The rewriting for one shop: `host` is the Host it is asked by, `scheme` what it listens for.
+
+    A shop writes its own addresses with that Host and the scheme it believes: the one it listens for, or the
+    one that X-Forwarded-Proto told. Some write the port they listen on. All these are its own; `shops` holds
+    them by the visitor's scheme. `https://` from a shop that was asked in plain text by a visitor in plain
+    text is another place: moved, its redirect there would never end.
+    """
+
+    host: bytes
+    scheme: bytes
+    shops: Mapping[str, frozenset[bytes]]
+
+    @classmethod
+    def of(cls, address: str, host: str) -> "HostRewrite":
+        """For an `upstream` address and the setting `upstream_host`."""
+        parts, told = urlsplit(address), host.encode("ascii")
+        scheme = b"https" if parts.scheme == "https" else b"http"
+        authorities = [told]
+        if parts.scheme != "unix":
+            port = parts.port or _PORTS[scheme]
+            authorities += [b"%b:%d" % (host_name(told), port), parts.netloc.encode("latin-1")]
+        listening = {origin_text(scheme, authority) for authority in authorities}
+        shops = {
+            believed: frozenset({*listening, origin_text(believed.encode(), told)} - {None})
+            for believed in ("http", "https")
+        }
+        return cls(told, scheme, cast("Mapping[str, frozenset[bytes]]", shops))
+
+    @property
+    def name(self) -> str:
+        """The host without a port: what a TLS shop's certificate is for."""
+        return host_name(self.host).strip(b"[]").decode("ascii")
+
+    def request(self, headers: Headers, origin: Origin) -> Headers:
+        """The headers for the shop. Without a host of the visitor's nothing but Host is changed."""
+        visitor = self._visitor(origin)
+        if visitor is None:
+            return _hosted(headers, self.host)
+        # A shop behind TLS believes https whatever it is told; any other has only X-Forwarded-Proto.
+        scheme = b"https" if self.scheme == b"https" else origin.scheme.encode()
+        shop = origin_text(scheme, self.host)
+        assert shop is not None, "the setting is checked to be a host"
+        return _hosted(to_shop(headers, visitor, shop), self.host)
+
+    def response(self, headers: Headers, origin: Origin) -> Headers:
+        """The headers for the visitor; as they came where the visitor's host is the shop's, or not known."""
+        visitor = self._visitor(origin)
+        return headers if visitor is None else to_visitor(headers, self.shops[origin.scheme], visitor)
+
+    def _visitor(self, origin: Origin) -> bytes | None:
+        host = origin.host.encode("latin-1")
+        return None if host.lower() == self.host.lower() else origin_text(origin.scheme.encode(), host)
+
+
+def _hosted(headers: Headers, host: bytes) -> Headers:
+    return [(b"host", host), *(pair for pair in headers if pair[0] != b"host")]

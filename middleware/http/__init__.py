@@ -1,0 +1,1 @@
+"""The HTTP/1.1 engine: a client towards shops, and the server's side of a client's connection."""

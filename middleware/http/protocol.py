@@ -1,0 +1,432 @@
+"""The server's side of a client's connection: uvicorn's, bounded, with a door of its own to the shop."""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ..proxy.passage import Passage
+from .connection import STALLED_CLIENT
+from .pages import ALLOW, closing, date
+
+# A request's head: the request line, all headers. Shops with 16 KB of cookies exist.
+MAX_HEAD = 64 * 1024
+HEAD_SECONDS = 30.0
+# Requests that may wait for the answers before them; the connection ends with the answer to the last.
+MOST_AHEAD = 100
+# A connection that we end stays this long for a client that sends nothing more and does not close it either;
+# for one that goes on sending, or takes its time to read, so many times as long (nginx's lingering_time).
+LINGER = 5.0
+LINGERS_SENDING = 6
+LINGERS_READING = 60
+
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_MALFORMED = b"HTTP/1.1 400 Bad Request\r\n"
+_NO_TUNNEL = b"HTTP/1.1 405 Method Not Allowed\r\nallow: " + ALLOW + b"\r\n"
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\n"
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with two things more.
+
+    An app that has a `passage` is asked for it first: what goes to the shop takes that way, without ASGI in
+    between, and nothing of ASGI is made for it. And by itself the protocol takes a request's head however
+    long it is or takes.
+
+    A head of more than 64 KB is answered with 431 (RFC 6585 §5), one that does not come to its end within
+    30 seconds with 408. A fragment in the target is a 400: shops and proxies disagree on what it means
+    (CVE-2023-47106). Where answers to earlier requests are still due, they go out first, and the connection
+    ends with the last of them.
+
+    A connection ends gently (`end`): closed with unread bytes before it, the system would answer them with a
+    reset, and a client that is slow to read would lose what was sent to it before (RFC 9112 §9.6).
+    """
+
+    # A passage, or uvicorn's own.
+    cycle: Any
+    pipeline: deque[tuple[Any, Any]]
+
+    _head_open = False
+    _head_bytes = 0
+    _received = 0
+    _shared = False  # with the end of another request, this read
+    _websocket = False  # the request opens a WebSocket
+    _upgrade_ignored = False  # the head asks for an upgrade that is ignored; its body comes next
+    _refusal = _MALFORMED
+    _late: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    _active: Any = None  # whose answer is going out
+    _deaf = False  # what comes in is dropped
+    _heard = False  # something was, since the last look
+    _lingers = 0
+    _lingering: asyncio.TimerHandle | None = None
+    _idle: asyncio.TimerHandle | None = None
+    _idle_since = 0.0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._ask = getattr(self.app, "passage", None)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._in_time()
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._stalled is not None:
+            self._stalled.cancel()
+        if self._lingering is not None:
+            self._lingering.cancel()
+        active, self._active = self._active, None
+        if isinstance(active, Passage):
+            active.gone()
+        elif active is not None and not active.response_complete:
+            # uvicorn tells the last request's app only.
+            active.disconnected = True
+            active.message_event.set()
+        if isinstance(self.cycle, Passage):
+            self.cycle.gone()
+            self.cycle = None
+        self.pipeline.clear()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self._deaf:
+            self._heard = True
+            return
+        self._received, self._shared = len(data), False
+        self._parse(data)
+        if self._head_open:
+            # Nobody knows how much of a read is a head's that begins within it.
+            self._head_bytes += 1 if self._shared else len(data)
+            if self._head_bytes > MAX_HEAD:
+                self._refuse(_TOO_LARGE)
+            elif self._late is None:
+                # Only a head that came in pieces needs a timer.
+                self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            while True:
+                try:
+                    self.parser.feed_data(data)
+                    return
+                except httptools.HttpParserUpgrade as upgrade:
+                    if not self._upgrade_ignored:
+                        self.handle_websocket_upgrade()
+                        return
+                    data = data[upgrade.args[0] :]
+                self._upgrade_ignored = False
+                self._read_body_of_ignored_upgrade()
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _read_body_of_ignored_upgrade(self) -> None:
+        """Read on as if the request had no Upgrade field.
+
+        The parser takes every message that asks for an upgrade for one without a body
+        (MagicStack/httptools#124), and would read the body as the next request. A new parser is given the
+        framing of the head that was read, and then reads the body and what follows it.
+        """
+        framing = [pair for pair in self.headers if pair[0] in _FRAMING]
+        if not framing:
+            self.on_message_complete()
+            return
+        follower = _BodyReader(self)
+        version = self.parser.get_http_version().encode("ascii")
+        if not self.parser.should_keep_alive():
+            framing.append((b"connection", b"close"))
+        self.parser = httptools.HttpRequestParser(follower)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        lines = [b"POST / HTTP/" + version, *map(b": ".join, framing), b"", b""]
+        self.parser.feed_data(b"\r\n".join(lines))
+
+    def _is_websocket(self) -> bool:
+        """Whether the head asks for a WebSocket; a faulty handshake is answered by whoever takes it.
+
+        Any other Upgrade is ignored, as RFC 9110 §7.8 allows; in HTTP/1.0 it has to be."""
+        if self.parser.get_http_version() != "1.1":
+            return False
+        protocols = [value.strip(b" \t").lower() for name, value in self.headers if name == b"upgrade"]
+        return protocols == [b"websocket"] and self._should_upgrade_to_ws()
+
+    def on_message_begin(self) -> None:
+        """A request starts."""
+        self._head_open, self._head_bytes = True, 0
+        self.url, self.headers = b"", []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head. Those after the body are trailers, which nobody here may take for headers."""
+        if self._head_open:
+            # Blanks around a value are no part of it (RFC 9112 §5.1); the parser leaves those behind it.
+            self.headers.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """The head is complete. What is raised here ends in `send_400_response`."""
+        self._head_open = False
+        if self._deaf:
+            raise ValueError("the connection ends with the answer before this")
+        if self._late is not None:
+            self._in_time()
+        if self._head_bytes or self._received > MAX_HEAD:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > MAX_HEAD:
+                self._refusal = _TOO_LARGE
+        if self._refusal is not _MALFORMED or b"#" in self.url:
+            raise ValueError("a head too large, or a fragment")
+        upgrade = self.parser.should_upgrade()
+        if upgrade and self.parser.get_method() == b"CONNECT":
+            # What follows is no HTTP (RFC 9110 §9.3.6): the connection ends with the refusal.
+            self._refusal = _NO_TUNNEL
+            raise ValueError("CONNECT")
+        self._websocket = upgrade and self._is_websocket()
+        self._upgrade_ignored = upgrade and not self._websocket
+        waits = self.cycle is not None and not self.cycle.response_complete
+        if waits and (len(self.pipeline) >= MOST_AHEAD or self._websocket):
+            raise ValueError("too much sent ahead, or an upgrade behind an answer that is not out yet")
+        passage = self._passage()
+        if passage is None:
+            self._asgi()
+            return
+        self.cycle = passage
+        if waits:
+            # Answers go out in the order of their requests.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((passage, self.app))
+        else:
+            self._active = passage
+            passage.start()
+
+    def _passage(self) -> Passage | None:
+        parser = self.parser
+        if self._ask is None or self._websocket:
+            return None
+        path, _, query = self.url.partition(b"?")
+        if not path.startswith(b"/"):
+            url = httptools.parse_url(self.url)
+            path, query = url.path, url.query or b""
+        method = parser.get_method()
+        scope = {
+            "type": "http",
+            "http_version": parser.get_http_version(),
+            "method": "GET" if method == b"GET" else method.decode("ascii"),
+            "scheme": self.scheme,
+            "raw_path": path,
+            "query_string": query,
+            "headers": self.headers,
+            "client": self.client,
+        }
+        passage: Passage | None = self._ask(self, scope, keep_alive=parser.should_keep_alive())
+        return passage
+
+    def _asgi(self) -> None:
+        """Everything as uvicorn does it."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
+        super().on_headers_complete()
+        if not self._websocket:
+            self.cycle.transport = _Gentle(self)
+            self.cycle.default_headers = [date()]
+
+    def _should_upgrade(self) -> bool:
+        return self._websocket
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a request's body."""
+        if isinstance(self.cycle, Passage):
+            self.cycle.feed(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is complete."""
+        if self._upgrade_ignored:
+            return  # its body was not read yet
+        self._shared = True
+        if isinstance(self.cycle, Passage):
+            self.cycle.fed()
+        else:
+            super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._active = cycle
+        if isinstance(cycle, Passage):
+            cycle.start()
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """An answer is out. The connection's idle time is watched by one timer, not by one an answer."""
+        self.server_state.total_requests += 1
+        if self._lingering is not None or self.transport.is_closing():
+            return
+        if self._late is not None and self.flow.read_paused:
+            # A head of which we did not read the rest has its time from now on.
+            self._in_time()
+            self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            if self.pipeline:
+                self.flow.pause_reading()
+            return
+        self._idle_since = self.loop.time()
+        if self._idle is None:
+            self._idle = self.loop.call_later(self.timeout_keep_alive, self._end_idle)
+
+    def _end_idle(self) -> None:
+        self._idle = None
+        if self._lingering is not None or self.transport.is_closing():
+            return
+        if self not in self.connections:  # a WebSocket's by now
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if self._head_open or (self.cycle is not None and not self.cycle.response_complete):
+            left = self.timeout_keep_alive
+        if left <= 0:
+            self.transport.close()
+        else:
+            self._idle = self.loop.call_later(left, self._end_idle)
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED_CLIENT, self._let_go)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+        if isinstance(self._active, Passage):
+            self._active.resumed()
+
+    def _let_go(self) -> None:
+        if self in self.connections:  # else a WebSocket's
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse the request and close."""
+        if self._lingering is not None or self.transport.is_closing():
+            return
+        self._deaf = True
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body and not cycle.response_complete:
+            if cycle is self._active:
+                self._malformed(cycle)
+                return
+            self.pipeline.popleft()
+            cycle = self.cycle = self.pipeline[0][0] if self.pipeline else self._active
+        if cycle is None or cycle.response_complete:
+            if not (isinstance(cycle, Passage) and cycle.more_body):  # else that request has its answer
+                self.transport.write(closing(self._refusal))
+            self.end()
+        else:
+            # Answers to earlier requests are under way: nothing may be written into them.
+            cycle.keep_alive = False
+
+    def _malformed(self, cycle: Any) -> None:
+        if isinstance(cycle, Passage):
+            cycle.malformed()
+        else:
+            if not cycle.response_started:
+                self.transport.write(closing(self._refusal))
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self.end()
+
+    def end(self) -> None:
+        """Close the connection, but not before the client had time to read what it is sent."""
+        if self._lingering is not None or self.transport.is_closing():
+            return
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._deaf = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._lingering = self.loop.call_later(LINGER, self._linger)
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        if self._lingering is None:
+            super().shutdown()
+
+    def _linger(self) -> None:
+        self._lingers += 1
+        heard, self._heard = self._heard, False
+        unread = self.transport.get_write_buffer_size() > 0
+        if self._lingers < (LINGERS_READING if unread else LINGERS_SENDING if heard else 0):
+            self._lingering = self.loop.call_later(LINGER, self._linger)
+        else:
+            self.transport.abort()
+
+    def _too_late(self) -> None:
+        self._late = None
+        if self.flow.read_paused:
+            # It is we who do not read on.
+            self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+        else:
+            self._refuse(_TOO_LATE)
+
+    def _refuse(self, refusal: bytes) -> None:
+        self._refusal = refusal
+        self.send_400_response("")
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+class _BodyReader:
+    """Takes the calls of a parser that is given a made-up head before a body. All but those of that head go
+    to the protocol."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+        self._head_read = False
+
+    def on_message_begin(self) -> None:
+        if self._head_read:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._head_read:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_read:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._head_read:
+            self._protocol.on_headers_complete()
+        self._head_read = True
+
+    def on_body(self, body: bytes) -> None:
+        self._protocol.on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._protocol.on_message_complete()
+
+
+class _Gentle:
+    """What uvicorn's own cycle writes to, and closes."""
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.end

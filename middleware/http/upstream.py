@@ -1,0 +1,210 @@
+"""The client towards a shop: HTTP/1.1, raw bytes in and out, connections kept and bounded.
+
+It adds nothing and changes nothing: no cookies, no redirects, no proxies from the environment, no decoding,
+no normalising of addresses. It connects to the one address it was made for, never to a part of a request.
+"""
+
+import asyncio
+import select
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ...injector.heads import Headers
+from ...settings import model
+from .connection import Connection, Phases, ReceiveBuffer, Released, UpstreamResponse
+from .dial import Dial
+from .faults import BusyError, ConnectError
+from .slots import NOBODY, Slots, Use
+from .wire import ResponseReader, request_head
+
+# A connection is given up after this many seconds, so that a name that moved is followed.
+LIFETIME = 60.0
+_LONGEST_TICK = 0.25
+
+_thread = threading.local()
+
+
+def _buffer() -> ReceiveBuffer:
+    """The receive buffer of this thread."""
+    found: ReceiveBuffer | None = getattr(_thread, "buffer", None)
+    if found is None:
+        found = _thread.buffer = ReceiveBuffer()
+    return found
+
+
+class Upstream:
+    """One shop's address, with its connections. May be made before the loop runs; belongs to the loop of its
+    first use.
+
+    At most `limits.connections` exchanges run at once, divided fairly (`Slots`); further ones wait up to
+    `limits.connect_timeout`, ten times as many at the most, then BusyError. Beside them `limits.websockets`,
+    or as many again, may be open. `name` is the host that a TLS shop has a certificate for, if it is not that
+    of the address. `authority` is the Host of requests that have none.
+    """
+
+    def __init__(self, address: str, limits: model.Upstream, name: str | None = None) -> None:
+        self.address = address
+        self._most = limits.connections
+        self._most_tunnels = limits.websockets or limits.connections
+        self._connect_timeout = float(limits.connect_timeout)
+        self._dial = Dial(address, self._connect_timeout, name)
+        self.reachable = self._dial.reachable
+        self.authority = self._dial.authority
+        self._phases = Phases(
+            float(limits.response_timeout), float(limits.idle_timeout), float(limits.keep_alive)
+        )
+        shortest = min(self._connect_timeout, self._phases.response, self._phases.idle)
+        self._tick_seconds = min(_LONGEST_TICK, shortest / 4)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._connections: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self.slots = Slots(self._most, self._connect_timeout)
+        self._tunnels = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def take(self, replayable: bool, use: Use = NOBODY) -> Connection | None:
+        """A kept connection, if one is there and may be used at once.
+
+        `replayable`: the request may be sent again if the connection turns out closed.
+        """
+        self._bind()
+        if not self._idle or not self.slots.take(use):
+            return None
+        connection = self._kept(replayable)
+        if connection is None:
+            self.slots.give_back(use)
+        else:
+            connection.use = use
+        return connection
+
+    async def acquire(
+        self, replayable: bool, use: Use = NOBODY, *, fresh: bool = False
+    ) -> tuple[Connection, bool]:
+        """A connection for one exchange, and whether it was kept; a new one with `fresh`.
+
+        Raises ConnectError, UpstreamTimeoutError and BusyError (all UpstreamError). The exchange must
+        `begin` on it before anything else is awaited.
+        """
+        self._bind()
+        await self.slots.wait(use)
+        kept = None if fresh else self._kept(replayable)
+        connection = kept or await self._connect(use)
+        connection.use = use
+        return connection, kept is not None
+
+    @asynccontextmanager
+    async def upgrade(self, target: bytes, headers: Headers) -> AsyncIterator[UpstreamResponse]:
+        """Ask to switch protocols, with the Upgrade and Connection fields among `headers`.
+
+        The answer is a 101, whose connection `detach()` hands over, or a usual one. It counts as open until
+        the block is left. Raises UpstreamError, and RequestError for a request that cannot be written safely.
+        """
+        self._bind()
+        request = request_head("GET", target, headers)
+        if self._tunnels >= self._most_tunnels:
+            raise BusyError(f"{self._most_tunnels} WebSockets are open")
+        self._tunnels += 1
+        try:
+            connection = await self._open(_not_kept)
+            reader = ResponseReader("GET", upgrade=True)
+            response = UpstreamResponse(connection, reader)
+            connection.begin(request, reader, response)
+            try:
+                await response.head()
+                yield response
+            finally:
+                response.close()
+                if response.status != 101:
+                    connection.transport.abort()
+        finally:
+            self._tunnels -= 1
+
+    async def close(self) -> None:
+        """Close all connections; exchanges that still run break."""
+        for connection in list(self._connections):
+            connection.transport.abort()
+        self.slots.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _bind(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            # Another loop's connections are of no use: it has ended, or it would not be another.
+            self._loop = loop
+            self._reset()
+
+    # -- connections
+
+    def _kept(self, replayable: bool) -> Connection | None:
+        """The connection used last that is still good, if there is one."""
+        assert self._loop is not None
+        now = self._loop.time()
+        while self._idle:
+            connection = self._idle.pop()
+            if (
+                now - connection.active_at < connection.idle_limit
+                and now - connection.born_at < LIFETIME
+                and not connection.transport.is_closing()
+                and (replayable or not _readable(connection.fileno))
+            ):
+                return connection
+            connection.transport.abort()
+        return None
+
+    async def _connect(self, use: Use) -> Connection:
+        if len(self._idle) > self.slots.free:
+            self._idle.pop(0).transport.abort()
+        try:
+            return await self._open(self._released)
+        except BaseException:
+            self.slots.give_back(use)
+            raise
+
+    async def _open(self, released: Released) -> Connection:
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> Connection:
+            return Connection(loop, _buffer(), self._phases, released, self._lost)
+
+        connection = await self._dial.open(protocol)
+        if connection.transport.is_closing():
+            # Closed again before we came to use it: nothing would ever tell an exchange on it.
+            raise ConnectError("the shop closed the connection at once")
+        self._connections.add(connection)
+        if self._timer is None:
+            self._timer = loop.call_later(self._tick_seconds, self._tick)
+        return connection
+
+    def _released(self, connection: Connection, reusable: bool) -> None:
+        if reusable:
+            self._idle.append(connection)
+        self.slots.give_back(connection.use)
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def _tick(self) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        for connection in tuple(self._connections):
+            connection.check(now)
+        self._timer = self._loop.call_later(self._tick_seconds, self._tick) if self._connections else None
+
+
+def _not_kept(connection: Connection, reusable: bool) -> None:
+    """A connection that was opened to switch protocols is not used for anything else."""
+
+
+def _readable(fileno: int) -> bool:
+    """Whether an idle connection has an end or stray bytes waiting that the loop has not seen yet."""
+    poll = select.poll()
+    poll.register(fileno, select.POLLIN | select.POLLRDHUP)
+    return bool(poll.poll(0))

@@ -1,0 +1,116 @@
+"""A shop on an address that is not its own, for a try on one's own machine: which headers have to change so
+that the browser stays there, and which so that the shop sees a browser that is on its own address.
+
+Bodies are not rewritten: an absolute link in a page leads to the shop itself.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...injector.heads import Headers
+from ..exchange import hostrewrite
+from ..exchange.hostrewrite import FOR_ITS_OWN_HOST, MOVES, authority, cookie, host_name
+from ..http.hops import IDENTITY, UNDERSCORED
+
+_PORTS: Mapping[bytes, bytes] = {b"http": b":80", b"https": b":443"}
+_ADDRESS = re.compile(rb"(?:([a-z]+):)?//([^/?#\\]*)(.*)", re.IGNORECASE | re.DOTALL)
+_UPGRADE = re.compile(rb"(^|[;,])\s*upgrade-insecure-requests\s*(?=[;,]|$)", re.IGNORECASE)
+_POLICIES = frozenset({b"content-security-policy", b"content-security-policy-report-only"})
+# A name with one of these is a promise that the cookie has Secure: without it every browser refuses the
+# cookie, with it most take it from http://localhost (RFC 6265bis §4.1.3, W3C Secure Contexts §3.1).
+_PROMISING = (b"__host-", b"__secure-")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Two origins, as browsers write them: lower case, without a default port. Example: shop
+    `https://shop.example`, local `http://localhost:8080`."""
+
+    shop: bytes
+    local: bytes
+
+    @property
+    def authority(self) -> bytes:
+        """The shop's Host header."""
+        return self.shop.partition(b"://")[2]
+
+
+def origin(scheme: bytes, authority: bytes) -> bytes:
+    """An origin as browsers write it (RFC 6454 §6.2)."""
+    return scheme.lower() + b"://" + authority.lower().removesuffix(_PORTS.get(scheme.lower(), b":"))
+
+
+def to_shop(headers: Headers, addresses: Addresses) -> Headers:
+    """A request's headers as a browser on the shop's own address sends them: Host, Origin and Referer (shops
+    compare them against forgery), and nothing that tells of a proxy. Names in lower case."""
+    kept = [pair for pair in headers if pair[0] not in IDENTITY and pair[0] not in UNDERSCORED]
+    return [
+        (name, addresses.authority if name == b"host" else value)
+        for name, value in hostrewrite.to_shop(kept, addresses.local, addresses.shop)
+    ]
+
+
+def to_local(headers: Headers, addresses: Addresses) -> Headers:
+    """A response's headers as the local address can keep them; names in any spelling, in order.
+
+    What names the shop's origin names the local one, and cookies lose a Domain that covers the shop (see
+    `hostrewrite`); on http they also lose what only https may have. Promises about the shop's own address
+    (Strict-Transport-Security, Alt-Svc and their like) are left out, and on http so is the directive
+    upgrade-insecure-requests of a Content-Security-Policy.
+    """
+    origins = frozenset(_shop_origins(addresses.shop))
+    hosts = frozenset({host_name(addresses.authority)})
+    own = host_name(authority(addresses.local))
+    changed: Headers = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower in FOR_ITS_OWN_HOST or lower == b"alt-svc":
+            continue
+        if (move := MOVES.get(lower)) is not None:
+            value = move(value, origins, addresses.local)
+        elif lower == b"set-cookie":
+            value = _cookie(cookie(value, hosts, own), addresses)
+        elif lower in _POLICIES:
+            value = _policy(value, addresses)
+            if not value:
+                continue
+        changed.append((name, value))
+    return changed
+
+
+def leads_away(location: bytes, addresses: Addresses) -> bytes | None:
+    """The origin to which a Location of the shop leads if that is neither of the two, else None."""
+    found = _ADDRESS.fullmatch(location)
+    if found is None:
+        return None
+    there = origin(found[1] or addresses.shop.partition(b":")[0], found[2])
+    return None if there in (*_shop_origins(addresses.shop), addresses.local) else there
+
+
+def _shop_origins(shop: bytes) -> tuple[bytes, ...]:
+    # A shop on https that calls itself http does not know of the TLS in front of it. The other way round it
+    # does, and to answer with the local address would send the browser in a circle.
+    scheme, _, authority = shop.partition(b"://")
+    return (shop, b"http://" + authority) if scheme == b"https" else (shop,)
+
+
+def _policy(value: bytes, addresses: Addresses) -> bytes:
+    if not addresses.local.startswith(b"http:"):
+        return value
+    kept = _UPGRADE.sub(rb"\1", value)
+    return kept if kept.strip(b" \t;,") else b""
+
+
+def _cookie(value: bytes, addresses: Addresses) -> bytes:
+    """On http, without what needs https: Secure, and SameSite=None and Partitioned, which need Secure."""
+    pair, *attributes = value.split(b";")
+    if not addresses.local.startswith(b"http:") or pair.strip().lower().startswith(_PROMISING):
+        return value
+    kept = [pair]
+    for attribute in attributes:
+        name, _, text = attribute.partition(b"=")
+        name, text = name.strip().lower(), text.strip().lower()
+        if name not in (b"secure", b"partitioned") and (name, text) != (b"samesite", b"none"):
+            kept.append(attribute)
+    return b";".join(kept)

@@ -1,6 +1,0 @@
-"""What mitmproxy's option `scripts` names. mitmproxy loads a script as a file and not as a part of its
-package, so the import is absolute here."""
-
-from clew.middleware.mitm import Clew
-
-addons = [Clew()]

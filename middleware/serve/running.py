@@ -1,0 +1,85 @@
+"""One server process: uvicorn's server, with a second one beside it for those who run it."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import uvicorn
+
+from ...desk.listener import operations_app
+from ..http.protocol import BoundedProtocol
+from .listen import addresses
+
+# A scraper and a load balancer or two; a flood here must not take the files that visitors need.
+OPS_CONNECTIONS = 64
+
+
+class ServeConfig(uvicorn.Config):
+    """uvicorn's, with the sockets of the operations listener."""
+
+    ops: Sequence[socket.socket] = ()
+
+
+class Running(uvicorn.Server):
+    """Serves the reverse proxy that its config loads, and the operations listener if there is one. It says
+    where it listens once it does."""
+
+    on_started: Callable[[], None] | None = None
+    _ops: uvicorn.Server | None = None
+    _ops_loop: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the app, listen, and then say so."""
+        proxy: Any = self.config.loaded_app
+        proxy.announces = False
+        await super().startup(sockets)
+        if not self.started:
+            return
+        assert isinstance(self.config, ServeConfig)
+        ops = self.config.ops
+        if ops:
+            await self._start_ops(proxy.service, ops)
+        if self.on_started is not None:
+            self.on_started()
+        proxy.service.announce(addresses=addresses(sockets or []), ops=addresses(ops))
+        if self.config.workers == 1:
+            say_where(sockets or [], ops)
+
+    async def _start_ops(self, service: Any, sockets: Sequence[socket.socket]) -> None:
+        config = uvicorn.Config(
+            operations_app(service),
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            log_config=None,
+            limit_concurrency=OPS_CONNECTIONS,
+            timeout_graceful_shutdown=1,
+        )
+        config.load()
+        self._ops = uvicorn.Server(config)
+        self._ops.lifespan = config.lifespan_class(config)
+        await self._ops.startup(list(sockets))
+        self._ops_loop = asyncio.create_task(self._ops.main_loop(), name="clew-ops")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; the operations listener tells of it for as long as there is something to tell."""
+        await super().shutdown(sockets)
+        if self._ops is not None and self._ops_loop is not None:
+            self._ops.should_exit = True
+            await self._ops_loop
+            self._ops.force_exit = True
+            await self._ops.shutdown()
+
+
+def say_where(sockets: Sequence[socket.socket], ops: Sequence[socket.socket]) -> None:
+    """Print where clew listens, on stdout: whatever the log's form and level are."""
+    beside = f", for operations on {' and '.join(addresses(ops))}" if ops else ""
+    with suppress(OSError):
+        sys.stdout.write(f"clew listens on {' and '.join(addresses(sockets))}{beside}\n")
+        sys.stdout.flush()

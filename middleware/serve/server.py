@@ -1,0 +1,202 @@
+"""The server: uvicorn, told to leave addresses, headers and the shop's bytes alone."""
+
+import asyncio
+import ctypes
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import structlog
+from uvicorn.config import STARTUP_FAILURE
+
+from ...chat.hub import Hub
+from ...service.metrics import FOLDER_VARIABLE
+from ..http.faults import UpstreamError
+from ..http.handshake import AnsweringWebSocket
+from ..http.protocol import MAX_HEAD, BoundedProtocol
+from .listen import BindError, bind, split_address
+from .running import ServeConfig
+from .workers import run
+
+CONFIG_VARIABLE = "CLEW_CONFIG"
+ACCESS_VARIABLE = "CLEW_ACCESS_LOG"
+# Longer than a load balancer in front holds its connections (AWS: 60 s), so that it closes first, not we.
+KEEP_ALIVE_SECONDS = 75
+
+# mallopt(3): by default glibc maps and unmaps each buffer over 128 KB, with page faults every time.
+_MALLOC = {
+    "M_MMAP_THRESHOLD": (-3, 64 << 20),
+    "M_TRIM_THRESHOLD": (-1, 256 << 20),
+    "M_TOP_PAD": (-2, 16 << 20),
+}
+
+
+def serve(
+    config_path: Path,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    workers: int = 1,
+    *,
+    ops: str | None = None,
+    log: Literal["console", "json"] = "console",
+    access_log: bool = False,
+    grace_seconds: int = 10,
+) -> None:
+    """Run the reverse proxy until SIGTERM or SIGINT.
+
+    Each worker makes its own app from the file at `config_path`. On a signal no new connection is
+    accepted; what runs may end within `grace_seconds`, then it is cut. WebSockets are closed with 1012
+    at once. `ops` is the HOST:PORT of the operations listener; `access_log` writes a line for each
+    request. `log` is the form of the server's own warnings and errors, which go to stderr. Raises
+    SystemExit with 3 where it cannot start.
+    """
+    os.environ[CONFIG_VARIABLE] = str(config_path.resolve())
+    os.environ.pop(ACCESS_VARIABLE, None)
+    if access_log:
+        os.environ[ACCESS_VARIABLE] = "1"
+    # One line holds all cookies; the library's default of 8 KB refuses handshakes that carry more.
+    os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", str(MAX_HEAD))
+    tune_malloc()
+    allow_files()
+    try:
+        sockets = bind(host, port)
+        ops_sockets = bind(*split_address(ops)) if ops else []
+    except BindError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        sys.exit(STARTUP_FAILURE)
+    config = ServeConfig(
+        f"{__name__}:app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws=AnsweringWebSocket,
+        lifespan="on",
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        access_log=False,
+        log_config=log_config(log),
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=grace_seconds,
+    )
+    config.ops = ops_sockets
+    with figures_of(workers):
+        run(config, sockets)
+
+
+@contextmanager
+def figures_of(workers: int) -> Iterator[None]:
+    """For several workers a fresh folder of their figures, which goes when the server has stopped."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="clew-figures-", ignore_cleanup_errors=True) as folder:
+        os.environ[FOLDER_VARIABLE] = folder
+        yield
+
+
+def app() -> Any:
+    """The ASGI app of one worker, from the file that the environment names."""
+    # Imported in the worker only: whoever needs the server's parts alone need not load the whole product.
+    from ...service.check import checked
+    from ...service.logs import configure_logs
+    from ..proxy.mount import ReverseProxy
+
+    tune_malloc()
+    settings = checked(Path(os.environ[CONFIG_VARIABLE]), os.environ, need_upstream=True)
+    configure_logs(settings.log, settings.log_level)
+    proxy = ReverseProxy(settings)
+    proxy.access_log = ACCESS_VARIABLE in os.environ
+    _end_streams_on_signals(proxy.service.hub)
+    # What is there now lasts: without this the collector goes through all of it again and again, and every
+    # page waits 45 ms meanwhile.
+    gc.collect()
+    gc.freeze()
+    return proxy
+
+
+def _end_streams_on_signals(hub: Hub) -> None:
+    """End the live streams as soon as the server is told to stop: it waits for open answers, and these would
+    never end by themselves. uvicorn has set its own handlers when it asks for the app, and they go on."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return  # no server is running: somebody only wants the app
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+
+        def end(number: int, frame: FrameType | None, handler: Any = handler) -> None:
+            loop.call_soon_threadsafe(hub.close)
+            if callable(handler):
+                handler(number, frame)
+
+        signal.signal(number, end)
+
+
+def allow_files() -> None:
+    """As many open files as this user may have: each visitor takes one, and one more to the shop. The usual
+    limit of 1,024 is for programs that use select(2)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def tune_malloc() -> bool:
+    """Let glibc keep freed buffers instead of giving each back; False where there is no glibc."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return all(mallopt(option, value) == 1 for option, value in _MALLOC.values())
+
+
+def log_config(log: Literal["console", "json"]) -> dict[str, Any]:
+    """Warnings and errors of uvicorn and of the proxy, on stderr, without what was said already."""
+    logger = {"handlers": ["stderr"], "level": "WARNING", "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"lines": {"()": f"{__name__}.formatter", "log": log}},
+        "filters": {"said": {"()": f"{__name__}.SaidAlready"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": ["said"]}},
+        "loggers": {"uvicorn": logger, "clew.proxy": logger},
+    }
+
+
+def formatter(log: Literal["console", "json"]) -> logging.Formatter:
+    """Renders the standard library's records as the journal's lines are: for people, or as JSON."""
+    from ...service.logs import rendering  # see `app`
+
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering(log)]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
+
+
+class SaidAlready(logging.Filter):
+    """Drops the traceback with which uvicorn reports an answer that the shop broke off: raising is how an
+    ASGI app says so. Drops what anybody can make it write by asking for HTTP/2, and a complaint about every
+    refused WebSocket handshake, which is complete."""
+
+    _TEXTS = frozenset(
+        {"Unsupported upgrade request.", "ASGI callable returned without completing handshake."}
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, UpstreamError) and record.msg not in self._TEXTS

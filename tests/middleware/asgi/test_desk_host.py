@@ -1,0 +1,175 @@
+"""The desk's own host: an origin apart from the shops', through the proxy and the ASGI mount."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from argon2 import PasswordHasher
+from clew.middleware.asgi.mount import ClewMiddleware
+from clew.middleware.proxy.mount import ReverseProxy
+from clew.settings.model import Settings
+from clew.stores.ledger.agents import Agents
+from desks import PASSWORD, hidden
+from raw_http import OK, Client, Shop, answering, serving
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+TEA, COFFEE, DESK = "http://tea.test", "http://coffee.test", "http://desk.test"
+GOOD = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
+
+
+def settings(folder: Path, *names: str, **site: Any) -> Settings:
+    database = f"sqlite:{folder / 'clew.db'}"
+    sites = [{"name": name, "hosts": [f"{name}.test"], **site} for name in names]
+    values = {"secret": GOOD, "desk_host": "desk.test", "store": database, "ledger": database, "sites": sites}
+    return Settings.model_validate(values)
+
+
+class Apart:
+    """clew with two shops and a desk of its own; `forwarded` is what reached the shops' app."""
+
+    def __init__(self, folder: Path, *names: str, **site: Any) -> None:
+        self.forwarded: list[str] = []
+        self.mount = ClewMiddleware(self._shop, settings(folder, *names, **site))
+        self.service = self.mount.service
+        light = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+        self.agents = self.service.ledger.agents = Agents(self.service.ledger.db, light)
+
+    async def _shop(self, scope: Any, receive: Any, send: Any) -> None:
+        self.forwarded.append(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"shop"})
+
+    def client(self, base: str = DESK) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(transport=httpx2.ASGITransport(self.mount), base_url=base)
+
+    async def agent(self, name: str, site: str | None, at: str = "/-/clew/desk/login") -> httpx2.AsyncClient:
+        await self.agents.add(name, PASSWORD, site=site, now=self.service.now())
+        client = self.client()
+        form = await client.get(at)
+        fields = {"csrf": hidden(form.text), "name": name, "password": PASSWORD}
+        answer = await client.post(at, data=fields)
+        assert answer.status_code == 303, answer.text
+        return client
+
+
+@pytest_asyncio.fixture
+async def apart(tmp_path: Path) -> AsyncIterator[Apart]:
+    built = Apart(tmp_path, "tea", "coffee")
+    await built.mount._start(5)
+    yield built
+    await built.service.stop()
+
+
+@pytest.mark.parametrize(
+    "path", ["desk", "desk/", "desk/login", "desk/desk.js", "desk/stream", "desk/conversations/x", "desk/x"]
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+async def test_on_the_shops_hosts_there_is_no_desk(apart: Apart, path: str, method: str) -> None:
+    """field E2"""
+    for base in (TEA, COFFEE):
+        assert (await apart.client(base).request(method, f"/-/clew/{path}")).status_code == 404
+        assert (await apart.client(base).get("/-/clew/health")).status_code == 200
+    assert apart.forwarded == []
+
+
+async def test_on_the_desks_host_there_is_nothing_but_the_desk(apart: Apart) -> None:
+    """field E2: and nothing of it reaches a shop"""
+    client = apart.client("http://DESK.test:80")
+    assert (await client.get("/")).headers["location"] == "/-/clew/desk/"
+    paths = [
+        "/-/clew/",
+        "/-/clew/l.js",
+        "/-/clew/decide",
+        "/-/clew/metrics",
+        "/page",
+        "/-/clew/site/tea/l.js",
+    ]
+    paths += [
+        "/-/clew/site/none/desk/",
+        "/-/clew/desk/conversations/x",
+        "/-/clew/site/",
+        "/-/clew/desk/stream",
+    ]
+    for path in paths:
+        for method in ("GET", "POST"):
+            assert (await client.request(method, path)).status_code == 404, path
+    assert apart.forwarded == []
+
+
+async def test_an_agent_of_all_sites_logs_in_once_and_chooses(apart: Apart) -> None:
+    """field E1, E2: one session for all sites, on the desk's own host alone"""
+    client = await apart.agent("bo", None)
+    page = (await client.get("/-/clew/desk/")).text
+    links = re.findall(r'href="(/-/clew/site/[^"]*)"', page)
+    assert links == ["/-/clew/site/tea/desk/", "/-/clew/site/coffee/desk/"]
+    for link, name in zip(links, ("tea", "coffee"), strict=True):
+        inbox = await client.get(link)
+        assert inbox.status_code == 200
+        assert f"Inbox, {name}" in inbox.text
+        assert 'href="/-/clew/desk/">Sites' in inbox.text
+        assert f"http://desk.test/-/clew/site/{name}/desk/" in inbox.headers["content-security-policy"]
+    assert client.cookies["clew_desk"]
+    token = {"cookie": f"clew_desk={client.cookies['clew_desk']}"}
+    for base in (TEA, COFFEE):
+        assert (await apart.client(base).get("/-/clew/desk/", headers=token)).status_code == 404
+    out = await client.post("/-/clew/desk/logout", data={"csrf": hidden(page)})
+    assert out.headers["location"] == "/-/clew/desk/login"
+    assert (await client.get(links[0])).status_code == 303
+
+
+async def test_an_agent_of_one_site_sees_that_site_alone(apart: Apart) -> None:
+    """field E1, E2"""
+    client = await apart.agent("cem", "coffee")
+    assert (await client.get("/-/clew/desk/")).headers["location"] == "/-/clew/site/coffee/desk/"
+    assert (await client.get("/-/clew/site/coffee/desk/")).status_code == 200
+    refused = await client.get("/-/clew/site/tea/desk/")
+    assert refused.headers["location"] == "/-/clew/site/tea/desk/login"
+    form = await client.get("/-/clew/site/tea/desk/login")
+    fields = {"csrf": hidden(form.text), "name": "cem", "password": PASSWORD}
+    assert (await client.post("/-/clew/site/tea/desk/login", data=fields)).status_code == 403
+
+
+async def test_a_stranger_learns_no_sites_name(apart: Apart) -> None:
+    for path in ("/-/clew/desk/", "/-/clew/desk/login"):
+        answer = await apart.client().get(path)
+        assert "coffee" not in answer.text
+        assert "tea" not in answer.text.lower().replace("steady", "")
+
+
+async def test_with_one_site_the_desk_is_where_it_was(tmp_path: Path) -> None:
+    """field E2"""
+    built = Apart(tmp_path, "tea")
+    await built.mount._start(5)
+    try:
+        client = await built.agent("bo", None)
+        inbox = await client.get("/-/clew/desk/")
+        assert "Inbox, tea" in inbox.text
+        assert "Sites" not in inbox.text
+        assert (await built.client(TEA).get("/-/clew/desk/")).status_code == 404
+    finally:
+        await built.service.stop()
+
+
+async def test_the_proxy_keeps_the_desks_host_to_itself(tmp_path: Path) -> None:
+    """field E1, E2: also where a site takes every host, and for a WebSocket"""
+    async with Shop(answering(OK)) as shop:
+        proxy = ReverseProxy(settings(tmp_path, "tea", hosts=[], upstream=shop.url))
+        async with serving(proxy, lifespan="on") as port, Client(port) as client:
+            for target, host, status in (
+                (b"/-/clew/desk/login", b"desk.test", 200),
+                (b"/-/clew/desk/login", b"tea.test", 404),
+                (b"/page", b"desk.test", 404),
+                (b"/page", b"tea.test", 200),
+            ):
+                answer = await client.ask(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, host))
+                assert answer.status == status, (target, host)
+            for path in ("/-/clew/desk/x", "/socket"):
+                with pytest.raises(InvalidStatus) as refused:
+                    await connect(f"ws://desk.test{path}", proxy=None, host="127.0.0.1", port=port)
+                assert refused.value.response.status_code == 404
+        assert len(shop.requests) == 1

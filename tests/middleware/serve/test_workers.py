@@ -1,0 +1,75 @@
+"""The workers of one server: what a death of one means for the whole, and where the server listens."""
+
+import socket
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from clew.middleware.serve import workers as module
+from clew.middleware.serve.listen import BindError, addresses, bind
+from clew.middleware.serve.workers import MOST_RESTARTS, Workers
+
+
+def supervised(*, once_ready: bool) -> Workers:
+    """Without processes, and without the handlers of signals."""
+    workers = Workers.__new__(Workers)
+    workers.status = 0
+    workers._once_ready = once_ready
+    workers._deaths = deque(maxlen=MOST_RESTARTS)
+    return workers
+
+
+def dead(code: int | None) -> Any:
+    return SimpleNamespace(exitcode=code, pid=4711)
+
+
+@pytest.mark.parametrize(("code", "status"), [(3, 3), (1, 1), (0, 1), (-9, 137)])
+def test_one_that_can_never_start_ends_the_whole_with_its_status(code: int, status: int) -> None:
+    """field D6"""
+    workers = supervised(once_ready=False)
+    assert not workers._may_go_on(dead(code), hung=False)
+    assert workers.status == status
+
+
+def test_deaths_are_made_good_until_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """field D6"""
+    clock = 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock)
+    workers = supervised(once_ready=True)
+    assert all(workers._may_go_on(dead(-11), hung=False) for _ in range(MOST_RESTARTS))
+    assert not workers._may_go_on(dead(-11), hung=False)
+    assert workers.status == 139
+    clock += 61
+    assert workers._may_go_on(dead(-11), hung=False)
+
+
+def test_a_name_with_two_families_gets_one_port_on_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """field G6"""
+    both = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+    sockets = bind("localhost", 0)
+    try:
+        first, second = addresses(sockets)
+        assert (first.rpartition(":")[0], second.rpartition(":")[0]) == (
+            "http://127.0.0.1",
+            "http://127.0.0.2",
+        )
+        assert first.rpartition(":")[2] == second.rpartition(":")[2] != "0"
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "no-such-host.invalid"])
+def test_an_address_that_cannot_be_had_is_named(host: str) -> None:
+    with pytest.raises(BindError, match=f"cannot listen on {host}.*name another|name an address"):
+        bind(host, 0)
+
+
+def test_an_address_of_ipv6_is_written_in_brackets() -> None:
+    with socket.socket(socket.AF_INET6) as sock:
+        assert addresses([sock]) == ["http://[::]:0"]
