@@ -15,6 +15,7 @@ from .inspect import inspect_command
 from .mitm import mitm_command
 from .orders import orders_command, report_command
 from .schema import schema_command
+from .terminal import say
 
 app = typer.Typer(
     name="clew",
@@ -36,7 +37,7 @@ app.add_typer(postbacks.app, name="postbacks")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"clew {VERSION}")
+        say(f"clew {VERSION}")
         raise typer.Exit
 
 
@@ -88,7 +89,7 @@ def main() -> None:
     try:
         app()
     except UNUSABLE as error:
-        typer.echo(told(error), err=True)
+        say(told(error), err=True)
         raise SystemExit(1) from None
 
 

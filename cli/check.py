@@ -20,6 +20,7 @@ from ..service.reachable import unreachable
 from ..settings.load import Problem, SettingsErrors, format_problem, read
 from ..settings.model import Settings, Site
 from ..settings.platforms import platform_of
+from .terminal import open_console
 
 
 def check_command(
@@ -33,7 +34,7 @@ def check_command(
     Ends with 1 if there is an error. A warning tells of what can hardly be meant, or of a
     shop that cannot be reached.
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = open_console(soft_wrap=True, highlight=False)
     settings, problems = check(config, os.environ)
     if settings is not None:
         source = read(config, os.environ)
@@ -67,7 +68,7 @@ def load_or_exit(config: Path, need_upstream: bool = False) -> Settings:
     try:
         return checked(config, os.environ, need_upstream)
     except SettingsErrors as error:
-        print_problems(Console(stderr=True, soft_wrap=True, highlight=False), error.problems)
+        print_problems(open_console(stderr=True, soft_wrap=True, highlight=False), error.problems)
         raise typer.Exit(1) from error
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..desk.clock import span
@@ -16,7 +16,8 @@ from ..settings.model import Settings
 from ..stores.ledger.agents import PASSWORD_LENGTH, Agent, AgentError, Agents
 from ..stores.ledger.database import Database
 from .check import load_or_exit
-from .ledger import UNUSABLE, told
+from .ledger import UNUSABLE, require_ledger, told
+from .terminal import open_console, say
 
 app = typer.Typer(help="The agents who answer visitors at the desk.", no_args_is_help=True)
 
@@ -41,8 +42,12 @@ def add_user(
     if site is not None and site not in names:
         _fail(f"{config} has no site {site!r}; there are: {', '.join(names)}")
     password = _password(password_stdin)
-    _work(settings, lambda agents: agents.add(name, password, site=site, now=time.time(), shown=shown))
-    typer.echo(f"Added {name}, for {'all sites' if site is None else f'site {site}'}.")
+    _work(
+        settings,
+        lambda agents: agents.add(name, password, site=site, now=time.time(), shown=shown),
+        make=True,
+    )
+    say(f"Added {name}, for {'all sites' if site is None else f'site {site}'}.")
 
 
 @app.command("set-name")
@@ -53,7 +58,7 @@ def set_name(
 ) -> None:
     """Set the name under which visitors see an agent; they never see the login."""
     _work(load_or_exit(config), lambda agents: agents.rename(name, shown))
-    typer.echo(f"Visitors see {name} as {shown!r}." if shown.strip() else f"Visitors see no name of {name}.")
+    say(f"Visitors see {name} as {shown!r}." if shown.strip() else f"Visitors see no name of {name}.")
 
 
 @app.command("set-password")
@@ -62,14 +67,14 @@ def set_password(name: Name, config: Config = DEFAULT_CONFIG, password_stdin: St
     settings = load_or_exit(config)
     password = _password(password_stdin)
     _work(settings, lambda agents: agents.change_password(name, password))
-    typer.echo(f"{name} has a new password and is logged out everywhere.")
+    say(f"{name} has a new password and is logged out everywhere.")
 
 
 @app.command("remove-user")
 def remove_user(name: Name, config: Config = DEFAULT_CONFIG) -> None:
     """Take an agent's access away, at once. What was written under its name stays."""
     _work(load_or_exit(config), lambda agents: agents.deactivate(name))
-    typer.echo(f"{name} can no longer log in.")
+    say(f"{name} can no longer log in.")
 
 
 @app.command("users")
@@ -82,18 +87,26 @@ def users(config: Config = DEFAULT_CONFIG) -> None:
 
     _work(load_or_exit(config), read)
     if not found:
-        typer.echo("There are no agents yet: add one with `clew desk add-user NAME`.")
+        say("There are no agents yet: add one with `clew desk add-user NAME`.")
         return
     table = Table("Name", "Shown as", "Site", "State", "Last seen", box=None, pad_edge=False)
     for agent in found:
         seen = "never" if agent.seen_at is None else f"{span(time.time() - agent.seen_at)} ago"
         table.add_row(
-            agent.name, agent.shown or "–", agent.site or "all", "active" if agent.active else "removed", seen
+            agent.name,
+            escape(agent.shown or "–"),
+            agent.site or "all",
+            "active" if agent.active else "removed",
+            seen,
         )
-    Console().print(table)
+    open_console().print(table)
 
 
-def _work(settings: Settings, work: Callable[[Agents], Awaitable[None]]) -> None:
+def _work(settings: Settings, work: Callable[[Agents], Awaitable[None]], *, make: bool = False) -> None:
+    """Do `work` on the agents in the ledger, which only `make` makes where there is none."""
+    if not make:
+        require_ledger(settings)
+
     async def run() -> None:
         db = Database(settings.ledger)
         try:
@@ -127,5 +140,5 @@ def _password(from_stdin: bool) -> str:
 
 
 def _fail(text: str) -> NoReturn:
-    typer.echo(f"clew desk: {text}", err=True)
+    say(f"clew desk: {text}", err=True)
     raise typer.Exit(1)

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from ..referral.masking import HIDDEN, Masking, masked_path, short
@@ -18,8 +17,9 @@ from ..service.site import SiteRuntime
 from ..settings.model import Settings
 from .check import load_or_exit
 from .ledger import UNUSABLE, fail, told
+from .terminal import open_console
 
-console = Console(soft_wrap=True, highlight=False)
+console = open_console(soft_wrap=True, highlight=False)
 
 ID_LENGTH = 26  # letters of a visitor's id
 LISTED = 10

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
 
 from ..service.check import check
 from ..settings.platforms import platforms
 from .check import print_problems
 from .ledger import fail
+from .terminal import open_console, say
 
 POSTBACK = (
     "https://partner.example/sale?click={click_id}&order={order_id}&amount={amount}&currency={currency}"
@@ -48,7 +48,7 @@ def init_command(
         draft.write_text(text, encoding="utf-8")
         settings, problems = check(draft, os.environ)
         if settings is None:
-            print_problems(Console(stderr=True, soft_wrap=True, highlight=False), problems)
+            print_problems(open_console(stderr=True, soft_wrap=True, highlight=False), problems)
             fail("nothing was written: answer anew")
     try:
         # The secret seals the visitors' cookies: nobody else on this machine needs it.
@@ -56,7 +56,7 @@ def init_command(
             file.write(text)
     except OSError as error:
         fail(f"{output} cannot be written: {(error.strerror or str(error)).lower()}")
-    typer.echo(f"{output} is written. Now: clew check --config {output}, then clew serve --config {output}")
+    say(f"{output} is written. Now: clew check --config {output}, then clew serve --config {output}")
 
 
 def settings_text(host: str, upstream: str, platform: str | None, param: str, postback: str) -> str:

@@ -17,6 +17,7 @@ from rich.text import Text
 from ..service.check import check
 from ..settings.model import PageType, Site
 from .check import print_problems
+from .terminal import open_console
 
 if TYPE_CHECKING:
     from ..survey.obstacles import Obstacle
@@ -63,7 +64,7 @@ def inspect_command(
             )
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="URL") from error
-    console = Console(soft_wrap=True, highlight=False)
+    console = open_console(soft_wrap=True, highlight=False)
     if output.exists() and not force:
         _fail(console, f"{output} is there already", "name another file with --output, or write --force")
     try:

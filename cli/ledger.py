@@ -11,10 +11,12 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..service.service import StoreAddressError
+from ..settings.model import Settings
 from ..stores.ledger.database import Database, LedgerAddressError, sqlite_path
 from ..stores.ledger.errors import LedgerError
 from ..stores.visits import VisitsError
 from .check import load_or_exit
+from .terminal import say
 
 Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
 DEFAULT_CONFIG = Path("clew.toml")
@@ -34,10 +36,7 @@ def told(error: Exception) -> str:
 def with_ledger(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
     """What `work` comes to, on the ledger of a settings file. Exits with 1 and a reason if there is none."""
     settings = load_or_exit(config)
-    file = sqlite_path(settings.ledger)
-    if file is not None and not file.is_file():
-        # Opening it would make an empty one, and a wrong path would look like a quiet day.
-        fail(f"there is no ledger at {file}: `clew serve` makes it; is this the right settings file?")
+    require_ledger(settings)
 
     async def run() -> T:
         db = Database(settings.ledger)
@@ -53,9 +52,20 @@ def with_ledger(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
         fail(told(error))
 
 
+def require_ledger(settings: Settings) -> None:
+    """Exit with 1 where there is no ledger: opening it would make an empty one, and a wrong path would look
+    like a quiet day."""
+    file = sqlite_path(settings.ledger)
+    if file is not None and not file.is_file():
+        fail(
+            f"there is no ledger at {file}: `clew serve` and `clew desk add-user` make it; is this the right "
+            "settings file?"
+        )
+
+
 def fail(message: str) -> NoReturn:
     """Say why on stderr, and exit with 1."""
-    typer.echo(message, err=True)
+    say(message, err=True)
     raise typer.Exit(1)
 
 

@@ -16,13 +16,13 @@ from typing import Annotated, NoReturn
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from ..settings.model import Settings
 from ..stores.ledger.agents import Agents
 from ..stores.ledger.database import Database
 from .check import load_or_exit
+from .terminal import open_console, say
 
 AGENT = "me"
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
@@ -52,7 +52,7 @@ action = "show"
 page = "*"
 """
 
-console = Console(soft_wrap=True, highlight=False)
+console = open_console(soft_wrap=True, highlight=False)
 
 
 def mitm_command(
@@ -168,5 +168,5 @@ def _run(command: Sequence[str]) -> int:
 
 
 def _fail(text: str) -> NoReturn:
-    typer.echo(text, err=True)
+    say(text, err=True)
     raise typer.Exit(1)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, get_args
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,6 +15,7 @@ from ..orders.model import Channel, OrderError
 from ..postbacks.model import STATES
 from ..stores.ledger.reports import Asked, OrderLine, Reports, Sum
 from .ledger import DEFAULT_CONFIG, AsJson, Config, day, moment, with_ledger
+from .terminal import open_console, say
 
 LIMIT = 100
 CHANNELS: tuple[str, ...] = get_args(Channel)
@@ -78,9 +78,9 @@ def orders_command(
             at = datetime.fromtimestamp(line.at, UTC).isoformat()
             typer.echo(json.dumps({**asdict(line), "at": at}))
     elif found:
-        Console().print(_lines(found))
+        open_console().print(_lines(found))
     else:
-        typer.echo("There are no such orders.")
+        say("There are no such orders.")
 
 
 def report_command(
@@ -98,11 +98,11 @@ def report_command(
         for row in found:
             typer.echo(json.dumps(_plain(row)))
     elif found:
-        Console().print(_sums(found))
+        open_console().print(_sums(found))
         credited = sum(row.orders for row in found if row.partner is not None)
-        typer.echo(f"{sum(row.orders for row in found)} orders, {credited} of them credited to a partner")
+        say(f"{sum(row.orders for row in found)} orders, {credited} of them credited to a partner")
     else:
-        typer.echo("There are no orders in this period.")
+        say("There are no orders in this period.")
 
 
 def _plain(row: Sum) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from ..orders.model import OrderError
 from ..postbacks.model import STATES, Postback, State
 from ..stores.ledger.outbox import LIST_LIMIT, Outbox, OutboxError
 from .ledger import DEFAULT_CONFIG, AsJson, Config, with_ledger
+from .terminal import open_console, say
 
 app = typer.Typer(
     help="The calls to partners: list them, try failed ones again, settle those in doubt.",
@@ -63,9 +64,9 @@ def list_command(
         for row in found:
             typer.echo(json.dumps(asdict(row)))
     elif found:
-        _show(found, Console(highlight=False))
+        _show(found, open_console(highlight=False))
     else:
-        typer.echo(f"There are no postbacks{f' in the state {state}' if state else ''}.")
+        say(f"There are no postbacks{f' in the state {state}' if state else ''}.")
 
 
 @app.command("retry")
@@ -83,9 +84,9 @@ def retry_command(
         raise typer.BadParameter("name the ids of postbacks, or write --all-dead")
     done, problems = _with_outbox(config, lambda outbox: _retry(outbox, ids or []))
     for problem in problems:
-        typer.echo(problem, err=True)
+        say(problem, err=True)
     if done or not problems:
-        typer.echo(f"{done} due again; a running clew takes them up within seconds.")
+        say(f"{done} due again; a running clew takes them up within seconds.")
     if problems:
         raise typer.Exit(1)
 
@@ -156,11 +157,11 @@ def _settle(
     results = _with_outbox(config, work)
     for result in results:
         if isinstance(result, str):
-            typer.echo(result, err=True)
+            say(result, err=True)
         else:
             report = result.report
             told = "is due now" if send else "will not be sent"
-            typer.echo(f"{result.id}: order {report.order_id} over {report.amount} {report.currency} {told}.")
+            say(f"{result.id}: order {report.order_id} over {report.amount} {report.currency} {told}.")
     if any(isinstance(result, str) for result in results):
         raise typer.Exit(1)
 

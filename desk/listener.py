@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..service.metrics import VERSION, exposition
-from ..service.readiness import readiness
+from ..service.readiness import postbacks_of, readiness
 from ..service.service import Service
 from .guard import NO_STORE
 
@@ -32,7 +32,7 @@ def operations_app(service: Service) -> Starlette:
             **({"why": found.why} if found.why else {}),
             "version": VERSION,
             "sites": {
-                name: {"shop_reachable": reached, "postbacks": found.postbacks.get(name, {})}
+                name: {"shop_reachable": reached, "postbacks": await postbacks_of(service, name)}
                 for name, reached in found.shops.items()
             },
         }

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..service.metrics import exposition
-from ..service.readiness import readiness
+from ..service.readiness import postbacks_of, readiness
 from ..templates import Script, loader, order_script, silence, widget
 from .guard import NO_STORE, Refused, api, bearer
 from .here import Here
@@ -30,7 +30,10 @@ async def ready(request: Request, at: Here) -> Response:
     found = await readiness(at.service, [name])
     told: dict[str, object] = {"ready": found.ready}
     if _may_see_figures(request, at):
-        told |= {"postbacks": found.postbacks[name]} if found.ready else {"why": found.why}
+        if found.ready:
+            told["postbacks"] = await postbacks_of(at.service, name)
+        else:
+            told["why"] = found.why
     return JSONResponse(told, 200 if found.ready else 503, headers=NO_STORE)
 
 

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..orders.model import OrderError
 from ..postbacks.model import STATES, Postback, State
-from ..service.sightings import tell_settled
+from ..service.sightings import tell_retried, tell_settled
 from ..stores.ledger.outbox import OutboxError
 from .auth import Door, agent_form, see_other, signed_in
 from .guard import Refused
@@ -54,16 +54,14 @@ async def settle(request: Request, door: Door) -> Response:
     """Release, correct, refuse or send again, as the button that was pressed says."""
     fields = await agent_form(request, door)
     postback_id = request.path_params["id"]
+    retry = fields.get("do") == "retry"
     try:
-        if fields.get("do") == "retry":
-            found = await _retried(door, postback_id)
-        else:
-            found = await _settled(door, postback_id, fields)
+        found = await (_retried(door, postback_id) if retry else _settled(door, postback_id, fields))
     except (OutboxError, OrderError) as error:
         return await _listed(request, door, fields.get("state", "held"), 422, f"Nothing changed: {error}.")
     service = door.at.service
     service.worker.wake()
-    tell_settled(service, found, door.session.agent)
+    (tell_retried if retry else tell_settled)(service, found, door.session.agent)
     return see_other(request, f"/postbacks?state={fields.get('state', 'held')}")
 
 

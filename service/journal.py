@@ -40,6 +40,7 @@ EVENTS: Mapping[str, str] = {
     "token_refused": "a request brought a wrong API or metrics token",
     "partner_slow": "a partner's server takes long to answer, so that it gets fewer calls at once",
     "postback_settled": "a postback in doubt was released, corrected or refused, and by whom",
+    "postback_retried": "an agent made a postback due again that had failed or got no answer",
     "notice_done": "somebody marked a line of “What needs you” as done",
     "login": "somebody logged in to the desk, or tried to",
     "fault": "something of clew's own failed, and the shop's bytes went through unchanged",

@@ -33,6 +33,11 @@ def escaped(value: Any) -> Any:
     return escaped(str(value))
 
 
+def escaped_lines(text: str) -> str:
+    """The same for text of several lines, which keeps its line breaks and tabs."""
+    return _ACTING_IN_LINES.sub(_escape, text)
+
+
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
@@ -41,9 +46,7 @@ def _escape_event(
     _logger: Any, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     return {
-        escaped(key): _ACTING_IN_LINES.sub(_escape, value).replace("\n", "\n  ")
-        if key in _LINES
-        else escaped(value)
+        escaped(key): escaped_lines(value).replace("\n", "\n  ") if key in _LINES else escaped(value)
         for key, value in event.items()
     }
 

@@ -1,41 +1,58 @@
-"""Whether an order could be recorded now: tried by writing, at most once in a while."""
+"""What anybody may ask for, so that it must cost nothing: found out at most once in a while."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
-# However many ask, so that asking costs nothing; a load balancer asks every few seconds.
+# However many ask; a load balancer asks every few seconds.
 FRESH_SECONDS = 2.0
 # For one try, so that an answer comes within a load balancer's patience.
 TRY_SECONDS = 3.0
 
+T = TypeVar("T")
+
+
+class Fresh(Generic[T]):
+    """What `ask` found, at most two seconds ago."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self._ask = ask
+        self._until = float("-inf")
+        self._asking: asyncio.Task[T] | None = None
+
+    async def get(self) -> T:
+        """Raises what `ask` raises. Who asks meanwhile waits for the same try."""
+        known = self._asking
+        if known is None or (known.done() and time.monotonic() >= self._until):
+            known = self._asking = asyncio.create_task(self._try(), name="clew-fresh")
+        return await asyncio.shield(known)
+
+    async def _try(self) -> T:
+        try:
+            return await self._ask()
+        finally:
+            self._until = time.monotonic() + FRESH_SECONDS
+
 
 class Probe:
-    """Asks `attempt`, which raises where the ledger cannot be used, and remembers what it said."""
+    """Whether an order could be recorded now: tried by `attempt`, which raises where the ledger cannot be
+    used."""
 
     def __init__(self, attempt: Callable[[], Awaitable[None]], failed: Callable[[Exception], None]) -> None:
         self._attempt = attempt
         self._failed = failed
-        self._asked_at = float("-inf")
-        self._failure: str | None = None
-        self._asking: asyncio.Task[None] | None = None
+        self._found = Fresh(self._ask)
 
     async def failure(self) -> str | None:
-        """Why nothing can be written, None if it can; at most two seconds old. Who asks meanwhile waits for
-        the same try."""
-        if time.monotonic() - self._asked_at >= FRESH_SECONDS:
-            if self._asking is None or self._asking.done():
-                self._asking = asyncio.create_task(self._ask(), name="clew-probe")
-            await asyncio.shield(self._asking)
-        return self._failure
+        """Why nothing can be written, None if it can; at most two seconds old."""
+        return await self._found.get()
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> str | None:
         try:
             async with asyncio.timeout(TRY_SECONDS):
                 await self._attempt()
         except Exception as error:
-            self._failure = str(error).partition("\n")[0] or type(error).__name__
             self._failed(error)
-        else:
-            self._failure = None
-        self._asked_at = time.monotonic()
+            return str(error).partition("\n")[0] or type(error).__name__
+        return None

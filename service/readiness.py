@@ -14,12 +14,11 @@ SHOP_SECONDS = 5.0
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """`why` is empty where all is well; `shops` tells by site whether its shop can be reached, None where
-    clew does not connect to it; `postbacks` counts by site and state."""
+    clew does not connect to it."""
 
     ready: bool
     why: str = ""
     shops: dict[str, bool | None] = field(default_factory=dict)
-    postbacks: dict[str, dict[State, int]] = field(default_factory=dict)
 
 
 async def readiness(service: Service, sites: Sequence[str]) -> Readiness:
@@ -27,19 +26,24 @@ async def readiness(service: Service, sites: Sequence[str]) -> Readiness:
     theirs can be reached."""
     if (failure := await service.ledger_probe.failure()) is not None:
         return Readiness(False, f"no order can be recorded: {failure}")
-    try:
-        counts = await service.ledger.outbox.counts_by_site(sites)
-    except Exception as error:
-        service.journal.emit("fault", site="", where="ready", error=repr(error))
-        return Readiness(False, "the ledger does not answer")
     if not service.ready or service.hub.closed:
         return Readiness(False, "starting or stopping")
     found = await asyncio.gather(*(_reachable(service, site) for site in sites))
     shops = dict(zip(sites, found, strict=True))
     if found and all(reached is False for reached in found):
         why = "the shop cannot be reached" if len(found) == 1 else "no shop can be reached"
-        return Readiness(False, why, shops, counts)
-    return Readiness(True, "", shops, counts)
+        return Readiness(False, why, shops)
+    return Readiness(True, "", shops)
+
+
+async def postbacks_of(service: Service, site: str) -> dict[State, int] | None:
+    """How many postbacks of a site are in each state, at most two seconds ago; None if the ledger does not
+    say. For those who may see it: whoever may not makes nobody count."""
+    try:
+        return (await service.postback_counts.get()).get(site, {})
+    except Exception as error:
+        service.journal.emit("fault", site="", where="ready", error=repr(error))
+        return None
 
 
 async def _reachable(service: Service, site: str) -> bool | None:

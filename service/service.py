@@ -33,7 +33,7 @@ from .journal import Journal
 from .limits import Limits, network_of
 from .origin import LONGEST_HOST
 from .presence import Presence
-from .probe import Probe
+from .probe import Fresh, Probe
 from .reading import PageReader
 from .site import SiteRuntime
 from .unmatched import Unmatched
@@ -87,6 +87,8 @@ class Service:
         self.watch = Watch(self)
         self.asking = Timely[LedgerFacts](self._no_facts)
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.now()), self._not_writable)
+        # By site and state. Counting them goes through all there ever were.
+        self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites))
         self.ready = False
         # Whether a site's shop can be reached, by the site's name; told by the mount that connects to it.
         self.shops_reachable: Mapping[str, Callable[[], Awaitable[bool]]] = {}

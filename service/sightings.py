@@ -68,9 +68,18 @@ def _tell_held(service: "Service", recorded: Recorded, doubt: Doubt) -> None:
 
 
 def tell_settled(service: "Service", row: Postback, by: str) -> None:
-    """Tell what became of a postback that waited for a person, and who decided."""
+    """Tell what became of a postback that was in doubt, and who decided."""
+    _tell_postback(service, "postback_settled", row, by)
+
+
+def tell_retried(service: "Service", row: Postback, by: str) -> None:
+    """Tell that a postback is sent once more, and who wants it."""
+    _tell_postback(service, "postback_retried", row, by)
+
+
+def _tell_postback(service: "Service", event: str, row: Postback, by: str) -> None:
     service.journal.emit(
-        "postback_settled",
+        event,
         site=row.site,
         postback=row.id,
         order=row.report.order_id,

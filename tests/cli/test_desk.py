@@ -1,6 +1,8 @@
 """`clew desk`: agents from the command line, with a real settings file and ledger."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -147,13 +149,36 @@ def test_the_name_that_visitors_see_is_given_and_changed(config: Path) -> None:
 
 @pytest.mark.parametrize("command", [("set-password", "--password-stdin"), ("remove-user",)])
 def test_an_agent_who_is_not_there_is_an_error_that_says_so(config: Path, command: tuple[str, ...]) -> None:
+    add(config, "bo")
     result = run(config, command[0], "nobody", *command[1:], stdin=f"{PASSWORD}\n")
     assert result.exit_code == 1
     assert "no agent 'nobody'" in result.output
 
 
 def test_without_agents_the_list_says_how_to_add_one(config: Path) -> None:
-    assert "add-user" in run(config, "users").output
+    add(config, "bo")
+    with closing(sqlite3.connect(config.parent / "clew.db")) as connection, connection:
+        connection.execute("DELETE FROM agents")
+    result = run(config, "users")
+    assert result.exit_code == 0
+    assert "There are no agents yet" in result.output
+    assert "add-user" in result.output
+
+
+@pytest.mark.parametrize(
+    "command", [("users",), ("remove-user", "bo"), ("set-name", "bo", "Bo"), ("set-password", "bo")]
+)
+def test_a_command_other_than_add_user_makes_no_ledger(config: Path, command: tuple[str, ...]) -> None:
+    """A wrong settings file, or a wrong folder, would look like a desk without agents."""
+    result = run(config, *command, stdin=f"{PASSWORD}\n{PASSWORD}\n")
+    assert result.exit_code == 1
+    assert "there is no ledger at" in result.output
+    assert not (config.parent / "clew.db").exists()
+
+
+def test_a_name_with_brackets_is_no_markup(config: Path) -> None:
+    assert add(config, "bo", "--name", "[red]Bo").exit_code == 0
+    assert "[red]Bo" in run(config, "users").output
 
 
 def test_a_ledger_that_cannot_be_opened_is_a_clear_error(config: Path) -> None:

@@ -249,7 +249,10 @@ async def test_a_dead_call_is_sent_again_from_the_desk(desk: House) -> None:
     client = await desk.agent()
     page = (await client.get("desk/postbacks?state=dead")).text
     (row,) = await desk.service.ledger.outbox.list()
-    answer = await client.post(f"desk/postbacks/{row.id}", data={"csrf": hidden(page), "do": "retry"})
+    with structlog.testing.capture_logs() as lines:
+        answer = await client.post(f"desk/postbacks/{row.id}", data={"csrf": hidden(page), "do": "retry"})
     assert answer.status_code == 303
+    told = [(e["event"], e["agent"], e["order"]) for e in lines if e["event"].startswith("postback_")]
+    assert told == [("postback_retried", "bo", "1001")]
     (row,) = await desk.service.ledger.outbox.list()
     assert row.state == "due"

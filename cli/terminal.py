@@ -1,0 +1,42 @@
+"""How commands write to the terminal.
+
+What they print was often written by strangers: an order's number, a partner's answer, a shop's page. No
+character of it may act on the terminal or turn its direction, so every command prints through this module.
+"""
+
+from typing import Any
+
+import typer
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.segment import Segment
+
+from ..service.logs import escaped_lines
+
+
+class _Escaped:
+    """What is to be printed, with the text of all it comes to escaped. The colors are Rich's own."""
+
+    def __init__(self, content: Any) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._content, options):
+            # A segment with control codes is Rich's own: a cursor that moves, never text.
+            yield segment if segment.control else Segment(escaped_lines(segment.text), segment.style)
+
+
+class _EscapeText(RenderHook):
+    def process_renderables(self, renderables: "list[ConsoleRenderable]") -> "list[ConsoleRenderable]":
+        return [_Escaped(content) for content in renderables]
+
+
+def open_console(**options: Any) -> Console:
+    """A console that escapes what it prints."""
+    made = Console(**options)
+    made.push_render_hook(_EscapeText())
+    return made
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line, or several that are separated by line breaks of the command's own."""
+    typer.echo(escaped_lines(text), err=err)
