@@ -1,1 +1,1 @@
-"""Everything under the prefix: the pages for people, the widget's API, the orders API, health and metrics."""
+"""Everything under the prefix, by who asks: `pages` for people, `api` for the widget and shops, `ops`."""

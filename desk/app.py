@@ -6,10 +6,12 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from . import chat, decide, needs, ops, orderpage, orders, pages, postbacks
+from .api import decide, messages, orderpage, orders, scripts
 from .front import Front
 from .guard import NO_STORE
 from .here import here
+from .ops import health
+from .pages import conversation, needs, postbacks
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -28,12 +30,13 @@ def desk_app() -> Starlette:
     """All pages and endpoints; each request carries its `Here` in the scope."""
     app = Starlette(
         routes=[
-            *ops.routes,
+            *health.routes,
+            *scripts.routes,
             *decide.routes,
             *orders.routes,
             *orderpage.routes,
-            *chat.routes,
-            *pages.routes,
+            *messages.routes,
+            *conversation.routes,
             *needs.routes,
             *postbacks.routes,
         ],

@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-from ...desk.listener import operations_app
+from ...desk.ops.listener import operations_app
 from ..http.protocol import BoundedProtocol
 from .listen import addresses
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import pytest_asyncio
-from clew.desk.listener import operations_app
+from clew.desk.ops.listener import operations_app
 from clew.postbacks.model import State
 from clew.service import probe
 from desks import House, house

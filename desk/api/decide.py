@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..referral.cookie import Known, new_visitor_id
-from ..referral.visitor import Invited
-from ..service.decide import Ask, decide, plain_answer
-from ..service.facts import PageNow
-from ..service.limits import LimitedError
-from ..service.remember import remember
-from .guard import NO_STORE, api, json_body
-from .here import Here
+from ...referral.cookie import Known, new_visitor_id
+from ...referral.visitor import Invited
+from ...service.decide import Ask, decide, plain_answer
+from ...service.facts import PageNow
+from ...service.limits import LimitedError
+from ...service.remember import remember
+from ..guard import NO_STORE, api, json_body
+from ..here import Here
 
 URL_LENGTH = 2048
 TITLE_LENGTH = 300

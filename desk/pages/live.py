@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager, ExitStack
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..chat.hub import desk_topic, visit_topic
-from ..service.watch import visit_mark
+from ...chat.hub import desk_topic, visit_topic
+from ...service.watch import visit_mark
+from ..guard import NO_STORE
+from ..here import Here
+from ..sse import EventStream, StreamEnd, event
 from .auth import anyone, door_of
-from .guard import NO_STORE
-from .here import Here
-from .sse import EventStream, StreamEnd, event
 
 LOOK_SECONDS = 10.0
 # Every change makes the page fetch itself anew: what happens within a second is told together.

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import pytest_asyncio
-from clew.desk.render import canned
+from clew.desk.pages.render import canned
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import CartSeen, Change, Invited, Page, Touched, Viewed
 from clew.settings.model import LANGUAGES

@@ -6,15 +6,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..chat.hub import desk_topic
-from ..chat.model import Conversation
-from ..orders.model import OrderError
-from ..referral.credit import credit
-from ..settings.model import Site
+from ...chat.hub import desk_topic
+from ...chat.model import Conversation
+from ...orders.model import OrderError
+from ...referral.credit import credit
+from ...settings.model import Site
+from ..api.messages import plain_text, tell
+from ..guard import Refused
+from ..here import Here
 from .auth import Door, agent_form, anyone, login, login_page, logout, see_other, signed_in
-from .chat import plain_text, tell
-from .guard import Refused
-from .here import Here
 from .inbox import close_many, common, farewell, hue, inbox, short_name, tell_closed
 from .live import stamp, stream
 from .render import canned, file, page

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ..service.metrics import VERSION, exposition
-from ..service.readiness import postbacks_of, readiness
-from ..service.service import Service
-from .guard import NO_STORE
+from ...service.metrics import VERSION, exposition
+from ...service.readiness import postbacks_of, readiness
+from ...service.service import Service
+from ..guard import NO_STORE
 
 
 def operations_app(service: Service) -> Starlette:

@@ -6,12 +6,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..orders.model import OrderError
-from ..postbacks.model import STATES, Postback, State
-from ..service.sightings import tell_retried, tell_settled
-from ..stores.ledger.outbox import OutboxError
+from ...orders.model import OrderError
+from ...postbacks.model import STATES, Postback, State
+from ...service.sightings import tell_retried, tell_settled
+from ...stores.ledger.outbox import OutboxError
+from ..guard import Refused
 from .auth import Door, agent_form, see_other, signed_in
-from .guard import Refused
 from .live import stamp
 from .render import page
 from .sale import read_amount

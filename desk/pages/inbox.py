@@ -13,14 +13,14 @@ from zlib import crc32
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from ..chat.hub import desk_topic, visitor_topic
-from ..chat.model import Conversation, Entry
-from ..service.watch import LIVE_SECONDS
-from ..stores.ledger.agents import ONLINE_SECONDS
-from ..stores.ledger.conversations import INBOX_OPEN
-from ..templates import text
+from ...chat.hub import desk_topic, visitor_topic
+from ...chat.model import Conversation, Entry
+from ...service.watch import LIVE_SECONDS
+from ...stores.ledger.agents import ONLINE_SECONDS
+from ...stores.ledger.conversations import INBOX_OPEN
+from ...templates import text
+from ..here import Here
 from .auth import Door, agent_pairs, see_other, signed_in
-from .here import Here
 from .live import stamp
 from .needs import needs
 from .render import headers, page

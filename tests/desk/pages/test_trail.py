@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from clew.desk.trail import partner_of, sketch
+from clew.desk.pages.trail import partner_of, sketch
 from clew.referral.masking import Masking
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import TITLE_LENGTH, CartSeen, Invited, Page, Touched, Viewed, Visitor

@@ -10,17 +10,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from ..chat.hub import desk_topic, visitor_topic
-from ..chat.model import Added, Message, Sender
-from ..referral.cookie import Known
-from ..referral.visitor import Talked
-from ..service.limits import LimitedError, Own, Rate
-from ..service.remember import remember
-from ..settings.model import Language
-from .guard import NO_STORE, Refused, api, json_body, whole_number
-from .here import Here
-from .sse import EventStream, event
-from .trail import page_of, partner_of
+from ...chat.hub import desk_topic, visitor_topic
+from ...chat.model import Added, Message, Sender
+from ...referral.cookie import Known
+from ...referral.visitor import Talked
+from ...service.limits import LimitedError, Own, Rate
+from ...service.remember import remember
+from ...settings.model import Language
+from ..guard import NO_STORE, Refused, api, json_body, whole_number
+from ..here import Here
+from ..pages.trail import page_of, partner_of
+from ..sse import EventStream, event
 
 # Seconds after which it is noted anew that a visitor talks.
 TALK_NOTED = 3600.0

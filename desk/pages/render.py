@@ -13,11 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from .. import templates
-from ..settings.model import LANGUAGES
-from .clock import Clock, span
-from .here import here
-from .ways import HOME
+from ... import templates
+from ...settings.model import LANGUAGES
+from ..clock import Clock, span
+from ..here import here
+from ..ways import HOME
 
 _FOLDER = Path(templates.__file__).parent / "desk"
 

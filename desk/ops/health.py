@@ -1,4 +1,4 @@
-"""For those who run clew: `health`, `ready`, `metrics`; and the browser's two files."""
+"""For those who run clew: `health`, `ready`, `metrics`, below the prefix of a site."""
 
 from ipaddress import ip_address
 
@@ -7,11 +7,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ..service.metrics import exposition
-from ..service.readiness import postbacks_of, readiness
-from ..templates import Script, loader, order_script, silence, widget
-from .guard import NO_STORE, Refused, api, bearer
-from .here import Here
+from ...service.metrics import exposition
+from ...service.readiness import postbacks_of, readiness
+from ..guard import NO_STORE, Refused, api, bearer
+from ..here import Here
 
 
 @api
@@ -61,45 +60,8 @@ def _is_loopback(client: str | None) -> bool:
         return False
 
 
-def _script(request: Request, at: Here, script: Script) -> Response:
-    # Both files have one address for ever: a browser asks again after an hour, and gets a 304 as a rule.
-    asked = request.headers.get("if-none-match", "")
-    headers = {
-        "cache-control": f"{'private' if at.origin.host_told else 'public'}, max-age=3600",
-        "etag": script.etag,
-        "content-type": "text/javascript; charset=utf-8",
-        "x-content-type-options": "nosniff",
-        "cross-origin-resource-policy": "same-origin",
-    }
-    # Compared weakly (RFC 9110 §13.1.2): who packs the file on its way weakens its tag.
-    if script.etag in (t.strip().removeprefix("W/") for t in asked.split(",")):
-        return Response(status_code=304, headers=headers)
-    return Response(script.body, headers=headers)
-
-
-@api
-async def loader_file(request: Request, at: Here) -> Response:
-    """The loader, the same for every page and visitor; nothing to do where the site has `inject = false`."""
-    return _script(request, at, loader() if at.site.settings.inject else silence())
-
-
-@api
-async def order_file(request: Request, at: Here) -> Response:
-    """What the loader fetches on an order's page of which the server saw no order."""
-    return _script(request, at, order_script())
-
-
-@api
-async def widget_file(request: Request, at: Here) -> Response:
-    """The widget, which the loader fetches when there is something to show."""
-    return _script(request, at, widget())
-
-
 routes = [
     Route("/health", health),
     Route("/ready", ready),
     Route("/metrics", metrics),
-    Route("/l.js", loader_file),
-    Route("/o.js", order_file),
-    Route("/w.js", widget_file),
 ]

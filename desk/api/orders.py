@@ -6,13 +6,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..orders.intake import parse_order
-from ..orders.model import OrderError
-from ..orders.money import amount_text
-from ..referral.cookie import NAME
-from ..referral.touches import Touch
-from .guard import NO_STORE, Refused, api, bearer, read_body
-from .here import Here
+from ...orders.intake import parse_order
+from ...orders.model import OrderError
+from ...orders.money import amount_text
+from ...referral.cookie import NAME
+from ...referral.touches import Touch
+from ..guard import NO_STORE, Refused, api, bearer, read_body
+from ..here import Here
 
 BODY_LIMIT = 64 * 1024
 _VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")

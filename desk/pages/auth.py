@@ -12,15 +12,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from ..service.limits import LimitedError, Own, Rate
-from ..stores.ledger.agents import SESSION_SECONDS, BusyError, Session
-from .clock import span
-from .cookies import LOGIN as LOGIN_COOKIE
-from .cookies import SESSION as COOKIE
-from .guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
-from .here import Here, here
+from ...service.limits import LimitedError, Own, Rate
+from ...stores.ledger.agents import SESSION_SECONDS, BusyError, Session
+from ..clock import span
+from ..cookies import LOGIN as LOGIN_COOKIE
+from ..cookies import SESSION as COOKIE
+from ..guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
+from ..here import Here, here
+from ..ways import ROOT
 from .render import desk_path, headers, page
-from .ways import ROOT
 
 LOGIN_SECONDS = 3600
 CSRF_HEADER = "x-clew-csrf"

@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..service.effects import ReadPage
-from ..service.navigation import read_page
-from ..service.shopping import Arrival
-from ..settings.addresses import split
+from ...service.effects import ReadPage
+from ...service.navigation import read_page
+from ...service.shopping import Arrival
+from ...settings.addresses import split
+from ..guard import NO_STORE, Refused, api, json_body
+from ..here import Here
 from .decide import known_visitor
-from .guard import NO_STORE, Refused, api, json_body
-from .here import Here
 
 BODY_LIMIT = 256 * 1024  # bytes: JSON of what follows, with every character escaped
 LENGTH = 65_536

@@ -7,11 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..postbacks.model import State
-from ..service.advice import advice
-from ..stores.ledger.notices import Notice
+from ...postbacks.model import State
+from ...service.advice import advice
+from ...stores.ledger.notices import Notice
+from ..guard import Refused
 from .auth import Door, agent_form, see_other, signed_in
-from .guard import Refused
 
 # States of postbacks that wait for a person.
 STUCK: tuple[State, ...] = ("held", "dead", "unknown")

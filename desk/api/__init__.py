@@ -1,0 +1,1 @@
+"""The endpoints for programs: the widget in the visitor's browser, and the shop's own server."""

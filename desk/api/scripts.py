@@ -1,0 +1,50 @@
+"""The files that a page of the shop loads: `l.js`, `o.js` and `w.js`."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ...templates import Script, loader, order_script, silence, widget
+from ..guard import api
+from ..here import Here
+
+
+def _script(request: Request, at: Here, script: Script) -> Response:
+    # Both files have one address for ever: a browser asks again after an hour, and gets a 304 as a rule.
+    asked = request.headers.get("if-none-match", "")
+    headers = {
+        "cache-control": f"{'private' if at.origin.host_told else 'public'}, max-age=3600",
+        "etag": script.etag,
+        "content-type": "text/javascript; charset=utf-8",
+        "x-content-type-options": "nosniff",
+        "cross-origin-resource-policy": "same-origin",
+    }
+    # Compared weakly (RFC 9110 §13.1.2): who packs the file on its way weakens its tag.
+    if script.etag in (t.strip().removeprefix("W/") for t in asked.split(",")):
+        return Response(status_code=304, headers=headers)
+    return Response(script.body, headers=headers)
+
+
+@api
+async def loader_file(request: Request, at: Here) -> Response:
+    """The loader, the same for every page and visitor; nothing to do where the site has `inject = false`."""
+    return _script(request, at, loader() if at.site.settings.inject else silence())
+
+
+@api
+async def order_file(request: Request, at: Here) -> Response:
+    """What the loader fetches on an order's page of which the server saw no order."""
+    return _script(request, at, order_script())
+
+
+@api
+async def widget_file(request: Request, at: Here) -> Response:
+    """The widget, which the loader fetches when there is something to show."""
+    return _script(request, at, widget())
+
+
+routes = [
+    Route("/l.js", loader_file),
+    Route("/o.js", order_file),
+    Route("/w.js", widget_file),
+]

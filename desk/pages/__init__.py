@@ -1,0 +1,1 @@
+"""The pages for people who work at the desk: agents and shop owners."""
