@@ -91,7 +91,7 @@ def _site(service: Service, name: str | None, url: str) -> SiteRuntime:
                 f"which site? Name it with --site, or write the whole address: {', '.join(sites)}"
             )
         return next(iter(sites.values()))
-    site = service.site_for(host)
+    site = service.sites.at(host)
     if site is None:
         known = ", ".join(h for s in sites.values() for h in s.settings.hosts)
         raise _NotFoundError(f"{host} is the host of no site; known are {known}")

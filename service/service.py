@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -15,14 +14,11 @@ from ..orders.model import OrderSeen
 from ..postbacks.delivery import Worker
 from ..referral.catalogue import load as load_catalogue
 from ..referral.touches import Touch
-from ..settings.model import Partner, Settings
+from ..settings.model import Settings
 from ..stores.housekeeping import PRUNE_EVERY
-from ..stores.ledger.agents import Agents, host_key
-from ..stores.ledger.conversations import Conversations
-from ..stores.ledger.database import Database, sqlite_path
-from ..stores.ledger.notices import Notices
-from ..stores.ledger.orders import Orders, Recorded
-from ..stores.ledger.outbox import Outbox
+from ..stores.ledger.books import Ledger
+from ..stores.ledger.database import sqlite_path
+from ..stores.ledger.orders import Recorded
 from ..stores.visits import SqliteVisits, Visits
 from . import ordering
 from .asking import Timely
@@ -31,11 +27,11 @@ from .doubts import Shown
 from .facts import Desk, LedgerFacts
 from .journal import Journal
 from .limits import Limits, network_of
-from .origin import LONGEST_HOST
 from .presence import Presence
 from .probe import Fresh, Probe
 from .reading import PageReader
 from .site import SiteRuntime
+from .sites import Sites
 from .unmatched import Unmatched
 from .watch import Watch
 
@@ -49,18 +45,6 @@ class StoreAddressError(ValueError):
     """The `store` setting is no place where clew can keep visits."""
 
 
-class Ledger:
-    """The ledger's books over one database."""
-
-    def __init__(self, address: str) -> None:
-        self.db = Database(address)
-        self.orders = Orders(self.db)
-        self.outbox = Outbox(self.db)
-        self.conversations = Conversations(self.db)
-        self.agents = Agents(self.db)
-        self.notices = Notices(self.db)
-
-
 class Service:
     """Build it, `start` it in the loop it shall live in, `stop` it.
 
@@ -70,7 +54,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         catalogue = load_catalogue()
-        self.sites = {s.name: SiteRuntime(settings, s, catalogue) for s in settings.sites}
+        self.sites = Sites(settings, catalogue)
         self.registry = CollectorRegistry()
         self.journal = Journal(self.registry)
         self.pages = PageReader(self.journal)
@@ -81,7 +65,12 @@ class Service:
         self.ledger = Ledger(settings.ledger)
         self.visits: Visits = self._visit_store(settings.store)
         self.worker = Worker(
-            self.ledger.outbox, self.partner, catalogue.networks, settings.delivery, self.now, self.journal
+            self.ledger.outbox,
+            self.sites.partner,
+            catalogue.networks,
+            settings.delivery,
+            self.now,
+            self.journal,
         )
         self.presence = Presence(self)
         self.watch = Watch(self)
@@ -92,9 +81,6 @@ class Service:
         self.ready = False
         # Whether a site's shop can be reached, by the site's name; told by the mount that connects to it.
         self.shops_reachable: Mapping[str, Callable[[], Awaitable[bool]]] = {}
-        self._desk_host = host_key(settings.desk_host) if settings.desk_host else None
-        self._hosts, self._any_host = _by_host(self.sites)
-        self._site_for = lru_cache(maxsize=1024)(self._find_site)
         self._desks: dict[str, tuple[float, Desk]] = {}
         self._work: set[asyncio.Task[None]] = set()
         self._lasting: list[asyncio.Task[None]] = []
@@ -217,14 +203,10 @@ class Service:
         if not task.cancelled() and (error := task.exception()) is not None:
             structlog.get_logger("clew").error("fault", where="background", exc_info=error)
 
-    def site_for(self, host: str) -> SiteRuntime | None:
-        """The site that serves a Host header, or None. A port counts only where the settings name one."""
-        return self._site_for(host) if len(host) <= LONGEST_HOST else self._any_host
-
     def note_no_site(self, host: str) -> None:
         """Tell that a request's host fits no site, with the hosts that do: a name that was forgotten in the
         settings would otherwise pass silently."""
-        known = sorted(self._hosts)
+        known = self.sites.hosts
         shown = ", ".join(known[:KNOWN_HOSTS]) + (", …" if len(known) > KNOWN_HOSTS else "")
         self.journal.notice("host_unknown", site="", key=host.lower() or "(none)", known=shown)
 
@@ -240,35 +222,6 @@ class Service:
             peer=network,
             setting=f'trusted_proxies = ["{network}"]',
         )
-
-    def _find_site(self, host: str) -> SiteRuntime | None:
-        host = host.lower()
-        name, _, port = host.rpartition(":")
-        if not port.isdigit():
-            name = host
-        name = name.rstrip(".")
-        for candidate in (host, name):
-            if (site := self._hosts.get(candidate)) is not None:
-                return site
-        parent = name.partition(".")[2]
-        while parent:
-            if (site := self._hosts.get(f"*.{parent}")) is not None:
-                return site
-            parent = parent.partition(".")[2]
-        return self._any_host
-
-    def is_desk_host(self, host: str) -> bool:
-        """Whether a Host header names the desk's own host (`desk_host`)."""
-        return self._desk_host is not None and host_key(host) == self._desk_host
-
-    def is_any_prefix(self, path: bytes) -> bool:
-        """Whether a raw path is clew's own at any site: no shop gets it, also by a host that no site has."""
-        return any(site.owns(path) for site in self.sites.values())
-
-    def partner(self, site: str, partner: str) -> Partner | None:
-        """A partner by site and id, as the settings have it."""
-        found = self.sites.get(site)
-        return found.partners.get(partner) if found else None
 
     def desk_known(self, site: SiteRuntime) -> Desk:
         """The same as `desk_of`, as it was when somebody last asked."""
@@ -310,8 +263,3 @@ class Service:
             agent=agent,
             shown=shown,
         )
-
-
-def _by_host(sites: Mapping[str, SiteRuntime]) -> tuple[dict[str, SiteRuntime], SiteRuntime | None]:
-    hosts = {host: site for site in sites.values() for host in site.settings.hosts}
-    return hosts, next((site for site in sites.values() if not site.settings.hosts), None)

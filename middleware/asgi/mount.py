@@ -102,19 +102,19 @@ class ClewMiddleware:
             return
         origin = origin_of(scope, self._trusted, self._forwarded_host)
         scope["clew.origin"] = origin
-        if self.service.is_desk_host(origin.host):
+        if self.service.sites.is_desk_host(origin.host):
             if self._started or await self._started_late():
                 await to_desk(self._desk, self.service, origin, scope, receive, send)
             else:
                 await unready(scope, receive, send, b"", self._why)
             return
-        site = self.service.site_for(origin.host)
+        site = self.service.sites.at(origin.host)
         if site is not None:
             scope["clew.site"] = site.name
         path = target_path(scope)
         if site is None:
             self.service.note_no_site(origin.host)
-            if self.service.is_any_prefix(path):
+            if self.service.sites.own(path):
                 await refuse(scope, receive, send, 421)
             else:
                 await self.app(onward(scope), receive, send)

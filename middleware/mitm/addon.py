@@ -118,7 +118,7 @@ class Clew:
             if not ctx.options.keep_host_header:
                 raise ValueError("in reverse mode clew sees to the Host header: --set keep_host_header=true")
             host, port = mode.address
-            if ctx.options.clew_rewrite and service.site_for(f"{host}:{port}") is None:
+            if ctx.options.clew_rewrite and service.sites.at(f"{host}:{port}") is None:
                 file = ctx.options.clew_config
                 raise ValueError(f"{file} has no site for {host}: add it to `hosts`, or leave `hosts` out")
 
@@ -182,7 +182,7 @@ class Clew:
         """Something of ours has failed: the shop gets the request, but nothing of it that is ours."""
         assert self._service is not None
         request = flow.request
-        if self._service.is_any_prefix(request.data.path):
+        if self._service.sites.own(request.data.path):
             request.stream = False
             flow.response = http.Response.make(503)
         else:
@@ -200,10 +200,10 @@ class Clew:
         asked = origin_of(shown, trusted, settings.forwarded_host)
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
         addresses = self._addresses(flow, asked) if reverse and ctx.options.clew_rewrite else None
-        site = service.site_for(addresses.authority.decode("latin-1") if addresses else asked.host)
+        site = service.sites.at(addresses.authority.decode("latin-1") if addresses else asked.host)
         way = Way(time.monotonic(), addresses)
         path, _, query = flow.request.data.path.partition(b"?")
-        if service.is_desk_host(asked.host):
+        if service.sites.is_desk_host(asked.host):
             found = ways.way(service.sites, path)
             if found is None:
                 flow.request.stream = False
@@ -240,7 +240,7 @@ class Clew:
             elif exchange.fault is not None:
                 finish(service, exchange)
             headers = plan.headers
-        elif service.is_any_prefix(path):
+        elif service.sites.own(path):
             flow.request.stream = False
             flow.response = http.Response.make(421)
             return

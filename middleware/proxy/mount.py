@@ -83,9 +83,9 @@ class ReverseProxy(ClewMiddleware):
     def passage(self, door: Door, scope: Scope, *, keep_alive: bool) -> Passage | None:
         """The way of a request to its shop; None for one that clew answers itself."""
         origin = origin_of(scope, self._trusted, self._forwarded_host)
-        site = self.service.site_for(origin.host)
+        site = self.service.sites.at(origin.host)
         shop = self._shops.of(site.name) if site is not None else None
-        if site is None or shop is None or self.service.is_desk_host(origin.host):
+        if site is None or shop is None or self.service.sites.is_desk_host(origin.host):
             return None
         exchange = Exchange(site, self.service.now())
         head = RequestHead(
@@ -126,7 +126,7 @@ class ReverseProxy(ClewMiddleware):
             await super().__call__(scope, receive, send)
             return
         origin = origin_of(scope, self._trusted)
-        tell, status = request_told(scope, self.service.site_for(origin.host), origin), 0
+        tell, status = request_told(scope, self.service.sites.at(origin.host), origin), 0
 
         async def noting(message: Message) -> None:
             nonlocal status

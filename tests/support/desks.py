@@ -73,7 +73,7 @@ class House:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"").decode()
-        site = self.service.site_for(host)
+        site = self.service.sites.at(host)
         assert site is not None, host
         client = headers.get(b"x-test-client", b"203.0.113.7").decode()
         path = scope["path"].removeprefix(site.prefix.rstrip("/"))
@@ -95,7 +95,7 @@ class House:
 
     def cookie(self, visitor: str = VISITOR, base: str = SHOP) -> str:
         """The `Cookie` header of a visitor."""
-        site = self.service.site_for(base.removeprefix("http://"))
+        site = self.service.sites.at(base.removeprefix("http://"))
         assert site is not None
         line = site.cookie.set_cookie(Known(visitor, (), int(time.time())), secure=False).decode()
         assert line.startswith(NAME.decode() + "=")

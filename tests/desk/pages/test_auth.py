@@ -414,6 +414,6 @@ async def test_nothing_below_the_prefix_becomes_a_service_worker(desk: House, pa
 @pytest.mark.parametrize("host", ["192.0.2.7", "[2001:db8::7]:8080", "a_b.test"])
 async def test_a_host_that_a_policy_cannot_name_is_self(desk: House, host: str) -> None:
     desk.service.sites["shop"].settings.hosts.append(host)
-    desk.service._hosts[host] = desk.service.sites["shop"]
+    desk.service.sites._by_host[host] = desk.service.sites["shop"]
     answer = await desk.client().get("desk/login", headers={"host": host})
     assert "script-src 'self'" in answer.headers["content-security-policy"]
