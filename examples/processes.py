@@ -16,6 +16,14 @@ READY_SECONDS = 30.0
 END_SECONDS = 10.0
 LINES = 20_000
 
+# Runs "$@" in its own place. Beside it waits, in the same group, a process that ends the whole group when the
+# pipe on its standard input ends: when whoever started it is gone, however that happened, SIGKILL included.
+_LEASH = """
+exec 3<&0 </dev/null
+( { trap "" TERM INT HUP; read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 & )
+exec "$@" 3<&-
+"""
+
 
 class NotReadyError(RuntimeError):
     """A program ended or stayed silent; the text holds the end of what it printed."""
@@ -34,7 +42,7 @@ def free_port(wanted: int = 0) -> int:
 
 class Program:
     """A running program. `lines` holds the last 20,000 lines it printed; `on_line` is told of each,
-    in a thread of its own."""
+    in a thread of its own. It does not outlive this process."""
 
     def __init__(
         self,
@@ -49,8 +57,8 @@ class Program:
         self._on_line = on_line
         self._changed = threading.Condition()
         self._process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.DEVNULL,
+            ["/bin/sh", "-c", _LEASH, "sh", *self.command],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -133,8 +141,9 @@ class Program:
     def _close(self) -> int:
         status = self._process.wait()
         self._reader.join()
-        if self._process.stdout:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         return status
 
     def _read(self) -> None:

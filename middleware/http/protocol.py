@@ -1,6 +1,7 @@
 """The server's side of a client's connection: uvicorn's, bounded, with a door of its own to the shop."""
 
 import asyncio
+import re
 from collections import deque
 from typing import Any
 
@@ -22,6 +23,7 @@ LINGER = 5.0
 LINGERS_SENDING = 6
 LINGERS_READING = 60
 
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]+)((?:[/?].*)?)", re.DOTALL)
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _MALFORMED = b"HTTP/1.1 400 Bad Request\r\n"
 _NO_TUNNEL = b"HTTP/1.1 405 Method Not Allowed\r\nallow: " + ALLOW + b"\r\n"
@@ -183,6 +185,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refusal is not _MALFORMED or b"#" in self.url:
             raise ValueError("a head too large, or a fragment")
         upgrade = self.parser.should_upgrade()
+        if not self.url.startswith(b"/"):
+            self._read_target(self.parser.get_method())
         if upgrade and self.parser.get_method() == b"CONNECT":
             # What follows is no HTTP (RFC 9110 §9.3.6): the connection ends with the refusal.
             self._refusal = _NO_TUNNEL
@@ -205,14 +209,30 @@ class BoundedProtocol(HttpToolsProtocol):
             self._active = passage
             passage.start()
 
+    def _read_target(self, method: bytes) -> None:
+        """Of a target in absolute form the host counts, whatever the Host field says (RFC 9112 §3.2.2), and
+        what goes on is the origin form. Its scheme is not believed."""
+        if method == b"CONNECT" or self.url == b"*":
+            return
+        found = _ABSOLUTE.fullmatch(self.url)
+        if found is None:
+            raise ValueError("a target that is neither a path nor an address")
+        host, rest = found.groups()
+        if not rest and method == b"OPTIONS":
+            rest = b"*"  # RFC 9112 §3.2.4
+        self.url = rest if rest[:1] in (b"/", b"*") else b"/" + rest
+        named = [value for name, value in self.headers if name == b"host"]
+        # A request that lacks the field, or has it twice, is refused all the same (RFC 9112 §3.2).
+        if len(named) == 1:
+            self.headers = [(name, host if name == b"host" else value) for name, value in self.headers]
+        elif not named and self.parser.get_http_version() == "1.0":
+            self.headers.insert(0, (b"host", host))
+
     def _passage(self) -> Passage | None:
         parser = self.parser
         if self._ask is None or self._websocket:
             return None
         path, _, query = self.url.partition(b"?")
-        if not path.startswith(b"/"):
-            url = httptools.parse_url(self.url)
-            path, query = url.path, url.query or b""
         method = parser.get_method()
         scope = {
             "type": "http",

@@ -2,8 +2,11 @@
 
 import os
 import select
+import signal
 import sys
+from pathlib import Path
 
+import processes
 import pytest
 from processes import NotReadyError, Program, free_port
 
@@ -30,6 +33,26 @@ def test_ending_a_program_ends_what_it_started(way: str) -> None:
     # A process that has ended makes its descriptor readable.
     assert select.select([child], [], [], 5)[0] == [child]
     os.close(child)
+
+
+def test_a_program_ends_with_whoever_started_it_even_if_that_is_killed() -> None:
+    starter = """
+import sys, time
+from processes import Program, free_port
+program = Program([sys.executable, "-c", sys.argv[1], str(free_port())])
+print("grandchild", program.wait_for_line(lambda line: line.startswith("child")).split()[1], flush=True)
+print("own", program.pid, flush=True)
+time.sleep(600)
+"""
+    environ = {"PYTHONPATH": str(Path(processes.__file__).parent)}
+    with Program([sys.executable, "-c", starter, SERVER], environ=environ) as outer:
+        own = int(outer.wait_for_line(lambda line: line.startswith("own")).split()[1])
+        grandchild = int(outer.wait_for_line(lambda line: line.startswith("grandchild")).split()[1])
+        left = [os.pidfd_open(pid) for pid in (own, grandchild)]
+        os.kill(outer.pid, signal.SIGKILL)
+        for process in left:
+            assert select.select([process], [], [], 5)[0] == [process]
+            os.close(process)
 
 
 def test_a_program_that_ends_instead_of_listening_is_told_with_what_it_printed() -> None:

@@ -74,7 +74,11 @@ class ClewServe(Program):
             cwd=folder.path,
             on_line=on_line,
         )
-        self.wait_for_port(self.port)
+        try:
+            self.wait_for_port(self.port)
+        except BaseException:
+            self.end()
+            raise
 
 
 def events(program: Program, name: str) -> list[dict[str, Any]]:

@@ -72,6 +72,63 @@ async def test_each_host_has_its_shop_and_an_unknown_one_has_none(tmp_path: Path
         assert error.value.response.status_code == 421
 
 
+@pytest.mark.parametrize(
+    ("target", "seen"),
+    [
+        (b"http://tea.example/", b"/"),
+        (b"HTTP://TEA.example:80/a%2F..//b?x=http://evil.example/", b"/a%2F..//b?x=http://evil.example/"),
+        (b"http://tea.example", b"/"),
+        (b"http://tea.example?x=1", b"/?x=1"),
+        (b"https://tea.example/", b"/"),
+    ],
+)
+async def test_the_host_of_a_target_in_absolute_form_counts(
+    tmp_path: Path, target: bytes, seen: bytes
+) -> None:
+    """RFC 9112 §3.2.2, proxy 1.4, field E15: else one shop's page is given for another's
+    address, to a cache on the way too."""
+    async with Shop(answering(OK)) as tea, Shop(answering(OK)) as coffee:
+        sites = [
+            {"hosts": ["tea.example"], "upstream": tea.url},
+            {"hosts": ["coffee.example"], "upstream": coffee.url, "prefix": "/-/coffee/"},
+        ]
+        async with clew(tmp_path, *sites) as (port, _), Client(port) as client:
+            for host in (b"coffee.example", b"nobody.example", b"tea.example"):
+                answer = await client.ask(b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+                assert answer.status == 200
+            host = target.split(b"/")[2].partition(b"?")[0]
+            assert [(r.target, r.all("host")) for r in tea.requests] == [(seen, [host])] * 3
+            assert not coffee.requests
+            await client.ask(b"GET http://tea.example/-/coffee/l.js HTTP/1.1\r\nHost: coffee.example\r\n\r\n")
+            assert tea.requests[-1].target == b"/-/coffee/l.js"
+            ours = b"GET http://tea.example/-/clew/health HTTP/1.1\r\nHost: coffee.example\r\n\r\n"
+            assert (await client.ask(ours)).body == b"ok\n"
+            await client.ask(b"OPTIONS http://tea.example HTTP/1.1\r\nHost: tea.example\r\n\r\n")
+            assert tea.requests[-1].target == b"*"
+            bare = await client.ask(b"GET http://tea.example/x HTTP/1.0\r\n\r\n")
+            assert (bare.status, tea.requests[-1].all("host")) == (200, [b"tea.example"])
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET http://anna@tea.example/ HTTP/1.1\r\nHost: tea.example",
+        b"GET http:///x HTTP/1.1\r\nHost: tea.example",
+        b"GET ftp://tea.example/ HTTP/1.1\r\nHost: tea.example",
+        b"GET http:tea.example/ HTTP/1.1\r\nHost: tea.example",
+        b"GET http://tea.example/ HTTP/1.1",
+        b"GET http://tea.example/ HTTP/1.1\r\nHost: tea.example\r\nHost: tea.example",
+        b"GET http://tea.ex\xe4mple/ HTTP/1.1\r\nHost: tea.example",
+    ],
+)
+async def test_a_target_that_cannot_be_is_refused(tmp_path: Path, request_line: bytes) -> None:
+    """RFC 9112 §3.2: one Host field, whatever the target says; no userinfo (RFC 9110 §4.2.4)"""
+    async with Shop(answering(OK)) as tea:
+        async with clew(tmp_path, {"upstream": tea.url}) as (port, _), Client(port) as client:
+            assert (await client.ask(request_line + b"\r\n\r\n")).status == 400
+        assert not tea.requests
+
+
 async def test_a_trusted_proxys_host_chooses_the_shop_and_a_strangers_does_not(tmp_path: Path) -> None:
     """proxy 1.8, 4.1"""
     spoofed = get(b"/", b"X-Forwarded-Host: tea.example", b"Forwarded: host=tea.example")
