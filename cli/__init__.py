@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..service.metrics import VERSION
+from ..events.metrics import VERSION
 from ..settings.model import listen_address
 from . import desk, postbacks
 from .check import check_command

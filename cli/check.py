@@ -16,10 +16,10 @@ from ..postbacks.network_call import chosen, missing
 from ..referral.catalogue import load as load_catalogue
 from ..service.check import check, checked
 from ..service.check_pages import reaches
-from ..service.reachable import unreachable
 from ..settings.load import Problem, SettingsErrors, format_problem, read
 from ..settings.model import Settings, Site
 from ..settings.platforms import platform_of
+from .reachable import unreachable
 from .terminal import open_console
 
 

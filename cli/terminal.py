@@ -10,7 +10,7 @@ import typer
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.segment import Segment
 
-from ..service.logs import escaped_lines
+from ..events.logs import escaped_lines
 
 
 class _Escaped:

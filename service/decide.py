@@ -23,10 +23,10 @@ from .asking import ledger_facts
 from .facts import LedgerFacts, PageNow, gather
 from .limits import LimitedError
 from .navigation import tell_dropped, tell_touch
+from .ordering.shopping import page_mark
 from .origin import Origin
 from .remember import remember
 from .service import Service
-from .shopping import page_mark
 from .site import SiteRuntime
 
 # Seconds: a page that was answered plainly does not ask again at once.

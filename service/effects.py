@@ -8,7 +8,7 @@ from ..referral.cookie import Known
 from ..referral.landing import Dropped
 from ..referral.touches import Touch
 from ..settings.model import PageType
-from .shopping import Arrival
+from .ordering.shopping import Arrival
 from .site import SiteRuntime
 
 

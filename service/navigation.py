@@ -5,20 +5,20 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from ..orders.cart import is_empty
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
 from ..referral.masking import masked_path
 from ..referral.touches import DOUBTS, Touch, doubted
 from ..referral.visitor import CartSeen, Change, Shopped, Touched, Visitor
 from ..settings.model import Order
-from .cart import is_empty
-from .doubts import Shown
 from .effects import Before, Finished, ReadPage, SaveShopped, TellDropped
 from .limits import LimitedError
-from .ordering import record_seen_order
+from .ordering.doubts import Shown
+from .ordering.recording import record_seen_order
+from .ordering.shopping import page_mark
 from .remember import remember
 from .service import Service
-from .shopping import page_mark
 from .site import SiteRuntime
 
 CART_PATH_LENGTH = 200

@@ -10,7 +10,9 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from ..chat.hub import Hub
+from ..events.journal import Journal
 from ..orders.model import OrderSeen
+from ..orders.unmatched import Unmatched
 from ..postbacks.delivery import Worker
 from ..referral.catalogue import load as load_catalogue
 from ..referral.touches import Touch
@@ -19,20 +21,18 @@ from ..stores.housekeeping import PRUNE_EVERY
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import sqlite_path
 from ..stores.ledger.orders import Recorded
+from ..stores.ledger.probe import Fresh, Probe
 from ..stores.visits import SqliteVisits, Visits
-from . import ordering
 from .asking import Timely
 from .clock import Clock
-from .doubts import Shown
 from .facts import Desk, LedgerFacts
-from .journal import Journal
 from .limits import Limits, network_of
+from .ordering import recording as ordering
+from .ordering.doubts import Shown
+from .ordering.reading import PageReader
 from .presence import Presence
-from .probe import Fresh, Probe
-from .reading import PageReader
 from .site import SiteRuntime
 from .sites import Sites
-from .unmatched import Unmatched
 from .watch import Watch
 
 DESK_MAX_AGE = 2.0

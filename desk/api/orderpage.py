@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from ...service.effects import ReadPage
 from ...service.navigation import read_page
-from ...service.shopping import Arrival
+from ...service.ordering.shopping import Arrival
 from ...settings.addresses import split
 from ..guard import NO_STORE, Refused, api, json_body
 from ..here import Here

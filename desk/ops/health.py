@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ...service.metrics import exposition
-from ...service.readiness import postbacks_of, readiness
 from ..guard import NO_STORE, Refused, api, bearer
 from ..here import Here
+from .exposition import exposition
+from .readiness import postbacks_of, readiness
 
 
 @api

@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ...service.metrics import VERSION, exposition
-from ...service.readiness import postbacks_of, readiness
+from ...events.metrics import VERSION
 from ...service.service import Service
 from ..guard import NO_STORE
+from .exposition import exposition
+from .readiness import postbacks_of, readiness
 
 
 def operations_app(service: Service) -> Starlette:

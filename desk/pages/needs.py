@@ -8,9 +8,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...postbacks.model import State
-from ...service.advice import advice
 from ...stores.ledger.notices import Notice
 from ..guard import Refused
+from .advice import advice
 from .auth import Door, agent_form, see_other, signed_in
 
 # States of postbacks that wait for a person.

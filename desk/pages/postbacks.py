@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...orders.model import OrderError
 from ...postbacks.model import STATES, Postback, State
-from ...service.sightings import tell_retried, tell_settled
+from ...service.ordering.sightings import tell_retried, tell_settled
 from ...stores.ledger.outbox import OutboxError
 from ..guard import Refused
 from .auth import Door, agent_form, see_other, signed_in

@@ -47,7 +47,7 @@ from ...injector.tag import tag
 from ...referral.cookie import Known, new_visitor_id
 from ...referral.touches import Touch, merge
 from ...service.effects import Before, ReadPage, SaveShopped, SaveTouch, TellDropped
-from ...service.shopping import arrival, is_shopping
+from ...service.ordering.shopping import arrival, is_shopping
 from ...service.site import SiteRuntime, raw_path_text
 
 if TYPE_CHECKING:

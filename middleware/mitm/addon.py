@@ -25,9 +25,9 @@ from ...desk import ways
 from ...desk.app import desk_app
 from ...desk.cookies import without_desk_cookies
 from ...desk.here import Here
+from ...events.logs import configure_logs
 from ...injector.heads import Headers, RequestHead, ResponseHead, tokens, value, without
 from ...service.check import checked
-from ...service.logs import configure_logs
 from ...service.navigation import finish, perform
 from ...service.origin import Origin
 from ...service.service import Service

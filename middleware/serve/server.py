@@ -19,7 +19,7 @@ import structlog
 from uvicorn.config import STARTUP_FAILURE
 
 from ...chat.hub import Hub
-from ...service.metrics import FOLDER_VARIABLE
+from ...events.metrics import FOLDER_VARIABLE
 from ..http.faults import UpstreamError
 from ..http.handshake import AnsweringWebSocket
 from ..http.protocol import MAX_HEAD, BoundedProtocol
@@ -110,8 +110,8 @@ def figures_of(workers: int) -> Iterator[None]:
 def app() -> Any:
     """The ASGI app of one worker, from the file that the environment names."""
     # Imported in the worker only: whoever needs the server's parts alone need not load the whole product.
+    from ...events.logs import configure_logs
     from ...service.check import checked
-    from ...service.logs import configure_logs
     from ..proxy.mount import ReverseProxy
 
     tune_malloc()
@@ -176,7 +176,7 @@ def log_config(log: Literal["console", "json"]) -> dict[str, Any]:
 
 def formatter(log: Literal["console", "json"]) -> logging.Formatter:
     """Renders the standard library's records as the journal's lines are: for people, or as JSON."""
-    from ...service.logs import rendering  # see `app`
+    from ...events.logs import rendering
 
     shared: list[Any] = [
         structlog.stdlib.add_log_level,

@@ -8,7 +8,7 @@ import oscar_guest
 import pytest
 from clew.cli import app
 from clew.injector.page import read
-from clew.service.cart import read_cart
+from clew.orders.cart import read_cart
 from clew.service.check import check
 from clew.settings.platforms import with_platform
 from order_pages import read_order

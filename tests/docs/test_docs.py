@@ -9,11 +9,11 @@ import pytest
 import typer
 from clew.cli import app
 from clew.desk.app import desk_app
+from clew.desk.ops.exposition import exposition
+from clew.desk.pages.advice import ADVICE
+from clew.events.journal import ERRORS, EVENTS, WARNINGS
 from clew.rules.facts import FACTS
-from clew.service.advice import ADVICE
-from clew.service.journal import ERRORS, EVENTS, WARNINGS
 from clew.service.limits import HELD, PERIODS
-from clew.service.metrics import exposition
 from clew.service.service import Service
 from clew.settings.model import Bound, Limits, Model, Settings
 
@@ -112,7 +112,7 @@ def test_every_event_is_documented_and_every_documented_event_exists() -> None:
 
 
 def test_every_event_that_needs_a_person_is_told_in_plain_words() -> None:
-    """`service/advice.py`: what happened, and what to do."""
+    """`desk/pages/advice.py`: what happened, and what to do."""
     assert sorted((WARNINGS | ERRORS) - set(ADVICE)) == []
     assert sorted(set(ADVICE) - set(EVENTS)) == []
 

@@ -9,10 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TABLE = (
-    (ROOT / "docs/architecture.md")
-    .read_text("utf-8")
-    .partition("## Rooms")[2]
-    .partition("\n\nThree rooms")[0]
+    (ROOT / "docs/architecture.md").read_text("utf-8").partition("## Rooms")[2].partition("\n\nFour rooms")[0]
 )
 ROWS = re.findall(r"^\| `(\w+)/` \|.*\| ([^|]+) \|$", TABLE, re.MULTILINE)
 ROOMS = [room for room, _ in ROWS]

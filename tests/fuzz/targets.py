@@ -29,7 +29,7 @@ from clew.orders.standing import latest_moment, order_state
 from clew.referral.catalogue import load
 from clew.referral.cookie import LIMIT, Known
 from clew.service.effects import ReadPage
-from clew.service.reading import read_page
+from clew.service.ordering.reading import read_page
 from clew.service.site import SiteRuntime
 from clew.settings.model import Cart, Order, Settings
 from costs import cpu_seconds

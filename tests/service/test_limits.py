@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from clew.service.journal import Journal
+from clew.events.journal import Journal
 from clew.service.limits import HELD_WAIT, LimitedError, Limits, Own, Rate, network_of, networks_of
 from clew.settings import model
 from costs import assert_linear

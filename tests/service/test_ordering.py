@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
-from clew.service.doubts import Shown
-from clew.service.ordering import record_seen_order
+from clew.service.ordering.doubts import Shown
+from clew.service.ordering.recording import record_seen_order
 from clew.service.service import Service
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
@@ -180,7 +180,7 @@ async def test_an_order_without_a_touch_is_credited_to_nobody_and_says_so(
 async def test_an_order_on_a_page_is_tried_again_when_the_ledger_fails(
     service: Service, site: SiteRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clew.service.ordering.TRIES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("clew.service.ordering.recording.TRIES", (0.0, 0.0, 0.0))
     record, failures = service.ledger.orders.record, [sqlite3.OperationalError("locked")] * 2
 
     async def flaky(*args: object, **named: object) -> object:
@@ -196,7 +196,7 @@ async def test_an_order_on_a_page_is_tried_again_when_the_ledger_fails(
 async def test_an_order_that_cannot_be_written_is_whole_in_the_log(
     service: Service, site: SiteRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clew.service.ordering.TRIES", (0.0,))
+    monkeypatch.setattr("clew.service.ordering.recording.TRIES", (0.0,))
     told: dict[str, object] = {}
     monkeypatch.setattr(service.journal, "emit", lambda name, **fields: told.update(event=name, **fields))
     await service.ledger.db.close()

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from clew.events.journal import Journal
 from clew.referral.catalogue import load
-from clew.service import reading
 from clew.service.effects import ReadPage
-from clew.service.journal import Journal
-from clew.service.reading import PageRead, PageReader, read_page
+from clew.service.ordering import reading
+from clew.service.ordering.reading import PageRead, PageReader, read_page
 from clew.service.site import SiteRuntime
 from clew.settings.model import Cart, Order, Settings
 from desks import until

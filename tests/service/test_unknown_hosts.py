@@ -3,9 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clew.events.journal import NOTICE_KEYS
 from clew.middleware.asgi.mount import ClewMiddleware
 from clew.middleware.proxy.mount import ReverseProxy
-from clew.service.journal import NOTICE_KEYS
 from clew.settings.model import Settings
 from raw_http import OK, Client, Shop, answering, serving
 from structlog.testing import capture_logs

@@ -5,7 +5,7 @@ from decimal import Decimal
 import oscar_guest
 import pytest
 from clew.injector.page import read
-from clew.service.cart import read_cart
+from clew.orders.cart import read_cart
 from clew.settings.platforms import platforms
 from order_pages import read_order
 from oscar_shops import OscarShop

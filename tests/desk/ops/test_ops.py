@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from clew.desk.ops.listener import operations_app
 from clew.postbacks.model import State
-from clew.service import probe
+from clew.stores.ledger import probe
 from desks import House, house
 
 LOCAL = {"x-test-client": "127.0.0.1"}

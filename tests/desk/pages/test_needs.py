@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import structlog
+from clew.events.journal import MORE, NOTICE_KEYS, Journal
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Postback, State
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Touched
-from clew.service.journal import MORE, NOTICE_KEYS, Journal
 from clew.stores.ledger.notices import MOST, Noted, Notices
 from desks import VISITOR, House, hidden, house
 from prometheus_client import CollectorRegistry

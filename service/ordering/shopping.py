@@ -9,11 +9,11 @@ import re
 from hashlib import blake2b
 from typing import Literal
 
-from ..injector.heads import RequestHead
-from ..orders.doubt import Doubt
-from ..referral.visitor import VISIT_GAP, Visitor
-from ..settings.addresses import decoded, split
-from .site import SiteRuntime
+from ...injector.heads import RequestHead
+from ...orders.doubt import Doubt
+from ...referral.visitor import VISIT_GAP, Visitor
+from ...settings.addresses import decoded, split
+from ..site import SiteRuntime
 
 # How a page was come to: from one of the shop's own pages; by a link from elsewhere, or typed; not known.
 Arrival = Literal["inside", "outside", "unknown"]

@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx2
 import structlog
+from clew.events.journal import MORE, NOTICE_KEYS, NOTICE_SECONDS, Journal
 from clew.middleware.asgi.mount import ClewMiddleware
-from clew.service.journal import MORE, NOTICE_KEYS, NOTICE_SECONDS, Journal
 from clew.settings.model import Settings
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import pytest
 import structlog
+from clew.events.journal import Journal
+from clew.events.logs import configure_logs, escaped
 from clew.middleware.serve.server import formatter
-from clew.service.journal import Journal
-from clew.service.logs import configure_logs, escaped
 from prometheus_client import CollectorRegistry
 
 HOSTILE = "a\x1b[2J\x07\x9b31m\x7f\r\nfault  forged\u202eb\udcff\u2028\x00"

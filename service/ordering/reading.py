@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from ..injector.markup import PageError
-from ..injector.page import read
-from ..orders.model import OrderError, OrderSeen
-from ..orders.page import order_on
-from ..referral.masking import masked_path
-from ..settings.model import Cart, Order
-from .cart import read_cart
-from .effects import ReadPage
-from .journal import Journal
-from .limits import network_of
-from .site import SiteRuntime
+from ...events.journal import Journal
+from ...injector.markup import PageError
+from ...injector.page import read
+from ...orders.cart import read_cart
+from ...orders.model import OrderError, OrderSeen
+from ...orders.page import order_on
+from ...referral.masking import masked_path
+from ...settings.model import Cart, Order
+from ..effects import ReadPage
+from ..limits import network_of
+from ..site import SiteRuntime
 
 THREADS: Final = 2
 SITE_WAITING: Final = 32

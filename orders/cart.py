@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from ..injector.page import Document, Shown
-from ..orders.model import OrderError
-from ..orders.pricetext import read_currency, read_shown
 from ..settings.model import Cart
+from .model import OrderError
+from .pricetext import read_currency, read_shown
 
 
 def read_cart(document: Document, cart: Cart) -> dict[str, str] | None:

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from ..stores.ledger.notices import Notice
-from .journal import EVENTS, MORE
+from ...events.journal import EVENTS, MORE
+from ...stores.ledger.notices import Notice
 
 ADVICE: Mapping[str, tuple[str, str]] = {
     "click_dropped": (

@@ -5,28 +5,21 @@ it: each keeps its figures there in files of its own, and whichever is asked add
 worker that has died counted stays counted.
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
-
-if TYPE_CHECKING:
-    from .service import Service
 
 # Not from the package itself: where the working directory has a folder of its name, that is another one.
 VERSION = version("clew")
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-# What a scrape waits for the ledger; Prometheus itself gives up after ten seconds.
-LEDGER_SECONDS = 2.0
 
 Timed = Literal["page", "decide", "postback"]
 
@@ -88,26 +81,8 @@ class Metrics:
         child.observe(seconds)
 
 
-class _Found(Collector):
-    """Families that were gathered before."""
-
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = list(families)
-
-    def collect(self) -> Iterator[Metric]:
-        """What prometheus asks for."""
-        yield from self._families
-
-
-async def exposition(service: "Service") -> bytes:
-    """All figures in the text format, over all workers; those of the ledger are read now."""
-    registry = CollectorRegistry()
-    held = await _ledger(service)
-    registry.register(_Found([*_counted(service.registry), *held, *_build(), *_processes()]))
-    return generate_latest(registry)
-
-
-def _counted(registry: CollectorRegistry) -> Iterator[Metric]:
+def counted(registry: CollectorRegistry) -> Iterator[Metric]:
+    """What was counted, over all workers."""
     folder = os.environ.get(FOLDER_VARIABLE)
     # With an app of the same process the folder holds that app's figures too.
     found: Iterable[Metric] = registry.collect()
@@ -119,13 +94,14 @@ def _counted(registry: CollectorRegistry) -> Iterator[Metric]:
             yield family
 
 
-def _build() -> Iterator[Metric]:
+def build() -> Iterator[Metric]:
+    """The version."""
     family = GaugeMetricFamily("clew_build_info", "Always 1", labels=["version", "python"])
     family.add_metric([VERSION, ".".join(map(str, sys.version_info[:3]))], 1)
     yield family
 
 
-def _processes() -> Iterator[Metric]:
+def processes() -> Iterator[Metric]:
     """The usual `process_…` figures, of each worker that lives."""
     families: dict[str, Metric] = {}
     for pid in _workers():
@@ -150,26 +126,3 @@ def _parent(pid: int) -> int | None:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, ValueError, IndexError):
         return None
-
-
-async def _ledger(service: "Service") -> list[Metric]:
-    """What the ledger holds; without it the other figures are told all the same."""
-    up = GaugeMetricFamily("clew_ledger_up", "Whether the ledger answered this request", value=0)
-    postbacks = GaugeMetricFamily(
-        "clew_postbacks", "Postbacks in the ledger by state", labels=["site", "state"]
-    )
-    agents = GaugeMetricFamily("clew_agents_online", "Agents with an open desk", labels=["site"])
-    try:
-        async with asyncio.timeout(LEDGER_SECONDS):
-            counts = await service.ledger.outbox.counts_by_site(service.sites)
-            now, book = service.now(), service.ledger.agents
-            online = [(site, await book.online(site, now)) for site in service.sites]
-    except Exception as error:
-        service.journal.emit("fault", site="", where="metrics", error=repr(error))
-        return [up]
-    for site, states in counts.items():
-        for state, number in states.items():
-            postbacks.add_metric([site, state], number)
-    for site, number in online:
-        agents.add_metric([site], number)
-    return [GaugeMetricFamily(up.name, up.documentation, value=1), postbacks, agents]

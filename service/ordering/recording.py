@@ -4,19 +4,19 @@ import asyncio
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
-from ..orders.doubt import Doubt
-from ..orders.model import Channel, OrderSeen
-from ..postbacks.model import Report
-from ..referral.credit import DAY, Credit, credit
-from ..referral.touches import Touch, merge
-from ..referral.visitor import Ordered, Visitor
-from ..stores.ledger.orders import Recorded
+from ...orders.doubt import Doubt
+from ...orders.model import Channel, OrderSeen
+from ...postbacks.model import Report
+from ...referral.credit import DAY, Credit, credit
+from ...referral.touches import Touch, merge
+from ...referral.visitor import Ordered, Visitor
+from ...stores.ledger.orders import Recorded
+from ..site import SiteRuntime
 from .doubts import Shown, doubt_of
 from .sightings import reports_of, tell_recorded, told_again
-from .site import SiteRuntime
 
 if TYPE_CHECKING:
-    from .service import Service
+    from ..service import Service
 
 # Pauses before each try to write an order that nobody will tell us of again.
 TRIES = (0.0, 0.2, 1.0, 5.0, 20.0)

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..postbacks.model import State
-from .service import Service
+from ...postbacks.model import State
+from ...service.service import Service
 
 # A shop that hangs would keep the answer back for as long as its own time to connect.
 SHOP_SECONDS = 5.0

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ..orders.doubt import Doubt, amount_doubt
-from ..orders.model import Figure, OrderSeen
-from ..referral.visitor import Visitor
+from ...orders.doubt import Doubt, amount_doubt
+from ...orders.model import Figure, OrderSeen
+from ...referral.visitor import Visitor
+from ..site import SiteRuntime
 from .shopping import Arrival, checkout_doubt
-from .site import SiteRuntime
 
 if TYPE_CHECKING:
-    from .service import Service
+    from ..service import Service
 
 EARLIER = 50  # orders with which an amount is compared
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clew.service import probe
-from clew.service.probe import Probe
-from clew.service.readiness import readiness
+from clew.desk.ops.readiness import readiness
 from clew.service.service import Service
 from clew.settings.model import Settings
+from clew.stores.ledger import probe
+from clew.stores.ledger.probe import Probe
 from sqlalchemy import event
 
 

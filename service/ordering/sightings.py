@@ -9,18 +9,18 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
-from ..orders.doubt import Doubt
-from ..orders.model import Channel, OrderSeen, State
-from ..orders.money import amount_text
-from ..postbacks.model import Postback, Report
-from ..referral.credit import Considered, Credit
-from ..stores.ledger.orders import Recorded
+from ...orders.doubt import Doubt
+from ...orders.model import Channel, OrderSeen, State
+from ...orders.money import amount_text
+from ...postbacks.model import Postback, Report
+from ...referral.credit import Considered, Credit
+from ...stores.ledger.orders import Recorded
+from ..site import SiteRuntime
 from .doubts import amounts_doubt
-from .site import SiteRuntime
 
 if TYPE_CHECKING:
-    from .ordering import Weighed
-    from .service import Service
+    from ..service import Service
+    from .recording import Weighed
 
 EVENT = "order"
 SERVER = "the shop's server"

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from clew.injector.page import read
-from clew.service.unmatched import PAGES, SECONDS, Unmatched
+from clew.orders.unmatched import PAGES, SECONDS, Unmatched
 from clew.settings.model import Site
 
 SITE = Site.model_validate(

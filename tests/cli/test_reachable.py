@@ -3,8 +3,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from clew.service import reachable
-from clew.service.reachable import unreachable
+from clew.cli import reachable
+from clew.cli.reachable import unreachable
 from clew.settings.model import Settings
 
 

@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from clew.service.metrics import Metrics, exposition
+from clew.desk.ops.exposition import exposition
+from clew.events.metrics import Metrics
 from clew.service.service import Service
 from clew.settings.model import Settings
 from costs import cpu_seconds

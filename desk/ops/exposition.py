@@ -1,0 +1,56 @@
+"""What Prometheus gets: what was counted, and what the ledger holds now."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ...events.metrics import build, counted, processes
+from ...service.service import Service
+
+# What a scrape waits for the ledger; Prometheus itself gives up after ten seconds.
+LEDGER_SECONDS = 2.0
+
+
+class _Found(Collector):
+    """Families that were gathered before."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus asks for."""
+        yield from self._families
+
+
+async def exposition(service: Service) -> bytes:
+    """All figures in the text format, over all workers; those of the ledger are read now."""
+    registry = CollectorRegistry()
+    held = await _ledger(service)
+    registry.register(_Found([*counted(service.registry), *held, *build(), *processes()]))
+    return generate_latest(registry)
+
+
+async def _ledger(service: Service) -> list[Metric]:
+    """What the ledger holds; without it the other figures are told all the same."""
+    up = GaugeMetricFamily("clew_ledger_up", "Whether the ledger answered this request", value=0)
+    postbacks = GaugeMetricFamily(
+        "clew_postbacks", "Postbacks in the ledger by state", labels=["site", "state"]
+    )
+    agents = GaugeMetricFamily("clew_agents_online", "Agents with an open desk", labels=["site"])
+    try:
+        async with asyncio.timeout(LEDGER_SECONDS):
+            counts = await service.ledger.outbox.counts_by_site(service.sites)
+            now, book = service.now(), service.ledger.agents
+            online = [(site, await book.online(site, now)) for site in service.sites]
+    except Exception as error:
+        service.journal.emit("fault", site="", where="metrics", error=repr(error))
+        return [up]
+    for site, states in counts.items():
+        for state, number in states.items():
+            postbacks.add_metric([site, state], number)
+    for site, number in online:
+        agents.add_metric([site], number)
+    return [GaugeMetricFamily(up.name, up.documentation, value=1), postbacks, agents]
