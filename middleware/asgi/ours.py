@@ -11,7 +11,7 @@ from ...service.origin import Origin
 from ...service.service import Service
 from ..exchange.exchange import Ours
 from ..http.pages import page
-from ..proxy.websocket import deny
+from .denial import deny
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

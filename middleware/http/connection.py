@@ -14,7 +14,7 @@ from .faults import (
     UpstreamTimeoutError,
 )
 from .slots import NOBODY
-from .wire import LENT, ResponseReader
+from .wire import BORROW_ABOVE, ResponseReader
 
 # Reading stops while this much of a body waits for its reader.
 HIGH_WATER = 32 * 1024
@@ -39,18 +39,18 @@ class Phases:
 class Taker(Protocol):
     """Who asked, and takes the answer out of the reader. Called from the connection's own callbacks."""
 
-    def advance(self) -> None:
+    def answer_ready(self) -> None:
         """There is more of the answer in the reader."""
 
-    def caught_up(self) -> None:
+    def shop_ready(self) -> None:
         """The shop takes the request's body again, after `upload` said False."""
 
-    def over(self, error: Exception | None) -> None:
+    def exchange_over(self, error: Exception | None) -> None:
         """The connection is done with this exchange. All of the answer is in the reader, or `error` says why
         it will never be."""
 
-    def unsent(self) -> bool:
-        """Whether bytes that were lent to it still wait to be sent."""
+    def has_unsent(self) -> bool:
+        """Whether bytes that it borrowed still wait to be sent."""
 
 
 class ReceiveBuffer:
@@ -129,21 +129,21 @@ class UpstreamResponse:
             raise BrokenError("the shop closed the connection at the switch of protocols")
         return connection.leave(), bytes(self.reader.take())
 
-    def over(self, error: Exception | None) -> None:
+    def exchange_over(self, error: Exception | None) -> None:
         """The connection is done with this exchange; `error` says why it did not end well."""
         self._connection = None
         self._error = error
-        self.advance()
+        self.answer_ready()
 
-    def advance(self) -> None:
+    def answer_ready(self) -> None:
         """Something has changed."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def caught_up(self) -> None:
+    def shop_ready(self) -> None:
         """A handshake has no body."""
 
-    def unsent(self) -> bool:
+    def has_unsent(self) -> bool:
         """It takes nothing at once."""
         return False
 
@@ -216,7 +216,7 @@ class Connection(asyncio.BufferedProtocol):
         self.transport.write(request)
 
     def upload(self, data: bytes) -> bool:
-        """Send a piece of the request's body, framed already; False to wait for `caught_up` before more."""
+        """Send a piece of the request's body, framed already; False to wait for `shop_ready` before more."""
         if self._uploading:
             self.active_at = self.loop.time()
             self.transport.write(data)
@@ -247,7 +247,7 @@ class Connection(asyncio.BufferedProtocol):
         if taker is not None:
             self.transport.abort()
             self._released(self, False)
-            taker.over(error)
+            taker.exchange_over(error)
 
     def leave(self) -> asyncio.Transport:
         """Let go of the transport, which another protocol takes over."""
@@ -270,7 +270,7 @@ class Connection(asyncio.BufferedProtocol):
             self._paused = False
             self.transport.resume_reading()
         self._released(self, reusable)
-        taker.over(None)
+        taker.exchange_over(None)
 
     # -- time
 
@@ -313,9 +313,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         reader = self._reader
         self._received(taker, reader, self._buffer.large[:nbytes])
-        if nbytes > LENT:
-            reader.own()
-            if taker.unsent():
+        if nbytes > BORROW_ABOVE:
+            reader.copy_borrowed()
+            if taker.has_unsent():
                 self._buffer.renew()
 
     def _received(self, taker: Taker, reader: ResponseReader, data: memoryview) -> None:
@@ -333,7 +333,7 @@ class Connection(asyncio.BufferedProtocol):
             # connection is not used again.
             reader.reusable = reader.reusable and not self._uploading
             self._uploading = False
-        taker.advance()
+        taker.answer_ready()
         if reader.buffered >= HIGH_WATER and not self._paused and self._taker is taker:
             self._paused = True
             self.transport.pause_reading()
@@ -366,7 +366,7 @@ class Connection(asyncio.BufferedProtocol):
         self._choked = False
         self.active_at = self.loop.time()
         if self._taker is not None:
-            self._taker.caught_up()
+            self._taker.shop_ready()
 
 
 def _endless(reader: ResponseReader) -> bool:

@@ -2,8 +2,6 @@
 
 import math
 
-from ...service.limits import LimitedError
-
 
 class UpstreamError(Exception):
     """The shop could not be reached, or its answer cannot be passed on.
@@ -56,14 +54,14 @@ class RequestTimeoutError(RequestError):
 
 
 class TooManyError(RequestError):
-    """The client holds as much open as it may (docs/operations.md#limits); it may try again after
-    `retry_after` seconds."""
+    """The client holds as much open as it may (docs/operations.md#limits); it may try again after `wait`
+    seconds."""
 
     status = 429
 
-    def __init__(self, limited: LimitedError) -> None:
-        super().__init__(str(limited))
-        self.retry_after = math.ceil(limited.wait)
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.retry_after = math.ceil(wait)
 
 
 class LoopError(RequestError):

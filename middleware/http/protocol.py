@@ -1,4 +1,4 @@
-"""The server's side of a client's connection: uvicorn's, bounded, with a door of its own to the shop."""
+"""The server's side of a client's connection: uvicorn's, bounded, and with handlers beside ASGI."""
 
 import asyncio
 import re
@@ -8,8 +8,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ..proxy.passage import Passage
 from .connection import STALLED_CLIENT
+from .handler import HandlerFactory, RequestHandler
 from .pages import ALLOW, closing, date
 
 # A request's head: the request line, all headers. Shops with 16 KB of cookies exist.
@@ -34,9 +34,8 @@ _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\n"
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with two things more.
 
-    An app that has a `passage` is asked for it first: what goes to the shop takes that way, without ASGI in
-    between, and nothing of ASGI is made for it. And by itself the protocol takes a request's head however
-    long it is or takes.
+    An app that has `handler_for` (`HandlerFactory`) is asked for a handler first, and nothing of ASGI is made
+    for a request that has one. And uvicorn's own takes a request's head however long it is or takes.
 
     A head of more than 64 KB is answered with 431 (RFC 6585 §5), one that does not come to its end within
     30 seconds with 408. A fragment in the target is a 400: shops and proxies disagree on what it means
@@ -47,7 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
     reset, and a client that is slow to read would lose what was sent to it before (RFC 9112 §9.6).
     """
 
-    # A passage, or uvicorn's own.
+    # A `RequestHandler`, or uvicorn's own cycle.
     cycle: Any
     pipeline: deque[tuple[Any, Any]]
 
@@ -70,7 +69,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._ask = getattr(self.app, "passage", None)
+        self._factory: HandlerFactory | None = self.app if hasattr(self.app, "handler_for") else None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -87,14 +86,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._lingering is not None:
             self._lingering.cancel()
         active, self._active = self._active, None
-        if isinstance(active, Passage):
-            active.gone()
+        if isinstance(active, RequestHandler):
+            active.client_gone()
         elif active is not None and not active.response_complete:
             # uvicorn tells the last request's app only.
             active.disconnected = True
             active.message_event.set()
-        if isinstance(self.cycle, Passage):
-            self.cycle.gone()
+        if isinstance(self.cycle, RequestHandler):
+            self.cycle.client_gone()
             self.cycle = None
         self.pipeline.clear()
         super().connection_lost(exc)
@@ -196,18 +195,18 @@ class BoundedProtocol(HttpToolsProtocol):
         waits = self.cycle is not None and not self.cycle.response_complete
         if waits and (len(self.pipeline) >= MOST_AHEAD or self._websocket):
             raise ValueError("too much sent ahead, or an upgrade behind an answer that is not out yet")
-        passage = self._passage()
-        if passage is None:
+        handler = self._handler()
+        if handler is None:
             self._asgi()
             return
-        self.cycle = passage
+        self.cycle = handler
         if waits:
             # Answers go out in the order of their requests.
             self.flow.pause_reading()
-            self.pipeline.appendleft((passage, self.app))
+            self.pipeline.appendleft((handler, self.app))
         else:
-            self._active = passage
-            passage.start()
+            self._active = handler
+            handler.start()
 
     def _read_target(self, method: bytes) -> None:
         """Of a target in absolute form the host counts, whatever the Host field says (RFC 9112 §3.2.2), and
@@ -228,9 +227,9 @@ class BoundedProtocol(HttpToolsProtocol):
         elif not named and self.parser.get_http_version() == "1.0":
             self.headers.insert(0, (b"host", host))
 
-    def _passage(self) -> Passage | None:
+    def _handler(self) -> RequestHandler | None:
         parser = self.parser
-        if self._ask is None or self._websocket:
+        if self._factory is None or self._websocket:
             return None
         path, _, query = self.url.partition(b"?")
         method = parser.get_method()
@@ -244,8 +243,7 @@ class BoundedProtocol(HttpToolsProtocol):
             "headers": self.headers,
             "client": self.client,
         }
-        passage: Passage | None = self._ask(self, scope, keep_alive=parser.should_keep_alive())
-        return passage
+        return self._factory.handler_for(self, scope, keep_alive=parser.should_keep_alive())
 
     def _asgi(self) -> None:
         """Everything as uvicorn does it."""
@@ -264,8 +262,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
-        if isinstance(self.cycle, Passage):
-            self.cycle.feed(body)
+        if isinstance(self.cycle, RequestHandler):
+            self.cycle.body_received(body)
         else:
             super().on_body(body)
 
@@ -274,14 +272,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._upgrade_ignored:
             return  # its body was not read yet
         self._shared = True
-        if isinstance(self.cycle, Passage):
-            self.cycle.fed()
+        if isinstance(self.cycle, RequestHandler):
+            self.cycle.body_complete()
         else:
             super().on_message_complete()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._active = cycle
-        if isinstance(cycle, Passage):
+        if isinstance(cycle, RequestHandler):
             cycle.start()
         else:
             super()._start_asgi_task(cycle, app)
@@ -330,8 +328,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
-        if isinstance(self._active, Passage):
-            self._active.resumed()
+        if isinstance(self._active, RequestHandler):
+            self._active.client_ready()
 
     def _let_go(self) -> None:
         if self in self.connections:  # else a WebSocket's
@@ -350,7 +348,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.pipeline.popleft()
             cycle = self.cycle = self.pipeline[0][0] if self.pipeline else self._active
         if cycle is None or cycle.response_complete:
-            if not (isinstance(cycle, Passage) and cycle.more_body):  # else that request has its answer
+            # Else that request has its answer.
+            if not (isinstance(cycle, RequestHandler) and cycle.more_body):
                 self.transport.write(closing(self._refusal))
             self.end()
         else:
@@ -358,8 +357,8 @@ class BoundedProtocol(HttpToolsProtocol):
             cycle.keep_alive = False
 
     def _malformed(self, cycle: Any) -> None:
-        if isinstance(cycle, Passage):
-            cycle.malformed()
+        if isinstance(cycle, RequestHandler):
+            cycle.body_malformed()
         else:
             if not cycle.response_started:
                 self.transport.write(closing(self._refusal))

@@ -9,9 +9,9 @@ import select
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol, SupportsFloat
 
 from ...injector.heads import Headers
-from ...settings import model
 from .connection import Connection, Phases, ReceiveBuffer, Released, UpstreamResponse
 from .dial import Dial
 from .faults import BusyError, ConnectError
@@ -33,6 +33,34 @@ def _buffer() -> ReceiveBuffer:
     return found
 
 
+class UpstreamLimits(Protocol):
+    """How much of a shop is used at once, and how long it is waited for."""
+
+    @property
+    def connections(self) -> int:
+        """Exchanges at once."""
+
+    @property
+    def websockets(self) -> int | None:
+        """WebSockets at once; None: as many as `connections`."""
+
+    @property
+    def connect_timeout(self) -> SupportsFloat:
+        """Seconds until a connection is there, a free one included."""
+
+    @property
+    def response_timeout(self) -> SupportsFloat:
+        """Seconds until the head of an answer is there."""
+
+    @property
+    def idle_timeout(self) -> SupportsFloat:
+        """Seconds between two pieces of a body."""
+
+    @property
+    def keep_alive(self) -> SupportsFloat:
+        """Seconds that an idle connection is kept."""
+
+
 class Upstream:
     """One shop's address, with its connections. May be made before the loop runs; belongs to the loop of its
     first use.
@@ -43,7 +71,7 @@ class Upstream:
     of the address. `authority` is the Host of requests that have none.
     """
 
-    def __init__(self, address: str, limits: model.Upstream, name: str | None = None) -> None:
+    def __init__(self, address: str, limits: UpstreamLimits, name: str | None = None) -> None:
         self.address = address
         self._most = limits.connections
         self._most_tunnels = limits.websockets or limits.connections

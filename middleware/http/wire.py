@@ -11,9 +11,9 @@ from .hops import HOP_BY_HOP, NOT_IN_TRAILERS, without_options
 # nginx's default of 4–8 KB refuses shops with many cookies; Node reads 16 KB, Go 10 MB.
 MAX_HEAD = 128 * 1024
 MAX_TRAILERS = 16 * 1024
-# What comes in larger pieces is lent, not copied: the loop's transports write that much at once (it is their
-# high-water mark), so that it has left the buffer before the next bytes come in.
-LENT = 64 * 1024
+# What comes in larger pieces is borrowed, not copied: the loop's transports write that much at once (it is
+# their high-water mark), so that it has left the buffer before the next bytes come in.
+BORROW_ABOVE = 64 * 1024
 # 100, 102 and 103 may come before the answer; nothing sensible sends more than a few.
 MAX_INTERIM = 8
 
@@ -61,7 +61,7 @@ class ResponseReader:
     Raises ResponseError for what cannot be framed safely, BrokenError for an end that came too early.
 
     The body of known length is counted, not parsed: its bytes are copied once out of the receive buffer, and
-    not at all where there are more than `LENT` of them and they are taken at once.
+    not at all where there are more than `BORROW_ABOVE` of them and they are taken at once.
     """
 
     status = 0
@@ -107,14 +107,14 @@ class ResponseReader:
             raise BrokenError("the shop closed the connection within its answer")
         self.complete = True
 
-    def own(self) -> None:
-        """Copy what is only lent, before the receive buffer is filled again."""
+    def copy_borrowed(self) -> None:
+        """Copy what is only borrowed, before the receive buffer is filled again."""
         if self.chunks:
             self.chunks = [bytes(self.chunks[0])] if len(self.chunks) == 1 else [b"".join(self.chunks)]
 
     def take(self) -> bytes | memoryview:
-        """The bytes that are there, as one piece; empty if there are none. What comes as a view is lent: it
-        holds until the connection's callback returns."""
+        """The bytes that are there, as one piece; empty if there are none. What comes as a view is borrowed:
+        it holds until the connection's callback returns."""
         data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         self.chunks.clear()
         self.buffered = 0
@@ -240,7 +240,7 @@ class ResponseReader:
         self._left -= len(data)
         if self._left < 0:
             data, self.reusable = data[: self._left], False
-        self._keep(data if len(data) > LENT else bytes(data))
+        self._keep(data if len(data) > BORROW_ABOVE else bytes(data))
         self.complete = self._left <= 0
 
     def _chunked(self, data: memoryview) -> None:

@@ -9,17 +9,19 @@ from ...service.access import request_told
 from ...service.limits import LimitedError, Limits
 from ...service.navigation import finish
 from ...settings import model
+from ..asgi.denial import deny
 from ..asgi.mount import ClewMiddleware
 from ..asgi.ours import refuse
 from ..exchange.exchange import Exchange, Ours
 from ..exchange.hostrewrite import HostRewrite
 from ..exchange.origin import Networks, origin_of
 from ..http.faults import RequestError, TooManyError
+from ..http.handler import ClientConnection
 from ..http.pages import failure
 from ..http.upstream import Upstream
 from .forwarding import Forwarding
-from .passage import Door, Passage, Watch
-from .websocket import deny, relay
+from .proxied import ProxiedRequest, Watch
+from .websocket import relay
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -28,7 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Proxy:
-    """Forwards to the shop at `address`: requests by `passage`, WebSockets as an ASGI app.
+    """Forwards to the shop at `address`: requests by `handler_for`, WebSockets as an ASGI app.
 
     `trusted` are the networks of proxies whose word on the client counts; `host` is the Host that the shop is
     asked by, None for the client's own. A failure before the answer has begun is a short text of ours, 502,
@@ -44,11 +46,11 @@ class Proxy:
         self._trusted = tuple(trusted)
         self._websocket_idle = float(limits.websocket_idle)
 
-    def passage(self, door: Door, scope: Scope, *, keep_alive: bool) -> Passage:
+    def handler_for(self, client: ClientConnection, scope: Scope, *, keep_alive: bool) -> ProxiedRequest:
         """A request that nothing watches."""
         origin = origin_of(scope, self._trusted)
         headers = scope["headers"]
-        return Passage(door, self, scope, headers, origin, keep_alive=keep_alive)
+        return ProxiedRequest(client, self, scope, headers, origin, keep_alive=keep_alive)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One WebSocket."""
@@ -68,8 +70,8 @@ class Proxy:
 class ReverseProxy(ClewMiddleware):
     """All sites of the settings, each in front of its shop.
 
-    The server asks `passage` for every request. What is for clew itself, and WebSockets, come as to any ASGI
-    app.
+    The server asks `handler_for` at every request. What is for clew itself, and WebSockets, come as to any
+    ASGI app.
     """
 
     access_log = False  # a line for each request
@@ -80,8 +82,10 @@ class ReverseProxy(ClewMiddleware):
         self._shops.limits = self.service.limits
         self.service.shops_reachable = self._shops.reachable
 
-    def passage(self, door: Door, scope: Scope, *, keep_alive: bool) -> Passage | None:
-        """The way of a request to its shop; None for one that clew answers itself."""
+    def handler_for(
+        self, client: ClientConnection, scope: Scope, *, keep_alive: bool
+    ) -> ProxiedRequest | None:
+        """What brings a request to its shop; None for one that clew answers itself."""
         origin = origin_of(scope, self._trusted, self._forwarded_host)
         site = self.service.sites.at(origin.host)
         shop = self._shops.of(site.name) if site is not None else None
@@ -108,8 +112,8 @@ class ReverseProxy(ClewMiddleware):
             watch = Watch(self.service, exchange, plan.effects)
         if exchange.fault is not None and watch is None:
             finish(self.service, exchange)
-        return Passage(
-            door,
+        return ProxiedRequest(
+            client,
             shop,
             scope,
             plan.headers,
@@ -117,7 +121,7 @@ class ReverseProxy(ClewMiddleware):
             keep_alive=keep_alive,
             watch=watch,
             hold_upload=lambda: self.service.limits.hold("uploads", site.name, origin.client),
-            tell=request_told(scope, site, origin) if self.access_log else None,
+            notify=request_told(scope, site, origin) if self.access_log else None,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,7 +177,7 @@ class Shops:
             try:
                 hold = self.limits.hold("websockets", site, scope["clew.origin"].client)
             except LimitedError as error:
-                await deny(scope, send, *failure(TooManyError(error)))
+                await deny(scope, send, *failure(TooManyError(str(error), error.wait)))
                 return
             with hold:
                 await shop(scope, receive, send)

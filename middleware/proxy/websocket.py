@@ -20,9 +20,10 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from ...injector.heads import Headers, value, without
+from ..asgi.denial import deny
 from ..http.connection import UpstreamResponse
 from ..http.faults import BrokenError, RequestError, ResponseError, UpstreamError
-from ..http.pages import date, failure
+from ..http.pages import failure
 from ..http.upstream import Upstream
 
 Scope = MutableMapping[str, Any]
@@ -45,7 +46,6 @@ _THEIRS = (b"sec-websocket-accept", b"sec-websocket-protocol", b"content-length"
 # "No code" and "no close frame" have no place in a frame (RFC 6455 §7.4.1).
 _NO_CODE, _NO_FRAME = 1005, 1006
 _NORMAL, _GOING_AWAY, _UNEXPECTED = 1000, 1001, 1011
-_DENIAL = "websocket.http.response"
 
 
 async def relay(
@@ -88,17 +88,6 @@ async def relay(
         if accepted:
             raise
         await deny(scope, send, *failure(error))
-
-
-async def deny(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """Refuse a handshake with a response, or with the 403 that is all some servers know."""
-    if _DENIAL not in (scope.get("extensions") or ()):
-        await send({"type": "websocket.close"})
-        return
-    if value(headers, b"date") is None:
-        headers = [*headers, date()]
-    await send({"type": f"{_DENIAL}.start", "status": status, "headers": headers})
-    await send({"type": f"{_DENIAL}.body", "body": body, "more_body": False})
 
 
 async def _pass_refusal(scope: Scope, send: Send, response: UpstreamResponse) -> None:

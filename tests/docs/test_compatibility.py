@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from clew.injector import codings, edit, scanner, tag
 from clew.middleware.http import connection, protocol, slots, upstream, wire
-from clew.middleware.proxy import passage, websocket
+from clew.middleware.proxy import request_half as sent
+from clew.middleware.proxy import websocket
 from clew.settings import model
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +119,7 @@ UPSTREAM = model.Upstream()
         f"{protocol.HEAD_SECONDS:g} seconds to arrive",
         f"| {wire.MAX_HEAD >> 10} KB | the head of a shop's answer, "
         f"{wire.MAX_TRAILERS >> 10} KB its trailers, {wire.MAX_INTERIM} its interim responses",
-        f"| {passage.HIGH_WATER >> 10} KB | of a request's body wait for the shop; of an answer one read "
+        f"| {sent.HIGH_WATER >> 10} KB | of a request's body wait for the shop; of an answer one read "
         f"waits for its client, {connection.LARGE_READ >> 10} KB at first "
         f"and {connection.SMALL_READ >> 10} KB",
         f"| {UPSTREAM.connections} exchanges | at once with one shop, and "
@@ -126,11 +127,11 @@ UPSTREAM = model.Upstream()
         f"{UPSTREAM.connect_timeout} s",
         f"| {UPSTREAM.connections:,} WebSockets | with one shop; one on which no message passes for "
         f"{UPSTREAM.websocket_idle} s is closed",
-        f"| {passage.LEAST_RATE} bytes a second | a request's body has to bring, counted over "
-        f"{passage.BODY_SECONDS:g} s; a shorter one has to be there by then",
-        f"| {passage.GATHERED_BODY >> 10} KB | of a request's body, or all of it, are gathered before a "
-        f"connection to the shop is taken, {passage.GATHERED_SLOW >> 10} KB of one that brings less than "
-        f"{passage.FAST_RATE >> 10} KB a second",
+        f"| {sent.LEAST_RATE} bytes a second | a request's body has to bring, counted over "
+        f"{sent.BODY_SECONDS:g} s; a shorter one has to be there by then",
+        f"| {sent.GATHERED_BODY >> 10} KB | of a request's body, or all of it, are gathered before a "
+        f"connection to the shop is taken, {sent.GATHERED_SLOW >> 10} KB of one that brings less than "
+        f"{sent.FAST_RATE >> 10} KB a second",
         f"| {protocol.MOST_AHEAD} requests | that a client sends ahead",
         f"| {websocket.MAX_MESSAGE >> 20} MB | one message of a WebSocket",
         f"{upstream.LIFETIME:g} s | an idle connection",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-BOTH = frozenset({"test_dial", "test_passage", "test_upstream"})
+BOTH = frozenset({"test_dial", "test_proxied", "test_upstream"})
 SERVED = frozenset({"test_proxy", "test_proxy_table", "test_proxy_websocket"})
 
 

@@ -31,15 +31,15 @@ class Asked(UpstreamResponse):
 
         self._pump = asyncio.create_task(pump())
 
-    def caught_up(self) -> None:
+    def shop_ready(self) -> None:
         """The shop takes more."""
         self._ready.set()
 
-    def over(self, error: Exception | None) -> None:
+    def exchange_over(self, error: Exception | None) -> None:
         """All has come, or never will."""
         if self._pump is not None:
             self._pump.cancel()
-        super().over(error)
+        super().exchange_over(error)
 
 
 async def send(

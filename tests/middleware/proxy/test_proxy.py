@@ -12,9 +12,9 @@ import pytest
 from clew.injector.heads import ResponseHead
 from clew.middleware.exchange.exchange import Out, ResponseBrokenError, State
 from clew.middleware.http.pages import ALLOW
-from clew.middleware.proxy import passage as passage_module
+from clew.middleware.proxy import request_half
 from clew.middleware.proxy.mount import Proxy
-from clew.middleware.proxy.passage import Passage, Watch
+from clew.middleware.proxy.proxied import ProxiedRequest, Watch
 from clew.service.origin import Origin
 from raw_http import OK, Client, Pairs, Shop, answering, ended, get, limits, proxying, serving
 
@@ -370,7 +370,7 @@ async def test_a_visitor_who_leaves_within_an_upload_leaves_no_whole_request() -
 
 async def test_a_short_body_that_does_not_come_is_a_request_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """proxy 6.11"""
-    monkeypatch.setattr(passage_module, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(request_half, "BODY_SECONDS", 0.1)
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         assert (await client.ask(get(b"/", b"Content-Length: 3", method=b"POST") + b"ab")).status == 408
         assert not shop.requests
@@ -515,7 +515,7 @@ class Door:
         self.answered = True
 
 
-def passage(door: Any, proxy: Proxy, watch: Watch | None = None, **changes: Any) -> Passage:
+def proxied(client: Any, proxy: Proxy, watch: Watch | None = None, **changes: Any) -> ProxiedRequest:
     scope = {
         "http_version": "1.1",
         "method": "GET",
@@ -525,7 +525,7 @@ def passage(door: Any, proxy: Proxy, watch: Watch | None = None, **changes: Any)
         "client": ("203.0.113.9", 5000),
     } | changes
     origin = Origin("203.0.113.9", "http", "shop.example")
-    return Passage(door, proxy, scope, scope["headers"], origin, keep_alive=True, watch=watch)
+    return ProxiedRequest(client, proxy, scope, scope["headers"], origin, keep_alive=True, watch=watch)
 
 
 @pytest.mark.parametrize(
@@ -552,7 +552,7 @@ async def test_what_a_lenient_parser_lets_through_is_refused(changes: dict[str, 
     """proxy 1.1, proxy 1.5, proxy 3.1, proxy 3.4, proxy 3.10"""
     async with Shop(answering(OK)) as shop:
         proxy, door = Proxy(shop.url, limits()), Door()
-        passage(door, proxy, **changes).start()
+        proxied(door, proxy, **changes).start()
         assert door.written.startswith(b"HTTP/1.1 400 ")
         assert door.closed
         assert not shop.requests
@@ -563,7 +563,7 @@ async def test_nothing_is_written_to_a_client_whose_connection_is_closing() -> N
     """proxy 6.7"""
     proxy, door = Proxy("http://shop.example", limits()), Door()
     door.end()
-    passage(door, proxy, method="TRACE").start()
+    proxied(door, proxy, method="TRACE").start()
     assert door.written == b""
 
 
@@ -591,7 +591,7 @@ async def test_a_page_that_cannot_be_made_right_ends_the_shops_work_and_never_cl
             Door(),
             Watch(MagicMock(), cast("Any", Breaking()), ()),
         )
-        passage(door, proxy, watch).start()
+        proxied(door, proxy, watch).start()
         await shop.until(lambda: shop.closed == 1)
         assert door.closed
         assert not door.answered

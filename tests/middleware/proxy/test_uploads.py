@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clew.middleware.proxy import passage
+from clew.middleware.proxy import request_half
 from clew.middleware.proxy.mount import ReverseProxy
 from clew.settings.model import Settings
 from raw_http import OK, PATIENCE, Client, Shop, answering, get, proxying, serving
@@ -67,7 +67,7 @@ async def test_uploads_that_stop_in_the_middle_leave_connections_for_others(fram
 @pytest.mark.parametrize("start", [1, 100_000], ids=["gathered", "passed on"])
 async def test_an_upload_below_the_least_rate_ends(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
     """field E8: a 408, and the shop's connection is free."""
-    monkeypatch.setattr(passage, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(request_half, "BODY_SECONDS", 0.3)
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         await client.send(post(b"Content-Length: 1000000") + b"x" * start)
         response = await client.response()
@@ -77,7 +77,7 @@ async def test_an_upload_below_the_least_rate_ends(monkeypatch: pytest.MonkeyPat
 
 async def test_an_upload_above_the_least_rate_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """field E8: slow, but not too slow."""
-    monkeypatch.setattr(passage, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(request_half, "BODY_SECONDS", 0.5)
     size, sent = 300_000, 0
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         await client.send(post(b"Content-Length: %d" % size))
@@ -94,8 +94,8 @@ async def test_an_upload_above_the_least_rate_goes_on(monkeypatch: pytest.Monkey
 
 async def test_a_body_that_comes_slowly_is_gathered_further(monkeypatch: pytest.MonkeyPatch) -> None:
     """field E8: a picture over a bad line needs the shop for a moment, not for a minute."""
-    monkeypatch.setattr(passage, "FAST_RATE", 10**12)
-    size = passage.GATHERED_SLOW - 1
+    monkeypatch.setattr(request_half, "FAST_RATE", 10**12)
+    size = request_half.GATHERED_SLOW - 1
     async with Shop(answering(OK)) as shop, proxying(shop, connections=3) as port, Client(port) as client:
         await client.send(post(b"Content-Length: %d" % size) + b"x" * (size - 1))
         async with Client(port) as visitor:
@@ -110,7 +110,7 @@ async def test_an_upload_waits_for_the_shop_without_being_taken_for_slow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """field E8: it is the shop that does not read."""
-    monkeypatch.setattr(passage, "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(request_half, "BODY_SECONDS", 0.1)
     go_on = asyncio.Event()
 
     async def script(shop: Shop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

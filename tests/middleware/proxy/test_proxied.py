@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pytest
 from clew.middleware.http import protocol as protocol_module
+from clew.middleware.http.handler import ClientConnection
 from clew.middleware.proxy.mount import Proxy
-from clew.middleware.proxy.passage import Door, Passage
+from clew.middleware.proxy.proxied import ProxiedRequest
 from raw_http import PATIENCE, Client, Shop, answering, ended, get, limits, proxying, serving
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
@@ -44,10 +45,10 @@ async def test_what_a_client_sends_ahead_is_read_no_faster_than_it_is_answered()
     gate, made = Gate(), 0
 
     class Counting(Proxy):
-        def passage(self, *arguments: Any, **options: Any) -> Passage:
+        def handler_for(self, *arguments: Any, **options: Any) -> ProxiedRequest:
             nonlocal made
             made += 1
-            return super().passage(*arguments, **options)
+            return super().handler_for(*arguments, **options)
 
     async with Shop(gate) as shop:
         proxy = Counting(shop.url, limits())
@@ -138,10 +139,10 @@ async def test_an_answer_of_our_own_learns_that_its_client_has_gone_whatever_it_
     left, began = asyncio.Event(), asyncio.Event()
 
     class Own(Proxy):
-        def passage(self, door: Door, scope: Any, *, keep_alive: bool) -> Passage:
+        def handler_for(self, client: ClientConnection, scope: Any, *, keep_alive: bool) -> ProxiedRequest:
             if scope["raw_path"] == b"/own":
                 return cast("Any", None)
-            return super().passage(door, scope, keep_alive=keep_alive)
+            return super().handler_for(client, scope, keep_alive=keep_alive)
 
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
             await receive()
@@ -175,7 +176,7 @@ async def test_a_client_that_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyP
         assert not (await client.response()).complete
 
 
-# -- memory that is lent
+# -- memory that is borrowed
 
 
 async def test_what_waits_for_a_slow_client_is_not_overwritten_by_another_answer() -> None:

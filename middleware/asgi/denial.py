@@ -1,0 +1,24 @@
+"""Refusing a WebSocket's handshake with a response (ASGI's extension "WebSocket Denial Response")."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from ...injector.heads import Headers, value
+from ..http.pages import date
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+_DENIAL = "websocket.http.response"
+
+
+async def deny(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Refuse a handshake with a response, or with the 403 that is all some servers know."""
+    if _DENIAL not in (scope.get("extensions") or ()):
+        await send({"type": "websocket.close"})
+        return
+    if value(headers, b"date") is None:
+        headers = [*headers, date()]
+    await send({"type": f"{_DENIAL}.start", "status": status, "headers": headers})
+    await send({"type": f"{_DENIAL}.body", "body": body, "more_body": False})

@@ -1,0 +1,245 @@
+"""The answer's half of a proxied request: what the shop sends, and what the client gets of it.
+
+`TABLE` says what is done with an event in each state. An event that has no place in a state is an error of
+ours.
+"""
+
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from enum import IntEnum, auto
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from ...injector.heads import Headers, ResponseHead
+from ..exchange.exchange import Exchange, Out, State
+from ..http.handler import ClientConnection
+from ..http.pages import date
+from ..http.wire import ResponseReader
+
+# Pieces of an answer up to this long together are joined: one buffer to write is cheaper than several.
+JOINED: Final = 16 * 1024
+
+_STATUS_LINE = {status: line.removesuffix(b"\r\n") for status, line in STATUS_LINE.items()}
+_END_OF_HEAD = (b"", b"")
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+
+class AnswerState(IntEnum):
+    """Where the answer stands on its way to the client."""
+
+    AWAITED = auto()  # the shop's head has not come
+    HELD = auto()  # it has, and the exchange holds it
+    STARTED = auto()  # the head has gone to the client, the body follows
+    COMPLETE = auto()
+    CUT = auto()  # the client's connection was ended before that
+
+
+class AnswerHalf:
+    """The answer, as it goes to the client. `pull` takes what the shop's reader has, `own` is an answer of
+    our own in its place, `cut` breaks it off.
+
+    `end_to_end` makes the client's headers of the shop's, given the status.
+    """
+
+    # What most answers never change stands here, so that making one costs little.
+    state = AnswerState.AWAITED
+    status = 0
+    exchange: Exchange | None = None
+    _chunked = False
+    _trailers = False
+
+    def __init__(
+        self,
+        client: ClientConnection,
+        method: str,
+        end_to_end: Callable[[int, Headers], Headers],
+        *,
+        modern: bool,
+        keep_alive: bool,
+    ) -> None:
+        self._client = client
+        self._method = method
+        self._end_to_end = end_to_end
+        self._modern = modern  # HTTP/1.1
+        self.keep_alive = keep_alive and modern
+        self._out: list[bytes | memoryview] = []
+
+    def accept_trailers(self) -> None:
+        """The client understands trailers."""
+        self._trailers = True
+
+    @property
+    def started(self) -> bool:
+        """Whether a byte of it may have left."""
+        return self.state >= AnswerState.STARTED
+
+    def pull(self, reader: ResponseReader) -> bool:
+        """Pass on what the reader has. Returns whether bytes of the body were taken.
+
+        Raises ResponseBrokenError where the exchange cannot go on, and whatever it fails with.
+        """
+        if self.state is AnswerState.AWAITED:
+            if reader.interim:
+                self._on("interim", reader)
+            if reader.status:
+                self._on("head", reader)
+        taken = bool(reader.chunks)
+        if taken:
+            self._on("data", reader)
+        if reader.complete:
+            self._on("end", reader)
+        self._flush()
+        return taken
+
+    def own(self, status: int, headers: Headers, text: bytes) -> None:
+        """Answer in the shop's place."""
+        self._on("own", status, headers, text)
+
+    def cut(self, *, gently: bool) -> None:
+        """End the client's connection in the middle: what it got must not look complete. `gently`: it may
+        still read what was sent; a client of HTTP/1.0, which takes the end for the end of the body, may
+        not."""
+        self._on("cut", gently)
+
+    def _on(self, event: str, *given: Any) -> None:
+        self.state = TABLE[self.state][event](self, *given)
+
+    # -- what the table does
+
+    def _pass_interim(self, reader: ResponseReader) -> AnswerState:
+        """What comes before the answer; HTTP/1.0 knows nothing of it (RFC 9110 §15.2)."""
+        found, reader.interim = reader.interim, []
+        if self._modern:
+            for status, headers in found:
+                self._out.append(STATUS_LINE[status])
+                self._out += [b"%b: %b\r\n" % pair for pair in self._end_to_end(status, headers)]
+                self._out.append(b"\r\n")
+        return AnswerState.AWAITED
+
+    def _take_head(self, reader: ResponseReader) -> AnswerState:
+        head = ResponseHead(reader.status, self._end_to_end(reader.status, reader.headers))
+        if self.exchange is None:
+            return self._write_head(head)
+        out = self.exchange.response(head)
+        return AnswerState.HELD if out.head is None else self._write_head(out.head)
+
+    def _take_data(self, reader: ResponseReader) -> AnswerState:
+        data = reader.take()
+        exchange = self.exchange
+        if exchange is not None and exchange.state is not State.PASSING:
+            return self._write_out(exchange.body(data))
+        self._write(data)
+        return self.state
+
+    def _take_end(self, reader: ResponseReader) -> AnswerState:
+        if self.exchange is not None:
+            self._write_out(self.exchange.end())
+        if self._chunked:
+            self._out.append(b"0\r\n")
+            if self._trailers:
+                self._out += [b"%b: %b\r\n" % trailer for trailer in reader.trailers]
+            self._out.append(b"\r\n")
+        return AnswerState.COMPLETE
+
+    def _answer(self, status: int, headers: Headers, text: bytes) -> AnswerState:
+        self._write_head(ResponseHead(status, [*headers, date()]))
+        if self._method != "HEAD":
+            self._write(text)
+        self._flush()
+        return AnswerState.COMPLETE
+
+    def _break_off(self, gently: bool) -> AnswerState:
+        self._flush()
+        if gently and self._modern:
+            self._client.end()
+        else:
+            reset(self._client)
+        return AnswerState.CUT
+
+    # -- bytes for the client
+
+    def _write_out(self, out: Out) -> AnswerState:
+        state = self.state
+        if out.head is not None:
+            state = self._write_head(out.head)
+        if out.body:
+            self._write(out.body)
+        if out.rest:
+            self._write(out.rest)
+        return state
+
+    def _write_head(self, head: ResponseHead) -> AnswerState:
+        status, counted = head.status, False
+        self.status = status
+        headers = head.headers
+        for name, _ in headers:
+            if name == b"content-length":
+                counted = True
+        lines = [_STATUS_LINE[status], *map(b": ".join, headers)]
+        if not counted and self._method != "HEAD" and status not in (204, 304):
+            if self._modern:
+                self._chunked = True
+                lines.append(b"transfer-encoding: chunked")
+            else:
+                self.keep_alive = False
+        if not self.keep_alive:
+            lines.append(b"connection: close")
+        lines += _END_OF_HEAD
+        self._out.append(b"\r\n".join(lines))
+        return AnswerState.STARTED
+
+    def _write(self, data: bytes | memoryview) -> None:
+        if self._chunked:
+            self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+        else:
+            self._out.append(data)
+
+    def _flush(self) -> None:
+        out, transport = self._out, self._client.transport
+        if not out:
+            return
+        self._out = []
+        if transport.is_closing():
+            # The client has gone, and we shall be told: uvloop raises on writing to it.
+            return
+        if len(out) == 1:
+            transport.write(out[0])
+        elif sum(map(len, out)) <= JOINED:
+            transport.write(b"".join(out))
+        else:
+            transport.writelines(out)
+
+
+TABLE: Mapping[AnswerState, Mapping[str, Callable[..., AnswerState]]] = {
+    AnswerState.AWAITED: {
+        "interim": AnswerHalf._pass_interim,
+        "head": AnswerHalf._take_head,
+        "own": AnswerHalf._answer,
+        "cut": AnswerHalf._break_off,
+    },
+    AnswerState.HELD: {
+        "data": AnswerHalf._take_data,
+        "end": AnswerHalf._take_end,
+        "own": AnswerHalf._answer,
+        "cut": AnswerHalf._break_off,
+    },
+    AnswerState.STARTED: {
+        "data": AnswerHalf._take_data,
+        "end": AnswerHalf._take_end,
+        "cut": AnswerHalf._break_off,
+    },
+    AnswerState.COMPLETE: {},
+    AnswerState.CUT: {},
+}
+
+
+def reset(client: ClientConnection) -> None:
+    """End a connection so that the other side sees it broken: with no time to linger, closing sends RST."""
+    sock = client.transport.get_extra_info("socket")
+    if sock is not None:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    client.transport.abort()

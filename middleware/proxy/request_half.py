@@ -1,0 +1,367 @@
+"""The request's half of a proxied request: its head, its body, and when they go to the shop.
+
+`TABLE` says what is done with an event in each state, and `ENTRY` what is done on entering one. An event that
+has no place in a state is an error of ours.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from enum import IntEnum, auto
+from typing import Any, Final, Protocol
+
+from ...injector.heads import Headers
+from ...service.limits import Hold, LimitedError
+from ...service.origin import Origin
+from ..http.connection import Connection, Taker
+from ..http.faults import RequestError, RequestTimeoutError, TooManyError
+from ..http.handler import ClientConnection
+from ..http.slots import Slots
+from ..http.wire import ResponseReader, request_head
+from .forwarding import Forwarding
+
+# A request's body is gathered before a connection to the shop is taken: all of it, or this much if it comes
+# fast; then it is streamed. Of a slow one more is gathered. (nginx's proxy_request_buffering, in memory.)
+# While few others send, a longer body is streamed from its start.
+GATHERED_BODY: Final = 64 * 1024
+GATHERED_SLOW: Final = 256 * 1024
+FAST_RATE: Final = 64 * 1024  # bytes a second
+# A body has to bring this many bytes a second, counted over so many seconds (Apache's mod_reqtimeout has the
+# same rate, nginx's client_body_timeout the same time); a shorter one has to be there by then.
+LEAST_RATE: Final = 500
+BODY_SECONDS = 60.0
+# What a client may have sent of a body before the shop takes it.
+HIGH_WATER: Final = 64 * 1024
+
+# Safe, and without a body: what may be sent again on a connection that turns out closed (RFC 9110 §9.2.2).
+_REPLAYABLE = frozenset({"GET", "HEAD"})
+_FRAMING = frozenset({b"content-length", b"expect", b"te", b"transfer-encoding"})
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class RequestState(IntEnum):
+    """Where the request stands on its way to the shop."""
+
+    NEW = auto()  # earlier requests on the connection are not answered yet
+    GATHERING = auto()  # the body is awaited, no connection is taken for it
+    CONNECTING = auto()  # a connection to the shop is awaited
+    STREAMING = auto()  # the head has gone; the body goes as it comes
+    SENT = auto()  # all of it has gone
+    DROPPED = auto()  # nobody wants what is left of it
+
+
+class Owner(Taker, Protocol):
+    """Whose half this is; it takes the answer."""
+
+    client: ClientConnection
+
+    @property
+    def slots(self) -> Slots:
+        """Those of the shop's connections."""
+
+    def connect(self) -> None:
+        """Find a connection, and call `connected` with it."""
+
+    def fail(self, error: Exception) -> None:
+        """The request cannot be brought to its end."""
+
+    def hold_upload(self) -> Hold | None:
+        """Count an upload of the client's; None where nobody counts. Raises LimitedError."""
+
+
+class RequestHalf:
+    """The request, as it goes to the shop. `start`, `piece`, `complete`, `connected`, `retry` and `drop` are
+    its events; `piece` and `complete` raise RequestError for a body of another length than announced."""
+
+    # What most requests never change stands here, so that making one costs little.
+    state = RequestState.NEW
+    more_body = True
+    accepts_trailers = False
+    _head = b""
+    _length: int | None = 0  # of the body; None: in chunks
+    _pieces: list[bytes] = []  # noqa: RUF012 # never changed, always replaced
+    _waiting = 0  # bytes in `_pieces`
+    _received = 0  # bytes of the body that came
+    _counted = 0  # of these, at the last look at the rate
+    _since = 0.0
+    _held_back = False  # we did not read for a while since the last look
+    _expects_continue = False
+    _hold: Hold | None = None
+    _rate_timer: asyncio.TimerHandle | None = None
+    _connection: Connection | None = None
+
+    def __init__(self, owner: Owner, method: str) -> None:
+        self._owner = owner
+        self._client = owner.client
+        self._method = method
+
+    def prepare(
+        self, scope: Mapping[str, Any], headers: Headers, origin: Origin, forwarding: Forwarding
+    ) -> None:
+        """Make the head for the shop. Raises RequestError for what cannot be passed on."""
+        target, forwarded = forwarding.request(scope, headers, origin)
+        self._read_framing(headers, modern=scope["http_version"] == "1.1")
+        if self.accepts_trailers:
+            forwarded.append((b"te", b"trailers"))
+        if self._length is None:
+            forwarded.append((b"transfer-encoding", b"chunked"))
+        if not self.more_body:
+            self._check_length()
+        self._head = request_head(self._method, target, forwarded)
+
+    def _read_framing(self, headers: Headers, *, modern: bool) -> None:
+        """How long the body is, and what the client expects. `Forwarding` has refused what is unclear."""
+        for name, value in headers:
+            if name not in _FRAMING:
+                continue
+            if name == b"content-length":
+                self._length = int(value)
+            elif name == b"transfer-encoding":
+                self._length = None
+            elif not modern:
+                continue
+            elif name == b"te":
+                self.accepts_trailers = self.accepts_trailers or b"trailers" in value.lower()
+            else:
+                self._expects_continue = value.lower() == b"100-continue"
+
+    def _check_length(self) -> None:
+        """Whether the whole body has the announced length. The parser promises it. If it ever fails to keep
+        that promise, the shop would take the next request on its connection for the rest of this body."""
+        if self._length is not None and self._received != self._length:
+            raise RequestError("a body of another length than announced")
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the request may be sent a second time."""
+        return self._length == 0 and self._method in _REPLAYABLE
+
+    @property
+    def uploading(self) -> bool:
+        """Whether some of the body has not come yet."""
+        return self.more_body and self._length != 0
+
+    # -- events
+
+    def start(self) -> None:
+        """The request's turn has come."""
+        self._on("start")
+
+    def piece(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._received += len(data)
+        self._on("piece", data)
+
+    def complete(self) -> None:
+        """The body is complete."""
+        self.more_body = False
+        self._stop_watching()
+        self._on("complete")
+
+    def connected(self, connection: Connection, reader: ResponseReader) -> None:
+        """There is a connection for it; `reader` reads the answer."""
+        self._connection, self._reader = connection, reader
+        self._on("connected")
+
+    def retry(self) -> None:
+        """The connection turned out closed; the request is sent once more."""
+        self._on("retry")
+
+    def shop_ready(self) -> None:
+        """The shop takes the body again."""
+        self._client.flow.resume_reading()
+
+    def drop(self) -> None:
+        """Nobody wants the request any more."""
+        if self.state is not RequestState.DROPPED:
+            self._on("drop")
+
+    def _on(self, event: str, data: bytes = b"") -> None:
+        state = TABLE[self.state][event](self, data)
+        if state is not self.state:
+            self.state = state
+            if state in ENTRY:
+                ENTRY[state](self)
+
+    # -- what the table does
+
+    def _begin(self, _: bytes) -> RequestState:
+        """Where the body may come slowly, no connection of the shop's waits for it."""
+        if not self.uploading:
+            return RequestState.CONNECTING
+        self._since = self._client.loop.time()
+        self._rate_timer = self._client.loop.call_later(BODY_SECONDS, self._check_rate)
+        self._client.loop.call_soon(self._count_upload)
+        short = self._length is not None and self._length <= GATHERED_BODY
+        gather = short or not self._owner.slots.few_uploads
+        return RequestState.GATHERING if gather else RequestState.CONNECTING
+
+    def _keep(self, data: bytes) -> RequestState:
+        if not self._waiting:
+            self._pieces = []
+        self._pieces.append(data)
+        self._waiting += len(data)
+        if self.state is not RequestState.GATHERING and self._waiting > HIGH_WATER:
+            self._hold_back()
+        return self.state
+
+    def _gather(self, data: bytes) -> RequestState:
+        self._keep(data)
+        return RequestState.CONNECTING if self._gathered() else RequestState.GATHERING
+
+    def _gathered(self) -> bool:
+        """Whether enough of an unfinished body is here for the rest to be streamed."""
+        if self._waiting < GATHERED_BODY:
+            return False
+        fast = self._waiting >= FAST_RATE * (self._client.loop.time() - self._since)
+        return fast or self._waiting >= GATHERED_SLOW
+
+    def _all_gathered(self, _: bytes) -> RequestState:
+        self._check_length()
+        return RequestState.CONNECTING
+
+    def _all_kept(self, _: bytes) -> RequestState:
+        if self.state is not RequestState.NEW:  # else the head will be checked with it
+            self._check_length()
+        return self.state
+
+    def _send(self, _: bytes) -> RequestState:
+        assert self._connection is not None
+        if self._length is None or self.uploading:
+            return RequestState.STREAMING
+        pieces, self._pieces, self._waiting = self._pieces, [], 0
+        data = b"".join((self._head, *pieces)) if pieces else self._head
+        self._connection.begin(data, self._reader, self._owner)
+        return RequestState.SENT
+
+    def _pass_on(self, data: bytes) -> RequestState:
+        assert self._connection is not None
+        if self._length is None:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if not self._connection.upload(data):
+            self._hold_back()
+        return self.state
+
+    def _too_long(self, _: bytes) -> RequestState:
+        raise RequestError("a body that is longer than announced")
+
+    def _finish(self, _: bytes) -> RequestState:
+        self._check_length()
+        connection = self._connection
+        assert connection is not None
+        if self._length is None:
+            connection.upload(b"0\r\n\r\n")
+        connection.uploaded()
+        connection.use = self._owner.slots.sent(connection.use)
+        return RequestState.SENT
+
+    def _again(self, _: bytes) -> RequestState:
+        return RequestState.CONNECTING
+
+    def _drop(self, _: bytes) -> RequestState:
+        return RequestState.DROPPED
+
+    def _ignore(self, _: bytes) -> RequestState:
+        return self.state
+
+    # -- on entering a state
+
+    def _ask_for_body(self) -> None:
+        # The server's own answer: the shop is not asked (RFC 9110 §10.1.1).
+        if self._expects_continue and self.more_body:
+            self._expects_continue = False
+            self._client.transport.write(_CONTINUE)
+
+    def _connect(self) -> None:
+        self._owner.connect()
+
+    def _stream(self) -> None:
+        """Send the head and what is here of the body."""
+        assert self._connection is not None
+        pieces, self._pieces, self._waiting = self._pieces, [], 0
+        self._connection.begin(self._head, self._reader, self._owner, uploading=True)
+        for data in pieces:
+            self._pass_on(data)
+        if self.more_body:
+            self._ask_for_body()
+            self._client.flow.resume_reading()
+        else:
+            self._on("complete")
+
+    def _forget(self) -> None:
+        self._stop_watching()
+        self._pieces, self._waiting, self._connection = [], 0, None
+
+    # -- a body that comes slowly
+
+    def _hold_back(self) -> None:
+        self._held_back = True
+        self._client.flow.pause_reading()
+
+    def _count_upload(self) -> None:
+        """Called once all is read that came together with the head: most bodies are complete by then."""
+        if not self.more_body or self.state is RequestState.DROPPED:
+            return
+        try:
+            self._hold = self._owner.hold_upload()
+        except LimitedError as limited:
+            self._owner.fail(TooManyError(str(limited), limited.wait))
+
+    def _check_rate(self) -> None:
+        """Let go of a client that sends too slowly. While we do not read, it cannot send."""
+        self._rate_timer = None
+        arrived, self._counted = self._received - self._counted, self._received
+        if arrived < LEAST_RATE * BODY_SECONDS and not self._held_back:
+            message = f"a body of which {arrived} bytes came in {BODY_SECONDS:g} s"
+            self._owner.fail(RequestTimeoutError(message))
+            return
+        self._held_back = self._client.flow.read_paused
+        self._rate_timer = self._client.loop.call_later(BODY_SECONDS, self._check_rate)
+
+    def _stop_watching(self) -> None:
+        if self._rate_timer is not None:
+            self._rate_timer.cancel()
+            self._rate_timer = None
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
+
+
+Step = Callable[[RequestHalf, bytes], RequestState]
+
+TABLE: Mapping[RequestState, Mapping[str, Step]] = {
+    RequestState.NEW: {
+        "start": RequestHalf._begin,
+        "piece": RequestHalf._keep,
+        "complete": RequestHalf._all_kept,
+        "drop": RequestHalf._drop,
+    },
+    RequestState.GATHERING: {
+        "piece": RequestHalf._gather,
+        "complete": RequestHalf._all_gathered,
+        "drop": RequestHalf._drop,
+    },
+    RequestState.CONNECTING: {
+        "piece": RequestHalf._keep,
+        "complete": RequestHalf._all_kept,
+        "connected": RequestHalf._send,
+        "drop": RequestHalf._drop,
+    },
+    RequestState.STREAMING: {
+        "piece": RequestHalf._pass_on,
+        "complete": RequestHalf._finish,
+        "drop": RequestHalf._drop,
+    },
+    RequestState.SENT: {
+        "piece": RequestHalf._too_long,
+        "complete": RequestHalf._ignore,
+        "retry": RequestHalf._again,
+        "drop": RequestHalf._drop,
+    },
+    RequestState.DROPPED: {"piece": RequestHalf._ignore, "complete": RequestHalf._ignore},
+}
+ENTRY: Mapping[RequestState, Callable[[RequestHalf], None]] = {
+    RequestState.GATHERING: RequestHalf._ask_for_body,
+    RequestState.CONNECTING: RequestHalf._connect,
+    RequestState.STREAMING: RequestHalf._stream,
+    RequestState.DROPPED: RequestHalf._forget,
+}
