@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +14,9 @@ from rich.text import Text
 
 from ..postbacks.network_call import chosen, missing
 from ..referral.catalogue import load as load_catalogue
-from ..service.check import check, checked
-from ..service.check_pages import reaches
-from ..settings.load import Problem, SettingsErrors, format_problem, read
+from ..service.check import checked, loader
+from ..settings.check_pages import reaches
+from ..settings.load import Problem, SettingsErrors, format_problem
 from ..settings.model import Settings, Site
 from ..settings.platforms import platform_of
 from .reachable import unreachable
@@ -35,10 +35,10 @@ def check_command(
     shop that cannot be reached.
     """
     console = open_console(soft_wrap=True, highlight=False)
-    settings, problems = check(config, os.environ)
+    loaded = loader(config, os.environ).load()
+    settings, problems = loaded.settings, list(loaded.problems)
     if settings is not None:
-        source = read(config, os.environ)
-        problems += [source.problem(*astuple(w)) for w in asyncio.run(unreachable(settings))]
+        problems += map(loaded.problem, asyncio.run(unreachable(settings)))
     if as_json:
         sites = [] if settings is None else [site.name for site in settings.sites]
         found = {"usable": settings is not None, "sites": sites, "problems": [*map(asdict, problems)]}

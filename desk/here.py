@@ -8,7 +8,8 @@ from ..service.limits import Hold, Own
 from ..service.origin import Origin
 from ..service.service import Service
 from ..service.site import SiteRuntime
-from ..stores.ledger.agents import Place, host_key
+from ..settings.hosts import host_key
+from ..stores.ledger.agents import Place
 from .ways import Way
 
 

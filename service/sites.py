@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from ..referral.catalogue import Catalogue
+from ..settings.hosts import host_key
 from ..settings.model import Partner, Settings
-from ..stores.ledger.agents import host_key
 from .origin import LONGEST_HOST
 from .site import SiteRuntime
 

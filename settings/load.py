@@ -1,4 +1,4 @@
-"""From a TOML file to `Settings`: values from the environment, and all errors at once, each with its line.
+"""One settings file: its TOML with values from the environment, and what is wrong with it, by line.
 
 - `env:NAME` as a whole text value, anywhere in the file, is replaced by the environment variable NAME. What
   came from there is read as a number or a truth value where the setting is one.
@@ -9,17 +9,14 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from .model import Settings
-from .platforms import PlatformError, platform_of
 from .positions import KeyPath, positions
-from .wording import Severity, Wording, missing_variable, worded
+from .wording import Severity, Wording, missing_variable
 
 _VARIABLE = re.compile(r"env:(.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -43,7 +40,7 @@ class Problem:
 
 
 class SettingsErrors(ValueError):  # noqa: N818
-    """A settings file that cannot be used; `problems` lists everything that is wrong with it."""
+    """Settings that cannot be used; `problems` lists everything that is wrong with them."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         errors = tuple(problem for problem in problems if problem.severity == "error")
@@ -51,14 +48,20 @@ class SettingsErrors(ValueError):  # noqa: N818
         self.problems = errors
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
-    """A file that is valid TOML: its data with the environment's values in it, and where each key stands."""
+    """A file that is valid TOML: its text, its data with the environment's values in it, and the variables
+    that are not set."""
 
     file: Path
+    text: str
     data: dict[str, Any]
-    lines: Mapping[KeyPath, int]
-    problems: tuple[Problem, ...]
+    unset: tuple[Wording, ...] = field(default=())
+
+    @cached_property
+    def lines(self) -> Mapping[KeyPath, int]:
+        """Where each key stands. Looked up only where there is a problem: it takes as long as reading."""
+        return positions(self.text)
 
     def problem(self, path: KeyPath, message: str, hint: str = "", severity: Severity = "error") -> Problem:
         """A problem at a place of this file; its line is that of the key or of the table it is missing in."""
@@ -67,8 +70,7 @@ class Source:
 
 
 def read(path: Path, environ: Mapping[str, str]) -> Source:
-    """Read a file and put the environment's values in. Raises SettingsErrors if it is not TOML; variables
-    that are not set are among the `problems` of what is returned."""
+    """Read a file and put the environment's values in. Raises SettingsErrors if it is not TOML."""
     text = _text(path)
     try:
         data = tomllib.loads(text)
@@ -76,34 +78,8 @@ def read(path: Path, environ: Mapping[str, str]) -> Source:
         raise SettingsErrors([_syntax_problem(path, text, str(error))]) from error
     except RecursionError as error:
         raise SettingsErrors([Problem(str(path), "", None, "is nested too deeply")]) from error
-    missing: list[Wording] = []
-    filled = _filled(data, (), environ, missing)
-    source = Source(path, filled, positions(text), ())
-    problems = tuple(source.problem(w.path, w.message, w.hint) for w in missing)
-    return Source(path, filled, source.lines, problems)
-
-
-def validate(source: Source) -> tuple[Settings | None, list[Problem]]:
-    """The settings, or None and everything that is wrong, by line.
-
-    A key whose variable is missing has no other error.
-    """
-    problems = list(source.problems)
-    named = {problem.key for problem in problems}
-    try:
-        settings = Settings.model_validate(source.data)
-    except ValidationError as error:
-        found = worded(error.errors(include_url=False), source.data)
-        problems += [
-            source.problem(w.path, w.message, w.hint) for w in found if key_text(w.path) not in named
-        ]
-        return None, sorted(problems, key=lambda problem: problem.line or 0)
-    problems += _platform_problems(source, settings)
-    if problems:
-        return None, problems
-    folder = source.file.absolute().parent
-    addresses = {"store": beside(settings.store, folder), "ledger": beside(settings.ledger, folder)}
-    return settings.model_copy(update=addresses), []
+    unset: list[Wording] = []
+    return Source(path, text, _filled(data, (), environ, unset), tuple(unset))
 
 
 def beside(address: str, folder: Path) -> str:
@@ -162,27 +138,19 @@ def _syntax_problem(path: Path, text: str, told: str) -> Problem:
     return Problem(str(path), "", line, message, f"look at column {place[2]}" if place[2] else "")
 
 
-def _filled(data: Any, path: KeyPath, environ: Mapping[str, str], missing: list[Wording]) -> Any:
+def _filled(data: Any, path: KeyPath, environ: Mapping[str, str], unset: list[Wording]) -> Any:
     if isinstance(data, dict):
-        return {key: _filled(value, (*path, key), environ, missing) for key, value in data.items()}
+        return {key: _filled(value, (*path, key), environ, unset) for key, value in data.items()}
     if isinstance(data, list):
-        return [_filled(value, (*path, number), environ, missing) for number, value in enumerate(data)]
+        return [_filled(value, (*path, number), environ, unset) for number, value in enumerate(data)]
     if not isinstance(data, str) or (asked := _VARIABLE.fullmatch(data)) is None:
         return data
     name = asked[1]
     if not _NAME.fullmatch(name):
         hint = "write env:NAME with letters, digits and underscores"
-        missing.append(Wording(path, "after `env:` stands no name of an environment variable", hint))
+        unset.append(Wording(path, "after `env:` stands no name of an environment variable", hint))
     elif not environ.get(name):
-        missing.append(missing_variable(path, name, empty=name in environ))
+        unset.append(missing_variable(path, name, empty=name in environ))
     else:
         return environ[name]
     return data
-
-
-def _platform_problems(source: Source, settings: Settings) -> Iterator[Problem]:
-    for number, site in enumerate(settings.sites):
-        try:
-            platform_of(site)
-        except PlatformError as error:
-            yield source.problem(("sites", number, "platform"), error.message, error.hint)

@@ -310,6 +310,7 @@ class Settings(Model):
     previous_secrets: list[SecretStr] = []
     store: str = "sqlite:clew-visits.db"
     ledger: str = "sqlite:clew.db"
+    include: list[Annotated[str, Field(min_length=1)]] = []
     forwarded_host: bool = False
     desk_host: Annotated[str, AfterValidator(_one_host)] | None = None
     trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_written)]] = []

@@ -84,8 +84,8 @@ def missing_variable(path: KeyPath, name: str, empty: bool) -> Wording:
     return Wording(path, message, f"set {name} before clew starts")
 
 
-def worded(errors: Sequence[ErrorDetails], data: Mapping[str, Any]) -> Iterator[Wording]:
-    """All errors of one validation, one for each place. `data` is what was validated."""
+def worded(errors: Sequence[ErrorDetails], data: Mapping[str, Any], at: KeyPath = ()) -> Iterator[Wording]:
+    """All errors of one validation, one for each place. `data` is what was validated, `at` its own place."""
     found: dict[KeyPath, list[ErrorDetails]] = {}
     union: set[KeyPath] = set()
     for error in errors:
@@ -97,7 +97,7 @@ def worded(errors: Sequence[ErrorDetails], data: Mapping[str, Any]) -> Iterator[
         # Where a text or a table is allowed, an error inside the table says that a table was meant.
         if path in union and any(other[: len(path)] == path and other != path for other in found):
             continue
-        yield _wording(path, here)
+        yield _wording((*at, *path), here)
 
 
 def _place(error: ErrorDetails, data: Any) -> tuple[KeyPath, bool]:
@@ -122,7 +122,7 @@ def _wording(path: KeyPath, errors: Sequence[ErrorDetails]) -> Wording:
         return Wording(path, "is missing", _missing_hint(path))
     if kind == "extra_forbidden":
         return Wording(path, "unknown key", nearest(str(path[-1]), _known_keys(path[:-1])))
-    if first["loc"][-1] == "[key]":
+    if first["loc"][-1:] == ("[key]",):
         return Wording(path, "unknown key", f"known are {_NEEDED['literal_error'](context)}")
     if kind == "value_error":
         message, _, hint = str(context.get("error", first["msg"])).partition("; ")

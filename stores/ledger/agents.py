@@ -75,11 +75,6 @@ class Place:
     host: str
 
 
-def host_key(host: str) -> str:
-    """A Host header in its one spelling: lower case, without a final dot or a scheme's own port."""
-    return host.lower().removesuffix(":80").removesuffix(":443").rstrip(".")
-
-
 class Agents:
     """The agents of all sites."""
 

@@ -1,10 +1,14 @@
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from clew.settings.load import Problem, SettingsErrors, beside, format_problem, key_text, read, validate
+from clew.settings.check import site_problems
+from clew.settings.draft import Draft
+from clew.settings.load import Problem, SettingsErrors, Source, beside, format_problem, key_text
+from clew.settings.loader import Loader
 from clew.settings.model import Settings
+from clew.settings.wording import Wording
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,11 +17,18 @@ TOP = f'secret = "{SECRET}"\n'
 SHOP = '[[sites]]\nname = "shop"\n'
 
 
+class ModelsAndPlatforms:
+    """A part of what the product checks: tests/service/test_check.py has all of it."""
+
+    def top(self, source: Source) -> Iterator[Wording]:
+        yield from ()
+
+    def site(self, draft: Draft) -> Iterator[Wording]:
+        yield from (w for w in site_problems(draft, need_upstream=False) if w.path[-1] == "platform")
+
+
 def load(file: Path, environ: Mapping[str, str]) -> Settings:
-    settings, problems = validate(read(file, environ))
-    if settings is None:
-        raise SettingsErrors(problems)
-    return settings
+    return Loader(file, environ, ModelsAndPlatforms()).load().used()
 
 
 def loaded(folder: Path, text: str | bytes, **environ: str) -> Settings:
@@ -209,11 +220,13 @@ def test_all_errors_come_at_once(tmp_path: Path) -> None:
     text = 'loog = "json"\n[delivery]\ntimeout = "soon"\n[[sites]]\nprefix = "x"\n'
     text += '[[sites]]\nname = "b"\nnever = 1\n'
     assert [(p.key, p.line) for p in problems(tmp_path, text)] == [
+        ("desk_host", None),
         ("secret", None),
         ("loog", 1),
         ("delivery.timeout", 3),
         ("sites[0].name", 4),
         ("sites[0].prefix", 5),
+        ("sites[1]", 6),
         ("sites[1].never", 8),
     ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from argon2 import PasswordHasher
+from clew.settings.hosts import host_key
 from clew.stores.ledger.agents import (
     HASHES_WAITING,
     ONLINE_SECONDS,
@@ -17,7 +18,6 @@ from clew.stores.ledger.agents import (
     Agents,
     BusyError,
     Place,
-    host_key,
 )
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.schema import agent_sessions, agents

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..settings.addresses import Pattern, PatternError, Patterns, split
-from ..settings.model import PageType, Site
-from ..settings.platforms import PlatformError, platform_of
-from ..settings.positions import KeyPath
-from ..settings.wording import Wording
+from .addresses import Pattern, PatternError, Patterns, split
+from .model import PageType, Site
+from .platforms import PlatformError, platform_of
+from .positions import KeyPath
+from .wording import Wording
 
 # Addresses as shops without a preset often have them: what fits three kinds of these fits nearly anything.
 _USUAL: Final[tuple[tuple[str, PageType], ...]] = (

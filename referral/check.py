@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from ..referral.domains import registrable, without_port
 from ..settings.model import Site
 from ..settings.positions import KeyPath
 from ..settings.wording import Wording
+from .domains import registrable, without_port
 
 
 def cookie_problems(site: Site, path: KeyPath) -> Iterator[Wording]:

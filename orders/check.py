@@ -1,0 +1,32 @@
+"""Selectors of the settings by which orders and carts are read."""
+
+import re
+from collections.abc import Iterator
+
+from babel.numbers import is_currency
+
+from ..injector.selectors import selector_error
+from ..settings.model import Site
+from ..settings.positions import KeyPath
+from ..settings.wording import Wording
+
+
+def selector_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
+    """Selectors that are none, and currencies that are neither a code nor a selector."""
+    order = site.order.model_dump(include={"id", "total", "currency"}) if site.order else {}
+    named = [(("order", key), value) for key, value in order.items() if value != "jsonld"]
+    named += [(("cart", key), value) for key, value in site.cart.model_dump(exclude_none=True).items()]
+    for keys, selector in named:
+        error = _currency_error(selector) if keys[1] == "currency" else selector_error(selector)
+        if error is not None:
+            yield Wording((*path, *keys), error)
+
+
+def _currency_error(setting: str) -> str | None:
+    """A currency is named by its code, or by a selector."""
+    error = None if is_currency(setting) else selector_error(setting)
+    if error is None or not re.fullmatch(r"\w+|[^\w\s.#*:\[{(]+", setting):
+        return error
+    begins = setting[:3].upper()
+    example = begins if is_currency(begins) else "EUR"
+    return f'{setting!r} is neither an ISO 4217 code nor a selector; write for example "{example}"'

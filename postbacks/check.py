@@ -1,0 +1,143 @@
+"""The partners of a site: whether their calls can be built, and where they go."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from ..referral.catalogue import Network
+from ..settings.check import TOKEN_LENGTH, secret_problems
+from ..settings.draft import Draft, twice
+from ..settings.model import Partner
+from ..settings.positions import KeyPath
+from ..settings.wording import Wording, nearest
+from .call import RenderError
+from .model import Report
+from .network_call import chosen
+from .reach import kind_of, refusal, written
+from .render import missing_settings, render
+
+SAMPLE = Report("order", "partner", "click", "1", "1.00", "EUR", "chat", 1_700_000_000, 1_690_000_000)
+_ALLOW = "if that is meant, set allow_private = true for this partner"
+# Names that no public name server knows (RFC 6761, RFC 6762, RFC 8375, ICANN's .internal).
+_OWN_NAMES = (".local", ".internal", ".lan", ".home.arpa", ".intranet", ".corp")
+
+
+def partner_problems(draft: Draft, networks: Mapping[str, Network]) -> Iterator[Wording]:
+    """What is wrong with a site's partners; `networks` is the catalogue by id."""
+    path = (*draft.path, "partners")
+    ids = [((*path, n, "id"), p.id) for n, p in draft.partners]
+    yield from twice(ids, "another partner has the id {!r}")
+    params = [((*path, n, "param"), p.param) for n, p in draft.partners if p.param is not None]
+    yield from twice(params, "another partner has the parameter {!r}: nobody could tell whose click it is")
+    named = {partner.network for _, partner in draft.partners}
+    enabled = [network for name, network in networks.items() if name in named]
+    for number, partner in draft.partners:
+        place = (*path, number)
+        if partner.network is None:
+            yield from _plain_partner(place, partner, enabled)
+        elif partner.network not in networks:
+            hint = nearest(partner.network, networks)
+            yield Wording((*place, "network"), f"unknown network {partner.network!r}", _shortened(hint))
+        else:
+            yield from _network_partner(place, partner, networks[partner.network])
+
+
+def _plain_partner(place: KeyPath, partner: Partner, enabled: Sequence[Network]) -> Iterator[Wording]:
+    owner = next(
+        (n for n in enabled for p in n.landing_params if p.name.lower() == str(partner.param).lower()),
+        None,
+    )
+    if owner is not None:
+        yield Wording((*place, "param"), f"is the parameter of {owner.name}, which is a partner too")
+    try:
+        render(partner, SAMPLE, None, 0.0, postback_id="check")
+    except RenderError as error:
+        told = str(error).removeprefix(f"partner {partner.id}: ")
+        key = "secret" if told.startswith("secret: ") else "postback"
+        yield Wording((*place, key), told.removeprefix("secret: "))
+    else:
+        secret = partner.secret.get_secret_value() if partner.secret else None
+        yield from secret_problems((*place, "secret"), secret and secret.removeprefix("whsec_"), TOKEN_LENGTH)
+    yield from _call_problems(place, partner, None)
+
+
+def _network_partner(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wording]:
+    if network.own_param and partner.param is None:
+        hint = 'write param = "…": the parameter of the landing address that holds the click id'
+        yield Wording((*place, "param"), f"is missing: {network.name} lets each advertiser choose it", hint)
+    elif partner.param is not None and not network.own_param:
+        yield Wording(
+            (*place, "param"), f"is not for {network.name}, whose parameters are known", "leave it out"
+        )
+    conversion = chosen(partner, network)
+    if conversion is None:
+        yield from _no_call(place, partner, network)
+        return
+    if conversion.needs:
+        needs = ", ".join(sorted(conversion.needs))
+        yield Wording(
+            (*place, "network"), f"{network.name} needs {needs} with each order, which clew cannot give yet"
+        )
+    yield from _call_problems(place, partner, network)
+    for key in missing_settings(partner, network):
+        hint = f'write {key} = "…" in `settings` of the partner {partner.id}'
+        yield Wording((*place, "settings", key), f"is missing: {network.name} needs it", hint)
+    known = {"conversion", *(key for c in network.conversions for key in c.settings)}
+    for key in partner.settings:
+        if key not in known:
+            yield Wording(
+                (*place, "settings", key), f"{network.name} has no such setting", nearest(key, known)
+            )
+
+
+def _no_call(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wording]:
+    names = [conversion.id for conversion in network.conversions]
+    if names and "conversion" in partner.settings:
+        hint = nearest(str(partner.settings["conversion"]), names)
+        yield Wording((*place, "settings", "conversion"), f"{network.name} has no such call", hint)
+    else:
+        message = f"{network.name} takes no reports from servers"
+        yield Wording((*place, "network"), message, "leave the partner out: its clicks are read all the same")
+
+
+def _shortened(hint: str) -> str:
+    """Half a hundred names help nobody."""
+    return hint if len(hint) < 200 else "see docs/settings.md#partners"
+
+
+def _call_problems(place: KeyPath, partner: Partner, network: Network | None) -> Iterator[Wording]:
+    """Where its calls go; `network` is its network's entry, None for a plain partner."""
+    key, address = _called(partner, network)
+    if address is None:
+        return
+    path = (*place, key)
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+    except ValueError:
+        return
+    number = written(host)
+    kind = kind_of(number) if number is not None else "public"
+    if not partner.allow_private:
+        yield from _refused(path, host, kind, named=number is None)
+    if parts.scheme == "http" and key != "settings" and kind == "public":
+        message = "is called without encryption: whoever stands between can read and change orders"
+        yield Wording(path, message, f'write "https://{host}…"', "warning")
+
+
+def _refused(path: KeyPath, host: str, kind: str, *, named: bool) -> Iterator[Wording]:
+    if (why := refusal(host)) is not None:
+        yield Wording(path, f"is never called: {why}", _ALLOW)
+    elif kind == "private":
+        yield Wording(path, f"{host} is an address of a private network", _ALLOW, "warning")
+    elif named and ("." not in host.rstrip(".") or host.rstrip(".").endswith(_OWN_NAMES)):
+        message = f"{host} is a name of your own network, and a name is called only where it leads outside"
+        yield Wording(path, message, _ALLOW, "warning")
+
+
+def _called(partner: Partner, network: Network | None) -> tuple[str, str | None]:
+    """The setting that names the host, and an address that would be called."""
+    key = "postback" if network is None else "endpoint" if partner.endpoint else "settings"
+    try:
+        return key, render(partner, SAMPLE, network, 0.0, postback_id="check").url
+    except RenderError:
+        return key, partner.postback or partner.endpoint

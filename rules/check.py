@@ -1,0 +1,32 @@
+"""The rules of a site, compiled with what its facts can be."""
+
+from collections.abc import Iterable, Iterator
+
+from ..settings.draft import Draft, twice
+from ..settings.wording import Wording
+from .ruleset import RuleErrors, RuleSet
+from .values import Known
+
+
+def rule_problems(draft: Draft, networks: Iterable[str]) -> Iterator[Wording]:
+    """What is wrong with a site's rules; `networks` are the ids of all networks there are."""
+    path = (*draft.path, "rules")
+    yield from twice([((*path, n, "name"), r.name) for n, r in draft.rules], "another rule has the name {!r}")
+    try:
+        RuleSet([rule for _, rule in draft.rules], _known(draft, networks))
+    except RuleErrors as error:
+        for problem in error.problems:
+            place = (*path, draft.rules[problem.rule][0])
+            line = () if problem.line is None else ("when", problem.line)
+            yield Wording((*place, *line), problem.message, problem.hint)
+
+
+def _known(draft: Draft, networks: Iterable[str]) -> Known:
+    """What a site's own facts can be. Of a partner that cannot be read, the id may be right all the same."""
+    raw = draft.raw.get("partners")
+    partners = [item for item in raw if isinstance(item, dict)] if isinstance(raw, list) else []
+    return {
+        "partner.id": [str(partner.get("id")) for partner in partners],
+        "partner.network": [str(partner.get("network") or "") for partner in partners],
+        "touch.network": ["", *networks],
+    }

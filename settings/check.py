@@ -1,0 +1,50 @@
+"""What is wrong with settings that their models take, as far as it shows by them alone."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from .check_pages import page_problems
+from .draft import Draft
+from .platforms import PlatformError, platform_of
+from .positions import KeyPath
+from .weak import weakness
+from .wording import Wording, fresh_secret
+
+SECRET_LENGTH = 32
+TOKEN_LENGTH = 16
+
+
+def top_problems(data: Mapping[str, Any]) -> Iterator[Wording]:
+    """Secrets of the main file that could be guessed."""
+    secret = data.get("secret")
+    # One that is too short was told of by the model.
+    if isinstance(secret, str) and len(secret) >= SECRET_LENGTH:
+        yield from secret_problems(("secret",), secret, SECRET_LENGTH)
+    previous = data.get("previous_secrets")
+    for number, old in enumerate(previous if isinstance(previous, list) else []):
+        yield from secret_problems(("previous_secrets", number), old, SECRET_LENGTH)
+    yield from secret_problems(("metrics_token",), data.get("metrics_token"), TOKEN_LENGTH)
+
+
+def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
+    """What can be wrong with a site; `need_upstream`: it has to name its shop's address."""
+    site, path = draft.site, draft.path
+    if need_upstream and site.upstream is None:
+        yield Wording((*path, "upstream"), "is missing", 'write upstream = "http://127.0.0.1:8000"')
+    yield from secret_problems((*path, "api_token"), site.api_token, TOKEN_LENGTH)
+    try:
+        platform_of(site)
+    except PlatformError as error:
+        yield Wording((*path, "platform"), error.message, error.hint)
+    yield from page_problems(site, path)
+
+
+def secret_problems(path: KeyPath, value: object, least: int) -> Iterator[Wording]:
+    """A secret of fewer than `least` characters, or one that could be guessed."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and (why := weakness(text, least)) is not None:
+        yield Wording(
+            path, why, fresh_secret(str(path[-1])) if path[0] != "previous_secrets" else "leave it out"
+        )

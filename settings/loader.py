@@ -1,0 +1,211 @@
+"""All settings: the main file and those that it includes, validated together; read again, only what changed.
+
+Whatever can be wrong is found here, before anything is started or swapped in: the models' own rules, those of
+the rooms (`Checks`), and what no file shows by itself, such as one host at two sites. A file with an error
+keeps all of them from being used.
+"""
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from .across import ReadFile, between, entry_of
+from .draft import Draft, drafted
+from .included import Included, Stamp, included, is_pattern, refusal, settled, stamp_of
+from .load import Problem, SettingsErrors, Source, beside, key_text, read
+from .model import Settings, Site
+from .positions import KeyPath
+from .wording import Wording, worded
+
+_NO_PATHS: frozenset[Path] = frozenset()
+
+
+class Checks(Protocol):
+    """What the rooms have to say about settings that their models take."""
+
+    def top(self, source: Source) -> Iterable[Wording]:
+        """About the main file's own keys."""
+
+    def site(self, draft: Draft) -> Iterable[Wording]:
+        """About one site by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was found: the settings if they can be used, else None; every problem, by file and line. Warnings
+    alone hinder nothing. `stamps` are those of the files as they were read, None for one that may change
+    without showing it. `origins` are the file of each site, and its place in it."""
+
+    settings: Settings | None
+    problems: tuple[Problem, ...]
+    stamps: Mapping[Path, Stamp | None]
+    origins: Sequence[tuple[Path, int]] = ()
+
+    def used(self) -> Settings:
+        """The settings. Raises SettingsErrors if they cannot be used."""
+        if self.settings is None:
+            raise SettingsErrors(self.problems)
+        return self.settings
+
+    def problem(self, wording: Wording) -> Problem:
+        """Something that was found out later about a site: `("sites", number, key)` counts all sites."""
+        _, number, *rest = wording.path
+        file, place = self.origins[int(number)]
+        source = read(file, {})
+        return source.problem(("sites", place, *rest), wording.message, wording.hint, wording.severity)
+
+
+class Loader:
+    """Reads the settings as often as one asks, each time only the files that changed since the last time.
+
+    `environ` is what `env:NAME` stands for. Not for several threads at once.
+    """
+
+    def __init__(self, path: Path, environ: Mapping[str, str], checks: Checks) -> None:
+        self.path = path
+        self._environ = environ
+        self._checks = checks
+        self._known: dict[Path, ReadFile] = {}
+
+    def load(self, hold: Container[Path] = _NO_PATHS) -> Loaded:
+        """Everything as it stands now. Files in `hold` are taken as they were read the last time, and left
+        out where they were not: somebody is writing them."""
+        main = self._file(self.path, hold, own=True)
+        if main.source is None:
+            self._known = {main.path: main}
+            return Loaded(None, main.problems, {main.path: main.stamp})
+        names, told = self._included(main.source)
+        listed = [path for path in names.files if path in self._known or path not in hold]
+        files = [main, *(self._file(path, hold) for path in listed)]
+        self._known = {file.path: file for file in files}
+        settings, problems = self._together(main.source, files)
+        found = tuple(_in_order([*told, *problems, *chain(*(file.problems for file in files))], files))
+        wrong = any(problem.severity == "error" for problem in found)
+        stamps = {file.path: file.stamp for file in files}
+        return Loaded(None if wrong else settings, found, stamps, [] if wrong else _origins(files))
+
+    def stamps(self) -> dict[Path, Stamp | None]:
+        """The stamps of the files as they stand now, by the patterns as they were read the last time."""
+        main = self._known.get(self.path)
+        names = self._included(main.source)[0].files if main and main.source else ()
+        return {path: stamp_of(path) for path in (self.path, *names)}
+
+    # -- one file
+
+    def _file(self, path: Path, hold: Container[Path], *, own: bool = False) -> ReadFile:
+        known = self._known.get(path)
+        stamp = stamp_of(path)
+        if known is not None and (path in hold or (known.stamp is not None and known.stamp == stamp)):
+            return known
+        stamp = stamp if settled(stamp) else None
+        if not own and (why := refusal(path)) is not None:
+            return ReadFile(path, stamp, problems=(Problem(str(path), "", None, f"cannot be read: {why}"),))
+        try:
+            source = read(path, self._environ)
+        except SettingsErrors as error:
+            return ReadFile(path, stamp, problems=error.problems)
+        wordings = [] if own else list(_misplaced(source, self.path))
+        raws = source.data.get("sites")
+        sites: list[Site | None] = []
+        entries = []
+        for number, raw in enumerate(raws if isinstance(raws, list) else []):
+            draft, refused = _draft(("sites", number), raw)
+            wordings += refused
+            sites.append(draft.whole if draft else None)
+            if draft is not None:
+                wordings += self._checks.site(draft)
+                entries.append(entry_of(draft))
+        if own:
+            wordings += self._checks.top(source)
+        problems = _placed(source, wordings)
+        return ReadFile(path, stamp, tuple(sites), tuple(entries), problems, source if own else None)
+
+    # -- all together
+
+    def _included(self, source: Source) -> tuple[Included, list[Problem]]:
+        """The files that `include` names, and a warning for each pattern that names none. What is wrong with
+        its form the model says."""
+        patterns = source.data.get("include")
+        if not isinstance(patterns, list) or not all(isinstance(p, str) and p for p in patterns):
+            return Included((), ()), []
+        found = included(patterns, self.path.absolute().parent)
+        files = tuple(path for path in found.files if not _same(path, self.path))
+        told = [
+            source.problem(("include", number), "no file fits this pattern", _HINT_PATTERN, "warning")
+            for number, (pattern, named) in enumerate(zip(patterns, found.named, strict=True))
+            if not named and is_pattern(pattern)
+        ]
+        return Included(files, found.named), told
+
+    def _together(self, main: Source, files: Sequence[ReadFile]) -> tuple[Settings | None, list[Problem]]:
+        sites = [site for file in files for site in file.sites if site is not None]
+        data = dict(main.data)
+        listed = data.get("sites", [])
+        if isinstance(listed, list) and (sites or any(file.sites for file in files)):
+            # Those that cannot be used have been told of: here they only must not make the list empty.
+            data["sites"] = sites or [_STAND_IN]
+        problems = list(between(main, files))
+        try:
+            settings = Settings.model_validate(data)
+        except ValidationError as error:
+            return None, problems + list(_placed(main, worded(error.errors(include_url=False), main.data)))
+        folder = main.file.absolute().parent
+        addresses = {"store": beside(settings.store, folder), "ledger": beside(settings.ledger, folder)}
+        return settings.model_copy(update=addresses), problems
+
+
+_STAND_IN = Site(name="unnamed")
+_HINT_PATTERN = "it is read again when one is there; or correct it: it starts at this file's folder"
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def _origins(files: Sequence[ReadFile]) -> list[tuple[Path, int]]:
+    return [(file.path, number) for file in files for number in range(len(file.sites))]
+
+
+def _placed(source: Source, wordings: Iterable[Wording]) -> tuple[Problem, ...]:
+    """Problems by line, each once; a key whose variable is missing has no other error."""
+    unset = [source.problem(w.path, w.message, w.hint) for w in source.unset]
+    keys = {key_text(w.path) for w in source.unset}
+    found = [
+        source.problem(w.path, w.message, w.hint, w.severity)
+        for w in wordings
+        if key_text(w.path) not in keys
+    ]
+    return tuple(sorted(dict.fromkeys([*unset, *found]), key=lambda problem: problem.line or 0))
+
+
+def _in_order(problems: Iterable[Problem], files: Sequence[ReadFile]) -> list[Problem]:
+    places = {str(file.path): number for number, file in enumerate(files)}
+    return sorted(dict.fromkeys(problems), key=lambda p: (places.get(p.file, 0), p.line or 0))
+
+
+def _misplaced(source: Source, main: Path) -> Iterator[Wording]:
+    """An included file holds sites and nothing else."""
+    for key in source.data:
+        if key != "sites":
+            hint = f"write it in {main.name}" if key in Settings.model_fields else "leave it out"
+            yield Wording((key,), "an included file holds [[sites]] and nothing else", hint)
+    sites = source.data.get("sites", [])
+    if not isinstance(sites, list):
+        yield Wording(("sites",), "has to be a list", "write [[sites]] with two brackets")
+    elif not sites:
+        # An editor empties a file before it writes it: its shops must not go for that moment.
+        yield Wording((), "holds no site", 'write [[sites]] and below it name = "shop", or remove the file')
+
+
+def _draft(path: KeyPath, raw: Any) -> tuple[Draft | None, Iterable[Wording]]:
+    if isinstance(raw, dict):
+        draft = drafted(path, raw)
+        return draft, draft.refused
+    return None, [Wording(path, "has to be a table", "write [[sites]] and below it its keys")]

@@ -1,0 +1,23 @@
+"""Whether the addresses of the stores can be used, and who may read their files."""
+
+from collections.abc import Iterator
+
+from .files import readable_by_others
+from .ledger.database import sqlite_path
+
+Told = tuple[str, str, bool]
+"""What is wrong, what to do, and whether it is only a warning."""
+
+
+def store_problems(address: str) -> Iterator[Told]:
+    """What is wrong with an address of `store` or `ledger` whose file is named in full."""
+    file = sqlite_path(address)
+    if file is None:
+        yield "only SQLite is served so far", 'write "sqlite:clew.db"', False
+    elif not file.name:
+        yield "names no file", 'write "sqlite:clew.db"', False
+    elif not file.parent.is_dir():
+        yield f"the folder {file.parent} does not exist", "make it, or name another one", False
+    else:
+        for found in readable_by_others(file):
+            yield f"{found} can be read by others on this machine", f"chmod 600 {found}", True
