@@ -296,7 +296,7 @@ class _Sender:
         else:
             # Trailers, files, and whatever a later version of the standard brings: in order, unchanged.
             if kind not in AHEAD_OF_HEAD:
-                await self._release(self._exchange.give_way())
+                await self._release(self._exchange.other())
             await self._send(message)
 
     async def _body(self, chunk: bytes, *, more: bool) -> None:

@@ -16,8 +16,8 @@ from clew.injector import eligible, validators
 from clew.injector.edit import PageEdit
 from clew.injector.tag import tag
 from clew.middleware.asgi.mount import ClewMiddleware
-from clew.middleware.exchange import exchange as exchange_module
-from clew.middleware.exchange.exchange import Exchange
+from clew.middleware.exchange import body as body_module
+from clew.middleware.exchange import response as response_module
 from clew.middleware.proxy.mount import ReverseProxy
 from clew.referral.landing import LandingReader
 from clew.settings.model import Settings
@@ -132,14 +132,14 @@ STEPS: list[tuple[Any, str]] = [
     (LandingReader, "read"),
     (LandingReader, "set_cookies"),
     (validators, "forward_conditionals"),
-    (Exchange, "_with_cookies"),
+    (response_module, "with_cookies"),
     (eligible, "response_reason"),
-    (Exchange, "_wants_copy"),
-    (exchange_module, "negotiate"),
+    (response_module, "wants_copy"),
+    (response_module, "negotiate"),
     (PageEdit, "__init__"),
     (PageEdit, "feed"),
-    (exchange_module, "edited_head"),
-    (Exchange, "_debug"),
+    (response_module, "edited_head"),
+    (response_module, "with_reason"),
 ]
 
 
@@ -174,7 +174,7 @@ async def test_a_fault_while_a_page_is_only_copied_costs_the_copy_alone(
 async def test_a_fault_in_noting_the_pages_facts_comes_after_the_page(
     clew: Mounted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Exchange, "_note_page", breaks)
+    monkeypatch.setattr(body_module, "note_page", breaks)
     response = await clew.ask(b"/thanks")
     assert (response.body, response.complete, clew.faults) == (EDITED, True, 1)
 

@@ -260,8 +260,8 @@ def test_what_is_no_body_lets_a_held_head_go_first() -> None:
     exchange.request(request(*DOCUMENT))
     assert exchange.response(html()) == Out()
     assert exchange.body(b"<!doctype html><html lang=") == Out()
-    assert exchange.give_way() == Out(html(), b"<!doctype html><html lang=")
-    assert exchange.give_way() == Out()
+    assert exchange.other() == Out(html(), b"<!doctype html><html lang=")
+    assert exchange.other() == Out()
     assert exchange.body(b"de><head>") == Out(body=b"de><head>")
     exchange.end()
     assert exchange.state is State.DONE

@@ -1,0 +1,152 @@
+"""The response's body and its end: bytes go through the editor, and the head that was held goes with them.
+
+A chunk may be a view, which is borrowed: what comes back of it has to be sent before its memory is used for
+something else, and what is kept longer is copied.
+"""
+
+from ...injector.edit import Broken, PageEdit
+from ...injector.heads import ResponseHead
+from .facts import is_order_page, note_page
+from .record import Out, Record, State
+from .response import edited, with_reason
+
+Chunk = bytes | memoryview
+
+_NOTHING = memoryview(b"")
+
+
+def pass_on(record: Record, chunk: Chunk) -> tuple[Out, State]:
+    """Release a chunk that nobody looks at."""
+    return Out(None, chunk), record.state
+
+
+def decide(record: Record, chunk: Chunk) -> tuple[Out, State]:
+    """Hold the chunk (the editor bounds what is held), or release the head and the bytes held."""
+    editor = record.editor
+    assert editor is not None
+    try:
+        body, rest = _feed(editor, chunk)
+        if editor.verdict == "undecided":
+            record.held_body.append(bytes(chunk))
+            return Out(), State.HOLDING
+        head, state = _decided(record, editor)
+    except Exception as error:
+        record.note_fault(error)
+        return _as_it_came(record, chunk), State.PASSING
+    record.held_head, record.held_body = None, []
+    return Out(head, body, rest), state
+
+
+def edit(record: Record, chunk: Chunk) -> tuple[Out, State]:
+    """Release the chunk edited and encoded."""
+    assert record.editor is not None
+    try:
+        return Out(None, *_feed(record.editor, chunk)), record.state
+    except Exception as error:
+        return _broken(record, error)
+
+
+def copy(record: Record, chunk: Chunk) -> tuple[Out, State]:
+    """Release the chunk as it came, and keep a copy."""
+    assert record.editor is not None
+    try:
+        return Out(None, *_feed(record.editor, chunk)), record.state
+    except Exception as error:
+        record.note_fault(error)
+        record.editor = None
+        return Out(None, chunk), State.PASSING
+
+
+def release(record: Record, _: None) -> tuple[Out, State]:
+    """Release what is held, as it came, for what is no body has to follow the head."""
+    record.outcome = ("pass", "no body")
+    out = _as_it_came(record, b"")
+    assert out.head is not None
+    out.head = with_reason(record, out.head)
+    return out, State.PASSING
+
+
+def nothing_held(record: Record, _: None) -> tuple[Out, State]:
+    """What is no body may go on as it is."""
+    return Out(), record.state
+
+
+def end_undecided(record: Record, _: None) -> tuple[Out, State]:
+    """Release the head and the bytes held: the whole body is here, which decides."""
+    editor = record.editor
+    assert editor is not None
+    try:
+        body = editor.end()
+        head, _state = _decided(record, editor)
+        out = Out(head, body)
+    except Exception as error:
+        record.note_fault(error)
+        out = _as_it_came(record, b"")
+    _note_facts(record, editor)
+    return out, State.DONE
+
+
+def end_edited(record: Record, _: None) -> tuple[Out, State]:
+    """Release what the editor and the encoder still have."""
+    assert record.editor is not None
+    try:
+        body = record.editor.end()
+    except Exception as error:
+        return _broken(record, error)
+    _note_facts(record, record.editor)
+    return Out(None, body), State.DONE
+
+
+def end_copied(record: Record, _: None) -> tuple[Out, State]:
+    """Have the copy read."""
+    assert record.editor is not None
+    _note_facts(record, record.editor)
+    return Out(), State.DONE
+
+
+def end_passed(record: Record, _: None) -> tuple[Out, State]:
+    """Nothing is left."""
+    return Out(), State.DONE
+
+
+def _feed(editor: PageEdit, chunk: Chunk) -> tuple[bytes, Chunk]:
+    if isinstance(chunk, bytes):
+        return editor.feed(chunk), _NOTHING
+    return editor.lent(chunk)
+
+
+def _decided(record: Record, editor: PageEdit) -> tuple[ResponseHead, State]:
+    """The held head as the editor's verdict makes it, and the state that follows."""
+    head = record.held_head
+    assert head is not None
+    if editor.verdict == "edit":
+        return edited(record, head, editor.added), State.EDITING
+    record.outcome = ("pass", editor.reason)
+    return with_reason(record, head), State.COPYING
+
+
+def _as_it_came(record: Record, chunk: Chunk) -> Out:
+    """The head and all bytes so far, unchanged. Nothing is edited after this."""
+    out = Out(record.held_head, b"".join((*record.held_body, chunk)))
+    record.held_head, record.held_body, record.editor = None, [], None
+    return out
+
+
+def _broken(record: Record, error: Exception) -> tuple[Out, State]:
+    """Bytes of the edited page were sent: neither the shop's own nor a proper end can follow."""
+    record.cause = error
+    if isinstance(error, Broken):
+        record.outcome = ("broken", "coding")
+    else:
+        record.fault, record.outcome = error, ("broken", "fault")
+    return Out(), State.BROKEN
+
+
+def _note_facts(record: Record, editor: PageEdit) -> None:
+    try:
+        if editor.gap and is_order_page(record):
+            record.unread = editor.gap
+        if page := editor.copy:
+            note_page(record, page)
+    except Exception as error:
+        record.fault = error

@@ -1,0 +1,62 @@
+"""The page's facts: which page is copied for its order or its cart, and what is read from the copy."""
+
+from ...injector.heads import RequestHead, ResponseHead, value
+from ...service.effects import ReadPage
+from ...service.ordering.shopping import arrival
+from .record import Record
+
+# Facts are read from a copy of at most this many decoded bytes.
+COPY_LIMIT = 512 * 1024
+# What a page asks for to show within itself (by Turbo, htmx and other routers, and in frames), as the reasons
+# of `eligible.request_reason`.
+WITHIN_A_PAGE = frozenset({"fetch", "frame"})
+# A response with one of these shows what was asked for.
+SHOWN = frozenset({200, 201, 202, 203})
+
+
+def wants_copy(record: Record, request: RequestHead, head: ResponseHead) -> bool:
+    """Whether the body is copied. Notes an order's page that cannot be read for its type."""
+    if request.method == "HEAD" or head.status not in SHOWN:
+        return False
+    order_page = is_order_page(record)
+    if not (record.site.wants_cart or order_page):
+        return False
+    if not (value(head.headers, b"content-type") or b"").lower().startswith(b"text/html"):
+        if order_page and record.left_alone not in WITHIN_A_PAGE:
+            record.unread = "content type"
+        return False
+    return order_page or _reads_cart(record)
+
+
+def note_page(record: Record, copy: bytes) -> None:
+    """Ask for order and cart to be read from the copy, once all bytes are sent."""
+    record.recognise()
+    request = record.request_head
+    assert request is not None
+    record.effects = (
+        ReadPage(
+            record.visitor,
+            record.touches,
+            record.path,
+            record.content_type,
+            copy,
+            order=is_order_page(record),
+            cart=record.left_alone not in WITHIN_A_PAGE and _reads_cart(record),
+            kind=record.site.kind_at(request.path, request.query),
+            query=request.query.decode("latin-1"),
+            came=arrival(request),
+            gap=record.unread,
+            known=record.known,
+            client=request.client,
+        ),
+    )
+
+
+def is_order_page(record: Record) -> bool:
+    """Whether the request is for the page that shows an order."""
+    request = record.request_head
+    return request is not None and record.site.order_page(request.path, request.query)
+
+
+def _reads_cart(record: Record) -> bool:
+    return record.site.wants_cart and record.recognise() is not None

@@ -1,0 +1,112 @@
+"""What is known of one request and its response, and what a mount is given of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, auto
+
+from ...injector.edit import PageEdit
+from ...injector.heads import Headers, RequestHead, ResponseHead, values
+from ...referral.cookie import Known
+from ...referral.touches import Touch
+from ...service.effects import Before, ReadPage
+from ...service.site import SiteRuntime
+
+
+class State(IntEnum):
+    """Where an exchange stands. `exchange.TABLE` says what leads from one to the next."""
+
+    START = auto()
+    OURS = auto()  # clew answers the request itself
+    WAITING = auto()  # for the head of a response that matters
+    HOLDING = auto()  # the head, until the first bytes of the body tell whether the page can be edited
+    EDITING = auto()
+    COPYING = auto()  # the body passes unchanged, and a bounded copy of it is kept
+    PASSING = auto()  # all that is left to come passes unchanged
+    BROKEN = auto()  # no proper end can follow the bytes that were sent
+    DONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """The request is for one of our own pages; `path` is what follows the prefix, with a leading slash."""
+
+    path: bytes
+
+    @classmethod
+    def at(cls, site: SiteRuntime, path: bytes) -> "Ours":
+        """For a raw path that the site owns."""
+        return cls(b"/" + path[len(site.prefix_bytes) :])
+
+
+@dataclass(slots=True)
+class Forward:
+    """Send the request on with these headers, after `effects`. `watch` tells whether the response has to be
+    fed to the exchange."""
+
+    headers: Headers
+    effects: Sequence[Before] = ()
+    watch: bool = False
+
+
+@dataclass(slots=True)
+class Out:
+    """What may go to the client now: a head if it is released, then `body`, then `rest`. `rest` is part of a
+    borrowed chunk that was not copied; it is empty for any other."""
+
+    head: ResponseHead | None = None
+    body: bytes | memoryview = b""
+    rest: bytes | memoryview = b""
+
+    @property
+    def data(self) -> bytes:
+        """All the bytes, as one copy."""
+        if isinstance(self.body, bytes) and not self.rest:
+            return self.body
+        return b"".join((self.body, self.rest))
+
+
+class Record:
+    """The data of one exchange: mounts read the first group of fields, and the steps of the exchange read and
+    write all of them. `now` is in unix seconds."""
+
+    # Class attributes are the defaults that most exchanges keep: creating one sets three fields only.
+    state = State.START
+    outcome: tuple[str, str] = ("pass", "not a navigation")
+    fault: Exception | None = None
+    began = 0.0  # on the monotonic clock, set by the mount
+    effects: Sequence[ReadPage] = ()
+    path = ""  # of a navigation, escaped
+    unread = ""  # why the order's page could not be read, or not all of it
+
+    request_head: RequestHead | None = None
+    known: Known | None = None  # what the visitor's cookie says, once `recognise` has read it
+    visitor: str | None = None
+    touches: tuple[Touch, ...] = ()
+    set_cookies: Sequence[bytes] = ()  # for the response
+    left_alone: str | None = None  # why the page stays as it is whatever the response says
+    mapped = False  # validators were translated on the way to the shop
+    content_type = b""
+    held_head: ResponseHead | None = None
+    coding_out = "identity"
+    editor: PageEdit | None = None
+    cause: Exception | None = None  # of BROKEN
+    _recognised = False
+
+    def __init__(self, site: SiteRuntime, now: float) -> None:
+        self.site = site
+        self.now = now
+        self.held_body: list[bytes] = []
+
+    def recognise(self) -> Known | None:
+        """Who the visitor is, by the cookie. It is opened only when somebody asks: few pages do."""
+        if not self._recognised and self.request_head is not None:
+            self._recognised = True
+            known = self.known = self.site.cookie.read(values(self.request_head.headers, b"cookie"))
+            if known is not None:
+                self.visitor, self.touches = known.visitor, known.touches
+        return self.known
+
+    def note_fault(self, error: Exception) -> None:
+        """Note a failure of our own, after which everything passes as it came."""
+        self.fault = error
+        self.outcome = ("pass", "fault")

@@ -1,0 +1,118 @@
+"""The request's head: whose it is, what the visitor brings along, and what the shop is asked for."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...desk.cookies import without_desk_cookies
+from ...injector import eligible, validators
+from ...injector.heads import RequestHead, value
+from ...referral.cookie import Known, new_visitor_id
+from ...referral.touches import merge
+from ...service.effects import Before, SaveShopped, SaveTouch, TellDropped
+from ...service.ordering.shopping import is_shopping
+from ...service.site import raw_path_text
+from .facts import WITHIN_A_PAGE
+from .record import Forward, Ours, Record, State
+
+if TYPE_CHECKING:
+    from ...referral.landing import Dropped
+
+
+def take(record: Record, head: RequestHead) -> tuple[Ours | Forward, State]:
+    """Decide whose the request is, and how it goes on."""
+    if record.site.owns(head.path):
+        return Ours.at(record.site, head.path), State.OURS
+    headers = without_desk_cookies(head.headers)
+    if headers is not head.headers:
+        head = replace(head, headers=headers)
+    try:
+        reason = eligible.request_reason(head)
+        if reason is not None:
+            return _no_navigation(record, head, reason)
+        return _navigation(record, head), State.WAITING
+    except Exception as error:
+        # Whatever is wrong with us, the shop gets the request as it came.
+        record.note_fault(error)
+        return Forward(head.headers), State.PASSING
+
+
+def _no_navigation(record: Record, head: RequestHead, reason: str) -> tuple[Forward, State]:
+    record.outcome = ("pass", reason)
+    if head.method == "GET" and reason in WITHIN_A_PAGE and record.site.order_page(head.path, head.query):
+        record.request_head, record.path, record.left_alone = head, raw_path_text(head.path), reason
+        return Forward(head.headers, watch=True), State.WAITING
+    if head.method in ("GET", "HEAD"):
+        return Forward(head.headers), State.PASSING
+    return Forward(validators.restore_preconditions(head.headers)), State.PASSING
+
+
+def _navigation(record: Record, head: RequestHead) -> Forward:
+    record.request_head = head
+    record.path = raw_path_text(head.path)
+    site = record.site
+    # A page that is fetched ahead, in case it is asked for, is no arrival; `decide` sees it when it is shown.
+    effects = () if eligible.is_ahead(head) else (*_arrived(record, head), *_shopping(record, head))
+    if not record.set_cookies and site.cookie.rotated:
+        known = record.recognise()
+        if known is not None and known.stale:
+            record.set_cookies = [site.cookie.set_cookie(known, head.scheme == "https", head.host)]
+    if not site.settings.inject:
+        record.left_alone = "switched off"
+    elif site.never(head.path, head.query):
+        record.left_alone = "never"
+    elif site.admin(head.path, head.query):
+        record.left_alone = "admin"
+    headers = head.headers
+    if record.left_alone is None and eligible.asks_for_page(head):
+        record.mapped = True
+        if not head.plain or not validators.CONDITIONS.isdisjoint(head.plain):
+            headers = validators.forward_conditionals(headers, site.mark)
+        # The shop answers uncompressed, so that the page is compressed once, by us.
+        headers = [pair for pair in headers if pair[0] != b"accept-encoding"]
+        headers.append((b"accept-encoding", b"identity"))
+    return Forward(headers, effects, watch=True)
+
+
+def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
+    """What the visitor brings along, and the cookies for it."""
+    site, plain = record.site, head.plain
+    referrer = plain.get(b"referer") if plain else value(head.headers, b"referer")
+    dropped: list[Dropped] = []
+    touch = site.landing.read(
+        head.query,
+        head.path,
+        referrer,
+        record.now,
+        head.host,
+        same_origin=eligible.is_same_origin(head),
+        dropped=dropped,
+    )
+    effects: list[Before] = [TellDropped(tuple(dropped))] if dropped else []
+    # `decide` saves a touch that is a referrer alone: a cookie here would cost the shop its cached pages.
+    if touch is None or not (touch.clicks or touch.campaign):
+        return tuple(effects)
+    known = record.recognise()
+    touches = merge(record.touches, (touch,))
+    if touches != record.touches:
+        record.visitor = record.visitor or new_visitor_id()
+        effects.append(SaveTouch(record.visitor, touch, known, head.client))
+        record.touches = touches
+    elif touch.doubt:
+        return tuple(effects)  # the shop hands a known id from page to page
+    secure = head.scheme == "https"
+    seen = known or Known(record.visitor or new_visitor_id(), (), int(record.now))
+    record.set_cookies = [
+        *site.landing.set_cookies(touch, secure, head.host),
+        site.cookie.set_cookie(replace(seen, touches=record.touches), secure, head.host),
+    ]
+    return tuple(effects)
+
+
+def _shopping(record: Record, head: RequestHead) -> tuple[Before, ...]:
+    """Note a visitor who goes to the cart or the checkout: it makes an order on a page credible."""
+    site = record.site
+    query = head.query.decode("latin-1")
+    if site.settings.order is None or not is_shopping(site, head.method, record.path, query):
+        return ()
+    known = record.recognise()
+    return (SaveShopped(known, head.client),) if known is not None else ()

@@ -1,0 +1,98 @@
+"""The response's head: whether the page is edited, and if not, why; its codings and validators."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ...injector import csp, eligible, validators
+from ...injector.codings import coding_of, negotiate
+from ...injector.edit import PageEdit
+from ...injector.heads import RequestHead, ResponseHead, value, values
+from ...injector.rewrite import edited_head
+from ...injector.tag import tag
+from .caching import unshared, with_cookies
+from .facts import COPY_LIMIT, wants_copy
+from .record import Out, Record, State
+
+
+def pass_on(record: Record, head: ResponseHead) -> tuple[Out, State]:
+    """Release a head that nobody looks at."""
+    return Out(head), record.state
+
+
+def judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
+    """Release the head, or hold it until the first bytes of the body decide."""
+    try:
+        head = with_cookies(head, record.set_cookies)
+        return _judge(record, head)
+    except Exception as error:
+        record.note_fault(error)
+        return Out(head), State.PASSING
+
+
+def _judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
+    request = record.request_head
+    assert request is not None
+    fields = dict(head.headers)
+    reason, nonce, noted = _why_not(record, request, head, fields)
+    copy_limit = COPY_LIMIT if wants_copy(record, request, head) else 0
+    record.content_type = value(head.headers, b"content-type") or b""
+    coding_in = "identity"
+    if b"content-encoding" in fields:
+        coding_in = coding_of(head.headers) or "unknown"
+    if reason is None:
+        if request.host_told:
+            # The page depends on a header that is no part of a cache's key: shared, one client could choose
+            # what all others get.
+            head = replace(head, headers=unshared(head.headers))
+        record.outcome = ("edit", noted)
+        record.coding_out = _coding(record, request)
+        if request.method == "HEAD":
+            return Out(edited(record, head, None)), State.PASSING
+        mark = record.site.tag if nonce is None else tag(record.site.prefix, nonce)
+        record.editor = PageEdit(mark, coding_in, record.coding_out, copy_limit)
+        record.held_head = head
+        return Out(), State.HOLDING
+    record.outcome = ("pass", reason)
+    if head.status == 304 and record.mapped:
+        head = replace(head, headers=validators.mark_etag(head.headers, record.site.mark))
+    if copy_limit:
+        # Without a tag the editor lets the bytes pass and only copies them.
+        record.editor = PageEdit(b"", coding_in, "identity", copy_limit)
+    return Out(with_reason(record, head)), State.COPYING if copy_limit else State.PASSING
+
+
+def _why_not(
+    record: Record, request: RequestHead, head: ResponseHead, fields: Mapping[bytes, bytes]
+) -> tuple[str | None, bytes | None, str]:
+    """Why the page stays as it is, or None; the nonce for the tag; what the owner should know."""
+    if record.left_alone is not None:
+        return record.left_alone, None, ""
+    reason = eligible.response_reason(request, head)
+    if reason is not None and not (reason == "no-transform" and record.site.settings.ignore_no_transform):
+        return reason, None, ""
+    if csp.FIELDS.isdisjoint(fields):
+        return None, None, ""
+    script = f"{request.scheme}://{request.host}{record.site.prefix}l.js"
+    policy = csp.judge(head.headers, script)
+    return (None, policy.nonce, policy.reason) if policy.allowed else (policy.reason, None, "")
+
+
+def _coding(record: Record, request: RequestHead) -> str:
+    if not record.site.settings.compress:
+        return "identity"
+    return negotiate(b",".join(values(request.headers, b"accept-encoding")))
+
+
+def edited(record: Record, head: ResponseHead, added: int | None) -> ResponseHead:
+    """The head of an edited page; `added` is the length of the tag if it is known."""
+    head = edited_head(head, mark=record.site.mark, coding_out=record.coding_out, added=added)
+    return with_reason(record, head)
+
+
+def with_reason(record: Record, head: ResponseHead) -> ResponseHead:
+    """The head with the outcome in X-Clew, if the site's `debug` asks for it."""
+    if not record.site.settings.debug:
+        return head
+    what, why = record.outcome
+    text = what if not why else f"{what}; {why}"
+    return replace(head, headers=[*head.headers, (b"x-clew", text.encode("latin-1", "replace"))])
