@@ -31,6 +31,7 @@ EVENTS: Mapping[str, str] = {
     "order_held": "an order was recorded and credited, but its partner is not told, because it is in doubt",
     "order_conflict": "an order that is known was told of with another amount, state or visitor",
     "order_repeated": "an order that is known was told of again, the same",
+    "order_corrected": "the shop's server told another amount of an order than was known, in time",
     "page_unread": "a page was not read for its order and cart: too large, too deep, too slow, too many wait",
     "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
     "host_unknown": "a request came for a host that fits no site; once an hour for each host",

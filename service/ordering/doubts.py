@@ -29,10 +29,17 @@ class Shown:
 
 
 async def doubt_of(
-    service: "Service", site: SiteRuntime, order: OrderSeen, who: Visitor, shown: Shown | None, now: float
+    service: "Service",
+    site: SiteRuntime,
+    order: OrderSeen,
+    who: Visitor,
+    shown: Shown | None,
+    now: float,
+    *,
+    confirmed: bool = False,
 ) -> Doubt | None:
-    """What stands against telling a partner of the order, None if nothing does.
-    Raises what the ledger raises."""
+    """What stands against telling a partner of the order, None if nothing does. `confirmed` says that the
+    shop's server has told of it. Raises what the ledger raises."""
     found = await amounts_doubt(service, site, order, who.cart)
     if found is not None or shown is None:
         return found
@@ -41,7 +48,7 @@ async def doubt_of(
         return Doubt("browser", "only the visitor's browser told of it, and a browser can say anything")
     if settings is None or settings.confirm == "none":
         return None
-    if settings.confirm == "server":
+    if settings.confirm == "server" and not confirmed:
         return Doubt("confirm", "waits for the shop's server (POST orders)")
     return checkout_doubt(site, who, shown.came, now)
 

@@ -1,37 +1,23 @@
 """An order, however it was seen: who earns it, where it was closed, and who must be told."""
 
 import asyncio
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from ...orders.doubt import Doubt
-from ...orders.model import Channel, OrderSeen
-from ...postbacks.model import Report
-from ...referral.credit import DAY, Credit, credit
+from ...orders.model import OrderSeen
 from ...referral.touches import Touch, merge
 from ...referral.visitor import Ordered, Visitor
 from ...stores.ledger.orders import Recorded
 from ..site import SiteRuntime
-from .doubts import Shown, doubt_of
-from .sightings import reports_of, tell_recorded, told_again
+from .doubts import Shown
+from .sightings import tell_recorded, told_again
+from .weighing import weighed_of
 
 if TYPE_CHECKING:
     from ..service import Service
 
 # Pauses before each try to write an order that nobody will tell us of again.
 TRIES = (0.0, 0.2, 1.0, 5.0, 20.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Weighed:
-    """What a sighting of an order comes to, by itself."""
-
-    placed: float
-    channel: Channel
-    conversation: str | None
-    credit: Credit
-    reports: list[Report]
-    doubt: Doubt | None
 
 
 async def record_order(
@@ -53,7 +39,7 @@ async def record_order(
     """
     now = service.now()
     who = await _visitor(service, site, visitor, touches)
-    weighed = await _weighed(service, site, order, who, conversation, shown, now)
+    weighed = await weighed_of(service, site, order, who, conversation, shown, now)
     recorded = await service.ledger.orders.record(
         site.name,
         order,
@@ -71,33 +57,14 @@ async def record_order(
         tell_recorded(service, recorded, weighed)
         await _note_ordered(service, site, visitor, weighed.placed, shown)
         return recorded
-    by_page = shown is not None and not shown.by_browser
-    await told_again(service, site, order, recorded, weighed, visitor, by_page)
+    if await told_again(service, site, order, recorded, who, visitor, conversation, shown):
+        await _note_ordered(service, site, visitor, weighed.placed, shown)
     again = await service.ledger.orders.get(site.name, order.id)
     return (
         recorded
         if again is None
         else Recorded(**{f.name: getattr(again, f.name) for f in fields(again)}, created=False)
     )
-
-
-async def _weighed(
-    service: "Service",
-    site: SiteRuntime,
-    order: OrderSeen,
-    who: Visitor | None,
-    conversation: str | None,
-    shown: Shown | None,
-    now: float,
-) -> Weighed:
-    """Who earns the order, through which channel, who must be told, and what stands against telling them."""
-    placed = min(order.placed_at, now) if order.placed_at is not None else now
-    visitor = who.id if who is not None else None
-    channel, talked_in = await _channel(service, site, order, visitor, conversation, placed)
-    earned = credit(who.touches if who is not None else (), placed, site.terms, now)
-    reports = reports_of(order, channel, earned, placed) if order.is_sale else []
-    doubt = await doubt_of(service, site, order, who, shown, now) if reports and who is not None else None
-    return Weighed(placed, channel, conversation or talked_in, earned, reports, doubt)
 
 
 async def record_seen_order(
@@ -145,29 +112,6 @@ def _tell_unrecorded(
         touches=[touch.to_json() for touch in touches],
         error=repr(failure),
     )
-
-
-async def _channel(
-    service: "Service",
-    site: SiteRuntime,
-    order: OrderSeen,
-    visitor: str | None,
-    conversation: str | None,
-    placed: float,
-) -> tuple[Channel, str | None]:
-    """`chat` when the visitor wrote within the window before it ordered; a talk that began after the order
-    did not bring it (E13). Who reports the order may say the channel itself."""
-    if order.channel is not None:
-        return order.channel, None
-    if conversation is not None:
-        return "chat", conversation
-    if visitor is None:
-        return "web", None
-    since = placed - site.settings.chat.window_hours * 3600
-    # What was written before an order that is seen now came before it, even if the clock was set back since.
-    until = placed if order.placed_at is not None else placed + DAY
-    talked_in = await service.ledger.conversations.visitor_talked(site.name, visitor, since, until)
-    return ("chat" if talked_in is not None else "web"), talked_in
 
 
 async def _visitor(

@@ -5,30 +5,38 @@ corrects what was recorded: an amount, who the visitor is, that it is a sale aft
 conflict for a person.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
-from ...orders.doubt import Doubt
+from ...orders.doubt import Doubt, Kind
 from ...orders.model import Channel, OrderSeen, State
 from ...orders.money import amount_text
-from ...postbacks.model import Postback, Report
+from ...postbacks.model import Postback
 from ...referral.credit import Considered, Credit
+from ...referral.visitor import Visitor
 from ...stores.ledger.orders import Recorded
 from ..site import SiteRuntime
-from .doubts import amounts_doubt
+from .doubts import Shown, amounts_doubt
+from .weighing import Weighed, reports_of, weighed_of
 
 if TYPE_CHECKING:
     from ..service import Service
-    from .recording import Weighed
 
-EVENT = "order"
 SERVER = "the shop's server"
+# Whose word counts more, on an order's amount and state.
+_RANK: Mapping[str, int] = {"browser": 0, "page": 1, "agent": 1, "api": 2}
+NAMED_BY_BROWSER = Doubt(
+    "browser",
+    "the shop's server told of the order, but not of its visitor: only a browser says whose it is. "
+    "POST orders with `visitor` settles it",
+)
 # An order that was in one of these may become a sale: the money has come.
 NOT_YET: frozenset[State] = frozenset({"payment_due", "problem"})
 
 
-def tell_recorded(service: "Service", recorded: Recorded, weighed: "Weighed") -> None:
+def tell_recorded(service: "Service", recorded: Recorded, weighed: Weighed) -> None:
     """Tell of a new order, its credit, and a doubt that holds it."""
     service.journal.emit(
         "order",
@@ -44,7 +52,7 @@ def tell_recorded(service: "Service", recorded: Recorded, weighed: "Weighed") ->
     tell_credit(service, recorded, weighed)
 
 
-def tell_credit(service: "Service", recorded: Recorded, weighed: "Weighed") -> None:
+def tell_credit(service: "Service", recorded: Recorded, weighed: Weighed) -> None:
     """Tell who earns an order, and of a doubt that holds it."""
     earned = weighed.credit
     service.journal.emit(
@@ -95,53 +103,93 @@ async def told_again(
     site: SiteRuntime,
     order: OrderSeen,
     known: Recorded,
-    weighed: "Weighed",
+    who: Visitor | None,
     visitor: str | None,
-    by_page: bool,
-) -> None:
-    """See to the sighting of an order that is known. Raises what the ledger raises."""
-    same = (order.total, order.currency) == (known.total, known.currency)
+    conversation: str | None,
+    shown: Shown | None,
+) -> bool:
+    """See to the sighting of an order that is known; whether it told whose the order is. Raises what the
+    ledger raises."""
+    seen = _with_known(order, known)
+    weighed = await weighed_of(
+        service, site, seen, who, conversation, shown, service.now(), confirmed=known.source == "api"
+    )
     others = visitor is not None and known.visitor is not None and visitor != known.visitor
+    # A browser can say anything, also of an order that the shop has told of.
+    weaker = order.source == "browser" and known.source != "browser"
     # Anybody can open a page without our cookie: that says nothing of whose the order is.
     nobody = visitor is None and order.source in ("page", "browser")
-    paid = order.is_sale and known.state in NOT_YET and not nobody
-    whose = visitor if visitor is not None and (known.visitor is None or order.source == "api") else None
+    paid = order.is_sale and known.state in NOT_YET and not nobody and not weaker
     # A browser can tell of any number before the order is placed: what the shop sent takes its place.
-    better = by_page and known.source == "browser" and not nobody and not (others and weighed.doubt)
-    decided = False
-    if better and order.is_sale:
-        decided = await _decide_anew(service, order, known, weighed, visitor, better=True)
-    elif paid or (order.is_sale and whose not in (None, known.visitor)):
-        decided = await _decide_anew(service, order, known, weighed, whose or known.visitor)
-    if order.source == "api" and known.source != "api" and order.is_sale:
-        await _confirm(service, site, order, known)
+    by_browser = "browser" in (known.source, known.named_by)
+    better = order.source == "page" and by_browser and not nobody and not (others and weighed.doubt)
+    named = visitor is not None and (known.visitor is None or order.source == "api" or better)
+    decided = corrected = False
+    if order.is_sale and (paid or better or (named and visitor != known.visitor)):
+        if not named:
+            weighed = _of_the_known(seen, known, weighed, visitor)
+        decided = await _decide_anew(service, seen, known, weighed, visitor if named else None, better)
+    if decided and not named:
+        corrected = order.source == "api"
+    elif order.source == "api" and known.source != "api" and order.is_sale:
+        corrected = await _confirm(service, site, seen, known, visitor)
+    same = (order.total, order.currency) == (known.total, known.currency)
     agrees = same and not others and order.is_sale == (known.state == "placed")
-    if agrees or (decided and (same or not better)):
-        service.journal.emit(
-            "order_repeated", site=site.name, order=order.id, source=order.source, visitor=visitor
-        )
-        return
+    if agrees or corrected or (decided and (same or not better)):
+        event = "order_repeated" if same or not corrected else "order_corrected"
+        service.journal.emit(event, site=site.name, order=order.id, source=order.source, visitor=visitor)
+        return decided and named
     why = _conflict(order, known, others)
-    wrong = not same and (order.source != "api" or known.source == "api")
-    if not order.is_sale or (wrong and not decided):
+    # A page is no word against what the server told, nor a browser against the shop.
+    wrong = not same and not decided and _RANK[order.source] == _RANK[known.source]
+    if wrong or (not order.is_sale and not weaker):
         await service.ledger.outbox.hold(known.row, Doubt("conflict", why))
     service.journal.notice("order_conflict", site=site.name, key=order.id, order=order.id, why=why)
+    return decided and named
+
+
+def _with_known(order: OrderSeen, known: Recorded) -> OrderSeen:
+    """A sighting with what is known better from before: the amount that the server told, the moment at which
+    the order was there already. What only a browser told is not known."""
+    if known.source == "browser":
+        return order
+    if _RANK[order.source] < _RANK[known.source]:
+        order = replace(order, total=known.total, currency=known.currency, figures=())
+    return replace(
+        order,
+        placed_at=known.placed_at if order.placed_at is None else order.placed_at,
+        spelling=order.spelling or known.spelling,
+        coupon=order.coupon or known.coupon,
+    )
+
+
+def _of_the_known(seen: OrderSeen, known: Recorded, weighed: Weighed, visitor: str | None) -> Weighed:
+    """A sighting that does not say whose the order is, or is not believed in that: whose it was at first."""
+    if visitor is not None and visitor == known.visitor:
+        return weighed
+    doubt = weighed.doubt
+    if visitor is not None:
+        doubt = doubt or Doubt("conflict", "shown to another visitor than at first")
+    elif known.named_by == "browser":
+        doubt = NAMED_BY_BROWSER
+    return replace(_as_credited(seen, known, weighed), doubt=doubt)
 
 
 async def _decide_anew(
     service: "Service",
-    order: OrderSeen,
+    seen: OrderSeen,
     known: Recorded,
-    weighed: "Weighed",
+    weighed: Weighed,
     visitor: str | None,
-    *,
-    better: bool = False,
+    better: bool,
 ) -> bool:
-    if visitor == known.visitor and weighed.credit.partner is None and known.partner is not None:
-        weighed = _as_credited(order, known, weighed)
+    """Decide on the order as it was seen now; `visitor` is whose it is, None for who it was before."""
+    if visitor in (None, known.visitor) and weighed.credit.partner is None and known.partner is not None:
+        weighed = _as_credited(seen, known, weighed)
     done = await service.ledger.orders.anew(
         known,
-        state=order.state,
+        seen,
+        told=_RANK[seen.source] >= _RANK[known.source],
         visitor=visitor,
         channel=weighed.channel,
         conversation=weighed.conversation,
@@ -149,7 +197,7 @@ async def _decide_anew(
         reports=weighed.reports,
         doubt=weighed.doubt,
         now=service.now(),
-        better=order if better else None,
+        refused_stands=better,
     )
     if done:
         service.worker.wake()
@@ -157,7 +205,7 @@ async def _decide_anew(
     return done
 
 
-def _as_credited(order: OrderSeen, known: Recorded, weighed: "Weighed") -> "Weighed":
+def _as_credited(order: OrderSeen, known: Recorded, weighed: Weighed) -> Weighed:
     """Who tells of it now knows nothing of the visitor: what was decided at first stands."""
     considered = tuple(Considered(**touch) for touch in known.considered)
     earned = Credit(known.partner, known.click, known.touched_at, known.reason, considered)
@@ -167,27 +215,30 @@ def _as_credited(order: OrderSeen, known: Recorded, weighed: "Weighed") -> "Weig
 
 
 async def _confirm(
-    service: "Service",
-    site: SiteRuntime,
-    order: OrderSeen,
-    known: Recorded,
-) -> None:
-    """The shop's server tells of an order: what is held is due with its amount."""
+    service: "Service", site: SiteRuntime, order: OrderSeen, known: Recorded, visitor: str | None
+) -> bool:
+    """The shop's server tells of an order: its amount counts, and what is held is due with it, unless only a
+    browser says whose the order is. False if a partner was told another amount before."""
     same = (order.total, order.currency) == (known.total, known.currency)
     # Two that agree are not doubted because a third, the orders before, were smaller.
     doubt = None if same else await amounts_doubt(service, site, order, {})
-    settled = await service.ledger.outbox.confirm(
+    confirmed = await service.ledger.outbox.confirm(
         known.row,
         service.now(),
         by=SERVER,
         total=Decimal(order.total),
         currency=order.currency,
         doubt=doubt,
+        unsure=NAMED_BY_BROWSER if visitor is None and known.named_by == "browser" else None,
     )
-    for row in settled:
-        tell_settled(service, row, SERVER)
-    if settled:
+    for row in confirmed.changed:
+        if row.state == "held":
+            _tell_held(service, known, Doubt(cast("Kind", row.hold), row.why or ""))
+        else:
+            tell_settled(service, row, SERVER)
+    if confirmed.changed:
         service.worker.wake()
+    return not confirmed.too_late
 
 
 def _conflict(order: OrderSeen, known: Recorded, others: bool) -> str:
@@ -202,24 +253,3 @@ def _conflict(order: OrderSeen, known: Recorded, others: bool) -> str:
     if others:
         parts.append("shown to another visitor than at first")
     return "told of in two ways: " + "; ".join(parts)
-
-
-def reports_of(order: OrderSeen, channel: Channel, earned: Credit, placed: float) -> list[Report]:
-    """What is due to partners for an order that is a sale."""
-    if earned.partner is None or earned.click is None or earned.touched_at is None:
-        return []
-    return [
-        Report(
-            event=EVENT,
-            partner=earned.partner,
-            click_id=earned.click.value,
-            click_param=earned.click.param,
-            order_id=order.id,
-            amount=amount_text(order.total, order.currency),
-            currency=order.currency,
-            channel=channel,
-            order_time=int(placed),
-            landing_time=int(earned.touched_at),
-            voucher=order.coupon or "",
-        )
-    ]

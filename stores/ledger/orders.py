@@ -26,7 +26,8 @@ class StoredOrder:
     """An order and its credit. `row` is the ledger's own number; times are unix seconds.
 
     `partner`, `click` and `touched_at` are None where nobody earned it; `reason` says why or why not.
-    `considered` lists the touches that were weighed, as plain data.
+    `considered` lists the touches that were weighed, as plain data. `named_by` is the source that said whose
+    the order is, as `source` is that of its amount.
     """
 
     row: int
@@ -39,6 +40,7 @@ class StoredOrder:
     channel: str
     source: str
     visitor: str | None
+    named_by: str | None
     coupon: str | None
     conversation: str | None
     agent: str | None
@@ -94,6 +96,7 @@ class Orders:
                     state=order.state,
                     channel=channel,
                     visitor=visitor,
+                    named_by=None if visitor is None else order.source,
                     conversation=conversation,
                     agent=agent,
                     recorded_at=now,
@@ -109,8 +112,9 @@ class Orders:
     async def anew(
         self,
         known: StoredOrder,
+        seen: OrderSeen,
         *,
-        state: State,
+        told: bool,
         visitor: str | None,
         channel: str,
         conversation: str | None,
@@ -118,23 +122,27 @@ class Orders:
         reports: Sequence[Report],
         doubt: Doubt | None,
         now: float,
-        better: OrderSeen | None = None,
+        refused_stands: bool,
     ) -> bool:
-        """Decide anew on an order of which no partner has been told: its state, whose it is, who earns it,
-        and what is due; with `better`, a sighting that takes the place of the first, also what it tells.
-        False, and nothing changes, if a postback of it may have been sent, or with `better` if a person has
-        refused it."""
+        """Decide anew on an order of which no partner has been told: its state, who earns it, what is due;
+        whose it is, unless `visitor` is None; with `told` also the amount and what else `seen` tells.
+
+        False, and nothing changes, if a postback of it may have been sent, or if a person has refused one and
+        that stands.
+        """
         own = postbacks_table.c
         of_it = own.order == known.row
         async with self._db.write() as tx:
-            open_ = ("held",) if better is not None else ("held", "refused")
-            told = select(own.id).where(of_it, own.state.not_in(open_))
-            if (await tx.execute(told.limit(1))).first() is not None:
+            open_ = ("held",) if refused_stands else ("held", "refused")
+            sent = select(own.id).where(of_it, own.state.not_in(open_))
+            if (await tx.execute(sent.limit(1))).first() is not None:
                 return False
             await tx.execute(delete(postbacks_table).where(of_it))
-            values = {"state": state, "visitor": visitor, "channel": channel, "conversation": conversation}
-            if better is not None:
-                values |= _told(better, now)
+            values = {"state": seen.state, "channel": channel, "conversation": conversation}
+            if visitor is not None:
+                values |= {"visitor": visitor, "named_by": seen.source}
+            if told:
+                values |= _told(seen, now)
             await tx.execute(update(orders_table).where(orders_table.c.id == known.row).values(**values))
             whose = credits_table.c.order == known.row
             await tx.execute(update(credits_table).where(whose).values(**_credit(credit)))

@@ -10,7 +10,7 @@ cannot send what another has taken over.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Insert, Row, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,6 +31,14 @@ _RETRIABLE: frozenset[State] = frozenset({"due", "dead", "unknown"})
 
 class OutboxError(LookupError):
     """A postback cannot be retried; the text says which one and why."""
+
+
+class Confirmed(NamedTuple):
+    """The postbacks that the server's word on an order changed, and whether a partner may have been told
+    another amount before."""
+
+    changed: tuple[Postback, ...]
+    too_late: bool
 
 
 class Outbox:
@@ -228,30 +236,31 @@ class Outbox:
         total: Decimal,
         currency: str,
         doubt: Doubt | None,
-    ) -> tuple[Postback, ...]:
-        """Settle an order's postbacks of which nothing was sent by a better word on its amount.
+        unsure: Doubt | None = None,
+    ) -> Confirmed:
+        """Settle an order by the server's word on its amount, which from now on is the order's.
 
-        They are due with that amount, or held where it is in doubt. Returns those that changed.
+        Its postbacks of which nothing was sent are due with that amount, or held where it is in doubt; what
+        is held stays so where it is `unsure` whose the order is.
         """
-        waits = [_C.order == order, or_(_C.state == "held", (_C.state == "due") & _free(now))]
+        amount = amount_text(total, currency)
+        own, changed, too_late = orders_table.c, [], False
         async with self._db.write() as tx:
-            rows = [_postback(row) for row in (await tx.execute(select(postbacks_table).where(*waits))).all()]
-            done = []
-            for row in rows:
+            told = update(orders_table).where(own.id == order)
+            await tx.execute(told.values(total=amount, currency=currency, source="api"))
+            found = (await tx.execute(select(postbacks_table).where(_C.order == order))).all()
+            for row in map(_postback, found):
                 same = (Decimal(row.report.amount), row.report.currency) == (total, currency)
-                if same and row.state == "due":
+                waits = row.state == "due" and (row.lease_until is None or row.lease_until <= now)
+                if row.state != "held" and not (waits and not same):
+                    too_late |= not same and row.state in ("due", "sending", "delivered", "unknown")
                     continue
-                settled = await _settled(
-                    tx,
-                    row,
-                    now,
-                    by=by,
-                    send=True,
-                    amount=None if same else total,
-                    currency=None if same else currency,
-                )
-                done.append(settled if doubt is None else await _held(tx, settled, doubt))
-        return tuple(done)
+                against = doubt or (unsure if row.state == "held" else None)
+                if not same or against is None:
+                    right = (None, None) if same else (total, currency)
+                    row = await _settled(tx, row, now, by=by, amount=right[0], currency=right[1])
+                changed.append(row if against is None else await _held(tx, row, against))
+        return Confirmed(tuple(changed), too_late)
 
     async def hold(self, order: int, doubt: Doubt) -> int:
         """Hold an order's postbacks that are due and of which nothing was sent; how many they were."""
@@ -333,9 +342,9 @@ async def _settled(
     now: float,
     *,
     by: str,
-    send: bool,
-    amount: Decimal | None,
-    currency: str | None,
+    send: bool = True,
+    amount: Decimal | None = None,
+    currency: str | None = None,
 ) -> Postback:
     report, said = found.report, "released" if send else "refused"
     if amount is not None or currency is not None:

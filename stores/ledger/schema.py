@@ -42,6 +42,7 @@ orders = Table(
     Column("channel", String(10), nullable=False),
     Column("source", String(10), nullable=False),  # page, browser, api or agent
     Column("visitor", String(40)),
+    Column("named_by", String(10)),  # the source that said whose it is; NULL: nobody did
     Column("coupon", String(200)),
     Column("conversation", String(40)),
     Column("agent", String(64)),

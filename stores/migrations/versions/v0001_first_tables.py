@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(length=10), nullable=False),
         sa.Column("source", sa.String(length=10), nullable=False),
         sa.Column("visitor", sa.String(length=40), nullable=True),
+        sa.Column("named_by", sa.String(length=10), nullable=True),
         sa.Column("coupon", sa.String(length=200), nullable=True),
         sa.Column("conversation", sa.String(length=40), nullable=True),
         sa.Column("agent", sa.String(length=64), nullable=True),

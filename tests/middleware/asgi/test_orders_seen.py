@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -242,6 +243,222 @@ async def test_an_order_that_came_without_a_visitor_is_credited_when_it_is_known
     assert (row.state, row.report.click_id, row.report.amount) == ("due", "c1", "59.90")
     (order,) = await shop.orders()
     assert order.partner == "blog"
+
+
+# -- what the shop's server says of an order that is known, and what others say after it
+
+
+async def drawn(
+    visitor: httpx2.AsyncClient, number: str = "3001", total: str = "59.90 €", **more: Any
+) -> int:
+    """Tell of an order as the loader does on a page that a script drew, or whoever wrote to the console."""
+    html = f'<p id="number">{number}</p><p id="total">{total}</p>'
+    told = {"url": f"https://shop.example/thank-you/{number}", "referrer": "", "html": html, **more}
+    answer = await visitor.post("/-/clew/order-page", json=told)
+    return answer.status_code
+
+
+@pytest.mark.parametrize("total", ["59.90", "100.00"])
+async def test_a_visitor_whom_only_a_browser_named_gets_no_credit_by_the_servers_word_on_the_order(
+    shops: Any, total: str
+) -> None:
+    """field A15, E12: a stranger invents order numbers, the shop's server posts one of them later."""
+    shop = await shops()
+    async with shop.landed("thief") as thief:
+        assert await drawn(thief) == 204
+        (row,) = await shop.postbacks()
+        assert (row.state, row.hold) == ("held", "browser")
+    for _ in range(2):
+        answer = await shop.tell(id="3001", total=total)
+        assert (answer.status_code, answer.json()["total"]) == (200, total)
+        (row,) = await shop.postbacks()
+        assert (row.state, row.hold, row.report.amount) == ("held", "browser", total)
+        assert "only a browser says whose it is" in (row.why or "")
+        assert "released" not in (row.why or "")
+    notices = await shop.notices()
+    assert "only a browser says" in str(notices["order_held", "browser"]["why"])
+    async with shop.landed("right") as buyer:
+        value = buyer.cookies["clew_visitor"]
+    assert (await shop.tell(id="3001", total=total, visitor=value)).status_code == 200
+    (row,) = await shop.postbacks()
+    assert (row.state, row.report.click_id, row.report.amount) == ("due", "right", total)
+
+
+async def test_an_amount_in_doubt_that_a_browser_told_is_not_released_for_its_visitor(shops: Any) -> None:
+    """field E12: the doubt may be another one than who told of it."""
+    shop = await shops()
+    for number in range(5):
+        await shop.tell(id=f"90{number}", total="50.00")
+    async with shop.landed("thief") as thief:
+        await drawn(thief, total="5990.00 €")
+        (row,) = await shop.postbacks()
+        assert (row.state, row.hold) == ("held", "amount")
+    await shop.tell(id="3001", total="59.90")
+    (row,) = await shop.postbacks()
+    assert (row.state, row.hold, row.report.amount) == ("held", "browser", "59.90")
+
+
+async def test_an_unpaid_order_that_a_browser_told_is_not_its_visitors_once_it_is_paid(
+    shops: Any,
+) -> None:
+    """field A7, E12"""
+    shop = await shops(order={"page": "/thank-you*"})
+    linked_ = json.dumps(
+        {
+            "@type": "Order",
+            "orderNumber": "3001",
+            "price": "59.90",
+            "priceCurrency": "EUR",
+            "orderStatus": "OrderPaymentDue",
+        }
+    )
+    async with shop.landed("thief") as thief:
+        assert await drawn(thief, linked=[linked_]) == 204
+    (order,) = await shop.orders()
+    assert order.state == "payment_due"
+    await shop.tell(id="3001")
+    (row,) = await shop.postbacks()
+    assert (row.state, row.hold) == ("held", "browser")
+
+
+async def test_the_server_who_names_the_browsers_visitor_releases_its_credit(shops: Any) -> None:
+    """field A15"""
+    shop = await shops()
+    async with shop.landed("c1") as buyer:
+        await drawn(buyer)
+        await shop.settled()
+        await shop.tell(id="3001", total="100.00", visitor=buyer.cookies["clew_visitor"])
+    (row,) = await shop.postbacks()
+    assert (row.state, row.report.click_id, row.report.amount) == ("due", "c1", "100.00")
+
+
+async def test_the_shops_page_names_the_visitor_of_an_order_that_the_server_told_and_a_browser_claimed(
+    shops: Any,
+) -> None:
+    """field A15, E12: whichever of the three comes first"""
+    for turn, first in enumerate(("server", "browser")):
+        shop = await shops()
+        number = f"300{turn}"
+        shop.pages[f"/thank-you/{number}"] = ordered(number, "119.00 €")
+        async with shop.landed("thief") as thief:
+            if first == "server":
+                await shop.tell(id=number, total="100.00")
+            await drawn(thief, number, "119.00 €")
+            await shop.settled()
+            if first == "browser":
+                await shop.tell(id=number, total="100.00")
+        (row,) = await shop.postbacks()
+        assert (row.state, row.hold) == ("held", "browser")
+        async with shop.landed("right") as buyer:
+            await buyer.post("/checkout", headers=INSIDE)
+            await buyer.get(f"/thank-you/{number}", headers=INSIDE)
+        (row,) = await shop.postbacks()
+        assert (row.state, row.report.click_id, row.report.amount) == ("due", "right", "100.00")
+        (order,) = await shop.orders()
+        assert (order.source, order.named_by, str(order.total)) == ("api", "page", "100.00")
+
+
+async def test_a_browser_takes_no_order_that_the_shop_told_of_and_holds_none(shops: Any) -> None:
+    """field A12, E12: with another amount, or as cancelled, by whoever knows its number."""
+    shop = await shops()
+    shop.pages["/thank-you/3001"] = ordered("3001")
+    async with shop.landed("right") as buyer:
+        await buyer.post("/checkout", headers=INSIDE)
+        await buyer.get("/thank-you/3001", headers=INSIDE)
+    cancelled = json.dumps(
+        {
+            "@type": "Order",
+            "orderNumber": "3001",
+            "price": "59.90",
+            "priceCurrency": "EUR",
+            "orderStatus": "OrderCancelled",
+        }
+    )
+    async with shop.landed("thief") as thief:
+        await drawn(thief, total="990.00 €")
+        await drawn(thief, linked=[cancelled])
+    (row,) = await shop.postbacks()
+    assert (row.state, row.report.click_id, row.report.amount) == ("due", "right", "59.90")
+
+
+async def test_a_page_does_not_change_the_amount_that_the_server_told_before(shops: Any) -> None:
+    """field A15: the server tells first, of nobody; the page shows the visitor another amount"""
+    shop = await shops()
+    shop.pages["/thank-you/1001"] = ordered("1001", "119.00 €")
+    assert (await shop.tell(total="100.00")).status_code == 201
+    async with shop.landed() as visitor:
+        await visitor.post("/checkout", headers=INSIDE)
+        for _ in range(2):
+            await visitor.get("/thank-you/1001", headers=INSIDE)
+            await shop.settled()
+    (row,) = await shop.postbacks()
+    assert (row.state, row.report.click_id, row.report.amount) == ("due", "c1", "100.00")
+    (order,) = await shop.orders()
+    assert str(order.total) == "100.00"
+
+
+async def test_the_servers_amount_counts_where_no_partner_earns_the_order(shops: Any) -> None:
+    """A16, as far as it can be had now: in the report, and in what later orders are compared with"""
+    shop = await shops()
+    shop.pages["/thank-you/1001"] = ordered("1001", "119.00 €")
+    async with shop.visitor() as visitor:
+        await visitor.get("/thank-you/1001", headers=INSIDE)
+        await shop.settled()
+        with structlog.testing.capture_logs() as lines:
+            answer = await shop.tell(total="100.00")
+    assert answer.json()["total"] == "100.00"
+    (order,) = await shop.orders()
+    assert (str(order.total), order.source) == ("100.00", "api")
+    events = [e["event"] for e in lines if e["event"].startswith("order_")]
+    assert events == ["order_corrected"]
+
+
+async def test_the_server_has_told_where_its_word_is_waited_for(shops: Any) -> None:
+    """field A15, E12: `confirm = "server"`, and the page comes after it"""
+    shop = await shops(order={**SELECTORS, "confirm": "server"})
+    shop.pages["/thank-you/1001"] = ordered("1001")
+    await shop.tell()
+    async with shop.landed() as visitor:
+        await visitor.post("/checkout", headers=INSIDE)
+        await visitor.get("/thank-you/1001", headers=INSIDE)
+    (row,) = await shop.postbacks()
+    assert row.state == "due"
+
+
+async def test_whoever_opens_the_page_of_a_paid_order_does_not_take_it_from_its_visitor(shops: Any) -> None:
+    """field A7, E12: it waited for its money when its own visitor saw it"""
+    shop = await shops(order={"page": "/thank-you*"})
+    shop.pages["/thank-you"] = linked(orderStatus="OrderPaymentDue")
+    async with shop.landed("right") as buyer:
+        await buyer.post("/checkout", headers=INSIDE)
+        await buyer.get("/thank-you", headers=INSIDE)
+    shop.pages["/thank-you"] = linked(orderStatus="OrderProcessing")
+    async with shop.landed("thief") as thief:
+        await thief.post("/checkout", headers=INSIDE)
+        await thief.get("/thank-you", headers=INSIDE)
+    (row,) = await shop.postbacks()
+    assert (row.state, row.hold, row.report.click_id) == ("held", "conflict", "right")
+    await shop.tell()
+    (row,) = await shop.postbacks()
+    assert (row.state, row.report.click_id) == ("due", "right")
+
+
+async def test_a_click_that_came_after_an_order_does_not_earn_it_when_the_server_names_its_visitor(
+    shops: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field A8, A15: the order was there before, as its page or the server has shown"""
+    shop = await shops()
+    now = time.time()
+    monkeypatch.setattr(shop.clew.service, "now", lambda: now)
+    assert (await shop.tell()).status_code == 201
+    now += 3600
+    async with shop.landed("late") as visitor:
+        value = visitor.cookies["clew_visitor"]
+    now += 60
+    assert (await shop.tell(visitor=value)).status_code == 200
+    assert await shop.postbacks() == ()
+    (order,) = await shop.orders()
+    assert (order.partner, order.named_by) == (None, "api")
 
 
 # -- what is held
