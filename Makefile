@@ -8,7 +8,8 @@
 #                     written down: ARGS="--only html100k --servers clew,nginx"
 #   make fuzz         what must hold for any bytes, under a coverage-guided fuzzer; TARGET=wire for one,
 #                     SECONDS=600 in all
-#   make soak         clew serve in front of a shop full of faults; REQUESTS=200000 CONCURRENCY=200 SEED=1
+#   make soak         clew serve, then the middleware, in front of a shop full of faults; REQUESTS=200000
+#                     CONCURRENCY=200 SEED=1
 #   make pins         renews requirements-dev.txt and requirements-mitmproxy.txt from pyproject.toml
 
 BIN = .venv/bin

@@ -1,19 +1,12 @@
 """What no request below the prefix may be, in whatever mount it came."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..injector.heads import Headers, values
 from ..service.origin import is_host
 from .guard import NO_STORE
 from .here import Here
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _DENIAL = "websocket.http.response"
 
@@ -29,7 +22,7 @@ class Front:
     script proves itself with its session's token (see `auth`).
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,14 +1,9 @@
 """Refusing a WebSocket's handshake with a response (ASGI's extension "WebSocket Denial Response")."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from starlette.types import Scope, Send
 
 from ...injector.heads import Headers, value
 from ..http.pages import date
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
 
 _DENIAL = "websocket.http.response"
 

@@ -3,9 +3,9 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...desk.app import desk_app
 from ...desk.here import Here
@@ -20,12 +20,6 @@ from ..exchange.exchange import Exchange, Forward, Ours, Out
 from ..exchange.origin import origin_of, unbelieved
 from .ours import inner_scope, onward, refuse, target_path, to_desk
 from .standby import Standby, told, unready, wants_strict
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # With these the app would hand over a file instead of bytes, and a page would pass us by.
 BODY_BYPASSES = ("http.response.pathsend", "http.response.zerocopysend")
@@ -53,7 +47,7 @@ class ClewMiddleware:
     announces = True  # a server that says so itself once it listens clears this
 
     def __init__(
-        self, app: App, settings: str | Path | Settings = "clew.toml", *, strict: bool | None = None
+        self, app: ASGIApp, settings: str | Path | Settings = "clew.toml", *, strict: bool | None = None
     ) -> None:
         self.app = app
         self.strict = wants_strict(settings) if strict is None else strict

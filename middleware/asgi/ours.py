@@ -1,8 +1,8 @@
 """What is for clew itself and what is for the shop, as ASGI scopes."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 from urllib.parse import quote
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...desk.cookies import without_desk_cookies
 from ...desk.here import Here
@@ -12,12 +12,6 @@ from ...service.service import Service
 from ..exchange.exchange import Ours
 from ..http.pages import page
 from .denial import deny
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def target_path(scope: Scope) -> bytes:
@@ -46,7 +40,7 @@ def inner_scope(scope: Scope, plan: Ours, here: Here) -> Scope:
 
 
 async def to_desk(
-    desk: App, service: Service, origin: Origin, scope: Scope, receive: Receive, send: Send
+    desk: ASGIApp, service: Service, origin: Origin, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Answer a request or handshake to the desk's own host. Everything there is ours."""
     path = target_path(scope)

@@ -2,22 +2,16 @@
 
 import json
 import tomllib
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...settings.load import SettingsErrors, format_problem
 from ...settings.model import Settings, Site
 from .ours import onward, target_path
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 DEFAULT_PREFIX = str(Site.model_fields["prefix"].default).encode()
 _WITH_HOP = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
@@ -45,7 +39,7 @@ class Standby:
     else is there, since it was never the app's; everything else goes to the app with the receive and send
     that came, and the scope too, but for the cookies of the desk."""
 
-    def __init__(self, app: App, error: Exception) -> None:
+    def __init__(self, app: ASGIApp, error: Exception) -> None:
         self._app = app
         self._why = told(error)
         with suppress(OSError):

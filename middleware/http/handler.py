@@ -5,12 +5,10 @@ calls it back for the request's body and for what the client does, and it writes
 """
 
 import asyncio
-from collections.abc import MutableMapping
-from typing import Any, Protocol
+from typing import Protocol
 
+from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import FlowControl
-
-Scope = MutableMapping[str, Any]
 
 
 class ClientConnection(Protocol):

@@ -1,8 +1,9 @@
 """The reverse proxy: requests go to the shop byte for byte, and answers come back so."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.types import Message, Receive, Scope, Send
 
 from ...injector.heads import RequestHead
 from ...service.access import request_told
@@ -22,11 +23,6 @@ from ..http.upstream import Upstream
 from .forwarding import Forwarding
 from .proxied import ProxiedRequest, Watch
 from .websocket import relay
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 
 class Proxy:

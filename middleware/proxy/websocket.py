@@ -8,9 +8,8 @@ import base64
 import hashlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
+from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers as WebSocketHeaders
@@ -25,11 +24,6 @@ from ..http.connection import UpstreamResponse
 from ..http.faults import BrokenError, RequestError, ResponseError, UpstreamError
 from ..http.pages import failure
 from ..http.upstream import Upstream
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 # One message, either way; uvicorn's own limit towards the client is the same.
 MAX_MESSAGE = 16 * 1024 * 1024

@@ -8,7 +8,7 @@ from clew.middleware.proxy.mount import ReverseProxy
 from clew.settings.model import Settings
 from processes import free_port
 from raw_http import serving
-from soak.run import crowd, shop_program, soak
+from soak.run import crowd, shop_program, soak, soak_mounted
 from soak.visitors import Tally
 
 pytestmark = pytest.mark.timeout(180)
@@ -19,6 +19,13 @@ async def test_a_shop_full_of_faults_and_visitors_with_bad_manners_leave_nothing
 ) -> None:
     """No wrong page, no answer of another's, no connection left open, no memory that only grows."""
     report = await soak(3_000, 50, 1, tmp_path)
+    assert report.problems == []
+    assert set(report.tally.ends) >= {"complete", "broken off", "left"}
+
+
+async def test_a_shop_behind_the_middleware_is_left_as_it_is(tmp_path: Path) -> None:
+    """The same for the ASGI mount."""
+    report = await soak_mounted(2_000, 50, 1, tmp_path)
     assert report.problems == []
     assert set(report.tally.ends) >= {"complete", "broken off", "left"}
 

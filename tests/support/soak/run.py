@@ -1,4 +1,6 @@
-"""`make soak`: `clew serve` in front of a shop full of faults, and many visitors with bad manners.
+"""`make soak`: clew in front of a shop full of faults, and many visitors with bad manners.
+
+`clew serve` comes first, then the middleware with a quarter of the requests.
 
 Exits 1 if one answer was wrong, or if connections or memory were left behind.
 """
@@ -37,7 +39,7 @@ websockets = {{ client = 500 }}
 [[sites]]
 name = "shop"
 hosts = ["shop.example"]
-upstream = "http://127.0.0.1:{port}"
+upstream = {upstream}
 
 [sites.order]
 page = "/hostile/*"
@@ -123,9 +125,16 @@ class Report:
 
 
 async def crowd(
-    port: int, requests: int, concurrency: int, seed: int, tally: Tally, at_quarter: Callable[[], None]
+    port: int,
+    requests: int,
+    concurrency: int,
+    seed: int,
+    tally: Tally,
+    at_quarter: Callable[[], None],
+    *,
+    plain: bool = False,
 ) -> None:
-    """All visitors at once."""
+    """All visitors at once; `plain` as `Visitor` has it."""
     each = -(-requests // concurrency)
 
     async def watch() -> None:
@@ -136,7 +145,7 @@ async def crowd(
     async with asyncio.TaskGroup() as group:
         group.create_task(watch())
         for number in range(concurrency):
-            group.create_task(Visitor(f"v{number}", port, seed, tally).run(each))
+            group.create_task(Visitor(f"v{number}", port, seed, tally, plain=plain).run(each))
 
 
 async def metrics(port: int) -> str:
@@ -196,28 +205,49 @@ def shop_program(port: int, cries: Callable[[str], None] = lambda line: None) ->
 
 
 async def soak(requests: int, concurrency: int, seed: int, folder: Path) -> Report:
-    """One soak, with its own shop and its own clew."""
-    raw_http.PATIENCE = 60.0
-    port, tally, cries, sizes = free_port(), Tally(), Cries(), []
-    home = ClewFolder(folder / "clew", SETTINGS.format(port=port))
+    """`clew serve`, with its own shop."""
+    cries, port = Cries(), free_port()
+    home = ClewFolder(folder / "clew", SETTINGS.format(upstream=f'"http://127.0.0.1:{port}"'))
     with shop_program(port, cries), ClewServe(home, on_line=cries) as clew:
-        await metrics(clew.port)
-        pid = clew.pid
-        before = Size.of(pid)
-        started, pulse = time.monotonic(), Pulse(clew.port)
-        beating = asyncio.create_task(pulse.beat())
-        await crowd(clew.port, requests, concurrency, seed, tally, lambda: sizes.append(Size.of(pid)))
-        seconds = time.monotonic() - started
-        beating.cancel()
-        await asyncio.wait([beating])
-        after = await settled(pid, before.sockets)
-        told = await metrics(clew.port)
-        faults = sum(
-            float(line.rpartition(" ")[2])
-            for line in told.splitlines()
-            if line.startswith("clew_events_total{") and 'event="fault"' in line
-        )
-        return Report(tally, seconds, before, sizes[0], after, faults, pulse.longest, cries.lines)
+        return await _soak(clew, clew.port, requests, concurrency, seed, cries)
+
+
+async def soak_mounted(requests: int, concurrency: int, seed: int, folder: Path) -> Report:
+    """The middleware in front of a shop that is an ASGI app, on uvicorn as it is."""
+    cries, port = Cries(), free_port()
+    home = ClewFolder(folder / "mounted", SETTINGS.replace("upstream = {upstream}\n", "").format())
+    command = [sys.executable, "-m", "soak.mounted", str(home.settings), str(port)]
+    environ = {"PYTHONPATH": os.pathsep.join(sys.path), **home.environ}
+    with Program(command, environ=environ, cwd=home.path, on_line=cries) as clew:
+        clew.wait_for_port(port)
+        return await _soak(clew, port, requests, concurrency, seed, cries, plain=True)
+
+
+async def _soak(
+    clew: Program, port: int, requests: int, concurrency: int, seed: int, cries: Cries, *, plain: bool = False
+) -> Report:
+    raw_http.PATIENCE = 60.0
+    tally, sizes = Tally(), list[Size]()
+    await metrics(port)
+    before = Size.of(clew.pid)
+    started, pulse = time.monotonic(), Pulse(port)
+    beating = asyncio.create_task(pulse.beat())
+
+    def at_quarter() -> None:
+        sizes.append(Size.of(clew.pid))
+
+    await crowd(port, requests, concurrency, seed, tally, at_quarter, plain=plain)
+    seconds = time.monotonic() - started
+    beating.cancel()
+    await asyncio.wait([beating])
+    after = await settled(clew.pid, before.sockets)
+    told = await metrics(port)
+    faults = sum(
+        float(line.rpartition(" ")[2])
+        for line in told.splitlines()
+        if line.startswith("clew_events_total{") and 'event="fault"' in line
+    )
+    return Report(tally, seconds, before, sizes[0], after, faults, pulse.longest, cries.lines)
 
 
 def main() -> None:
@@ -229,9 +259,17 @@ def main() -> None:
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        report = asyncio.run(soak(options.requests, options.concurrency, options.seed, Path(folder)))
-    print(report)
-    sys.exit(1 if report.problems else 0)
+        reports = {
+            "clew serve": asyncio.run(
+                soak(options.requests, options.concurrency, options.seed, Path(folder))
+            ),
+            "the middleware": asyncio.run(
+                soak_mounted(options.requests // 4, options.concurrency, options.seed, Path(folder))
+            ),
+        }
+    for name, report in reports.items():
+        print(f"{name}: {report}")
+    sys.exit(1 if any(report.problems for report in reports.values()) else 0)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def fault_of(kind: str, token: str, method: str, sent: bytes, response: Response
 
 
 def _fault_of_bad(kind: str, token: str, response: Response) -> str | None:
-    if response.status in (502, 504) and not response.all("x-token"):
+    if response.status in (500, 502, 504) and not response.all("x-token"):
         return None if response.complete else "our own page broken off"
     if not response.complete:
         return None
@@ -113,13 +113,16 @@ def _fault_of_good(kind: str, token: str, method: str, sent: bytes, response: Re
 
 
 class Visitor:
-    """Makes requests on one connection after the other, in a manner that changes with each."""
+    """Makes requests on one connection after the other, in a manner that changes with each. A `plain` one
+    sends nothing that a server before the middleware may read in its own way: upgrades that are ignored,
+    blanks behind a value."""
 
-    def __init__(self, name: str, port: int, seed: int, tally: Tally) -> None:
+    def __init__(self, name: str, port: int, seed: int, tally: Tally, *, plain: bool = False) -> None:
         self._name = name
         self._port = port
         self._rng = random.Random(f"{seed} {name}")
         self._tally = tally
+        self._plain = plain
         self._asked = 0
         self._manner = ""
 
@@ -152,10 +155,10 @@ class Visitor:
         lines = [
             b"%b /%b/%b%b HTTP/%b"
             % (method.encode(), kind.encode(), token.encode(), query.encode(), version),
-            b"Host: shop.example" + rng.choice((b"", b"", b" ", b"\t ")),
+            b"Host: shop.example" + self._blank(),
             b"Accept-Encoding: " + rng.choice(ACCEPTED),
         ]
-        if rng.random() < 0.2:
+        if not self._plain and rng.random() < 0.2:
             lines.append(rng.choice(UPGRADES))
         body = framed = b""
         if method == "POST":
@@ -168,8 +171,11 @@ class Visitor:
                 )
                 framed += b"0\r\n\r\n"
             else:
-                lines.append(b"Content-Length: %d" % len(body) + rng.choice((b"", b"  ")))
+                lines.append(b"Content-Length: %d" % len(body) + self._blank())
         return kind, token, method, body, b"\r\n".join([*lines, b"", framed])
+
+    def _blank(self) -> bytes:
+        return b"" if self._plain else self._rng.choice((b"", b"", b" ", b"\t "))
 
     def _judge(self, kind: str, token: str, method: str, body: bytes, response: Response) -> None:
         try:
