@@ -20,7 +20,8 @@ _VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 @api
 async def orders_endpoint(request: Request, at: Here) -> Response:
-    """201 with the order as it was recorded; 200 with the first one for an order that is known already."""
+    """201 with the order as it was recorded, 200 for one that is known already; `held` is there where its
+    partner is not told yet, and says why."""
     _authorise(request, at)
     try:
         order, told = parse_order(await read_body(request, BODY_LIMIT))
@@ -28,6 +29,7 @@ async def orders_endpoint(request: Request, at: Here) -> Response:
         raise Refused(422, str(error)) from error
     visitor, touches = await _visitor(at, told)
     recorded = await at.service.record_order(at.site, order, visitor=visitor, touches=touches)
+    held = await at.service.ledger.outbox.held(recorded.row)
     return JSONResponse(
         {
             "id": recorded.order_id,
@@ -35,6 +37,7 @@ async def orders_endpoint(request: Request, at: Here) -> Response:
             "currency": recorded.currency,
             "channel": recorded.channel,
             "created": recorded.created,
+            **({} if held is None else {"held": held}),
         },
         status_code=201 if recorded.created else 200,
         headers=NO_STORE,

@@ -152,7 +152,8 @@ async def record(request: Request, door: Door) -> Response:
         door.at.site, order, visitor=found.visitor, conversation=found.id, agent=door.session.agent
     )
     door.at.service.hub.notify(desk_topic(found.site))
-    told = "recorded" if recorded.created else "known"
+    held = recorded.created and await door.at.service.ledger.outbox.held(recorded.row) is not None
+    told = "held" if held else "recorded" if recorded.created else "known"
     return see_other(request, f"/conversations/{found.id}?order={told}#orders")
 
 

@@ -262,6 +262,13 @@ class Outbox:
                 changed.append(row if against is None else await _held(tx, row, against))
         return Confirmed(tuple(changed), too_late)
 
+    async def held(self, order: int) -> str | None:
+        """Why the order's postback is held, None where it is not."""
+        query = select(_C.why).where(_C.order == order, _C.state == "held").limit(1)
+        async with self._db.read() as connection:
+            found = (await connection.execute(query)).first()
+        return None if found is None else found[0] or "in doubt"
+
     async def hold(self, order: int, doubt: Doubt) -> int:
         """Hold an order's postbacks that are due and of which nothing was sent; how many they were."""
         async with self._db.write() as tx:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 
 import httpx2
 import pytest
 import pytest_asyncio
 from clew.desk.pages.render import canned
+from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import CartSeen, Change, Invited, Page, Touched, Viewed
 from clew.settings.model import LANGUAGES
@@ -205,6 +207,24 @@ async def test_an_order_closed_in_the_chat_is_recorded_for_the_visitor_and_this_
     page = (await client.get(SHOP + answer.headers["location"])).text
     assert "The order is recorded" in page
     assert re.search(r"1001 \d\d:\d\d 129.90 EUR chat nobody", text_of(page))
+
+
+async def test_the_agent_hears_that_the_order_is_held(desk: House) -> None:
+    """The desk said "The order is recorded", and the partner was never told."""
+    now = desk.service.now()
+    touch = Touched(Touch(int(now), (Click("plain", "aff", "x1", "anna"),)))
+    await desk.service.visits.change("shop", VISITOR, [touch], now)
+    for number in range(5):
+        before = OrderSeen(id=f"a{number}", total=Decimal("50.00"), currency="USD", source="api")
+        await desk.service.record_order(desk.service.sites["shop"], before, visitor=None, touches=())
+    talk = await desk.says("I take it")
+    client = await desk.agent()
+    token = hidden((await client.get("desk/")).text)
+    fields = {"csrf": token, "order_id": "1001", "total": "50", "currency": "EUR"}
+    answer = await client.post(f"desk/conversations/{talk}/order", data=fields)
+    page = (await client.get(SHOP + answer.headers["location"])).text
+    assert "its partner is not told yet" in page
+    assert "/desk/postbacks?state=held" in page
 
 
 async def test_an_order_number_that_is_known_changes_nothing_and_says_so(desk: House) -> None:

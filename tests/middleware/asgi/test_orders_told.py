@@ -1,0 +1,105 @@
+"""An order that is told of in several ways: whose amount counts, in the order and in the postback."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import structlog
+from order_shops import INSIDE, SELECTORS, TYPED, Shop, linked, order_shops, ordered
+
+
+@pytest_asyncio.fixture
+async def shops(tmp_path: Path) -> AsyncIterator[Any]:
+    async with order_shops(tmp_path) as make:
+        yield make
+
+
+async def figures(shop: Shop) -> tuple[str, str, str | None]:
+    """The order's total and where it is from, and the amount that its partner is told."""
+    (order,), rows = await shop.orders(), await shop.postbacks()
+    return str(order.total), order.source, rows[0].report.amount if rows else None
+
+
+async def opened_by_a_stranger(shop: Shop) -> str:
+    """Order 1001 is held for a stranger; returns the cookie of the visitor whose it is."""
+    shop.pages["/thank-you/1001"] = ordered()
+    async with shop.landed("thief") as thief:
+        await thief.get("/thank-you/1001", headers=TYPED)
+        await shop.settled()
+    async with shop.landed("right") as buyer:
+        return str(buyer.cookies["clew_visitor"])
+
+
+async def test_the_servers_amount_counts_everywhere_where_it_names_another_visitor(shops: Any) -> None:
+    """The order kept the page's total, while the partner was told the server's."""
+    shop = await shops()
+    value = await opened_by_a_stranger(shop)
+    with structlog.testing.capture_logs() as lines:
+        answer = await shop.tell(total="49.90", visitor=value)
+    assert (answer.status_code, answer.json()["total"]) == (200, "49.90")
+    assert await figures(shop) == ("49.90", "api", "49.90")
+    (row,) = await shop.postbacks()
+    assert (row.state, row.report.click_id) == ("due", "right")
+    assert [e["order"] for e in lines if e["event"] == "order_corrected"] == ["1001"]
+    assert not [key for key in await shop.notices() if key[0] == "order_conflict"]
+    again = await shop.tell(total="49.90", visitor=value)
+    assert again.json()["total"] == "49.90"
+    assert not [key for key in await shop.notices() if key[0] == "order_conflict"]
+
+
+async def test_the_servers_amount_counts_where_nobody_is_told(shops: Any) -> None:
+    shop = await shops()
+    shop.pages["/thank-you/1001"] = ordered()
+    async with shop.visitor() as visitor:
+        await visitor.get("/checkout", headers=TYPED)
+        await visitor.get("/thank-you/1001", headers=INSIDE)
+        await shop.settled()
+    assert (await shop.tell(total="49.90")).json()["total"] == "49.90"
+    assert await figures(shop) == ("49.90", "api", None)
+
+
+async def test_a_page_that_says_whose_the_order_is_does_not_change_the_servers_amount(shops: Any) -> None:
+    """The partner was told the page's amount."""
+    shop = await shops()
+    shop.pages["/thank-you/1001"] = ordered(total="71.28 €")
+    assert (await shop.tell()).status_code == 201
+    async with shop.landed() as visitor:
+        await visitor.post("/checkout", headers=INSIDE)
+        await visitor.get("/thank-you/1001", headers=INSIDE)
+    assert await figures(shop) == ("59.90", "api", "59.90")
+
+
+async def test_the_amount_with_which_the_money_came_is_the_orders(shops: Any) -> None:
+    shop = await shops(order={"page": "/thank-you*"})
+    shop.pages["/thank-you"] = linked(orderStatus="OrderPaymentDue")
+    async with shop.landed() as visitor:
+        await visitor.post("/checkout", headers=INSIDE)
+        await visitor.get("/thank-you", headers=INSIDE)
+        await shop.settled()
+        shop.pages["/thank-you"] = linked(price="54.90")
+        await visitor.get("/thank-you", headers=INSIDE)
+    assert await figures(shop) == ("54.90", "page", "54.90")
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "shown before"])
+async def test_the_server_hears_that_its_order_is_held(shops: Any, known: bool) -> None:
+    """The answer said `created`, and the partner was never told."""
+    shop = await shops(order={**SELECTORS, "confirm": "server"})
+    for number in range(6):
+        assert "held" not in (await shop.tell(id=f"a{number}")).json()
+    async with shop.landed() as visitor:
+        value = visitor.cookies["clew_visitor"]
+        if known:
+            shop.pages["/thank-you/b"] = ordered("b", "60.00 €")
+            await visitor.get("/thank-you/b", headers=INSIDE)
+            await shop.settled()
+    for _ in range(3):
+        answer = await shop.tell(id="b", total="5990.00", visitor=value)
+        why = "5990.00 EUR, but the middle of the site's last 6 orders is 59.90 EUR"
+        assert answer.json()["held"].endswith(why)
+        assert answer.json()["held"].count(why) == 1
+        assert "released" not in answer.json()["held"]
+    (row,) = await shop.postbacks()
+    assert (row.state, row.hold, row.report.amount) == ("held", "amount", "5990.00")
