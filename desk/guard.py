@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, Response
 
 from ..service.limits import LimitedError, network_of
 from ..service.origin import Origin
-from .clock import span
 from .here import Here, here
+from .times import span
 
 BODY_LIMIT = 32 * 1024
 BODY_SECONDS = 15.0

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -65,6 +65,7 @@ NOTICE_KEYS = 50
 MORE = "more"
 PENDING = 2000  # notices that wait to be written into the ledger, while it cannot be used
 DETAIL_LENGTH = 300
+KNOWN_HOSTS = 20  # that are listed where a host fits none
 
 
 class Journal:
@@ -130,6 +131,24 @@ class Journal:
         """Count a request over a limit, and tell of the limit and of the network that was refused last."""
         self.metrics.limited.labels(site, limit, scope).inc()
         self.notice("limited", site=site, key=f"{limit} by {scope}", limit=limit, scope=scope, client=client)
+
+    def host_unknown(self, host: str, known: Sequence[str]) -> None:
+        """Tell that a request's host fits no site, with the hosts that do: a name that was forgotten in the
+        settings would otherwise pass silently."""
+        shown = ", ".join(known[:KNOWN_HOSTS]) + (", …" if len(known) > KNOWN_HOSTS else "")
+        self.notice("host_unknown", site="", key=host.lower() or "(none)", known=shown)
+
+    def proxy_untrusted(self, site: str, network: str, header: str, *, by: str = "") -> None:
+        """Tell that a peer is a proxy and not believed, with the setting to write. `header` is the one that
+        is not believed, or missing; `by` is the header that shows it, if it is another."""
+        self.notice(
+            "proxy_untrusted",
+            site=site,
+            key=f"{by or header} from {network}",
+            header=header,
+            peer=network,
+            setting=f'trusted_proxies = ["{network}"]',
+        )
 
     def _bounded(self, name: str, site: str, key: str, now: float) -> str:
         """The key, or `MORE` for what comes beyond the first 50 of an hour."""

@@ -3,13 +3,12 @@ that another process holds, or that is gone."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from ..stores.ledger.books import Ledger
+from .agents import AgentLoads
+from .clock import Clock
 from .facts import LedgerFacts
-
-if TYPE_CHECKING:
-    from .service import Service
-    from .site import SiteRuntime
 
 T = TypeVar("T")
 ANSWER_SECONDS = 0.25
@@ -58,14 +57,16 @@ class Timely(Generic[T]):
             task.exception()  # told of as late
 
 
-async def ledger_facts(service: "Service", site: "SiteRuntime", visitor: str | None) -> LedgerFacts:
+async def ledger_facts(
+    ledger: Ledger, agents: AgentLoads, clock: Clock, site: str, visitor: str | None
+) -> LedgerFacts:
     """Ask the ledger; None for a visitor who is new, and so has not talked. Raises what the ledger raises."""
-    desk = await service.desk_of(site)
+    desk = await agents.get(site)
     if visitor is None:
         return LedgerFacts(desk)
-    books = service.ledger.conversations
-    talk = await books.open_for(site.name, visitor)
+    books = ledger.conversations
+    talk = await books.open_for(site, visitor)
     if talk is not None:
-        return LedgerFacts(desk, talk, True, await books.unread(site.name, visitor))
-    talked = await books.visitor_talked(site.name, visitor, 0, service.now())
+        return LedgerFacts(desk, talk, True, await books.unread(site, visitor))
+    talked = await books.visitor_talked(site, visitor, 0, clock.now())
     return LedgerFacts(desk, talked=talked is not None)

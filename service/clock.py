@@ -1,4 +1,7 @@
-"""The time of day, and whether somebody set it: clocks of servers jump when they are corrected."""
+"""The time of day, and whether somebody set it: clocks of servers jump when they are corrected.
+
+Nothing else in the package reads the time of day. What needs it is given a `Clock`, or its `now`.
+"""
 
 import time
 from collections.abc import Callable
@@ -16,17 +19,20 @@ def steady() -> float:
     return time.monotonic() if _BOOT is None else time.clock_gettime(_BOOT)
 
 
-class Clock:
-    """Unix seconds; `told` hears of each jump: the time shown before it, and the step in seconds, negative
-    where the clock was set back."""
+def _nobody(before: float, step: float) -> None:
+    pass
 
-    def __init__(
-        self,
-        told: Callable[[float, float], None],
-        wall: Callable[[], float] = time.time,
-        steady: Callable[[], float] = steady,
-    ) -> None:
-        self._told, self._wall, self._steady = told, wall, steady
+
+class Clock:
+    """Unix seconds, and seconds that never go back.
+
+    `jumped` is called at each jump: the time shown before it, and the step in seconds, negative where the
+    clock was set back.
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = steady) -> None:
+        self.jumped: Callable[[float, float], None] = _nobody
+        self._wall, self._steady = wall, steady
         self._last = steady()
         self._ahead = wall() - self._last
 
@@ -37,5 +43,9 @@ class Clock:
         step, elapsed = ahead - self._ahead, last - self._last
         self._ahead, self._last = ahead, last
         if abs(step) > LEAST_STEP + SLEW * elapsed:
-            self._told(now - step, step)
+            self.jumped(now - step, step)
         return now
+
+    def monotonic(self) -> float:
+        """Seconds that never go back: for what waits or expires within the process."""
+        return time.monotonic()

@@ -55,9 +55,9 @@ class Answer:
 async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer:
     """Decide for one page view. A store that fails, or does not answer soon, costs the facts it holds, not
     the answer."""
-    now = service.now()
+    now = service.clock.now()
     who = known.visitor if known is not None else None
-    asking = asyncio.create_task(service.asking.ask(site.name, lambda: ledger_facts(service, site, who)))
+    asking = asyncio.create_task(service.asking.ask(site.name, lambda: _ledger_facts(service, site, who)))
     visitor, set_cookies = await _view(service, site, known, ask, now)
     ledger = await asking
     facts = gather(site, visitor, ask.page, ledger, now)
@@ -90,6 +90,10 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
     return Answer(body, set_cookies)
 
 
+async def _ledger_facts(service: Service, site: SiteRuntime, visitor: str | None) -> LedgerFacts:
+    return await ledger_facts(service.ledger, service.agents, service.clock, site.name, visitor)
+
+
 def _wanted(site: SiteRuntime, visitor: Visitor, url: str) -> list[str] | None:
     """The selectors of an order's parts, where the page should show one and none was seen by the server: a
     script drew it, or it is being read right now. None where nothing is wanted of the browser."""
@@ -115,7 +119,7 @@ def plain_answer(service: Service, site: SiteRuntime, page: PageNow, wait: float
         "widget": _widget(site, language),
         "conversation": False,
         "unread": 0,
-        "online": service.desk_known(site).online > 0,
+        "online": service.agents.known(site.name).online > 0,
     }
     return Answer(body, [])
 
@@ -125,8 +129,8 @@ async def explain(service: Service, site: SiteRuntime, visitor_id: str, page: Pa
     visitor = await service.visits.get(site.name, visitor_id)
     if visitor is None:
         return None
-    ledger = await ledger_facts(service, site, visitor.id)
-    now = service.now()
+    ledger = await _ledger_facts(service, site, visitor.id)
+    now = service.clock.now()
     facts = gather(site, visitor, page, ledger, now)
     return site.rules.explain(
         facts, skip=_skip(site, visitor, page.url, _in_talk(site, visitor, ledger, now))

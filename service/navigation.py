@@ -15,7 +15,6 @@ from ..settings.model import Order
 from .effects import Before, Finished, ReadPage, SaveShopped, TellDropped
 from .limits import LimitedError
 from .ordering.doubts import Shown
-from .ordering.recording import record_seen_order
 from .ordering.shopping import page_mark
 from .remember import remember
 from .service import Service
@@ -119,7 +118,7 @@ def finish(service: Service, finished: Finished) -> None:
     if finished.unread and not finished.effects:
         tell_unread(service, site, finished.path, UNREAD[finished.unread], key=finished.unread)
     for page in finished.effects:
-        service.later(read_page(service, site, page))
+        service.tasks.later(read_page(service, site, page))
 
 
 async def read_page(service: Service, site: SiteRuntime, page: ReadPage) -> None:
@@ -134,7 +133,7 @@ async def read_page(service: Service, site: SiteRuntime, page: ReadPage) -> None
             await _change(service, site, page.known, [], page.client, "order")
         shown = Shown(page_mark(page.path, page.query), page.came, page.by_browser)
         order = replace(found.order, source="browser") if page.by_browser else found.order
-        await record_seen_order(service, site, order, page.visitor, page.touches, shown)
+        await service.ordering.record_seen(site, order, page.visitor, page.touches, shown)
         return
     settings = site.settings.order
     if page.order and settings is not None and found.refused is None:

@@ -26,4 +26,6 @@ async def remember(
     """
     if stored is None and await service.visits.get(site.name, known.visitor) is None:
         service.limits.take("visitors", site.name, client)
-    return await service.visits.change(site.name, known.visitor, [known.restored, *changes], service.now())
+    return await service.visits.change(
+        site.name, known.visitor, [known.restored, *changes], service.clock.now()
+    )

@@ -2,43 +2,37 @@
 
 import asyncio
 import hashlib
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import structlog
 from prometheus_client import CollectorRegistry
 
 from ..chat.hub import Hub
 from ..events.journal import Journal
-from ..orders.model import OrderSeen
 from ..orders.unmatched import Unmatched
 from ..postbacks.delivery import Worker
 from ..referral.catalogue import load as load_catalogue
-from ..referral.touches import Touch
 from ..settings.model import Settings
 from ..stores.housekeeping import PRUNE_EVERY
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import sqlite_path
-from ..stores.ledger.orders import Recorded
 from ..stores.ledger.probe import Fresh, Probe
+from ..stores.presence import Presence
 from ..stores.visits import SqliteVisits, Visits
+from ..stores.watch import Watch
+from .agents import AgentLoads
 from .asking import Timely
 from .clock import Clock
-from .facts import Desk, LedgerFacts
+from .facts import LedgerFacts
 from .limits import Limits, network_of
-from .ordering import recording as ordering
-from .ordering.doubts import Shown
 from .ordering.reading import PageReader
-from .presence import Presence
-from .site import SiteRuntime
+from .ordering.recording import Ordering
 from .sites import Sites
-from .watch import Watch
+from .tasks import Tasks
 
-DESK_MAX_AGE = 2.0
+Reachable = Mapping[str, Callable[[], Awaitable[bool]]]
+
 NOTICES_EVERY = 3.0  # one transaction for all that was noticed meanwhile
-STOP_SECONDS = 10
-KNOWN_HOSTS = 20  # that are listed where a host fits none
 
 
 class StoreAddressError(ValueError):
@@ -51,17 +45,19 @@ class Service:
     Building raises what the settings' parts raise; `clew check` finds the same beforehand, all at once.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
+        self.clock = clock or Clock()
+        self.clock.jumped = self._clock_jumped
         catalogue = load_catalogue()
         self.sites = Sites(settings, catalogue)
         self.registry = CollectorRegistry()
-        self.journal = Journal(self.registry)
+        self.journal = Journal(self.registry, self.clock.monotonic)
         self.pages = PageReader(self.journal)
-        self.limits = Limits(settings.limits, self.journal, self.monotonic)
-        self._clock = Clock(self._clock_jumped)
-        self.unmatched = Unmatched(self.journal)
+        self.limits = Limits(settings.limits, self.journal, self.clock.monotonic)
+        self.unmatched = Unmatched(self.journal, self.clock.monotonic)
         self.hub = Hub()
+        self.tasks = Tasks()
         self.ledger = Ledger(settings.ledger)
         self.visits: Visits = self._visit_store(settings.store)
         self.worker = Worker(
@@ -69,21 +65,20 @@ class Service:
             self.sites.partner,
             catalogue.networks,
             settings.delivery,
-            self.now,
+            self.clock.now,
             self.journal,
         )
-        self.presence = Presence(self)
-        self.watch = Watch(self)
+        self.presence = Presence(self.hub, self.ledger, self.clock.now, self.tasks.later)
+        self.watch = Watch(self.hub, self.ledger, self.visits, self.sites, self.clock.now, self._watch_failed)
+        self.agents = AgentLoads(self.ledger, self.clock)
+        self.ordering = Ordering(self.ledger, self.visits, self.journal, self.clock, self.worker.wake)
         self.asking = Timely[LedgerFacts](self._no_facts)
-        self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.now()), self._not_writable)
+        self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
         # By site and state. Counting them goes through all there ever were.
         self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites))
         self.ready = False
         # Whether a site's shop can be reached, by the site's name; told by the mount that connects to it.
-        self.shops_reachable: Mapping[str, Callable[[], Awaitable[bool]]] = {}
-        self._desks: dict[str, tuple[float, Desk]] = {}
-        self._work: set[asyncio.Task[None]] = set()
-        self._lasting: list[asyncio.Task[None]] = []
+        self.shops_reachable: Reachable = {}
 
     def _visit_store(self, address: str) -> Visits:
         path = sqlite_path(address)
@@ -95,10 +90,6 @@ class Service:
         one_file = ledger is not None and path.resolve() == ledger.resolve()
         return SqliteVisits(path, self.ledger.db.write_lock if one_file else None)
 
-    def now(self) -> float:
-        """The time, in unix seconds. What waits or expires within the process goes by a steady clock."""
-        return self._clock.now()
-
     def _clock_jumped(self, before: float, step: float) -> None:
         key = "back" if step < 0 else "forward"
         self.journal.notice("clock_jump", site="", key=key, before=round(before), seconds=round(step))
@@ -109,12 +100,11 @@ class Service:
     def _no_facts(self, site: str, error: Exception) -> None:
         self.journal.notice("fault", site=site, key="decide", where="decide", error=repr(error))
 
+    def _watch_failed(self, error: Exception) -> None:
+        self.journal.notice("fault", site="", key="watch", where="watch", error=repr(error))
+
     def _not_writable(self, error: Exception) -> None:
         self.journal.emit("fault", site="", where="ready", error=repr(error))
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
 
     def client_mark(self, client: str | None) -> str | None:
         """A text that is the same for all of a client network, and tells nobody which one that is."""
@@ -139,12 +129,14 @@ class Service:
     async def start(self) -> None:
         """Open the stores and begin to deliver. Raises what the stores raise."""
         await self.open()
-        self._lasting = [
-            asyncio.create_task(self.worker.run(), name="clew-delivery"),
-            asyncio.create_task(self._prune(), name="clew-prune"),
-            asyncio.create_task(self.watch.run(), name="clew-watch"),
-            asyncio.create_task(self._keep_notices(), name="clew-notices"),
-        ]
+        self.tasks.last(
+            [
+                ("clew-delivery", self.worker.run()),
+                ("clew-prune", self._prune()),
+                ("clew-watch", self.watch.run()),
+                ("clew-notices", self._keep_notices()),
+            ]
+        )
         self.ready = True
 
     def announce(self, **fields: Any) -> None:
@@ -156,14 +148,8 @@ class Service:
         if not self.ready:
             return
         self.ready = False
-        for task in self._lasting:
-            task.cancel()
-        if self._work:
-            _, late = await asyncio.wait(set(self._work), timeout=STOP_SECONDS)
-            for work in late:
-                work.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        await asyncio.gather(*self._lasting, return_exceptions=True)
+        self.presence.stop()
+        await self.tasks.stop()
         await self.write_notices()
         await self.close()
         self.journal.emit("stopped", site="")
@@ -171,7 +157,7 @@ class Service:
     async def _prune(self) -> None:
         while True:
             try:
-                await self.visits.prune(self.now())
+                await self.visits.prune(self.clock.now())
             except Exception as error:
                 self.journal.emit("fault", site="", where="prune", error=repr(error))
             await asyncio.sleep(PRUNE_EVERY)
@@ -187,79 +173,7 @@ class Service:
         if not noted:
             return
         try:
-            await self.ledger.notices.add(noted, self.now())
+            await self.ledger.notices.add(noted, self.clock.now())
         except Exception as error:
             self.journal.put_back(noted)
             self.journal.notice("fault", site="", key="notices", where="notices", error=repr(error))
-
-    def later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` after what is going on now; `stop` waits for it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._work_done)
-
-    def _work_done(self, task: "asyncio.Task[None]") -> None:
-        self._work.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            structlog.get_logger("clew").error("fault", where="background", exc_info=error)
-
-    def note_no_site(self, host: str) -> None:
-        """Tell that a request's host fits no site, with the hosts that do: a name that was forgotten in the
-        settings would otherwise pass silently."""
-        known = self.sites.hosts
-        shown = ", ".join(known[:KNOWN_HOSTS]) + (", …" if len(known) > KNOWN_HOSTS else "")
-        self.journal.notice("host_unknown", site="", key=host.lower() or "(none)", known=shown)
-
-    def note_untrusted(self, site: SiteRuntime, peer: str | None, header: str, *, by: str = "") -> None:
-        """Tell that a peer is a proxy and not believed, with the setting to write. `header` is the one that
-        is not believed, or missing; `by` is the header that shows it, if it is another."""
-        network = network_of(peer) or ""
-        self.journal.notice(
-            "proxy_untrusted",
-            site=site.name,
-            key=f"{by or header} from {network}",
-            header=header,
-            peer=network,
-            setting=f'trusted_proxies = ["{network}"]',
-        )
-
-    def desk_known(self, site: SiteRuntime) -> Desk:
-        """The same as `desk_of`, as it was when somebody last asked."""
-        known = self._desks.get(site.name)
-        return known[1] if known is not None else Desk()
-
-    async def desk_of(self, site: SiteRuntime) -> Desk:
-        """How many agents are there and how busy; at most two seconds old."""
-        asked = time.monotonic()
-        known = self._desks.get(site.name)
-        if known is not None and asked - known[0] < DESK_MAX_AGE:
-            return known[1]
-        now = self.now()
-        online = await self.ledger.agents.online(site.name, now)
-        counts = await self.ledger.conversations.counts(site.name)
-        desk = Desk(online, sum(counts.values()))
-        self._desks[site.name] = (asked, desk)
-        return desk
-
-    async def record_order(
-        self,
-        site: SiteRuntime,
-        order: OrderSeen,
-        *,
-        visitor: str | None = None,
-        touches: tuple[Touch, ...] = (),
-        conversation: str | None = None,
-        agent: str | None = None,
-        shown: Shown | None = None,
-    ) -> Recorded:
-        """See `ordering.record_order`."""
-        return await ordering.record_order(
-            self,
-            site,
-            order,
-            visitor=visitor,
-            touches=touches,
-            conversation=conversation,
-            agent=agent,
-            shown=shown,
-        )

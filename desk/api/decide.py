@@ -1,6 +1,5 @@
 """What the loader and the widget ask of the rules: `decide`, and what became of an invite: `events`."""
 
-import time
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -13,7 +12,7 @@ from ...referral.cookie import Known, new_visitor_id
 from ...referral.visitor import Invited
 from ...service.decide import Ask, decide, plain_answer
 from ...service.facts import PageNow
-from ...service.limits import LimitedError
+from ...service.limits import LimitedError, network_of
 from ...service.remember import remember
 from ..guard import NO_STORE, api, json_body
 from ..here import Here
@@ -63,9 +62,11 @@ async def decide_endpoint(request: Request, at: Here) -> Response:
     if at.origin.scheme == "http" and request.headers.get("origin", "").startswith("https://"):
         # What ends the TLS says nothing of it, or is not believed.
         peer = request.client.host if request.client else None
-        at.service.note_untrusted(at.site, peer, "X-Forwarded-Proto", by="Origin")
+        at.service.journal.proxy_untrusted(
+            at.site.name, network_of(peer) or "", "X-Forwarded-Proto", by="Origin"
+        )
     ask = Ask(page, body.referrer, at.origin)
-    began, action = time.monotonic(), "failed"
+    began, action = at.service.clock.monotonic(), "failed"
     try:
         at.take("decides")
         answer = await decide(at.service, at.site, known_visitor(request, at), ask)
@@ -73,7 +74,7 @@ async def decide_endpoint(request: Request, at: Here) -> Response:
     except LimitedError as limited:
         answer, action = plain_answer(at.service, at.site, page, limited.wait), "limited"
     finally:
-        at.service.journal.took("decide", at.site.name, action, time.monotonic() - began)
+        at.service.journal.took("decide", at.site.name, action, at.service.clock.monotonic() - began)
     response = JSONResponse(answer.body, headers=NO_STORE)
     for cookie in answer.set_cookies:
         response.headers.append("set-cookie", cookie.decode("latin-1"))

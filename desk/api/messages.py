@@ -77,7 +77,7 @@ async def _send(request: Request, at: Here) -> Response:
         language=body.language or settings.language,
         # A page that was loaded before the rules changed may name one that is gone.
         rule=body.rule if any(body.rule == r.name for r in settings.rules) else None,
-        now=at.service.now(),
+        now=at.service.clock.now(),
         sender=await _sender(at, known),
         opening=lambda: at.take("conversations"),
     )
@@ -89,7 +89,7 @@ async def _send(request: Request, at: Here) -> Response:
 
 async def _sender(at: Here, known: Known) -> Sender:
     """Who writes, as the inbox shows it. Who talks is kept for longer, and from the first message on."""
-    client, now = at.service.client_mark(at.origin.client), at.service.now()
+    client, now = at.service.client_mark(at.origin.client), at.service.clock.now()
     visitor = None
     try:
         visitor = await at.service.visits.get(at.site.name, known.visitor)

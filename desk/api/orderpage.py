@@ -61,7 +61,7 @@ async def order_page(request: Request, at: Here) -> Response:
             known=known,
             client=at.origin.client,
         )
-        at.service.later(read_page(at.service, site, page))
+        at.service.tasks.later(read_page(at.service, site, page))
     return Response(status_code=204, headers=NO_STORE)
 
 

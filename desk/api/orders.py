@@ -28,7 +28,7 @@ async def orders_endpoint(request: Request, at: Here) -> Response:
     except OrderError as error:
         raise Refused(422, str(error)) from error
     visitor, touches = await _visitor(at, told)
-    recorded = await at.service.record_order(at.site, order, visitor=visitor, touches=touches)
+    recorded = await at.service.ordering.record(at.site, order, visitor=visitor, touches=touches)
     held = await at.service.ledger.outbox.held(recorded.row)
     return JSONResponse(
         {

@@ -43,7 +43,7 @@ async def _ledger(service: Service) -> list[Metric]:
     try:
         async with asyncio.timeout(LEDGER_SECONDS):
             counts = await service.ledger.outbox.counts_by_site(service.sites)
-            now, book = service.now(), service.ledger.agents
+            now, book = service.clock.now(), service.ledger.agents
             online = [(site, await book.online(site, now)) for site in service.sites]
     except Exception as error:
         service.journal.emit("fault", site="", where="metrics", error=repr(error))

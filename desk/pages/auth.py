@@ -14,11 +14,11 @@ from starlette.responses import RedirectResponse, Response
 
 from ...service.limits import LimitedError, Own, Rate
 from ...stores.ledger.agents import SESSION_SECONDS, BusyError, Session
-from ..clock import span
 from ..cookies import LOGIN as LOGIN_COOKIE
 from ..cookies import SESSION as COOKIE
 from ..guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
 from ..here import Here, here
+from ..times import span
 from ..ways import ROOT
 from .render import desk_path, headers, page
 
@@ -96,7 +96,7 @@ async def door_of(request: Request, at: Here) -> Door | None:
     token = request.cookies.get(COOKIE, "")
     if not token:
         return None
-    session = await at.service.ledger.agents.session(token, at.place, at.service.now(), at.chosen)
+    session = await at.service.ledger.agents.session(token, at.place, at.service.clock.now(), at.chosen)
     return None if session is None else Door(at, session, token)
 
 
@@ -134,7 +134,7 @@ async def login(request: Request, at: Here) -> Response:
     target = fields.get("to", "")
     if not _same(fields.get("csrf", ""), request.cookies.get(LOGIN_COOKIE, "")):
         return _login_form(request, 403, "The form was too old, or cookies are off. Try once more.", target)
-    name, now, limits = fields.get("name", "").strip()[:64], at.service.now(), at.service.limits
+    name, now, limits = fields.get("name", "").strip()[:64], at.service.clock.now(), at.service.limits
     own = Own("name", f"{at.site.name}/{name}", NAME_RATE)
     try:
         # Counted before the password is checked, or many at once would all be free.

@@ -58,9 +58,8 @@ async def _talk(
     mark = await stamp(at, found.id)
     books = at.service.ledger.conversations
     visitor = await at.service.visits.get(at.site.name, found.visitor)
-    seen = (
-        sketch(visitor, _hosts(request, at.site.settings), at.service.now()) if visitor is not None else None
-    )
+    now = at.service.clock.now()
+    seen = sketch(visitor, _hosts(request, at.site.settings), now) if visitor is not None else None
     touches = visitor.touches if visitor is not None else ()
     others = await books.of_visitor(at.site.name, found.visitor)
     return page(
@@ -76,7 +75,7 @@ async def _talk(
         messages=await books.newest(found, SHOWN_MESSAGES),
         shown=SHOWN_MESSAGES,
         seen=seen,
-        earned=credit(touches, at.service.now(), at.site.terms, at.service.now()),
+        earned=credit(touches, now, at.site.terms, now),
         earlier=[e for e in others if e.conversation.id != found.id],
         orders=await at.service.ledger.orders.of_visitor(at.site.name, found.visitor),
         canned=canned(found.language),
@@ -113,7 +112,7 @@ async def answer(request: Request, door: Door) -> Response:
         text,
         agent=door.session.agent,
         client_id=fields.get("client_id", "")[:64] or None,
-        now=door.at.service.now(),
+        now=door.at.service.clock.now(),
     )
     if added.created:
         tell(door.at, added)
@@ -125,7 +124,9 @@ async def take(request: Request, door: Door) -> Response:
     """Give the conversation to the agent who asks."""
     found, _ = await _conversation(request, door), await agent_form(request, door)
     at = door.at
-    await at.service.ledger.conversations.claim(found.site, found.id, door.session.agent, at.service.now())
+    await at.service.ledger.conversations.claim(
+        found.site, found.id, door.session.agent, at.service.clock.now()
+    )
     at.service.hub.notify(desk_topic(found.site))
     return see_other(request, f"/conversations/{found.id}")
 
@@ -135,7 +136,9 @@ async def close(request: Request, door: Door) -> Response:
     """Close the conversation; the visitor's next message opens it again."""
     found, _ = await _conversation(request, door), await agent_form(request, door)
     at = door.at
-    closed = await at.service.ledger.conversations.close(found.site, found.id, at.service.now(), farewell)
+    closed = await at.service.ledger.conversations.close(
+        found.site, found.id, at.service.clock.now(), farewell
+    )
     tell_closed(at, closed)
     return see_other(request, "/")
 
@@ -148,7 +151,7 @@ async def record(request: Request, door: Door) -> Response:
         order = read_sale(fields)
     except OrderError as error:
         return await _talk(request, door, found, 422, sale=fields, sale_problem=f"Not recorded: {error}.")
-    recorded = await door.at.service.record_order(
+    recorded = await door.at.service.ordering.record(
         door.at.site, order, visitor=found.visitor, conversation=found.id, agent=door.session.agent
     )
     door.at.service.hub.notify(desk_topic(found.site))

@@ -15,9 +15,9 @@ from starlette.responses import RedirectResponse, Response
 
 from ...chat.hub import desk_topic, visitor_topic
 from ...chat.model import Conversation, Entry
-from ...service.watch import LIVE_SECONDS
 from ...stores.ledger.agents import ONLINE_SECONDS
 from ...stores.ledger.conversations import INBOX_OPEN
+from ...stores.watch import LIVE_SECONDS
 from ...templates import text
 from ..here import Here
 from .auth import Door, agent_pairs, see_other, signed_in
@@ -60,7 +60,7 @@ def _place(request: Request) -> tuple[int, str | None]:
 async def _lines(at: Here, entries: Sequence[Entry]) -> list[Line]:
     visitors = [entry.conversation.visitor for entry in entries]
     seen = await at.service.visits.seen_at(at.site.name, visitors) if visitors else {}
-    now = at.service.now()
+    now = at.service.clock.now()
     return [
         Line(entry, short_name(visitor), hue(visitor), now - seen.get(visitor, 0) < LIVE_SECONDS)
         for entry, visitor in zip(entries, visitors, strict=True)
@@ -72,7 +72,7 @@ async def common(request: Request, door: Door, number: int = 0, client: str | No
     conversations of one client network."""
     at, books, site = door.at, door.at.service.ledger.conversations, door.at.site.name
     # An agent who reads or answers is there, also without JavaScript; written at most every few seconds.
-    now = at.service.now()
+    now = at.service.clock.now()
     if door.session.seen_at is None or now - door.session.seen_at > ONLINE_SECONDS / 3:
         await at.service.ledger.agents.seen(door.session.agent, now)
     count, waiting = await books.numbers(site)
@@ -119,7 +119,7 @@ async def close_many(request: Request, door: Door) -> Response:
     client = dict(pairs).get("network", "")
     gone = await at.service.ledger.conversations.close_many(
         at.site.name,
-        at.service.now(),
+        at.service.clock.now(),
         ids=[value for name, value in pairs if name == "id"],
         client=client if _CLIENT.fullmatch(client) else None,
         note=farewell,

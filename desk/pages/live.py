@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...chat.hub import desk_topic, visit_topic
-from ...service.watch import visit_mark
+from ...stores.watch import visit_mark
 from ..guard import NO_STORE
 from ..here import Here
 from ..sse import EventStream, StreamEnd, event
@@ -28,7 +28,7 @@ async def stamp(at: Here, conversation: str | None) -> str:
     if found is not None:
         parts += [found.state, found.agent, found.updated_at]
         visitor = await at.service.visits.get(site, found.visitor)
-        parts.append(visit_mark(visitor, at.service.now()))
+        parts.append(visit_mark(visitor, at.service.clock.now()))
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=9).hexdigest()
 
 
@@ -49,7 +49,7 @@ async def stream(request: Request, at: Here) -> Response:
 
     async def read() -> Sequence[bytes]:
         nonlocal told, looked
-        now = service.now()
+        now = service.clock.now()
         if now - looked >= LOOK_SECONDS:
             if await service.ledger.agents.session(door.token, at.place, now, at.chosen) is None:
                 raise StreamEnd

@@ -61,13 +61,13 @@ async def settle(request: Request, door: Door) -> Response:
         return await _listed(request, door, fields.get("state", "held"), 422, f"Nothing changed: {error}.")
     service = door.at.service
     service.worker.wake()
-    (tell_retried if retry else tell_settled)(service, found, door.session.agent)
+    (tell_retried if retry else tell_settled)(service.journal, found, door.session.agent)
     return see_other(request, f"/postbacks?state={fields.get('state', 'held')}")
 
 
 async def _retried(door: Door, postback_id: str) -> Postback:
     outbox = door.at.service.ledger.outbox
-    return await outbox.retry(postback_id, door.at.service.now(), site=door.at.site.name)
+    return await outbox.retry(postback_id, door.at.service.clock.now(), site=door.at.site.name)
 
 
 async def _settled(door: Door, postback_id: str, fields: Mapping[str, str]) -> Postback:
@@ -78,7 +78,7 @@ async def _settled(door: Door, postback_id: str, fields: Mapping[str, str]) -> P
         amount = read_amount(fields.get("amount", ""))
     return await door.at.service.ledger.outbox.settle(
         postback_id,
-        door.at.service.now(),
+        door.at.service.clock.now(),
         by=door.session.agent,
         send=what != "refuse",
         amount=amount,

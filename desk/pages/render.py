@@ -15,8 +15,8 @@ from starlette.responses import HTMLResponse, Response
 
 from ... import templates
 from ...settings.model import LANGUAGES
-from ..clock import Clock, span
 from ..here import here
+from ..times import Times, span
 from ..ways import HOME
 
 _FOLDER = Path(templates.__file__).parent / "desk"
@@ -103,7 +103,7 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
         site=at.chosen or "clew",
         sites=len(at.service.sites) > 1 and at.way is not None,
         home=HOME,
-        clock=Clock(ZoneInfo(at.site.settings.time_zone), at.service.now()),
+        clock=Times(ZoneInfo(at.site.settings.time_zone), at.service.clock.now()),
         css=asset("desk.css").version,
         js=asset("desk.js").version,
         **values,

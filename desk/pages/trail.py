@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from ...referral.search import search_word
 from ...referral.touches import DOUBTS, Touch
 from ...referral.visitor import VISIT_GAP, Page, Visitor
-from ...service.watch import LIVE_SECONDS
+from ...stores.watch import LIVE_SECONDS
 
 ARRIVALS = 5
 SHOP_WORDS = ("q", "search", "query", "s")

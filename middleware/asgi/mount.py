@@ -11,6 +11,7 @@ from ...desk.app import desk_app
 from ...desk.here import Here
 from ...injector.heads import RequestHead, ResponseHead
 from ...service.check import checked
+from ...service.limits import network_of
 from ...service.navigation import finish, perform
 from ...service.origin import Origin
 from ...service.service import Service
@@ -107,7 +108,7 @@ class ClewMiddleware:
             scope["clew.site"] = site.name
         path = target_path(scope)
         if site is None:
-            self.service.note_no_site(origin.host)
+            self.service.journal.host_unknown(origin.host, self.service.sites.hosts)
             if self.service.sites.own(path):
                 await refuse(scope, receive, send, 421)
             else:
@@ -127,7 +128,7 @@ class ClewMiddleware:
     async def _http(
         self, site: SiteRuntime, path: bytes, origin: Origin, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        exchange = Exchange(site, self.service.now())
+        exchange = Exchange(site, self.service.clock.now())
         head = RequestHead(
             scope["method"],
             path,
@@ -158,7 +159,7 @@ class ClewMiddleware:
         peer = scope["client"][0] if scope.get("client") else None
         header = unbelieved(head.plain or dict(head.headers), peer, self._trusted)
         if header is not None:
-            self.service.note_untrusted(site, peer, header)
+            self.service.journal.proxy_untrusted(site.name, network_of(peer) or "", header)
 
     async def _ours(
         self, plan: Ours, site: SiteRuntime, origin: Origin, scope: Scope, receive: Receive, send: Send

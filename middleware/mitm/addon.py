@@ -214,9 +214,9 @@ class Clew:
             self._to_own_pages(flow, way.ticket)
             return
         if site is None:
-            service.note_no_site(asked.host)
+            service.journal.host_unknown(asked.host, service.sites.hosts)
         if site is not None:
-            exchange = Exchange(site, service.now())
+            exchange = Exchange(site, service.clock.now())
             plan = exchange.request(
                 RequestHead(
                     flow.request.method,

@@ -87,7 +87,7 @@ class ReverseProxy(ClewMiddleware):
         shop = self._shops.of(site.name) if site is not None else None
         if site is None or shop is None or self.service.sites.is_desk_host(origin.host):
             return None
-        exchange = Exchange(site, self.service.now())
+        exchange = Exchange(site, self.service.clock.now())
         head = RequestHead(
             scope["method"],
             scope["raw_path"],

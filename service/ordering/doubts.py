@@ -4,16 +4,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from ...orders.doubt import Doubt, amount_doubt
 from ...orders.model import Figure, OrderSeen
 from ...referral.visitor import Visitor
+from ...stores.ledger.orders import Orders
 from ..site import SiteRuntime
 from .shopping import Arrival, checkout_doubt
-
-if TYPE_CHECKING:
-    from ..service import Service
 
 EARLIER = 50  # orders with which an amount is compared
 
@@ -29,7 +26,7 @@ class Shown:
 
 
 async def doubt_of(
-    service: "Service",
+    orders: Orders,
     site: SiteRuntime,
     order: OrderSeen,
     who: Visitor,
@@ -40,7 +37,7 @@ async def doubt_of(
 ) -> Doubt | None:
     """What stands against telling a partner of the order, None if nothing does. `confirmed` says that the
     shop's server has told of it. Raises what the ledger raises."""
-    found = await amounts_doubt(service, site, order, who.cart)
+    found = await amounts_doubt(orders, site, order, who.cart)
     if found is not None or shown is None:
         return found
     settings = site.settings.order
@@ -54,12 +51,12 @@ async def doubt_of(
 
 
 async def amounts_doubt(
-    service: "Service", site: SiteRuntime, order: OrderSeen, cart: Mapping[str, str]
+    orders: Orders, site: SiteRuntime, order: OrderSeen, cart: Mapping[str, str]
 ) -> Doubt | None:
     """What stands against the order's amount: the visitor's cart, or the site's earlier orders."""
     if not site.settings.hold.amounts:
         return None
-    earlier = await service.ledger.orders.amounts(site.name, limit=EARLIER)
+    earlier = await orders.amounts(site.name, limit=EARLIER)
     figures: list[Figure] = []
     with suppress(KeyError, ArithmeticError):
         figures.append(Figure("the cart last seen", Decimal(cart["value"]), cart.get("currency")))

@@ -5,24 +5,24 @@ corrects what was recorded: an amount, who the visitor is, that it is a sale aft
 conflict for a person.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from ...events.journal import Journal
 from ...orders.doubt import Doubt, Kind
 from ...orders.model import Channel, OrderSeen, State
 from ...orders.money import amount_text
 from ...postbacks.model import Postback
 from ...referral.credit import Considered, Credit
 from ...referral.visitor import Visitor
+from ...stores.ledger.books import Ledger
 from ...stores.ledger.orders import Recorded
+from ..clock import Clock
 from ..site import SiteRuntime
 from .doubts import Shown, amounts_doubt
 from .weighing import Weighed, reports_of, weighed_of
-
-if TYPE_CHECKING:
-    from ..service import Service
 
 SERVER = "the shop's server"
 # Whose word counts more, on an order's amount and state.
@@ -36,57 +36,175 @@ NAMED_BY_BROWSER = Doubt(
 NOT_YET: frozenset[State] = frozenset({"payment_due", "problem"})
 
 
-def tell_recorded(service: "Service", recorded: Recorded, weighed: Weighed) -> None:
-    """Tell of a new order, its credit, and a doubt that holds it."""
-    service.journal.emit(
-        "order",
-        site=recorded.site,
-        order=recorded.order_id,
-        total=amount_text(recorded.total, recorded.currency),
-        currency=recorded.currency,
-        state=recorded.state,
-        channel=recorded.channel,
-        source=recorded.source,
-        visitor=recorded.visitor,
-    )
-    tell_credit(service, recorded, weighed)
+class Sightings:
+    """Tells of orders, and sees to what is told of them besides. `due` is called when a postback is due."""
+
+    def __init__(self, ledger: Ledger, journal: Journal, clock: Clock, due: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._journal = journal
+        self._clock = clock
+        self._due = due
+
+    def recorded(self, recorded: Recorded, weighed: Weighed) -> None:
+        """Tell of a new order, its credit, and a doubt that holds it."""
+        self._journal.emit(
+            "order",
+            site=recorded.site,
+            order=recorded.order_id,
+            total=amount_text(recorded.total, recorded.currency),
+            currency=recorded.currency,
+            state=recorded.state,
+            channel=recorded.channel,
+            source=recorded.source,
+            visitor=recorded.visitor,
+        )
+        self._tell_credit(recorded, weighed)
+
+    async def again(
+        self,
+        site: SiteRuntime,
+        order: OrderSeen,
+        known: Recorded,
+        who: Visitor | None,
+        visitor: str | None,
+        conversation: str | None,
+        shown: Shown | None,
+    ) -> bool:
+        """See to the sighting of an order that is known; whether it told whose the order is. Raises what the
+        ledger raises."""
+        seen = _with_known(order, known)
+        weighed = await weighed_of(
+            self._ledger,
+            site,
+            seen,
+            who,
+            conversation,
+            shown,
+            self._clock.now(),
+            confirmed=known.source == "api",
+        )
+        others = visitor is not None and known.visitor is not None and visitor != known.visitor
+        # A browser can say anything, also of an order that the shop has told of.
+        weaker = order.source == "browser" and known.source != "browser"
+        # Anybody can open a page without our cookie: that says nothing of whose the order is.
+        nobody = visitor is None and order.source in ("page", "browser")
+        paid = order.is_sale and known.state in NOT_YET and not nobody and not weaker
+        # A browser can tell of any number before the order is placed: what the shop sent takes its place.
+        by_browser = "browser" in (known.source, known.named_by)
+        better = order.source == "page" and by_browser and not nobody and not (others and weighed.doubt)
+        named = visitor is not None and (known.visitor is None or order.source == "api" or better)
+        decided = corrected = False
+        if order.is_sale and (paid or better or (named and visitor != known.visitor)):
+            if not named:
+                weighed = _of_the_known(seen, known, weighed, visitor)
+            decided = await self._decide_anew(seen, known, weighed, visitor if named else None, better)
+        if decided and not named:
+            corrected = order.source == "api"
+        elif order.source == "api" and known.source != "api" and order.is_sale:
+            corrected = await self._confirm(site, seen, known, visitor)
+        same = (order.total, order.currency) == (known.total, known.currency)
+        agrees = same and not others and order.is_sale == (known.state == "placed")
+        if agrees or corrected or (decided and (same or not better)):
+            event = "order_repeated" if same or not corrected else "order_corrected"
+            self._journal.emit(event, site=site.name, order=order.id, source=order.source, visitor=visitor)
+            return decided and named
+        why = _conflict(order, known, others)
+        # A page is no word against what the server told, nor a browser against the shop.
+        wrong = not same and not decided and _RANK[order.source] == _RANK[known.source]
+        if wrong or (not order.is_sale and not weaker):
+            await self._ledger.outbox.hold(known.row, Doubt("conflict", why))
+        self._journal.notice("order_conflict", site=site.name, key=order.id, order=order.id, why=why)
+        return decided and named
+
+    async def _decide_anew(
+        self,
+        seen: OrderSeen,
+        known: Recorded,
+        weighed: Weighed,
+        visitor: str | None,
+        better: bool,
+    ) -> bool:
+        """Decide on the order as it was seen now; `visitor` is whose it is, None for who it was before."""
+        if visitor in (None, known.visitor) and weighed.credit.partner is None and known.partner is not None:
+            weighed = _as_credited(seen, known, weighed)
+        done = await self._ledger.orders.anew(
+            known,
+            seen,
+            told=_RANK[seen.source] >= _RANK[known.source],
+            visitor=visitor,
+            channel=weighed.channel,
+            conversation=weighed.conversation,
+            credit=weighed.credit,
+            reports=weighed.reports,
+            doubt=weighed.doubt,
+            now=self._clock.now(),
+            refused_stands=better,
+        )
+        if done:
+            self._due()
+            self._tell_credit(known, weighed)
+        return done
+
+    async def _confirm(
+        self, site: SiteRuntime, order: OrderSeen, known: Recorded, visitor: str | None
+    ) -> bool:
+        """The shop's server tells of an order: its amount counts, and what is held is due with it, unless
+        only a browser says whose the order is. False if a partner was told another amount before."""
+        same = (order.total, order.currency) == (known.total, known.currency)
+        # Two that agree are not doubted because a third, the orders before, were smaller.
+        doubt = None if same else await amounts_doubt(self._ledger.orders, site, order, {})
+        confirmed = await self._ledger.outbox.confirm(
+            known.row,
+            self._clock.now(),
+            by=SERVER,
+            total=Decimal(order.total),
+            currency=order.currency,
+            doubt=doubt,
+            unsure=NAMED_BY_BROWSER if visitor is None and known.named_by == "browser" else None,
+        )
+        for row in confirmed.changed:
+            if row.state == "held":
+                self._tell_held(known, Doubt(cast("Kind", row.hold), row.why or ""))
+            else:
+                tell_settled(self._journal, row, SERVER)
+        if confirmed.changed:
+            self._due()
+        return not confirmed.too_late
+
+    def _tell_credit(self, recorded: Recorded, weighed: Weighed) -> None:
+        """Tell who earns an order, and of a doubt that holds it."""
+        earned = weighed.credit
+        self._journal.emit(
+            "credit",
+            site=recorded.site,
+            order=recorded.order_id,
+            partner=earned.partner,
+            reason=earned.reason,
+            visitor=recorded.visitor,
+        )
+        if weighed.doubt is not None:
+            self._tell_held(recorded, weighed.doubt)
+
+    def _tell_held(self, recorded: Recorded, doubt: Doubt) -> None:
+        fields = {"order": recorded.order_id, "partner": recorded.partner, "why": doubt.text}
+        if doubt.kind == "confirm":  # nothing is wrong yet
+            self._journal.emit("order_held", site=recorded.site, key=doubt.kind, **fields)
+        else:
+            self._journal.notice("order_held", site=recorded.site, key=doubt.kind, **fields)
 
 
-def tell_credit(service: "Service", recorded: Recorded, weighed: Weighed) -> None:
-    """Tell who earns an order, and of a doubt that holds it."""
-    earned = weighed.credit
-    service.journal.emit(
-        "credit",
-        site=recorded.site,
-        order=recorded.order_id,
-        partner=earned.partner,
-        reason=earned.reason,
-        visitor=recorded.visitor,
-    )
-    if weighed.doubt is not None:
-        _tell_held(service, recorded, weighed.doubt)
-
-
-def _tell_held(service: "Service", recorded: Recorded, doubt: Doubt) -> None:
-    fields = {"order": recorded.order_id, "partner": recorded.partner, "why": doubt.text}
-    if doubt.kind == "confirm":  # nothing is wrong yet
-        service.journal.emit("order_held", site=recorded.site, key=doubt.kind, **fields)
-    else:
-        service.journal.notice("order_held", site=recorded.site, key=doubt.kind, **fields)
-
-
-def tell_settled(service: "Service", row: Postback, by: str) -> None:
+def tell_settled(journal: Journal, row: Postback, by: str) -> None:
     """Tell what became of a postback that was in doubt, and who decided."""
-    _tell_postback(service, "postback_settled", row, by)
+    _tell_postback(journal, "postback_settled", row, by)
 
 
-def tell_retried(service: "Service", row: Postback, by: str) -> None:
+def tell_retried(journal: Journal, row: Postback, by: str) -> None:
     """Tell that a postback is sent once more, and who wants it."""
-    _tell_postback(service, "postback_retried", row, by)
+    _tell_postback(journal, "postback_retried", row, by)
 
 
-def _tell_postback(service: "Service", event: str, row: Postback, by: str) -> None:
-    service.journal.emit(
+def _tell_postback(journal: Journal, event: str, row: Postback, by: str) -> None:
+    journal.emit(
         event,
         site=row.site,
         postback=row.id,
@@ -96,56 +214,6 @@ def _tell_postback(service: "Service", event: str, row: Postback, by: str) -> No
         currency=row.report.currency,
         agent=by,
     )
-
-
-async def told_again(
-    service: "Service",
-    site: SiteRuntime,
-    order: OrderSeen,
-    known: Recorded,
-    who: Visitor | None,
-    visitor: str | None,
-    conversation: str | None,
-    shown: Shown | None,
-) -> bool:
-    """See to the sighting of an order that is known; whether it told whose the order is. Raises what the
-    ledger raises."""
-    seen = _with_known(order, known)
-    weighed = await weighed_of(
-        service, site, seen, who, conversation, shown, service.now(), confirmed=known.source == "api"
-    )
-    others = visitor is not None and known.visitor is not None and visitor != known.visitor
-    # A browser can say anything, also of an order that the shop has told of.
-    weaker = order.source == "browser" and known.source != "browser"
-    # Anybody can open a page without our cookie: that says nothing of whose the order is.
-    nobody = visitor is None and order.source in ("page", "browser")
-    paid = order.is_sale and known.state in NOT_YET and not nobody and not weaker
-    # A browser can tell of any number before the order is placed: what the shop sent takes its place.
-    by_browser = "browser" in (known.source, known.named_by)
-    better = order.source == "page" and by_browser and not nobody and not (others and weighed.doubt)
-    named = visitor is not None and (known.visitor is None or order.source == "api" or better)
-    decided = corrected = False
-    if order.is_sale and (paid or better or (named and visitor != known.visitor)):
-        if not named:
-            weighed = _of_the_known(seen, known, weighed, visitor)
-        decided = await _decide_anew(service, seen, known, weighed, visitor if named else None, better)
-    if decided and not named:
-        corrected = order.source == "api"
-    elif order.source == "api" and known.source != "api" and order.is_sale:
-        corrected = await _confirm(service, site, seen, known, visitor)
-    same = (order.total, order.currency) == (known.total, known.currency)
-    agrees = same and not others and order.is_sale == (known.state == "placed")
-    if agrees or corrected or (decided and (same or not better)):
-        event = "order_repeated" if same or not corrected else "order_corrected"
-        service.journal.emit(event, site=site.name, order=order.id, source=order.source, visitor=visitor)
-        return decided and named
-    why = _conflict(order, known, others)
-    # A page is no word against what the server told, nor a browser against the shop.
-    wrong = not same and not decided and _RANK[order.source] == _RANK[known.source]
-    if wrong or (not order.is_sale and not weaker):
-        await service.ledger.outbox.hold(known.row, Doubt("conflict", why))
-    service.journal.notice("order_conflict", site=site.name, key=order.id, order=order.id, why=why)
-    return decided and named
 
 
 def _with_known(order: OrderSeen, known: Recorded) -> OrderSeen:
@@ -175,36 +243,6 @@ def _of_the_known(seen: OrderSeen, known: Recorded, weighed: Weighed, visitor: s
     return replace(_as_credited(seen, known, weighed), doubt=doubt)
 
 
-async def _decide_anew(
-    service: "Service",
-    seen: OrderSeen,
-    known: Recorded,
-    weighed: Weighed,
-    visitor: str | None,
-    better: bool,
-) -> bool:
-    """Decide on the order as it was seen now; `visitor` is whose it is, None for who it was before."""
-    if visitor in (None, known.visitor) and weighed.credit.partner is None and known.partner is not None:
-        weighed = _as_credited(seen, known, weighed)
-    done = await service.ledger.orders.anew(
-        known,
-        seen,
-        told=_RANK[seen.source] >= _RANK[known.source],
-        visitor=visitor,
-        channel=weighed.channel,
-        conversation=weighed.conversation,
-        credit=weighed.credit,
-        reports=weighed.reports,
-        doubt=weighed.doubt,
-        now=service.now(),
-        refused_stands=better,
-    )
-    if done:
-        service.worker.wake()
-        tell_credit(service, known, weighed)
-    return done
-
-
 def _as_credited(order: OrderSeen, known: Recorded, weighed: Weighed) -> Weighed:
     """Who tells of it now knows nothing of the visitor: what was decided at first stands."""
     considered = tuple(Considered(**touch) for touch in known.considered)
@@ -212,33 +250,6 @@ def _as_credited(order: OrderSeen, known: Recorded, weighed: Weighed) -> Weighed
     channel = order.channel or cast("Channel", known.channel)
     reports = reports_of(order, channel, earned, known.placed_at)
     return replace(weighed, channel=channel, conversation=known.conversation, credit=earned, reports=reports)
-
-
-async def _confirm(
-    service: "Service", site: SiteRuntime, order: OrderSeen, known: Recorded, visitor: str | None
-) -> bool:
-    """The shop's server tells of an order: its amount counts, and what is held is due with it, unless only a
-    browser says whose the order is. False if a partner was told another amount before."""
-    same = (order.total, order.currency) == (known.total, known.currency)
-    # Two that agree are not doubted because a third, the orders before, were smaller.
-    doubt = None if same else await amounts_doubt(service, site, order, {})
-    confirmed = await service.ledger.outbox.confirm(
-        known.row,
-        service.now(),
-        by=SERVER,
-        total=Decimal(order.total),
-        currency=order.currency,
-        doubt=doubt,
-        unsure=NAMED_BY_BROWSER if visitor is None and known.named_by == "browser" else None,
-    )
-    for row in confirmed.changed:
-        if row.state == "held":
-            _tell_held(service, known, Doubt(cast("Kind", row.hold), row.why or ""))
-        else:
-            tell_settled(service, row, SERVER)
-    if confirmed.changed:
-        service.worker.wake()
-    return not confirmed.too_late
 
 
 def _conflict(order: OrderSeen, known: Recorded, others: bool) -> str:

@@ -1,7 +1,6 @@
 """What one sighting of an order comes to by itself: who earns it, through which channel, who must be told."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ...orders.doubt import Doubt
 from ...orders.model import Channel, OrderSeen
@@ -9,11 +8,9 @@ from ...orders.money import amount_text
 from ...postbacks.model import Report
 from ...referral.credit import DAY, Credit, credit
 from ...referral.visitor import Visitor
+from ...stores.ledger.books import Ledger
 from ..site import SiteRuntime
 from .doubts import Shown, doubt_of
-
-if TYPE_CHECKING:
-    from ..service import Service
 
 EVENT = "order"
 
@@ -31,7 +28,7 @@ class Weighed:
 
 
 async def weighed_of(
-    service: "Service",
+    ledger: Ledger,
     site: SiteRuntime,
     order: OrderSeen,
     who: Visitor | None,
@@ -47,17 +44,17 @@ async def weighed_of(
     """
     placed = min(order.placed_at, now) if order.placed_at is not None else now
     visitor = who.id if who is not None else None
-    channel, talked_in = await _channel(service, site, order, visitor, conversation, placed)
+    channel, talked_in = await _channel(ledger, site, order, visitor, conversation, placed)
     earned = credit(who.touches if who is not None else (), placed, site.terms, now)
     reports = reports_of(order, channel, earned, placed) if order.is_sale else []
     doubt = None
     if reports and who is not None:
-        doubt = await doubt_of(service, site, order, who, shown, now, confirmed=confirmed)
+        doubt = await doubt_of(ledger.orders, site, order, who, shown, now, confirmed=confirmed)
     return Weighed(placed, channel, conversation or talked_in, earned, reports, doubt)
 
 
 async def _channel(
-    service: "Service",
+    ledger: Ledger,
     site: SiteRuntime,
     order: OrderSeen,
     visitor: str | None,
@@ -75,7 +72,7 @@ async def _channel(
     since = placed - site.settings.chat.window_hours * 3600
     # What was written before an order that is seen now came before it, even if the clock was set back since.
     until = placed if order.placed_at is not None else placed + DAY
-    talked_in = await service.ledger.conversations.visitor_talked(site.name, visitor, since, until)
+    talked_in = await ledger.conversations.visitor_talked(site.name, visitor, since, until)
     return ("chat" if talked_in is not None else "web"), talked_in
 
 

@@ -70,7 +70,7 @@ async def test_a_new_visitor_over_the_limit_gets_an_answer_and_is_not_stored(tmp
         assert (await client.post("decide", json=ASK)).status_code == 200
         assert stored(desk) == before
         assert (await stranger(desk, CUSTOMER))[1].status_code == 200
-        desk.service.ahead = 60
+        desk.clock.ahead = 60
         assert (await client.post("decide", json=ASK)).status_code == 200
         assert stored(desk) > before
 
@@ -119,7 +119,7 @@ async def test_what_visitors_write_in_a_day_is_bounded(tmp_path: Path) -> None:
         client = desk.visitor()
         statuses = [(await write(client, "x" * 4000, n)).status_code for n in range(5)]
         assert statuses == [201, 201, 429, 429, 429]
-        desk.service.ahead = 86400
+        desk.clock.ahead = 86400
         assert (await write(client, "x" * 4000, 9)).status_code == 201
 
 

@@ -18,7 +18,8 @@ from clew.service.clock import Clock
 def test_a_step_of_the_clock_is_told(passed: float, shown: float, step: float | None) -> None:
     wall, steady = [1_800_000_000.0], [5.0]
     told: list[tuple[float, float]] = []
-    clock = Clock(lambda before, step: told.append((before, step)), lambda: wall[0], lambda: steady[0])
+    clock = Clock(lambda: wall[0], lambda: steady[0])
+    clock.jumped = lambda before, step: told.append((before, step))
     wall[0] += shown
     steady[0] += passed
     assert clock.now() == clock.now() == 1_800_000_000.0 + shown

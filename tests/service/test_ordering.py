@@ -12,7 +12,6 @@ from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.ordering.doubts import Shown
-from clew.service.ordering.recording import record_seen_order
 from clew.service.service import Service
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
@@ -55,7 +54,7 @@ async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         }
     )
     service = Service(settings)
-    monkeypatch.setattr(service, "now", Clock())
+    monkeypatch.setattr(service.clock, "now", Clock())
     # Not started: nothing is delivered here.
     await service.open()
     yield service
@@ -92,7 +91,7 @@ async def test_an_order_is_credited_to_the_click_and_its_postback_is_due(
     service: Service, site: SiteRuntime
 ) -> None:
     await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR, "c|%=:"))], NOW)
-    recorded = await service.record_order(site, order(), visitor="v1")
+    recorded = await service.ordering.record(site, order(), visitor="v1")
     assert recorded.created
     (credit,) = await rows(service, schema.credits_)
     assert (credit["partner"], credit["click"][2]) == ("blog", "c|%=:")
@@ -103,8 +102,8 @@ async def test_an_order_is_credited_to_the_click_and_its_postback_is_due(
 
 async def test_the_same_order_again_changes_nothing(service: Service, site: SiteRuntime) -> None:
     await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR))], NOW)
-    await service.record_order(site, order(), visitor="v1")
-    again = await service.record_order(site, order(total=Decimal("1.00")), visitor="v2")
+    await service.ordering.record(site, order(), visitor="v1")
+    again = await service.ordering.record(site, order(total=Decimal("1.00")), visitor="v2")
     assert not again.created
     assert again.total == Decimal("59.90")
     assert [len(await rows(service, t)) for t in (schema.orders, schema.credits_, schema.postbacks)] == [
@@ -118,7 +117,7 @@ async def test_the_channel_is_chat_when_the_visitor_wrote_before_it_ordered(
     service: Service, site: SiteRuntime
 ) -> None:
     await write(service, "Does it fit?", NOW - HOUR)
-    recorded = await service.record_order(site, order(), visitor="v1")
+    recorded = await service.ordering.record(site, order(), visitor="v1")
     assert recorded.channel == "chat"
     (row,) = await rows(service, schema.orders)
     assert row["conversation"] is not None
@@ -129,7 +128,9 @@ async def test_a_talk_that_began_after_the_order_did_not_bring_it(
 ) -> None:
     """E13."""
     await write(service, "Where is my parcel?", NOW - HOUR)
-    recorded = await service.record_order(site, order(placed_at=NOW - 2 * HOUR, source="api"), visitor="v1")
+    recorded = await service.ordering.record(
+        site, order(placed_at=NOW - 2 * HOUR, source="api"), visitor="v1"
+    )
     assert recorded.channel == "web"
 
 
@@ -138,7 +139,7 @@ async def test_a_talk_counts_within_the_sites_window(
     service: Service, site: SiteRuntime, hours: float, channel: str
 ) -> None:
     await write(service, "Hello", NOW - hours * HOUR)
-    assert (await service.record_order(site, order(), visitor="v1")).channel == channel
+    assert (await service.ordering.record(site, order(), visitor="v1")).channel == channel
 
 
 async def test_an_order_that_the_agent_records_is_the_chats_and_the_clicks(
@@ -149,7 +150,7 @@ async def test_an_order_that_the_agent_records_is_the_chats_and_the_clicks(
     await write(service, "Please order it for me", NOW - 60)
     talk = await service.ledger.conversations.open_for("shop", "v1")
     assert talk is not None
-    recorded = await service.record_order(
+    recorded = await service.ordering.record(
         site, order(source="agent"), visitor="v1", conversation=talk.id, agent="anna"
     )
     assert recorded.channel == "chat"
@@ -161,7 +162,7 @@ async def test_a_lost_visit_store_does_not_cost_the_partner_its_credit(
     service: Service, site: SiteRuntime
 ) -> None:
     await service.visits.close()
-    recorded = await service.record_order(site, order(), visitor="v1", touches=(click(NOW - HOUR),))
+    recorded = await service.ordering.record(site, order(), visitor="v1", touches=(click(NOW - HOUR),))
     assert recorded.created
     (credit,) = await rows(service, schema.credits_)
     assert credit["partner"] == "blog"
@@ -170,7 +171,7 @@ async def test_a_lost_visit_store_does_not_cost_the_partner_its_credit(
 async def test_an_order_without_a_touch_is_credited_to_nobody_and_says_so(
     service: Service, site: SiteRuntime
 ) -> None:
-    await service.record_order(site, order(), visitor=None)
+    await service.ordering.record(site, order(), visitor=None)
     (credit,) = await rows(service, schema.credits_)
     assert credit["partner"] is None
     assert credit["reason"]
@@ -189,7 +190,7 @@ async def test_an_order_on_a_page_is_tried_again_when_the_ledger_fails(
         return await record(*args, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(service.ledger.orders, "record", flaky)
-    await record_seen_order(service, site, order(), None, ())
+    await service.ordering.record_seen(site, order(), None, ())
     assert len(await rows(service, schema.orders)) == 1
 
 
@@ -205,7 +206,7 @@ async def test_an_order_that_cannot_be_written_is_whole_in_the_log(
         raise sqlite3.OperationalError("disk full")
 
     monkeypatch.setattr(service.ledger.orders, "record", broken)
-    await record_seen_order(service, site, order(), None, ())
+    await service.ordering.record_seen(site, order(), None, ())
     assert told["event"] == "order_unrecorded"
     assert (told["order"], told["total"], told["currency"]) == ("1001", "59.90", "EUR")
 
@@ -217,7 +218,7 @@ SENT = Shown("/thanks", "inside")
 async def told(service: Service, site: SiteRuntime, visitor: str | None, shown: Shown, total: str) -> None:
     source = "browser" if shown.by_browser else "page"
     seen = order(total=Decimal(total), source=source)
-    await service.record_order(site, seen, visitor=visitor, shown=shown)
+    await service.ordering.record(site, seen, visitor=visitor, shown=shown)
 
 
 async def due(service: Service) -> list[tuple[str, str, str]]:
@@ -258,7 +259,7 @@ async def test_a_page_opened_without_the_cookie_does_not_make_an_unpaid_order_a_
     """field A7, E12: a stranger opens the page of an order that waits for its money, then again as nobody."""
     await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
     unpaid = order(state="payment_due")
-    await service.record_order(site, unpaid, visitor="stranger", shown=Shown("/thanks", "outside"))
+    await service.ordering.record(site, unpaid, visitor="stranger", shown=Shown("/thanks", "outside"))
     await told(service, site, None, SENT, "59.90")
     assert await due(service) == []
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from clew.referral.cookie import new_visitor_id
 from clew.referral.visitor import Page, Viewed
-from clew.service import presence
+from clew.stores import presence
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
 from desks import VISITOR, House, events, house, until
@@ -24,7 +24,7 @@ BASE = "http://127.0.0.1"
 async def desk(tmp_path: Path) -> AsyncIterator[House]:
     """A desk whose watch looks only when a test says so."""
     async with house(tmp_path) as built:
-        next(task for task in built.service._lasting if task.get_name() == "clew-watch").cancel()
+        next(task for task in built.service.tasks._lasting if task.get_name() == "clew-watch").cancel()
         yield built
 
 
@@ -157,7 +157,7 @@ async def test_a_desk_hears_of_the_visit_it_shows_and_of_no_other(
         desk.service.watch._visits_at = -10.0
         await desk.service.watch.look()
         assert looked.calls == [("shop", VISITOR)]
-        now = desk.service.now()
+        now = desk.service.clock.now()
         for visitor in (other, VISITOR):
             page = Viewed(Page("view-1", now, "http://shop.test/basket", "Basket"))
             await desk.service.visits.change("shop", visitor, [page], now)
@@ -199,7 +199,7 @@ async def test_an_agent_whose_last_desk_is_closed_is_gone_within_seconds(
     monkeypatch.setattr(presence, "LEAVE_SECONDS", 0.1)
 
     async def online() -> int:
-        return await desk.agents.online("shop", desk.service.now())
+        return await desk.agents.online("shop", desk.service.clock.now())
 
     async with desk.served() as address:
         agent = await desk.agent(base=address.removesuffix("/-/clew/"))
@@ -210,7 +210,7 @@ async def test_an_agent_whose_last_desk_is_closed_is_gone_within_seconds(
                 await anext(events(answer))
             assert await online() == 1
         gone = Counted(monkeypatch, desk.agents, "left")
-        await until(lambda: bool(gone.calls) and not desk.service._work)
+        await until(lambda: bool(gone.calls) and not desk.service.tasks._work)
         assert await online() == 0
 
 
@@ -222,7 +222,7 @@ async def test_a_page_that_is_turned_does_not_send_the_agent_home(desk: House) -
         await desk.agents.add("bo", "correct horse battery", site=None, now=0)
         await desk.service.presence.seen("bo")
         desk.service.presence._leave("bo")
-        assert await desk.agents.online("shop", desk.service.now()) == 1
+        assert await desk.agents.online("shop", desk.service.clock.now()) == 1
 
 
 async def test_two_desks_of_an_agent_write_once(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ async def test_two_desks_of_an_agent_write_once(desk: House, monkeypatch: pytest
     for _ in range(5):
         await desk.service.presence.seen("bo")
     assert len(wrote.calls) == 1
-    desk.service.ahead += 10
+    desk.clock.ahead += 10
     await desk.service.presence.seen("bo")
     assert len(wrote.calls) == 2
 

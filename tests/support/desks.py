@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from clew.desk.app import desk_app
 from clew.desk.here import Here
 from clew.referral.cookie import NAME, Known
+from clew.service.clock import Clock
 from clew.service.origin import Origin
 from clew.service.service import Service
 from clew.settings.model import Settings
@@ -24,16 +25,16 @@ PASSWORD = "correct horse battery"
 VISITOR = "aaaabbbbccccddddeeeeffff22"
 
 
-class TimedService(Service):
-    """The real service with a clock that a test may put forward."""
+class AheadClock(Clock):
+    """The real clock, which a test may put forward."""
 
     ahead = 0.0
 
     def now(self) -> float:
-        return time.time() + self.ahead
+        return super().now() + self.ahead
 
     def monotonic(self) -> float:
-        return time.monotonic() + self.ahead
+        return super().monotonic() + self.ahead
 
 
 class House:
@@ -52,7 +53,8 @@ class House:
             "rules": rules,
             "partners": partners,
         }
-        self.service = TimedService(
+        self.clock = AheadClock()
+        self.service = Service(
             Settings.model_validate(
                 {
                     "secret": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB",
@@ -61,7 +63,8 @@ class House:
                     "limits": limits or {},
                     "sites": [{**shop, "chat": chat or {}}, {"name": "other", "hosts": ["other.test"]}],
                 }
-            )
+            ),
+            self.clock,
         )
         # Real argon2id with little work; what the parameters are is tested with the ledger's agents.
         light = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
@@ -104,7 +107,7 @@ class House:
     async def agent(self, name: str = "bo", site: str | None = None, base: str = SHOP) -> httpx2.AsyncClient:
         """The browser of an agent who has just logged in."""
         if all(name != a.name for a in await self.agents.everyone()):
-            await self.agents.add(name, PASSWORD, site=site, now=self.service.now())
+            await self.agents.add(name, PASSWORD, site=site, now=self.service.clock.now())
         client = self.client(base)
         answer = await login(client, name)
         assert answer.status_code == 303, answer.text
@@ -120,7 +123,7 @@ class House:
                 "client_id": f"c{time.monotonic_ns()}",
                 "language": "de",
                 "rule": None,
-                "now": self.service.now(),
+                "now": self.service.clock.now(),
                 **more,
             },
         )

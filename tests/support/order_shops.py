@@ -67,8 +67,8 @@ class Shop:
 
     async def settled(self) -> None:
         """Wait for what is done after the pages were sent."""
-        while self.clew.service._work:
-            await asyncio.gather(*list(self.clew.service._work))
+        while self.clew.service.tasks._work:
+            await asyncio.gather(*list(self.clew.service.tasks._work))
 
     async def orders(self) -> tuple[StoredOrder, ...]:
         await self.settled()

@@ -143,7 +143,7 @@ async def test_the_answer_says_when_to_ask_again_for_a_rule_that_waits(
     app: ClewMiddleware, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1_800_000_000.0]
-    monkeypatch.setattr(app.service, "now", lambda: now[0])
+    monkeypatch.setattr(app.service.clock, "now", lambda: now[0])
     first = (await browser.post("decide", json=ask())).json()
     assert (first["action"], first["rule"], first["again"]) == ("show", None, 90)
     now[0] += 90
@@ -224,7 +224,7 @@ async def test_a_page_left_open_for_long_is_no_new_arrival(
     app: ClewMiddleware, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1_800_000_000.0]
-    monkeypatch.setattr(app.service, "now", lambda: now[0])
+    monkeypatch.setattr(app.service.clock, "now", lambda: now[0])
     await browser.post("decide", json=ask("/?utm_source=mail"))
     now[0] += 3600
     again = await browser.post("decide", json=ask("/?utm_source=mail", seconds=3600))

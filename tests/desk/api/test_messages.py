@@ -83,7 +83,7 @@ async def test_without_a_conversation_there_are_no_messages_and_no_stream(desk: 
 async def test_a_closed_conversation_says_so_and_opens_again_by_a_message(desk: House) -> None:
     client = desk.visitor()
     await client.post("messages", json=body())
-    await desk.conversations.close("shop", await desk.says("more"), desk.service.now())
+    await desk.conversations.close("shop", await desk.says("more"), desk.service.clock.now())
     assert (await client.get("messages")).json()["state"] == "closed"
     await client.post("messages", json=body("again", client_id="widget-id-3"))
     assert (await client.get("messages")).json()["state"] == "open"
@@ -266,7 +266,7 @@ async def test_who_writes_too_fast_is_told_when_to_come_back(tmp_path: Path) -> 
         assert 1 <= wait <= 60
         other = desk.visitor("zzzzbbbbccccddddeeeeffff22")
         assert (await other.post("messages", json=body())).status_code == 201
-        desk.service.ahead = wait
+        desk.clock.ahead = wait
         assert (await client.post("messages", json=body(client_id="widget-id-9"))).status_code == 201
 
 
@@ -407,11 +407,13 @@ async def test_a_server_that_stops_ends_the_streams(desk: House) -> None:
 async def test_a_visitor_sees_the_agents_display_name_and_never_the_login(desk: House) -> None:
     """field E21: in what is read, in the stream, and after a change"""
     talk = await desk.says("hello")
-    await desk.agents.add("bo.miller", PASSWORD, site=None, now=desk.service.now(), shown="Bo from the shop")
+    await desk.agents.add(
+        "bo.miller", PASSWORD, site=None, now=desk.service.clock.now(), shown="Bo from the shop"
+    )
     add = desk.conversations.add_agent_message
-    await add("shop", talk, "hi", agent="bo.miller", client_id="a1", now=desk.service.now())
-    await desk.agents.add("carla", PASSWORD, site=None, now=desk.service.now())
-    await add("shop", talk, "me too", agent="carla", client_id="a2", now=desk.service.now())
+    await add("shop", talk, "hi", agent="bo.miller", client_id="a1", now=desk.service.clock.now())
+    await desk.agents.add("carla", PASSWORD, site=None, now=desk.service.clock.now())
+    await add("shop", talk, "me too", agent="carla", client_id="a2", now=desk.service.clock.now())
 
     async def names() -> list[str | None]:
         answer = await desk.visitor().get("messages")

@@ -18,7 +18,7 @@ DESK = "/-/clew/desk"
 @pytest_asyncio.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[House]:
     async with house(tmp_path) as built:
-        await built.agents.add("bo", PASSWORD, site=None, now=built.service.now())
+        await built.agents.add("bo", PASSWORD, site=None, now=built.service.clock.now())
         yield built
 
 
@@ -167,7 +167,7 @@ async def test_a_name_that_is_markup_is_shown_as_text(desk: House) -> None:
 
 
 async def test_an_agent_of_another_site_gets_the_same_answer_as_a_stranger(desk: House) -> None:
-    await desk.agents.add("cy", PASSWORD, site="other", now=desk.service.now())
+    await desk.agents.add("cy", PASSWORD, site="other", now=desk.service.clock.now())
     assert WRONG in (await login(desk.client(SHOP), "cy")).text
     assert (await login(desk.client(OTHER), "cy")).status_code == 303
 
@@ -250,7 +250,7 @@ async def test_a_session_ends_by_its_age_and_by_removal_of_the_agent(desk: House
     await desk.agents.deactivate("cy")
     assert (await second.get("desk/")).status_code == 303
     assert (await first.get("desk/")).status_code == 200
-    desk.service.ahead = SESSION_SECONDS
+    desk.clock.ahead = SESSION_SECONDS
     assert (await first.get("desk/")).status_code == 303
 
 
@@ -271,9 +271,9 @@ async def test_after_some_failures_a_name_has_to_wait_before_each_further_try(de
         assert "Too many tries" in refused.text
         wait = int(refused.headers["retry-after"])
         assert 1 <= wait <= 60
-        desk.service.ahead += wait
+        desk.clock.ahead += wait
         assert (await login(client, "bo", "wrong password")).status_code == 403
-    desk.service.ahead += 60
+    desk.clock.ahead += 60
     assert (await login(client, "bo")).status_code == 303
 
 
@@ -289,7 +289,7 @@ async def test_nobody_locks_out_an_agent_who_has_logged_in_from_that_network(des
 
 
 async def test_names_of_others_are_not_slowed_down(desk: House) -> None:
-    await desk.agents.add("cy", PASSWORD, site=None, now=desk.service.now())
+    await desk.agents.add("cy", PASSWORD, site=None, now=desk.service.clock.now())
     client = desk.client()
     for _ in range(5):
         await login(client, "bo", "wrong password")

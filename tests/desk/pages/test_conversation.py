@@ -26,11 +26,11 @@ async def desk(tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def visit(desk: House, *changes: Change, visitor: str = VISITOR) -> None:
-    await desk.service.visits.change("shop", visitor, changes, desk.service.now())
+    await desk.service.visits.change("shop", visitor, changes, desk.service.clock.now())
 
 
 def viewed(desk: House, path: str, title: str, ago: float = 0) -> Viewed:
-    return Viewed(Page(f"view-{path}", desk.service.now() - ago, f"{SHOP}{path}", title))
+    return Viewed(Page(f"view-{path}", desk.service.clock.now() - ago, f"{SHOP}{path}", title))
 
 
 def text_of(page: str) -> str:
@@ -53,12 +53,12 @@ def harmless(page: str) -> None:
 async def test_the_inbox_shows_who_waits_since_when_with_partner_and_page(desk: House) -> None:
     await visit(
         desk,
-        Touched(Touch(int(desk.service.now()), (Click("plain", "aff", "x1", "anna"),))),
+        Touched(Touch(int(desk.service.clock.now()), (Click("plain", "aff", "x1", "anna"),))),
         viewed(desk, "/basket", "Your basket"),
     )
-    desk.service.ahead = -125
+    desk.clock.ahead = -125
     await desk.visitor().post("messages", json={"text": "is it blue?", "client_id": "widget-id-1"})
-    desk.service.ahead = 0
+    desk.clock.ahead = 0
     page = (await (await desk.agent()).get("desk/")).text
     assert "is it blue?" in page
     assert "waiting 2 min" in text_of(page)
@@ -80,7 +80,7 @@ async def test_the_desk_without_its_slash_is_the_inbox(desk: House) -> None:
 
 
 async def test_a_conversation_shows_its_messages_and_the_whole_trail(desk: House) -> None:
-    now = desk.service.now()
+    now = desk.service.clock.now()
     click = Click("awin", "awc", "123_456_abc", "anna")
     await visit(
         desk,
@@ -122,8 +122,8 @@ async def test_a_visitor_of_whom_nothing_is_known_can_be_answered_all_the_same(d
 
 
 async def test_a_returning_visitors_earlier_conversation_is_one_click_away(desk: House) -> None:
-    earlier = await desk.says("last year", now=desk.service.now() - 90 * 86400)
-    await desk.conversations.close("shop", earlier, desk.service.now() - 90 * 86400)
+    earlier = await desk.says("last year", now=desk.service.clock.now() - 90 * 86400)
+    await desk.conversations.close("shop", earlier, desk.service.clock.now() - 90 * 86400)
     talk = await desk.says("today")
     page = (await (await desk.agent()).get(f"desk/conversations/{talk}")).text
     assert talk != earlier
@@ -186,7 +186,7 @@ async def test_taking_and_closing_change_the_inbox(desk: House) -> None:
 
 async def test_answering_a_closed_conversation_opens_it(desk: House) -> None:
     talk = await desk.says("hello")
-    await desk.conversations.close("shop", talk, desk.service.now())
+    await desk.conversations.close("shop", talk, desk.service.clock.now())
     client = await desk.agent()
     token = hidden((await client.get("desk/")).text)
     await client.post(f"desk/conversations/{talk}/messages", data={"csrf": token, "text": "one more"})
@@ -211,12 +211,12 @@ async def test_an_order_closed_in_the_chat_is_recorded_for_the_visitor_and_this_
 
 async def test_the_agent_hears_that_the_order_is_held(desk: House) -> None:
     """The desk said "The order is recorded", and the partner was never told."""
-    now = desk.service.now()
+    now = desk.service.clock.now()
     touch = Touched(Touch(int(now), (Click("plain", "aff", "x1", "anna"),)))
     await desk.service.visits.change("shop", VISITOR, [touch], now)
     for number in range(5):
         before = OrderSeen(id=f"a{number}", total=Decimal("50.00"), currency="USD", source="api")
-        await desk.service.record_order(desk.service.sites["shop"], before, visitor=None, touches=())
+        await desk.service.ordering.record(desk.service.sites["shop"], before, visitor=None, touches=())
     talk = await desk.says("I take it")
     client = await desk.agent()
     token = hidden((await client.get("desk/")).text)
@@ -317,7 +317,7 @@ async def test_an_agent_of_all_sites_works_at_each_of_them(desk: House) -> None:
 
 
 async def test_whatever_a_visitor_sends_is_shown_as_text(desk: House) -> None:
-    now = desk.service.now()
+    now = desk.service.clock.now()
     await visit(
         desk,
         Touched(
@@ -357,9 +357,9 @@ async def test_an_answer_that_is_markup_stays_text_in_every_place(desk: House) -
 
 async def test_an_agent_who_reads_is_online_also_without_javascript(desk: House) -> None:
     client = await desk.agent()
-    assert await desk.agents.online("shop", desk.service.now()) == 0
+    assert await desk.agents.online("shop", desk.service.clock.now()) == 0
     await client.get("desk/")
-    assert await desk.agents.online("shop", desk.service.now()) == 1
+    assert await desk.agents.online("shop", desk.service.clock.now()) == 1
 
 
 async def test_an_open_stream_makes_the_agent_present_at_once_and_tells_of_changes(desk: House) -> None:
@@ -374,7 +374,7 @@ async def test_an_open_stream_makes_the_agent_present_at_once_and_tells_of_chang
             told = events(response)
             first = await anext(told)
             assert first["event"] == "changed"
-            assert await desk.agents.online("shop", desk.service.now()) == 1
+            assert await desk.agents.online("shop", desk.service.clock.now()) == 1
             await desk.visitor().post("messages", json={"text": "hello", "client_id": "widget-id-1"})
             second = await anext(told)
             assert second["event"] == "changed"

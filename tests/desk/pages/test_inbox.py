@@ -117,7 +117,7 @@ async def test_a_visitor_hears_that_the_conversation_is_closed(desk: House, way:
 
 async def test_four_desks_and_a_message_a_second_cost_the_loop_milliseconds(desk: House) -> None:
     """field E5: 60 conversations of visitors with full trails; the loop stays free."""
-    now = desk.service.now()
+    now = desk.service.clock.now()
     for number in range(60):
         visitor = new_visitor_id()
         pages = [

@@ -17,7 +17,7 @@ HOST = "http://127.0.0.1"
 @pytest_asyncio.fixture(loop_scope="session")
 async def desk(tmp_path: Path) -> AsyncIterator[House]:
     async with house(tmp_path) as built:
-        await built.agents.add("bo", PASSWORD, site=None, now=built.service.now())
+        await built.agents.add("bo", PASSWORD, site=None, now=built.service.clock.now())
         yield built
 
 
@@ -106,7 +106,7 @@ async def test_the_trail_grows_while_the_agent_looks_on(desk: House, tab: Tab, a
     """B10: the stream looks at the visit store by itself."""
     talk = await desk.says("hello")
     await tab.goto(f"{address}desk/conversations/{talk}")
-    now = desk.service.now()
+    now = desk.service.clock.now()
     page = Page("view-1", now, f"{address.removesuffix('-/clew/')}basket", "Your basket")
     await desk.service.visits.change("shop", VISITOR, [Viewed(page)], now)
     await expect(tab.locator(".trail .now")).to_contain_text("Your basket")

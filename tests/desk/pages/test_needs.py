@@ -139,11 +139,11 @@ async def test_a_fault_is_a_line_too(desk: House) -> None:
 
 async def owe(desk: House, number: str = "1001", state: State = "held", site: str = "shop") -> Postback:
     """An order of a partner's visitor whose postback is in that state."""
-    visits, now = desk.service.visits, desk.service.now()
+    visits, now = desk.service.visits, desk.service.clock.now()
     click = Click("", "aff", "c1", "anna")
     await visits.change(site, VISITOR, [Touched(Touch(int(now - 60), (click,), {}, "", "/"))], now)
     order = OrderSeen(number, Decimal("1299.00"), "EUR", "api")
-    await desk.service.record_order(desk.service.sites[site], order, visitor=VISITOR)
+    await desk.service.ordering.record(desk.service.sites[site], order, visitor=VISITOR)
     held = {"hold": "amount", "why": "1299.00 EUR, but the cart was 12.99 EUR"} if state == "held" else {}
     with sqlite3.connect(desk.service.ledger.db.address.removeprefix("sqlite:")) as connection:
         values = {"state": state, "lease_until": None, "hold": None, "why": None, **held}

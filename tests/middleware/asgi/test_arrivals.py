@@ -473,8 +473,9 @@ async def test_a_click_from_before_the_clock_was_set_back_keeps_the_credit(
     """field B6"""
     now, steady = [1_800_000_000.0], [0.0]
     async with arriving(tmp_path) as visit:
-        clock = Clock(visit.proxy.service._clock_jumped, lambda: now[0], lambda: steady[0])
-        monkeypatch.setattr(visit.proxy.service, "_clock", clock)
+        clock = Clock(lambda: now[0], lambda: steady[0])
+        clock.jumped = visit.proxy.service.clock.jumped
+        monkeypatch.setattr(visit.proxy.service, "clock", clock)
         await visit.goes_to("/?ref=A1", OUTSIDE)
         now[0] -= 3600
         with capture_logs() as log:

@@ -48,7 +48,7 @@ class Apart:
         return httpx2.AsyncClient(transport=httpx2.ASGITransport(self.mount), base_url=base)
 
     async def agent(self, name: str, site: str | None, at: str = "/-/clew/desk/login") -> httpx2.AsyncClient:
-        await self.agents.add(name, PASSWORD, site=site, now=self.service.now())
+        await self.agents.add(name, PASSWORD, site=site, now=self.service.clock.now())
         client = self.client()
         form = await client.get(at)
         fields = {"csrf": hidden(form.text), "name": name, "password": PASSWORD}

@@ -358,7 +358,7 @@ async def test_a_click_that_came_after_an_order_does_not_earn_it_when_the_server
     """field A8, A15: the order was there before, as its page or the server has shown"""
     shop = await shops()
     now = time.time()
-    monkeypatch.setattr(shop.clew.service, "now", lambda: now)
+    monkeypatch.setattr(shop.clew.service.clock, "now", lambda: now)
     assert (await shop.tell()).status_code == 201
     now += 3600
     async with shop.landed("late") as visitor:
@@ -386,7 +386,7 @@ async def test_an_amount_ten_times_off_the_cart_is_held_and_released_by_a_person
     assert row.why == "1299.00 EUR, but the cart last seen is 12.99 EUR"
     (order,) = await shop.orders()
     assert (order.partner, str(order.total)) == ("blog", "1299.00")
-    outbox, now = shop.clew.service.ledger.outbox, shop.clew.service.now()
+    outbox, now = shop.clew.service.ledger.outbox, shop.clew.service.clock.now()
     assert await outbox.waiting(now + 10**9, each=9, limit=9) == ()
     await outbox.settle(row.id, now, by="bo")
     assert [w.id for w in await outbox.waiting(now, each=9, limit=9)] == [row.id]

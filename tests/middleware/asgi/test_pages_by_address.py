@@ -88,8 +88,8 @@ async def test_order_selectors_that_never_match_are_told_of_after_a_day(tmp_path
         for hours in (0, 1, 2, 3, 4, 25):
             service.unmatched._clock = lambda hours=hours: hours * 3600.0
             await client.ask(get(b"/thanks", *NAVIGATION))
-            while service._work:
-                await asyncio.gather(*service._work)
+            while service.tasks._work:
+                await asyncio.gather(*service.tasks._work)
         told = {"site": "shop", "event": "selector_unmatched"}
         assert service.registry.get_sample_value("clew_events_total", told) == 1
 

@@ -1,13 +1,12 @@
 """What other processes write, found out for all live streams of this one at once."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
-from ..chat.hub import desk_topic, visit_topic, visitor_topic
+from ..chat.hub import Hub, desk_topic, visit_topic, visitor_topic
 from ..referral.visitor import Visitor
-
-if TYPE_CHECKING:
-    from .service import Service
+from .ledger.books import Ledger
+from .visits import Visits
 
 LOOK_SECONDS = 1.0
 VISIT_SECONDS = 2.0
@@ -30,8 +29,21 @@ class Watch:
     """Looks for all streams: once a second at the ledger, and reads it only if something was committed; every
     two seconds at the visits that a desk shows. While nobody listens it does nothing."""
 
-    def __init__(self, service: "Service") -> None:
-        self._service = service
+    def __init__(
+        self,
+        hub: Hub,
+        ledger: Ledger,
+        visits: Visits,
+        sites: Iterable[str],
+        now: Callable[[], float],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._hub = hub
+        self._ledger = ledger
+        self._visits = visits
+        self._sites = sites
+        self._now = now
+        self._failed = failed
         self._asleep = True
         self._last = 0
         self._versions: dict[str, str] = {}
@@ -46,28 +58,27 @@ class Watch:
                 await self.look()
             except Exception as error:
                 self._asleep = True  # something may have been missed
-                self._service.journal.notice("fault", site="", key="watch", where="watch", error=repr(error))
+                self._failed(error)
 
     async def look(self) -> None:
         """Look once."""
-        service = self._service
-        if not len(service.hub):
+        if not len(self._hub):
             self._asleep = True
             return
-        changed = service.ledger.db.changed()
+        changed = self._ledger.db.changed()
         if self._asleep:
-            self._last = await service.ledger.conversations.last_message()
+            self._last = await self._ledger.conversations.last_message()
             self._asleep = False
-            service.hub.notify_all()
+            self._hub.notify_all()
         elif changed:
-            await self._ledger()
+            await self._look_at_ledger()
         now = asyncio.get_running_loop().time()
         if now - self._visits_at >= VISIT_SECONDS:
             self._visits_at = now
-            await self._visits()
+            await self._look_at_visits()
 
-    async def _ledger(self) -> None:
-        books, hub = self._service.ledger.conversations, self._service.hub
+    async def _look_at_ledger(self) -> None:
+        books, hub = self._ledger.conversations, self._hub
         more = True
         while more:
             self._last, written = await books.written_after(self._last)
@@ -76,19 +87,18 @@ class Watch:
                 hub.notify(desk_topic(site))
             more = bool(written)
         # Whoever takes a conversation writes no message.
-        for site in self._service.sites:
+        for site in self._sites:
             if hub.heard(desk_topic(site)):
                 version = await books.version(site)
                 if self._versions.get(site) != version:
                     self._versions[site] = version
                     hub.notify(desk_topic(site))
 
-    async def _visits(self) -> None:
-        service, marks = self._service, self._marks
-        self._marks = {}
-        for site, visitor in service.hub.shown_visits():
-            mark = visit_mark(await service.visits.get(site, visitor), service.now())
+    async def _look_at_visits(self) -> None:
+        marks, self._marks = self._marks, {}
+        for site, visitor in self._hub.shown_visits():
+            mark = visit_mark(await self._visits.get(site, visitor), self._now())
             self._marks[site, visitor] = mark
             if marks.get((site, visitor), mark) != mark:
-                service.hub.notify(visit_topic(site, visitor))
+                self._hub.notify(visit_topic(site, visitor))
             await asyncio.sleep(0)

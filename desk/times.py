@@ -22,7 +22,7 @@ def span(seconds: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class Times:
     """What a page calls now. All times come in as unix seconds."""
 
     zone: ZoneInfo
