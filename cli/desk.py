@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -12,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..desk.times import span
+from ..service.clock import Clock
 from ..settings.model import Settings
 from ..stores.ledger.agents import PASSWORD_LENGTH, Agent, AgentError, Agents
 from ..stores.ledger.database import Database
@@ -44,7 +44,7 @@ def add_user(
     password = _password(password_stdin)
     _work(
         settings,
-        lambda agents: agents.add(name, password, site=site, now=time.time(), shown=shown),
+        lambda agents: agents.add(name, password, site=site, now=Clock().now(), shown=shown),
         make=True,
     )
     say(f"Added {name}, for {'all sites' if site is None else f'site {site}'}.")
@@ -91,7 +91,7 @@ def users(config: Config = DEFAULT_CONFIG) -> None:
         return
     table = Table("Name", "Shown as", "Site", "State", "Last seen", box=None, pad_edge=False)
     for agent in found:
-        seen = "never" if agent.seen_at is None else f"{span(time.time() - agent.seen_at)} ago"
+        seen = "never" if agent.seen_at is None else f"{span(Clock().now() - agent.seen_at)} ago"
         table.add_row(
             agent.name,
             escape(agent.shown or "–"),

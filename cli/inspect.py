@@ -15,6 +15,7 @@ from rich.status import Status
 from rich.text import Text
 
 from ..service.check import check
+from ..service.clock import Clock
 from ..settings.model import PageType, Site
 from .check import print_problems
 from .terminal import open_console
@@ -71,7 +72,7 @@ def inspect_command(
         findings = asyncio.run(_survey(console, start, pages, ignore_robots, via))
     except Unreachable as problem:
         _fail(console, str(problem), problem.hint)
-    today = datetime.now(UTC).date()
+    today = datetime.fromtimestamp(Clock().now(), UTC).date()
     _write(console, output, draft(findings.proposal, today), force)
     _report(console, findings)
     _next(console, output)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.markup import escape
 
+from ..service.clock import Clock
 from ..settings.model import Settings
 from ..stores.ledger.agents import Agents
 from ..stores.ledger.database import Database
@@ -140,7 +140,7 @@ async def _add_agent(settings: Settings) -> str:
     db = Database(settings.ledger)
     try:
         await db.open()
-        await Agents(db).add(AGENT, password, site=None, now=time.time())
+        await Agents(db).add(AGENT, password, site=None, now=Clock().now())
     finally:
         await db.close()
     return password

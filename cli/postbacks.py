@@ -2,7 +2,6 @@
 
 import getpass
 import json
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from ..orders.model import OrderError
 from ..postbacks.model import STATES, Postback, State
+from ..service.clock import Clock
 from ..stores.ledger.outbox import LIST_LIMIT, Outbox, OutboxError
 from .ledger import DEFAULT_CONFIG, AsJson, Config, with_ledger
 from .terminal import open_console, say
@@ -146,7 +146,7 @@ def _settle(
         for postback_id in dict.fromkeys(ids):
             try:
                 found = await outbox.settle(
-                    postback_id, time.time(), by=who, send=send, amount=amount, currency=currency
+                    postback_id, Clock().now(), by=who, send=send, amount=amount, currency=currency
                 )
             except (OutboxError, OrderError) as error:
                 done.append(str(error))
@@ -169,11 +169,11 @@ def _settle(
 async def _retry(outbox: Outbox, ids: list[str]) -> tuple[int, list[str]]:
     """Those named, or all dead ones where none is: how many are due again, and what stood against others."""
     if not ids:
-        return await outbox.retry_dead(time.time()), []
+        return await outbox.retry_dead(Clock().now()), []
     problems: list[str] = []
     for postback_id in dict.fromkeys(ids):
         try:
-            await outbox.retry(postback_id, time.time())
+            await outbox.retry(postback_id, Clock().now())
         except OutboxError as error:
             problems.append(str(error))
     return len(set(ids)) - len(problems), problems

@@ -1,5 +1,8 @@
 """field B6: a clock that is set is noticed, one that runs a little fast or slow is not."""
 
+import ast
+from pathlib import Path
+
 import pytest
 from clew.service.clock import Clock
 
@@ -24,3 +27,31 @@ def test_a_step_of_the_clock_is_told(passed: float, shown: float, step: float | 
     steady[0] += passed
     assert clock.now() == clock.now() == 1_800_000_000.0 + shown
     assert told == ([] if step is None else [(1_800_000_000.0 + passed, step)])
+
+
+ROOT = Path(__file__).parents[2]
+ROOMS = sorted(path.parent for path in ROOT.glob("*/__init__.py"))
+TIME_OF_DAY = {
+    *(("time", name) for name in ("time", "time_ns", "localtime", "gmtime")),
+    *(("datetime", name) for name in ("now", "utcnow", "today")),
+    ("date", "today"),
+}
+
+
+# `settings/included.py` compares it with the times of files, and knows no other room.
+READS_IT = {ROOT / "service/clock.py", ROOT / "settings/included.py"}
+
+
+def test_only_the_clock_reads_the_time_of_day() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for room in ROOMS
+        if room.name not in ("bench", "examples", "tests")
+        for path in room.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in TIME_OF_DAY
+        and path not in READS_IT
+    ]
+    assert found == []
