@@ -63,6 +63,17 @@ def require_ledger(settings: Settings) -> None:
         )
 
 
+def nothing(config: Path, said: str, site: str | None, partner: str | None = None) -> str:
+    """What to say where nothing was found: a name that the settings do not have is most likely mistyped."""
+    sites = load_or_exit(config).sites
+    partners = [one.id for each in sites if site in (None, each.name) for one in each.partners]
+    for what, name, known in (("site", site, [each.name for each in sites]), ("partner", partner, partners)):
+        if name is not None and name not in known:
+            there = ", ".join(dict.fromkeys(known)) or "none"
+            return f"{said} The settings have no {what} {name!r}; there are: {there}."
+    return said
+
+
 def fail(message: str) -> NoReturn:
     """Say why on stderr, and exit with 1."""
     say(message, err=True)

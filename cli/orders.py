@@ -14,7 +14,7 @@ from ..orders.ids import normalised
 from ..orders.model import Channel, OrderError
 from ..postbacks.model import STATES
 from ..stores.ledger.reports import Asked, OrderLine, Reports, Sum
-from .ledger import DEFAULT_CONFIG, AsJson, Config, day, moment, with_ledger
+from .ledger import DEFAULT_CONFIG, AsJson, Config, day, moment, nothing, with_ledger
 from .terminal import open_console, say
 
 LIMIT = 100
@@ -80,7 +80,7 @@ def orders_command(
     elif found:
         open_console().print(_lines(found))
     else:
-        say("There are no such orders.")
+        say(nothing(config, "There are no such orders.", site, partner))
 
 
 def report_command(
@@ -91,7 +91,7 @@ def report_command(
     until: Until = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sum up the orders by site, partner and channel, with what was credited to nobody."""
+    """Sum up the orders by site, partner and channel: all of them, and those that the partner was told of."""
     asked = Asked(site, None, channel, None, day(since), day(until))
     found = with_ledger(config, lambda db: Reports(db).sums(asked))
     if as_json:
@@ -99,14 +99,24 @@ def report_command(
             typer.echo(json.dumps(_plain(row)))
     elif found:
         open_console().print(_sums(found))
-        credited = sum(row.orders for row in found if row.partner is not None)
-        say(f"{sum(row.orders for row in found)} orders, {credited} of them credited to a partner")
+        say(_summary(found))
     else:
-        say("There are no orders in this period.")
+        say(nothing(config, "There are no orders in this period.", site))
 
 
 def _plain(row: Sum) -> Mapping[str, Any]:
-    return {**asdict(row), "total": f"{row.total:f}"}
+    return {**asdict(row), "total": f"{row.total:f}", "told_total": f"{row.told_total:f}"}
+
+
+def _summary(rows: tuple[Sum, ...]) -> str:
+    credited = [row for row in rows if row.partner is not None]
+    told = sum(row.told for row in credited)
+    waiting, refused = sum(row.waiting for row in credited), sum(row.refused for row in credited)
+    orders = sum(row.orders for row in rows)
+    return (
+        f"{orders} orders, {sum(row.orders for row in credited)} of them credited to a partner: "
+        f"{told} told, {waiting} waiting, {refused} refused"
+    )
 
 
 def _lines(rows: tuple[OrderLine, ...]) -> Table:
@@ -128,10 +138,14 @@ def _lines(rows: tuple[OrderLine, ...]) -> Table:
 
 def _sums(rows: tuple[Sum, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("site", "partner", "channel", "orders", "total"):
-        table.add_column(name, overflow="fold", justify="right" if name in ("orders", "total") else "left")
+    words = ("site", "partner", "channel")
+    for name in (*words, "orders", "total", "told", "told total", "waiting", "refused"):
+        table.add_column(name, overflow="fold", justify="left" if name in words else "right")
     for row in rows:
-        total = f"{row.total:f} {row.currency}"
+        total, told = f"{row.total:f} {row.currency}", f"{row.told_total:f} {row.currency}"
+        figures = (str(row.told), told, str(row.waiting), str(row.refused))
+        if row.partner is None:
+            figures = ("–",) * 4
         partner = "nobody" if row.partner is None else escape(row.partner)
-        table.add_row(escape(row.site), partner, row.channel, str(row.orders), total)
+        table.add_row(escape(row.site), partner, row.channel, str(row.orders), total, *figures)
     return table

@@ -20,7 +20,7 @@ from ..orders.model import OrderError
 from ..postbacks.model import STATES, Postback, State
 from ..service.clock import Clock
 from ..stores.ledger.outbox import LIST_LIMIT, Outbox, OutboxError
-from .ledger import DEFAULT_CONFIG, AsJson, Config, with_ledger
+from .ledger import DEFAULT_CONFIG, AsJson, Config, nothing, with_ledger
 from .terminal import open_console, say
 
 app = typer.Typer(
@@ -66,7 +66,8 @@ def list_command(
     elif found:
         _show(found, open_console(highlight=False))
     else:
-        say(f"There are no postbacks{f' in the state {state}' if state else ''}.")
+        said = f"There are no postbacks{f' in the state {state}' if state else ''}."
+        say(nothing(config, said, site))
 
 
 @app.command("retry")

@@ -1,11 +1,12 @@
 """What people ask the ledger: which orders there are, and what they come to by partner and channel."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, ScalarSelect, select
 
 from .database import Database
 from .schema import credits_, orders, postbacks
@@ -44,7 +45,11 @@ class OrderLine:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """What the orders of one site, partner (None: credited to nobody), channel and currency come to."""
+    """What the orders of one site, partner (None: credited to nobody), channel and currency come to.
+
+    `told` are those that the partner has taken, and `told_total` the amounts of these calls; `waiting` those
+    whose call is due, held, dead or unknown, `refused` those that a person has refused.
+    """
 
     site: str
     partner: str | None
@@ -52,17 +57,19 @@ class Sum:
     currency: str
     orders: int
     total: Decimal
+    told: int
+    told_total: Decimal
+    waiting: int
+    refused: int
 
 
-# Of an order's postbacks, which a later event may add to, the last one's.
-_STATE = (
-    select(postbacks.c.state)
-    .where(postbacks.c.order == orders.c.id)
-    .order_by(postbacks.c.created_at.desc())
-    .limit(1)
-    .correlate(orders)
-    .scalar_subquery()
-)
+def _of_last(column: ColumnElement[Any]) -> ScalarSelect[Any]:
+    """Of an order's postbacks, which a later event may add to, the last one's."""
+    last = select(column).where(postbacks.c.order == orders.c.id).order_by(postbacks.c.created_at.desc())
+    return last.limit(1).correlate(orders).scalar_subquery()
+
+
+_STATE, _REPORT = _of_last(postbacks.c.state), _of_last(postbacks.c.report)
 
 
 class Reports:
@@ -98,12 +105,41 @@ class Reports:
 
     async def sums(self, asked: Asked) -> tuple[Sum, ...]:
         """Number and total of the orders asked for, credited ones first."""
-        found: defaultdict[tuple[str, str | None, str, str], list[str]] = defaultdict(list)
-        for line in await self.orders(asked):
-            found[line.site, line.partner, line.channel, line.currency].append(line.total)
-        # Exact, so not in the database: SQLite would add up as floats.
-        sums = [Sum(*key, len(totals), sum(map(Decimal, totals), Decimal())) for key, totals in found.items()]
+        line = (orders.c.site, credits_.c.partner, orders.c.channel, orders.c.currency)
+        query = (
+            select(*line, orders.c.total, _STATE, _REPORT)
+            .select_from(orders.join(credits_, credits_.c.order == orders.c.id))
+            .where(*_conditions(asked))
+        )
+        found: defaultdict[tuple[str, str | None, str, str], list[_Amounts]] = defaultdict(list)
+        async with self._db.read() as connection:
+            async for row in await connection.stream(query):
+                found[tuple(row[:4])].append(_Amounts(*row[4:]))
+        sums = [_sum(key, rows) for key, rows in found.items()]
         return tuple(sorted(sums, key=lambda s: (s.site, s.partner is None, s.partner or "", s.channel)))
+
+
+class _Amounts(NamedTuple):
+    """An order's total, and of its last postback the state and the values, None where there is none."""
+
+    total: str
+    state: str | None
+    report: Mapping[str, Any] | None
+
+
+def _sum(key: tuple[str, str | None, str, str], rows: Sequence[_Amounts]) -> Sum:
+    # Exact, so not in the database: SQLite would add up as floats.
+    told = [Decimal(row.report["amount"]) for row in rows if row.state == "delivered" and row.report]
+    refused = sum(row.state == "refused" for row in rows)
+    return Sum(
+        *key,
+        orders=len(rows),
+        total=sum((Decimal(row.total) for row in rows), Decimal()),
+        told=len(told),
+        told_total=sum(told, Decimal()),
+        waiting=sum(row.state is not None for row in rows) - len(told) - refused,
+        refused=refused,
+    )
 
 
 def _conditions(asked: Asked) -> Sequence[ColumnElement[bool]]:

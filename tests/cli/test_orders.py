@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,14 +107,46 @@ def test_the_report_sums_up_exactly_and_by_currency(run: Callable[..., Result]) 
     result = run("report", "--json")
     rows = [tuple(json.loads(line).values()) for line in result.output.splitlines()]
     assert rows == [
-        ("shop", "blog", "chat", "EUR", 2, "60.00"),
-        ("shop", "blog", "web", "JPY", 1, "7200"),
-        ("shop", None, "web", "EUR", 1, "0.20"),
+        ("shop", "blog", "chat", "EUR", 2, "60.00", 0, "0", 2, 0),
+        ("shop", "blog", "web", "JPY", 1, "7200", 0, "0", 1, 0),
+        ("shop", None, "web", "EUR", 1, "0.20", 0, "0", 0, 0),
     ]
     text = run("report").output
     assert "4 orders, 3 of them credited" in text
     assert "60.00 EUR" in text
     assert "no orders in this period" in run("report", "--since", "2026-01-01").output
+
+
+def test_the_report_tells_what_the_partner_was_told(run: Callable[..., Result], tmp_path: Path) -> None:
+    """An order that is held, or that a person refused, was among those "credited to a partner", and the sum
+    was not what the partner had been told."""
+    of_order = "json_extract(report, '$.order_id') = ?"
+    with sqlite3.connect(tmp_path / "clew.db") as ledger:
+        for number, state in (("1001", "delivered"), ("1002", "refused"), ("1004", "held")):
+            ledger.execute(f"UPDATE postbacks SET state = ? WHERE {of_order}", (state, number))
+    (chat, web, _) = [json.loads(line) for line in run("report", "--json").output.splitlines()]
+    assert (chat["orders"], chat["total"]) == (2, "60.00")
+    assert (chat["told"], chat["told_total"], chat["waiting"], chat["refused"]) == (1, "59.90", 0, 1)
+    assert (web["told"], web["told_total"], web["waiting"], web["refused"]) == (0, "0", 1, 0)
+    assert "4 orders, 3 of them credited to a partner: 1 told, 1 waiting, 1 refused" in run("report").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["orders", "--site", "shpo"], "no site 'shpo'; there are: shop."),
+        (["report", "--site", "shpo"], "no site 'shpo'; there are: shop."),
+        (["orders", "--partner", "nobody"], "no partner 'nobody'; there are: none."),
+        (["postbacks", "list", "--site", "shpo"], "no site 'shpo'; there are: shop."),
+        (["orders", "--since", "2030-01-01"], "There are no such orders.\n"),
+    ],
+)
+def test_a_name_that_the_settings_do_not_have_is_said(
+    run: Callable[..., Result], arguments: list[str], said: str
+) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 0
+    assert said in " ".join(result.output.splitlines()) + "\n"
 
 
 @pytest.mark.parametrize(
