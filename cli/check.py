@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..postbacks.network_call import chosen, missing
-from ..referral.catalogue import load as load_catalogue
+from ..referral.networks_file import load as load_catalogue
 from ..service.check import checked, loader
 from ..settings.check_pages import reaches
 from ..settings.load import Problem, SettingsErrors, format_problem

@@ -83,7 +83,7 @@ def inspect_command(
 async def _survey(
     console: Console, start: str, pages: int, ignore_robots: bool, via: str | None
 ) -> "Findings":
-    from ..referral.catalogue import load
+    from ..referral.networks_file import load
     from ..survey.fetch import Shop
     from ..survey.survey import survey
     from ..survey.words import shown

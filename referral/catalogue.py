@@ -7,8 +7,6 @@ or there knows a network by name: a new network is a new entry.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Literal
 
@@ -257,12 +255,3 @@ class Catalogue:
     networks: Mapping[str, Network]
     utm: tuple[str, ...]
     payment_hosts: frozenset[str]
-
-
-@cache
-def load() -> Catalogue:
-    """The catalogue that comes with clew, read and checked once. Raises `networks_file.CatalogueError`."""
-    # The reader of the file builds the values of this module.
-    from .networks_file import read
-
-    return read(files(__package__).joinpath("networks.toml").read_text("utf-8"))

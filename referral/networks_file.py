@@ -6,6 +6,8 @@ Every fault is named by network and key, and all of them are told at once.
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from pydantic import ValidationError
@@ -44,6 +46,12 @@ class CatalogueError(ValueError):
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("networks.toml:\n" + "\n".join(f"  {p}" for p in self.problems))
+
+
+@cache
+def load() -> Catalogue:
+    """The catalogue that comes with clew, read and checked once. Raises CatalogueError."""
+    return read(files(__package__).joinpath("networks.toml").read_text("utf-8"))
 
 
 def read(text: str) -> Catalogue:

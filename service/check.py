@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ..orders.check import selector_problems
 from ..postbacks.check import partner_problems
-from ..referral.catalogue import load as load_catalogue
 from ..referral.check import cookie_problems
+from ..referral.networks_file import load as load_catalogue
 from ..rules.check import rule_problems
 from ..settings.check import site_problems, top_problems
 from ..settings.draft import Draft

@@ -11,7 +11,7 @@ from ..chat.hub import Hub
 from ..events.journal import Journal
 from ..orders.unmatched import Unmatched
 from ..postbacks.delivery import Worker
-from ..referral.catalogue import load as load_catalogue
+from ..referral.networks_file import load as load_catalogue
 from ..settings.model import Settings
 from ..stores.housekeeping import PRUNE_EVERY
 from ..stores.ledger.books import Ledger

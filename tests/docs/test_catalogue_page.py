@@ -6,7 +6,8 @@ from pathlib import Path
 
 from clew.postbacks.network_call import chosen
 from clew.postbacks.render import missing_settings
-from clew.referral.catalogue import Network, load
+from clew.referral.catalogue import Network
+from clew.referral.networks_file import load
 from clew.settings.model import Partner
 from clew.settings.platforms import platforms
 

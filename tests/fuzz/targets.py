@@ -26,8 +26,8 @@ from clew.orders.ids import shown
 from clew.orders.model import OrderError
 from clew.orders.pricetext import read_amount, read_currency
 from clew.orders.standing import latest_moment, order_state
-from clew.referral.catalogue import load
 from clew.referral.cookie import LIMIT, Known
+from clew.referral.networks_file import load
 from clew.service.effects import ReadPage
 from clew.service.ordering.reading import read_page
 from clew.service.site import SiteRuntime

@@ -10,7 +10,7 @@ from clew.postbacks.call import Call, RenderError
 from clew.postbacks.model import Report
 from clew.postbacks.render import missing_settings, render
 from clew.postbacks.verdict import Answered, judge
-from clew.referral.catalogue import load
+from clew.referral.networks_file import load
 from clew.settings.model import Partner
 
 MakeReport = Callable[..., Report]

@@ -1,5 +1,6 @@
 import pytest
-from clew.referral.catalogue import Answer, Conversion, Param, load
+from clew.referral.catalogue import Answer, Conversion, Param
+from clew.referral.networks_file import load
 
 NETWORKS = load().networks
 

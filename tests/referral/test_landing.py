@@ -1,9 +1,9 @@
 from urllib.parse import quote_from_bytes
 
 import pytest
-from clew.referral.catalogue import load
 from clew.referral.landing import CAMPAIGN_LENGTH, CLICKS, ID_LENGTH, LANDING_LENGTH, LandingReader
 from clew.referral.macros import unfilled
+from clew.referral.networks_file import load
 from clew.referral.touches import Click, Touch
 from clew.settings.model import Partner, Site
 from costs import assert_linear

@@ -3,9 +3,9 @@
 from urllib.parse import unquote
 
 import pytest
-from clew.referral.catalogue import load
 from clew.referral.landing import LandingReader
 from clew.referral.masking import Masking, masked_path, masked_text, short
+from clew.referral.networks_file import load
 from clew.settings.model import Partner, Site
 from clew.settings.platforms import with_platform
 from costs import assert_linear

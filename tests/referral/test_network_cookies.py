@@ -1,7 +1,7 @@
 import pytest
-from clew.referral.catalogue import load
 from clew.referral.landing import LandingReader
 from clew.referral.macros import unfilled
+from clew.referral.networks_file import load
 from clew.settings.model import Partner, Site
 from hypothesis import assume, given
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from clew.events.journal import Journal
-from clew.referral.catalogue import load
+from clew.referral.networks_file import load
 from clew.service.effects import ReadPage
 from clew.service.ordering import reading
 from clew.service.ordering.reading import PageRead, PageReader, read_page

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from clew.injector.page import read
 from clew.orders.cart import read_cart
-from clew.referral.catalogue import load
+from clew.referral.networks_file import load
 from clew.service.site import SiteRuntime
 from clew.settings.addresses import Patterns
 from clew.settings.model import Settings, Site

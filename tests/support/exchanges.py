@@ -2,7 +2,7 @@
 
 from clew.injector.heads import RequestHead, ResponseHead
 from clew.middleware.exchange.exchange import Exchange, Forward, Out
-from clew.referral.catalogue import load
+from clew.referral.networks_file import load
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
 

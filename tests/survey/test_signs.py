@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from clew.injector.selectors import selector_error
-from clew.referral.catalogue import load
+from clew.referral.networks_file import load
 from clew.settings.platforms import platforms
 from clew.survey.signs import chats_on, guard_of, name_platform, networks_on, signs
 from looks import look, page

@@ -3,8 +3,8 @@
 import pytest
 from clew.injector.heads import ResponseHead, value, values
 from clew.middleware.exchange.exchange import Exchange, Forward, Ours
-from clew.referral.catalogue import load
 from clew.referral.cookie import Known
+from clew.referral.networks_file import load
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
 from exchanges import AWC, NOW, PAGE, html, navigate, request, run, site

@@ -7,7 +7,7 @@ import pytest
 from clew.injector.heads import Headers, RequestHead, ResponseHead, value
 from clew.injector.tag import tag
 from clew.middleware.exchange.exchange import Exchange, Forward, Out, State
-from clew.referral.catalogue import load
+from clew.referral.networks_file import load
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
 
