@@ -20,7 +20,7 @@ from ..guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
 from ..here import Here, here
 from ..times import span
 from ..ways import ROOT
-from .render import desk_path, headers, page
+from .render import desk_path, headers, page, stream_key
 
 LOGIN_SECONDS = 3600
 CSRF_HEADER = "x-clew-csrf"
@@ -89,6 +89,14 @@ def _require_navigation(request: Request, csrf: str) -> None:
         return
     if not _same(request.headers.get(CSRF_HEADER, ""), csrf):
         raise Refused(403, "This page is not for scripts of other pages.")
+
+
+def require_own_stream(request: Request, csrf: str) -> None:
+    """Raise Refused (403) for a stream that a script opens, unless it is the desk's own."""
+    if request.headers.get("sec-fetch-dest", "document") == "document":
+        return
+    if not _same(request.query_params.get("key", ""), stream_key(csrf)):
+        raise Refused(403, "This stream is not for scripts of other pages.")
 
 
 async def door_of(request: Request, at: Here) -> Door | None:

@@ -13,7 +13,7 @@ from ...stores.watch import visit_mark
 from ..guard import NO_STORE
 from ..here import Here
 from ..sse import EventStream, StreamEnd, event
-from .auth import anyone, door_of
+from .auth import anyone, door_of, require_own_stream
 
 LOOK_SECONDS = 10.0
 # Every change makes the page fetch itself anew: what happens within a second is told together.
@@ -34,7 +34,8 @@ async def stamp(at: Here, conversation: str | None) -> str:
 
 @anyone
 async def stream(request: Request, at: Here) -> Response:
-    """Events `changed` for an open page: `?mark=` is the stamp it was made with, `?conversation=` its own.
+    """Events `changed` for an open page: `?mark=` is the stamp it was made with, `?conversation=` its own,
+    `?key=` proves that it is the desk's.
 
     As long as it is open the agent counts as present; it ends with the agent's session. Without a session the
     answer is 204, after which a browser does not ask again.
@@ -42,6 +43,7 @@ async def stream(request: Request, at: Here) -> Response:
     door, service = await door_of(request, at), at.service
     if door is None:
         return Response(status_code=204, headers=NO_STORE)
+    require_own_stream(request, door.session.csrf)
     conversation = request.query_params.get("conversation", "")[:64] or None
     found = await service.ledger.conversations.get(at.site.name, conversation) if conversation else None
     told = request.headers.get("last-event-id") or request.query_params.get("mark", "")

@@ -119,7 +119,11 @@ function pulse(live) {
 }
 
 function listen() {
-  const query = new URLSearchParams({ mark: top_.dataset.mark, conversation: top_.dataset.conversation });
+  const query = new URLSearchParams({
+    mark: top_.dataset.mark,
+    conversation: top_.dataset.conversation,
+    key: top_.dataset.key,
+  });
   const stream = new EventSource(`${base}/stream?${query}`);
   stream.addEventListener("open", () => pulse(true));
   stream.addEventListener("changed", (event) => {

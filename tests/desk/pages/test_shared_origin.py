@@ -102,6 +102,28 @@ async def test_a_script_of_the_shop_cannot_read_the_agents_desk(
     assert "Log out" not in read
 
 
+STREAM = """new Promise((done) => {
+  const stream = new EventSource(`/-/clew/desk/stream?${QUERY}`);
+  stream.onopen = () => done("open");
+  stream.onerror = () => done("refused");
+})"""
+
+
+async def test_a_script_of_the_shop_cannot_listen_at_the_agents_desk(
+    context: BrowserContext, shop: str
+) -> None:
+    """field E2: when somebody writes, and an agent who counts as present for as long as it listens"""
+    desk = await signed_in(context, shop)
+    await desk.locator("#pulse-text", has_text="live").wait_for()
+    key = await desk.locator("header.top").get_attribute("data-key")
+    mark = await desk.locator("header.top").get_attribute("data-mark")
+    tab = await context.new_page()
+    await tab.goto(shop)
+    for query in ("", f"mark={mark}", "mark=x&key=", f"mark=x&key={'0' * 32}"):
+        assert await tab.evaluate(STREAM.replace("${QUERY}", query)) == "refused", query
+    assert await tab.evaluate(STREAM.replace("${QUERY}", f"mark=x&key={key}")) == "open", "it is the key"
+
+
 @pytest.mark.parametrize("query", ["", "?preload=1"])
 async def test_no_login_comes_through_a_service_worker_of_the_shop(
     context: BrowserContext, shop: str, query: str
