@@ -75,7 +75,7 @@ class Service:
         self.asking = Timely[LedgerFacts](self._no_facts)
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
         # By site and state. Counting them goes through all there ever were.
-        self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites))
+        self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites), share=0.05)
         self.ready = False
         # Whether a site's shop can be reached, by the site's name; told by the mount that connects to it.
         self.shops_reachable: Reachable = {}

@@ -42,7 +42,7 @@ async def needs(door: Door) -> Needs:
     service = door.at.service
     await service.write_notices()
     found = await service.ledger.notices.list(_sites(door))
-    counts = await service.ledger.outbox.counts(door.at.site.name)
+    counts = await service.ledger.outbox.counts(door.at.site.name, STUCK)
     return Needs(
         [Need(notice, *advice(notice)) for notice in found],
         [(state, counts[state]) for state in STUCK if counts[state]],

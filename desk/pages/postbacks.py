@@ -43,7 +43,7 @@ async def _listed(request: Request, door: Door, name: str, status: int = 200, pr
         csrf=door.session.csrf,
         state=state,
         titles=TITLES,
-        counts=await outbox.counts(door.at.site.name),
+        counts=await outbox.counts(door.at.site.name, tuple(TITLES)),
         rows=await outbox.list(state, site=door.at.site.name, limit=SHOWN),
         problem=problem,
     )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Insert, Row, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Insert, Row, func, insert, or_, select, text, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...orders.doubt import Doubt
@@ -165,13 +165,17 @@ class Outbox:
         self, state: State | None = None, *, site: str | None = None, limit: int = LIST_LIMIT
     ) -> tuple[Postback, ...]:
         """Postbacks of one state, or of all, newest first."""
-        query = select(postbacks_table).order_by(_C.created_at.desc(), _C.id).limit(limit)
-        if state is not None:
-            query = query.where(_C.state == state)
+        # The newest of each state by an index, then the newest of those: all states together have none.
+        newest = [
+            select(_C.id).where(_C.state == s).order_by(_C.created_at.desc(), _C.id).limit(limit)
+            for s in (STATES if state is None else (state,))
+        ]
         if site is not None:
-            query = query.where(_C.site == site)
+            newest = [query.where(_C.site == site) for query in newest]
+        ids = union_all(*(select(query.subquery()) for query in newest))
+        listed = select(postbacks_table).where(_C.id.in_(ids)).order_by(_C.created_at.desc(), _C.id)
         async with self._db.read() as connection:
-            return tuple(_postback(row) for row in (await connection.execute(query)).all())
+            return tuple(_postback(row) for row in (await connection.execute(listed.limit(limit))).all())
 
     async def attempts(self, postback_id: str) -> tuple[Attempt, ...]:
         """All attempts of one postback, oldest first."""
@@ -288,14 +292,17 @@ class Outbox:
             )
         return int(result.rowcount)
 
-    async def counts(self, site: str | None = None) -> dict[State, int]:
-        """How many postbacks are in each state, of one site or of all, with 0 where there is none."""
-        query = select(_C.state, func.count()).group_by(_C.state)
+    async def counts(self, site: str | None = None, states: Sequence[State] = STATES) -> dict[State, int]:
+        """How many postbacks are in each of these states, of one site or of all, with 0 where there is none.
+
+        All states are all postbacks that there ever were: who wants to know of those that wait names them.
+        """
+        query = select(_C.state, func.count()).where(_C.state.in_(states)).group_by(_C.state)
         if site is not None:
             query = query.where(_C.site == site)
         async with self._db.read() as connection:
             found = {row[0]: row[1] for row in (await connection.execute(query)).all()}
-        return {state: found.get(state, 0) for state in STATES}
+        return {state: found.get(state, 0) for state in states}
 
     async def counts_by_site(self, sites: Iterable[str]) -> dict[str, dict[State, int]]:
         """How many postbacks each of these sites has in each state, with 0 where there is none."""

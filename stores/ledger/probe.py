@@ -14,10 +14,12 @@ T = TypeVar("T")
 
 
 class Fresh(Generic[T]):
-    """What `ask` found, at most two seconds ago."""
+    """What `ask` found, at most two seconds ago; longer, where asking would else take over `share` of the
+    time."""
 
-    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[T]], share: float = 1.0) -> None:
         self._ask = ask
+        self._share = share
         self._until = float("-inf")
         self._asking: asyncio.Task[T] | None = None
 
@@ -29,10 +31,12 @@ class Fresh(Generic[T]):
         return await asyncio.shield(known)
 
     async def _try(self) -> T:
+        began = time.monotonic()
         try:
             return await self._ask()
         finally:
-            self._until = time.monotonic() + FRESH_SECONDS
+            ended = time.monotonic()
+            self._until = max(ended + FRESH_SECONDS, began + (ended - began) / self._share)
 
 
 class Probe:

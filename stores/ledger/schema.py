@@ -51,6 +51,8 @@ orders = Table(
     UniqueConstraint("site", "order_id"),
     Index("ix_orders_visitor", "site", "visitor"),
     Index("ix_orders_newest", "site", "id"),
+    Index("ix_orders_number", "order_id"),
+    Index("ix_orders_recorded", "recorded_at"),
 )
 
 credits_ = Table(
@@ -63,6 +65,7 @@ credits_ = Table(
     Column("touched_at", Float),
     Column("reason", Text, nullable=False),
     Column("considered", JSON, nullable=False),
+    Index("ix_credits_partner", "partner", "order"),
 )
 
 postbacks = Table(
@@ -91,6 +94,8 @@ postbacks = Table(
     UniqueConstraint("order", "partner", "event"),
     Index("ix_postbacks_due", "state", "next_at"),
     Index("ix_postbacks_queue", "state", "site", "partner", "next_at", "id"),
+    Index("ix_postbacks_newest", "state", "created_at"),
+    Index("ix_postbacks_newest_of_site", "site", "state", "created_at"),
 )
 
 attempts = Table(
@@ -126,7 +131,7 @@ conversations = Table(
     Column("client", String(32)),  # whoever opens many from one network has one value here, not an address
     Index("ix_conversations_visitor", "site", "visitor"),
     Index("ix_conversations_updated", "site", "state", "updated_at"),
-    Index("ix_conversations_waiting", "site", "state", "waiting_since"),
+    Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),
 )
 
 messages = Table(

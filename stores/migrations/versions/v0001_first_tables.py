@@ -44,7 +44,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_conversations_visitor", "conversations", ["site", "visitor"], unique=False)
     op.create_index(
-        "ix_conversations_waiting", "conversations", ["site", "state", "waiting_since"], unique=False
+        "ix_conversations_waiting",
+        "conversations",
+        ["site", "state", "waiting_since", "updated_at"],
+        unique=False,
     )
     op.create_table(
         "orders",
@@ -69,6 +72,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_orders_visitor", "orders", ["site", "visitor"], unique=False)
     op.create_index("ix_orders_newest", "orders", ["site", "id"], unique=False)
+    op.create_index("ix_orders_number", "orders", ["order_id"], unique=False)
+    op.create_index("ix_orders_recorded", "orders", ["recorded_at"], unique=False)
     op.create_table(
         "agent_sessions",
         sa.Column("token", sa.String(length=64), nullable=False),
@@ -94,6 +99,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_credits")),
         sa.UniqueConstraint("order", name=op.f("uq_credits_order")),
     )
+    op.create_index("ix_credits_partner", "credits", ["partner", "order"], unique=False)
     op.create_table(
         "messages",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -137,6 +143,8 @@ def upgrade() -> None:
     op.create_index(
         "ix_postbacks_queue", "postbacks", ["state", "site", "partner", "next_at", "id"], unique=False
     )
+    op.create_index("ix_postbacks_newest", "postbacks", ["state", "created_at"], unique=False)
+    op.create_index("ix_postbacks_newest_of_site", "postbacks", ["site", "state", "created_at"], unique=False)
     op.create_table(
         "attempts",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -175,14 +183,19 @@ def downgrade() -> None:
     op.drop_table("notices")
     op.drop_index(op.f("ix_attempts_postback"), table_name="attempts")
     op.drop_table("attempts")
+    op.drop_index("ix_postbacks_newest_of_site", table_name="postbacks")
+    op.drop_index("ix_postbacks_newest", table_name="postbacks")
     op.drop_index("ix_postbacks_queue", table_name="postbacks")
     op.drop_index("ix_postbacks_due", table_name="postbacks")
     op.drop_table("postbacks")
     op.drop_table("probes")
     op.drop_index("ix_messages_conversation", table_name="messages")
     op.drop_table("messages")
+    op.drop_index("ix_credits_partner", table_name="credits")
     op.drop_table("credits")
     op.drop_table("agent_sessions")
+    op.drop_index("ix_orders_recorded", table_name="orders")
+    op.drop_index("ix_orders_number", table_name="orders")
     op.drop_index("ix_orders_newest", table_name="orders")
     op.drop_index("ix_orders_visitor", table_name="orders")
     op.drop_table("orders")

@@ -1,0 +1,110 @@
+"""No list, count or look-up of the ledger goes through all that there ever was: orders are kept for years.
+
+SQLite is asked for its plan; a plan depends on the tables' indexes, not on how much is in them (clew keeps no
+statistics). With a million orders each of these took between half a second and three before it had its index.
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clew.stores.ledger.conversations import Conversations
+from clew.stores.ledger.database import Database
+from clew.stores.ledger.orders import Orders
+from clew.stores.ledger.outbox import Outbox
+from clew.stores.ledger.reports import Asked, Reports
+from sqlalchemy import event, text
+
+NOW = 1_800_000_000.0
+Ask = Callable[[Database], Awaitable[Any]]
+_ALL = re.compile(r"SCAN (orders|credits|postbacks|attempts|conversations|messages)\b")
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    found = Database(f"sqlite:{tmp_path / 'clew.db'}")
+    await found.open()
+    yield found
+    await found.close()
+
+
+async def plan(db: Database, ask: Ask) -> list[str]:
+    """The steps of all statements that are executed."""
+    asked: list[tuple[str, Any]] = []
+
+    def hear(_c: object, _cursor: object, statement: str, given: Any, _x: object, _many: bool) -> None:
+        asked.append((statement, given))
+
+    async with db.read() as connection:
+        engine = connection.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", hear)
+    await ask(db)
+    event.remove(engine, "before_cursor_execute", hear)
+    steps: list[str] = []
+    async with db.read() as connection:
+        for statement, given in asked:
+            rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+            steps += [row[3] for row in rows.all()]
+    return steps
+
+
+FOUND_BY_AN_INDEX: dict[str, Ask] = {
+    "amounts": lambda db: Orders(db).amounts("shop", limit=50),
+    "an order": lambda db: Orders(db).get("shop", "1"),
+    "orders": lambda db: Orders(db).list("shop"),
+    "orders of a visitor": lambda db: Orders(db).of_visitor("shop", "v"),
+    "waiting": lambda db: Outbox(db).waiting(NOW, each=4, limit=16),
+    "next due": lambda db: Outbox(db).next_due(),
+    "expired": lambda db: Outbox(db).expire(NOW, lambda _: True),
+    "postbacks": lambda db: Outbox(db).list(limit=100),
+    "postbacks of a site": lambda db: Outbox(db).list(site="shop", limit=100),
+    "delivered ones": lambda db: Outbox(db).list("delivered", limit=100),
+    "delivered ones of a site": lambda db: Outbox(db).list("delivered", site="shop", limit=100),
+    "how many are held": lambda db: Outbox(db).counts("shop", ("held", "dead", "unknown")),
+    "how many": lambda db: Outbox(db).counts(),
+    "attempts": lambda db: Outbox(db).attempts("pb_1"),
+    "report of a site": lambda db: Reports(db).orders(Asked(site="shop"), 100),
+    "report of a partner": lambda db: Reports(db).orders(Asked(partner="blog"), 100),
+    "report of a site's partner": lambda db: Reports(db).orders(Asked(site="shop", partner="blog"), 100),
+    "report of held ones": lambda db: Reports(db).orders(Asked(state="held"), 100),
+    "report of one order": lambda db: Reports(db).orders(Asked(number="1")),
+    "conversation of a visitor": lambda db: Conversations(db).open_for("shop", "v"),
+    "unread": lambda db: Conversations(db).unread("shop", "v"),
+    "talked": lambda db: Conversations(db).visitor_talked("shop", "v", 0, NOW),
+    "messages": lambda db: Conversations(db).visitor_messages("shop", "v", 0),
+    "inbox": lambda db: Conversations(db).inbox("shop"),
+    "closed": lambda db: Conversations(db).closed("shop"),
+    "crowds": lambda db: Conversations(db).crowds("shop"),
+    "conversations of a visitor": lambda db: Conversations(db).of_visitor("shop", "v"),
+    "open ones by agent": lambda db: Conversations(db).counts("shop"),
+    "last message": lambda db: Conversations(db).last_message(),
+    "written after": lambda db: Conversations(db).written_after(9),
+    "open ones": lambda db: Conversations(db).numbers("shop"),
+    "version": lambda db: Conversations(db).version("shop"),
+}
+
+
+@pytest.mark.parametrize("ask", FOUND_BY_AN_INDEX.values(), ids=FOUND_BY_AN_INDEX)
+async def test_it_is_found_by_an_index(db: Database, ask: Ask) -> None:
+    steps = await plan(db, ask)
+    assert not [step for step in steps if _ALL.match(step)], steps
+
+
+SORTED_BY_AN_INDEX = ("orders", "report of a site", "report of a partner", "closed", "written after")
+
+
+@pytest.mark.parametrize("name", SORTED_BY_AN_INDEX)
+async def test_the_newest_come_from_the_end_of_an_index(db: Database, name: str) -> None:
+    steps = await plan(db, FOUND_BY_AN_INDEX[name])
+    # A report sorts the postbacks of each order, which are a few.
+    assert steps.count("USE TEMP B-TREE FOR ORDER BY") == name.startswith("report"), steps
+
+
+async def test_a_scan_would_be_seen(db: Database) -> None:
+    async def scan(db: Database) -> None:
+        async with db.read() as connection:
+            await connection.execute(text("SELECT * FROM postbacks WHERE last_status = 3"))
+
+    assert any(_ALL.match(step) for step in await plan(db, scan))
