@@ -19,6 +19,7 @@ import zlib
 from base64 import b32encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -148,6 +149,7 @@ class VisitorCookie:
         return NAME + b"=" + urlsafe_b64encode(sealed).rstrip(b"=") + attributes
 
 
+@lru_cache(maxsize=16)
 def _key(secret: str) -> tuple[int, AESGCM]:
     """The key of a secret, and the byte that names it without telling of it."""
     derived = HKDF(SHA256(), 33, salt=None, info=b"clew visitor cookie").derive(secret.encode("utf-8"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..settings.model import Rule
-from .conditions import Condition, ConditionError, compile_line, where
+from .conditions import Condition, ConditionError, compile_line, line_of, where
 from .evaluation import Ahead, LineExplained, Moment, Plan
 from .facts import Facts
 from .values import NONE_KNOWN, Known
@@ -112,7 +112,7 @@ class RuleSet:
                 if line in numbers:
                     continue
                 try:
-                    condition = compile_line(line, self._known)
+                    condition = compile_line(line, self._known) if self._known else line_of(line)
                 except ConditionError as error:
                     problems += [
                         RuleProblem(place, line_place, _placed(line, p.at, p.message), p.hint)

@@ -13,7 +13,7 @@ from ..referral.credit import Terms
 from ..referral.domains import CookieDomains
 from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet
-from ..settings.addresses import Patterns
+from ..settings.addresses import patterns_of
 from ..settings.model import PageType, Partner, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
 
@@ -50,9 +50,9 @@ class SiteRuntime:
         )
         self.rules = RuleSet(site.rules)
         self.zone = ZoneInfo(site.time_zone)
-        self.never = Patterns(site.never)
-        self.admin = Patterns(admin_areas() if site.admin is None else site.admin)
-        self.order_page = Patterns([site.order.page] if site.order else [])
+        self.never = patterns_of(tuple(site.never))
+        self.admin = patterns_of(admin_areas() if site.admin is None else tuple(site.admin))
+        self.order_page = patterns_of((site.order.page,) if site.order else ())
         self.wants_cart = any((site.cart.value, site.cart.items, site.cart.currency))
         platform = platform_of(site)
         # The owner's come before the platform's.

@@ -26,10 +26,10 @@ class Entry(NamedTuple):
 class ReadFile:
     """A file that was read: its sites, None for one that cannot be used, and what is wrong with it.
 
-    `data` and `source` are there for the main file only: those of thousands are not kept.
+    `source` is there for the main file only: those of thousands are not kept.
     """
 
-    path: Path
+    path: str
     stamp: Stamp | None
     sites: tuple[Site | None, ...] = ()
     entries: tuple[Entry, ...] = ()
@@ -85,9 +85,9 @@ class _Later:
             message = f"{message}: see {before.path}"
         if self._source is None:
             try:
-                self._source = read(self._file.path, {})
+                self._source = read(Path(self._file.path), {})
             except SettingsErrors:
-                return Problem(str(self._file.path), key_text(path), None, message, hint)
+                return Problem(self._file.path, key_text(path), None, message, hint)
         return self._source.problem(path, message, hint)
 
 

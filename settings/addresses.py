@@ -178,7 +178,6 @@ class Patterns:
         wanted = list(dict.fromkeys(w for pattern in self.patterns for w in pattern.wanted))
         self._parameters = _set(wanted)
         self._wanted = [frozenset(map(wanted.index, pattern.wanted)) for pattern in self.patterns]
-        self._by_path = lru_cache(1024)(self._of_path)
 
     def first(self, path: str | bytes, query: str | bytes = "") -> int | None:
         """The number of the first pattern that a raw path and query fit, None where none does."""
@@ -196,7 +195,7 @@ class Patterns:
         if not self.patterns:
             return
         given: set[int] | None = None if query else set()
-        for number in self._by_path(path) if len(path) <= 256 else self._of_path(path):
+        for number in _of_path(self, path) if len(path) <= 256 else self.of_path(path):
             if wanted := self._wanted[number]:
                 if given is None:
                     given = {n for one in parameters(query) for n in self._parameters.Match(one) or ()}
@@ -204,5 +203,18 @@ class Patterns:
                     continue
             yield number
 
-    def _of_path(self, path: str | bytes) -> list[int]:
+    def of_path(self, path: str | bytes) -> list[int]:
+        """The numbers of the patterns that a raw path fits, whatever they ask of the query."""
         return sorted(self._paths.Match(decoded(path)) or ())
+
+
+@lru_cache(maxsize=512)
+def patterns_of(texts: tuple[str, ...]) -> Patterns:
+    """The patterns, made once for all sites that have the same."""
+    return Patterns(texts)
+
+
+# One memory for all sites together: a stranger may ask each of thousands for any number of paths.
+@lru_cache(maxsize=16384)
+def _of_path(patterns: Patterns, path: str | bytes) -> list[int]:
+    return patterns.of_path(path)

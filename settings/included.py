@@ -4,7 +4,7 @@ import glob
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +23,10 @@ class Stamp(NamedTuple):
     inode: int
 
 
-def stamp_of(path: Path) -> Stamp | None:
+def stamp_of(path: str | Path) -> Stamp | None:
     """The stamp of a file that is to be read, links followed; None where there is no file."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
     return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_dev, found.st_ino)
@@ -40,26 +40,33 @@ def settled(stamp: Stamp | None) -> bool:
 
 
 class Included(NamedTuple):
-    """What the patterns of `include` name: the files in the order in which they are read, and for each
-    pattern, by its place, whether it names any."""
+    """What the patterns of `include` name: the files with their stamps, in the order in which they are read,
+    and for each pattern, by its place, whether it names any."""
 
-    files: tuple[Path, ...]
+    files: Mapping[str, Stamp | None]
     named: tuple[bool, ...]
 
 
-def included(patterns: Sequence[str], folder: Path) -> Included:
-    """The files of all patterns, each once, sorted by path within a pattern. A relative pattern starts at
-    `folder`; `*` does not take names with a dot in front, `**` takes folders below."""
-    files: dict[tuple[int, int] | Path, Path] = {}
+def included(patterns: Sequence[str], main: Path) -> Included:
+    """The files of all patterns, each once and without the `main` file, sorted by path within a pattern. A
+    relative pattern starts at the main file's folder; `*` does not take names with a dot in front, `**` takes
+    folders below."""
+    folder = str(main.absolute().parent)
+    own = stamp_of(main)
+    # One file under two names, by a link, is one.
+    seen: set[tuple[int, int] | str] = set() if own is None else {(own.device, own.inode)}
+    files: dict[str, Stamp | None] = {}
     named = []
     for pattern in patterns:
         found = sorted(_matches(pattern, folder))
         named.append(bool(found))
         for path in found:
             stamp = stamp_of(path)
-            # One file under two names, by a link, is one.
-            files.setdefault((stamp.device, stamp.inode) if stamp else path, path)
-    return Included(tuple(files.values()), tuple(named))
+            identity = path if stamp is None else (stamp.device, stamp.inode)
+            if identity not in seen:
+                seen.add(identity)
+                files[path] = stamp
+    return Included(files, tuple(named))
 
 
 def is_pattern(text: str) -> bool:
@@ -67,20 +74,19 @@ def is_pattern(text: str) -> bool:
     return glob.has_magic(text)
 
 
-def refusal(path: Path) -> str | None:
+def refusal(path: str) -> str | None:
     """Why an included path is not read; a link that leads nowhere is left to the reader."""
     try:
-        mode = path.stat().st_mode
+        mode = os.stat(path).st_mode
     except OSError:
         return None
     # Opening a named pipe would wait for whoever writes into it.
     return None if stat.S_ISREG(mode) else "is a folder" if stat.S_ISDIR(mode) else "is no file"
 
 
-def _matches(pattern: str, folder: Path) -> Iterator[Path]:
+def _matches(pattern: str, folder: str) -> Iterator[str]:
     if not is_pattern(pattern):
         # Named by itself it has to be there: the reader says what is wrong with it.
-        yield folder / pattern
-        return
-    for found in glob.iglob(os.path.join(glob.escape(str(folder)), pattern), recursive=True):
-        yield Path(found)
+        yield os.path.join(folder, pattern)
+    else:
+        yield from glob.iglob(os.path.join(glob.escape(folder), pattern), recursive=True)

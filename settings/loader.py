@@ -21,8 +21,6 @@ from .model import Settings, Site
 from .positions import KeyPath
 from .wording import Wording, worded
 
-_NO_PATHS: frozenset[Path] = frozenset()
-
 
 class Checks(Protocol):
     """What the rooms have to say about settings that their models take."""
@@ -42,8 +40,8 @@ class Loaded:
 
     settings: Settings | None
     problems: tuple[Problem, ...]
-    stamps: Mapping[Path, Stamp | None]
-    origins: Sequence[tuple[Path, int]] = ()
+    stamps: Mapping[str, Stamp | None]
+    origins: Sequence[tuple[str, int]] = ()
 
     def used(self) -> Settings:
         """The settings. Raises SettingsErrors if they cannot be used."""
@@ -55,7 +53,7 @@ class Loaded:
         """Something that was found out later about a site: `("sites", number, key)` counts all sites."""
         _, number, *rest = wording.path
         file, place = self.origins[int(number)]
-        source = read(file, {})
+        source = read(Path(file), {})
         return source.problem(("sites", place, *rest), wording.message, wording.hint, wording.severity)
 
 
@@ -67,20 +65,21 @@ class Loader:
 
     def __init__(self, path: Path, environ: Mapping[str, str], checks: Checks) -> None:
         self.path = path
+        self._main = str(path)
         self._environ = environ
         self._checks = checks
-        self._known: dict[Path, ReadFile] = {}
+        self._known: dict[str, ReadFile] = {}
 
-    def load(self, hold: Container[Path] = _NO_PATHS) -> Loaded:
+    def load(self, hold: Container[str] = ()) -> Loaded:
         """Everything as it stands now. Files in `hold` are taken as they were read the last time, and left
         out where they were not: somebody is writing them."""
-        main = self._file(self.path, hold, own=True)
+        main = self._file(self._main, stamp_of(self._main), hold)
         if main.source is None:
-            self._known = {main.path: main}
+            self._known[main.path] = main
             return Loaded(None, main.problems, {main.path: main.stamp})
         names, told = self._included(main.source)
-        listed = [path for path in names.files if path in self._known or path not in hold]
-        files = [main, *(self._file(path, hold) for path in listed)]
+        listed = [pair for pair in names.files.items() if pair[0] in self._known or pair[0] not in hold]
+        files = [main, *(self._file(path, stamp, hold) for path, stamp in listed)]
         self._known = {file.path: file for file in files}
         settings, problems = self._together(main.source, files)
         found = tuple(_in_order([*told, *problems, *chain(*(file.problems for file in files))], files))
@@ -88,24 +87,23 @@ class Loader:
         stamps = {file.path: file.stamp for file in files}
         return Loaded(None if wrong else settings, found, stamps, [] if wrong else _origins(files))
 
-    def stamps(self) -> dict[Path, Stamp | None]:
+    def stamps(self) -> dict[str, Stamp | None]:
         """The stamps of the files as they stand now, by the patterns as they were read the last time."""
-        main = self._known.get(self.path)
-        names = self._included(main.source)[0].files if main and main.source else ()
-        return {path: stamp_of(path) for path in (self.path, *names)}
+        main = self._known.get(self._main)
+        names = self._included(main.source)[0].files if main and main.source else {}
+        return {self._main: stamp_of(self._main), **names}
 
     # -- one file
 
-    def _file(self, path: Path, hold: Container[Path], *, own: bool = False) -> ReadFile:
+    def _file(self, path: str, stamp: Stamp | None, hold: Container[str]) -> ReadFile:
         known = self._known.get(path)
-        stamp = stamp_of(path)
         if known is not None and (path in hold or (known.stamp is not None and known.stamp == stamp)):
             return known
-        stamp = stamp if settled(stamp) else None
+        own, stamp = path == self._main, stamp if settled(stamp) else None
         if not own and (why := refusal(path)) is not None:
-            return ReadFile(path, stamp, problems=(Problem(str(path), "", None, f"cannot be read: {why}"),))
+            return ReadFile(path, stamp, problems=(Problem(path, "", None, f"cannot be read: {why}"),))
         try:
-            source = read(path, self._environ)
+            source = read(Path(path), self._environ)
         except SettingsErrors as error:
             return ReadFile(path, stamp, problems=error.problems)
         wordings = [] if own else list(_misplaced(source, self.path))
@@ -131,15 +129,14 @@ class Loader:
         its form the model says."""
         patterns = source.data.get("include")
         if not isinstance(patterns, list) or not all(isinstance(p, str) and p for p in patterns):
-            return Included((), ()), []
-        found = included(patterns, self.path.absolute().parent)
-        files = tuple(path for path in found.files if not _same(path, self.path))
+            return Included({}, ()), []
+        found = included(patterns, self.path)
         told = [
             source.problem(("include", number), "no file fits this pattern", _HINT_PATTERN, "warning")
             for number, (pattern, named) in enumerate(zip(patterns, found.named, strict=True))
             if not named and is_pattern(pattern)
         ]
-        return Included(files, found.named), told
+        return found, told
 
     def _together(self, main: Source, files: Sequence[ReadFile]) -> tuple[Settings | None, list[Problem]]:
         sites = [site for file in files for site in file.sites if site is not None]
@@ -162,14 +159,7 @@ _STAND_IN = Site(name="unnamed")
 _HINT_PATTERN = "it is read again when one is there; or correct it: it starts at this file's folder"
 
 
-def _same(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except OSError:
-        return False
-
-
-def _origins(files: Sequence[ReadFile]) -> list[tuple[Path, int]]:
+def _origins(files: Sequence[ReadFile]) -> list[tuple[str, int]]:
     return [(file.path, number) for file in files for number in range(len(file.sites))]
 
 
@@ -186,7 +176,7 @@ def _placed(source: Source, wordings: Iterable[Wording]) -> tuple[Problem, ...]:
 
 
 def _in_order(problems: Iterable[Problem], files: Sequence[ReadFile]) -> list[Problem]:
-    places = {str(file.path): number for number, file in enumerate(files)}
+    places = {file.path: number for number, file in enumerate(files)}
     return sorted(dict.fromkeys(problems), key=lambda p: (places.get(p.file, 0), p.line or 0))
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeVar
 
-from .addresses import Patterns
+from .addresses import patterns_of
 from .model import Cart, Model, Order, PageType, Site
 from .wording import nearest
 
@@ -43,7 +43,7 @@ class PageTypes:
 
     def __init__(self, patterns: Iterable[tuple[str, PageType]]) -> None:
         pairs = tuple(patterns)
-        self._patterns = Patterns(pattern for pattern, _ in pairs)
+        self._patterns = patterns_of(tuple(pattern for pattern, _ in pairs))
         self._kinds = tuple(kind for _, kind in pairs)
 
     def __call__(self, path: str | bytes, query: str | bytes = "") -> PageType | None:

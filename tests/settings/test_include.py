@@ -227,7 +227,7 @@ class TestReadAgain:
         self.loaded(again)
         (folder / "sites/b.toml").write_text('[[sites]]\nname = "b')
         (folder / "sites/new.toml").write_text("[[si")
-        held = again.load(hold={folder / "sites/b.toml", folder / "sites/new.toml"}).used()
+        held = again.load(hold={str(folder / "sites/b.toml"), str(folder / "sites/new.toml")}).used()
         assert [s.name for s in held.sites] == ["a", "b", "c"]
 
     def test_a_wrong_file_is_told_again_until_it_is_mended(self, folder: Path) -> None:
