@@ -37,6 +37,7 @@ class Listener:
     def __init__(self) -> None:
         self._event = asyncio.Event()
         self.stopped = False
+        self.closing = False  # by us: the reader is still there, and should see a clean end
 
     async def wait(self, timeout: float) -> bool:  # noqa: ASYNC109 - a time-out is an answer here
         """Wait for a notification, at most `timeout` seconds; whether one came."""
@@ -52,9 +53,10 @@ class Listener:
         """End the wait."""
         self._event.set()
 
-    def stop(self) -> None:
+    def stop(self, *, closing: bool = False) -> None:
         """End the wait and tell the stream to end."""
         self.stopped = True
+        self.closing = self.closing or closing
         self._event.set()
 
 
@@ -118,4 +120,11 @@ class Hub:
         self.closed = True
         for listeners in self._topics.values():
             for listener in listeners:
-                listener.stop()
+                listener.stop(closing=True)
+
+    def end(self, site: str) -> None:
+        """End all streams of a site that is served no more."""
+        for topic, listeners in self._topics.items():
+            if topic.split("/", 2)[1] == site:
+                for listener in listeners:
+                    listener.stop(closing=True)

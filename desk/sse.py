@@ -114,7 +114,7 @@ class EventStream(Response):
                 if found and self._gap:
                     await asyncio.sleep(self._gap)
                 woken = await listener.wait(self._look or PING_SECONDS)
-        if not listener.stopped or self._hub.closed:
+        if not listener.stopped or listener.closing:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -166,6 +166,11 @@ class Journal:
         if count or len(self._noted) < PENDING:
             self._noted[site, name, key] = count + 1, _details(fields)
 
+    def forget(self, site: str) -> None:
+        """A site is gone: nothing more will be told of it. What was noted is still written."""
+        for place in [place for place in self._notices if place[1] == site]:
+            del self._notices[place]
+
     def take_noted(self) -> list[Noted]:
         """What happened since the last call, to be written into the ledger."""
         taken, self._noted = self._noted, {}

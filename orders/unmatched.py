@@ -72,6 +72,11 @@ class Unmatched:
                         pages=since.pages,
                     )
 
+    def forget(self, site: str) -> None:
+        """Begin anew with a site: its selectors are others, or it is gone."""
+        for place in [place for place in self._since if place[0] == site]:
+            del self._since[place]
+
     def _of(self, site: Site, key: str) -> _Since:
         return self._since.setdefault((site.name, key), _Since(self._clock()))
 

@@ -81,6 +81,10 @@ class _LeaseLostError(Exception):
     """Another worker has taken the row over, so nothing may be sent."""
 
 
+class _PartnerGoneError(Exception):
+    """The settings know the partner no more."""
+
+
 class _Flight:
     """A claimed postback on its way."""
 
@@ -216,6 +220,10 @@ class Worker:
         except RenderError as error:
             await self._finish(flight, "", Verdict("dead", str(error)))
             return
+        except _PartnerGoneError as error:
+            # It may come back, as a site does that is moved from one file to another.
+            await self._finish(flight, "", Verdict("retry", str(error)))
+            return
         except Exception as error:
             # A bug of ours: the same again at the next try, so a person has to see it.
             self._journal.emit("fault", site=postback.site, where="postback", error=repr(error))
@@ -237,7 +245,7 @@ class Worker:
     def _rendered(self, postback: Postback) -> Call:
         partner = self._lookup(postback.site, postback.partner)
         if partner is None:
-            raise RenderError(
+            raise _PartnerGoneError(
                 f"site {postback.site} has no partner {postback.partner} in its settings any more"
             )
         return render(partner, postback.report, self._network(partner), self._now(), postback_id=postback.id)

@@ -31,3 +31,7 @@ class AgentLoads:
         desk = Desk(online, sum(counts.values()))
         self._known[site] = (asked, desk)
         return desk
+
+    def forget(self, site: str) -> None:
+        """A site is gone."""
+        self._known.pop(site, None)

@@ -159,6 +159,10 @@ class Limits:
         self._held: dict[tuple[str, str, str], int] = {}
         self._proved: dict[str, OrderedDict[str, None]] = {}
 
+    def use(self, settings: model.Limits) -> None:
+        """Count by other numbers from now on; what was counted, and is held, stays."""
+        self._settings = settings
+
     # -- rates
 
     def take(

@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -27,11 +28,13 @@ from .facts import LedgerFacts
 from .limits import Limits, network_of
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
-from .sites import Sites
+from .sites import Changes, Sites
 from .tasks import Tasks
 
-Reachable = Mapping[str, Callable[[], Awaitable[bool]]]
+Reachable = Callable[[str], Awaitable[bool | None]]
+OnSwap = Callable[[Settings, Changes], None]
 
+SHOWN_SITES = 50  # that are named where clew says that it is ready
 NOTICES_EVERY = 3.0  # one transaction for all that was noticed meanwhile
 
 
@@ -77,8 +80,10 @@ class Service:
         # By site and state. Counting them goes through all there ever were.
         self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites), share=0.05)
         self.ready = False
-        # Whether a site's shop can be reached, by the site's name; told by the mount that connects to it.
-        self.shops_reachable: Reachable = {}
+        # Whether a site's shop can be reached, None where nobody knows; the mount that connects to it tells.
+        self.shop_reachable: Reachable = _nobody_knows
+        # Whoever has to know of other settings, such as the mount that connects to the shops.
+        self.on_swap: list[OnSwap] = []
 
     def _visit_store(self, address: str) -> Visits:
         path = sqlite_path(address)
@@ -94,8 +99,7 @@ class Service:
         key = "back" if step < 0 else "forward"
         self.journal.notice("clock_jump", site="", key=key, before=round(before), seconds=round(step))
         if step < 0:
-            for site in self.sites.values():
-                site.clock_set_back(before, -step)
+            self.sites.clock_set_back(before, -step)
 
     def _no_facts(self, site: str, error: Exception) -> None:
         self.journal.notice("fault", site=site, key="decide", where="decide", error=repr(error))
@@ -139,9 +143,33 @@ class Service:
         )
         self.ready = True
 
+    def swap(self, settings: Settings) -> Changes:
+        """Serve by these settings from now on, in one step of the loop. They are validated, and differ in
+        nothing of `settings.changes.FIXED`. What has begun goes on by those it began with."""
+        old, changes = self.settings, self.sites.swap(settings)
+        self.settings = settings
+        self.limits.use(settings.limits)
+        read = {site.name: (site.cart, site.order) for site in old.sites if site.name in changes.changed}
+        for site in settings.sites:
+            if read.get(site.name, (site.cart, site.order)) != (site.cart, site.order):
+                # What the old selectors did not find says nothing of the new ones.
+                self.unmatched.forget(site.name)
+        for name in changes.removed:
+            self.hub.end(name)
+            self.unmatched.forget(name)
+            self.pages.forget(name)
+            self.journal.forget(name)
+            self.agents.forget(name)
+        for notify in self.on_swap:
+            notify(settings, changes)
+        return changes
+
     def announce(self, **fields: Any) -> None:
         """Tell that clew is ready; a server does so once it listens, with its `addresses`."""
-        self.journal.emit("started", site="", sites=list(self.sites), **fields)
+        names = list(islice(self.sites, SHOWN_SITES))
+        if len(self.sites) > SHOWN_SITES:
+            names.append(f"and {len(self.sites) - SHOWN_SITES} more")
+        self.journal.emit("started", site="", sites=names, **fields)
 
     async def stop(self) -> None:
         """Let running work end, then close the stores."""
@@ -177,3 +205,7 @@ class Service:
         except Exception as error:
             self.journal.put_back(noted)
             self.journal.notice("fault", site="", key="notices", where="notices", error=repr(error))
+
+
+async def _nobody_knows(site: str) -> bool | None:
+    return None

@@ -18,7 +18,6 @@ from ..settings.model import PageType, Partner, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
 
 DEFAULT_LOOKBACK_DAYS = 30
-CLOCK_JUMPS = 20
 CLOSING = frozenset({"checkout", "confirmation"})
 
 
@@ -35,7 +34,7 @@ class SiteRuntime:
         self.networks: dict[str, Network] = {
             p.id: catalogue.networks[p.network] for p in site.partners if p.network is not None
         }
-        # What credit goes by; the service adds to it when the clock is set back.
+        # What credit goes by; `set_back` adds to it.
         self.terms = Terms(
             {p.id: self._lookback(p) for p in site.partners},
             frozenset(p.id for p in site.partners if p.inside_clicks),
@@ -69,11 +68,9 @@ class SiteRuntime:
         """Whether a page is where orders are closed."""
         return self.order_page(path, query) or self.page_type(path, query) in CLOSING
 
-    def clock_set_back(self, before: float, seconds: float) -> None:
-        """Touches from before the clock was set back seem later than they were: credit has to know."""
-        # Those from before an earlier jump now seem later still.
-        earlier = [(at, step + seconds) for at, step in self.terms.set_back]
-        self.terms = replace(self.terms, set_back=(*earlier, (before, seconds))[-CLOCK_JUMPS:])
+    def set_back(self, jumps: tuple[tuple[float, float], ...]) -> None:
+        """Take the jumps of the clock, see `Terms.set_back`."""
+        self.terms = replace(self.terms, set_back=jumps)
 
     def kind_at(self, path: bytes, query: bytes) -> PageType | None:
         """The kind of the page at a raw path and query: where orders are read, a confirmation."""

@@ -1,69 +1,173 @@
-"""The sites of a running clew: by name, by the Host header of a request, and by what is clew's own."""
+"""The sites of a running clew: by name, by the Host header of a request, and by what is clew's own.
 
+Of thousands few are asked for at a time: a site is compiled when it is, and dropped again when others were
+asked for since. Another set of sites is swapped in between two steps of the loop: a request that has begun
+goes on with the site that it began with.
+"""
+
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from ..referral.catalogue import Catalogue
 from ..settings.hosts import host_key
-from ..settings.model import Partner, Settings
+from ..settings.model import Partner, Settings, Site
 from .origin import LONGEST_HOST
 from .site import SiteRuntime
 
+# Compiled at a time: some 30 KB each, and a third of a millisecond to compile it again.
+KEPT = 1000
+# Compiled at the start, so that the first visitor of a small set-up does not wait, and that what cannot be
+# compiled is told of.
+AT_ONCE = 50
+# Partners that the settings had while this process lived, for calls that were due when they went.
+FORMER = 10_000
+CLOCK_JUMPS = 20
 
-class Sites(Mapping[str, SiteRuntime]):
-    """The sites by their names. Building raises what `SiteRuntime` raises."""
 
-    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
-        self._by_name = {s.name: SiteRuntime(settings, s, catalogue) for s in settings.sites}
-        self._desk_host = host_key(settings.desk_host) if settings.desk_host else None
-        self._by_host = {host: site for site in self._by_name.values() for host in site.settings.hosts}
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a new set of sites has that the old one had not; names of sites."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class _Table:
+    """Which site is where, by one set of settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.by_name: dict[str, Site] = {site.name: site for site in settings.sites}
+        self.by_host = {host: site.name for site in settings.sites for host in site.hosts}
         # Takes every host that no other site has.
-        self._any_host = next((site for site in self._by_name.values() if not site.settings.hosts), None)
-        self._at = lru_cache(maxsize=1024)(self._find)
+        self.any_host = next((site.name for site in settings.sites if not site.hosts), None)
+        self.desk_host = host_key(settings.desk_host) if settings.desk_host else None
+        prefixes = {site.prefix.encode("ascii") for site in settings.sites}
+        self.prefixes = tuple(prefixes)
+        self.roots = frozenset(prefix[:-1] for prefix in prefixes)
+        self.hosts = sorted(self.by_host)
+        self.at = lru_cache(maxsize=4096)(self._find)
 
-    def __getitem__(self, name: str) -> SiteRuntime:
-        return self._by_name[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name)
-
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-    def at(self, host: str) -> SiteRuntime | None:
-        """The site that serves a Host header, or None. A port counts only where the settings name one."""
-        return self._at(host) if len(host) <= LONGEST_HOST else self._any_host
-
-    def _find(self, host: str) -> SiteRuntime | None:
+    def _find(self, host: str) -> str | None:
         host = host.lower()
         name, _, port = host.rpartition(":")
         if not port.isdigit():
             name = host
         name = name.rstrip(".")
         for candidate in (host, name):
-            if (site := self._by_host.get(candidate)) is not None:
+            if (site := self.by_host.get(candidate)) is not None:
                 return site
         parent = name.partition(".")[2]
         while parent:
-            if (site := self._by_host.get(f"*.{parent}")) is not None:
+            if (site := self.by_host.get(f"*.{parent}")) is not None:
                 return site
             parent = parent.partition(".")[2]
-        return self._any_host
+        return self.any_host
+
+
+class Sites(Mapping[str, SiteRuntime]):
+    """The sites by their names. Building raises what `SiteRuntime` raises, for the first few."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, kept: int = KEPT) -> None:
+        self._catalogue = catalogue
+        self._kept = kept
+        self._table = _Table(settings)
+        self._compiled: OrderedDict[str, SiteRuntime] = OrderedDict()
+        self._former: OrderedDict[tuple[str, str], Partner] = OrderedDict()
+        # Jumps of the clock, for sites that are compiled later.
+        self._set_back: tuple[tuple[float, float], ...] = ()
+        for name in islice(self._table.by_name, min(AT_ONCE, kept)):
+            self._compile(name)
+
+    def __getitem__(self, name: str) -> SiteRuntime:
+        site = self._compiled.get(name)
+        if site is None:
+            return self._compile(name)
+        self._compiled.move_to_end(name)
+        return site
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table.by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table.by_name)
+
+    def __len__(self) -> int:
+        return len(self._table.by_name)
+
+    def _compile(self, name: str) -> SiteRuntime:
+        site = SiteRuntime(self._table.settings, self._table.by_name[name], self._catalogue)
+        site.set_back(self._set_back)
+        self._compiled[name] = site
+        if len(self._compiled) > self._kept:
+            self._compiled.popitem(last=False)
+        return site
+
+    def verify(self) -> None:
+        """Compile each once: for settings that no validator has seen. Raises what `SiteRuntime` raises."""
+        for site in self._table.settings.sites[AT_ONCE:]:
+            SiteRuntime(self._table.settings, site, self._catalogue)
+
+    def swap(self, settings: Settings) -> Changes:
+        """Serve these sites from now on, and say what changed. Those that stay as they are stay compiled."""
+        old, new = self._table.by_name, {site.name: site for site in settings.sites}
+        changes = Changes(
+            added=tuple(name for name in new if name not in old),
+            changed=tuple(n for n, s in new.items() if n in old and old[n] is not s and old[n] != s),
+            removed=tuple(name for name in old if name not in new),
+        )
+        for name in (*changes.changed, *changes.removed):
+            self._compiled.pop(name, None)
+            staying = {partner.id for partner in new[name].partners} if name in new else set()
+            for partner in old[name].partners:
+                if partner.id not in staying:
+                    self._former[name, partner.id] = partner
+        while len(self._former) > FORMER:
+            self._former.popitem(last=False)
+        self._table = _Table(settings)
+        return changes
+
+    def clock_set_back(self, before: float, seconds: float) -> None:
+        """Touches from before the clock was set back seem later than they were: credit has to know."""
+        # Those from before an earlier jump now seem later still.
+        earlier = [(at, step + seconds) for at, step in self._set_back]
+        self._set_back = (*earlier, (before, seconds))[-CLOCK_JUMPS:]
+        for site in self._compiled.values():
+            site.set_back(self._set_back)
+
+    def at(self, host: str) -> SiteRuntime | None:
+        """The site that serves a Host header, or None. A port counts only where the settings name one."""
+        table = self._table
+        name = table.at(host) if len(host) <= LONGEST_HOST else table.any_host
+        return None if name is None else self[name]
+
+    def settings_of(self, name: str) -> Site | None:
+        """A site as the settings have it, without what its platform adds; for what need not be compiled."""
+        return self._table.by_name.get(name)
 
     @property
     def hosts(self) -> list[str]:
         """All hosts of the settings, in the order of the alphabet."""
-        return sorted(self._by_host)
+        return self._table.hosts
 
     def is_desk_host(self, host: str) -> bool:
         """Whether a Host header names the desk's own host (`desk_host`)."""
-        return self._desk_host is not None and host_key(host) == self._desk_host
+        desk_host = self._table.desk_host
+        return desk_host is not None and host_key(host) == desk_host
 
     def own(self, path: bytes) -> bool:
         """Whether a raw path is clew's own at any site: no shop gets it, also by a host that no site has."""
-        return any(site.owns(path) for site in self._by_name.values())
+        return path.startswith(self._table.prefixes) or path in self._table.roots
 
     def partner(self, site: str, partner: str) -> Partner | None:
-        """A partner by site and id, as the settings have it."""
-        found = self._by_name.get(site)
-        return found.partners.get(partner) if found else None
+        """A partner by site and id, as the settings have it, or had it last: what was due when it was taken
+        out is due still."""
+        found = self._table.by_name.get(site)
+        for one in found.partners if found else ():
+            if one.id == partner:
+                return one
+        return self._former.get((site, partner))

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from .across import ReadFile, between, entry_of
+from .changes import fixed_problems
 from .draft import Draft, drafted
 from .included import Included, Stamp, included, is_pattern, refusal, settled, stamp_of
 from .load import Problem, SettingsErrors, Source, beside, key_text, read
@@ -70,9 +71,10 @@ class Loader:
         self._checks = checks
         self._known: dict[str, ReadFile] = {}
 
-    def load(self, hold: Container[str] = ()) -> Loaded:
+    def load(self, hold: Container[str] = (), running: Settings | None = None) -> Loaded:
         """Everything as it stands now. Files in `hold` are taken as they were read the last time, and left
-        out where they were not: somebody is writing them."""
+        out where they were not: somebody is writing them. `running` are the settings that are to be replaced
+        without a new start, which some keys need."""
         main = self._file(self._main, stamp_of(self._main), hold)
         if main.source is None:
             self._known[main.path] = main
@@ -82,6 +84,8 @@ class Loader:
         files = [main, *(self._file(path, stamp, hold) for path, stamp in listed)]
         self._known = {file.path: file for file in files}
         settings, problems = self._together(main.source, files)
+        if settings is not None and running is not None:
+            problems += fixed_problems(main.source, running, settings)
         found = tuple(_in_order([*told, *problems, *chain(*(file.problems for file in files))], files))
         wrong = any(problem.severity == "error" for problem in found)
         stamps = {file.path: file.stamp for file in files}

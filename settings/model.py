@@ -257,6 +257,7 @@ class Upstream(Model):
     response_timeout: Decimal = Field(Decimal(60), gt=0)
     idle_timeout: Decimal = Field(Decimal(60), gt=0)
     connections: int = Field(500, ge=1)
+    connections_total: int = Field(2000, ge=1)
     websockets: int | None = Field(None, ge=1)
     websocket_idle: Decimal = Field(Decimal(600), gt=0)
     keep_alive: Decimal = Field(Decimal(4), ge=0)

@@ -47,11 +47,8 @@ async def postbacks_of(service: Service, site: str) -> dict[State, int] | None:
 
 
 async def _reachable(service: Service, site: str) -> bool | None:
-    asked = service.shops_reachable.get(site)
-    if asked is None:
-        return None
     try:
         async with asyncio.timeout(SHOP_SECONDS):
-            return await asked()
+            return await service.shop_reachable(site)
     except TimeoutError:
         return False

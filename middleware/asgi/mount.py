@@ -62,8 +62,6 @@ class ClewMiddleware:
             self._refuse(error)
             return
         self._desk = desk_app()
-        self._trusted = loaded.trusted_proxies
-        self._forwarded_host = loaded.forwarded_host
         self._starting: asyncio.Task[None] | None = None
         self._started = False
         self._why = "starting"
@@ -95,7 +93,7 @@ class ClewMiddleware:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
             return
-        origin = origin_of(scope, self._trusted, self._forwarded_host)
+        origin = self._origin_of(scope)
         scope["clew.origin"] = origin
         if self.service.sites.is_desk_host(origin.host):
             if self._started or await self._started_late():
@@ -124,6 +122,10 @@ class ClewMiddleware:
             await self._ours(Ours.at(site, path), site, origin, scope, receive, send)
         else:
             await self.app(onward(scope), receive, send)
+
+    def _origin_of(self, scope: Scope) -> Origin:
+        settings = self.service.settings
+        return origin_of(scope, settings.trusted_proxies, settings.forwarded_host)
 
     async def _http(
         self, site: SiteRuntime, path: bytes, origin: Origin, scope: Scope, receive: Receive, send: Send
@@ -157,7 +159,7 @@ class ClewMiddleware:
         """Tell of a peer that speaks as a proxy and is not believed: without TLS, cookies are not Secure and
         the shop is told `http`."""
         peer = scope["client"][0] if scope.get("client") else None
-        header = unbelieved(head.plain or dict(head.headers), peer, self._trusted)
+        header = unbelieved(head.plain or dict(head.headers), peer, self.service.settings.trusted_proxies)
         if header is not None:
             self.service.journal.proxy_untrusted(site.name, network_of(peer) or "", header)
 

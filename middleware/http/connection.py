@@ -215,6 +215,10 @@ class Connection(asyncio.BufferedProtocol):
         self.active_at = self.loop.time()
         self.transport.write(request)
 
+    def give_up(self) -> None:
+        """Close it at once."""
+        self.transport.abort()
+
     def upload(self, data: bytes) -> bool:
         """Send a piece of the request's body, framed already; False to wait for `shop_ready` before more."""
         if self._uploading:

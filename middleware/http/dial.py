@@ -1,8 +1,10 @@
 """Opening a connection to a shop: over TCP, TLS or a unix socket."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from itertools import zip_longest
 from socket import SOCK_STREAM
@@ -41,7 +43,6 @@ class Dial:
         self._literal = _is_address(self._host)
         self._name = name or self._host
         self._tls = parts.scheme == "https"
-        self._context: ssl.SSLContext | None = None
         self._timeout = timeout
         self._told: tuple[float, bool] | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -92,18 +93,20 @@ class Dial:
         return opened
 
     async def _connect(self, address: str, protocol: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-        context = self._tls_context() if self._tls else None
+        context = _tls_context(os.environ.get("SSL_CERT_FILE")) if self._tls else None
         name = self._name if self._tls else None
         return await asyncio.get_running_loop().create_connection(
             protocol, address, self._port, ssl=context, server_hostname=name
         )
 
-    def _tls_context(self) -> ssl.SSLContext:
-        """Verified against the system's authorities, or those of SSL_CERT_FILE."""
-        if self._context is None:
-            self._context = ssl.create_default_context()
-            self._context.set_alpn_protocols(["http/1.1"])
-        return self._context
+
+@lru_cache(maxsize=4)
+def _tls_context(authorities: str | None) -> ssl.SSLContext:
+    """Verified against the system's authorities, or those of the file `authorities` (SSL_CERT_FILE, which
+    OpenSSL itself looks at). One for all shops: it holds them all, and takes milliseconds to make."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class _Nothing(asyncio.Protocol):

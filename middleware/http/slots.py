@@ -1,13 +1,14 @@
-"""Who may use one of the connections to a shop, and who is next: fair between clients and between kinds."""
+"""Who may use one of the connections to a shop, and who is next: fair between clients and between kinds.
+
+How many a shop may have beside other shops is `share`'s business.
+"""
 
 import asyncio
 from collections import OrderedDict, deque
 from typing import NamedTuple
 
 from .faults import BusyError
-
-# Requests that may wait, for each connection there is; half of them at the most of one client.
-QUEUE_PER_CONNECTION = 10
+from .share import QUEUE_PER_CONNECTION, Share
 
 
 class Use(NamedTuple):
@@ -23,14 +24,17 @@ Queue = OrderedDict[str | None, deque[asyncio.Future[None]]]
 
 
 class Slots:
-    """At most `most` exchanges at once. Further ones wait up to `seconds`, by client in turn.
+    """At most `most` exchanges at once, and what `share` allows. Further ones wait up to `seconds`, by client
+    in turn, `QUEUE_PER_CONNECTION` for each connection, half of them at the most of one client.
 
     One client network gets three quarters of them, uploads get half: what a client sends slowly must not keep
     others, or its own page views, from the shop. With one connection there is nothing to divide.
     """
 
-    def __init__(self, most: int, seconds: float) -> None:
+    def __init__(self, most: int, seconds: float, share: Share | None = None) -> None:
         self.free = most
+        # Without others there is nothing to share.
+        self._share = share or Share(most * 2)
         self._most = most
         self._seconds = seconds
         self._for_client = most - most // 4
@@ -48,10 +52,20 @@ class Slots:
 
     def take(self, use: Use) -> bool:
         """Take a slot if one may be taken at once."""
-        if not self.free or not self._may(use):
+        if not self.free or not self._may(use) or not self._share.may(self.held):
             return False
         self._give(use)
         return True
+
+    @property
+    def held(self) -> int:
+        """How many are taken."""
+        return self._most - self.free
+
+    @property
+    def unused(self) -> bool:
+        """Whether none is taken and nobody waits."""
+        return self.free == self._most and not self._waiting
 
     async def wait(self, use: Use) -> None:
         """Take a slot as soon as one is there. Raises BusyError."""
@@ -62,6 +76,7 @@ class Slots:
             raise BusyError(f"{self._most} connections are in use, {self._waiting} requests wait")
         if use.client is not None and len(queue.get(use.client, ())) >= most // 2:
             raise BusyError(f"{most // 2} requests of {use.client} wait")
+        self._share.wait(self)
         waiter = asyncio.get_running_loop().create_future()
         queue.setdefault(use.client, deque()).append(waiter)
         self._waiting += 1
@@ -77,6 +92,7 @@ class Slots:
         finally:
             self._waiting -= 1
             self._left(use, waiter)
+            self._share.waited(self)
 
     def give_back(self, use: Use) -> None:
         """Give a slot back; who waits for one gets it."""
@@ -86,15 +102,19 @@ class Slots:
             self._held[use.client] -= 1
             if not self._held[use.client]:
                 del self._held[use.client]
-        self._hand_over()
+        self._share.give_back()
 
     def sent(self, use: Use) -> Use:
         """What a slot is used for from the moment that an upload is complete."""
         if not use.upload:
             return use
         self._uploads -= 1
-        self._hand_over()
+        self.hand_over()
         return use._replace(upload=False)
+
+    def abandon(self) -> None:
+        """What was taken ended with its loop."""
+        self._share.give_back(self.held)
 
     def close(self) -> None:
         """Nobody will get a slot any more."""
@@ -111,13 +131,15 @@ class Slots:
 
     def _give(self, use: Use) -> None:
         self.free -= 1
+        self._share.take()
         self._uploads += use.upload
         if use.client is not None:
             self._held[use.client] = self._held.get(use.client, 0) + 1
 
-    def _hand_over(self) -> None:
-        if not self.free:
-            return
+    def hand_over(self) -> bool:
+        """Give a slot to whoever is next, if there is one that it may have; whether one got it."""
+        if not self.free or not self._waiting or not self._share.may(self.held):
+            return False
         for upload in (self._turn, not self._turn):
             queue = self._queues[upload]
             for client, waiters in queue.items():
@@ -128,9 +150,10 @@ class Slots:
                     self._turn = not upload
                     self._give(use)
                     waiter.set_result(None)
-                    return
+                    return True
                 if upload and self._uploads >= self._for_uploads:
                     break
+        return False
 
     def _next(self, waiters: "deque[asyncio.Future[None]]") -> "asyncio.Future[None] | None":
         while waiters:

@@ -7,14 +7,15 @@ no normalising of addresses. It connects to the one address it was made for, nev
 import asyncio
 import select
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol, SupportsFloat
 
 from ...injector.heads import Headers
 from .connection import Connection, Phases, ReceiveBuffer, Released, UpstreamResponse
 from .dial import Dial
 from .faults import BusyError, ConnectError
+from .share import Share
 from .slots import NOBODY, Slots, Use
 from .wire import ResponseReader, request_head
 
@@ -61,6 +62,13 @@ class UpstreamLimits(Protocol):
         """Seconds that an idle connection is kept."""
 
 
+class Conversation(Protocol):
+    """A WebSocket that stands."""
+
+    def cut(self) -> None:
+        """End it, saying why."""
+
+
 class Upstream:
     """One shop's address, with its connections. May be made before the loop runs; belongs to the loop of its
     first use.
@@ -68,11 +76,18 @@ class Upstream:
     At most `limits.connections` exchanges run at once, divided fairly (`Slots`); further ones wait up to
     `limits.connect_timeout`, ten times as many at the most, then BusyError. Beside them `limits.websockets`,
     or as many again, may be open. `name` is the host that a TLS shop has a certificate for, if it is not that
-    of the address. `authority` is the Host of requests that have none.
+    of the address. `authority` is the Host of requests that have none. `share` are the connections to all
+    shops; None: this one has them to itself.
     """
 
-    def __init__(self, address: str, limits: UpstreamLimits, name: str | None = None) -> None:
+    def __init__(
+        self, address: str, limits: UpstreamLimits, name: str | None = None, share: Share | None = None
+    ) -> None:
         self.address = address
+        self._share = share or Share(limits.connections * 2)
+        self._draining = False
+        self._drained: Callable[[], None] | None = None
+        self._conversations: set[Conversation] = set()
         self._most = limits.connections
         self._most_tunnels = limits.websockets or limits.connections
         self._connect_timeout = float(limits.connect_timeout)
@@ -90,7 +105,7 @@ class Upstream:
     def _reset(self) -> None:
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
-        self.slots = Slots(self._most, self._connect_timeout)
+        self.slots = Slots(self._most, self._connect_timeout, self._share)
         self._tunnels = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -150,6 +165,41 @@ class Upstream:
                     connection.transport.abort()
         finally:
             self._tunnels -= 1
+            self._look_if_drained()
+
+    @contextmanager
+    def conversing(self, conversation: "Conversation") -> Iterator[None]:
+        """A WebSocket that stands, for as long as the block runs: `cut` ends it."""
+        self._conversations.add(conversation)
+        try:
+            yield
+        finally:
+            self._conversations.discard(conversation)
+
+    @property
+    def unused(self) -> bool:
+        """Whether there is no connection, and nobody waits for one."""
+        return not self._connections and not self._tunnels and self.slots.unused
+
+    def drain(self, drained: Callable[[], None]) -> None:
+        """Keep no connection any more. What has begun goes on, and what was told to come here may begin;
+        `drained` is called once nothing is left."""
+        self._draining, self._drained = True, drained
+        for connection in tuple(self._idle):
+            connection.transport.abort()
+        self._look_if_drained()
+
+    def cut(self) -> None:
+        """End what is under way, WebSockets with a word."""
+        for connection in list(self._connections):
+            connection.transport.abort()
+        for conversation in tuple(self._conversations):
+            conversation.cut()
+
+    def _look_if_drained(self) -> None:
+        if self._drained is not None and self.unused:
+            drained, self._drained = self._drained, None
+            drained()
 
     async def close(self) -> None:
         """Close all connections; exchanges that still run break."""
@@ -165,6 +215,9 @@ class Upstream:
         if loop is not self._loop:
             # Another loop's connections are of no use: it has ended, or it would not be another.
             self._loop = loop
+            for connection in self._idle:
+                self._share.unkeep(connection)
+            self.slots.abandon()
             self._reset()
 
     # -- connections
@@ -175,6 +228,7 @@ class Upstream:
         now = self._loop.time()
         while self._idle:
             connection = self._idle.pop()
+            self._share.unkeep(connection)
             if (
                 now - connection.active_at < connection.idle_limit
                 and now - connection.born_at < LIFETIME
@@ -187,7 +241,10 @@ class Upstream:
 
     async def _connect(self, use: Use) -> Connection:
         if len(self._idle) > self.slots.free:
-            self._idle.pop(0).transport.abort()
+            oldest = self._idle.pop(0)
+            self._share.unkeep(oldest)
+            oldest.give_up()
+        self._share.make_room()
         try:
             return await self._open(self._released)
         except BaseException:
@@ -210,14 +267,19 @@ class Upstream:
         return connection
 
     def _released(self, connection: Connection, reusable: bool) -> None:
-        if reusable:
+        if reusable and self._draining:
+            connection.give_up()
+        elif reusable:
             self._idle.append(connection)
+            self._share.keep(connection)
         self.slots.give_back(connection.use)
 
     def _lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+            self._share.unkeep(connection)
+        self._look_if_drained()
 
     def _tick(self) -> None:
         assert self._loop is not None

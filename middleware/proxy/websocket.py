@@ -76,7 +76,9 @@ async def relay(
             _verify(response, key)
             shop = _connection(*response.detach())
             accepted = True
-            await _converse(shop, _acceptance(response.headers), receive, send, idle_seconds)
+            client = _Client(receive, send, idle_seconds)
+            with upstream.conversing(client):
+                await _converse(client, shop, _acceptance(response.headers), send)
     except (UpstreamError, RequestError) as error:
         _LOG.warning("%d WebSocket %r at %s: %s", error.status, target[:200], upstream.address, error)
         if accepted:
@@ -144,19 +146,16 @@ def _connection(transport: asyncio.Transport, received: bytes) -> ClientConnecti
     return shop
 
 
-async def _converse(
-    shop: ClientConnection, acceptance: Message, receive: Receive, send: Send, idle_seconds: float | None
-) -> None:
-    client = _Client(receive, send, idle_seconds)
+async def _converse(client: "_Client", shop: ClientConnection, acceptance: Message, send: Send) -> None:
     up = asyncio.create_task(client.up(shop))
     try:
         await send(acceptance)
-        async with asyncio.timeout(idle_seconds) as client.idle:
+        async with asyncio.timeout(client.idle_seconds) as client.idle:
             await client.down(shop)
     except TimeoutError:
         # Going away: nobody holds a connection of the shop's for nothing (RFC 6455 §7.4.1).
-        await shop.close(_GOING_AWAY, "no message for too long")
-        await send({"type": "websocket.close", "code": _GOING_AWAY, "reason": "no message for too long"})
+        await shop.close(_GOING_AWAY, client.over)
+        await send({"type": "websocket.close", "code": _GOING_AWAY, "reason": client.over})
     finally:
         up.cancel()
         shop.transport.abort()
@@ -170,7 +169,9 @@ class _Client:
 
     def __init__(self, receive: Receive, send: Send, idle_seconds: float | None) -> None:
         self.idle: asyncio.Timeout | None = None
-        self._idle_seconds = idle_seconds
+        self.idle_seconds = idle_seconds
+        self.over = "no message for too long"
+        self._cut = False
         self._loop = asyncio.get_running_loop()
         self._receive = receive
         self._send = send
@@ -196,9 +197,16 @@ class _Client:
             shop.transport.abort()
             raise
 
+    def cut(self) -> None:
+        """End the conversation: its site is served no more."""
+        if self.idle is not None and not self.idle.expired():
+            self._cut, self.over = True, "this site is served no more"
+            self.idle.reschedule(self._loop.time())
+
     def _passed(self) -> None:
-        if self._idle_seconds is not None and self.idle is not None and not self.idle.expired():
-            self.idle.reschedule(self._loop.time() + self._idle_seconds)
+        if self.idle_seconds is None or self.idle is None or self.idle.expired() or self._cut:
+            return
+        self.idle.reschedule(self._loop.time() + self.idle_seconds)
 
     async def down(self, shop: ClientConnection) -> None:
         """Messages to the client, until the shop closes; waits while the client does not read."""

@@ -121,6 +121,12 @@ class PageReader:
         )
         return PageRead(refused=why)
 
+    def forget(self, site: str) -> None:
+        """A site is gone; pages of it that wait are read all the same."""
+        if not self._waiting[site]:
+            self._turns.pop(site, None)
+            del self._waiting[site]
+
     def close(self) -> None:
         """Begin nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)

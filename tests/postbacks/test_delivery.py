@@ -272,13 +272,13 @@ async def test_a_network_that_answers_200_to_everything_is_judged_by_its_body(
     assert "hush" not in ((await only(outbox)).last_answer or "")
 
 
-async def test_a_partner_who_left_the_settings_is_a_dead_letter_that_says_so(
+async def test_a_partner_who_left_the_settings_is_waited_for_and_the_row_says_so(
     owe: Owe, outbox: Outbox, build: Any, receiver: Any, partners: Any, journal: Any
 ) -> None:
     del partners["blog"]
     await owe("100001")
     async with running(build()):
-        assert await journal.outcomes(1) == ["dead"]
+        assert await journal.outcomes(1) == ["retry"]
     assert "no partner blog" in ((await only(outbox)).last_answer or "")
     assert receiver.got == []
 

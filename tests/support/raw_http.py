@@ -12,7 +12,7 @@ from typing import Any, Self
 import uvicorn
 from clew.middleware.http.handshake import AnsweringWebSocket
 from clew.middleware.http.protocol import BoundedProtocol
-from clew.middleware.proxy.mount import Proxy
+from clew.middleware.proxy.shops import Proxy
 from clew.settings import model
 
 PATIENCE = 10.0

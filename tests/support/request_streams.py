@@ -18,7 +18,7 @@ import h11
 import uvicorn
 from clew.middleware.http.connection import Connection
 from clew.middleware.http.protocol import BoundedProtocol
-from clew.middleware.proxy.mount import Proxy
+from clew.middleware.proxy.shops import Proxy
 from clew.settings.model import Upstream
 from uvicorn.server import ServerState
 

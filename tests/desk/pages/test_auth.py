@@ -413,7 +413,9 @@ async def test_nothing_below_the_prefix_becomes_a_service_worker(desk: House, pa
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "[2001:db8::7]:8080", "a_b.test"])
 async def test_a_host_that_a_policy_cannot_name_is_self(desk: House, host: str) -> None:
-    desk.service.sites["shop"].settings.hosts.append(host)
-    desk.service.sites._by_host[host] = desk.service.sites["shop"]
+    settings = desk.service.settings
+    shop = settings.sites[0]
+    shop = shop.model_copy(update={"hosts": [*shop.hosts, host]})
+    desk.service.swap(settings.model_copy(update={"sites": [shop, *settings.sites[1:]]}))
     answer = await desk.client().get("desk/login", headers={"host": host})
     assert "script-src 'self'" in answer.headers["content-security-policy"]

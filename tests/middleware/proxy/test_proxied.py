@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 from clew.middleware.http import protocol as protocol_module
 from clew.middleware.http.handler import ClientConnection
-from clew.middleware.proxy.mount import Proxy
 from clew.middleware.proxy.proxied import ProxiedRequest
+from clew.middleware.proxy.shops import Proxy
 from raw_http import PATIENCE, Client, Shop, answering, ended, get, limits, proxying, serving
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter

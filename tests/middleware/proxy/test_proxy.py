@@ -13,8 +13,8 @@ from clew.injector.heads import ResponseHead
 from clew.middleware.exchange.exchange import Out, ResponseBrokenError, State
 from clew.middleware.http.pages import ALLOW
 from clew.middleware.proxy import request_half
-from clew.middleware.proxy.mount import Proxy
 from clew.middleware.proxy.proxied import ProxiedRequest, Watch
+from clew.middleware.proxy.shops import Proxy
 from clew.service.origin import Origin
 from raw_http import OK, Client, Pairs, Shop, answering, ended, get, limits, proxying, serving
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from clew.middleware.proxy import websocket as websocket_module
-from clew.middleware.proxy.mount import Proxy
+from clew.middleware.proxy.shops import Proxy
 from raw_http import PATIENCE, Client, Shop, answering, ended, get, limits, proxying, serving
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve

@@ -1,0 +1,89 @@
+"""The connections to all shops together, and each shop's fair share of them.
+
+A shop may take one more while it holds fewer than are left over (dynamic thresholds: Choudhury and Hahne,
+"Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2),
+1998). So one busy shop may hold half of all, n of them that ask at the same time 1/(n + 1) each, and one that
+hangs takes half of what the others left: what remains is for shops that nobody has asked for so far. What
+waits is served shop by shop in turn.
+"""
+
+from collections import OrderedDict
+from typing import Protocol
+
+from .faults import BusyError
+
+# Requests that may wait, for each connection there is.
+QUEUE_PER_CONNECTION = 10
+
+
+class Waiting(Protocol):
+    """The requests that wait for one shop."""
+
+    def hand_over(self) -> bool:
+        """Give a connection to the next request, if it may have one now; whether one got it."""
+
+
+class Idle(Protocol):
+    """A connection that is kept although nobody uses it."""
+
+    def give_up(self) -> None:
+        """Close it: its place is wanted elsewhere."""
+
+
+class Share:
+    """At most `most` connections to all shops together, those that are kept included."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.free = most
+        self._idle: OrderedDict[Idle, None] = OrderedDict()
+        self._waiting: OrderedDict[Waiting, int] = OrderedDict()
+        self._requests = 0
+
+    def may(self, held: int) -> bool:
+        """Whether a shop that holds so many may take one more."""
+        return held < self.free
+
+    def take(self) -> None:
+        """One more is in use."""
+        self.free -= 1
+
+    def give_back(self, count: int = 1) -> None:
+        """One less, or `count` less, is in use; who waits gets it."""
+        self.free += count
+        if not self._waiting:
+            return
+        for waiting in tuple(self._waiting):
+            if not self.free:
+                return
+            if waiting.hand_over() and waiting in self._waiting:
+                self._waiting.move_to_end(waiting)
+
+    def wait(self, waiting: Waiting) -> None:
+        """A request begins to wait. Raises BusyError if too many do."""
+        if self._requests >= self.most * QUEUE_PER_CONNECTION:
+            raise BusyError(f"{self.most} connections are in use, {self._requests} requests wait")
+        self._requests += 1
+        self._waiting[waiting] = self._waiting.get(waiting, 0) + 1
+
+    def waited(self, waiting: Waiting) -> None:
+        """A request waits no more."""
+        self._requests -= 1
+        self._waiting[waiting] -= 1
+        if not self._waiting[waiting]:
+            del self._waiting[waiting]
+
+    def keep(self, connection: Idle) -> None:
+        """A connection is kept; see `make_room`."""
+        self._idle[connection] = None
+
+    def unkeep(self, connection: Idle) -> None:
+        """It is used again, or closed."""
+        self._idle.pop(connection, None)
+
+    def make_room(self) -> None:
+        """Before a connection is opened: close the one that was idle for the longest, of any shop's, if there
+        would be too many."""
+        if len(self._idle) > self.free:
+            connection, _ = self._idle.popitem(last=False)
+            connection.give_up()
