@@ -14,6 +14,7 @@ from ..guard import NO_STORE
 from ..here import Here
 from ..sse import EventStream, StreamEnd, event
 from .auth import anyone, door_of, require_own_stream
+from .needs import needs_version
 
 LOOK_SECONDS = 10.0
 # Every change makes the page fetch itself anew: what happens within a second is told together.
@@ -21,9 +22,12 @@ GAP_SECONDS = 1.0
 
 
 async def stamp(at: Here, conversation: str | None) -> str:
-    """A short text that differs whenever the inbox, or what the page of this conversation shows, does."""
+    """A short text that differs whenever the inbox does, and what the page of this conversation shows, or
+    without one what needs a person."""
     books, site = at.service.ledger.conversations, at.site.name
     parts: list[object] = [await books.version(site)]
+    if conversation is None:
+        parts += await needs_version(at)
     found = await books.get(site, conversation) if conversation else None
     if found is not None:
         parts += [found.state, found.agent, found.updated_at]

@@ -1,6 +1,6 @@
 """What needs a person: on the desk's start page, until somebody marks it as done."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 from ...postbacks.model import State
 from ...stores.ledger.notices import Notice
 from ..guard import Refused
+from ..here import Here
 from .advice import advice
 from .auth import Door, agent_form, see_other, signed_in
 
@@ -43,10 +44,24 @@ async def needs(door: Door) -> Needs:
     await service.write_notices()
     found = await service.ledger.notices.list(_sites(door))
     counts = await service.ledger.outbox.counts(door.at.site.name, STUCK)
+    held = await service.ledger.outbox.holds(door.at.site.name)
     return Needs(
-        [Need(notice, *advice(notice)) for notice in found],
+        [Need(notice, *advice(notice)) for notice in found if not _settled(notice, held)],
         [(state, counts[state]) for state in STUCK if counts[state]],
     )
+
+
+def _settled(notice: Notice, held: Collection[str]) -> bool:
+    """Whether what the notice asks for is done: nothing is held for this reason any more."""
+    return notice.event == "order_held" and notice.key not in held
+
+
+async def needs_version(at: Here) -> Sequence[object]:
+    """Differs whenever what needs a person at this site does."""
+    outbox, own = at.service.ledger.outbox, at.site.name
+    await at.service.write_notices()
+    counts, held = await outbox.counts(own, STUCK), await outbox.holds(own)
+    return [counts, held, await at.service.ledger.notices.version((own, ""))]
 
 
 def _sites(door: Door) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from .database import Database
 from .schema import notices as notices_table
@@ -69,6 +69,13 @@ class Notices:
         async with self._db.read() as connection:
             rows = (await connection.execute(query.limit(limit))).all()
         return tuple(Notice(**row._mapping) for row in rows)
+
+    async def version(self, sites: Collection[str]) -> tuple[int, int, float]:
+        """Differs whenever what `list` returns does."""
+        parts = func.count(), func.coalesce(func.sum(_C.count), 0), func.coalesce(func.max(_C.last_at), 0.0)
+        async with self._db.read() as connection:
+            row = (await connection.execute(select(*parts).where(_C.site.in_(sites)))).one()
+        return row[0], row[1], row[2]
 
     async def done(self, sites: Collection[str], notice: int) -> Notice | None:
         """Take a notice of these sites away, and return it; if it happens again it is there again."""

@@ -304,6 +304,12 @@ class Outbox:
             found = {row[0]: row[1] for row in (await connection.execute(query)).all()}
         return {state: found.get(state, 0) for state in states}
 
+    async def holds(self, site: str) -> dict[str, int]:
+        """How many of the site's postbacks are held for each kind of doubt."""
+        query = select(_C.hold, func.count()).where(_C.state == "held", _C.site == site).group_by(_C.hold)
+        async with self._db.read() as connection:
+            return {row[0]: row[1] for row in (await connection.execute(query)).all()}
+
     async def counts_by_site(self, sites: Iterable[str]) -> dict[str, dict[State, int]]:
         """How many postbacks each of these sites has in each state, with 0 where there is none."""
         query = select(_C.site, _C.state, func.count()).group_by(_C.site, _C.state)

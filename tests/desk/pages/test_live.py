@@ -1,11 +1,14 @@
 """The desk in Debian's Chromium: the script that makes the pages live, under the pages' own policy."""
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from clew.referral.visitor import Page, Viewed
+from clew.orders.model import OrderSeen
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Page, Touched, Viewed
 from desks import PASSWORD, VISITOR, House, house, until
 from playwright.async_api import BrowserContext, expect
 from playwright.async_api import Page as Tab
@@ -57,6 +60,24 @@ async def test_a_new_conversation_appears_in_the_open_inbox(desk: House, tab: Ta
     await write(desk, "is it blue?")
     await expect(tab.get_by_text("is it blue?")).to_be_visible()
     await expect(tab).to_have_title("(1) Inbox, shop · clew")
+
+
+async def test_what_needs_a_person_appears_and_goes_in_the_open_inbox(desk: House, tab: Tab) -> None:
+    """The page said "live", and showed neither an order that was held since nor one that was settled."""
+    now = desk.service.clock.now()
+    touched = Touched(Touch(int(now - 60), (Click("", "aff", "c1", "anna"),)))
+    await desk.service.visits.change("shop", VISITOR, [touched], now)
+    shop, ordering = desk.service.sites["shop"], desk.service.ordering
+    for number in range(5):
+        before = OrderSeen(f"a{number}", Decimal("12.99"), "EUR", "api")
+        await ordering.record(shop, before, visitor=None)
+    await expect(tab.get_by_text("What needs you")).to_have_count(0)
+    await ordering.record(shop, OrderSeen("b", Decimal("1299.00"), "EUR", "api"), visitor=VISITOR)
+    await expect(tab.get_by_text("1 call to partners: held")).to_be_visible()
+    await expect(tab.get_by_text("1299.00 EUR, but the middle of the site")).to_be_visible()
+    (row,) = await desk.service.ledger.outbox.list("held")
+    await desk.service.ledger.outbox.settle(row.id, now, by="bo", send=False)
+    await expect(tab.get_by_text("What needs you")).to_have_count(0)
 
 
 async def test_agent_and_visitor_talk_without_a_reload(desk: House, tab: Tab, address: str) -> None:

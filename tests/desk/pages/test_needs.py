@@ -167,6 +167,18 @@ def still(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("still")
+async def test_that_orders_are_held_is_said_until_they_are_settled(desk: House) -> None:
+    """The line stayed when nothing was held any more, and sent people to a list that was not there."""
+    first, second = await owe(desk, "1"), await owe(desk, "2")
+    desk.service.journal.notice("order_held", site="shop", key="amount", order="2", partner="anna", why="so")
+    client = await desk.agent()
+    for row in (first, second):
+        assert "Orders are held" in (await client.get("desk/")).text
+        await desk.service.ledger.outbox.settle(row.id, desk.service.clock.now(), by="bo")
+    assert "Orders are held" not in (await client.get("desk/")).text
+
+
+@pytest.mark.usefixtures("still")
 async def test_the_start_page_counts_the_calls_that_wait_for_a_person(desk: House) -> None:
     await owe(desk, "1")
     await owe(desk, "2")
