@@ -14,10 +14,12 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ...injector.heads import Headers, ResponseHead
+from ...service.origin import Origin
 from ..exchange.exchange import Exchange, Out, State
 from ..http.handler import ClientConnection
 from ..http.pages import date
 from ..http.wire import ResponseReader
+from .forwarding import Forwarding
 
 # Pieces of an answer up to this long together are joined: one buffer to write is cheaper than several.
 JOINED: Final = 16 * 1024
@@ -41,7 +43,7 @@ class AnswerHalf:
     """The answer, as it goes to the client. `pull` takes what the shop's reader has, `own` is an answer of
     our own in its place, `cut` breaks it off.
 
-    `end_to_end` makes the client's headers of the shop's, given the status.
+    `forwarding` makes the client's headers of the shop's.
     """
 
     # What most answers never change stands here, so that making one costs little.
@@ -55,14 +57,16 @@ class AnswerHalf:
         self,
         client: ClientConnection,
         method: str,
-        end_to_end: Callable[[int, Headers], Headers],
+        forwarding: Forwarding,
+        origin: Origin,
         *,
         modern: bool,
         keep_alive: bool,
     ) -> None:
         self._client = client
         self._method = method
-        self._end_to_end = end_to_end
+        self._forwarding = forwarding
+        self._origin = origin
         self._modern = modern  # HTTP/1.1
         self.keep_alive = keep_alive and modern
         self._out: list[bytes | memoryview] = []
@@ -91,12 +95,13 @@ class AnswerHalf:
             self._on("data", reader)
         if reader.complete:
             self._on("end", reader)
-        self._flush()
+        if self._out:
+            self._flush()
         return taken
 
     def own(self, status: int, headers: Headers, text: bytes) -> None:
         """Answer in the shop's place."""
-        self._on("own", status, headers, text)
+        self._on("own", (status, headers, text))
 
     def cut(self, *, gently: bool) -> None:
         """End the client's connection in the middle: what it got must not look complete. `gently`: it may
@@ -104,8 +109,8 @@ class AnswerHalf:
         not."""
         self._on("cut", gently)
 
-    def _on(self, event: str, *given: Any) -> None:
-        self.state = TABLE[self.state][event](self, *given)
+    def _on(self, event: str, given: Any) -> None:
+        self.state = TABLE[self.state][event](self, given)
 
     # -- what the table does
 
@@ -115,12 +120,14 @@ class AnswerHalf:
         if self._modern:
             for status, headers in found:
                 self._out.append(STATUS_LINE[status])
-                self._out += [b"%b: %b\r\n" % pair for pair in self._end_to_end(status, headers)]
+                passed = self._forwarding.response(status, headers, self._origin)
+                self._out += [b"%b: %b\r\n" % pair for pair in passed]
                 self._out.append(b"\r\n")
         return AnswerState.AWAITED
 
     def _take_head(self, reader: ResponseReader) -> AnswerState:
-        head = ResponseHead(reader.status, self._end_to_end(reader.status, reader.headers))
+        headers = self._forwarding.response(reader.status, reader.headers, self._origin)
+        head = ResponseHead(reader.status, headers)
         if self.exchange is None:
             return self._write_head(head)
         out = self.exchange.response(head)
@@ -144,7 +151,8 @@ class AnswerHalf:
             self._out.append(b"\r\n")
         return AnswerState.COMPLETE
 
-    def _answer(self, status: int, headers: Headers, text: bytes) -> AnswerState:
+    def _answer(self, given: tuple[int, Headers, bytes]) -> AnswerState:
+        status, headers, text = given
         self._write_head(ResponseHead(status, [*headers, date()]))
         if self._method != "HEAD":
             self._write(text)

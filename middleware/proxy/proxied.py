@@ -97,8 +97,9 @@ class ProxiedRequest(RequestHandler):
         method = scope["method"]
         self._method: str = method
         self._request = RequestHalf(self, method)
+        modern = scope["http_version"] == "1.1"
         self._answer = AnswerHalf(
-            client, method, self._end_to_end, modern=scope["http_version"] == "1.1", keep_alive=keep_alive
+            client, method, shop.forwarding, origin, modern=modern, keep_alive=keep_alive
         )
         if watch is not None:
             self._service, self._answer.exchange, self._effects = watch.service, watch.exchange, watch.effects
@@ -121,9 +122,6 @@ class ProxiedRequest(RequestHandler):
     def slots(self) -> Slots:
         """Those of the shop's connections."""
         return self._shop.upstream.slots
-
-    def _end_to_end(self, status: int, headers: Headers) -> Headers:
-        return self._shop.forwarding.response(status, headers, self._origin)
 
     # -- called by the client's connection
 
@@ -205,7 +203,8 @@ class ProxiedRequest(RequestHandler):
         if self._request.state is not RequestState.SENT:
             self._request.drop()
         self._error = error
-        self.answer_ready()
+        if not self.client.flow.write_paused:
+            self._pull()
 
     def has_unsent(self) -> bool:
         """Whether the client has not taken all of the answer so far."""
@@ -321,12 +320,13 @@ class ProxiedRequest(RequestHandler):
             or self._request.state is not RequestState.SENT
         ):
             self._give_up(ClientGoneError("answered"))
-        if not self.keep_alive:
+        if not self._answer.keep_alive:
             self.client.end()
         self._close()
         self.client.on_response_complete()
 
     def _close(self) -> None:
+        self._request.release()
         exchange, self._answer.exchange = self._answer.exchange, None
         if exchange is not None and self._service is not None:
             finish(self._service, exchange)

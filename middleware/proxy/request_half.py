@@ -154,7 +154,8 @@ class RequestHalf:
     def complete(self) -> None:
         """The body is complete."""
         self.more_body = False
-        self._stop_watching()
+        if self._rate_timer is not None:
+            self._stop_watching()
         self._on("complete")
 
     def connected(self, connection: Connection, reader: ResponseReader) -> None:
@@ -175,18 +176,24 @@ class RequestHalf:
         if self.state is not RequestState.DROPPED:
             self._on("drop")
 
+    def release(self) -> None:
+        """Nothing is asked of the owner any more. Otherwise the two would keep each other until the garbage
+        collector comes."""
+        vars(self).pop("_owner", None)
+
     def _on(self, event: str, data: bytes = b"") -> None:
-        state = TABLE[self.state][event](self, data)
-        if state is not self.state:
+        before = self.state
+        state = TABLE[before][event](self, data)
+        if state is not before:
             self.state = state
-            if state in ENTRY:
-                ENTRY[state](self)
+            if (enter := ENTRY.get(state)) is not None:
+                enter(self)
 
     # -- what the table does
 
     def _begin(self, _: bytes) -> RequestState:
         """Where the body may come slowly, no connection of the shop's waits for it."""
-        if not self.uploading:
+        if self._length == 0 or not self.more_body:
             return RequestState.CONNECTING
         self._since = self._client.loop.time()
         self._rate_timer = self._client.loop.call_later(BODY_SECONDS, self._check_rate)
@@ -226,11 +233,13 @@ class RequestHalf:
 
     def _send(self, _: bytes) -> RequestState:
         assert self._connection is not None
-        if self._length is None or self.uploading:
+        if self._length == 0:
+            self._connection.begin(self._head, self._reader, self._owner)
+            return RequestState.SENT
+        if self._length is None or self.more_body:
             return RequestState.STREAMING
         pieces, self._pieces, self._waiting = self._pieces, [], 0
-        data = b"".join((self._head, *pieces)) if pieces else self._head
-        self._connection.begin(data, self._reader, self._owner)
+        self._connection.begin(b"".join((self._head, *pieces)), self._reader, self._owner)
         return RequestState.SENT
 
     def _pass_on(self, data: bytes) -> RequestState:

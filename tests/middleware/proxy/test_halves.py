@@ -1,6 +1,8 @@
 """The tables of the two halves of a proxied request drive them: every state has a row, every state but the
 last ones is left, and an event without a place in a state does nothing but raise."""
 
+import gc
+import weakref
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -9,6 +11,7 @@ from clew.middleware.http.faults import RequestError
 from clew.middleware.proxy import answer_half, request_half
 from clew.middleware.proxy.answer_half import AnswerHalf, AnswerState
 from clew.middleware.proxy.forwarding import Forwarding
+from clew.middleware.proxy.proxied import ProxiedRequest
 from clew.middleware.proxy.request_half import RequestHalf, RequestState
 from clew.service.origin import Origin
 
@@ -138,7 +141,8 @@ def test_an_event_without_a_place_is_an_error() -> None:
 def answer() -> AnswerHalf:
     client = MagicMock()
     client.transport.is_closing.return_value = False
-    return AnswerHalf(client, "GET", lambda status, headers: headers, modern=True, keep_alive=True)
+    forwarding, origin = Forwarding(b"shop.example"), Origin("203.0.113.9", "http", "shop.example")
+    return AnswerHalf(client, "GET", forwarding, origin, modern=True, keep_alive=True)
 
 
 def test_an_answer_of_our_own_takes_the_shops_place_only_before_it_has_begun() -> None:
@@ -152,3 +156,38 @@ def test_an_answer_of_our_own_takes_the_shops_place_only_before_it_has_begun() -
         half.own(502, [], b"sorry")
     half.cut(gently=True)
     assert half.state is AnswerState.CUT
+
+
+def test_a_request_that_is_answered_is_freed_at_once() -> None:
+    """Not by the garbage collector, which would have to stop everything for it."""
+    taken = MagicMock()
+    shop = MagicMock(forwarding=Forwarding(b"shop.example"))
+    shop.upstream.take.return_value = taken
+    client = MagicMock()
+    client.flow.write_paused = client.transport.is_closing.return_value = False
+    scope = {
+        "http_version": "1.1",
+        "method": "GET",
+        "raw_path": b"/",
+        "query_string": b"",
+        "headers": [(b"host", b"shop.example")],
+        "client": ("203.0.113.9", 5000),
+    }
+    origin = Origin("203.0.113.9", "http", "shop.example")
+    gc.collect()
+    gc.disable()
+    try:
+        handler = ProxiedRequest(client, shop, scope, [(b"host", b"shop.example")], origin, keep_alive=True)
+        handler.start()
+        handler.body_complete()
+        reader = taken.begin.call_args.args[1]
+        reader.feed(memoryview(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"))
+        handler.exchange_over(None)
+        assert handler.response_complete
+        found = weakref.ref(handler)
+        taken.reset_mock()
+        shop.reset_mock()
+        del handler
+        assert found() is None
+    finally:
+        gc.enable()
