@@ -20,6 +20,7 @@ ADDRESS_LENGTH = 4096  # characters of an address that are looked at
 NAME_LENGTH = 64  # characters of a parameter's name; a longer one is no name
 VALUE_LENGTH = 600  # characters of a value; a longer one is hidden
 SECRET_LENGTH = 16  # characters from which on something random is taken for a secret
+SHOWN = 300  # characters of a title, an address or a click id that people are shown
 CARD_LENGTH = 15  # digits: a product's number (GTIN) has up to 14, a card's 13 to 19
 
 _WHERE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")
@@ -38,6 +39,8 @@ _HEX = re.compile(r"(?=.*[0-9])(?=.*[a-f])[0-9a-f]{24,}", re.IGNORECASE)
 _PARTS = re.compile(r"[-_.~+ ]")
 _CHANGE = re.compile(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])|(?<=[a-z])(?=[A-Z])")
 _ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"]@[A-Za-z0-9]")
+# Controls, characters that turn the direction of what follows (Unicode UAX #9), bytes outside UTF-8.
+_ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _BLANKS = re.compile(r"(\s+)")
 
 
@@ -159,3 +162,11 @@ def _is_random(text: str) -> bool:
 
 def _changes_often(text: str) -> bool:
     return len(_CHANGE.findall(text)) * 4 >= len(text) - 1
+
+
+def one_line(text: str) -> str:
+    """What strangers wrote, for a page of people: one line of at most 300 characters, none of which could
+    make it look like something else."""
+    shown = " ".join(text[: SHOWN + 1].split())
+    shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
+    return _ACTING.sub("\ufffd", shown)

@@ -25,7 +25,6 @@ from .limits import LimitedError
 from .navigation import tell_dropped, tell_touch
 from .ordering.shopping import page_mark
 from .origin import Origin
-from .remember import remember
 from .service import Service
 from .site import SiteRuntime
 
@@ -189,7 +188,7 @@ async def _remembered(
         return None
     try:
         async with asyncio.timeout(VISIT_SECONDS):
-            return await remember(service, site, known, changes, client, stored)
+            return await service.visitors.remember(site, known, changes, client, stored)
     except LimitedError:
         return None
     except Exception as error:

@@ -16,7 +16,6 @@ from .effects import Before, Finished, ReadPage, SaveShopped, TellDropped
 from .limits import LimitedError
 from .ordering.doubts import Shown
 from .ordering.shopping import page_mark
-from .remember import remember
 from .service import Service
 from .site import SiteRuntime
 
@@ -89,7 +88,7 @@ async def _change(
 ) -> None:
     try:
         async with asyncio.timeout(TOUCH_SECONDS):
-            await remember(service, site, known, changes, client)
+            await service.visitors.remember(site, known, changes, client)
     except LimitedError:
         pass  # over it nobody new is stored
     except Exception as error:
@@ -172,7 +171,7 @@ async def _note_cart(
         if cart is None and path not in seen.cart_on and page.kind != "cart":
             return
         if cart != dict(seen.cart) or (cart and path not in seen.cart_on):
-            await remember(service, site, known, [CartSeen(cart or {}, path)], page.client, stored)
+            await service.visitors.remember(site, known, [CartSeen(cart or {}, path)], page.client, stored)
     except LimitedError:
         pass  # the next page shows it again
     except Exception as error:

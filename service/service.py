@@ -1,7 +1,6 @@
 """A running clew: its sites and its stores, for as long as the process lives."""
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable
 from itertools import islice
 from typing import Any
@@ -24,12 +23,14 @@ from ..stores.watch import Watch
 from .agents import AgentLoads
 from .asking import Timely
 from .clock import Clock
+from .conversations import Conversations
 from .facts import LedgerFacts
-from .limits import Limits, network_of
+from .limits import Limits
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
 from .sites import Changes, Sites
 from .tasks import Tasks
+from .visitors import Visitors
 
 Reachable = Callable[[str], Awaitable[bool | None]]
 OnSwap = Callable[[Settings, Changes], None]
@@ -74,6 +75,17 @@ class Service:
         self.presence = Presence(self.hub, self.ledger, self.clock.now, self.tasks.later)
         self.watch = Watch(self.hub, self.ledger, self.visits, self.sites, self.clock.now, self._watch_failed)
         self.agents = AgentLoads(self.ledger, self.clock)
+        self.visitors = Visitors(self.visits, self.limits, self.clock)
+        self.conversations = Conversations(
+            self.ledger,
+            self.visits,
+            self.visitors,
+            self.limits,
+            self.hub,
+            self.journal,
+            self.clock,
+            settings.secret.get_secret_value(),
+        )
         self.ordering = Ordering(self.ledger, self.visits, self.journal, self.clock, self.worker.wake)
         self.asking = Timely[LedgerFacts](self._no_facts)
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
@@ -109,14 +121,6 @@ class Service:
 
     def _not_writable(self, error: Exception) -> None:
         self.journal.emit("fault", site="", where="ready", error=repr(error))
-
-    def client_mark(self, client: str | None) -> str | None:
-        """A text that is the same for all of a client network, and tells nobody which one that is."""
-        network = network_of(client)
-        if network is None:
-            return None
-        key = hashlib.blake2b(self.settings.secret.get_secret_value().encode()).digest()
-        return hashlib.blake2b(network.encode(), digest_size=8, key=key).hexdigest()
 
     async def open(self) -> None:
         """Open the stores. Raises what the stores raise."""

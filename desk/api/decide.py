@@ -13,7 +13,6 @@ from ...referral.visitor import Invited
 from ...service.decide import Ask, decide, plain_answer
 from ...service.facts import PageNow
 from ...service.limits import LimitedError, network_of
-from ...service.remember import remember
 from ..guard import NO_STORE, api, json_body
 from ..here import Here
 
@@ -88,7 +87,7 @@ async def events_endpoint(request: Request, at: Here) -> Response:
     at.take("events")
     known = known_visitor(request, at)
     if known is not None and any(r.name == body.rule for r in at.site.settings.rules):
-        await remember(at.service, at.site, known, [Invited(body.rule, body.kind)], at.origin.client)
+        await at.service.visitors.remember(at.site, known, [Invited(body.rule, body.kind)], at.origin.client)
         at.service.journal.emit(
             "invite", site=at.site.name, visitor=known.visitor, rule=body.rule, what=body.kind
         )

@@ -6,16 +6,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ...chat.hub import desk_topic
 from ...chat.model import Conversation
 from ...orders.model import OrderError
 from ...referral.credit import credit
+from ...service.conversations import MessageError
 from ...settings.model import Site
-from ..api.messages import plain_text, tell
 from ..guard import Refused
 from ..here import Here
 from .auth import Door, agent_form, anyone, login, login_page, logout, see_other, signed_in
-from .inbox import close_many, common, farewell, hue, inbox, short_name, tell_closed
+from .inbox import close_many, common, hue, inbox, short_name
 from .live import stamp, stream
 from .render import canned, file, page
 from .sale import read_sale
@@ -99,23 +98,17 @@ def _currency(seen: Sketch | None) -> str:
 async def answer(request: Request, door: Door) -> Response:
     """Send an answer; whoever answers has the conversation."""
     found, fields = await _conversation(request, door), await agent_form(request, door)
-    most = door.at.site.settings.chat.message_length
+    said = fields.get("text", "")
     try:
-        text = plain_text(fields.get("text", ""))
-        if len(text) > most:
-            raise ValueError(f"the message has {len(text)} characters, at most {most} can be sent")
-    except ValueError as error:
-        return await _talk(request, door, found, 422, f"Not sent: {error}.", fields.get("text", ""))
-    added = await door.at.service.ledger.conversations.add_agent_message(
-        found.site,
-        found.id,
-        text,
-        agent=door.session.agent,
-        client_id=fields.get("client_id", "")[:64] or None,
-        now=door.at.service.clock.now(),
-    )
-    if added.created:
-        tell(door.at, added)
+        await door.at.service.conversations.agent_says(
+            door.at.site,
+            found.id,
+            said,
+            agent=door.session.agent,
+            client_id=fields.get("client_id", "")[:64] or None,
+        )
+    except MessageError as error:
+        return await _talk(request, door, found, 422, f"Not sent: {error}.", said)
     return see_other(request, f"/conversations/{found.id}#end")
 
 
@@ -123,11 +116,7 @@ async def answer(request: Request, door: Door) -> Response:
 async def take(request: Request, door: Door) -> Response:
     """Give the conversation to the agent who asks."""
     found, _ = await _conversation(request, door), await agent_form(request, door)
-    at = door.at
-    await at.service.ledger.conversations.claim(
-        found.site, found.id, door.session.agent, at.service.clock.now()
-    )
-    at.service.hub.notify(desk_topic(found.site))
+    await door.at.service.conversations.take(found.site, found.id, door.session.agent)
     return see_other(request, f"/conversations/{found.id}")
 
 
@@ -135,11 +124,7 @@ async def take(request: Request, door: Door) -> Response:
 async def close(request: Request, door: Door) -> Response:
     """Close the conversation; the visitor's next message opens it again."""
     found, _ = await _conversation(request, door), await agent_form(request, door)
-    at = door.at
-    closed = await at.service.ledger.conversations.close(
-        found.site, found.id, at.service.clock.now(), farewell
-    )
-    tell_closed(at, closed)
+    await door.at.service.conversations.close(found.site, found.id)
     return see_other(request, "/")
 
 
@@ -154,7 +139,7 @@ async def record(request: Request, door: Door) -> Response:
     recorded = await door.at.service.ordering.record(
         door.at.site, order, visitor=found.visitor, conversation=found.id, agent=door.session.agent
     )
-    door.at.service.hub.notify(desk_topic(found.site))
+    door.at.service.conversations.changed(found.site)
     held = recorded.created and await door.at.service.ledger.outbox.held(recorded.row) is not None
     told = "held" if held else "recorded" if recorded.created else "known"
     return see_other(request, f"/conversations/{found.id}?order={told}#orders")

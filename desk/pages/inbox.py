@@ -13,12 +13,10 @@ from zlib import crc32
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from ...chat.hub import desk_topic, visitor_topic
-from ...chat.model import Conversation, Entry
+from ...chat.model import Entry
 from ...stores.ledger.agents import ONLINE_SECONDS
 from ...stores.ledger.conversations import INBOX_OPEN
 from ...stores.watch import LIVE_SECONDS
-from ...templates import text
 from ..here import Here
 from .auth import Door, agent_pairs, see_other, signed_in
 from .live import stamp
@@ -116,33 +114,7 @@ async def close_many(request: Request, door: Door) -> Response:
     """Close the chosen conversations, or all of a client network that nobody has taken."""
     pairs = await agent_pairs(request, door, fields=INBOX_OPEN + 10)
     at = door.at
-    client = dict(pairs).get("network", "")
-    gone = await at.service.ledger.conversations.close_many(
-        at.site.name,
-        at.service.clock.now(),
-        ids=[value for name, value in pairs if name == "id"],
-        client=client if _CLIENT.fullmatch(client) else None,
-        note=farewell,
-    )
-    for found in gone:
-        tell_closed(at, found)
+    ids = [value for name, value in pairs if name == "id"]
+    client = _CLIENT.fullmatch(dict(pairs).get("network", ""))
+    await at.service.conversations.close_many(at.site.name, ids, client[0] if client else None)
     return see_other(request, "/")
-
-
-def farewell(found: Conversation) -> str:
-    """What both sides read when a conversation is closed, in the visitor's language."""
-    return text(found.language, "ended")
-
-
-def tell_closed(at: Here, found: Conversation) -> None:
-    """Note in the journal that a conversation is closed, and wake who looks at it."""
-    at.service.journal.emit(
-        "conversation",
-        site=found.site,
-        conversation=found.id,
-        visitor=found.visitor,
-        state="closed",
-        rule=found.rule,
-    )
-    at.service.hub.notify(visitor_topic(found.site, found.visitor))
-    at.service.hub.notify(desk_topic(found.site))

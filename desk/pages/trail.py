@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from ...referral.masking import one_line
 from ...referral.search import search_word
 from ...referral.touches import DOUBTS, Touch
 from ...referral.visitor import VISIT_GAP, Page, Visitor
@@ -27,10 +28,7 @@ CAMPAIGN = {
     "utm_campaign": "Campaign",
     "utm_content": "Content",
 }
-SHOWN = 300  # characters of a title, an address or a click id
 _END = re.compile(r"[?#]")  # of an address without query and fragment
-# Controls, characters that turn the direction of what follows (Unicode UAX #9), bytes outside UTF-8.
-_MASKED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +119,6 @@ def sketch(visitor: Visitor, hosts: Collection[str], now: float) -> Sketch:
     )
 
 
-def partner_of(visitor: Visitor) -> str | None:
-    """The partner, or else the network or source, of the last touch that names one."""
-    for touch in reversed([t for t in visitor.touches if not t.doubt]):
-        for click in touch.clicks:
-            return _text(click.partner or click.network)
-        if touch.campaign.get("utm_source"):
-            return _text(touch.campaign["utm_source"])
-    return None
-
-
-def page_of(visitor: Visitor) -> str | None:
-    """The page that the visitor saw last: its title, or else its path."""
-    if not visitor.trail:
-        return None
-    last = visitor.trail[-1]
-    parts = _split(last.url)
-    return _text(last.title) or _text(unquote(parts.path) if parts is not None else "") or None
-
-
 def _trail(visitor: Visitor, hosts: Collection[str], live: bool) -> tuple[Visit, ...]:
     runs: list[list[Page]] = []
     for page in visitor.trail:
@@ -166,13 +145,13 @@ def _visit(run: list[Page], hosts: Collection[str], seen_at: float | None, live:
 def _step(page: Page, hosts: Collection[str], seconds: float | None, now: bool) -> Step:
     parts = _split(page.url)
     if parts is None or not (parts.scheme or parts.netloc or parts.path):
-        return Step(page.at, _text(page.title), _text(page.url), seconds, now, None)
+        return Step(page.at, one_line(page.title), one_line(page.url), seconds, now, None)
     own = parts.scheme in ("http", "https") and parts.netloc.lower() in hosts
     path = parts.path or "/"
     return Step(
         at=page.at,
-        title=_text(page.title),
-        path=_text(unquote(path) if own else _END.split(page.url, maxsplit=1)[0]),
+        title=one_line(page.title),
+        path=one_line(unquote(path) if own else _END.split(page.url, maxsplit=1)[0]),
         seconds=seconds,
         now=now,
         word=_shop_word(parts) if own else None,
@@ -187,18 +166,20 @@ def _arrival(touch: Touch) -> Arrival:
     return Arrival(
         at=touch.at,
         clicks=tuple(
-            ClickLine(_text(c.network), c.partner and _text(c.partner), _text(c.param), _text(c.value))
+            ClickLine(
+                one_line(c.network), c.partner and one_line(c.partner), one_line(c.param), one_line(c.value)
+            )
             for c in touch.clicks
         ),
         campaign=tuple(
-            (label, _text(touch.campaign[name]))
+            (label, one_line(touch.campaign[name]))
             for name, label in CAMPAIGN.items()
             if touch.campaign.get(name)
         ),
-        referrer=_text(host),
-        landing=_text(unquote(touch.landing.partition("?")[0])),
-        word=_text(word) if word else None,
-        silent=_text(host.removeprefix("www.")) if engine else None,
+        referrer=one_line(host),
+        landing=one_line(unquote(touch.landing.partition("?")[0])),
+        word=one_line(word) if word else None,
+        silent=one_line(host.removeprefix("www.")) if engine else None,
         doubt=DOUBTS.get(touch.doubt, ""),
     )
 
@@ -210,15 +191,15 @@ def _shop_word(parts: SplitResult) -> str | None:
         return None
     found = (query[name].strip() for name in SHOP_WORDS if name in query)
     # `s=2` may be a step or a sort order: a word has a letter in it.
-    return next((_text(word) for word in found if any(c.isalpha() for c in word)), None)
+    return next((one_line(word) for word in found if any(c.isalpha() for c in word)), None)
 
 
 def _cart(cart: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     lines = []
     if "value" in cart:
-        lines.append(("Value", _text(f"{cart['value']} {cart.get('currency', '')}".strip())))
+        lines.append(("Value", one_line(f"{cart['value']} {cart.get('currency', '')}".strip())))
     if "items" in cart:
-        lines.append(("Items", _text(cart["items"])))
+        lines.append(("Items", one_line(cart["items"])))
     return tuple(lines)
 
 
@@ -231,7 +212,7 @@ def _invites(visitor: Visitor) -> tuple[tuple[str, str], ...]:
         ("accepted", visitor.accepted),
     ):
         said.update(dict.fromkeys(rules, what))
-    return tuple((_text(rule), what) for rule, what in said.items())
+    return tuple((one_line(rule), what) for rule, what in said.items())
 
 
 def _split(url: str) -> SplitResult | None:
@@ -239,10 +220,3 @@ def _split(url: str) -> SplitResult | None:
         return urlsplit(url)
     except ValueError:
         return None
-
-
-def _text(value: str) -> str:
-    """Text for a page: one line, bounded, without what could make it look like something else."""
-    shown = " ".join(value[: SHOWN + 1].split())
-    shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
-    return _MASKED.sub("\ufffd", shown)

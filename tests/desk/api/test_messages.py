@@ -250,7 +250,7 @@ async def test_a_message_longer_than_the_site_allows_is_refused_with_both_number
     async with house(tmp_path, {"message_length": 100}) as desk:
         client = desk.visitor()
         error = await error_of(await client.post("messages", json=body("x" * 101)), 422)
-        assert error == "text: 101 characters, at most 100"
+        assert error == "text: the message has 101 characters, at most 100 can be sent"
         assert (await client.post("messages", json=body("x" * 100))).status_code == 201
 
 

@@ -3,10 +3,11 @@
 import dataclasses
 
 import pytest
-from clew.desk.pages.trail import partner_of, sketch
+from clew.desk.pages.trail import sketch
 from clew.referral.masking import Masking
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import TITLE_LENGTH, CartSeen, Invited, Page, Touched, Viewed, Visitor
+from clew.service.conversations import partner_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,0 +1,241 @@
+"""What visitors and agents say to each other: the one way into the conversations for both.
+
+Here are the limits, the checks of a text, the events, and the wake-ups of whoever reads along.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from ..chat.hub import Hub, desk_topic, visitor_topic
+from ..chat.model import Added, Conversation, Message, Sender
+from ..events.journal import Journal
+from ..referral.cookie import Known
+from ..referral.masking import one_line
+from ..referral.visitor import Talked, Visitor
+from ..settings.model import Language
+from ..stores.ledger.books import Ledger
+from ..stores.visits import Visits
+from ..templates import text
+from .clock import Clock
+from .limits import LimitedError, Limits, Own, Rate, network_of
+from .site import SiteRuntime
+from .visitors import Visitors
+
+# Seconds after which it is noted anew that a visitor talks.
+TALK_NOTED = 3600.0
+
+# Control characters have no meaning in a message, and NUL has none in a database's text.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class MessageError(ValueError):
+    """A text that cannot be sent; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisitorMessage:
+    """What a visitor sends. `client_id` tells it from others of the same visitor, so that sending it again
+    adds nothing; `rule` names the rule whose invite it answers."""
+
+    text: str
+    client_id: str
+    language: Language | None = None
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """Some messages of a visitor's newest conversation, None where there is none; `shown` has the names under
+    which visitors know the agents."""
+
+    conversation: Conversation | None
+    messages: Sequence[Message]
+    shown: Mapping[str, str]
+
+
+class Conversations:
+    """The conversations of all sites. Every method raises what the ledger raises."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        visits: Visits,
+        visitors: Visitors,
+        limits: Limits,
+        hub: Hub,
+        journal: Journal,
+        clock: Clock,
+        secret: str,
+    ) -> None:
+        self._ledger = ledger
+        self._books = ledger.conversations
+        self._visits = visits
+        self._visitors = visitors
+        self._limits = limits
+        self._hub = hub
+        self._journal = journal
+        self._clock = clock
+        self._key = hashlib.blake2b(secret.encode()).digest()
+
+    # -- the visitor's side
+
+    async def visitor_says(
+        self, site: SiteRuntime, known: Known, said: VisitorMessage, client: str | None
+    ) -> Added:
+        """Add a visitor's message. Raises MessageError and LimitedError."""
+        written = plain_text(said.text, site.settings.chat.message_length)
+        rate = Rate(site.settings.chat.messages_per_minute, 60)
+        own = Own("visitor", f"{site.name}/{known.visitor}", rate)
+        self._limits.take("messages", site.name, client, own=own)
+        self._limits.take("text", site.name, client, cost=len(written))
+        added = await self._books.add_visitor_message(
+            site.name,
+            known.visitor,
+            written,
+            client_id=said.client_id,
+            language=said.language or site.settings.language,
+            # A page that was loaded before the rules changed may name one that is gone.
+            rule=said.rule if any(said.rule == r.name for r in site.settings.rules) else None,
+            now=self._clock.now(),
+            sender=await self._sender(site, known, client),
+            opening=lambda: self._limits.take("conversations", site.name, client),
+        )
+        self._added(added)
+        return added
+
+    async def _sender(self, site: SiteRuntime, known: Known, client: str | None) -> Sender:
+        """Who writes, as the inbox shows it. Who talks is kept for longer, and from the first message on."""
+        mark, now = self._client_mark(client), self._clock.now()
+        visitor = None
+        try:
+            visitor = await self._visits.get(site.name, known.visitor)
+            if visitor is None or now - visitor.talked_at > TALK_NOTED:
+                visitor = await self._visitors.remember(site, known, [Talked(now)], client, visitor)
+        except LimitedError:
+            pass
+        except Exception as error:
+            self._journal.emit("fault", site=site.name, where="messages", error=repr(error))
+        return Sender(client=mark) if visitor is None else Sender(partner_of(visitor), page_of(visitor), mark)
+
+    def _client_mark(self, client: str | None) -> str | None:
+        """A text that is the same for all of a client network, and tells nobody which one that is."""
+        network = network_of(client)
+        if network is None:
+            return None
+        return hashlib.blake2b(network.encode(), digest_size=8, key=self._key).hexdigest()
+
+    async def read(self, site: str, visitor: str, after: int) -> Transcript:
+        """The visitor's newest conversation, open or closed, and the next messages of it."""
+        conversation, messages = await self._books.visitor_messages(site, visitor, after)
+        names = {message.agent for message in messages if message.agent}
+        shown = await self._ledger.agents.shown(names) if names else {}
+        return Transcript(conversation, messages, shown)
+
+    # -- the agent's side
+
+    async def agent_says(
+        self, site: SiteRuntime, conversation: str, said: str, *, agent: str, client_id: str | None
+    ) -> Added:
+        """Add an agent's answer; whoever answers has the conversation. Raises MessageError."""
+        written = plain_text(said, site.settings.chat.message_length)
+        added = await self._books.add_agent_message(
+            site.name, conversation, written, agent=agent, client_id=client_id, now=self._clock.now()
+        )
+        self._added(added)
+        return added
+
+    async def take(self, site: str, conversation: str, agent: str) -> None:
+        """Give the conversation to an agent, whoever had it before."""
+        await self._books.claim(site, conversation, agent, self._clock.now())
+        self._hub.notify(desk_topic(site))
+
+    async def close(self, site: str, conversation: str) -> None:
+        """Close it; the visitor's next message opens it again."""
+        self._closed(await self._books.close(site, conversation, self._clock.now(), _farewell))
+
+    async def close_many(self, site: str, ids: Sequence[str], client: str | None) -> None:
+        """Close these conversations, and all of a client network that nobody has taken."""
+        now = self._clock.now()
+        for found in await self._books.close_many(site, now, ids=ids, client=client, note=_farewell):
+            self._closed(found)
+
+    def changed(self, site: str) -> None:
+        """Wake the desk of a site: something that a conversation's page shows has changed."""
+        self._hub.notify(desk_topic(site))
+
+    # -- for both
+
+    def _added(self, added: Added) -> None:
+        if not added.created:
+            return
+        conversation, message = added.conversation, added.message
+        self._wake(conversation)
+        if added.opened:
+            self._tell(conversation, "open")
+        self._journal.emit(
+            "message",
+            site=conversation.site,
+            conversation=conversation.id,
+            visitor=conversation.visitor,
+            author=message.author,
+            agent=message.agent,
+        )
+
+    def _closed(self, found: Conversation) -> None:
+        self._tell(found, "closed")
+        self._wake(found)
+
+    def _wake(self, found: Conversation) -> None:
+        self._hub.notify(visitor_topic(found.site, found.visitor))
+        self._hub.notify(desk_topic(found.site))
+
+    def _tell(self, found: Conversation, state: str) -> None:
+        self._journal.emit(
+            "conversation",
+            site=found.site,
+            conversation=found.id,
+            visitor=found.visitor,
+            state=state,
+            rule=found.rule,
+        )
+
+
+def plain_text(said: str, most: int) -> str:
+    """A message's text without control characters and blank ends. Raises MessageError if nothing is left, or
+    more than `most` characters."""
+    plain = _CONTROLS.sub("", said.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    if not plain:
+        raise MessageError("the message is empty")
+    if len(plain) > most:
+        raise MessageError(f"the message has {len(plain)} characters, at most {most} can be sent")
+    return plain
+
+
+def _farewell(found: Conversation) -> str:
+    """What both sides read when a conversation is closed, in the visitor's language."""
+    return text(found.language, "ended")
+
+
+def partner_of(visitor: Visitor) -> str | None:
+    """The partner, or else the network or source, of the last touch that names one."""
+    for touch in reversed([t for t in visitor.touches if not t.doubt]):
+        for click in touch.clicks:
+            return one_line(click.partner or click.network)
+        if touch.campaign.get("utm_source"):
+            return one_line(touch.campaign["utm_source"])
+    return None
+
+
+def page_of(visitor: Visitor) -> str | None:
+    """The page that the visitor saw last: its title, or else its path."""
+    if not visitor.trail:
+        return None
+    last = visitor.trail[-1]
+    try:
+        path = urlsplit(last.url).path
+    except ValueError:
+        path = ""
+    return one_line(last.title) or one_line(unquote(path)) or None
