@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
-from ..injector.page import Document, Shown
+from ..injector.page import Document
+from ..injector.shown import Shown
 from ..settings.model import Cart
 from .model import OrderError
 from .pricetext import read_currency, read_shown

@@ -3,7 +3,8 @@
 import re
 from decimal import Decimal
 
-from ..injector.page import Document, Shown
+from ..injector.page import Document
+from ..injector.shown import Shown
 from ..settings.model import Order
 from .checks import checked_text
 from .ids import OrderId, normalised, same, shown

@@ -35,6 +35,22 @@ def own_signs(currency: str, language: str | None) -> tuple[str, ...]:
     return tuple(sorted((s for s in found if s), key=len, reverse=True))
 
 
+def touches(text: str, sign: str, *, ahead: bool) -> bool:
+    """Whether a text ends (or begins) with a sign that is not the end (or beginning) of a longer word."""
+    if not (text.endswith(sign) if ahead else text.startswith(sign)):
+        return False
+    rest = text[: -len(sign)][-1:] if ahead else text[len(sign) :][:1]
+    edge = sign[0] if ahead else sign[-1]
+    return not (rest and rest.isalpha() and edge.isalpha() and unicodedata.category(edge) != "Lo") and (
+        rest not in SYMBOLS or not rest
+    )
+
+
+def ends_with_sign(text: str, own: tuple[str, ...]) -> bool:
+    """Whether a text ends with one of these signs."""
+    return any(touches(text, sign, ahead=True) for sign in own)
+
+
 def locales_of(language: str | None, currency: str | None = None) -> list[Locale]:
     """CLDR's locale of a page's language: with its own territory, else with the currency's, if there is
     such a one. Empty where the language is unknown."""

@@ -7,8 +7,9 @@ from decimal import Decimal
 import pytest
 from clew.injector.linked import JSON, OBJECTS, SCRIPTS
 from clew.injector.markup import PageError
-from clew.injector.page import EDGE, RAISED, TEXT, read
+from clew.injector.page import read
 from clew.injector.selectors import SELECTOR, selector_error
+from clew.injector.shown import BREAK, EDGE, RAISED, TEXT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ def test_title_is_that_of_the_page_and_never_none() -> None:
         ("<p>€12<sup>99</sup></p>", f"€12{RAISED}99{EDGE}"),
         ("<p><span>35</span><span>00</span></p>", f"{EDGE}35{EDGE}{EDGE}00{EDGE}"),
         ("<p>12<!-- x -->99</p>", "1299"),
-        ("<p>12<br>99<div>5</div></p>", "12 99"),
+        ("<p>12<br>99<div>5</div></p>", f"12{BREAK}99"),
         ("<td>12<table><td>1<td>2</table>3</td>", None),
         ("<p>12<script>9</script><style>8</style>.99</p>", "12.99"),
         ("<p>12\ufdd099</p>", "1299"),
@@ -60,6 +61,71 @@ def test_the_edges_of_elements_within_are_shown(html: str, shown: str | None) ->
     """field A1"""
     found = read(html.encode(), "utf-8").shown("p")
     assert (found.text if found is not None else None) == shown
+
+
+SEEN = [
+    ("<del>15,99 €</del> <ins>12,99 €</ins>", "12,99 €"),
+    ("<s>15</s>12<strike>9</strike>", "12"),
+    ("<b class='x line-through'>15</b> 12", "12"),
+    ("<b style='color:red;text-decoration: line-through'>15</b> 12", "12"),
+    ("<b hidden>15</b> 12", "12"),
+    ("<b style='DISPLAY : none !important'>15</b> 12", "12"),
+    ("<b style='visibility:hidden'>15</b> 12", "12"),
+    ("<b style='display:none-such'>15</b>,00", "15 ,00"),
+    ("<b class='d-none'>15</b> 12", "12"),
+    ("<b class='hidden md:inline'>15</b> €", "15 €"),
+    ("<b class='sr-only'>Was:</b> 12", "12"),
+    ("<b class='a-offscreen'>$12.99</b>", "$12.99"),
+    ("<b class='price__visually-hidden--inline'>Now</b> 12", "12"),
+    ("<b class='screen-reader-text'>Now</b><b hidden>5</b>", "Now"),
+    ("<b hidden>5</b>", None),
+    ("<del>5</del>", None),
+    ("12<del>15</del>99", "12 99"),
+]
+
+
+@pytest.mark.parametrize(("html", "text"), SEEN)
+def test_what_is_struck_through_or_hidden_is_no_text(html: str, text: str | None) -> None:
+    assert read(f"<p>{html}</p>".encode(), "utf-8").text("p") == text
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<del><b>15</b></del><ins><b>12</b></ins>", "12"),
+        ("<div hidden><b>15</b></div><b>12</b>", "12"),
+        ("<b class=sr-only>15</b><b>12</b>", "12"),
+        ("<div style='display: none'><b>15</b></div>", "15"),
+        ("<del><b>15</b></del>", None),
+    ],
+)
+def test_of_several_matches_one_that_is_seen_comes_first(html: str, text: str | None) -> None:
+    """What is hidden may be there for programs; what is struck through never is."""
+    assert read(html.encode(), "utf-8").text("b") == text
+
+
+@pytest.mark.parametrize(
+    ("html", "drawn", "spoken"),
+    [
+        ("<i aria-hidden=true>$12<sup>99</sup></i><i class=sr-only>$12.99</i>", "$12.99", "$12.99"),
+        ("<i aria-hidden=true>12</i><i aria-hidden=true>99</i>", "12.99", ""),
+        ("<i>15</i><i class=sr-only> less </i><i>12</i>", "", "15 less 12"),
+        ("12,99", None, None),
+    ],
+)
+def test_what_is_only_drawn_or_only_read_aloud_is_told_apart(
+    html: str, drawn: str | None, spoken: str | None
+) -> None:
+    found = read(f"<p>{html}</p>".encode(), "utf-8").shown("p")
+    assert found is not None
+
+    def told(text: str | None) -> str | None:
+        marks = {ord(EDGE): "", ord(RAISED): ".", ord(BREAK): ""}
+        return (
+            text.replace(f"12{EDGE}{EDGE}99", "12.99").translate(marks).strip() if text is not None else None
+        )
+
+    assert (told(found.drawn), told(found.spoken)) == (drawn, spoken)
 
 
 def test_the_attribute_beside_the_text_and_the_language_are_told() -> None:
@@ -221,6 +287,7 @@ def test_selector_that_nobody_writes_is_refused_before_the_parser_sees_it(select
 
 
 CRASH = """
+from clew.injector.shown import BREAK, EDGE, RAISED, TEXT
 from clew.injector.selectors import selector_error
 for part, closing in [(":not(", ")"), (":has(", ")"), ("a ", ""), ("[", "]"), ("*|*", ""), (">", "")]:
     selector_error(part * 190 + "a" + closing * 190)

@@ -1,4 +1,4 @@
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote, quote_from_bytes
 
 import pytest
 from clew.referral.landing import CAMPAIGN_LENGTH, CLICKS, ID_LENGTH, LANDING_LENGTH, LandingReader
@@ -440,3 +440,120 @@ def test_reading_takes_little_time_whatever_stands_in_an_address(piece: bytes) -
 def test_macros_and_nothings_of_further_trackers_are_no_clicks(value: str) -> None:
     """field B3"""
     assert clicks(f"clickid={value}".encode(), plain("net", "clickid")) == ()
+
+
+UNFILLED = [
+    *(
+        "~clickid~",
+        ":clickid",
+        ":clickid:",
+        "{click_id",
+        "click_id}",
+        "${click_id",
+        "[CLICK_ID",
+        "<clickid",
+        "(clickid",
+    ),
+    *(
+        "%clickid",
+        "clickid%",
+        "$clickid",
+        "##CLICKID##",
+        "#clickid#",
+        "#{clickid}",
+        "!clickid!",
+        "*clickid*",
+        "|clickid|",
+    ),
+    *(
+        "^clickid^",
+        "?clickid?",
+        "@{clickid}",
+        "{!clickid}",
+        "{%clickid%}",
+        "{{ click.id }}",
+        "<%= clickid %>",
+        "<?=$id?>",
+    ),
+    *(
+        "[[clickid]]",
+        "((clickid))",
+        "$$clickid$$",
+        "%{clickid}",
+        "{{aff_sub2",
+        "{0}",
+        "{}",
+        "%s",
+        "{:clickid}",
+        "`id`",
+    ),
+    *(
+        "xxx",
+        "XXXX",
+        "xxxxxxxx",
+        "your_click_id_here",
+        "YOURCLICKID",
+        "click_id_here",
+        "CLICKID_HERE",
+        "insert_id",
+    ),
+    *(
+        "enter-your-click-id",
+        "placeholder",
+        "changeme",
+        "tbd",
+        "gclid",
+        "subid",
+        "00000",
+        "***",
+        "???",
+        "###",
+        "---",
+        "…",
+    ),
+]
+
+
+@pytest.mark.parametrize("value", UNFILLED)
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_a_tracker_did_not_fill_in_is_no_click(value: str, times: int) -> None:
+    """field B3: encoded once, and once more by a redirect on the way."""
+    for _ in range(times):
+        value = quote(value, safe="")
+    assert clicks(f"aff={value}".encode(), plain("net", "aff")) == ()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "test-1",
+            "joe",
+            "@joe",
+            "#joe",
+            "xx1",
+            "abc",
+            "abcdef",
+            "YWJj==",
+            "-abc-",
+            "_abc_",
+            "~abc",
+            "a%b",
+            "a~b~c",
+        ),
+        *(
+            "CjwKCAjw_x{y",
+            "id:1",
+            "1{2",
+            "{3f2504e0-4f89-11d3-9a0c-0305e82c3301}",
+            "axxx",
+            "100",
+            "0x0",
+            "12%",
+            "ab12}",
+        ),
+    ],
+)
+def test_what_may_be_an_id_stays_a_click(value: str) -> None:
+    """field B3"""
+    assert len(clicks(f"aff={quote(quote(value, safe=''), safe='')}".encode(), plain("net", "aff"))) == 1

@@ -1,0 +1,124 @@
+"""What stands beside a total and is no part of it: "(2 items)", "(inc. VAT £216.50)", footnotes.
+
+Only what is understood word by word is taken away. With one unknown word the text stays as it is: then it
+holds several numbers, and is refused.
+"""
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+from ..injector.shown import BREAK, EDGE, RAISED
+from .signs import NAMES, ends_with_sign
+from .words import COUNTS, INCLUDED, MINOR, SHIPPING, SMALL, TAX
+
+DIGITS = re.compile(r"\d++", re.ASCII)
+_NUMBER = re.compile(r"[0-9](?:[.,'٫ ]?[0-9])*+")
+_BRACKETS = re.compile(r"[(\[][^()\[\]]*+[)\]]")
+_LETTERS = re.compile(r"[^\W\d_]++")
+_PARTS = re.compile(r"[0-9]++|[^\W\d_]++|[^\s:.]")
+_NOTE = re.compile(rf"{RAISED}\s?([(\[]?)([0-9]{{1,2}}|[*†‡§]{{1,3}})[)\]]?\s?(?:{EDGE}|{BREAK}|\Z)")
+_SMALL_NOTE = re.compile(r"[¹²³⁰⁴-⁹⁽⁾]{1,4}")
+_JOINED = frozenset(("and", "und", "et", "y", "e", "i", "и", "og", "och", "en", ","))
+
+
+_BLANKS = dict.fromkeys(map(ord, (EDGE, RAISED, BREAK)), " ")
+
+
+class Parted(NamedTuple):
+    """A text without its asides; `included` holds the numbers that it says are part of its amount."""
+
+    text: str
+    included: tuple[str, ...] = ()
+    found: bool = False
+
+
+def seen(text: str) -> str:
+    """A text with blanks for the edges of elements."""
+    return re.sub(r"\s+", " ", text.translate(_BLANKS))
+
+
+def without_notes(marked: str, own: tuple[str, ...], digits: int) -> str:
+    """A text without footnotes behind the sign of its currency: "59,90 €<sup>1</sup>", "59,90 €¹".
+
+    Two digits there are minor units, as in "12 €<sup>99</sup>", unless the number has its decimals already.
+    """
+
+    def note(found: re.Match[str]) -> str:
+        head = seen(marked[: found.start()]).rstrip()
+        if not ends_with_sign(head, own):
+            return found[0]
+        mark = found[2] if found.re is _NOTE else "*"
+        whole = digits > 0 and re.search(r"[.,][0-9]{2}[^0-9]*\Z", head) is None
+        minor = len(mark) == 2 and mark.isdecimal() and not found[1] and whole
+        return found[0] if minor else " "
+
+    return _SMALL_NOTE.sub(note, _NOTE.sub(note, marked))
+
+
+def parted(marked: str, own: tuple[str, ...]) -> Parted:
+    """A text without how many items were ordered, and the tax or shipping that its amount includes."""
+    text = re.sub(r"(?<=\w)\(s\)", "s", marked, flags=re.IGNORECASE)
+    included: list[str] = []
+    found = False
+    for group in reversed(list(_BRACKETS.finditer(text))):
+        within = seen(group[0][1:-1])
+        if not DIGITS.search(within) or all(
+            DIGITS.search(side) for side in (text[: group.start()], text[group.end() :])
+        ):
+            continue
+        if (amounts := () if _counts(within) else _included(within, own)) is not None:
+            text = f"{text[: group.start()]} {text[group.end() :]}"
+            included += amounts
+            found = True
+    number = DIGITS.search(text)
+    for word in _LETTERS.finditer(text, number.end()) if number else ():
+        if word[0].casefold() in INCLUDED:
+            amounts = _included(seen(text[word.start() :]), own)
+            if amounts:
+                return Parted(text[: word.start()], (*included, *amounts), found=True)
+            break
+    return Parted(text, tuple(included), found)
+
+
+def _counts(text: str) -> bool:
+    """Whether a text says how many: "2 items", "x2", "3"."""
+    parts = _PARTS.findall(text)
+    numbers = [part for part in parts if part.isdecimal()]
+    words = {part.casefold() for part in parts if not part.isdecimal()}
+    return len(numbers) == 1 and len(numbers[0]) <= 4 and words <= COUNTS | {"x", "×"}
+
+
+def _included(text: str, own: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The numbers in "includes £10.00 VAT, £2.00 City Tax"; None where a word or sign has another meaning."""
+    numbers = tuple(_NUMBER.findall(text))
+    said = part = False
+    for token in _NUMBER.sub(" ", text).replace("/", " ").split():
+        bare = token.strip(",:;.&()[]")
+        word = bare.casefold()
+        if not bare or bare in own or word in SMALL:
+            continue
+        both = word in INCLUDED and unicodedata.category(word[0]) == "Lo"
+        said = said or word in INCLUDED
+        part = part or word in TAX or word in SHIPPING or both
+        if not (word in INCLUDED or word in TAX or word in SHIPPING):
+            return None
+    return numbers if said and part else None
+
+
+def minor_part(marked: str, currency: str, own: tuple[str, ...]) -> tuple[str, int] | None:
+    """The text in major units and the hundredths of "1 299 руб. 50 коп."; None for another kind of text."""
+    runs = list(DIGITS.finditer(marked))
+    if len(runs) < 2 or len(runs[-1][0]) > 2:
+        return None
+    behind = seen(marked[runs[-1].end() :])
+    word = re.match(r"\s?([^\W\d_]+)\.?", behind)
+    if word is None or currency not in MINOR.get(word[1].casefold(), ()):
+        return None
+    between = [
+        part for part in seen(marked[runs[-2].end() : runs[-1].start()]).split() if part not in _JOINED
+    ]
+    sign = " ".join(between)
+    if sign not in own and currency not in NAMES.get(sign.casefold().rstrip("."), ()):
+        return None
+    return f"{marked[: runs[-1].start()]} {behind[word.end() :]}", int(runs[-1][0])

@@ -1,0 +1,141 @@
+"""What stands before and behind a number: the signs of its currency, a minus, words that make it something
+else than the whole amount."""
+
+import re
+import unicodedata
+from itertools import pairwise
+from typing import NamedTuple, NoReturn
+
+from .model import OrderError
+from .money import is_currency
+from .signs import MEANS, NAMES, SYMBOLS, touches
+from .words import FROM, KNOWN, MINOR, MULTIPLIERS, NUMBERS, PER, RATE, SMALL, UNIT
+
+_UNIT = rf"(?:[^\W\d_]|[{re.escape(SYMBOLS)}'״\"/.])"
+_UNIT_BEFORE = re.compile(rf"(?<!\S)[^\s]*?({_UNIT}+)\Z|({_UNIT}+)\Z")
+_UNIT_BEHIND = re.compile(rf"{_UNIT}+")
+_WORDS = re.compile(r"[^\W\d_]+(?:['.][^\W\d_]+)*")
+_MAGNITUDES = frozenset("十百千万萬億亿兆백천만억조")
+_MINUS = re.compile(r"(?:\b(?:minus|moins|menos|meno|минус|eksi)|[△▲▼])\Z", re.IGNORECASE)
+
+
+class NegativeError(OrderError):
+    """An amount below zero."""
+
+
+class Text(NamedTuple):
+    """A text on its way to an amount: `marked` with the edges of elements, `plain` as errors show it."""
+
+    marked: str
+    plain: str
+    part: str
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raise OrderError with the text."""
+        raise OrderError(f"{self.part}: {self.plain[:60]!r} {why}")
+
+    def negative(self, why: str) -> NoReturn:
+        """Raise NegativeError with the text."""
+        raise NegativeError(f"{self.part}: {self.plain[:60]!r} {why}; an order's total is zero or more")
+
+
+def check_sign(given: Text, before: str, behind: str) -> None:
+    """Refuses what is negative, in every notation of it."""
+    signs = rf"[\s{re.escape(SYMBOLS)}]*(?:(?<![^\W\d_])[^\W\d_]{{1,4}}\.?[\s{re.escape(SYMBOLS)}]*)?\Z"
+    head = re.sub(signs, "", before) if not before.endswith("-") else before
+    dashed = next((h for h in (before.rstrip(), head.rstrip()) if h.endswith("-")), None)
+    # "Total - €5.00": a dash between a word and the amount, with blanks on both sides.
+    label = (
+        dashed is not None and re.search(r"\w\s-\Z", dashed) and re.match(r"\s", before[len(dashed) :] or "x")
+    )
+    bracket = before.count("(") > before.count(")") or before.count("[") > before.count("]")
+    minus = any(_MINUS.search(h.rstrip()) for h in (before, head))
+    tail = re.sub(rf"\A[\s{re.escape(SYMBOLS)}]+", "", behind)
+    trailing = tail.startswith("-") and not re.match(r"\A\s+-\s+[^\W\d_]{2}", behind)
+    unit_then_dash = re.match(r"\A\s*[^\W\d_]{1,4}\.?\s?-(?!\s*\w)", behind)
+    if (dashed is not None and not label) or minus or trailing or unit_then_dash:
+        given.negative("is negative")
+    if bracket:
+        given.negative("stands in brackets, as negative amounts do")
+
+
+def check_units(given: Text, before: str, behind: str, currency: str, own: tuple[str, ...]) -> bool:
+    """Whether the amount bears a sign of its currency. Refuses a sign beside it that cannot mean the
+    currency, one that nobody knows, and words by which it is not the whole amount."""
+    rests, signed = [], False
+    for text, ahead in ((before, True), (behind, False)):
+        rest, found = _without_signs(given, text, currency, own, ahead=ahead)
+        rests.append(rest)
+        signed = signed or found
+    _check_words(given, *rests, signed=signed)
+    return signed
+
+
+def _without_signs(
+    given: Text, text: str, currency: str, own: tuple[str, ...], *, ahead: bool
+) -> tuple[str, bool]:
+    stripped, signed = text.strip(), False
+    attached = text == (text.rstrip() if ahead else text.lstrip())
+    for _ in range(2):
+        sign = next((s for s in own if touches(stripped, s, ahead=ahead)), None)
+        if sign is None:
+            unit = _unit_of(stripped, ahead=ahead)
+            if unit and (why := _contradiction(unit, currency, attached=attached)):
+                given.refuse(f"{why} {currency}")
+            signed = signed or currency in (MEANS.get(unit) or NAMES.get(unit.casefold()) or ())
+            break
+        signed = True
+        stripped = stripped[: -len(sign)] if ahead else stripped[len(sign) :]
+        attached = not stripped[-1:].isspace() if ahead else not stripped[:1].isspace()
+        stripped = stripped.strip()
+    return stripped, signed
+
+
+def _check_words(given: Text, before: str, behind: str, *, signed: bool) -> None:
+    """Refuses "from €10", "€10 per month", "+ €10"; and without a sign "3 pieces", "Order 1001"."""
+    words = [word.casefold() for word in _WORDS.findall(before)]
+    after = [word.casefold() for word in _WORDS.findall(behind)]
+    if before.endswith(tuple("+<>~≈≤≥±")) or FROM & set(words[-3:]) or FROM & set(after[:1]):
+        given.refuse("is no exact amount; choose the element that holds the total")
+    pairs = [*pairwise(words), *pairwise(after[:2])]
+    if (
+        re.match(r"/\s?\w", behind)
+        or RATE & {*words[-2:], *after[:2]}
+        or any(first in PER and second in UNIT for first, second in pairs)
+    ):
+        given.refuse("is the price of a part; choose the element that holds the total")
+    label = next((word for word in reversed(words) if word not in SMALL), "")
+    if before.endswith(("#", "№", "#:")) or (not signed and label in NUMBERS):
+        given.refuse("is a number, but no amount; choose the element that holds the total")
+    if not signed and after and after[0] not in KNOWN:
+        given.refuse(f"bears {after[0][:20]!r} behind it, which is no sign of a currency")
+
+
+def _unit_of(text: str, *, ahead: bool) -> str:
+    found = (_UNIT_BEFORE if ahead else _UNIT_BEHIND).search(text) if ahead else _UNIT_BEHIND.match(text)
+    unit = (
+        (found[1] if found.lastindex == 1 else found[found.lastindex]) if found and found.lastindex else None
+    )
+    return (unit or (found[0] if found and not ahead else "")).strip("'\"/.")
+
+
+def _contradiction(unit: str, currency: str, *, attached: bool) -> str | None:
+    """Why a word or sign beside the amount speaks against the currency; None if it does not."""
+    codes = MEANS.get(unit) or NAMES.get(unit.casefold())
+    if codes is None and (unit in MEANS or unit.casefold() in MINOR):
+        codes = frozenset()
+    if codes is None and is_currency(unit):
+        codes = frozenset((unit,))
+    if codes is not None:
+        if currency in codes:
+            return None
+        return f"is in {' or '.join(sorted(codes)[:4]) or unit}, not in"
+    if any(c in SYMBOLS for c in unit):
+        return f"bears the sign {unit!r}, which is none of"
+    if unit[0] in _MAGNITUDES or unit.casefold() in MULTIPLIERS:
+        return f"bears {unit[:10]!r}, which multiplies it; cannot be read in"
+    if unit.casefold() in KNOWN or unicodedata.category(unit[0]) == "Lo":
+        return None
+    if attached or len(unit) < 3 or (unit.isupper() and len(unit) < 5):
+        return f"bears {unit!r}, which is no known sign of"
+    return None
