@@ -1,15 +1,14 @@
 """The ASGI mount: in front of any ASGI app, which knows nothing of it."""
 
-import asyncio
 import os
 import time
 from pathlib import Path
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...desk.app import desk_app
 from ...desk.here import Here
-from ...injector.heads import RequestHead, ResponseHead
+from ...injector.heads import RequestHead
 from ...service.check import checked
 from ...service.limits import network_of
 from ...service.navigation import finish, perform
@@ -17,19 +16,15 @@ from ...service.origin import Origin
 from ...service.service import Service
 from ...service.site import SiteRuntime
 from ...settings.model import Settings
-from ..exchange.exchange import Exchange, Forward, Ours, Out
+from ..exchange.exchange import Exchange, Forward, Ours
 from ..exchange.origin import origin_of, unbelieved
 from .ours import inner_scope, onward, refuse, target_path, to_desk
-from .standby import Standby, told, unready, wants_strict
+from .sender import Sender
+from .standby import Refusal, Standby, unready, wants_strict
+from .startup import Startup
 
 # With these the app would hand over a file instead of bytes, and a page would pass us by.
 BODY_BYPASSES = ("http.response.pathsend", "http.response.zerocopysend")
-# What belongs before the head on the wire may overtake one that is held: a 103 cannot come later.
-AHEAD_OF_HEAD = frozenset({"http.response.debug", "http.response.early_hint", "http.response.push"})
-TRY_AGAIN_SECONDS = 10
-# How long the app's start, and a request, wait for ours.
-START_SECONDS = 10.0
-LATE_SECONDS = 1.0
 
 
 class ClewMiddleware:
@@ -45,61 +40,37 @@ class ClewMiddleware:
     Starlette makes its middleware, by failing the server's start.
     """
 
-    announces = True  # a server that says so itself once it listens clears this
-
     def __init__(
         self, app: ASGIApp, settings: str | Path | Settings = "clew.toml", *, strict: bool | None = None
     ) -> None:
         self.app = app
-        self.strict = wants_strict(settings) if strict is None else strict
-        # In place of everything below, where the settings cannot be used.
-        self._standby: Standby | None = None
-        self._refusal: Exception | None = None
+        strict = wants_strict(settings) if strict is None else strict
+        self._instead: ASGIApp | None = None  # in place of all below, where the settings cannot be used
         try:
             loaded = settings if isinstance(settings, Settings) else checked(Path(settings), os.environ)
             self.service = Service(loaded)
         except Exception as error:
-            self._refuse(error)
+            self._instead = Refusal.of(error) if strict else Standby(app, error)
             return
+        self.startup = Startup(self.service, app, strict=strict)
         self._desk = desk_app()
-        self._starting: asyncio.Task[None] | None = None
-        self._started = False
-        self._why = "starting"
-        self._wait_until = 0.0
-        self._try_again_at = 0.0
-
-    def _refuse(self, error: Exception) -> None:
-        if not self.strict:
-            self._standby = Standby(self.app, error)
-            return
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            raise error from None
-        # Raised within a server that runs already, it would only be taken for an app without a lifespan, and
-        # then make every page a 500.
-        self._refusal = error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
-        if self._standby is not None:
-            await self._standby(scope, receive, send)
+        if self._instead is not None:
+            await self._instead(scope, receive, send)
             return
-        if self._refusal is not None:
-            if scope["type"] == "lifespan":
-                await receive()
-                await send({"type": "lifespan.startup.failed", "message": _cannot(self._refusal)})
-            raise self._refusal
+        startup = self.startup
         if scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
+            await startup.lifespan(scope, receive, send)
             return
         origin = self._origin_of(scope)
         scope["clew.origin"] = origin
         if self.service.sites.is_desk_host(origin.host):
-            if self._started or await self._started_late():
+            if startup.started or await startup.at_request():
                 await to_desk(self._desk, self.service, origin, scope, receive, send)
             else:
-                await unready(scope, receive, send, b"", self._why)
+                await unready(scope, receive, send, b"", startup.why)
             return
         site = self.service.sites.at(origin.host)
         if site is not None:
@@ -111,9 +82,9 @@ class ClewMiddleware:
                 await refuse(scope, receive, send, 421)
             else:
                 await self.app(onward(scope), receive, send)
-        elif not self._started and not await self._started_late():
+        elif not startup.started and not await startup.at_request():
             if site.owns(path):
-                await unready(scope, receive, send, Ours.at(site, path).path[1:], self._why)
+                await unready(scope, receive, send, Ours.at(site, path).path[1:], startup.why)
             else:
                 await self.app(onward(scope), receive, send)
         elif scope["type"] == "http":
@@ -178,136 +149,6 @@ class ClewMiddleware:
         if extensions and any(name in extensions for name in BODY_BYPASSES):
             inner["extensions"] = {k: v for k, v in extensions.items() if k not in BODY_BYPASSES}
         try:
-            await self.app(inner, receive, _Sender(exchange, send))
+            await self.app(inner, receive, Sender(exchange, send))
         finally:
             finish(self.service, exchange)
-
-    async def _start(self, seconds: float) -> None:
-        """Start, or wait for the start that goes on, for at most so long. Raises nothing unless `strict`."""
-        if self._starting is None:
-            self._wait_until = time.monotonic() + seconds
-            self._starting = asyncio.create_task(self._try_start(), name="clew-start")
-        left = max(0.0, self._wait_until - time.monotonic())
-        task = self._starting
-        await asyncio.wait({task}, timeout=None if self.strict else left)
-        if self.strict and not task.cancelled() and (error := task.exception()) is not None:
-            raise error
-
-    async def _try_start(self) -> None:
-        try:
-            await self.service.start()
-        except Exception as error:
-            self._try_again_at = time.monotonic() + TRY_AGAIN_SECONDS
-            self._why = told(error)
-            if self.strict:
-                raise
-            self.service.journal.notice("unusable", site="", key="start", why=self._why)
-        else:
-            self._started = True
-            if self.announces:
-                self.service.announce()
-        finally:
-            self._starting = None
-
-    async def _started_late(self) -> bool:
-        """Start at a request: for servers that know no lifespan, and where the start failed. Meanwhile the
-        shop goes on without us, and a request waits for a second at most."""
-        if time.monotonic() >= self._try_again_at:
-            await self._start(LATE_SECONDS)
-        return self._started
-
-    async def _stop(self) -> None:
-        if (starting := self._starting) is not None:
-            starting.cancel()
-            await asyncio.wait({starting})
-        await self.service.stop()
-
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Start before the app starts and stop after it has stopped; also for an app that has no lifespan."""
-        answered = heard = False
-
-        async def hear() -> Message:
-            nonlocal heard
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                heard = True
-                try:
-                    await self._start(START_SECONDS)
-                except Exception as error:
-                    await tell({"type": "lifespan.startup.failed", "message": _cannot(error)})
-                    raise
-            return message
-
-        async def tell(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            if message["type"].startswith("lifespan.shutdown"):
-                await self._stop()
-            await send(message)
-
-        try:
-            await self.app(scope, hear, tell)
-        except Exception:
-            # Django's app, for one, refuses a lifespan: then the lifespan is ours alone.
-            if answered:
-                raise
-        if not answered:
-            await self._own_lifespan(receive, send, heard=heard)
-
-    async def _own_lifespan(self, receive: Receive, send: Send, *, heard: bool) -> None:
-        """`heard`: the startup message went to the app, which then refused it."""
-        while True:
-            if heard:
-                await send({"type": "lifespan.startup.complete"})
-            message = await receive()
-            heard = message["type"] == "lifespan.startup"
-            if heard:
-                await self._start(START_SECONDS)
-            else:
-                await self._stop()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
-
-
-def _cannot(error: Exception) -> str:
-    return f"clew cannot start: {told(error)}"
-
-
-class _Sender:
-    """Takes what the app sends, feeds the exchange, and sends on what the exchange releases."""
-
-    def __init__(self, exchange: Exchange, send: Send) -> None:
-        self._exchange = exchange
-        self._send = send
-        self._start: Message = {}
-
-    async def __call__(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "http.response.start":
-            self._start = message
-            # Names are lower case by the standard; Django, for one, sends them as they were written.
-            headers = [(name.lower(), value) for name, value in message.get("headers", ())]
-            await self._release(self._exchange.response(ResponseHead(message["status"], headers)))
-        elif kind == "http.response.body":
-            await self._body(message.get("body", b""), more=message.get("more_body", False))
-        else:
-            # Trailers, files, and whatever a later version of the standard brings: in order, unchanged.
-            if kind not in AHEAD_OF_HEAD:
-                await self._release(self._exchange.other())
-            await self._send(message)
-
-    async def _body(self, chunk: bytes, *, more: bool) -> None:
-        # Starlette, for one, hands views on.
-        out = self._exchange.body(bytes(chunk)) if chunk else Out()
-        if more:
-            await self._release(out)
-            return
-        last = self._exchange.end()
-        await self._release(Out(out.head or last.head, b""))
-        await self._send({"type": "http.response.body", "body": out.data + last.data, "more_body": False})
-
-    async def _release(self, out: Out) -> None:
-        if out.head is not None:
-            await self._send({**self._start, "status": out.head.status, "headers": out.head.headers})
-        if out.body:
-            await self._send({"type": "http.response.body", "body": out.data, "more_body": True})

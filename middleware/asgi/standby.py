@@ -1,5 +1,6 @@
 """The shop without clew: what is answered while the settings or the ledger cannot be used."""
 
+import asyncio
 import json
 import tomllib
 from contextlib import suppress
@@ -27,11 +28,41 @@ def wants_strict(settings: "str | Path | Settings") -> bool:
     return False
 
 
-def told(error: Exception) -> str:
-    """An error in a line."""
+def one_line(error: Exception) -> str:
+    """The text of an error, in one line."""
     if isinstance(error, SettingsErrors):
         return "; ".join(map(format_problem, error.problems))
     return str(getattr(error, "orig", None) or error) or repr(error)
+
+
+def cannot_start(error: Exception) -> str:
+    """What a server says when the start fails."""
+    return f"clew cannot start: {one_line(error)}"
+
+
+class Refusal:
+    """In place of an app whose clew cannot work and is `strict`: the server's start fails, and so does every
+    request to a server that starts all the same."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    @classmethod
+    def of(cls, error: Exception) -> "Refusal":
+        """Raises the error at once, unless a server runs already: it would take the error for an app without
+        a lifespan, and then answer every request with 500."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise error from None
+        return cls(error)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": cannot_start(self._error)})
+        raise self._error
 
 
 class Standby:
@@ -41,7 +72,7 @@ class Standby:
 
     def __init__(self, app: ASGIApp, error: Exception) -> None:
         self._app = app
-        self._why = told(error)
+        self._why = one_line(error)
         with suppress(OSError):
             structlog.get_logger("clew").error("unusable", site="", why=self._why, shop="served without clew")
 

@@ -34,7 +34,7 @@ class Running(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app, listen, and then say so."""
         proxy: Any = self.config.loaded_app
-        proxy.announces = False
+        proxy.startup.announces = False
         await super().startup(sockets)
         if not self.started:
             return

@@ -1,4 +1,4 @@
-"""The table of rooms in docs/architecture.md is true: which room imports which."""
+"""The tables of rooms in docs/architecture.md are true: which room imports which."""
 
 import ast
 import re
@@ -8,21 +8,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TABLE = (
-    (ROOT / "docs/architecture.md").read_text("utf-8").partition("## Rooms")[2].partition("\n\nFour rooms")[0]
-)
-ROWS = re.findall(r"^\| `(\w+)/` \|.*\| ([^|]+) \|$", TABLE, re.MULTILINE)
+PAGE = (ROOT / "docs/architecture.md").read_text("utf-8").partition("## Rooms")[2].partition("\n## ")[0]
+ROWS = re.findall(r"^\| `(\w+)/` \| [^|]+ \| ([^|]+) \|$", PAGE, re.MULTILINE)
 ROOMS = [room for room, _ in ROWS]
+INNER_ROWS = re.findall(r"^\| `(\w+)/` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", PAGE, re.MULTILINE)
+MODULES = {
+    path.relative_to(ROOT).with_suffix("").parts: path
+    for room in ROOMS
+    for path in (ROOT / room).rglob("*.py")
+}
+
+Module = tuple[str, ...]
 
 
-def imported(path: Path) -> Iterator[str]:
-    """The rooms that a module imports, by relative imports: the package has no others."""
+def imported(path: Path) -> Iterator[Module]:
+    """What a module imports, by relative imports: the package has no others."""
     package = path.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - node.level + 1]
-            names = (*base, *(node.module or "").split(".")) if node.module else base
-            yield from (names[0],) if names else (alias.name for alias in node.names)
+            base = (*package[: len(package) - node.level + 1], *(node.module or "").split("."))
+            base = tuple(part for part in base if part)
+            for alias in node.names:
+                yield base if base in MODULES else (*base, alias.name)
 
 
 def allowed(room: str, knows: str) -> set[str]:
@@ -41,8 +48,31 @@ def test_every_room_stands_in_the_table() -> None:
 
 @pytest.mark.parametrize(("room", "knows"), ROWS)
 def test_a_room_imports_only_what_the_table_says(room: str, knows: str) -> None:
-    found = {(name, path.name) for path in (ROOT / room).rglob("*.py") for name in imported(path)}
+    found = {(name[0], path.name) for path in (ROOT / room).rglob("*.py") for name in imported(path)}
     assert (
         sorted(pair for pair in found if pair[0] in ROOMS and pair[0] not in allowed(room, knows) | {room})
         == []
     )
+
+
+def test_every_room_of_the_middleware_stands_in_its_table() -> None:
+    rooms = {path.parent.name for path in (ROOT / "middleware").glob("*/__init__.py")}
+    assert {room for room, _, _ in INNER_ROWS} == rooms
+
+
+@pytest.mark.parametrize(("room", "neighbours", "others"), INNER_ROWS)
+def test_a_room_of_the_middleware_imports_only_what_its_table_says(
+    room: str, neighbours: str, others: str
+) -> None:
+    near, far = (set(re.findall(r"`([\w/]+)`", cell)) for cell in (neighbours, others))
+    bound = not others.startswith("all")
+    wrong = set()
+    for path in (ROOT / "middleware" / room).rglob("*.py"):
+        for name in imported(path):
+            if name[0] == "middleware":
+                known = name[1] == room or name[1] in near or "/".join(name[1:3]) in near
+            else:
+                known = not bound or "/".join(name[:2]) in far
+            if not known:
+                wrong.add((path.name, "/".join(name)))
+    assert sorted(wrong) == []

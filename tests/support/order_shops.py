@@ -99,7 +99,7 @@ async def order_shops(folder: Path) -> AsyncIterator[Any]:
         shop = Shop(folder / str(len(made)), **site)
         (folder / str(len(made))).mkdir()
         await shop.clew.service.open()
-        shop.clew._started = True  # nothing is delivered here
+        shop.clew.startup.started = True  # nothing is delivered here
         made.append(shop)
         return shop
 

@@ -51,7 +51,7 @@ async def app(tmp_path: Path) -> AsyncIterator[ClewMiddleware]:
     settings = {"secret": "s" * 40, "store": database, "ledger": database, "sites": [site]}
     app = ClewMiddleware(Starlette(), Settings.model_validate(settings))
     await app.service.open()
-    app._started = True  # nothing is delivered here
+    app.startup.started = True  # nothing is delivered here
     yield app
     await app.service.close()
 

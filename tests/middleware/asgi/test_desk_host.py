@@ -60,7 +60,7 @@ class Apart:
 @pytest_asyncio.fixture
 async def apart(tmp_path: Path) -> AsyncIterator[Apart]:
     built = Apart(tmp_path, "tea", "coffee")
-    await built.mount._start(5)
+    await built.mount.startup.start(5)
     yield built
     await built.service.stop()
 
@@ -144,7 +144,7 @@ async def test_a_stranger_learns_no_sites_name(apart: Apart) -> None:
 async def test_with_one_site_the_desk_is_where_it_was(tmp_path: Path) -> None:
     """field E2"""
     built = Apart(tmp_path, "tea")
-    await built.mount._start(5)
+    await built.mount.startup.start(5)
     try:
         client = await built.agent("bo", None)
         inbox = await client.get("/-/clew/desk/")

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from clew.middleware.asgi import mount as asgi
+from clew.middleware.asgi import startup
 from clew.middleware.asgi.mount import ClewMiddleware
 from clew.settings.load import SettingsErrors
 from processes import Program, free_port
@@ -158,7 +158,7 @@ async def test_a_ledger_that_cannot_be_used_leaves_the_app_alone_until_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lifespan: str
 ) -> None:
     """field G1: with a server's start to fail, and without one"""
-    monkeypatch.setattr(asgi, "TRY_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(startup, "TRY_AGAIN_SECONDS", 0)
     file = tmp_path / "clew.toml"
     file.write_text(SECRET + 'ledger = "sqlite:ledger"\nstore = "sqlite:ledger"\n' + SHOP)
     (tmp_path / "ledger").mkdir()
@@ -179,8 +179,8 @@ async def test_the_shop_does_not_wait_for_a_ledger_that_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field G1"""
-    monkeypatch.setattr(asgi, "START_SECONDS", 0.05)
-    monkeypatch.setattr(asgi, "LATE_SECONDS", 0.05)
+    monkeypatch.setattr(startup, "START_SECONDS", 0.05)
+    monkeypatch.setattr(startup, "LATE_SECONDS", 0.05)
     file = tmp_path / "clew.toml"
     file.write_text(SECRET + SHOP)
     mount = ClewMiddleware(app, file)

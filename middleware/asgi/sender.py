@@ -1,0 +1,50 @@
+"""What the app sends of a response, on its way through the exchange."""
+
+from starlette.types import Message, Send
+
+from ...injector.heads import ResponseHead
+from ..exchange.exchange import Exchange, Out
+
+# What belongs before the head on the wire may overtake one that is held: a 103 cannot come later.
+AHEAD_OF_HEAD = frozenset({"http.response.debug", "http.response.early_hint", "http.response.push"})
+
+
+class Sender:
+    """The `send` of a watched response: feeds the exchange, and sends on what it releases."""
+
+    def __init__(self, exchange: Exchange, send: Send) -> None:
+        self._exchange = exchange
+        self._send = send
+        self._start: Message = {}
+
+    async def __call__(self, message: Message) -> None:
+        """One message of the app's."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._start = message
+            # Names are lower case by the standard; Django, for one, sends them as they were written.
+            headers = [(name.lower(), value) for name, value in message.get("headers", ())]
+            await self._release(self._exchange.response(ResponseHead(message["status"], headers)))
+        elif kind == "http.response.body":
+            await self._body(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            # Trailers, files, and whatever a later version of the standard brings: in order, unchanged.
+            if kind not in AHEAD_OF_HEAD:
+                await self._release(self._exchange.other())
+            await self._send(message)
+
+    async def _body(self, chunk: bytes, *, more: bool) -> None:
+        # Starlette, for one, hands views on.
+        out = self._exchange.body(bytes(chunk)) if chunk else Out()
+        if more:
+            await self._release(out)
+            return
+        last = self._exchange.end()
+        await self._release(Out(out.head or last.head, b""))
+        await self._send({"type": "http.response.body", "body": out.data + last.data, "more_body": False})
+
+    async def _release(self, out: Out) -> None:
+        if out.head is not None:
+            await self._send({**self._start, "status": out.head.status, "headers": out.head.headers})
+        if out.body:
+            await self._send({"type": "http.response.body", "body": out.data, "more_body": True})
