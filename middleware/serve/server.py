@@ -21,13 +21,14 @@ from uvicorn.config import STARTUP_FAILURE
 from ...chat.hub import Hub
 from ...events.metrics import FOLDER_VARIABLE
 from ..http.faults import UpstreamError
-from ..http.handshake import AnsweringWebSocket
 from ..http.protocol import MAX_HEAD, BoundedProtocol
 from .listen import BindError, bind, split_address
 from .running import ServeConfig
 from .workers import run
 
 CONFIG_VARIABLE = "CLEW_CONFIG"
+# By its name: what it imports reads WEBSOCKETS_MAX_LINE_LENGTH, which `serve` sets before it is loaded.
+HANDSHAKE = f"{__package__.removesuffix('serve')}http.handshake:AnsweringWebSocket"
 ACCESS_VARIABLE = "CLEW_ACCESS_LOG"
 # Longer than a load balancer in front holds its connections (AWS: 60 s), so that it closes first, not we.
 KEEP_ALIVE_SECONDS = 75
@@ -81,7 +82,7 @@ def serve(
         workers=workers,
         loop="uvloop",
         http=BoundedProtocol,
-        ws=AnsweringWebSocket,
+        ws=HANDSHAKE,
         lifespan="on",
         proxy_headers=False,
         server_header=False,
