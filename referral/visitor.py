@@ -34,6 +34,19 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Talk:
+    """The visitor's last conversation as the ledger holds it.
+
+    `last` is the id of its newest message, 0 where the visitor never wrote. `answers` are the ids of the
+    agents' messages after the visitor's last word, the newest 50.
+    """
+
+    last: int = 0
+    open: bool = False
+    answers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Visitor:
     """One browser at one site.
 
@@ -43,7 +56,9 @@ class Visitor:
     `accepted` list the rules whose invites were so in the current visit. `talked_at` is when the last
     conversation was opened. `ordered_on` marks the page that showed the last order, `order_seen_at` is when
     clew heard of it (`ordered_at` is the order's own time), `shopped_at` the last time since then that a cart
-    or the checkout was seen, `cart_on` the last paths on which a cart was read.
+    or the checkout was seen, `cart_on` the last paths on which a cart was read. `talk` is what the ledger
+    holds of the last conversation, None where the ledger has not been asked; `read` is the id of the newest
+    message that the visitor has read.
     """
 
     id: str
@@ -66,6 +81,15 @@ class Visitor:
     order_seen_at: float = 0.0
     shopped_at: float = 0.0
     cart_on: tuple[str, ...] = ()
+    talk: Talk | None = None
+    read: int = 0
+
+    @property
+    def unread(self) -> int:
+        """How many messages of agents in the open conversation the visitor has neither read nor answered."""
+        if self.talk is None or not self.talk.open:
+            return 0
+        return sum(answer > self.read for answer in self.talk.answers)
 
     def pages_since(self, since: float, counts: Callable[[str], bool]) -> bool:
         """Whether a page view, or an arrival with attribution, came after `since`
@@ -75,10 +99,12 @@ class Visitor:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a store, absent where empty."""
-        names = (name for name in self.__dataclass_fields__ if name not in ("touches", "trail"))
+        names = (name for name in self.__dataclass_fields__ if name not in ("touches", "trail", "talk"))
         data = {name: value for name in names if (value := getattr(self, name))}
         if self.touches:
             data["touches"] = [t.to_json() for t in self.touches]
+        if self.talk is not None:
+            data["talk"] = [self.talk.last, int(self.talk.open), *self.talk.answers]
         if self.trail:
             # Nobody asks for the number of an older page view again, and random text takes the most room.
             old = len(self.trail) - RECENT
@@ -96,6 +122,8 @@ class Visitor:
         known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
         known["touches"] = tuple(Touch.from_json(t) for t in data.get("touches", ()))
         known["trail"] = tuple(Page(*p) for p in data.get("trail", ()))
+        if (talk := data.get("talk")) is not None:
+            known["talk"] = Talk(talk[0], bool(talk[1]), tuple(talk[2:]))
         for name in ("seen", "dismissed", "accepted", "cart_on"):
             known[name] = tuple(data.get(name, ()))
         return cls(**known)
@@ -267,4 +295,30 @@ class Talked:
         return replace(visitor, talked_at=max(visitor.talked_at, self.at))
 
 
-Change = Shopped | Talked | Touched | Restored | Viewed | CartSeen | Invited | Ordered
+@dataclass(frozen=True, slots=True)
+class TalkChanged:
+    """What the ledger holds of the visitor's conversation, in place of `before`."""
+
+    before: Talk | None
+    talk: Talk
+
+    def apply(self, visitor: Visitor, now: float) -> Visitor:
+        """Nothing where the record has changed since `before` was read: whoever did that knew more."""
+        return replace(visitor, talk=self.talk) if visitor.talk == self.before else visitor
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesRead:
+    """The visitor has read the messages of its conversation up to this id."""
+
+    message: int
+
+    def apply(self, visitor: Visitor, now: float) -> Visitor:
+        """The newest counts, of those that there are."""
+        newest = min(self.message, visitor.talk.last) if visitor.talk is not None else 0
+        return replace(visitor, read=newest) if newest > visitor.read else visitor
+
+
+Change = (
+    TalkChanged | MessagesRead | Shopped | Talked | Touched | Restored | Viewed | CartSeen | Invited | Ordered
+)

@@ -1,37 +1,39 @@
-"""How many agents are there, and how busy: asked at each decision, and so not asked anew each time."""
+"""How many agents are there, and how busy: in memory, so that no decision waits for the ledger."""
 
+from typing import TYPE_CHECKING
+
+from ..stores.ledger.agents import ONLINE_SECONDS
 from ..stores.ledger.books import Ledger
 from .clock import Clock
-from .facts import Desk
+from .facts import AgentLoad
 
-MAX_AGE = 2.0
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class AgentLoads:
-    """The load of the agents by site."""
+    """The load of the agents by site. The watch has it read anew when something was committed."""
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._known: dict[str, tuple[float, Desk]] = {}
+        self._seen: Mapping[str | None, Sequence[float]] | None = None
+        self._conversations: Mapping[str, int] = {}
 
-    def known(self, site: str) -> Desk:
-        """The same as `get`, as it was when somebody last asked."""
-        known = self._known.get(site)
-        return known[1] if known is not None else Desk()
+    async def refresh(self) -> None:
+        """Read the ledger. Raises what it raises; what was known before stays."""
+        present = await self._ledger.agents.present(self._clock.now())
+        self._conversations = await self._ledger.conversations.open_by_site()
+        seen: dict[str | None, list[float]] = {}
+        for site, at in present:
+            seen.setdefault(site, []).append(at)
+        self._seen = seen
 
-    async def get(self, site: str) -> Desk:
-        """At most two seconds old. Raises what the ledger raises."""
-        asked = self._clock.monotonic()
-        known = self._known.get(site)
-        if known is not None and asked - known[0] < MAX_AGE:
-            return known[1]
-        online = await self._ledger.agents.online(site, self._clock.now())
-        counts = await self._ledger.conversations.counts(site)
-        desk = Desk(online, sum(counts.values()))
-        self._known[site] = (asked, desk)
-        return desk
-
-    def forget(self, site: str) -> None:
-        """A site is gone."""
-        self._known.pop(site, None)
+    def of(self, site: str) -> AgentLoad | None:
+        """Of a site now; None where the ledger has not answered yet."""
+        if self._seen is None:
+            return None
+        since = self._clock.now() - ONLINE_SECONDS
+        # An agent of all sites is there for each of them.
+        online = sum(at > since for group in (None, site) for at in self._seen.get(group, ()))
+        return AgentLoad(online, self._conversations.get(site, 0))

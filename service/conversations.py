@@ -5,8 +5,9 @@ Here are the limits, the checks of a text, the events, and the wake-ups of whoev
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..chat.hub import Hub, desk_topic, visitor_topic
@@ -17,6 +18,7 @@ from ..referral.masking import one_line
 from ..referral.visitor import Talked, Visitor
 from ..settings.model import Language
 from ..stores.ledger.books import Ledger
+from ..stores.talks import Talks
 from ..stores.visits import Visits
 from ..templates import text
 from .clock import Clock
@@ -57,27 +59,32 @@ class Transcript:
 
 
 class Conversations:
-    """The conversations of all sites. Every method raises what the ledger raises."""
+    """The conversations of all sites. Every method raises what the ledger raises. `later` runs what is to be
+    done in the background."""
 
     def __init__(
         self,
         ledger: Ledger,
         visits: Visits,
         visitors: Visitors,
+        talks: Talks,
         limits: Limits,
         hub: Hub,
         journal: Journal,
         clock: Clock,
         secret: str,
+        later: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._ledger = ledger
         self._books = ledger.conversations
         self._visits = visits
         self._visitors = visitors
+        self._talks = talks
         self._limits = limits
         self._hub = hub
         self._journal = journal
         self._clock = clock
+        self._later = later
         self._key = hashlib.blake2b(secret.encode()).digest()
 
     # -- the visitor's side
@@ -103,7 +110,7 @@ class Conversations:
             sender=await self._sender(site, known, client),
             opening=lambda: self._limits.take("conversations", site.name, client),
         )
-        self._added(added)
+        await self._added(added)
         return added
 
     async def _sender(self, site: SiteRuntime, known: Known, client: str | None) -> Sender:
@@ -130,6 +137,9 @@ class Conversations:
     async def read(self, site: str, visitor: str, after: int) -> Transcript:
         """The visitor's newest conversation, open or closed, and the next messages of it."""
         conversation, messages = await self._books.visitor_messages(site, visitor, after)
+        if not after:
+            # A ledger that was put back from a copy holds something else than what was noted.
+            await self._talks.note(site, visitor)
         names = {message.agent for message in messages if message.agent}
         shown = await self._ledger.agents.shown(names) if names else {}
         return Transcript(conversation, messages, shown)
@@ -144,7 +154,7 @@ class Conversations:
         added = await self._books.add_agent_message(
             site.name, conversation, written, agent=agent, client_id=client_id, now=self._clock.now()
         )
-        self._added(added)
+        await self._added(added)
         return added
 
     async def take(self, site: str, conversation: str, agent: str) -> None:
@@ -154,13 +164,16 @@ class Conversations:
 
     async def close(self, site: str, conversation: str) -> None:
         """Close it; the visitor's next message opens it again."""
-        self._closed(await self._books.close(site, conversation, self._clock.now(), _farewell))
+        closed = await self._books.close(site, conversation, self._clock.now(), _farewell)
+        await self._talks.note(closed.site, closed.visitor)
+        self._closed(closed)
 
     async def close_many(self, site: str, ids: Sequence[str], client: str | None) -> None:
         """Close these conversations, and all of a client network that nobody has taken."""
         now = self._clock.now()
         for found in await self._books.close_many(site, now, ids=ids, client=client, note=_farewell):
             self._closed(found)
+            self._later(self._talks.note(found.site, found.visitor))
 
     def changed(self, site: str) -> None:
         """Wake the desk of a site: something that a conversation's page shows has changed."""
@@ -168,7 +181,9 @@ class Conversations:
 
     # -- for both
 
-    def _added(self, added: Added) -> None:
+    async def _added(self, added: Added) -> None:
+        # Also when it was sent again: the first time may have ended before this.
+        await self._talks.note(added.conversation.site, added.conversation.visitor)
         if not added.created:
             return
         conversation, message = added.conversation, added.message

@@ -13,14 +13,13 @@ from ..referral.cookie import Known, new_visitor_id
 from ..referral.landing import Dropped
 from ..referral.masking import masked_text
 from ..referral.touches import SAME_ARRIVAL, Touch, merge
-from ..referral.visitor import Change, Page, Touched, Viewed, Visitor
+from ..referral.visitor import Change, Page, Talk, Touched, Viewed, Visitor
 from ..rules.ruleset import Explanation
 from ..settings.addresses import split
 from ..settings.model import Rule
 from ..templates import language as language_of
 from ..templates import text
-from .asking import ledger_facts
-from .facts import LedgerFacts, PageNow, gather
+from .facts import PageNow, gather
 from .limits import LimitedError
 from .navigation import tell_dropped, tell_touch
 from .ordering.shopping import page_mark
@@ -55,12 +54,14 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
     """Decide for one page view. A store that fails, or does not answer soon, costs the facts it holds, not
     the answer."""
     now = service.clock.now()
-    who = known.visitor if known is not None else None
-    asking = asyncio.create_task(service.asking.ask(site.name, lambda: _ledger_facts(service, site, who)))
     visitor, set_cookies = await _view(service, site, known, ask, now)
-    ledger = await asking
-    facts = gather(site, visitor, ask.page, ledger, now)
-    skip = _skip(site, visitor, ask.page.url, _in_talk(site, visitor, ledger, now))
+    if visitor.talk is None:
+        # Who comes for the first time has not written. Where a record does not say, the ledger knows.
+        talk = Talk() if known is None else await service.talks.recall(site.name, visitor.id)
+        visitor = replace(visitor, talk=talk)
+    load = service.agents.of(site.name)
+    facts = gather(site, visitor, ask.page, load, now)
+    skip = _skip(site, visitor, ask.page.url, _in_talk(site, visitor, now))
     decision = site.rules.decide(facts, skip=skip)
     action = decision.rule.action if decision.rule else site.settings.widget.default
     service.journal.emit(
@@ -80,17 +81,13 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
         "language": language,
         "invite": _invite(decision.rule, language),
         "widget": _widget(site, language),
-        "conversation": ledger is not None and ledger.talk is not None,
-        "unread": ledger.unread if ledger is not None else 0,
-        "online": ledger is not None and ledger.desk.online > 0,
+        "conversation": visitor.talk is not None and visitor.talk.open,
+        "unread": visitor.unread,
+        "online": load is not None and load.online > 0,
     }
     if (wanted := _wanted(site, visitor, ask.page.url)) is not None:
         body["order"] = wanted
     return Answer(body, set_cookies)
-
-
-async def _ledger_facts(service: Service, site: SiteRuntime, visitor: str | None) -> LedgerFacts:
-    return await ledger_facts(service.ledger, service.agents, service.clock, site.name, visitor)
 
 
 def _wanted(site: SiteRuntime, visitor: Visitor, url: str) -> list[str] | None:
@@ -118,7 +115,7 @@ def plain_answer(service: Service, site: SiteRuntime, page: PageNow, wait: float
         "widget": _widget(site, language),
         "conversation": False,
         "unread": 0,
-        "online": service.agents.known(site.name).online > 0,
+        "online": (load := service.agents.of(site.name)) is not None and load.online > 0,
     }
     return Answer(body, [])
 
@@ -128,18 +125,17 @@ async def explain(service: Service, site: SiteRuntime, visitor_id: str, page: Pa
     visitor = await service.visits.get(site.name, visitor_id)
     if visitor is None:
         return None
-    ledger = await _ledger_facts(service, site, visitor.id)
+    visitor = replace(visitor, talk=await service.talks.bring_up(site.name, visitor.id))
+    await service.agents.refresh()
     now = service.clock.now()
-    facts = gather(site, visitor, page, ledger, now)
-    return site.rules.explain(
-        facts, skip=_skip(site, visitor, page.url, _in_talk(site, visitor, ledger, now))
-    )
+    facts = gather(site, visitor, page, service.agents.of(site.name), now)
+    return site.rules.explain(facts, skip=_skip(site, visitor, page.url, _in_talk(site, visitor, now)))
 
 
-def _in_talk(site: SiteRuntime, visitor: Visitor, ledger: LedgerFacts | None, now: float) -> bool:
+def _in_talk(site: SiteRuntime, visitor: Visitor, now: float) -> bool:
     """Whether the visitor talks; where the ledger cannot say so, whether a talk was opened not long ago."""
-    if ledger is not None:
-        return ledger.talk is not None
+    if visitor.talk is not None:
+        return visitor.talk.open
     return bool(visitor.talked_at) and now - visitor.talked_at < site.settings.chat.window_hours * 3600
 
 

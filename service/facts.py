@@ -7,7 +7,6 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from ..chat.model import Conversation
 from ..referral.credit import credit
 from ..referral.visitor import Visitor
 from ..rules.facts import WEEKDAYS
@@ -24,22 +23,11 @@ CAMPAIGN = {
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class AgentLoad:
     """The agents of a site: how many have a desk open, how many conversations they have."""
 
     online: int = 0
     conversations: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerFacts:
-    """What the ledger knows of a visitor: the open conversation, messages in it that it has not read, whether
-    it ever wrote; and the desk."""
-
-    desk: Desk
-    talk: Conversation | None = None
-    talked: bool = False
-    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +45,24 @@ def gather(
     site: SiteRuntime,
     visitor: Visitor,
     page: PageNow,
-    ledger: LedgerFacts | None,
+    load: AgentLoad | None,
     now: float,
 ) -> dict[str, dict[str, Any]]:
-    """All facts that are known now, by group; what is not known is absent from its group. `ledger` is None
-    where it does not answer."""
+    """All facts that are known now, by group; what is not known is absent from its group. `load` is None
+    where the ledger has not told it."""
     return {
         "page": _page(site, page),
         "visit": _visit(visitor, now),
         **_touch(site, visitor, now),
         "cart": _cart(visitor.cart),
         "clock": _clock(site, now),
-        "agents": _agents(site, ledger.desk) if ledger is not None else {},
+        "agents": _agents(site, load) if load is not None else {},
         "invite": {
             "seen": len(visitor.seen),
             "dismissed": len(visitor.dismissed),
             "dismissals": visitor.dismissals,
         },
-        "chat": {"open": ledger.talk is not None, "talked": ledger.talked} if ledger is not None else {},
+        "chat": {"open": talk.open, "talked": talk.last > 0} if (talk := visitor.talk) is not None else {},
         "order": {"placed": bool(visitor.ordered_at and visitor.ordered_at >= visitor.visit_at)},
     }
 
@@ -158,10 +146,10 @@ def _clock(site: SiteRuntime, now: float) -> dict[str, Any]:
     }
 
 
-def _agents(site: SiteRuntime, desk: Desk) -> dict[str, Any]:
-    facts: dict[str, Any] = {"online": desk.online}
-    places = desk.online * site.settings.chat.per_agent
-    facts["free"] = max(0, places - desk.conversations)
+def _agents(site: SiteRuntime, load: AgentLoad) -> dict[str, Any]:
+    facts: dict[str, Any] = {"online": load.online}
+    places = load.online * site.settings.chat.per_agent
+    facts["free"] = max(0, places - load.conversations)
     if places:
-        facts["load"] = desk.conversations / places
+        facts["load"] = load.conversations / places
     return facts

@@ -18,13 +18,12 @@ from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import sqlite_path
 from ..stores.ledger.probe import Fresh, Probe
 from ..stores.presence import Presence
+from ..stores.talks import Talks
 from ..stores.visits import SqliteVisits, Visits
 from ..stores.watch import Watch
 from .agents import AgentLoads
-from .asking import Timely
 from .clock import Clock
 from .conversations import Conversations
-from .facts import LedgerFacts
 from .limits import Limits
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
@@ -73,21 +72,32 @@ class Service:
             self.journal,
         )
         self.presence = Presence(self.hub, self.ledger, self.clock.now, self.tasks.later)
-        self.watch = Watch(self.hub, self.ledger, self.visits, self.sites, self.clock.now, self._watch_failed)
         self.agents = AgentLoads(self.ledger, self.clock)
         self.visitors = Visitors(self.visits, self.limits, self.clock)
+        self.talks = Talks(self.ledger, self.visits, self.clock.now, self._talk_not_noted)
+        self.watch = Watch(
+            self.hub,
+            self.ledger,
+            self.visits,
+            self.talks,
+            self.sites,
+            self.clock.now,
+            self.agents.refresh,
+            self._watch_failed,
+        )
         self.conversations = Conversations(
             self.ledger,
             self.visits,
             self.visitors,
+            self.talks,
             self.limits,
             self.hub,
             self.journal,
             self.clock,
             settings.secret.get_secret_value(),
+            self.tasks.later,
         )
         self.ordering = Ordering(self.ledger, self.visits, self.journal, self.clock, self.worker.wake)
-        self.asking = Timely[LedgerFacts](self._no_facts)
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
         # By site and state. Counting them goes through all there ever were.
         self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites), share=0.05)
@@ -113,8 +123,8 @@ class Service:
         if step < 0:
             self.sites.clock_set_back(before, -step)
 
-    def _no_facts(self, site: str, error: Exception) -> None:
-        self.journal.notice("fault", site=site, key="decide", where="decide", error=repr(error))
+    def _talk_not_noted(self, site: str, error: Exception) -> None:
+        self.journal.notice("fault", site=site, key="talk", where="talk", error=repr(error))
 
     def _watch_failed(self, error: Exception) -> None:
         self.journal.notice("fault", site="", key="watch", where="watch", error=repr(error))
@@ -129,7 +139,7 @@ class Service:
 
     async def close(self) -> None:
         """Close the stores."""
-        self.asking.stop()
+        self.talks.stop()
         self.pages.close()
         await self.visits.close()
         await self.ledger.db.close()
@@ -137,6 +147,7 @@ class Service:
     async def start(self) -> None:
         """Open the stores and begin to deliver. Raises what the stores raise."""
         await self.open()
+        await self.watch.begin()
         self.tasks.last(
             [
                 ("clew-delivery", self.worker.run()),
@@ -163,7 +174,6 @@ class Service:
             self.unmatched.forget(name)
             self.pages.forget(name)
             self.journal.forget(name)
-            self.agents.forget(name)
         for notify in self.on_swap:
             notify(settings, changes)
         return changes

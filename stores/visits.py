@@ -9,8 +9,8 @@ import json
 import sqlite3
 import time
 import zlib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +46,9 @@ class VisitsError(sqlite3.DatabaseError):
     """The visit store cannot be used; the text says why and what to do."""
 
 
+Fold = Callable[[Visitor | None], Visitor]
+
+
 class Visits(Protocol):
     """Where visitors are kept. A change is one round trip: read, fold the changes in, write."""
 
@@ -64,8 +67,21 @@ class Visits(Protocol):
     async def ending(self, site: str, letters: str) -> Sequence[str]:
         """The ids of visitors that end in these letters, last seen first; at most 20."""
 
+    async def update(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
+        """Read, put what `fold` makes of it in its place, and return that; one operation on the store.
+
+        `fold` gets None where the visitor is not known. What it raises is raised, and nothing is written. It
+        has no effects of its own: where another process came between, it may be called again.
+        """
+
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
         """Fold `changes` into the visitor, which is made if it is not known, and return it."""
+
+    async def noted_up_to(self) -> int | None:
+        """The id of the last message in the ledger that visitors' records tell of; None in a new store."""
+
+    async def set_noted_up_to(self, message: int) -> None:
+        """Keep it."""
 
     async def prune(self, now: float) -> int:
         """Forget the visitors whose time is over; how many. 0 if another process has just done it."""
@@ -158,26 +174,46 @@ class SqliteVisits:
         )
         return [row[0] for row in rows]
 
-    async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
-        """One transaction; see `Visits.change`."""
-        async with self._lock:
-            await self._begin()
-            try:
-                found = self._read(site, visitor) or Visitor(visitor)
-                for change in changes:
-                    found = change.apply(found, now)
-                self._db.execute(_WRITE, (site, visitor, packed(found), now, now + keep_seconds(found)))
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+    async def update(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
+        """One transaction; see `Visits.update`."""
+        async with self._transaction() as db:
+            found = fold(self._read(site, visitor))
+            # `seen_at` is the last page view: an agent's answer is no sign of the visitor.
+            row = (site, visitor, packed(found), found.seen_at or now, now + keep_seconds(found))
+            db.execute(_WRITE, row)
         return found
+
+    async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
+        """See `Visits.change`."""
+        return await self.update(site, visitor, lambda stored: changed(stored, visitor, changes, now), now)
+
+    async def noted_up_to(self) -> int | None:
+        """See `Visits.noted_up_to`."""
+        row = self._db.execute("SELECT value FROM marks WHERE name = 'messages'").fetchone()
+        return row[0] if row else None
+
+    async def set_noted_up_to(self, message: int) -> None:
+        """See `Visits.set_noted_up_to`."""
+        async with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO marks VALUES ('messages', ?)", (message,))
 
     async def prune(self, now: float) -> int:
         """See `Visits.prune`."""
         if self._house is None:
             raise sqlite3.ProgrammingError("the visit store is not open")
         return await self._house.prune(now)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[sqlite3.Connection]:
+        """A transaction that writes. Nothing is awaited within it."""
+        async with self._lock:
+            await self._begin()
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
 
     async def _begin(self) -> None:
         """Begin to write, or raise sqlite3.OperationalError if another process writes for 0.15 seconds."""
@@ -203,6 +239,7 @@ _TABLES = (
     "CREATE INDEX IF NOT EXISTS visits_expiry ON visits (expires_at)",
     "CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until REAL NOT NULL)",
     "INSERT OR IGNORE INTO leases VALUES ('prune', '', 0)",
+    "CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
 )
 _WRITE = (
     "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?) "
@@ -211,10 +248,18 @@ _WRITE = (
 )
 
 
+def changed(stored: Visitor | None, visitor: str, changes: Iterable[Change], now: float) -> Visitor:
+    """A visitor, new where it is not stored, with `changes` folded in."""
+    found = stored or Visitor(visitor)
+    for change in changes:
+        found = change.apply(found, now)
+    return found
+
+
 def keep_seconds(visitor: Visitor) -> float:
     """How long a visitor is kept from now on."""
     sent = any(click.partner for touch in visitor.touches for click in touch.clicks)
-    if sent or visitor.talked_at or visitor.ordered_at:
+    if sent or visitor.talked_at or visitor.ordered_at or (visitor.talk and visitor.talk.last):
         return KEEP_SECONDS
     return KEEP_PASSER_BY_SECONDS if visitor.visits <= 1 and visitor.pages <= 1 else KEEP_VISITOR_SECONDS
 

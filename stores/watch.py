@@ -1,11 +1,12 @@
-"""What other processes write, found out for all live streams of this one at once."""
+"""What was written in any process, found out for all of this one at once."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from ..chat.hub import Hub, desk_topic, visit_topic, visitor_topic
 from ..referral.visitor import Visitor
 from .ledger.books import Ledger
+from .talks import Talks
 from .visits import Visits
 
 LOOK_SECONDS = 1.0
@@ -26,29 +27,42 @@ def visit_mark(visitor: Visitor | None, now: float) -> list[object]:
 
 
 class Watch:
-    """Looks for all streams: once a second at the ledger, and reads it only if something was committed; every
-    two seconds at the visits that a desk shows. While nobody listens it does nothing."""
+    """Looks once a second at the ledger, and reads it only if something was committed: for the visitors'
+    records, for whoever counts (`refresh`), and for all streams; every two seconds at the visits that a desk
+    shows."""
 
     def __init__(
         self,
         hub: Hub,
         ledger: Ledger,
         visits: Visits,
+        talks: Talks,
         sites: Iterable[str],
         now: Callable[[], float],
+        refresh: Callable[[], Awaitable[None]],
         failed: Callable[[Exception], None],
     ) -> None:
         self._hub = hub
         self._ledger = ledger
         self._visits = visits
+        self._talks = talks
         self._sites = sites
         self._now = now
+        self._refresh = refresh
         self._failed = failed
-        self._asleep = True
-        self._last = 0
+        self._last: int | None = None  # the message up to which was looked
+        self._missed = True  # something may have been written that no stream was told of
         self._versions: dict[str, str] = {}
         self._marks: dict[tuple[str, str], list[object]] = {}
         self._visits_at = 0.0
+
+    async def begin(self) -> None:
+        """Look for the first time. Never raises."""
+        try:
+            self._ledger.db.changed()
+            await self._look_at_ledger()
+        except Exception as error:
+            self._fail(error)
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -57,42 +71,53 @@ class Watch:
             try:
                 await self.look()
             except Exception as error:
-                self._asleep = True  # something may have been missed
-                self._failed(error)
+                self._fail(error)
 
     async def look(self) -> None:
         """Look once."""
+        missed = self._missed and len(self._hub) > 0
+        if self._ledger.db.changed() or self._last is None:
+            await self._look_at_ledger(tell=not missed)
         if not len(self._hub):
-            self._asleep = True
             return
-        changed = self._ledger.db.changed()
-        if self._asleep:
-            self._last = await self._ledger.conversations.last_message()
-            self._asleep = False
+        if missed:
+            self._missed = False
             self._hub.notify_all()
-        elif changed:
-            await self._look_at_ledger()
         now = asyncio.get_running_loop().time()
         if now - self._visits_at >= VISIT_SECONDS:
             self._visits_at = now
             await self._look_at_visits()
 
-    async def _look_at_ledger(self) -> None:
+    def _fail(self, error: Exception) -> None:
+        self._missed, self._last = True, None
+        self._failed(error)
+
+    async def _look_at_ledger(self, *, tell: bool = True) -> None:
         books, hub = self._ledger.conversations, self._hub
+        await self._refresh()
+        noted = self._last
+        if self._last is None:
+            newest, noted = await books.last_message(), await self._visits.noted_up_to()
+            # A new store has no records yet, and a ledger that holds less than was noted is another one.
+            self._last = noted if noted is not None and noted <= newest else newest
         more = True
         while more:
-            self._last, written = await books.written_after(self._last)
+            last, written = await books.written_after(self._last)
             for site, visitor in written:
-                hub.notify(visitor_topic(site, visitor))
-                hub.notify(desk_topic(site))
-            more = bool(written)
+                await self._talks.bring_up(site, visitor)
+                if tell:
+                    hub.notify(visitor_topic(site, visitor))
+                    hub.notify(desk_topic(site))
+            self._last, more = last, bool(written)
+        if self._last != noted:
+            await self._visits.set_noted_up_to(self._last)
         # Whoever takes a conversation writes no message.
         for site in self._sites:
             if hub.heard(desk_topic(site)):
                 version = await books.version(site)
-                if self._versions.get(site) != version:
-                    self._versions[site] = version
+                if tell and self._versions.get(site) != version:
                     hub.notify(desk_topic(site))
+                self._versions[site] = version
 
     async def _look_at_visits(self) -> None:
         marks, self._marks = self._marks, {}

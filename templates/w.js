@@ -193,8 +193,12 @@ class Widget {
   }
 
   tell(kind, rule) {
-    // Lost with the connection: an invite more or less in the statistics.
-    post(this.base + "events", { kind, rule }).catch(() => {});
+    this.post({ kind, rule });
+  }
+
+  post(event) {
+    // Lost with the connection: an invite more or less in the statistics, or a count of messages.
+    post(this.base + "events", event).catch(() => {});
   }
 
   open(focus) {
@@ -238,7 +242,9 @@ class Widget {
     const said = this.talk.entries.filter((entry) => entry.author === "agent");
     let { read } = memory.read();
     if (this.panel.opened && !isHidden()) {
-      read = said.at(-1)?.id ?? read;
+      const newest = said.at(-1)?.id ?? read;
+      if (newest > (read ?? 0)) this.post({ kind: "read", message: newest });
+      read = newest;
       memory.write({ read });
     } else if (read === undefined && this.talk.loaded) {
       read = said.at(-1 - this.unread)?.id ?? 0;

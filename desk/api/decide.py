@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...referral.cookie import Known, new_visitor_id
-from ...referral.visitor import Invited
+from ...referral.visitor import Invited, MessagesRead
 from ...service.decide import Ask, decide, plain_answer
 from ...service.facts import PageNow
 from ...service.limits import LimitedError, network_of
@@ -37,12 +37,13 @@ class DecideBody(BaseModel):
 
 
 class EventBody(BaseModel):
-    """The body of `events`."""
+    """The body of `events`. `rule` names the invite; `message` is the newest message that was read."""
 
     model_config = ConfigDict(extra="ignore")
 
-    kind: Literal["seen", "dismissed", "accepted"]
-    rule: str = Field(max_length=64)
+    kind: Literal["seen", "dismissed", "accepted", "read"]
+    rule: str = Field("", max_length=64)
+    message: int = Field(0, ge=0, lt=2**53)
 
 
 @api
@@ -82,11 +83,16 @@ async def decide_endpoint(request: Request, at: Here) -> Response:
 
 @api
 async def events_endpoint(request: Request, at: Here) -> Response:
-    """`POST events`: an invite was seen, dismissed or accepted. Unknown rules and visitors change nothing."""
+    """`POST events`: an invite was seen, dismissed or accepted, or messages were read. Unknown rules and
+    visitors change nothing."""
     body = await json_body(request, EventBody)
     at.take("events")
     known = known_visitor(request, at)
-    if known is not None and any(r.name == body.rule for r in at.site.settings.rules):
+    if body.kind == "read":
+        if known is not None:
+            read = MessagesRead(body.message)
+            await at.service.visitors.remember(at.site, known, [read], at.origin.client)
+    elif known is not None and any(r.name == body.rule for r in at.site.settings.rules):
         await at.service.visitors.remember(at.site, known, [Invited(body.rule, body.kind)], at.origin.client)
         at.service.journal.emit(
             "invite", site=at.site.name, visitor=known.visitor, rule=body.rule, what=body.kind

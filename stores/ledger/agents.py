@@ -4,13 +4,13 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .database import Database
@@ -248,15 +248,17 @@ class Agents:
 
     async def online(self, site: str, now: float) -> int:
         """How many agents of the site, those of all sites included, were seen in the last 30 seconds."""
-        present = select(func.count()).where(
-            agents.c.active,
-            agents.c.seen_at > now - ONLINE_SECONDS,
-            agents.c.seen_at
-            < now + ONLINE_SECONDS,  # after a clock was set back, nobody is there for an hour
-            or_(agents.c.site.is_(None), agents.c.site == site),
+        theirs = select(func.count()).where(
+            _present(now), or_(agents.c.site.is_(None), agents.c.site == site)
         )
         async with self._db.read() as connection:
-            return int(await connection.scalar(present) or 0)
+            return int(await connection.scalar(theirs) or 0)
+
+    async def present(self, now: float) -> Sequence[tuple[str | None, float]]:
+        """The site (None: all) of each agent that was seen in the last 30 seconds, and when that was."""
+        all_of_them = select(agents.c.site, agents.c.seen_at).where(_present(now))
+        async with self._db.read() as connection:
+            return [(row[0], row[1]) for row in (await connection.execute(all_of_them)).all()]
 
     # -- hashing
 
@@ -281,6 +283,15 @@ class Agents:
                 return await asyncio.to_thread(function, *args, **kwargs)
         finally:
             self._waiting -= 1
+
+
+def _present(now: float) -> ColumnElement[bool]:
+    # After a clock was set back, nobody is there for an hour.
+    return and_(
+        agents.c.active,
+        agents.c.seen_at > now - ONLINE_SECONDS,
+        agents.c.seen_at < now + ONLINE_SECONDS,
+    )
 
 
 def _shown(shown: str | None) -> str | None:

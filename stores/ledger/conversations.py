@@ -2,12 +2,14 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, false, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...chat.model import Added, Author, Conversation, Crowd, Entry, Message, Sender
+from ...referral.visitor import Talk
 from .database import Database
 from .schema import conversations, messages
 
@@ -22,6 +24,7 @@ CROWD = 5
 CROWDS = 20
 CLOSED_AT_ONCE = 500
 PREVIEW = 200
+ANSWERS = 50  # unread ones that are told apart
 
 _CONVERSATION = [
     conversations.c[name]
@@ -52,21 +55,22 @@ class Conversations:
             found = await _latest(connection, site, visitor)
         return found if found is not None and found.state == "open" else None
 
-    async def unread(self, site: str, visitor: str) -> int:
-        """How many messages of agents follow the visitor's last word in its open conversation."""
+    async def talk(self, site: str, visitor: str) -> Talk:
+        """What the visitor's own record says of its newest conversation."""
         async with self._db.read() as connection:
             found = await _latest(connection, site, visitor)
-            if found is None or found.state != "open":
-                return 0
-            said = select(func.coalesce(func.max(messages.c.id), 0)).where(
-                messages.c.conversation == found.id, messages.c.author == "visitor"
+            if found is None:
+                return Talk()
+            newest = (
+                select(messages.c.id, messages.c.author)
+                .where(messages.c.conversation == found.id)
+                .order_by(messages.c.id.desc())
+                .limit(ANSWERS)
             )
-            after = select(func.count()).where(
-                messages.c.conversation == found.id,
-                messages.c.author == "agent",
-                messages.c.id > said.scalar_subquery(),
-            )
-            return int(await connection.scalar(after) or 0)
+            rows = (await connection.execute(newest)).all()
+        since = list(takewhile(lambda row: row.author != "visitor", rows))
+        answers = tuple(row.id for row in reversed(since) if row.author == "agent")
+        return Talk(rows[0].id if rows else 0, found.state == "open", answers)
 
     async def visitor_messages(
         self, site: str, visitor: str, after: int = 0
@@ -297,6 +301,16 @@ class Conversations:
             select(conversations.c.agent, func.count())
             .where(conversations.c.site == site, conversations.c.state == "open")
             .group_by(conversations.c.agent)
+        )
+        async with self._db.read() as connection:
+            return {row[0]: row[1] for row in (await connection.execute(grouped)).all()}
+
+    async def open_by_site(self) -> Mapping[str, int]:
+        """How many conversations are open at each site that has any."""
+        grouped = (
+            select(conversations.c.site, func.count())
+            .where(conversations.c.state == "open")
+            .group_by(conversations.c.site)
         )
         async with self._db.read() as connection:
             return {row[0]: row[1] for row in (await connection.execute(grouped)).all()}

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from clew.referral.cookie import Known
-from clew.service.asking import ANSWER_SECONDS
 from clew.service.decide import Ask, decide
 from clew.service.facts import PageNow
 from clew.service.origin import Origin
 from clew.service.service import Service
 from clew.settings.model import Settings
 from clew.stores.ledger.errors import LedgerError
+from clew.stores.talks import ANSWER_SECONDS
 from desks import House
 
 BEARER = {"authorization": "Bearer s3cret-token-of-the-shop"}
@@ -57,7 +57,8 @@ async def test_a_decision_comes_without_what_the_ledger_knows(house: House, lock
 async def test_a_ledger_that_does_not_answer_costs_its_facts_and_not_the_page(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """field D4: what was asked too late is not asked again while it waits, so nothing piles up."""
+    """field D4: for a visitor whose record does not say whether it talks. What was asked too late is not
+    asked again while it waits, so nothing piles up."""
     asked = 0
 
     async def hang(*given: object) -> None:
@@ -65,7 +66,7 @@ async def test_a_ledger_that_does_not_answer_costs_its_facts_and_not_the_page(
         asked += 1
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(house.service.ledger.agents, "online", hang)
+    monkeypatch.setattr(house.service.ledger.conversations, "talk", hang)
     began = time.monotonic()
     async with house.visitor() as browser:
         for number in range(10):
@@ -85,8 +86,9 @@ async def test_a_ledger_that_fails_costs_its_facts_and_not_the_page(
     async def fail(*given: object) -> None:
         raise LedgerError("database disk image is malformed")
 
-    monkeypatch.setattr(house.service.ledger.conversations, "open_for", fail)
-    monkeypatch.setattr(house.service.ledger.conversations, "counts", fail)
+    monkeypatch.setattr(house.service.ledger.conversations, "talk", fail)
+    monkeypatch.setattr(house.service.ledger.conversations, "open_by_site", fail)
+    await house.service.watch.begin()
     async with house.visitor() as browser:
         answer = await browser.post("decide", json=VIEW)
     assert (answer.status_code, answer.json()["rule"]) == (200, "after-wait")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from clew.chat.model import Added, Crowd, Sender
+from clew.referral.visitor import Talk
 from clew.stores.ledger.conversations import REOPEN_SECONDS, Conversations, NoConversationError
 from clew.stores.ledger.database import Database
 
@@ -175,15 +176,24 @@ async def test_messages_after_an_id_are_those_that_a_reader_has_not_seen(books: 
     assert [m.text for m in await books.newest(first.conversation, 2)] == ["two", "three"]
 
 
-async def test_unread_counts_what_agents_wrote_after_the_visitors_last_word(books: Conversations) -> None:
-    assert await books.unread("shop", "anna") == 0
+async def test_a_talk_tells_what_agents_wrote_after_the_visitors_last_word(books: Conversations) -> None:
+    assert await books.talk("shop", "anna") == Talk()
     added = await write(books, "hello")
-    assert await books.unread("shop", "anna") == 0
-    await answer(books, added, "hi", at=NOW + 1)
-    await answer(books, added, "are you there?", at=NOW + 2)
-    assert await books.unread("shop", "anna") == 2
-    await write(books, "yes", at=NOW + 3)
-    assert await books.unread("shop", "anna") == 0
+    assert await books.talk("shop", "anna") == Talk(added.message.id, open=True)
+    ids = [(await answer(books, added, text, at=NOW + 1)).message.id for text in ("hi", "are you there?")]
+    assert await books.talk("shop", "anna") == Talk(ids[1], open=True, answers=tuple(ids))
+    last = (await write(books, "yes", at=NOW + 3)).message.id
+    assert await books.talk("shop", "anna") == Talk(last, open=True)
+    await books.close("shop", added.conversation.id, NOW + 4, lambda found: "ended")
+    assert await books.talk("shop", "anna") == Talk(last + 1)
+    assert await books.talk("other", "anna") == Talk()
+
+
+async def test_open_conversations_are_counted_for_all_sites_at_once(books: Conversations) -> None:
+    for site, visitor in (("shop", "v1"), ("shop", "v2"), ("other", "v3"), ("other", "v4")):
+        added = await write(books, "hello", visitor=visitor, site=site)
+    await books.close("other", added.conversation.id, NOW)
+    assert await books.open_by_site() == {"shop": 2, "other": 1}
 
 
 async def test_the_inbox_lists_the_newest_who_wait_then_the_answered(books: Conversations) -> None:

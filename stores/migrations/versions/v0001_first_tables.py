@@ -43,6 +43,7 @@ def upgrade() -> None:
         "ix_conversations_updated", "conversations", ["site", "state", "updated_at"], unique=False
     )
     op.create_index("ix_conversations_visitor", "conversations", ["site", "visitor"], unique=False)
+    op.create_index("ix_conversations_state", "conversations", ["state", "site"], unique=False)
     op.create_index(
         "ix_conversations_waiting",
         "conversations",
@@ -200,6 +201,7 @@ def downgrade() -> None:
     op.drop_index("ix_orders_visitor", table_name="orders")
     op.drop_table("orders")
     op.drop_index("ix_conversations_waiting", table_name="conversations")
+    op.drop_index("ix_conversations_state", table_name="conversations")
     op.drop_index("ix_conversations_visitor", table_name="conversations")
     op.drop_index("ix_conversations_updated", table_name="conversations")
     op.drop_table("conversations")

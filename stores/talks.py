@@ -1,0 +1,90 @@
+"""What a visitor's own record says of its conversation, and how that gets there.
+
+The ledger holds the conversations, and each page view asks whether there is one. So whoever changes one in
+the ledger notes it in the visitor's record, and a decision reads that alone. The ledger is asked where a
+record does not say: once for each visitor who is new to the store, or whom the store has lost. What was not
+noted, because a process was killed in between or the store failed, is noted by the watch of any process.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from ..referral.visitor import Talk, TalkChanged
+from .ledger.books import Ledger
+from .visits import Visits
+
+# How long a decision waits for the ledger, which another process may hold, or which may be gone.
+ANSWER_SECONDS = 0.25
+
+
+class Talks:
+    """Keeps the visitors' records and the ledger's conversations together. `failed` hears of the site and of
+    what went wrong there."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        visits: Visits,
+        now: Callable[[], float],
+        failed: Callable[[str, Exception], None],
+    ) -> None:
+        self._ledger = ledger
+        self._visits = visits
+        self._now = now
+        self._failed = failed
+        self._late: set[asyncio.Future[Talk]] = set()
+
+    async def note(self, site: str, visitor: str) -> None:
+        """Bring the record of a visitor up to what the ledger holds; after each change of a conversation."""
+        try:
+            await self.bring_up(site, visitor)
+        except Exception as error:
+            self._failed(site, error)
+
+    async def bring_up(self, site: str, visitor: str) -> Talk:
+        """The same as `note`, but it raises what the stores raise; what the ledger holds."""
+        while True:
+            stored = await self._visits.get(site, visitor)
+            talk = await self._ledger.conversations.talk(site, visitor)
+            if stored is None or stored.talk == talk:
+                return talk
+            change = TalkChanged(stored.talk, talk)
+            stored = await self._visits.change(site, visitor, [change], self._now())
+            if stored.talk == talk:
+                return talk
+            # Somebody else has noted something meanwhile: which of the two is newer, the ledger knows.
+
+    async def recall(self, site: str, visitor: str) -> Talk | None:
+        """Ask the ledger for what a record does not say, and note it; None if it fails or is late.
+
+        A question is not cancelled, it ends by itself; until then nobody asks another one, so that what
+        cannot be answered does not pile up.
+        """
+        if self._late:
+            return None
+        task = asyncio.ensure_future(self.bring_up(site, visitor))
+        try:
+            await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        finally:
+            if not task.done():
+                self._late.add(task)
+                task.add_done_callback(self._ended)
+        if not task.done():
+            self._failed(site, TimeoutError("the ledger does not answer in time"))
+            return None
+        if (error := task.exception()) is None:
+            return task.result()
+        if not isinstance(error, Exception):
+            raise error
+        self._failed(site, error)
+        return None
+
+    def stop(self) -> None:
+        """Give up what has not been answered yet."""
+        for task in self._late:
+            task.cancel()
+
+    def _ended(self, task: asyncio.Future[Talk]) -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # told of as late
