@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,9 +19,16 @@ from ..service.check import checked, loader
 from ..settings.check_pages import reaches
 from ..settings.load import Problem, SettingsErrors, format_problem
 from ..settings.model import Settings, Site
-from ..settings.platforms import platform_of
+from ..settings.platforms import platform_of, with_platform
 from .reachable import unreachable
 from .terminal import open_console
+
+NO_ORDERS = (
+    "none comes in by itself: set [sites.order], or api_token for POST orders (docs/settings.md#order); "
+    "until then only agents record orders"
+)
+# Without these a partner cannot tell whose click it was, for which order, and what it earned.
+TELLING = ("{click_id}", "{order_id}", "{amount}", "{currency}")
 
 
 def check_command(
@@ -58,9 +66,10 @@ def check_command(
             console.print(Text(f"    {reach.told()}"))
         for line in _calls(site):
             console.print(Text(f"    {line}"))
-        preset = platform_of(site)
-        if preset is not None and preset.note:
-            console.print(Text(f"    {site.platform}: {preset.note}", "cyan"))
+        ways = _order_ways(site)
+        console.print(Text(f"    orders: {' and '.join(ways) or NO_ORDERS}", "" if ways else "yellow"))
+        if note := _note(site, heard=bool(ways)):
+            console.print(Text(f"    {site.platform}: {note}", "cyan"))
 
 
 def load_or_exit(config: Path, need_upstream: bool = False) -> Settings:
@@ -95,9 +104,14 @@ def _summary(site: Site) -> str:
 
 
 def _calls(site: Site) -> Iterator[str]:
-    """Which of a network's calls each partner gets, and what another one would need."""
+    """Which of a network's calls each partner gets, and what another one would need; what an address of a
+    partner's own does not tell."""
     networks = load_catalogue().networks
     for partner in site.partners:
+        if partner.postback and not partner.secret:
+            untold = [name for name in TELLING if name not in partner.postback]
+            if untold:
+                yield f"{partner.id}: its address does not tell {', '.join(untold)}"
         network = networks.get(partner.network or "")
         used = chosen(partner, network) if network is not None else None
         if network is None or used is None or len(network.conversions) < 2:
@@ -106,6 +120,20 @@ def _calls(site: Site) -> Iterator[str]:
         wanting = ", ".join(missing(partner, preferred))
         other = f"; {preferred.id} would need {wanting}" if preferred is not used and wanting else ""
         yield f"{partner.id}: {network.name} is called by {used.id}{other}"
+
+
+def _order_ways(site: Site) -> list[str]:
+    """How orders of the site come to be known, besides by agents."""
+    order = with_platform(site).order
+    ways = [] if order is None else [f"read on {order.page}"]
+    return [*ways, "told by POST orders"] if site.api_token is not None else ways
+
+
+def _note(site: Site, *, heard: bool) -> str:
+    """What the preset's owner has to know, without what is done: that orders have to come by another way."""
+    preset = platform_of(site)
+    sentences = re.split(r"(?<=\.) ", preset.note) if preset is not None and preset.note else []
+    return " ".join(one for one in sentences if not heard or "POST orders" not in one)
 
 
 def _count(number: int, unit: str) -> str:

@@ -18,7 +18,17 @@ from .terminal import open_console, say
 
 POSTBACK = (
     "https://partner.example/sale?click={click_id}&order={order_id}&amount={amount}&currency={currency}"
+    "&via={channel}"
 )
+_NO_ORDER = """\
+# Where your confirmation page shows an order. Without it, and without api_token, no order comes in by itself:
+# docs/settings.md#order
+# order = { page = "/thank-you*", id = "#order-number", total = "#order-total", currency = "EUR" }
+"""
+_NO_PAGE = """\
+# This shop's confirmation page shows no order that can be read: let your server call POST orders with this
+# token, see docs/api.md
+"""
 
 
 def init_command(
@@ -72,11 +82,19 @@ def settings_text(host: str, upstream: str, platform: str | None, param: str, po
         "# What each key means: docs/settings.md. What is wrong or missing: clew check.\n"
         "# Seals the visitors' cookies. Keep it, and keep it to yourself.\n"
         f"secret = {_toml(secrets.token_urlsafe(32))}\n\n"
-        f"[[sites]]\n{_lines(site)}\n"
+        f"[[sites]]\n{_lines(site)}{_orders(platform)}\n"
         f"[[sites.partners]]\n{_lines(partner)}\n"
         "# Invites somebody who hesitates. More facts: docs/rules.md.\n"
         '[[sites.rules]]\nname = "hesitates"\naction = "invite"\nwhen = ["visit.seconds > 120"]\n'
     )
+
+
+def _orders(platform: str | None) -> str:
+    """How orders come in: no line where the preset reads them, else what the shop's server or page needs."""
+    preset = platforms().get(platform or "")
+    if preset is None:
+        return _NO_ORDER
+    return "" if preset.order is not None else f"{_NO_PAGE}api_token = {_toml(secrets.token_urlsafe(32))}\n"
 
 
 def _lines(values: Mapping[str, Any]) -> str:

@@ -134,6 +134,7 @@ def _partners(proposal: Proposal) -> Iterator[str]:
         yield from ("", "# [[sites.partners]]", '# id = "blog"', '# param = "ref"')
         url = (
             "https://blog.example/sale?click={click_id}&order={order_id}&amount={amount}&currency={currency}"
+            "&via={channel}"
         )
         yield f"# postback = {_text(url)}"
 

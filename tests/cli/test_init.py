@@ -43,6 +43,28 @@ def test_five_answers_make_a_file_that_is_in_order(tmp_path: Path, typed: bool) 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(
+    ("platform", "said"),
+    [
+        ("opencart", "orders: told by POST orders"),
+        ("woocommerce", "orders: read on */order-received/*"),
+        ("none", "orders: none comes in by itself: set [sites.order], or api_token"),
+    ],
+)
+def test_the_file_says_how_orders_come_in(tmp_path: Path, platform: str, said: str) -> None:
+    """With OpenCart, Shopify and others the file was "in order", and no order could ever come in."""
+    file = tmp_path / "clew.toml"
+    assert asked(file, "--platform", platform, typed="\n" * 5).exit_code == 0
+    result = CliRunner().invoke(app, ["check", "--config", str(file)], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert said in result.output
+    assert "let your server call POST orders" not in result.output
+    commented = file.read_text().replace("# order = {", "order = {")
+    file.write_text(commented)
+    result = CliRunner().invoke(app, ["check", "--config", str(file)], env={"COLUMNS": "200"})
+    assert "orders: none" not in result.output
+
+
 def test_what_is_suggested_can_be_used_as_it_is(tmp_path: Path) -> None:
     """field G6"""
     file = tmp_path / "clew.toml"
