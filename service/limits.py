@@ -38,7 +38,7 @@ PERIODS: Mapping[str, float] = {
     "logins": 3600,
     "tokens": 3600,
 }
-HELD = ("streams", "desk_streams", "uploads", "websockets")
+HELD = ("streams", "desk_streams", "uploads", "websockets", "connections")
 
 CELLS = 8192  # of a row; 128 KB for both rows of a limit
 # A client that holds all it may cannot know when one of those ends; a browser tries again after this.
@@ -216,18 +216,34 @@ class Limits:
 
     # -- what is held open
 
-    def hold(self, limit: str, site: str, client: str | None) -> Hold:
-        """Hold one more of `limit` until it is released. Raises LimitedError."""
-        bound = self._bound(limit)
-        keys = [("client", key, bound.client * factor) for key, factor in networks_of(client)]
-        keys += [("site", site, bound.site), ("all", "", bound.all)]
-        for scope, key, most in keys:
-            if self._held.get((limit, scope, key), 0) >= most:
-                raise self._refusal(limit, site, client, scope, HELD_WAIT)
+    def hold(self, limit: str, site: str | None, client: str | None) -> Hold:
+        """Hold one more of `limit` until it is released; with `site` None it is of no site yet. Raises
+        LimitedError."""
+        keys = self._held_keys(limit, site, client)
+        if (scope := self._full(limit, keys)) is not None:
+            raise self._refusal(limit, site or "", client, scope, HELD_WAIT)
         held = tuple((limit, scope, key) for scope, key, _ in keys)
         for place in held:
             self._held[place] = self._held.get(place, 0) + 1
         return Hold(self, held)
+
+    def full(self, limit: str, site: str | None, client: str | None) -> str | None:
+        """The narrowest scope that would refuse one more of `limit`, None if none would. Nobody is told."""
+        return self._full(limit, self._held_keys(limit, site, client))
+
+    def _held_keys(self, limit: str, site: str | None, client: str | None) -> list[tuple[str, str, float]]:
+        bound = self._bound(limit)
+        keys: list[tuple[str, str, float]] = [
+            ("client", key, bound.client * factor) for key, factor in networks_of(client)
+        ]
+        if site is not None:
+            keys.append(("site", site, bound.site))
+        return [*keys, ("all", "", bound.all)]
+
+    def _full(self, limit: str, keys: list[tuple[str, str, float]]) -> str | None:
+        return next(
+            (scope for scope, key, most in keys if self._held.get((limit, scope, key), 0) >= most), None
+        )
 
     def held(self, limit: str) -> int:
         """How many of `limit` are held now, over all."""

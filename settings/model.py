@@ -292,6 +292,7 @@ class Limits(Model):
     desk_streams: Bound = Bound(client=200, site=500, all=2000)
     uploads: Bound = Bound(client=50, site=500, all=2000)
     websockets: Bound = Bound(client=100, site=500, all=5000)
+    connections: Bound = Bound(client=512, site=20_000, all=20_000)
 
     @field_validator("*", mode="before")
     @classmethod

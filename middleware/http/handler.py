@@ -75,3 +75,23 @@ class HandlerFactory(Protocol):
     ) -> RequestHandler | None:
         """The handler of a request; None where it goes through ASGI. `scope` is ASGI's, as far as it is
         needed; `keep_alive` says whether the request lets the connection stay open."""
+
+
+class Place(Protocol):
+    """The place of one connection among all that are open."""
+
+    def busy(self) -> None:
+        """A request begins."""
+
+    def waits(self) -> None:
+        """All requests are answered: it waits for the next."""
+
+    def leave(self) -> None:
+        """The connection has ended, or is one of another kind now. May be called more than once."""
+
+
+class ConnectionCounter(Protocol):
+    """An app that bounds how many connections clients keep open."""
+
+    def connected(self, client: ClientConnection, address: str | None) -> Place | None:
+        """The place of a connection that a client has opened; None refuses it."""

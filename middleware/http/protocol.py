@@ -9,7 +9,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .connection import STALLED_CLIENT
-from .handler import HandlerFactory, RequestHandler
+from .handler import ConnectionCounter, HandlerFactory, Place, RequestHandler
 from .pages import ALLOW, closing, date
 
 # A request's head: the request line, all headers. Shops with 16 KB of cookies exist.
@@ -28,6 +28,7 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _MALFORMED = b"HTTP/1.1 400 Bad Request\r\n"
 _NO_TUNNEL = b"HTTP/1.1 405 Method Not Allowed\r\nallow: " + ALLOW + b"\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+_TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 30\r\n"
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\n"
 
 
@@ -66,19 +67,29 @@ class BoundedProtocol(HttpToolsProtocol):
     _lingering: asyncio.TimerHandle | None = None
     _idle: asyncio.TimerHandle | None = None
     _idle_since = 0.0
+    _place: Place | None = None  # among all connections, if the app counts them
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._factory: HandlerFactory | None = self.app if hasattr(self.app, "handler_for") else None
+        self._counter: ConnectionCounter | None = self.app if hasattr(self.app, "connected") else None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
+        if self._counter is not None:
+            self._place = self._counter.connected(self, self.client[0] if self.client else None)
+            if self._place is None:
+                self._deaf = True
+                transport.write(closing(_TOO_MANY))
+                transport.close()
+                return
         self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         self._in_time()
+        self._leave()
         if self._idle is not None:
             self._idle.cancel()
         if self._stalled is not None:
@@ -161,6 +172,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request starts."""
+        if self._place is not None:
+            self._place.busy()
         self._head_open, self._head_bytes = True, 0
         self.url, self.headers = b"", []
 
@@ -300,9 +313,21 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.pipeline:
                 self.flow.pause_reading()
             return
+        if self._place is not None and not self._head_open:
+            self._place.waits()
         self._idle_since = self.loop.time()
         if self._idle is None:
             self._idle = self.loop.call_later(self.timeout_keep_alive, self._end_idle)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Another protocol takes over: WebSockets have a bound of their own."""
+        self._leave()
+        super().handle_websocket_upgrade()
+
+    def _leave(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.leave()
 
     def _end_idle(self) -> None:
         self._idle = None

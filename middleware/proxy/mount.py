@@ -11,6 +11,7 @@ from ...settings import model
 from ..asgi.mount import ClewMiddleware
 from ..exchange.exchange import Exchange, Ours
 from ..http.handler import ClientConnection
+from .clients import OpenConnection, OpenConnections
 from .proxied import ProxiedRequest, Watch
 from .shops import Shops
 
@@ -30,6 +31,11 @@ class ReverseProxy(ClewMiddleware):
         self._shops.limits = self.service.limits
         self.service.shop_reachable = self._shops.reachable
         self.service.on_swap.append(self._shops.swap)
+        self._clients = OpenConnections(self.service.limits, lambda: self.service.settings.trusted_proxies)
+
+    def connected(self, client: ClientConnection, address: str | None) -> OpenConnection | None:
+        """The place of a client's new connection; None if there is no room for it."""
+        return self._clients.enter(client, address)
 
     def handler_for(
         self, client: ClientConnection, scope: Scope, *, keep_alive: bool
