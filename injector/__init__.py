@@ -1,1 +1,1 @@
-"""What goes into the page, and where: the scanner, codings, policies, validators, page facts."""
+"""Finding the insertion point in a page, content codings, policies, validators, page facts."""

@@ -1,4 +1,4 @@
-"""The text of a page from its bytes, as a browser would read it; for facts only, never for what is sent."""
+"""Decodes the bytes of a page as a browser would. Used for facts only, never for what is sent."""
 
 import codecs
 import re
@@ -14,7 +14,7 @@ _BOMS: Final = (
 )
 _META: Final = re.compile(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]+)", re.IGNORECASE)
 
-# Labels of the Encoding standard (§4.2) whose codec in Python has another name, or where browsers read a
+# Labels of the Encoding standard (§4.2) whose codec has another name in Python, or for which browsers use a
 # superset.
 _CODECS: Final = {
     "ascii": "cp1252",
@@ -55,8 +55,8 @@ _CODECS: Final = {
 
 
 def decoded(copy: bytes, charset: str | None) -> str:
-    """The text: by byte order mark, else by the header's charset, else by `<meta>`, else UTF-8 or
-    windows-1252.
+    """The decoded text. The charset comes from the byte order mark, else from the header, else from `<meta>`;
+    else it is UTF-8, or windows-1252 where the bytes are not UTF-8.
 
     A copy may end within a character; what cannot be decoded becomes U+FFFD.
     """
@@ -66,13 +66,12 @@ def decoded(copy: bytes, charset: str | None) -> str:
     codec = _CODECS.get((charset or "").strip().lower(), "")
     if not codec and (declared := _META.search(copy, 0, PRESCAN)):
         codec = _CODECS.get(declared[1].decode("ascii").lower(), "")
-        codec = (
-            "utf-8" if codec.startswith("utf-16") else codec
-        )  # the declaration could be read, so it is not
+        # The declaration was readable as ASCII, so the page cannot be UTF-16 (HTML §13.2.3.2, step 15).
+        codec = "utf-8" if codec.startswith("utf-16") else codec
     if codec:
         return copy.decode(codec, "replace")
     try:
         return copy.decode("utf-8")
     except UnicodeDecodeError as error:
-        # Only the last character may be cut.
+        # An error in the last three bytes is a character that the copy cut in two.
         return copy.decode("utf-8" if error.start > len(copy) - 4 else "cp1252", "replace")

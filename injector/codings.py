@@ -1,9 +1,8 @@
-"""Content codings: streaming decoders that cannot be made to run away, encoders that keep flush points.
+"""Content codings: streaming decoders with bounded output, encoders that keep flush points.
 
-Supported are those of RFC 9110 §8.4.1, RFC 7932 and RFC 8878 that browsers offer: gzip, deflate, br, zstd. A
-decoder gives its output in pieces of about `STEP` bytes as it is asked for them, so a bomb is stopped where
-it is seen, not after it went off. An encoder flushes after every call: what came in can be read at the other
-end.
+Supported are the codings of RFC 9110 §8.4.1, RFC 7932 and RFC 8878 that browsers accept: gzip, deflate, br
+and zstd. A decoder yields its output in pieces of about `STEP` bytes, on demand, so a decompression bomb is
+stopped before it is decoded. An encoder flushes after every call, so that the client can read all input.
 """
 
 import re
@@ -18,27 +17,27 @@ from isal import igzip_lib, isal_zlib
 from .heads import Headers, tokens
 
 STEP: Final = 65_536
-"""The most that one step of a decoder gives, in bytes; br gives up to half as much again."""
+"""Maximum output of one step of a decoder, in bytes; br may exceed it by half."""
 
 RATIO: Final = 200
 FREE: Final = 8 * 1024 * 1024
 TOTAL: Final = 1024 * 1024 * 1024
-"""Bounds against decompression bombs: more than `FREE` bytes may come out only at a ratio up to `RATIO`, and
-never more than `TOTAL`. A page shrinks to a fifth or so; zeros to a thousandth by gzip, and to less than a
-ten-thousandth by br and zstd."""
+"""Limits against decompression bombs: an output of more than `FREE` bytes is allowed only up to `RATIO` times
+the input, and never more than `TOTAL`. A page is compressed to about a fifth; zeros to a thousandth by gzip,
+and to less than a ten-thousandth by br and zstd."""
 
 HEADER: Final = 16_384
-"""Longest gzip header that is waited for, in bytes; those in use have under a hundred."""
+"""Maximum size of a gzip header, in bytes; usual ones have less than a hundred."""
 
-ZSTD_WINDOW: Final = 23  # log2: 8 MB is what a decoder of this coding must have at most (RFC 9659 §3)
-WINDOW: Final = 18  # log2: a page is rarely longer, and each stream holds its window in memory while it lasts
+ZSTD_WINDOW: Final = 23  # log2: the largest window of this coding is 8 MB (RFC 9659 §3)
+WINDOW: Final = 18  # log2: a page is rarely longer, and each stream keeps its window in memory
 
 Coding = Literal["identity", "zstd", "gzip", "br", "deflate"]
 
 
 def _brotli_has_limit() -> bool:
-    """Whether brotli can be told where to stop. Before 1.2, which mitmproxy 11 keeps from its environment, a
-    bomb goes off within one call (GHSA-2qfp-q593-8484): then br is a coding that we do not know."""
+    """Whether brotli can limit its output. Before 1.2, which mitmproxy 11 does not allow, a decompression
+    bomb expands within one call (GHSA-2qfp-q593-8484): br is then treated as an unknown coding."""
     try:
         brotli.Decompressor().process(b"", output_buffer_limit=STEP)
     except TypeError:
@@ -49,8 +48,8 @@ def _brotli_has_limit() -> bool:
 BROTLI: Final = _brotli_has_limit()
 
 # By size and time for a page of 100 KB: zstd 3 is smaller than br 4 in a quarter of the time (17.2 KB in 189
-# µs against 17.7 KB in 863 µs), gzip 1 of ISA-L is the quickest (19.3 KB in 110 µs). deflate comes last: two
-# formats go by its name (RFC 9110 §8.4.1.2, note).
+# µs against 17.7 KB in 863 µs), gzip 1 of ISA-L is the fastest (19.3 KB in 110 µs). deflate comes last: the
+# name stands for two formats (RFC 9110 §8.4.1.2, note).
 PREFERENCE: Final[tuple[Coding, ...]] = (
     ("zstd", "gzip", "br", "deflate") if BROTLI else ("zstd", "gzip", "deflate")
 )
@@ -64,49 +63,49 @@ _NAMES: Final[dict[bytes, Coding]] = {
 
 
 def coding_of(headers: Headers) -> Coding | None:
-    """The coding of a response's body, None where it is unknown or stacked: then the body is not for us."""
+    """The coding of a response's body; None if it is unknown or there are several."""
     named = tokens(headers, b"content-encoding")
     return _NAMES.get(named[0]) if len(named) == 1 else None if named else "identity"
 
 
 class CodingError(ValueError):
-    """A coded body that cannot be decoded, or is refused as a decompression bomb; the text says which.
+    """A coded body cannot be decoded, or is a decompression bomb; the message says which.
 
-    `kind` is the same in two words, of which there are few, so that they can be counted.
+    `kind` is a short form with few values, for metrics.
     """
 
     kind = "broken coding"
 
 
 class BombError(CodingError):
-    """A coded body that would take more room than any page does."""
+    """A coded body that expands to more than the limits allow."""
 
     kind = "decompression bomb"
 
 
 class Decoder(Protocol):
-    """One body's decoder. `complete` says whether the coded stream has come to its end mark."""
+    """A decoder for one body."""
 
     @property
     def complete(self) -> bool:
-        """Whether all that came makes a whole stream; false after truncation."""
+        """Whether the input so far is a complete stream; false if it is truncated."""
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """What `data` adds, in pieces; raises CodingError at the first byte that is wrong."""
+        """The decoded bytes that `data` adds, in pieces. Raises CodingError."""
 
 
 class Encoder(Protocol):
-    """One body's encoder."""
+    """An encoder for one body."""
 
     def encode(self, data: bytes) -> bytes:
-        """`data` in the coding, flushed: the other end can read all of it."""
+        """`data` encoded and flushed, so that the client can decode all of it."""
 
     def finish(self) -> bytes:
-        """What ends the stream."""
+        """The end of the stream."""
 
 
 class _Stream(Protocol):
-    """What the decompressors of ISA-L and zstd have in common (that of `bz2.BZ2Decompressor`)."""
+    """The common interface of the decompressors of ISA-L and zstd (that of `bz2.BZ2Decompressor`)."""
 
     @property
     def eof(self) -> bool: ...
@@ -118,7 +117,7 @@ class _Stream(Protocol):
 
 
 def _drain(stream: _Stream, data: bytes) -> Iterator[bytes]:
-    # Asked until nothing comes: output may wait inside although all input was taken.
+    # Called until the output is empty: output may be buffered although all input was consumed.
     while not stream.eof:
         piece = stream.decompress(data, STEP)
         if not piece:
@@ -128,10 +127,10 @@ def _drain(stream: _Stream, data: bytes) -> Iterator[bytes]:
 
 
 class _Members:
-    """gzip members or zstd frames, one after the other (RFC 1952 §2.2, RFC 8878 §3).
+    """A sequence of gzip members or zstd frames (RFC 1952 §2.2, RFC 8878 §3).
 
-    What follows a gzip member and is not another one (padding with zeros, a stray line end) is ignored, as
-    browsers and gzip itself do. A member's header is handed on in one piece, as `whole_header` says.
+    Data after a gzip member that is not another member (zero padding, a line end) is ignored, as browsers and
+    gzip do. A member's header is buffered until `whole_header` says that it is complete.
     """
 
     def __init__(
@@ -142,7 +141,7 @@ class _Members:
         self._whole_header = whole_header
         self._stream: _Stream | None = None
         self._carry = b""  # the start of a header
-        self._ended = False  # what comes now is padding
+        self._ended = False  # all further input is padding
         self.complete = False
 
     def decode(self, data: bytes) -> Iterator[bytes]:
@@ -169,21 +168,21 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 def _whole_gzip_header(data: bytes) -> bool:
-    """Whether `data` holds all of a gzip member's header (RFC 1952 §2.3), or is none.
+    """Whether `data` has a complete gzip member header (RFC 1952 §2.3), or is not a gzip member.
 
-    ISA-L loses its place in a header with optional fields that arrives in two pieces. Raises CodingError
-    where the fields take more than `HEADER` bytes.
+    ISA-L fails on a header with optional fields that arrives in two pieces. Raises CodingError if the header
+    is longer than `HEADER` bytes.
     """
     if not data.startswith(_GZIP_MAGIC[: len(data)]):
         return True
     whole = len(data) >= 10 and len(data) >= _gzip_header_end(data)
     if not whole and len(data) > HEADER:
-        raise CodingError(f"a gzip header of more than {HEADER} bytes")
+        raise CodingError(f"the gzip header is longer than {HEADER} bytes")
     return whole
 
 
 def _gzip_header_end(data: bytes) -> int:
-    """Where the body begins, or a place behind the data where that is not known yet."""
+    """The offset at which the header ends; an offset after the data if that is not known yet."""
     flags, end, unknown = data[3], 10, len(data) + 1
     if flags & 4:
         end = 12 + int.from_bytes(data[10:12], "little") if len(data) >= 12 else unknown
@@ -194,10 +193,10 @@ def _gzip_header_end(data: bytes) -> int:
 
 
 class _Deflate:
-    """`deflate`: zlib's format by the RFC, raw deflate from servers that misread it; browsers take both.
+    """`deflate`: zlib's format as in the RFC, or raw deflate, which some servers send; browsers accept both.
 
-    The first two bytes tell: a raw stream cannot begin with a zlib header unless it begins with a stored
-    block whose padding bits are not zero, which no compressor writes.
+    The first two bytes decide: a raw stream can look like a zlib header only if it begins with a stored block
+    whose padding bits are not zero, which no compressor writes.
     """
 
     def __init__(self) -> None:
@@ -216,16 +215,16 @@ class _Deflate:
                 return
             wrapped = data[0] & 0x0F == 8 and data[0] >> 4 <= 7 and int.from_bytes(data[:2], "big") % 31 == 0
             if wrapped and data[1] & 0x20:
-                # ISA-L says so only where all of the header comes at once.
-                raise CodingError("a zlib stream with a preset dictionary, which nobody here has")
+                # ISA-L detects this only if the whole header is in one chunk.
+                raise CodingError("the zlib stream requires a preset dictionary, which is not supported")
             flag = igzip_lib.DECOMP_ZLIB if wrapped else igzip_lib.DECOMP_DEFLATE
             self._stream = igzip_lib.IgzipDecompressor(flag=flag)
         yield from _drain(self._stream, data)
 
 
 class _Brotli:
-    """br, one stream (RFC 7932). Bytes after its end are an error: the library does not tell them from the
-    last."""
+    """br, one stream (RFC 7932). Bytes after its end are an error, because the library cannot distinguish
+    them from the stream."""
 
     def __init__(self) -> None:
         self._stream = brotli.Decompressor()
@@ -235,41 +234,43 @@ class _Brotli:
         return bool(self._stream.is_finished())
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        # `can_accept_more_data` is true while decoded bytes still wait, so it cannot end this loop.
+        # `can_accept_more_data` is true while output is still buffered, so it cannot end this loop.
         while piece := self._stream.process(data, output_buffer_limit=STEP):
             yield piece
             data = b""
 
 
-# The stubs of isal call this class an exception's instance, and brotli has none.
+# In the stubs of isal these are instances instead of classes, and brotli has no stubs.
 _FAULTS: Final[tuple[type[Exception], ...]] = tuple(
     cast("type[Exception]", fault) for fault in (igzip_lib.IsalError, brotli.error, zstd.ZstdError)
 )
 
 
 class _Bounded:
-    """Any decoder with the bounds `RATIO`, `FREE` and `TOTAL`, and with one class of errors."""
+    """Adds the limits `RATIO`, `FREE` and `TOTAL` to a decoder, and raises CodingError for all its errors."""
 
     def __init__(self, inner: Decoder) -> None:
         self._inner = inner
-        self._came = 0
-        self._went = 0
+        self._read = 0
+        self._written = 0
 
     @property
     def complete(self) -> bool:
         return self._inner.complete
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        self._came += len(data)
+        self._read += len(data)
         try:
             for piece in self._inner.decode(data):
-                self._went += len(piece)
-                if self._went > FREE and (self._went > self._came * RATIO or self._went > TOTAL):
-                    raise BombError(f"a decompression bomb: {self._came} bytes became {self._went} and more")
+                self._written += len(piece)
+                if self._written > FREE and (self._written > self._read * RATIO or self._written > TOTAL):
+                    raise BombError(
+                        f"a decompression bomb: {self._read} bytes expand to {self._written} or more"
+                    )
                 yield piece
         except _FAULTS as error:
             raise CodingError(
-                f"the coded body is broken after {self._went} decoded bytes: {error}"
+                f"the coded body is broken after {self._written} decoded bytes: {error}"
             ) from error
 
 
@@ -369,10 +370,9 @@ def _weights(field: str) -> dict[str, float]:
 def _negotiated(field: bytes) -> Coding:
     weights = _weights(field.decode("latin-1"))
     if "*" in weights:
-        weights.setdefault("gzip", weights["*"])  # any is as good; this one everybody can read
+        weights.setdefault("gzip", weights["*"])  # every client can decode gzip
     best: Coding = "identity"
-    # Not named, identity is allowed, but a client that names codings would rather have them (RFC 9110
-    # §12.5.3).
+    # identity is allowed if it is not named, but a client that names codings prefers them (RFC 9110 §12.5.3).
     weight = weights.get("identity", 0.0)
     for coding in reversed(PREFERENCE):
         if weights.get(coding, 0.0) > 0 and weights[coding] >= weight:
@@ -381,12 +381,11 @@ def _negotiated(field: bytes) -> Coding:
 
 
 def negotiate(accept_encoding: bytes | None) -> Coding:
-    """The coding to answer in: the client's highest q-value, then `PREFERENCE` (RFC 9110 §12.5.3).
+    """The coding for a response: the highest q-value of the client, then `PREFERENCE` (RFC 9110 §12.5.3).
 
-    `accept_encoding` is the field's value, several lines joined by commas, None where the client sent none:
-    then and wherever nothing known is wanted the answer is `identity`. Members that do not fit the grammar
-    are skipped.
+    `accept_encoding` is the header's value, several fields joined by commas, or None if the client sent none.
+    `identity` if the client accepts none of the supported codings. Invalid members are skipped.
     """
-    if not accept_encoding or len(accept_encoding) > 256:  # the longest that browsers send has 30 bytes
+    if not accept_encoding or len(accept_encoding) > 256:  # the longest of browsers has 30 bytes
         return "identity"
     return _negotiated(accept_encoding)

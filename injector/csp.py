@@ -1,14 +1,14 @@
-"""Whether the response's own policies let the browser run our tag. They are read, never changed.
+"""Evaluates whether the response's policies allow the tag. The policies are read, never changed.
 
-The tag is an external, parser-inserted, same-origin script without a hash. For that the algorithms of CSP3
-come down to: in each enforced policy the effective directive (script-src-elem, else script-src, else
-default-src) either has our nonce, or has no 'strict-dynamic' and a source that matches our address (§6.7.1.1,
-§6.8). A policy without any of the three allows everything. All policies must agree, those of several fields
-as well as those joined by commas (§4.1, §8.1).
+The tag is an external, parser-inserted, same-origin script without a hash. For such a script CSP3 comes down
+to this: in each enforced policy the effective directive (script-src-elem, else script-src, else default-src)
+must either have the tag's nonce, or have no 'strict-dynamic' and a source that matches the tag's address
+(§6.7.1.1, §6.8). A policy without any of the three allows everything. All policies must allow the tag, those
+of several header fields as well as those joined by commas (§4.1, §8.1).
 
-Where only a nonce will do, the response's own is copied: it is public to the page it came with, and a script
-element has room for one, so it must satisfy every policy that asks for it. A nonce is never added to a
-policy: besides being the shop's to say, it would switch 'unsafe-inline' off and stop the shop's own scripts.
+Where a nonce is required, the response's own is copied: it is public to its page, and a script element has
+room for one, so it must satisfy every policy that requires one. A nonce is never added to a policy: that is
+the shop's decision, and it would disable 'unsafe-inline' and stop the shop's own scripts.
 """
 
 import re
@@ -22,10 +22,10 @@ from .tag import NONCE_LIMIT
 
 @dataclass(frozen=True, slots=True)
 class Csp:
-    """The judgement on the tag: may it stand in the page, and with which nonce (None: without).
+    """Whether the policies allow the tag, and with which nonce (None: without).
 
-    `reason` names the policy's directive that refuses it. With `allowed` it is empty, or says that a
-    report-only policy will report the tag: that blocks nothing.
+    `reason` names the directive that refuses the tag. If the tag is allowed, it is empty, or names a
+    report-only policy that will report the tag without blocking it.
     """
 
     allowed: bool
@@ -37,13 +37,13 @@ _ENFORCED: Final = b"content-security-policy"
 _REPORTED: Final = b"content-security-policy-report-only"
 _INTEGRITY: Final = b"integrity-policy"
 FIELDS: Final = frozenset((_ENFORCED, _REPORTED, _INTEGRITY))
-"""The fields that a judgement depends on: without any of them all is allowed."""
+"""The headers that restrict scripts: a response without any of them allows everything."""
 _DIRECTIVES: Final = (b"script-src-elem", b"script-src", b"default-src")
 _PORTS: Final = {"http": 80, "https": 443}
 _FREE: Final = Csp(allowed=True)
 
 LONGEST = 16 * 1024
-"""Most bytes of policies that are judged, in the loop: the longest of real pages have half as many."""
+"""Maximum size of the policies that are evaluated, in bytes: the longest of real pages have half of it."""
 
 _NONCE = re.compile(rb"'nonce-([a-z0-9+/_-]+={0,2})'", re.IGNORECASE)
 _SCHEME_SOURCE = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
@@ -57,12 +57,11 @@ _INTEGRITY_SCRIPT = re.compile(rb"blocked-destinations\s*=\s*\([^)]*\bscript\b",
 _Policy = dict[bytes, list[bytes]]
 
 
-def judge(headers: Headers, script: str | None = None) -> Csp:
-    """The judgement on the tag by a response's headers.
+def evaluate(headers: Headers, script: str | None = None) -> Csp:
+    """Evaluate the policies in a response's headers for the tag.
 
-    `script` is the absolute address of the tag's script ("https://shop.example/-/clew/l.js"), for policies
-    that name the shop's own host. Without it such a source counts as foreign, and the page is taken to be on
-    https.
+    `script` is the absolute URL of the tag's script ("https://shop.example/-/clew/l.js"), for policies that
+    name the shop's own host. Without it such a source does not match, and the page is assumed to be on https.
     """
     if FIELDS.isdisjoint([name for name, _ in headers]):
         return _FREE
@@ -71,7 +70,7 @@ def judge(headers: Headers, script: str | None = None) -> Csp:
     if sum(len(value) for name, value in headers if name in FIELDS) > LONGEST:
         return Csp(allowed=False, reason="csp too long")
     own = _address(script) if script else None
-    nonces: list[bytes] | None = None  # those that satisfy every policy so far; None: none is needed
+    nonces: list[bytes] | None = None  # those that satisfy every policy so far; None: none is required
     for policy in _policies(headers, _ENFORCED):
         if refused := _refusal(policy):
             return Csp(allowed=False, reason=refused)
@@ -88,7 +87,7 @@ def judge(headers: Headers, script: str | None = None) -> Csp:
             continue
         common = demand if nonces is None else [nonce for nonce in nonces if nonce in demand]
         if common:
-            nonces = common  # spares the shop a report for each page view
+            nonces = common  # so that the shop does not get a report for each page view
         else:
             noted = f"csp report-only {_effective(policy).decode('latin-1')}"
     return Csp(allowed=True, nonce=nonces[0] if nonces else None, reason=noted)
@@ -99,12 +98,12 @@ def _address(script: str) -> SplitResult | None:
         own = urlsplit(script)
         return own if own.port != 0 else None  # reading the port checks it
     except ValueError:
-        return None  # a host name that a client made up
+        return None  # an invalid Host header
 
 
 def _policies(headers: Headers, name: bytes) -> list[_Policy]:
-    """The field's policies, each a mapping of directive to values; the first of a name counts (CSP3
-    §2.2.1)."""
+    """The policies in a header, as directive names to values. Of directives with the same name the first
+    counts (CSP3 §2.2.1)."""
     found = []
     for serialized in b",".join(values(headers, name)).split(b","):
         policy: _Policy = {}
@@ -118,7 +117,7 @@ def _policies(headers: Headers, name: bytes) -> list[_Policy]:
 
 
 def _refusal(policy: _Policy) -> str:
-    """What keeps any script of ours from running, whatever its source; empty if nothing does."""
+    """Why no script of clew can run, whatever its source; empty if one can."""
     sandbox = policy.get(b"sandbox")
     if sandbox is not None and b"allow-scripts" not in [flag.lower() for flag in sandbox]:
         return "csp sandbox"
@@ -128,12 +127,12 @@ def _refusal(policy: _Policy) -> str:
 
 
 def _effective(policy: _Policy) -> bytes:
-    """The directive that governs script elements (CSP3 §6.8.3), empty if none does."""
+    """The directive for script elements (CSP3 §6.8.3); empty if there is none."""
     return next((name for name in _DIRECTIVES if name in policy), b"")
 
 
 def _demand(policy: _Policy, own: SplitResult | None) -> list[bytes] | None:
-    """The nonces with which this policy allows the tag; None if it does without, empty if nothing helps."""
+    """The nonces with which this policy allows the tag. None: no nonce is required. Empty: never allowed."""
     directive = _effective(policy)
     if not directive:
         return None
@@ -146,7 +145,7 @@ def _demand(policy: _Policy, own: SplitResult | None) -> list[bytes] | None:
 
 
 def _matches(source: bytes, own: SplitResult | None) -> bool:
-    """Whether one source expression covers our script (CSP3 §6.7.2.7)."""
+    """Whether a source expression matches the tag's script (CSP3 §6.7.2.7)."""
     if source.lower() in (b"'self'", b"*"):
         return True
     text = source.decode("latin-1")
@@ -161,8 +160,7 @@ def _covers(scheme: str, own: str) -> bool:
 
 
 def _host_matches(source: str, own: SplitResult) -> bool:
-    """CSP3 §6.7.2.8 for a host source. Escaped paths are not decoded: such a source does not
-    match."""
+    """CSP3 §6.7.2.8 for a host source. Escaped paths are not decoded: such a source never matches."""
     found = _HOST_SOURCE.fullmatch(source)
     host = own.hostname
     if found is None or not host:

@@ -1,15 +1,15 @@
-"""One response body on its way to the client: the tag goes in, everything else stays as it is. No I/O.
+"""Edits one response body: inserts the tag and leaves all other bytes unchanged. No I/O.
 
-| verdict     | what comes in           | what goes out                                |
+| verdict     | input                   | output                                       |
 |-------------|-------------------------|----------------------------------------------|
 | `undecided` | the start of the body   | nothing; see `HELD` for what is held         |
-| `pass`      | anything                | the very bytes that came in                  |
+| `pass`      | anything                | the same bytes                               |
 | `edit`      | the body in `coding_in` | the same body with the tag, in `coding_out`  |
 
-The verdict waits for the place of the tag while a token is cut in two, and not where the shop flushed: a body
-whose first chunk is `<!doctype html>` is edited from then on, and the tag follows. Up to the verdict,
-whatever goes wrong makes it `pass`. After it a fault raises `Broken`: the client has the start of an edited
-body, so neither the original bytes nor a proper end can follow any more.
+The verdict waits for the tag's position only while a token is incomplete, not where the shop flushed: a body
+whose first chunk is `<!doctype html>` is edited from then on, and the tag follows. Before the verdict, any
+error makes it `pass`. After it, an error raises `Broken`: the client has received the start of an edited
+body, so neither the original bytes nor a proper end can follow.
 """
 
 from typing import Final, Literal
@@ -18,32 +18,33 @@ from .codings import PREFERENCE, CodingError, Decoder, Encoder, decoder, encoder
 from .scanner import Scanner
 
 HELD: Final = 65_536
-"""Most coded bytes held before the verdict, since a coded stream can be long and say nothing: a block of zstd
-has up to 128 KB, and nothing of it can be read before its last byte. Decoded it is `scanner.LOOK`."""
+"""Maximum number of coded bytes held before the verdict. A coded stream can be long without any output: a
+zstd block has up to 128 KB and cannot be decoded before its last byte. For decoded bytes the limit is
+`scanner.LOOK`."""
 
 Verdict = Literal["undecided", "edit", "pass"]
 
 
 class Broken(Exception):  # noqa: N818
-    """The body cannot go on: a broken or truncated coded stream after bytes of the edited page were sent.
+    """A coded stream is broken or truncated after bytes of the edited page were sent.
 
-    The mount ends the client's connection without ending the message, as the shop's own failure would have.
+    The mount must close the client's connection without completing the message, as the shop's own failure
+    would have.
     """
 
 
 class PageEdit:
-    """Edits one body: feed the chunks of the response, send what comes back, and call `end` after the last.
+    """Edits one body: feed the chunks of the response, send what is returned, and call `end` after the last.
 
-    `tag` is inserted once; an empty one means that the body passes whatever it holds and is only copied.
-    `coding_in` and `coding_out` are names of `codings.Coding`; a body in any other coding passes. `copy`
-    keeps the decoded body without the tag, up to `copy_limit` bytes and as far as it can be decoded, for a
-    body that passes as well.
+    `tag` is inserted once; if it is empty, the body passes and is only copied. `coding_in` and `coding_out`
+    are names of `codings.Coding`; a body in any other coding passes. `copy` holds the decoded body without
+    the tag, up to `copy_limit` bytes and as far as it can be decoded, also for a body that passes.
 
-    `verdict` says whether the body is edited; `reason` why it passes, or why an edited one goes without
-    the tag. `gap` says why the copy is not all of the body, if it is not: `too long` or `coding`.
-    `inserted` is true once the tag was written, `added` then its length. Memory besides the copy: what
-    is held before the verdict (see above), and what one chunk decodes to, at most `codings.RATIO` times
-    its length or `codings.FREE`.
+    `verdict` says whether the body is edited. `reason` says why it passes, or why an edited body has no tag.
+    `gap` says why the copy is incomplete: `too long` or `coding`; empty if it is complete. `inserted` is true
+    once the tag was written, `added` is then its length. Memory besides the copy: the bytes held before the
+    verdict (see above), and what one chunk decodes to, at most `codings.RATIO` times its length or
+    `codings.FREE`.
     """
 
     __slots__ = (
@@ -79,15 +80,15 @@ class PageEdit:
         self._encoder: Encoder | None = None
         self._coding_out = coding_out
         self._scanner = Scanner()
-        self._looking = True  # the place has not been settled
-        self._held = b""  # decoded bytes that the scanner has not settled
-        self._settled = 0  # decoded bytes that it has
-        self._coded: list[bytes] = []  # until the verdict: what came in,
-        self._ready: list[bytes] = []  # what goes out decoded if it is `edit`,
-        self._waiting = 0  # and how many bytes came in
+        self._looking = True  # the tag's position is not known yet
+        self._held = b""  # decoded bytes among which the position may be
+        self._settled = 0  # number of decoded bytes before them
+        self._coded: list[bytes] = []  # until the verdict: the input,
+        self._ready: list[bytes] = []  # the decoded output for `edit`,
+        self._waiting = 0  # and the number of input bytes
         self._copied: list[bytes] = []
         self._room = copy_limit
-        self._through = False  # nothing is left to do to the bytes
+        self._through = False  # all further bytes pass unchanged
         if self._decoder is None and coding_in != "identity":
             self._room = 0
             self.gap = "coding"
@@ -101,7 +102,7 @@ class PageEdit:
         return b"".join(self._copied)
 
     def feed(self, chunk: bytes) -> bytes:
-        """The bytes to send after one more chunk of the body. Raises Broken."""
+        """Take the next chunk of the body and return the bytes to send. Raises Broken."""
         if self._through or not chunk:
             return chunk
         if self.verdict == "undecided":
@@ -114,12 +115,16 @@ class PageEdit:
         except CodingError as error:
             raise Broken(str(error)) from error
 
-    def lent(self, chunk: memoryview) -> tuple[bytes, memoryview]:
-        """As `feed`, for a chunk whose memory is used again later: what is new, and what follows it as a part
-        of the chunk, which was not copied."""
+    def borrowed(self, chunk: memoryview) -> tuple[bytes, memoryview]:
+        """Like `feed`, for a chunk in a buffer that is reused after the call.
+
+        Returns the bytes to send first, and the part of the chunk (not copied) to send after them.
+        """
         if self._through:
             return b"", chunk
-        place = self._scanner.usual(chunk) if self._is_plain and self._coding_out == "identity" else None
+        place = (
+            self._scanner.match_usual(chunk) if self._is_plain and self._coding_out == "identity" else None
+        )
         if place is not None:
             self.verdict, self._looking, self._through = "edit", False, True
             self.inserted, self.added = True, len(self._tag)
@@ -127,12 +132,12 @@ class PageEdit:
         return self.feed(bytes(chunk)), chunk[:0]
 
     def end(self) -> bytes:
-        """The bytes to send after the last chunk. Raises Broken where a coded stream stops before its end."""
+        """The bytes to send after the last chunk. Raises Broken if a coded stream is truncated."""
         if self._through or self.verdict == "pass":
             return b""
         truncated = self._decoder is not None and not self._decoder.complete
         if self.verdict == "edit" and truncated:
-            raise Broken("the coded body was cut off before its end mark")
+            raise Broken("the coded body is truncated: it has no end mark")
         self._scanner.end()
         rest = self._insert(b"")
         if self.verdict == "undecided":
@@ -145,7 +150,7 @@ class PageEdit:
         return rest + self._encoder.finish() if self._encoder else rest
 
     def _decide(self, chunk: bytes) -> bytes:
-        if self._is_plain and self._scanner.usual(chunk) is not None:
+        if self._is_plain and self._scanner.match_usual(chunk) is not None:
             self._ready.append(self._placed(chunk))
             return self._commit()
         self._coded.append(chunk)
@@ -166,29 +171,29 @@ class PageEdit:
 
     @property
     def _is_plain(self) -> bool:
-        """Whether nothing has come yet, and what comes is neither decoded nor copied."""
+        """Whether no bytes were fed yet, and the body is neither decoded nor copied."""
         return self.verdict == "undecided" and self._decoder is None and not self._waiting and not self._room
 
     @property
     def _is_open(self) -> bool:
-        """Whether what came so far allows no verdict."""
-        return self._looking and not (self._scanner.gate and self._scanner.between)
+        """Whether the bytes so far do not suffice for a verdict."""
+        return self._looking and not (self._scanner.is_page and self._scanner.at_boundary)
 
     def _judge(self) -> bytes:
-        """The verdict, if it can be given; what may go out with it."""
+        """Decide if possible, and return the bytes that may then be sent."""
         if self._is_open:
             return b""
         return self._commit() if self._looking or self.inserted else self._pass(self.reason)
 
     def _pass(self, reason: str) -> bytes:
-        """From here on the original bytes: those held until now."""
+        """Decide to pass the original bytes. Returns those held until now."""
         self.verdict, self.reason = "pass", reason
         self.inserted, self.added = False, None
         self._through = not self._room
         return self._release(self._coded)
 
     def _commit(self) -> bytes:
-        """From here on the edited body: what was held of it, encoded."""
+        """Decide to edit. Returns the edited bytes held until now, encoded."""
         self.verdict = "edit"
         if self._coding_out != "identity":
             self._encoder = encoder(self._coding_out)
@@ -202,7 +207,7 @@ class PageEdit:
         return whole
 
     def _edited(self, chunk: bytes) -> bytes:
-        """What a chunk adds to the decoded body as it goes out. Raises CodingError."""
+        """The decoded and edited bytes that a chunk adds to the output. Raises CodingError."""
         if self._decoder is None:
             self._keep(chunk)
             return self._insert(chunk)
@@ -213,7 +218,7 @@ class PageEdit:
         return b"".join(out)
 
     def _insert(self, data: bytes) -> bytes:
-        """The decoded bytes that may go now that `data` has come, with the tag if its place is among them."""
+        """The decoded bytes that can be sent after `data`, with the tag if its position is among them."""
         if not self._looking:
             return data
         self._scanner.feed(data)
@@ -222,7 +227,7 @@ class PageEdit:
     def _placed(self, data: bytes) -> bytes:
         scanner = self._scanner
         held = self._held + data if self._held else data
-        if not scanner.over:
+        if not scanner.done:
             cut = scanner.settled - self._settled
             self._settled, self._held = scanner.settled, held[cut:]
             return held[:cut]
@@ -248,7 +253,7 @@ class PageEdit:
                 self.gap = "too long"
 
     def _copy_passing(self, chunk: bytes) -> None:
-        """Copy from a body that passes; what cannot be decoded ends the copy."""
+        """Copy from a body that passes. A decoding error ends the copy."""
         try:
             for piece in self._decoder.decode(chunk) if self._decoder else (chunk,):
                 self._keep(piece)

@@ -1,12 +1,12 @@
-"""Which answers are pages that may be edited, by their heads. Everything else passes as the very same bytes.
+"""Which responses may be edited, by the heads of request and response. All others pass unchanged.
 
-Two questions, each answered with None for yes, or with a word or two that say why not. Whether the body then
-is a page is decided by its first bytes, in `scanner`.
+Two functions, each of which returns None if the page may be edited, else the reason in one or two words.
+Whether the body is a page at all is decided by its first bytes, in `scanner`.
 
-Nothing here depends on the visitor. It does depend on what kind of request it is, and a shared cache in front
-of us may hand the answer of one kind to the other: a page with the tag to a fetch, where it is as good as
-without, or one without it to a visitor, who then sees no chat until the copy expires (`rewrite` names the
-field in Vary).
+Nothing here depends on the visitor, but it depends on the kind of request. A shared cache in front of clew
+may serve the response to one kind for the other: a page with the tag to a script's fetch, which does no harm,
+or a page without the tag to a visitor, who then has no chat until the copy expires (`rewrite` therefore adds
+the header to Vary).
 """
 
 import re
@@ -17,10 +17,10 @@ from typing import Final
 from .codings import coding_of
 from .heads import RequestHead, ResponseHead, tokens
 
-_METHODS: Final = frozenset(("GET", "HEAD", "POST"))  # what a browser navigates with
+_METHODS: Final = frozenset(("GET", "HEAD", "POST"))  # the methods of navigations
 
-# Sent by programs that put the answer into a page themselves, by caches that assemble one from parts (Edge
-# Architecture Specification), and by whoever goes on with half a download.
+# Sent by scripts that insert the response into a page themselves, by caches that assemble a page from parts
+# (Edge Architecture Specification), and by clients that resume a download.
 _PROGRAMS: Final = {
     b"hx-request": "fetch",
     b"range": "range",
@@ -31,43 +31,43 @@ _PROGRAMS: Final = {
 }
 
 _FRAMES: Final = frozenset((b"embed", b"fencedframe", b"frame", b"iframe", b"object"))
-# Fetched before anybody asked for it: Sec-Purpose is the standard's; older are Chrome's, Firefox's, Safari's.
+# Prefetching: Sec-Purpose is the standard; the others are older ones of Chrome, Firefox and Safari.
 _PURPOSE: Final = frozenset((b"purpose", b"sec-purpose", b"x-moz", b"x-purpose"))
 _AHEAD: Final = (b"prefetch", b"prerender", b"preview", b"instant")
-_SELDOM: Final = _PURPOSE.union(_PROGRAMS, (b"upgrade", b"x-requested-with"))
-_TELLING: Final = _SELDOM | {b"sec-fetch-dest"}
+_RARE: Final = _PURPOSE.union(_PROGRAMS, (b"upgrade", b"x-requested-with"))
+_RELEVANT: Final = _RARE | {b"sec-fetch-dest"}
 
-# Android's WebView names the app that it belongs to, on navigations too: `com.example.app`.
+# In X-Requested-With, Android's WebView sends the name of its app, on navigations too: `com.example.app`.
 _APP: Final = re.compile(rb"\s*[A-Za-z]\w*(?:\.\w+)+\s*")
 
 
 def request_reason(head: RequestHead) -> str | None:
-    """None where the answer to this request would be shown as a document of its own, else why it would not.
+    """None if the response to this request would be shown as a top-level document, else why not.
 
-    `Sec-Fetch-Dest` tells where the browser sends it; without it (older browsers, plain http) the other
-    fields and the content decide. A prefetch of a document is shown later, so it counts as a navigation
-    (Sec-Purpose). A service worker that answers a navigation by fetching it asks with an empty destination:
-    its mode tells, which no other script can set (Fetch §5.4), or that it is to be upgraded (Upgrade Insecure
+    `Sec-Fetch-Dest` names the destination; without it (older browsers, plain http) the other headers and the
+    content decide. A prefetched document is shown later, so it counts as a navigation (Sec-Purpose). A
+    service worker that answers a navigation by fetching it sends an empty destination; it is recognized by
+    its mode, which no other script can set (Fetch §5.4), or by Upgrade-Insecure-Requests (Upgrade Insecure
     Requests §3.2.1).
     """
     if head.method not in _METHODS:
         return "method"
-    if head.plain.get(b"sec-fetch-dest") == b"document" and _SELDOM.isdisjoint(head.plain):
+    if head.plain.get(b"sec-fetch-dest") == b"document" and _RARE.isdisjoint(head.plain):
         return None
     destination, prefetch = b"document", False
     for name, value in head.headers:
-        if name not in _TELLING:
+        if name not in _RELEVANT:
             continue
         if name == b"sec-fetch-dest":
             destination = value.strip().lower()
         elif name in _PROGRAMS:
             return _PROGRAMS[name]
         elif name == b"upgrade":
-            # Any other protocol is not changed to, so the answer is the usual one (RFC 9110 §7.8).
+            # clew upgrades to no other protocol, so the response is an ordinary one (RFC 9110 §7.8).
             if value.strip().lower() == b"websocket":
                 return "upgrade"
         elif name in _PURPOSE:
-            prefetch = prefetch or _says_ahead(value)
+            prefetch = prefetch or _names_prefetch(value)
         elif not _APP.fullmatch(value):
             return "fetch"
     if destination == b"document" or (destination == b"empty" and (prefetch or _from_worker(head))):
@@ -75,7 +75,7 @@ def request_reason(head: RequestHead) -> str | None:
     return "frame" if destination in _FRAMES else "fetch"
 
 
-def _says_ahead(value: bytes) -> bool:
+def _names_prefetch(value: bytes) -> bool:
     value = value.lower()
     return any(word in value for word in _AHEAD)
 
@@ -92,25 +92,26 @@ def _from_worker(head: RequestHead) -> bool:
     return mode == b"navigate" or (upgrade == b"1" and html)
 
 
-def is_ahead(head: RequestHead) -> bool:
-    """Whether a browser fetches a page before its user asks for it, and perhaps never will."""
+def is_prefetch(head: RequestHead) -> bool:
+    """Whether a browser fetches a page before its user opens it; the user may never do so."""
     if head.plain and _PURPOSE.isdisjoint(head.plain):
         return False
-    return any(name in _PURPOSE and _says_ahead(value) for name, value in head.headers)
+    return any(name in _PURPOSE and _names_prefetch(value) for name, value in head.headers)
 
 
 def is_same_origin(head: RequestHead) -> bool:
-    """Whether the browser says that a page of this very origin led here, by all redirects on the way. What a
-    service worker fetches is always of its origin."""
+    """Whether the navigation came from a page of the same origin, and so did all redirects (Sec-Fetch-Site).
+    Requests of a service worker do not count: they are always same-origin."""
     fields = head.plain or dict(head.headers)
     return fields.get(b"sec-fetch-site") == b"same-origin" and fields.get(b"sec-fetch-dest") == b"document"
 
 
 def asks_for_page(head: RequestHead) -> bool:
-    """Whether a request that `request_reason` let through says itself that it is for a page.
+    """Whether a request that passed `request_reason` names a page in its headers.
 
-    Browsers tell so by `Sec-Fetch-Dest`, and all of them by `Accept`. On plain http the first is missing, and
-    a script or a picture looks like a navigation: its validators, and the codings it takes, are its own.
+    All browsers send `Accept`, newer ones `Sec-Fetch-Dest` too. On plain http the latter is missing, and a
+    request for a script or an image looks like a navigation: its validators and Accept-Encoding must not be
+    changed.
     """
     if b"sec-fetch-dest" in head.plain:
         return True
@@ -120,15 +121,15 @@ def asks_for_page(head: RequestHead) -> bool:
     return False
 
 
-# Those that mark the end of something: 401 and 407 belong to a dialogue of the browser's own, 5xx to somebody
-# who has to look into it. What else is refused with a page (404 above all) may be talked about.
+# 401 and 407 belong to the browser's own login dialogue, and 5xx pages are for the shop's operator. On other
+# error pages, above all 404, a chat helps.
 _STATUS: Final = frozenset((200, 201, 202, 203, *range(400, 500))) - {401, 407}
 
 _TEXT_HTML: Final = re.compile(rb"\s*text/html\s*(?:;[^,]*)?", re.IGNORECASE)
 _CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?\s*([^\s\";]+)", re.IGNORECASE)
 
-# Charsets in which the bytes of "<" and ">" need not mean that, or do not stand for it alone: UTF-16 and its
-# labels (Encoding §4.2), UTF-32, UTF-7, the ISO-2022 family and HZ, which switch sets in mid-text.
+# Charsets in which the bytes of "<" and ">" may be part of other characters: UTF-16 and its labels
+# (Encoding §4.2), UTF-32, UTF-7, and the ISO-2022 family and HZ, which switch character sets within the text.
 _NOT_ASCII: Final = re.compile(
     rb"(?:cs)?(?:utf-?(?:7|16|32)|unicode|ucs|iso-?10646-ucs|iso-?2022|hz|x-utf-(?:16|32)).*", re.IGNORECASE
 )
@@ -143,24 +144,24 @@ def _empty(value: bytes) -> str | None:
     return "empty" if value.strip() == b"0" else None
 
 
-def _says(reason: str) -> Callable[[bytes], str]:
+def _always(reason: str) -> Callable[[bytes], str]:
     return lambda _: reason
 
 
-# A body that is elsewhere, is part of another, is signed as it stands (RFC 9421), or is to be saved. Digests
-# alone do not stand in the way: `rewrite` leaves them out.
+# The body is in a file that a server in front sends, is a part of another, is signed (RFC 9421), or is a
+# download. Digests alone are no obstacle: `rewrite` removes them.
 _REFUSALS: Final[dict[bytes, Callable[[bytes], str | None]]] = {
     b"content-disposition": _disposition,
     b"content-length": _empty,
-    b"content-range": _says("partial"),
-    b"signature": _says("signed"),
-    b"signature-input": _says("signed"),
-    b"x-accel-redirect": _says("sendfile"),
-    b"x-lighttpd-send-file": _says("sendfile"),
-    b"x-litespeed-location": _says("sendfile"),
-    b"x-reproxy-file": _says("sendfile"),
-    b"x-reproxy-url": _says("sendfile"),
-    b"x-sendfile": _says("sendfile"),
+    b"content-range": _always("partial"),
+    b"signature": _always("signed"),
+    b"signature-input": _always("signed"),
+    b"x-accel-redirect": _always("sendfile"),
+    b"x-lighttpd-send-file": _always("sendfile"),
+    b"x-litespeed-location": _always("sendfile"),
+    b"x-reproxy-file": _always("sendfile"),
+    b"x-reproxy-url": _always("sendfile"),
+    b"x-sendfile": _always("sendfile"),
 }
 _DECIDING: Final = frozenset(_REFUSALS).union(
     (b"cache-control", b"content-encoding", b"content-type", b"transfer-encoding")
@@ -168,9 +169,9 @@ _DECIDING: Final = frozenset(_REFUSALS).union(
 
 
 def response_reason(request: RequestHead, response: ResponseHead) -> str | None:
-    """None where the body may be edited if it turns out to be a page, else why not.
+    """None if the body may be edited, provided that it is a page; else why not.
 
-    The policies of the response are judged apart (`csp.judge`), and `request_reason` speaks for the request.
+    `csp.evaluate` checks the policies of the response, and `request_reason` the request.
     """
     if response.status not in _STATUS:
         return "status"
@@ -197,7 +198,7 @@ def response_reason(request: RequestHead, response: ResponseHead) -> str | None:
             return "coding"
     if not kinds:
         return "content type"
-    # RFC 9110 §7.7, a MUST NOT. It comes last: the owner of the shop may say that it is not meant for us.
+    # RFC 9110 §7.7, a MUST NOT. Checked last, because the shop's owner may allow it (`ignore_no_transform`).
     return "no-transform" if untransformed else None
 
 

@@ -1,7 +1,7 @@
-"""Heads of requests and responses as the exchange sees them: raw bytes, pairs in order.
+"""Heads of requests and responses as the exchange sees them: raw bytes, header pairs in order.
 
-The two classes are not frozen, though nobody changes them: they are made for each request, and freezing makes
-that seven times as dear.
+The two classes are not frozen, although nothing changes them: they are created for each request, and a frozen
+dataclass takes seven times as long to create.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Headers = list[Header]
 
 @dataclass(slots=True)
 class RequestHead:
-    """One request's head. Header names are lower case; `path` is raw, as it came, without the query."""
+    """The head of a request. Header names are lower case; `path` is raw, as received, without the query."""
 
     method: str
     path: bytes
@@ -22,12 +22,12 @@ class RequestHead:
     scheme: Literal["http", "https"]
     host: str
     client: str | None
-    host_told: bool = False  # by a header that is no part of a cache's key
+    host_forwarded: bool = False  # from X-Forwarded-Host, which is not part of a cache key
     _plain: dict[bytes, bytes] | None = field(default=None, init=False, compare=False, repr=False)
 
     @property
     def plain(self) -> dict[bytes, bytes]:
-        """The fields by their names, if none stands there twice; else nothing."""
+        """The headers by name. Empty if a header occurs more than once."""
         if self._plain is None:
             fields = dict(self.headers)
             self._plain = fields if len(fields) == len(self.headers) else {}
@@ -36,7 +36,7 @@ class RequestHead:
 
 @dataclass(slots=True)
 class ResponseHead:
-    """One response's head. Header names are lower case."""
+    """The head of a response. Header names are lower case."""
 
     status: int
     headers: Headers
@@ -61,5 +61,5 @@ def tokens(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def without(headers: Headers, *names: bytes) -> Headers:
-    """The pairs whose name is none of `names`."""
+    """The headers except those named in `names`."""
     return [pair for pair in headers if pair[0] not in names]

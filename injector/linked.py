@@ -1,9 +1,8 @@
-"""JSON-LD as shops write it: JSON, or text that is not quite JSON but has one reading.
+"""Parses the JSON-LD of pages: valid JSON, or almost valid JSON with only one possible reading.
 
-Templates put values between quotes by hand, so there are commas too many, `\'`, `&quot;`,
-typographic quotes, comments, a brace too many, several objects in one script, and numbers grouped
-for people (`"price": 1,299.00`). Such a script is read again by a grammar that takes these, and
-nothing that could be read in two ways.
+Templates often build JSON by hand, so there are extra commas, `\'`, `&quot;`, typographic quotes, comments,
+an extra brace, several objects in one script, and grouped numbers (`"price": 1,299.00`). Such a script is
+parsed a second time by a tolerant grammar, which accepts nothing ambiguous.
 """
 
 import html
@@ -15,47 +14,46 @@ from decimal import Decimal
 from typing import Any, Final
 
 SCRIPTS: Final = 50
-"""Most JSON-LD scripts read on a page."""
+"""Maximum number of JSON-LD scripts read on a page."""
 
 JSON: Final = 262_144
-"""Most characters of JSON-LD read on a page."""
+"""Maximum number of characters of JSON-LD read on a page."""
 
-MENDED: Final = 65_536
-"""Most characters of JSON-LD on a page that are read by the grammar for broken
-JSON: it takes 1 ms for 1 KB."""
+REPAIRED: Final = 65_536
+"""Maximum number of characters of broken JSON-LD parsed on a page. The tolerant grammar takes 1 ms per KB."""
 
 DEPTH: Final = 100
-"""Deepest nesting in broken JSON."""
+"""Maximum nesting of broken JSON."""
 
 OBJECTS: Final = 1_000
-"""Most JSON-LD objects returned."""
+"""Maximum number of JSON-LD objects returned."""
 
-# What old editors and CMSs put around a script's text, so that still older browsers would not show it.
+# Comment and CDATA marks that older CMSs put around a script, to hide it from very old browsers.
 _OPENING: Final = re.compile(r"<!--|(?://|/\*)?\s*+<!\[CDATA\[(?:\s*+\*/)?")
 _CLOSING: Final = (";", "-->", "*/", "]]>", "//", "/*")
 
 
 @dataclass(frozen=True, slots=True)
-class Twice:
-    """The value of a key that stands twice in an object, each time with another value."""
+class Conflicting:
+    """The values of a key that occurs more than once in an object, with different values."""
 
     values: tuple[Any, ...]
 
 
 @dataclass(slots=True)
 class LinkedData:
-    """The objects of a page's JSON-LD, and why each script that is left out could not be read."""
+    """The JSON-LD objects of a page, and one problem for each script that could not be parsed."""
 
     objects: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 def linked_data(sources: list[str]) -> LinkedData:
-    """The objects in order, lists and `@graph` laid flat. Fractions are Decimals, never floats.
+    """The objects in order, lists and `@graph` flattened. Fractions are Decimals, never floats.
 
-    Strings may hold raw control characters; comments and CDATA marks around the whole are taken off.
+    Strings may contain raw control characters. Comment and CDATA marks around a script are removed.
     """
-    found, room, mending = LinkedData(), JSON, MENDED
+    found, room, repairing = LinkedData(), JSON, REPAIRED
     for number, source in enumerate(sources):
         room -= len(source)
         if number >= SCRIPTS or room < 0:
@@ -65,11 +63,11 @@ def linked_data(sources: list[str]) -> LinkedData:
         try:
             values = [_strict(text)]
         except (ValueError, ArithmeticError, RecursionError) as error:
-            mending -= len(text)
+            repairing -= len(text)
             if not text:
                 continue
             try:
-                values = _mended(text, error, room=mending)
+                values = _repaired(text, error, room=repairing)
             except (ValueError, ArithmeticError, RecursionError) as problem:
                 found.problems.append(f"JSON-LD: {str(problem)[:200]}")
                 continue
@@ -90,7 +88,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for key in made:
             values = [value for name, value in pairs if name == key] if len(pairs) < 1000 else []
             if any(value != values[0] for value in values):
-                made[key] = Twice(tuple(values))
+                made[key] = Conflicting(tuple(values))
     return made
 
 
@@ -117,10 +115,10 @@ def _flat(data: Any) -> Iterator[dict[str, Any]]:
                 yield item
 
 
-def _mended(text: str, error: BaseException, *, room: int) -> list[Any]:
-    """The values in text that is no JSON. Raises ValueError."""
+def _repaired(text: str, error: BaseException, *, room: int) -> list[Any]:
+    """The values in a text that is not valid JSON. Raises ValueError."""
     if room < 0:
-        raise ValueError(f"{error}; more than {MENDED} characters of broken JSON are not read again")
+        raise ValueError(f"{error}; broken JSON is parsed up to {REPAIRED} characters per page")
     if '"' not in text and ("&quot;" in text or "&#34;" in text or "&#x22;" in text):
         text = html.unescape(text)
         try:
@@ -130,7 +128,7 @@ def _mended(text: str, error: BaseException, *, room: int) -> list[Any]:
     return _Grammar(text).values()
 
 
-# One token; every alternative takes what it takes for good, so that the whole is linear.
+# Patterns for one token. All quantifiers are possessive, so parsing is linear.
 _SKIP: Final = re.compile(r"(?:[\s\ufeff]++|//[^\n]*+|/\*(?s:.*?)\*/|<!--|-->)*+")
 _STRINGS: Final = {
     '"': re.compile(r'"((?:[^"\\]++|\\(?s:.))*+)"'),
@@ -141,20 +139,20 @@ _STRINGS: Final = {
 _KEY: Final = re.compile(r"[A-Za-z_@$][\w$@-]*+", re.ASCII)
 _WORDS: Final = {"true": True, "false": False, "null": None}
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,40}+)(?:\.\d{1,40}+)?+(?:[eE][+-]?\d{1,2}+)?+", re.ASCII)
-# A number as people write it, up to the comma, the brace or the line's end behind it.
+# A number as people write it, grouped, up to the following comma, brace or line end.
 _NUMBER: Final = re.compile(r"[+-]?\d[\d.,'’\u00a0\u202f]*+(?:[eE][+-]?\d{1,2}+)?+", re.ASCII)
 _ESCAPE: Final = re.compile(r"\\(u[0-9A-Fa-f]{4}|[\"\\/bfnrt'])")
 
 
 class _Grammar:
-    """Reads one text, by descent of bounded depth."""
+    """A recursive descent parser of bounded depth for one text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
 
     def values(self) -> list[Any]:
-        """The values that stand one after the other. Closing braces too many behind them are left out."""
+        """All values in sequence. Extra closing brackets after a value are skipped."""
         found: list[Any] = []
         while (mark := self._next()) != "":
             if mark in "},];" and found:
@@ -188,7 +186,7 @@ class _Grammar:
             return self._number(grouped=grouped)
         word = _KEY.match(self._text, self._at)
         if word is None or word[0] not in _WORDS:
-            raise self._failure("no value that can be read")
+            raise self._failure("a value was expected")
         self._at = word.end()
         return _WORDS[word[0]]
 
@@ -219,7 +217,7 @@ class _Grammar:
         return found
 
     def _more(self, closing: str) -> bool:
-        """Whether another item follows; commas too many are left out, the closing mark is taken."""
+        """Whether another item follows. Extra commas are skipped, the closing bracket is consumed."""
         while (mark := self._next()) == ",":
             self._at += 1
         if mark == closing:
@@ -236,25 +234,25 @@ class _Grammar:
     def _string(self, mark: str) -> str:
         found = _STRINGS[mark].match(self._text, self._at)
         if found is None:
-            raise self._failure("a text without its end")
+            raise self._failure("a string is not closed")
         self._at = found.end()
         inner = html.unescape(found[1]) if mark == "&" else found[1]
         plain = _ESCAPE.sub(lambda e: "'" if e[1] == "'" else e[0], inner)
         return str(json.loads('"' + _requoted(plain) + '"', strict=False))
 
     def _number(self, *, grouped: bool) -> Any:
-        # In a list a comma parts two numbers.
+        # In a list a comma separates two numbers.
         pattern = _NUMBER if grouped else _JSON_NUMBER
         found = pattern.match(self._text, self._at)
         if found is None:
-            raise self._failure("no number that can be read")
+            raise self._failure("a number was expected")
         text = found[0].rstrip(",")
         self._at += len(text)
         if _JSON_NUMBER.fullmatch(text):
             return Decimal(text) if set(text) & set(".eE") else int(text)
-        return text  # read later, by the conventions for text
+        return text  # parsed later, by the conventions for amounts in text
 
 
 def _requoted(text: str) -> str:
-    """With every bare double quote escaped, for a text that stood between other marks."""
+    """The text with every unescaped double quote escaped, for a string in other quotation marks."""
     return re.sub(r'\\(?s:.)|"', lambda found: found[0] if len(found[0]) > 1 else '\\"', text)

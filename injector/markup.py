@@ -1,11 +1,10 @@
-"""A page's text made safe for the parser: what costs more than its length is refused,
-what holds no facts left out.
+"""Makes a page safe for the parser: refuses what takes more than linear time, removes what holds no facts.
 
-The tree builder of HTML is not linear: a tag of 120,000 attributes takes 22 seconds, 40,000 nested elements
-two, 10,000 options of one `<select>` one, and 16 KB of `<b>` and `<p>` 660 MB, because each open `<b>` is
-made anew for each `<p>` (HTML §13.2.4.3). So tags are looked at first, once and in linear time. Scripts,
-styles, comments, SVG and MathML are emptied on the way: nothing that hides in them is ever seen by the
-parser, and with them go all states in which tags would be read in another way than here.
+The HTML tree builder is not linear: a tag of 120,000 attributes takes 22 seconds, 40,000 nested elements take
+2 seconds, 10,000 options of one `<select>` 1 second, and 16 KB of `<b>` and `<p>` take 660 MB, because each
+open `<b>` is created again for each `<p>` (HTML §13.2.4.3). So the tags are counted first, once and in linear
+time. Scripts, styles, comments, SVG and MathML are emptied in the same pass: the parser never sees their
+content, and never enters the tokenizer states in which tags are read differently than here.
 """
 
 import re
@@ -14,24 +13,24 @@ from dataclasses import dataclass, field
 from typing import Final
 
 SIZE: Final = 2 * 1024 * 1024
-"""Most characters of a page."""
+"""Maximum length of a page, in characters."""
 
 TAGS: Final = 60_000
-"""Most tags of a page. 512 KB of a page that is nothing but product tiles hold 50,000."""
+"""Maximum number of tags in a page. 512 KB of nothing but product tiles have 50,000."""
 
 ATTRIBUTES: Final = 256  # also in _TAG
-"""Most attributes of one tag; the parser compares each with all before it."""
+"""Maximum number of attributes of one tag; the parser compares each with all before it."""
 
 ROOTS: Final = 16
-"""Most `<html>` and `<body>` tags: the attributes of all but the first are merged into it."""
+"""Maximum number of `<html>` and `<body>` tags: the parser merges the attributes of all into the first."""
 
 NODES: Final = 500_000
 STEPS: Final = 20_000_000
-"""Most nodes and steps that a page may cost, by its tags times the depth to which it nests formatting
-elements, and all elements. The largest category pages come to a tenth of that."""
+"""Maximum cost of a page: the number of its tags times the depth to which it nests formatting elements
+(`NODES`) and other elements (`STEPS`). The largest category pages reach a tenth of that."""
 
 OPTIONS: Final = 5_000_000
-"""Most steps for options: each costs as many as stand before it in its `<select>`."""
+"""Maximum cost of options: each costs as many steps as there are options before it in its `<select>`."""
 
 _TAG: Final = re.compile(
     r"""<(?:
@@ -55,7 +54,7 @@ _END: Final = {
 }
 _FORMATTING_NAMES: Final = "a b big code em font i nobr s small strike strong tt u"
 _FORMATTING: Final = frozenset(_FORMATTING_NAMES.split())
-# Those without an end tag, and those whose end tag may be left out: they nest only where others do.
+# Elements without an end tag, or whose end tag may be omitted: they nest only inside other elements.
 _FLAT_NAMES: Final = (
     "area base br col embed hr img input link meta param source track wbr keygen frame image p li dt "
     "dd option optgroup tr td th thead tbody tfoot colgroup rt rp html head body plaintext"
@@ -67,23 +66,23 @@ _LINKED: Final = re.compile(
 
 
 class PageError(ValueError):
-    """A page that is not given to the parser; the text says why."""
+    """The page is too costly to parse; the message says why."""
 
 
 @dataclass(slots=True)
 class Markup:
-    """`text` is for the parser, `linked` the texts of the JSON-LD scripts in their order."""
+    """`text` is the input for the parser, `linked` the JSON-LD scripts in document order."""
 
     text: str
     linked: list[str] = field(default_factory=list)
 
 
 def safe_markup(page: str) -> Markup:
-    """The page without what holds no facts. Raises PageError for one that would make the parser run away."""
+    """The page without parts that hold no facts. Raises PageError if parsing it would cost too much."""
     if len(page) > SIZE:
         raise PageError(f"the page has {len(page)} characters; at most {SIZE} are read")
-    load, pieces, linked = _Load(), [], []
-    kept = at = 0  # up to where the page is in `pieces`, and up to where it was looked at
+    cost, pieces, linked = _Cost(), [], []
+    kept = at = 0  # offsets: copied to `pieces` up to `kept`, read up to `at`
     while (tag := _TAG.search(page, at)) is not None:
         at = tag.end()
         name = (tag["name"] or "").lower()
@@ -91,7 +90,7 @@ def safe_markup(page: str) -> Markup:
             pieces.append(page[kept : tag.start()])
             kept = at
             continue
-        load.count(name, ends=bool(tag["end"]), more=tag["more"] is not None)
+        cost.count(name, ends=bool(tag["end"]), more=tag["more"] is not None)
         end = _END.get(name)
         if tag["end"] or end is None:
             continue
@@ -107,21 +106,21 @@ def safe_markup(page: str) -> Markup:
         if name in _TEXT:
             pieces.append(content.replace("<", "&lt;"))
         kept = at = at + len(content)
-    load.check()
+    cost.check()
     pieces.append(page[kept:])
     return Markup("".join(pieces), linked)
 
 
-class _Load:
-    """What the tags seen so far cost the parser."""
+class _Cost:
+    """The parser's cost for the tags read so far."""
 
     def __init__(self) -> None:
         self._tags = self._roots = self._options = self._option_steps = 0
         self._open: Counter[str] = Counter()
-        self._depth, self._deepest = [0, 0], [0, 0]  # of others, of formatting elements
+        self._depth, self._deepest = [0, 0], [0, 0]  # of other elements, of formatting elements
 
     def count(self, name: str, *, ends: bool, more: bool) -> None:
-        """Take a tag into account. Raises PageError."""
+        """Count one tag. Raises PageError."""
         self._tags += 1
         if self._tags > TAGS:
             raise PageError(f"the page has more than {TAGS} tags")
@@ -136,7 +135,7 @@ class _Load:
             if self._open[name]:
                 self._open[name] -= 1
                 self._depth[kind] -= 1
-        elif name not in ("a", "nobr") or not self._open[name]:  # one of these ends the one before
+        elif name not in ("a", "nobr") or not self._open[name]:  # a second <a> or <nobr> closes the first
             self._open[name] += 1
             self._depth[kind] += 1
             self._deepest[kind] = max(self._deepest[kind], self._depth[kind])
@@ -151,12 +150,12 @@ class _Load:
             self._roots += 1
 
     def check(self) -> None:
-        """Raises PageError where it is too much."""
+        """Raises PageError if the cost is too high."""
         if self._roots > ROOTS:
             raise PageError(f"the page has more than {ROOTS} tags <html> and <body>")
         if self._option_steps > OPTIONS:
-            raise PageError("the page has too many options in a <select>")
+            raise PageError("a <select> of the page has too many options")
         if self._tags * self._deepest[0] > STEPS or self._tags * self._deepest[1] > NODES:
             raise PageError(
-                f"{self._tags} tags are nested up to {sum(self._deepest)} deep: too deep to be read"
+                f"the page nests {self._tags} tags up to {sum(self._deepest)} levels deep, too many to parse"
             )

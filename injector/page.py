@@ -1,6 +1,6 @@
-"""Facts read off a copy of a page, after its bytes were sent: selectors, structured data, the title.
+"""Facts read from a copy of a page after its bytes were sent: selectors, structured data, the title.
 
-What is found here is a hint from a page that anybody could have written; it is never the truth about money.
+Anybody could have written the page, so the facts are hints. Amounts of money are never trusted from here.
 """
 
 from typing import Final
@@ -13,21 +13,21 @@ from .markup import Markup, safe_markup
 from .shown import Shown, Veil, plain, shown, veil_around
 
 MATCHES: Final = 20
-"""Most elements of a selector that are looked at for a text."""
+"""Maximum number of matching elements that are searched for a text."""
 
 
 def read(copy: bytes, charset: str | None) -> "Document":
-    """The page of which `copy` holds the first bytes, decoded from its content coding.
+    """Parse a page. `copy` holds its first bytes, decoded from its content coding.
 
-    `charset` is that of the Content-Type header, None where it names none. Raises PageError for a page that
-    would make the parser run away. Takes about 2 ms per 100 KB, most of them without the interpreter's lock.
+    `charset` comes from the Content-Type header; None if it names none. Raises PageError if parsing would
+    cost too much. Takes about 2 ms per 100 KB, mostly without holding the GIL.
     """
     markup = safe_markup(decoded(copy, charset))
     return Document(LexborHTMLParser(markup.text), markup)
 
 
 class Document:
-    """A parsed page, to be asked and dropped."""
+    """A parsed page that can be queried by CSS selector."""
 
     __slots__ = ("_markup", "_tree")
 
@@ -37,21 +37,21 @@ class Document:
 
     @property
     def title(self) -> str:
-        """The text of the first `<title>`, white space collapsed; empty where there is none."""
+        """The text of the first `<title>`, white space collapsed; empty if there is none."""
         return self.text("title") or ""
 
     def text(self, selector: str) -> str | None:
-        """The text of the first element that matches and has any, white space collapsed, up to `TEXT`
-        characters. One that is hidden counts only if none is shown, one that is struck through never.
+        """The text of the first matching element that has a text, white space collapsed, up to `TEXT`
+        characters. Hidden elements count only if no other has a text; struck-through ones never count.
 
-        Of `meta` it is the attribute `content`, of `input` and `data` the `value`. None where nothing
-        matches, or where the selector is none (`selectors.selector_error` tells).
+        For `meta` it is the attribute `content`, for `input` and `data` the attribute `value`. None if
+        nothing matches, or if the selector is invalid (see `selectors.selector_error`).
         """
         found = self.shown(selector)
         return plain(found.text) if found is not None else None
 
     def shown(self, selector: str) -> Shown | None:
-        """As `text`, with the edges of the elements within."""
+        """Like `text`, with the edges of the elements inside."""
         try:
             nodes = self._tree.css(selector)
         except (SelectolaxError, UnicodeEncodeError):
@@ -66,7 +66,7 @@ class Document:
         return next((found for node in hidden if (found := shown(node)) is not None), None)
 
     def has(self, selector: str) -> bool:
-        """Whether an element matches; false where the selector is none."""
+        """Whether an element matches; false if the selector is invalid."""
         try:
             return self._tree.css_first(selector) is not None
         except (SelectolaxError, UnicodeEncodeError):

@@ -1,4 +1,4 @@
-"""The head of an edited page: what still holds of the shop's own, and what no longer does."""
+"""The head of an edited page: which of the shop's headers stay, change or are removed."""
 
 import re
 from typing import Final
@@ -7,7 +7,7 @@ from .codings import coding_of
 from .heads import Headers, ResponseHead, tokens, values
 from .validators import marked_tag
 
-# Bound to the exact bytes of the shop's representation, or promises about it that an edited page cannot keep:
+# Headers about the exact bytes of the shop's representation, which no longer hold for an edited page:
 # RFC 9110 §8.8.2 and §14.3, RFC 9530 §2 and §3, RFC 3230 §4.3.2, RFC 1864.
 _DROPPED: Final = frozenset(
     (
@@ -29,11 +29,11 @@ _CACHING: Final = frozenset((b"cache-control", *_CDN))
 
 
 def edited_head(response: ResponseHead, *, mark: bytes, coding_out: str, added: int | None) -> ResponseHead:
-    """The head to send with an edited body; also for HEAD, where the page would be edited.
+    """The head to send with an edited body, and for HEAD if the page would be edited.
 
-    `coding_out` names the coding of the body that goes out. `added` is the number of bytes added: with it,
-    and without a coding on either side, Content-Length stays and grows; else it is left out. Everything that
-    is not named here keeps its place, its spelling and its duplicates.
+    `coding_out` is the content coding of the body that is sent. `added` is the number of bytes added: if it
+    is known and no coding is used on either side, Content-Length is increased by it; else Content-Length is
+    removed. All other headers keep their order, spelling and duplicates.
     """
     names = dict(response.headers)
     in_play = coding_out != "identity" or (
@@ -70,12 +70,12 @@ def edited_head(response: ResponseHead, *, mark: bytes, coding_out: str, added: 
 
 
 def _varied(headers: Headers, *, coded: bool) -> Headers:
-    """The headers with what the edit depended on named in Vary (RFC 9110 §12.5.5).
+    """The headers with Vary naming what the edit depended on (RFC 9110 §12.5.5).
 
-    Accept-Encoding where a coding is in play: an answer without one suits everybody. Sec-Fetch-Dest, which
-    tells a page from a script's fetch of it, only where the shop means the page for shared caches: it would
-    keep a browser from using a page that it fetched ahead, and a browser's own copy with the tag in it does
-    no harm to a fetch.
+    Accept-Encoding is added where a coding is used: a response without one suits every client. Sec-Fetch-Dest
+    distinguishes a navigation from a script's fetch. It is added only where the shop allows shared caches to
+    store the page: in a browser's own cache it would prevent the use of a prefetched page, and there a copy
+    with the tag does no harm to a fetch.
     """
     wanted = [
         name for name, wants in ((b"Accept-Encoding", coded), (b"Sec-Fetch-Dest", _shared(headers))) if wants

@@ -1,41 +1,40 @@
-"""Where in a page the tag goes: the HTML tokenizer, as far as the first tag that matters, on raw bytes.
+"""Finds the tag's position in a page: the start of the HTML tokenizer, on raw bytes.
 
-The place is right after the `<head …>` start tag. Where there is none it is right before the first thing that
-makes the parser open the head by itself: a start tag other than `html` and `head`, text, or an end tag
-`head`, `body`, `html` or `br` (HTML §13.2.6.4.2 and §13.2.6.4.3). Either way the script becomes the head's
-first child, where it neither closes the head nor meets an unclosed element, and never stands before the
-doctype, whose loss would mean quirks mode. (Behind debugging output, below, the browser's parser is in the
-body already: it ignores doctype and `<head>`, and the script ends up in the body, where it works as well.)
+The position is right after the `<head …>` start tag. If there is none, it is right before the first token
+that makes the parser open the head implicitly: a start tag other than `html` and `head`, text, or an end tag
+`head`, `body`, `html` or `br` (HTML §13.2.6.4.2 and §13.2.6.4.3). In both cases the script becomes the first
+child of the head: it does not close the head, is inside no unclosed element, and is never before the doctype,
+where it would cause quirks mode. (After debugging output, see below, the browser's parser is already in the
+body: it ignores doctype and `<head>`, and the script ends up in the body, where it works as well.)
 
-A body is taken for a page only if its first token after a byte order mark, white space and comments is an
-HTML doctype or an `html`, `head` or `body` start tag (the *gate*): fragments, JSON, scripts and feeds sent as
-`text/html` are nobody's page. One thing more is let through, the text that PHP and its like print in front of
-a page when debugging is left on. Shops do run like that, and the visitor sees a page. What tells it from data
-and code sent under the wrong type is what comes next: prose, with no tags but PHP's own `<b>` and `<br />`,
-that a doctype follows directly, that opens no bracket or quote as JSON, JavaScript and CSS do, and that ends
-within `LEADING` bytes. Holding back so little is not seen: browsers themselves wait for the first 1,024 bytes
-of a page without a declared charset.
+A body is a page only if its first token after a byte order mark, white space and comments is an HTML doctype
+or an `html`, `head` or `body` start tag. Fragments, JSON, scripts and feeds sent as `text/html` are not. The
+one exception is the text that PHP and others print before a page when debugging is on: some shops run like
+that, and the visitor sees a page. It is distinguished from data and code with a wrong content type by its
+form: text with no tags but PHP's own `<b>` and `<br />`, directly followed by a doctype, without a bracket or
+quote opened as in JSON, JavaScript and CSS, and no longer than `LEADING` bytes. Holding that much has no
+visible effect: browsers themselves wait for the first 1,024 bytes of a page without a declared charset.
 
-Everything here is decided by the bytes, never by where chunks end. A token counts once its last byte is
-there, and no pattern gives back what it took (possessive quantifiers), so that an unterminated quote or
-comment swallows the rest as it does in the browser.
+Everything depends on the bytes only, never on where chunks end. A token counts once its last byte was read,
+and all quantifiers are possessive, so that an unterminated quote or comment consumes the rest as it does in
+the browser.
 """
 
 import re
 from typing import Final
 
 LOOK: Final = 65_536
-"""Bytes at the start of a body in which the place may lie. In 1,550 pages of shops and papers the farthest
-lay at 21,231, the median at 45. Also the bound of what the scanner keeps."""
+"""Number of bytes at the start of a body in which the position is searched. In 1,550 pages of shops and
+newspapers the largest offset was 21,231, the median 45. Also the most that the scanner keeps."""
 
 MARKUP: Final = 8_192
-"""Longest tag, doctype or bogus comment that is read, in bytes; a page with a longer one is left alone."""
+"""Maximum length of a tag, doctype or bogus comment, in bytes; a page with a longer one is not edited."""
 
 LEADING: Final = 1_024
-"""Longest debugging output before the doctype, in bytes."""
+"""Maximum length of debugging output before the doctype, in bytes."""
 
 MARKER: Final = 1_024
-"""Bytes after the place in which a tag of ours would have to end for the page to count as done."""
+"""Number of bytes after the position in which a page that was already edited has its tag."""
 
 _ATTRIBUTES = rb"""(?:
     [\t\n\f\r\x20/]++
@@ -63,8 +62,8 @@ _TOKEN = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-# What nearly every page begins with, up to the place, in one go. What stands there must not be a script: it
-# might be our tag. The tokens are those above: whatever this does not match is read one by one.
+# The beginning of nearly every page, up to the position, in one match. No script may follow: it might be the
+# tag itself. Pages that do not match are read token by token, by the pattern above.
 _USUAL = re.compile(
     rb"""(?:\xef\xbb\xbf)?+[\t\n\f\r\x20]*+<!doctype[\t\n\f\r\x20]++html[\t\n\f\r\x20]*+>
     [\t\n\f\r\x20]*+<html(?=[\t\n\f\r\x20/>])(?P<attributes>"""
@@ -95,21 +94,21 @@ _SCRIPT_PERHAPS = re.compile(
 )
 
 _BOM = b"\xef\xbb\xbf"
-_ESCAPE = b"\x1b"  # ISO-2022 switches character sets with it: what looks like "<" may be half a character
+_ESCAPE = b"\x1b"  # ISO-2022 switches character sets with it: a "<" byte may then be half a character
 
-# An end tag in front of the head that opens it all the same; any other is ignored there.
+# End tags that open the head implicitly; before the head, all others are ignored.
 _OPENING_END_TAGS = frozenset((b"head", b"body", b"html", b"br"))
 
-# https://amp.dev/documentation/guides-and-tutorials/learn/spec/amphtml: AMP, AMP ads, AMP e-mail; the
-# lightning may carry a variation selector.
+# https://amp.dev/documentation/guides-and-tutorials/learn/spec/amphtml: AMP, AMP ads, AMP e-mail; a variation
+# selector may follow the lightning sign.
 _AMP = frozenset(
     sign + kind
     for sign in (b"amp", b"\xe2\x9a\xa1", b"\xe2\x9a\xa1\xef\xb8\x8f")
     for kind in (b"", b"4ads", b"4email")
 )
 
-# Debugging output: text with the two tags that PHP puts into it (main/main.c, php_error_cb), and what of the
-# doctype may have come when a chunk ends.
+# Debugging output: text with the two tags that PHP uses in it (main/main.c, php_error_cb), and the part of a
+# doctype with which a chunk may end.
 _PROSE = re.compile(rb"(?:[^<]++|<br ?/?>|</?b>)*+", re.IGNORECASE)
 _PROSE_OPEN = re.compile(
     rb"(?:<(?:/|/?b|br ?/?|!(?:d(?:o(?:c(?:t(?:yp?)?)?)?)?)?|!doctype[\t\n\f\r ]*+(?:h(?:tm?)?)?)?)?\Z",
@@ -117,17 +116,17 @@ _PROSE_OPEN = re.compile(
 )
 _HTML_DOCTYPE = re.compile(rb"<!doctype[\t\n\f\r ]*+html", re.IGNORECASE)
 
-# JSON, JavaScript, CSS and mail begin or go on like this, and a doctype in them stands in a string.
+# JSON, JavaScript, CSS and mail contain these characters, and a doctype in them is inside a string.
 _CODE_START = re.compile(rb"[\"'/#+(&*@.,:\\-]")
 _CODE = re.compile(rb"[{}\[=`]|\([\t\n\f\r ]*+[\"']")
 _OPEN_STRING = re.compile(rb"[\"'(+,:\\][\t\n\f\r ]*+\Z")
 
 
 def attributes(text: bytes) -> dict[bytes, bytes]:
-    """The attributes of a start tag by name in lower case; the first of a name counts (HTML §13.2.5.33).
+    """The attributes of a start tag by lower-case name; of duplicates the first counts (HTML §13.2.5.33).
 
-    `text` is what stands between the tag's name and its closing `>`. Values are raw: character references
-    stay.
+    `text` is the part between the tag's name and its closing `>`. Values are raw: character references are
+    not decoded.
     """
     found: dict[bytes, bytes] = {}
     for name, double, single, bare in _ATTRIBUTE.findall(text):
@@ -147,79 +146,81 @@ def _is_html(doctype_name: bytes) -> bool:
 
 
 class Scanner:
-    """Reads the start of one body, chunk by chunk, and says where the tag goes.
+    """Finds the tag's position from the start of one body, fed chunk by chunk.
 
-    Feed decoded bytes until `over`. `place` is then the offset of the tag from the start of the body, or None
-    with the `reason`. Before that, `gate` says that the body is a page, `settled` how many bytes lie before
-    any possible place, and `between` that no token is cut in two. No more than `LOOK` bytes are read, and
-    only the last, incomplete token is kept.
+    Feed decoded bytes until `done`. `place` is then the tag's offset from the start of the body, or None, and
+    `reason` says why. Before that, `is_page` says that the body is a page, `settled` how many bytes are
+    before any possible position, and `at_boundary` that no token is incomplete. At most `LOOK` bytes are
+    read, and only the last, incomplete token is kept.
     """
 
-    __slots__ = ("_at_start", "_base", "_here", "_resume", "_window", "gate", "over", "place", "reason")
+    __slots__ = ("_at_start", "_base", "_here", "_resume", "_window", "done", "is_page", "place", "reason")
 
     def __init__(self) -> None:
-        self.gate = False
-        self.over = False
+        self.is_page = False
+        self.done = False
         self.place: int | None = None
         self.reason = ""
-        self._window = b""  # the bytes from the first token that is not complete
+        self._window = b""  # the bytes from the first incomplete token on
         self._base = 0  # offset of the window in the body
-        self._resume = 0  # inside a comment: where in the window to go on looking for its end
-        self._at_start = True  # a byte order mark may still come
-        self._here = False  # the window begins at the place, only a tag of ours may stand there already
+        self._resume = 0  # inside a comment: offset in the window from which to search for its end
+        self._at_start = True  # a byte order mark may follow
+        self._here = False  # the window begins at the position; the tag may already be there
 
     @property
     def settled(self) -> int:
-        """Offset in the body before which the tag cannot come any more."""
+        """Offset in the body before which the position cannot be."""
         return self._base
 
     @property
-    def between(self) -> bool:
-        """Whether the bytes so far end where a token ends."""
+    def at_boundary(self) -> bool:
+        """Whether the bytes so far end at the end of a token."""
         return not self._window
 
     def feed(self, data: bytes) -> None:
-        """Read the next bytes of the body. After `over` nothing is read."""
-        if self.over:
+        """Read the next bytes of the body. Ignored after `done`."""
+        if self.done:
             return
         window = self._window + data if self._window else data
         end = min(len(window), LOOK - self._base)
         at = 0 if self._here else self._read(window, end)
-        if self._here and not self.over:
+        if self._here and not self.done:
             self._settle(window, at, end)
         last = self._base + end == LOOK
         self._base += at
-        if last and not self.over:
+        if last and not self.done:
             self._no_more("look-ahead")
-        self._window = b"" if self.over else window[at:]
+        self._window = b"" if self.done else window[at:]
 
-    def usual(self, data: bytes | memoryview) -> int | None:
-        """The place in a body that begins as most do, and then the scanner is over. None where nothing was
-        read: `feed` it. For the first bytes of a body only."""
+    def match_usual(self, data: bytes | memoryview) -> int | None:
+        """A fast path for the first bytes of a body that begins as most pages do.
+
+        Returns the position, and the scanner is then done; or None, and nothing was read: call `feed`.
+        """
         begins = _USUAL.match(data, 0, MARKUP)
         if begins is None or _is_amp(bytes(begins["attributes"])) or _ESCAPE in bytes(begins[0]):
             return None
-        self.gate = self.over = True
+        self.is_page = self.done = True
         self.place = self._base = begins.end()
         return self.place
 
     def end(self) -> None:
-        """The body has ended: what is not complete by now never will be."""
-        if not self.over:
-            self._no_more("no place" if self.gate else "no page")
+        """Take note of the end of the body: an incomplete token stays incomplete."""
+        if not self.done:
+            self._no_more("no place" if self.is_page else "no page")
             self._window = b""
 
     def _no_more(self, reason: str) -> None:
         if self._here:
-            self.over, self.place = True, self._base
+            self.done, self.place = True, self._base
         else:
             self._give_up(reason)
 
     def _give_up(self, reason: str) -> None:
-        self.over, self.reason, self._here = True, reason, False
+        self.done, self.reason, self._here = True, reason, False
 
     def _read(self, window: bytes, end: int) -> int:
-        """Read tokens up to the place or the end; the offset in the window of what has not been read."""
+        """Read tokens up to the position or the end. Returns the offset in the window of the unread rest."""
         at = 0
         if self._at_start:
             if end < len(_BOM) and _BOM.startswith(window):
@@ -238,7 +239,7 @@ class Scanner:
         return at
 
     def _tokens(self, window: bytes, at: int, end: int) -> int:
-        while not (self.over or self._here):
+        while not (self.done or self._here):
             token = _TOKEN.match(window, at, end)
             if token is None:
                 return self._incomplete(window, at, end)
@@ -251,13 +252,13 @@ class Scanner:
             elif kind == "bogus":
                 continue
             elif kind == "doctype":
-                self.gate = self.gate or _is_html(token["doctype_name"])
+                self.is_page = self.is_page or _is_html(token["doctype_name"])
             elif kind == "start":
                 self._start_tag(token)
-            elif kind == "other" and not self.gate and _BODY.match(window, begin, end):
-                self.gate = self._here = True
+            elif kind == "other" and not self.is_page and _BODY.match(window, begin, end):
+                self.is_page = self._here = True
                 at = begin
-            elif self.gate:
+            elif self.is_page:
                 if kind != "end" or token["end_name"].lower() in _OPENING_END_TAGS:
                     self._here, at = True, begin
             elif kind == "end":
@@ -269,25 +270,25 @@ class Scanner:
         return at
 
     def _start_tag(self, token: re.Match[bytes]) -> None:
-        self.gate = True
+        self.is_page = True
         if token["start_name"].lower() == b"head":
             self._here = True
         elif _is_amp(token["attributes"]):
             self._give_up("amp")
 
     def _incomplete(self, window: bytes, at: int, end: int) -> int:
-        """No whole token stands at `at`: skip white space, and note what to wait for."""
+        """There is no complete token at `at`: skip white space, and note where to resume."""
         space = _SPACE.match(window, at, end)
         at = space.end() if space else at
         if window.startswith(b"<!--", at, end):
-            # The first six bytes are read again as a whole: `<!-->` and `<!--->` end there.
+            # The first six bytes are read as a whole, because `<!-->` and `<!--->` are complete comments.
             self._resume = max(4, end - at - 3) if end - at >= 6 else 0
         elif end - at >= MARKUP:
             self._give_up("long tag")
         return at
 
     def _leading(self, window: bytes, at: int, end: int) -> int:
-        """The offset of the doctype behind debugging output, or `at` to wait or after giving up."""
+        """The offset of the doctype after debugging output; `at` to wait for more or after giving up."""
         prose = _PROSE.match(window, at, min(end, at + LEADING))
         stop = prose.end() if prose else at
         if stop - at >= LEADING or _CODE_START.match(window, at, stop) or _CODE.search(window, at, stop):
@@ -299,7 +300,7 @@ class Scanner:
         return at
 
     def _settle(self, window: bytes, at: int, end: int) -> None:
-        """At the place: nothing to do if a tag of ours stands there, as in a page that was edited before."""
+        """At the position: done, or given up if the tag is already there."""
         limit = min(end, at + MARKER)
         script = _SCRIPT.match(window, at, limit)
         if script is None and limit < at + MARKER and _SCRIPT_PERHAPS.match(window, at, limit):
@@ -307,4 +308,4 @@ class Scanner:
         if script is not None and attributes(script["attributes"]).get(b"data-clew") == b"1":
             self._give_up("tagged already")
         else:
-            self.over, self.place = True, self._base + at
+            self.done, self.place = True, self._base + at

@@ -1,7 +1,8 @@
-"""CSS selectors of the settings, read strictly: the engine that asks pages mends what is written wrongly.
+"""Strict validation of the CSS selectors in the settings.
 
-Lexbor closes open brackets by itself and takes any word for an element, as the CSS syntax allows, so that
-`#order[number` and `order number` select something, only never what was meant.
+Lexbor, which evaluates the selectors, is lenient: it closes open brackets and takes any word for an element
+name, as the CSS syntax allows. `#order[number` and `order number` are therefore accepted, but never match
+what was meant.
 """
 
 import re
@@ -11,9 +12,9 @@ from typing import Any, Final
 from selectolax.lexbor import LexborHTMLParser, SelectolaxError
 
 SELECTOR: Final = 1_000
-"""Longest selector, in characters."""
+"""Maximum length of a selector, in characters."""
 
-# HTML §4 with the obsolete ones of §16.2, and what pages take from SVG 2 and MathML.
+# HTML §4, the obsolete elements of §16.2, and the common elements of SVG 2 and MathML.
 _NAMES: Final = """
     a abbr acronym address applet area article aside audio b base basefont bdi bdo bgsound big blink
     blockquote body br button canvas caption center cite code col colgroup data datalist dd del details
@@ -27,58 +28,58 @@ _NAMES: Final = """
     mo mrow msub msup mtext
 """
 _ELEMENTS: Final = frozenset(_NAMES.split())
-_NOT_HERE: Final = "::pseudo-elements and :contains() are none that can be used here"
+_NOT_HERE: Final = "::pseudo-elements and :contains() are not supported"
 
 
 def selector_error(selector: str) -> str | None:
-    """What is wrong with a CSS selector from the settings, with its place; None if it can be used."""
+    """What is wrong with a CSS selector from the settings, and where; None if it is valid."""
     if not selector.strip():
         return "the selector is empty"
     if len(selector) > SELECTOR:
-        return f"the selector has {len(selector)} characters, {SELECTOR} is the most"
+        return f"the selector has {len(selector)} characters, at most {SELECTOR} are allowed"
     if not selector.isprintable():  # includes NUL and lone surrogates
-        return "the selector holds a character that cannot be printed"
-    if (told := _strictly(selector)) is not None:
-        return told
+        return "the selector contains a character that cannot be printed"
+    if (error := _syntax_error(selector)) is not None:
+        return error
     try:
         LexborHTMLParser("<p></p>").css(selector)
     except SelectolaxError:
-        return f"{selector!r} is not a CSS selector that can be used here: {_NOT_HERE}"
+        return f"{selector!r} cannot be used as a selector: {_NOT_HERE}"
     return None
 
 
-def _strictly(selector: str) -> str | None:
+def _syntax_error(selector: str) -> str | None:
     # Imported here: it loads BeautifulSoup, which no request needs.
     from soupsieve.css_parser import CSSParser
     from soupsieve.util import SelectorSyntaxError
 
     if re.search(r":(?:-soup-)?contains(?:-own)?\(", selector):
-        return f"{selector!r} is not a CSS selector that can be used here: {_NOT_HERE}"
+        return f"{selector!r} cannot be used as a selector: {_NOT_HERE}"
     try:
         parsed = CSSParser(selector).process_selectors()
     except SelectorSyntaxError as error:
-        told = str(error).partition("\n")[0].partition(" at position")[0].partition(". If the")[0]
-        place = f"column {error.col}: " if error.col else ""
-        return f"{selector!r} is not a CSS selector: {place}{told[:1].lower()}{told[1:]}"
+        message = str(error).partition("\n")[0].partition(" at position")[0].partition(". If the")[0]
+        column = f"column {error.col}: " if error.col else ""
+        return f"{selector!r} is not a CSS selector: {column}{message[:1].lower()}{message[1:]}"
     except NotImplementedError:
-        return f"{selector!r} is not a CSS selector that can be used here: {_NOT_HERE}"
+        return f"{selector!r} cannot be used as a selector: {_NOT_HERE}"
     except RecursionError:
-        return "the selector nests too deeply"
+        return "the selector is nested too deeply"
     unknown = {name for name in _names(parsed) if name.lower() not in _ELEMENTS and "-" not in name}
     if not unknown:
         return None
-    at, name = min(_placed(selector, name) for name in unknown)
+    at, name = min(_located(selector, name) for name in unknown)
     hint = f"a class is written .{name}, an id #{name}"
     return f"{selector!r}: column {at + 1}: there is no element <{name}>; {hint}"
 
 
-def _placed(selector: str, name: str) -> tuple[int, str]:
+def _located(selector: str, name: str) -> tuple[int, str]:
     found = re.search(rf"(?<![\w#.:-]){re.escape(name)}", selector)
     return (found.start() if found else 0), name
 
 
 def _names(selectors: Any) -> Iterator[str]:
-    """The names of all elements that a parsed selector asks for."""
+    """The names of all elements in a parsed selector."""
     waiting = [selectors]
     while waiting:
         item = waiting.pop()

@@ -1,13 +1,13 @@
-"""Entity tags of edited pages: marked on the way out, mapped back on the way in (RFC 9110 §8.8 and §13.1).
+"""Entity tags of edited pages: marked in responses, restored in requests (RFC 9110 §8.8 and §13.1).
 
-An edited page is another representation than the shop's, so it goes out under a tag of its own, weak, which
-ends in the site's mark: `"abc"` becomes `W/"abc-clew-<mark>"`, and `W/"abc"` becomes `W/"abc-clewW-<mark>"`,
-so that the shop gets back byte for byte what it sent. The mark stands for all that the edit depends on (the
-tag's text and version).
+An edited page is a different representation from the shop's, so it is sent with a weak entity tag of its own
+that ends in the site's mark: `"abc"` becomes `W/"abc-clew-<mark>"`, and `W/"abc"` becomes
+`W/"abc-clewW-<mark>"`. From it the shop's own tag can be restored byte for byte. The mark identifies all that
+the edit depends on (the tag's text and version).
 
-On the way in only a tag with the current mark may lead to a 304: whoever holds a copy that was edited
-otherwise, or not at all, gets the page anew. A date never may, since edited pages go out without
-Last-Modified: what a date names is a copy without the tag.
+In a request only a tag with the current mark may lead to a 304: a client whose copy was edited differently,
+or not at all, gets the page again. A date never leads to a 304: edited pages are sent without Last-Modified,
+so a date belongs to a copy without the tag.
 """
 
 import re
@@ -20,15 +20,15 @@ _ENTITY_TAG = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _MARKED = re.compile(rb"(.*)-clew(W?)-([0-9A-Za-z]+)")
 _DROPPED: Final = frozenset((b"if-modified-since", b"range", b"if-range"))
 CONDITIONS: Final = _DROPPED | {b"if-none-match", b"if-match"}
-"""The fields that `forward_conditionals` looks at."""
+"""The headers that `forward_conditionals` changes."""
 
 
 def mark_etag(headers: Headers, mark: bytes) -> Headers:
-    """The headers of an edited page, or of the 304 that confirms one, with the entity tag weakened and
+    """The headers of an edited page, or of the 304 that confirms one, with the entity tag made weak and
     marked.
 
-    `mark` is of ASCII letters and digits. A value that is no entity tag could not be mapped back and is left
-    out.
+    `mark` consists of ASCII letters and digits. A value that is not an entity tag is left out, because it
+    could not be restored.
     """
     marked: Headers = []
     for name, value in headers:
@@ -40,17 +40,17 @@ def mark_etag(headers: Headers, mark: bytes) -> Headers:
 
 
 def marked_tag(value: bytes, mark: bytes) -> bytes | None:
-    """One entity tag, weakened and marked; None for what is none."""
+    """One entity tag, made weak and marked; None if `value` is not an entity tag."""
     tag = _ENTITY_TAG.fullmatch(value.strip())
     return tag and b'W/"%s%s%s"' % (tag[2], _SUFFIX[tag[1] or b""], mark)
 
 
 def forward_conditionals(headers: Headers, mark: bytes) -> Headers:
-    """The headers of a navigation as the shop should see them.
+    """The headers of a navigation as they are sent to the shop.
 
-    `If-None-Match` keeps `*` and the tags that bear this mark, as the shop wrote them, and goes if none is
-    left. `If-Match` has every tag of ours mapped back, whatever its mark, and keeps the others: a
-    precondition must not turn into none. `If-Modified-Since`, `Range` and `If-Range` go.
+    `If-None-Match` keeps `*` and the tags with this mark, restored; it is removed if none is left.
+    In `If-Match` every marked tag is restored, whatever its mark, and all others stay: a precondition must
+    not disappear. `If-Modified-Since`, `Range` and `If-Range` are removed.
     """
     if CONDITIONS.isdisjoint([name for name, _ in headers]):
         return headers
@@ -68,8 +68,8 @@ def forward_conditionals(headers: Headers, mark: bytes) -> Headers:
 
 
 def restore_preconditions(headers: Headers) -> Headers:
-    """The headers of a request that changes something, with tags of ours in `If-Match` mapped back, whatever
-    their mark: who saves a page names it by the tag that it was read with. The same list where there is none.
+    """The headers of a request that changes something, with marked tags in `If-Match` restored, whatever
+    their mark: a client that saves a page sends the tag it received. The same list if there is none.
     """
     if not any(name == b"if-match" and b"-clew" in value for name, value in headers):
         return headers
@@ -87,9 +87,8 @@ def _fresh(value: bytes, mark: bytes) -> bytes:
 
 
 def _unmarked(tag: re.Match[bytes], mark: bytes | None = None) -> bytes | None:
-    """The shop's own tag in one of ours, None if it is none of ours or bears another mark than the given
-    one."""
-    ours = _MARKED.fullmatch(tag[2])
-    if ours is None or mark not in (None, ours[3]):
+    """The shop's own tag in a marked one; None if the tag is not marked, or has another mark than `mark`."""
+    marked = _MARKED.fullmatch(tag[2])
+    if marked is None or mark not in (None, marked[3]):
         return None
-    return b'%s"%s"' % (b"W/" if ours[2] else b"", ours[1])
+    return b'%s"%s"' % (b"W/" if marked[2] else b"", marked[1])

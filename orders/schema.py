@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from ..injector.linked import Twice
+from ..injector.linked import Conflicting
 from .model import OrderError
 from .money import LIMIT
 from .pricetext import read_written
@@ -53,6 +53,6 @@ def number_of(value: Any, currency: str | None) -> Decimal:
 
 
 def _check_once(value: Any) -> None:
-    if isinstance(value, Twice):
+    if isinstance(value, Conflicting):
         told = " and ".join(repr(v)[:40] for v in value.values[:2])
         raise OrderError(f"total: a key of the JSON-LD order stands twice, with {told}")

@@ -22,11 +22,11 @@ def _fits(value: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """`client` is None for a peer without an address (a unix socket). `host` is the Host header, or what a
-    trusted proxy told in its place: then `host_told` is set, and no shared cache may keep what depends on it,
-    since its key knows the Host header alone."""
+    """`client` is None for a peer without an address (a unix socket). `host` is the Host header, or the
+    X-Forwarded-Host of a trusted proxy: then `host_forwarded` is set, and no shared cache may store what
+    depends on it, because its cache key has the Host header only."""
 
     client: str | None
     scheme: Literal["http", "https"]
     host: str
-    host_told: bool = field(default=False, compare=False)
+    host_forwarded: bool = field(default=False, compare=False)

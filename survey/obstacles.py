@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 from bs4.element import Tag
 
-from ..injector.csp import judge
+from ..injector.csp import evaluate
 from ..injector.eligible import response_reason
 from ..injector.heads import Headers, RequestHead, ResponseHead, tokens, values
 from ..injector.scanner import Scanner
@@ -123,7 +123,7 @@ def _refusals(look: Look, prefix: str) -> Iterator[Obstacle]:
         reason = scanner.reason or None
     if reason is not None:
         yield _stop(reason)
-    policy = judge(answer.headers, urljoin(answer.url, f"{prefix}l.js"))
+    policy = evaluate(answer.headers, urljoin(answer.url, f"{prefix}l.js"))
     if not policy.allowed:
         yield _stop(policy.reason)
     elif policy.reason:

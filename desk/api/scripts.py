@@ -13,7 +13,7 @@ def _script(request: Request, at: Here, script: Script) -> Response:
     # Both files have one address for ever: a browser asks again after an hour, and gets a 304 as a rule.
     asked = request.headers.get("if-none-match", "")
     headers = {
-        "cache-control": f"{'private' if at.origin.host_told else 'public'}, max-age=3600",
+        "cache-control": f"{'private' if at.origin.host_forwarded else 'public'}, max-age=3600",
         "etag": script.etag,
         "content-type": "text/javascript; charset=utf-8",
         "x-content-type-options": "nosniff",

@@ -110,7 +110,7 @@ class ClewMiddleware:
             origin.scheme,
             origin.host,
             origin.client,
-            origin.host_told,
+            origin.host_forwarded,
         )
         plan = exchange.request(head)
         if isinstance(plan, Ours):

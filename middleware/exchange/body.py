@@ -112,7 +112,7 @@ def end_passed(record: Record, _: None) -> tuple[Out, State]:
 def _feed(editor: PageEdit, chunk: Chunk) -> tuple[bytes, Chunk]:
     if isinstance(chunk, bytes):
         return editor.feed(chunk), _NOTHING
-    return editor.lent(chunk)
+    return editor.borrowed(chunk)
 
 
 def _decided(record: Record, editor: PageEdit) -> tuple[ResponseHead, State]:

@@ -51,7 +51,7 @@ def _navigation(record: Record, head: RequestHead) -> Forward:
     record.path = raw_path_text(head.path)
     site = record.site
     # A page that is fetched ahead, in case it is asked for, is no arrival; `decide` sees it when it is shown.
-    effects = () if eligible.is_ahead(head) else (*_arrived(record, head), *_shopping(record, head))
+    effects = () if eligible.is_prefetch(head) else (*_arrived(record, head), *_shopping(record, head))
     if not record.set_cookies and site.cookie.rotated:
         known = record.recognise()
         if known is not None and known.stale:

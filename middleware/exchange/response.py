@@ -40,7 +40,7 @@ def _judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
     if b"content-encoding" in fields:
         coding_in = coding_of(head.headers) or "unknown"
     if reason is None:
-        if request.host_told:
+        if request.host_forwarded:
             # The page depends on a header that is no part of a cache's key: shared, one client could choose
             # what all others get.
             head = replace(head, headers=unshared(head.headers))
@@ -73,7 +73,7 @@ def _why_not(
     if csp.FIELDS.isdisjoint(fields):
         return None, None, ""
     script = f"{request.scheme}://{request.host}{record.site.prefix}l.js"
-    policy = csp.judge(head.headers, script)
+    policy = csp.evaluate(head.headers, script)
     return (None, policy.nonce, policy.reason) if policy.allowed else (policy.reason, None, "")
 
 

@@ -226,7 +226,7 @@ class Clew:
                     asked.scheme,
                     asked.host,
                     asked.client,
-                    asked.host_told,
+                    asked.host_forwarded,
                 )
             )
             if isinstance(plan, Ours):

@@ -55,7 +55,7 @@ class ReverseProxy(ClewMiddleware):
             origin.scheme,
             origin.host,
             origin.client,
-            origin.host_told,
+            origin.host_forwarded,
         )
         plan = exchange.request(head)
         if isinstance(plan, Ours):

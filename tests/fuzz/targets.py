@@ -113,7 +113,7 @@ def scanner(data: bytes) -> None:
             assert scan.settled <= min(fed, LOOK)
             assert len(scan._window) <= LOOK
         scan.end()
-        assert scan.over
+        assert scan.done
         assert (scan.place is None) == bool(scan.reason)
         assert scan.place is None or 0 <= scan.place <= min(len(body), LOOK)
         return scan.place, scan.reason
@@ -193,7 +193,7 @@ def heads(data: bytes) -> None:
     response = ResponseHead(status, answered)
     eligible.request_reason(request)
     eligible.response_reason(request, response)
-    judged = csp.judge(answered, "https://shop.example/-/clew/l.js")
+    judged = csp.evaluate(answered, "https://shop.example/-/clew/l.js")
     assert judged.nonce is None or judged.allowed
     assert len(tag.tag("/-/clew/", judged.nonce)) <= tag.LIMIT
     for added in (None, len(TAG)):
@@ -375,7 +375,7 @@ READERS: tuple[Callable[[bytes], object], ...] = (
     lambda body: _landing(body),
     lambda body: _landing(b"ref=" + body, b"https://" + body),
     lambda body: site().cookie.read([body]),
-    lambda body: csp.judge([(b"content-security-policy", body)], "https://shop.example/-/clew/l.js"),
+    lambda body: csp.evaluate([(b"content-security-policy", body)], "https://shop.example/-/clew/l.js"),
     lambda body: negotiate(body),
     lambda body: eligible.response_reason(
         RequestHead("GET", b"/", b"", [], "https", "shop.example", None),

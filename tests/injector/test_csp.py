@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from clew.injector.csp import Csp, judge
+from clew.injector.csp import Csp, evaluate
 from clew.injector.heads import Headers
 from clew.injector.tag import NONCE_LIMIT, tag
 from hypothesis import given
@@ -54,7 +54,7 @@ ALLOWED = [
 @pytest.mark.parametrize("policy", ALLOWED)
 def test_policies_that_allow_the_shop_itself_allow_the_tag_as_it_is(policy: bytes) -> None:
     """injection 6.1, 6.3, 6.5: nothing is copied where nothing is needed."""
-    assert judge(policies(policy)) == Csp(allowed=True)
+    assert evaluate(policies(policy)) == Csp(allowed=True)
 
 
 REFUSED = [
@@ -84,9 +84,9 @@ REFUSED = [
 @pytest.mark.parametrize(("policy", "reason"), REFUSED)
 def test_page_whose_policy_refuses_the_tag_is_left_alone(policy: bytes, reason: str) -> None:
     """injection 6.4, 6.11, 6.14."""
-    assert judge(policies(policy), SCRIPT) == Csp(allowed=False, reason=reason)
-    assert judge(policies(b"script-src 'self'", policy), SCRIPT).allowed is False
-    assert judge(policies(b"script-src 'self', " + policy), SCRIPT).allowed is False
+    assert evaluate(policies(policy), SCRIPT) == Csp(allowed=False, reason=reason)
+    assert evaluate(policies(b"script-src 'self'", policy), SCRIPT).allowed is False
+    assert evaluate(policies(b"script-src 'self', " + policy), SCRIPT).allowed is False
 
 
 NONCED = [
@@ -107,7 +107,7 @@ NONCED = [
 @pytest.mark.parametrize(("values", "nonce"), NONCED)
 def test_nonce_of_the_response_is_copied_where_only_that_will_do(values: list[bytes], nonce: bytes) -> None:
     """injection 6.2, 6.6: one nonce for all policies."""
-    assert judge(policies(*values)) == Csp(allowed=True, nonce=nonce)
+    assert evaluate(policies(*values)) == Csp(allowed=True, nonce=nonce)
     assert b' nonce="%s"' % nonce in tag("/-/clew/", nonce)
 
 
@@ -123,7 +123,7 @@ CONFLICTING = [
 @pytest.mark.parametrize("values", CONFLICTING)
 def test_a_script_has_room_for_one_nonce_only(values: list[bytes]) -> None:
     """injection 6.6: policies that no nonce satisfies together."""
-    assert judge(policies(*values)).allowed is False
+    assert evaluate(policies(*values)).allowed is False
 
 
 MATCHING = [
@@ -166,17 +166,17 @@ FOREIGN = [
 
 @pytest.mark.parametrize("source", MATCHING)
 def test_policy_may_name_the_shops_own_host(source: bytes) -> None:
-    assert judge(policies(b"script-src https://cdn.example " + source), SCRIPT) == Csp(allowed=True)
+    assert evaluate(policies(b"script-src https://cdn.example " + source), SCRIPT) == Csp(allowed=True)
 
 
 @pytest.mark.parametrize("source", FOREIGN)
 def test_sources_are_compared_as_the_browser_does(source: bytes) -> None:
-    assert judge(policies(b"script-src " + source), SCRIPT).allowed is False
+    assert evaluate(policies(b"script-src " + source), SCRIPT).allowed is False
 
 
 @pytest.mark.parametrize("source", [source for source in MATCHING if source not in (b"*:443", b"https://*")])
 def test_without_the_address_a_named_host_counts_as_foreign(source: bytes) -> None:
-    assert judge(policies(b"script-src " + source)).allowed is False
+    assert evaluate(policies(b"script-src " + source)).allowed is False
 
 
 @pytest.mark.parametrize(
@@ -193,41 +193,41 @@ def test_without_the_address_a_named_host_counts_as_foreign(source: bytes) -> No
     ],
 )
 def test_shop_on_plain_http_and_another_port(source: bytes, allowed: bool) -> None:
-    assert judge(policies(b"script-src " + source), "http://localhost:8000/-/clew/l.js").allowed is allowed
+    assert evaluate(policies(b"script-src " + source), "http://localhost:8000/-/clew/l.js").allowed is allowed
 
 
 @pytest.mark.parametrize(
     "script", ["https://[::1/l.js", "https://shop.example:99999/l.js", "https://a:b/", "", "//"]
 )
 def test_address_that_a_client_made_up_matches_no_named_host(script: str) -> None:
-    assert judge(policies(b"script-src https://shop.example"), script).allowed is False
-    assert judge(policies(b"script-src 'self'"), script) == Csp(allowed=True)
+    assert evaluate(policies(b"script-src https://shop.example"), script).allowed is False
+    assert evaluate(policies(b"script-src 'self'"), script) == Csp(allowed=True)
 
 
 def test_port_of_any_length_is_judged() -> None:
-    assert judge(policies(b"script-src shop.example:" + b"9" * 5000), SCRIPT).allowed is False
+    assert evaluate(policies(b"script-src shop.example:" + b"9" * 5000), SCRIPT).allowed is False
 
 
 def test_report_only_policy_never_blocks_but_is_noted() -> None:
     """injection 6.7."""
     headers = [(REPORT, b"script-src 'none'")]
-    assert judge(headers) == Csp(allowed=True, reason="csp report-only script-src")
-    assert judge([*policies(b"script-src 'none'"), *headers]).allowed is False
+    assert evaluate(headers) == Csp(allowed=True, reason="csp report-only script-src")
+    assert evaluate([*policies(b"script-src 'none'"), *headers]).allowed is False
 
 
 def test_nonce_also_serves_report_only_policies_where_it_can() -> None:
     """injection 6.7: the shop's endpoint gets no reports because of us."""
     report = (REPORT, b"script-src 'strict-dynamic' 'nonce-r'")
-    assert judge([report]) == Csp(allowed=True, nonce=b"r")
-    assert judge([*policies(b"script-src 'self'"), report]) == Csp(allowed=True, nonce=b"r")
-    both = judge([*policies(b"script-src 'nonce-a' 'nonce-r'"), report])
+    assert evaluate([report]) == Csp(allowed=True, nonce=b"r")
+    assert evaluate([*policies(b"script-src 'self'"), report]) == Csp(allowed=True, nonce=b"r")
+    both = evaluate([*policies(b"script-src 'nonce-a' 'nonce-r'"), report])
     assert both == Csp(allowed=True, nonce=b"r")
-    apart = judge([*policies(b"script-src 'nonce-a'"), report])
+    apart = evaluate([*policies(b"script-src 'nonce-a'"), report])
     assert apart == Csp(allowed=True, nonce=b"a", reason="csp report-only script-src")
 
 
 def test_sandbox_in_a_report_only_policy_does_nothing() -> None:
-    assert judge([(REPORT, b"sandbox; script-src 'self'")]) == Csp(allowed=True)
+    assert evaluate([(REPORT, b"sandbox; script-src 'self'")]) == Csp(allowed=True)
 
 
 @pytest.mark.parametrize(
@@ -241,13 +241,13 @@ def test_sandbox_in_a_report_only_policy_does_nothing() -> None:
 )
 def test_integrity_policy_on_scripts_keeps_the_tag_out(value: bytes, allowed: bool) -> None:
     """injection 6.14: the tag carries no hash, since the loader behind it changes."""
-    assert judge([(b"integrity-policy", value)]).allowed is allowed
-    assert judge([(b"integrity-policy-report-only", value)]).allowed
+    assert evaluate([(b"integrity-policy", value)]).allowed is allowed
+    assert evaluate([(b"integrity-policy-report-only", value)]).allowed
 
 
 def test_policy_in_the_page_itself_is_none_of_ours() -> None:
     """injection 6.8: the tag stands before any meta element, which governs only what follows it."""
-    assert judge([(b"content-type", b"text/html")]) == Csp(allowed=True)
+    assert evaluate([(b"content-type", b"text/html")]) == Csp(allowed=True)
     page = (Path(__file__).parent / "pages" / "oscar.html").read_bytes()
     assert page.index(b"<head>") < page.index(b"<meta")
 
@@ -259,7 +259,7 @@ def test_any_bytes_are_judged_and_leave_the_headers_alone(
     """injection 6.17: the shop's policies are read, never written."""
     headers = [*((CSP, value) for value in enforced), *((REPORT, value) for value in reported)]
     before = list(headers)
-    judged = judge(headers, SCRIPT)
+    judged = evaluate(headers, SCRIPT)
     assert headers == before
     if judged.nonce is not None:
         assert judged.allowed
@@ -293,10 +293,10 @@ def test_every_policy_is_asked_however_they_are_written_down(
 ) -> None:
     """injection 6.6: joined by commas or in fields of their own, in any order of fields."""
     written = [b" ".join([name, *sources]) for name, sources in directives]
-    apart = judge(policies(*written))
-    assert judge(policies(b", ".join(written))) == apart
-    assert judge(policies(*reversed(written))).allowed == apart.allowed
-    alone = [judge(policies(value)) for value in written]
+    apart = evaluate(policies(*written))
+    assert evaluate(policies(b", ".join(written))) == apart
+    assert evaluate(policies(*reversed(written))).allowed == apart.allowed
+    alone = [evaluate(policies(value)) for value in written]
     assert apart.allowed <= all(judged.allowed for judged in alone)
     if all(judged.allowed and judged.nonce is None for judged in alone):
         assert apart == Csp(allowed=True)
@@ -365,7 +365,7 @@ async def test_a_real_browser_judges_as_we_do(context: BrowserContext) -> None:
         ran, wrong = 0, []
         for values in cases:
             served.policies = [(CSP, value) for value in values]
-            judged = judge(served.policies, f"{address}/-/clew/l.js")
+            judged = evaluate(served.policies, f"{address}/-/clew/l.js")
             served.nonce = judged.nonce
             await page.goto(address)
             found = await page.evaluate("window.ran === true")
@@ -382,5 +382,5 @@ async def test_a_real_browser_judges_as_we_do(context: BrowserContext) -> None:
 def test_policies_beyond_what_any_page_has_are_not_judged() -> None:
     """field E4: what costs more than a few milliseconds in the loop keeps the tag out."""
     long = b"script-src " + b" ".join(b"'nonce-%d'" % n for n in range(2000))
-    judged = judge(policies(long, long))
+    judged = evaluate(policies(long, long))
     assert (judged.allowed, judged.reason) == (False, "csp too long")

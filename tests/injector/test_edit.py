@@ -215,11 +215,11 @@ def test_truncated_page_never_ends_well(coding_in: str, coding_out: str) -> None
     edit = PageEdit(TAG, coding_in, coding_out)
     edit.feed(first)
     assert edit.verdict == "edit"
-    with pytest.raises(Broken, match="cut off"):
+    with pytest.raises(Broken, match="truncated"):
         edit.end()
     edit = PageEdit(TAG, coding_in, coding_out)
     sent = edit.feed(first) + b"".join(map(edit.feed, rest[:-1])) + edit.feed(rest[-1][:-1])
-    with pytest.raises(Broken, match="cut off"):
+    with pytest.raises(Broken, match="truncated"):
         edit.end()
     assert decoded_so_far(coding_out, sent) == (EDITED + PAGE, False)
 

@@ -19,7 +19,7 @@ def scan(body: bytes, size: int | None = None) -> tuple[int | None, str]:
     for start in range(0, len(body), step):
         scanner.feed(body[start : start + step])
     scanner.end()
-    assert scanner.over
+    assert scanner.done
     return scanner.place, scanner.reason
 
 
@@ -279,20 +279,20 @@ def test_nothing_behind_the_first_64_kilobytes_is_looked_at() -> None:
 def test_scanner_keeps_only_the_token_that_is_not_complete() -> None:
     scanner = Scanner()
     scanner.feed(b"<!doctype html><!-- a --><html lang=de> <he")
-    assert (scanner.settled, scanner.between, scanner.gate) == (
+    assert (scanner.settled, scanner.at_boundary, scanner.is_page) == (
         len("<!doctype html><!-- a --><html lang=de> "),
         False,
         True,
     )
     scanner.feed(b"ad>")
-    assert scanner.between
-    assert not scanner.over  # our own tag may stand there
+    assert scanner.at_boundary
+    assert not scanner.done  # our own tag may stand there
 
 
 def test_a_flushed_doctype_is_known_for_a_page() -> None:
     scanner = Scanner()
     scanner.feed(b"<!doctype html>\n")
-    assert (scanner.gate, scanner.between, scanner.settled) == (True, True, 16)
+    assert (scanner.is_page, scanner.at_boundary, scanner.settled) == (True, True, 16)
 
 
 @pytest.mark.parametrize(
@@ -327,9 +327,9 @@ def test_debugging_output_is_let_through_up_to_its_bound() -> None:
 def test_prose_is_held_no_longer_than_its_bound() -> None:
     scanner = Scanner()
     scanner.feed(b"Importing article 1<br>\n" * 42)
-    assert not scanner.over
+    assert not scanner.done
     scanner.feed(b"Importing article 43<br>\n")
-    assert (scanner.over, scanner.place) == (True, None)
+    assert (scanner.done, scanner.place) == (True, None)
 
 
 @pytest.mark.parametrize(

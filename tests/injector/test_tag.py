@@ -32,7 +32,7 @@ def test_hints_to_other_programs_stay_as_long_as_they_fit() -> None:
 
 
 def test_nonce_that_does_not_fit_is_an_error_that_says_so() -> None:
-    with pytest.raises(ValueError, match=r"152 bytes, 150 is the most; use a shorter prefix"):
+    with pytest.raises(ValueError, match=r"152 bytes, at most 150 are allowed; use a shorter prefix"):
         tag(LONGEST_PREFIX, b"x" * (NONCE_LIMIT + 5))
 
 

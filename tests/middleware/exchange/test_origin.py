@@ -115,7 +115,7 @@ def test_forwarded_is_read_where_the_proxy_sets_nothing_else() -> None:
     element = (b"forwarded", b'for=6.6.6.6, For="[2001:db8::7]:4711";Proto=https;host="shop.example:8443"')
     origin = origin_of(scope(element, peer="10.0.0.1"), PROXIES, forwarded_host=True)
     assert origin == Origin("2001:db8::7", "https", "shop.example:8443")
-    assert origin.host_told
+    assert origin.host_forwarded
     assert origin_of(scope(element, peer="10.0.0.1"), PROXIES).host == "shop.example"
     spoofed = [element, (b"x-forwarded-for", b"198.51.100.7"), (b"x-forwarded-proto", b"http")]
     assert origin_of(scope(*spoofed, peer="10.0.0.1"), PROXIES) == Origin(
