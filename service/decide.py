@@ -21,7 +21,6 @@ from ..templates import language as language_of
 from ..templates import text
 from .facts import PageNow, gather
 from .limits import LimitedError
-from .navigation import tell_dropped, tell_touch
 from .ordering.shopping import page_mark
 from .origin import Origin
 from .service import Service
@@ -148,7 +147,7 @@ async def _view(
     stored = await _stored(service, site, known)
     if touch is not None and known is not None and _seen_before(touch, shown.view, known, stored):
         touch = None
-    tell_dropped(service, site, dropped)
+    service.attribution.tell_dropped(site, dropped)
     touches = seen.touches
     changes: list[Change] = [Viewed(shown, ask.page.language)]
     if touch is not None:
@@ -164,7 +163,7 @@ async def _view(
     if touch is not None and touches != seen.touches:
         # The landing page came from a cache in front of us: what it would have set is set here.
         set_cookies = site.landing.set_cookies(touch, secure, ask.origin.host)
-        tell_touch(service, site, visitor.id, touch)
+        service.attribution.tell_touch(site, visitor.id, touch)
     if known is None or known.stale or touches != seen.touches:
         set_cookies.append(site.cookie.set_cookie(replace(seen, touches=touches), secure, ask.origin.host))
     return visitor, set_cookies

@@ -22,6 +22,7 @@ from ..stores.talks import Talks
 from ..stores.visits import SqliteVisits, Visits
 from ..stores.watch import Watch
 from .agents import AgentLoads
+from .attribution import Attribution
 from .clock import Clock
 from .conversations import Conversations
 from .limits import Limits
@@ -98,6 +99,16 @@ class Service:
             self.tasks.later,
         )
         self.ordering = Ordering(self.ledger, self.visits, self.journal, self.clock, self.worker.wake)
+        self.attribution = Attribution(
+            self.visits,
+            self.visitors,
+            self.ordering,
+            self.pages,
+            self.unmatched,
+            self.journal,
+            self.clock,
+            self.tasks.later,
+        )
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
         # By site and state. Counting them goes through all there ever were.
         self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites), share=0.05)

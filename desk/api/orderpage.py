@@ -9,7 +9,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ...service.effects import ReadPage
-from ...service.navigation import read_page
 from ...service.ordering.shopping import Arrival
 from ...settings.addresses import split
 from ..guard import NO_STORE, Refused, api, json_body
@@ -61,7 +60,7 @@ async def order_page(request: Request, at: Here) -> Response:
             known=known,
             client=at.origin.client,
         )
-        at.service.tasks.later(read_page(at.service, site, page))
+        at.service.tasks.later(at.service.attribution.read_page(site, page))
     return Response(status_code=204, headers=NO_STORE)
 
 

@@ -1,7 +1,6 @@
 """The ASGI mount: in front of any ASGI app, which knows nothing of it."""
 
 import os
-import time
 from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -11,7 +10,6 @@ from ...desk.here import Here
 from ...injector.heads import RequestHead
 from ...service.check import checked
 from ...service.limits import network_of
-from ...service.navigation import finish, perform
 from ...service.origin import Origin
 from ...service.service import Service
 from ...service.site import SiteRuntime
@@ -116,12 +114,12 @@ class ClewMiddleware:
         if isinstance(plan, Ours):
             await self._ours(plan, site, origin, scope, receive, send)
         elif plan.watch:
-            exchange.began = time.monotonic()
+            exchange.began = self.service.clock.monotonic()
             self._note_proxy(site, head, scope)
             await self._watched(exchange, plan, scope, receive, send)
         else:
             if exchange.fault is not None:
-                finish(self.service, exchange)
+                self.service.attribution.finish(exchange)
             if plan.headers is not head.headers:
                 scope = {**scope, "headers": plan.headers}
             await self.app(scope, receive, send)
@@ -142,7 +140,7 @@ class ClewMiddleware:
     async def _watched(
         self, exchange: Exchange, plan: Forward, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        await perform(self.service, exchange.site, plan.effects)
+        await self.service.attribution.perform(exchange.site, plan.effects)
         inner = dict(scope)
         inner["headers"] = plan.headers
         extensions = scope.get("extensions")
@@ -151,4 +149,4 @@ class ClewMiddleware:
         try:
             await self.app(inner, receive, Sender(exchange, send))
         finally:
-            finish(self.service, exchange)
+            self.service.attribution.finish(exchange)

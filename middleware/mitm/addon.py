@@ -28,7 +28,6 @@ from ...desk.here import Here
 from ...events.logs import configure_logs
 from ...injector.heads import Headers, RequestHead, ResponseHead, tokens, value, without
 from ...service.check import checked
-from ...service.navigation import finish, perform
 from ...service.origin import Origin
 from ...service.service import Service
 from ...settings.load import SettingsErrors
@@ -236,9 +235,9 @@ class Clew:
                 return
             if plan.watch:
                 way.exchange = exchange
-                await perform(service, site, plan.effects)
+                await service.attribution.perform(site, plan.effects)
             elif exchange.fault is not None:
-                finish(service, exchange)
+                service.attribution.finish(exchange)
             headers = plan.headers
         elif service.sites.own(path):
             flow.request.stream = False
@@ -302,7 +301,7 @@ class Clew:
         if way.ticket and self._pages is not None:
             self._pages.forget(way.ticket)
         if way.exchange is not None:
-            finish(self._service, way.exchange)
+            self._service.attribution.finish(way.exchange)
         if self._view is None:
             return
         if broken:

@@ -1,12 +1,9 @@
 """The reverse proxy: requests go to the shop byte for byte, and answers come back so."""
 
-import time
-
 from starlette.types import Message, Receive, Scope, Send
 
 from ...injector.heads import RequestHead
 from ...service.access import request_told
-from ...service.navigation import finish
 from ...settings import model
 from ..asgi.mount import ClewMiddleware
 from ..exchange.exchange import Exchange, Ours
@@ -62,11 +59,11 @@ class ReverseProxy(ClewMiddleware):
             return None
         watch = None
         if plan.watch:
-            exchange.began = time.monotonic()
+            exchange.began = self.service.clock.monotonic()
             self._note_proxy(site, head, scope)
             watch = Watch(self.service, exchange, plan.effects)
         if exchange.fault is not None and watch is None:
-            finish(self.service, exchange)
+            self.service.attribution.finish(exchange)
         return ProxiedRequest(
             client,
             shop,

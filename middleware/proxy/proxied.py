@@ -22,7 +22,6 @@ from typing import Any, Protocol
 from ...injector.heads import Headers
 from ...service.effects import Before
 from ...service.limits import Hold, network_of
-from ...service.navigation import finish, perform
 from ...service.origin import Origin
 from ...service.service import Service
 from ..exchange.exchange import Exchange, ResponseBrokenError
@@ -230,7 +229,7 @@ class ProxiedRequest(RequestHandler):
         try:
             if self._effects and self._service and self._answer.exchange:
                 effects, self._effects = self._effects, ()
-                await perform(self._service, self._answer.exchange.site, effects)
+                await self._service.attribution.perform(self._answer.exchange.site, effects)
             connection, kept = await self._shop.upstream.acquire(
                 self._request.replayable, use, fresh=self._fresh
             )
@@ -329,7 +328,7 @@ class ProxiedRequest(RequestHandler):
         self._request.release()
         exchange, self._answer.exchange = self._answer.exchange, None
         if exchange is not None and self._service is not None:
-            finish(self._service, exchange)
+            self._service.attribution.finish(exchange)
         if self._notify is not None:
             notify, self._notify = self._notify, None
             notify(self._answer.status)

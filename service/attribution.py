@@ -1,0 +1,204 @@
+"""What a mount has done for an exchange: touches written before, page facts read after."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..events.journal import Journal
+from ..orders.cart import is_empty
+from ..orders.unmatched import Unmatched
+from ..referral.cookie import Known
+from ..referral.landing import Dropped
+from ..referral.masking import masked_path
+from ..referral.touches import DOUBTS, Touch, doubted
+from ..referral.visitor import CartSeen, Change, Shopped, Touched, Visitor
+from ..settings.model import Order
+from ..stores.visits import Visits
+from .clock import Clock
+from .effects import Before, Finished, ReadPage, SaveShopped, TellDropped
+from .limits import LimitedError
+from .ordering.doubts import Shown
+from .ordering.reading import PageReader
+from .ordering.recording import Ordering
+from .ordering.shopping import page_mark
+from .site import SiteRuntime
+from .visitors import Visitors
+
+CART_PATH_LENGTH = 200
+# How long a landing may wait for the visit store.
+TOUCH_SECONDS = 0.25
+
+# Why nothing, or not all, of an order's page could be read.
+UNREAD = {
+    "too long": "the order does not stand in the first 512 KB of it, and no more is looked at",
+    "coding": "its Content-Encoding cannot be read",
+    "content type": "it is not served as text/html",
+}
+
+# Reasons by which a page itself keeps the tag out or has it reported: its owner can do something about it.
+TOLD = ("csp", "integrity-policy", "no-transform")
+
+
+class Attribution:
+    """Keeps who sent a visitor, and what it does until it orders. `later` runs what is to be done in the
+    background."""
+
+    def __init__(
+        self,
+        visits: Visits,
+        visitors: Visitors,
+        ordering: Ordering,
+        pages: PageReader,
+        unmatched: Unmatched,
+        journal: Journal,
+        clock: Clock,
+        later: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._visits = visits
+        self._visitors = visitors
+        self._ordering = ordering
+        self._pages = pages
+        self._unmatched = unmatched
+        self._journal = journal
+        self._clock = clock
+        self._later = later
+
+    async def perform(self, site: SiteRuntime, effects: Iterable[Before]) -> None:
+        """Write touches down, and that the visitor shops. A store that fails is told of and does not stop
+        the visitor: the touch is in its cookie too, and there alone until that has come back once."""
+        for effect in effects:
+            if isinstance(effect, TellDropped):
+                self.tell_dropped(site, effect.dropped)
+            elif isinstance(effect, SaveShopped):
+                await self._change(site, effect.known, [Shopped()], effect.client, "checkout")
+            else:
+                touch = effect.touch
+                if effect.known is not None:
+                    await self._change(site, effect.known, [Touched(touch)], effect.client, "touch")
+                self.tell_touch(site, effect.visitor, touch)
+
+    def tell_touch(self, site: SiteRuntime, visitor: str, touch: Touch) -> None:
+        """Tell of a touch that was written down, and of one that did not come from outside."""
+        self._journal.touch(site.name, visitor, touch, site.masking)
+        for click in touch.clicks:
+            if click.partner is not None and doubted(touch, click.partner, site.terms.inside):
+                self._journal.notice(
+                    "click_suspicious",
+                    site=site.name,
+                    key=f"{click.partner} {touch.doubt}",
+                    partner=click.partner,
+                    visitor=visitor,
+                    why=DOUBTS[touch.doubt],
+                    landing=site.masking.logged(touch.landing),
+                )
+
+    def tell_dropped(self, site: SiteRuntime, dropped: Iterable[Dropped]) -> None:
+        """Tell of parameters that held no click id."""
+        for one in dropped:
+            self._journal.notice(
+                "click_dropped",
+                site=site.name,
+                key=f"{one.partner} {one.param} {one.why}",
+                partner=one.partner,
+                param=one.param,
+                why=one.why,
+            )
+
+    async def _change(
+        self,
+        site: SiteRuntime,
+        known: Known,
+        changes: Sequence[Change],
+        client: str | None,
+        where: str,
+    ) -> None:
+        try:
+            async with asyncio.timeout(TOUCH_SECONDS):
+                await self._visitors.remember(site, known, changes, client)
+        except LimitedError:
+            pass  # over it nobody new is stored
+        except Exception as error:
+            self._journal.emit("fault", site=site.name, where=where, error=repr(error))
+
+    def finish(self, finished: Finished) -> None:
+        """Count what became of an answer, and see to its page's facts now that the bytes are gone."""
+        site = finished.site
+        outcome, reason = finished.outcome
+        metrics = self._journal.metrics
+        metrics.answered(site.name, outcome, reason)
+        if finished.began:
+            metrics.took("page", site.name, outcome, self._clock.monotonic() - finished.began)
+        if reason.startswith(TOLD):
+            self._journal.notice(
+                "policy",
+                site=site.name,
+                key=reason,
+                outcome=outcome,
+                reason=reason,
+                path=masked_path(finished.path),
+            )
+        if finished.fault is not None:
+            self._journal.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
+        if finished.unread and not finished.effects:
+            self._tell_unread(site, finished.path, UNREAD[finished.unread], key=finished.unread)
+        for page in finished.effects:
+            self._later(self.read_page(site, page))
+
+    async def read_page(self, site: SiteRuntime, page: ReadPage) -> None:
+        """Read order and cart of a page, and record them."""
+        asked = self._unmatched.asked(site.settings, page.kind)
+        found = await self._pages.read(site, page, asked)
+        if found.refused is None:
+            self._unmatched.page(site.settings, page.kind, asked, found.matched)
+        if found.order is not None:
+            if page.known is not None:
+                # An order is a sign of life: what its cookie tells of its way here counts.
+                await self._change(site, page.known, [], page.client, "order")
+            shown = Shown(page_mark(page.path, page.query), page.came, page.by_browser)
+            order = replace(found.order, source="browser") if page.by_browser else found.order
+            await self._ordering.record_seen(site, order, page.visitor, page.touches, shown)
+            return
+        settings = site.settings.order
+        if page.order and settings is not None and found.refused is None:
+            why = found.unreadable or ""
+            key = why.partition(":")[0] or page.gap or "no order"
+            self._tell_unread(
+                site, page.path, why or UNREAD.get(page.gap) or nothing_found(settings), key=key
+            )
+        if page.cart and page.known is not None and found.refused is None:
+            await self._note_cart(site, page, page.known, found.cart)
+
+    def _tell_unread(self, site: SiteRuntime, path: str, why: str, *, key: str) -> None:
+        """Tell that an order's page was shown, but no order was read on it."""
+        self._journal.notice(
+            "order_unreadable", site=site.name, key=key, type="confirmation", page=masked_path(path), why=why
+        )
+
+    async def _note_cart(
+        self, site: SiteRuntime, page: ReadPage, known: Known, cart: dict[str, str] | None
+    ) -> None:
+        """The cart as the page shows it. An empty one ends it, as does a page that shows none where one
+        was."""
+        cart = {} if cart is not None and is_empty(cart) else cart
+        path = page.path[:CART_PATH_LENGTH]
+        try:
+            stored = await self._visits.get(site.name, known.visitor)
+            seen = stored or Visitor(known.visitor)
+            if not cart and not seen.cart:
+                return
+            if cart is None and path not in seen.cart_on and page.kind != "cart":
+                return
+            if cart != dict(seen.cart) or (cart and path not in seen.cart_on):
+                await self._visitors.remember(site, known, [CartSeen(cart or {}, path)], page.client, stored)
+        except LimitedError:
+            pass  # the next page shows it again
+        except Exception as error:
+            self._journal.emit("fault", site=site.name, where="cart", error=repr(error))
+
+
+def nothing_found(order: Order) -> str:
+    """Why a page may hold no order, in words."""
+    if order.id == "jsonld":
+        return "it holds no order in JSON-LD; set `id`, `total` and `currency` to CSS selectors"
+    return f"no element with text matches {order.id!r}, the setting `id`"
