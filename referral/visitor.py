@@ -4,7 +4,7 @@ Visits live in the visit store, not in the ledger: losing them loses comfort, no
 earn credit survive in the visitor's cookie too).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -322,3 +322,11 @@ class MessagesRead:
 Change = (
     TalkChanged | MessagesRead | Shopped | Talked | Touched | Restored | Viewed | CartSeen | Invited | Ordered
 )
+
+
+def changed(stored: Visitor | None, visitor: str, changes: Iterable[Change], now: float) -> Visitor:
+    """A visitor, new where it is not stored, with `changes` folded in."""
+    found = stored or Visitor(visitor)
+    for change in changes:
+        found = change.apply(found, now)
+    return found

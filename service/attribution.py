@@ -190,7 +190,7 @@ class Attribution:
             if cart is None and path not in seen.cart_on and page.kind != "cart":
                 return
             if cart != dict(seen.cart) or (cart and path not in seen.cart_on):
-                await self._visitors.remember(site, known, [CartSeen(cart or {}, path)], page.client, stored)
+                await self._visitors.remember(site, known, [CartSeen(cart or {}, path)], page.client)
         except LimitedError:
             pass  # the next page shows it again
         except Exception as error:

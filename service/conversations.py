@@ -120,7 +120,7 @@ class Conversations:
         try:
             visitor = await self._visits.get(site.name, known.visitor)
             if visitor is None or now - visitor.talked_at > TALK_NOTED:
-                visitor = await self._visitors.remember(site, known, [Talked(now)], client, visitor)
+                visitor = await self._visitors.remember(site, known, [Talked(now)], client)
         except LimitedError:
             pass
         except Exception as error:

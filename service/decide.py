@@ -9,11 +9,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..orders.money import is_currency
-from ..referral.cookie import Known, new_visitor_id
+from ..referral.arrival import Arrival, Consent, arrive
+from ..referral.cookie import Known
 from ..referral.landing import Dropped
 from ..referral.masking import masked_text
 from ..referral.touches import SAME_ARRIVAL, Touch, merge
-from ..referral.visitor import Change, Page, Talk, Touched, Viewed, Visitor
+from ..referral.visitor import Change, Page, Talk, Viewed, Visitor, changed
 from ..rules.ruleset import Explanation
 from ..settings.addresses import split
 from ..settings.model import Rule
@@ -25,6 +26,7 @@ from .ordering.shopping import page_mark
 from .origin import Origin
 from .service import Service
 from .site import SiteRuntime
+from .visitors import Happened
 
 # Seconds: a page that was answered plainly does not ask again at once.
 AGAIN_LEAST = 15
@@ -141,49 +143,46 @@ def _in_talk(site: SiteRuntime, visitor: Visitor, now: float) -> bool:
 async def _view(
     service: Service, site: SiteRuntime, known: Known | None, ask: Ask, now: float
 ) -> tuple[Visitor, list[bytes]]:
-    touch, dropped = _arrival(site, ask, now)
-    shown = Page(ask.page.view, now, site.masking.stored(ask.page.url), masked_text(ask.page.title))
-    seen = known or Known(new_visitor_id(), (), int(now), shown)
-    stored = await _stored(service, site, known)
-    if touch is not None and known is not None and _seen_before(touch, shown.view, known, stored):
-        touch = None
+    """Write the page view down, and what the visitor brought with it."""
+    touch, dropped = _landing(site, ask, now)
     service.attribution.tell_dropped(site, dropped)
-    touches = seen.touches
-    changes: list[Change] = [Viewed(shown, ask.page.language)]
-    if touch is not None:
-        touches = merge(touches, (touch,))
-        changes.insert(0, Touched(touch))
-    visitor = await _remembered(service, site, known, changes, ask.origin.client, stored)
-    if visitor is None:
-        visitor = Visitor(seen.visitor)
-        for change in [known.restored, *changes] if known is not None else changes:
-            visitor = change.apply(visitor, now)
-    secure = ask.origin.scheme == "https"
+    shown = Page(ask.page.view, now, site.masking.stored(ask.page.url), masked_text(ask.page.title))
+    viewed = Viewed(shown, ask.page.language)
+    arrival: Arrival | None = None
+
+    def happened(stored: Visitor | None) -> Sequence[Change]:
+        nonlocal arrival
+        repeated = known is not None and touch is not None and _seen_before(touch, shown.view, known, stored)
+        arrival = arrive(known, None if repeated else touch, Consent.GRANTED, now, shown)
+        return (*arrival.changes, viewed)
+
+    visitor = await _remembered(service, site, known, happened, ask.origin.client)
+    if arrival is None or visitor is None:
+        # Not stored: at a first sign of life, over a limit, or when the store does not take it.
+        stored = await _stored(service, site, known)
+        changes = happened(stored)
+        assert arrival is not None
+        restored = [known.restored] if known is not None else []
+        visitor = changed(stored, arrival.known.visitor, [*restored, *changes], now)
     set_cookies: list[bytes] = []
-    if touch is not None and touches != seen.touches:
-        # The landing page came from a cache in front of us: what it would have set is set here.
-        set_cookies = site.landing.set_cookies(touch, secure, ask.origin.host)
-        service.attribution.tell_touch(site, visitor.id, touch)
-    if known is None or known.stale or touches != seen.touches:
-        set_cookies.append(site.cookie.set_cookie(replace(seen, touches=touches), secure, ask.origin.host))
+    if arrival.renew:
+        # Where the landing page came from a cache in front of us, this sets what it would have set.
+        new = arrival if arrival.new else replace(arrival, touch=None)
+        set_cookies = site.arrival_cookies(new, ask.origin.scheme == "https", ask.origin.host)
+    if arrival.new and arrival.touch is not None:
+        service.attribution.tell_touch(site, visitor.id, arrival.touch)
     return visitor, set_cookies
 
 
 async def _remembered(
-    service: Service,
-    site: SiteRuntime,
-    known: Known | None,
-    changes: Sequence[Change],
-    client: str | None,
-    stored: Visitor | None,
+    service: Service, site: SiteRuntime, known: Known | None, happened: Happened, client: str | None
 ) -> Visitor | None:
-    """The visitor as it is stored now; None where it is not: at a first sign of life, over a limit, or when
-    the store does not answer. Then it is decided by what the cookie says."""
+    """The visitor as it is stored now; None where it is not."""
     if known is None:
         return None
     try:
         async with asyncio.timeout(VISIT_SECONDS):
-            return await service.visitors.remember(site, known, changes, client, stored)
+            return await service.visitors.update(site, known, happened, client)
     except LimitedError:
         return None
     except Exception as error:
@@ -191,7 +190,7 @@ async def _remembered(
         return None
 
 
-def _arrival(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, list[Dropped]]:
+def _landing(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, list[Dropped]]:
     """What the address of the page brings along. Scripts can ask with any address: only one of the site's own
     is where somebody arrived."""
     parts = urlsplit(ask.page.url)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from ..injector.tag import tag
+from ..referral.arrival import Arrival
 from ..referral.catalogue import Catalogue, Network
 from ..referral.cookie import VisitorCookie
 from ..referral.credit import Terms
@@ -59,6 +60,11 @@ class SiteRuntime:
         self.page_type = PageTypes(page_types)
         # Whether the settings say which pages are the cart or the checkout.
         self.knows_checkout = any(kind in ("cart", "checkout") for _, kind in page_types)
+
+    def arrival_cookies(self, arrival: Arrival, secure: bool, host: str) -> list[bytes]:
+        """Values for Set-Cookie: those of the networks that sent the visitor, and its own."""
+        found = [] if arrival.touch is None else self.landing.set_cookies(arrival.touch, secure, host)
+        return [*found, self.cookie.set_cookie(arrival.known, secure, host)]
 
     def owns(self, path: bytes) -> bool:
         """Whether a raw path is clew's own at this site, whatever kind of request asks for it."""

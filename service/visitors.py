@@ -4,14 +4,17 @@ A landing or a `decide` without our cookie leaves nothing here: what it brought 
 answer sets, sealed, and a browser that does not send that back would never be found again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..referral.cookie import Known
-from ..referral.visitor import Change, Visitor
+from ..referral.visitor import Change, Visitor, changed
 from ..stores.visits import Visits
 from .clock import Clock
 from .limits import Limits
 from .site import SiteRuntime
+
+# What happened to a visitor, told by what is stored of it, if it is.
+Happened = Callable[[Visitor | None], Sequence[Change]]
 
 
 class Visitors:
@@ -23,18 +26,23 @@ class Visitors:
         self._clock = clock
 
     async def remember(
-        self,
-        site: SiteRuntime,
-        known: Known,
-        changes: Sequence[Change],
-        client: str | None,
-        stored: Visitor | None = None,
+        self, site: SiteRuntime, known: Known, changes: Sequence[Change], client: str | None
     ) -> Visitor:
-        """Fold changes into the visitor; `stored` is what the store said of it, if it was asked.
+        """Fold changes into the visitor. Raises what `update` raises."""
+        return await self.update(site, known, lambda stored: changes, client)
+
+    async def update(
+        self, site: SiteRuntime, known: Known, happened: Happened, client: str | None
+    ) -> Visitor:
+        """Fold what `happened` into the visitor, in one operation on the store; the visitor as it is then.
 
         Raises LimitedError where it would be new to the store and too many are, and what the store raises.
         """
-        if stored is None and await self._visits.get(site.name, known.visitor) is None:
-            self._limits.take("visitors", site.name, client)
         now = self._clock.now()
-        return await self._visits.change(site.name, known.visitor, [known.restored, *changes], now)
+
+        def fold(stored: Visitor | None) -> Visitor:
+            if stored is None:
+                self._limits.take("visitors", site.name, client)
+            return changed(stored, known.visitor, [known.restored, *happened(stored)], now)
+
+        return await self._visits.update(site.name, known.visitor, fold, now)

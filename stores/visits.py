@@ -9,12 +9,12 @@ import json
 import sqlite3
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from ..referral.visitor import Change, Visitor
+from ..referral.visitor import Change, Visitor, changed
 from .files import make_private
 from .housekeeping import Housekeeping
 
@@ -246,14 +246,6 @@ _WRITE = (
     "ON CONFLICT (site, visitor) DO UPDATE "
     "SET data = excluded.data, seen_at = excluded.seen_at, expires_at = excluded.expires_at"
 )
-
-
-def changed(stored: Visitor | None, visitor: str, changes: Iterable[Change], now: float) -> Visitor:
-    """A visitor, new where it is not stored, with `changes` folded in."""
-    found = stored or Visitor(visitor)
-    for change in changes:
-        found = change.apply(found, now)
-    return found
 
 
 def keep_seconds(visitor: Visitor) -> float:

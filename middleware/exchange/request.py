@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from ...desk.cookies import without_desk_cookies
 from ...injector import eligible, validators
 from ...injector.heads import RequestHead, value
-from ...referral.cookie import Known, new_visitor_id
-from ...referral.touches import merge
+from ...referral.arrival import Consent, arrive
 from ...service.effects import Before, SaveShopped, SaveTouch, TellDropped
 from ...service.ordering.shopping import is_shopping
 from ...service.site import raw_path_text
@@ -92,19 +91,13 @@ def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
     if touch is None or not (touch.clicks or touch.campaign):
         return tuple(effects)
     known = record.recognise()
-    touches = merge(record.touches, (touch,))
-    if touches != record.touches:
-        record.visitor = record.visitor or new_visitor_id()
+    arrival = arrive(known, touch, Consent.GRANTED, record.now)
+    if arrival.new:
+        record.visitor, record.touches = arrival.known.visitor, arrival.known.touches
         effects.append(SaveTouch(record.visitor, touch, known, head.client))
-        record.touches = touches
-    elif touch.doubt:
-        return tuple(effects)  # the shop hands a known id from page to page
-    secure = head.scheme == "https"
-    seen = known or Known(record.visitor or new_visitor_id(), (), int(record.now))
-    record.set_cookies = [
-        *site.landing.set_cookies(touch, secure, head.host),
-        site.cookie.set_cookie(replace(seen, touches=record.touches), secure, head.host),
-    ]
+    if arrival.touch is not None:
+        # Who comes by the same link again has its cookies renewed.
+        record.set_cookies = site.arrival_cookies(arrival, head.scheme == "https", head.host)
     return tuple(effects)
 
 

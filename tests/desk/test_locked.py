@@ -94,6 +94,18 @@ async def test_a_ledger_that_fails_costs_its_facts_and_not_the_page(
     assert (answer.status_code, answer.json()["rule"]) == (200, "after-wait")
 
 
+async def test_a_locked_visit_store_is_still_read(house: House, tmp_path: Path) -> None:
+    """field D4: another process writes to it; what is known of the visitor counts all the same."""
+    async with house.visitor() as browser:
+        message = {"text": "hello", "client_id": "widget-id-1"}
+        assert (await browser.post("messages", json=message)).status_code == 201
+        with closing(sqlite3.connect(tmp_path / "visits.db", isolation_level=None, timeout=5)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            body = (await browser.post("decide", json=VIEW)).json()
+            other.execute("ROLLBACK")
+    assert (body["action"], body["conversation"]) == ("show", True)
+
+
 async def test_many_decisions_on_one_locked_file_for_both_stores_wait_together(tmp_path: Path) -> None:
     """field D4: visits and ledger in one file, which another process holds."""
     file = f"sqlite:{tmp_path / 'clew.db'}"
