@@ -456,11 +456,11 @@ async def test_a_client_that_leaves_ends_the_shops_side_too(town: Town) -> None:
 
 
 FAULTS = {
-    "the exchange, at the request": "clew.middleware.exchange.exchange.eligible.request_reason",
-    "the exchange, at the response": "clew.middleware.exchange.exchange.eligible.response_reason",
-    "the editor": "clew.middleware.exchange.exchange.PageEdit",
-    "the addon, at the request": "clew.middleware.mitm.addon._onward",
-    "the addon, at the response": "clew.middleware.mitm.addon._end_to_end",
+    "the exchange, at the request": "clew.injector.eligible.request_reason",
+    "the exchange, at the response": "clew.injector.eligible.response_reason",
+    "the editor": "clew.middleware.exchange.response.PageEdit",
+    "the addon, at the request": "clew.middleware.mitm.request.onward",
+    "the addon, at the response": "clew.middleware.mitm.response.end_to_end",
 }
 SABOTAGE = """
 import functools, pathlib, pkgutil

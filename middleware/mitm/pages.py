@@ -1,0 +1,83 @@
+"""Our own pages, served on a port of the loopback address to which mitmproxy sends the requests for them.
+
+So their answers stream. Only a request with a ticket is answered: anybody else who finds the port would be
+believed to be any visitor of any site.
+"""
+
+import secrets
+import socket
+
+import uvicorn
+from mitmproxy import http
+from starlette.types import Receive, Scope, Send
+
+from ...desk.app import desk_app
+from ...desk.here import Here
+from ...injector.heads import value, without
+from ..asgi.ours import inner_scope, refuse
+from ..exchange.exchange import Ours
+
+# Names the request on its way through the port.
+_TICKET = b"x-clew-ticket"
+STOP_SECONDS = 2
+
+
+class OwnPages:
+    """See the module's text."""
+
+    def __init__(self) -> None:
+        self._desk = desk_app()
+        self._expected: dict[bytes, tuple[Ours, Here]] = {}
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            self._answer,
+            interface="asgi3",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            access_log=False,
+            log_config=None,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        config.load()
+        self._server = uvicorn.Server(config)
+        self._server.lifespan = config.lifespan_class(config)
+
+    async def start(self) -> None:
+        """Listen. Not `Server.serve`, which would take mitmproxy's signal handlers."""
+        await self._server.startup(sockets=[self._socket])
+
+    async def stop(self) -> None:
+        """End what runs, within two seconds."""
+        if self._server.started:
+            await self._server.shutdown(sockets=[self._socket])
+        self._socket.close()
+
+    def send(self, flow: http.HTTPFlow, plan: Ours, here: Here) -> bytes:
+        """Have mitmproxy send a flow's request to the port; returns its ticket."""
+        ticket = secrets.token_hex(16).encode()
+        self._expected[ticket] = plan, here
+        data = flow.request.data
+        data.scheme, data.host, data.port = b"http", "127.0.0.1", self._port
+        fields = [pair for pair in flow.request.headers.fields if pair[0].lower() != _TICKET]
+        flow.request.headers = http.Headers([*fields, (_TICKET, ticket)])
+        if not flow.request.is_http2:
+            data.authority = b""
+        return ticket
+
+    def forget(self, ticket: bytes) -> None:
+        """The request has been answered, or will not come."""
+        self._expected.pop(ticket, None)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._expected.pop(value(scope["headers"], _TICKET) or b"", None)
+        if found is None:
+            await refuse(scope, receive, send, 421)
+            return
+        plan, here = found
+        scope = {**scope, "headers": without(scope["headers"], _TICKET)}
+        await self._desk(inner_scope(scope, plan, here), receive, send)

@@ -1,0 +1,121 @@
+"""A flow's request on its way: to the shop, or to our own pages."""
+
+from mitmproxy import ctx, http
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from ...desk import ways
+from ...desk.cookies import without_desk_cookies
+from ...desk.here import Here
+from ...injector.heads import Headers, RequestHead
+from ...service.origin import Origin
+from ...service.service import Service
+from ...service.site import SiteRuntime
+from ..exchange.exchange import Exchange, Ours
+from ..exchange.origin import is_trusted, origin_of
+from .flows import Flows, FlowState
+from .headers import onward, request_headers, write_request
+from .origin import Addresses, origin, to_shop
+from .pages import OwnPages
+
+
+class Requests:
+    """Decides where each request goes, and writes into its flow what goes there."""
+
+    def __init__(self, service: Service, pages: OwnPages, flows: Flows) -> None:
+        self._service = service
+        self._pages = pages
+        self._flows = flows
+
+    async def send(self, flow: http.HTTPFlow) -> None:
+        """Send the request on."""
+        service, settings = self._service, self._service.settings
+        headers = request_headers(flow.request)
+        scheme = "https" if flow.client_conn.tls_established else "http"
+        peer = flow.client_conn.peername
+        shown = {"headers": headers, "client": peer, "scheme": scheme}
+        asked = origin_of(shown, settings.trusted_proxies, settings.forwarded_host)
+        reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
+        addresses = _addresses(flow, asked) if reverse and ctx.options.clew_rewrite else None
+        path, _, query = flow.request.data.path.partition(b"?")
+        if service.sites.is_desk_host(asked.host):
+            self._to_desk(flow, path, asked)
+            return
+        state = FlowState(self._service.clock.monotonic(), addresses)
+        site = service.sites.at(addresses.authority.decode("latin-1") if addresses else asked.host)
+        if site is not None:
+            head = RequestHead(
+                flow.request.method,
+                path,
+                query,
+                headers,
+                asked.scheme,
+                asked.host,
+                asked.client,
+                asked.host_forwarded,
+            )
+            plan = await self._plan(state, site, head)
+            if isinstance(plan, Ours):
+                self._to_own_pages(flow, state, plan, Here(service, site, asked))
+                return
+            headers = plan
+        else:
+            service.journal.host_unknown(asked.host, service.sites.hosts)
+            if service.sites.own(path):
+                _refuse(flow, 421)
+                return
+            headers = without_desk_cookies(headers)
+        if reverse:
+            client = peer[0] if peer else None
+            headers = onward(headers, asked, is_trusted(client, settings.trusted_proxies), client)
+        if addresses is not None:
+            headers = to_shop(headers, addresses)
+        self._flows[flow] = state
+        write_request(flow.request, headers, as_path=reverse)
+
+    def send_unchanged(self, flow: http.HTTPFlow) -> None:
+        """After a failure of our own: the shop gets the request, but nothing of it that is for us."""
+        request = flow.request
+        if self._service.sites.own(request.data.path):
+            _refuse(flow, 503)
+        else:
+            write_request(request, without_desk_cookies(request_headers(request)), as_path=False)
+
+    async def _plan(self, state: FlowState, site: SiteRuntime, head: RequestHead) -> Ours | Headers:
+        """What the exchange wants: one of our own pages, or these headers for the shop."""
+        exchange = Exchange(site, self._service.clock.now())
+        plan = exchange.request(head)
+        if isinstance(plan, Ours):
+            return plan
+        if plan.watch:
+            state.exchange = exchange
+            await self._service.attribution.perform(site, plan.effects)
+        elif exchange.fault is not None:
+            self._service.attribution.finish(exchange)
+        return plan.headers
+
+    def _to_desk(self, flow: http.HTTPFlow, path: bytes, asked: Origin) -> None:
+        """Everything on the desk's own host is ours."""
+        found = ways.way(self._service.sites, path)
+        if found is None:
+            _refuse(flow, 404)
+            return
+        here = Here(self._service, found.site, asked, found)
+        self._to_own_pages(flow, FlowState(self._service.clock.monotonic(), None), Ours(found.path), here)
+
+    def _to_own_pages(self, flow: http.HTTPFlow, state: FlowState, plan: Ours, here: Here) -> None:
+        state.ticket = self._pages.send(flow, plan, here)
+        self._flows[flow] = state
+
+
+def _addresses(flow: http.HTTPFlow, asked: Origin) -> Addresses:
+    request = flow.request
+    shop = f"[{request.host}]" if ":" in request.host else request.host
+    return Addresses(
+        origin(request.data.scheme, f"{shop}:{request.port}".encode()),
+        origin(asked.scheme.encode(), asked.host.encode("latin-1")),
+    )
+
+
+def _refuse(flow: http.HTTPFlow, status: int) -> None:
+    flow.request.stream = False
+    flow.response = http.Response.make(status)
