@@ -10,7 +10,6 @@ from ..orders.cart import is_empty
 from ..orders.unmatched import Unmatched
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
-from ..referral.masking import masked_path
 from ..referral.touches import DOUBTS, Touch, doubted
 from ..referral.visitor import CartSeen, Change, Shopped, Touched, Visitor
 from ..settings.model import Order
@@ -21,7 +20,7 @@ from .limits import LimitedError
 from .ordering.doubts import Shown
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
-from .ordering.shopping import page_mark
+from .ordering.shopping import page_mark, showed_its_order
 from .site import SiteRuntime
 from .visitors import Visitors
 
@@ -136,12 +135,13 @@ class Attribution:
                 key=reason,
                 outcome=outcome,
                 reason=reason,
-                path=masked_path(finished.path),
+                path=_shown(site, finished.path, finished.query),
             )
         if finished.fault is not None:
             self._journal.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
         if finished.unread and not finished.effects:
-            self._tell_unread(site, finished.path, UNREAD[finished.unread], key=finished.unread)
+            address = _shown(site, finished.path, finished.query)
+            self._tell_unread(site, address, UNREAD[finished.unread], key=finished.unread)
         for page in finished.effects:
             self._later(self.read_page(site, page))
 
@@ -159,20 +159,39 @@ class Attribution:
             order = replace(found.order, source="browser") if page.by_browser else found.order
             await self._ordering.record_seen(site, order, page.visitor, page.touches, shown)
             return
-        settings = site.settings.order
-        if page.order and settings is not None and found.refused is None:
-            why = found.unreadable or ""
-            key = why.partition(":")[0] or page.gap or "no order"
-            self._tell_unread(
-                site, page.path, why or UNREAD.get(page.gap) or nothing_found(settings), key=key
-            )
+        if page.order and found.refused is None:
+            await self._note_no_order(site, page, found.unreadable or "")
         if page.cart and page.known is not None and found.refused is None:
             await self._note_cart(site, page, page.known, found.cart)
 
-    def _tell_unread(self, site: SiteRuntime, path: str, why: str, *, key: str) -> None:
+    async def _note_no_order(self, site: SiteRuntime, page: ReadPage, why: str) -> None:
+        """An order's page showed none, or none that can be read. Many shops show an order once, so that a
+        reload or the way back finds it gone: then nothing is missing."""
+        settings, address = site.settings.order, _shown(site, page.path, page.query)
+        if settings is None:
+            return
+        if not why and not page.gap and await self._shown_before(site, page):
+            told = {"source": "page", "visitor": page.visitor, "page": address}
+            self._journal.emit("order_repeated", site=site.name, order=None, **told)
+            return
+        key = why.partition(":")[0] or page.gap or "no order"
+        why = why or UNREAD.get(page.gap) or nothing_found(settings)
+        self._tell_unread(site, address, why, key=key)
+
+    async def _shown_before(self, site: SiteRuntime, page: ReadPage) -> bool:
+        if page.visitor is None:
+            return False
+        try:
+            visitor = await self._visits.get(site.name, page.visitor)
+        except Exception as error:
+            self._journal.emit("fault", site=site.name, where="order", error=repr(error))
+            return False
+        return visitor is not None and showed_its_order(visitor, page.path, page.query)
+
+    def _tell_unread(self, site: SiteRuntime, address: str, why: str, *, key: str) -> None:
         """Tell that an order's page was shown, but no order was read on it."""
         self._journal.notice(
-            "order_unreadable", site=site.name, key=key, type="confirmation", page=masked_path(path), why=why
+            "order_unreadable", site=site.name, key=key, type="confirmation", page=address, why=why
         )
 
     async def _note_cart(
@@ -195,6 +214,11 @@ class Attribution:
             pass  # the next page shows it again
         except Exception as error:
             self._journal.emit("fault", site=site.name, where="cart", error=repr(error))
+
+
+def _shown(site: SiteRuntime, path: str, query: str) -> str:
+    """A page's address for people. Many shops tell their pages apart by the query alone."""
+    return site.masking.stored(f"{path}?{query}" if query else path)
 
 
 def nothing_found(order: Order) -> str:

@@ -22,7 +22,7 @@ from ..templates import language as language_of
 from ..templates import text
 from .facts import PageNow, gather
 from .limits import LimitedError
-from .ordering.shopping import page_mark
+from .ordering.shopping import page_mark, showed_its_order
 from .origin import Origin
 from .service import Service
 from .site import SiteRuntime
@@ -97,7 +97,7 @@ def _wanted(site: SiteRuntime, visitor: Visitor, url: str) -> list[str] | None:
     order = site.settings.order
     if order is None or order.browser == "ignore" or not site.order_page(*split(url)):
         return None
-    if visitor.ordered_on == page_mark(*split(url)):
+    if showed_its_order(visitor, *split(url)):
         return None
     parts = (order.id, order.total, order.currency)
     return [part for part in parts if part != "jsonld" and not is_currency(part)]

@@ -68,6 +68,11 @@ class ReadPage:
     known: Known | None = None  # what the visitor's cookie said, if the request brought one
     client: str | None = None
 
+    @property
+    def address(self) -> str:
+        """Path and query."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
 
 class Finished(Protocol):
     """An exchange that has come to its end, well or not."""
@@ -79,3 +84,7 @@ class Finished(Protocol):
     began: float  # on the monotonic clock; 0 where nobody measures
     unread: str
     effects: Sequence[ReadPage]
+
+    @property
+    def query(self) -> str:
+        """The query of the page that was asked for."""

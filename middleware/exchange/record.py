@@ -97,6 +97,11 @@ class Record:
         self.now = now
         self.held_body: list[bytes] = []
 
+    @property
+    def query(self) -> str:
+        """The query of the page that was asked for."""
+        return self.request_head.query.decode("latin-1") if self.request_head is not None else ""
+
     def recognise(self) -> Known | None:
         """Who the visitor is, by the cookie. It is opened only when somebody asks: few pages do."""
         if not self._recognised and self.request_head is not None:

@@ -19,7 +19,6 @@ from ...injector.page import read
 from ...orders.cart import read_cart
 from ...orders.model import OrderError, OrderSeen
 from ...orders.page import order_on
-from ...referral.masking import masked_path
 from ...settings.model import Cart, Order
 from ..effects import ReadPage
 from ..limits import network_of
@@ -117,7 +116,12 @@ class PageReader:
 
     def _refused(self, site: SiteRuntime, page: ReadPage, why: str) -> PageRead:
         self._journal.notice(
-            "page_unread", site=site.name, key=why, page=masked_path(page.path), why=why, order=page.order
+            "page_unread",
+            site=site.name,
+            key=why,
+            page=site.masking.stored(page.address),
+            why=why,
+            order=page.order,
         )
         return PageRead(refused=why)
 

@@ -44,6 +44,13 @@ def page_mark(path: str, query: str) -> str:
     return blake2b(f"{decoded(path)}?{query}".encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
+def showed_its_order(visitor: Visitor, path: str, query: str) -> bool:
+    """Whether a page has shown the visitor's last order, and nothing was bought since: in many shops every
+    order is shown at one address."""
+    bought_since = visitor.shopped_at > visitor.order_seen_at
+    return visitor.ordered_on == page_mark(path, query) and not bought_since
+
+
 def arrival(head: RequestHead) -> Arrival:
     """How a browser came to ask for this, as far as it says so (Fetch Metadata, Referer)."""
     fields = dict(head.headers)
