@@ -1,4 +1,4 @@
-"""What every door under the prefix checks first: where a POST comes from, what it is, and how long it is."""
+"""What every endpoint under the prefix checks first: where a POST comes from, its type and its length."""
 
 import asyncio
 import functools

@@ -1,4 +1,4 @@
-"""Who works at this desk: login, logout, and the door that every page of the desk has."""
+"""Login, logout, and the agent whose request a page of the desk answers."""
 
 import functools
 import hmac
@@ -33,7 +33,7 @@ _WRONG = "Name or password is wrong."
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class AgentContext:
     """An agent's request: where, and whose session. `token` is the session's own."""
 
     at: Here
@@ -68,16 +68,16 @@ def _problem(request: Request, refused: Refused) -> Response:
     return answer
 
 
-def signed_in(handler: Callable[[Request, Door], Awaitable[Response]]) -> Endpoint:
+def signed_in(handler: Callable[[Request, AgentContext], Awaitable[Response]]) -> Endpoint:
     """A page of the desk for agents; whoever is not logged in is led to the login."""
 
     @anyone
     @functools.wraps(handler)
     async def endpoint(request: Request, at: Here) -> Response:
-        door = await door_of(request, at)
-        if door is not None and request.method in ("GET", "HEAD"):
-            _require_navigation(request, door.session.csrf)
-        return _to_login(request) if door is None else await handler(request, door)
+        context = await agent_context(request, at)
+        if context is not None and request.method in ("GET", "HEAD"):
+            _require_navigation(request, context.session.csrf)
+        return _to_login(request) if context is None else await handler(request, context)
 
     return endpoint
 
@@ -99,24 +99,24 @@ def require_own_stream(request: Request, csrf: str) -> None:
         raise Refused(403, "This stream is not for scripts of other pages.")
 
 
-async def door_of(request: Request, at: Here) -> Door | None:
-    """The agent's door, or None without a session that was opened at this site and host, and is valid now."""
+async def agent_context(request: Request, at: Here) -> AgentContext | None:
+    """The agent's session, or None without one that was opened at this site and host, and is valid now."""
     token = request.cookies.get(COOKIE, "")
     if not token:
         return None
     session = await at.service.ledger.agents.session(token, at.place, at.service.clock.now(), at.chosen)
-    return None if session is None else Door(at, session, token)
+    return None if session is None else AgentContext(at, session, token)
 
 
-async def agent_form(request: Request, door: Door) -> dict[str, str]:
+async def agent_form(request: Request, context: AgentContext) -> dict[str, str]:
     """The fields of an agent's form. Raises Refused, also (403) if it is not from this session's pages."""
-    return dict(await agent_pairs(request, door))
+    return dict(await agent_pairs(request, context))
 
 
-async def agent_pairs(request: Request, door: Door, fields: int = FIELDS) -> list[tuple[str, str]]:
+async def agent_pairs(request: Request, context: AgentContext, fields: int = FIELDS) -> list[tuple[str, str]]:
     """The same in their order, with repeated ones; at most `fields` of them."""
     pairs = await form_pairs(request, fields=fields)
-    if not _same(dict(pairs).get("csrf", ""), door.session.csrf):
+    if not _same(dict(pairs).get("csrf", ""), context.session.csrf):
         raise Refused(403, "This form is from another session: reload the page and try again.")
     return pairs
 
@@ -179,10 +179,10 @@ async def login(request: Request, at: Here) -> Response:
 
 
 @signed_in
-async def logout(request: Request, door: Door) -> Response:
+async def logout(request: Request, context: AgentContext) -> Response:
     """End the session here and in the ledger."""
-    await agent_form(request, door)
-    await door.at.service.ledger.agents.end_session(door.token)
+    await agent_form(request, context)
+    await context.at.service.ledger.agents.end_session(context.token)
     answer = see_other(request, "/login")
     _set_cookie(request, answer, COOKIE, "", 0)
     return answer

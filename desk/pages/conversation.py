@@ -13,7 +13,7 @@ from ...service.conversations import MessageError
 from ...settings.model import Site
 from ..guard import Refused
 from ..here import Here
-from .auth import Door, agent_form, anyone, login, login_page, logout, see_other, signed_in
+from .auth import AgentContext, agent_form, anyone, login, login_page, logout, see_other, signed_in
 from .inbox import close_many, common, hue, inbox, short_name
 from .live import stamp, stream
 from .render import canned, file, page
@@ -28,8 +28,8 @@ def _hosts(request: Request, site: Site) -> frozenset[str]:
     return frozenset({request.scope["clew"].origin.host.lower(), *site.hosts})
 
 
-async def _conversation(request: Request, door: Door) -> Conversation:
-    at = door.at
+async def _conversation(request: Request, context: AgentContext) -> Conversation:
+    at = context.at
     found = await at.service.ledger.conversations.get(at.site.name, request.path_params["id"])
     if found is None:
         raise Refused(404, "There is no such conversation at this site.")
@@ -37,14 +37,14 @@ async def _conversation(request: Request, door: Door) -> Conversation:
 
 
 @signed_in
-async def conversation(request: Request, door: Door) -> Response:
+async def conversation(request: Request, context: AgentContext) -> Response:
     """One conversation with the visitor's trail beside it."""
-    return await _talk(request, door, await _conversation(request, door))
+    return await _talk(request, context, await _conversation(request, context))
 
 
 async def _talk(
     request: Request,
-    door: Door,
+    context: AgentContext,
     found: Conversation,
     status: int = 200,
     problem: str = "",
@@ -52,7 +52,7 @@ async def _talk(
     sale: dict[str, str] | None = None,
     sale_problem: str = "",
 ) -> Response:
-    at = door.at
+    at = context.at
     # Before everything else: what changes while the page is made makes the stream tell it at once.
     mark = await stamp(at, found.id)
     books = at.service.ledger.conversations
@@ -85,7 +85,7 @@ async def _talk(
         sale={"order_id": "", "total": "", "currency": _currency(seen), **(sale or {})},
         sale_problem=sale_problem,
         done=request.query_params.get("order", ""),
-        **await common(request, door),
+        **await common(request, context),
     )
 
 
@@ -95,52 +95,52 @@ def _currency(seen: Sketch | None) -> str:
 
 
 @signed_in
-async def answer(request: Request, door: Door) -> Response:
+async def answer(request: Request, context: AgentContext) -> Response:
     """Send an answer; whoever answers has the conversation."""
-    found, fields = await _conversation(request, door), await agent_form(request, door)
+    found, fields = await _conversation(request, context), await agent_form(request, context)
     said = fields.get("text", "")
     try:
-        await door.at.service.conversations.agent_says(
-            door.at.site,
+        await context.at.service.conversations.agent_says(
+            context.at.site,
             found.id,
             said,
-            agent=door.session.agent,
+            agent=context.session.agent,
             client_id=fields.get("client_id", "")[:64] or None,
         )
     except MessageError as error:
-        return await _talk(request, door, found, 422, f"Not sent: {error}.", said)
+        return await _talk(request, context, found, 422, f"Not sent: {error}.", said)
     return see_other(request, f"/conversations/{found.id}#end")
 
 
 @signed_in
-async def take(request: Request, door: Door) -> Response:
+async def take(request: Request, context: AgentContext) -> Response:
     """Give the conversation to the agent who asks."""
-    found, _ = await _conversation(request, door), await agent_form(request, door)
-    await door.at.service.conversations.take(found.site, found.id, door.session.agent)
+    found, _ = await _conversation(request, context), await agent_form(request, context)
+    await context.at.service.conversations.take(found.site, found.id, context.session.agent)
     return see_other(request, f"/conversations/{found.id}")
 
 
 @signed_in
-async def close(request: Request, door: Door) -> Response:
+async def close(request: Request, context: AgentContext) -> Response:
     """Close the conversation; the visitor's next message opens it again."""
-    found, _ = await _conversation(request, door), await agent_form(request, door)
-    await door.at.service.conversations.close(found.site, found.id)
+    found, _ = await _conversation(request, context), await agent_form(request, context)
+    await context.at.service.conversations.close(found.site, found.id)
     return see_other(request, "/")
 
 
 @signed_in
-async def record(request: Request, door: Door) -> Response:
+async def record(request: Request, context: AgentContext) -> Response:
     """Record an order that was closed in this conversation: it is credited as one of the chat's."""
-    found, fields = await _conversation(request, door), await agent_form(request, door)
+    found, fields = await _conversation(request, context), await agent_form(request, context)
     try:
         order = read_sale(fields)
     except OrderError as error:
-        return await _talk(request, door, found, 422, sale=fields, sale_problem=f"Not recorded: {error}.")
-    recorded = await door.at.service.ordering.record(
-        door.at.site, order, visitor=found.visitor, conversation=found.id, agent=door.session.agent
+        return await _talk(request, context, found, 422, sale=fields, sale_problem=f"Not recorded: {error}.")
+    recorded = await context.at.service.ordering.record(
+        context.at.site, order, visitor=found.visitor, conversation=found.id, agent=context.session.agent
     )
-    door.at.service.conversations.changed(found.site)
-    held = recorded.created and await door.at.service.ledger.outbox.held(recorded.row) is not None
+    context.at.service.conversations.changed(found.site)
+    held = recorded.created and await context.at.service.ledger.outbox.held(recorded.row) is not None
     told = "held" if held else "recorded" if recorded.created else "known"
     return see_other(request, f"/conversations/{found.id}?order={told}#orders")
 

@@ -18,7 +18,7 @@ from ...stores.ledger.agents import ONLINE_SECONDS
 from ...stores.ledger.conversations import INBOX_OPEN
 from ...stores.watch import LIVE_SECONDS
 from ..here import Here
-from .auth import Door, agent_pairs, see_other, signed_in
+from .auth import AgentContext, agent_pairs, see_other, signed_in
 from .live import stamp
 from .needs import needs
 from .render import headers, page
@@ -65,20 +65,22 @@ async def _lines(at: Here, entries: Sequence[Entry]) -> list[Line]:
     ]
 
 
-async def common(request: Request, door: Door, number: int = 0, client: str | None = None) -> dict[str, Any]:
+async def common(
+    request: Request, context: AgentContext, number: int = 0, client: str | None = None
+) -> dict[str, Any]:
     """What every page of the desk shows: the agent and the inbox, the page `number` of it, or the untaken
     conversations of one client network."""
-    at, books, site = door.at, door.at.service.ledger.conversations, door.at.site.name
+    at, books, site = context.at, context.at.service.ledger.conversations, context.at.site.name
     # An agent who reads or answers is there, also without JavaScript; written at most every few seconds.
     now = at.service.clock.now()
-    if door.session.seen_at is None or now - door.session.seen_at > ONLINE_SECONDS / 3:
-        await at.service.ledger.agents.seen(door.session.agent, now)
+    if context.session.seen_at is None or now - context.session.seen_at > ONLINE_SECONDS / 3:
+        await at.service.ledger.agents.seen(context.session.agent, now)
     count, waiting = await books.numbers(site)
     crowds = () if client else await books.crowds(site)
     listed = count - sum(crowd.count for crowd in crowds)
     return {
-        "agent": door.session.agent,
-        "csrf": door.session.csrf,
+        "agent": context.session.agent,
+        "csrf": context.session.csrf,
         "lines": await _lines(at, await books.inbox(site, number, client)),
         "closed": await _lines(at, () if client or number else await books.closed(site)),
         "crowds": crowds if number == 0 else (),
@@ -90,30 +92,30 @@ async def common(request: Request, door: Door, number: int = 0, client: str | No
     }
 
 
-def sites(request: Request, door: Door) -> Response:
+def sites(request: Request, context: AgentContext) -> Response:
     """The sites that the agent may see, on the desk's own host."""
-    names = [door.session.site] if door.session.site else list(door.at.service.sites)
-    root = door.at.root
+    names = [context.session.site] if context.session.site else list(context.at.service.sites)
+    root = context.at.root
     if len(names) == 1:
         return RedirectResponse(f"{root}/site/{names[0]}/desk/", 303, headers(request))
-    return page(request, "sites.html", names=names, root=root, csrf=door.session.csrf)
+    return page(request, "sites.html", names=names, root=root, csrf=context.session.csrf)
 
 
 @signed_in
-async def inbox(request: Request, door: Door) -> Response:
+async def inbox(request: Request, context: AgentContext) -> Response:
     """What needs a person, and the open conversations, whoever waits before the answered ones."""
-    if door.at.chosen is None:
-        return sites(request, door)
-    mark = await stamp(door.at, None)
-    values = await common(request, door, *_place(request))
-    return page(request, "inbox.html", mark=mark, current=None, needs=await needs(door), **values)
+    if context.at.chosen is None:
+        return sites(request, context)
+    mark = await stamp(context.at, None)
+    values = await common(request, context, *_place(request))
+    return page(request, "inbox.html", mark=mark, current=None, needs=await needs(context), **values)
 
 
 @signed_in
-async def close_many(request: Request, door: Door) -> Response:
+async def close_many(request: Request, context: AgentContext) -> Response:
     """Close the chosen conversations, or all of a client network that nobody has taken."""
-    pairs = await agent_pairs(request, door, fields=INBOX_OPEN + 10)
-    at = door.at
+    pairs = await agent_pairs(request, context, fields=INBOX_OPEN + 10)
+    at = context.at
     ids = [value for name, value in pairs if name == "id"]
     client = _CLIENT.fullmatch(dict(pairs).get("network", ""))
     await at.service.conversations.close_many(at.site.name, ids, client[0] if client else None)

@@ -13,7 +13,7 @@ from ...stores.watch import visit_mark
 from ..guard import NO_STORE
 from ..here import Here
 from ..sse import EventStream, StreamEnd, event
-from .auth import anyone, door_of, require_own_stream
+from .auth import agent_context, anyone, require_own_stream
 from .needs import needs_version
 
 LOOK_SECONDS = 10.0
@@ -44,10 +44,10 @@ async def stream(request: Request, at: Here) -> Response:
     As long as it is open the agent counts as present; it ends with the agent's session. Without a session the
     answer is 204, after which a browser does not ask again.
     """
-    door, service = await door_of(request, at), at.service
-    if door is None:
+    context, service = await agent_context(request, at), at.service
+    if context is None:
         return Response(status_code=204, headers=NO_STORE)
-    require_own_stream(request, door.session.csrf)
+    require_own_stream(request, context.session.csrf)
     conversation = request.query_params.get("conversation", "")[:64] or None
     found = await service.ledger.conversations.get(at.site.name, conversation) if conversation else None
     told = request.headers.get("last-event-id") or request.query_params.get("mark", "")
@@ -57,9 +57,9 @@ async def stream(request: Request, at: Here) -> Response:
         nonlocal told, looked
         now = service.clock.now()
         if now - looked >= LOOK_SECONDS:
-            if await service.ledger.agents.session(door.token, at.place, now, at.chosen) is None:
+            if await service.ledger.agents.session(context.token, at.place, now, at.chosen) is None:
                 raise StreamEnd
-            await service.presence.seen(door.session.agent)
+            await service.presence.seen(context.session.agent)
             looked = now
         mark = await stamp(at, conversation)
         if mark == told:
@@ -70,7 +70,7 @@ async def stream(request: Request, at: Here) -> Response:
     def hold() -> AbstractContextManager[object]:
         held = ExitStack()
         held.enter_context(at.hold("desk_streams"))
-        held.enter_context(service.presence.open(door.session.agent))
+        held.enter_context(service.presence.open(context.session.agent))
         return held
 
     return EventStream(

@@ -12,7 +12,7 @@ from ...stores.ledger.notices import Notice
 from ..guard import Refused
 from ..here import Here
 from .advice import advice
-from .auth import Door, agent_form, see_other, signed_in
+from .auth import AgentContext, agent_form, see_other, signed_in
 
 # States of postbacks that wait for a person.
 STUCK: tuple[State, ...] = ("held", "dead", "unknown")
@@ -38,13 +38,13 @@ class Needs:
         return bool(self.lines or self.postbacks)
 
 
-async def needs(door: Door) -> Needs:
+async def needs(context: AgentContext) -> Needs:
     """What needs a person at this site now."""
-    service = door.at.service
+    service = context.at.service
     await service.write_notices()
-    found = await service.ledger.notices.list(_sites(door))
-    counts = await service.ledger.outbox.counts(door.at.site.name, STUCK)
-    held = await service.ledger.outbox.holds(door.at.site.name)
+    found = await service.ledger.notices.list(_sites(context))
+    counts = await service.ledger.outbox.counts(context.at.site.name, STUCK)
+    held = await service.ledger.outbox.holds(context.at.site.name)
     return Needs(
         [Need(notice, *advice(notice)) for notice in found if not _settled(notice, held)],
         [(state, counts[state]) for state in STUCK if counts[state]],
@@ -64,23 +64,23 @@ async def needs_version(at: Here) -> Sequence[object]:
     return [counts, held, await at.service.ledger.notices.version((own, ""))]
 
 
-def _sites(door: Door) -> tuple[str, ...]:
+def _sites(context: AgentContext) -> tuple[str, ...]:
     """The site's own; what concerns the whole program is for those who work at all of its sites."""
-    service, own = door.at.service, door.at.site.name
-    return (own, "") if len(service.sites) == 1 or door.session.site is None else (own,)
+    service, own = context.at.service, context.at.site.name
+    return (own, "") if len(service.sites) == 1 or context.session.site is None else (own,)
 
 
 @signed_in
-async def done(request: Request, door: Door) -> Response:
+async def done(request: Request, context: AgentContext) -> Response:
     """Somebody has seen to it."""
-    fields = await agent_form(request, door)
+    fields = await agent_form(request, context)
     number = fields.get("notice", "")
     if not (number.isascii() and number.isdigit() and len(number) <= 18):
         raise Refused(422, "Which line? Go back and press its button again.")
-    gone = await door.at.service.ledger.notices.done(_sites(door), int(number))
+    gone = await context.at.service.ledger.notices.done(_sites(context), int(number))
     if gone is not None:
-        door.at.service.journal.emit(
-            "notice_done", site=gone.site, notice=gone.event, key=gone.key, agent=door.session.agent
+        context.at.service.journal.emit(
+            "notice_done", site=gone.site, notice=gone.event, key=gone.key, agent=context.session.agent
         )
     return see_other(request, "/")
 

@@ -11,7 +11,7 @@ from ...postbacks.model import STATES, Postback, State
 from ...service.ordering.sightings import tell_retried, tell_settled
 from ...stores.ledger.outbox import OutboxError
 from ..guard import Refused
-from .auth import Door, agent_form, see_other, signed_in
+from .auth import AgentContext, agent_form, see_other, signed_in
 from .live import stamp
 from .render import page
 from .sale import read_amount
@@ -25,64 +25,66 @@ TITLES: Mapping[State, str] = {
 
 
 @signed_in
-async def listed(request: Request, door: Door) -> Response:
+async def listed(request: Request, context: AgentContext) -> Response:
     """The newest postbacks of one state."""
-    return await _listed(request, door, request.query_params.get("state", "held"))
+    return await _listed(request, context, request.query_params.get("state", "held"))
 
 
-async def _listed(request: Request, door: Door, name: str, status: int = 200, problem: str = "") -> Response:
+async def _listed(
+    request: Request, context: AgentContext, name: str, status: int = 200, problem: str = ""
+) -> Response:
     state: State = next((s for s in STATES if s == name and s in TITLES), "held")
-    outbox = door.at.service.ledger.outbox
+    outbox = context.at.service.ledger.outbox
     return page(
         request,
         "postbacks.html",
         status,
-        mark=await stamp(door.at, None),
+        mark=await stamp(context.at, None),
         current=None,
-        agent=door.session.agent,
-        csrf=door.session.csrf,
+        agent=context.session.agent,
+        csrf=context.session.csrf,
         state=state,
         titles=TITLES,
-        counts=await outbox.counts(door.at.site.name, tuple(TITLES)),
-        rows=await outbox.list(state, site=door.at.site.name, limit=SHOWN),
+        counts=await outbox.counts(context.at.site.name, tuple(TITLES)),
+        rows=await outbox.list(state, site=context.at.site.name, limit=SHOWN),
         problem=problem,
     )
 
 
 @signed_in
-async def settle(request: Request, door: Door) -> Response:
+async def settle(request: Request, context: AgentContext) -> Response:
     """Release, correct, refuse or send again, as the button that was pressed says."""
-    fields = await agent_form(request, door)
+    fields = await agent_form(request, context)
     postback_id = request.path_params["id"]
     retry = fields.get("do") == "retry"
     try:
-        found = await (_retried(door, postback_id) if retry else _settled(door, postback_id, fields))
+        found = await (_retried(context, postback_id) if retry else _settled(context, postback_id, fields))
     except (OutboxError, OrderError) as error:
-        return await _listed(request, door, fields.get("state", "held"), 422, f"Nothing changed: {error}.")
-    service = door.at.service
+        return await _listed(request, context, fields.get("state", "held"), 422, f"Nothing changed: {error}.")
+    service = context.at.service
     service.worker.wake()
-    (tell_retried if retry else tell_settled)(service.journal, found, door.session.agent)
+    (tell_retried if retry else tell_settled)(service.journal, found, context.session.agent)
     return see_other(request, f"/postbacks?state={fields.get('state', 'held')}")
 
 
-async def _retried(door: Door, postback_id: str) -> Postback:
-    outbox = door.at.service.ledger.outbox
-    return await outbox.retry(postback_id, door.at.service.clock.now(), site=door.at.site.name)
+async def _retried(context: AgentContext, postback_id: str) -> Postback:
+    outbox = context.at.service.ledger.outbox
+    return await outbox.retry(postback_id, context.at.service.clock.now(), site=context.at.site.name)
 
 
-async def _settled(door: Door, postback_id: str, fields: Mapping[str, str]) -> Postback:
+async def _settled(context: AgentContext, postback_id: str, fields: Mapping[str, str]) -> Postback:
     what, amount = fields.get("do"), None
     if what not in ("release", "correct", "refuse"):
         raise Refused(422, "Which button? Go back and press it again.")
     if what == "correct":
         amount = read_amount(fields.get("amount", ""))
-    return await door.at.service.ledger.outbox.settle(
+    return await context.at.service.ledger.outbox.settle(
         postback_id,
-        door.at.service.clock.now(),
-        by=door.session.agent,
+        context.at.service.clock.now(),
+        by=context.session.agent,
         send=what != "refuse",
         amount=amount,
-        site=door.at.site.name,
+        site=context.at.site.name,
     )
 
 

@@ -48,7 +48,7 @@ async def tab(context: BrowserContext, address: str) -> AsyncIterator[Tab]:
 
 
 async def write(desk: House, text: str, number: int = 1) -> None:
-    """A message through the visitor's own door."""
+    """A message by the visitor's own endpoint."""
     sent = await desk.visitor(base=HOST).post(
         "messages", json={"text": text, "client_id": f"widget-id-{number}"}
     )
