@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from .api import decide, messages, orderpage, orders, scripts
+from .context import request_context
 from .front import Front
 from .guard import NO_STORE
-from .here import here
 from .ops import health
 from .pages import conversation, needs, postbacks
 
@@ -21,13 +21,13 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    at = here(request)
+    at = request_context(request)
     at.service.journal.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
     return JSONResponse({"error": "something failed here; it was noted"}, 500, headers=NO_STORE)
 
 
 def desk_app() -> Starlette:
-    """All pages and endpoints; each request carries its `Here` in the scope."""
+    """All pages and endpoints; each request carries its `RequestContext` in the scope."""
     app = Starlette(
         routes=[
             *health.routes,

@@ -5,8 +5,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..injector.heads import Headers, values
 from ..service.origin import is_host
+from .context import RequestContext
 from .guard import NO_STORE
-from .here import Here
 
 _DENIAL = "websocket.http.response"
 
@@ -26,7 +26,7 @@ class Front:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request or handshake, with its `Here` in the scope."""
+        """One request or handshake, with its `RequestContext` in the scope."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -60,7 +60,7 @@ def _refusal(scope: Scope) -> tuple[int, str]:
     return 0, ""
 
 
-def _desk_refusal(at: Here, headers: Headers) -> tuple[int, str]:
+def _desk_refusal(at: RequestContext, headers: Headers) -> tuple[int, str]:
     if at.way is None and at.service.settings.desk_host is not None:
         return 404, "the desk has a host of its own"
     worker = bool(values(headers, b"service-worker-navigation-preload"))

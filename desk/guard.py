@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..service.limits import LimitedError, network_of
 from ..service.origin import Origin
-from .here import Here, here
+from .context import RequestContext, request_context
 from .times import span
 
 BODY_LIMIT = 32 * 1024
@@ -61,12 +61,12 @@ def refusal(refused: Refused) -> Response:
     return JSONResponse({"error": refused.text}, refused.status, refused.headers)
 
 
-def api(handler: Callable[[Request, Here], Awaitable[Response]]) -> Endpoint:
+def api(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> Endpoint:
     """An endpoint for programs: a refusal is answered as `{"error": text}`, a ledger that fails as 503."""
 
     @functools.wraps(handler)
     async def endpoint(request: Request) -> Response:
-        at = here(request)
+        at = request_context(request)
         try:
             return await handler(request, at)
         except Refused as refused:
@@ -110,7 +110,7 @@ def _without_port(host: str, scheme: str) -> str:
 
 def require_same_origin(request: Request) -> None:
     """Raise Refused (403) for a request that another site's page makes."""
-    if from_elsewhere(request.headers, here(request).origin):
+    if from_elsewhere(request.headers, request_context(request).origin):
         raise Refused(403, "this request comes from a page of another site")
 
 
@@ -121,7 +121,7 @@ def require_type(request: Request, wanted: str) -> None:
         raise Refused(415, f"Content-Type has to be {wanted}, not {found[:60] or 'empty'}")
 
 
-def bearer(request: Request, at: Here, token: str) -> bool:
+def bearer(request: Request, at: RequestContext, token: str) -> bool:
     """Whether the request brings `token` as its bearer token (RFC 6750 §2.1).
 
     A guess counts before it is compared, and a right one is given back. Raises LimitedError: who has guessed

@@ -13,8 +13,8 @@ from ...referral.visitor import Invited, MessagesRead
 from ...service.decide import Ask, decide, plain_answer
 from ...service.facts import PageNow
 from ...service.limits import LimitedError, network_of
+from ..context import RequestContext
 from ..guard import NO_STORE, api, json_body
-from ..here import Here
 
 URL_LENGTH = 2048
 TITLE_LENGTH = 300
@@ -47,7 +47,7 @@ class EventBody(BaseModel):
 
 
 @api
-async def decide_endpoint(request: Request, at: Here) -> Response:
+async def decide_endpoint(request: Request, at: RequestContext) -> Response:
     """`POST decide`: what to show on this page, and when to ask again."""
     body = await json_body(request, DecideBody)
     url = body.url or request.headers.get("referer", "")
@@ -82,7 +82,7 @@ async def decide_endpoint(request: Request, at: Here) -> Response:
 
 
 @api
-async def events_endpoint(request: Request, at: Here) -> Response:
+async def events_endpoint(request: Request, at: RequestContext) -> Response:
     """`POST events`: an invite was seen, dismissed or accepted, or messages were read. Unknown rules and
     visitors change nothing."""
     body = await json_body(request, EventBody)
@@ -100,7 +100,7 @@ async def events_endpoint(request: Request, at: Here) -> Response:
     return Response(status_code=204, headers=NO_STORE)
 
 
-def known_visitor(request: Request, at: Here) -> Known | None:
+def known_visitor(request: Request, at: RequestContext) -> Known | None:
     """Who asks, by the cookie."""
     return at.site.cookie.read([value for name, value in request.scope["headers"] if name == b"cookie"])
 

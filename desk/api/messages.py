@@ -12,8 +12,8 @@ from ...chat.hub import visitor_topic
 from ...referral.cookie import Known
 from ...service.conversations import MessageError, VisitorMessage
 from ...settings.model import Language
+from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, json_body, whole_number
-from ..here import Here
 from ..sse import EventStream, event
 
 STREAMS_PER_VISITOR = 8
@@ -28,7 +28,7 @@ class MessageBody(BaseModel):
     rule: str | None = Field(None, max_length=64)
 
 
-def _known(request: Request, at: Here) -> Known:
+def _known(request: Request, at: RequestContext) -> Known:
     known = at.site.cookie.read([value for name, value in request.scope["headers"] if name == b"cookie"])
     if known is None:
         raise Refused(403, "no visitor is known by this request's cookies: allow cookies and reload the page")
@@ -36,7 +36,7 @@ def _known(request: Request, at: Here) -> Known:
 
 
 @api
-async def _send(request: Request, at: Here) -> Response:
+async def _send(request: Request, at: RequestContext) -> Response:
     known = _known(request, at)
     body = await json_body(request, MessageBody)
     said = VisitorMessage(body.text, body.client_id, body.language, body.rule)
@@ -49,7 +49,7 @@ async def _send(request: Request, at: Here) -> Response:
 
 
 @api
-async def _read(request: Request, at: Here) -> Response:
+async def _read(request: Request, at: RequestContext) -> Response:
     visitor = _known(request, at).visitor
     at.take("reads")
     found = await at.service.conversations.read(at.site.name, visitor, whole_number(request, "after"))
@@ -59,7 +59,7 @@ async def _read(request: Request, at: Here) -> Response:
 
 
 @api
-async def _stream(request: Request, at: Here) -> Response:
+async def _stream(request: Request, at: RequestContext) -> Response:
     visitor = _known(request, at).visitor
     at.take("reads")
     conversations, site = at.service.conversations, at.site.name

@@ -11,8 +11,8 @@ from starlette.routing import Route
 from ...service.effects import ReadPage
 from ...service.ordering.shopping import Arrival
 from ...settings.addresses import split
+from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, json_body
-from ..here import Here
 from .decide import known_visitor
 
 BODY_LIMIT = 256 * 1024  # bytes: JSON of what follows, with every character escaped
@@ -32,7 +32,7 @@ class OrderPage(BaseModel):
 
 
 @api
-async def order_page(request: Request, at: Here) -> Response:
+async def order_page(request: Request, at: RequestContext) -> Response:
     """Read the order as on any page of the shop's; what comes of it says `order.browser`."""
     body = await json_body(request, OrderPage, BODY_LIMIT)
     site, known = at.site, known_visitor(request, at)

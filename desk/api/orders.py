@@ -11,15 +11,15 @@ from ...orders.model import OrderError
 from ...orders.money import amount_text
 from ...referral.cookie import NAME
 from ...referral.touches import Touch
+from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, bearer, read_body
-from ..here import Here
 
 BODY_LIMIT = 64 * 1024
 _VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 @api
-async def orders_endpoint(request: Request, at: Here) -> Response:
+async def orders_endpoint(request: Request, at: RequestContext) -> Response:
     """201 with the order as it was recorded, 200 for one that is known already; `held` is there where its
     partner is not told yet, and says why."""
     _authorise(request, at)
@@ -44,7 +44,7 @@ async def orders_endpoint(request: Request, at: Here) -> Response:
     )
 
 
-def _authorise(request: Request, at: Here) -> None:
+def _authorise(request: Request, at: RequestContext) -> None:
     token = at.site.settings.api_token
     if token is None:
         raise Refused(403, "this site takes no orders here: set `api_token` in its settings")
@@ -54,7 +54,7 @@ def _authorise(request: Request, at: Here) -> None:
         raise refused
 
 
-async def _visitor(at: Here, told: str | None) -> tuple[str | None, tuple[Touch, ...]]:
+async def _visitor(at: RequestContext, told: str | None) -> tuple[str | None, tuple[Touch, ...]]:
     """The visitor as the shop names it: the value of its cookie, which brings its touches, or its id.
 
     Raises Refused (422) for any other value: an order recorded as nobody's would not be credited later.

@@ -5,11 +5,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ...templates import Script, loader, order_script, silence, widget
+from ..context import RequestContext
 from ..guard import api
-from ..here import Here
 
 
-def _script(request: Request, at: Here, script: Script) -> Response:
+def _script(request: Request, at: RequestContext, script: Script) -> Response:
     # Both files have one address for ever: a browser asks again after an hour, and gets a 304 as a rule.
     asked = request.headers.get("if-none-match", "")
     headers = {
@@ -26,19 +26,19 @@ def _script(request: Request, at: Here, script: Script) -> Response:
 
 
 @api
-async def loader_file(request: Request, at: Here) -> Response:
+async def loader_file(request: Request, at: RequestContext) -> Response:
     """The loader, the same for every page and visitor; nothing to do where the site has `inject = false`."""
     return _script(request, at, loader() if at.site.settings.inject else silence())
 
 
 @api
-async def order_file(request: Request, at: Here) -> Response:
+async def order_file(request: Request, at: RequestContext) -> Response:
     """What the loader fetches on an order's page of which the server saw no order."""
     return _script(request, at, order_script())
 
 
 @api
-async def widget_file(request: Request, at: Here) -> Response:
+async def widget_file(request: Request, at: RequestContext) -> Response:
     """The widget, which the loader fetches when there is something to show."""
     return _script(request, at, widget())
 

@@ -7,20 +7,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, bearer
-from ..here import Here
 from .exposition import exposition
 from .readiness import postbacks_of, readiness
 
 
 @api
-async def health(request: Request, at: Here) -> Response:
+async def health(request: Request, at: RequestContext) -> Response:
     """200 as long as the process answers."""
     return PlainTextResponse("ok\n", headers=NO_STORE)
 
 
 @api
-async def ready(request: Request, at: Here) -> Response:
+async def ready(request: Request, at: RequestContext) -> Response:
     """200 when the ledger answers and the site's shop can be reached, else 503; also while clew stops.
 
     The status is for everybody; why, and the site's postbacks by their state, for whom `metrics` is.
@@ -37,14 +37,14 @@ async def ready(request: Request, at: Here) -> Response:
 
 
 @api
-async def metrics(request: Request, at: Here) -> Response:
+async def metrics(request: Request, at: RequestContext) -> Response:
     """The metrics for Prometheus: to this machine, or to whoever has the `metrics_token`."""
     if not _may_see_figures(request, at):
         raise Refused(403, "metrics are for this machine, or for a bearer of `metrics_token`")
     return Response(await exposition(at.service), headers={"content-type": CONTENT_TYPE_LATEST, **NO_STORE})
 
 
-def _may_see_figures(request: Request, at: Here) -> bool:
+def _may_see_figures(request: Request, at: RequestContext) -> bool:
     token = at.service.settings.metrics_token
     if token is not None and bearer(request, at, token.get_secret_value()):
         return True

@@ -14,10 +14,10 @@ from starlette.responses import RedirectResponse, Response
 
 from ...service.limits import LimitedError, Own, Rate
 from ...stores.ledger.agents import SESSION_SECONDS, BusyError, Session
+from ..context import RequestContext, request_context
 from ..cookies import LOGIN as LOGIN_COOKIE
 from ..cookies import SESSION as COOKIE
 from ..guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
-from ..here import Here, here
 from ..times import span
 from ..ways import ROOT
 from .render import desk_path, headers, page, stream_key
@@ -36,17 +36,17 @@ _WRONG = "Name or password is wrong."
 class AgentContext:
     """An agent's request: where, and whose session. `token` is the session's own."""
 
-    at: Here
+    at: RequestContext
     session: Session
     token: str
 
 
-def anyone(handler: Callable[[Request, Here], Awaitable[Response]]) -> Endpoint:
+def anyone(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> Endpoint:
     """A page of the desk that needs no login. What goes wrong is told on a page."""
 
     @functools.wraps(handler)
     async def endpoint(request: Request) -> Response:
-        at = here(request)
+        at = request_context(request)
         try:
             return await handler(request, at)
         except Refused as refused:
@@ -73,7 +73,7 @@ def signed_in(handler: Callable[[Request, AgentContext], Awaitable[Response]]) -
 
     @anyone
     @functools.wraps(handler)
-    async def endpoint(request: Request, at: Here) -> Response:
+    async def endpoint(request: Request, at: RequestContext) -> Response:
         context = await agent_context(request, at)
         if context is not None and request.method in ("GET", "HEAD"):
             _require_navigation(request, context.session.csrf)
@@ -99,7 +99,7 @@ def require_own_stream(request: Request, csrf: str) -> None:
         raise Refused(403, "This stream is not for scripts of other pages.")
 
 
-async def agent_context(request: Request, at: Here) -> AgentContext | None:
+async def agent_context(request: Request, at: RequestContext) -> AgentContext | None:
     """The agent's session, or None without one that was opened at this site and host, and is valid now."""
     token = request.cookies.get(COOKIE, "")
     if not token:
@@ -127,7 +127,7 @@ def see_other(request: Request, path: str) -> Response:
 
 
 @anyone
-async def login_page(request: Request, at: Here) -> Response:
+async def login_page(request: Request, at: RequestContext) -> Response:
     """The login form, with a token that its POST has to bring in the form and in a cookie."""
     if request.headers.get("sec-fetch-dest", "document") != "document":
         # Nothing for a script to read; the desk's own sees by the address that its session has ended.
@@ -136,7 +136,7 @@ async def login_page(request: Request, at: Here) -> Response:
 
 
 @anyone
-async def login(request: Request, at: Here) -> Response:
+async def login(request: Request, at: RequestContext) -> Response:
     """Check name and password. An unknown name and a wrong password get the same answer at the same pace."""
     fields = await form_body(request)
     target = fields.get("to", "")
@@ -216,10 +216,10 @@ def _set_cookie(request: Request, answer: Response, name: str, value: str, secon
         value,
         max_age=seconds,
         # On the desk's own host one session is for all sites.
-        path=desk_path(request) if here(request).way is None else ROOT,
+        path=desk_path(request) if request_context(request).way is None else ROOT,
         httponly=True,
         samesite="lax",
-        secure=here(request).origin.scheme == "https",
+        secure=request_context(request).origin.scheme == "https",
     )
 
 

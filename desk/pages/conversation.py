@@ -11,8 +11,8 @@ from ...orders.model import OrderError
 from ...referral.credit import credit
 from ...service.conversations import MessageError
 from ...settings.model import Site
+from ..context import RequestContext
 from ..guard import Refused
-from ..here import Here
 from .auth import AgentContext, agent_form, anyone, login, login_page, logout, see_other, signed_in
 from .inbox import close_many, common, hue, inbox, short_name
 from .live import stamp, stream
@@ -146,13 +146,13 @@ async def record(request: Request, context: AgentContext) -> Response:
 
 
 @anyone
-async def style(request: Request, at: Here) -> Response:
+async def style(request: Request, at: RequestContext) -> Response:
     """The style sheet."""
     return file(request, "desk.css")
 
 
 @anyone
-async def script(request: Request, at: Here) -> Response:
+async def script(request: Request, at: RequestContext) -> Response:
     """The script."""
     return file(request, "desk.js")
 

@@ -17,7 +17,7 @@ from ...chat.model import Entry
 from ...stores.ledger.agents import ONLINE_SECONDS
 from ...stores.ledger.conversations import INBOX_OPEN
 from ...stores.watch import LIVE_SECONDS
-from ..here import Here
+from ..context import RequestContext
 from .auth import AgentContext, agent_pairs, see_other, signed_in
 from .live import stamp
 from .needs import needs
@@ -55,7 +55,7 @@ def _place(request: Request) -> tuple[int, str | None]:
     return min(int(number), PAGES) if known else 0, client if _CLIENT.fullmatch(client) else None
 
 
-async def _lines(at: Here, entries: Sequence[Entry]) -> list[Line]:
+async def _lines(at: RequestContext, entries: Sequence[Entry]) -> list[Line]:
     visitors = [entry.conversation.visitor for entry in entries]
     seen = await at.service.visits.seen_at(at.site.name, visitors) if visitors else {}
     now = at.service.clock.now()

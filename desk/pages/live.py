@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from ...chat.hub import desk_topic, visit_topic
 from ...stores.watch import visit_mark
+from ..context import RequestContext
 from ..guard import NO_STORE
-from ..here import Here
 from ..sse import EventStream, StreamEnd, event
 from .auth import agent_context, anyone, require_own_stream
 from .needs import needs_version
@@ -21,7 +21,7 @@ LOOK_SECONDS = 10.0
 GAP_SECONDS = 1.0
 
 
-async def stamp(at: Here, conversation: str | None) -> str:
+async def stamp(at: RequestContext, conversation: str | None) -> str:
     """A short text that differs whenever the inbox does, and what the page of this conversation shows, or
     without one what needs a person."""
     books, site = at.service.ledger.conversations, at.site.name
@@ -37,7 +37,7 @@ async def stamp(at: Here, conversation: str | None) -> str:
 
 
 @anyone
-async def stream(request: Request, at: Here) -> Response:
+async def stream(request: Request, at: RequestContext) -> Response:
     """Events `changed` for an open page: `?mark=` is the stamp it was made with, `?conversation=` its own,
     `?key=` proves that it is the desk's.
 

@@ -9,8 +9,8 @@ from starlette.routing import BaseRoute, Route
 
 from ...postbacks.model import State
 from ...stores.ledger.notices import Notice
+from ..context import RequestContext
 from ..guard import Refused
-from ..here import Here
 from .advice import advice
 from .auth import AgentContext, agent_form, see_other, signed_in
 
@@ -56,7 +56,7 @@ def _settled(notice: Notice, held: Collection[str]) -> bool:
     return notice.event == "order_held" and notice.key not in held
 
 
-async def needs_version(at: Here) -> Sequence[object]:
+async def needs_version(at: RequestContext) -> Sequence[object]:
     """Differs whenever what needs a person at this site does."""
     outbox, own = at.service.ledger.outbox, at.site.name
     await at.service.write_notices()

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 from ... import templates
 from ...settings.model import LANGUAGES
-from ..here import here
+from ..context import request_context
 from ..times import Times, span
 from ..ways import HOME
 
@@ -41,7 +41,7 @@ _NAMEABLE = re.compile(
 def headers(request: Request) -> dict[str, str]:
     """The headers of a page of the desk. Its policy names the desk's own files and paths, not the origin: the
     shop's scripts may be there too."""
-    origin, base = here(request).origin, desk_path(request)
+    origin, base = request_context(request).origin, desk_path(request)
     if not _NAMEABLE.fullmatch(origin.host):
         script = style = below = "'self'"
     else:
@@ -106,7 +106,7 @@ def desk_path(request: Request) -> str:
 
 def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
     """A page of the desk from `templates/desk/`."""
-    at = here(request)
+    at = request_context(request)
     text = _env.get_template(template).render(
         base=desk_path(request),
         site=at.chosen or "clew",

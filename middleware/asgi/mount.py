@@ -6,7 +6,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...desk.app import desk_app
-from ...desk.here import Here
+from ...desk.context import RequestContext
 from ...injector.heads import RequestHead
 from ...service.check import checked
 from ...service.limits import network_of
@@ -135,7 +135,7 @@ class ClewMiddleware:
     async def _ours(
         self, plan: Ours, site: SiteRuntime, origin: Origin, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        await self._desk(inner_scope(scope, plan, Here(self.service, site, origin)), receive, send)
+        await self._desk(inner_scope(scope, plan, RequestContext(self.service, site, origin)), receive, send)
 
     async def _watched(
         self, exchange: Exchange, plan: Forward, scope: Scope, receive: Receive, send: Send

@@ -4,8 +4,8 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ...desk.context import RequestContext
 from ...desk.cookies import without_desk_cookies
-from ...desk.here import Here
 from ...desk.ways import HOME, way
 from ...service.origin import Origin
 from ...service.service import Service
@@ -28,14 +28,14 @@ def target_path(scope: Scope) -> bytes:
     return path.partition(b"?")[0]
 
 
-def inner_scope(scope: Scope, plan: Ours, here: Here) -> Scope:
+def inner_scope(scope: Scope, plan: Ours, context: RequestContext) -> Scope:
     """The ASGI scope below the site's prefix, with what the desk has to know of where it is."""
     return {
         **scope,
         "path": plan.path.decode("latin-1"),
         "raw_path": plan.path,
-        "root_path": here.root,
-        "clew": here,
+        "root_path": context.root,
+        "clew": context,
     }
 
 
@@ -46,8 +46,8 @@ async def to_desk(
     path = target_path(scope)
     found = way(service.sites, path)
     if found is not None:
-        here = Here(service, found.site, origin, found)
-        await desk(inner_scope(scope, Ours(found.path), here), receive, send)
+        context = RequestContext(service, found.site, origin, found)
+        await desk(inner_scope(scope, Ours(found.path), context), receive, send)
     elif path in (b"", b"/") and scope["type"] == "http":
         headers = [(b"location", HOME.encode()), (b"content-length", b"0"), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 303, "headers": headers})

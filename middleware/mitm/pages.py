@@ -12,7 +12,7 @@ from mitmproxy import http
 from starlette.types import Receive, Scope, Send
 
 from ...desk.app import desk_app
-from ...desk.here import Here
+from ...desk.context import RequestContext
 from ...injector.heads import value, without
 from ..asgi.ours import inner_scope, refuse
 from ..exchange.exchange import Ours
@@ -27,7 +27,7 @@ class OwnPages:
 
     def __init__(self) -> None:
         self._desk = desk_app()
-        self._expected: dict[bytes, tuple[Ours, Here]] = {}
+        self._expected: dict[bytes, tuple[Ours, RequestContext]] = {}
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
@@ -57,10 +57,10 @@ class OwnPages:
             await self._server.shutdown(sockets=[self._socket])
         self._socket.close()
 
-    def send(self, flow: http.HTTPFlow, plan: Ours, here: Here) -> bytes:
+    def send(self, flow: http.HTTPFlow, plan: Ours, context: RequestContext) -> bytes:
         """Have mitmproxy send a flow's request to the port; returns its ticket."""
         ticket = secrets.token_hex(16).encode()
-        self._expected[ticket] = plan, here
+        self._expected[ticket] = plan, context
         data = flow.request.data
         data.scheme, data.host, data.port = b"http", "127.0.0.1", self._port
         fields = [pair for pair in flow.request.headers.fields if pair[0].lower() != _TICKET]
@@ -78,6 +78,6 @@ class OwnPages:
         if found is None:
             await refuse(scope, receive, send, 421)
             return
-        plan, here = found
+        plan, context = found
         scope = {**scope, "headers": without(scope["headers"], _TICKET)}
-        await self._desk(inner_scope(scope, plan, here), receive, send)
+        await self._desk(inner_scope(scope, plan, context), receive, send)

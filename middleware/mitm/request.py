@@ -4,8 +4,8 @@ from mitmproxy import ctx, http
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from ...desk import ways
+from ...desk.context import RequestContext
 from ...desk.cookies import without_desk_cookies
-from ...desk.here import Here
 from ...injector.heads import Headers, RequestHead
 from ...service.origin import Origin
 from ...service.service import Service
@@ -55,7 +55,7 @@ class Requests:
             )
             plan = await self._plan(state, site, head)
             if isinstance(plan, Ours):
-                self._to_own_pages(flow, state, plan, Here(service, site, asked))
+                self._to_own_pages(flow, state, plan, RequestContext(service, site, asked))
                 return
             headers = plan
         else:
@@ -99,11 +99,13 @@ class Requests:
         if found is None:
             _refuse(flow, 404)
             return
-        here = Here(self._service, found.site, asked, found)
-        self._to_own_pages(flow, FlowState(self._service.clock.monotonic(), None), Ours(found.path), here)
+        context = RequestContext(self._service, found.site, asked, found)
+        self._to_own_pages(flow, FlowState(self._service.clock.monotonic(), None), Ours(found.path), context)
 
-    def _to_own_pages(self, flow: http.HTTPFlow, state: FlowState, plan: Ours, here: Here) -> None:
-        state.ticket = self._pages.send(flow, plan, here)
+    def _to_own_pages(
+        self, flow: http.HTTPFlow, state: FlowState, plan: Ours, context: RequestContext
+    ) -> None:
+        state.ticket = self._pages.send(flow, plan, context)
         self._flows[flow] = state
 
 

@@ -12,7 +12,7 @@ import httpx2
 import uvicorn
 from argon2 import PasswordHasher
 from clew.desk.app import desk_app
-from clew.desk.here import Here
+from clew.desk.context import RequestContext
 from clew.referral.cookie import NAME, Known
 from clew.service.clock import Clock
 from clew.service.origin import Origin
@@ -80,7 +80,7 @@ class House:
         assert site is not None, host
         client = headers.get(b"x-test-client", b"203.0.113.7").decode()
         path = scope["path"].removeprefix(site.prefix.rstrip("/"))
-        at = Here(self.service, site, Origin(client, self.scheme, host))
+        at = RequestContext(self.service, site, Origin(client, self.scheme, host))
         inner = {**scope, "path": path, "root_path": site.prefix.rstrip("/"), "clew": at}
         await self._app(inner, receive, send)
 

@@ -14,7 +14,7 @@ from .ways import Way
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class RequestContext:
     """Put into `scope["clew"]` by the mount. `way` is there on the desk's own host, None elsewhere."""
 
     service: Service
@@ -46,8 +46,8 @@ class Here:
         return Place(None if self.way else self.site.name, host_key(self.origin.host))
 
 
-def here(request: Request) -> Here:
-    """The `Here` of a request."""
+def request_context(request: Request) -> RequestContext:
+    """The `RequestContext` of a request."""
     found = request.scope["clew"]
-    assert isinstance(found, Here)
+    assert isinstance(found, RequestContext)
     return found
