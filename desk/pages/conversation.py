@@ -18,7 +18,7 @@ from .inbox import close_many, common, hue, inbox, short_name
 from .live import stamp, stream
 from .render import canned, file, page
 from .sale import read_sale
-from .trail import Sketch, sketch
+from .trail import VisitorSummary, summary
 
 SHOWN_MESSAGES = 300
 LANGUAGES = {"de": "German", "en": "English", "fi": "Finnish", "fr": "French", "nl": "Dutch", "ru": "Russian"}
@@ -58,7 +58,7 @@ async def _talk(
     books = at.service.ledger.conversations
     visitor = await at.service.visits.get(at.site.name, found.visitor)
     now = at.service.clock.now()
-    seen = sketch(visitor, _hosts(request, at.site.settings), now) if visitor is not None else None
+    seen = summary(visitor, _hosts(request, at.site.settings), now) if visitor is not None else None
     touches = visitor.touches if visitor is not None else ()
     others = await books.of_visitor(at.site.name, found.visitor)
     return page(
@@ -89,7 +89,7 @@ async def _talk(
     )
 
 
-def _currency(seen: Sketch | None) -> str:
+def _currency(seen: VisitorSummary | None) -> str:
     value = next((text for name, text in seen.cart if name == "Value"), "") if seen is not None else ""
     return value.rpartition(" ")[2] if " " in value else ""
 

@@ -78,7 +78,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Sketch:
+class VisitorSummary:
     """The visitor at one glance. Times in unix seconds."""
 
     live: bool
@@ -96,12 +96,12 @@ class Sketch:
     page: Step | None
 
 
-def sketch(visitor: Visitor, hosts: Collection[str], now: float) -> Sketch:
+def summary(visitor: Visitor, hosts: Collection[str], now: float) -> VisitorSummary:
     """Everything at once. `hosts` are the shop's own, with their ports, in lower case."""
     live = abs(now - visitor.seen_at) < LIVE_SECONDS  # the clock may have been set back
     trail = _trail(visitor, hosts, live)
     words = dict.fromkeys(step.word for visit in trail for step in visit.steps if step.word)
-    return Sketch(
+    return VisitorSummary(
         live=live,
         seen_at=visitor.seen_at,
         first_at=visitor.first_at,
