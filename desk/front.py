@@ -13,8 +13,8 @@ _DENIAL = "websocket.http.response"
 
 class Front:
     """Stands before the desk's app. There is no WebSocket below the prefix: a handshake is answered
-    with 404, also where the server passes it on as a plain request. Two Host fields, or one that is no
-    host, are 400 (RFC 9112 §3.2).
+    with 404, also where the server passes it on as a plain request. Two Host fields, none in HTTP/1.1, or
+    one that is no host are 400 (RFC 9112 §3.2).
 
     The desk is 404 on a shop's host where it has one of its own. Where it shares the shop's origin, its pages
     are for a browser's own navigations alone: what comes through a service worker of the shop, into a frame,
@@ -47,6 +47,8 @@ def _refusal(scope: Scope) -> tuple[int, str]:
     hosts = values(headers, b"host")
     if len(hosts) > 1:
         return 400, "more than one Host header"
+    if not hosts and scope["http_version"] == "1.1":
+        return 400, "no Host header"
     if hosts and hosts[0] and not is_host(hosts[0]):
         return 400, "a Host header with characters that no host has"
     upgrades = [found.strip(b" \t").lower() for found in values(headers, b"upgrade")]

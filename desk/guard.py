@@ -124,20 +124,30 @@ def require_type(request: Request, wanted: str) -> None:
 def bearer(request: Request, at: RequestContext, token: str) -> bool:
     """Whether the request brings `token` as its bearer token (RFC 6750 §2.1).
 
-    A guess counts before it is compared, and a right one is given back. Raises LimitedError: who has guessed
-    too often is not told whether this one is right.
+    A guess counts before it is compared, and a right one is given back. Raises LimitedError for a wrong one
+    over the limit, and for any whose own network is over it. What other networks guess keeps nobody out who
+    knows the token: it is random, and no number of guesses finds it.
     """
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if not given:
         return False
     limits, site, client = at.service.limits, at.site.name, at.origin.client
-    limits.take("tokens", site, client)
+    over: LimitedError | None = None
+    try:
+        limits.take("tokens", site, client)
+    except LimitedError as limited:
+        if limited.scope == "client":
+            raise
+        over = limited
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1"), token.encode()):
+        if over is not None:
+            raise over
         at.service.journal.notice(
             "token_refused", site=site, key=network_of(client) or "", path=request.url.path
         )
         return False
-    limits.give_back("tokens", site, client)
+    if over is None:
+        limits.give_back("tokens", site, client)
     limits.prove("tokens", client)
     return True
 

@@ -65,7 +65,13 @@ def parse_order(body: bytes) -> OrderTold:
     if len(body) > BODY_LIMIT:
         raise OrderError(f"the body has {len(body)} bytes; at most {BODY_LIMIT} are taken")
     try:
-        values = json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
+        values = json.loads(
+            body,
+            parse_float=Decimal,
+            parse_int=_whole,
+            parse_constant=_no_constant,
+            object_pairs_hook=_each_once,
+        )
     except ValueError as error:
         raise OrderError(f"the body is not JSON: {error}") from error
     except (ArithmeticError, RecursionError) as error:
@@ -94,6 +100,21 @@ def order_told(values: Mapping[str, Any], source: Source) -> OrderTold:
         spelling=number.spelling if number.spelling != number.id else None,
     )
     return OrderTold(order, body.visitor)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Which of two amounts would it be? JSON's readers disagree (RFC 8259 §4).
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
+        raise ValueError(f"{twice[:40]!r} stands in it twice")
+    return values
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 200:
+        raise ValueError(f"a number in it has {len(digits)} digits")
+    return int(digits)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -16,7 +16,7 @@ from ...service.site import SiteRuntime
 from ...settings.model import Settings
 from ..exchange.exchange import Exchange, Forward, Ours
 from ..exchange.origin import origin_of, unbelieved
-from .ours import inner_scope, onward, refuse, target_path, to_desk
+from .ours import inner_scope, misdirected, onward, refuse, target_path, to_desk
 from .sender import Sender
 from .standby import Refusal, Standby, unready, wants_strict
 from .startup import Startup
@@ -77,7 +77,7 @@ class ClewMiddleware:
         if site is None:
             self.service.journal.host_unknown(origin.host, self.service.sites.hosts)
             if self.service.sites.own(path):
-                await refuse(scope, receive, send, 421)
+                await refuse(scope, receive, send, misdirected(scope))
             else:
                 await self.app(onward(scope), receive, send)
         elif not startup.started and not await startup.at_request():

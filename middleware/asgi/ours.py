@@ -7,7 +7,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ...desk.context import RequestContext
 from ...desk.cookies import without_desk_cookies
 from ...desk.ways import HOME, way
-from ...service.origin import Origin
+from ...injector.heads import values
+from ...service.origin import Origin, is_host
 from ...service.service import Service
 from ..exchange.exchange import Ours
 from ..http.pages import page
@@ -71,3 +72,12 @@ async def refuse(scope: Scope, receive: Receive, send: Send, status: int) -> Non
         return
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text})
+
+
+def misdirected(scope: Scope) -> int:
+    """The status for a request whose Host is no site's: 421 (RFC 9110 §15.5.20), or 400 where it has not the
+    one Host that every request has (RFC 9112 §3.2)."""
+    hosts = values(scope["headers"], b"host")
+    if len(hosts) != 1:
+        return 421 if not hosts and scope["http_version"] == "1.0" else 400
+    return 421 if is_host(hosts[0]) else 400

@@ -14,7 +14,7 @@ from ...service.limits import LimitedError, Limits
 from ...service.sites import Changes
 from ...settings import model
 from ..asgi.denial import deny
-from ..asgi.ours import refuse
+from ..asgi.ours import misdirected, refuse
 from ..exchange.hostrewrite import HostRewrite
 from ..exchange.origin import Networks, origin_of
 from ..http.faults import RequestError, TooManyError
@@ -152,11 +152,12 @@ class Shops:
         return None if shop is None else await shop.upstream.reachable()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A WebSocket; 421 for a host that no site has (RFC 9110 §15.5.20)."""
+        """A WebSocket; 421 for a host that no site has (RFC 9110 §15.5.20), 400 where there is no one host
+        (RFC 9112 §3.2)."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await refuse(scope, receive, send, 421)
+            await refuse(scope, receive, send, misdirected(scope))
         elif (shop := self.of(site := scope.get("clew.site", ""))) is not None:
             try:
                 hold = self.limits.hold("websockets", site, scope["clew.origin"].client)
@@ -166,7 +167,7 @@ class Shops:
             with hold:
                 await shop(scope, receive, send)
         else:
-            await refuse(scope, receive, send, 421)
+            await refuse(scope, receive, send, misdirected(scope))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

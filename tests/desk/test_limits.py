@@ -202,6 +202,19 @@ async def test_a_flood_of_token_guesses_from_everywhere_does_not_shut_the_shop_o
         assert (await desk.client().post("orders", json=ORDER, headers=headers)).status_code == 200
 
 
+async def test_a_flood_of_token_guesses_does_not_shut_out_a_shop_that_was_not_seen_before_it(
+    tmp_path: Path,
+) -> None:
+    """field E23: right after a start, or from another machine of the shop's"""
+    async with house(tmp_path, limits={"tokens": {"client": 3, "site": 5}}) as desk:
+        for number in range(8):
+            wrong = {"authorization": "Bearer wrong", "x-test-client": f"198.51.100.{number}"}
+            refused = await desk.client().post("orders", json=ORDER, headers=wrong)
+            assert refused.status_code == (401 if number < 5 else 429)
+        headers = {"authorization": "Bearer s3cret-token-of-the-shop"}
+        assert (await desk.client().post("orders", json=ORDER, headers=headers)).status_code == 201
+
+
 async def test_an_order_without_a_token_is_no_guess(desk: House) -> None:
     for _ in range(40):
         assert (await desk.client(SHOP).post("orders", json=ORDER)).status_code == 401

@@ -103,6 +103,8 @@ def test_every_wrong_field_is_named_at_once() -> None:
         b'{"id":"a","currency":"EUR","total":Infinity}',
         b'{"id":"a","currency":"EUR","total":1e99999999999999999999}',
         b'{"id":"a","currency":"EUR","total":' + b"9" * 5000 + b"}",
+        b'{"id":"a","currency":"EUR","total":"1.00","total":"100.00"}',  # of two readings neither
+        b'{"id":"a","id":"b","currency":"EUR","total":"1.00"}',
         b" " * (BODY_LIMIT + 1),
     ],
 )
@@ -120,3 +122,10 @@ def test_any_bytes_are_an_order_or_an_order_error(raw: bytes) -> None:
 def test_an_agents_form_is_checked_the_same_way() -> None:
     told = order_told({"id": "7", "total": "12.5", "currency": "chf"}, "agent")
     assert told.order == OrderSeen(id="7", total=Decimal("12.50"), currency="CHF", source="agent")
+
+
+def test_what_is_wrong_with_the_json_is_said_without_a_librarys_words() -> None:
+    with pytest.raises(OrderError, match="'total' stands in it twice"):
+        parse_order(b'{"id":"a","total":"1.00","currency":"EUR","total":"100.00"}')
+    with pytest.raises(OrderError, match="a number in it has 5000 digits"):
+        parse_order(b'{"id":' + b"9" * 5000 + b',"total":"1.00","currency":"EUR"}')

@@ -129,6 +129,31 @@ async def test_a_target_that_cannot_be_is_refused(tmp_path: Path, request_line: 
         assert not tea.requests
 
 
+@pytest.mark.parametrize("path", [b"/", b"/-/clew/health", b"/-/clew/orders"])
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [
+        ((), 400),
+        ((b"evil.example", b"tea.example"), 400),
+        ((b"evil.example", b"evil.example"), 400),
+        ((b"tea.example", b"evil.example"), 400),
+        ((b"evil example",), 400),
+        ((b"tea.example@evil.example",), 400),
+        ((b"evil.example",), 421),
+    ],
+)
+async def test_a_request_without_one_host_is_malformed_whatever_hosts_are_known(
+    tmp_path: Path, path: bytes, hosts: tuple[bytes, ...], status: int
+) -> None:
+    """RFC 9112 §3.2, field E23"""
+    async with Shop(answering(OK)) as tea:
+        site = {"hosts": ["tea.example"], "upstream": tea.url}
+        async with clew(tmp_path, site) as (port, _), Client(port) as client:
+            lines = [b"GET " + path + b" HTTP/1.1", *(b"Host: " + host for host in hosts), b"", b""]
+            assert (await client.ask(b"\r\n".join(lines))).status == status
+        assert not tea.requests
+
+
 async def test_a_trusted_proxys_host_chooses_the_shop_and_a_strangers_does_not(tmp_path: Path) -> None:
     """proxy 1.8, 4.1"""
     spoofed = get(b"/", b"X-Forwarded-Host: tea.example", b"Forwarded: host=tea.example")
