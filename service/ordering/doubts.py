@@ -56,7 +56,9 @@ async def amounts_doubt(
     """What stands against the order's amount: the visitor's cart, or the site's earlier orders."""
     if not site.settings.hold.amounts:
         return None
-    earlier = await orders.amounts(site.name, limit=EARLIER)
+    # In a shop of many currencies the last orders may all be in others: a currency is new once only.
+    earlier = await orders.amounts(site.name, limit=EARLIER, currency=order.currency)
+    earlier = earlier or await orders.amounts(site.name, limit=EARLIER)
     figures: list[Figure] = []
     with suppress(KeyError, ArithmeticError):
         figures.append(Figure("the cart last seen", Decimal(cart["value"]), cart.get("currency")))

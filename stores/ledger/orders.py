@@ -149,8 +149,11 @@ class Orders:
             await _owe(tx, known.row, known.site, reports, doubt, now)
         return True
 
-    async def amounts(self, site: str, *, limit: int) -> tuple[tuple[Decimal, str], ...]:
-        """Total and currency of the site's newest orders that are in no doubt, newest first."""
+    async def amounts(
+        self, site: str, *, limit: int, currency: str | None = None
+    ) -> tuple[tuple[Decimal, str], ...]:
+        """Total and currency of the site's newest orders that are in no doubt, newest first; with `currency`
+        only of those in it."""
         own, calls = orders_table.c, postbacks_table
         doubtful = select(calls.c.id).where(calls.c.order == own.id, calls.c.state.in_(("held", "refused")))
         query = (
@@ -159,6 +162,8 @@ class Orders:
             .order_by(own.id.desc())
             .limit(limit)
         )
+        if currency is not None:
+            query = query.where(own.currency == currency)
         async with self._db.read() as connection:
             return tuple((Decimal(total), code) for total, code in (await connection.execute(query)).all())
 

@@ -51,6 +51,7 @@ orders = Table(
     UniqueConstraint("site", "order_id"),
     Index("ix_orders_visitor", "site", "visitor"),
     Index("ix_orders_newest", "site", "id"),
+    Index("ix_orders_currency", "site", "currency", "id"),
     Index("ix_orders_number", "order_id"),
     Index("ix_orders_recorded", "recorded_at"),
 )

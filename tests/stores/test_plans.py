@@ -52,6 +52,7 @@ async def plan(db: Database, ask: Ask) -> list[str]:
 
 FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "amounts": lambda db: Orders(db).amounts("shop", limit=50),
+    "amounts in a currency": lambda db: Orders(db).amounts("shop", limit=50, currency="EUR"),
     "an order": lambda db: Orders(db).get("shop", "1"),
     "orders": lambda db: Orders(db).list("shop"),
     "orders of a visitor": lambda db: Orders(db).of_visitor("shop", "v"),
@@ -63,6 +64,7 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "delivered ones": lambda db: Outbox(db).list("delivered", limit=100),
     "delivered ones of a site": lambda db: Outbox(db).list("delivered", site="shop", limit=100),
     "how many are held": lambda db: Outbox(db).counts("shop", ("held", "dead", "unknown")),
+    "held for what": lambda db: Outbox(db).holds("shop"),
     "how many": lambda db: Outbox(db).counts(),
     "attempts": lambda db: Outbox(db).attempts("pb_1"),
     "report of a site": lambda db: Reports(db).orders(Asked(site="shop"), 100),

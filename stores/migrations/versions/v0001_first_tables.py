@@ -73,6 +73,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_orders_visitor", "orders", ["site", "visitor"], unique=False)
     op.create_index("ix_orders_newest", "orders", ["site", "id"], unique=False)
+    op.create_index("ix_orders_currency", "orders", ["site", "currency", "id"], unique=False)
     op.create_index("ix_orders_number", "orders", ["order_id"], unique=False)
     op.create_index("ix_orders_recorded", "orders", ["recorded_at"], unique=False)
     op.create_table(
@@ -197,6 +198,7 @@ def downgrade() -> None:
     op.drop_table("agent_sessions")
     op.drop_index("ix_orders_recorded", table_name="orders")
     op.drop_index("ix_orders_number", table_name="orders")
+    op.drop_index("ix_orders_currency", table_name="orders")
     op.drop_index("ix_orders_newest", table_name="orders")
     op.drop_index("ix_orders_visitor", table_name="orders")
     op.drop_table("orders")

@@ -273,6 +273,7 @@ async def test_a_browser_takes_no_order_that_the_shop_told_of_and_holds_none(sho
     async with shop.landed("right") as buyer:
         await buyer.post("/checkout", headers=INSIDE)
         await buyer.get("/thank-you/3001", headers=INSIDE)
+        await shop.settled()
     cancelled = json.dumps(
         {
             "@type": "Order",

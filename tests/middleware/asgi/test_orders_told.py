@@ -1,12 +1,14 @@
 """An order that is told of in several ways: whose amount counts, in the order and in the postback."""
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 import structlog
+from clew.orders.model import OrderSeen
 from order_shops import INSIDE, SELECTORS, TYPED, Shop, linked, order_shops, ordered
 
 
@@ -103,3 +105,18 @@ async def test_the_server_hears_that_its_order_is_held(shops: Any, known: bool) 
         assert "released" not in answer.json()["held"]
     (row,) = await shop.postbacks()
     assert (row.state, row.hold, row.report.amount) == ("held", "amount", "5990.00")
+
+
+async def test_a_currency_is_new_once_only(shops: Any) -> None:
+    """A shop of two currencies had each order in the rarer one held, whenever fifty in the other had come
+    since."""
+    shop = await shops()
+    async with shop.landed() as visitor:
+        value = visitor.cookies["clew_visitor"]
+    ordering, site = shop.clew.service.ordering, shop.clew.service.sites["shop"]
+    await shop.tell(id="first", currency="GBP", visitor=value)
+    for number in range(55):
+        await ordering.record(site, OrderSeen(f"a{number}", Decimal(60), "EUR", "api"), visitor=None)
+    assert "held" not in (await shop.tell(id="rare", currency="GBP", visitor=value)).json()
+    held = (await shop.tell(id="new", currency="USD", visitor=value)).json()["held"]
+    assert held == "59.90 USD, but the site's last 50 orders are in EUR, GBP"
