@@ -155,7 +155,7 @@ def _show(found: Explanation, masking: Masking) -> None:
     for explained in found.rules:
         color, told = VERDICTS[explained.verdict]
         told = f"{told}: {explained.why}" if explained.why else told
-        wait = f", would in {explained.again:g} s" if explained.again is not None else ""
+        wait = f", would in {explained.retry_after:g} s" if explained.retry_after is not None else ""
         console.print(
             f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {told}{wait}"
         )

@@ -15,14 +15,14 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """How one kind of event is shown: its sign, its colour, and what is told of it."""
+    """How one kind of event is shown: its symbol, its colour and its description."""
 
     sign: str
     color: str
-    tell: Callable[[Fields], str]
+    describe: Callable[[Fields], str]
 
 
-def _said(fields: Fields, *names: str) -> str:
+def _joined(fields: Fields, *names: str) -> str:
     return " ".join(str(fields[name]) for name in names if fields.get(name) not in (None, "", []))
 
 
@@ -34,8 +34,8 @@ def _touch(fields: Fields) -> str:
 def _decision(fields: Fields) -> str:
     action, page = fields.get("action", "?"), fields.get("page", "")
     rule = f" by rule {fields['rule']!r}" if fields.get("rule") else ""
-    again = f"; asks again in {fields['again']:g} s" if fields.get("again") else ""
-    return f"{action}{rule} on {page}{again}"
+    retry_after = f"; next decision in {fields['retry_after']:g} s" if fields.get("retry_after") else ""
+    return f"{action}{rule} on {page}{retry_after}"
 
 
 def _conversation(fields: Fields) -> str:
@@ -48,7 +48,7 @@ def _message(fields: Fields) -> str:
 
 
 def _order(fields: Fields) -> str:
-    return f"{_said(fields, 'order', 'total', 'currency')}, closed in: {fields.get('channel', '?')}"
+    return f"{_joined(fields, 'order', 'total', 'currency')}, closed in: {fields.get('channel', '?')}"
 
 
 def _credit(fields: Fields) -> str:
@@ -56,13 +56,13 @@ def _credit(fields: Fields) -> str:
 
 
 def _postback(fields: Fields) -> str:
-    return _said(fields, "partner", "order", "outcome", "status", "answer")
+    return _joined(fields, "partner", "order", "outcome", "status", "answer")
 
 
 STATIONS: Mapping[str, Station] = {
     "touch": Station("→", "cyan", _touch),
     "decision": Station("?", "bright_black", _decision),
-    "invite": Station("!", "magenta", lambda fields: _said(fields, "rule", "what")),
+    "invite": Station("!", "magenta", lambda fields: _joined(fields, "rule", "what")),
     "conversation": Station("☰", "magenta", _conversation),
     "message": Station("…", "magenta", _message),
     "order": Station("€", "green", _order),
@@ -99,7 +99,7 @@ class Board:
         station = STATIONS.get(event)
         if station is not None:
             self.passed.append(event)
-            self._show(station.sign, event, station.color, station.tell(fields))
+            self._show(station.sign, event, station.color, station.describe(fields))
         elif fields.get("level") in ("warning", "error", "critical"):
             self._show("✗", event, "red", json.dumps(fields))
 

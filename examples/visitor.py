@@ -88,7 +88,7 @@ class Visitor:
         )
 
     def wait_for_invite(self, seconds: float = 60) -> dict[str, Any]:
-        """Ask again each time the answer says when, until it is an invite."""
+        """Request decisions, each after the `retry_after` of the one before, until one is an invite."""
         deadline = time.monotonic() + seconds
         while True:
             answer = self.decide()
@@ -96,10 +96,10 @@ class Visitor:
                 invite = answer["invite"]
                 self._api("events", {"kind": "seen", "rule": invite["rule"]})
                 return dict(invite)
-            again = float(answer.get("again") or 0)
-            expect(again, f"no invite, and nothing to wait for: {answer}")
-            expect(time.monotonic() + again < deadline, f"no invite within {seconds} s: {answer}")
-            time.sleep(again)
+            wait = float(answer.get("retry_after") or 0)
+            expect(wait, f"no invite, and nothing to wait for: {answer}")
+            expect(time.monotonic() + wait < deadline, f"no invite within {seconds} s: {answer}")
+            time.sleep(wait)
 
     def ask(self, text: str, rule: str) -> None:
         """Ask in the invite."""

@@ -1,1 +1,1 @@
-"""Should we talk to this visitor: facts, conditions, the decision and its explanation."""
+"""Rules: facts, conditions, the decision and its explanation."""

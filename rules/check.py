@@ -1,4 +1,4 @@
-"""The rules of a site, compiled with what its facts can be."""
+"""Checks the rules of a site against the values that its facts can have."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,7 +9,7 @@ from .values import Known
 
 
 def rule_problems(draft: Draft, networks: Iterable[str]) -> Iterator[Wording]:
-    """What is wrong with a site's rules; `networks` are the ids of all networks there are."""
+    """What is wrong with a site's rules; `networks` are the ids of all networks in the catalogue."""
     path = (*draft.path, "rules")
     yield from twice([((*path, n, "name"), r.name) for n, r in draft.rules], "another rule has the name {!r}")
     try:
@@ -22,7 +22,7 @@ def rule_problems(draft: Draft, networks: Iterable[str]) -> Iterator[Wording]:
 
 
 def _known(draft: Draft, networks: Iterable[str]) -> Known:
-    """What a site's own facts can be. Of a partner that cannot be read, the id may be right all the same."""
+    """The values that facts of this site can have. The id counts even of a partner with other errors."""
     raw = draft.raw.get("partners")
     partners = [item for item in raw if isinstance(item, dict)] if isinstance(raw, list) else []
     return {

@@ -1,7 +1,7 @@
-"""What can be known of a line before any visitor comes: unknown facts and functions, types that never meet.
+"""Static checks of a line: unknown facts and functions, and types that can never be equal.
 
-The engine checks types only where an evaluation happens to come by, and takes `visit.pages == "3"` for a
-comparison that is false for ever. So every branch is checked here, when the settings are loaded.
+The engine checks types only in the branches that it evaluates, and evaluates `visit.pages == "3"` to false.
+So every branch is checked here, when the settings are loaded.
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -22,7 +22,7 @@ _TYPES = {"int": "int", "double": "double", "string": "string", "bool": "bool", 
 
 @dataclass(frozen=True, slots=True)
 class LineProblem:
-    """What is wrong with a line and what to do; `at` is the offset in the line, None: all of it."""
+    """What is wrong with a line and what to do; `at` is the offset in the line, None for the whole line."""
 
     message: str
     hint: str = ""
@@ -30,10 +30,10 @@ class LineProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A fact that a line asks for: `path` is `visit.pages`, or `page.query.size` for a map's value.
+class FactReference:
+    """A fact that a line uses: `path` is `visit.pages`, or `page.query.size` for a map's value.
 
-    `whole`: the map itself is used (`'size' in page.query`), not one value of it. `guarded`: it stands in
+    `whole`: the map itself is used (`'size' in page.query`), not one value of it. `guarded`: it is inside
     `has(…)`, where it may be missing.
     """
 
@@ -44,14 +44,14 @@ class Asked:
 
 
 def constant(line: str, node: Node) -> Any:
-    """The value of a part without facts. Raises what the engine raises where it has none."""
+    """The value of a part without facts. Raises the engine's error if it has no value."""
     return cel.compile(line[node.start : node.end]).execute({})
 
 
 def fact_path(line: str, node: Node, bound: Container[str] = ()) -> tuple[str, ...] | None:
     """`visit.pages` or `visit["pages"]` as ("visit", "pages"), known or not; None for anything else.
 
-    `bound` are the names that a macro gives to elements.
+    `bound` are the names of a macro's loop variables.
     """
     if node.kind == "name":
         return None if node.value in bound else (node.value,)
@@ -63,21 +63,22 @@ def fact_path(line: str, node: Node, bound: Container[str] = ()) -> tuple[str, .
 
 
 class Checker:
-    """Walks one tree; `problems` and `asked` tell what it found."""
+    """Checks one parsed line. The results are in `problems` and `references`."""
 
     def __init__(self, line: str, known: Known = NONE_KNOWN) -> None:
         self.line = line
         self._known = known
         self.problems: list[LineProblem] = []
-        self.asked: list[Asked] = []
+        self.references: list[FactReference] = []
         self._in_macro = False
         self._kinds: dict[Node, str] = {}
 
     def check(self, tree: Node) -> None:
-        """Check the whole line, which has to give true or false."""
+        """Check the whole line, whose value must be true or false."""
         kind = self._infer(tree, {})
         if kind not in ("bool", "any"):
-            self._wrong(tree, f"the line gives {words(kind)}, not true or false", "compare it with something")
+            message = f"the value of the line is {words(kind)}, not true or false"
+            self._wrong(tree, message, "compare it with something")
 
     def _wrong(self, node: Node, message: str, hint: str = "") -> str:
         self.problems.append(LineProblem(message, hint, node.start))
@@ -129,7 +130,7 @@ class Checker:
         kind, _, value = held.partition(":")
         if kind == "any" or (kind == "map" and fits(key, "string")) or (kind == "list" and fits(key, "int")):
             return value or "any"
-        return self._wrong(node, f"`{self._text(node.parts[0])}` is {words(held)} and holds no such thing")
+        return self._wrong(node, f"`{self._text(node.parts[0])}` is {words(held)} and has no such member")
 
     def _fact(self, node: Node, path: tuple[str, ...], guarded: bool) -> str:
         group, name = path[0], ".".join(path[:2])
@@ -137,16 +138,14 @@ class Checker:
             return self._wrong(node, f"unknown fact `{name}`", _nearest(path))
         if len(path) == 1:
             example = next(fact.name for fact in FACTS if fact.name.startswith(f"{group}."))
-            return self._wrong(
-                node, f"`{group}` is a group of facts", f"ask for one of them, such as {example}"
-            )
+            return self._wrong(node, f"`{group}` is a group of facts", f"use one of them, such as {example}")
         fact = BY_NAME.get(name)
         if fact is None:
             return self._wrong(node, f"unknown fact `{name}`", _nearest(path))
         if len(path) > (3 if fact.type == "map" else 2):
-            return self._wrong(node, f"`{'.'.join(path[:-1])}` is a single value and holds no `{path[-1]}`")
+            return self._wrong(node, f"`{'.'.join(path[:-1])}` is a single value and has no `{path[-1]}`")
         whole = fact.type == "map" and len(path) == 2
-        self.asked.append(Asked(".".join(path), node, whole, guarded))
+        self.references.append(FactReference(".".join(path), node, whole, guarded))
         return "string" if len(path) == 3 else _TYPES[fact.type]
 
     def _call(self, node: Node, bound: Mapping[str, str]) -> str:
@@ -166,8 +165,8 @@ class Checker:
         given = [self._infer(part, bound) for part in node.parts]
         flat = [((target, *arguments), gives) for target, arguments, gives in METHODS[node.value]]
         if node.value in ("matches", "fits") and len(node.parts) == 2 and node.parts[1].kind != "string":
-            # A pattern from the address would be one that anybody can write.
-            message = f"the pattern of `{node.value}` has to be a text in quotes"
+            # A pattern from a fact could be written by any visitor, such as one from the URL.
+            message = f"the pattern of `{node.value}` must be a string in quotes"
             return self._wrong(node.parts[1], message)
         if node.value == "startsWith" and len(node.parts) == 2:
             self._starts(node)
@@ -176,16 +175,16 @@ class Checker:
     def _signature(self, node: Node, gives: str | None, given: list[str]) -> str:
         if gives is not None:
             return gives
-        told = ", ".join(words(kind) for kind in given)
+        kinds = ", ".join(words(kind) for kind in given)
         takes = "; or ".join(_takes(node.value, node.kind))
-        return self._wrong(node, f"`{node.value}` cannot take {told or 'nothing'}", f"it takes {takes}")
+        return self._wrong(node, f"`{node.value}` cannot take {kinds or 'nothing'}", f"it takes {takes}")
 
     def _unknown_function(self, node: Node) -> str:
         name = node.value
         if node.kind == "call" and (name in METHODS or name in MACROS):
-            hint = f"it is written behind what it asks: x.{name}(…)"
+            hint = f"it is a method: write x.{name}(…)"
         elif node.kind == "method" and name in FUNCTIONS:
-            hint = f"it is written in front: {name}(…)"
+            hint = f"it is a function: write {name}(…)"
         else:
             known = {k.lower(): k for k in (*METHODS, *MACROS, *FUNCTIONS, "has")}
             close = get_close_matches(name.lower(), known, 1, 0.5)
@@ -201,12 +200,12 @@ class Checker:
         kind, _, held = over.partition(":")
         names = node.parts[1:2]
         if kind not in ("list", "map", "any") or len(node.parts) < 3 or names[0].kind != "name":
-            return self._wrong(node, f"`{node.value}` asks a list or map: [1, 2].{node.value}(x, x > 1)")
+            return self._wrong(node, f"`{node.value}` needs a list or map: [1, 2].{node.value}(x, x > 1)")
         if names[0].value in GROUPS:
-            return self._wrong(names[0], f"`{names[0].value}` is a group of facts", "take another name")
+            return self._wrong(names[0], f"`{names[0].value}` is a group of facts", "use another name")
         if self._in_macro:
-            # The work would grow with the square of what a visitor may send, a query of any length.
-            return self._wrong(node, f"`{node.value}` cannot stand inside another one")
+            # The time would be quadratic in the length of the query, which a visitor chooses.
+            return self._wrong(node, f"`{node.value}` cannot be used inside another macro")
         self._in_macro = True
         element = "string" if kind == "map" else held or "any"
         results = [self._infer(part, {**bound, names[0].value: element}) for part in node.parts[2:]]
@@ -214,7 +213,7 @@ class Checker:
         wants_bool = results if node.value != "map" else results[:-1]
         for part, result in zip(node.parts[2:], wants_bool, strict=False):
             if not fits(result, "bool"):
-                self._wrong(part, f"`{self._text(part)}` gives {words(result)}, not true or false")
+                self._wrong(part, f"`{self._text(part)}` is {words(result)}, not true or false")
         if node.value in ("filter", "map"):
             return f"list:{results[-1] if node.value == 'map' else element}"
         return "bool"
@@ -222,17 +221,17 @@ class Checker:
     def _unary(self, node: Node, bound: Mapping[str, str]) -> str:
         kind = self._infer(node.parts[0], bound)
         if node.value == "!" and not fits(kind, "bool"):
-            return self._wrong(node, f"`!` stands before {words(kind)}; it turns true and false")
+            return self._wrong(node, f"`!` cannot be applied to {words(kind)}, only to true or false")
         if node.value == "-" and kind not in ("int", "double", "any"):
-            return self._wrong(node, f"`-` stands before {words(kind)}")
+            return self._wrong(node, f"`-` cannot be applied to {words(kind)}")
         return kind
 
     def _ternary(self, node: Node, bound: Mapping[str, str]) -> str:
         condition, yes, no = (self._infer(part, bound) for part in node.parts)
         if not fits(condition, "bool"):
-            self._wrong(node.parts[0], f"before `?` stands {words(condition)}, not true or false")
+            self._wrong(node.parts[0], f"the part before `?` is {words(condition)}, not true or false")
         if yes != no and "any" not in (yes, no) and not {yes, no} <= set(NUMBERS):
-            self._wrong(node, f"this gives {words(yes)} or else {words(no)}", "let both be of one kind")
+            self._wrong(node, f"the value is {words(yes)} or {words(no)}", "use the same type for both")
         return yes if yes == no else "any"
 
     def _binary(self, node: Node, bound: Mapping[str, str]) -> str:
@@ -241,7 +240,7 @@ class Checker:
             case "&&" | "||":
                 for part, kind in zip(node.parts, (left, right), strict=True):
                     if not fits(kind, "bool"):
-                        self._wrong(part, f"`{self._text(part)}` gives {words(kind)}, not true or false")
+                        self._wrong(part, f"`{self._text(part)}` is {words(kind)}, not true or false")
                 return "bool"
             case "==" | "!=":
                 self._equal(node, left, right)
@@ -263,32 +262,32 @@ class Checker:
 
     def _equal(self, node: Node, left: str, right: str) -> None:
         if "null" in (left, right):
-            self._wrong(node, "a fact is never null", "to ask whether it is known, write has(…)")
+            self._wrong(node, "a fact is never null", "to test whether it is known, write has(…)")
         elif not comparable(left, right):
             self._wrong(node, *self._mismatch(node, left, right))
         self._one_of(node.parts[0], [node.parts[1]])
         self._one_of(node.parts[1], [node.parts[0]])
 
     def _in(self, node: Node, left: str, right: str) -> None:
-        asked, held = node.parts
+        member, held = node.parts
         kind = right.partition(":")[0]
         if kind == "string":
             self._wrong(
-                node, "`in` asks a list or a map, not a text", "for a part of a text, write .contains(…)"
+                node, "`in` needs a list or a map, not a text", "for a part of a text, write .contains(…)"
             )
         elif kind == "map" and not fits(left, "string"):
-            self._wrong(node, f"the keys of a map are texts: {words(left)} is never in it")
+            self._wrong(node, f"the keys of a map are texts, so {words(left)} is never one of them")
         elif held.kind == "list":
             for item in held.parts:
                 if not comparable(left, self._kinds[item]):
-                    pair = Node("binary", item.start, item.end, "==", (asked, item))
+                    pair = Node("binary", item.start, item.end, "==", (member, item))
                     self._wrong(pair, *self._mismatch(pair, left, self._kinds[item]))
-            self._one_of(asked, held.parts)
+            self._one_of(member, held.parts)
         elif kind not in ("list", "map", "any"):
-            self._wrong(node, f"`in` asks a list or a map, not {words(right)}")
+            self._wrong(node, f"`in` needs a list or a map, not {words(right)}")
 
-    def _one_of(self, asked: Node, others: Iterable[Node]) -> None:
-        fact = self._asked_fact(asked)
+    def _one_of(self, node: Node, others: Iterable[Node]) -> None:
+        fact = self._fact_of(node)
         if fact is None:
             return
         for other in others:
@@ -298,19 +297,19 @@ class Checker:
             elif other.kind == "int" and fact.most is not None and constant(self.line, other) > fact.most:
                 self._wrong(other, f"`{fact.name}` is 0 to {fact.most}")
 
-    def _asked_fact(self, node: Node) -> Fact | None:
+    def _fact_of(self, node: Node) -> Fact | None:
         return BY_NAME.get(".".join(fact_path(self.line, node) or ()))
 
     def _starts(self, node: Node) -> None:
-        """`page.path.startsWith("cart")`: no path begins so."""
-        fact, text = self._asked_fact(node.parts[0]), node.parts[1]
+        """`page.path.startsWith("cart")` is never true: a path begins with a slash."""
+        fact, text = self._fact_of(node.parts[0]), node.parts[1]
         if fact is None or text.kind != "string":
             return
         if wrong := wrong_address(fact, constant(self.line, text)):
             self._wrong(text, *wrong)
 
     def _mismatch(self, node: Node, left: str, right: str) -> tuple[str, str]:
-        """Message and hint for two operands that do not go together."""
+        """Message and hint for two operands of types that do not match."""
         a, b = (self._text(part) for part in node.parts)
         verb = f"`{node.value}` cannot take" if node.value in ARITHMETIC else "this compares"
         message = f"{verb} {words(left)} (`{a}`) and {words(right)} (`{b}`)"
@@ -328,7 +327,7 @@ class Checker:
         if "bool" in (left, right):
             fact = a if left == "bool" else b
             return message, f"write {fact} by itself, or !{fact}"
-        return message, "compare things of one kind" if node.value not in ARITHMETIC else ""
+        return message, "compare values of the same type" if node.value not in ARITHMETIC else ""
 
 
 def _is_number(text: str) -> bool:
@@ -344,7 +343,7 @@ def _takes(name: str, kind: str) -> list[str]:
         return list(dict.fromkeys(", ".join(map(words, wanted)) for wanted, _ in FUNCTIONS[name]))
     return list(
         dict.fromkeys(
-            f"{words(target)} in front"
+            f"{words(target)} before the dot"
             + (f" and {', '.join(map(words, wanted))} in brackets" if wanted else "")
             for target, wanted, _ in METHODS[name]
         )
@@ -352,10 +351,10 @@ def _takes(name: str, kind: str) -> list[str]:
 
 
 def _nearest(path: tuple[str, ...]) -> str:
-    """The known fact that was probably meant: the same name in another group, else the most alike."""
-    asked = ".".join(path[:2])
+    """The known fact that was probably meant: the same name in another group, else the most similar."""
+    written = ".".join(path[:2])
     same = [fact.name for fact in FACTS if fact.name.partition(".")[2] == path[min(1, len(path) - 1)]]
-    alike = get_close_matches(asked, BY_NAME, 1, 0.6)
+    alike = get_close_matches(written, BY_NAME, 1, 0.6)
     if not alike and path[0] not in GROUPS:
         alike = get_close_matches(path[0], GROUPS, 1, 0.6)
         alike = (
@@ -368,4 +367,4 @@ def _nearest(path: tuple[str, ...]) -> str:
         return f"did you mean {found[0]}?"
     if path[0] in GROUPS:
         return f"known are {', '.join(fact.name for fact in FACTS if fact.name.startswith(f'{path[0]}.'))}"
-    return f"the groups are {', '.join(GROUPS)}; a text stands in quotes"
+    return f"the groups are {', '.join(GROUPS)}; write a text in quotes"

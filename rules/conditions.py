@@ -1,13 +1,13 @@
 """One line of a rule's `when`: compiled and checked when the settings are loaded, evaluated at a decision.
 
-A line is CEL, evaluated by the Rust engine. A fact that is missing has no value, and a line whose value hangs
-on it is false, behind a `!` too. Where the value is certain without it (`has(cart.value) && …`,
-`visit.pages > 3 || touch.network == "awin"` on the fourth page) the line has that value, as CEL defines it.
+A line is CEL, evaluated by the Rust engine. A missing fact has no value, and a line whose value depends on it
+is false, also after a `!`. If the value does not depend on it (`has(cart.value) && …`,
+`visit.pages > 3 || touch.network == "awin"` on the fourth page), the line has that value, as CEL defines.
 
-`matches` is RE2, as the CEL specification says: its time grows with the length of the text and of nothing
-else, so no address that a visitor sends can make it slow. The engine's own regular expressions are linear as
-well, but it compiles them anew at each evaluation: 13 µs for plain letters, 220 µs for one `\\w`, 11 ms for
-`\\w{50}`. Hence each pattern is compiled once here and called by name.
+`matches` is RE2, as in the CEL specification: its time is linear in the length of the text, so no URL that a
+visitor sends can make it slow. The engine's own regular expressions are linear as well, but it compiles them
+at each evaluation: 13 µs for plain letters, 220 µs for one `\\w`, 11 ms for `\\w{50}`. So each pattern is
+compiled once here and called by name.
 """
 
 import re
@@ -19,14 +19,14 @@ import cel
 import re2  # type: ignore[import-untyped]
 
 from ..settings.addresses import PatternError, Patterns, split
-from .checker import Asked, Checker, LineProblem, constant
+from .checker import Checker, FactReference, LineProblem, constant
 from .moments import Turn, turns
 from .signatures import MACROS
 from .syntax import Node, UnsupportedError, parse
 from .values import NONE_KNOWN, Known
 
 LINE_LENGTH = 1000
-# RE2 instructions. Its slowest way costs one step for each of them and each character.
+# RE2 instructions. In the worst case RE2 takes one step for each of them and each character.
 PATTERN_SIZE = 2000
 
 # As long as `matches`, so that the offsets in the line stay.
@@ -34,7 +34,7 @@ _MATCHES = "_match_"
 _FITS = "fits"
 
 Matches = Callable[[str], bool]
-"""Whether a text has what a pattern asks for."""
+"""Whether a text matches a pattern."""
 
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
@@ -42,7 +42,7 @@ _OPTIONS.never_capture = True
 _OPTIONS.max_mem = 1 << 20
 
 _SYNTAX_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
-# What people write instead of CEL: what stands at the error, or just before it → what to do.
+# Common mistakes: the text at the error, or just before it → what to do.
 _INSTEAD = (
     (re.compile(r"=(?!=)"), None, "to compare, write =="),
     (re.compile(r"and\b", re.IGNORECASE), None, "write &&"),
@@ -51,18 +51,18 @@ _INSTEAD = (
     (None, re.compile(r"<$"), "write !="),
     (re.compile(r"&"), None, "write &&"),
     (re.compile(r"\|"), None, "write ||"),
-    (re.compile(r"[“”„‘’‚«»´`]"), None, "texts stand in straight quotes"),
+    (re.compile(r"[“”„‘’‚«»´`]"), None, "write texts in straight quotes"),
     (
         re.compile(r"[\"']"),
         None,
         "a text is not closed; a quote or backslash inside it is written \\' or \\\\",
     ),
-    (re.compile(r"[;,]"), None, "one condition a line: put the next into a line of its own"),
+    (re.compile(r"[;,]"), None, "write one condition per line; put the next into a line of its own"),
 )
 
 
 class ConditionError(ValueError):
-    """A line that cannot be used; `problems` says all that is wrong with it."""
+    """A line is invalid; `problems` lists everything that is wrong with it."""
 
     def __init__(self, problems: Sequence[LineProblem]) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
@@ -71,29 +71,31 @@ class ConditionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled line. `patterns` are its `matches` and `fits`, each by its function and text, `turns` its
-    comparisons with time."""
+    """A compiled line. `patterns` are those of its `matches` and `fits`, by function and text; `turns` are
+    its comparisons with time."""
 
     text: str
     program: cel.Program
-    asked: tuple[Asked, ...]
+    references: tuple[FactReference, ...]
     patterns: Mapping[tuple[str, str], Matches]
     turns: tuple[Turn, ...]
 
     def value(self, context: cel.Context) -> bool | Exception:
-        """True, false, or why there is no value; never raises."""
+        """True, false, or the error for which there is no value; never raises."""
         try:
             value = self.program.execute(context)
         except Exception as error:
             return error
-        return value if isinstance(value, bool) else TypeError(f"the line gave {value!r}, not true or false")
+        if isinstance(value, bool):
+            return value
+        return TypeError(f"the value of the line is {value!r}, not true or false")
 
 
 def compile_line(text: str, known: Known = NONE_KNOWN) -> Condition:
-    """Compile and check one line; `known` are the values that the site's own facts have. Raises
-    ConditionError with all that is wrong."""
+    """Compile and check one line; `known` are the values that facts of this site can have. Raises
+    ConditionError with everything that is wrong."""
     if len(text) > LINE_LENGTH:
-        hint = "take it apart: all lines of `when` have to hold"
+        hint = "split it: all lines of `when` have to be true"
         raise ConditionError([LineProblem(f"the line has more than {LINE_LENGTH} characters", hint)])
     tree = _parse(text)
     checker = Checker(text, known)
@@ -105,18 +107,18 @@ def compile_line(text: str, known: Known = NONE_KNOWN) -> Condition:
     if problems:
         raise ConditionError(problems)
     line = _with_matcher(text, tree)
-    return Condition(text, cel.compile(line), tuple(checker.asked), patterns, turns(line, tree))
+    return Condition(text, cel.compile(line), tuple(checker.references), patterns, turns(line, tree))
 
 
 @lru_cache(maxsize=2048)
 def line_of(text: str) -> Condition:
-    """The same line, whatever the site's own facts can be, compiled once for all sites: those of one host
+    """The line compiled without the values of a site's own facts, once for all sites: the sites of a host
     often have the same rules. Raises ConditionError."""
     return compile_line(text)
 
 
 def matcher(patterns: Mapping[tuple[str, str], Matches]) -> dict[str, Callable[..., bool]]:
-    """The functions that a context needs for lines with these patterns."""
+    """The functions that an evaluation context needs for these patterns."""
 
     def of(name: str) -> Callable[..., bool]:
         return lambda text, pattern: patterns[name, pattern](text)
@@ -125,7 +127,7 @@ def matcher(patterns: Mapping[tuple[str, str], Matches]) -> dict[str, Callable[.
 
 
 def where(text: str, at: int | None) -> str:
-    """`column 7`, or `row 2, column 7` in a line of several rows; empty where it is the whole line."""
+    """`column 7`, or `row 2, column 7` in a line of several rows; empty for the whole line."""
     if at is None:
         return ""
     row = text.count("\n", 0, at) + 1
@@ -145,15 +147,15 @@ def _parse(text: str) -> Node:
         raise ConditionError([_syntax_problem(text, str(error))]) from error
 
 
-def _syntax_problem(text: str, told: str) -> LineProblem:
+def _syntax_problem(text: str, message: str) -> LineProblem:
     try:
         parse(text)
     except UnsupportedError as error:
         message, at = str(error), error.at
     else:
-        found = _SYNTAX_ERROR.search(told)
+        found = _SYNTAX_ERROR.search(message)
         if found is None:
-            return LineProblem("the line cannot be read")
+            return LineProblem("the line is not valid CEL")
         before = sum(len(row) for row in text.splitlines(keepends=True)[: int(found[1]) - 1])
         message, at = found[3], before + int(found[2]) - 1
     hint = next(
@@ -183,7 +185,7 @@ def _patterns(text: str, tree: Node, patterns: dict[tuple[str, str], Matches]) -
 
 
 def _fits(pattern: str) -> Matches:
-    """The same patterns as in `page_types`, `never` and `order.page`."""
+    """A pattern as in `page_types`, `never` and `order.page`."""
     one = Patterns([pattern])
     return lambda text: one(*split(text))
 
@@ -192,17 +194,17 @@ def _searches(pattern: str) -> Matches:
     try:
         compiled = re2.compile(pattern, _OPTIONS)
     except re2.error as error:
-        told = error.args[0] if error.args else ""
-        shown = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
-        hint = "RE2 syntax: no look-around, no back references; in CEL write \\\\d for \\d, or r'\\d'"
+        message = error.args[0] if error.args else ""
+        shown = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
+        hint = "RE2 has no look-around and no back references; in CEL write \\\\d for \\d, or r'\\d'"
         raise PatternError(f"not a regular expression: {shown}", hint) from error
     if compiled.programsize > PATTERN_SIZE:
-        raise PatternError("the regular expression is too large", "repeat less")
+        raise PatternError("the regular expression is too large", "use smaller repetitions")
     return lambda text: compiled.search(text) is not None
 
 
 def _constants(text: str, tree: Node) -> Iterator[LineProblem]:
-    """Calculates the parts without facts, so that `1 / 0` or `duration("2 min")` comes out now."""
+    """Evaluates the parts without facts, so that `1 / 0` or `duration("2 min")` is reported now."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()

@@ -1,7 +1,7 @@
-"""Lines evaluated against facts: now, and at moments to come.
+"""Evaluates lines against facts: now, and at later moments.
 
-The facts become one evaluation context, with only those that the lines ask for (the conversion costs more
-than the evaluation), and each line is evaluated at most once in it.
+The facts are converted into one evaluation context, with only those that the lines use (the conversion costs
+more than the evaluation), and each line is evaluated at most once in it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from .conditions import Condition, matcher
 from .facts import BY_NAME, GROUPS, Facts, FactType, advance
 from .moments import candidates
 
-# Contexts that one decision may build to look ahead, some 5 µs each.
-LOOKS = 200
+# Number of contexts that one decision may build to look ahead, some 5 µs each.
+LOOKAHEAD = 200
 
 _KINDS: Mapping[FactType, tuple[type, ...]] = {
     "int": (int,),
@@ -29,8 +29,8 @@ _KINDS: Mapping[FactType, tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class LineExplained:
-    """A line and its value now. False may come from `missing` facts, or from the `error` of the evaluation;
-    `facts` are the values of all that it asks for, None where they are not known."""
+    """A line and its value now. False may come from `missing` facts or from an `error` in the evaluation.
+    `facts` are the values of all facts that it uses, None for those that are not known."""
 
     line: str
     holds: bool
@@ -40,14 +40,14 @@ class LineExplained:
 
 
 class Plan:
-    """Which facts some lines ask for, so that a context holds those and no others."""
+    """The facts that some lines use, so that a context holds only those."""
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
         names: dict[str, dict[str, set[str] | None]] = {}
-        for asked in (asked for condition in conditions for asked in condition.asked):
-            group, name, *key = asked.path.split(".", 2)
+        for reference in (reference for condition in conditions for reference in condition.references):
+            group, name, *key = reference.path.split(".", 2)
             wanted = names.setdefault(group, {})
-            if asked.whole:
+            if reference.whole:
                 wanted[name] = None
             elif not key:
                 wanted.setdefault(name, set())
@@ -69,9 +69,9 @@ class Plan:
         )
 
     def select(self, facts: Facts) -> dict[str, dict[str, Any]]:
-        """The facts asked for; of a map, unless it is asked for as a whole, only the values asked for.
+        """The facts in use. Of a map only the values in use, unless it is used as a whole.
 
-        A value of another type than the catalogue's is no value of this fact: the fact is missing.
+        A value of another type than the fact's is ignored: the fact is missing.
         """
         selected: dict[str, dict[str, Any]] = {}
         for group, names in self.groups:
@@ -89,7 +89,8 @@ class Plan:
         return selected
 
     def context(self, selected: dict[str, dict[str, Any]]) -> cel.Context:
-        """The evaluation context. What the engine cannot hold (lone surrogates, a Decimal) is made fit."""
+        """The evaluation context. Values that the engine does not accept (lone surrogates, a Decimal) are
+        converted."""
         try:
             return cel.Context(selected, self.functions)
         except (ValueError, OverflowError):
@@ -97,7 +98,7 @@ class Plan:
 
 
 class Moment:
-    """The values of all lines at one moment, each found out when it is asked for."""
+    """The values of all lines at one moment, evaluated lazily."""
 
     def __init__(self, conditions: Sequence[Condition], plan: Plan, facts: Facts) -> None:
         self.all_facts = facts
@@ -107,7 +108,7 @@ class Moment:
         self._values: dict[int, bool | Exception] = {}
 
     def value(self, number: int) -> bool | Exception:
-        """The value of a line, or why it has none."""
+        """The value of a line, or the error for which it has none."""
         value = self._values.get(number)
         if value is None:
             value = self._values[number] = self._conditions[number].value(self.context)
@@ -118,12 +119,13 @@ class Moment:
         return self.value(number) is True
 
     def explained(self, number: int) -> LineExplained:
-        """The line with what its value hangs on."""
+        """The line with the facts that its value depends on."""
         condition = self._conditions[number]
         value = self.value(number)
-        facts = {asked.path: self._find(asked.path) for asked in condition.asked}
-        guarded = {asked.path for asked in condition.asked if asked.guarded}
-        absent = dict.fromkeys(a.path for a in condition.asked if not a.guarded and facts[a.path] is None)
+        references = condition.references
+        facts = {reference.path: self._find(reference.path) for reference in references}
+        guarded = {reference.path for reference in references if reference.guarded}
+        absent = dict.fromkeys(r.path for r in references if not r.guarded and facts[r.path] is None)
         missing: tuple[str, ...] = ()
         error = None
         if isinstance(value, KeyError):
@@ -142,8 +144,8 @@ class Moment:
         return value
 
 
-class Ahead:
-    """The moments to come, a bounded number of them."""
+class Lookahead:
+    """A bounded number of later moments."""
 
     def __init__(self, conditions: Sequence[Condition], plan: Plan, facts: Facts) -> None:
         self._conditions = conditions
@@ -152,15 +154,15 @@ class Ahead:
         self._moments: dict[int, Moment] = {}
 
     def moment(self, seconds: int) -> Moment | None:
-        """The moment so many seconds from now; None when enough of them were looked at."""
+        """The moment so many seconds from now; None if `LOOKAHEAD` moments were evaluated."""
         found = self._moments.get(seconds)
-        if found is None and len(self._moments) < LOOKS:
+        if found is None and len(self._moments) < LOOKAHEAD:
             later = advance(self._facts, seconds)
             found = self._moments[seconds] = Moment(self._conditions, self._plan, later)
         return found
 
     def candidates(self, context: cel.Context, lines: set[int]) -> set[int]:
-        """All moments at which one of the lines may turn."""
+        """All moments at which the value of one of the lines may change."""
         found: set[int] = set()
         for turn in {turn for number in lines for turn in self._conditions[number].turns}:
             found |= candidates(turn, self._facts, context, self._context)
@@ -172,7 +174,7 @@ class Ahead:
 
 
 def _plain(value: Any) -> Any:
-    """A value that the engine can hold; None for one that no fact has."""
+    """A value that the engine accepts; None for a value of a type that no fact has."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):

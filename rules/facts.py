@@ -1,4 +1,4 @@
-"""The facts that a rule can ask about, and how they change while time passes."""
+"""The facts that a rule can use, and how they change with time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 class Fact:
     """One fact: `name` is `group.fact`, `type` its CEL type (a map is text to text).
 
-    `values` are all texts that it can have, where they are few, `most` is the largest number: a line that
-    compares it with another never holds.
+    `values` are all texts that it can have, if they are few; `most` is the largest number. A line that
+    compares it with another value is never true.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Fact:
 
 
 FACTS: tuple[Fact, ...] = (
-    Fact("page.url", "string", "The page's full address."),
+    Fact("page.url", "string", "The page's full URL."),
     Fact("page.path", "string", "Its path, decoded, without host and query."),
     Fact("page.query", "map", "Its query parameters, decoded: page.query.size, page.query['utm-x']."),
     Fact("page.title", "string", "Its title."),
@@ -36,37 +36,37 @@ FACTS: tuple[Fact, ...] = (
     Fact(
         "page.type",
         "string",
-        "What kind of page it is, where the platform's preset knows.",
+        "The kind of the page, from `page_types` or the platform's preset.",
         get_args(PageType),
     ),
-    Fact("page.language", "string", "Its language, as the page says or else the browser."),
+    Fact("page.language", "string", "The page's language, else the browser's."),
     Fact("visit.seconds", "int", "How long the visit has lasted, in seconds."),
-    Fact("visit.pages", "int", "How many pages the visitor has seen in it, this one included."),
-    Fact("visit.count", "int", "Which visit of this visitor it is: 1 for the first."),
+    Fact("visit.pages", "int", "How many pages the visitor has seen in this visit, this one included."),
+    Fact("visit.count", "int", "The number of this visit: 1 for the visitor's first."),
     Fact("visit.returning", "bool", "Whether the visitor was here before this visit."),
     Fact("visit.landing", "string", "The path of the visit's first page."),
-    Fact("touch.network", "string", "The network of the last touch, where it carried a click id."),
-    Fact("touch.referrer", "string", "The address that the last touch came from."),
+    Fact("touch.network", "string", "The network of the last touch, if it had a click id."),
+    Fact("touch.referrer", "string", "The URL that the last touch came from."),
     Fact("touch.landing", "string", "The page that the last touch led to."),
     Fact("touch.age_days", "int", "How long ago the last touch was, in full days."),
     Fact("touch.click_id", "string", "The click id of the last touch."),
-    Fact("partner.id", "string", "The partner who would be credited if the visitor ordered now."),
+    Fact("partner.id", "string", "The partner that would be credited if the visitor ordered now."),
     Fact("partner.network", "string", "That partner's network."),
     Fact("campaign.source", "string", "utm_source of the last touch."),
     Fact("campaign.medium", "string", "utm_medium of the last touch."),
     Fact("campaign.name", "string", "utm_campaign of the last touch."),
-    Fact("campaign.term", "string", "utm_term of the last touch: the search word, where it is told."),
+    Fact("campaign.term", "string", "utm_term of the last touch: the search term, if it is known."),
     Fact("campaign.content", "string", "utm_content of the last touch."),
-    Fact("cart.value", "double", "What the cart is worth, where a page shows it."),
-    Fact("cart.items", "int", "How many items are in it."),
-    Fact("cart.currency", "string", "Its currency, an ISO 4217 code."),
+    Fact("cart.value", "double", "The value of the cart, if a page has shown it."),
+    Fact("cart.items", "int", "The number of items in the cart."),
+    Fact("cart.currency", "string", "The currency of the cart, an ISO 4217 code."),
     Fact("clock.hour", "int", "The hour in the site's time zone, 0 to 23.", most=23),
     Fact("clock.minute", "int", "The minute, 0 to 59.", most=59),
     Fact("clock.weekday", "string", "The day of the week: mon, tue, wed, thu, fri, sat, sun.", WEEKDAYS),
-    Fact("clock.date", "string", 'The date, written "2026-12-24"; text comparison is comparison of dates.'),
-    Fact("agents.online", "int", "How many agents have a desk open."),
-    Fact("agents.load", "double", "Running conversations divided by what the agents can hold at once."),
-    Fact("agents.free", "int", "How many more conversations they can hold."),
+    Fact("clock.date", "string", 'The date, such as "2026-12-24". Dates can be compared with < and >.'),
+    Fact("agents.online", "int", "How many agents have the desk open."),
+    Fact("agents.load", "double", "Open conversations divided by the number that the agents can handle."),
+    Fact("agents.free", "int", "How many more conversations the agents can handle."),
     Fact("invite.seen", "int", "How many invites the visitor has seen in this visit."),
     Fact("invite.dismissed", "int", "How many the visitor has dismissed in this visit."),
     Fact("invite.dismissals", "int", "How many the visitor has dismissed in all visits."),
@@ -78,8 +78,8 @@ FACTS: tuple[Fact, ...] = (
 BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(fact.name.partition(".")[0] for fact in FACTS))
 
-# What changes by the mere passing of time, as far as rules wait for it. `touch.age_days` does too, but
-# nobody keeps a page open for that.
+# The facts that change with time and that rules can wait for. `touch.age_days` changes too, but no page stays
+# open that long.
 SECONDS = frozenset({"visit.seconds", "page.seconds"})
 CLOCK = frozenset({"clock.hour", "clock.minute", "clock.weekday", "clock.date"})
 
@@ -87,12 +87,12 @@ Facts = Mapping[str, Mapping[str, Any]]
 
 
 def advance(facts: Facts, seconds: int) -> dict[str, Mapping[str, Any]]:
-    """The facts as they will be `seconds` later if nothing happens but time.
+    """The facts `seconds` later if nothing changes but time.
 
-    The clock is moved as a wall clock, so in the hour in which summer time begins or ends it is off by that
-    hour; whoever asks again then is answered by the real clock. No rule can ask for `clock.second`, but with
-    it the minutes turn in the right second; without it the minute is taken to have just begun, so what waits
-    for the next one comes late rather than too early.
+    The clock is advanced as a wall clock, so when daylight saving time begins or ends it is off by that hour;
+    the next decision uses the real clock. No rule can use `clock.second`, but with it minutes change at the
+    right second. Without it the minute is assumed to have just begun, so that a rule acts late rather than
+    too early.
     """
     later: dict[str, Mapping[str, Any]] = dict(facts)
     for group in ("visit", "page"):

@@ -1,10 +1,10 @@
-"""When a line that is false now may come true by the mere passing of time.
+"""When the value of a line may change with time alone.
 
-A line turns only where one of its comparisons turns. For the usual form, a fact of time against something
-that does not change (`visit.seconds >= 60 * 2`), the moment is calculated; the clock's hour, day and date
-turn at the next full hour; any other form (`clock.hour * 60 + clock.minute >= 570`) is searched by halving,
-which finds a comparison that turns once within the horizon. Each moment is only a candidate: whoever uses it
-evaluates the line at that moment.
+A line changes only when one of its comparisons changes. For the usual form, a fact of time compared with a
+constant (`visit.seconds >= 60 * 2`), the moment is calculated; the clock's hour, weekday and date change at
+the next full hour; any other form (`clock.hour * 60 + clock.minute >= 570`) is searched by bisection, which
+finds a comparison that changes once within the horizon. Each moment is only a candidate: the caller evaluates
+the line at that moment.
 """
 
 import math
@@ -26,10 +26,10 @@ _HOURLY = frozenset({"clock.hour", "clock.weekday", "clock.date"})
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One comparison that time can turn.
+    """A comparison whose value may change with time.
 
-    `seconds` and `minute`: `fact` is compared with the value of `program`. `hour`: it turns with the hour.
-    `search`: `program` is the comparison itself.
+    `seconds` and `minute`: `fact` is compared with the value of `program`. `hour`: it may change at each full
+    hour. `search`: `program` is the comparison itself.
     """
 
     kind: Literal["seconds", "minute", "hour", "search"]
@@ -38,7 +38,7 @@ class Turn:
 
 
 def turns(line: str, tree: Node) -> tuple[Turn, ...]:
-    """All comparisons of a line that time can turn; empty for a line that does not ask for time."""
+    """All comparisons of a line that may change with time; empty for a line without facts of time."""
     return tuple(_turns(line, tree))
 
 
@@ -81,9 +81,9 @@ def _times(line: str, node: Node) -> set[str]:
 def candidates(
     turn: Turn, facts: Facts, context: cel.Context, later: Callable[[int], cel.Context | None]
 ) -> set[int]:
-    """Seconds from now, within the horizon, after which the comparison may have another value than now.
+    """Seconds from now, within the horizon, after which the comparison may have another value.
 
-    `later(t)` gives the context t seconds from now, or None when the caller has had enough.
+    `later(t)` returns the context t seconds from now, or None if the caller allows no more of them.
     """
     if turn.kind == "hour":
         found = _at_minute(facts, 60.0)
@@ -103,12 +103,12 @@ def candidates(
 def _compared(turn: Turn, context: cel.Context) -> list[float]:
     value = _execute(turn.program, context)
     values = value if isinstance(value, list) else [value]
-    # Beyond a day nothing is awaited, and a float of any size would not survive the arithmetic.
+    # The horizon is far smaller, and larger floats would lose precision in the arithmetic.
     return [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 2**53]
 
 
 def _at_minute(facts: Facts, minute: float) -> set[int]:
-    """When the clock shows that minute, when it shows the one after, and when the next hour begins."""
+    """When that minute begins, when the next one begins, and when the next hour begins."""
     clock = facts.get("clock", {})
     shown, second = clock.get("minute"), clock.get("second", 0)
     if not (isinstance(shown, int) and isinstance(second, int)):
@@ -140,4 +140,4 @@ def _execute(program: cel.Program | None, context: cel.Context) -> Any:
     try:
         return program.execute(context) if program is not None else None
     except Exception:
-        return None  # a missing fact, say: then the comparison has no value, now or later
+        return None  # for example a missing fact: the comparison has no value, now or later

@@ -1,7 +1,4 @@
-"""The rules of one site: which of them acts now, when to ask again, and why.
-
-Pure: facts in, decision out.
-"""
+"""The rules of one site: which of them acts now, when to evaluate them next, and why. No I/O."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,20 +6,20 @@ from typing import Literal
 
 from ..settings.model import Rule
 from .conditions import Condition, ConditionError, compile_line, line_of, where
-from .evaluation import Ahead, LineExplained, Moment, Plan
+from .evaluation import LineExplained, Lookahead, Moment, Plan
 from .facts import Facts
 from .values import NONE_KNOWN, Known
 
 RULES = 1000
 LINES = 50
-# When a decision has looked far enough ahead, the answer is to ask again at the first moment not looked at,
-# but not at once.
-UNSURE_SECONDS = 30.0
+# If a decision reaches the limit of the lookahead, the next one is due at the first moment that was not
+# evaluated, but not earlier than this.
+LOOKAHEAD_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class RuleProblem:
-    """What is wrong with a rule, by its place in the list. `line` is the place in `when`, None: the rule."""
+    """What is wrong with a rule. `rule` is its index in the list, `line` the index in `when` or None."""
 
     rule: int
     line: int | None
@@ -31,7 +28,7 @@ class RuleProblem:
 
 
 class RuleErrors(ValueError):  # noqa: N818
-    """Rules that cannot be used; `problems` lists everything that is wrong with them."""
+    """Some rules are invalid; `problems` lists everything that is wrong with them."""
 
     def __init__(self, problems: Sequence[RuleProblem]) -> None:
         super().__init__("; ".join(f"rule {p.rule + 1}: {p.message}" for p in problems))
@@ -40,32 +37,33 @@ class RuleErrors(ValueError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The rule that acts now, if any, and in how many seconds to ask again: None if time changes nothing."""
+    """The rule that acts now, if any, and in how many seconds to decide again. `retry_after` is None if the
+    decision does not change with time."""
 
     rule: Rule | None
-    again: float | None
+    retry_after: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class RuleExplained:
-    """Why a rule does or does not act.
+    """Why a rule acts or does not act.
 
-    `acts`: it is the decision. `behind`: its lines hold, but another stands before it. `fails`: line `failed`
-    (the first, by its place) does not hold; `again` is when all of them would if only time passes. `skipped`:
-    the caller said that it may not act now, and in `why` for what cause. `disabled`: the settings say so.
+    `acts`: it is the decision. `behind`: all its lines are true, but another rule comes first. `fails`: line
+    `failed` (the index of the first) is not true; in `retry_after` seconds all of them would be true if only
+    time passes. `skipped`: the caller excluded it, for the reason in `why`. `disabled`: by the settings.
     """
 
     rule: Rule
     verdict: Literal["acts", "behind", "fails", "skipped", "disabled"]
     failed: int | None
     lines: tuple[LineExplained, ...]
-    again: float | None
+    retry_after: float | None
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The decision, and every rule in the order in which they are asked."""
+    """The decision, and every rule in order of evaluation."""
 
     decision: Decision
     rules: tuple[RuleExplained, ...]
@@ -73,7 +71,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A rule and its lines, by their numbers among the distinct ones of the set."""
+    """A rule and its lines, as indices into the distinct lines of the set."""
 
     rule: Rule
     lines: tuple[int, ...]
@@ -82,10 +80,10 @@ class _Compiled:
 
 
 class RuleSet:
-    """Compiled rules, the higher priority first, equal ones in the order given.
+    """Compiled rules, higher priorities first, equal ones in the order given.
 
-    Raises RuleErrors with everything that is wrong, in rules that are not enabled too. `known` are the values
-    that facts of this site can have: to compare with another one is wrong.
+    Raises RuleErrors with everything that is wrong, also in disabled rules. `known` are the values that facts
+    of this site can have: to compare with any other is an error.
     """
 
     def __init__(self, rules: Sequence[Rule], known: Known = NONE_KNOWN) -> None:
@@ -99,13 +97,14 @@ class RuleSet:
     def _compile(self, rules: Sequence[Rule]) -> list[_Compiled]:
         problems: list[RuleProblem] = []
         if len(rules) > RULES:
-            problems.append(RuleProblem(RULES, None, f"a site may have {RULES} rules", "join or remove some"))
+            message = f"a site may have at most {RULES} rules"
+            problems.append(RuleProblem(RULES, None, message, "join or remove some"))
         numbers: dict[str, int] = {}
         found: list[_Compiled] = []
         for place, rule in enumerate(rules[:RULES]):
             if len(rule.when) > LINES:
                 problems.append(
-                    RuleProblem(place, None, f"a rule may have {LINES} lines", "join some with &&")
+                    RuleProblem(place, None, f"a rule may have at most {LINES} lines", "join some with &&")
                 )
                 continue
             for line_place, line in enumerate(rule.when):
@@ -129,13 +128,13 @@ class RuleSet:
         return found
 
     def decide(self, facts: Facts, skip: Container[str] = ()) -> Decision:
-        """The first rule whose lines all hold, of those not named in `skip`; never raises.
+        """The first rule whose lines are all true, except those named in `skip`; never raises.
 
-        `again` is the earliest moment, in whole seconds from now (1 to 1800), at which another decision would
-        come out if nothing happened but time: a rule that stands before the one that acts begins to hold, or
-        the one that acts ends. A rule that waits never holds up one behind it that is ready. Where more
-        moments would have to be looked at than a decision may (`evaluation.LOOKS`), `again` may come earlier
-        than that, and at most half a minute later.
+        `retry_after` is the earliest moment, in whole seconds from now (1 to 1800), at which the decision
+        would change with time alone: a rule before the one that acts becomes true, or the one that acts
+        becomes false. A rule that waits does not delay a later one that is true. If more moments would have
+        to be evaluated than a decision may (`evaluation.LOOKAHEAD`), `retry_after` may be earlier than that,
+        and at most half a minute later.
         """
         moment = Moment(self._conditions, self._plan, facts)
         return self._decide(moment, skip)[0]
@@ -152,17 +151,20 @@ class RuleSet:
                 winner = compiled
                 break
             waiting.append(compiled)
-        again = self._again(moment, waiting, winner) if waiting or (winner and winner.timed) else None
-        return Decision(winner.rule if winner else None, again), winner
+        timed = waiting or (winner and winner.timed)
+        retry_after = self._retry_after(moment, waiting, winner) if timed else None
+        return Decision(winner.rule if winner else None, retry_after), winner
 
-    def _again(self, moment: Moment, waiting: Sequence[_Compiled], winner: _Compiled | None) -> float | None:
-        """`waiting`: rules whose lines all hold but some that ask for time."""
-        ahead = Ahead(self._conditions, self._timed_plan, moment.all_facts)
+    def _retry_after(
+        self, moment: Moment, waiting: Sequence[_Compiled], winner: _Compiled | None
+    ) -> float | None:
+        """`waiting` are rules of which only lines with facts of time are false."""
+        ahead = Lookahead(self._conditions, self._timed_plan, moment.all_facts)
         involved = [*waiting, winner] if winner else waiting
         for seconds in sorted(ahead.candidates(moment.context, {n for c in involved for n in c.timed})):
             later = ahead.moment(seconds)
             if later is None:
-                return max(float(seconds), UNSURE_SECONDS)
+                return max(float(seconds), LOOKAHEAD_SECONDS)
             if any(all(map(later.holds, compiled.timed)) for compiled in waiting):
                 return float(seconds)
             if winner and not all(map(later.holds, winner.timed)):
@@ -170,7 +172,7 @@ class RuleSet:
         return None
 
     def explain(self, facts: Facts, skip: Container[str] = ()) -> Explanation:
-        """What `decide` decides, with every line of every rule. `skip` may give the cause for each name."""
+        """The result of `decide` with every line of every rule. `skip` may map names to reasons."""
         moment = Moment(self._conditions, self._plan, facts)
         decision, winner = self._decide(moment, skip)
         return Explanation(
@@ -183,7 +185,7 @@ class RuleSet:
         rule = compiled.rule
         lines = tuple(moment.explained(number) for number in compiled.lines)
         failed = next((place for place, line in enumerate(lines) if not line.holds), None)
-        again = None
+        retry_after = None
         verdict: Literal["acts", "behind", "fails", "skipped", "disabled"]
         if not rule.enabled:
             verdict = "disabled"
@@ -194,9 +196,9 @@ class RuleSet:
         else:
             verdict = "fails"
             if all(map(moment.holds, compiled.timeless)):
-                again = self._again(moment, [compiled], None)
+                retry_after = self._retry_after(moment, [compiled], None)
         why = skip.get(rule.name, "") if isinstance(skip, Mapping) and verdict == "skipped" else ""
-        return RuleExplained(rule, verdict, failed, lines, again, why)
+        return RuleExplained(rule, verdict, failed, lines, retry_after, why)
 
 
 def _placed(line: str, at: int | None, message: str) -> str:

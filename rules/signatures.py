@@ -1,7 +1,7 @@
-"""The operators and functions that a line may use, by type: what the engine has of CEL's standard library.
+"""The operators and functions of CEL's standard library that the engine has, by type.
 
-A type is CEL's name for it; lists and maps carry what they hold: `list:int`, `map:string`. `any` is a value
-whose type only the evaluation shows.
+A type has CEL's name; lists and maps include the type of their elements: `list:int`, `map:string`. `any` is a
+value whose type is known only at evaluation.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 NUMBERS = ("int", "uint", "double")
 ORDERED = ("string", "bool", "bytes", "timestamp", "duration")
 
-# Operator → (left, right, result). Unlike comparison, arithmetic does not mix whole and broken numbers.
+# Operator → (left, right, result). Unlike comparison, arithmetic does not mix integers and doubles.
 ARITHMETIC: dict[str, tuple[tuple[str, str, str], ...]] = {
     "+": (
         *((number, number, number) for number in NUMBERS),
@@ -29,7 +29,7 @@ ARITHMETIC: dict[str, tuple[tuple[str, str, str], ...]] = {
     "%": (("int", "int", "int"), ("uint", "uint", "uint")),
 }
 
-# Method → (target, arguments, result). `fits` is ours: see `settings/addresses.py`.
+# Method → (target, arguments, result). `fits` is clew's own: see `settings/addresses.py`.
 METHODS: dict[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     **dict.fromkeys(("contains", "startsWith", "endsWith", "matches"), (("string", ("string",), "bool"),)),
     "fits": (("string", ("string",), "bool"),),
@@ -55,7 +55,7 @@ FUNCTIONS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
     "duration": ((("string",), "duration"),),
 }
 
-# Written as methods of a list or map, with a name for the element: `x.exists(e, e > 3)`.
+# Methods of a list or map with a loop variable: `x.exists(e, e > 3)`.
 MACROS = ("all", "exists", "exists_one", "filter", "map")
 
 WORDS = {
@@ -75,7 +75,7 @@ WORDS = {
 
 
 def fits(given: str, wanted: str) -> bool:
-    """Whether a value of one type can stand where another is wanted."""
+    """Whether a value of one type can be used where another is required."""
     return "any" in (given, wanted) or given == wanted or given.partition(":")[0] == wanted
 
 
@@ -89,7 +89,7 @@ def comparable(left: str, right: str) -> bool:
 
 
 def result(signatures: Sequence[tuple[tuple[str, ...], str]], given: Sequence[str]) -> str | None:
-    """The result of the first signature that takes these arguments, or None."""
+    """The result type of the first signature that accepts these arguments, or None."""
     for wanted, gives in signatures:
         if len(wanted) == len(given) and all(map(fits, given, wanted)):
             return gives

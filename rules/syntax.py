@@ -1,9 +1,8 @@
 """The parse tree of a CEL line.
 
-The engine evaluates but shows no tree, and without one there is no way to say at load time which facts a line
-asks for, in every branch of it, or at which moment a comparison turns. Grammar and operator precedence: CEL
-specification, "Syntax". What the engine reads and this parser does not (messages such as `Point{x: 1}`) clew
-does not offer.
+The engine does not expose its tree. The tree is needed to find at load time which facts a line uses, in every
+branch, and when a comparison may change. Grammar and operator precedence: CEL specification, "Syntax".
+Message literals such as `Point{x: 1}`, which the engine accepts, are not supported.
 """
 
 import re
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-# In a raw text a backslash is a backslash, so a quote after it ends the text.
+# In a raw string a backslash is no escape, so a quote after it ends the string.
 _TOKENS = re.compile(
     r"""(?P<space>(?:\s|//[^\n]*)+)
     |(?P<raw>(?:[rR][bB]?|[bB][rR])(?:"{3}.*?"{3}|'{3}.*?'{3}|"[^"\r\n]*"|'[^'\r\n]*'))
@@ -31,7 +30,7 @@ BRACKETS = 30
 
 
 class UnsupportedError(ValueError):
-    """Not a line that clew can read; `at` is the offset in the line."""
+    """The syntax is not supported; `at` is the offset in the line."""
 
     def __init__(self, message: str, at: int) -> None:
         super().__init__(message)
@@ -40,11 +39,11 @@ class UnsupportedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A part of a line: `line[start:end]` is its text.
+    """A node of the tree: `line[start:end]` is its text.
 
     `kind` is `int`, `uint`, `double`, `string`, `bytes`, `bool`, `null` (literals), `name`, `select`
     (`operand.value`), `index` (operand, key), `call` (`value(…)`), `method` (target, then arguments), `list`,
-    `map` (keys and values in turn), `unary`, `binary` (`value` is the operator) or `ternary`.
+    `map` (alternating keys and values), `unary`, `binary` (`value` is the operator) or `ternary`.
     """
 
     kind: str
@@ -54,7 +53,7 @@ class Node:
     parts: tuple["Node", ...] = ()
 
     def walk(self) -> Iterator["Node"]:
-        """This node and all below it, in the order of the text."""
+        """This node and all its descendants, in the order of the text."""
         waiting = [self]
         while waiting:
             node = waiting.pop()
@@ -76,7 +75,7 @@ def parse(line: str) -> Node:
     tree = parser.expression()
     if parser.token.kind != "end":
         parser.refuse()
-    # `a + b + c …` is deep too, though not in brackets: what walks the tree by recursion must not overflow.
+    # `a + b + c …` is deep too, without brackets. The tree is walked recursively, so its depth is bounded.
     level = [tree]
     for _ in range(DEPTH):
         level = [part for node in level for part in node.parts]
@@ -90,7 +89,7 @@ def _tokens(line: str) -> Iterator[_Token]:
     while at < len(line):
         found = _TOKENS.match(line, at)
         if found is None:
-            raise UnsupportedError(f"{line[at]!r} cannot stand here", at)
+            raise UnsupportedError(f"{line[at]!r} is not allowed here", at)
         kind, text = str(found.lastgroup), found[0]
         if kind in ("raw", "string"):
             kind = "bytes" if "b" in text[: text.find(text[-1])].lower() else "string"
@@ -103,8 +102,8 @@ def _tokens(line: str) -> Iterator[_Token]:
 
 
 class _Parser:
-    """Recursive descent. A bracket costs ten calls, so brackets in brackets are bounded to stay far from the
-    end of Python's stack."""
+    """A recursive descent parser. A bracket takes ten calls, so nested brackets are bounded to stay far from
+    Python's recursion limit."""
 
     def __init__(self, tokens: list[_Token]) -> None:
         self._tokens = tokens
@@ -116,7 +115,7 @@ class _Parser:
         return self._tokens[self._at]
 
     def refuse(self) -> NoReturn:
-        shown = f"{self.token.text!r} cannot stand here" if self.token.text else "the line ends too early"
+        shown = f"{self.token.text!r} is not allowed here" if self.token.text else "the line ends too early"
         raise UnsupportedError(shown, self.token.start)
 
     def _take(self, *texts: str) -> _Token | None:

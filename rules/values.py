@@ -1,7 +1,7 @@
-"""The values that a fact can have: a line that compares it with another one never holds.
+"""The values that a fact can have: a line that compares it with any other is never true.
 
-Some are known for all shops (`Fact.values`), some for one site alone (its partners), and of some only the
-form is known: a language, a currency, a date.
+Some are the same for all shops (`Fact.values`), some belong to one site (its partners), and for some only the
+format is known: a language, a currency, a date.
 """
 
 import re
@@ -17,7 +17,7 @@ from babel.numbers import is_currency, list_currencies
 from .facts import Fact
 
 Known = Mapping[str, Collection[str]]
-"""The values of a site's own facts, by the fact's name."""
+"""The values that facts of one site can have, by the fact's name."""
 
 NONE_KNOWN: Known = MappingProxyType({})
 _SHOWN: Final = 12
@@ -26,7 +26,7 @@ _PATHS: Final = frozenset(("page.path", "visit.landing"))
 
 
 def wrong_value(fact: Fact, value: str, known: Known) -> tuple[str, str] | None:
-    """Why a fact never has this text, and what to do; None where it may."""
+    """Why a fact never has this text, and what to do; None if it can have it."""
     values = known.get(fact.name, fact.values or None)
     if values is not None:
         return None if value in values else _not_one_of(fact, value, values)
@@ -43,11 +43,11 @@ def wrong_value(fact: Fact, value: str, known: Known) -> tuple[str, str] | None:
 
 
 def wrong_address(fact: Fact, value: str) -> tuple[str, str] | None:
-    """Why no path, or no whole address, begins with this text or is equal to it."""
+    """Why no path or URL begins with this text, and what to do; None if one can."""
     if fact.name == "page.url":
         if re.match(r"h(t|tt|ttp|ttps|$)", value) or value == "":
             return None
-        return "`page.url` is the whole address, with https:// and host", f'write page.url.fits("{value}")'
+        return "`page.url` is the full URL, with https:// and host", f'write page.url.fits("{value}")'
     if fact.name in _PATHS:
         if "?" in value:
             return f"`{fact.name}` has no query", f'write page.url.fits("{value}")'
@@ -63,7 +63,7 @@ def _not_one_of(fact: Fact, value: str, values: Collection[str]) -> tuple[str, s
     meant = begins or (folded[close[0]] if close else None)
     hint = f'write "{meant}"' if meant else ""
     if not values:
-        return f"`{fact.name}` has no value at all: the site has no partner", "add the partner first"
+        return f"`{fact.name}` has no values: the site has no partner", "add the partner first"
     if len(values) > _SHOWN:
         return f"`{fact.name}` is never {value!r}", hint or "see docs/rules.md#facts"
     return f"`{fact.name}` is one of {', '.join(v or '(nothing)' for v in values)}", hint
@@ -77,7 +77,7 @@ def _language(value: str) -> tuple[str, str] | None:
     named = {name.lower(): code for code, name in languages.items()}
     code = named.get(value.lower())
     hint = f'write "{code}"' if code else 'write for example "de" or "en-GB", as your pages do in <html lang>'
-    return f"{value!r} is no language: `page.language` is a code (BCP 47)", hint
+    return f"{value!r} is not a language code (BCP 47), as in `page.language`", hint
 
 
 def _currency(value: str) -> tuple[str, str] | None:
@@ -85,14 +85,14 @@ def _currency(value: str) -> tuple[str, str] | None:
         return None
     begins = value[:3].upper()
     hint = f'write "{begins}"' if begins in list_currencies() else 'write for example "EUR"'
-    return f"{value!r} is no ISO 4217 code", hint
+    return f"{value!r} is not an ISO 4217 code", hint
 
 
 def _date(value: str) -> tuple[str, str] | None:
     try:
-        # Python reads more forms than the one that the fact has.
+        # Python accepts more formats than the fact has.
         if date.fromisoformat(value).isoformat() == value:
             return None
     except ValueError:
         pass
-    return f"{value!r} is no date", 'write it as "2026-12-24"'
+    return f"{value!r} is not a date", 'write it as "2026-12-24"'

@@ -28,8 +28,8 @@ from .service import Service
 from .site import SiteRuntime
 from .visitors import Happened
 
-# Seconds: a page that was answered plainly does not ask again at once.
-AGAIN_LEAST = 15
+# Seconds: the least `retry_after` of an answer over the limit.
+RETRY_AFTER_LEAST = 15
 # How long a decision may wait for the visit store.
 VISIT_SECONDS = 0.2
 
@@ -72,13 +72,13 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
         page=site.masking.logged(_local(ask.page.url)),
         action=action,
         rule=decision.rule.name if decision.rule else None,
-        again=decision.again,
+        retry_after=decision.retry_after,
     )
     language = language_of(ask.page.language, site.settings.language)
     body: dict[str, Any] = {
         "action": action,
         "rule": decision.rule.name if decision.rule else None,
-        "again": decision.again,
+        "retry_after": decision.retry_after,
         "language": language,
         "invite": _invite(decision.rule, language),
         "widget": _widget(site, language),
@@ -104,13 +104,13 @@ def _wanted(site: SiteRuntime, visitor: Visitor, url: str) -> list[str] | None:
 
 
 def plain_answer(service: Service, site: SiteRuntime, page: PageNow, wait: float) -> Answer:
-    """What is answered over the limit: the widget as it is without rules. Reads and stores nothing, and has
-    the page ask again after `wait` seconds."""
+    """The answer to a client over the limit: the widget without rules, and `retry_after` of at least `wait`
+    seconds. Reads and stores nothing."""
     language = language_of(page.language, site.settings.language)
     body = {
         "action": site.settings.widget.default,
         "rule": None,
-        "again": max(AGAIN_LEAST, math.ceil(wait)),
+        "retry_after": max(RETRY_AFTER_LEAST, math.ceil(wait)),
         "language": language,
         "invite": None,
         "widget": _widget(site, language),

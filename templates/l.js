@@ -53,7 +53,7 @@
         told = view;
         import(base + "o.js").then((o) => o.tell(base, answer.order, () => asked === view, referrer)).catch(() => {});
       }
-      if (answer.again > 0) timer = setTimeout(ask, Math.min(Math.max(answer.again, 1) * 1000, LONGEST));
+      if (answer.retry_after > 0) timer = setTimeout(ask, Math.min(Math.max(answer.retry_after, 1) * 1000, LONGEST));
       if (!widget && !["show", "invite"].includes(answer.action)) return;
       widget = await import(base + "w.js");
       if (asked === view) widget.update(base, view, answer);

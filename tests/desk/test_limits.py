@@ -84,7 +84,7 @@ async def test_decide_over_the_limit_answers_without_a_look_at_the_stores(tmp_pa
         assert answer.status_code == 200
         body = answer.json()
         assert (body["action"], body["invite"], body["language"]) == ("show", None, "de")
-        assert 15 <= body["again"] <= 60
+        assert 15 <= body["retry_after"] <= 60
         labels = {"site": "shop", "limit": "decides", "scope": "client"}
         assert desk.service.registry.get_sample_value("clew_limited_total", labels) == 1
         assert desk.service.registry.get_sample_value(

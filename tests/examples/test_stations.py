@@ -25,7 +25,10 @@ def _line(event: str, **fields: object) -> str:
     ("line", "text"),
     [
         (_line("touch", partners=["coffeeblog"], landing="/go/a"), "coffeeblog sent a visitor to /go/a"),
-        (_line("decision", action="show", page="/a", rule=None, again=5.0), "show on /a; asks again in 5 s"),
+        (
+            _line("decision", action="show", page="/a", rule=None, retry_after=5.0),
+            "show on /a; next decision in 5 s",
+        ),
         (_line("decision", action="invite", page="/a", rule="waits"), "invite by rule 'waits' on /a"),
         (_line("conversation", state="open", rule="waits"), "begun in the invite of 'waits'"),
         (_line("message", author="agent", agent="anna"), "from anna"),

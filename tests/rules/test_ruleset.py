@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from clew.rules.conditions import compile_line
-from clew.rules.evaluation import LOOKS, Plan
+from clew.rules.evaluation import LOOKAHEAD, Plan
 from clew.rules.facts import FACTS, GROUPS, WEEKDAYS, advance
 from clew.rules.moments import HORIZON
-from clew.rules.ruleset import LINES, RULES, UNSURE_SECONDS, RuleErrors, RuleProblem, RuleSet
+from clew.rules.ruleset import LINES, LOOKAHEAD_SECONDS, RULES, RuleErrors, RuleProblem, RuleSet
 from clew.settings.model import Rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ def decided(
     rules: list[Rule], skip: frozenset[str] = frozenset(), **known: Mapping[str, Any]
 ) -> tuple[Any, Any]:
     decision = RuleSet(rules).decide(facts(**known), skip)
-    return decision.rule and decision.rule.name, decision.again
+    return decision.rule and decision.rule.name, decision.retry_after
 
 
 class TestDecide:
@@ -160,18 +160,18 @@ class TestAgain:
         assert decided([rule("r", line)], **known) == (None, again)
 
     def test_too_many_moments_end_in_asking_again_rather_than_in_waiting_for_nothing(self) -> None:
-        lines = [f"visit.seconds == {n} && page.seconds == 0" for n in range(1, LOOKS * 3)]
+        lines = [f"visit.seconds == {n} && page.seconds == 0" for n in range(1, LOOKAHEAD * 3)]
         rules = [rule(f"r{n}", line) for n, line in enumerate(lines)]
         rules.append(rule("last", "visit.seconds >= 1000"))
         name, again = decided(rules, visit={"seconds": 0}, page={"seconds": 0})
         assert name is None
-        assert UNSURE_SECONDS <= again <= LOOKS + 1
+        assert LOOKAHEAD_SECONDS <= again <= LOOKAHEAD + 1
 
     def test_searching_in_too_many_comparisons_ends_in_asking_again(self) -> None:
         rules = [rule(f"r{n}", f"visit.seconds + page.seconds >= {1800 + n}") for n in range(500)]
         name, again = decided(rules, visit={"seconds": 0}, page={"seconds": 0})
         assert name is None
-        assert UNSURE_SECONDS <= again <= 900
+        assert LOOKAHEAD_SECONDS <= again <= 900
 
 
 NUMBER = st.integers(0, 200)
@@ -222,9 +222,9 @@ def test_again_is_exactly_the_first_second_in_which_another_rule_would_act(
     ruleset = RuleSet([rule(f"r{n}", *when) for n, when in enumerate(lines)])
     decision = ruleset.decide(now)
     # Without an answer the whole horizon is looked through, else all seconds up to the one it names.
-    until = int(decision.again or HORIZON)
+    until = int(decision.retry_after or HORIZON)
     changed = [t for t in range(1, until + 1) if ruleset.decide(advance(now, t)).rule != decision.rule]
-    assert changed == ([] if decision.again is None else [until])
+    assert changed == ([] if decision.retry_after is None else [until])
 
 
 VALUES = st.one_of(
@@ -259,7 +259,7 @@ ALL_FACTS = RuleSet(
 @given(ANY_FACTS)
 def test_no_facts_make_a_decision_or_its_explanation_raise(known: dict[str, dict[str, Any]]) -> None:
     decision = ALL_FACTS.decide(known)
-    assert decision.again is None or 1 <= decision.again <= HORIZON
+    assert decision.retry_after is None or 1 <= decision.retry_after <= HORIZON
     assert ALL_FACTS.explain(known).decision == decision
 
 
@@ -307,8 +307,8 @@ class TestExplain:
         ]
 
     def test_a_rule_that_only_waits_says_how_long(self) -> None:
-        assert self.explained("wait").again == 40.0
-        assert self.explained("partner").again is None
+        assert self.explained("wait").retry_after == 40.0
+        assert self.explained("partner").retry_after is None
 
     def test_lines_show_the_values_of_the_facts_they_ask_for(self) -> None:
         first, second = self.explained("wait").lines
@@ -353,7 +353,7 @@ class TestErrors:
         unknown = "column 1: unknown fact `visit.page`"
         assert list(caught.value.problems) == [
             RuleProblem(0, 0, unknown, "did you mean visit.pages?"),
-            RuleProblem(0, 2, "column 13: '=' cannot stand here", "to compare, write =="),
+            RuleProblem(0, 2, "column 13: '=' is not allowed here", "to compare, write =="),
             RuleProblem(2, 0, unknown, "did you mean visit.pages?"),
         ]
 

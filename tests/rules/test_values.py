@@ -18,17 +18,17 @@ KNOWN = {"partner.id": ("blog", "shopper"), "partner.network": ("", "awin"), "to
         ('clock.weekday == "Monday"', "`clock.weekday` is one of", 'write "mon"'),
         ("clock.hour == 24", "`clock.hour` is 0 to 23", ""),
         ("clock.hour > 99 || clock.minute < 5", "`clock.hour` is 0 to 23", ""),
-        ('page.language == "german"', "'german' is no language", 'write "de"'),
-        ('page.language == "xx"', "'xx' is no language", None),
-        ('page.language == "de_AT"', "'de_AT' is no language", None),
-        ('cart.currency == "EURO"', "'EURO' is no ISO 4217 code", 'write "EUR"'),
-        ('cart.currency in ["EUR", "€"]', "'€' is no ISO 4217 code", None),
-        ('clock.date > "2026-12-01" && clock.date == "24.12.2026"', "is no date", None),
+        ('page.language == "german"', "'german' is not a language code", 'write "de"'),
+        ('page.language == "xx"', "'xx' is not a language code", None),
+        ('page.language == "de_AT"', "'de_AT' is not a language code", None),
+        ('cart.currency == "EURO"', "'EURO' is not an ISO 4217 code", 'write "EUR"'),
+        ('cart.currency in ["EUR", "€"]', "'€' is not an ISO 4217 code", None),
+        ('clock.date > "2026-12-01" && clock.date == "24.12.2026"', "is not a date", None),
         ('page.path == "/index.php?route=checkout/cart"', "`page.path` has no query", None),
         ('page.path.startsWith("cart")', "`page.path` begins with /", 'write "/cart"'),
-        ('page.url == "/cart"', "`page.url` is the whole address", 'write page.url.fits("/cart")'),
-        ('page.url.startsWith("/cart")', "`page.url` is the whole address", 'write page.url.fits("/cart")'),
-        ('page.url.startsWith("shop.example")', "`page.url` is the whole address", None),
+        ('page.url == "/cart"', "`page.url` is the full URL", 'write page.url.fits("/cart")'),
+        ('page.url.startsWith("/cart")', "`page.url` is the full URL", 'write page.url.fits("/cart")'),
+        ('page.url.startsWith("shop.example")', "`page.url` is the full URL", None),
     ],
 )
 def test_a_value_that_a_fact_never_has_is_named(line: str, message: str, hint: str | None) -> None:
@@ -59,5 +59,5 @@ def test_values_that_a_fact_can_have_are_in_order(line: str) -> None:
 def test_where_a_sites_values_are_not_known_any_text_may_be_compared() -> None:
     rule = Rule(name="a", action="hide", when=['partner.id == "blgo"'])
     RuleSet([rule])
-    with pytest.raises(RuleErrors, match=r"`partner\.id` has no value at all: the site has no partner"):
+    with pytest.raises(RuleErrors, match=r"`partner\.id` has no values: the site has no partner"):
         RuleSet([rule], {"partner.id": ()})

@@ -160,7 +160,7 @@ RULES = [
     ),
     (
         "rules = [{ name = 'a', action = 'hide', enabled = false, when = ['visit.pages = 1'] }]",
-        *("[0].when[0]", 4, "column 13: '=' cannot stand here", "to compare, write =="),
+        *("[0].when[0]", 4, "column 13: '=' is not allowed here", "to compare, write =="),
     ),
 ]
 WRONG = [

@@ -23,7 +23,7 @@ PATIENCE = 10.0
 SHOW: dict[str, Any] = {
     "action": "show",
     "rule": None,
-    "again": None,
+    "retry_after": None,
     "language": "en",
     "invite": None,
     "widget": {"color": "#1b5e9e", "side": "right", "title": None},

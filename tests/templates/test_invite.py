@@ -81,7 +81,7 @@ async def test_an_invite_takes_no_focus_and_is_announced(clew: FakeClew, page: P
 
 
 async def test_seen_means_looked_at_and_is_told_once(clew: FakeClew, page: Page) -> None:
-    clew.answer = INVITE | {"again": 1}
+    clew.answer = INVITE | {"retry_after": 1}
     await page.goto(clew.url)
     await clew.until(lambda: clew.events)
     await clew.until(lambda: len(clew.asked) >= 3)

@@ -55,7 +55,7 @@ async def test_an_answer_can_hide_what_an_earlier_one_showed(clew: FakeClew, pag
 
 
 async def test_a_rule_that_waits_is_asked_for_again_with_the_same_view(clew: FakeClew, page: Page) -> None:
-    clew.answer = HIDE | {"again": 20}
+    clew.answer = HIDE | {"retry_after": 20}
     await page.clock.install()
     await page.goto(clew.url)
     await pass_time(page, lambda: len(clew.asked) == 2)
@@ -70,7 +70,7 @@ async def test_a_rule_that_waits_is_asked_for_again_with_the_same_view(clew: Fak
 
 
 async def test_a_page_nobody_looks_at_asks_when_it_is_looked_at(clew: FakeClew, page: Page) -> None:
-    clew.answer = HIDE | {"again": 20}
+    clew.answer = HIDE | {"retry_after": 20}
     await page.clock.install()
     await page.goto(clew.url)
     await pass_time(page, lambda: len(clew.asked) == 1)
@@ -146,7 +146,7 @@ async def test_a_service_that_recovers_shows_what_it_should(clew: FakeClew, page
 
 @pytest.mark.parametrize(
     "answer",
-    [None, [], "show", {"action": "dance", "again": "soon"}, {"action": "invite", "invite": 7}],
+    [None, [], "show", {"action": "dance", "retry_after": "soon"}, {"action": "invite", "invite": 7}],
     ids=str,
 )
 async def test_an_answer_without_sense_harms_nothing(clew: FakeClew, page: Page, answer: Any) -> None:

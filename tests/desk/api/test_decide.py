@@ -145,7 +145,7 @@ async def test_the_answer_says_when_to_ask_again_for_a_rule_that_waits(
     now = [1_800_000_000.0]
     monkeypatch.setattr(app.service.clock, "now", lambda: now[0])
     first = (await browser.post("decide", json=ask())).json()
-    assert (first["action"], first["rule"], first["again"]) == ("show", None, 90)
+    assert (first["action"], first["rule"], first["retry_after"]) == ("show", None, 90)
     now[0] += 90
     second = (await browser.post("decide", json=ask())).json()
     assert (second["action"], second["invite"]["text"], second["language"]) == ("invite", "Hilfe?", "de")
@@ -162,7 +162,7 @@ async def test_an_invite_is_made_once_a_visit_and_none_after_a_dismissal(browser
     told = await browser.post("events", json={"kind": "dismissed", "rule": "asks"})
     assert told.status_code == 204
     later = (await browser.post("decide", json=ask("/help", "view-0002"))).json()
-    assert (later["action"], later["again"]) == ("show", None)
+    assert (later["action"], later["retry_after"]) == ("show", None)
 
 
 async def test_nobody_is_invited_during_a_talk(browser: httpx2.AsyncClient) -> None:
