@@ -63,7 +63,7 @@ SITE = [
     ("[sites.order]\npage = '/x'\nid = 'b['", "order.id", 6, "not a CSS selector", ""),
     ("[sites.order]\npage = '/x'\ncurrency = 'EUX'", "order.currency", 6, "neither an ISO 4217 code", ""),
     ("[sites.cart]\nvalue = ''", "cart.value", 5, "the selector is empty", ""),
-    ("[sites.cart]\ncurrency = 'p::before'", "cart.currency", 5, "not a CSS selector", ""),
+    ("[sites.cart]\ncurrency = 'p::before'", "cart.currency", 5, "cannot be used as a selector", ""),
     # field G4
     ("[sites.order]\npage = '/x'\ncurrency = 'EURO'", "order.currency", 6, 'write for example "EUR"', ""),
     ("[sites.order]\npage = '/x'\ncurrency = 'usd'", "order.currency", 6, 'write for example "USD"', ""),
