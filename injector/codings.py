@@ -15,6 +15,7 @@ from backports import zstd
 from isal import igzip_lib, isal_zlib
 
 from .heads import Headers, tokens
+from .reasons import Reason
 
 STEP: Final = 65_536
 """Maximum output of one step of a decoder, in bytes; br may exceed it by half."""
@@ -74,13 +75,13 @@ class CodingError(ValueError):
     `kind` is a short form with few values, for metrics.
     """
 
-    kind = "broken coding"
+    kind = Reason.BROKEN_CODING
 
 
 class BombError(CodingError):
     """A coded body that expands to more than the limits allow."""
 
-    kind = "decompression bomb"
+    kind = Reason.BOMB
 
 
 class Decoder(Protocol):

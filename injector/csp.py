@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from .heads import Headers, values
+from .reasons import Reason
 from .tag import NONCE_LIMIT
 
 
@@ -30,7 +31,7 @@ class Csp:
 
     allowed: bool
     nonce: bytes | None = None
-    reason: str = ""
+    reason: Reason = Reason.NONE
 
 
 _ENFORCED: Final = b"content-security-policy"
@@ -38,7 +39,17 @@ _REPORTED: Final = b"content-security-policy-report-only"
 _INTEGRITY: Final = b"integrity-policy"
 FIELDS: Final = frozenset((_ENFORCED, _REPORTED, _INTEGRITY))
 """The headers that restrict scripts: a response without any of them allows everything."""
-_DIRECTIVES: Final = (b"script-src-elem", b"script-src", b"default-src")
+# Those that govern script elements, the one that counts first.
+_REFUSED: Final = {
+    b"script-src-elem": Reason.CSP_SCRIPT_SRC_ELEM,
+    b"script-src": Reason.CSP_SCRIPT_SRC,
+    b"default-src": Reason.CSP_DEFAULT_SRC,
+}
+_REPORTED_BY: Final = {
+    b"script-src-elem": Reason.REPORTED_SCRIPT_SRC_ELEM,
+    b"script-src": Reason.REPORTED_SCRIPT_SRC,
+    b"default-src": Reason.REPORTED_DEFAULT_SRC,
+}
 _PORTS: Final = {"http": 80, "https": 443}
 _FREE: Final = Csp(allowed=True)
 
@@ -66,9 +77,9 @@ def evaluate(headers: Headers, script: str | None = None) -> Csp:
     if FIELDS.isdisjoint([name for name, _ in headers]):
         return _FREE
     if any(_INTEGRITY_SCRIPT.search(value) for value in values(headers, _INTEGRITY)):
-        return Csp(allowed=False, reason="integrity-policy")
+        return Csp(allowed=False, reason=Reason.INTEGRITY_POLICY)
     if sum(len(value) for name, value in headers if name in FIELDS) > LONGEST:
-        return Csp(allowed=False, reason="csp too long")
+        return Csp(allowed=False, reason=Reason.CSP_TOO_LONG)
     own = _address(script) if script else None
     nonces: list[bytes] | None = None  # those that satisfy every policy so far; None: none is required
     for policy in _policies(headers, _ENFORCED):
@@ -79,8 +90,8 @@ def evaluate(headers: Headers, script: str | None = None) -> Csp:
             continue
         nonces = demand if nonces is None else [nonce for nonce in nonces if nonce in demand]
         if not nonces:
-            return Csp(allowed=False, reason=f"csp {_effective(policy).decode('latin-1')}")
-    noted = ""
+            return Csp(allowed=False, reason=_REFUSED[_effective(policy)])
+    noted = Reason.NONE
     for policy in _policies(headers, _REPORTED):
         demand = _demand(policy, own)
         if demand is None:
@@ -89,7 +100,7 @@ def evaluate(headers: Headers, script: str | None = None) -> Csp:
         if common:
             nonces = common  # so that the shop does not get a report for each page view
         else:
-            noted = f"csp report-only {_effective(policy).decode('latin-1')}"
+            noted = _REPORTED_BY[_effective(policy)]
     return Csp(allowed=True, nonce=nonces[0] if nonces else None, reason=noted)
 
 
@@ -116,19 +127,19 @@ def _policies(headers: Headers, name: bytes) -> list[_Policy]:
     return found
 
 
-def _refusal(policy: _Policy) -> str:
+def _refusal(policy: _Policy) -> Reason:
     """Why no script of clew can run, whatever its source; empty if one can."""
     sandbox = policy.get(b"sandbox")
     if sandbox is not None and b"allow-scripts" not in [flag.lower() for flag in sandbox]:
-        return "csp sandbox"
+        return Reason.CSP_SANDBOX
     if b"script" in [kind.lower() for kind in policy.get(b"require-sri-for", ())]:
-        return "csp require-sri-for"
-    return ""
+        return Reason.CSP_REQUIRE_SRI
+    return Reason.NONE
 
 
 def _effective(policy: _Policy) -> bytes:
     """The directive for script elements (CSP3 §6.8.3); empty if there is none."""
-    return next((name for name in _DIRECTIVES if name in policy), b"")
+    return next((name for name in _REFUSED if name in policy), b"")
 
 
 def _demand(policy: _Policy, own: SplitResult | None) -> list[bytes] | None:

@@ -15,6 +15,7 @@ body, so neither the original bytes nor a proper end can follow.
 from typing import Final, Literal
 
 from .codings import PREFERENCE, CodingError, Decoder, Encoder, decoder, encoder
+from .reasons import Reason
 from .scanner import Scanner
 
 HELD: Final = 65_536
@@ -71,8 +72,8 @@ class PageEdit:
 
     def __init__(self, tag: bytes, coding_in: str, coding_out: str, copy_limit: int = 0) -> None:
         self.verdict: Verdict = "undecided"
-        self.reason = ""
-        self.gap = ""
+        self.reason = Reason.NONE
+        self.gap = Reason.NONE
         self.inserted = False
         self.added: int | None = None
         self._tag = tag
@@ -91,10 +92,10 @@ class PageEdit:
         self._through = False  # all further bytes pass unchanged
         if self._decoder is None and coding_in != "identity":
             self._room = 0
-            self.gap = "coding"
-            self._pass("coding")
+            self.gap = Reason.CODING
+            self._pass(Reason.CODING)
         elif not tag:
-            self._pass("copy only")
+            self._pass(Reason.COPY_ONLY)
 
     @property
     def copy(self) -> bytes:
@@ -142,7 +143,7 @@ class PageEdit:
         rest = self._insert(b"")
         if self.verdict == "undecided":
             if truncated or not self.inserted:
-                return self._pass("truncated" if truncated else self.reason)
+                return self._pass(Reason.TRUNCATED if truncated else self.reason)
             self._ready.append(rest)
             rest = self._commit()
         else:
@@ -161,11 +162,11 @@ class PageEdit:
             if len(chunk) > room:
                 # The verdict must not depend on where the chunks end.
                 if self._is_open:
-                    return self._pass("look-ahead")
+                    return self._pass(Reason.LOOK_AHEAD)
                 self._ready.append(self._edited(chunk[room:]))
         except CodingError as error:
             self._room = 0
-            self.gap = "coding"
+            self.gap = Reason.CODING
             return self._pass(error.kind)
         return self._judge()
 
@@ -185,7 +186,7 @@ class PageEdit:
             return b""
         return self._commit() if self._looking or self.inserted else self._pass(self.reason)
 
-    def _pass(self, reason: str) -> bytes:
+    def _pass(self, reason: Reason) -> bytes:
         """Decide to pass the original bytes. Returns those held until now."""
         self.verdict, self.reason = "pass", reason
         self.inserted, self.added = False, None
@@ -250,7 +251,7 @@ class PageEdit:
             self._copied.append(kept)
             self._room -= len(kept)
             if not self._room:
-                self.gap = "too long"
+                self.gap = Reason.TOO_LONG
 
     def _copy_passing(self, chunk: bytes) -> None:
         """Copy from a body that passes. A decoding error ends the copy."""
@@ -259,5 +260,5 @@ class PageEdit:
                 self._keep(piece)
         except CodingError:
             self._room = 0
-            self.gap = "coding"
+            self.gap = Reason.CODING
         self._through = not self._room

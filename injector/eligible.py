@@ -1,6 +1,6 @@
 """Which responses may be edited, by the heads of request and response. All others pass unchanged.
 
-Two functions, each of which returns None if the page may be edited, else the reason in one or two words.
+Two functions, each of which returns None if the page may be edited, else the reason.
 Whether the body is a page at all is decided by its first bytes, in `scanner`.
 
 Nothing here depends on the visitor, but it depends on the kind of request. A shared cache in front of clew
@@ -16,18 +16,19 @@ from typing import Final
 
 from .codings import coding_of
 from .heads import RequestHead, ResponseHead, tokens
+from .reasons import Reason
 
 _METHODS: Final = frozenset(("GET", "HEAD", "POST"))  # the methods of navigations
 
 # Sent by scripts that insert the response into a page themselves, by caches that assemble a page from parts
 # (Edge Architecture Specification), and by clients that resume a download.
 _PROGRAMS: Final = {
-    b"hx-request": "fetch",
-    b"range": "range",
-    b"surrogate-capability": "esi",
-    b"turbo-frame": "fetch",
-    b"x-fetch": "fetch",
-    b"x-pjax": "fetch",
+    b"hx-request": Reason.FETCH,
+    b"range": Reason.RANGE,
+    b"surrogate-capability": Reason.ESI,
+    b"turbo-frame": Reason.FETCH,
+    b"x-fetch": Reason.FETCH,
+    b"x-pjax": Reason.FETCH,
 }
 
 _FRAMES: Final = frozenset((b"embed", b"fencedframe", b"frame", b"iframe", b"object"))
@@ -41,7 +42,7 @@ _RELEVANT: Final = _RARE | {b"sec-fetch-dest"}
 _APP: Final = re.compile(rb"\s*[A-Za-z]\w*(?:\.\w+)+\s*")
 
 
-def request_reason(head: RequestHead) -> str | None:
+def request_reason(head: RequestHead) -> Reason | None:
     """None if the response to this request would be shown as a top-level document, else why not.
 
     `Sec-Fetch-Dest` names the destination; without it (older browsers, plain http) the other headers and the
@@ -51,7 +52,7 @@ def request_reason(head: RequestHead) -> str | None:
     Requests §3.2.1).
     """
     if head.method not in _METHODS:
-        return "method"
+        return Reason.METHOD
     if head.plain.get(b"sec-fetch-dest") == b"document" and _RARE.isdisjoint(head.plain):
         return None
     destination, prefetch = b"document", False
@@ -65,14 +66,14 @@ def request_reason(head: RequestHead) -> str | None:
         elif name == b"upgrade":
             # clew upgrades to no other protocol, so the response is an ordinary one (RFC 9110 §7.8).
             if value.strip().lower() == b"websocket":
-                return "upgrade"
+                return Reason.UPGRADE
         elif name in _PURPOSE:
             prefetch = prefetch or _names_prefetch(value)
         elif not _APP.fullmatch(value):
-            return "fetch"
+            return Reason.FETCH
     if destination == b"document" or (destination == b"empty" and (prefetch or _from_worker(head))):
         return None
-    return "frame" if destination in _FRAMES else "fetch"
+    return Reason.FRAME if destination in _FRAMES else Reason.FETCH
 
 
 def _names_prefetch(value: bytes) -> bool:
@@ -135,46 +136,46 @@ _NOT_ASCII: Final = re.compile(
 )
 
 
-def _disposition(value: bytes) -> str | None:
+def _disposition(value: bytes) -> Reason | None:
     # RFC 6266 §4.2: what is not inline is treated as an attachment.
-    return None if value.split(b";", 1)[0].strip().lower() in (b"", b"inline") else "download"
+    return None if value.split(b";", 1)[0].strip().lower() in (b"", b"inline") else Reason.DOWNLOAD
 
 
-def _empty(value: bytes) -> str | None:
-    return "empty" if value.strip() == b"0" else None
+def _empty(value: bytes) -> Reason | None:
+    return Reason.EMPTY if value.strip() == b"0" else None
 
 
-def _always(reason: str) -> Callable[[bytes], str]:
+def _always(reason: Reason) -> Callable[[bytes], Reason]:
     return lambda _: reason
 
 
 # The body is in a file that a server in front sends, is a part of another, is signed (RFC 9421), or is a
 # download. Digests alone are no obstacle: `rewrite` removes them.
-_REFUSALS: Final[dict[bytes, Callable[[bytes], str | None]]] = {
+_REFUSALS: Final[dict[bytes, Callable[[bytes], Reason | None]]] = {
     b"content-disposition": _disposition,
     b"content-length": _empty,
-    b"content-range": _always("partial"),
-    b"signature": _always("signed"),
-    b"signature-input": _always("signed"),
-    b"x-accel-redirect": _always("sendfile"),
-    b"x-lighttpd-send-file": _always("sendfile"),
-    b"x-litespeed-location": _always("sendfile"),
-    b"x-reproxy-file": _always("sendfile"),
-    b"x-reproxy-url": _always("sendfile"),
-    b"x-sendfile": _always("sendfile"),
+    b"content-range": _always(Reason.PARTIAL),
+    b"signature": _always(Reason.SIGNED),
+    b"signature-input": _always(Reason.SIGNED),
+    b"x-accel-redirect": _always(Reason.SENDFILE),
+    b"x-lighttpd-send-file": _always(Reason.SENDFILE),
+    b"x-litespeed-location": _always(Reason.SENDFILE),
+    b"x-reproxy-file": _always(Reason.SENDFILE),
+    b"x-reproxy-url": _always(Reason.SENDFILE),
+    b"x-sendfile": _always(Reason.SENDFILE),
 }
 _DECIDING: Final = frozenset(_REFUSALS).union(
     (b"cache-control", b"content-encoding", b"content-type", b"transfer-encoding")
 )
 
 
-def response_reason(request: RequestHead, response: ResponseHead) -> str | None:
+def response_reason(request: RequestHead, response: ResponseHead) -> Reason | None:
     """None if the body may be edited, provided that it is a page; else why not.
 
     `csp.evaluate` checks the policies of the response, and `request_reason` the request.
     """
     if response.status not in _STATUS:
-        return "status"
+        return Reason.STATUS
     headers = response.headers
     kinds, untransformed = 0, False
     for name, value in headers:
@@ -183,28 +184,28 @@ def response_reason(request: RequestHead, response: ResponseHead) -> str | None:
         if name == b"content-type":
             kinds += 1
             if kinds > 1 or (reason := _kind_reason(value)):
-                return "content type" if kinds > 1 else reason
+                return Reason.CONTENT_TYPE if kinds > 1 else reason
         elif name in _REFUSALS:
             reason = _REFUSALS[name](value)
-            if reason and not (reason == "empty" and request.method == "HEAD"):
+            if reason and not (reason == Reason.EMPTY and request.method == "HEAD"):
                 return reason
         elif name == b"cache-control":
             if b"no-transform" in value.lower() and b"no-transform" in tokens(headers, name):
                 untransformed = True
         elif name == b"content-encoding":
             if coding_of(headers) is None:
-                return "coding"
+                return Reason.CODING
         elif any(coding != b"chunked" for coding in tokens(headers, name)):
-            return "coding"
+            return Reason.CODING
     if not kinds:
-        return "content type"
+        return Reason.CONTENT_TYPE
     # RFC 9110 §7.7, a MUST NOT. Checked last, because the shop's owner may allow it (`ignore_no_transform`).
-    return "no-transform" if untransformed else None
+    return Reason.NO_TRANSFORM if untransformed else None
 
 
 @lru_cache(maxsize=64)
-def _kind_reason(content_type: bytes) -> str | None:
+def _kind_reason(content_type: bytes) -> Reason | None:
     if not _TEXT_HTML.fullmatch(content_type):
-        return "content type"
+        return Reason.CONTENT_TYPE
     charset = _CHARSET.search(content_type)
-    return "charset" if charset and _NOT_ASCII.fullmatch(charset[1]) else None
+    return Reason.CHARSET if charset and _NOT_ASCII.fullmatch(charset[1]) else None

@@ -23,6 +23,8 @@ the browser.
 import re
 from typing import Final
 
+from .reasons import Reason
+
 LOOK: Final = 65_536
 """Number of bytes at the start of a body in which the position is searched. In 1,550 pages of shops and
 newspapers the largest offset was 21,231, the median 45. Also the most that the scanner keeps."""
@@ -160,7 +162,7 @@ class Scanner:
         self.is_page = False
         self.done = False
         self.place: int | None = None
-        self.reason = ""
+        self.reason = Reason.NONE
         self._window = b""  # the bytes from the first incomplete token on
         self._base = 0  # offset of the window in the body
         self._resume = 0  # inside a comment: offset in the window from which to search for its end
@@ -189,7 +191,7 @@ class Scanner:
         last = self._base + end == LOOK
         self._base += at
         if last and not self.done:
-            self._no_more("look-ahead")
+            self._no_more(Reason.LOOK_AHEAD)
         self._window = b"" if self.done else window[at:]
 
     def match_usual(self, data: bytes | memoryview) -> int | None:
@@ -207,16 +209,16 @@ class Scanner:
     def end(self) -> None:
         """Take note of the end of the body: an incomplete token stays incomplete."""
         if not self.done:
-            self._no_more("no place" if self.is_page else "no page")
+            self._no_more(Reason.NO_PLACE if self.is_page else Reason.NO_PAGE)
             self._window = b""
 
-    def _no_more(self, reason: str) -> None:
+    def _no_more(self, reason: Reason) -> None:
         if self._here:
             self.done, self.place = True, self._base
         else:
             self._give_up(reason)
 
-    def _give_up(self, reason: str) -> None:
+    def _give_up(self, reason: Reason) -> None:
         self.done, self.reason, self._here = True, reason, False
 
     def _read(self, window: bytes, end: int) -> int:
@@ -235,7 +237,7 @@ class Scanner:
             self._resume, at = 0, closing.end()
         at = self._tokens(window, at, end)
         if _ESCAPE in window[:at]:
-            self._give_up("escape sequences")
+            self._give_up(Reason.ESCAPE_SEQUENCES)
         return at
 
     def _tokens(self, window: bytes, at: int, end: int) -> int:
@@ -248,7 +250,7 @@ class Scanner:
             if kind == "comment":
                 continue
             if at - begin > MARKUP:
-                self._give_up("long tag")
+                self._give_up(Reason.LONG_TAG)
             elif kind == "bogus":
                 continue
             elif kind == "doctype":
@@ -262,7 +264,7 @@ class Scanner:
                 if kind != "end" or token["end_name"].lower() in _OPENING_END_TAGS:
                     self._here, at = True, begin
             elif kind == "end":
-                self._give_up("fragment")
+                self._give_up(Reason.FRAGMENT)
             else:
                 at = self._leading(window, begin, end)
                 if at == begin:
@@ -274,7 +276,7 @@ class Scanner:
         if token["start_name"].lower() == b"head":
             self._here = True
         elif _is_amp(token["attributes"]):
-            self._give_up("amp")
+            self._give_up(Reason.AMP)
 
     def _incomplete(self, window: bytes, at: int, end: int) -> int:
         """There is no complete token at `at`: skip white space, and note where to resume."""
@@ -284,7 +286,7 @@ class Scanner:
             # The first six bytes are read as a whole, because `<!-->` and `<!--->` are complete comments.
             self._resume = max(4, end - at - 3) if end - at >= 6 else 0
         elif end - at >= MARKUP:
-            self._give_up("long tag")
+            self._give_up(Reason.LONG_TAG)
         return at
 
     def _leading(self, window: bytes, at: int, end: int) -> int:
@@ -292,11 +294,11 @@ class Scanner:
         prose = _PROSE.match(window, at, min(end, at + LEADING))
         stop = prose.end() if prose else at
         if stop - at >= LEADING or _CODE_START.match(window, at, stop) or _CODE.search(window, at, stop):
-            self._give_up("no page")
+            self._give_up(Reason.NO_PAGE)
         elif _HTML_DOCTYPE.match(window, stop, end) and not _OPEN_STRING.search(window, at, stop):
             return stop
         elif not _PROSE_OPEN.match(window, stop, end):
-            self._give_up("no page")
+            self._give_up(Reason.NO_PAGE)
         return at
 
     def _settle(self, window: bytes, at: int, end: int) -> None:
@@ -306,6 +308,6 @@ class Scanner:
         if script is None and limit < at + MARKER and _SCRIPT_PERHAPS.match(window, at, limit):
             return
         if script is not None and attributes(script["attributes"]).get(b"data-clew") == b"1":
-            self._give_up("tagged already")
+            self._give_up(Reason.TAGGED)
         else:
             self.done, self.place = True, self._base + at

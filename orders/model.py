@@ -52,4 +52,13 @@ class OrderSeen:
 
 
 class OrderError(ValueError):
-    """What was told of an order cannot be used; the text says which part and why."""
+    """What was told of an order cannot be used; the text says which part and why: `total: it is empty`."""
+
+    @property
+    def part(self) -> str:
+        """What it is about, as the text begins; all of the text where it is about no part."""
+        return str(self).partition(":")[0]
+
+
+class SharedSignError(OrderError):
+    """A sign that several currencies share stands for the currency."""

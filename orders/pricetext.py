@@ -19,7 +19,7 @@ from ..injector.shown import BREAK, RAISED, Shown
 from .asides import DIGITS, minor_part, parted, seen, without_notes
 from .beside import NegativeError, Text, check_sign, check_units
 from .conventions import printed_digits
-from .model import OrderError
+from .model import OrderError, SharedSignError
 from .money import is_currency
 from .numerals import MARKS, Number
 from .signs import own_signs
@@ -138,7 +138,7 @@ def read_currency(text: str, part: str = "currency") -> str | None:
         return codes.pop()
     unclear = next((s for s in signs if s in _AMBIGUOUS), None)
     if unclear is not None:
-        raise OrderError(
+        raise SharedSignError(
             f'{part}: {unclear!r} is the sign of several currencies; set `currency` to a code, like "USD"'
         )
     return None

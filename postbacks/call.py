@@ -18,6 +18,10 @@ class RenderError(ValueError):
     """A call cannot be built; the text names the settings key or the value that is wrong."""
 
 
+class SecretError(RenderError):
+    """The partner's `secret` cannot sign a call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One HTTP call. `url` is sent byte for byte; its host may be an international name.

@@ -9,7 +9,7 @@ from ..settings.draft import Draft, twice
 from ..settings.model import Partner
 from ..settings.positions import KeyPath
 from ..settings.wording import Wording, nearest
-from .call import RenderError
+from .call import RenderError, SecretError
 from .model import Report
 from .network_call import chosen
 from .reach import kind_of, refusal, written
@@ -50,10 +50,10 @@ def _plain_partner(place: KeyPath, partner: Partner, enabled: Sequence[Network])
         yield Wording((*place, "param"), f"is the parameter of {owner.name}, which is a partner too")
     try:
         render(partner, SAMPLE, None, 0.0, postback_id="check")
+    except SecretError as error:
+        yield Wording((*place, "secret"), str(error).removeprefix(f"partner {partner.id}: secret: "))
     except RenderError as error:
-        told = str(error).removeprefix(f"partner {partner.id}: ")
-        key = "secret" if told.startswith("secret: ") else "postback"
-        yield Wording((*place, key), told.removeprefix("secret: "))
+        yield Wording((*place, "postback"), str(error).removeprefix(f"partner {partner.id}: "))
     else:
         secret = partner.secret.get_secret_value() if partner.secret else None
         yield from secret_problems((*place, "secret"), secret and secret.removeprefix("whsec_"), TOKEN_LENGTH)

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 from ..referral.catalogue import Answer, Network, Success
 from ..settings.model import Partner
-from .call import Call, RenderError, json_text, percent
+from .call import Call, RenderError, SecretError, json_text, percent
 from .masking import masked_address, masked_click
 from .model import Report
 from .network_call import chosen, missing, network_call
@@ -129,9 +129,9 @@ def _signer(partner: Partner) -> Webhook:
             bare = secret.removeprefix("whsec_").rstrip("=")  # often written without its padding
             key = b64decode(bare + "=" * (-len(bare) % 4), validate=True)
         except (Base64Error, ValueError) as error:
-            raise RenderError(f"partner {partner.id}: secret: after whsec_ there has to be base64") from error
+            raise SecretError(f"partner {partner.id}: secret: after whsec_ there has to be base64") from error
     if not key:
-        raise RenderError(f"partner {partner.id}: secret: it is empty")
+        raise SecretError(f"partner {partner.id}: secret: it is empty")
     return Webhook(key)
 
 

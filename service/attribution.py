@@ -7,6 +7,7 @@ from typing import Any
 
 from ..events.journal import Journal
 from ..orders.cart import is_empty
+from ..orders.model import OrderError
 from ..orders.unmatched import Unmatched
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
@@ -27,16 +28,6 @@ from .visitors import Visitors
 CART_PATH_LENGTH = 200
 # How long a landing may wait for the visit store.
 TOUCH_SECONDS = 0.25
-
-# Why nothing, or not all, of an order's page could be read.
-UNREAD = {
-    "too long": "the order does not stand in the first 512 KB of it, and no more is looked at",
-    "coding": "its Content-Encoding cannot be read",
-    "content type": "it is not served as text/html",
-}
-
-# Reasons by which a page itself keeps the tag out or has it reported: its owner can do something about it.
-TOLD = ("csp", "integrity-policy", "no-transform")
 
 
 class Attribution:
@@ -128,20 +119,20 @@ class Attribution:
         metrics.answered(site.name, outcome, reason)
         if finished.began:
             metrics.took("page", site.name, outcome, self._clock.monotonic() - finished.began)
-        if reason.startswith(TOLD):
+        if reason.by_policy:
             self._journal.notice(
                 "policy",
                 site=site.name,
-                key=reason,
+                key=reason.value,
                 outcome=outcome,
-                reason=reason,
+                reason=reason.value,
                 path=_shown(site, finished.path, finished.query),
             )
         if finished.fault is not None:
             self._journal.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
         if finished.unread and not finished.effects:
             address = _shown(site, finished.path, finished.query)
-            self._tell_unread(site, address, UNREAD[finished.unread], key=finished.unread)
+            self._tell_unread(site, address, finished.unread.text, key=finished.unread.value)
         for page in finished.effects:
             self._later(self.read_page(site, page))
 
@@ -160,23 +151,26 @@ class Attribution:
             await self._ordering.record_seen(site, order, page.visitor, page.touches, shown)
             return
         if page.order and found.refused is None:
-            await self._note_no_order(site, page, found.unreadable or "")
+            await self._note_no_order(site, page, found.unreadable)
         if page.cart and page.known is not None and found.refused is None:
             await self._note_cart(site, page, page.known, found.cart)
 
-    async def _note_no_order(self, site: SiteRuntime, page: ReadPage, why: str) -> None:
+    async def _note_no_order(self, site: SiteRuntime, page: ReadPage, unreadable: OrderError | None) -> None:
         """An order's page showed none, or none that can be read. Many shops show an order once, so that a
         reload or the way back finds it gone: then nothing is missing."""
         settings, address = site.settings.order, _shown(site, page.path, page.query)
         if settings is None:
             return
-        if not why and not page.gap and await self._shown_before(site, page):
+        if unreadable is None and not page.gap and await self._shown_before(site, page):
             told = {"source": "page", "visitor": page.visitor, "page": address}
             self._journal.emit("order_repeated", site=site.name, order=None, **told)
             return
-        key = why.partition(":")[0] or page.gap or "no order"
-        why = why or UNREAD.get(page.gap) or nothing_found(settings)
-        self._tell_unread(site, address, why, key=key)
+        if unreadable is not None:
+            self._tell_unread(site, address, str(unreadable), key=unreadable.part)
+        elif page.gap:
+            self._tell_unread(site, address, page.gap.text, key=page.gap.value)
+        else:
+            self._tell_unread(site, address, nothing_found(settings), key="no order")
 
     async def _shown_before(self, site: SiteRuntime, page: ReadPage) -> bool:
         if page.visitor is None:

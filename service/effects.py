@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..injector.reasons import Reason
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
 from ..referral.touches import Touch
@@ -63,7 +64,7 @@ class ReadPage:
     kind: PageType | None
     query: str = ""
     came: Arrival = "unknown"
-    gap: str = ""
+    gap: Reason = Reason.NONE
     by_browser: bool = False  # nothing of it came from the shop's server
     known: Known | None = None  # what the visitor's cookie said, if the request brought one
     client: str | None = None
@@ -78,11 +79,11 @@ class Finished(Protocol):
     """An exchange that has come to its end, well or not."""
 
     site: SiteRuntime
-    outcome: tuple[str, str]
+    outcome: tuple[str, Reason]
     path: str
     fault: Exception | None
     began: float  # on the monotonic clock; 0 where nobody measures
-    unread: str
+    unread: Reason
     effects: Sequence[ReadPage]
 
     @property

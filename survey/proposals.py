@@ -13,7 +13,7 @@ from typing import Final
 from bs4.element import Tag
 
 from ..injector.selectors import selector_error
-from ..orders.model import OrderError
+from ..orders.model import OrderError, SharedSignError
 from ..orders.pricetext import read_amount, read_currency
 from .look import Look
 from .words import shown
@@ -112,9 +112,10 @@ def _is_money(tag: Tag, text: str) -> bool:
     try:
         read_amount(text, None)
         return read_currency(text) is not None
-    except OrderError as error:
-        # The sign of several currencies is one of money all the same.
-        return str(error).startswith("currency: ") and "sign of several" in str(error)
+    except SharedSignError:
+        return True  # one of money all the same
+    except OrderError:
+        return False
 
 
 def _is_count(tag: Tag, text: str) -> bool:

@@ -6,6 +6,7 @@ something else, and what is kept longer is copied.
 
 from ...injector.edit import Broken, PageEdit
 from ...injector.heads import ResponseHead
+from ...injector.reasons import Reason
 from .facts import is_order_page, note_page
 from .record import Out, Record, State
 from .response import edited, with_reason
@@ -59,7 +60,7 @@ def copy(record: Record, chunk: Chunk) -> tuple[Out, State]:
 
 def release(record: Record, _: None) -> tuple[Out, State]:
     """Release what is held, as it came, for what is no body has to follow the head."""
-    record.outcome = ("pass", "no body")
+    record.outcome = ("pass", Reason.NO_BODY)
     out = _as_it_came(record, b"")
     assert out.head is not None
     out.head = with_reason(record, out.head)
@@ -136,9 +137,9 @@ def _broken(record: Record, error: Exception) -> tuple[Out, State]:
     """Bytes of the edited page were sent: neither the shop's own nor a proper end can follow."""
     record.cause = error
     if isinstance(error, Broken):
-        record.outcome = ("broken", "coding")
+        record.outcome = ("broken", Reason.CODING)
     else:
-        record.fault, record.outcome = error, ("broken", "fault")
+        record.fault, record.outcome = error, ("broken", Reason.FAULT)
     return Out(), State.BROKEN
 
 

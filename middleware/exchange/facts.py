@@ -1,6 +1,7 @@
 """The page's facts: which page is copied for its order or its cart, and what is read from the copy."""
 
 from ...injector.heads import RequestHead, ResponseHead, value
+from ...injector.reasons import Reason
 from ...service.effects import ReadPage
 from ...service.ordering.shopping import arrival
 from .record import Record
@@ -9,7 +10,7 @@ from .record import Record
 COPY_LIMIT = 512 * 1024
 # What a page asks for to show within itself (by Turbo, htmx and other routers, and in frames), as the reasons
 # of `eligible.request_reason`.
-WITHIN_A_PAGE = frozenset({"fetch", "frame"})
+WITHIN_A_PAGE = frozenset({Reason.FETCH, Reason.FRAME})
 # A response with one of these shows what was asked for.
 SHOWN = frozenset({200, 201, 202, 203})
 
@@ -23,7 +24,7 @@ def wants_copy(record: Record, request: RequestHead, head: ResponseHead) -> bool
         return False
     if not (value(head.headers, b"content-type") or b"").lower().startswith(b"text/html"):
         if order_page and record.left_alone not in WITHIN_A_PAGE:
-            record.unread = "content type"
+            record.unread = Reason.CONTENT_TYPE
         return False
     return order_page or _reads_cart(record)
 

@@ -6,6 +6,7 @@ from enum import IntEnum, auto
 
 from ...injector.edit import PageEdit
 from ...injector.heads import Headers, RequestHead, ResponseHead, values
+from ...injector.reasons import Reason
 from ...referral.cookie import Known
 from ...referral.touches import Touch
 from ...service.effects import Before, ReadPage
@@ -71,19 +72,19 @@ class Record:
 
     # Class attributes are the defaults that most exchanges keep: creating one sets three fields only.
     state = State.START
-    outcome: tuple[str, str] = ("pass", "not a navigation")
+    outcome: tuple[str, Reason] = ("pass", Reason.NOT_A_NAVIGATION)
     fault: Exception | None = None
     began = 0.0  # on the monotonic clock, set by the mount
     effects: Sequence[ReadPage] = ()
     path = ""  # of a navigation, escaped
-    unread = ""  # why the order's page could not be read, or not all of it
+    unread: Reason = Reason.NONE  # why the order's page could not be read, or not all of it
 
     request_head: RequestHead | None = None
     known: Known | None = None  # what the visitor's cookie says, once `recognise` has read it
     visitor: str | None = None
     touches: tuple[Touch, ...] = ()
     set_cookies: Sequence[bytes] = ()  # for the response
-    left_alone: str | None = None  # why the page stays as it is whatever the response says
+    left_alone: Reason | None = None  # why the page stays as it is whatever the response says
     mapped = False  # validators were translated on the way to the shop
     content_type = b""
     held_head: ResponseHead | None = None
@@ -114,4 +115,4 @@ class Record:
     def note_fault(self, error: Exception) -> None:
         """Note a failure of our own, after which everything passes as it came."""
         self.fault = error
-        self.outcome = ("pass", "fault")
+        self.outcome = ("pass", Reason.FAULT)

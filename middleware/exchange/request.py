@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ...desk.cookies import without_desk_cookies
 from ...injector import eligible, validators
 from ...injector.heads import RequestHead, value
+from ...injector.reasons import Reason
 from ...referral.arrival import Consent, arrive
 from ...service.effects import Before, SaveShopped, SaveTouch, TellDropped
 from ...service.ordering.shopping import is_shopping
@@ -35,7 +36,7 @@ def take(record: Record, head: RequestHead) -> tuple[Ours | Forward, State]:
         return Forward(head.headers), State.PASSING
 
 
-def _no_navigation(record: Record, head: RequestHead, reason: str) -> tuple[Forward, State]:
+def _no_navigation(record: Record, head: RequestHead, reason: Reason) -> tuple[Forward, State]:
     record.outcome = ("pass", reason)
     if head.method == "GET" and reason in WITHIN_A_PAGE and record.site.order_page(head.path, head.query):
         record.request_head, record.path, record.left_alone = head, raw_path_text(head.path), reason
@@ -56,11 +57,11 @@ def _navigation(record: Record, head: RequestHead) -> Forward:
         if known is not None and known.stale:
             record.set_cookies = [site.cookie.set_cookie(known, head.scheme == "https", head.host)]
     if not site.settings.inject:
-        record.left_alone = "switched off"
+        record.left_alone = Reason.SWITCHED_OFF
     elif site.never(head.path, head.query):
-        record.left_alone = "never"
+        record.left_alone = Reason.NEVER
     elif site.admin(head.path, head.query):
-        record.left_alone = "admin"
+        record.left_alone = Reason.ADMIN
     headers = head.headers
     if record.left_alone is None and eligible.asks_for_page(head):
         record.mapped = True

@@ -7,6 +7,7 @@ from ...injector import csp, eligible, validators
 from ...injector.codings import coding_of, negotiate
 from ...injector.edit import PageEdit
 from ...injector.heads import RequestHead, ResponseHead, value, values
+from ...injector.reasons import Reason
 from ...injector.rewrite import edited_head
 from ...injector.tag import tag
 from .caching import unshared, with_cookies
@@ -63,18 +64,20 @@ def _judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
 
 def _why_not(
     record: Record, request: RequestHead, head: ResponseHead, fields: Mapping[bytes, bytes]
-) -> tuple[str | None, bytes | None, str]:
+) -> tuple[Reason | None, bytes | None, Reason]:
     """Why the page stays as it is, or None; the nonce for the tag; what the owner should know."""
     if record.left_alone is not None:
-        return record.left_alone, None, ""
+        return record.left_alone, None, Reason.NONE
     reason = eligible.response_reason(request, head)
-    if reason is not None and not (reason == "no-transform" and record.site.settings.ignore_no_transform):
-        return reason, None, ""
+    if reason is not None and not (
+        reason is Reason.NO_TRANSFORM and record.site.settings.ignore_no_transform
+    ):
+        return reason, None, Reason.NONE
     if csp.FIELDS.isdisjoint(fields):
-        return None, None, ""
+        return None, None, Reason.NONE
     script = f"{request.scheme}://{request.host}{record.site.prefix}l.js"
     policy = csp.evaluate(head.headers, script)
-    return (None, policy.nonce, policy.reason) if policy.allowed else (policy.reason, None, "")
+    return (None, policy.nonce, policy.reason) if policy.allowed else (policy.reason, None, Reason.NONE)
 
 
 def _coding(record: Record, request: RequestHead) -> str:

@@ -41,7 +41,7 @@ class PageRead:
     `matched` are the keys of the selectors asked for that found something."""
 
     order: OrderSeen | None = None
-    unreadable: str | None = None
+    unreadable: OrderError | None = None
     cart: dict[str, str] | None = None
     refused: str | None = None
     matched: frozenset[str] = frozenset()
@@ -56,14 +56,14 @@ def read_page(
         document = read(page.body, _charset(page.content_type))
     except PageError as error:
         return PageRead(refused=str(error))
-    unreadable = None
+    unreadable: OrderError | None = None
     matched = frozenset(key for key, selector in asked.items() if document.text(selector))
     if order is not None:
         try:
             if (seen := order_on(document, order)) is not None:
                 return PageRead(order=seen, matched=matched)
         except OrderError as error:
-            unreadable = str(error)
+            unreadable = error
     found = read_cart(document, cart) if cart is not None else None
     return PageRead(unreadable=unreadable, cart=found, matched=matched)
 
