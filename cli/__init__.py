@@ -14,6 +14,7 @@ from .init import init_command
 from .inspect import inspect_command
 from .mitm import mitm_command
 from .orders import orders_command, report_command
+from .reload import reload_command
 from .schema import schema_command
 from .terminal import say
 
@@ -28,6 +29,7 @@ app.command("check")(check_command)
 app.command("explain")(explain_command)
 app.command("mitm")(mitm_command)
 app.command("init")(init_command)
+app.command("reload")(reload_command)
 app.command("schema")(schema_command)
 app.command("orders")(orders_command)
 app.command("report")(report_command)
@@ -76,10 +78,10 @@ def serve(
     """Run the reverse proxy in front of the shops of the settings file."""
     # Imported here so that the other commands start without the server.
     from ..middleware.serve.server import serve as run
-    from .check import load_or_exit
+    from .check import loader_or_exit
 
-    settings = load_or_exit(config, need_upstream=True)
-    run(config, host, port, workers, ops=ops or settings.ops, log=settings.log, access_log=access_log)
+    loader, settings = loader_or_exit(config, need_upstream=True)
+    run(loader, settings, host, port, workers, ops=ops or settings.ops, access_log=access_log)
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ from rich.text import Text
 
 from ..postbacks.network_call import chosen, missing
 from ..referral.networks_file import load as load_catalogue
-from ..service.check import checked, loader
+from ..service.check import loader
 from ..settings.check_pages import reaches
 from ..settings.load import Problem, SettingsErrors, format_problem
+from ..settings.loader import Loader
 from ..settings.model import Settings, Site
 from ..settings.platforms import platform_of, with_platform
 from .reachable import unreachable
@@ -74,8 +75,14 @@ def check_command(
 
 def load_or_exit(config: Path, need_upstream: bool = False) -> Settings:
     """The settings of a file that is in order; else prints every error to stderr and exits with 1."""
+    return loader_or_exit(config, need_upstream)[1]
+
+
+def loader_or_exit(config: Path, need_upstream: bool = False) -> tuple[Loader, Settings]:
+    """The same, and what reads them again."""
+    reader = loader(config, os.environ, need_upstream)
     try:
-        return checked(config, os.environ, need_upstream)
+        return reader, reader.load().used()
     except SettingsErrors as error:
         print_problems(open_console(stderr=True, soft_wrap=True, highlight=False), error.problems)
         raise typer.Exit(1) from error

@@ -48,13 +48,15 @@ EVENTS: Mapping[str, str] = {
     "unusable": "the settings or the ledger cannot be used: the shop is served without clew",
     "clock_jump": "the server's clock was set back or forward",
     "started": "clew is ready",
+    "reloaded": "other settings are in use: which sites are new, changed or gone",
+    "reload_refused": "other settings were not taken, and clew goes on with those it has",
     "stopped": "clew has stopped",
 }
 WARNINGS = frozenset(
     {
         *("click_dropped", "click_suspicious", "clock_jump", "limited", "order_conflict", "order_held"),
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
-        *("host_unknown", "selector_unmatched", "partner_slow"),
+        *("host_unknown", "selector_unmatched", "partner_slow", "reload_refused"),
     }
 )
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})

@@ -1,7 +1,8 @@
 """A running clew: its sites and its stores, for as long as the process lives."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import fields
 from itertools import islice
 from typing import Any
 
@@ -12,6 +13,8 @@ from ..events.journal import Journal
 from ..orders.unmatched import Unmatched
 from ..postbacks.delivery import Worker
 from ..referral.networks_file import load as load_catalogue
+from ..settings.changes import Changes
+from ..settings.load import Problem, format_problem
 from ..settings.model import Settings
 from ..stores.housekeeping import PRUNE_EVERY
 from ..stores.ledger.books import Ledger
@@ -28,14 +31,14 @@ from .conversations import Conversations
 from .limits import Limits
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
-from .sites import Changes, Sites
+from .sites import Sites
 from .tasks import Tasks
 from .visitors import Visitors
 
 Reachable = Callable[[str], Awaitable[bool | None]]
 OnSwap = Callable[[Settings, Changes], None]
 
-SHOWN_SITES = 50  # that are named where clew says that it is ready
+SHOWN_SITES = 50  # that are named in an event
 NOTICES_EVERY = 3.0  # one transaction for all that was noticed meanwhile
 
 
@@ -189,12 +192,19 @@ class Service:
             notify(settings, changes)
         return changes
 
-    def announce(self, **fields: Any) -> None:
+    def announce_swap(self, changes: Changes) -> None:
+        """Tell that other settings are in use; of several workers one does."""
+        named = {field.name: _some(getattr(changes, field.name)) for field in fields(changes)}
+        self.journal.emit("reloaded", site="", sites=len(self.sites), **named)
+
+    def refuse_swap(self, problems: Sequence[Problem]) -> None:
+        """Tell that other settings were not taken, and why."""
+        found = [format_problem(problem) for problem in problems]
+        self.journal.notice("reload_refused", site="", key=found[0], why=found[0], errors=len(found))
+
+    def announce(self, **details: Any) -> None:
         """Tell that clew is ready; a server does so once it listens, with its `addresses`."""
-        names = list(islice(self.sites, SHOWN_SITES))
-        if len(self.sites) > SHOWN_SITES:
-            names.append(f"and {len(self.sites) - SHOWN_SITES} more")
-        self.journal.emit("started", site="", sites=names, **fields)
+        self.journal.emit("started", site="", sites=_some(self.sites), **details)
 
     async def stop(self) -> None:
         """Let running work end, then close the stores."""
@@ -234,3 +244,9 @@ class Service:
 
 async def _nobody_knows(site: str) -> bool | None:
     return None
+
+
+def _some(names: Collection[str]) -> list[str]:
+    """The first names of many."""
+    more = [f"and {len(names) - SHOWN_SITES} more"] if len(names) > SHOWN_SITES else []
+    return [*islice(names, SHOWN_SITES), *more]

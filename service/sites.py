@@ -7,11 +7,11 @@ goes on with the site that it began with.
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
 from ..referral.catalogue import Catalogue
+from ..settings.changes import Changes
 from ..settings.hosts import host_key
 from ..settings.model import Partner, Settings, Site
 from .origin import LONGEST_HOST
@@ -25,15 +25,6 @@ AT_ONCE = 50
 # Partners that the settings had while this process lived, for calls that were due when they went.
 FORMER = 10_000
 CLOCK_JUMPS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a new set of sites has that the old one had not; names of sites."""
-
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
 
 
 class _Table:
@@ -109,8 +100,12 @@ class Sites(Mapping[str, SiteRuntime]):
 
     def verify(self) -> None:
         """Compile each once: for settings that no validator has seen. Raises what `SiteRuntime` raises."""
-        for site in self._table.settings.sites[AT_ONCE:]:
-            SiteRuntime(self._table.settings, site, self._catalogue)
+        self.try_out(self._table.settings)
+
+    def try_out(self, settings: Settings) -> None:
+        """The same for settings that are not in use."""
+        for site in settings.sites:
+            SiteRuntime(settings, site, self._catalogue)
 
     def swap(self, settings: Settings) -> Changes:
         """Serve these sites from now on, and say what changed. Those that stay as they are stay compiled."""

@@ -1,9 +1,20 @@
 """What other settings may differ in while clew runs, and what only a new start can change."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from .load import Problem, Source
 from .model import Settings
+from .wording import Wording
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a new set of sites has that the old one had not; names of sites."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
 
 # Keys of the top level, and why each needs a new start.
 FIXED = {
@@ -18,9 +29,9 @@ FIXED = {
 }
 
 
-def fixed_problems(source: Source, old: Settings, new: Settings) -> Iterator[Problem]:
-    """An error for each key that differs and may not; `source` is the main file of the new ones."""
+def fixed_problems(old: Settings, new: Settings) -> Iterator[Wording]:
+    """An error for each key that differs and may not."""
     for key, why in FIXED.items():
         if getattr(old, key) != getattr(new, key):
             message = f"cannot be changed by a reload: {why}"
-            yield source.problem((key,), message, "set it back, or stop clew and start it again")
+            yield Wording((key,), message, "set it back, or stop clew and start it again")

@@ -85,7 +85,7 @@ class Loader:
         self._known = {file.path: file for file in files}
         settings, problems = self._together(main.source, files)
         if settings is not None and running is not None:
-            problems += fixed_problems(main.source, running, settings)
+            problems += _placed(main.source, fixed_problems(running, settings))
         found = tuple(_in_order([*told, *problems, *chain(*(file.problems for file in files))], files))
         wrong = any(problem.severity == "error" for problem in found)
         stamps = {file.path: file.stamp for file in files}

@@ -320,6 +320,7 @@ class Settings(Model):
     log: Literal["console", "json"] = "console"
     log_level: Literal["info", "warning", "error"] = "info"
     strict: bool = False
+    watch: bool = False
     ops: Annotated[str, AfterValidator(listen_address)] | None = None
     delivery: Delivery = Delivery()
     upstream: Upstream = Upstream()

@@ -19,6 +19,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "A click of {partner} did not come from outside the shop: {why}. It earns nothing.",
         "If the partner's terms allow it (cashback, voucher extensions), set `inside_clicks = true` for it.",
     ),
+    "reload_refused": (
+        "Changed settings were not taken, with {errors} errors. The first: {why}",
+        "Correct it, then `clew reload`; `clew check` shows all errors. What runs goes on as it was.",
+    ),
     "clock_jump": (
         "The server's clock jumped by {seconds} seconds.",
         "Let a time service such as chrony keep the clock. Clicks from before a step back still count.",

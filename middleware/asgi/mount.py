@@ -1,22 +1,25 @@
 """The ASGI mount: in front of any ASGI app, which knows nothing of it."""
 
+import asyncio
 import os
 from pathlib import Path
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...desk.app import desk_app
 from ...desk.context import RequestContext
 from ...injector.heads import RequestHead
-from ...service.check import checked
+from ...service.check import loader
 from ...service.limits import network_of
 from ...service.origin import Origin
 from ...service.service import Service
 from ...service.site import SiteRuntime
+from ...settings.changes import Changes
 from ...settings.model import Settings
 from ..exchange.exchange import Exchange, Forward, Ours
 from ..exchange.origin import origin_of, unbelieved
 from .ours import inner_scope, misdirected, onward, refuse, target_path, to_desk
+from .reloads import Reloads
 from .sender import Sender
 from .standby import Refusal, Standby, unready, wants_strict
 from .startup import Startup
@@ -38,25 +41,54 @@ class ClewMiddleware:
     Starlette makes its middleware, by failing the server's start.
     """
 
+    validated = False  # whether ready `Settings` were read and checked as a file is
+
     def __init__(
         self, app: ASGIApp, settings: str | Path | Settings = "clew.toml", *, strict: bool | None = None
     ) -> None:
         self.app = app
-        strict = wants_strict(settings) if strict is None else strict
+        self._strict = wants_strict(settings) if strict is None else strict
+        self._file = None if isinstance(settings, Settings) else Path(settings)
         self._instead: ASGIApp | None = None  # in place of all below, where the settings cannot be used
         try:
-            loaded = settings if isinstance(settings, Settings) else checked(Path(settings), os.environ)
-            self.service = Service(loaded)
+            self._build(settings)
         except Exception as error:
-            self._instead = Refusal.of(error) if strict else Standby(app, error)
-            return
-        self.startup = Startup(self.service, app, strict=strict)
+            self._instead = Refusal.of(error) if self._strict else Standby(app, error)
+
+    def _build(self, settings: str | Path | Settings) -> None:
+        """Make what the settings say. Raises what is wrong with them."""
+        if isinstance(settings, Settings):
+            reader, loaded = None, settings
+        else:
+            reader = loader(Path(settings), os.environ)
+            loaded = reader.load().used()
+        self.service = Service(loaded)
+        if reader is None and not self.validated:
+            self.service.sites.verify()
+        self._reloads = Reloads(self.service, reader)
+        self.startup = Startup(self.service, self.app, strict=self._strict)
+        self.startup.on_start, self.startup.on_stop = self._reloads.watch, self._reloads.stop
         self._desk = desk_app()
+
+    async def reload(self, settings: Settings | None = None) -> Changes:
+        """Serve by the settings as they stand in the file now, or by `settings`, from one request to the
+        next; none is lost. Returns which sites changed.
+
+        Raises SettingsErrors where they are wrong, or differ in what only a new start can change; what runs
+        goes on as it was then. Where clew could not be used so far, it is from the next request on.
+        """
+        if self._instead is not None:
+            given = settings or self._file
+            assert given is not None
+            await asyncio.to_thread(self._build, given)
+            self._instead = None
+            return Changes(added=tuple(self.service.sites))
+        return await (self._reloads.from_file() if settings is None else self._reloads.to(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
         if self._instead is not None:
-            await self._instead(scope, receive, send)
+            await self._instead(scope, receive, self._stopping(send) if scope["type"] == "lifespan" else send)
             return
         startup = self.startup
         if scope["type"] == "lifespan":
@@ -91,6 +123,16 @@ class ClewMiddleware:
             await self._ours(Ours.at(site, path), site, origin, scope, receive, send)
         else:
             await self.app(onward(scope), receive, send)
+
+    def _stopping(self, send: Send) -> Send:
+        """The lifespan of an app whose settings could not be used at the start: they may be by its end."""
+
+        async def stop_first(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown") and self._instead is None:
+                await self.startup.stop()
+            await send(message)
+
+        return stop_first
 
     def _origin_of(self, scope: Scope) -> Origin:
         settings = self.service.settings

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +23,8 @@ class Startup:
     """
 
     announces = True  # cleared by a server that announces itself once it listens
+    on_start: Callable[[], None] = staticmethod(lambda: None)
+    on_stop: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, service: Service, app: ASGIApp, *, strict: bool) -> None:
         self.started = False
@@ -108,6 +111,7 @@ class Startup:
             self._service.journal.notice("unusable", site="", key="start", why=self.why)
         else:
             self.started = True
+            self.on_start()
             if self.announces:
                 self._service.announce()
         finally:
@@ -118,4 +122,5 @@ class Startup:
         if (starting := self._starting) is not None:
             starting.cancel()
             await asyncio.wait({starting})
+        self.on_stop()
         await self._service.stop()

@@ -20,6 +20,7 @@ class ReverseProxy(ClewMiddleware):
     ASGI app.
     """
 
+    validated = True
     access_log = False  # a line for each request
 
     def __init__(self, settings: model.Settings) -> None:

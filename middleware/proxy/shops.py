@@ -11,8 +11,8 @@ from typing import NamedTuple
 from starlette.types import Receive, Scope, Send
 
 from ...service.limits import LimitedError, Limits
-from ...service.sites import Changes
 from ...settings import model
+from ...settings.changes import Changes
 from ..asgi.denial import deny
 from ..asgi.ours import misdirected, refuse
 from ..exchange.hostrewrite import HostRewrite

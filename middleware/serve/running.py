@@ -5,21 +5,36 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
 from ...desk.ops.listener import operations_app
+from ...service.swapping import OneProcess
+from ...settings.changes import Changes
+from ...settings.load import Problem
+from ...settings.model import Settings
 from ..http.protocol import BoundedProtocol
+from .following import Follower
 from .listen import addresses
 
 # A scraper and a load balancer or two; a flood here must not take the files that visitors need.
 OPS_CONNECTIONS = 64
 
 
+class AppOfSettings(Protocol):
+    """What makes the app of a worker."""
+
+    settings: Settings
+
+    def __call__(self) -> Any:
+        """The app."""
+
+
 class ServeConfig(uvicorn.Config):
     """uvicorn's, with the sockets of the operations listener."""
 
+    app: AppOfSettings
     ops: Sequence[socket.socket] = ()
 
 
@@ -28,6 +43,8 @@ class Running(uvicorn.Server):
     where it listens once it does."""
 
     on_started: Callable[[], None] | None = None
+    follower: Follower | None = None  # of several workers
+    _one: OneProcess | None = None
     _ops: uvicorn.Server | None = None
     _ops_loop: asyncio.Task[None] | None = None
 
@@ -35,9 +52,14 @@ class Running(uvicorn.Server):
         """Start the app, listen, and then say so."""
         proxy: Any = self.config.loaded_app
         proxy.startup.announces = False
+        self._one = OneProcess(proxy.service, asyncio.get_running_loop())
+        if self.follower is not None:
+            self.follower.catch_up(proxy.service)
         await super().startup(sockets)
         if not self.started:
             return
+        if self.follower is not None:
+            self.follower.start(proxy.service)
         assert isinstance(self.config, ServeConfig)
         ops = self.config.ops
         if ops:
@@ -47,6 +69,16 @@ class Running(uvicorn.Server):
         proxy.service.announce(addresses=addresses(sockets or []), ops=addresses(ops))
         if self.config.workers == 1:
             say_where(sockets or [], ops)
+
+    def apply(self, settings: Settings) -> Changes:
+        """See `reloading.Target`, for a server of one process."""
+        assert self._one is not None
+        return self._one.apply(settings)
+
+    def refuse(self, problems: Sequence[Problem]) -> None:
+        """See `reloading.Target`."""
+        assert self._one is not None
+        self._one.refuse(problems)
 
     async def _start_ops(self, service: Any, sockets: Sequence[socket.socket]) -> None:
         config = uvicorn.Config(

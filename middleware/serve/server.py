@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
@@ -20,16 +19,16 @@ from uvicorn.config import STARTUP_FAILURE
 
 from ...chat.hub import Hub
 from ...events.metrics import FOLDER_VARIABLE
+from ...settings.loader import Loader
+from ...settings.model import Settings
 from ..http.faults import UpstreamError
 from ..http.protocol import MAX_HEAD, BoundedProtocol
 from .listen import BindError, bind, split_address
 from .running import ServeConfig
 from .workers import run
 
-CONFIG_VARIABLE = "CLEW_CONFIG"
 # By its name: what it imports reads WEBSOCKETS_MAX_LINE_LENGTH, which `serve` sets before it is loaded.
 HANDSHAKE = f"{__package__.removesuffix('serve')}http.handshake:AnsweringWebSocket"
-ACCESS_VARIABLE = "CLEW_ACCESS_LOG"
 # Longer than a load balancer in front holds its connections (AWS: 60 s), so that it closes first, not we.
 KEEP_ALIVE_SECONDS = 75
 
@@ -42,28 +41,24 @@ _MALLOC = {
 
 
 def serve(
-    config_path: Path,
+    loader: Loader,
+    settings: Settings,
     host: str = "127.0.0.1",
     port: int = 8080,
     workers: int = 1,
     *,
     ops: str | None = None,
-    log: Literal["console", "json"] = "console",
     access_log: bool = False,
     grace_seconds: int = 10,
 ) -> None:
     """Run the reverse proxy until SIGTERM or SIGINT.
 
-    Each worker makes its own app from the file at `config_path`. On a signal no new connection is
-    accepted; what runs may end within `grace_seconds`, then it is cut. WebSockets are closed with 1012
-    at once. `ops` is the HOST:PORT of the operations listener; `access_log` writes a line for each
-    request. `log` is the form of the server's own warnings and errors, which go to stderr. Raises
-    SystemExit with 3 where it cannot start.
+    Each worker serves by `settings`, which were validated once; `loader` reads them again for a reload. On a
+    signal no new connection is accepted; what runs may end within `grace_seconds`, then it is cut. WebSockets
+    are closed with 1012 at once. `ops` is the HOST:PORT of the operations listener; `access_log` writes a
+    line for each request. The server's own warnings and errors go to stderr, in the form of the setting
+    `log`. Raises SystemExit with 3 where it cannot start.
     """
-    os.environ[CONFIG_VARIABLE] = str(config_path.resolve())
-    os.environ.pop(ACCESS_VARIABLE, None)
-    if access_log:
-        os.environ[ACCESS_VARIABLE] = "1"
     # One line holds all cookies; the library's default of 8 KB refuses handshakes that carry more.
     os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", str(MAX_HEAD))
     tune_malloc()
@@ -75,7 +70,7 @@ def serve(
         print(error, file=sys.stderr)  # noqa: T201
         sys.exit(STARTUP_FAILURE)
     config = ServeConfig(
-        f"{__name__}:app",
+        WorkerApp(settings, access_log),
         factory=True,
         host=host,
         port=port,
@@ -88,13 +83,13 @@ def serve(
         server_header=False,
         date_header=False,
         access_log=False,
-        log_config=log_config(log),
+        log_config=log_config(settings.log),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=grace_seconds,
     )
     config.ops = ops_sockets
     with figures_of(workers):
-        run(config, sockets)
+        run(config, sockets, loader)
 
 
 @contextmanager
@@ -108,24 +103,29 @@ def figures_of(workers: int) -> Iterator[None]:
         yield
 
 
-def app() -> Any:
-    """The ASGI app of one worker, from the file that the environment names."""
-    # Imported in the worker only: whoever needs the server's parts alone need not load the whole product.
-    from ...events.logs import configure_logs
-    from ...service.check import checked
-    from ..proxy.mount import ReverseProxy
+class WorkerApp:
+    """Makes the ASGI app of one worker, in that worker."""
 
-    tune_malloc()
-    settings = checked(Path(os.environ[CONFIG_VARIABLE]), os.environ, need_upstream=True)
-    configure_logs(settings.log, settings.log_level)
-    proxy = ReverseProxy(settings)
-    proxy.access_log = ACCESS_VARIABLE in os.environ
-    _end_streams_on_signals(proxy.service.hub)
-    # What is there now lasts: without this the collector goes through all of it again and again, and every
-    # page waits 45 ms meanwhile.
-    gc.collect()
-    gc.freeze()
-    return proxy
+    def __init__(self, settings: Settings, access_log: bool) -> None:
+        self.settings = settings
+        self._access_log = access_log
+
+    def __call__(self) -> Any:
+        """The app, by the settings as they are now."""
+        # Imported in the worker only: whoever needs the server's parts alone need not load the whole product.
+        from ...events.logs import configure_logs
+        from ..proxy.mount import ReverseProxy
+
+        tune_malloc()
+        configure_logs(self.settings.log, self.settings.log_level)
+        proxy = ReverseProxy(self.settings)
+        proxy.access_log = self._access_log
+        _end_streams_on_signals(proxy.service.hub)
+        # What is there now lasts: without this the collector goes through all of it again and again, and
+        # every page waits 45 ms meanwhile.
+        gc.collect()
+        gc.freeze()
+        return proxy
 
 
 def _end_streams_on_signals(hub: Hub) -> None:

@@ -9,7 +9,8 @@ from clew.service import sites as sites_module
 from clew.service.limits import LimitedError
 from clew.service.service import Service
 from clew.service.site import SiteRuntime
-from clew.service.sites import Changes, Sites
+from clew.service.sites import Sites
+from clew.settings.changes import Changes
 from clew.settings.model import Settings
 
 

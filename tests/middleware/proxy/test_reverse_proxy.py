@@ -13,6 +13,7 @@ from clew.middleware.asgi.mount import ClewMiddleware
 from clew.middleware.http import dial as dial_module
 from clew.middleware.proxy.mount import ReverseProxy
 from clew.middleware.serve import server as server_module
+from clew.service.check import loader
 from clew.settings.model import Settings
 from raw_http import OK, PATIENCE, Client, Shop, answering, ended, get, serving
 from websockets.asyncio.client import connect
@@ -355,10 +356,10 @@ def test_the_server_is_told_to_leave_addresses_and_headers_alone(
 ) -> None:
     """proxy 4.3, 2.13: uvicorn would take anybody on this machine for a proxy, and add Server and Date"""
     told: list[Any] = []
-    monkeypatch.setattr(server_module, "run", lambda config, sockets: told.extend([config, *sockets]))
-    monkeypatch.setenv(server_module.CONFIG_VARIABLE, "")
+    monkeypatch.setattr(server_module, "run", lambda config, sockets, loader: told.extend([config, *sockets]))
     monkeypatch.setenv("WEBSOCKETS_MAX_LINE_LENGTH", "")
-    server_module.serve(tmp_path / "clew.toml", port=0)
+    settings = Settings.model_validate({"secret": "s" * 40, "sites": [{"name": "shop"}]})
+    server_module.serve(loader(tmp_path / "clew.toml", {}), settings, port=0)
     config, *sockets = told
     for sock in sockets:
         sock.close()

@@ -1,0 +1,107 @@
+"""Other settings in one of several workers: made ready first, swapped in when all workers have them ready."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from ...service.service import Service
+from ...service.swapping import called
+from ...settings.changes import Changes
+from ...settings.model import Settings, Site
+
+T = TypeVar("T")
+
+# What a worker that is about to serve waits for the swap of what it has made ready.
+SWAP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What of the settings is other, to be sent to a worker: of thousands of sites few are."""
+
+    top: Settings  # without its sites
+    names: tuple[str, ...]
+    sites: dict[str, Site]
+    changes: Changes
+
+    @classmethod
+    def between(cls, old: Settings, new: Settings) -> "Update":
+        """What has to be sent to whoever has the old ones."""
+        before = {site.name: site for site in old.sites}
+        names = tuple(site.name for site in new.sites)
+        other = {s.name: s for s in new.sites if before.get(s.name) is not s and before.get(s.name) != s}
+        changes = Changes(
+            tuple(name for name in other if name not in before),
+            tuple(name for name in other if name in before),
+            tuple(sorted(before.keys() - set(names))),
+        )
+        return cls(new.model_copy(update={"sites": []}), names, other, changes)
+
+    def applied(self, old: Settings) -> Settings:
+        """The new settings, where the old ones are. Raises KeyError where they are others."""
+        before = {site.name: site for site in old.sites}
+        return self.top.model_copy(update={"sites": [self.sites.get(n) or before[n] for n in self.names]})
+
+
+class Follower:
+    """Does in a worker what the process that started it orders: `prepare`, then `swap` or `drop`; `refused`
+    tells of settings that were not taken. Each order and each answer is (kind, number, value)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._ready: dict[int, Settings] = {}
+
+    def catch_up(self, service: Service) -> None:
+        """Before the worker serves: take what was ordered while it started."""
+        with suppress(OSError, EOFError):
+            while self._connection.poll(SWAP_SECONDS if self._ready else 0):
+                self._obey(self._connection.recv(), service, lambda work: work())
+
+    def start(self, service: Service) -> None:
+        """Obey in a thread from now on; the loop that runs is the service's."""
+        loop = asyncio.get_running_loop()
+
+        def in_loop(work: Callable[[], T]) -> T:
+            return called(loop, work)
+
+        def obey() -> None:
+            with suppress(OSError, EOFError):
+                while True:
+                    self._obey(self._connection.recv(), service, in_loop)
+
+        threading.Thread(target=obey, name="clew-follow", daemon=True).start()
+
+    def _obey(
+        self, order: tuple[str, int, Any], service: Service, in_loop: Callable[[Callable[[], Any]], Any]
+    ) -> None:
+        kind, number, value = order[0], order[1], order[2] if len(order) > 2 else None
+        match kind:
+            case "prepare":
+                self._connection.send(("ready", number, self._prepare(number, value, service)))
+            case "swap":
+                settings = self._ready.pop(number, None)
+                if settings is not None:
+                    in_loop(lambda: _swap(service, settings, tell=value))
+                    self._connection.send(("swapped", number, True))
+            case "drop":
+                self._ready.pop(number, None)
+            case "refused":
+                in_loop(lambda: service.refuse_swap(value))
+
+    def _prepare(self, number: int, update: Update, service: Service) -> str:
+        """Why it cannot be done; empty if it can."""
+        try:
+            self._ready[number] = update.applied(service.settings)
+        except Exception as error:
+            return f"cannot take the settings: {error!r}"
+        return ""
+
+
+def _swap(service: Service, settings: Settings, *, tell: bool) -> None:
+    changes = service.swap(settings)
+    if tell:
+        service.announce_swap(changes)

@@ -1,0 +1,66 @@
+"""Other settings for a service that runs, from another thread than its own."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TypeVar
+
+from ..settings.changes import Changes
+from ..settings.load import Problem
+from ..settings.model import Settings
+from ..settings.reloading import ReloadError
+from .service import Service
+
+T = TypeVar("T")
+
+CALL_SECONDS = 5.0
+
+
+def called(loop: asyncio.AbstractEventLoop, work: Callable[[], T]) -> T:
+    """Call in a loop's thread, from another one, and wait for it. Raises what the call raises, and
+    TimeoutError where the loop does not come to it: then it is not called."""
+    future: Future[T] = Future()
+
+    def call() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    loop.call_soon_threadsafe(call)
+    try:
+        return future.result(CALL_SECONDS)
+    except TimeoutError:
+        if future.cancel():
+            raise
+        # It has begun after all.
+        return future.result(CALL_SECONDS)
+
+
+class OneProcess:
+    """The service of a server with one process, or of an app; see `settings.reloading.Target`."""
+
+    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
+        self._service = service
+        self._loop = loop
+
+    def apply(self, settings: Settings) -> Changes:
+        """Swap them in, in one step of the loop, and tell of it."""
+
+        def swap() -> Changes:
+            changes = self._service.swap(settings)
+            self._service.announce_swap(changes)
+            return changes
+
+        try:
+            return called(self._loop, swap)
+        except (TimeoutError, RuntimeError) as error:
+            raise ReloadError("the server did not come to it in time, or is stopping") from error
+
+    def refuse(self, problems: Sequence[Problem]) -> None:
+        """Tell of it."""
+        with suppress(TimeoutError, RuntimeError):
+            called(self._loop, lambda: self._service.refuse_swap(problems))

@@ -1,0 +1,307 @@
+"""`clew serve` whose settings change while it runs: what is taken, what is not; no request is lost."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from clew.injector.tag import tag
+from clew.middleware.serve import control
+from clews import ClewFolder, ClewServe, events, wait_for_event
+from raw_http import Client, get
+
+pytestmark = pytest.mark.timeout(120)
+
+SETTINGS = """
+secret = "env:CLEW_SECRET"
+desk_host = "desk.example"
+include = ["sites/*.toml"]
+log = "json"
+{more}
+"""
+PAGE = b"<html><head></head><body>%b</body></html>"
+"""Of the shop by its name, so that a page tells which shop it came from."""
+
+
+async def shop(name: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pages of a shop; `/slow` ends when the shop hears of it, `/drip` says something every now and then."""
+    try:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            page = PAGE % name
+            start = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(page)
+            if head.startswith(b"GET /slow"):
+                writer.write(start + page[:20])
+                await writer.drain()
+                await asyncio.sleep(1.5)
+                writer.write(page[20:])
+            else:
+                writer.write(start + page)
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def shops(*names: str) -> AsyncIterator[dict[str, int]]:
+    """Ports of shops by their names."""
+    servers = {}
+    writers: list[asyncio.StreamWriter] = []
+    for name in names:
+
+        async def serve(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: bytes = name.encode()
+        ) -> None:
+            writers.append(writer)
+            await shop(name, reader, writer)
+
+        servers[name] = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield {name: server.sockets[0].getsockname()[1] for name, server in servers.items()}
+    finally:
+        for server in servers.values():
+            server.close()
+        # The server that was tested is down: their ends have come, or come now.
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+
+class Host:
+    """A folder of settings with a file for each site, and the server that runs with it."""
+
+    def __init__(self, path: Path, more: str = "") -> None:
+        self.folder = ClewFolder(path, SETTINGS.format(more=more))
+        (path / "sites").mkdir()
+
+    def write(self, name: str, port: int, more: str = "") -> None:
+        text = (
+            f'[[sites]]\nname = "{name}"\nhosts = ["{name}.example"]\nupstream = "http://127.0.0.1:{port}"\n'
+        )
+        self.file(name).write_text(text + more)
+
+    def file(self, name: str) -> Path:
+        return self.folder.path / f"sites/{name}.toml"
+
+    def reload(self, *options: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "clew", "reload", "--config", str(self.folder.settings), *options]
+        done = subprocess.run(
+            command, env={**os.environ, **self.folder.environ}, capture_output=True, text=True, timeout=60
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    async def reloaded(self, *options: str) -> tuple[int, str]:
+        return await asyncio.to_thread(self.reload, *options)
+
+    @contextmanager
+    def serving(self, *options: str) -> Iterator[ClewServe]:
+        with ClewServe(self.folder, options) as clew:
+            wait_for_event(clew, "started")
+            yield clew
+
+
+async def page(port: int, name: str, path: bytes = b"/") -> tuple[int, bytes]:
+    """Status and body of a page, with the tag taken out."""
+    request = get(path, b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document", b"Connection: close")
+    async with Client(port) as client:
+        answer = await client.ask(request.replace(b"shop.example", f"{name}.example".encode()))
+        assert answer.complete
+        return answer.status, answer.body.replace(tag("/-/clew/"), b"")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path / "clew")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_sites_come_change_and_go_while_pages_are_asked_for(host: Host, workers: int) -> None:
+    """Each answer is wholly one shop's, none is lost, and after `clew reload` every worker has the new."""
+    async with shops("old", "new", "other") as ports:
+        host.write("a", ports["old"])
+        host.write("b", ports["other"])
+        with host.serving("--workers", str(workers)) as clew:
+            if workers > 1:
+                await asyncio.to_thread(
+                    clew.wait_for_line, lambda _: len(events(clew, "started")) == workers, 30
+                )
+            seen: list[bytes] = []
+            over = False
+
+            async def visit() -> None:
+                while not over:
+                    status, body = await page(clew.port, "a")
+                    assert status == 200, body
+                    seen.append(body)
+
+            visitors = [asyncio.create_task(visit()) for _ in range(8)]
+            slow = asyncio.create_task(page(clew.port, "a", b"/slow"))
+            await asyncio.sleep(0.3)
+            host.write("a", ports["new"])
+            host.write("c", ports["other"])
+            host.file("b").unlink()
+            status, told = await host.reloaded()
+            after = len(seen)
+            assert status == 0, told
+            for part in ("2 sites", "1 added (c)", "1 changed (a)", "1 removed (b)"):
+                assert part in told
+            # Begun before, ended after: all of it is the old shop's.
+            assert await slow == (200, PAGE % b"old")
+            for _ in range(4 * workers):
+                assert await page(clew.port, "a") == (200, PAGE % b"new")
+                assert await page(clew.port, "c") == (200, PAGE % b"other")
+                assert (await page(clew.port, "b"))[0] == 421
+            over = True
+            await asyncio.gather(*visitors)
+            assert set(seen) == {PAGE % b"old", PAGE % b"new"}
+            # Those under way at the very moment may still be of the old shop.
+            assert set(seen[after + 8 :]) <= {PAGE % b"new"}
+        (told_once,) = events(clew, "reloaded")
+        assert (told_once["added"], told_once["changed"], told_once["removed"]) == (["c"], ["a"], ["b"])
+        assert not [line for line in clew.lines if "Traceback" in line]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_what_is_wrong_is_kept_out_and_told(host: Host, workers: int) -> None:
+    async with shops("one") as ports:
+        host.write("a", ports["one"])
+        with host.serving("--workers", str(workers)) as clew:
+            host.write("b", ports["one"])
+            host.write("c", ports["one"], 'never = ["pay"]\n')
+            status, told = await host.reloaded()
+            assert status == 1
+            assert re.search(r"c\.toml:5 sites\[0\]\.never\[0\]: a path begins with / or \*", told)
+            assert "goes on as it was, with 1 site" in told
+            assert (await page(clew.port, "a"))[0] == 200
+            assert (await page(clew.port, "b"))[0] == 421
+            event = await asyncio.to_thread(wait_for_event, clew, "reload_refused")
+            assert "c.toml:5" in event["why"]
+            host.write("c", ports["one"])
+            status, told = await host.reloaded("--json")
+            found = json.loads(told)
+            assert (status, found["usable"], found["sites"]) == (0, True, 3)
+            assert found["changes"] == {"added": ["b", "c"], "changed": [], "removed": []}
+            assert (await page(clew.port, "b"))[0] == 200
+
+
+async def test_what_only_a_new_start_can_change_is_said(host: Host) -> None:
+    async with shops("one") as ports:
+        host.write("a", ports["one"])
+        with host.serving() as clew:
+            other = 'secret = "vN7kQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tV"\nledger = "sqlite:other.db"\n'
+            other += 'store = "sqlite:other.db"\nops = "127.0.0.1:9180"'
+            settings = SETTINGS.format(more="").replace('secret = "env:CLEW_SECRET"', other)
+            host.folder.settings.write_text(settings)
+            host.write("b", ports["one"])
+            status, told = await host.reloaded()
+            assert status == 1
+            for line, key in enumerate(("secret", "ledger", "store", "ops"), 2):
+                assert f"clew.toml:{line} {key}: cannot be changed by a reload" in told
+            assert "start it again" in told
+            assert (await page(clew.port, "b"))[0] == 421
+
+
+async def test_sighup_reloads_with_one_worker_too(host: Host) -> None:
+    async with shops("one") as ports:
+        host.write("a", ports["one"])
+        with host.serving() as clew:
+            host.write("b", ports["one"])
+            os.kill(clew.pid, signal.SIGHUP)
+            await asyncio.to_thread(wait_for_event, clew, "reloaded")
+            assert (await page(clew.port, "b"))[0] == 200
+
+
+async def test_watched_files_are_reloaded_once_they_have_been_written(tmp_path: Path) -> None:
+    host = Host(tmp_path / "clew", "watch = true")
+    async with shops("old", "new") as ports:
+        host.write("a", ports["old"])
+        host.write("b", ports["old"])
+        with host.serving("--workers", "2") as clew:
+            # An editor at work: the file is empty first, and then there is half of it.
+            half = host.file("a").read_text()[:20]
+            until = asyncio.get_running_loop().time() + 1.5
+            while asyncio.get_running_loop().time() < until:
+                host.file("a").write_text("")
+                await asyncio.sleep(0.05)
+                host.file("a").write_text(half)
+                await asyncio.sleep(0.05)
+                assert (await page(clew.port, "a"))[0] == 200
+            assert events(clew, "reload_refused") == []
+            host.write("a", ports["new"])
+            written = asyncio.get_running_loop().time()
+            await asyncio.to_thread(wait_for_event, clew, "reloaded")
+            assert asyncio.get_running_loop().time() - written < 5
+            for _ in range(6):
+                assert await page(clew.port, "a") == (200, PAGE % b"new")
+            host.file("b").write_text("[[sites]]\n")
+            event = await asyncio.to_thread(wait_for_event, clew, "reload_refused")
+            assert "b.toml:1 sites[0].name: is missing" in event["why"]
+            assert (await page(clew.port, "b"))[0] == 200
+            host.file("b").unlink()
+            await asyncio.to_thread(clew.wait_for_line, lambda line: '"removed": ["b"]' in line, 20)
+
+
+async def test_a_worker_that_dies_comes_back_with_the_settings_that_are_in_use(host: Host) -> None:
+    async with shops("one") as ports:
+        host.write("a", ports["one"])
+        with host.serving("--workers", "2") as clew:
+            host.write("b", ports["one"])
+            assert (await host.reloaded())[0] == 0
+            host.file("b").write_text("[[nonsense")
+            for pid in children(clew.pid):
+                os.kill(pid, signal.SIGKILL)
+            await asyncio.to_thread(clew.wait_for_line, lambda _: len(events(clew, "started")) >= 4, 30)
+            for _ in range(6):
+                assert (await page(clew.port, "b"))[0] == 200
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    names = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in found}
+    return [child for child, name in names.items() if b"spawn_main" in name]
+
+
+def test_without_a_server_there_is_nothing_to_reload(host: Host) -> None:
+    status, told = host.reload()
+    assert status == 1
+    assert "no clew serve that runs with" in told
+
+
+async def test_a_server_is_found_by_any_name_of_its_settings_file(host: Host, tmp_path: Path) -> None:
+    async with shops("one") as ports:
+        host.write("a", ports["one"])
+        with host.serving():
+            link = tmp_path / "link"
+            link.symlink_to(host.folder.path)
+            host.folder.settings = link / "clew.toml"
+            status, told = await host.reloaded()
+            assert (status, "no site has changed" in told) == (0, True)
+
+
+async def test_every_server_with_one_settings_file_is_reloaded(host: Host) -> None:
+    async with shops("one") as ports:
+        host.write("a", ports["one"])
+        with host.serving() as first, host.serving() as second:
+            host.write("b", ports["one"])
+            status, told = await host.reloaded("--json")
+            assert status == 0
+            assert {json.loads(line)["process"] for line in told.splitlines()} == {first.pid, second.pid}
+            for clew in (first, second):
+                assert (await page(clew.port, "b"))[0] == 200
+
+
+def test_nothing_of_another_users_is_asked(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    (listening,) = control.listen(host.folder.settings)
+    with listening:
+        monkeypatch.setattr(control, "_peer", lambda sock: (1, 1001))
+        monkeypatch.setattr(control.os, "geteuid", lambda: 1000)
+        assert control.ask_all(host.folder.settings, 0.2) == []
