@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 
+from decide import bench_decide
 from options import Options
 from peers import PEERS, versions
 from pinned import BenchError
@@ -22,7 +23,11 @@ from proxy import PARTS, bench_proxy
 from report import Section
 from visits import bench_visits
 
-BENCHES: dict[str, Callable[[Options], Section]] = {"proxy": bench_proxy, "visits": bench_visits}
+BENCHES: dict[str, Callable[[Options], Section]] = {
+    "decide": bench_decide,
+    "proxy": bench_proxy,
+    "visits": bench_visits,
+}
 HERE = Path(__file__).parent
 
 

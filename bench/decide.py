@@ -1,0 +1,217 @@
+"""What a decision costs: beside a bare endpoint that reads and writes one row of the same file, and pages."""
+
+import asyncio
+import json
+import random
+import sqlite3
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import peers
+from clew.referral.cookie import Known, new_visitor_id
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Page, Restored, Talk, TalkChanged, Viewed, changed
+from clew.stores.visits import SqliteVisits, keep_seconds, packed
+from load import CONNECTIONS, Runner, load, take_turns, write_script
+from options import Options
+from pinned import LOAD_CORE, SERVER_CORE, BenchError, running
+from report import Section, median, ratios, spread, table
+from visitors import SITE, visitor_cookie
+from workloads import HOST, NAVIGATION, write_shop
+
+# Each has looked at some pages; in a run it looks at a few more.
+VISITORS = 4096
+PAGES = (2, 8)
+RULES, EVALUATED = 20, 12
+HEADERS = {
+    "Host": HOST,
+    "User-Agent": NAVIGATION["User-Agent"],
+    "Accept": "*/*",
+    "Accept-Language": NAVIGATION["Accept-Language"],
+    "Referer": f"http://{HOST}/page.html",
+    "Content-Type": "application/json",
+    "Origin": f"http://{HOST}",
+    "Sec-Fetch-Dest": "empty",
+    "Sec-Fetch-Mode": "cors",
+    "Sec-Fetch-Site": "same-origin",
+}
+LIMITS = ("visitors", "decides", "events", "reads")
+
+# Each request is a page view of its own: its number stands in the middle of what is made before.
+_SCRIPT = """
+local cookies = {{ {cookies} }}
+local heads, last = {{}}, 0
+local before, after = {before}, {after}
+function init(args)
+  math.randomseed(os.time())
+  last = math.random(0, 89999999)
+  for i, cookie in ipairs(cookies) do
+    wrk.headers["Cookie"] = cookie
+    local whole = wrk.format("POST", "/-/clew/decide", nil, before .. "00000000" .. after)
+    heads[i] = string.sub(whole, 1, #whole - #after - 8)
+  end
+end
+function request()
+  last = last + 1
+  return heads[last % #heads + 1] .. string.format("%08d", last) .. after
+end
+"""
+
+
+def bench_decide(options: Options) -> Section:
+    """Raises BenchError."""
+    rng = random.Random(options.seed)
+    with tempfile.TemporaryDirectory(prefix="clew-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        write_shop(folder, options.seed)
+        origin, upstream = peers.shop(folder)
+        command, port = peers.clew(folder, upstream)
+        write_settings(folder)
+        cookies = asyncio.run(fill(folder / "clew-visits.db", rng))
+        script = write_posts(folder / "decide.lua", cookies)
+        pages = write_script(folder / "pages.lua", "/page.html", NAVIGATION, cookies[:512])
+        stack.enter_context(running(origin, upstream, folder, LOAD_CORE))
+        clew = stack.enter_context(running(command, port, folder, SERVER_CORE))
+        require_decisions(port, cookies[0])
+        bare_command, bare_port = peers.uvicorn("bare:app")
+        bare = stack.enter_context(running(bare_command, bare_port, folder, SERVER_CORE))
+        runners = [
+            Runner("decide", "`decide`", port, clew),
+            Runner("bare", "a bare endpoint", bare_port, bare),
+            Runner("page", "a page of 100 KB", port, clew),
+        ]
+        scripts = {"decide": script, "bare": script, "page": pages}
+        for runner in runners:
+            load(runner, scripts[runner.name], 1)
+        take_turns(runners, rng, options.rounds, lambda r: load(r, scripts[r.name], options.seconds))
+        return section(runners, options)
+
+
+def section(runners: list[Runner], options: Options) -> Section:
+    """The figures, and the table."""
+    decide, bare, page = runners
+    figures = {
+        "decide_vs_bare": median(ratios(decide.rates, bare.rates), 3),
+        "decide_vs_page": median(ratios(decide.rates, page.rates), 3),
+        "decide_cpu_us": median(decide.cpu_us, 1),
+        "decide_bare_cpu_us": median(bare.cpu_us, 1),
+    }
+    rows = [
+        [
+            runner.title,
+            spread(runner.rates),
+            spread(runner.cpu_us),
+            spread(ratios(decide.rates, runner.rates), ".2f"),
+        ]
+        for runner in runners
+    ]
+    how = (
+        f"{RULES} rules, of which {EVALUATED} are evaluated; {VISITORS:,} visitors in a SQLite store, each "
+        "request a page view. The bare endpoint is Starlette's, on uvicorn, and reads and writes one row of "
+        f"the same file in one transaction. {options.rounds} rounds of {options.seconds} s in turn, "
+        f"{CONNECTIONS} connections, one core; median (lowest to highest)."
+    )
+    columns = ("asked for", "a second", "CPU µs each", "rate of `decide` to it")
+    return Section(figures, table("Decisions", how, columns, rows))
+
+
+def write_settings(folder: Path) -> None:
+    """Twenty rules, the first twelve of which are asked: the twelfth holds. All visitors come from here."""
+    file = folder / "clew.toml"
+    text = file.read_text().partition("[[sites.rules]]")[0]
+    whens = [
+        ["visit.seconds >= 86400"],
+        ["cart.value > 200.0", 'cart.currency == "EUR"'],
+        ['partner.id != "awin"'],
+        ['page.path.startsWith("/checkout")'],
+        ["visit.pages > 400", "agents.online > 0"],
+        ['campaign.source == "newsletter"'],
+        ["visit.returning", "order.placed"],
+        ['page.language == "fr"', "agents.free > 0"],
+        ["touch.age_days > 20"],
+        ['clock.date < "2020-01-01"', "clock.hour >= 8"],
+        ["chat.talked", "invite.dismissals == 0"],
+        ["visit.pages >= 1"],
+    ]
+    whens += [[f'page.path == "/behind/{number}"', "visit.pages > 3"] for number in range(RULES - len(whens))]
+    assert len(whens) == RULES
+    rules = "".join(
+        f'\n[[sites.rules]]\nname = "rule-{number}"\naction = "invite"\nwhen = {json.dumps(when)}\n'
+        for number, when in enumerate(whens)
+    )
+    limits = "".join(
+        f"{name} = {{ client = 10000000, site = 10000000, all = 10000000 }}\n" for name in LIMITS
+    )
+    file.write_text(f"{text}{rules}\n[limits]\n{limits}")
+
+
+async def fill(path: Path, rng: random.Random) -> list[str]:
+    """A store of visitors who came by a click each and looked at some pages; their Cookie headers."""
+    store = SqliteVisits(path)
+    await store.open()
+    await store.close()
+    cookie, now = visitor_cookie(), time.time()
+    headers, rows = [], []
+    for number in range(VISITORS):
+        at = int(now) - 3600 - number
+        click = Click("awin", "awc", f"1001_{at}_{number:016x}", "awin")
+        touch = Touch(at, (click,), {"utm_source": "blog"}, "", "/page.html")
+        known = Known(new_visitor_id(), (touch,), at)
+        pages = [
+            Page(new_visitor_id(), now - 600 + n, f"http://{HOST}/category/{n}?sort=price", "Espresso")
+            for n in range(rng.randint(*PAGES))
+        ]
+        changes = [
+            Restored(known.touches),
+            *(Viewed(page, "en") for page in pages),
+            TalkChanged(None, Talk()),
+        ]
+        visitor = changed(None, known.visitor, changes, now)
+        rows.append((SITE, visitor.id, packed(visitor), now, now + keep_seconds(visitor)))
+        headers.append(cookie.set_cookie(known, False).decode("ascii").partition(";")[0])
+    with closing(sqlite3.connect(path)) as database:
+        database.executemany(
+            "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?)", rows
+        )
+        database.commit()
+    return headers
+
+
+def body(view: str) -> dict[str, Any]:
+    """What the loader asks with."""
+    return {
+        "view": view,
+        "url": f"http://{HOST}/page.html?sort=price",
+        "title": "Espresso machines and grinders",
+        "referrer": f"http://{HOST}/",
+        "language": "en-GB",
+        "seconds": 0,
+    }
+
+
+def write_posts(file: Path, cookies: list[str]) -> list[str]:
+    """Write wrk's script; the options that name it and the headers."""
+    before, after = json.dumps(body("view-@")).split("@")
+    file.write_text(
+        _SCRIPT.format(
+            cookies=", ".join(map(json.dumps, cookies)), before=json.dumps(before), after=json.dumps(after)
+        )
+    )
+    named = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
+    return ["-s", str(file), *named]
+
+
+def require_decisions(port: int, cookie: str) -> None:
+    """Raise BenchError unless the twelfth rule decides."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request(
+            "POST", "/-/clew/decide", json.dumps(body("view-first")), {**HEADERS, "Cookie": cookie}
+        )
+        answer = connection.getresponse()
+        text = answer.read()
+    if answer.status != 200 or json.loads(text)["rule"] != f"rule-{EVALUATED - 1}":
+        raise BenchError(f"a decision is not as it should be: {answer.status} {text[:300]!r}")
