@@ -5,8 +5,11 @@ earn credit survive in the visitor's cookie too).
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from .touches import Touch, merge
 
@@ -23,8 +26,7 @@ TITLE_LENGTH = 100
 CART_PATHS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True, array_like=True):
     """One page view of the trail. `at` in unix seconds, `status` as the shop answered where it is known."""
 
     view: str
@@ -33,8 +35,7 @@ class Page:
     title: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Talk:
+class Talk(Struct, frozen=True, array_like=True):
     """The visitor's last conversation as the ledger holds it.
 
     `last` is the id of its newest message, 0 where the visitor never wrote. `answers` are the ids of the
@@ -46,8 +47,7 @@ class Talk:
     answers: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Visitor:
+class Visitor(Struct, frozen=True, omit_defaults=True):
     """One browser at one site.
 
     `visits` counts runs of page views with gaps under 30 minutes, `visit_at` is the start of the current
@@ -70,7 +70,7 @@ class Visitor:
     language: str = ""
     touches: tuple[Touch, ...] = ()
     trail: tuple[Page, ...] = ()
-    cart: Mapping[str, str] = field(default_factory=dict)
+    cart: Mapping[str, str] = {}
     seen: tuple[str, ...] = ()
     dismissed: tuple[str, ...] = ()
     accepted: tuple[str, ...] = ()
@@ -98,35 +98,14 @@ class Visitor:
         return viewed or any(touch.at > since and counts(touch.landing) for touch in self.touches)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for a store, absent where empty."""
-        names = (name for name in self.__dataclass_fields__ if name not in ("touches", "trail", "talk"))
-        data = {name: value for name in names if (value := getattr(self, name))}
-        if self.touches:
-            data["touches"] = [t.to_json() for t in self.touches]
-        if self.talk is not None:
-            data["talk"] = [self.talk.last, int(self.talk.open), *self.talk.answers]
-        if self.trail:
-            # Nobody asks for the number of an older page view again, and random text takes the most room.
-            old = len(self.trail) - RECENT
-            pages = enumerate(self.trail)
-            data["trail"] = [["" if n < old else p.view, p.at, p.url, p.title] for n, p in pages]
+        """Plain data, without what is not known."""
+        data = to_builtins(self)
+        assert isinstance(data, dict)
         return data
 
     def viewed(self, view: str) -> bool:
         """Whether `view` is one of the last page views."""
         return any(page.view == view for page in self.trail[-RECENT:])
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Visitor":
-        """The reverse of `to_json`; keys it does not know are left out, so that an older clew can read on."""
-        known = {k: v for k, v in data.items() if k in cls.__dataclass_fields__}
-        known["touches"] = tuple(Touch.from_json(t) for t in data.get("touches", ()))
-        known["trail"] = tuple(Page(*p) for p in data.get("trail", ()))
-        if (talk := data.get("talk")) is not None:
-            known["talk"] = Talk(talk[0], bool(talk[1]), tuple(talk[2:]))
-        for name in ("seen", "dismissed", "accepted", "cart_on"):
-            known[name] = tuple(data.get(name, ()))
-        return cls(**known)
 
 
 def _bytes(*texts: str) -> int:
@@ -154,18 +133,26 @@ def _bounded(touches: tuple[Touch, ...]) -> tuple[Touch, ...]:
 
 def _short(page: Page) -> Page:
     """A page view as it is kept: a long address without its query, which is of no use cut off."""
+    if len(page.url) <= URL_LENGTH and len(page.title) <= TITLE_LENGTH:
+        return page
     url = page.url if len(page.url) <= URL_LENGTH else page.url.partition("?")[0][:URL_LENGTH]
     return replace(page, url=url, title=page.title[:TITLE_LENGTH])
 
 
-def _trail(pages: tuple[Page, ...]) -> tuple[Page, ...]:
-    """The last `TRAIL_PAGES` that fit into `TRAIL_BYTES`; the last one always does."""
-    room, start = TRAIL_BYTES, len(pages)
-    for page in reversed(pages[-TRAIL_PAGES:]):
-        room -= 60 + _bytes(page.view, page.url, page.title)
-        if room < 0 and start < len(pages):
-            break
-        start -= 1
+def _trail(pages: tuple[Page, ...], page: Page) -> tuple[Page, ...]:
+    """The pages and one more: the last `TRAIL_PAGES` that fit into `TRAIL_BYTES`; the last always does."""
+    pages = pages[-TRAIL_PAGES + 1 :]
+    # Nobody asks for the number of an older page view again, and random text takes the most room.
+    old = len(pages) - RECENT + 1
+    if old > 0 and pages[old - 1].view:
+        pages = (*(replace(p, view="") for p in pages[:old]), *pages[old:])
+    pages = (*pages, page)
+    room = TRAIL_BYTES - 60 * len(pages) - _bytes("".join([f"{p.view}{p.url}{p.title}" for p in pages]))
+    start = 0
+    while room < 0 and start < len(pages) - 1:
+        gone = pages[start]
+        room += 60 + _bytes(gone.view, gone.url, gone.title)
+        start += 1
     return pages[start:]
 
 
@@ -194,6 +181,8 @@ class Restored:
         """Begin with the page, for a visitor without page views; join the touches in their order of time."""
         if self.page is not None and not visitor.seen_at:
             visitor = Viewed(self.page).apply(visitor, self.page.at)
+        if all(touch in visitor.touches for touch in self.touches):
+            return visitor
         touches = _bounded(merge(visitor.touches, self.touches))
         return visitor if touches == visitor.touches else replace(visitor, touches=touches)
 
@@ -219,7 +208,7 @@ class Viewed:
             seen_at=now,
             pages=visitor.pages + 1,
             language=self.language or visitor.language,
-            trail=_trail((*visitor.trail, _short(self.page))),
+            trail=_trail(visitor.trail, _short(self.page)),
         )
 
 

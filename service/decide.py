@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec import structs
+
 from ..orders.money import is_currency
 from ..referral.arrival import Arrival, Consent, arrive
 from ..referral.cookie import Known
@@ -59,7 +61,7 @@ async def decide(service: Service, site: SiteRuntime, known: Known | None, ask: 
     if visitor.talk is None:
         # Who comes for the first time has not written. Where a record does not say, the ledger knows.
         talk = Talk() if known is None else await service.talks.recall(site.name, visitor.id)
-        visitor = replace(visitor, talk=talk)
+        visitor = structs.replace(visitor, talk=talk)
     load = service.agents.of(site.name)
     facts = gather(site, visitor, ask.page, load, now)
     skip = _skip(site, visitor, ask.page.url, _in_talk(site, visitor, now))
@@ -126,7 +128,7 @@ async def explain(service: Service, site: SiteRuntime, visitor_id: str, page: Pa
     visitor = await service.visits.get(site.name, visitor_id)
     if visitor is None:
         return None
-    visitor = replace(visitor, talk=await service.talks.bring_up(site.name, visitor.id))
+    visitor = structs.replace(visitor, talk=await service.talks.bring_up(site.name, visitor.id))
     await service.agents.refresh()
     now = service.clock.now()
     facts = gather(site, visitor, page, service.agents.of(site.name), now)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
+
+from msgspec import structs
 
 from ...events.journal import Journal
 from ...orders.model import OrderSeen
@@ -139,7 +141,7 @@ class Ordering:
             known = None
         if known is None:
             return Visitor(visitor, touches=touches)
-        return replace(known, touches=merge(known.touches, touches))
+        return structs.replace(known, touches=merge(known.touches, touches))
 
     async def _note_ordered(
         self, site: SiteRuntime, visitor: str | None, placed: float, shown: Shown | None
