@@ -21,7 +21,7 @@ from .limits import LimitedError
 from .ordering.doubts import Shown
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
-from .ordering.shopping import page_mark, showed_its_order
+from .ordering.shopping import is_settled, page_mark
 from .site import SiteRuntime
 from .visitors import Visitors
 
@@ -156,12 +156,12 @@ class Attribution:
             await self._note_cart(site, page, page.known, found.cart)
 
     async def _note_no_order(self, site: SiteRuntime, page: ReadPage, unreadable: OrderError | None) -> None:
-        """An order's page showed none, or none that can be read. Many shops show an order once, so that a
-        reload or the way back finds it gone: then nothing is missing."""
+        """An order's page showed none, or none that can be read. Where the visitor's order is known, nothing
+        is missing: many shops show it once, so that a reload finds it gone, or their server tells of it."""
         settings, address = site.settings.order, _shown(site, page.path, page.query)
         if settings is None:
             return
-        if unreadable is None and not page.gap and await self._shown_before(site, page):
+        if unreadable is None and not page.gap and await self._is_known(site, page):
             told = {"source": "page", "visitor": page.visitor, "page": address}
             self._journal.emit("order_repeated", site=site.name, order=None, **told)
             return
@@ -172,7 +172,7 @@ class Attribution:
         else:
             self._tell_unread(site, address, nothing_found(settings), key="no order")
 
-    async def _shown_before(self, site: SiteRuntime, page: ReadPage) -> bool:
+    async def _is_known(self, site: SiteRuntime, page: ReadPage) -> bool:
         if page.visitor is None:
             return False
         try:
@@ -180,7 +180,7 @@ class Attribution:
         except Exception as error:
             self._journal.emit("fault", site=site.name, where="order", error=repr(error))
             return False
-        return visitor is not None and showed_its_order(visitor, page.path, page.query)
+        return visitor is not None and is_settled(visitor)
 
     def _tell_unread(self, site: SiteRuntime, address: str, why: str, *, key: str) -> None:
         """Tell that an order's page was shown, but no order was read on it."""

@@ -44,11 +44,15 @@ def page_mark(path: str, query: str) -> str:
     return blake2b(f"{decoded(path)}?{query}".encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
+def is_settled(visitor: Visitor) -> bool:
+    """Whether the visitor has bought nothing since its last order was told of, by a page or by the server."""
+    return visitor.order_seen_at > 0 and visitor.shopped_at <= visitor.order_seen_at
+
+
 def showed_its_order(visitor: Visitor, path: str, query: str) -> bool:
     """Whether a page has shown the visitor's last order, and nothing was bought since: in many shops every
     order is shown at one address."""
-    bought_since = visitor.shopped_at > visitor.order_seen_at
-    return visitor.ordered_on == page_mark(path, query) and not bought_since
+    return visitor.ordered_on == page_mark(path, query) and is_settled(visitor)
 
 
 def arrival(head: RequestHead) -> Arrival:

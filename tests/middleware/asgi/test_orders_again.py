@@ -41,6 +41,16 @@ async def test_a_reload_that_shows_no_order_any_more_is_no_alarm(shops: Any) -> 
     assert ("order_unreadable", "no order") in await shop.notices()
 
 
+async def test_a_page_without_the_order_that_the_server_told_of_is_no_alarm(shops: Any) -> None:
+    shop = await shops()
+    shop.pages["/thank-you"] = page("Thank you")
+    async with shop.landed() as visitor:
+        await visitor.post("/checkout", headers=INSIDE)
+        assert (await shop.tell(visitor=visitor.cookies["clew_visitor"])).status_code == 201
+        await visitor.get("/thank-you", headers=INSIDE)
+    assert await shop.notices() == {}
+
+
 async def test_the_page_is_named_with_the_query_that_tells_it_from_others(shops: Any) -> None:
     """Of a shop whose pages are all /index.php one read "Last seen on /index.php"."""
     shop = await shops(platform="opencart", order={**SELECTORS, "page": "*?route=checkout/success"})
