@@ -19,6 +19,10 @@ _LETTERS = re.compile(r"[^\W\d_]++")
 _PARTS = re.compile(r"[0-9]++|[^\W\d_]++|[^\s:.]")
 _NOTE = re.compile(rf"{RAISED}\s?([(\[]?)([0-9]{{1,2}}|[*†‡§]{{1,3}})[)\]]?\s?(?:{EDGE}|{BREAK}|\Z)")
 _SMALL_NOTE = re.compile(r"[¹²³⁰⁴-⁹⁽⁾]{1,4}")
+# "2 items - $59.90", as mini-carts have it. A minus stands directly before its amount.
+_COUNTED = re.compile(
+    rf"[\s{EDGE}{BREAK}]*([0-9]{{1,4}} ?[^\W\d_]{{2,20}})[\s{EDGE}]*[-:|][\s{EDGE}]+(?=[^\s{EDGE}])"
+)
 _JOINED = frozenset(("and", "und", "et", "y", "e", "i", "и", "og", "och", "en", ","))
 
 
@@ -71,6 +75,9 @@ def parted(marked: str, own: tuple[str, ...]) -> Parted:
             text = f"{text[: group.start()]} {text[group.end() :]}"
             included += amounts
             found = True
+    counted = _COUNTED.match(text)
+    if counted and _counts(counted[1]) and DIGITS.search(text, counted.end()):
+        text, found = text[counted.end() :], True
     number = DIGITS.search(text)
     for word in _LETTERS.finditer(text, number.end()) if number else ():
         if word[0].casefold() in INCLUDED:

@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 from .model import OrderError
 from .money import is_currency
 from .signs import MEANS, NAMES, SYMBOLS, touches
-from .words import FROM, KNOWN, MINOR, MULTIPLIERS, NUMBERS, PER, RATE, SMALL, UNIT
+from .words import FROM, KNOWN, MINOR, MULTIPLIERS, NUMBERS, PER, RATE, SMALL, TOTAL, UNIT
 
 _UNIT = rf"(?:[^\W\d_]|[{re.escape(SYMBOLS)}'״\"/.])"
 _UNIT_BEFORE = re.compile(rf"(?<!\S)[^\s]*?({_UNIT}+)\Z|({_UNIT}+)\Z")
@@ -59,15 +59,20 @@ def check_sign(given: Text, before: str, behind: str) -> None:
         given.negative("stands in brackets, as negative amounts do")
 
 
-def check_units(given: Text, before: str, behind: str, currency: str, own: tuple[str, ...]) -> bool:
-    """Whether the amount bears a sign of its currency. Refuses a sign beside it that cannot mean the
-    currency, one that nobody knows, and words by which it is not the whole amount."""
+def check_units(
+    given: Text, before: str, behind: str, currency: str, own: tuple[str, ...], *, whole: bool
+) -> bool:
+    """Whether the amount bears a sign of its currency; `whole` is whether it has no decimals.
+
+    Refuses a sign beside it that cannot mean the currency, one that nobody knows, and words by which it is
+    not the whole amount.
+    """
     rests, signed = [], False
     for text, ahead in ((before, True), (behind, False)):
         rest, found = _without_signs(given, text, currency, own, ahead=ahead)
         rests.append(rest)
         signed = signed or found
-    _check_words(given, *rests, signed=signed)
+    _check_words(given, *rests, signed=signed, whole=whole)
     return signed
 
 
@@ -91,11 +96,16 @@ def _without_signs(
     return stripped, signed
 
 
-def _check_words(given: Text, before: str, behind: str, *, signed: bool) -> None:
+def _check_words(given: Text, before: str, behind: str, *, signed: bool, whole: bool) -> None:
     """Refuses "from €10", "€10 per month", "+ €10"; and without a sign "3 pieces", "Order 1001"."""
     words = [word.casefold() for word in _WORDS.findall(before)]
     after = [word.casefold() for word in _WORDS.findall(behind)]
-    if before.endswith(tuple("+<>~≈≤≥±")) or FROM & set(words[-3:]) or FROM & set(after[:1]):
+    if (
+        before.endswith(tuple("+<>~≈≤≥±"))
+        or behind.startswith(("+", "~", "〜"))
+        or FROM & set(words[-3:])
+        or FROM & set(after[:1])
+    ):
         given.refuse("is no exact amount; choose the element that holds the total")
     pairs = [*pairwise(words), *pairwise(after[:2])]
     if (
@@ -105,8 +115,10 @@ def _check_words(given: Text, before: str, behind: str, *, signed: bool) -> None
     ):
         given.refuse("is the price of a part; choose the element that holds the total")
     label = next((word for word in reversed(words) if word not in SMALL), "")
-    if before.endswith(("#", "№", "#:")) or (not signed and label in NUMBERS):
-        given.refuse("is a number, but no amount; choose the element that holds the total")
+    # "July 2004": a whole number without a sign is money only where words say so.
+    unknown = whole and words and not TOTAL & set(words[-4:])
+    if before.endswith(("#", "№", "#:")) or (not signed and (label in NUMBERS or unknown)):
+        given.refuse("is a number, but no amount for certain; choose the element that holds the total")
     if not signed and after and after[0] not in KNOWN:
         given.refuse(f"bears {after[0][:20]!r} behind it, which is no sign of a currency")
 

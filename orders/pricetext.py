@@ -193,11 +193,12 @@ def _one(given: Text, marked: str, currency: str | None, own: tuple[str, ...], l
     before, leading = _leading_separator(given, before, own)
     behind = re.sub(r"\A[.,:]\s?-{1,3}", "", behind)
     check_sign(given, before, behind)
-    signed = currency is not None and check_units(given, before, behind, currency, own)
     number = Number(digits, glues, currency or "EUR", language)
+    amount = Decimal(f"0.{digits[0]}") if leading else number.amount()
+    whole = amount is not None and amount.as_tuple().exponent == 0
+    signed = currency is not None and check_units(given, before, behind, currency, own, whole=whole)
     if leading and (glues or len(digits[0]) != printed_digits(number.currency)):
         given.refuse("begins with a separator and cannot be read for sure")
-    amount = Decimal(f"0.{digits[0]}") if leading else number.amount()
     if amount is None:
         raise UnclearError(
             f"{given.part}: {given.plain[:60]!r} can be read in two ways or in none as "

@@ -14,6 +14,7 @@ from typing import Final
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 from babel.languages import get_official_languages
+from babel.numbers import get_currency_name
 
 # U+FFE5 and the like are made ordinary before.
 SYMBOLS: Final = "".join(c for c in map(chr, range(0x24, 0x20D0)) if unicodedata.category(c) == "Sc") + "﷼₻"
@@ -22,17 +23,27 @@ MEANS: Final[Mapping[str, frozenset[str]]] = {s: frozenset(c.split()) for s, c i
 NAMES: Final[Mapping[str, frozenset[str]]] = {s: frozenset(c.split()) for s, c in _DATA["names"].items()}
 
 
+# One number for each plural form of most languages.
+_COUNTS: Final = (None, 0, 1, 2, 3, 5, 11, 100)
+
+
 @lru_cache(maxsize=512)
 def own_signs(currency: str, language: str | None) -> tuple[str, ...]:
-    """How the currency is written, longest first: its code, its signs, and CLDR's where it is used and in the
-    page's language."""
+    """How the currency is written, longest first: its code, its signs, CLDR's where it is used, and its names
+    in the page's language and in English."""
     found = {currency, currency.lower(), *(s for s, codes in MEANS.items() if currency in codes)}
-    for locale in (*locales_of(language), *home_locales(currency), Locale("en")):
-        symbol = locale.currency_symbols.get(currency)
-        if symbol:
-            found.add(" ".join("".join(c for c in symbol if unicodedata.category(c) != "Cf").split()))
+    english = Locale("en")
+    for locale in (*locales_of(language), *home_locales(currency), english):
+        if symbol := locale.currency_symbols.get(currency):
+            found.add(_visible(symbol))
+    for locale in (*locales_of(language), english):
+        found.update(_visible(get_currency_name(currency, count, locale)) for count in _COUNTS)
     found |= {s + "." for s in found if s[-1:].isalpha()} | {s.rstrip(".") for s in found}
     return tuple(sorted((s for s in found if s), key=len, reverse=True))
+
+
+def _visible(text: str) -> str:
+    return " ".join("".join(c for c in text if unicodedata.category(c) != "Cf").split())
 
 
 def touches(text: str, sign: str, *, ahead: bool) -> bool:

@@ -24,7 +24,8 @@ UNIT: Final = _words("unit")
 NUMBERS: Final = _words("numbers")
 OTHER: Final = _words("other")
 MULTIPLIERS: Final = _words("multipliers")
-KNOWN: Final = TAX | SHIPPING | INCLUDED | SMALL | OTHER | _words("total")
+TOTAL: Final = _words("total")
+KNOWN: Final = TAX | SHIPPING | INCLUDED | SMALL | OTHER | TOTAL
 """Words that may stand behind an amount without a sign of its currency."""
 
 MINOR: Final[Mapping[str, frozenset[str]]] = {w: frozenset(c.split()) for w, c in _DATA["minor"].items()}

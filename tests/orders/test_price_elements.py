@@ -60,6 +60,8 @@ READ = [
     ("EUR", "", "59,90 € (2 Artikel)", "59.90"),
     ("EUR", "", "€59.90 (2 item(s))", "59.90"),
     ("EUR", "", "59,90 € <small>(3)</small>", "59.90"),
+    ("USD", "", "2 item(s) - $59.90", "59.90"),
+    ("EUR", "", "2 Artikel: 59,90 €", "59.90"),
     ("JPY", "ja", "1,299円 (2点)", "1299"),
     ("GBP", "", "£1,299.00 (inc. VAT £216.50)", "1299"),
     (
@@ -137,9 +139,15 @@ REFUSED = [
     ("EUR", "", "<i class=sr-only>13,99 €</i><i aria-hidden=true>12,99 €</i>"),
     ("EUR", "", "<i class=sr-only>minus</i> 12,99 €"),
     ("EUR", "", "12,99 € 12,99 €"),
+    ("EUR", "", "<b>661</b><i>153,75</i> €"),
+    ("EUR", "", "<b>1</b> <i>299,00</i> €"),
     # which of them is the amount?
     ("EUR", "", "3 (59,90 €)"),
     ("EUR", "", "3 items (59,90 €)"),
+    ("EUR", "", "3 items - 59"),
+    ("EUR", "", "3 items -5,00 €"),
+    ("EUR", "", "3 Artikel à 5,00 €"),
+    ("EUR", "", "3 boxes: 59,90 €"),
     ("EUR", "", "3 (59)"),
     ("EUR", "", "100 (incl. VAT 59,90 €)"),
     ("EUR", "", "50,00 € (inkl. MwSt. 59,50 €)"),
@@ -160,6 +168,10 @@ REFUSED = [
     ("EUR", "", "100 points"),
     ("EUR", "", "Punkte: 100"),
     ("EUR", "", "Order 1001"),
+    ("EUR", "", "July, 2004"),
+    ("EUR", "", "Artikel: 884"),
+    ("USD", "", "Free shipping on orders $49+"),
+    ("EUR", "", "6,56 € + MwSt."),
     ("EUR", "", "Bestellung Nr. 1001"),
     ("EUR", "", "#1001"),
     ("EUR", "", "12.05.2026"),
@@ -191,6 +203,9 @@ REFUSED = [
     ("EUR", "", "10–20 €"),
     ("EUR", "", "+ 5,00 €"),
     ("EUR", "", "ca. 5,00 €"),
+    ("JPY", "ja", "1,299円から"),
+    ("JPY", "ja", "1,299円〜"),
+    ("CNY", "zh", "¥12.00起"),
     ("EUR", "", "&lt; 5,00 €"),
     # neither cents nor a footnote for certain
     ("EUR", "", "59,90<sup>1</sup> €"),
@@ -212,17 +227,38 @@ def test_what_is_not_the_one_amount_for_certain_is_refused(currency: str, langua
 AMOUNTS = st.integers(1, 10**7).map(lambda cents: Decimal(cents) / 100)
 
 
-@given(
-    AMOUNTS,
-    AMOUNTS,
-    st.sampled_from(["{0} € {1} €", "{0} €<br>{1} €", "<b>{0}</b><i>{1}</i> €", "{0} – {1} €"]),
-)
+PAIRS = [
+    *(
+        "{0} € {1} €",
+        "{0} €<br>{1} €",
+        "{0} – {1} €",
+        "{0}<br>{1} €",
+        "<p>{0}</p><p>{1}</p> €",
+        "{0} / {1} €",
+    ),
+    *(
+        "<i class=amount>{0}</i><i class=amount>{1}</i> €",
+        "<i>{0}</i> <b>{1}</b> €",
+        "{0} x {1} €",
+        "{0}\n\t{1} €",
+    ),
+]
+
+
+@given(AMOUNTS, AMOUNTS, st.sampled_from(PAIRS))
 def test_of_two_amounts_none_is_taken(one: Decimal, other: Decimal, pattern: str) -> None:
     try:
         found = amount(pattern.format(one, other), "EUR")
     except OrderError:
         return
     raise AssertionError(found)
+
+
+@given(st.integers(1, 999), AMOUNTS.filter(lambda a: not (a < 100 and a == a.to_integral())))
+def test_numbers_in_elements_of_their_own_are_not_joined_but_for_cents(count: int, price: Decimal) -> None:
+    """field A1"""
+    with pytest.raises(OrderError):
+        amount(f"<b>{count}</b><i>{price}</i> €", "EUR")
 
 
 @given(AMOUNTS, AMOUNTS)
