@@ -10,7 +10,6 @@ from rich.markup import escape
 
 from ..referral.masking import HIDDEN, Masking, masked_path, short
 from ..rules.ruleset import Explanation
-from ..service.decide import explain
 from ..service.facts import PageNow
 from ..service.service import Service
 from ..service.site import SiteRuntime
@@ -70,7 +69,7 @@ async def _explain(
     page = PageNow("explain", _address(site, url), "", language, seconds)
     await service.open()
     try:
-        found = await explain(service, site, await _visitor_id(service, site, visitor), page)
+        found = await service.decisions.explain(site, await _visitor_id(service, site, visitor), page)
     finally:
         await service.close()
     if found is None:

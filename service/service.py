@@ -28,6 +28,7 @@ from .agents import AgentLoads
 from .attribution import Attribution
 from .clock import Clock
 from .conversations import Conversations
+from .decisions import Decisions
 from .limits import Limits
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
@@ -111,6 +112,15 @@ class Service:
             self.journal,
             self.clock,
             self.tasks.later,
+        )
+        self.decisions = Decisions(
+            self.visits,
+            self.visitors,
+            self.attribution,
+            self.talks,
+            self.agents,
+            self.journal,
+            self.clock,
         )
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
         # By site and state. Counting them goes through all there ever were.

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from ...referral.cookie import Known, new_visitor_id
 from ...referral.visitor import Invited, MessagesRead
-from ...service.decide import Ask, decide, plain_answer
+from ...service.decisions import Ask
 from ...service.facts import PageNow
 from ...service.limits import LimitedError, network_of
 from ..context import RequestContext
@@ -69,10 +69,10 @@ async def decide_endpoint(request: Request, at: RequestContext) -> Response:
     began, action = at.service.clock.monotonic(), "failed"
     try:
         at.take("decides")
-        answer = await decide(at.service, at.site, known_visitor(request, at), ask)
+        answer = await at.service.decisions.decide(at.site, known_visitor(request, at), ask)
         action = str(answer.body["action"])
     except LimitedError as limited:
-        answer, action = plain_answer(at.service, at.site, page, limited.wait), "limited"
+        answer, action = at.service.decisions.plain_answer(at.site, page, limited.wait), "limited"
     finally:
         at.service.journal.took("decide", at.site.name, action, at.service.clock.monotonic() - began)
     response = JSONResponse(answer.body, headers=NO_STORE)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from clew.referral.cookie import Known
-from clew.service.decide import Ask, decide
+from clew.service.decisions import Ask
 from clew.service.facts import PageNow
 from clew.service.origin import Origin
 from clew.service.service import Service
@@ -120,7 +120,8 @@ async def test_many_decisions_on_one_locked_file_for_both_stores_wait_together(t
         other.execute("BEGIN IMMEDIATE")
         writes = [asyncio.create_task(service.ledger.agents.seen("anna", 1.0)) for _ in range(5)]
         began = time.monotonic()
-        answers = await asyncio.gather(*(decide(service, service.sites["shop"], k, ask) for k in known))
+        site = service.sites["shop"]
+        answers = await asyncio.gather(*(service.decisions.decide(site, k, ask) for k in known))
         took = time.monotonic() - began
         assert not any(write.done() for write in writes)
         other.execute("ROLLBACK")

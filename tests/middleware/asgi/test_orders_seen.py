@@ -10,7 +10,6 @@ import httpx2
 import pytest
 import pytest_asyncio
 import structlog
-from clew.service.decide import explain
 from clew.service.facts import PageNow
 from order_shops import ELSEWHERE, INSIDE, SELECTORS, TYPED, Shop, linked, order_shops, ordered, page
 from starlette.responses import Response
@@ -695,7 +694,7 @@ async def test_an_order_ends_the_cart_and_stops_invites_only_on_its_own_page(sho
         known = site.cookie.open(visitor.cookies["clew_visitor"])
         assert known is not None
         now = PageNow("view-0009", "https://shop.example/done", "", "en", 0)
-        explained = await explain(shop.clew.service, site, known.visitor, now)
+        explained = await shop.clew.service.decisions.explain(site, known.visitor, now)
         assert explained is not None
         assert [(r.verdict, r.why) for r in explained.rules] == [
             ("skipped", "on the page that showed the order")

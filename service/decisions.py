@@ -1,0 +1,312 @@
+"""What to show to a visitor on this page: writes the page view down, gathers the facts, asks the rules."""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import structs
+
+from ..events.journal import Journal
+from ..orders.money import is_currency
+from ..referral.arrival import Arrival, Consent, arrive
+from ..referral.cookie import Known
+from ..referral.landing import Dropped
+from ..referral.masking import masked_text
+from ..referral.touches import SAME_ARRIVAL, Touch, merge
+from ..referral.visitor import Change, Page, Talk, Viewed, Visitor, changed
+from ..rules.ruleset import Explanation
+from ..settings.addresses import split
+from ..settings.model import Rule
+from ..stores.talks import Talks
+from ..stores.visits import Visits
+from ..templates import language as language_of
+from ..templates import text
+from .agents import AgentLoads
+from .attribution import Attribution
+from .clock import Clock
+from .facts import PageNow, gather
+from .limits import LimitedError
+from .ordering.shopping import page_mark, showed_its_order
+from .origin import Origin
+from .site import SiteRuntime
+from .visitors import Happened, Visitors
+
+# Seconds: the least `retry_after` of an answer over the limit.
+RETRY_AFTER_LEAST = 15
+# How long a decision may wait for the visit store.
+VISIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the loader asks with, and from where. `referrer` is the browser's, empty where there is none."""
+
+    page: PageNow
+    referrer: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the loader gets, and the Set-Cookie values that go with it."""
+
+    body: dict[str, Any]
+    set_cookies: list[bytes]
+
+
+class Decisions:
+    """Decides what is shown to visitors."""
+
+    def __init__(
+        self,
+        visits: Visits,
+        visitors: Visitors,
+        attribution: Attribution,
+        talks: Talks,
+        agents: AgentLoads,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self._visits = visits
+        self._visitors = visitors
+        self._attribution = attribution
+        self._talks = talks
+        self._agents = agents
+        self._journal = journal
+        self._clock = clock
+
+    async def decide(self, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer:
+        """Decide for one page view. A store that fails, or does not answer soon, costs the facts it holds,
+        not the answer."""
+        now = self._clock.now()
+        visitor, set_cookies = await self._view(site, known, ask, now)
+        if visitor.talk is None:
+            # Who comes for the first time has not written. Where a record does not say, the ledger knows.
+            talk = Talk() if known is None else await self._talks.recall(site.name, visitor.id)
+            visitor = structs.replace(visitor, talk=talk)
+        load = self._agents.of(site.name)
+        facts = gather(site, visitor, ask.page, load, now)
+        skip = _skip(site, visitor, ask.page.url, _in_talk(site, visitor, now))
+        decision = site.rules.decide(facts, skip=skip)
+        action = decision.rule.action if decision.rule else site.settings.widget.default
+        self._journal.emit(
+            "decision",
+            site=site.name,
+            visitor=visitor.id,
+            page=site.masking.logged(_local(ask.page.url)),
+            action=action,
+            rule=decision.rule.name if decision.rule else None,
+            retry_after=decision.retry_after,
+        )
+        language = language_of(ask.page.language, site.settings.language)
+        body: dict[str, Any] = {
+            "action": action,
+            "rule": decision.rule.name if decision.rule else None,
+            "retry_after": decision.retry_after,
+            "language": language,
+            "invite": _invite(decision.rule, language),
+            "widget": _widget(site, language),
+            "conversation": visitor.talk is not None and visitor.talk.open,
+            "unread": visitor.unread,
+            "online": load is not None and load.online > 0,
+        }
+        if (wanted := _wanted(site, visitor, ask.page.url)) is not None:
+            body["order"] = wanted
+        return Answer(body, set_cookies)
+
+    def plain_answer(self, site: SiteRuntime, page: PageNow, wait: float) -> Answer:
+        """The answer to a client over the limit: the widget without rules, and `retry_after` of at least
+        `wait` seconds. Reads and stores nothing."""
+        language = language_of(page.language, site.settings.language)
+        body = {
+            "action": site.settings.widget.default,
+            "rule": None,
+            "retry_after": max(RETRY_AFTER_LEAST, math.ceil(wait)),
+            "language": language,
+            "invite": None,
+            "widget": _widget(site, language),
+            "conversation": False,
+            "unread": 0,
+            "online": (load := self._agents.of(site.name)) is not None and load.online > 0,
+        }
+        return Answer(body, [])
+
+    async def explain(self, site: SiteRuntime, visitor_id: str, page: PageNow) -> Explanation | None:
+        """Why the rules say what they say to a visitor now; None for one who is not known."""
+        visitor = await self._visits.get(site.name, visitor_id)
+        if visitor is None:
+            return None
+        visitor = structs.replace(visitor, talk=await self._talks.bring_up(site.name, visitor.id))
+        await self._agents.refresh()
+        now = self._clock.now()
+        facts = gather(site, visitor, page, self._agents.of(site.name), now)
+        return site.rules.explain(facts, skip=_skip(site, visitor, page.url, _in_talk(site, visitor, now)))
+
+    async def _view(
+        self, site: SiteRuntime, known: Known | None, ask: Ask, now: float
+    ) -> tuple[Visitor, list[bytes]]:
+        """Write the page view down, and what the visitor brought with it."""
+        touch, dropped = _landing(site, ask, now)
+        self._attribution.tell_dropped(site, dropped)
+        shown = Page(ask.page.view, now, site.masking.stored(ask.page.url), masked_text(ask.page.title))
+        viewed = Viewed(shown, ask.page.language)
+        arrival: Arrival | None = None
+
+        def happened(stored: Visitor | None) -> Sequence[Change]:
+            nonlocal arrival
+            new = touch
+            if known is not None and new is not None and _seen_before(new, shown.view, known, stored):
+                new = None
+            arrival = arrive(known, new, Consent.GRANTED, now, shown)
+            return (*arrival.changes, viewed)
+
+        visitor = await self._remembered(site, known, happened, ask.origin.client)
+        if arrival is None or visitor is None:
+            # Not stored: at a first sign of life, over a limit, or when the store does not take it.
+            stored = await self._stored(site, known)
+            changes = happened(stored)
+            assert arrival is not None
+            restored = [known.restored] if known is not None else []
+            visitor = changed(stored, arrival.known.visitor, [*restored, *changes], now)
+        set_cookies: list[bytes] = []
+        if arrival.renew:
+            # Where the landing page came from a cache in front of us, this sets what it would have set.
+            new = arrival if arrival.new else replace(arrival, touch=None)
+            set_cookies = site.arrival_cookies(new, ask.origin.scheme == "https", ask.origin.host)
+        if arrival.new and arrival.touch is not None:
+            self._attribution.tell_touch(site, visitor.id, arrival.touch)
+        return visitor, set_cookies
+
+    async def _remembered(
+        self, site: SiteRuntime, known: Known | None, happened: Happened, client: str | None
+    ) -> Visitor | None:
+        """The visitor as it is stored now; None where it is not."""
+        if known is None:
+            return None
+        try:
+            async with asyncio.timeout(VISIT_SECONDS):
+                return await self._visitors.update(site, known, happened, client)
+        except LimitedError:
+            return None
+        except Exception as error:
+            self._journal.emit("fault", site=site.name, where="decide", error=repr(error))
+            return None
+
+    async def _stored(self, site: SiteRuntime, known: Known | None) -> Visitor | None:
+        if known is None:
+            return None
+        try:
+            return await self._visits.get(site.name, known.visitor)
+        except Exception as error:
+            self._journal.emit("fault", site=site.name, where="decide", error=repr(error))
+            return None
+
+
+def _wanted(site: SiteRuntime, visitor: Visitor, url: str) -> list[str] | None:
+    """The selectors of an order's parts, where the page should show one and none was seen by the server: a
+    script drew it, or it is being read right now. None where nothing is wanted of the browser."""
+    order = site.settings.order
+    if order is None or order.browser == "ignore" or not site.order_page(*split(url)):
+        return None
+    if showed_its_order(visitor, *split(url)):
+        return None
+    parts = (order.id, order.total, order.currency)
+    return [part for part in parts if part != "jsonld" and not is_currency(part)]
+
+
+def _in_talk(site: SiteRuntime, visitor: Visitor, now: float) -> bool:
+    """Whether the visitor talks; where the ledger cannot say so, whether a talk was opened not long ago."""
+    if visitor.talk is not None:
+        return visitor.talk.open
+    return bool(visitor.talked_at) and now - visitor.talked_at < site.settings.chat.window_hours * 3600
+
+
+def _landing(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, list[Dropped]]:
+    """What the address of the page brings along. Scripts can ask with any address: only one of the site's own
+    is where somebody arrived."""
+    parts = urlsplit(ask.page.url)
+    query, path, fragment, referrer = (
+        text.encode("utf-8", "surrogatepass")
+        for text in (parts.query, parts.path, parts.fragment, ask.referrer)
+    )
+    dropped: list[Dropped] = []
+    touch = site.landing.read(
+        query,
+        path,
+        referrer or None,
+        now,
+        ask.origin.host,
+        fragment=fragment,
+        elsewhere=not site.landing.is_own(parts.netloc.rpartition("@")[2], ask.origin.host),
+        dropped=dropped,
+    )
+    return touch, dropped
+
+
+def _seen_before(touch: Touch, view: str, known: Known, stored: Visitor | None) -> bool:
+    """Whether an arrival was written down when this page view began, or was found suspicious by what only the
+    request for the page tells."""
+    if stored is not None and stored.viewed(view):
+        return True
+    if known.page is not None and known.page.view == view:
+        return True
+    earlier = merge(known.touches, stored.touches if stored is not None else ())
+    return any(t.doubt and t.clicks == touch.clicks and touch.at - t.at <= SAME_ARRIVAL for t in earlier)
+
+
+def _skip(site: SiteRuntime, visitor: Visitor, url: str, talks: bool) -> dict[str, str]:
+    """Invites that may not come now, each with the one cause: those answered or ignored often enough in this
+    visit; all of them after as many dismissals as the site bears, while the visitor talks, and on the page
+    that showed the order."""
+    invites = [r.name for r in site.settings.rules if r.action == "invite"]
+    cause = _cause(site, visitor, url, talks)
+    if cause:
+        return dict.fromkeys(invites, cause)
+    seen = Counter(visitor.seen)
+    ignored = {rule for rule, pages in seen.items() if pages >= site.settings.widget.invite_pages}
+    causes = {
+        **dict.fromkeys(ignored, f"seen on {site.settings.widget.invite_pages} pages of this visit"),
+        **dict.fromkeys(visitor.dismissed, "dismissed in this visit"),
+        **dict.fromkeys(visitor.accepted, "accepted in this visit"),
+    }
+    return {name: causes[name] for name in invites if name in causes}
+
+
+def _cause(site: SiteRuntime, visitor: Visitor, url: str, talks: bool) -> str:
+    if talks:
+        return "in a talk"
+    if len(visitor.dismissed) >= site.settings.widget.dismissals:
+        count = len(visitor.dismissed)
+        return f"{count} {'invite' if count == 1 else 'invites'} dismissed in this visit"
+    if visitor.ordered_on and visitor.ordered_on == page_mark(*split(url)):
+        return "on the page that showed the order"
+    return ""
+
+
+def _local(url: str) -> str:
+    """An address without scheme and host."""
+    path, query = split(url)
+    return f"{path}?{query}" if query else path
+
+
+def localised(texts: str | dict[Any, str] | None, language: str) -> str | None:
+    """One text of a setting: in the language, else in English, else the first there is."""
+    if texts is None or isinstance(texts, str):
+        return texts
+    return texts.get(language) or texts.get("en") or next(iter(texts.values()), None)
+
+
+def _invite(rule: Rule | None, language: str) -> dict[str, Any] | None:
+    if rule is None or rule.action != "invite":
+        return None
+    words = localised(rule.text, language) or text(language, "invite")
+    return {"rule": rule.name, "text": words, "question": rule.question}
+
+
+def _widget(site: SiteRuntime, language: str) -> dict[str, Any]:
+    widget = site.settings.widget
+    return {"color": widget.color, "side": widget.side, "title": localised(widget.title, language)}
