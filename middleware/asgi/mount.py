@@ -17,14 +17,14 @@ from ...service.site import SiteRuntime
 from ...settings.changes import Changes
 from ...settings.model import Settings
 from ..exchange.exchange import Exchange, Forward, Ours
-from ..exchange.origin import origin_of, unbelieved
-from .ours import inner_scope, misdirected, onward, refuse, target_path, to_desk
+from ..exchange.origin import origin_of, untrusted_field
+from .ours import inner_scope, misdirected, refuse, shop_scope, target_path, to_desk
 from .reloads import Reloads
 from .sender import Sender
-from .standby import Refusal, Standby, unready, wants_strict
+from .standby import Refusal, Standby, not_ready, wants_strict
 from .startup import Startup
 
-# With these the app would hand over a file instead of bytes, and a page would pass us by.
+# With these the app would hand over a file instead of bytes, and the page could not be edited.
 BODY_BYPASSES = ("http.response.pathsend", "http.response.zerocopysend")
 
 
@@ -32,8 +32,8 @@ class ClewMiddleware:
     """`app.add_middleware(ClewMiddleware, settings="clew.toml")`, or `ClewMiddleware(app, "clew.toml")`.
 
     `settings` is a file or a ready `Settings`. What is for clew goes to its own pages, also a WebSocket's
-    handshake; navigations go through the exchange; everything else goes to `app` with the receive and send
-    that came, and the scope too, but for the cookies of the desk.
+    handshake; navigations go through the exchange; everything else goes to `app` with the `receive` and
+    `send` of the server, and with its scope, without the desk's cookies.
 
     Settings or a ledger that cannot be used leave the app as it is: an event `unusable` and `ready` say why,
     and the ledger is tried again every ten seconds. With `strict` (None: as the settings say) they stop the
@@ -100,7 +100,7 @@ class ClewMiddleware:
             if startup.started or await startup.at_request():
                 await to_desk(self._desk, self.service, origin, scope, receive, send)
             else:
-                await unready(scope, receive, send, b"", startup.why)
+                await not_ready(scope, receive, send, b"", startup.why)
             return
         site = self.service.sites.at(origin.host)
         if site is not None:
@@ -111,18 +111,18 @@ class ClewMiddleware:
             if self.service.sites.own(path):
                 await refuse(scope, receive, send, misdirected(scope))
             else:
-                await self.app(onward(scope), receive, send)
+                await self.app(shop_scope(scope), receive, send)
         elif not startup.started and not await startup.at_request():
             if site.owns(path):
-                await unready(scope, receive, send, Ours.at(site, path).path[1:], startup.why)
+                await not_ready(scope, receive, send, Ours.at(site, path).path[1:], startup.why)
             else:
-                await self.app(onward(scope), receive, send)
+                await self.app(shop_scope(scope), receive, send)
         elif scope["type"] == "http":
             await self._http(site, path, origin, scope, receive, send)
         elif site.owns(path):
             await self._ours(Ours.at(site, path), site, origin, scope, receive, send)
         else:
-            await self.app(onward(scope), receive, send)
+            await self.app(shop_scope(scope), receive, send)
 
     def _stopping(self, send: Send) -> Send:
         """The lifespan of an app whose settings could not be used at the start: they may be by its end."""
@@ -167,10 +167,12 @@ class ClewMiddleware:
             await self.app(scope, receive, send)
 
     def _note_proxy(self, site: SiteRuntime, head: RequestHead, scope: Scope) -> None:
-        """Tell of a peer that speaks as a proxy and is not believed: without TLS, cookies are not Secure and
-        the shop is told `http`."""
+        """Report a peer that sends a proxy's headers and is not trusted: without TLS, cookies are not Secure
+        and the shop gets `X-Forwarded-Proto: http`."""
         peer = scope["client"][0] if scope.get("client") else None
-        header = unbelieved(head.plain or dict(head.headers), peer, self.service.settings.trusted_proxies)
+        header = untrusted_field(
+            head.plain or dict(head.headers), peer, self.service.settings.trusted_proxies
+        )
         if header is not None:
             self.service.journal.proxy_untrusted(site.name, network_of(peer) or "", header)
 

@@ -1,4 +1,4 @@
-"""What is for clew itself and what is for the shop, as ASGI scopes."""
+"""Requests for clew itself: their path, their scope for the desk, and refusals. And the shop's scope."""
 
 from urllib.parse import quote
 
@@ -30,7 +30,7 @@ def target_path(scope: Scope) -> bytes:
 
 
 def inner_scope(scope: Scope, plan: Ours, context: RequestContext) -> Scope:
-    """The ASGI scope below the site's prefix, with what the desk has to know of where it is."""
+    """The ASGI scope below the site's prefix, with the desk's context."""
     return {
         **scope,
         "path": plan.path.decode("latin-1"),
@@ -57,14 +57,14 @@ async def to_desk(
         await refuse(scope, receive, send, 404)
 
 
-def onward(scope: Scope) -> Scope:
-    """The scope for the shop; the very same where nothing of the desk's is in it."""
+def shop_scope(scope: Scope) -> Scope:
+    """The scope for the shop, without the desk's cookies; the same object if it has none."""
     headers = without_desk_cookies(scope["headers"])
     return scope if headers is scope["headers"] else {**scope, "headers": headers}
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, status: int) -> None:
-    """A whole answer of our own to an HTTP request or a handshake."""
+    """Answer an HTTP request or a handshake with an error page of our own."""
     status, headers, text = page(status)
     if scope["type"] == "websocket":
         await receive()

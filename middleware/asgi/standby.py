@@ -12,15 +12,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...settings.load import SettingsErrors, format_problem
 from ...settings.model import Settings, Site
-from .ours import onward, target_path
+from .ours import shop_scope, target_path
 
 DEFAULT_PREFIX = str(Site.model_fields["prefix"].default).encode()
-_WITH_HOP = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
+_PROXY_FIELDS = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
 _TEXTS = {b"health": (200, b"ok\n")}
 
 
 def wants_strict(settings: "str | Path | Settings") -> bool:
-    """Whether `strict = true` stands in settings that may be wrong otherwise."""
+    """Whether the settings say `strict = true`, also where they are otherwise invalid."""
     if isinstance(settings, Settings):
         return settings.strict
     with suppress(OSError, ValueError, RecursionError):
@@ -66,9 +66,9 @@ class Refusal:
 
 
 class Standby:
-    """In front of an app whose clew cannot work: `health` and `ready` under the default prefix, 503 for what
-    else is there, since it was never the app's; everything else goes to the app with the receive and send
-    that came, and the scope too, but for the cookies of the desk."""
+    """In front of an app while clew cannot work. Under the default prefix it answers `health` and `ready`,
+    and everything else with 503, since none of it is the app's. All other connections go to the app with
+    the `receive` and `send` of the server, and with its scope, without the desk's cookies."""
 
     def __init__(self, app: ASGIApp, error: Exception) -> None:
         self._app = app
@@ -83,19 +83,19 @@ class Standby:
             return
         path = target_path(scope)
         if path.startswith(DEFAULT_PREFIX) or path == DEFAULT_PREFIX[:-1]:
-            await unready(scope, receive, send, path.removeprefix(DEFAULT_PREFIX), self._why)
+            await not_ready(scope, receive, send, path.removeprefix(DEFAULT_PREFIX), self._why)
         else:
-            await self._app(onward(scope), receive, send)
+            await self._app(shop_scope(scope), receive, send)
 
 
-async def unready(scope: Scope, receive: Receive, send: Send, path: bytes, why: str) -> None:
-    """The answer to a request under a prefix, `path` being what follows it, while clew cannot work. Why is
-    told to this machine only: it may name files."""
+async def not_ready(scope: Scope, receive: Receive, send: Send, path: bytes, why: str) -> None:
+    """The response to a request under a prefix while clew cannot work; `path` is what follows the prefix.
+    Only clients on this machine get the reason `why`: it may name files."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1013})
         return
-    shown = why if _from_here(scope) else "clew cannot be used; its log says why"
+    shown = why if _is_local(scope) else "clew cannot be used; its log says why"
     status, text = _TEXTS.get(path, (503, json.dumps({"ready": False, "why": shown}).encode() + b"\n"))
     headers = [
         (b"content-type", b"application/json" if status == 503 else b"text/plain; charset=utf-8"),
@@ -107,9 +107,9 @@ async def unready(scope: Scope, receive: Receive, send: Send, path: bytes, why: 
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else text})
 
 
-def _from_here(scope: Scope) -> bool:
+def _is_local(scope: Scope) -> bool:
     # Behind another proxy every peer may look local.
-    if any(name.lower() in _WITH_HOP for name, _ in scope["headers"]):
+    if any(name.lower() in _PROXY_FIELDS for name, _ in scope["headers"]):
         return False
     try:
         return ip_address((scope.get("client") or ("",))[0]).is_loopback

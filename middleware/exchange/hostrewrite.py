@@ -1,5 +1,5 @@
-"""A shop that is asked under another name than its visitors know it by: what names the one is made to name
-the other, in header fields, both ways. Pure functions over header lists; bodies are never looked at.
+"""Host rewriting, for a shop that is asked by another Host than its visitors use: header fields that name one
+host are made to name the other, both ways. Pure functions over header lists; bodies are never changed.
 
 Only whole origins count (scheme, host and port, RFC 6454 §4), never a part of a text: a host name within a
 query or a path stays as it is, relative references stay relative, and everything behind the origin keeps its
@@ -28,7 +28,7 @@ _LINK = re.compile(
 )
 _WORD = re.compile(rb"[^\s,]+")
 
-# What a browser keeps for the whole host, or throws away for it: said for another host than ours (RFC 6797,
+# What a browser stores or clears for the whole host: meant for the shop's host, not for ours (RFC 6797,
 # RFC 7469).
 FOR_ITS_OWN_HOST = frozenset(
     {
@@ -41,7 +41,7 @@ FOR_ITS_OWN_HOST = frozenset(
 
 
 def origin_text(scheme: bytes, authority: bytes) -> bytes | None:
-    """`scheme://host[:port]` as a browser writes it in `Origin`; None for what is no host with a port."""
+    """`scheme://host[:port]` as a browser writes it in `Origin`; None if `authority` is not valid."""
     found = _AUTHORITY.fullmatch(authority)
     if found is None or scheme not in _PORTS:
         return None
@@ -186,10 +186,10 @@ MOVES: Mapping[bytes, Callable[[bytes, Set[bytes], bytes], bytes]] = {
 class HostRewrite:
     """The rewriting for one shop: `host` is the Host it is asked by, `scheme` what it listens for.
 
-    A shop writes its own addresses with that Host and the scheme it believes: the one it listens for, or the
-    one that X-Forwarded-Proto told. Some write the port they listen on. All these are its own; `shops` holds
-    them by the visitor's scheme. `https://` from a shop that was asked in plain text by a visitor in plain
-    text is another place: moved, its redirect there would never end.
+    A shop writes its own addresses with that Host and with the scheme that it listens for or that
+    X-Forwarded-Proto names. Some write the port they listen on. All these are its own; `shops` holds them by
+    the visitor's scheme. Where both visitor and shop speak plain HTTP, an `https://` address is another
+    place: moved, a redirect to it would be a loop.
     """
 
     host: bytes
@@ -199,18 +199,18 @@ class HostRewrite:
     @classmethod
     def of(cls, address: str, host: str) -> "HostRewrite":
         """For an `upstream` address and the setting `upstream_host`."""
-        parts, told = urlsplit(address), host.encode("ascii")
+        parts, asked_as = urlsplit(address), host.encode("ascii")
         scheme = b"https" if parts.scheme == "https" else b"http"
-        authorities = [told]
+        authorities = [asked_as]
         if parts.scheme != "unix":
             port = parts.port or _PORTS[scheme]
-            authorities += [b"%b:%d" % (host_name(told), port), parts.netloc.encode("latin-1")]
+            authorities += [b"%b:%d" % (host_name(asked_as), port), parts.netloc.encode("latin-1")]
         listening = {origin_text(scheme, authority) for authority in authorities}
         shops = {
-            believed: frozenset({*listening, origin_text(believed.encode(), told)} - {None})
-            for believed in ("http", "https")
+            proto: frozenset({*listening, origin_text(proto.encode(), asked_as)} - {None})
+            for proto in ("http", "https")
         }
-        return cls(told, scheme, cast("Mapping[str, frozenset[bytes]]", shops))
+        return cls(asked_as, scheme, cast("Mapping[str, frozenset[bytes]]", shops))
 
     @property
     def name(self) -> str:
@@ -222,7 +222,7 @@ class HostRewrite:
         visitor = self._visitor(origin)
         if visitor is None:
             return _hosted(headers, self.host)
-        # A shop behind TLS believes https whatever it is told; any other has only X-Forwarded-Proto.
+        # A shop behind TLS takes https for its scheme in any case; any other has only X-Forwarded-Proto.
         scheme = b"https" if self.scheme == b"https" else origin.scheme.encode()
         shop = origin_text(scheme, self.host)
         assert shop is not None, "the setting is checked to be a host"

@@ -1,7 +1,7 @@
-"""Identity at the front: who really asked, and what the shop is told about it.
+"""Who sent a request, and the headers by which the shop learns it.
 
-A peer in a trusted network is a proxy of ours, and what it says of the client counts. Anybody else may write
-into `X-Forwarded-*` what it likes: then it is dropped, and only what this connection shows is told on.
+A peer in a trusted network is one of our own proxies, and what it reports of the client counts. Any other
+peer can write anything into `X-Forwarded-*`: that is dropped, and the shop gets what this connection shows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,22 +20,21 @@ Scheme = Literal["http", "https"]
 
 _SCHEMES: Mapping[str, Scheme] = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
-# What is set anew from one value, so that no two of them can disagree. `Expect` was answered by the server
-# at our own front door.
-_OURS = frozenset(
+# Set anew from one value, so that no two of them can disagree. `Expect` was answered by our own server.
+_REPLACED = frozenset(
     {b"expect", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
 )
-_DROPPED_FROM_PROXIES = HOP_BY_HOP | UNDERSCORED | _OURS
+_DROPPED_FROM_PROXIES = HOP_BY_HOP | UNDERSCORED | _REPLACED
 _DROPPED_FROM_CLIENTS = _DROPPED_FROM_PROXIES | IDENTITY
 
 # Nothing longer is an address (45 characters, a port, a zone), nor a host name with its port; what a client
-# put left of sixteen hops is of no use to anybody. So the memory below is bounded too.
+# put left of sixteen hops is of no use to anybody. This bounds the caches below, too.
 _LONGEST_HOP = 80
 _MOST_HOPS = 16
 
 
 def is_trusted(peer: str | None, trusted: Networks) -> bool:
-    """Whether the connection's other end is one of our own proxies. A peer without an address is not."""
+    """Whether the peer is one of our own proxies. One without an address is not."""
     if not trusted or peer is None:
         return False
     address = _address(peer)
@@ -48,17 +47,16 @@ def origin_of(scope: Mapping[str, Any], trusted: Networks, forwarded_host: bool 
     The client is the right-most hop that is not trusted: everything left of it was written by that hop
     itself. A hop that is no address (`unknown`, an obfuscated one, RFC 7239 §6) ends the walk at the proxy
     that reported it. `X-Forwarded-For` is read before `Forwarded`: proxies that set only the first pass a
-    client's own `Forwarded` on. The host is empty if there is no Host header; what a trusted proxy says of it
-    counts only with `forwarded_host`, since many pass a client's own X-Forwarded-Host on.
+    client's own `Forwarded` on. The host is empty if there is no Host header. A host that a trusted
+    proxy reports counts only with `forwarded_host`, since many pass on a client's own X-Forwarded-Host.
     """
     headers: Headers = scope["headers"]
     peer: str | None = scope["client"][0] if scope.get("client") else None
     scheme = _SCHEMES[scope["scheme"]]
     host = (value(headers, b"host") or b"").strip(b" \t")
     if not is_trusted(peer, trusted):
-        return (
-            _seen(peer, scheme, host) if len(host) <= LONGEST_HOST else _seen.__wrapped__(peer, scheme, host)
-        )
+        direct = _direct if len(host) <= LONGEST_HOST else _direct.__wrapped__
+        return direct(peer, scheme, host)
     client, proxies = peer, 1
     for hop in reversed(_hops(headers)):
         address = _address(hop)
@@ -68,27 +66,27 @@ def origin_of(scope: Mapping[str, Any], trusted: Networks, forwarded_host: bool 
         if not _within(address, trusted):
             break
         proxies += 1
-    told_scheme, told_host = _told(headers, proxies)
-    asked = host.decode("latin-1")
-    if not forwarded_host or not told_host or len(told_host) > LONGEST_HOST:
-        told_host = asked
-    return Origin(client, _SCHEMES.get(told_scheme.lower(), scheme), told_host, told_host != asked)
+    their_scheme, their_host = _reported(headers, proxies)
+    scheme, asked = _SCHEMES.get(their_scheme.lower(), scheme), host.decode("latin-1")
+    if forwarded_host and 0 < len(their_host) <= LONGEST_HOST:
+        return Origin(client, scheme, their_host, their_host != asked)
+    return Origin(client, scheme, asked)
 
 
-# What proxies tell of the client, by what each costs if nobody believes it.
-_TOLD_BY_PROXIES = (b"x-forwarded-proto", b"x-forwarded-for", b"forwarded")
+# Headers by which proxies report the client, the most important first.
+_PROXY_FIELDS = (b"x-forwarded-proto", b"x-forwarded-for", b"forwarded")
 
 
-def unbelieved(fields: Mapping[bytes, bytes], peer: str | None, trusted: Networks) -> str | None:
-    """The name of a header by which the peer speaks as a proxy, though it is not among the trusted ones."""
-    for name in _TOLD_BY_PROXIES:
+def untrusted_field(fields: Mapping[bytes, bytes], peer: str | None, trusted: Networks) -> str | None:
+    """The name of a proxy's header that the peer sent, if the peer is not trusted; else None."""
+    for name in _PROXY_FIELDS:
         if name in fields:
             return None if peer is None or is_trusted(peer, trusted) else name.decode().title()
     return None
 
 
 @lru_cache(maxsize=4096)
-def _seen(peer: str | None, scheme: Scheme, host: bytes) -> Origin:
+def _direct(peer: str | None, scheme: Scheme, host: bytes) -> Origin:
     return Origin(peer, scheme, host.decode("latin-1"))
 
 
@@ -151,7 +149,7 @@ def _quoted(text: str) -> str:
 
 
 def _hops(headers: Headers) -> list[str]:
-    """What the proxies before us said of the addresses before them, in order."""
+    """The addresses that the proxies before us report, in order."""
     chain = values(headers, b"x-forwarded-for")
     if chain:
         found = [hop.strip(" \t") for hop in b",".join(chain).decode("latin-1").split(",")]
@@ -160,8 +158,8 @@ def _hops(headers: Headers) -> list[str]:
     return [hop if len(hop) <= _LONGEST_HOP else "unknown" for hop in found if hop][-_MOST_HOPS:]
 
 
-def _told(headers: Headers, proxies: int) -> tuple[str, str]:
-    """Scheme and host as the outermost of our `proxies` saw them; empty where it said nothing.
+def _reported(headers: Headers, proxies: int) -> tuple[str, str]:
+    """Scheme and host as the outermost of our `proxies` reports them; empty where it reports none.
 
     A proxy either replaces these headers or appends to them: in a list, the outermost of our own proxies
     wrote the element that many places from the right.

@@ -125,7 +125,7 @@ class Clew:
             self._responses.close(flow, "")
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """The flow has ended before its time."""
+        """The flow has ended before it was complete."""
         if self._ready.is_set():
             self._responses.close(flow, "" if flow.error is None else flow.error.msg)
 

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy import http
 
 from ..exchange.exchange import Exchange
-from .origin import Addresses
+from .addresses import Addresses
 
 
 @dataclass

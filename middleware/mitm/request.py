@@ -12,9 +12,9 @@ from ...service.service import Service
 from ...service.site import SiteRuntime
 from ..exchange.exchange import Exchange, Ours
 from ..exchange.origin import is_trusted, origin_of
+from .addresses import Addresses, origin, to_shop
 from .flows import Flows, FlowState
 from .headers import onward, request_headers, write_request
-from .origin import Addresses, origin, to_shop
 from .pages import OwnPages
 
 

@@ -7,9 +7,9 @@ from mitmproxy import http
 from ...injector.heads import Headers, ResponseHead
 from ...service.service import Service
 from ..exchange.exchange import Exchange
+from .addresses import leaves_to, to_local
 from .flows import Flows, FlowState
 from .headers import end_to_end, framed
-from .origin import leads_away, to_local
 from .pages import OwnPages
 from .stream import Relay, Relays
 from .view import View
@@ -56,7 +56,7 @@ class Responses:
 
     def close(self, flow: http.HTTPFlow, broken: str) -> None:
         """Count what became of the flow, once, and read the page now that its bytes are gone. `broken` says
-        why it ended before its time, if it did."""
+        why it ended before it was complete, if it did."""
         state = self._flows.pop(flow, None)
         self._relays.pop(flow, None)
         if state is None:
@@ -98,6 +98,6 @@ def _show(view: View, flow: http.HTTPFlow, state: FlowState, seconds: float, bro
     elif state.exchange is not None:
         what, why = state.exchange.outcome
         view.answer(what, why, flow.request.method, flow.request.path, flow.response.status_code, seconds)
-        away = leads_away(state.location, state.addresses) if state.addresses and state.location else None
+        away = leaves_to(state.location, state.addresses) if state.addresses and state.location else None
         if away:
             view.away(away.decode("latin-1"))

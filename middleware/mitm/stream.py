@@ -1,8 +1,8 @@
-"""mitmproxy's HTTP stream, taught to wait: it sends a response's head before it has seen a byte of the body,
-and whether a page can be edited is known only then.
+"""mitmproxy's HTTP stream, with the response's head held until the exchange releases it.
 
-mitmproxy's hooks cannot hold a head back, so the stream itself is replaced, by the hook that chooses a
-connection's layers. What is overridden are the states in which it passes a response on.
+mitmproxy sends a response's head before it has seen a byte of the body, while the exchange needs the first
+bytes to know whether the page can be edited. Hooks cannot hold a head, so the stream itself is replaced, by
+the hook that chooses a connection's layers. Overridden are the states in which it passes a response on.
 """
 
 from collections.abc import Callable, Generator
@@ -35,7 +35,8 @@ Commands = Generator[Any, Any, None]
 class Relay:
     """One response between mitmproxy and the exchange.
 
-    `write_head` puts a released head into the flow. `broken` is told of a response that is broken off.
+    `write_head` puts a released head into the flow. `broken` is called when a response is broken
+    off.
     """
 
     def __init__(

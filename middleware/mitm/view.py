@@ -1,4 +1,4 @@
-"""What happens, for whoever tries clew out: a line for each page and each station of a visitor."""
+"""What happens, for people who try clew out: a line for each page and for each event of a visitor."""
 
 import time
 from collections.abc import Callable, Mapping, MutableMapping
@@ -19,8 +19,8 @@ _STYLES: Mapping[str, str] = {
     "order_unrecorded": "bold red",
     "touch": "cyan",
 }
-# Told by what follows them, or of no interest to somebody who looks on.
-_UNSAID = frozenset({"started", "stopped"})
+# Not shown: other lines say the same, or nobody who watches needs them.
+_HIDDEN = frozenset({"started", "stopped"})
 
 Fields = Mapping[str, Any]
 
@@ -31,37 +31,37 @@ def _touch(fields: Fields) -> str:
     return f"{who or campaign or fields['referrer']} on {fields['landing']}"
 
 
-# What is worth a word of an event's fields; of the others all of them.
-_TOLD: Mapping[str, Callable[[Fields], str]] = {"touch": _touch}
+# How an event's fields are shown, where not all of them are.
+_SUMMARIES: Mapping[str, Callable[[Fields], str]] = {"touch": _touch}
 
 
 class View:
-    """Writes to standard output, and takes the journal's events from structlog from its making on."""
+    """Writes to standard output. Creating one makes structlog's events go to it."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(soft_wrap=True, highlight=False)
         structlog.configure(processors=[self._event], cache_logger_on_first_use=True)
 
     def ready(self, address: str) -> None:
-        """Everything is ready, for those who open `address` (if that is known)."""
-        self._line("ready", f"open {address}" if address else "clew listens")
+        """Clew has started; `address` is what to open, empty if it is not known."""
+        self._line("ready", f"open {address}" if address else "clew has started")
 
     def answer(self, what: str, why: str, method: str, target: str, status: int, seconds: float) -> None:
-        """A page went out: `what` is "edit" or "pass", `why` the reason, `seconds` since it was asked for."""
+        """A page was sent: `what` is "edit" or "pass", `why` the reason, `seconds` since the request."""
         self._line(what, f"{method} {target}  {status}  {why + '  ' if why else ''}{seconds * 1000:.0f} ms")
 
     def broken(self, method: str, target: str, why: str) -> None:
-        """A flow ended before its time."""
+        """A flow ended before it was complete."""
         self._line("broken", f"{method} {target}  {why}")
 
     def away(self, there: str) -> None:
-        """The shop sends the browser to another address."""
-        self._line("away", f"the shop leads to {there}: `clew mitm {there}` shows that one")
+        """The shop redirects the browser to another origin."""
+        self._line("away", f"the shop redirects to {there}: to see that one, run `clew mitm {there}`")
 
     def _event(self, logger: Any, level: str, event: MutableMapping[str, Any]) -> Any:
         name = event.pop("event")
-        if name not in _UNSAID:
-            self._line(name, _TOLD.get(name, _all)(event))
+        if name not in _HIDDEN:
+            self._line(name, _SUMMARIES.get(name, _all)(event))
         raise structlog.DropEvent
 
     def _line(self, name: str, text: str) -> None:
@@ -72,7 +72,7 @@ class View:
 
 
 def _all(fields: Fields) -> str:
-    told = {
+    shown = {
         name: found for name, found in fields.items() if name != "site" and found not in (None, "", [], {})
     }
-    return "  ".join(f"{name}={found}" for name, found in told.items())
+    return "  ".join(f"{name}={found}" for name, found in shown.items())

@@ -591,7 +591,7 @@ async def test_a_try_without_settings_shows_what_happens_and_leaves_nothing_behi
                 r"touch +utm_source=mail on /",
                 r"edit +GET /\?utm_source=mail  200  \d+ ms",
                 r"pass +GET /away  301  status  \d+ ms",
-                r"away +the shop leads to https://www\.shop\.example: `clew mitm https://www\.shop\.example`",
+                r"away +the shop redirects to https://www\.shop\.example: to see that one, run `clew mitm https://www\.shop",
                 r"order +.*1001",
             ):
                 mitm.wait_for_line(lambda line, wanted=wanted: re.search(wanted, line) is not None)

@@ -1,5 +1,5 @@
-"""A shop on an address that is not its own, for a try on one's own machine: which headers have to change so
-that the browser stays there, and which so that the shop sees a browser that is on its own address.
+"""A shop served on a local address: which headers have to change so that the browser stays on that address,
+and which so that the shop sees a browser that is on the shop's own. Pure functions.
 
 Bodies are not rewritten: an absolute link in a page leads to the shop itself.
 """
@@ -17,9 +17,9 @@ _PORTS: Mapping[bytes, bytes] = {b"http": b":80", b"https": b":443"}
 _ADDRESS = re.compile(rb"(?:([a-z]+):)?//([^/?#\\]*)(.*)", re.IGNORECASE | re.DOTALL)
 _UPGRADE = re.compile(rb"(^|[;,])\s*upgrade-insecure-requests\s*(?=[;,]|$)", re.IGNORECASE)
 _POLICIES = frozenset({b"content-security-policy", b"content-security-policy-report-only"})
-# A name with one of these is a promise that the cookie has Secure: without it every browser refuses the
-# cookie, with it most take it from http://localhost (RFC 6265bis §4.1.3, W3C Secure Contexts §3.1).
-_PROMISING = (b"__host-", b"__secure-")
+# A name with one of these requires the attribute Secure: without it every browser refuses the cookie, with it
+# most accept it from http://localhost (RFC 6265bis §4.1.3, W3C Secure Contexts §3.1).
+_NEED_SECURE = (b"__host-", b"__secure-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def origin(scheme: bytes, authority: bytes) -> bytes:
 
 def to_shop(headers: Headers, addresses: Addresses) -> Headers:
     """A request's headers as a browser on the shop's own address sends them: Host, Origin and Referer (shops
-    compare them against forgery), and nothing that tells of a proxy. Names in lower case."""
+    compare them against forgery), and no header of a proxy. Names in lower case."""
     kept = [pair for pair in headers if pair[0] not in IDENTITY and pair[0] not in UNDERSCORED]
     return [
         (name, addresses.authority if name == b"host" else value)
@@ -55,8 +55,8 @@ def to_local(headers: Headers, addresses: Addresses) -> Headers:
     """A response's headers as the local address can keep them; names in any spelling, in order.
 
     What names the shop's origin names the local one, and cookies lose a Domain that covers the shop (see
-    `hostrewrite`); on http they also lose what only https may have. Promises about the shop's own address
-    (Strict-Transport-Security, Alt-Svc and their like) are left out, and on http so is the directive
+    `hostrewrite`); on http they also lose what only https may have. Fields that are about the shop's own host
+    (Strict-Transport-Security, Alt-Svc and the like) are left out, and on http so is the directive
     upgrade-insecure-requests of a Content-Security-Policy.
     """
     origins = frozenset(_shop_origins(addresses.shop))
@@ -79,8 +79,8 @@ def to_local(headers: Headers, addresses: Addresses) -> Headers:
     return changed
 
 
-def leads_away(location: bytes, addresses: Addresses) -> bytes | None:
-    """The origin to which a Location of the shop leads if that is neither of the two, else None."""
+def leaves_to(location: bytes, addresses: Addresses) -> bytes | None:
+    """The origin that a Location of the shop points to if it is neither of the two, else None."""
     found = _ADDRESS.fullmatch(location)
     if found is None:
         return None
@@ -90,7 +90,7 @@ def leads_away(location: bytes, addresses: Addresses) -> bytes | None:
 
 def _shop_origins(shop: bytes) -> tuple[bytes, ...]:
     # A shop on https that calls itself http does not know of the TLS in front of it. The other way round it
-    # does, and to answer with the local address would send the browser in a circle.
+    # does, and answering with the local address would be a redirect loop.
     scheme, _, authority = shop.partition(b"://")
     return (shop, b"http://" + authority) if scheme == b"https" else (shop,)
 
@@ -105,7 +105,7 @@ def _policy(value: bytes, addresses: Addresses) -> bytes:
 def _cookie(value: bytes, addresses: Addresses) -> bytes:
     """On http, without what needs https: Secure, and SameSite=None and Partitioned, which need Secure."""
     pair, *attributes = value.split(b";")
-    if not addresses.local.startswith(b"http:") or pair.strip().lower().startswith(_PROMISING):
+    if not addresses.local.startswith(b"http:") or pair.strip().lower().startswith(_NEED_SECURE):
         return value
     kept = [pair]
     for attribute in attributes:

@@ -1,7 +1,7 @@
 """A shop on a local address: headers that change so that the browser stays there, and those that do not."""
 
 import pytest
-from clew.middleware.mitm.origin import Addresses, leads_away, origin, to_local, to_shop
+from clew.middleware.mitm.addresses import Addresses, leaves_to, origin, to_local, to_shop
 
 HERE = Addresses(b"https://shop.example", b"http://localhost:8080")
 SECURE = Addresses(b"https://shop.example", b"https://localhost:8080")
@@ -43,10 +43,10 @@ def test_only_the_shops_own_origin_is_moved_and_only_at_the_beginning(location: 
 
 def test_a_plain_shop_that_leads_to_https_leads_away_and_not_in_a_circle() -> None:
     assert local(b"location", b"https://shop.example:8000/a", PLAIN) == b"https://shop.example:8000/a"
-    assert leads_away(b"https://shop.example/a", PLAIN) == b"https://shop.example"
-    assert leads_away(b"https://www.shop.example/a", HERE) == b"https://www.shop.example"
+    assert leaves_to(b"https://shop.example/a", PLAIN) == b"https://shop.example"
+    assert leaves_to(b"https://www.shop.example/a", HERE) == b"https://www.shop.example"
     for stays in (b"/a", b"https://shop.example/a", b"http://shop.example/a", b"http://localhost:8080/a"):
-        assert leads_away(stays, HERE) is None
+        assert leaves_to(stays, HERE) is None
 
 
 @pytest.mark.parametrize(
