@@ -57,6 +57,9 @@ def _plain_partner(place: KeyPath, partner: Partner, enabled: Sequence[Network])
     else:
         secret = partner.secret.get_secret_value() if partner.secret else None
         yield from secret_problems((*place, "secret"), secret and secret.removeprefix("whsec_"), TOKEN_LENGTH)
+    if partner.secret is None and partner.postback is not None and "{click_id}" not in partner.postback:
+        message = "does not hold {click_id}: the partner cannot tell which click an order came from"
+        yield Wording((*place, "postback"), message, "write it where the partner wants it", "warning")
     yield from _call_problems(place, partner, None)
 
 

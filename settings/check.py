@@ -1,7 +1,9 @@
 """What is wrong with settings that their models take, as far as it shows by them alone."""
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -14,6 +16,8 @@ from .wording import Wording, fresh_secret
 
 SECRET_LENGTH = 32
 TOKEN_LENGTH = 16
+# A CDN's largest networks are smaller (Cloudflare: /12 and /29).
+WIDEST: Mapping[int, int] = {4: 8, 6: 16}
 
 
 def top_problems(data: Mapping[str, Any]) -> Iterator[Wording]:
@@ -26,6 +30,24 @@ def top_problems(data: Mapping[str, Any]) -> Iterator[Wording]:
     for number, old in enumerate(previous if isinstance(previous, list) else []):
         yield from secret_problems(("previous_secrets", number), old, SECRET_LENGTH)
     yield from secret_problems(("metrics_token",), data.get("metrics_token"), TOKEN_LENGTH)
+    yield from _trusted_strangers(data.get("trusted_proxies"))
+
+
+def _trusted_strangers(networks: object) -> Iterator[Wording]:
+    """Networks of `trusted_proxies` in which anybody may be: whoever is trusted says who the client is."""
+    for number, text in enumerate(networks if isinstance(networks, list) else []):
+        try:
+            network = ip_network(text)
+        except ValueError:
+            continue  # the model has told of it
+        if not network.is_private and network.prefixlen < WIDEST[network.version]:
+            yield Wording(
+                ("trusted_proxies", number),
+                f"{network} holds strangers too: whoever comes from it may say that it is another client, so "
+                "that no limit by client holds",
+                "name the addresses of your own proxies",
+                "warning",
+            )
 
 
 def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
@@ -33,12 +55,23 @@ def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
     site, path = draft.site, draft.path
     if need_upstream and site.upstream is None:
         yield Wording((*path, "upstream"), "is missing", 'write upstream = "http://127.0.0.1:8000"')
+    if site.upstream is not None and site.upstream_host is None and _own_host(site.upstream) in site.hosts:
+        yield Wording(
+            (*path, "upstream"),
+            "is one of the site's own `hosts`: where that name leads to clew, every request goes in a circle",
+            'write the address at which the shop itself listens, for example "http://127.0.0.1:8000"',
+            "warning",
+        )
     yield from secret_problems((*path, "api_token"), site.api_token, TOKEN_LENGTH)
     try:
         platform_of(site)
     except PlatformError as error:
         yield Wording((*path, "platform"), error.message, error.hint)
     yield from page_problems(site, path)
+
+
+def _own_host(upstream: str) -> str:
+    return (urlsplit(upstream).hostname or "").rstrip(".")
 
 
 def secret_problems(path: KeyPath, value: object, least: int) -> Iterator[Wording]:

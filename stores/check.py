@@ -16,6 +16,8 @@ def store_problems(address: str) -> Iterator[Told]:
         yield "only SQLite is served so far", 'write "sqlite:clew.db"', False
     elif not file.name:
         yield "names no file", 'write "sqlite:clew.db"', False
+    elif file.is_dir():
+        yield f"{file} is a folder", f'name a file in it: "sqlite:{file / "clew.db"}"', False
     elif not file.parent.is_dir():
         yield f"the folder {file.parent} does not exist", "make it, or name another one", False
     else:

@@ -67,7 +67,7 @@ def test_warnings_are_printed_and_it_ends_with_0(config: Path) -> None:
         config.write_text(
             GOOD + f'upstream = "http://127.0.0.1:{port}"\nplatform = "opencart"\n'
             '[sites.order]\npage = "/index.php"\n'
-            '[[sites.partners]]\nid = "a"\nparam = "ref"\npostback = "http://blog.example/"\n'
+            '[[sites.partners]]\nid = "a"\nparam = "ref"\npostback = "http://blog.example/{click_id}"\n'
         )
         result = CliRunner().invoke(app, ["check", "--config", str(config)])
     assert result.exit_code == 0

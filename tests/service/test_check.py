@@ -457,3 +457,50 @@ def test_several_sites_with_a_desk_host_are_in_order(tmp_path: Path) -> None:
     settings, problems = checked(tmp_path, "desk_host = 'desk.example:8443'\n" + TOP + SEVERAL)
     assert settings is not None
     assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message"),
+    [
+        ("trusted_proxies = ['0.0.0.0/0']\n" + SHOP, "trusted_proxies[0]", "holds strangers too"),
+        ("trusted_proxies = ['10.0.0.0/8', '::/0']\n" + SHOP, "trusted_proxies[1]", "holds strangers too"),
+        (
+            SHOP + "hosts = ['a.test', 'www.a.test']\nupstream = 'https://WWW.a.test'\n",
+            "sites[0].upstream",
+            "every request goes in a circle",
+        ),
+        (
+            SHOP + PLAIN.replace("?c={click_id}", "?order={order_id}"),
+            "sites[0].partners[0].postback",
+            "cannot tell which click",
+        ),
+    ],
+)
+def test_what_goes_wrong_without_an_error_is_a_warning(
+    tmp_path: Path, text: str, key: str, message: str
+) -> None:
+    """field G4, E3, E15"""
+    (told,) = warned(tmp_path, TOP + text)
+    assert told[0] == key
+    assert message in told[2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "trusted_proxies = ['10.0.0.0/8', '127.0.0.1/32', '104.16.0.0/12', '2400:cb00::/29', 'fd00::/8']\n"
+        + SHOP,
+        SHOP + "hosts = ['a.test']\nupstream = 'http://127.0.0.1:8000'\n",
+        SHOP + "hosts = ['a.test']\nupstream = 'https://a.test'\nupstream_host = 'shop.internal'\n",
+        SHOP + PLAIN.replace("?c={click_id}", "") + "secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\n",
+    ],
+)
+def test_what_looks_like_it_and_is_meant_is_in_order(tmp_path: Path, text: str) -> None:
+    """field G4"""
+    assert warned(tmp_path, TOP + text) == []
+
+
+def test_a_folder_is_no_database(tmp_path: Path) -> None:
+    """field G10, G4"""
+    (problem,) = found(tmp_path, f"{TOP}ledger = 'sqlite:{tmp_path}'\n{SHOP}")
+    assert (problem[0], problem[2]) == ("ledger", f"{tmp_path} is a folder")
