@@ -64,7 +64,7 @@ def check_command(
     for site in settings.sites:
         console.print(Text(f"  {_summary(site)}"))
         for reach in reaches(site):
-            console.print(Text(f"    {reach.told()}"))
+            console.print(Text(f"    {reach.summary()}"))
         for line in _calls(site):
             console.print(Text(f"    {line}"))
         ways = _order_ways(site)

@@ -1,1 +1,1 @@
-"""Who must be told: reports, their rendering for each network, signing, delivery."""
+"""Postbacks: reports to partners, their rendering for each network, signing and delivery."""

@@ -1,4 +1,4 @@
-"""A call ready to be made, and the small helpers that build one."""
+"""A rendered call to a partner, and helpers that build one."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _OUTSIDE_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 class RenderError(ValueError):
-    """A call cannot be built; the text names the settings key or the value that is wrong."""
+    """A call cannot be built; the message names the settings key or the value that is wrong."""
 
 
 class SecretError(RenderError):
@@ -26,9 +26,9 @@ class SecretError(RenderError):
 class Call:
     """One HTTP call. `url` is sent byte for byte; its host may be an international name.
 
-    `masked` is method, address and body as they may be logged; `hidden` are the values to hide in an answer.
-    `gone` says that status 410 means "never again" (Standard Webhooks); `allow_private` that the call may go
-    into private networks, see `reach`.
+    `masked` is method, URL and body as they may be logged; `hidden` are the values to mask in a response.
+    `gone`: status 410 means that the receiver wants no more calls (Standard Webhooks). `allow_private`: the
+    call may go into private networks, see `reach`.
     """
 
     method: str
@@ -43,12 +43,12 @@ class Call:
 
 
 def percent(value: str) -> str:
-    """Percent-encode all but letters, digits and `-._~` (RFC 3986 §2.3), byte by byte as they came."""
+    """Percent-encode all bytes but letters, digits and `-._~` (RFC 3986 §2.3)."""
     return quote(value.encode("utf-8", "surrogateescape"), safe="")
 
 
 def split_address(url: str) -> tuple[str, str]:
-    """Scheme with host, and the target: without a fragment, with all that is no ASCII percent-encoded."""
+    """Scheme with host, and the target: without a fragment, with non-ASCII characters percent-encoded."""
     scheme, _, rest = url.partition("://")
     end = re.search(r"[/?#]|$", rest)
     host, target = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
@@ -61,7 +61,7 @@ def split_address(url: str) -> tuple[str, str]:
 def json_text(found: Json) -> str:
     """JSON in which a Decimal keeps its digits: 59.90 stays 59.90.
 
-    JSON is Unicode (RFC 8259 §8.1): a byte outside UTF-8 in a click id is written percent-encoded.
+    JSON is Unicode (RFC 8259 §8.1), so bytes outside UTF-8 in a click id are percent-encoded.
     """
     match found:
         case dict():

@@ -1,4 +1,4 @@
-"""The partners of a site: whether their calls can be built, and where they go."""
+"""Checks the partners of a site: whether their calls can be built, and where they go."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from .render import missing_settings, render
 
 SAMPLE = Report("order", "partner", "click", "1", "1.00", "EUR", "chat", 1_700_000_000, 1_690_000_000)
 _ALLOW = "if that is meant, set allow_private = true for this partner"
-# Names that no public name server knows (RFC 6761, RFC 6762, RFC 8375, ICANN's .internal).
+# Top-level domains that are not in the public DNS (RFC 6761, RFC 6762, RFC 8375, ICANN's .internal).
 _OWN_NAMES = (".local", ".internal", ".lan", ".home.arpa", ".intranet", ".corp")
 
 
@@ -27,7 +27,7 @@ def partner_problems(draft: Draft, networks: Mapping[str, Network]) -> Iterator[
     ids = [((*path, n, "id"), p.id) for n, p in draft.partners]
     yield from twice(ids, "another partner has the id {!r}")
     params = [((*path, n, "param"), p.param) for n, p in draft.partners if p.param is not None]
-    yield from twice(params, "another partner has the parameter {!r}: nobody could tell whose click it is")
+    yield from twice(params, "another partner has the parameter {!r}: each partner needs its own")
     named = {partner.network for _, partner in draft.partners}
     enabled = [network for name, network in networks.items() if name in named]
     for number, partner in draft.partners:
@@ -65,11 +65,11 @@ def _plain_partner(place: KeyPath, partner: Partner, enabled: Sequence[Network])
 
 def _network_partner(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wording]:
     if network.own_param and partner.param is None:
-        hint = 'write param = "…": the parameter of the landing address that holds the click id'
+        hint = 'write param = "…": the parameter of the landing URL that holds the click id'
         yield Wording((*place, "param"), f"is missing: {network.name} lets each advertiser choose it", hint)
     elif partner.param is not None and not network.own_param:
         yield Wording(
-            (*place, "param"), f"is not for {network.name}, whose parameters are known", "leave it out"
+            (*place, "param"), f"is not used by {network.name}, whose parameters are known", "leave it out"
         )
     conversion = chosen(partner, network)
     if conversion is None:
@@ -78,7 +78,8 @@ def _network_partner(place: KeyPath, partner: Partner, network: Network) -> Iter
     if conversion.needs:
         needs = ", ".join(sorted(conversion.needs))
         yield Wording(
-            (*place, "network"), f"{network.name} needs {needs} with each order, which clew cannot give yet"
+            (*place, "network"),
+            f"{network.name} needs {needs} with each order, which clew does not support yet",
         )
     yield from _call_problems(place, partner, network)
     for key in missing_settings(partner, network):
@@ -98,17 +99,17 @@ def _no_call(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wor
         hint = nearest(str(partner.settings["conversion"]), names)
         yield Wording((*place, "settings", "conversion"), f"{network.name} has no such call", hint)
     else:
-        message = f"{network.name} takes no reports from servers"
-        yield Wording((*place, "network"), message, "leave the partner out: its clicks are read all the same")
+        message = f"{network.name} accepts no reports from servers"
+        yield Wording((*place, "network"), message, "remove the partner: its clicks are still recorded")
 
 
 def _shortened(hint: str) -> str:
-    """Half a hundred names help nobody."""
+    """The hint, or a link to the docs instead of a long list of names."""
     return hint if len(hint) < 200 else "see docs/settings.md#partners"
 
 
 def _call_problems(place: KeyPath, partner: Partner, network: Network | None) -> Iterator[Wording]:
-    """Where its calls go; `network` is its network's entry, None for a plain partner."""
+    """Problems with the destination of the calls; `network` is None for a plain partner."""
     key, address = _called(partner, network)
     if address is None:
         return
@@ -123,7 +124,7 @@ def _call_problems(place: KeyPath, partner: Partner, network: Network | None) ->
     if not partner.allow_private:
         yield from _refused(path, host, kind, named=number is None)
     if parts.scheme == "http" and key != "settings" and kind == "public":
-        message = "is called without encryption: whoever stands between can read and change orders"
+        message = "is called without encryption: others on the network path can read and change orders"
         yield Wording(path, message, f'write "https://{host}…"', "warning")
 
 
@@ -133,12 +134,12 @@ def _refused(path: KeyPath, host: str, kind: str, *, named: bool) -> Iterator[Wo
     elif kind == "private":
         yield Wording(path, f"{host} is an address of a private network", _ALLOW, "warning")
     elif named and ("." not in host.rstrip(".") or host.rstrip(".").endswith(_OWN_NAMES)):
-        message = f"{host} is a name of your own network, and a name is called only where it leads outside"
+        message = f"{host} is a name in your own network; names are called only at public addresses"
         yield Wording(path, message, _ALLOW, "warning")
 
 
 def _called(partner: Partner, network: Network | None) -> tuple[str, str | None]:
-    """The setting that names the host, and an address that would be called."""
+    """The setting that names the host, and a URL as it would be called."""
     key = "postback" if network is None else "endpoint" if partner.endpoint else "settings"
     try:
         return key, render(partner, SAMPLE, network, 0.0, postback_id="check").url

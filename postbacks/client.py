@@ -1,7 +1,7 @@
-"""One HTTP call to a partner, so that it is always known whether a byte of it left.
+"""Makes HTTP calls to partners, and records whether any byte of a call was sent.
 
-It goes through httpx2's transport, not its client: the client keeps cookies from one call to the next, which
-would tell a network that two orders are one visitor's, and logs whole addresses with their click ids.
+It uses httpx2's transport, not its client: the client keeps cookies between calls, which would reveal to a
+network that two orders belong to one visitor, and it logs whole URLs with their click ids.
 """
 
 import asyncio
@@ -18,27 +18,27 @@ from .call import Call, split_address
 from .reach import allowed, refusal, written
 from .verdict import Answered, NotSent, Result, Unanswered
 
-BODY_LIMIT = 64 * 1024  # bytes of an answer that are read
+BODY_LIMIT = 64 * 1024  # bytes of a response that are read
 CONNECT_SECONDS = 10.0
-ADDRESSES = 4  # of a host that are tried
+ADDRESSES = 4  # of a host, to which a connection is attempted
 # The event of the transport's documented "trace" extension that comes before the first byte of the request.
 _BEFORE_FIRST_BYTE = "http11.send_request_headers.started"
-# Raised for an address or a header that no HTTP call can have.
+# Raised for a URL or a header that is not valid in HTTP.
 _UNSENDABLE = (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, UnicodeError)
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a call came; read it after a call that was cancelled."""
+    """Whether a call was sent. Read it after a call was cancelled."""
 
     sent: bool = False
 
 
 class Client:
-    """Makes calls, each on a connection of its own.
+    """Makes calls, each on a new connection.
 
-    A kept connection that the receiver closes at the same moment looks like a call without an answer, and
-    would make an order's outcome unknown for nothing.
+    A reused connection that the receiver closes at the same moment looks like a call without a response, and
+    would make a postback's outcome unknown without need.
     """
 
     def __init__(self, timeout: float, connections: int) -> None:
@@ -58,8 +58,8 @@ class Client:
         await self._transport.__aexit__(kind, error, trace)
 
     async def make(self, call: Call, before: Callable[[], Awaitable[None]], progress: Progress) -> Result:
-        """Make the call. `before` runs when the connection stands and not a byte of the call has left; what
-        it raises stops the call and comes out of here."""
+        """Make the call. `before` runs when the connection is open and before the first byte is sent; if it
+        raises, the call is not sent and the exception is raised here."""
 
         async def trace(event: str, _info: Mapping[str, Any]) -> None:
             if event == _BEFORE_FIRST_BYTE:
@@ -84,7 +84,7 @@ class Client:
     async def _first_that_answers(
         self, call: Call, trace: Callable[..., Awaitable[None]], progress: Progress
     ) -> httpx2.Response:
-        """The answer of the first of the host's addresses that a connection can be made to."""
+        """The response from the first of the host's addresses that accepts a connection."""
         connect = min(self._timeout, CONNECT_SECONDS)
         async with asyncio.timeout(connect):
             targets = await _targets(call)
@@ -100,9 +100,9 @@ class Client:
 
 
 async def _targets(call: Call) -> Sequence[str | None]:
-    """The addresses to call, as they are to be dialled; None: as the call's own address has it.
+    """The addresses to connect to; None stands for the host of the call's own URL.
 
-    Raises httpx2.ConnectError where there is none that may be called.
+    Raises httpx2.ConnectError if no address may be called.
     """
     origin, _ = split_address(call.url)
     url = httpx2.URL(origin)
@@ -126,26 +126,26 @@ async def _targets(call: Call) -> Sequence[str | None]:
 def _request(
     call: Call, dialled: str | None, trace: Callable[..., Awaitable[None]], connect: float
 ) -> httpx2.Request:
-    """`dialled`: the address to connect to instead of looking the host up again."""
+    """`dialled`: the address to connect to instead of resolving the host again."""
     origin, target = split_address(call.url)
     url = httpx2.URL(origin)
     headers = {
         "Host": url.netloc.decode("ascii"),
         "Accept": "*/*",
-        # The rule that reads the body wants it as it is, and bounded.
+        # The success rule reads the body, uncompressed and bounded.
         "Accept-Encoding": "identity",
         "Connection": "close",
         "User-Agent": "clew",
         **call.headers,
     }
     extensions: dict[str, Any] = {
-        # The target as the template gives it: httpx2 would put some of its characters into another form.
+        # The target exactly as rendered: httpx2 would normalize some of its characters.
         "target": target.encode("ascii"),
         "timeout": {"connect": connect, "read": None, "write": None, "pool": None},
         "trace": trace,
     }
     if dialled is not None:
-        # The certificate has to be for the name, whatever address is dialled.
+        # The certificate must be for the name, whatever address is connected to.
         extensions["sni_hostname"] = url.raw_host.decode("ascii")
         url = url.copy_with(host=dialled)
     content = call.body if call.method == "POST" else None
@@ -169,7 +169,7 @@ async def _read(response: httpx2.Response, answer: Answered) -> Answered:
 def _failed(error: Exception, timeout: float, *, sent: bool) -> Result:
     reason = str(error) or type(error).__name__
     if isinstance(error, _UNSENDABLE):
-        return NotSent(f"the call cannot be made: {reason}", for_good=True)
+        return NotSent(f"the call cannot be sent: {reason}", for_good=True)
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
-        reason = f"no answer within {timeout:g} s" if sent else "no connection in time"
+        reason = f"no response within {timeout:g} s" if sent else "no connection in time"
     return Unanswered(reason) if sent else NotSent(reason)

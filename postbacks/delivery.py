@@ -1,8 +1,8 @@
-"""The worker that delivers what is due, beside the service that records it.
+"""The worker that delivers due postbacks.
 
-Nothing is sent twice: a row is on the disk as `sending` before its call's first byte leaves, and a call whose
-outcome is unknown is sent again only where the destination drops repeats. Nothing is dropped: every row ends
-as `delivered`, or as `dead` or `unknown` with its reason, for a person to see.
+No postback is delivered twice: its row is stored as `sending` before the first byte of the call is sent, and
+a call with an unknown outcome is repeated only if the destination ignores repeated calls. None is lost: every
+row ends as `delivered`, or as `dead` or `unknown` with a reason for a person to see.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from .pace import CALLS_PER_DESTINATION, TOTAL, Pace
 from .render import render, repeats_are_safe
 from .verdict import NotSent, Result, Unanswered, Verdict, judge, settle
 
-CANDIDATES = 1000  # rows looked at in a round
-POLL_SECONDS = 5.0  # how late a row of another process may be seen
+CANDIDATES = 1000  # rows read in a round
+POLL_SECONDS = 5.0  # maximum delay until a row of another process is seen
 CLAIM_SECONDS = CONNECT_SECONDS + 5
-LEASE_MARGIN = 15.0  # seconds beyond the timeout of a call, for writing down its answer
-GRACE_SECONDS = 10.0  # for answers to come in when the worker is stopped
-LAST_SECONDS = 4.0  # after that, for writing down what is unknown, and for giving leases back
-BEGIN_SECONDS = 5.0  # for a row to be marked as sending, when its call is cancelled meanwhile
-FINISH_TRIES = (0.0, 1.0, 3.0)  # seconds before each try to write an answer down
+LEASE_MARGIN = 15.0  # seconds beyond the timeout of a call, for storing its response
+GRACE_SECONDS = 10.0  # for responses to arrive when the worker is stopped
+LAST_SECONDS = 4.0  # after that, for storing unknown outcomes and releasing leases
+BEGIN_SECONDS = 5.0  # for marking a row as sending, if its call is cancelled meanwhile
+FINISH_TRIES = (0.0, 1.0, 3.0)  # seconds before each attempt to store a response
 
 
 class Outbox(Protocol):
-    """What the worker asks of the ledger; `stores.ledger.outbox.Outbox` says what each does."""
+    """The part of the ledger that the worker uses; see `stores.ledger.outbox.Outbox`."""
 
     async def expire(self, now: float, repeats: Callable[[Postback], bool]) -> tuple[Postback, ...]:
-        """Settle the rows whose call was cut off."""
+        """Settle the rows whose call was interrupted."""
 
     async def waiting(self, now: float, *, each: int, limit: int) -> tuple[Waiting, ...]:
-        """What is due and held by nobody."""
+        """The rows that are due and not leased."""
 
     async def claim(self, ids: Sequence[str], now: float, until: float) -> tuple[Postback, ...]:
         """Lease rows."""
@@ -49,44 +49,44 @@ class Outbox(Protocol):
         """Mark a row as sending."""
 
     async def finish(self, postback: Postback, attempt: Attempt, state: State, next_at: float) -> bool:
-        """Write an attempt down."""
+        """Store an attempt."""
 
     async def release(self, postback: Postback, until: float) -> None:
-        """Give a row back of which nothing was sent."""
+        """Release a row of which nothing was sent."""
 
     async def next_due(self) -> float | None:
-        """When there is something to do next."""
+        """When the next row is due."""
 
 
 class Journal(Protocol):
-    """Where events are told."""
+    """Receives events."""
 
     def emit(self, name: str, *, site: str, **fields: Any) -> None:
-        """Tell that `name` happened."""
+        """Report that `name` happened."""
 
     def notice(self, name: str, *, site: str, key: str, **fields: Any) -> bool:
-        """Tell of something that needs a person."""
+        """Report something that needs a person."""
 
     def took(self, what: Literal["postback"], site: str, outcome: str, seconds: float) -> None:
-        """Note how long a call took, by what it came to."""
+        """Record the duration of a call by its outcome."""
 
 
-# What an attempt came to, by the state that it left behind.
+# The outcome of an attempt by the state after it.
 _OUTCOMES: Mapping[State, Outcome] = MappingProxyType(
     {"due": "retry", "delivered": "delivered", "dead": "dead", "unknown": "unknown"}
 )
 
 
 class _LeaseLostError(Exception):
-    """Another worker has taken the row over, so nothing may be sent."""
+    """Another worker has the row now, so nothing may be sent."""
 
 
 class _PartnerGoneError(Exception):
-    """The settings know the partner no more."""
+    """The partner is no longer in the settings."""
 
 
 class _Flight:
-    """A claimed postback on its way."""
+    """A claimed postback in progress."""
 
     def __init__(self, postback: Postback, destination: str, until: float) -> None:
         self.postback = postback
@@ -95,15 +95,15 @@ class _Flight:
         self.began: Postback | None = None
         self.progress = Progress()
         self.call: asyncio.Task[Result] | None = None
-        self.ledger = 0.0  # seconds of the call that were the ledger's
-        self.seconds: float | None = None  # that the destination took, once it has answered or failed to
+        self.ledger = 0.0  # seconds of the call spent in the ledger
+        self.seconds: float | None = None  # the destination's response time, once the call has ended
 
 
 class Worker:
     """Delivers postbacks while `run` runs.
 
-    `lookup` gives a partner by site and id as the settings have it now, `networks` the catalogue by id,
-    `now` gives unix seconds, `chance` a number from 0 to 1 that spreads retries.
+    `lookup` returns a partner of the current settings by site and id, `networks` is the catalogue by id,
+    `now` returns unix seconds, and `chance` a number from 0 to 1 that spreads retries.
     """
 
     def __init__(
@@ -126,22 +126,22 @@ class Worker:
         self._wake = asyncio.Event()
         self._flights: dict[asyncio.Task[None], _Flight] = {}
         self._pace = Pace()
-        self._slow: frozenset[str] = frozenset()  # that were told of
+        self._slow: frozenset[str] = frozenset()  # destinations already reported
         self._stopping = False
 
     def wake(self) -> None:
-        """Say that there is something new in the outbox; call it in the worker's loop, after the commit."""
+        """Notify the worker of a new row in the outbox. Call it in the worker's loop, after the commit."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled; then let answers come in for a while, and give back what was not sent."""
+        """Deliver until cancelled; then wait for pending responses for a while, and release unsent rows."""
         self._stopping = False
         async with Client(float(self._delivery.timeout), TOTAL) as client:
             begun: asyncio.Task[float] | None = None
             try:
                 while True:
                     self._wake.clear()
-                    # Cancelled in the middle, nobody would know of the rows that it has claimed.
+                    # Shielded: if it were cancelled, the rows that it has claimed would stay leased.
                     begun = asyncio.create_task(self._round(client), name="clew-delivery-round")
                     delay = await asyncio.shield(begun)
                     with contextlib.suppress(TimeoutError):
@@ -150,38 +150,38 @@ class Worker:
             finally:
                 await self._stop(begun)
 
-    # -- what to deliver
+    # -- selecting rows
 
     async def _round(self, client: Client) -> float:
-        """Start what is due and has room; the seconds until there may be more to do, if nobody wakes us."""
+        """Start due rows that have a slot. Returns the seconds until the next round, unless woken earlier."""
         try:
             now = self._now()
             for row in await self._outbox.expire(now, self._repeats):
-                self._tell(row, _OUTCOMES[row.state], row.last_answer or "")
+                self._report(row, _OUTCOMES[row.state], row.last_answer or "")
             waiting = await self._outbox.waiting(now, each=CALLS_PER_DESTINATION, limit=CANDIDATES)
             chosen = self._with_room(waiting)
             if chosen:
                 for postback in await self._outbox.claim(chosen, now, now + CLAIM_SECONDS):
                     self._start(client, postback)
             if len(chosen) < len(waiting):
-                # A call that ends makes room, and wakes us; so does one that turns out to be slow.
-                turns = self._pace.turns()
-                return POLL_SECONDS if turns is None else min(POLL_SECONDS, max(0.0, turns))
+                # A slot is freed when a call ends, which wakes this loop, or when one counts as slow.
+                slow = self._pace.next_slow()
+                return POLL_SECONDS if slow is None else min(POLL_SECONDS, max(0.0, slow))
             due = await self._outbox.next_due()
         except Exception as error:
-            # The ledger is away or locked: what is due stays due.
+            # The ledger is not available or locked: due rows stay due.
             self._journal.emit("fault", site="", where="delivery", error=repr(error))
             return POLL_SECONDS
         return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.0, due - self._now()))
 
     def _with_room(self, waiting: Sequence[Waiting]) -> list[str]:
         room = self._pace.room()
-        self._tell_slow(waiting)
+        self._report_slow(waiting)
         destinations = ((row.id, self._destination(row.site, row.partner)) for row in waiting)
         return [row for row, destination in destinations if room.take(destination)]
 
-    def _tell_slow(self, waiting: Sequence[Waiting]) -> None:
-        """Tell of a destination that has become slow while more waits for it."""
+    def _report_slow(self, waiting: Sequence[Waiting]) -> None:
+        """Report a destination that has become slow while postbacks wait for it."""
         slow = self._pace.slow()
         new = slow.keys() - self._slow
         self._slow = frozenset(slow)
@@ -221,11 +221,11 @@ class Worker:
             await self._finish(flight, "", Verdict("dead", str(error)))
             return
         except _PartnerGoneError as error:
-            # It may come back, as a site does that is moved from one file to another.
+            # It may return, for example if its site is moved from one file to another.
             await self._finish(flight, "", Verdict("retry", str(error)))
             return
         except Exception as error:
-            # A bug of ours: the same again at the next try, so a person has to see it.
+            # A bug in clew: a retry would fail the same way, so a person has to see it.
             self._journal.emit("fault", site=postback.site, where="postback", error=repr(error))
             await self._finish(flight, "", Verdict("dead", f"the call could not be built: {error!r}"))
             return
@@ -233,7 +233,7 @@ class Worker:
         try:
             result = await self._made(client, flight, call)
         except Exception as error:
-            # The ledger failed, or a bug: nothing was sent unless the call had begun.
+            # The ledger failed, or a bug. Nothing was sent unless the call had begun.
             self._journal.emit("fault", site=postback.site, where="delivery", error=repr(error))
             result = Unanswered(repr(error)) if flight.progress.sent else NotSent(repr(error))
         if result is not None:
@@ -246,12 +246,12 @@ class Worker:
         partner = self._lookup(postback.site, postback.partner)
         if partner is None:
             raise _PartnerGoneError(
-                f"site {postback.site} has no partner {postback.partner} in its settings any more"
+                f"the settings of site {postback.site} no longer have a partner {postback.partner}"
             )
         return render(partner, postback.report, self._network(partner), self._now(), postback_id=postback.id)
 
     async def _made(self, client: Client, flight: _Flight, call: Call) -> Result | None:
-        """The call's result; None if nothing was sent and the row is in other hands or given back."""
+        """The call's result; None if nothing was sent and the row is released or another worker's."""
 
         async def before() -> None:
             waited = time.monotonic()
@@ -259,7 +259,7 @@ class Worker:
             try:
                 flight.began = await asyncio.shield(begin)
             except asyncio.CancelledError:
-                # The row may be marked all the same, and whoever gives it back has to come after that.
+                # The row may still be marked as sending, and it can be released only after that.
                 await asyncio.wait({begin}, timeout=BEGIN_SECONDS)
                 if begin.done() and not begin.cancelled() and begin.exception() is None:
                     flight.began = begin.result()
@@ -282,7 +282,7 @@ class Worker:
                 if task is not None and task.cancelling():
                     raise
             if flight.progress.sent:
-                return Unanswered("clew was stopped before the answer came")
+                return Unanswered("clew was stopped before the response arrived")
         await self._outbox.release(flight.postback, flight.until)
         return None
 
@@ -309,7 +309,7 @@ class Worker:
                 self._journal.emit("fault", site=postback.site, where="delivery", error=repr(error))
         if took is not None:
             self._journal.took("postback", postback.site, outcome, took)
-        self._tell(postback, outcome, answer, request=request, status=verdict.status, attempt=tried)
+        self._report(postback, outcome, answer, request=request, status=verdict.status, attempt=tried)
 
     # -- helpers
 
@@ -320,7 +320,7 @@ class Worker:
         partner = self._lookup(postback.site, postback.partner)
         return partner is not None and repeats_are_safe(partner, self._network(partner))
 
-    def _tell(self, postback: Postback, outcome: str, answer: str, **fields: Any) -> None:
+    def _report(self, postback: Postback, outcome: str, answer: str, **fields: Any) -> None:
         self._journal.emit(
             "postback",
             site=postback.site,
@@ -334,7 +334,7 @@ class Worker:
         )
 
     async def _stop(self, begun: asyncio.Task[float] | None) -> None:
-        """Start nothing more, give back what was not sent, and wait for answers for as long as the grace."""
+        """Start no more calls, release unsent rows, and wait for responses during the grace period."""
         self._stopping = True
         loop = asyncio.get_running_loop()
         until = loop.time() + GRACE_SECONDS
@@ -342,7 +342,7 @@ class Worker:
             if flight.call is not None and not flight.progress.sent:
                 flight.call.cancel()
         if begun is not None and not begun.done():
-            # What it claims is given back by its flights, which start nothing now.
+            # The rows that it claims are released by their flights, which send nothing now.
             await asyncio.wait({begun}, timeout=LAST_SECONDS)
         if self._flights:
             await asyncio.wait(list(self._flights), timeout=until - loop.time())
@@ -353,6 +353,6 @@ class Worker:
             await asyncio.wait(list(self._flights), timeout=LAST_SECONDS)
         late = [*self._flights, *([begun] if begun is not None and not begun.done() else [])]
         for task in late:
-            # The ledger does not answer: their leases run out.
+            # The ledger does not respond: these leases will expire.
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

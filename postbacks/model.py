@@ -1,4 +1,4 @@
-"""A report to a partner, and the postback that carries it: the values, the state and the attempts."""
+"""A report to a partner, and the postback that delivers it: values, state and attempts."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from ..orders.doubt import Kind
 
-# due: waits for its time. sending: the call's first byte may have left. delivered, dead: done. unknown: it
-# was sent and no answer came back. held: in doubt, and not sent before a person or the shop's server says so.
-# refused: a person said that it is not to be sent.
+# due: waits for its time. sending: the first byte of the call may have been sent. delivered, dead: final.
+# unknown: it was sent, and there was no response. held: in doubt, not sent until a person or the shop's
+# server confirms it. refused: a person decided that it is not sent.
 State = Literal["due", "sending", "delivered", "dead", "unknown", "held", "refused"]
 Outcome = Literal["delivered", "retry", "dead", "unknown"]
 STATES: tuple[State, ...] = ("due", "sending", "delivered", "dead", "unknown", "held", "refused")
@@ -16,10 +16,10 @@ STATES: tuple[State, ...] = ("due", "sending", "delivered", "dead", "unknown", "
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What happened to an order, for one partner. `amount` is decimal text with the currency's minor digits.
+    """An event of an order, for one partner. `amount` is decimal text with the currency's minor digits.
 
-    Times are unix seconds. `click_id` is the value of `Click.value`: bytes outside UTF-8 as surrogate
-    escapes; `click_param` is the landing parameter it came in, empty where that is not known.
+    Times are unix seconds. `click_id` is the value of `Click.value`, with bytes outside UTF-8 as surrogate
+    escapes; `click_param` is its landing parameter, empty if that is not known.
     """
 
     event: str
@@ -48,10 +48,10 @@ class Report:
 class Postback:
     """A row of the outbox. `order` is the ledger's own number of the order; times are unix seconds.
 
-    `attempts` counts the calls that were tried. With `lease_until` a worker holds the row until then: while
-    `due` it has not sent anything, while `sending` it may have. `hold` is the kind of doubt while it is held,
-    `why` the doubt in words, and who settled it.
-    `last_status` is the HTTP status of the last answer, None where none came.
+    `attempts` counts the attempted calls. `lease_until`: until then a worker has the row; while `due` it has
+    not sent anything, while `sending` it may have. `hold` is the kind of doubt while the postback is held,
+    `why` the doubt in words, and who settled it. `last_status` is the HTTP status of the last response, None
+    if there was none.
     """
 
     id: str
@@ -74,7 +74,7 @@ class Postback:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A postback that is due and that nobody holds."""
+    """A postback that is due and not leased."""
 
     id: str
     site: str
@@ -83,7 +83,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to deliver: the call with its secrets masked, the status and the answer if one came."""
+    """One delivery attempt: the call with its secrets masked, and the status and body of the response."""
 
     at: float
     request: str

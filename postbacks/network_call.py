@@ -1,4 +1,4 @@
-"""The one renderer of all networks: the catalogue says what a call looks like, this puts the values in."""
+"""Renders the call to any network from its entry in the catalogue."""
 
 import re
 from base64 import b64encode
@@ -22,10 +22,10 @@ _TYPES = {
 
 
 def chosen(partner: Partner, network: Network) -> Conversion | None:
-    """The call that the partner's settings are enough for, the preferred one if there are several.
+    """The call for which the partner's settings suffice, the preferred one if there are several.
 
-    Where they are enough for none, the one that lacks least; None where the network has no server-side call,
-    or not the one that the setting `conversion` names.
+    If they suffice for none, the call with the fewest missing settings. None if the network has no
+    server-side call, or not the one that the setting `conversion` names.
     """
     named = network.conversion(partner.settings)
     if named is None or "conversion" in partner.settings:
@@ -35,7 +35,7 @@ def chosen(partner: Partner, network: Network) -> Conversion | None:
 
 
 def missing(partner: Partner, conversion: Conversion) -> list[str]:
-    """Required settings that the partner lacks. A host is not required where `endpoint` stands in for it."""
+    """The required settings that are missing. A host is not required if `endpoint` replaces it."""
     lacking = conversion.missing(partner.settings)
     if partner.endpoint is None:
         return lacking
@@ -44,18 +44,18 @@ def missing(partner: Partner, conversion: Conversion) -> list[str]:
 
 
 def network_call(partner: Partner, report: Report, network: Network) -> Call:
-    """The call that reports an order to a network. Raises RenderError where it cannot be built."""
+    """The call that reports an order to a network. Raises RenderError if it cannot be built."""
     conversion = chosen(partner, network)
     if conversion is None:
-        raise RenderError(f"network {network.id}: it has no server-side call that clew could make")
+        raise RenderError(f"network {network.id}: it has no call that clew could make")
     if conversion.needs:
         raise RenderError(
             f"network {network.id}, call {conversion.id}: it needs {', '.join(sorted(conversion.needs))}, "
-            "which clew cannot give yet"
+            "which clew does not support yet"
         )
     if lacking := missing(partner, conversion):
         keys = ", ".join(f"settings.{key}" for key in lacking)
-        raise RenderError(f"partner {partner.id}: {keys} missing; {network.name} ({conversion.id}) needs it")
+        raise RenderError(f"partner {partner.id}: {network.name} ({conversion.id}) needs {keys}")
     defaults = {s.name: s.default for s in conversion.settings.values() if s.default is not None}
     settings: dict[str, Setting] = {**defaults, **partner.settings}
     secrets = {s.name for s in conversion.settings.values() if s.secret and s.name in settings}
@@ -109,7 +109,7 @@ def _params(
             yield param.name, param.path or (param.name,), found
         elif param.required:
             raise RenderError(
-                f"partner {partner.id}: {param.name} is required, and there is no {param.source}"
+                f"partner {partner.id}: {param.name} is required, but there is no {param.source}"
             )
 
 
@@ -128,7 +128,7 @@ def _body(params: list[tuple[str, tuple[str | int, ...], Json]]) -> Json:
 
 
 def _listed(node: object) -> Json:
-    """Objects whose keys are numbers are lists."""
+    """Converts objects whose keys are numbers into lists."""
     if not isinstance(node, dict):
         return node  # type: ignore[return-value]
     if node and all(isinstance(key, int) for key in node):
@@ -145,7 +145,7 @@ def _address(partner: Partner, conversion: Conversion, settings: Mapping[str, Se
     name = _filled(name, settings)
     if not _HOST.fullmatch(name):
         keys = ", ".join(f"settings.{key}" for key in _PLACEHOLDER.findall(host))
-        raise RenderError(f'partner {partner.id}: {keys} is no host name; write it like "track.example.com"')
+        raise RenderError(f'partner {partner.id}: {keys} is not a host name such as "track.example.com"')
     return f"{scheme}://{name}{target}"
 
 

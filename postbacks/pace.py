@@ -1,27 +1,27 @@
-"""How fast each destination answers, and so how many calls it may have at once.
+"""Limits the number of concurrent calls to each destination by how fast it responds.
 
-Slow destinations share slots of their own, so that however many there are, the quick ones have theirs: a call
-that has gone on for two seconds is a slow one, and so are the next ones of its destination until it answers
-quickly again. The last slots of either kind go to destinations that have no call yet.
+Slow destinations share slots of their own, so that they never take those of the fast ones. A call that has
+taken two seconds is slow, and so are the next calls to its destination until it responds quickly again. The
+last slots of either kind are reserved for destinations without a call in progress.
 """
 
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
 
-CALLS = 16  # at once to destinations that answer quickly
+CALLS = 16  # concurrent calls to fast destinations
 CALLS_PER_DESTINATION = 4  # of them
-FIRST_CALLS = 4  # of them for destinations without a call
-SLOW_CALLS = 32  # at once to those that do not
-# Connections in all: what began as a quick call may turn out slow. Of these some are for destinations that
-# are known to be quick, whoever else there is.
+FIRST_CALLS = 4  # of them for destinations without a call in progress
+SLOW_CALLS = 32  # concurrent calls to slow destinations
+# Connections in total, since a call to a fast destination may turn out slow; some of them are reserved for
+# destinations known to be fast.
 TOTAL, KNOWN_CALLS = 64, 8
 SLOW_SECONDS = 2.0
-WEIGHT = 0.5  # of the last answer in the mean
+WEIGHT = 0.5  # of the last response in the mean
 
 
 class Pace:
-    """Calls as they begin and end. `clock` gives seconds that never go back."""
+    """Records calls as they begin and end. `clock` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -29,22 +29,22 @@ class Pace:
         self._mean: dict[str, float] = {}  # seconds, by destination
 
     def begin(self, call: Hashable, destination: str) -> None:
-        """A call goes to a destination."""
+        """A call to a destination begins."""
         self._flying[call] = (destination, self._clock())
 
     def sent(self, call: Hashable) -> None:
-        """Its request leaves now: the time until then is not the destination's."""
+        """The request is sent now. The time before does not count for the destination."""
         self._flying[call] = (self._flying[call][0], self._clock())
 
     def end(self, call: Hashable, seconds: float | None = None) -> None:
-        """It has ended; `seconds` is the time that the destination took, None if it was not asked."""
+        """The call has ended; `seconds` is the destination's response time, None if nothing was sent."""
         destination, _ = self._flying.pop(call)
         if seconds is not None:
             mean = self._mean.get(destination, seconds)
             self._mean[destination] = mean + WEIGHT * (seconds - mean)
 
     def slow(self) -> dict[str, float]:
-        """The destinations that are slow now, with the seconds that they take."""
+        """The destinations that are slow now, with their response times in seconds."""
         found = {d: mean for d, mean in self._mean.items() if mean >= SLOW_SECONDS}
         now = self._clock()
         for destination, since in self._flying.values():
@@ -52,19 +52,19 @@ class Pace:
                 found[destination] = max(found.get(destination, 0.0), now - since)
         return found
 
-    def turns(self) -> float | None:
-        """The seconds until a call that is quick so far becomes a slow one, which makes room; None: never."""
+    def next_slow(self) -> float | None:
+        """The seconds until a call in progress counts as slow, which frees a fast slot; None: never."""
         slow = self.slow()
         left = (SLOW_SECONDS - self._clock() + since for d, since in self._flying.values() if d not in slow)
         return min(left, default=None)
 
     def room(self) -> "Room":
-        """What may begin now."""
+        """The free slots."""
         return Room(Counter(d for d, _ in self._flying.values()), self.slow(), frozenset(self._mean))
 
 
 class Room:
-    """The slots that are free in one round."""
+    """The free slots in one round."""
 
     def __init__(self, busy: Counter[str], slow: dict[str, float], known: frozenset[str]) -> None:
         self._busy = busy
@@ -76,17 +76,17 @@ class Room:
 
     @property
     def full(self) -> bool:
-        """Whether nobody may begin."""
+        """Whether no call may begin."""
         return self._total >= TOTAL
 
     def take(self, destination: str) -> bool:
-        """Take a slot for a call; False if it has to wait."""
-        mine, slow = self._busy[destination], destination in self._slow
+        """Take a slot for a call. False if there is none."""
+        own, slow = self._busy[destination], destination in self._slow
         if slow:
-            free = mine < self._slow_share and self._slow_busy < SLOW_CALLS
+            free = own < self._slow_share and self._slow_busy < SLOW_CALLS
         else:
-            quick = self._total - self._slow_busy
-            free = mine < CALLS_PER_DESTINATION and quick < (CALLS - FIRST_CALLS if mine else CALLS)
+            fast = self._total - self._slow_busy
+            free = own < CALLS_PER_DESTINATION and fast < (CALLS - FIRST_CALLS if own else CALLS)
         kept = 0 if destination in self._known and not slow else KNOWN_CALLS
         if not free or self._total >= TOTAL - kept:
             return False

@@ -1,15 +1,16 @@
-"""Where a call may go: a partner's address must not lead into the network that clew runs in.
+"""Which addresses a call may go to: protection against server-side request forgery (SSRF).
 
-Whoever writes a postback's address, and whoever runs the name server of its host, could otherwise have clew
-call what only clew's machine can reach: a cloud's metadata service with its credentials, a database.
+The author of a postback's URL, and the operator of its host's name server, could otherwise make clew call
+services that only clew's machine can reach: a cloud's metadata service with its credentials, a database.
 
-- An address written as a number is as the owner wrote it: loopback goes, for tests and for a relay on this
-  machine; a private network goes, and `clew check` warns of it.
-- A name may lead anywhere, and elsewhere tomorrow: only to public addresses, looked up once for each call,
-  which then goes to the very address that was looked at. `localhost` is loopback (RFC 6761 §6.3).
-- Link-local addresses, the clouds' metadata services and what is no host's address are refused either way.
+- A literal IP address is called as the owner wrote it: loopback for tests and for a relay on this machine; a
+  private network too, with a warning of `clew check`.
+- A host name may resolve to any address, and to another one tomorrow. It is called only at public addresses.
+  It is resolved once for each call, which then connects to the address that was checked. `localhost` is
+  loopback (RFC 6761 §6.3).
+- Link-local addresses, the clouds' metadata services and addresses of no host are always refused.
 
-`allow_private = true` on a partner lifts all of it.
+`allow_private = true` on a partner disables these checks.
 """
 
 import re
@@ -22,7 +23,7 @@ from typing import Final, Literal
 Address = IPv4Address | IPv6Address
 Kind = Literal["public", "loopback", "private", "refused"]
 
-# Most clouds have theirs at a link-local address. Beyond: AWS and Google Cloud by IPv6, Alibaba Cloud, Oracle
+# Metadata services at addresses that are not link-local: AWS and Google Cloud by IPv6, Alibaba Cloud, Oracle
 # Cloud, Azure's platform service.
 _METADATA: Final = frozenset(
     map(ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"))
@@ -34,7 +35,7 @@ _NUMERIC: Final = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA
 
 
 def kind_of(address: Address) -> Kind:
-    """What kind of address it is; of IPv4 written within IPv6, the kind of the IPv4 address."""
+    """The kind of an address; for IPv4 embedded in IPv6, the kind of the IPv4 address."""
     if isinstance(address, IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if address in _NAT64:
@@ -51,8 +52,8 @@ def kind_of(address: Address) -> Kind:
 
 
 def written(host: str) -> Address | None:
-    """The address that a host is written as, None for a name: also in the ways in which `connect` reads
-    numbers, such as `0xa9fea9fe`, `2852039166` and `127.1`. `localhost` is 127.0.0.1."""
+    """The IP address that a host is written as, None for a name. Also in the forms that `connect` accepts,
+    such as `0xa9fea9fe`, `2852039166` and `127.1`. `localhost` is 127.0.0.1."""
     host = unicodedata.normalize("NFKC", host).strip("[]").partition("%")[0].rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return IPv4Address("127.0.0.1")
@@ -69,23 +70,23 @@ def written(host: str) -> Address | None:
 
 
 def refusal(host: str) -> str | None:
-    """Why a host as it is written is never called, None where it may be, or is a name to be looked up."""
+    """Why a host is never called; None if it may be, or if it is a name that must be resolved first."""
     address = written(host)
     if address is None:
         known = host.lower().rstrip(".") in _METADATA_NAMES
         return f"{host} is a cloud's metadata service" if known else None
     if kind_of(address) != "refused":
         return None
-    return f"{address} is link-local, a cloud's metadata service, or no host's address"
+    return f"{address} is link-local, a cloud's metadata service, or not an address of a host"
 
 
 def allowed(host: str, found: Sequence[Address]) -> list[Address]:
-    """Of the addresses that a name leads to, those that may be called. Raises ValueError where none may."""
+    """The addresses of a name that may be called. Raises ValueError if there are none."""
     kept = [address for address in found if kind_of(address) == "public"]
     if not kept:
         shown = ", ".join(map(str, found[:3])) or "nothing"
         raise ValueError(
-            f"{host} leads to {shown}, which is not public; "
+            f"{host} resolves to {shown}, which is not public; "
             "if that is meant, set allow_private = true for this partner"
         )
     return kept

@@ -1,4 +1,4 @@
-"""What is sent to a partner: its own address filled in, a signed webhook, or its network's call."""
+"""Renders the call to a partner: its URL template, a signed webhook, or its network's call."""
 
 import re
 from base64 import b64decode, b64encode
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .values import Json
 
 ANY_2XX = Success(ok=Answer(status=(200, 299)))
-# Standard Webhooks: a type is words joined by full stops. The key is the event's word in a URL template.
+# Standard Webhooks: a type consists of words joined by full stops. The keys are the events of URL templates.
 EVENT_TYPES: Mapping[str, str] = MappingProxyType({"order": "order.created"})
 _PLACEHOLDER = re.compile(r"\{(click_id|order_id|amount|currency|channel|event)\}")
 
@@ -31,10 +31,10 @@ _PLACEHOLDER = re.compile(r"\{(click_id|order_id|amount|currency|channel|event)\
 def render(
     partner: Partner, report: Report, network: Network | None, now: float, *, postback_id: str
 ) -> Call:
-    """The call that tells a partner of a report.
+    """The call that delivers a report to a partner.
 
-    `network` is the partner's, None for a plain partner; `now` and `postback_id` sign a webhook. Raises
-    RenderError, naming what is missing or wrong, when there is no way to call.
+    `network` is the partner's, None for a plain partner; `now` and `postback_id` go into a webhook's
+    signature. Raises RenderError, naming what is missing or wrong.
     """
     if partner.network is not None:
         if network is None:
@@ -48,14 +48,14 @@ def render(
 
 
 def missing_settings(partner: Partner, network: Network) -> list[str]:
-    """The keys of `settings` that a partner has to add before its network can be called; empty if none."""
+    """The keys of `settings` that are missing for a call to the partner's network."""
     conversion = chosen(partner, network)
     return [] if conversion is None else missing(partner, conversion)
 
 
 def repeats_are_safe(partner: Partner, network: Network | None) -> bool:
-    """Whether a call whose answer never came may be sent again: the partner says so, or its network's entry,
-    or it is a webhook, whose id lets the receiver drop a repeat (Standard Webhooks, "idempotency")."""
+    """Whether a call without a response may be repeated: by the partner's settings, by its network's entry,
+    or because it is a webhook, whose id lets the receiver ignore it (Standard Webhooks, "idempotency")."""
     if partner.retry_unknown is not None:
         return partner.retry_unknown
     return network.retry_unknown if network is not None else partner.secret is not None
@@ -126,10 +126,10 @@ def _signer(partner: Partner) -> Webhook:
         key = secret.encode("utf-8")
     else:
         try:
-            bare = secret.removeprefix("whsec_").rstrip("=")  # often written without its padding
+            bare = secret.removeprefix("whsec_").rstrip("=")  # the padding is often missing
             key = b64decode(bare + "=" * (-len(bare) % 4), validate=True)
         except (Base64Error, ValueError) as error:
-            raise SecretError(f"partner {partner.id}: secret: after whsec_ there has to be base64") from error
+            raise SecretError(f"partner {partner.id}: secret: the part after whsec_ is not base64") from error
     if not key:
         raise SecretError(f"partner {partner.id}: secret: it is empty")
     return Webhook(key)
@@ -148,7 +148,7 @@ def _filled(partner: Partner, report: Report) -> str:
 
 
 def _address(partner: Partner, report: Report) -> tuple[str, dict[str, str]]:
-    """The address without the user that may stand in it, and the header that the user becomes (RFC 7617)."""
+    """The URL without its user, and the Authorization header for that user (RFC 7617)."""
     url = _filled(partner, report)
     found = re.match(r"(https?://)([^/?#@]*)@", url, re.IGNORECASE)
     if found is None:

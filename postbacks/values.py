@@ -1,6 +1,6 @@
-"""The value of each parameter of a network's call: where it comes from, and how it is written.
+"""The values of the parameters of a network's call: their sources and formats.
 
-The catalogue names both (`referral.catalogue.SOURCES` and `FORMATS`); here they are tables, so that a network
+The catalogue names both (`referral.catalogue.SOURCES` and `FORMATS`). Here they are tables, so a new network
 needs an entry in the catalogue and no code.
 """
 
@@ -20,16 +20,16 @@ Json = str | int | bool | Decimal | list["Json"] | dict[str, "Json"]
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What values are made from: the report, and the partner's settings over the network's defaults."""
+    """The input of the values: the report, and the partner's settings over the network's defaults."""
 
     report: Report
     settings: Mapping[str, Setting]
 
 
 def value(param: Param, given: Given) -> Json | None:
-    """The parameter's value; None where there is nothing to send, as for an order without a voucher.
+    """The parameter's value; None if there is none, for example for an order without a voucher.
 
-    Raises ValueError, naming the settings key, for a setting that cannot be written in the format.
+    Raises ValueError, naming the settings key, for a setting that does not fit the format.
     """
     read = _SOURCES.get(param.source)
     found = read(param, given) if read else None
@@ -41,7 +41,7 @@ def value(param: Param, given: Given) -> Json | None:
 
 
 def text(found: Json) -> str:
-    """A value as it stands in a query or a form: 1 and 0 for true and false."""
+    """A value in a query or a form: 1 and 0 for true and false."""
     if isinstance(found, bool):
         return "1" if found else "0"
     return format(found, "f") if isinstance(found, Decimal) else str(found)
@@ -54,7 +54,7 @@ def _plain(found: Setting | None, param: Param) -> Json | None:
         return str(found).lower() in ("1", "true")
     if param.format == "integer":
         if not str(found).strip().isdecimal():
-            raise ValueError(f"{param.source}s.{param.argument} has to be a whole number for {param.name}")
+            raise ValueError(f"{param.source}s.{param.argument} must be a whole number for {param.name}")
         return int(found)
     return str(found)
 
@@ -100,7 +100,7 @@ def _time(seconds: int, param: Param) -> Json | None:
 
 
 def _parts(param: Param, given: Given) -> Json | None:
-    # One group for the whole order: an order does not know its items.
+    # One group for the whole order: clew does not know an order's items.
     group = given.settings.get("commission_group")
     if group is None:
         return None

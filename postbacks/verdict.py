@@ -1,4 +1,4 @@
-"""What an answer means: delivered, to be tried again and when, dead, or unknown."""
+"""Evaluates the result of a call: delivered, retry and when, dead, or unknown."""
 
 import json
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from ..referral.catalogue import Answer
 from .call import Call
 from .model import Outcome, State
 
-ANSWER_LENGTH = 500  # characters of an answer that are kept
-RETRY_AFTER_LIMIT = 86400  # seconds; a receiver that asks for more is asked again after a day
-JITTER = 0.2  # a retry comes up to a fifth later, so that a receiver that was down is not hit all at once
+ANSWER_LENGTH = 500  # characters of a response that are kept
+RETRY_AFTER_LIMIT = 86400  # seconds; a receiver that asks for more is called after a day
+JITTER = 0.2  # retries are delayed by up to a fifth, so that a receiver that was down gets no burst of calls
 _LATER = frozenset({408, 425, 429})
 _GONE = 410
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The call got an answer: its status, its body as far as it was read, and whether that is all of it."""
+    """The call was answered: the status, the body as far as it was read, and whether it is complete."""
 
     status: int
     body: bytes = b""
@@ -30,7 +30,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Not a byte of the call left: it may be made again. `for_good`: it never can be made like this."""
+    """No byte of the call was sent, so it can be retried. `for_good`: the call can never be sent."""
 
     reason: str
     for_good: bool = False
@@ -38,7 +38,7 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """The call left, at least in part, and no answer came: nobody here knows what became of it."""
+    """At least a part of the call was sent, and there was no response: its effect is unknown."""
 
     reason: str
 
@@ -48,8 +48,8 @@ Result = Answered | NotSent | Unanswered
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a postback. `wait`: seconds that the receiver asked for. `unsure`: the call may have
-    had its effect, so giving up leaves it unknown, not dead."""
+    """The outcome of an attempt. `wait`: seconds that the receiver asked for (Retry-After). `unsure`: the
+    call may have had its effect, so after the last attempt the postback is unknown, not dead."""
 
     outcome: Outcome
     answer: str
@@ -59,7 +59,7 @@ class Verdict:
 
 
 def judge(call: Call, result: Result, now: float, *, repeats: bool) -> Verdict:
-    """Judge one call's result; `repeats` says that the destination takes the same call twice without harm."""
+    """Evaluate the result of a call; `repeats`: the destination ignores a repeated call."""
     match result:
         case NotSent(reason, for_good):
             return Verdict("dead" if for_good else "retry", reason)
@@ -72,9 +72,9 @@ def judge(call: Call, result: Result, now: float, *, repeats: bool) -> Verdict:
 def settle(
     verdict: Verdict, attempts: int, now: float, schedule: Sequence[int], chance: float
 ) -> tuple[State, float]:
-    """The state after the attempt of this number (from 1), and when it is due.
+    """The state after an attempt, and when the next one is due. `attempts` counts from 1.
 
-    `schedule` holds the seconds after each failed attempt; when it is used up the postback is dead, or
+    `schedule` has the seconds to wait after each failed attempt. After the last one the postback is dead, or
     unknown if the last call may have had its effect. `chance` from 0 to 1 spreads the retries.
     """
     if verdict.outcome != "retry":
@@ -93,21 +93,23 @@ def _judged(call: Call, result: Answered, now: float, *, repeats: bool) -> Verdi
     if status in _LATER or status >= 500:
         return Verdict("retry", answer, status, wait=_seconds(result.retry_after, now))
     if 300 <= status < 400:
-        return Verdict("dead", _said("it redirects, which a postback does not follow", answer), status)
+        return Verdict(
+            "dead", _with("the receiver redirects, and redirects are not followed", answer), status
+        )
     if status == _GONE and call.gone:
-        return Verdict("dead", _said("the receiver wants no more postbacks at this address", answer), status)
+        return Verdict("dead", _with("the receiver wants no more postbacks at this address", answer), status)
     if 200 <= status < 300 and not result.complete:
-        reason = _said("the answer broke off before it said whether the order was taken", answer)
+        reason = _with("the response ended before it said whether the order was accepted", answer)
         return Verdict("retry" if repeats else "unknown", reason, status, unsure=True)
     return Verdict("dead", answer, status)
 
 
 def _readable(body: str) -> str:
-    """The beginning of a body on one line, without the control characters that could play with a terminal."""
+    """The beginning of a body on one line, without control characters, which could control a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in body).split())[:ANSWER_LENGTH]
 
 
-def _said(reason: str, answer: str) -> str:
+def _with(reason: str, answer: str) -> str:
     return f"{reason}: {answer}"[:ANSWER_LENGTH] if answer else reason
 
 
@@ -131,7 +133,7 @@ def _points(expected: Answer, body: str) -> bool:
 
 
 def _pointed(document: Any, pointer: str) -> Any:
-    """RFC 6901; None where the document has no such place."""
+    """RFC 6901; None if the document has no such value."""
     for token in pointer.split("/")[1:]:
         key = token.replace("~1", "/").replace("~0", "~")
         if isinstance(document, dict):
@@ -144,7 +146,7 @@ def _pointed(document: Any, pointer: str) -> Any:
 
 
 def _seconds(retry_after: str | None, now: float) -> float:
-    """Retry-After as seconds or as a date (RFC 9110 §10.2.3), 0 where it is neither, a day at most."""
+    """Retry-After in seconds or as a date (RFC 9110 §10.2.3); 0 if it is neither, a day at most."""
     if retry_after is None:
         return 0.0
     written = retry_after.strip()

@@ -1,4 +1,4 @@
-"""What no site of the settings shows by itself: what it shares with another one."""
+"""Checks between the sites of the settings: names, hosts, and the desk's host."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from .positions import KeyPath
 
 
 class Entry(NamedTuple):
-    """What of a site has to be compared with others. `name` is None where it cannot be read."""
+    """The values of a site that are compared with other sites. `name` is None if it is invalid."""
 
     path: KeyPath
     name: str | None
@@ -24,9 +24,9 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReadFile:
-    """A file that was read: its sites, None for one that cannot be used, and what is wrong with it.
+    """A file that was read: its sites, None for an invalid one, and what is wrong with it.
 
-    `source` is there for the main file only: those of thousands are not kept.
+    `source` is kept for the main file only, since there may be thousands of files.
     """
 
     path: str
@@ -38,13 +38,13 @@ class ReadFile:
 
 
 def entry_of(draft: Draft) -> Entry:
-    """What of a site is compared with others."""
+    """The values of a site that are compared with other sites."""
     name = draft.site.name if draft.site.name == draft.raw.get("name") else None
     return Entry(draft.path, name, tuple(draft.site.hosts), not draft.raw.get("hosts"))
 
 
 def between(main: Source, files: Sequence[ReadFile]) -> Iterator[Problem]:
-    """What is wrong between sites, each told where the later one stands."""
+    """What is wrong between sites, each reported at the later one."""
     names: dict[str, ReadFile] = {}
     hosts: dict[str, ReadFile] = {}
     anywhere: list[ReadFile] = []
@@ -56,7 +56,7 @@ def between(main: Source, files: Sequence[ReadFile]) -> Iterator[Problem]:
                 yield later.problem((*path, "name"), f"another site has the name {entry.name!r}", before)
             for number, host in enumerate(entry.hosts):
                 if (before := later.before(hosts, host)) is not None:
-                    message = f"the host {host!r} belongs to a site already"
+                    message = f"the host {host!r} already belongs to a site"
                     yield later.problem((*path, "hosts", number), message, before)
             if entry.anywhere:
                 if anywhere:
@@ -67,20 +67,20 @@ def between(main: Source, files: Sequence[ReadFile]) -> Iterator[Problem]:
 
 
 class _Later:
-    """Problems of one file that show only beside others."""
+    """Problems of one file in relation to the files before it."""
 
     def __init__(self, file: ReadFile) -> None:
         self._source = file.source
         self._file = file
 
     def before(self, known: dict[str, ReadFile], value: str) -> ReadFile | None:
-        """The file in which a value stood before; else None, and it is known from now on."""
+        """The earlier file with this value; if there is none, None, and the value is recorded."""
         if (found := known.get(value)) is None:
             known[value] = self._file
         return found
 
     def problem(self, path: KeyPath, message: str, before: ReadFile, hint: str = "") -> Problem:
-        """The problem at its line: for that the file is read once more."""
+        """The problem with its line, for which the file is read once more."""
         if before is not self._file:
             message = f"{message}: see {before.path}"
         if self._source is None:
@@ -92,12 +92,13 @@ class _Later:
 
 
 def _desk_host(main: Source, count: int, hosts: Mapping[str, ReadFile]) -> Iterator[Problem]:
-    """Several shops must not share an origin's trust in one desk: each could read the others' talks."""
+    """With several shops the desk needs an origin of its own: a script on one shop's origin could else read
+    the other shops' conversations."""
     host = main.data.get("desk_host")
     if host is None and count > 1:
-        hint = 'write desk_host = "desk.example": a host of its own that leads to clew'
+        hint = 'write desk_host = "desk.example": a host of its own that points to clew'
         message = "is missing: with more than one site the desk needs a host of its own"
         yield main.problem(("desk_host",), message, hint)
     elif isinstance(host, str) and host_key(host) in {host_key(found) for found in hosts}:
-        message = "is a shop's host: the desk needs one of its own"
-        yield main.problem(("desk_host",), message, "name another host")
+        message = "is the host of a shop: the desk needs a host of its own"
+        yield main.problem(("desk_host",), message, "use another host")

@@ -1,16 +1,15 @@
-"""The one way in which clew matches the address of a page: `page_types`, `order.page`,
-`never`, and `fits` in rules.
+"""Patterns for the address of a page: `page_types`, `order.page`, `never`, `admin`, and `fits` in rules.
 
 A pattern is a path, or a path and a query:
 
-- `*` stands for any run of characters, `/` among them; in the path, `[0-9]` stands for one of a set.
-- The path has to fit as a whole: `/cart` is not `/cart/`. Capital and small letters differ.
-- Without a `?` the query does not count. Behind a `?` stand parameters, joined by `&`: the address has to
-  have each of them, in any order and among any others. `name` alone asks whether the parameter is there.
+- `*` matches any characters, also `/`; in the path, `[0-9]` matches one character of a set.
+- The whole path must match: `/cart` does not match `/cart/`. Matching is case-sensitive.
+- Without a `?` the query is ignored. After a `?` come parameters, joined by `&`: the address must have each
+  of them, in any order and among others. `name` alone matches the parameter with any value.
 
 Both sides are decoded once before they are compared: `%C3%A9` is `é`, `%2F` is `/`, and in a query `+` is a
-space. Nothing else is changed. Bytes that are no UTF-8 are all alike. Matching is by RE2, so its time grows
-with the length of the address and of nothing else.
+space. Nothing else is changed. All bytes outside UTF-8 are equal. Matching uses RE2, so its time is linear in
+the length of the address.
 """
 
 import re
@@ -23,25 +22,25 @@ from urllib.parse import unquote_to_bytes
 import re2  # type: ignore[import-untyped]
 
 LENGTH = 500
-"""Most characters of a pattern."""
+"""Maximum length of a pattern, in characters."""
 
 PARAMETERS = 200
-"""Parameters of an address that are looked at."""
+"""Maximum number of parameters of an address that are read."""
 
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 _OPTIONS.never_capture = True
 _OPTIONS.max_mem = 16 << 20
 
-# In a path only: a `[` in a query is a parameter's own, as in `filter[size]=m`.
+# Only in paths: in a query a `[` belongs to the parameter's name, as in `filter[size]=m`.
 _SET = re.compile(r"\[!?[^\[\]!/*?][^\[\]/*?]*\]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# Stands for "anything" where one pattern is held against another: a character that no text uses.
+# A character that no text uses: it stands for "any characters" when two patterns are compared.
 _ANYTHING = "\U0010fffe"
 
 
 class PatternError(ValueError):
-    """A pattern that cannot be used; `hint` says what to do."""
+    """A pattern is invalid; `hint` says what to do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -49,12 +48,12 @@ class PatternError(ValueError):
 
 
 def decoded(text: str | bytes) -> str:
-    """A raw path, or a part of one, with its percent-encoding taken off once."""
+    """A raw path, or a part of one, percent-decoded once."""
     return unquote_to_bytes(text).decode("utf-8", "replace")
 
 
 def split(address: str) -> tuple[str, str]:
-    """Path and query of an address, with or without scheme and host; as they are, not decoded."""
+    """Path and query of an address with or without scheme and host, not decoded."""
     address = address.partition("#")[0]
     if scheme := _SCHEME.match(address):
         found = re.compile(r"[/?]").search(address, scheme.end())
@@ -80,7 +79,7 @@ def _parameter(part: str) -> str:
 
 @dataclass(frozen=True)
 class Pattern:
-    """One pattern. Raises PatternError where it is none."""
+    """One pattern. Raises PatternError if it is invalid."""
 
     text: str
 
@@ -88,39 +87,39 @@ class Pattern:
         if not self.text.startswith(("/", "*")):
             raise PatternError("a path begins with / or *", f'write "/{self.text}"')
         if len(self.text) > LENGTH:
-            raise PatternError(f"a pattern may have {LENGTH} characters")
+            raise PatternError(f"a pattern may have at most {LENGTH} characters")
         if not self.text.isprintable():
-            raise PatternError("holds a character that cannot be printed")
+            raise PatternError("contains a character that cannot be printed")
         if "&amp;" in self.text:
             raise PatternError("&amp; is how HTML writes &", f'write "{self.text.replace("&amp;", "&")}"')
         if "#" in self.text:
-            raise PatternError("browsers do not send what stands behind a #", "leave the # and the rest out")
-        if self.asks and not any(self.query.split("&")):
-            raise PatternError("behind the ? stands no parameter", "leave the ? out, or name a parameter")
+            raise PatternError("browsers do not send the part after a #", "remove the # and the rest")
+        if self.has_query and not any(self.query.split("&")):
+            raise PatternError("there is no parameter after the ?", "remove the ?, or name a parameter")
         try:
             re2.compile(self.path_expression, _OPTIONS)
         except re2.error as error:
             hint = "write for example [0-9], or %5B for a bracket itself"
-            raise PatternError("between [ and ] stands no set of characters", hint) from error
+            raise PatternError("there is no valid set of characters between [ and ]", hint) from error
 
     @property
     def path(self) -> str:
-        """What it asks of the path."""
+        """The part for the path."""
         return self.text.partition("?")[0]
 
     @property
     def query(self) -> str:
-        """What it asks of the query."""
+        """The part for the query."""
         return self.text.partition("?")[2]
 
     @property
-    def asks(self) -> bool:
-        """Whether it asks for parameters."""
+    def has_query(self) -> bool:
+        """Whether the pattern has a part for the query."""
         return "?" in self.text
 
     @cached_property
     def path_expression(self) -> str:
-        """RE2 for the whole decoded path."""
+        """An RE2 expression for the whole decoded path."""
         found, at = "(?s)", 0
         for match in _SET.finditer(self.path):
             found += _any_run(self.path[at : match.start()]) + match[0].replace("[!", "[^").replace(
@@ -131,7 +130,7 @@ class Pattern:
 
     @cached_property
     def wanted(self) -> tuple[str, ...]:
-        """RE2 for each parameter asked for, each to fit one whole `name=value`."""
+        """An RE2 expression for each required parameter, for a whole `name=value`."""
         found = []
         for part in filter(None, self.query.split("&")):
             name, equals, value = part.replace("+", " ").partition("=")
@@ -139,8 +138,8 @@ class Pattern:
         return tuple(found)
 
     def covers(self, other: "Pattern") -> bool:
-        """Whether every address that fits the other fits this one too. Where sets of characters are
-        compared it may say no for yes."""
+        """Whether every address that matches the other pattern also matches this one. With sets of
+        characters the result may be false although they do."""
         path = decoded(other.path.replace("*", _ANYTHING))
         if re2.compile(self.path_expression, _OPTIONS).fullmatch(path) is None:
             return False
@@ -149,7 +148,7 @@ class Pattern:
 
 
 def _given(part: str) -> str:
-    """A parameter that a pattern asks for, as an address would have it."""
+    """A parameter of a pattern in the form that it has in an address."""
     part = part.replace("*", _ANYTHING)
     return _parameter(part) if "=" in part else f"{_parameter(part)}{_ANYTHING}"
 
@@ -169,26 +168,26 @@ def _any_run(text: str) -> str:
 
 
 class Patterns:
-    """Several patterns, in their order."""
+    """Several patterns, in order."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.patterns = tuple(map(Pattern, texts))
         self._paths = _set(pattern.path_expression for pattern in self.patterns)
-        # Every parameter that any pattern asks for, once: one of an address is held against all at once.
+        # All required parameters, so that a parameter of an address is matched against all at once.
         wanted = list(dict.fromkeys(w for pattern in self.patterns for w in pattern.wanted))
         self._parameters = _set(wanted)
         self._wanted = [frozenset(map(wanted.index, pattern.wanted)) for pattern in self.patterns]
 
     def first(self, path: str | bytes, query: str | bytes = "") -> int | None:
-        """The number of the first pattern that a raw path and query fit, None where none does."""
+        """The index of the first pattern that matches a raw path and query, None if none does."""
         return next(self._fitting(path, query), None)
 
     def all(self, path: str | bytes, query: str | bytes = "") -> list[int]:
-        """The numbers of all patterns that they fit."""
+        """The indices of all patterns that match."""
         return list(self._fitting(path, query))
 
     def __call__(self, path: str | bytes, query: str | bytes = "") -> bool:
-        """Whether any of them fits."""
+        """Whether any pattern matches."""
         return self.first(path, query) is not None
 
     def _fitting(self, path: str | bytes, query: str | bytes) -> Iterator[int]:
@@ -204,17 +203,17 @@ class Patterns:
             yield number
 
     def of_path(self, path: str | bytes) -> list[int]:
-        """The numbers of the patterns that a raw path fits, whatever they ask of the query."""
+        """The indices of the patterns whose part for the path matches a raw path."""
         return sorted(self._paths.Match(decoded(path)) or ())
 
 
 @lru_cache(maxsize=512)
 def patterns_of(texts: tuple[str, ...]) -> Patterns:
-    """The patterns, made once for all sites that have the same."""
+    """The compiled patterns, shared by all sites with the same ones."""
     return Patterns(texts)
 
 
-# One memory for all sites together: a stranger may ask each of thousands for any number of paths.
+# One cache for all sites: a client may request any number of paths from thousands of sites.
 @lru_cache(maxsize=16384)
 def _of_path(patterns: Patterns, path: str | bytes) -> list[int]:
     return patterns.of_path(path)

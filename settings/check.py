@@ -1,4 +1,4 @@
-"""What is wrong with settings that their models take, as far as it shows by them alone."""
+"""Checks of settings beyond their models, as far as they need the settings alone."""
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
@@ -21,9 +21,9 @@ WIDEST: Mapping[int, int] = {4: 8, 6: 16}
 
 
 def top_problems(data: Mapping[str, Any]) -> Iterator[Wording]:
-    """Secrets of the main file that could be guessed."""
+    """Weak secrets of the main file."""
     secret = data.get("secret")
-    # One that is too short was told of by the model.
+    # The model reports one that is too short.
     if isinstance(secret, str) and len(secret) >= SECRET_LENGTH:
         yield from secret_problems(("secret",), secret, SECRET_LENGTH)
     previous = data.get("previous_secrets")
@@ -51,7 +51,7 @@ def _trusted_strangers(networks: object) -> Iterator[Wording]:
 
 
 def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
-    """What can be wrong with a site; `need_upstream`: it has to name its shop's address."""
+    """What is wrong with a site; `need_upstream`: it must name its shop's address."""
     site, path = draft.site, draft.path
     if need_upstream and site.upstream is None:
         yield Wording((*path, "upstream"), "is missing", 'write upstream = "http://127.0.0.1:8000"')
@@ -75,7 +75,7 @@ def _own_host(upstream: str) -> str:
 
 
 def secret_problems(path: KeyPath, value: object, least: int) -> Iterator[Wording]:
-    """A secret of fewer than `least` characters, or one that could be guessed."""
+    """A secret of fewer than `least` characters, or one that can be guessed."""
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if isinstance(text, str) and (why := weakness(text, least)) is not None:
         yield Wording(

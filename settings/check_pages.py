@@ -1,4 +1,4 @@
-"""Patterns of addresses against the pages that are known: what each fits, and what cannot be meant."""
+"""Checks address patterns against sample pages, and warns of patterns that match too much or nothing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from .platforms import PlatformError, platform_of
 from .positions import KeyPath
 from .wording import Wording
 
-# Addresses as shops without a preset often have them: what fits three kinds of these fits nearly anything.
+# Usual addresses of shops without a preset: a pattern that matches three kinds of them matches nearly all.
 _USUAL: Final[tuple[tuple[str, PageType], ...]] = (
     ("/", "home"),
     ("/shop/mills/", "category"),
@@ -33,15 +33,15 @@ _SEEN_BY_MANY: Final[frozenset[PageType]] = frozenset(("home", "category", "prod
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """A pattern of the settings and the known pages that it fits, of so many."""
+    """A pattern of the settings, and the sample pages that it matches, of `known` ones."""
 
     key: str
     pattern: str
     fits: tuple[tuple[str, PageType], ...]
     known: int
 
-    def told(self) -> str:
-        """In a line."""
+    def summary(self) -> str:
+        """The result in one line."""
         which = ", ".join(f"{address} ({kind})" for address, kind in self.fits[:_SHOWN])
         more = ", …" if len(self.fits) > _SHOWN else ""
         counted = f"{len(self.fits)} of {self.known} known pages" if self.fits else "no known page"
@@ -49,13 +49,13 @@ class Reach:
 
 
 def reaches(site: Site) -> list[Reach]:
-    """Which pages of its platform each of a site's own patterns fits; empty without a platform."""
+    """The pages of its platform that each of a site's own patterns matches; empty without a platform."""
     pages = _pages_of(site)
     return [_reach(".".join(map(str, key[:2])), p, pages) for key, p, _ in _patterns(site)] if pages else []
 
 
 def page_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
-    """What is wrong with a site's patterns, and warnings of those that can hardly be meant."""
+    """What is wrong with a site's patterns, and warnings for those that are probably mistakes."""
     sound: list[tuple[KeyPath, Pattern, PageType | None]] = []
     for key, text, kind in _patterns(site):
         try:
@@ -70,7 +70,7 @@ def page_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
         if key[0] == "page_types":
             before = next((p for p in earlier if p.covers(pattern)), None)
             if before is not None:
-                message = f"never counts: {before.text} stands before it and fits the same pages"
+                message = f"has no effect: {before.text} comes first and matches the same pages"
                 yield Wording((*path, *key), message, "put the narrower pattern first", "warning")
             earlier.append(pattern)
 
@@ -103,9 +103,9 @@ def _reach(key: str, text: str, pages: Sequence[tuple[str, PageType]]) -> Reach:
 
 def _never_asked(pattern: Pattern, prefix: str) -> Iterator[tuple[str, str]]:
     if pattern.path.startswith(prefix):
-        yield "these are clew's own pages, which no pattern sees", "leave it out"
+        yield "these are clew's own pages, to which patterns do not apply", "leave it out"
     if "/../" in f"{pattern.path}/" or "/./" in f"{pattern.path}/":
-        yield "browsers take /../ and /./ out before they ask", "write the path that the browser shows"
+        yield "browsers resolve /../ and /./ before they send a path", "write the path that the browser shows"
 
 
 def _too_wide(
@@ -122,8 +122,8 @@ def _too_wide(
     if len(others) <= most:
         return
     shown = ", ".join(f"{address} ({found})" for found, address in list(others.items())[:_SHOWN])
-    hint = "name what those pages alone have: a path, or a parameter as in /index.php?route=…"
+    hint = "use a path or parameter that only those pages have, as in /index.php?route=…"
     if key[0] in ("never", "admin"):
-        yield f"keeps the chat out of nearly all pages, such as {shown}", hint
+        yield f"excludes the chat from nearly all pages, such as {shown}", hint
     else:
-        yield f"fits pages of other kinds too, such as {shown}", hint
+        yield f"matches pages of other kinds too, such as {shown}", hint

@@ -1,4 +1,4 @@
-"""A site of a file as far as it can be read, so that all that is wrong with it is found at once."""
+"""The valid parts of a site in a file, so that all errors are found in one run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A site as far as it can be read: what its model refuses is left out, so that the rest is checked too.
+    """The valid parts of a site: what its model rejects is left out, so that the rest is checked too.
 
-    `path` is its place in its file, `raw` what stands there. `whole` is the site itself, None if the model
-    refused something; `refused` says what.
+    `path` is its position in the file, `raw` the table there. `whole` is the site itself, None if the model
+    rejected something; `refused` says what.
     """
 
     path: KeyPath
@@ -51,7 +51,7 @@ def drafted(path: KeyPath, raw: Mapping[str, Any]) -> Draft:
 
 
 def twice(items: Sequence[tuple[KeyPath, str]], message: str) -> Iterator[Wording]:
-    """A problem for each value that stood before; `message` may name it as {}."""
+    """A problem for each value that occurred before; `message` may name it as {}."""
     seen: set[str] = set()
     for path, value in items:
         if value in seen:
@@ -69,8 +69,8 @@ def _site(rest: Mapping[str, Any]) -> Site:
 
 
 def _readable(model: type[M], raw: Any, stand_in: Mapping[str, Any]) -> list[tuple[int, M]]:
-    """What can be read of a list of tables. Where keys are refused, the rest is read with `stand_in` for what
-    is missing; a table that is wrong as a whole is left out."""
+    """The valid tables of a list. A table with invalid keys is read without them, with `stand_in` for keys
+    that are missing; a table that is invalid as a whole is left out."""
     found = []
     for number, item in enumerate(raw if isinstance(raw, list) else []):
         try:

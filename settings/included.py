@@ -1,4 +1,4 @@
-"""The files that `include` names, and how to see that one of them has changed."""
+"""The files that `include` names, and how a change of one is detected."""
 
 import glob
 import os
@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-# A file may be written twice within one tick of its file system's clock and keep its length: so long after a
-# change it is read again (as git does with its index, "racy git"). NFS and FAT tick in one or two seconds.
+# A file may be written twice within one tick of its file system's clock and keep its length. So a file that
+# changed less than this ago is read again (as in git's index, "racy git"). NFS and FAT tick every 1 or 2 s.
 TICK_SECONDS = 2.0
 
 
 class Stamp(NamedTuple):
-    """What changes whenever a file does."""
+    """Metadata that changes whenever a file does."""
 
     modified_ns: int
     changed_ns: int
@@ -24,7 +24,7 @@ class Stamp(NamedTuple):
 
 
 def stamp_of(path: str | Path) -> Stamp | None:
-    """The stamp of a file that is to be read, links followed; None where there is no file."""
+    """The stamp of a file, links followed; None if there is no file."""
     try:
         found = os.stat(path)
     except OSError:
@@ -33,15 +33,14 @@ def stamp_of(path: str | Path) -> Stamp | None:
 
 
 def settled(stamp: Stamp | None) -> bool:
-    """Whether a file that has this stamp now can only be changed by giving it another one."""
-    # A file may come with any time of its last change, as `cp -p` and `mv` bring it: what counts is when it
-    # got here.
+    """Whether any later change of the file is certain to change its stamp."""
+    # `cp -p` and `mv` keep the time of the last change, so the time of the inode's change counts.
     return stamp is not None and abs(time.time() - stamp.changed_ns / 1e9) > TICK_SECONDS
 
 
 class Included(NamedTuple):
-    """What the patterns of `include` name: the files with their stamps, in the order in which they are read,
-    and for each pattern, by its place, whether it names any."""
+    """The files that match the patterns of `include`, with their stamps, in the order in which they are read;
+    and for each pattern whether any file matches."""
 
     files: Mapping[str, Stamp | None]
     named: tuple[bool, ...]
@@ -49,11 +48,11 @@ class Included(NamedTuple):
 
 def included(patterns: Sequence[str], main: Path) -> Included:
     """The files of all patterns, each once and without the `main` file, sorted by path within a pattern. A
-    relative pattern starts at the main file's folder; `*` does not take names with a dot in front, `**` takes
-    folders below."""
+    relative pattern starts at the main file's folder; `*` does not match names that begin with a dot, `**`
+    matches folders at any depth."""
     folder = str(main.absolute().parent)
     own = stamp_of(main)
-    # One file under two names, by a link, is one.
+    # A file with two names, by a link, counts once.
     seen: set[tuple[int, int] | str] = set() if own is None else {(own.device, own.inode)}
     files: dict[str, Stamp | None] = {}
     named = []
@@ -70,23 +69,23 @@ def included(patterns: Sequence[str], main: Path) -> Included:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it names files by their look, so that it may name none."""
+    """Whether the text is a glob pattern, so that no file has to match."""
     return glob.has_magic(text)
 
 
 def refusal(path: str) -> str | None:
-    """Why an included path is not read; a link that leads nowhere is left to the reader."""
+    """Why an included path is not read. A broken link is left to the reader."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
         return None
-    # Opening a named pipe would wait for whoever writes into it.
-    return None if stat.S_ISREG(mode) else "is a folder" if stat.S_ISDIR(mode) else "is no file"
+    # Opening a named pipe would block until somebody writes to it.
+    return None if stat.S_ISREG(mode) else "is a folder" if stat.S_ISDIR(mode) else "is not a regular file"
 
 
 def _matches(pattern: str, folder: str) -> Iterator[str]:
     if not is_pattern(pattern):
-        # Named by itself it has to be there: the reader says what is wrong with it.
+        # A file named without a pattern must exist: the reader reports it.
         yield os.path.join(folder, pattern)
     else:
         yield from glob.iglob(os.path.join(glob.escape(folder), pattern), recursive=True)

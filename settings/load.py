@@ -1,10 +1,9 @@
-"""One settings file: its TOML with values from the environment, and what is wrong with it, by line.
+"""Reads one settings file: TOML with values from the environment, and problems with their lines.
 
-- `env:NAME` as a whole text value, anywhere in the file, is replaced by the environment variable NAME. What
-  came from there is read as a number or a truth value where the setting is one.
-- A relative SQLite path (`sqlite:clew.db`, the default) starts at the settings file's folder, not at the
-  working directory: started from another folder, clew would otherwise open an empty ledger and report the
-  orders of a new day without those of the old one.
+- `env:NAME` as a whole text value, anywhere in the file, is replaced by the environment variable NAME. It is
+  converted to a number or a boolean if the setting is one.
+- A relative SQLite path (`sqlite:clew.db`, the default) is relative to the settings file's folder, not to the
+  working directory. Otherwise clew, when started from another folder, would create a new, empty ledger.
 """
 
 import re
@@ -22,14 +21,14 @@ _VARIABLE = re.compile(r"env:(.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOML_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 _SQLITE = "sqlite:"
-# A settings file of a thousand sites is below a megabyte.
+# A settings file with a thousand sites has less than a megabyte.
 _FILE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One error or warning of a settings file. `key` is a path such as `sites[0].partners[1].param`, empty
-    for the file as a whole; `line` counts from 1, None where there is none to name."""
+    for the file as a whole; `line` counts from 1, None if there is none."""
 
     file: str
     key: str
@@ -40,7 +39,7 @@ class Problem:
 
 
 class SettingsErrors(ValueError):  # noqa: N818
-    """Settings that cannot be used; `problems` lists everything that is wrong with them."""
+    """The settings are invalid; `problems` lists every error."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         errors = tuple(problem for problem in problems if problem.severity == "error")
@@ -50,8 +49,8 @@ class SettingsErrors(ValueError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Source:
-    """A file that is valid TOML: its text, its data with the environment's values in it, and the variables
-    that are not set."""
+    """A file of valid TOML: its text, its data with values from the environment, and the variables that are
+    not set."""
 
     file: Path
     text: str
@@ -60,17 +59,17 @@ class Source:
 
     @cached_property
     def lines(self) -> Mapping[KeyPath, int]:
-        """Where each key stands. Looked up only where there is a problem: it takes as long as reading."""
+        """The line of each key. Computed only if there is a problem, since it takes as long as reading."""
         return positions(self.text)
 
     def problem(self, path: KeyPath, message: str, hint: str = "", severity: Severity = "error") -> Problem:
-        """A problem at a place of this file; its line is that of the key or of the table it is missing in."""
+        """A problem in this file. Its line is that of the key, or of the table that lacks the key."""
         line = next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
         return Problem(str(self.file), key_text(path), line, message, hint, severity)
 
 
 def read(path: Path, environ: Mapping[str, str]) -> Source:
-    """Read a file and put the environment's values in. Raises SettingsErrors if it is not TOML."""
+    """Read a file and insert values from the environment. Raises SettingsErrors if it is not valid TOML."""
     text = _text(path)
     try:
         data = tomllib.loads(text)
@@ -83,7 +82,7 @@ def read(path: Path, environ: Mapping[str, str]) -> Source:
 
 
 def beside(address: str, folder: Path) -> str:
-    """A store's address with a relative SQLite path put into `folder`; any other address as it is."""
+    """A store's address with a relative SQLite path resolved against `folder`; other addresses unchanged."""
     if not address.startswith(_SQLITE):
         return address
     file = address.removeprefix(_SQLITE).removeprefix("///")
@@ -93,7 +92,7 @@ def beside(address: str, folder: Path) -> str:
 
 
 def key_text(path: KeyPath) -> str:
-    """`sites[0].partners[1].param`; keys that TOML would quote are quoted."""
+    """`sites[0].partners[1].param`; keys that need quotes in TOML are quoted."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -128,10 +127,10 @@ def _text(path: Path) -> str:
         raise SettingsErrors([problem]) from error
 
 
-def _syntax_problem(path: Path, text: str, told: str) -> Problem:
-    place = _TOML_PLACE.search(told)
-    message = _TOML_PLACE.sub("", told)
-    message = f"not TOML: {message[:1].lower()}{message[1:]}"
+def _syntax_problem(path: Path, text: str, error: str) -> Problem:
+    place = _TOML_PLACE.search(error)
+    message = _TOML_PLACE.sub("", error)
+    message = f"not valid TOML: {message[:1].lower()}{message[1:]}"
     if place is None:
         return Problem(str(path), "", None, message)
     line = int(place[1]) if place[1] else text.rstrip().count("\n") + 1
@@ -143,12 +142,12 @@ def _filled(data: Any, path: KeyPath, environ: Mapping[str, str], unset: list[Wo
         return {key: _filled(value, (*path, key), environ, unset) for key, value in data.items()}
     if isinstance(data, list):
         return [_filled(value, (*path, number), environ, unset) for number, value in enumerate(data)]
-    if not isinstance(data, str) or (asked := _VARIABLE.fullmatch(data)) is None:
+    if not isinstance(data, str) or (variable := _VARIABLE.fullmatch(data)) is None:
         return data
-    name = asked[1]
+    name = variable[1]
     if not _NAME.fullmatch(name):
         hint = "write env:NAME with letters, digits and underscores"
-        unset.append(Wording(path, "after `env:` stands no name of an environment variable", hint))
+        unset.append(Wording(path, "`env:` is not followed by the name of an environment variable", hint))
     elif not environ.get(name):
         unset.append(missing_variable(path, name, empty=name in environ))
     else:

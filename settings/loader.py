@@ -59,9 +59,9 @@ class Loaded:
 
 
 class Loader:
-    """Reads the settings as often as one asks, each time only the files that changed since the last time.
+    """Reads the settings repeatedly, each time only the files that have changed.
 
-    `environ` is what `env:NAME` stands for. Not for several threads at once.
+    `environ` has the values for `env:NAME`. Not thread-safe.
     """
 
     def __init__(self, path: Path, environ: Mapping[str, str], checks: Checks) -> None:
@@ -72,27 +72,27 @@ class Loader:
         self._known: dict[str, ReadFile] = {}
 
     def load(self, hold: Container[str] = (), running: Settings | None = None) -> Loaded:
-        """Everything as it stands now. Files in `hold` are taken as they were read the last time, and left
-        out where they were not: somebody is writing them. `running` are the settings that are to be replaced
-        without a new start, which some keys need."""
+        """Load all files. Files in `hold` are being written: their last version is used, and they are left
+        out if there is none. `running` are the settings that will be replaced without a restart; keys that
+        need a restart must then be unchanged."""
         main = self._file(self._main, stamp_of(self._main), hold)
         if main.source is None:
             self._known[main.path] = main
             return Loaded(None, main.problems, {main.path: main.stamp})
-        names, told = self._included(main.source)
+        names, warnings = self._included(main.source)
         listed = [pair for pair in names.files.items() if pair[0] in self._known or pair[0] not in hold]
         files = [main, *(self._file(path, stamp, hold) for path, stamp in listed)]
         self._known = {file.path: file for file in files}
         settings, problems = self._together(main.source, files)
         if settings is not None and running is not None:
             problems += _placed(main.source, fixed_problems(running, settings))
-        found = tuple(_in_order([*told, *problems, *chain(*(file.problems for file in files))], files))
+        found = tuple(_in_order([*warnings, *problems, *chain(*(file.problems for file in files))], files))
         wrong = any(problem.severity == "error" for problem in found)
         stamps = {file.path: file.stamp for file in files}
         return Loaded(None if wrong else settings, found, stamps, [] if wrong else _origins(files))
 
     def stamps(self) -> dict[str, Stamp | None]:
-        """The stamps of the files as they stand now, by the patterns as they were read the last time."""
+        """The current stamps of the files, by the patterns that were read last."""
         main = self._known.get(self._main)
         names = self._included(main.source)[0].files if main and main.source else {}
         return {self._main: stamp_of(self._main), **names}
@@ -129,25 +129,25 @@ class Loader:
     # -- all together
 
     def _included(self, source: Source) -> tuple[Included, list[Problem]]:
-        """The files that `include` names, and a warning for each pattern that names none. What is wrong with
-        its form the model says."""
+        """The files that `include` names, and a warning for each pattern without a match. The model reports
+        invalid patterns."""
         patterns = source.data.get("include")
         if not isinstance(patterns, list) or not all(isinstance(p, str) and p for p in patterns):
             return Included({}, ()), []
         found = included(patterns, self.path)
-        told = [
-            source.problem(("include", number), "no file fits this pattern", _HINT_PATTERN, "warning")
+        warnings = [
+            source.problem(("include", number), "no file matches this pattern", _HINT_PATTERN, "warning")
             for number, (pattern, named) in enumerate(zip(patterns, found.named, strict=True))
             if not named and is_pattern(pattern)
         ]
-        return found, told
+        return found, warnings
 
     def _together(self, main: Source, files: Sequence[ReadFile]) -> tuple[Settings | None, list[Problem]]:
         sites = [site for file in files for site in file.sites if site is not None]
         data = dict(main.data)
         listed = data.get("sites", [])
         if isinstance(listed, list) and (sites or any(file.sites for file in files)):
-            # Those that cannot be used have been told of: here they only must not make the list empty.
+            # Invalid sites were reported before. Here they must not make the list empty.
             data["sites"] = sites or [_STAND_IN]
         problems = list(between(main, files))
         try:
@@ -160,7 +160,7 @@ class Loader:
 
 
 _STAND_IN = Site(name="unnamed")
-_HINT_PATTERN = "it is read again when one is there; or correct it: it starts at this file's folder"
+_HINT_PATTERN = "correct it if a file should match: it is relative to this file's folder"
 
 
 def _origins(files: Sequence[ReadFile]) -> list[tuple[str, int]]:
@@ -168,7 +168,7 @@ def _origins(files: Sequence[ReadFile]) -> list[tuple[str, int]]:
 
 
 def _placed(source: Source, wordings: Iterable[Wording]) -> tuple[Problem, ...]:
-    """Problems by line, each once; a key whose variable is missing has no other error."""
+    """Problems by line, without duplicates; a key whose variable is missing has no other error."""
     unset = [source.problem(w.path, w.message, w.hint) for w in source.unset]
     keys = {key_text(w.path) for w in source.unset}
     found = [
@@ -185,21 +185,23 @@ def _in_order(problems: Iterable[Problem], files: Sequence[ReadFile]) -> list[Pr
 
 
 def _misplaced(source: Source, main: Path) -> Iterator[Wording]:
-    """An included file holds sites and nothing else."""
+    """An error for everything in an included file that is not a site."""
     for key in source.data:
         if key != "sites":
-            hint = f"write it in {main.name}" if key in Settings.model_fields else "leave it out"
-            yield Wording((key,), "an included file holds [[sites]] and nothing else", hint)
+            hint = f"move it to {main.name}" if key in Settings.model_fields else "leave it out"
+            yield Wording((key,), "an included file may contain only [[sites]]", hint)
     sites = source.data.get("sites", [])
     if not isinstance(sites, list):
-        yield Wording(("sites",), "has to be a list", "write [[sites]] with two brackets")
+        yield Wording(("sites",), "must be a list", "write [[sites]] with two brackets")
     elif not sites:
-        # An editor empties a file before it writes it: its shops must not go for that moment.
-        yield Wording((), "holds no site", 'write [[sites]] and below it name = "shop", or remove the file')
+        # Some editors truncate a file before they write it: its shops must not disappear for that moment.
+        yield Wording(
+            (), "contains no site", 'write [[sites]] and below it name = "shop", or remove the file'
+        )
 
 
 def _draft(path: KeyPath, raw: Any) -> tuple[Draft | None, Iterable[Wording]]:
     if isinstance(raw, dict):
         draft = drafted(path, raw)
         return draft, draft.refused
-    return None, [Wording(path, "has to be a table", "write [[sites]] and below it its keys")]
+    return None, [Wording(path, "must be a table", "write [[sites]] and below it its keys")]

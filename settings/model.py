@@ -1,4 +1,4 @@
-"""The one tree of settings. Loading from TOML, secrets from the environment and error texts: `load.py`."""
+"""The models of all settings. For loading, values from the environment and errors, see `load.py`."""
 
 import re
 from decimal import Decimal
@@ -44,12 +44,12 @@ def _upstream(value: str) -> str:
         return value
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(
-            'the shop\'s own address is written "http://127.0.0.1:8000", "https://…" or "unix:/…"'
+            'not a shop\'s address; write for example "http://127.0.0.1:8000", "https://…" or "unix:/…"'
         )
-    if parts.port == 0:  # reading it also raises ValueError for what is no port at all
-        raise ValueError("the port is missing: 0 is none")
+    if parts.port == 0:  # reading `port` also raises ValueError for an invalid port
+        raise ValueError("0 is not a valid port; write a port from 1 to 65535")
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
-        raise ValueError("only scheme, host and port: the path of each request goes to the shop as it came")
+        raise ValueError("write only scheme, host and port: each request is forwarded with its own path")
     return value.rstrip("/")
 
 
@@ -57,12 +57,12 @@ def _one_host(value: str) -> str:
     value = _host(value)
     port = value.rpartition(":")[2]
     if value.startswith("*") or (port.isdigit() and not 0 < int(port) < 65536):
-        raise ValueError('not one host; write for example "shop.internal" or "shop.internal:8000"')
+        raise ValueError('not a single host; write for example "shop.internal" or "shop.internal:8000"')
     return value
 
 
 def _prefix(value: str) -> str:
-    # The whole tag has to stay within 150 bytes, and the path is matched on raw bytes.
+    # The whole tag must have at most 150 bytes, and the path is compared as raw bytes.
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]{0,30}/", value) or "//" in value:
         raise ValueError(
             'a path of ASCII letters, digits, "-", ".", "_", "~", with "/" at both ends, up to 32 bytes'
@@ -82,10 +82,10 @@ def _postback(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(
-            'an address to call, for example "https://partner.example/postback?click={click_id}"'
+            'not a URL to call; write for example "https://partner.example/postback?click={click_id}"'
         )
     if "{" in parts.netloc:
-        raise ValueError("a placeholder cannot stand in the host: the address that is called is fixed")
+        raise ValueError("the host must not contain a placeholder")
     for name in re.findall(r"\{([^{}]*)\}", value):
         if name not in PLACEHOLDERS:
             known = ", ".join(f"{{{p}}}" for p in PLACEHOLDERS)
@@ -96,12 +96,12 @@ def _postback(value: str) -> str:
 def _endpoint(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError('scheme, host and port of a relay or test host, for example "https://relay.example"')
+        raise ValueError('write scheme, host and port of a relay or test host: "https://relay.example"')
     return value.rstrip("/")
 
 
 def _written(value: object) -> object:
-    # ipaddress takes whole numbers for addresses, and truth values for whole numbers.
+    # ipaddress accepts integers and booleans as addresses.
     if not isinstance(value, str):
         raise ValueError('a network is written in quotes, for example "10.0.0.0/8"')
     return value
@@ -113,18 +113,18 @@ def listen_address(value: str) -> str:
     bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") and host.endswith("]") else host
     numbered = port.isascii() and port.isdigit() and int(port[:6]) < 65536
     if not bare or (":" in bare and bare == host) or not numbered:
-        raise ValueError('an address and a port to listen on, for example "127.0.0.1:9180" or "[::1]:9180"')
+        raise ValueError('not an address and port; write for example "127.0.0.1:9180" or "[::1]:9180"')
     return value
 
 
 class Model(BaseModel):
-    """What every part of the tree has in common: unknown keys are errors, values do not change."""
+    """The base of all models: unknown keys are errors, and values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
 
 
 class Partner(Model):
-    """Who referred: a partner in a catalogued network, or a plain partner with a parameter and an address."""
+    """A partner: in a network of the catalogue, or a plain one with a parameter and a postback URL."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     network: str | None = None
@@ -147,15 +147,15 @@ class Partner(Model):
             )
         if self.network is not None and (self.postback is not None or self.secret is not None):
             raise ValueError(
-                "`postback` and `secret` belong to a plain partner: leave them out, or leave out `network`"
+                "`postback` and `secret` are only for a plain partner: remove them, or remove `network`"
             )
         if self.network is None and self.endpoint is not None:
-            raise ValueError("`endpoint` belongs to a network: a plain partner's address is `postback`")
+            raise ValueError("`endpoint` is only for a network: the URL of a plain partner is `postback`")
         return self
 
 
 class Rule(Model):
-    """When to show, invite or hide: all lines of `when` must hold; the first match by priority acts."""
+    """When to show, invite or hide: all lines of `when` must be true; the first match by priority acts."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     when: list[str] = []
@@ -167,7 +167,7 @@ class Rule(Model):
 
 
 class Order(Model):
-    """Where an order can be read on the confirmation page. A selector, or `jsonld`."""
+    """Where the order is on the confirmation page: CSS selectors, or `jsonld`."""
 
     page: str = Field(min_length=1)
     id: str = "jsonld"
@@ -178,7 +178,7 @@ class Order(Model):
 
 
 class Hold(Model):
-    """When an order's amount is in doubt, so that its partner is told only after a person has looked."""
+    """When an order's amount is in doubt, so that its postback waits for a person's decision."""
 
     amounts: bool = True
     factor: Decimal = Field(Decimal(8), gt=1, le=1000)
@@ -186,7 +186,7 @@ class Hold(Model):
 
 
 class Cart(Model):
-    """CSS selectors for the cart that pages show (a basket in the header will do)."""
+    """CSS selectors for the cart on the shop's pages, for example in the header."""
 
     value: str | None = None
     items: str | None = None
@@ -194,7 +194,7 @@ class Cart(Model):
 
 
 class Widget(Model):
-    """How the chat looks, and what happens when no rule says otherwise."""
+    """The look of the chat, and what happens if no rule acts."""
 
     default: Literal["show", "hide"] = "show"
     title: str | dict[Language, str] | None = None
@@ -205,7 +205,7 @@ class Widget(Model):
 
 
 class Chat(Model):
-    """The conversation: how long before an order a talk counts, and limits against abuse."""
+    """Conversations: how long before an order one counts, and limits against abuse."""
 
     window_hours: int = Field(24, ge=1, le=24 * 60)
     message_length: int = Field(4000, ge=100, le=20000)
@@ -244,14 +244,14 @@ class Site(Model):
 
 
 class Delivery(Model):
-    """How postbacks are called. Times in seconds."""
+    """How postbacks are sent. Times in seconds."""
 
     timeout: Decimal = Field(Decimal(20), gt=0, le=60)
     schedule: list[int] = [5, 30, 90, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
 
 
 class Upstream(Model):
-    """Limits towards the shops. Times in seconds."""
+    """Limits of connections to the shops. Times in seconds."""
 
     connect_timeout: Decimal = Field(Decimal(5), gt=0)
     response_timeout: Decimal = Field(Decimal(60), gt=0)
@@ -265,7 +265,7 @@ class Upstream(Model):
 
 
 class Bound(Model):
-    """One limit: how many for a client network, for a site, and over all."""
+    """One limit: for each client network, for each site, and in total."""
 
     client: int = Field(ge=1)
     site: int = Field(ge=1)
@@ -273,9 +273,11 @@ class Bound(Model):
 
 
 class Limits(Model):
-    """Limits on what strangers can make clew store, compute or hold open; periods: `service/limits.py`.
+    """Limits on what anonymous clients can make clew store, compute or hold open.
 
-    The defaults leave room for an office or a mobile network behind one IPv4 address, and for a sale.
+    For the periods see `service/limits.py`.
+
+    The defaults suffice for an office or a mobile network behind one IPv4 address, and for a sale.
     """
 
     visitors: Bound = Bound(client=120, site=3000, all=10000)
@@ -297,7 +299,7 @@ class Limits(Model):
     @field_validator("*", mode="before")
     @classmethod
     def _partly(cls, value: object, info: ValidationInfo) -> object:
-        """What a table leaves out keeps its default."""
+        """Keys that a table leaves out keep their defaults."""
         if not isinstance(value, dict) or info.field_name is None:
             return value
         default = cls.model_fields[info.field_name].default

@@ -1,4 +1,4 @@
-"""The presets of `platform = "…"`: what is known of shop systems, from `platforms.toml`."""
+"""The presets of `platform = "…"`: page types and selectors of shop systems, from `platforms.toml`."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -14,8 +14,8 @@ M = TypeVar("M", bound=Model)
 
 
 class Platform(Model):
-    """One shop system. `page_types` are (pattern, page.type), the first that fits counts; `pages` are some of
-    its addresses with their kinds; `note` is what its owner has to know."""
+    """One shop system. `page_types` are (pattern, page.type), the first match counts; `pages` are sample
+    addresses with their kinds; `note` is a hint for the shop's owner."""
 
     versions: tuple[str, ...]
     source: tuple[str, ...]
@@ -39,7 +39,7 @@ class PlatformError(ValueError):
 
 
 class PageTypes:
-    """Patterns (see `addresses`) that tell the kind of a page, the first that fits."""
+    """Maps addresses to kinds of pages by patterns (see `addresses`); the first match counts."""
 
     def __init__(self, patterns: Iterable[tuple[str, PageType]]) -> None:
         pairs = tuple(patterns)
@@ -47,14 +47,14 @@ class PageTypes:
         self._kinds = tuple(kind for _, kind in pairs)
 
     def __call__(self, path: str | bytes, query: str | bytes = "") -> PageType | None:
-        """The kind of page at a raw path and query, None where no pattern fits."""
+        """The kind of page at a raw path and query, None if no pattern matches."""
         number = self._patterns.first(path, query)
         return None if number is None else self._kinds[number]
 
 
 @cache
 def admin_areas() -> tuple[str, ...]:
-    """Patterns of the addresses under which shops are administered (`admin.toml`)."""
+    """Patterns of the addresses of shops' administration pages (`admin.toml`)."""
     data = tomllib.loads(files(__package__).joinpath("admin.toml").read_text("utf-8"))
     return tuple(pattern for area in data["areas"] for pattern in area["patterns"])
 
@@ -77,10 +77,10 @@ def platform_of(site: Site) -> Platform | None:
 
 
 def with_platform(site: Site) -> Site:
-    """The site with `order`, `cart` and `never` filled from its preset where the owner gave nothing.
+    """The site with `order`, `cart` and `never` filled from its preset where the settings have no value.
 
-    It goes key by key: who only sets the currency of `order` keeps the preset's selectors. `keep_query` is
-    the preset's and the owner's. Raises PlatformError.
+    Keys are filled one by one: a site that sets only the currency of `order` gets the preset's selectors.
+    `keep_query` is the union of both. Raises PlatformError.
     """
     platform = platform_of(site)
     if platform is None:

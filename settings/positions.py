@@ -1,8 +1,8 @@
-"""In which line of a TOML text each key stands.
+"""Finds the line of each key in a TOML text.
 
-tomllib tells values without places, and so does tomlkit (python-poetry/tomlkit#55); CPython declined to add
-them (python/cpython#115516). The text was read by tomllib before, so this scan meets valid TOML 1.0 only, and
-skips over values without reading them.
+tomllib returns values without positions, and so does tomlkit (python-poetry/tomlkit#55); CPython declined to
+add them (python/cpython#115516). tomllib has parsed the text before, so this scan sees valid TOML 1.0 only,
+and skips values without parsing them.
 """
 
 import re
@@ -23,8 +23,7 @@ _SCALAR = re.compile(r"[^,\]}\n#]*")
 def positions(text: str) -> dict[KeyPath, int]:
     """The line of every table, key and array element, counted from 1: ("sites", 0, "hosts", 1) → 5.
 
-    A table that stands in several places has the line of the first; elements of `[[sites]]` that of their
-    header.
+    A table in several parts has the line of the first; elements of `[[sites]]` have that of their header.
     """
     return _Scan(text).lines
 

@@ -1,6 +1,6 @@
-"""What is wrong with a settings file, in plain words: pydantic's errors rewritten for who wrote the file.
+"""Texts of settings errors: pydantic's errors rewritten for the person who wrote the file.
 
-No value of the file is repeated here, only keys: any value may be a secret.
+The texts contain keys but no values of the file, since any value may be a secret.
 """
 
 import re
@@ -25,7 +25,7 @@ _PATTERNS = {
     r"^[A-Z]{3}$": 'an ISO 4217 code such as "EUR"',
 }
 
-# pydantic's error type → what the value has to be.
+# pydantic's error type → what the value must be.
 _NEEDED: dict[str, Callable[[Context], str]] = {
     **dict.fromkeys(("string_type",), lambda _: "a text"),
     **dict.fromkeys(
@@ -58,7 +58,7 @@ _MISSING = {
 
 
 Severity = Literal["error", "warning"]
-"""A file with warnings alone can be used."""
+"""A file with warnings but no errors is valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,12 @@ class Wording:
 
 
 def fresh_secret(key: str = "secret") -> str:
-    """A line to paste, with a secret that nobody has seen."""
+    """A line to paste into the settings, with a new random secret."""
     return f'{key} = "{secrets.token_urlsafe(32)}"'
 
 
 def missing_variable(path: KeyPath, name: str, empty: bool) -> Wording:
-    """A value is `env:NAME`, and there is nothing in the environment to put there."""
+    """The error for a value `env:NAME` whose variable is not set or empty."""
     message = f"the environment variable {name} is {'empty' if empty else 'not set'}"
     if path == ("secret",):
         return Wording(path, message, f"for a new one: export {name}={secrets.token_urlsafe(32)}")
@@ -85,7 +85,7 @@ def missing_variable(path: KeyPath, name: str, empty: bool) -> Wording:
 
 
 def worded(errors: Sequence[ErrorDetails], data: Mapping[str, Any], at: KeyPath = ()) -> Iterator[Wording]:
-    """All errors of one validation, one for each place. `data` is what was validated, `at` its own place."""
+    """All errors of one validation, one for each key. `data` is what was validated, `at` its own position."""
     found: dict[KeyPath, list[ErrorDetails]] = {}
     union: set[KeyPath] = set()
     for error in errors:
@@ -94,7 +94,7 @@ def worded(errors: Sequence[ErrorDetails], data: Mapping[str, Any], at: KeyPath 
         if skipped:
             union.add(path)
     for path, here in found.items():
-        # Where a text or a table is allowed, an error inside the table says that a table was meant.
+        # Where a text or a table is allowed, an error inside the table shows that a table was meant.
         if path in union and any(other[: len(path)] == path and other != path for other in found):
             continue
         yield _wording((*at, *path), here)
@@ -131,11 +131,11 @@ def _wording(path: KeyPath, errors: Sequence[ErrorDetails]) -> Wording:
         if context.get("field_type") == "List":
             return Wording(path, "is empty", _missing_hint(path))
         hint = fresh_secret() if path == ("secret",) else ""
-        return Wording(path, f"has to be {_long(context['min_length'])}", hint)
+        return Wording(path, f"must be {_long(context['min_length'])}", hint)
     needed = dict.fromkeys(_NEEDED[e["type"]](e.get("ctx", {})) for e in errors if e["type"] in _NEEDED)
     if not needed:
         return Wording(path, first["msg"])
-    return Wording(path, f"has to be {' or '.join(needed)}", _hint(path, errors))
+    return Wording(path, f"must be {' or '.join(needed)}", _hint(path, errors))
 
 
 def _missing_hint(path: KeyPath) -> str:
@@ -144,7 +144,7 @@ def _missing_hint(path: KeyPath) -> str:
 
 
 def _long(characters: int) -> str:
-    return f"at least {characters} characters long" if characters > 1 else "no empty text"
+    return f"at least {characters} characters long" if characters > 1 else "a text that is not empty"
 
 
 def _hint(path: KeyPath, errors: Sequence[ErrorDetails]) -> str:

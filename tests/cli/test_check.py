@@ -72,7 +72,7 @@ def test_warnings_are_printed_and_it_ends_with_0(config: Path) -> None:
         result = CliRunner().invoke(app, ["check", "--config", str(config)])
     assert result.exit_code == 0
     lines = result.output.splitlines()
-    assert lines[0].startswith(f"{config}:7 sites[0].order.page: warning: fits pages of other kinds too")
+    assert lines[0].startswith(f"{config}:7 sites[0].order.page: warning: matches pages of other kinds too")
     assert lines[1].startswith(f"{config}:11 sites[0].partners[0].postback: warning: is called without")
     assert f"{config}:4 sites[0].upstream: warning: cannot be reached" in result.output
     assert f"{config} can be used, with 3 warnings: 1 site" in result.output

@@ -26,7 +26,7 @@ def rows() -> Iterator[str]:
         partner = Partner(id="p", network=network.id)
         call = chosen(partner, network)
         if call is None:
-            state = "no: it takes no reports from servers"
+            state = "no: it accepts no reports from servers"
         elif call.needs:
             state = f"not yet: needs {', '.join(sorted(call.needs))}"
         else:

@@ -82,7 +82,7 @@ async def test_a_header_that_http_forbids_is_not_sent(receiver: Any) -> None:
 async def test_silence_after_sending_is_unanswered(receiver: Any, reply: Any) -> None:
     receiver.replies = [reply(then="hang")]
     progress = Progress()
-    assert await make(call(receiver.address + "/"), 1.0, progress) == Unanswered("no answer within 1 s")
+    assert await make(call(receiver.address + "/"), 1.0, progress) == Unanswered("no response within 1 s")
     assert progress.sent
 
 
@@ -167,7 +167,7 @@ async def test_a_name_that_leads_into_a_private_network_is_not_called(
     port = receiver.address.rpartition(":")[2]
     result, asked = await looked_up(monkeypatch, [address], call(f"http://rebind.example:{port}/"))
     assert isinstance(result, NotSent)
-    assert "rebind.example leads to" in result.reason
+    assert "rebind.example resolves to" in result.reason
     assert "allow_private" in result.reason
     assert asked == ["rebind.example"]
     assert receiver.got == []

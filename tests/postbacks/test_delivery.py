@@ -279,7 +279,7 @@ async def test_a_partner_who_left_the_settings_is_waited_for_and_the_row_says_so
     await owe("100001")
     async with running(build()):
         assert await journal.outcomes(1) == ["retry"]
-    assert "no partner blog" in ((await only(outbox)).last_answer or "")
+    assert "no longer have a partner blog" in ((await only(outbox)).last_answer or "")
     assert receiver.got == []
 
 

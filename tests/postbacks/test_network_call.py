@@ -113,7 +113,7 @@ def test_an_endpoint_stands_in_for_scheme_host_and_port(report: MakeReport) -> N
 
 def test_a_setting_that_is_no_host_cannot_move_the_call_elsewhere(report: MakeReport) -> None:
     for host in ("evil.example/x?", "user@evil.example", "a b", "a\r\nb"):
-        with pytest.raises(RenderError, match=r"settings\.host is no host name"):
+        with pytest.raises(RenderError, match=r"settings\.host is not a host name"):
             call(partner(host=host), network(conversion()), report())
 
 
@@ -122,7 +122,7 @@ def test_missing_settings_are_named(report: MakeReport) -> None:
     assert missing_settings(partner(host=None, account=None), net) == ["host", "account"]
     assert missing_settings(partner("https://relay.example", host=None), net) == []
     assert missing_settings(partner(), net) == []
-    with pytest.raises(RenderError, match=r"partner p: settings\.host, settings\.account missing"):
+    with pytest.raises(RenderError, match=r"partner p: Net \(call\) needs settings\.host, settings\.account"):
         call(partner(host=None, account=None), net, report())
 
 
@@ -144,12 +144,12 @@ def test_a_call_that_clew_cannot_make_yet_is_not_chosen_and_says_why(report: Mak
     assert call(partner(), network(basket, plain), report()).url.startswith("https://plain.example/")
     with pytest.raises(RenderError, match="it needs items"):
         call(partner(), network(basket), report())
-    with pytest.raises(RenderError, match="no server-side call"):
+    with pytest.raises(RenderError, match="no call that clew could make"):
         call(partner(), network(), report())
 
 
 def test_a_required_value_that_the_order_lacks_is_an_error(report: MakeReport) -> None:
-    with pytest.raises(RenderError, match="tid is required, and there is no click_id"):
+    with pytest.raises(RenderError, match="tid is required, but there is no click_id"):
         call(partner(), network(conversion()), report(click_id=""))
 
 
@@ -157,7 +157,7 @@ def test_a_setting_of_the_wrong_kind_is_an_error_that_names_the_key(report: Make
     params = (Param("action", "setting", argument="action_id", format="integer"),)
     net = network(conversion(method="POST", encoding="json", params=params))
     assert call(partner(action_id="71"), net, report()).body == b'{"action":71}'
-    with pytest.raises(RenderError, match=r"partner p: settings\.action_id has to be a whole number"):
+    with pytest.raises(RenderError, match=r"partner p: settings\.action_id must be a whole number"):
         call(partner(action_id="x"), net, report())
 
 

@@ -71,7 +71,7 @@ SITE = [
     ("[sites.cart]\ncurrency = 'US Dollar'", "cart.currency", 5, "no element <US>", ""),
     ("[sites.order]\npage = '/x'\nid = 'order number'", "order.id", 6, "there is no element <order>", ""),
     ("[sites.order]\npage = '/x'\ntotal = '#order[number'", "order.total", 6, "column 7", ""),
-    ("[sites.order]\npage = '/x?'", "order.page", 5, "behind the ? stands no parameter", None),
+    ("[sites.order]\npage = '/x?'", "order.page", 5, "there is no parameter after the ?", None),
     ("never = ['/a#b']", "never[0]", 4, "browsers do not send", None),
     ("never = ['/a?x=1&amp;y=2']", "never[0]", 4, "HTML", 'write "/a?x=1&y=2"'),
     (
@@ -90,7 +90,7 @@ PARTNERS = [
     (AWIN + PLAIN.replace("ref", "AWC"), "[1].param", 10, "is the parameter of Awin", ""),
     (PLAIN + "secret = 'whsec_*'", "[0].secret", 8, "base64", ""),
     (f"{NEW}id = 'a'\nnetwork = 'awinn'", "[0].network", 6, "unknown network 'awinn'", "did you mean awin?"),
-    (f"{NEW}id = 'g'\nnetwork = 'google_ads'", "[0].network", 6, "clew cannot give yet", ""),
+    (f"{NEW}id = 'g'\nnetwork = 'google_ads'", "[0].network", 6, "clew does not support yet", ""),
     (
         f"{NEW}id = 't'\nnetwork = 'tune'\nsettings = {{ network_domain = 'a.b' }}",
         "[0].param",
@@ -98,7 +98,7 @@ PARTNERS = [
         "missing",
         None,
     ),
-    (AWIN + "param = 'x'", "[0].param", 8, "is not for Awin", "leave it out"),
+    (AWIN + "param = 'x'", "[0].param", 8, "is not used by Awin", "leave it out"),
     (AWIN.replace("advertiser_id = '1',", ""), "[0].settings.advertiser_id", 7, "Awin needs it", None),
     (
         AWIN.replace("'k'", "'k', comission_group = 'x'"),
@@ -202,8 +202,8 @@ def test_sites_do_not_take_each_others_names_and_hosts(tmp_path: Path) -> None:
     text = APART + TOP + SHOP + "hosts = ['a', 'b']\n" + SHOP + "hosts = ['b', 'A']\n"
     assert [problem[:3] for problem in found(tmp_path, text)] == [
         ("sites[1].name", 7, "another site has the name 'shop'"),
-        ("sites[1].hosts[0]", 8, "the host 'b' belongs to a site already"),
-        ("sites[1].hosts[1]", 8, "the host 'a' belongs to a site already"),
+        ("sites[1].hosts[0]", 8, "the host 'b' already belongs to a site"),
+        ("sites[1].hosts[1]", 8, "the host 'a' already belongs to a site"),
     ]
 
 
@@ -310,8 +310,8 @@ def test_a_rules_lines_are_checked_also_where_its_action_is_wrong(tmp_path: Path
         ("https://192.168.1.7:8443/", "192.168.1.7 is an address of a private network"),
         ("https://[fd12:3456::1]/", "fd12:3456::1 is an address of a private network"),
         ("http://167772165/", "167772165 is an address of a private network"),
-        ("https://partner/", "partner is a name of your own network"),
-        ("https://relay.internal/", "relay.internal is a name of your own network"),
+        ("https://partner/", "partner is a name in your own network"),
+        ("https://relay.internal/", "relay.internal is a name in your own network"),
     ],
 )
 def test_a_postback_that_can_hardly_be_meant_is_a_warning(
@@ -346,21 +346,25 @@ OPENCART = "platform = 'opencart'\n"
 @pytest.mark.parametrize(
     ("text", "key", "message"),
     [
-        (ORDER + "'/index.php'", "order.page", "fits pages of other kinds too, such as /index.php?route="),
-        (OPENCART + ORDER + "'/index.php'", "order.page", "fits pages of other kinds too"),
-        (ORDER + "'*'", "order.page", "fits pages of other kinds too, such as / (home)"),
+        (ORDER + "'/index.php'", "order.page", "matches pages of other kinds too, such as /index.php?route="),
+        (OPENCART + ORDER + "'/index.php'", "order.page", "matches pages of other kinds too"),
+        (ORDER + "'*'", "order.page", "matches pages of other kinds too, such as / (home)"),
         (ORDER + "'/-/clew/thanks'", "order.page", "clew's own pages"),
-        (ORDER + "'/shop/../thanks'", "order.page", "browsers take /../"),
-        ("never = ['/index.php']", "never[0]", "keeps the chat out of nearly all pages"),
-        (OPENCART + "never = ['/index.php?route=*']", "never[0]", "keeps the chat out of nearly all pages"),
-        ("page_types = { '/index.php' = 'product' }", "page_types./index.php", "fits pages of other kinds"),
+        (ORDER + "'/shop/../thanks'", "order.page", "browsers resolve /../"),
+        ("never = ['/index.php']", "never[0]", "excludes the chat from nearly all pages"),
+        (OPENCART + "never = ['/index.php?route=*']", "never[0]", "excludes the chat from nearly all pages"),
+        (
+            "page_types = { '/index.php' = 'product' }",
+            "page_types./index.php",
+            "matches pages of other kinds",
+        ),
         (
             "page_types = { '/mills/*' = 'category', '/mills/*.html' = 'product' }",
-            *("page_types./mills/*.html", "never counts: /mills/* stands before it"),
+            *("page_types./mills/*.html", "has no effect: /mills/* comes first"),
         ),
         (
             "page_types = { '/x?a' = 'category', '/x?b=1&a=*' = 'product' }",
-            *("page_types./x?b=1&a=*", "never counts: /x?a stands before it"),
+            *("page_types./x?b=1&a=*", "has no effect: /x?a comes first"),
         ),
     ],
 )
@@ -442,8 +446,8 @@ SEVERAL = "[[sites]]\nname = 'a'\nhosts = ['a.example']\n[[sites]]\nname = 'b'\n
     ("line", "message"),
     [
         ("", "is missing"),
-        ("desk_host = 'A.example'\n", "is a shop's host"),
-        ("desk_host = '*.x'\n", "not one host"),
+        ("desk_host = 'A.example'\n", "is the host of a shop"),
+        ("desk_host = '*.x'\n", "not a single host"),
     ],
 )
 def test_several_sites_need_a_desk_of_its_own_host(tmp_path: Path, line: str, message: str) -> None:

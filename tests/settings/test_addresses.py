@@ -84,12 +84,12 @@ def test_raw_bytes_that_are_no_text_are_matched_too() -> None:
     [
         ("thanks", "a path begins with / or *"),
         ("https://shop.example/thanks", "a path begins with / or *"),
-        ("/thanks?", "behind the ? stands no parameter"),
-        ("/thanks?&", "behind the ? stands no parameter"),
-        ("/thanks#done", "browsers do not send what stands behind a #"),
+        ("/thanks?", "there is no parameter after the ?"),
+        ("/thanks?&", "there is no parameter after the ?"),
+        ("/thanks#done", "browsers do not send the part after a #"),
         ("/a\nb", "cannot be printed"),
-        ("/" + "a" * 500, "may have 500 characters"),
-        ("/[z-a]", "stands no set of characters"),
+        ("/" + "a" * 500, "at most 500 characters"),
+        ("/[z-a]", "no valid set of characters"),
     ],
 )
 def test_what_no_address_can_fit_is_no_pattern(pattern: str, message: str) -> None:

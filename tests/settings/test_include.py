@@ -80,9 +80,9 @@ def test_values_of_the_environment_stand_in_included_files_too(folder: Path) -> 
 WRONG = [
     # file, its text, key, line, part of the message
     ("b.toml", site("b", 'never = ["x"]\n'), "sites[0].never[0]", 4, "a path begins with / or *"),
-    ("b.toml", site("b") + site("d", "prefix = 1\n"), "sites[1].prefix", 7, "has to be a text"),
+    ("b.toml", site("b") + site("d", "prefix = 1\n"), "sites[1].prefix", 7, "must be a text"),
     ("b.toml", site("b", 'hots = ["x"]\n'), "sites[0].hots", 4, "unknown key"),
-    ("b.toml", '[[sites]]\nname = "b"\nhosts = ["b.example\n', "", 3, "not TOML"),
+    ("b.toml", '[[sites]]\nname = "b"\nhosts = ["b.example\n', "", 3, "not valid TOML"),
     (
         "b.toml",
         site("d") + site("a").replace("a.ex", "e.ex"),
@@ -97,13 +97,13 @@ WRONG = [
         5,
         "another site has the name 'd'",
     ),
-    ("b.toml", site("d").replace("d.ex", "A.ex"), "sites[0].hosts[0]", 3, "belongs to a site already: see "),
-    ("b.toml", 'log = "json"\n' + site("b"), "log", 1, "holds [[sites]] and nothing else"),
-    ("b.toml", 'include = ["c.toml"]\n' + site("b"), "include", 1, "holds [[sites]] and nothing else"),
-    ("b.toml", "", "", None, "holds no site"),
-    ("b.toml", "# soon\n", "", None, "holds no site"),
-    ("b.toml", '[sites]\nname = "b"\n', "sites", 1, "has to be a list"),
-    ("b.toml", "sites = [5]\n", "sites[0]", 1, "has to be a table"),
+    ("b.toml", site("d").replace("d.ex", "A.ex"), "sites[0].hosts[0]", 3, "already belongs to a site: see "),
+    ("b.toml", 'log = "json"\n' + site("b"), "log", 1, "may contain only [[sites]]"),
+    ("b.toml", 'include = ["c.toml"]\n' + site("b"), "include", 1, "may contain only [[sites]]"),
+    ("b.toml", "", "", None, "contains no site"),
+    ("b.toml", "# soon\n", "", None, "contains no site"),
+    ("b.toml", '[sites]\nname = "b"\n', "sites", 1, "must be a list"),
+    ("b.toml", "sites = [5]\n", "sites[0]", 1, "must be a table"),
 ]
 
 
@@ -129,7 +129,7 @@ def test_two_files_with_sites_for_all_other_hosts_are_told(folder: Path) -> None
 def test_the_desks_host_is_none_of_an_included_shop(folder: Path) -> None:
     (folder / "sites/d.toml").write_text(site("d").replace("d.example", "desk.example:443"))
     assert errors(folder) == [
-        ("clew.toml", "desk_host", 2, "is a shop's host: the desk needs one of its own")
+        ("clew.toml", "desk_host", 2, "is the host of a shop: the desk needs a host of its own")
     ]
 
 
@@ -167,7 +167,7 @@ def test_what_is_no_file_is_not_opened(folder: Path) -> None:
     assert errors(folder) == [
         ("folder.toml", "", None, "cannot be read: is a folder"),
         ("link.toml", "", None, "cannot be read: no such file or directory"),
-        ("pipe.toml", "", None, "cannot be read: is no file"),
+        ("pipe.toml", "", None, "cannot be read: is not a regular file"),
     ]
 
 

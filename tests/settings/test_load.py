@@ -102,7 +102,7 @@ class TestEnvironment:
         self, tmp_path: Path, value: str
     ) -> None:
         (found,) = problems(tmp_path, TOP + SHOP + f'api_token = "{value}"\n')
-        assert found.message == "after `env:` stands no name of an environment variable"
+        assert found.message == "`env:` is not followed by the name of an environment variable"
 
     def test_no_value_from_the_environment_is_shown(self, tmp_path: Path) -> None:
         text = 'secret = "env:S"\nlog = "env:L"\n' + SHOP + 'debug = "env:D"\nhosts = ["env:H"]\n'
@@ -124,18 +124,18 @@ class TestSecret:
 
     def test_a_secret_that_is_too_short_shows_a_fresh_one_too(self, tmp_path: Path) -> None:
         (found,) = problems(tmp_path, 'secret = "change me"\n' + SHOP)
-        assert (found.line, found.message) == (1, "has to be at least 32 characters long")
+        assert (found.line, found.message) == (1, "must be at least 32 characters long")
         assert loaded(tmp_path, f"{found.hint}\n{SHOP}")
 
 
 UNREADABLE = [
     # text, line, part of what is said
-    ("a = ", 1, "not TOML: invalid value"),
-    (TOP + "[[sites]\n", 2, "not TOML: "),
-    (TOP + SHOP + 'name = "again"\n', 4, "not TOML: cannot overwrite a value"),
-    (TOP + SHOP + 'hosts = ["a"\nlog = "json"\n', 5, "not TOML: unclosed array"),
-    (TOP + SHOP + 'prefix = "open\n', 4, "not TOML: "),
-    (TOP + SHOP + 'prefix = """open\n\n', 4, "not TOML: "),
+    ("a = ", 1, "not valid TOML: invalid value"),
+    (TOP + "[[sites]\n", 2, "not valid TOML: "),
+    (TOP + SHOP + 'name = "again"\n', 4, "not valid TOML: cannot overwrite a value"),
+    (TOP + SHOP + 'hosts = ["a"\nlog = "json"\n', 5, "not valid TOML: unclosed array"),
+    (TOP + SHOP + 'prefix = "open\n', 4, "not valid TOML: "),
+    (TOP + SHOP + 'prefix = """open\n\n', 4, "not valid TOML: "),
     (TOP.encode() + b'[[sites]]\nname = "caf\xe9"\n', 3, "is not UTF-8"),
     ("a = " + "[" * 100_000, None, "is nested too deeply"),
     (b"#" * (17 << 20), None, "is larger than 16 MB"),
@@ -171,31 +171,37 @@ WRONG = [
     ("[sites.widgets]", "widgets", 4, "unknown key", "did you mean widget?"),
     ("[sites.chat]\nper_agnet = 3", "chat.per_agnet", 5, "unknown key", "did you mean per_agent?"),
     ("[[sites.rules]]\nname = 'r'\naction = 'hide'\nwen = []", "rules[0].wen", 7, None, "did you mean when?"),
-    ("hosts = 'shop.example'", "hosts", 4, "has to be a list", 'write ["…"]'),
-    ("hosts = ['a', 5]", "hosts[1]", 4, "has to be a text", "write it in quotes"),
+    ("hosts = 'shop.example'", "hosts", 4, "must be a list", 'write ["…"]'),
+    ("hosts = ['a', 5]", "hosts[1]", 4, "must be a text", "write it in quotes"),
     ("hosts = [\n  'a',\n  'b c',\n]", "hosts[1]", 6, "not a host name", None),
-    ("upstream = 'ftp://x'", "upstream", 4, None, ""),
+    (
+        "upstream = 'ftp://x'",
+        "upstream",
+        4,
+        "not a shop's address",
+        'write for example "http://127.0.0.1:8000", "https://…" or "unix:/…"',
+    ),
     ("upstream = 'http://x:99999'", "upstream", 4, None, ""),
     ("upstream = 'http://[::1'", "upstream", 4, None, ""),
-    ("upstream_host = '*.shop.internal'", "upstream_host", 4, "not one host", None),
-    ("upstream_host = 'shop.internal:99999'", "upstream_host", 4, "not one host", None),
+    ("upstream_host = '*.shop.internal'", "upstream_host", 4, "not a single host", None),
+    ("upstream_host = 'shop.internal:99999'", "upstream_host", 4, "not a single host", None),
     ("upstream_host = 'http://shop.internal'", "upstream_host", 4, "not a host name", None),
     # proxy 8: no password in an address; 4.7: no path
     ("upstream = 'http://user:secret@x'", "upstream", 4, None, ""),
     ("upstream = 'http://x/path'", "upstream", 4, None, ""),
     ("time_zone = 'Mars/Base'", "time_zone", 4, "not an IANA time zone", 'write for example "Europe/Berlin"'),
     ("language = 'Fr'", "language", 4, None, 'did you mean "fr"?'),
-    ("debug = 'maybe'", "debug", 4, "has to be true or false", ""),
-    ("order = 5", "order", 4, "has to be a table", ""),
+    ("debug = 'maybe'", "debug", 4, "must be true or false", ""),
+    ("order = 5", "order", 4, "must be a table", ""),
     ("[sites.order]\nid = 'b'", "order.page", 4, "is missing", None),
-    ("[sites.order]\npage = ''", "order.page", 5, "has to be no empty text", ""),
-    ("[sites.widget]\ncolor = 'red'", "widget.color", 5, 'has to be a colour such as "#1b5e9e"', ""),
-    ("[sites.widget]\ndismissals = 0", "widget.dismissals", 5, "has to be 1 or more", ""),
-    ("[sites.chat]\nper_agent = 51", "chat.per_agent", 5, "has to be 50 or less", ""),
-    ("[sites.chat]\nper_agent = 1.5", "chat.per_agent", 5, "has to be a whole number", ""),
-    ("widget = { title = 5 }", "widget.title", 4, "has to be a text or a table", "write it in quotes"),
+    ("[sites.order]\npage = ''", "order.page", 5, "must be a text that is not empty", ""),
+    ("[sites.widget]\ncolor = 'red'", "widget.color", 5, 'must be a colour such as "#1b5e9e"', ""),
+    ("[sites.widget]\ndismissals = 0", "widget.dismissals", 5, "must be 1 or more", ""),
+    ("[sites.chat]\nper_agent = 51", "chat.per_agent", 5, "must be 50 or less", ""),
+    ("[sites.chat]\nper_agent = 1.5", "chat.per_agent", 5, "must be a whole number", ""),
+    ("widget = { title = 5 }", "widget.title", 4, "must be a text or a table", "write it in quotes"),
     ("[sites.widget.title]\nxx = 'a'", "widget.title.xx", 5, "unknown key", None),
-    ("[sites.widget.title]\nde = 5", "widget.title.de", 5, "has to be a text", "write it in quotes"),
+    ("[sites.widget.title]\nde = 5", "widget.title.de", 5, "must be a text", "write it in quotes"),
     ("[sites.partners]\nid = 'x'", "partners", 4, None, "write [[sites.partners]] with two brackets"),
     ("[[sites.partners]]\nid = 'x'", "partners[0]", 4, None, "see docs/settings.md#partners"),
     ("[[sites.partners]]\nid = 'x y'\nnetwork = 'awin'", "partners[0].id", 5, None, ""),
