@@ -99,8 +99,14 @@ def clew_settings(folder: Path, upstream: int) -> Path:
 
 def clew(folder: Path, upstream: int, workers: int = 1) -> Command:
     """`clew serve`."""
+    clew_settings(folder, upstream)
+    return serve(folder, workers)
+
+
+def serve(folder: Path, workers: int = 1) -> Command:
+    """`clew serve` with the settings in a folder."""
     port = free_port()
-    command = f"-m clew serve --config {clew_settings(folder, upstream)} --port {port} --workers {workers}"
+    command = f"-m clew serve --config {folder / 'clew.toml'} --port {port} --workers {workers}"
     return [sys.executable, *command.split()], port
 
 

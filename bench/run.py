@@ -21,11 +21,13 @@ from peers import PEERS, versions
 from pinned import BenchError
 from proxy import PARTS, bench_proxy
 from report import Section
+from sites import bench_sites
 from visits import bench_visits
 
 BENCHES: dict[str, Callable[[Options], Section]] = {
     "decide": bench_decide,
     "proxy": bench_proxy,
+    "sites": bench_sites,
     "visits": bench_visits,
 }
 HERE = Path(__file__).parent

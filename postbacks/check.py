@@ -96,7 +96,7 @@ def _network_partner(place: KeyPath, partner: Partner, network: Network) -> Iter
 def _no_call(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wording]:
     names = [conversion.id for conversion in network.conversions]
     if names and "conversion" in partner.settings:
-        hint = nearest(str(partner.settings["conversion"]), names)
+        hint = nearest(str(partner.plain_settings["conversion"]), names)
         yield Wording((*place, "settings", "conversion"), f"{network.name} has no such call", hint)
     else:
         message = f"{network.name} accepts no reports from servers"

@@ -27,7 +27,7 @@ def chosen(partner: Partner, network: Network) -> Conversion | None:
     If they suffice for none, the call with the fewest missing settings. None if the network has no
     server-side call, or not the one that the setting `conversion` names.
     """
-    named = network.conversion(partner.settings)
+    named = network.conversion(partner.plain_settings)
     if named is None or "conversion" in partner.settings:
         return named
     others = [c for c in network.conversions if c is not named]
@@ -36,7 +36,7 @@ def chosen(partner: Partner, network: Network) -> Conversion | None:
 
 def missing(partner: Partner, conversion: Conversion) -> list[str]:
     """The required settings that are missing. A host is not required if `endpoint` replaces it."""
-    lacking = conversion.missing(partner.settings)
+    lacking = conversion.missing(partner.plain_settings)
     if partner.endpoint is None:
         return lacking
     host = set(_PLACEHOLDER.findall(_host_and_rest(conversion.url)[0]))
@@ -57,7 +57,7 @@ def network_call(partner: Partner, report: Report, network: Network) -> Call:
         keys = ", ".join(f"settings.{key}" for key in lacking)
         raise RenderError(f"partner {partner.id}: {network.name} ({conversion.id}) needs {keys}")
     defaults = {s.name: s.default for s in conversion.settings.values() if s.default is not None}
-    settings: dict[str, Setting] = {**defaults, **partner.settings}
+    settings: dict[str, Setting] = {**defaults, **partner.plain_settings}
     secrets = {s.name for s in conversion.settings.values() if s.secret and s.name in settings}
     url, headers, body = _built(partner, conversion, Given(report, settings))
     shown_settings: dict[str, Setting] = {**settings, **dict.fromkeys(secrets, MASK)}

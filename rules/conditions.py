@@ -135,6 +135,7 @@ def where(text: str, at: int | None) -> str:
     return f"row {row}, column {column}" if "\n" in text else f"column {column}"
 
 
+@lru_cache(maxsize=2048)  # the sites of one host often have the same lines
 def _parse(text: str) -> Node:
     if not text.strip():
         raise ConditionError([LineProblem("the line is empty", "write a condition, or remove the line")])

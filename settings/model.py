@@ -128,7 +128,8 @@ class Partner(Model):
 
     id: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     network: str | None = None
-    settings: dict[str, str | int | bool] = {}
+    # Which of the texts are secret the network's entry says, which these models do not know: so all are.
+    settings: dict[str, SecretStr | int | bool] = {}
     param: str | None = Field(None, pattern=r"^[A-Za-z0-9_.~-]{1,64}$")
     postback: Annotated[str, AfterValidator(_postback)] | None = None
     secret: SecretStr | None = None
@@ -137,6 +138,14 @@ class Partner(Model):
     retry_unknown: bool | None = None
     allow_private: bool = False
     inside_clicks: bool = False
+
+    @property
+    def plain_settings(self) -> dict[str, str | int | bool]:
+        """`settings` with their values as they are, for a call."""
+        return {
+            key: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for key, value in self.settings.items()
+        }
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

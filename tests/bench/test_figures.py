@@ -8,6 +8,7 @@ import around
 import first_byte
 import pytest
 import run
+import sites
 import streams
 import workers
 from load import Round, Runner
@@ -31,6 +32,10 @@ PROMISED = {
     "ttfb_added_ms",
     "stream_rss_kb",
     "workers2_cpu_vs_1",
+    "sites3000_start_s",
+    "sites3000_rss_mb",
+    "reload_one_of_3000_ms",
+    "sites3000_page_vs_1",
 }
 
 
@@ -52,6 +57,9 @@ def test_every_promised_key_is_written() -> None:
         first_byte.section([1.0], [2.0]),
         streams.section(1000, 2000, 10.0, 4096),
         workers.section([_runner(name, one) for name in ("one", "shared", "two")], Options()),
+        sites.section(
+            [5.0], (200_000, 250_000), [80.0, 90.0], [_runner(n, one) for n in ("many", "only")], Options()
+        ),
     ]
     assert {key for found in sections for key in found.figures} >= PROMISED
 

@@ -75,7 +75,7 @@ class TestEnvironment:
         assert found.delivery.timeout == Decimal("2.5")
         assert found.sites[0].hosts == ["a.example", "b.example"]
         assert found.sites[0].debug is True
-        assert found.sites[0].partners[0].settings == {"advertiser_id": "77"}
+        assert found.sites[0].partners[0].plain_settings == {"advertiser_id": "77"}
 
     def test_only_a_whole_value_is_taken_from_it(self, tmp_path: Path) -> None:
         found = loaded(tmp_path, TOP + SHOP + '[sites.widget]\ntitle = "see env:HOME"\n', HOME="/root")
@@ -111,6 +111,16 @@ class TestEnvironment:
         )
         assert len(found) == 4
         assert "hush" not in "\n".join(map(format_problem, found))
+
+
+def test_what_a_network_has_to_know_is_not_shown_with_the_settings(tmp_path: Path) -> None:
+    partner = '[[sites.partners]]\nid = "a"\nnetwork = "awin"\n'
+    found = loaded(
+        tmp_path, TOP + SHOP + partner + 'settings = { api_key = "hush-hush", advertiser_id = 7 }\n'
+    )
+    (awin,) = found.sites[0].partners
+    assert awin.plain_settings == {"api_key": "hush-hush", "advertiser_id": 7}
+    assert "hush" not in repr(found) + str(found.model_dump()) + found.model_dump_json()
 
 
 class TestSecret:
