@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ..injector.reasons import Reason
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
 from ..referral.touches import Touch
 from ..settings.model import PageType
-from .ordering.shopping import Arrival
 from .site import SiteRuntime
+
+# How a page was come to: from one of the shop's own pages; by a link from elsewhere, or typed; not known.
+CameFrom = Literal["inside", "outside", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class ReadPage:
     cart: bool
     kind: PageType | None
     query: str = ""
-    came: Arrival = "unknown"
+    came: CameFrom = "unknown"
     gap: Reason = Reason.NONE
     by_browser: bool = False  # nothing of it came from the shop's server
     known: Known | None = None  # what the visitor's cookie said, if the request brought one

@@ -8,8 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ...service.effects import ReadPage
-from ...service.ordering.shopping import Arrival
+from ...service.effects import CameFrom, ReadPage
 from ...settings.addresses import split
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, json_body
@@ -55,7 +54,7 @@ async def order_page(request: Request, at: RequestContext) -> Response:
             cart=False,
             kind="confirmation",
             query=query,
-            came=_arrival(body.referrer, at.origin.host),
+            came=_came_from(body.referrer, at.origin.host),
             by_browser=True,
             known=known,
             client=at.origin.client,
@@ -64,7 +63,7 @@ async def order_page(request: Request, at: RequestContext) -> Response:
     return Response(status_code=204, headers=NO_STORE)
 
 
-def _arrival(referrer: str, host: str) -> Arrival:
+def _came_from(referrer: str, host: str) -> CameFrom:
     try:
         return "inside" if urlsplit(referrer).netloc.lower() == host.lower() else "outside"
     except ValueError:

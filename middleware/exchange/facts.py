@@ -3,7 +3,7 @@
 from ...injector.heads import RequestHead, ResponseHead, value
 from ...injector.reasons import Reason
 from ...service.effects import ReadPage
-from ...service.ordering.shopping import arrival
+from ...service.ordering.shopping import came_from
 from .record import Record
 
 # Facts are read from a copy of at most this many decoded bytes.
@@ -45,7 +45,7 @@ def note_page(record: Record, copy: bytes) -> None:
             cart=record.left_alone not in WITHIN_A_PAGE and _reads_cart(record),
             kind=record.site.kind_at(request.path, request.query),
             query=request.query.decode("latin-1"),
-            came=arrival(request),
+            came=came_from(request),
             gap=record.unread,
             known=record.known,
             client=request.client,

@@ -3,11 +3,11 @@
 from starlette.types import Message, Receive, Scope, Send
 
 from ...injector.heads import RequestHead
-from ...service.access import request_told
 from ...settings import model
 from ..asgi.mount import ClewMiddleware
 from ..exchange.exchange import Exchange, Ours
 from ..http.handler import ClientConnection
+from .access import access_line
 from .clients import OpenConnection, OpenConnections
 from .proxied import ProxiedRequest, Watch
 from .shops import Shops
@@ -74,7 +74,7 @@ class ReverseProxy(ClewMiddleware):
             keep_alive=keep_alive,
             watch=watch,
             hold_upload=lambda: self.service.limits.hold("uploads", site.name, origin.client),
-            notify=request_told(scope, site, origin) if self.access_log else None,
+            notify=access_line(scope, site, origin) if self.access_log else None,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,7 +83,7 @@ class ReverseProxy(ClewMiddleware):
             await super().__call__(scope, receive, send)
             return
         origin = self._origin_of(scope)
-        tell, status = request_told(scope, self.service.sites.at(origin.host), origin), 0
+        write, status = access_line(scope, self.service.sites.at(origin.host), origin), 0
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -96,4 +96,4 @@ class ReverseProxy(ClewMiddleware):
         try:
             await super().__call__(scope, receive, noting)
         finally:
-            tell(status)
+            write(status)

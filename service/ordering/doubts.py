@@ -9,8 +9,9 @@ from ...orders.doubt import Doubt, amount_doubt
 from ...orders.model import Figure, OrderSeen
 from ...referral.visitor import Visitor
 from ...stores.ledger.orders import Orders
+from ..effects import CameFrom
 from ..site import SiteRuntime
-from .shopping import Arrival, checkout_doubt
+from .shopping import checkout_doubt
 
 EARLIER = 50  # orders with which an amount is compared
 
@@ -21,7 +22,7 @@ class Shown:
     only the browser says so."""
 
     page: str
-    came: Arrival
+    came: CameFrom
     by_browser: bool = False
 
 

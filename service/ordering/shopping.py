@@ -7,16 +7,13 @@ no proof: whoever wants to fake it can go to the checkout and leave. Proof is th
 
 import re
 from hashlib import blake2b
-from typing import Literal
 
 from ...injector.heads import RequestHead
 from ...orders.doubt import Doubt
 from ...referral.visitor import VISIT_GAP, Visitor
 from ...settings.addresses import decoded, split
+from ..effects import CameFrom
 from ..site import SiteRuntime
-
-# How a page was come to: from one of the shop's own pages; by a link from elsewhere, or typed; not known.
-Arrival = Literal["inside", "outside", "unknown"]
 
 # A payment at a bank may take longer than the gap that ends a visit.
 CHECKOUT_SECONDS = 2 * 3600
@@ -55,7 +52,7 @@ def showed_its_order(visitor: Visitor, path: str, query: str) -> bool:
     return visitor.ordered_on == page_mark(path, query) and is_settled(visitor)
 
 
-def arrival(head: RequestHead) -> Arrival:
+def came_from(head: RequestHead) -> CameFrom:
     """How a browser came to ask for this, as far as it says so (Fetch Metadata, Referer)."""
     fields = dict(head.headers)
     site = fields.get(b"sec-fetch-site", b"").strip().lower()
@@ -71,7 +68,7 @@ def arrival(head: RequestHead) -> Arrival:
     return "inside" if host and host[1].lower() == head.host.lower() else "outside"
 
 
-def checkout_doubt(site: SiteRuntime, visitor: Visitor, came: Arrival, now: float) -> Doubt | None:
+def checkout_doubt(site: SiteRuntime, visitor: Visitor, came: CameFrom, now: float) -> Doubt | None:
     """What is missing, in words; None where enough was seen since the visitor's last order."""
     since = max(visitor.order_seen_at, now - CHECKOUT_SECONDS)
     if visitor.visit_at and now - visitor.seen_at <= VISIT_GAP:

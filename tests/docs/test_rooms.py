@@ -76,3 +76,30 @@ def test_a_room_of_the_middleware_imports_only_what_its_table_says(
             if not known:
                 wrong.add((path.name, "/".join(name)))
     assert sorted(wrong) == []
+
+
+# -- inside desk/ and service/
+
+PART_ROWS = re.findall(r"^\| (`(?:desk|service)/\w[^|]*) \| [^|]+ \| ([^|]+) \|$", PAGE, re.MULTILINE)
+PARTS = [
+    (tuple(part.rstrip("/").split("/")), set(re.findall(r"`(\w+)`", knows)))
+    for first, knows in PART_ROWS
+    for part in re.findall(r"`([\w/]+)`", first)
+]
+
+
+def test_every_part_of_desk_and_service_stands_in_the_table() -> None:
+    parts = {name[:2] for name in MODULES if name[0] in ("desk", "service") and name[1] != "__init__"}
+    assert {part for part, _ in PARTS} == parts
+
+
+@pytest.mark.parametrize(("part", "knows"), PARTS, ids=["/".join(part) for part, _ in PARTS])
+def test_a_part_imports_only_what_its_table_says(part: Module, knows: set[str]) -> None:
+    wrong = {
+        ("/".join(module), "/".join(name))
+        for module, path in MODULES.items()
+        if module[:2] == part
+        for name in imported(path)
+        if name[0] == part[0] and name[1:2] != part[1:] and name[1] not in knows
+    }
+    assert sorted(wrong) == []

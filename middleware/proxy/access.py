@@ -8,21 +8,22 @@ from typing import Any
 
 import structlog
 
-from ..referral.masking import Masking
-from .origin import Origin
-from .site import SiteRuntime
+from ...referral.masking import Masking
+from ...service.origin import Origin
+from ...service.site import SiteRuntime
 
 _NO_SITE = Masking()
 _TARGET = 2000
-Tell = Callable[[int], None]
+Write = Callable[[int], None]
 
 
-def request_told(scope: Mapping[str, Any], site: SiteRuntime | None, origin: Origin) -> Tell:
-    """What writes the line of a request that begins now, once its status is known; 0: none was sent."""
-    return partial(_tell, scope, site, origin, time.monotonic())
+def access_line(scope: Mapping[str, Any], site: SiteRuntime | None, origin: Origin) -> Write:
+    """A function that writes the line of a request that begins now. Call it with the status of the answer, or
+    with 0 if none was sent."""
+    return partial(_write, scope, site, origin, time.monotonic())
 
 
-def _tell(
+def _write(
     scope: Mapping[str, Any], site: SiteRuntime | None, origin: Origin, began: float, status: int
 ) -> None:
     target: bytes = scope["raw_path"]
