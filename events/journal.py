@@ -40,6 +40,7 @@ EVENTS: Mapping[str, str] = {
     "proxy_untrusted": "a proxy told of the client and was not believed, so https is not seen as such",
     "token_refused": "a request brought a wrong API or metrics token",
     "partner_slow": "a partner's server takes long to answer, so that it gets fewer calls at once",
+    "postback_failed": "a call to a partner was given up, or nobody knows whether it arrived",
     "postback_settled": "a postback in doubt was released, corrected or refused, and by whom",
     "postback_retried": "an agent made a postback due again that had failed or got no answer",
     "notice_done": "somebody marked a line of “What needs you” as done",
@@ -57,6 +58,7 @@ WARNINGS = frozenset(
         *("click_dropped", "click_suspicious", "clock_jump", "limited", "order_conflict", "order_held"),
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
         *("host_unknown", "selector_unmatched", "partner_slow", "reload_refused"),
+        "postback_failed",
     }
 )
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})

@@ -321,6 +321,17 @@ class Worker:
         return partner is not None and repeats_are_safe(partner, self._network(partner))
 
     def _report(self, postback: Postback, outcome: str, answer: str, **fields: Any) -> None:
+        if outcome in ("dead", "unknown"):
+            self._journal.notice(
+                "postback_failed",
+                site=postback.site,
+                key=f"{postback.partner} {outcome}",
+                partner=postback.partner,
+                order=postback.report.order_id,
+                outcome=outcome,
+                status=fields.get("status"),
+                answer=answer,
+            )
         self._journal.emit(
             "postback",
             site=postback.site,

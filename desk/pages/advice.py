@@ -80,6 +80,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "A request to {path} from {key} brought a wrong token.",
         "If that was your shop's server, give it the token of the settings; else somebody guesses.",
     ),
+    "postback_failed": (
+        "{partner} may not know of its orders. Last: order {order} is {outcome}, status {status}, answer "
+        "“{answer}”.",
+        "Dead: mend the cause, and send them again. Unknown: ask the partner first. Both stand above.",
+    ),
     "partner_slow": (
         "The server of {key} takes {seconds} seconds to answer.",
         "Postbacks to it are delivered a few at a time; others do not wait for them. Tell the partner.",

@@ -1,6 +1,6 @@
 """What needs a person: on the desk's start page, until somebody marks it as done."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -46,13 +46,16 @@ async def needs(context: AgentContext) -> Needs:
     counts = await service.ledger.outbox.counts(context.at.site.name, STUCK)
     held = await service.ledger.outbox.holds(context.at.site.name)
     return Needs(
-        [Need(notice, *advice(notice)) for notice in found if not _settled(notice, held)],
+        [Need(notice, *advice(notice)) for notice in found if not _settled(notice, counts, held)],
         [(state, counts[state]) for state in STUCK if counts[state]],
     )
 
 
-def _settled(notice: Notice, held: Collection[str]) -> bool:
-    """Whether what the notice asks for is done: nothing is held for this reason any more."""
+def _settled(notice: Notice, counts: Mapping[State, int], held: Collection[str]) -> bool:
+    """Whether what the notice asks for is done: nothing is held for this reason any more, or no call waits
+    that failed in this way."""
+    if notice.event == "postback_failed":
+        return not any(counts[state] for state in STUCK if state == notice.details.get("outcome"))
     return notice.event == "order_held" and notice.key not in held
 
 

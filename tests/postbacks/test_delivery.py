@@ -162,6 +162,8 @@ async def test_a_receiver_that_never_recovers_ends_in_the_dead_letters(
             clock.now += 100
             worker.wake()
     assert await journal.outcomes(3) == ["retry", "retry", "dead"]
+    (failed,) = [e for e in journal.events if e["name"] == "postback_failed"]
+    assert (failed["partner"], failed["order"], failed["status"]) == ("blog", "100001", 503)
     row = await only(outbox)
     assert (row.state, row.attempts, row.last_answer) == ("dead", 3, "down")
 

@@ -179,6 +179,17 @@ async def test_that_orders_are_held_is_said_until_they_are_settled(desk: House) 
 
 
 @pytest.mark.usefixtures("still")
+async def test_that_calls_failed_is_said_until_they_are_sent_again(desk: House) -> None:
+    row = await owe(desk, "1", "dead")
+    told = {"partner": "anna", "order": "1", "outcome": "dead", "status": 404, "answer": "no such page"}
+    desk.service.journal.notice("postback_failed", site="shop", key="anna dead", **told)
+    client = await desk.agent()
+    assert "order 1 is dead, status 404, answer “no such page”" in (await client.get("desk/")).text
+    await desk.service.ledger.outbox.retry(row.id, desk.service.clock.now())
+    assert "may not know of its orders" not in (await client.get("desk/")).text
+
+
+@pytest.mark.usefixtures("still")
 async def test_the_start_page_counts_the_calls_that_wait_for_a_person(desk: House) -> None:
     await owe(desk, "1")
     await owe(desk, "2")
