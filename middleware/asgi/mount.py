@@ -16,9 +16,9 @@ from ...service.service import Service
 from ...service.site import SiteRuntime
 from ...settings.changes import Changes
 from ...settings.model import Settings
-from ..exchange.exchange import Exchange, Forward, Ours
+from ..exchange.exchange import Exchange, Forward, OwnPage
 from ..exchange.origin import origin_of, untrusted_field
-from .ours import inner_scope, misdirected, refuse, shop_scope, target_path, to_desk
+from .own_pages import inner_scope, misdirected, refuse, shop_scope, target_path, to_desk
 from .reloads import Reloads
 from .sender import Sender
 from .standby import Refusal, Standby, not_ready, wants_strict
@@ -114,13 +114,13 @@ class ClewMiddleware:
                 await self.app(shop_scope(scope), receive, send)
         elif not startup.started and not await startup.at_request():
             if site.owns(path):
-                await not_ready(scope, receive, send, Ours.at(site, path).path[1:], startup.why)
+                await not_ready(scope, receive, send, OwnPage.at(site, path).path[1:], startup.why)
             else:
                 await self.app(shop_scope(scope), receive, send)
         elif scope["type"] == "http":
             await self._http(site, path, origin, scope, receive, send)
         elif site.owns(path):
-            await self._ours(Ours.at(site, path), site, origin, scope, receive, send)
+            await self._own_page(OwnPage.at(site, path), site, origin, scope, receive, send)
         else:
             await self.app(shop_scope(scope), receive, send)
 
@@ -153,8 +153,8 @@ class ClewMiddleware:
             origin.host_forwarded,
         )
         plan = exchange.request(head)
-        if isinstance(plan, Ours):
-            await self._ours(plan, site, origin, scope, receive, send)
+        if isinstance(plan, OwnPage):
+            await self._own_page(plan, site, origin, scope, receive, send)
         elif plan.watch:
             exchange.began = self.service.clock.monotonic()
             self._note_proxy(site, head, scope)
@@ -176,8 +176,8 @@ class ClewMiddleware:
         if header is not None:
             self.service.journal.proxy_untrusted(site.name, network_of(peer) or "", header)
 
-    async def _ours(
-        self, plan: Ours, site: SiteRuntime, origin: Origin, scope: Scope, receive: Receive, send: Send
+    async def _own_page(
+        self, plan: OwnPage, site: SiteRuntime, origin: Origin, scope: Scope, receive: Receive, send: Send
     ) -> None:
         await self._desk(inner_scope(scope, plan, RequestContext(self.service, site, origin)), receive, send)
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...settings.load import SettingsErrors, format_problem
 from ...settings.model import Settings, Site
-from .ours import shop_scope, target_path
+from .own_pages import shop_scope, target_path
 
 DEFAULT_PREFIX = str(Site.model_fields["prefix"].default).encode()
 _PROXY_FIELDS = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})

@@ -18,15 +18,15 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from ...injector.heads import RequestHead, ResponseHead
 from . import body, request, response
-from .record import Forward, Ours, Out, Record, State
+from .record import Forward, Out, OwnPage, Record, State
 
 __all__ = [
     "TABLE",
     "Exchange",
     "ExchangeError",
     "Forward",
-    "Ours",
     "Out",
+    "OwnPage",
     "ResponseBrokenError",
     "State",
 ]
@@ -61,9 +61,9 @@ class Event(Generic[Given, Answer]):
     steps: Mapping[State, Step[Given, Answer]]
 
 
-REQUEST: Event[RequestHead, Ours | Forward] = Event(
+REQUEST: Event[RequestHead, OwnPage | Forward] = Event(
     "request",
-    {State.START: Step(request.take, {State.OURS, State.WAITING, State.PASSING})},
+    {State.START: Step(request.take, {State.OWN_PAGE, State.WAITING, State.PASSING})},
 )
 RESPONSE: Event[ResponseHead, Out] = Event(
     "response",
@@ -112,7 +112,7 @@ class Exchange(Record):
     head and bytes itself, without asking.
     """
 
-    def request(self, head: RequestHead) -> Ours | Forward:
+    def request(self, head: RequestHead) -> OwnPage | Forward:
         """Take the request's head; say whose it is, and how it goes on."""
         return self._take(REQUEST, head)
 

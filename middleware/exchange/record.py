@@ -17,7 +17,7 @@ class State(IntEnum):
     """Where an exchange stands. `exchange.TABLE` says what leads from one to the next."""
 
     START = auto()
-    OURS = auto()  # clew answers the request itself
+    OWN_PAGE = auto()  # clew answers the request itself
     WAITING = auto()  # for the head of a response that matters
     HOLDING = auto()  # the head, until the first bytes of the body tell whether the page can be edited
     EDITING = auto()
@@ -28,13 +28,13 @@ class State(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ours:
+class OwnPage:
     """The request is for one of our own pages; `path` is what follows the prefix, with a leading slash."""
 
     path: bytes
 
     @classmethod
-    def at(cls, site: SiteRuntime, path: bytes) -> "Ours":
+    def at(cls, site: SiteRuntime, path: bytes) -> "OwnPage":
         """For a raw path that the site owns."""
         return cls(b"/" + path[len(site.prefix_bytes) :])
 

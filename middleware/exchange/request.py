@@ -12,16 +12,16 @@ from ...service.effects import Before, SaveShopped, SaveTouch, TellDropped
 from ...service.ordering.shopping import is_shopping
 from ...service.site import raw_path_text
 from .facts import WITHIN_A_PAGE
-from .record import Forward, Ours, Record, State
+from .record import Forward, OwnPage, Record, State
 
 if TYPE_CHECKING:
     from ...referral.landing import Dropped
 
 
-def take(record: Record, head: RequestHead) -> tuple[Ours | Forward, State]:
+def take(record: Record, head: RequestHead) -> tuple[OwnPage | Forward, State]:
     """Decide whose the request is, and how it goes on."""
     if record.site.owns(head.path):
-        return Ours.at(record.site, head.path), State.OURS
+        return OwnPage.at(record.site, head.path), State.OWN_PAGE
     headers = without_desk_cookies(head.headers)
     if headers is not head.headers:
         head = replace(head, headers=headers)

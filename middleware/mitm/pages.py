@@ -14,8 +14,8 @@ from starlette.types import Receive, Scope, Send
 from ...desk.app import desk_app
 from ...desk.context import RequestContext
 from ...injector.heads import value, without
-from ..asgi.ours import inner_scope, refuse
-from ..exchange.exchange import Ours
+from ..asgi.own_pages import inner_scope, refuse
+from ..exchange.exchange import OwnPage
 
 # Names the request on its way through the port.
 _TICKET = b"x-clew-ticket"
@@ -27,7 +27,7 @@ class OwnPages:
 
     def __init__(self) -> None:
         self._desk = desk_app()
-        self._expected: dict[bytes, tuple[Ours, RequestContext]] = {}
+        self._expected: dict[bytes, tuple[OwnPage, RequestContext]] = {}
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
@@ -57,7 +57,7 @@ class OwnPages:
             await self._server.shutdown(sockets=[self._socket])
         self._socket.close()
 
-    def send(self, flow: http.HTTPFlow, plan: Ours, context: RequestContext) -> bytes:
+    def send(self, flow: http.HTTPFlow, plan: OwnPage, context: RequestContext) -> bytes:
         """Have mitmproxy send a flow's request to the port; returns its ticket."""
         ticket = secrets.token_hex(16).encode()
         self._expected[ticket] = plan, context

@@ -10,7 +10,7 @@ from ...injector.heads import Headers, RequestHead
 from ...service.origin import Origin
 from ...service.service import Service
 from ...service.site import SiteRuntime
-from ..exchange.exchange import Exchange, Ours
+from ..exchange.exchange import Exchange, OwnPage
 from ..exchange.origin import is_trusted, origin_of
 from .addresses import Addresses, origin, to_shop
 from .flows import Flows, FlowState
@@ -54,7 +54,7 @@ class Requests:
                 asked.host_forwarded,
             )
             plan = await self._plan(state, site, head)
-            if isinstance(plan, Ours):
+            if isinstance(plan, OwnPage):
                 self._to_own_pages(flow, state, plan, RequestContext(service, site, asked))
                 return
             headers = plan
@@ -80,11 +80,11 @@ class Requests:
         else:
             write_request(request, without_desk_cookies(request_headers(request)), as_path=False)
 
-    async def _plan(self, state: FlowState, site: SiteRuntime, head: RequestHead) -> Ours | Headers:
+    async def _plan(self, state: FlowState, site: SiteRuntime, head: RequestHead) -> OwnPage | Headers:
         """What the exchange wants: one of our own pages, or these headers for the shop."""
         exchange = Exchange(site, self._service.clock.now())
         plan = exchange.request(head)
-        if isinstance(plan, Ours):
+        if isinstance(plan, OwnPage):
             return plan
         if plan.watch:
             state.exchange = exchange
@@ -100,10 +100,12 @@ class Requests:
             _refuse(flow, 404)
             return
         context = RequestContext(self._service, found.site, asked, found)
-        self._to_own_pages(flow, FlowState(self._service.clock.monotonic(), None), Ours(found.path), context)
+        self._to_own_pages(
+            flow, FlowState(self._service.clock.monotonic(), None), OwnPage(found.path), context
+        )
 
     def _to_own_pages(
-        self, flow: http.HTTPFlow, state: FlowState, plan: Ours, context: RequestContext
+        self, flow: http.HTTPFlow, state: FlowState, plan: OwnPage, context: RequestContext
     ) -> None:
         state.ticket = self._pages.send(flow, plan, context)
         self._flows[flow] = state

@@ -5,7 +5,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ...injector.heads import RequestHead
 from ...settings import model
 from ..asgi.mount import ClewMiddleware
-from ..exchange.exchange import Exchange, Ours
+from ..exchange.exchange import Exchange, OwnPage
 from ..http.handler import ClientConnection
 from .access import access_line
 from .clients import OpenConnection, OpenConnections
@@ -56,7 +56,7 @@ class ReverseProxy(ClewMiddleware):
             origin.host_forwarded,
         )
         plan = exchange.request(head)
-        if isinstance(plan, Ours):
+        if isinstance(plan, OwnPage):
             return None
         watch = None
         if plan.watch:

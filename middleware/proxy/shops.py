@@ -14,7 +14,7 @@ from ...service.limits import LimitedError, Limits
 from ...settings import model
 from ...settings.changes import Changes
 from ..asgi.denial import deny
-from ..asgi.ours import misdirected, refuse
+from ..asgi.own_pages import misdirected, refuse
 from ..exchange.hostrewrite import HostRewrite
 from ..exchange.origin import Networks, origin_of
 from ..http.faults import RequestError, TooManyError

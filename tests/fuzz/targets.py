@@ -17,7 +17,7 @@ from clew.injector.edit import HELD, Broken, PageEdit
 from clew.injector.heads import Headers, RequestHead, ResponseHead, values
 from clew.injector.rewrite import edited_head
 from clew.injector.scanner import LOOK, Scanner
-from clew.middleware.exchange.exchange import Exchange, Forward, Ours, ResponseBrokenError
+from clew.middleware.exchange.exchange import Exchange, Forward, OwnPage, ResponseBrokenError
 from clew.middleware.exchange.origin import origin_of
 from clew.middleware.http.faults import RequestError, UpstreamError
 from clew.middleware.http.wire import MAX_HEAD, ResponseReader, request_head
@@ -302,7 +302,7 @@ def exchange(data: bytes) -> None:
     path = b"/" + path
     head = RequestHead(method, path, query, headers(asked), "https", "shop.example", None)
     plan = watched.request(head)
-    if isinstance(plan, Ours):
+    if isinstance(plan, OwnPage):
         assert path.startswith(b"/-/clew")
         return
     assert isinstance(plan, Forward)

@@ -46,7 +46,7 @@ def test_the_documentation_draws_the_table() -> None:
 
 def test_every_state_is_explained() -> None:
     page = (Path(__file__).parents[3] / "docs/architecture.md").read_text("utf-8")
-    explained = re.findall(r"^\| ([A-Z]+) \| ", page.partition("## The exchange")[2], re.MULTILINE)
+    explained = re.findall(r"^\| ([A-Z_]+) \| ", page.partition("## The exchange")[2], re.MULTILINE)
     assert explained == [state.name for state in State]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from clew.injector.heads import ResponseHead, value, values
-from clew.middleware.exchange.exchange import Exchange, Forward, Ours
+from clew.middleware.exchange.exchange import Exchange, Forward, OwnPage
 from clew.referral.cookie import Known
 from clew.referral.networks_file import load
 from clew.service.site import SiteRuntime
@@ -49,7 +49,7 @@ def test_a_cookie_under_the_newest_secret_costs_no_page_its_caching() -> None:
 
 
 def test_a_path_under_the_prefix_is_ours_and_matched_on_raw_bytes() -> None:
-    assert Exchange(site(), NOW).request(request(b"/-/clew/l.js")) == Ours(b"/l.js")
+    assert Exchange(site(), NOW).request(request(b"/-/clew/l.js")) == OwnPage(b"/l.js")
     assert isinstance(Exchange(site(), NOW).request(request(b"/-/%63lew/l.js")), Forward)
     assert isinstance(Exchange(site(), NOW).request(request(b"/x/../-/clew/l.js")), Forward)
 

@@ -10,7 +10,7 @@ from ...desk.ways import HOME, way
 from ...injector.heads import values
 from ...service.origin import Origin, is_host
 from ...service.service import Service
-from ..exchange.exchange import Ours
+from ..exchange.exchange import OwnPage
 from ..http.pages import page
 from .denial import deny
 
@@ -29,7 +29,7 @@ def target_path(scope: Scope) -> bytes:
     return path.partition(b"?")[0]
 
 
-def inner_scope(scope: Scope, plan: Ours, context: RequestContext) -> Scope:
+def inner_scope(scope: Scope, plan: OwnPage, context: RequestContext) -> Scope:
     """The ASGI scope below the site's prefix, with the desk's context."""
     return {
         **scope,
@@ -48,7 +48,7 @@ async def to_desk(
     found = way(service.sites, path)
     if found is not None:
         context = RequestContext(service, found.site, origin, found)
-        await desk(inner_scope(scope, Ours(found.path), context), receive, send)
+        await desk(inner_scope(scope, OwnPage(found.path), context), receive, send)
     elif path in (b"", b"/") and scope["type"] == "http":
         headers = [(b"location", HOME.encode()), (b"content-length", b"0"), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
