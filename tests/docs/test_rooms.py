@@ -55,6 +55,21 @@ def test_a_room_imports_only_what_the_table_says(room: str, knows: str) -> None:
     )
 
 
+def test_the_picture_of_the_rooms_agrees_with_the_table() -> None:
+    drawn = set(re.findall(r"^    (\w+) --> (\w+)$", PAGE, re.MULTILINE))
+    pairs = {(room, known) for room, knows in ROWS for known in allowed(room, knows)}
+    assert drawn - pairs == set()
+    assert pairs - _closure(drawn) == set()
+
+
+def _closure(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """All pairs of rooms of which the second is reached from the first by arrows."""
+    found = set(arrows)
+    while added := {(a, d) for a, b in found for c, d in arrows if b == c} - found:
+        found |= added
+    return found
+
+
 def test_every_room_of_the_middleware_stands_in_its_table() -> None:
     rooms = {path.parent.name for path in (ROOT / "middleware").glob("*/__init__.py")}
     assert {room for room, _, _ in INNER_ROWS} == rooms
