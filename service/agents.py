@@ -23,7 +23,7 @@ class AgentLoads:
     async def refresh(self) -> None:
         """Read the ledger. Raises what it raises; what was known before stays."""
         present = await self._ledger.agents.present(self._clock.now())
-        self._conversations = await self._ledger.conversations.open_by_site()
+        self._conversations = await self._ledger.inbox.open_by_site()
         seen: dict[str | None, list[float]] = {}
         for site, at in present:
             seen.setdefault(site, []).append(at)

@@ -114,7 +114,7 @@ class Watch:
         # Whoever takes a conversation writes no message.
         for site in self._sites:
             if hub.heard(desk_topic(site)):
-                version = await books.version(site)
+                version = await self._ledger.inbox.version(site)
                 if tell and self._versions.get(site) != version:
                     hub.notify(desk_topic(site))
                 self._versions[site] = version

@@ -60,7 +60,7 @@ async def _talk(
     now = at.service.clock.now()
     seen = summary(visitor, _hosts(request, at.site.settings), now) if visitor is not None else None
     touches = visitor.touches if visitor is not None else ()
-    others = await books.of_visitor(at.site.name, found.visitor)
+    others = await at.service.ledger.inbox.of_visitor(at.site.name, found.visitor)
     return page(
         request,
         "conversation.html",

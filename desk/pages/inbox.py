@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from ...chat.model import Entry
 from ...stores.ledger.agents import ONLINE_SECONDS
-from ...stores.ledger.conversations import INBOX_OPEN
+from ...stores.ledger.inbox import INBOX_OPEN
 from ...stores.watch import LIVE_SECONDS
 from ..context import RequestContext
 from .auth import AgentContext, agent_pairs, see_other, signed_in
@@ -70,19 +70,19 @@ async def common(
 ) -> dict[str, Any]:
     """What every page of the desk shows: the agent and the inbox, the page `number` of it, or the untaken
     conversations of one client network."""
-    at, books, site = context.at, context.at.service.ledger.conversations, context.at.site.name
+    at, inbox, site = context.at, context.at.service.ledger.inbox, context.at.site.name
     # An agent who reads or answers is there, also without JavaScript; written at most every few seconds.
     now = at.service.clock.now()
     if context.session.seen_at is None or now - context.session.seen_at > ONLINE_SECONDS / 3:
         await at.service.ledger.agents.seen(context.session.agent, now)
-    count, waiting = await books.numbers(site)
-    crowds = () if client else await books.crowds(site)
+    count, waiting = await inbox.numbers(site)
+    crowds = () if client else await inbox.crowds(site)
     listed = count - sum(crowd.count for crowd in crowds)
     return {
         "agent": context.session.agent,
         "csrf": context.session.csrf,
-        "lines": await _lines(at, await books.inbox(site, number, client)),
-        "closed": await _lines(at, () if client or number else await books.closed(site)),
+        "lines": await _lines(at, await inbox.page(site, number, client)),
+        "closed": await _lines(at, () if client or number else await inbox.closed(site)),
         "crowds": crowds if number == 0 else (),
         "count": count,
         "waiting": waiting,

@@ -25,7 +25,7 @@ async def stamp(at: RequestContext, conversation: str | None) -> str:
     """A short text that differs whenever the inbox does, and what the page of this conversation shows, or
     without one what needs a person."""
     books, site = at.service.ledger.conversations, at.site.name
-    parts: list[object] = [await books.version(site)]
+    parts: list[object] = [await at.service.ledger.inbox.version(site)]
     if conversation is None:
         parts += await needs_version(at)
     found = await books.get(site, conversation) if conversation else None

@@ -3,6 +3,7 @@
 from .agents import Agents
 from .conversations import Conversations
 from .database import Database
+from .inbox import Inbox
 from .notices import Notices
 from .orders import Orders
 from .outbox import Outbox
@@ -16,5 +17,6 @@ class Ledger:
         self.orders = Orders(self.db)
         self.outbox = Outbox(self.db)
         self.conversations = Conversations(self.db)
+        self.inbox = Inbox(self.db)
         self.agents = Agents(self.db)
         self.notices = Notices(self.db)

@@ -1,14 +1,14 @@
 """Conversations in the ledger. Every question is bound to a site: an id of another site finds nothing."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, false, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...chat.model import Added, Author, Conversation, Crowd, Entry, Message, Sender
+from ...chat.model import Added, Author, Conversation, Message, Sender
 from ...referral.visitor import Talk
 from .database import Database
 from .schema import conversations, messages
@@ -17,20 +17,14 @@ from .schema import conversations, messages
 # that a talk started by one rule is not counted for the invite of another, weeks later.
 REOPEN_SECONDS = 24 * 3600
 PAGE = 500
-INBOX_OPEN = 50
-INBOX_CLOSED = 20
-# More waiting conversations than this from one client network are shown as one line.
-CROWD = 5
-CROWDS = 20
 CLOSED_AT_ONCE = 500
-PREVIEW = 200
 ANSWERS = 50  # unread ones that are told apart
 
-_CONVERSATION = [
+CONVERSATION = [
     conversations.c[name]
     for name in ("id", "site", "visitor", "language", "rule", "state", "agent", "started_at", "updated_at")
 ]
-_MESSAGE = [messages.c[name] for name in ("id", "author", "agent", "text", "at")]
+MESSAGE = [messages.c[name] for name in ("id", "author", "agent", "text", "at")]
 
 
 NOBODY = Sender()
@@ -103,7 +97,7 @@ class Conversations:
         async with self._db.write() as tx:
             repeat = (
                 await tx.execute(
-                    select(messages.c.conversation, *_MESSAGE)
+                    select(messages.c.conversation, *MESSAGE)
                     .join(conversations, conversations.c.id == messages.c.conversation)
                     .where(
                         conversations.c.site == site,
@@ -113,13 +107,14 @@ class Conversations:
                 )
             ).first()
             if repeat is not None:
-                return Added(await _found(tx, site, repeat.conversation), _message(repeat[1:]), created=False)
+                first = message_of(repeat[1:])
+                return Added(await _found(tx, site, repeat.conversation), first, created=False)
             found = await _latest(tx, site, visitor)
             opened = found is None or found.state == "closed"
             if found is None or (opened and now - found.updated_at > REOPEN_SECONDS):
                 opening()
                 found = Conversation(_new_id(), site, visitor, language, rule, "open", None, now, now)
-                row = {c.name: getattr(found, c.name) for c in _CONVERSATION}
+                row = {c.name: getattr(found, c.name) for c in CONVERSATION}
                 await tx.execute(insert(conversations).values(**row, said=0))
             message = await _add(tx, found, "visitor", None, text, client_id, now)
             found = await _touch(
@@ -171,14 +166,14 @@ class Conversations:
     async def newest(self, conversation: Conversation, limit: int = PAGE) -> tuple[Message, ...]:
         """The last `limit` messages, oldest first."""
         last = (
-            select(*_MESSAGE)
+            select(*MESSAGE)
             .where(messages.c.conversation == conversation.id)
             .order_by(messages.c.id.desc())
             .limit(limit)
         )
         async with self._db.read() as connection:
             rows = (await connection.execute(last)).all()
-        return tuple(_message(row) for row in reversed(rows))
+        return tuple(message_of(row) for row in reversed(rows))
 
     async def add_agent_message(
         self, site: str, conversation: str, text: str, *, agent: str, client_id: str | None, now: float
@@ -236,84 +231,16 @@ class Conversations:
         """
         wanted = or_(
             conversations.c.id.in_(ids[:CLOSED_AT_ONCE]),
-            and_(_untaken(), conversations.c.client == client) if client else false(),
+            and_(untaken(), conversations.c.client == client) if client else false(),
         )
         found = (
-            select(*_CONVERSATION)
+            select(*CONVERSATION)
             .where(conversations.c.site == site, conversations.c.state == "open", wanted)
             .limit(CLOSED_AT_ONCE)
         )
         async with self._db.write() as tx:
             rows = (await tx.execute(found)).all()
-            return tuple([await _close(tx, _conversation(row), now, note) for row in rows])
-
-    async def inbox(self, site: str, page: int = 0, client: str | None = None) -> tuple[Entry, ...]:
-        """A page of 50 open conversations: those that wait, the newest first, then the answered ones.
-
-        The crowds' are left out; `client` lists the untaken ones of one client network instead.
-        """
-        mine = [conversations.c.site == site, conversations.c.state == "open"]
-        async with self._db.read() as connection:
-            if client is not None:
-                mine += [_untaken(), conversations.c.client == client]
-            elif crowds := [crowd.client for crowd in await _crowds(connection, site)]:
-                theirs = and_(conversations.c.client.is_not(None), conversations.c.client.in_(crowds))
-                mine.append(~and_(_untaken(), theirs))
-            listed = (
-                _entries(*mine)
-                .order_by(
-                    conversations.c.waiting_since.desc().nulls_last(), conversations.c.updated_at.desc()
-                )
-                .limit(INBOX_OPEN)
-                .offset(page * INBOX_OPEN)
-            )
-            return tuple(_entry(row) for row in (await connection.execute(listed)).all())
-
-    async def closed(self, site: str) -> tuple[Entry, ...]:
-        """The last 20 that were closed."""
-        listed = (
-            _entries(conversations.c.site == site, conversations.c.state == "closed")
-            .order_by(conversations.c.updated_at.desc())
-            .limit(INBOX_CLOSED)
-        )
-        async with self._db.read() as connection:
-            return tuple(_entry(row) for row in (await connection.execute(listed)).all())
-
-    async def crowds(self, site: str) -> tuple[Crowd, ...]:
-        """Client networks with more than 5 waiting conversations that nobody has taken; the
-        newest first, at most 20."""
-        async with self._db.read() as connection:
-            return await _crowds(connection, site)
-
-    async def of_visitor(self, site: str, visitor: str, limit: int = INBOX_CLOSED) -> tuple[Entry, ...]:
-        """The visitor's conversations, newest first."""
-        listed = (
-            _entries(conversations.c.site == site, conversations.c.visitor == visitor)
-            .order_by(conversations.c.started_at.desc())
-            .limit(limit)
-        )
-        async with self._db.read() as connection:
-            return tuple(_entry(row) for row in (await connection.execute(listed)).all())
-
-    async def counts(self, site: str) -> Mapping[str | None, int]:
-        """Open conversations by the agent who has them; None for those that nobody has."""
-        grouped = (
-            select(conversations.c.agent, func.count())
-            .where(conversations.c.site == site, conversations.c.state == "open")
-            .group_by(conversations.c.agent)
-        )
-        async with self._db.read() as connection:
-            return {row[0]: row[1] for row in (await connection.execute(grouped)).all()}
-
-    async def open_by_site(self) -> Mapping[str, int]:
-        """How many conversations are open at each site that has any."""
-        grouped = (
-            select(conversations.c.site, func.count())
-            .where(conversations.c.state == "open")
-            .group_by(conversations.c.site)
-        )
-        async with self._db.read() as connection:
-            return {row[0]: row[1] for row in (await connection.execute(grouped)).all()}
+            return tuple([await _close(tx, conversation_of(row), now, note) for row in rows])
 
     async def last_message(self) -> int:
         """The id of the newest message of all sites."""
@@ -334,43 +261,25 @@ class Conversations:
             rows = (await connection.execute(later)).all()
         return (rows[-1].id if rows else message), list(dict.fromkeys((r.site, r.visitor) for r in rows))
 
-    async def numbers(self, site: str) -> tuple[int, int]:
-        """How many conversations are open, and how many of them wait for an answer."""
-        # COUNT of a column leaves out NULL.
-        both = select(func.count(), func.count(conversations.c.waiting_since)).where(
-            conversations.c.site == site, conversations.c.state == "open"
-        )
-        async with self._db.read() as connection:
-            count, waiting = (await connection.execute(both)).one()
-        return int(count), int(waiting)
-
-    async def version(self, site: str) -> str:
-        """A short text that differs whenever the open conversations of the site do."""
-        # Answered from the index alone. A sum, not a maximum: clocks of several processes may differ.
-        drawn = select(func.count(), func.coalesce(func.sum(conversations.c.updated_at), 0)).where(
-            conversations.c.site == site, conversations.c.state == "open"
-        )
-        async with self._db.read() as connection:
-            count, total = (await connection.execute(drawn)).one()
-        return f"{count}-{total:.6f}"
-
 
 def _new_id() -> str:
     return secrets.token_urlsafe(16)
 
 
-def _conversation(row: Sequence[Any]) -> Conversation:
+def conversation_of(row: Sequence[Any]) -> Conversation:
+    """The conversation in a row of `CONVERSATION`."""
     return Conversation(*row)
 
 
-def _message(row: Sequence[Any]) -> Message:
+def message_of(row: Sequence[Any]) -> Message:
+    """The message in a row of `MESSAGE`."""
     return Message(*row)
 
 
 async def _get(connection: AsyncConnection, site: str, conversation: str) -> Conversation | None:
-    one = select(*_CONVERSATION).where(conversations.c.site == site, conversations.c.id == conversation)
+    one = select(*CONVERSATION).where(conversations.c.site == site, conversations.c.id == conversation)
     row = (await connection.execute(one)).first()
-    return None if row is None else _conversation(row)
+    return None if row is None else conversation_of(row)
 
 
 async def _found(tx: AsyncConnection, site: str, conversation: str) -> Conversation:
@@ -382,35 +291,35 @@ async def _found(tx: AsyncConnection, site: str, conversation: str) -> Conversat
 
 async def _latest(connection: AsyncConnection, site: str, visitor: str) -> Conversation | None:
     newest = (
-        select(*_CONVERSATION)
+        select(*CONVERSATION)
         .where(conversations.c.site == site, conversations.c.visitor == visitor)
         .order_by(conversations.c.started_at.desc())
         .limit(1)
     )
     row = (await connection.execute(newest)).first()
-    return None if row is None else _conversation(row)
+    return None if row is None else conversation_of(row)
 
 
 async def _messages(
     connection: AsyncConnection, conversation: Conversation, after: int, limit: int
 ) -> tuple[Message, ...]:
     following = (
-        select(*_MESSAGE)
+        select(*MESSAGE)
         .where(messages.c.conversation == conversation.id, messages.c.id > after)
         .order_by(messages.c.id)
         .limit(limit)
     )
-    return tuple(_message(row) for row in (await connection.execute(following)).all())
+    return tuple(message_of(row) for row in (await connection.execute(following)).all())
 
 
 async def _sent(tx: AsyncConnection, conversation: Conversation, client_id: str | None) -> Message | None:
     if client_id is None:
         return None
-    first = select(*_MESSAGE).where(
+    first = select(*MESSAGE).where(
         messages.c.conversation == conversation.id, messages.c.client_id == client_id
     )
     row = (await tx.execute(first)).first()
-    return None if row is None else _message(row)
+    return None if row is None else message_of(row)
 
 
 async def _add(
@@ -437,9 +346,9 @@ async def _touch(
         update(conversations)
         .where(conversations.c.id == conversation.id)
         .values(updated_at=now, **changes)
-        .returning(*_CONVERSATION)
+        .returning(*CONVERSATION)
     )
-    return _conversation((await tx.execute(change)).one())
+    return conversation_of((await tx.execute(change)).one())
 
 
 async def _close(tx: AsyncConnection, found: Conversation, now: float, note: Note) -> Conversation:
@@ -449,43 +358,6 @@ async def _close(tx: AsyncConnection, found: Conversation, now: float, note: Not
     return await _touch(tx, found, now, **changes)
 
 
-def _untaken() -> ColumnElement[bool]:
+def untaken() -> ColumnElement[bool]:
+    """Which conversations wait for an answer and belong to no agent."""
     return and_(conversations.c.waiting_since.is_not(None), conversations.c.agent.is_(None))
-
-
-async def _crowds(connection: AsyncConnection, site: str) -> tuple[Crowd, ...]:
-    newest = func.max(conversations.c.waiting_since)
-    listed = (
-        select(conversations.c.client, func.count(), newest)
-        .where(
-            conversations.c.site == site,
-            conversations.c.state == "open",
-            _untaken(),
-            conversations.c.client.is_not(None),
-        )
-        .group_by(conversations.c.client)
-        .having(func.count() > CROWD)
-        .order_by(newest.desc())
-        .limit(CROWDS)
-    )
-    return tuple(Crowd(*row) for row in (await connection.execute(listed)).all())
-
-
-def _entries(*where: ColumnElement[bool]) -> Select[Any]:
-    return (
-        select(
-            *_CONVERSATION,
-            *(messages.c[name] for name in ("id", "author", "agent")),
-            func.substr(messages.c.text, 1, PREVIEW),
-            messages.c.at,
-            *(conversations.c[name] for name in ("said", "waiting_since", "partner", "page")),
-        )
-        .select_from(conversations.outerjoin(messages, messages.c.id == conversations.c.last))
-        .where(and_(*where))
-    )
-
-
-def _entry(row: Sequence[Any]) -> Entry:
-    told = len(_CONVERSATION)
-    last = row[told:-4]
-    return Entry(_conversation(row[:told]), None if last[0] is None else _message(last), *row[-4:])

@@ -10,8 +10,13 @@ from clew.chat.model import Added, Crowd, Sender
 from clew.referral.visitor import Talk
 from clew.stores.ledger.conversations import REOPEN_SECONDS, Conversations, NoConversationError
 from clew.stores.ledger.database import Database
+from clew.stores.ledger.inbox import Inbox
 
 NOW = 1_700_000_000.0
+
+
+def inbox(books: Conversations) -> Inbox:
+    return Inbox(books._db)
 
 
 @pytest_asyncio.fixture
@@ -85,7 +90,7 @@ async def test_the_same_message_sent_ten_times_at_once_is_one_message_in_one_con
     sent = await asyncio.gather(*(write(books, "hello", client_id="widget-id-1") for _ in range(10)))
     assert sum(s.created for s in sent) == 1
     assert len({s.message.id for s in sent}) == 1
-    assert len(await books.inbox("shop")) == 1
+    assert len(await inbox(books).page("shop")) == 1
 
 
 async def test_a_message_sent_again_after_a_new_conversation_began_is_still_known(
@@ -128,7 +133,7 @@ async def test_a_day_after_closing_a_new_conversation_begins_with_its_own_rule(b
     found, messages = await books.visitor_messages("shop", "anna")
     assert found == later.conversation
     assert [m.text for m in messages] == ["hello again"]
-    assert [e.conversation.id for e in await books.of_visitor("shop", "anna")] == [
+    assert [e.conversation.id for e in await inbox(books).of_visitor("shop", "anna")] == [
         later.conversation.id,
         first.conversation.id,
     ]
@@ -141,7 +146,7 @@ async def test_who_answers_has_the_conversation(books: Conversations) -> None:
     assert answered.conversation.agent == "bo"
     taken = await books.claim("shop", added.conversation.id, "cy", NOW + 6)
     assert taken.agent == "cy"
-    assert await books.counts("shop") == {"cy": 1}
+    assert await inbox(books).counts("shop") == {"cy": 1}
 
 
 async def test_an_agents_form_sent_twice_is_one_answer(books: Conversations) -> None:
@@ -160,7 +165,7 @@ async def test_a_note_at_the_end_is_read_by_both_and_written_once(books: Convers
         await books.close("shop", added.conversation.id, NOW + 1, lambda found: f"closed, {found.language}")
     _, messages = await books.visitor_messages("shop", "anna")
     assert [(m.author, m.text) for m in messages] == [("visitor", "hello"), ("system", "closed, de")]
-    (entry,) = await books.closed("shop")
+    (entry,) = await inbox(books).closed("shop")
     assert (entry.waiting_since, entry.count) == (None, 1)
     assert entry.last is not None
     assert entry.last.author == "system"
@@ -193,7 +198,7 @@ async def test_open_conversations_are_counted_for_all_sites_at_once(books: Conve
     for site, visitor in (("shop", "v1"), ("shop", "v2"), ("other", "v3"), ("other", "v4")):
         added = await write(books, "hello", visitor=visitor, site=site)
     await books.close("other", added.conversation.id, NOW)
-    assert await books.open_by_site() == {"shop": 2, "other": 1}
+    assert await inbox(books).open_by_site() == {"shop": 2, "other": 1}
 
 
 async def test_the_inbox_lists_the_newest_who_wait_then_the_answered(books: Conversations) -> None:
@@ -204,13 +209,13 @@ async def test_the_inbox_lists_the_newest_who_wait_then_the_answered(books: Conv
     await write(books, "early, second", visitor="v3", at=NOW + 90)
     closed = await write(books, "closed", visitor="v4", at=NOW + 1)
     await books.close("shop", closed.conversation.id, NOW + 200)
-    entries = await books.inbox("shop")
+    entries = await inbox(books).page("shop")
     assert [e.conversation.visitor for e in entries] == ["v2", "v3", "v1"]
     assert [e.waiting_since for e in entries] == [NOW + 50, NOW + 10, None]
     assert [e.count for e in entries] == [1, 2, 2]
     assert entries[1].last is not None
     assert entries[1].last.text == "early, second"
-    (last,) = await books.closed("shop")
+    (last,) = await inbox(books).closed("shop")
     assert (last.conversation.visitor, last.waiting_since) == ("v4", None)
 
 
@@ -218,7 +223,7 @@ async def test_the_inbox_has_pages(books: Conversations) -> None:
     """field E3."""
     for number in range(60):
         await write(books, "hello", visitor=f"v{number}", at=NOW + number)
-    pages = [[e.conversation.visitor for e in await books.inbox("shop", page)] for page in range(3)]
+    pages = [[e.conversation.visitor for e in await inbox(books).page("shop", page)] for page in range(3)]
     assert [len(page) for page in pages] == [50, 10, 0]
     assert pages[0][0] == "v59"
     assert pages[1][-1] == "v0"
@@ -233,15 +238,15 @@ async def test_many_from_one_network_are_a_crowd_and_are_closed_together(books: 
     taken = await write(books, "really?", visitor="s0", at=NOW + 20, sender=Sender(client="aa"))
     await books.claim("shop", taken.conversation.id, "bo", NOW + 21)
     await write(books, "hi", visitor="s9", site="other", at=NOW, sender=Sender(client="aa"))
-    assert await books.crowds("shop") == (Crowd("aa", 7, NOW + 7),)
-    listed = [e.conversation.visitor for e in await books.inbox("shop")]
+    assert await inbox(books).crowds("shop") == (Crowd("aa", 7, NOW + 7),)
+    listed = [e.conversation.visitor for e in await inbox(books).page("shop")]
     assert listed == ["v4", "v3", "v2", "v1", "s0", "v0"]
-    assert len(await books.inbox("shop", client="aa")) == 7
+    assert len(await inbox(books).page("shop", client="aa")) == 7
     gone = await books.close_many("shop", NOW + 30, client="aa", note=lambda found: "closed")
     assert {c.visitor for c in gone} == {f"s{n}" for n in range(1, 8)}
-    assert await books.crowds("shop") == ()
-    assert sum((await books.counts("shop")).values()) == 6
-    assert sum((await books.counts("other")).values()) == 1
+    assert await inbox(books).crowds("shop") == ()
+    assert sum((await inbox(books).counts("shop")).values()) == 6
+    assert sum((await inbox(books).counts("other")).values()) == 1
 
 
 async def test_chosen_conversations_are_closed_together_at_their_site_only(books: Conversations) -> None:
@@ -249,13 +254,13 @@ async def test_chosen_conversations_are_closed_together_at_their_site_only(books
     other = await write(books, "three", visitor="v3", site="other")
     ids = [added.conversation.id for added in (first, other)]
     assert [c.visitor for c in await books.close_many("shop", NOW, ids=ids)] == ["v1"]
-    assert [e.conversation.id for e in await books.inbox("shop")] == [second.conversation.id]
-    assert len(await books.inbox("other")) == 1
+    assert [e.conversation.id for e in await inbox(books).page("shop")] == [second.conversation.id]
+    assert len(await inbox(books).page("other")) == 1
 
 
 async def test_the_inbox_cuts_long_messages(books: Conversations) -> None:
     await write(books, "x" * 5000)
-    (entry,) = await books.inbox("shop")
+    (entry,) = await inbox(books).page("shop")
     assert entry.last is not None
     assert len(entry.last.text) == 200
 
@@ -265,16 +270,16 @@ async def test_a_visitor_who_writes_after_an_answer_waits_from_then_on(books: Co
     await answer(books, added, "two", at=NOW + 10)
     await write(books, "three", at=NOW + 20)
     await write(books, "four", at=NOW + 30)
-    (entry,) = await books.inbox("shop")
+    (entry,) = await inbox(books).page("shop")
     assert entry.waiting_since == NOW + 20
 
 
 async def test_another_site_sees_and_changes_nothing(books: Conversations) -> None:
     added = await write(books, "secret")
     assert await books.get("other", added.conversation.id) is None
-    assert await books.inbox("other") == ()
-    assert await books.of_visitor("other", "anna") == ()
-    assert await books.counts("other") == {}
+    assert await inbox(books).page("other") == ()
+    assert await inbox(books).of_visitor("other", "anna") == ()
+    assert await inbox(books).counts("other") == {}
     assert await books.visitor_messages("other", "anna") == (None, ())
     for change in (
         books.add_agent_message("other", added.conversation.id, "x", agent="bo", client_id=None, now=NOW),
@@ -314,20 +319,20 @@ async def test_counts_tell_the_open_conversations_of_each_agent(books: Conversat
     await write(books, "hello", visitor="v8")
     closed = await write(books, "hello", visitor="v9")
     await books.close("shop", closed.conversation.id, NOW)
-    assert await books.counts("shop") == {"bo": 3, None: 1}
+    assert await inbox(books).counts("shop") == {"bo": 3, None: 1}
 
 
 async def test_the_version_differs_after_every_change_of_an_open_conversation(books: Conversations) -> None:
-    seen = [await books.version("shop")]
+    seen = [await inbox(books).version("shop")]
     added = await write(books, "hello", at=NOW)
-    seen.append(await books.version("shop"))
+    seen.append(await inbox(books).version("shop"))
     await answer(books, added, "hi", at=NOW + 1)
-    seen.append(await books.version("shop"))
+    seen.append(await inbox(books).version("shop"))
     await books.claim("shop", added.conversation.id, "cy", NOW + 2)
-    seen.append(await books.version("shop"))
+    seen.append(await inbox(books).version("shop"))
     await books.close("shop", added.conversation.id, NOW + 3)
-    seen.append(await books.version("shop"))
+    seen.append(await inbox(books).version("shop"))
     assert len(set(seen[:4])) == 4
     assert seen[4] == seen[0] != seen[3]
     await write(books, "elsewhere", site="other")
-    assert await books.version("shop") == seen[4]
+    assert await inbox(books).version("shop") == seen[4]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
+from clew.stores.ledger.inbox import Inbox
 from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.reports import Asked, Reports
@@ -74,18 +75,18 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "report of one order": lambda db: Reports(db).orders(Asked(number="1")),
     "conversation of a visitor": lambda db: Conversations(db).open_for("shop", "v"),
     "talk": lambda db: Conversations(db).talk("shop", "v"),
-    "open ones of all sites": lambda db: Conversations(db).open_by_site(),
+    "open ones of all sites": lambda db: Inbox(db).open_by_site(),
     "talked": lambda db: Conversations(db).visitor_talked("shop", "v", 0, NOW),
     "messages": lambda db: Conversations(db).visitor_messages("shop", "v", 0),
-    "inbox": lambda db: Conversations(db).inbox("shop"),
-    "closed": lambda db: Conversations(db).closed("shop"),
-    "crowds": lambda db: Conversations(db).crowds("shop"),
-    "conversations of a visitor": lambda db: Conversations(db).of_visitor("shop", "v"),
-    "open ones by agent": lambda db: Conversations(db).counts("shop"),
+    "inbox": lambda db: Inbox(db).page("shop"),
+    "closed": lambda db: Inbox(db).closed("shop"),
+    "crowds": lambda db: Inbox(db).crowds("shop"),
+    "conversations of a visitor": lambda db: Inbox(db).of_visitor("shop", "v"),
+    "open ones by agent": lambda db: Inbox(db).counts("shop"),
     "last message": lambda db: Conversations(db).last_message(),
     "written after": lambda db: Conversations(db).written_after(9),
-    "open ones": lambda db: Conversations(db).numbers("shop"),
-    "version": lambda db: Conversations(db).version("shop"),
+    "open ones": lambda db: Inbox(db).numbers("shop"),
+    "version": lambda db: Inbox(db).version("shop"),
 }
 
 

@@ -99,7 +99,7 @@ async def test_without_a_cookie_of_ours_nothing_is_read_or_written(desk: House, 
         await client.get("stream"),
     ):
         assert "cookie" in await error_of(answer, 403)
-    assert await desk.conversations.inbox("shop") == ()
+    assert await desk.service.ledger.inbox.page("shop") == ()
 
 
 async def test_a_cookie_of_one_site_is_worth_nothing_at_another(desk: House) -> None:
@@ -197,7 +197,7 @@ async def test_another_sites_page_cannot_write_in_the_visitors_name(
 ) -> None:
     answer = await desk.visitor().post("messages", json=body(), headers=headers)
     assert "another site" in await error_of(answer, 403)
-    assert await desk.conversations.inbox("shop") == ()
+    assert await desk.service.ledger.inbox.page("shop") == ()
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ async def test_nothing_is_shown_or_done_without_a_session(desk: House, method: s
         assert answer.status_code == 303
         assert answer.headers["location"].startswith(f"{DESK}/login")
         assert "secret words" not in answer.text
-    (entry,) = await desk.conversations.inbox("shop")
+    (entry,) = await desk.service.ledger.inbox.page("shop")
     assert (entry.conversation.state, entry.conversation.agent, entry.count) == ("open", None, 1)
 
 
@@ -215,7 +215,7 @@ async def test_an_agents_form_needs_the_token_of_its_own_session(desk: House, pa
     answer = await client.post(f"desk/conversations/{talk}/{path}", data=fields)
     assert answer.status_code == 403
     assert "reload the page" in answer.text
-    (entry,) = await desk.conversations.inbox("shop")
+    (entry,) = await desk.service.ledger.inbox.page("shop")
     assert (entry.conversation.state, entry.conversation.agent, entry.count) == ("open", None, 1)
     assert await desk.service.ledger.orders.list("shop") == ()
 

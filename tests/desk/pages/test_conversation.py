@@ -176,7 +176,7 @@ async def test_taking_and_closing_change_the_inbox(desk: House) -> None:
     token = hidden((await client.get("desk/")).text)
     await client.post(f"desk/conversations/{talk}/take", data={"csrf": token})
     assert "yours" in text_of((await client.get("desk/")).text)
-    assert await desk.conversations.counts("shop") == {"bo": 1}
+    assert await desk.service.ledger.inbox.counts("shop") == {"bo": 1}
     closed = await client.post(f"desk/conversations/{talk}/close", data={"csrf": token})
     assert closed.headers["location"] == "/-/clew/desk/"
     assert "Nobody is waiting" in (await client.get("desk/")).text
@@ -286,7 +286,7 @@ async def test_a_forged_conversation_id_finds_nothing(desk: House, door: str) ->
         answer = await client.post(path, data=fields) if door else await client.get(path)
         assert answer.status_code in (404, 405), forged
         assert "secret words" not in answer.text
-    (entry,) = await desk.conversations.inbox("shop")
+    (entry,) = await desk.service.ledger.inbox.page("shop")
     assert (entry.conversation.state, entry.conversation.agent, entry.count) == ("open", None, 1)
 
 
@@ -306,7 +306,7 @@ async def test_a_conversation_of_another_site_is_not_there(desk: House, site: st
     ):
         answer = await client.post(f"desk/conversations/{foreign}/{door}", data={"csrf": token, **fields})
         assert answer.status_code == 404
-    (entry,) = await desk.conversations.inbox("other")
+    (entry,) = await desk.service.ledger.inbox.page("other")
     assert (entry.conversation.state, entry.conversation.agent, entry.count) == ("open", None, 1)
 
 

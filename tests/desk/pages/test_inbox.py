@@ -48,7 +48,7 @@ async def test_a_flood_from_one_network_is_one_line_and_is_closed_at_once(desk: 
     assert answer.status_code == 303
     page = (await agent.get("desk/")).text
     assert "from one network" not in page
-    assert await desk.conversations.numbers("shop") == (1, 1)
+    assert await desk.service.ledger.inbox.numbers("shop") == (1, 1)
 
 
 async def test_the_conversations_of_one_network_can_be_looked_at(desk: House) -> None:
@@ -73,13 +73,13 @@ async def test_chosen_conversations_are_closed_together(desk: House) -> None:
     await flood(desk, 3)
     agent = await desk.agent()
     page = (await agent.get("desk/")).text
-    ids = [e.conversation.id for e in await desk.conversations.inbox("shop")]
+    ids = [e.conversation.id for e in await desk.service.ledger.inbox.page("shop")]
     form = {"csrf": hidden(page), "id": ids[:2]}
     assert (await agent.post("desk/close", data=form)).status_code == 303
-    assert [e.conversation.id for e in await desk.conversations.inbox("shop")] == ids[2:]
+    assert [e.conversation.id for e in await desk.service.ledger.inbox.page("shop")] == ids[2:]
     assert (await agent.post("desk/close", data={"id": ids[2:], "csrf": "no"})).status_code == 403
     assert (await desk.client().post("desk/close", data={"id": ids[2:]})).status_code == 303
-    assert await desk.conversations.numbers("shop") == (1, 1)
+    assert await desk.service.ledger.inbox.numbers("shop") == (1, 1)
 
 
 async def test_the_inbox_has_pages_of_fifty(desk: House) -> None:

@@ -1,0 +1,152 @@
+"""The conversations of a site as lists and counts: what waits for an agent, and how much of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...chat.model import Crowd, Entry
+from .conversations import CONVERSATION, conversation_of, message_of, untaken
+from .database import Database
+from .schema import conversations, messages
+
+INBOX_OPEN = 50
+INBOX_CLOSED = 20
+# More waiting conversations than this from one client network are shown as one line.
+CROWD = 5
+CROWDS = 20
+PREVIEW = 200
+
+
+class Inbox:
+    """The lists and counts of all sites. Times in unix seconds."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def page(self, site: str, number: int = 0, client: str | None = None) -> tuple[Entry, ...]:
+        """One page of 50 open conversations: those that wait, the newest first, then the answered ones.
+
+        The crowds' are left out; `client` lists the untaken ones of one client network instead.
+        """
+        mine = [conversations.c.site == site, conversations.c.state == "open"]
+        async with self._db.read() as connection:
+            if client is not None:
+                mine += [untaken(), conversations.c.client == client]
+            elif crowds := [crowd.client for crowd in await _crowds(connection, site)]:
+                theirs = and_(conversations.c.client.is_not(None), conversations.c.client.in_(crowds))
+                mine.append(~and_(untaken(), theirs))
+            listed = (
+                _entries(*mine)
+                .order_by(
+                    conversations.c.waiting_since.desc().nulls_last(), conversations.c.updated_at.desc()
+                )
+                .limit(INBOX_OPEN)
+                .offset(number * INBOX_OPEN)
+            )
+            return tuple(_entry(row) for row in (await connection.execute(listed)).all())
+
+    async def closed(self, site: str) -> tuple[Entry, ...]:
+        """The last 20 that were closed."""
+        listed = (
+            _entries(conversations.c.site == site, conversations.c.state == "closed")
+            .order_by(conversations.c.updated_at.desc())
+            .limit(INBOX_CLOSED)
+        )
+        async with self._db.read() as connection:
+            return tuple(_entry(row) for row in (await connection.execute(listed)).all())
+
+    async def crowds(self, site: str) -> tuple[Crowd, ...]:
+        """Client networks with more than 5 waiting conversations that nobody has taken; the
+        newest first, at most 20."""
+        async with self._db.read() as connection:
+            return await _crowds(connection, site)
+
+    async def of_visitor(self, site: str, visitor: str, limit: int = INBOX_CLOSED) -> tuple[Entry, ...]:
+        """The visitor's conversations, newest first."""
+        listed = (
+            _entries(conversations.c.site == site, conversations.c.visitor == visitor)
+            .order_by(conversations.c.started_at.desc())
+            .limit(limit)
+        )
+        async with self._db.read() as connection:
+            return tuple(_entry(row) for row in (await connection.execute(listed)).all())
+
+    async def numbers(self, site: str) -> tuple[int, int]:
+        """How many conversations are open, and how many of them wait for an answer."""
+        # COUNT of a column leaves out NULL.
+        both = select(func.count(), func.count(conversations.c.waiting_since)).where(
+            conversations.c.site == site, conversations.c.state == "open"
+        )
+        async with self._db.read() as connection:
+            count, waiting = (await connection.execute(both)).one()
+        return int(count), int(waiting)
+
+    async def counts(self, site: str) -> Mapping[str | None, int]:
+        """Open conversations by the agent who has them; None for those that nobody has."""
+        grouped = (
+            select(conversations.c.agent, func.count())
+            .where(conversations.c.site == site, conversations.c.state == "open")
+            .group_by(conversations.c.agent)
+        )
+        async with self._db.read() as connection:
+            return {row[0]: row[1] for row in (await connection.execute(grouped)).all()}
+
+    async def open_by_site(self) -> Mapping[str, int]:
+        """How many conversations are open at each site that has any."""
+        grouped = (
+            select(conversations.c.site, func.count())
+            .where(conversations.c.state == "open")
+            .group_by(conversations.c.site)
+        )
+        async with self._db.read() as connection:
+            return {row[0]: row[1] for row in (await connection.execute(grouped)).all()}
+
+    async def version(self, site: str) -> str:
+        """A short text that differs whenever the open conversations of the site do."""
+        # Answered from the index alone. A sum, not a maximum: clocks of several processes may differ.
+        drawn = select(func.count(), func.coalesce(func.sum(conversations.c.updated_at), 0)).where(
+            conversations.c.site == site, conversations.c.state == "open"
+        )
+        async with self._db.read() as connection:
+            count, total = (await connection.execute(drawn)).one()
+        return f"{count}-{total:.6f}"
+
+
+async def _crowds(connection: AsyncConnection, site: str) -> tuple[Crowd, ...]:
+    newest = func.max(conversations.c.waiting_since)
+    listed = (
+        select(conversations.c.client, func.count(), newest)
+        .where(
+            conversations.c.site == site,
+            conversations.c.state == "open",
+            untaken(),
+            conversations.c.client.is_not(None),
+        )
+        .group_by(conversations.c.client)
+        .having(func.count() > CROWD)
+        .order_by(newest.desc())
+        .limit(CROWDS)
+    )
+    return tuple(Crowd(*row) for row in (await connection.execute(listed)).all())
+
+
+def _entries(*where: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(
+            *CONVERSATION,
+            *(messages.c[name] for name in ("id", "author", "agent")),
+            func.substr(messages.c.text, 1, PREVIEW),
+            messages.c.at,
+            *(conversations.c[name] for name in ("said", "waiting_since", "partner", "page")),
+        )
+        .select_from(conversations.outerjoin(messages, messages.c.id == conversations.c.last))
+        .where(and_(*where))
+    )
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    told = len(CONVERSATION)
+    last = row[told:-4]
+    return Entry(conversation_of(row[:told]), None if last[0] is None else message_of(last), *row[-4:])
