@@ -18,14 +18,14 @@ async def test_a_shop_full_of_faults_and_visitors_with_bad_manners_leave_nothing
     tmp_path: Path,
 ) -> None:
     """No wrong page, no answer of another's, no connection left open, no memory that only grows."""
-    report = await soak(3_000, 50, 1, tmp_path)
+    report = await soak(3_000, 50, 1, tmp_path, sites=100)
     assert report.problems == []
     assert set(report.tally.ends) >= {"complete", "broken off", "left"}
 
 
 async def test_a_shop_behind_the_middleware_is_left_as_it_is(tmp_path: Path) -> None:
     """The same for the ASGI mount."""
-    report = await soak_mounted(2_000, 50, 1, tmp_path)
+    report = await soak_mounted(2_000, 50, 1, tmp_path, sites=100)
     assert report.problems == []
     assert set(report.tally.ends) >= {"complete", "broken off", "left"}
 

@@ -1,6 +1,7 @@
 """`make soak`: clew in front of a shop full of faults, and many visitors with bad manners.
 
-`clew serve` comes first, then the middleware with a quarter of the requests.
+`clew serve` comes first, then the middleware with a quarter of the requests; each with 3,000 sites, one of
+which changes every second.
 
 Exits 1 if one answer was wrong, or if connections or memory were left behind.
 """
@@ -9,10 +10,11 @@ import argparse
 import asyncio
 import os
 import random
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +23,15 @@ import raw_http
 from clews import ClewFolder, ClewServe
 from processes import Program, free_port
 
+from .host import Host
 from .visitors import Tally, Visitor
 
 SETTINGS = """
 secret = "env:CLEW_SECRET"
 log = "json"
+desk_host = "desk.example"
+include = ["sites/*.toml"]
+watch = {watch}
 
 [upstream]
 connections = 400
@@ -35,23 +41,8 @@ keep_alive = 1
 [limits]
 uploads = {{ client = 500 }}
 websockets = {{ client = 500 }}
-
-[[sites]]
-name = "shop"
-hosts = ["shop.example"]
-upstream = {upstream}
-
-[sites.order]
-page = "/hostile/*"
-id = "#order-number"
-total = "#order-total"
-currency = "EUR"
-
-[[sites.partners]]
-id = "blog"
-param = "ref"
-postback = "http://127.0.0.1:9/{{click_id}}"
 """
+SITES = 3000
 # A wait that no load explains: something held the loop.
 FREEZE_SECONDS = 5.0
 # How long the last connections may take to close: the longest timeout in the settings, and some.
@@ -93,6 +84,8 @@ class Report:
     faults: float
     longest: float
     cries: list[str]
+    host: Host
+    sites: int
 
     @property
     def problems(self) -> list[str]:
@@ -108,7 +101,7 @@ class Report:
             found.append(f"an answer of clew's own took {self.longest:.1f} s")
         if self.faults:
             found.append(f"{self.faults:.0f} faults of our own")
-        return found + self.cries
+        return found + self.cries + self.host.problems[:20]
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.tally.kinds.items()))
@@ -119,8 +112,17 @@ class Report:
         )
         return (
             f"{self.tally.done} requests in {self.seconds:.0f} s; the longest wait for `health`: "
-            f"{self.longest * 1000:.0f} ms\nasked: {kinds}\nended: {ends}\n{sizes}\n"
+            f"{self.longest * 1000:.0f} ms\n{self.sites} sites, {self._reloads()}\n"
+            f"asked: {kinds}\nended: {ends}\n{sizes}\n"
             + ("\n".join(["WRONG:", *self.problems]) if self.problems else "nothing wrong")
+        )
+
+    def _reloads(self) -> str:
+        took = self.host.took
+        if not took:
+            return "watched"
+        return (
+            f"{len(took)} reloads of {statistics.median(took) * 1000:.0f} ms, at most {max(took) * 1000:.0f}"
         )
 
 
@@ -133,8 +135,9 @@ async def crowd(
     at_quarter: Callable[[], None],
     *,
     plain: bool = False,
+    hosts: Sequence[str] = ("shop.example",),
 ) -> None:
-    """All visitors at once; `plain` as `Visitor` has it."""
+    """All visitors at once; `plain` and `hosts` as `Visitor` has them."""
     each = -(-requests // concurrency)
 
     async def watch() -> None:
@@ -145,7 +148,8 @@ async def crowd(
     async with asyncio.TaskGroup() as group:
         group.create_task(watch())
         for number in range(concurrency):
-            group.create_task(Visitor(f"v{number}", port, seed, tally, plain=plain).run(each))
+            visitor = Visitor(f"v{number}", port, seed, tally, plain=plain, hosts=hosts)
+            group.create_task(visitor.run(each))
 
 
 async def metrics(port: int) -> str:
@@ -204,42 +208,57 @@ def shop_program(port: int, cries: Callable[[str], None] = lambda line: None) ->
     return shop
 
 
-async def soak(requests: int, concurrency: int, seed: int, folder: Path) -> Report:
-    """`clew serve`, with its own shop."""
+async def soak(requests: int, concurrency: int, seed: int, folder: Path, sites: int = SITES) -> Report:
+    """`clew serve`, with its own shop under many names."""
     cries, port = Cries(), free_port()
-    home = ClewFolder(folder / "clew", SETTINGS.format(upstream=f'"http://127.0.0.1:{port}"'))
+    home = ClewFolder(folder / "clew", SETTINGS.format(watch="false"))
+    host = Host(home.path, sites, port, seed)
     with shop_program(port, cries), ClewServe(home, on_line=cries) as clew:
-        return await _soak(clew, clew.port, requests, concurrency, seed, cries)
+        return await _soak(clew, clew.port, requests, concurrency, seed, cries, host)
 
 
-async def soak_mounted(requests: int, concurrency: int, seed: int, folder: Path) -> Report:
+async def soak_mounted(
+    requests: int, concurrency: int, seed: int, folder: Path, sites: int = SITES
+) -> Report:
     """The middleware in front of a shop that is an ASGI app, on uvicorn as it is."""
     cries, port = Cries(), free_port()
-    home = ClewFolder(folder / "mounted", SETTINGS.replace("upstream = {upstream}\n", "").format())
+    home = ClewFolder(folder / "mounted", SETTINGS.format(watch="true"))
+    host = Host(home.path, sites, None, seed)
     command = [sys.executable, "-m", "soak.mounted", str(home.settings), str(port)]
     environ = {"PYTHONPATH": os.pathsep.join(sys.path), **home.environ}
     with Program(command, environ=environ, cwd=home.path, on_line=cries) as clew:
         clew.wait_for_port(port)
-        return await _soak(clew, port, requests, concurrency, seed, cries, plain=True)
+        return await _soak(clew, port, requests, concurrency, seed, cries, host, plain=True)
 
 
 async def _soak(
-    clew: Program, port: int, requests: int, concurrency: int, seed: int, cries: Cries, *, plain: bool = False
+    clew: Program,
+    port: int,
+    requests: int,
+    concurrency: int,
+    seed: int,
+    cries: Cries,
+    host: Host,
+    *,
+    plain: bool = False,
 ) -> Report:
     raw_http.PATIENCE = 60.0
     tally, sizes = Tally(), list[Size]()
     await metrics(port)
     before = Size.of(clew.pid)
     started, pulse = time.monotonic(), Pulse(port)
-    beating = asyncio.create_task(pulse.beat())
+    beating = [asyncio.create_task(pulse.beat()), asyncio.create_task(host.change(ask=not plain))]
 
     def at_quarter() -> None:
         sizes.append(Size.of(clew.pid))
 
-    await crowd(port, requests, concurrency, seed, tally, at_quarter, plain=plain)
+    await crowd(port, requests, concurrency, seed, tally, at_quarter, plain=plain, hosts=host.hosts)
     seconds = time.monotonic() - started
-    beating.cancel()
-    await asyncio.wait([beating])
+    for task in beating:
+        task.cancel()
+    for ended in await asyncio.gather(*beating, return_exceptions=True):
+        if not isinstance(ended, asyncio.CancelledError):
+            raise AssertionError("ended before its time") from ended
     after = await settled(clew.pid, before.sockets)
     told = await metrics(port)
     faults = sum(
@@ -247,7 +266,8 @@ async def _soak(
         for line in told.splitlines()
         if line.startswith("clew_events_total{") and 'event="fault"' in line
     )
-    return Report(tally, seconds, before, sizes[0], after, faults, pulse.longest, cries.lines)
+    found = (tally, seconds, before, sizes[0], after, faults, pulse.longest, cries.lines)
+    return Report(*found, host, len(host.hosts))
 
 
 def main() -> None:
@@ -256,15 +276,18 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200_000)
     parser.add_argument("--concurrency", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--sites", type=int, default=SITES)
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         reports = {
             "clew serve": asyncio.run(
-                soak(options.requests, options.concurrency, options.seed, Path(folder))
+                soak(options.requests, options.concurrency, options.seed, Path(folder), options.sites)
             ),
             "the middleware": asyncio.run(
-                soak_mounted(options.requests // 4, options.concurrency, options.seed, Path(folder))
+                soak_mounted(
+                    options.requests // 4, options.concurrency, options.seed, Path(folder), options.sites
+                )
             ),
         }
     for name, report in reports.items():

@@ -6,6 +6,7 @@ import hashlib
 import random
 import re
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -115,14 +116,24 @@ def _fault_of_good(kind: str, token: str, method: str, sent: bytes, response: Re
 class Visitor:
     """Makes requests on one connection after the other, in a manner that changes with each. A `plain` one
     sends nothing that a server before the middleware may read in its own way: upgrades that are ignored,
-    blanks behind a value."""
+    blanks behind a value. Each request is for one of the `hosts`."""
 
-    def __init__(self, name: str, port: int, seed: int, tally: Tally, *, plain: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        seed: int,
+        tally: Tally,
+        *,
+        plain: bool = False,
+        hosts: Sequence[str] = ("shop.example",),
+    ) -> None:
         self._name = name
         self._port = port
         self._rng = random.Random(f"{seed} {name}")
         self._tally = tally
         self._plain = plain
+        self._hosts = hosts
         self._asked = 0
         self._manner = ""
 
@@ -141,6 +152,9 @@ class Visitor:
             except (ConnectionError, asyncio.IncompleteReadError) as error:
                 self._tally.ends[f"{self._manner}: {type(error).__name__}"] += 1
 
+    def _host(self) -> bytes:
+        return self._rng.choice(self._hosts).encode()
+
     def _request(
         self, kind: str | None = None, version: bytes = b"1.1"
     ) -> tuple[str, str, str, bytes, bytes]:
@@ -155,7 +169,7 @@ class Visitor:
         lines = [
             b"%b /%b/%b%b HTTP/%b"
             % (method.encode(), kind.encode(), token.encode(), query.encode(), version),
-            b"Host: shop.example" + self._blank(),
+            b"Host: " + self._host() + self._blank(),
             b"Accept-Encoding: " + rng.choice(ACCEPTED),
         ]
         if not self._plain and rng.random() < 0.2:
@@ -231,7 +245,8 @@ class Visitor:
         self._asked += 1
         self._tally.kinds["websocket"] += 1
         await client.send(
-            b"GET /websocket/%b HTTP/1.1\r\nHost: shop.example\r\n%b\r\n\r\n" % (token.encode(), HANDSHAKE)
+            b"GET /websocket/%b HTTP/1.1\r\nHost: %b\r\n%b\r\n\r\n"
+            % (token.encode(), self._host(), HANDSHAKE)
         )
         head = await client.head()
         if head.status != 101:
