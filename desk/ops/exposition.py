@@ -1,6 +1,7 @@
 """What Prometheus gets: what was counted, and what the ledger holds now."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -27,8 +28,13 @@ class _Found(Collector):
 
 async def exposition(service: Service) -> bytes:
     """All figures in the text format, over all workers; those of the ledger are read now."""
-    registry = CollectorRegistry()
     held = await _ledger(service)
+    # Of thousands of sites they are many megabytes.
+    return await asyncio.to_thread(_written, service, held)
+
+
+def _written(service: Service, held: Iterable[Metric]) -> bytes:
+    registry = CollectorRegistry()
     registry.register(_Found([*counted(service.registry), *held, *build(), *processes()]))
     return generate_latest(registry)
 
@@ -43,14 +49,14 @@ async def _ledger(service: Service) -> list[Metric]:
     try:
         async with asyncio.timeout(LEDGER_SECONDS):
             counts = await service.ledger.outbox.counts_by_site(service.sites)
-            now, book = service.clock.now(), service.ledger.agents
-            online = [(site, await book.online(site, now)) for site in service.sites]
+            present = await service.ledger.agents.present(service.clock.now())
     except Exception as error:
         service.journal.emit("fault", site="", where="metrics", error=repr(error))
         return [up]
     for site, states in counts.items():
         for state, number in states.items():
             postbacks.add_metric([site, state], number)
-    for site, number in online:
-        agents.add_metric([site], number)
+    online = Counter(site for site, _ in present)
+    for site in service.sites:
+        agents.add_metric([site], online[None] + online[site])
     return [GaugeMetricFamily(up.name, up.documentation, value=1), postbacks, agents]

@@ -3,6 +3,8 @@
 It is for those who run clew, so it tells details and asks for no token: it belongs on a private address.
 """
 
+from itertools import islice
+
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,6 +17,8 @@ from ..guard import NO_STORE
 from .exposition import exposition
 from .readiness import postbacks_of, readiness
 
+KNOWN = 20  # sites that are named where none fits
+
 
 def operations_app(service: Service) -> Starlette:
     """The listener's app, for all sites of a running clew."""
@@ -25,7 +29,7 @@ def operations_app(service: Service) -> Starlette:
     async def ready(request: Request) -> Response:
         site = request.query_params.get("site")
         if site is not None and site not in service.sites:
-            known = ", ".join(service.sites)
+            known = ", ".join(islice(service.sites, KNOWN)) + (", …" if len(service.sites) > KNOWN else "")
             return JSONResponse({"error": f"no site {site[:64]!r}; known: {known}"}, 404, headers=NO_STORE)
         found = await readiness(service, [site] if site is not None else list(service.sites))
         told = {

@@ -11,10 +11,14 @@ from ...service.service import Service
 SHOP_SECONDS = 5.0
 
 
+# Of thousands so many are asked, the first of the settings: whether any answers is what counts.
+SHOPS = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """`why` is empty where all is well; `shops` tells by site whether its shop can be reached, None where
-    clew does not connect to it."""
+    clew does not connect to it, or did not ask."""
 
     ready: bool
     why: str = ""
@@ -28,8 +32,9 @@ async def readiness(service: Service, sites: Sequence[str]) -> Readiness:
         return Readiness(False, f"no order can be recorded: {failure}")
     if not service.ready or service.hub.closed:
         return Readiness(False, "starting or stopping")
-    found = await asyncio.gather(*(_reachable(service, site) for site in sites))
-    shops = dict(zip(sites, found, strict=True))
+    asked = sites[:SHOPS]
+    found = await asyncio.gather(*(_reachable(service, site) for site in asked))
+    shops = {**dict.fromkeys(sites), **dict(zip(asked, found, strict=True))}
     if found and all(reached is False for reached in found):
         why = "the shop cannot be reached" if len(found) == 1 else "no shop can be reached"
         return Readiness(False, why, shops)
