@@ -22,7 +22,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _fault(request: Request, error: Exception) -> Response:
     at = request_context(request)
-    at.service.journal.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
+    at.service.events.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
     return JSONResponse({"error": "something failed here; it was noted"}, 500, headers=NO_STORE)
 
 

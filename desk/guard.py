@@ -74,7 +74,7 @@ def api(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> En
         except LimitedError as limited:
             return refusal(over(limited))
         except (SQLAlchemyError, sqlite3.Error) as error:
-            at.service.journal.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
+            at.service.events.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
             return refusal(Refused(503, "the ledger cannot be reached: try again in a moment", wait=2))
 
     return endpoint
@@ -142,7 +142,7 @@ def bearer(request: Request, at: RequestContext, token: str) -> bool:
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1"), token.encode()):
         if over is not None:
             raise over
-        at.service.journal.notice(
+        at.service.events.notice(
             "token_refused", site=site, key=network_of(client) or "", path=request.url.path
         )
         return False

@@ -1,4 +1,4 @@
-"""How `clew serve` writes the journal; an app that mounts the middleware has its own way of logging.
+"""How `clew serve` writes events; an app that mounts the middleware has its own way of logging.
 
 What is logged was often written by strangers. No character of it may act on a terminal, end a line or turn
 its direction: such characters are written as escapes, in every form of the log.

@@ -43,7 +43,7 @@ class Metrics:
     """What is counted. A figure's child is looked up once: that is four fifths of what counting costs."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.events = Counter("clew_events", "Events of the journal", ["site", "event"], registry=registry)
+        self.events = Counter("clew_events", "What happened", ["site", "event"], registry=registry)
         self._answers = Counter(
             "clew_responses",
             "Answers of the shop to navigations, by what became of them",

@@ -21,7 +21,7 @@ PAGES: Final = {"cart": 20, "confirmation": 5}
 _CODE: Final = re.compile(r"[A-Z]{3}")
 
 
-class Journal(Protocol):
+class Events(Protocol):
     """Where notices are told."""
 
     def notice(self, name: str, *, site: str, key: str, **fields: object) -> bool:
@@ -37,8 +37,8 @@ class _Since:
 class Unmatched:
     """Watches the selectors of all sites. `clock` gives seconds that never go back."""
 
-    def __init__(self, journal: Journal, clock: Callable[[], float] = time.monotonic) -> None:
-        self._journal = journal
+    def __init__(self, events: Events, clock: Callable[[], float] = time.monotonic) -> None:
+        self._events = events
         self._clock = clock
         self._since: dict[tuple[str, str], _Since] = {}
 
@@ -63,7 +63,7 @@ class Unmatched:
             elif kind == wanted:
                 since.pages += 1
                 if since.pages >= PAGES[wanted] and now - since.at >= SECONDS:
-                    self._journal.notice(
+                    self._events.notice(
                         "selector_unmatched",
                         site=site.name,
                         key=key,

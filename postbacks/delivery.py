@@ -58,7 +58,7 @@ class Outbox(Protocol):
         """When the next row is due."""
 
 
-class Journal(Protocol):
+class Events(Protocol):
     """Receives events."""
 
     def emit(self, name: str, *, site: str, **fields: Any) -> None:
@@ -113,7 +113,7 @@ class Worker:
         networks: Mapping[str, Network],
         delivery: Delivery,
         now: Callable[[], float],
-        journal: Journal,
+        events: Events,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._outbox = outbox
@@ -121,7 +121,7 @@ class Worker:
         self._networks = networks
         self._delivery = delivery
         self._now = now
-        self._journal = journal
+        self._events = events
         self._chance = chance
         self._wake = asyncio.Event()
         self._flights: dict[asyncio.Task[None], _Flight] = {}
@@ -170,7 +170,7 @@ class Worker:
             due = await self._outbox.next_due()
         except Exception as error:
             # The ledger is not available or locked: due rows stay due.
-            self._journal.emit("fault", site="", where="delivery", error=repr(error))
+            self._events.emit("fault", site="", where="delivery", error=repr(error))
             return POLL_SECONDS
         return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.0, due - self._now()))
 
@@ -188,7 +188,7 @@ class Worker:
         for row in waiting if new else ():
             if (destination := self._destination(row.site, row.partner)) in new:
                 seconds = round(slow[destination], 1)
-                self._journal.notice("partner_slow", site=row.site, key=row.partner, seconds=seconds)
+                self._events.notice("partner_slow", site=row.site, key=row.partner, seconds=seconds)
                 new.discard(destination)
 
     def _destination(self, site: str, partner_id: str) -> str:
@@ -226,7 +226,7 @@ class Worker:
             return
         except Exception as error:
             # A bug in clew: a retry would fail the same way, so a person has to see it.
-            self._journal.emit("fault", site=postback.site, where="postback", error=repr(error))
+            self._events.emit("fault", site=postback.site, where="postback", error=repr(error))
             await self._finish(flight, "", Verdict("dead", f"the call could not be built: {error!r}"))
             return
         began = time.monotonic()
@@ -234,7 +234,7 @@ class Worker:
             result = await self._made(client, flight, call)
         except Exception as error:
             # The ledger failed, or a bug. Nothing was sent unless the call had begun.
-            self._journal.emit("fault", site=postback.site, where="delivery", error=repr(error))
+            self._events.emit("fault", site=postback.site, where="delivery", error=repr(error))
             result = Unanswered(repr(error)) if flight.progress.sent else NotSent(repr(error))
         if result is not None:
             verdict = judge(call, result, self._now(), repeats=self._repeats(postback))
@@ -306,9 +306,9 @@ class Worker:
                 await self._outbox.finish(flight.began or postback, attempt, state, next_at)
                 break
             except Exception as error:
-                self._journal.emit("fault", site=postback.site, where="delivery", error=repr(error))
+                self._events.emit("fault", site=postback.site, where="delivery", error=repr(error))
         if took is not None:
-            self._journal.took("postback", postback.site, outcome, took)
+            self._events.took("postback", postback.site, outcome, took)
         self._report(postback, outcome, answer, request=request, status=verdict.status, attempt=tried)
 
     # -- helpers
@@ -322,7 +322,7 @@ class Worker:
 
     def _report(self, postback: Postback, outcome: str, answer: str, **fields: Any) -> None:
         if outcome in ("dead", "unknown"):
-            self._journal.notice(
+            self._events.notice(
                 "postback_failed",
                 site=postback.site,
                 key=f"{postback.partner} {outcome}",
@@ -332,7 +332,7 @@ class Worker:
                 status=fields.get("status"),
                 answer=answer,
             )
-        self._journal.emit(
+        self._events.emit(
             "postback",
             site=postback.site,
             partner=postback.partner,

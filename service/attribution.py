@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..events.journal import Journal
+from ..events.events import Events
 from ..orders.cart import is_empty
 from ..orders.model import OrderError
 from ..orders.unmatched import Unmatched
@@ -41,7 +41,7 @@ class Attribution:
         ordering: Ordering,
         pages: PageReader,
         unmatched: Unmatched,
-        journal: Journal,
+        events: Events,
         clock: Clock,
         later: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
@@ -50,7 +50,7 @@ class Attribution:
         self._ordering = ordering
         self._pages = pages
         self._unmatched = unmatched
-        self._journal = journal
+        self._events = events
         self._clock = clock
         self._later = later
 
@@ -70,10 +70,10 @@ class Attribution:
 
     def tell_touch(self, site: SiteRuntime, visitor: str, touch: Touch) -> None:
         """Tell of a touch that was written down, and of one that did not come from outside."""
-        self._journal.touch(site.name, visitor, touch, site.masking)
+        self._events.touch(site.name, visitor, touch, site.masking)
         for click in touch.clicks:
             if click.partner is not None and doubted(touch, click.partner, site.terms.inside):
-                self._journal.notice(
+                self._events.notice(
                     "click_suspicious",
                     site=site.name,
                     key=f"{click.partner} {touch.doubt}",
@@ -86,7 +86,7 @@ class Attribution:
     def tell_dropped(self, site: SiteRuntime, dropped: Iterable[Dropped]) -> None:
         """Tell of parameters that held no click id."""
         for one in dropped:
-            self._journal.notice(
+            self._events.notice(
                 "click_dropped",
                 site=site.name,
                 key=f"{one.partner} {one.param} {one.why}",
@@ -109,18 +109,18 @@ class Attribution:
         except LimitedError:
             pass  # over it nobody new is stored
         except Exception as error:
-            self._journal.emit("fault", site=site.name, where=where, error=repr(error))
+            self._events.emit("fault", site=site.name, where=where, error=repr(error))
 
     def finish(self, finished: Finished) -> None:
         """Count what became of an answer, and see to its page's facts now that the bytes are gone."""
         site = finished.site
         outcome, reason = finished.outcome
-        metrics = self._journal.metrics
+        metrics = self._events.metrics
         metrics.answered(site.name, outcome, reason)
         if finished.began:
             metrics.took("page", site.name, outcome, self._clock.monotonic() - finished.began)
         if reason.by_policy:
-            self._journal.notice(
+            self._events.notice(
                 "policy",
                 site=site.name,
                 key=reason.value,
@@ -129,7 +129,7 @@ class Attribution:
                 path=_shown(site, finished.path, finished.query),
             )
         if finished.fault is not None:
-            self._journal.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
+            self._events.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
         if finished.unread and not finished.effects:
             address = _shown(site, finished.path, finished.query)
             self._tell_unread(site, address, finished.unread.text, key=finished.unread.value)
@@ -163,7 +163,7 @@ class Attribution:
             return
         if unreadable is None and not page.gap and await self._is_known(site, page):
             told = {"source": "page", "visitor": page.visitor, "page": address}
-            self._journal.emit("order_repeated", site=site.name, order=None, **told)
+            self._events.emit("order_repeated", site=site.name, order=None, **told)
             return
         if unreadable is not None:
             self._tell_unread(site, address, str(unreadable), key=unreadable.part)
@@ -178,13 +178,13 @@ class Attribution:
         try:
             visitor = await self._visits.get(site.name, page.visitor)
         except Exception as error:
-            self._journal.emit("fault", site=site.name, where="order", error=repr(error))
+            self._events.emit("fault", site=site.name, where="order", error=repr(error))
             return False
         return visitor is not None and is_settled(visitor)
 
     def _tell_unread(self, site: SiteRuntime, address: str, why: str, *, key: str) -> None:
         """Tell that an order's page was shown, but no order was read on it."""
-        self._journal.notice(
+        self._events.notice(
             "order_unreadable", site=site.name, key=key, type="confirmation", page=address, why=why
         )
 
@@ -207,7 +207,7 @@ class Attribution:
         except LimitedError:
             pass  # the next page shows it again
         except Exception as error:
-            self._journal.emit("fault", site=site.name, where="cart", error=repr(error))
+            self._events.emit("fault", site=site.name, where="cart", error=repr(error))
 
 
 def _shown(site: SiteRuntime, path: str, query: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..chat.hub import Hub, desk_topic, visitor_topic
 from ..chat.model import Added, Conversation, Message, Sender
-from ..events.journal import Journal
+from ..events.events import Events
 from ..referral.cookie import Known
 from ..referral.masking import one_line
 from ..referral.visitor import Talked, Visitor
@@ -70,7 +70,7 @@ class Conversations:
         talks: Talks,
         limits: Limits,
         hub: Hub,
-        journal: Journal,
+        events: Events,
         clock: Clock,
         secret: str,
         later: Callable[[Coroutine[Any, Any, None]], None],
@@ -82,7 +82,7 @@ class Conversations:
         self._talks = talks
         self._limits = limits
         self._hub = hub
-        self._journal = journal
+        self._events = events
         self._clock = clock
         self._later = later
         self._key = hashlib.blake2b(secret.encode()).digest()
@@ -124,7 +124,7 @@ class Conversations:
         except LimitedError:
             pass
         except Exception as error:
-            self._journal.emit("fault", site=site.name, where="messages", error=repr(error))
+            self._events.emit("fault", site=site.name, where="messages", error=repr(error))
         return Sender(client=mark) if visitor is None else Sender(partner_of(visitor), page_of(visitor), mark)
 
     def _client_mark(self, client: str | None) -> str | None:
@@ -190,7 +190,7 @@ class Conversations:
         self._wake(conversation)
         if added.opened:
             self._tell(conversation, "open")
-        self._journal.emit(
+        self._events.emit(
             "message",
             site=conversation.site,
             conversation=conversation.id,
@@ -208,7 +208,7 @@ class Conversations:
         self._hub.notify(desk_topic(found.site))
 
     def _tell(self, found: Conversation, state: str) -> None:
-        self._journal.emit(
+        self._events.emit(
             "conversation",
             site=found.site,
             conversation=found.id,

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
-from ..events.journal import Journal
+from ..events.events import Events
 from ..orders.money import is_currency
 from ..referral.arrival import Arrival, Consent, arrive
 from ..referral.cookie import Known
@@ -68,7 +68,7 @@ class Decisions:
         attribution: Attribution,
         talks: Talks,
         agents: AgentLoads,
-        journal: Journal,
+        events: Events,
         clock: Clock,
     ) -> None:
         self._visits = visits
@@ -76,7 +76,7 @@ class Decisions:
         self._attribution = attribution
         self._talks = talks
         self._agents = agents
-        self._journal = journal
+        self._events = events
         self._clock = clock
 
     async def decide(self, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer:
@@ -93,7 +93,7 @@ class Decisions:
         skip = _skip(site, visitor, ask.page.url, _in_talk(site, visitor, now))
         decision = site.rules.decide(facts, skip=skip)
         action = decision.rule.action if decision.rule else site.settings.widget.default
-        self._journal.emit(
+        self._events.emit(
             "decision",
             site=site.name,
             visitor=visitor.id,
@@ -193,7 +193,7 @@ class Decisions:
         except LimitedError:
             return None
         except Exception as error:
-            self._journal.emit("fault", site=site.name, where="decide", error=repr(error))
+            self._events.emit("fault", site=site.name, where="decide", error=repr(error))
             return None
 
     async def _stored(self, site: SiteRuntime, known: Known | None) -> Visitor | None:
@@ -202,7 +202,7 @@ class Decisions:
         try:
             return await self._visits.get(site.name, known.visitor)
         except Exception as error:
-            self._journal.emit("fault", site=site.name, where="decide", error=repr(error))
+            self._events.emit("fault", site=site.name, where="decide", error=repr(error))
             return None
 
 

@@ -52,7 +52,7 @@ _NAT64 = ip_network("64:ff9b::/96")
 
 
 class Told(Protocol):
-    """Who hears of each refusal: the journal."""
+    """Who hears of each refusal."""
 
     def limited(self, site: str, limit: str, scope: str, client: str) -> None:
         """A request of `client` (a network, or empty) at `site` was over a limit."""

@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from ..chat.hub import Hub
-from ..events.journal import Journal
+from ..events.events import Events
 from ..orders.unmatched import Unmatched
 from ..postbacks.delivery import Worker
 from ..referral.networks_file import load as load_catalogue
@@ -60,10 +60,10 @@ class Service:
         catalogue = load_catalogue()
         self.sites = Sites(settings, catalogue)
         self.registry = CollectorRegistry()
-        self.journal = Journal(self.registry, self.clock.monotonic)
-        self.pages = PageReader(self.journal)
-        self.limits = Limits(settings.limits, self.journal, self.clock.monotonic)
-        self.unmatched = Unmatched(self.journal, self.clock.monotonic)
+        self.events = Events(self.registry, self.clock.monotonic)
+        self.pages = PageReader(self.events)
+        self.limits = Limits(settings.limits, self.events, self.clock.monotonic)
+        self.unmatched = Unmatched(self.events, self.clock.monotonic)
         self.hub = Hub()
         self.tasks = Tasks()
         self.ledger = Ledger(settings.ledger)
@@ -74,7 +74,7 @@ class Service:
             catalogue.networks,
             settings.delivery,
             self.clock.now,
-            self.journal,
+            self.events,
         )
         self.presence = Presence(self.hub, self.ledger, self.clock.now, self.tasks.later)
         self.agents = AgentLoads(self.ledger, self.clock)
@@ -97,19 +97,19 @@ class Service:
             self.talks,
             self.limits,
             self.hub,
-            self.journal,
+            self.events,
             self.clock,
             settings.secret.get_secret_value(),
             self.tasks.later,
         )
-        self.ordering = Ordering(self.ledger, self.visits, self.journal, self.clock, self.worker.wake)
+        self.ordering = Ordering(self.ledger, self.visits, self.events, self.clock, self.worker.wake)
         self.attribution = Attribution(
             self.visits,
             self.visitors,
             self.ordering,
             self.pages,
             self.unmatched,
-            self.journal,
+            self.events,
             self.clock,
             self.tasks.later,
         )
@@ -119,7 +119,7 @@ class Service:
             self.attribution,
             self.talks,
             self.agents,
-            self.journal,
+            self.events,
             self.clock,
         )
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
@@ -143,18 +143,18 @@ class Service:
 
     def _clock_jumped(self, before: float, step: float) -> None:
         key = "back" if step < 0 else "forward"
-        self.journal.notice("clock_jump", site="", key=key, before=round(before), seconds=round(step))
+        self.events.notice("clock_jump", site="", key=key, before=round(before), seconds=round(step))
         if step < 0:
             self.sites.clock_set_back(before, -step)
 
     def _talk_not_noted(self, site: str, error: Exception) -> None:
-        self.journal.notice("fault", site=site, key="talk", where="talk", error=repr(error))
+        self.events.notice("fault", site=site, key="talk", where="talk", error=repr(error))
 
     def _watch_failed(self, error: Exception) -> None:
-        self.journal.notice("fault", site="", key="watch", where="watch", error=repr(error))
+        self.events.notice("fault", site="", key="watch", where="watch", error=repr(error))
 
     def _not_writable(self, error: Exception) -> None:
-        self.journal.emit("fault", site="", where="ready", error=repr(error))
+        self.events.emit("fault", site="", where="ready", error=repr(error))
 
     async def open(self) -> None:
         """Open the stores. Raises what the stores raise."""
@@ -197,7 +197,7 @@ class Service:
             self.hub.end(name)
             self.unmatched.forget(name)
             self.pages.forget(name)
-            self.journal.forget(name)
+            self.events.forget(name)
         for notify in self.on_swap:
             notify(settings, changes)
         return changes
@@ -205,16 +205,16 @@ class Service:
     def announce_swap(self, changes: Changes) -> None:
         """Tell that other settings are in use; of several workers one does."""
         named = {field.name: _some(getattr(changes, field.name)) for field in fields(changes)}
-        self.journal.emit("reloaded", site="", sites=len(self.sites), **named)
+        self.events.emit("reloaded", site="", sites=len(self.sites), **named)
 
     def refuse_swap(self, problems: Sequence[Problem]) -> None:
         """Tell that other settings were not taken, and why."""
         found = [format_problem(problem) for problem in problems]
-        self.journal.notice("reload_refused", site="", key=found[0], why=found[0], errors=len(found))
+        self.events.notice("reload_refused", site="", key=found[0], why=found[0], errors=len(found))
 
     def announce(self, **details: Any) -> None:
         """Tell that clew is ready; a server does so once it listens, with its `addresses`."""
-        self.journal.emit("started", site="", sites=_some(self.sites), **details)
+        self.events.emit("started", site="", sites=_some(self.sites), **details)
 
     async def stop(self) -> None:
         """Let running work end, then close the stores."""
@@ -225,14 +225,14 @@ class Service:
         await self.tasks.stop()
         await self.write_notices()
         await self.close()
-        self.journal.emit("stopped", site="")
+        self.events.emit("stopped", site="")
 
     async def _prune(self) -> None:
         while True:
             try:
                 await self.visits.prune(self.clock.now())
             except Exception as error:
-                self.journal.emit("fault", site="", where="prune", error=repr(error))
+                self.events.emit("fault", site="", where="prune", error=repr(error))
             await asyncio.sleep(PRUNE_EVERY)
 
     async def _keep_notices(self) -> None:
@@ -241,15 +241,15 @@ class Service:
             await self.write_notices()
 
     async def write_notices(self) -> None:
-        """Write what the journal noticed into the ledger; what a failing ledger does not take is kept."""
-        noted = self.journal.take_noted()
+        """Write the notices into the ledger; what a failing ledger does not take is kept."""
+        noted = self.events.take_noted()
         if not noted:
             return
         try:
             await self.ledger.notices.add(noted, self.clock.now())
         except Exception as error:
-            self.journal.put_back(noted)
-            self.journal.notice("fault", site="", key="notices", where="notices", error=repr(error))
+            self.events.put_back(noted)
+            self.events.notice("fault", site="", key="notices", where="notices", error=repr(error))
 
 
 async def _nobody_knows(site: str) -> bool | None:

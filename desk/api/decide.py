@@ -62,7 +62,7 @@ async def decide_endpoint(request: Request, at: RequestContext) -> Response:
     if at.origin.scheme == "http" and request.headers.get("origin", "").startswith("https://"):
         # What ends the TLS says nothing of it, or is not believed.
         peer = request.client.host if request.client else None
-        at.service.journal.proxy_untrusted(
+        at.service.events.proxy_untrusted(
             at.site.name, network_of(peer) or "", "X-Forwarded-Proto", by="Origin"
         )
     ask = Ask(page, body.referrer, at.origin)
@@ -74,7 +74,7 @@ async def decide_endpoint(request: Request, at: RequestContext) -> Response:
     except LimitedError as limited:
         answer, action = at.service.decisions.plain_answer(at.site, page, limited.wait), "limited"
     finally:
-        at.service.journal.took("decide", at.site.name, action, at.service.clock.monotonic() - began)
+        at.service.events.took("decide", at.site.name, action, at.service.clock.monotonic() - began)
     response = JSONResponse(answer.body, headers=NO_STORE)
     for cookie in answer.set_cookies:
         response.headers.append("set-cookie", cookie.decode("latin-1"))
@@ -94,7 +94,7 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
             await at.service.visitors.remember(at.site, known, [read], at.origin.client)
     elif known is not None and any(r.name == body.rule for r in at.site.settings.rules):
         await at.service.visitors.remember(at.site, known, [Invited(body.rule, body.kind)], at.origin.client)
-        at.service.journal.emit(
+        at.service.events.emit(
             "invite", site=at.site.name, visitor=known.visitor, rule=body.rule, what=body.kind
         )
     return Response(status_code=204, headers=NO_STORE)

@@ -51,7 +51,7 @@ async def _ledger(service: Service) -> list[Metric]:
             counts = await service.ledger.outbox.counts_by_site(service.sites)
             present = await service.ledger.agents.present(service.clock.now())
     except Exception as error:
-        service.journal.emit("fault", site="", where="metrics", error=repr(error))
+        service.events.emit("fault", site="", where="metrics", error=repr(error))
         return [up]
     for site, states in counts.items():
         for state, number in states.items():

@@ -47,7 +47,7 @@ async def postbacks_of(service: Service, site: str) -> dict[State, int] | None:
     try:
         return (await service.postback_counts.get()).get(site, {})
     except Exception as error:
-        service.journal.emit("fault", site="", where="ready", error=repr(error))
+        service.events.emit("fault", site="", where="ready", error=repr(error))
         return None
 
 

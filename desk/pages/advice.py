@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from ...events.journal import EVENTS, MORE
+from ...events.events import EVENTS, MORE
 from ...stores.ledger.notices import Notice
 
 ADVICE: Mapping[str, tuple[str, str]] = {

@@ -54,7 +54,7 @@ def anyone(handler: Callable[[Request, RequestContext], Awaitable[Response]]) ->
         except LimitedError as limited:
             return _problem(request, over(limited))
         except SQLAlchemyError as error:
-            at.service.journal.emit("fault", site=at.site.name, where="desk", error=repr(error))
+            at.service.events.emit("fault", site=at.site.name, where="desk", error=repr(error))
             return page(
                 request, "problem.html", 503, text="The ledger cannot be reached. Try again in a moment."
             )
@@ -161,7 +161,7 @@ async def login(request: Request, at: RequestContext) -> Response:
         return _login_form(request, 503, "Too many logins at this moment. Try again.", target, name)
     # A name that nobody has may be a password that was typed into the wrong field.
     agent = name if right or await agents.knows(name) else None
-    at.service.journal.emit(
+    at.service.events.emit(
         "login", site=at.chosen or "", agent=agent, client=at.origin.client, accepted=right
     )
     if not right:

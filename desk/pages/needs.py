@@ -82,7 +82,7 @@ async def done(request: Request, context: AgentContext) -> Response:
         raise Refused(422, "Which line? Go back and press its button again.")
     gone = await context.at.service.ledger.notices.done(_sites(context), int(number))
     if gone is not None:
-        context.at.service.journal.emit(
+        context.at.service.events.emit(
             "notice_done", site=gone.site, notice=gone.event, key=gone.key, agent=context.session.agent
         )
     return see_other(request, "/")

@@ -63,7 +63,7 @@ async def settle(request: Request, context: AgentContext) -> Response:
         return await _listed(request, context, fields.get("state", "held"), 422, f"Nothing changed: {error}.")
     service = context.at.service
     service.worker.wake()
-    (tell_retried if retry else tell_settled)(service.journal, found, context.session.agent)
+    (tell_retried if retry else tell_settled)(service.events, found, context.session.agent)
     return see_other(request, f"/postbacks?state={fields.get('state', 'held')}")
 
 

@@ -107,7 +107,7 @@ class ClewMiddleware:
             scope["clew.site"] = site.name
         path = target_path(scope)
         if site is None:
-            self.service.journal.host_unknown(origin.host, self.service.sites.hosts)
+            self.service.events.host_unknown(origin.host, self.service.sites.hosts)
             if self.service.sites.own(path):
                 await refuse(scope, receive, send, misdirected(scope))
             else:
@@ -174,7 +174,7 @@ class ClewMiddleware:
             head.plain or dict(head.headers), peer, self.service.settings.trusted_proxies
         )
         if header is not None:
-            self.service.journal.proxy_untrusted(site.name, network_of(peer) or "", header)
+            self.service.events.proxy_untrusted(site.name, network_of(peer) or "", header)
 
     async def _own_page(
         self, plan: OwnPage, site: SiteRuntime, origin: Origin, scope: Scope, receive: Receive, send: Send

@@ -108,7 +108,7 @@ class Startup:
             self.why = one_line(error)
             if self._strict:
                 raise
-            self._service.journal.notice("unusable", site="", key="start", why=self.why)
+            self._service.events.notice("unusable", site="", key="start", why=self.why)
         else:
             self.started = True
             self.on_start()

@@ -130,7 +130,7 @@ class Clew:
             self._responses.close(flow, "" if flow.error is None else flow.error.msg)
 
     def _fault(self, error: Exception) -> None:
-        self._service.journal.emit("fault", site="", where="mitmproxy", error=repr(error))
+        self._service.events.emit("fault", site="", where="mitmproxy", error=repr(error))
 
 
 def _settings() -> Settings:

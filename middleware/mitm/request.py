@@ -59,7 +59,7 @@ class Requests:
                 return
             headers = plan
         else:
-            service.journal.host_unknown(asked.host, service.sites.hosts)
+            service.events.host_unknown(asked.host, service.sites.hosts)
             if service.sites.own(path):
                 _refuse(flow, 421)
                 return

@@ -176,7 +176,7 @@ def log_config(log: Literal["console", "json"]) -> dict[str, Any]:
 
 
 def formatter(log: Literal["console", "json"]) -> logging.Formatter:
-    """Renders the standard library's records as the journal's lines are: for people, or as JSON."""
+    """Renders the standard library's records as the lines of events are: for people, or as JSON."""
     from ...events.logs import rendering
 
     shared: list[Any] = [

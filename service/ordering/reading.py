@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from ...events.journal import Journal
+from ...events.events import Events
 from ...injector.markup import PageError
 from ...injector.page import read
 from ...orders.cart import read_cart
@@ -71,8 +71,8 @@ def read_page(
 class PageReader:
     """Reads pages in its threads. `close` it."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, events: Events) -> None:
+        self._events = events
         self._threads = ThreadPoolExecutor(THREADS, "clew-page")
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._waiting: Counter[str] = Counter()  # by site
@@ -115,7 +115,7 @@ class PageReader:
         )
 
     def _refused(self, site: SiteRuntime, page: ReadPage, why: str) -> PageRead:
-        self._journal.notice(
+        self._events.notice(
             "page_unread",
             site=site.name,
             key=why,

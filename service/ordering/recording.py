@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from msgspec import structs
 
-from ...events.journal import Journal
+from ...events.events import Events
 from ...orders.model import OrderSeen
 from ...referral.touches import Touch, merge
 from ...referral.visitor import Ordered, Visitor
@@ -27,14 +27,14 @@ class Ordering:
     """Records orders, credits them, and has partners told. `due` is called when a postback is due."""
 
     def __init__(
-        self, ledger: Ledger, visits: Visits, journal: Journal, clock: Clock, due: Callable[[], None]
+        self, ledger: Ledger, visits: Visits, events: Events, clock: Clock, due: Callable[[], None]
     ) -> None:
         self._ledger = ledger
         self._visits = visits
-        self._journal = journal
+        self._events = events
         self._clock = clock
         self._due = due
-        self._sightings = Sightings(ledger, journal, clock, due)
+        self._sightings = Sightings(ledger, events, clock, due)
 
     async def record(
         self,
@@ -115,7 +115,7 @@ class Ordering:
         touches: tuple[Touch, ...],
         failure: BaseException | None,
     ) -> None:
-        self._journal.emit(
+        self._events.emit(
             "order_unrecorded",
             site=site.name,
             order=order.id,
@@ -137,7 +137,7 @@ class Ordering:
             known = await self._visits.get(site.name, visitor)
         except Exception as error:
             # The cookie's touches have to do.
-            self._journal.emit("fault", site=site.name, where="order", error=repr(error))
+            self._events.emit("fault", site=site.name, where="order", error=repr(error))
             known = None
         if known is None:
             return Visitor(visitor, touches=touches)
@@ -152,4 +152,4 @@ class Ordering:
         try:
             await self._visits.change(site.name, visitor, [Ordered(placed, page)], self._clock.now())
         except Exception as error:
-            self._journal.emit("fault", site=site.name, where="order", error=repr(error))
+            self._events.emit("fault", site=site.name, where="order", error=repr(error))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import cast
 
-from ...events.journal import Journal
+from ...events.events import Events
 from ...orders.doubt import Doubt, Kind
 from ...orders.model import Channel, OrderSeen, State
 from ...orders.money import amount_text
@@ -39,15 +39,15 @@ NOT_YET: frozenset[State] = frozenset({"payment_due", "problem"})
 class Sightings:
     """Tells of orders, and sees to what is told of them besides. `due` is called when a postback is due."""
 
-    def __init__(self, ledger: Ledger, journal: Journal, clock: Clock, due: Callable[[], None]) -> None:
+    def __init__(self, ledger: Ledger, events: Events, clock: Clock, due: Callable[[], None]) -> None:
         self._ledger = ledger
-        self._journal = journal
+        self._events = events
         self._clock = clock
         self._due = due
 
     def recorded(self, recorded: Recorded, weighed: Weighed) -> None:
         """Tell of a new order, its credit, and a doubt that holds it."""
-        self._journal.emit(
+        self._events.emit(
             "order",
             site=recorded.site,
             order=recorded.order_id,
@@ -106,14 +106,14 @@ class Sightings:
         agrees = same and not others and order.is_sale == (known.state == "placed")
         if agrees or corrected or (decided and (same or not better)):
             event = "order_repeated" if same or not corrected else "order_corrected"
-            self._journal.emit(event, site=site.name, order=order.id, source=order.source, visitor=visitor)
+            self._events.emit(event, site=site.name, order=order.id, source=order.source, visitor=visitor)
             return decided and named
         why = _conflict(order, known, others)
         # A page is no word against what the server told, nor a browser against the shop.
         wrong = not same and not decided and _RANK[order.source] == _RANK[known.source]
         if wrong or (not order.is_sale and not weaker):
             await self._ledger.outbox.hold(known.row, Doubt("conflict", why))
-        self._journal.notice("order_conflict", site=site.name, key=order.id, order=order.id, why=why)
+        self._events.notice("order_conflict", site=site.name, key=order.id, order=order.id, why=why)
         return decided and named
 
     async def _decide_anew(
@@ -166,7 +166,7 @@ class Sightings:
             if row.state == "held":
                 self._tell_held(known, Doubt(cast("Kind", row.hold), row.why or ""))
             else:
-                tell_settled(self._journal, row, SERVER)
+                tell_settled(self._events, row, SERVER)
         if confirmed.changed:
             self._due()
         return not confirmed.too_late
@@ -174,7 +174,7 @@ class Sightings:
     def _tell_credit(self, recorded: Recorded, weighed: Weighed) -> None:
         """Tell who earns an order, and of a doubt that holds it."""
         earned = weighed.credit
-        self._journal.emit(
+        self._events.emit(
             "credit",
             site=recorded.site,
             order=recorded.order_id,
@@ -188,23 +188,23 @@ class Sightings:
     def _tell_held(self, recorded: Recorded, doubt: Doubt) -> None:
         fields = {"order": recorded.order_id, "partner": recorded.partner, "why": doubt.text}
         if doubt.kind == "confirm":  # nothing is wrong yet
-            self._journal.emit("order_held", site=recorded.site, key=doubt.kind, **fields)
+            self._events.emit("order_held", site=recorded.site, key=doubt.kind, **fields)
         else:
-            self._journal.notice("order_held", site=recorded.site, key=doubt.kind, **fields)
+            self._events.notice("order_held", site=recorded.site, key=doubt.kind, **fields)
 
 
-def tell_settled(journal: Journal, row: Postback, by: str) -> None:
+def tell_settled(events: Events, row: Postback, by: str) -> None:
     """Tell what became of a postback that was in doubt, and who decided."""
-    _tell_postback(journal, "postback_settled", row, by)
+    _tell_postback(events, "postback_settled", row, by)
 
 
-def tell_retried(journal: Journal, row: Postback, by: str) -> None:
+def tell_retried(events: Events, row: Postback, by: str) -> None:
     """Tell that a postback is sent once more, and who wants it."""
-    _tell_postback(journal, "postback_retried", row, by)
+    _tell_postback(events, "postback_retried", row, by)
 
 
-def _tell_postback(journal: Journal, event: str, row: Postback, by: str) -> None:
-    journal.emit(
+def _tell_postback(events: Events, event: str, row: Postback, by: str) -> None:
+    events.emit(
         event,
         site=row.site,
         postback=row.id,

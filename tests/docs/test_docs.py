@@ -11,7 +11,7 @@ from clew.cli import app
 from clew.desk.app import desk_app
 from clew.desk.ops.exposition import exposition
 from clew.desk.pages.advice import ADVICE
-from clew.events.journal import ERRORS, EVENTS, WARNINGS
+from clew.events.events import ERRORS, EVENTS, WARNINGS
 from clew.rules.facts import FACTS
 from clew.service.limits import HELD, PERIODS
 from clew.service.service import Service
@@ -65,7 +65,7 @@ SPANS = {60: "minute", 600: "10 minutes", 3600: "hour", 86400: "day"}
 
 
 def test_every_limit_is_documented_as_it_is_and_counted_somewhere() -> None:
-    text = page("operations.md").partition("## Limits")[2].partition("## The journal")[0]
+    text = page("operations.md").partition("## Limits")[2].partition("## Events")[0]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
     spans = {name: SPANS[int(seconds)] for name, seconds in PERIODS.items()} | dict.fromkeys(HELD, "at once")
     expected = [
@@ -107,7 +107,7 @@ def test_every_fact_is_documented_and_every_documented_fact_exists() -> None:
 
 
 def test_every_event_is_documented_and_every_documented_event_exists() -> None:
-    text = page("operations.md").partition("## The journal")[2].partition("## Metrics")[0]
+    text = page("operations.md").partition("## Events")[2].partition("## Metrics")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(EVENTS)
 
 

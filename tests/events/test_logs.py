@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 import structlog
-from clew.events.journal import Journal
+from clew.events.events import Events
 from clew.events.logs import configure_logs, escaped
 from clew.middleware.serve.server import formatter
 from prometheus_client import CollectorRegistry
@@ -32,7 +32,7 @@ def console(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixtur
 def test_no_character_of_an_event_acts_on_the_reader(console: pytest.CaptureFixture[str], log: Log) -> None:
     """field E20: in values, in keys, in lists and tables, in a traceback"""
     configure_logs(log)
-    Journal(CollectorRegistry()).emit(
+    Events(CollectorRegistry()).emit(
         "login", site=HOSTILE, agent=HOSTILE, campaign={HOSTILE: [HOSTILE, (HOSTILE,)]}, number=3
     )
     try:
@@ -70,7 +70,7 @@ def test_lines_of_the_server_and_the_proxy_do_not_act_either(log: Log) -> None:
 def test_an_app_that_logs_by_itself_gets_nothing_that_acts(monkeypatch: pytest.MonkeyPatch) -> None:
     """field E20: the middleware in an app that configures structlog in its own way"""
     with structlog.testing.capture_logs() as told:
-        Journal(CollectorRegistry()).emit("login", site="shop", agent=HOSTILE)
+        Events(CollectorRegistry()).emit("login", site="shop", agent=HOSTILE)
     assert acting(str(told[0]["agent"])) == set()
 
 

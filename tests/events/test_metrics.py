@@ -28,7 +28,7 @@ async def service(folder: Path) -> AsyncIterator[Service]:
 async def test_without_the_ledger_the_other_figures_are_told(tmp_path: Path) -> None:
     """field G7"""
     async with service(tmp_path / "nowhere") as running:
-        running.journal.metrics.answered("shop", "edit", "")
+        running.events.metrics.answered("shop", "edit", "")
         found = {f.name: f for f in text_string_to_metric_families((await exposition(running)).decode())}
     assert found["clew_ledger_up"].samples[0].value == 0
     assert found["clew_responses"].samples[0].value == 1
@@ -41,7 +41,7 @@ async def test_times_are_told_in_seconds_by_site_and_outcome(tmp_path: Path, wha
     """field G7"""
     async with service(tmp_path) as running:
         await running.ledger.db.open()
-        running.journal.took(what, "shop", "good", 0.02)  # type: ignore[arg-type]
+        running.events.took(what, "shop", "good", 0.02)  # type: ignore[arg-type]
         text = (await exposition(running)).decode()
     family = next(
         f for f in text_string_to_metric_families(text) if f.name == f"clew_{what}_duration_seconds"

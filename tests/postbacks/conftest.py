@@ -158,7 +158,7 @@ class Clock:
         return self.now
 
 
-class Journal:
+class Events:
     """The events, with a way to wait for them."""
 
     def __init__(self) -> None:
@@ -200,8 +200,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def journal() -> Journal:
-    return Journal()
+def events() -> Events:
+    return Events()
 
 
 @pytest.fixture

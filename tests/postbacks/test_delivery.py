@@ -68,11 +68,11 @@ def partners(receiver: Any) -> dict[str, Partner]:
 
 
 @pytest.fixture
-def build(outbox: Outbox, partners: dict[str, Partner], clock: Any, journal: Any) -> Callable[..., Worker]:
+def build(outbox: Outbox, partners: dict[str, Partner], clock: Any, events: Any) -> Callable[..., Worker]:
     def worker(box: Any = None, settings: Delivery = SETTINGS) -> Worker:
         networks: Mapping[str, Network] = {"tracker": TRACKER}
         lookup = lambda site, partner: partners.get(partner)  # noqa: E731
-        return Worker(box or outbox, lookup, networks, settings, clock, journal, chance=lambda: 0.0)
+        return Worker(box or outbox, lookup, networks, settings, clock, events, chance=lambda: 0.0)
 
     return worker
 
@@ -95,18 +95,18 @@ async def only(outbox: Outbox) -> Postback:
 
 
 async def test_a_postback_is_delivered_once_and_told_in_the_journal(
-    owe: Owe, outbox: Outbox, build: Any, receiver: Any, journal: Any
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, events: Any
 ) -> None:
     worker = build()
     async with running(worker):
         await owe("100001")
         worker.wake()
-        assert await journal.outcomes(1) == ["delivered"]
-    assert journal.timed == [("postback", "shop", "delivered")]
+        assert await events.outcomes(1) == ["delivered"]
+    assert events.timed == [("postback", "shop", "delivered")]
     assert [g.target for g in receiver.got] == [b"/pb?c=1001_1763859600_0123456789abcdef&o=100001&token=hush"]
     row = await only(outbox)
     assert (row.state, row.attempts) == ("delivered", 1)
-    told = journal.events[-1]
+    told = events.events[-1]
     assert (told["site"], told["partner"], told["order"], told["channel"]) == (
         "shop",
         "blog",
@@ -117,12 +117,12 @@ async def test_a_postback_is_delivered_once_and_told_in_the_journal(
 
 
 async def test_an_attempt_keeps_request_status_and_answer_without_secrets(
-    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, events: Any, clock: Any
 ) -> None:
     receiver.replies = [reply(200, b"thanks for 1001_1763859600_0123456789abcdef\x1b[31m" + b"x" * 900)]
     await owe("100001")
     async with running(build()):
-        await journal.outcomes(1)
+        await events.outcomes(1)
     (kept,) = await outbox.attempts((await only(outbox)).id)
     assert (kept.at, kept.status, kept.outcome) == (clock.now, 200, "delivered")
     assert kept.request == f"GET {receiver.address}/pb?c=1001...&o=100001&token=..."
@@ -131,98 +131,98 @@ async def test_an_attempt_keeps_request_status_and_answer_without_secrets(
 
 
 async def test_a_failing_receiver_is_tried_again_by_the_schedule(
-    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, events: Any, clock: Any
 ) -> None:
     receiver.replies = [reply(503), reply(500), reply(200)]
     await owe("100001")
     worker = build()
     async with running(worker):
-        await journal.outcomes(1)
+        await events.outcomes(1)
         assert (await only(outbox)).next_at == clock.now + 5
         clock.now += 5
         worker.wake()
-        await journal.outcomes(2)
+        await events.outcomes(2)
         assert (await only(outbox)).next_at == clock.now + 30
         clock.now += 30
         worker.wake()
-        assert await journal.outcomes(3) == ["retry", "retry", "delivered"]
+        assert await events.outcomes(3) == ["retry", "retry", "delivered"]
     assert len(receiver.got) == 3
     assert [a.status for a in await outbox.attempts((await only(outbox)).id)] == [503, 500, 200]
 
 
 async def test_a_receiver_that_never_recovers_ends_in_the_dead_letters(
-    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, events: Any, clock: Any
 ) -> None:
     receiver.replies = [reply(503, b"down")]
     await owe("100001")
     worker = build()
     async with running(worker):
         for count in (1, 2, 3):
-            await journal.outcomes(count)
+            await events.outcomes(count)
             clock.now += 100
             worker.wake()
-    assert await journal.outcomes(3) == ["retry", "retry", "dead"]
-    (failed,) = [e for e in journal.events if e["name"] == "postback_failed"]
+    assert await events.outcomes(3) == ["retry", "retry", "dead"]
+    (failed,) = [e for e in events.events if e["name"] == "postback_failed"]
     assert (failed["partner"], failed["order"], failed["status"]) == ("blog", "100001", 503)
     row = await only(outbox)
     assert (row.state, row.attempts, row.last_answer) == ("dead", 3, "down")
 
 
 async def test_retry_after_is_waited_for(
-    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, events: Any, clock: Any
 ) -> None:
     receiver.replies = [reply(429, headers={"Retry-After": "600"})]
     await owe("100001")
     async with running(build()):
-        await journal.outcomes(1)
+        await events.outcomes(1)
     assert (await only(outbox)).next_at == clock.now + 600
 
 
 async def test_a_receiver_that_is_down_costs_a_try_and_not_the_order(
-    owe: Owe, outbox: Outbox, build: Any, receiver: Any, partners: Any, journal: Any, clock: Any
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, partners: Any, events: Any, clock: Any
 ) -> None:
     up = partners["blog"]
     partners["blog"] = up.model_copy(update={"postback": "http://127.0.0.1:1/pb?c={click_id}"})
     await owe("100001")
     worker = build()
     async with running(worker):
-        assert await journal.outcomes(1) == ["retry"]
+        assert await events.outcomes(1) == ["retry"]
         partners["blog"] = up
         clock.now += 5
         worker.wake()
-        assert await journal.outcomes(2) == ["retry", "delivered"]
+        assert await events.outcomes(2) == ["retry", "delivered"]
     assert len(receiver.got) == 1
 
 
 @pytest.mark.parametrize("then", ["hang", "reset"])
 async def test_a_call_without_an_answer_is_unknown_and_never_repeated(
-    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any, then: str
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, events: Any, clock: Any, then: str
 ) -> None:
     receiver.replies = [reply(then=then)]
     await owe("100001")
     worker = build(settings=Delivery(timeout=1))
     async with running(worker):
-        assert await journal.outcomes(1) == ["unknown"]
+        assert await events.outcomes(1) == ["unknown"]
         clock.now += 10**6
         worker.wake()
         await owe("100002")
         worker.wake()
-        await journal.outcomes(2)
+        await events.outcomes(2)
     assert len([g for g in receiver.got if b"o=100001" in g.target]) == 1
     assert {p.state for p in await outbox.list()} == {"unknown"}
 
 
 async def test_a_webhook_without_an_answer_is_repeated_under_the_same_id(
-    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, clock: Any
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, events: Any, clock: Any
 ) -> None:
     receiver.replies = [reply(then="reset"), reply(200)]
     await owe("100001", partner="hook")
     worker = build()
     async with running(worker):
-        await journal.outcomes(1)
+        await events.outcomes(1)
         clock.now += 5
         worker.wake()
-        assert await journal.outcomes(2) == ["retry", "delivered"]
+        assert await events.outcomes(2) == ["retry", "delivered"]
     first, second = receiver.got
     row = await only(outbox)
     assert first.headers["webhook-id"] == second.headers["webhook-id"] == row.id
@@ -244,12 +244,12 @@ def _signature(text: bytes) -> str:
     ("status", "word"), [(302, "redirects"), (400, "bad order"), (404, "bad order"), (410, "no more")]
 )
 async def test_a_refusal_is_dead_at_once_with_its_reason(
-    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, status: int, word: str
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, events: Any, status: int, word: str
 ) -> None:
     receiver.replies = [reply(status, b"bad order", {"Location": "/x"})]
     await owe("100001", partner="hook")
     async with running(build()):
-        assert await journal.outcomes(1) == ["dead"]
+        assert await events.outcomes(1) == ["dead"]
     row = await only(outbox)
     assert row.state == "dead"
     assert word in (row.last_answer or "")
@@ -264,67 +264,67 @@ async def test_a_refusal_is_dead_at_once_with_its_reason(
     ],
 )
 async def test_a_network_that_answers_200_to_everything_is_judged_by_its_body(
-    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, journal: Any, body: bytes, expected: str
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, events: Any, body: bytes, expected: str
 ) -> None:
     receiver.replies = [reply(200, body)]
     await owe("100001", partner="tracker")
     async with running(build()):
-        assert await journal.outcomes(1) == [expected]
+        assert await events.outcomes(1) == [expected]
     assert receiver.got[0].target.startswith(b"/aff_lsr?transaction_id=1001_")
     assert "hush" not in ((await only(outbox)).last_answer or "")
 
 
 async def test_a_partner_who_left_the_settings_is_waited_for_and_the_row_says_so(
-    owe: Owe, outbox: Outbox, build: Any, receiver: Any, partners: Any, journal: Any
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, partners: Any, events: Any
 ) -> None:
     del partners["blog"]
     await owe("100001")
     async with running(build()):
-        assert await journal.outcomes(1) == ["retry"]
+        assert await events.outcomes(1) == ["retry"]
     assert "no longer have a partner blog" in ((await only(outbox)).last_answer or "")
     assert receiver.got == []
 
 
 async def test_missing_settings_are_a_dead_letter_that_names_the_key(
-    owe: Owe, outbox: Outbox, build: Any, partners: Any, journal: Any
+    owe: Owe, outbox: Outbox, build: Any, partners: Any, events: Any
 ) -> None:
     partners["tracker"] = Partner(id="tracker", network="tracker")
     await owe("100001", partner="tracker")
     async with running(build()):
-        assert await journal.outcomes(1) == ["dead"]
+        assert await events.outcomes(1) == ["dead"]
     assert "settings.network_domain" in ((await only(outbox)).last_answer or "")
 
 
 async def test_a_report_that_breaks_the_renderer_is_a_dead_letter_and_a_fault(
-    owe: Owe, outbox: Outbox, build: Any, journal: Any
+    owe: Owe, outbox: Outbox, build: Any, events: Any
 ) -> None:
     await owe("100001", partner="hook", order_time=10**18)
     await owe("100002")
     async with running(build()):
-        assert sorted(await journal.outcomes(2)) == ["dead", "delivered"]
+        assert sorted(await events.outcomes(2)) == ["dead", "delivered"]
     assert "could not be built" in ((await outbox.list("dead"))[0].last_answer or "")
-    assert [e["where"] for e in journal.events if e["name"] == "fault"] == ["postback"]
+    assert [e["where"] for e in events.events if e["name"] == "fault"] == ["postback"]
 
 
 async def test_every_byte_of_a_click_id_arrives_at_the_receiver(
-    owe: Owe, build: Any, receiver: Any, journal: Any
+    owe: Owe, build: Any, receiver: Any, events: Any
 ) -> None:
     click = bytes(range(256))
     await owe("100001", click_id=click.decode("utf-8", "surrogateescape"))
     async with running(build()):
-        await journal.outcomes(1)
+        await events.outcomes(1)
     sent = receiver.got[0].target.partition(b"?c=")[2].partition(b"&")[0]
     assert unquote_to_bytes(sent) == click
 
 
 async def test_two_workers_on_one_file_deliver_each_postback_once(
-    owe: Owe, db: Database, outbox: Outbox, build: Any, receiver: Any, journal: Any
+    owe: Owe, db: Database, outbox: Outbox, build: Any, receiver: Any, events: Any
 ) -> None:
     orders = [f"o{n}" for n in range(40)]
     other = Database(db.address)
     await owe(*orders)
     async with running(build(), build(Outbox(other))):
-        await journal.outcomes(40)
+        await events.outcomes(40)
     await other.close()
     delivered = [g.target.split(b"o=")[1].split(b"&")[0].decode() for g in receiver.got]
     assert sorted(delivered) == sorted(orders)
@@ -332,28 +332,28 @@ async def test_two_workers_on_one_file_deliver_each_postback_once(
 
 
 async def test_a_destination_gets_only_a_few_calls_at_once_and_others_do_not_wait_for_it(
-    owe: Owe, build: Any, receiver: Any, partners: Any, journal: Any
+    owe: Owe, build: Any, receiver: Any, partners: Any, events: Any
 ) -> None:
     receiver.gate = asyncio.Event()
     partners["other"] = Partner(id="other", param="r", postback="http://127.0.0.1:1/")
     await owe(*(f"o{n}" for n in range(12)))
     await owe("x", partner="other")
     async with running(build()):
-        assert await journal.outcomes(1) == ["retry"]  # the other one, which refuses connections
+        assert await events.outcomes(1) == ["retry"]  # the other one, which refuses connections
         await receiver.wait(CALLS_PER_DESTINATION)
         receiver.gate.set()
-        await journal.outcomes(13)
+        await events.outcomes(13)
     assert receiver.most == CALLS_PER_DESTINATION
     assert len(receiver.got) == 12
 
 
 async def test_rows_of_another_process_are_found_without_being_woken(
-    owe: Owe, build: Any, journal: Any, monkeypatch: pytest.MonkeyPatch
+    owe: Owe, build: Any, events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "POLL_SECONDS", 0.02)
     async with running(build()):
         await owe("100001")
-        assert await journal.outcomes(1) == ["delivered"]
+        assert await events.outcomes(1) == ["delivered"]
 
 
 class Failing:
@@ -374,13 +374,13 @@ class Failing:
 
 
 async def test_a_ledger_that_fails_is_a_fault_and_delivery_goes_on_after_it(
-    owe: Owe, outbox: Outbox, build: Any, journal: Any, monkeypatch: pytest.MonkeyPatch
+    owe: Owe, outbox: Outbox, build: Any, events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "POLL_SECONDS", 0.02)
     await owe("100001")
     async with running(build(Failing(outbox))):
-        assert await journal.outcomes(1) == ["delivered"]
-    assert journal.events[0]["name"] == "fault"
+        assert await events.outcomes(1) == ["delivered"]
+    assert events.events[0]["name"] == "fault"
 
 
 async def test_stopping_waits_for_the_answers_of_calls_that_were_sent(
@@ -508,7 +508,7 @@ async def test_a_healthy_partner_does_not_wait_for_slow_ones(
     build: Any,
     receiver: Any,
     partners: Any,
-    journal: Any,
+    events: Any,
     monkeypatch: pytest.MonkeyPatch,
     count: int,
 ) -> None:
@@ -525,9 +525,9 @@ async def test_a_healthy_partner_does_not_wait_for_slow_ones(
             await slow[0].wait(1)
             await owe(*(f"o{n}" for n in range(10)))
             worker.wake()
-            assert await journal.outcomes(10) == ["delivered"] * 10
+            assert await events.outcomes(10) == ["delivered"] * 10
             assert max(s.most for s in slow) <= CALLS_PER_DESTINATION
-            await journal.told("partner_slow")
+            await events.told("partner_slow")
 
 
 async def test_a_partner_that_is_quick_again_gets_its_share_again(clock: Any) -> None:
@@ -600,7 +600,7 @@ from clew.settings.model import Delivery, Partner
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.outbox import Outbox
 
-class Journal:
+class Events:
     def emit(self, name, **fields): ...
     def notice(self, name, **fields): ...
     def took(self, *arguments): ...
@@ -608,7 +608,7 @@ class Journal:
 secret = sys.argv[3] or None
 partner = Partner(id="blog", param="ref", postback=sys.argv[2] + "/pb?o={order_id}", secret=secret)
 outbox = Outbox(Database(sys.argv[1]))
-worker = Worker(outbox, lambda *_: partner, {}, Delivery(timeout=60), lambda: 1763860000.0, Journal())
+worker = Worker(outbox, lambda *_: partner, {}, Delivery(timeout=60), lambda: 1763860000.0, Events())
 asyncio.run(worker.run())
 """
 
@@ -622,7 +622,7 @@ async def test_kill_9_in_the_middle_of_a_call(
     receiver: Any,
     reply: Any,
     partners: Any,
-    journal: Any,
+    events: Any,
     clock: Any,
     secret: str,
     calls: int,
@@ -639,6 +639,6 @@ async def test_kill_9_in_the_middle_of_a_call(
     clock.now += 60 + delivery.LEASE_MARGIN
     partners["blog"] = partners["hook"].model_copy(update={"id": "blog"}) if secret else partners["blog"]
     async with running(build()):
-        await journal.outcomes(2 if secret else 1)
+        await events.outcomes(2 if secret else 1)
     assert len(receiver.got) == calls
     assert (await only(outbox)).state == state

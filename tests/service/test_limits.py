@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from clew.events.journal import Journal
+from clew.events.events import Events
 from clew.service.limits import HELD_WAIT, LimitedError, Limits, Own, Rate, network_of, networks_of
 from clew.settings import model
 from costs import assert_linear
@@ -21,14 +21,14 @@ class Clock:
 
 
 class Bench:
-    """Limits with small numbers, their clock and their journal."""
+    """Limits with small numbers, their clock and their events."""
 
     def __init__(self, **bounds: tuple[int, int, int]) -> None:
         tables = {n: dict(zip(("client", "site", "all"), b, strict=True)) for n, b in bounds.items()}
         self.clock = Clock()
         self.registry = CollectorRegistry()
         self.limits = Limits(
-            model.Limits.model_validate(tables), Journal(self.registry, self.clock), self.clock
+            model.Limits.model_validate(tables), Events(self.registry, self.clock), self.clock
         )
 
     def taken(self, times: int, client: str | None = "203.0.113.7", site: str = "a", **more: Any) -> int:
@@ -152,7 +152,7 @@ def test_a_block_of_ipv6_networks_counts_as_a_few_of_them() -> None:
 
 
 def test_a_clock_that_goes_back_is_not_what_limits_are_read_from() -> None:
-    assert Limits(model.Limits(), Journal(CollectorRegistry()))._clock is time.monotonic
+    assert Limits(model.Limits(), Events(CollectorRegistry()))._clock is time.monotonic
 
 
 def test_things_are_held_until_they_are_released() -> None:

@@ -199,7 +199,7 @@ async def test_an_order_that_cannot_be_written_is_whole_in_the_log(
 ) -> None:
     monkeypatch.setattr("clew.service.ordering.recording.TRIES", (0.0,))
     told: dict[str, object] = {}
-    monkeypatch.setattr(service.journal, "emit", lambda name, **fields: told.update(event=name, **fields))
+    monkeypatch.setattr(service.events, "emit", lambda name, **fields: told.update(event=name, **fields))
     await service.ledger.db.close()
 
     async def broken(*_: object, **__: object) -> object:

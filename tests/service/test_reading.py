@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from clew.events.journal import Journal
+from clew.events.events import Events
 from clew.referral.networks_file import load
 from clew.service.effects import ReadPage
 from clew.service.ordering import reading
@@ -69,7 +69,7 @@ async def gate(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gate]:
 
 async def test_the_loop_goes_on_while_pages_are_read_and_one_site_holds_one_thread(gate: Gate) -> None:
     """field E4: pages of another site are read while a hostile one takes its time."""
-    reader = PageReader(Journal(CollectorRegistry()))
+    reader = PageReader(Events(CollectorRegistry()))
     one, other = site("one"), site("other")
     tasks = [asyncio.create_task(reader.read(one, page())) for _ in range(5)]
     await until(lambda: len(gate.running) == 1)
@@ -84,7 +84,7 @@ async def test_the_loop_goes_on_while_pages_are_read_and_one_site_holds_one_thre
 async def test_what_waits_is_bounded_and_orders_go_before_carts(gate: Gate) -> None:
     """field E4"""
     registry = CollectorRegistry()
-    reader = PageReader(Journal(registry))
+    reader = PageReader(Events(registry))
     shop = site("shop")
     pages = [page(order=False)] * 20 + [page()] * 20
     tasks = [asyncio.create_task(reader.read(shop, p)) for p in pages]
@@ -100,7 +100,7 @@ async def test_what_waits_is_bounded_and_orders_go_before_carts(gate: Gate) -> N
 
 async def test_what_a_browser_makes_up_and_one_networks_pages_keep_no_order_out(gate: Gate) -> None:
     """field E3, E12: a flood of `order-page`, or of confirmation pages by one network."""
-    reader = PageReader(Journal(CollectorRegistry()))
+    reader = PageReader(Events(CollectorRegistry()))
     shop = site("shop")
     flood = [replace(page(), by_browser=True, client=f"198.51.100.{n}") for n in range(60)]
     flood += [replace(page(), client="203.0.113.1")] * 60

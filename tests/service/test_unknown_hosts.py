@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clew.events.journal import NOTICE_KEYS
+from clew.events.events import NOTICE_KEYS
 from clew.middleware.asgi.mount import ClewMiddleware
 from clew.middleware.proxy.mount import ReverseProxy
 from clew.settings.model import Settings

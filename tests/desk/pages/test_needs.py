@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import structlog
-from clew.events.journal import MORE, NOTICE_KEYS, Journal
+from clew.events.events import MORE, NOTICE_KEYS, Events
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Postback, State
 from clew.referral.touches import Click, Touch
@@ -27,7 +27,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[House]:
 
 
 def notice(desk: House, key: str = "csp script-src", site: str = "shop", event: str = "policy") -> None:
-    desk.service.journal.notice(event, site=site, key=key, reason=key, path="/p", outcome="pass")
+    desk.service.events.notice(event, site=site, key=key, reason=key, path="/p", outcome="pass")
 
 
 async def test_the_start_page_says_what_happened_and_what_to_do(desk: House) -> None:
@@ -101,10 +101,10 @@ async def test_a_site_keeps_a_bounded_number_of_rows_the_newest(desk: House) -> 
 
 
 async def test_several_workers_count_into_one_row(desk: House) -> None:
-    journals = [Journal(CollectorRegistry()) for _ in range(4)]
-    for journal in journals:
-        journal.notice("policy", site="shop", key="a", reason="a")
-        journal.notice("policy", site="shop", key="a", reason="a")
+    journals = [Events(CollectorRegistry()) for _ in range(4)]
+    for events in journals:
+        events.notice("policy", site="shop", key="a", reason="a")
+        events.notice("policy", site="shop", key="a", reason="a")
     books = [Notices(desk.service.ledger.db) for _ in journals]
     await asyncio.gather(*(b.add(j.take_noted(), 5.0) for b, j in zip(books, journals, strict=True)))
     (row,) = await books[0].list(["shop"])
@@ -129,7 +129,7 @@ async def test_what_a_failing_ledger_does_not_take_is_kept(
 
 
 async def test_a_fault_is_a_line_too(desk: House) -> None:
-    desk.service.journal.emit("fault", site="shop", where="decide", error="OSError()")
+    desk.service.events.emit("fault", site="shop", where="decide", error="OSError()")
     page = (await (await desk.agent()).get("desk/")).text
     assert "Something of clew&#39;s own failed in decide: OSError()" in page
 
@@ -170,7 +170,7 @@ def still(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_that_orders_are_held_is_said_until_they_are_settled(desk: House) -> None:
     """The line stayed when nothing was held any more, and sent people to a list that was not there."""
     first, second = await owe(desk, "1"), await owe(desk, "2")
-    desk.service.journal.notice("order_held", site="shop", key="amount", order="2", partner="anna", why="so")
+    desk.service.events.notice("order_held", site="shop", key="amount", order="2", partner="anna", why="so")
     client = await desk.agent()
     for row in (first, second):
         assert "Orders are held" in (await client.get("desk/")).text
@@ -182,7 +182,7 @@ async def test_that_orders_are_held_is_said_until_they_are_settled(desk: House) 
 async def test_that_calls_failed_is_said_until_they_are_sent_again(desk: House) -> None:
     row = await owe(desk, "1", "dead")
     told = {"partner": "anna", "order": "1", "outcome": "dead", "status": 404, "answer": "no such page"}
-    desk.service.journal.notice("postback_failed", site="shop", key="anna dead", **told)
+    desk.service.events.notice("postback_failed", site="shop", key="anna dead", **told)
     client = await desk.agent()
     assert "order 1 is dead, status 404, answer “no such page”" in (await client.get("desk/")).text
     await desk.service.ledger.outbox.retry(row.id, desk.service.clock.now())

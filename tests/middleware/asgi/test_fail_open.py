@@ -279,7 +279,7 @@ async def test_a_log_that_cannot_be_written_costs_no_page(
 
             return write
 
-    monkeypatch.setattr(clew.mount.service.journal, "_log", Gone())
+    monkeypatch.setattr(clew.mount.service.events, "_log", Gone())
     response = await clew.ask(b"/?ref=1")
     assert (response.body, response.complete) == (EDITED, True)
     assert clew.count("clew_events_total", event="touch") == 1

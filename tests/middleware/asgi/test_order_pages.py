@@ -19,7 +19,7 @@ class Behind:
         self._folder, self._page, self._order = folder, page.encode(), order
 
     async def seen(self) -> tuple[Any, dict[str, float]]:
-        """The order in the ledger, None if it could not be read, and the counts of the journal's events."""
+        """The order in the ledger, None if it could not be read, and the counts of its events."""
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
         database = f"sqlite:{self._folder / 'clew.db'}"
         async with Shop(answering(head % len(self._page) + self._page)) as shop:

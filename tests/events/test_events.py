@@ -1,11 +1,11 @@
-"""What the journal tells, and how often."""
+"""Which events are told, and how often."""
 
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import structlog
-from clew.events.journal import MORE, NOTICE_KEYS, NOTICE_SECONDS, Journal
+from clew.events.events import MORE, NOTICE_KEYS, NOTICE_SECONDS, Events
 from clew.middleware.asgi.mount import ClewMiddleware
 from clew.settings.model import Settings
 from prometheus_client import CollectorRegistry
@@ -64,7 +64,7 @@ async def test_the_owner_hears_of_a_policy_that_keeps_the_tag_out(tmp_path: Path
 
 def test_a_notice_is_told_of_once_an_hour_for_each_site_and_key() -> None:
     at = 1000.0
-    told = Journal(CollectorRegistry(), lambda: at)
+    told = Events(CollectorRegistry(), lambda: at)
 
     def lines() -> list[Any]:
         with structlog.testing.capture_logs() as found:
@@ -83,7 +83,7 @@ def test_a_notice_is_told_of_once_an_hour_for_each_site_and_key() -> None:
 
 def test_strangers_cannot_fill_the_log_with_notices() -> None:
     registry = CollectorRegistry()
-    told = Journal(registry, lambda: 0.0)
+    told = Events(registry, lambda: 0.0)
     with structlog.testing.capture_logs() as lines:
         for number in range(1000):
             told.notice("policy", site="a", key=f"{number} {'x' * 1000}")

@@ -72,7 +72,7 @@ DETAIL_LENGTH = 300
 KNOWN_HOSTS = 20  # that are listed where a host fits none
 
 
-class Journal:
+class Events:
     """Writes events to the log and counts them. `clock` gives seconds that never go back."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic) -> None:
