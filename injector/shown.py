@@ -47,6 +47,8 @@ _PRICE_CLASS: Final = re2.compile(
     r"(?:$|[\s_-]|[A-Z])"
 )
 
+_LANGUAGE: Final = 35  # the longest language tag that software has to bear (RFC 5646 §4.4.1)
+
 EDGE: Final = "\ufdd0"
 """Stands in `Shown.text` where an inline element begins or ends."""
 
@@ -234,6 +236,6 @@ def _language(node: LexborNode | None) -> str | None:
         if node is None or node.tag == "-document":
             return None
         if (language := node.attributes.get("lang")) and language.strip():
-            return language.strip()
+            return language.strip()[:_LANGUAGE]
         node = node.parent
     return None

@@ -9,13 +9,29 @@ from typing import NamedTuple, NoReturn
 from .model import OrderError
 from .money import is_currency
 from .signs import MEANS, NAMES, SYMBOLS, touches
-from .words import FROM, KNOWN, MINOR, MULTIPLIERS, NUMBERS, PER, RATE, SMALL, TOTAL, UNIT
+from .words import (
+    FROM,
+    INCLUDED,
+    KNOWN,
+    MINOR,
+    MULTIPLIERS,
+    NUMBERS,
+    PER,
+    RATE,
+    REDUCTION,
+    SHIPPING,
+    SMALL,
+    TAX,
+    TOTAL,
+    UNIT,
+)
 
 _UNIT = rf"(?:[^\W\d_]|[{re.escape(SYMBOLS)}'״\"/.])"
 _UNIT_BEFORE = re.compile(rf"(?<!\S)[^\s]*?({_UNIT}+)\Z|({_UNIT}+)\Z")
 _UNIT_BEHIND = re.compile(rf"{_UNIT}+")
 _WORDS = re.compile(r"[^\W\d_]+(?:['.][^\W\d_]+)*")
 _MAGNITUDES = frozenset("十百千万萬億亿兆백천만억조")
+_GROSS = frozenset(("ttc", "ht"))  # "TTC 59,90 €" is the amount with tax, not the tax
 _MINUS = re.compile(r"(?:\b(?:minus|moins|menos|meno|минус|eksi)|[△▲▼])\Z", re.IGNORECASE)
 
 
@@ -114,6 +130,9 @@ def _check_words(given: Text, before: str, behind: str, *, signed: bool, whole: 
         or any(first in PER and second in UNIT for first, second in pairs)
     ):
         given.refuse("is the price of a part; choose the element that holds the total")
+    parts = (REDUCTION | SHIPPING | TAX - _GROSS) & set(words) and not (TOTAL | INCLUDED) & set(words)
+    if parts or REDUCTION & set(after[:2]):
+        given.refuse("is labelled as shipping, tax or a discount; choose the element that holds the total")
     label = next((word for word in reversed(words) if word not in SMALL), "")
     # "July 2004": a whole number without a sign is money only where words say so.
     unknown = whole and words and not TOTAL & set(words[-4:])

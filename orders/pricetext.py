@@ -127,10 +127,10 @@ def read_currency(text: str, part: str = "currency") -> str | None:
     Raises OrderError naming `part` where the sign means several currencies, or two different ones stand.
     """
     plain = _PERCENT.sub(" ", _normalised(seen(text), part).plain).strip()
-    found = _MONEY.search(plain) or _SIGNS_ALONE.fullmatch(plain)
-    if found is None:
+    found = [*_MONEY.finditer(plain)] or [m for m in [_SIGNS_ALONE.fullmatch(plain)] if m]
+    if not found:
         return plain.upper() if is_currency(plain.upper()) else None
-    signs = [s for s in found.groups() if s]
+    signs = [sign for match in found for sign in match.groups() if sign]
     codes = {s for s in signs if is_currency(s)} | {_SIGNS[s] for s in signs if s in _SIGNS}
     if len(codes) > 1:
         raise OrderError(f"{part}: {plain!r} names several currencies: {', '.join(sorted(codes))}")
@@ -197,6 +197,8 @@ def _one(given: Text, marked: str, currency: str | None, own: tuple[str, ...], l
     amount = Decimal(f"0.{digits[0]}") if leading else number.amount()
     whole = amount is not None and amount.as_tuple().exponent == 0
     signed = currency is not None and check_units(given, before, behind, currency, own, whole=whole)
+    if ":" in "".join(glues) and not signed and int(digits[0][:3]) < 25:
+        given.refuse("may be a time of day; choose an element that shows the sign of the currency too")
     if leading and (glues or len(digits[0]) != printed_digits(number.currency)):
         given.refuse("begins with a separator and cannot be read for sure")
     if amount is None:

@@ -306,6 +306,9 @@ def test_any_text_is_an_amount_or_an_order_error(text: str) -> None:
         ("OVERALL 59.90", None),
         ("ALL ITEMS: 59.90", None),
         ("US dollar", None),
+        ("Total (2 items): €59.90", "EUR"),
+        ("2 items - £59.90", "GBP"),
+        ("€1,299.00 (inc. VAT €216.50)", "EUR"),
     ],
 )
 def test_currency_is_read_from_a_code_or_a_sign_that_means_one(text: str, currency: str | None) -> None:
@@ -321,3 +324,5 @@ def test_a_sign_of_several_currencies_is_refused_and_the_error_says_what_to_set(
 def test_two_different_currencies_at_one_amount_are_refused() -> None:
     with pytest.raises(OrderError, match="EUR, USD"):
         read_currency("€59.90 USD")
+    with pytest.raises(OrderError, match="EUR, GBP"):
+        read_currency("€59.90 (£52.00)")
