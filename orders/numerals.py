@@ -82,11 +82,12 @@ class Number:
         language, home = of_language(self.language, self.currency), of_home(self.currency)
         told = language or home
         if printed_digits(self.currency) == 3:
-            # "1.250 KWD" has three minor digits (ISO 4217), and CLDR prints all three in every locale: 1250
-            # dinars are "1,250.000". Somebody who meant 1250 by it would have left them out and grouped
-            # with a dot at once. So it is 1.250 where the page's language (without one, the currency's home)
-            # parts decimals with a dot, and neither of them groups with it. Anything else is refused:
-            # "1,250 KWD", which is 1250 where the digits are left out; a dot in German, Danish or Tunisia.
+            # "1.250 KWD" on an English page is 1.250. Dinars have three minor digits (ISO 4217), CLDR prints
+            # them all in every locale, so what formats by ICU does (Magento, PrestaShop, Shopware, Sylius,
+            # Intl.NumberFormat), and so does Ruby's money gem (Spree, Solidus): 1250 dinars are "1,250.000".
+            # Who means 1250 by "1.250" has left the minor digits out and grouped by the mark that parts
+            # decimals in the page's own language: two faults at once. Where the language, or the currency's
+            # home, does group by that mark, one fault is enough: refused, as is "1,250 KWD".
             sure = mark in told.decimals and mark not in told.groups | home.groups
             return Decimal(f"{whole}.{rest}") if sure else None
         if minor_digits(self.currency) == 0:
