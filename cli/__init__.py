@@ -1,5 +1,7 @@
 """The command line: each command has a file of its own, but for `clew serve`."""
 
+import io
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -88,6 +90,10 @@ def main() -> None:
     """The entry point of the command `clew`."""
     from .ledger import UNUSABLE, told
 
+    # What a terminal of another encoding cannot show is written as an escape instead of ending in a fault.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UNUSABLE as error:

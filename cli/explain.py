@@ -15,7 +15,7 @@ from ..service.service import Service
 from ..service.site import SiteRuntime
 from ..settings.model import Settings
 from .check import load_or_exit
-from .ledger import UNUSABLE, fail, told
+from .ledger import UNUSABLE, fail, require_stores, told
 from .terminal import open_console
 
 console = open_console(soft_wrap=True, highlight=False)
@@ -67,6 +67,7 @@ async def _explain(
     service = Service(settings)
     site = _site(service, name, url)
     page = PageNow("explain", _address(site, url), "", language, seconds)
+    require_stores(settings)
     await service.open()
     try:
         found = await service.decisions.explain(site, await _visitor_id(service, site, visitor), page)

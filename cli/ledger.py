@@ -55,12 +55,20 @@ def with_ledger(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
 def require_ledger(settings: Settings) -> None:
     """Exit with 1 where there is no ledger: opening it would make an empty one, and a wrong path would look
     like a quiet day."""
-    file = sqlite_path(settings.ledger)
+    _require("ledger", settings.ledger, "`clew serve` and `clew desk add-user` make it")
+
+
+def require_stores(settings: Settings) -> None:
+    """The same where there are neither visits nor a ledger."""
+    files = [sqlite_path(address) for address in (settings.ledger, settings.store)]
+    if not any(file is None or file.is_file() for file in files):
+        _require("visit store", settings.store, "`clew serve` makes it")
+
+
+def _require(what: str, address: str, how: str) -> None:
+    file = sqlite_path(address)
     if file is not None and not file.is_file():
-        fail(
-            f"there is no ledger at {file}: `clew serve` and `clew desk add-user` make it; is this the right "
-            "settings file?"
-        )
+        fail(f"there is no {what} at {file}: {how}; is this the right settings file?")
 
 
 def nothing(config: Path, said: str, site: str | None, partner: str | None = None) -> str:

@@ -19,6 +19,7 @@ import msgspec
 from ..referral.visitor import Change, Visitor, changed
 from .files import make_private
 from .housekeeping import Housekeeping
+from .ledger.schema import TABLES as LEDGER_TABLES
 
 BUSY_SECONDS = 5
 
@@ -131,6 +132,10 @@ class SqliteVisits:
         self._log = asyncio.create_task(self._house.keep_log_short(), name="clew-visits-log")
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        others = {row[0] for row in found} - TABLES - LEDGER_TABLES
+        if foreign := sorted(name for name in others if not name.startswith("sqlite_")):
+            raise sqlite3.DatabaseError(f"it has a table {foreign[0][:40]!r}, which is another program's")
         connection.execute("PRAGMA journal_mode=WAL")
         # NORMAL: a power cut may cost the last visits, a killed process costs nothing.
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -238,6 +243,7 @@ class SqliteVisits:
         raise busy
 
 
+TABLES = frozenset({"visits", "leases", "marks"})
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS visits (id INTEGER PRIMARY KEY, site TEXT NOT NULL, visitor TEXT NOT NULL, "
     "data BLOB NOT NULL, seen_at REAL NOT NULL, expires_at REAL NOT NULL, UNIQUE (site, visitor))",

@@ -197,3 +197,7 @@ notices = Table(
 
 # One row, written to find out whether anything can be written.
 probes = Table("probes", metadata, Column("at", Float, primary_key=True))
+
+VERSION = "alembic_version"
+# All that a ledger's file holds; the visits may be in the same one.
+TABLES = frozenset(metadata.tables) | {VERSION}

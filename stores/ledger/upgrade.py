@@ -13,10 +13,10 @@ from sqlalchemy import table as table_of
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ... import stores
+from ..visits import TABLES as VISITS_TABLES
 from .errors import LedgerError, LedgerFormatError
-from .schema import metadata
+from .schema import VERSION, metadata
 
-_VERSION = "alembic_version"
 # What SQLite says of a file that holds something else, or is damaged.
 _NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _RESTORE = (
@@ -45,19 +45,20 @@ def upgrade(connection: Connection) -> None:
 
 def _check_version(connection: Connection, scripts: ScriptDirectory) -> None:
     tables = set(inspect(connection).get_table_names())
-    if _VERSION not in tables:
-        if others := sorted(tables & set(metadata.tables)):
+    if VERSION not in tables:
+        # The visits may be in the same file, and be there first.
+        if others := sorted(tables - VISITS_TABLES, key=lambda name: (name not in metadata.tables, name)):
             raise LedgerFormatError(
-                f"it has a table {others[0]!r}, but not clew's: it belongs to another program. "
+                f"it has a table {others[0][:40]!r}, but not clew's: it belongs to another program. "
                 "Name another file as `ledger`"
             )
         return
     known = {script.revision for script in scripts.walk_revisions()}
     try:
-        query: Select[Any] = select(column_of("version_num")).select_from(table_of(_VERSION))
+        query: Select[Any] = select(column_of("version_num")).select_from(table_of(VERSION))
         found = [str(row[0]) for row in connection.execute(query)]
     except DBAPIError as error:
-        raise LedgerFormatError(f"its table {_VERSION!r} is not clew's ({error.orig}). {_RESTORE}") from None
+        raise LedgerFormatError(f"its table {VERSION!r} is not clew's ({error.orig}). {_RESTORE}") from None
     if not found and not tables & set(metadata.tables):
         return
     if len(found) != 1 or found[0] not in known:

@@ -55,6 +55,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     ),
     "another alembic": (sql("CREATE TABLE alembic_version (other TEXT)"), ("alembic_version", "another")),
     "another program": (sql("CREATE TABLE orders (id INTEGER)"), ("'orders'", "another program")),
+    "any other program": (sql("CREATE TABLE users (id INTEGER)"), ("'users'", "another program")),
     "no version": (sql(VERSION, "CREATE TABLE orders (id INTEGER)"), ("none", "0001")),
 }
 COMMANDS = [
@@ -117,3 +118,28 @@ def test_a_visit_store_that_is_none_is_told_in_words(tmp_path: Path, command: li
     assert f"the visit store {tmp_path / 'clew-visits.db'} cannot be used: file is not a database" in told
     assert "`store`" in told
     assert "Traceback" not in told
+
+
+def test_a_file_of_another_program_gets_no_visits(tmp_path: Path) -> None:
+    """field G10"""
+    sql("CREATE TABLE users (id INTEGER)")(tmp_path / "clew-visits.db")
+    done = run(tmp_path, "serve", "--port", "0")
+    assert done.returncode == 3
+    assert "it has a table 'users', which is another program's" in done.stdout + done.stderr
+    assert tables(tmp_path / "clew-visits.db") == ["users"]
+
+
+def test_asking_why_makes_no_files(tmp_path: Path) -> None:
+    """field G10: as with every command that only looks"""
+    done = run(tmp_path, "explain", "abcdef", "--url", "/")
+    assert done.returncode == 1
+    assert "there is no visit store at" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clew.toml"]
+
+
+def test_a_terminal_of_another_encoding_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = run(tmp_path, "check")
+    assert done.returncode == 0
+    assert "\\u2192" in done.stdout
+    assert "Traceback" not in done.stderr
