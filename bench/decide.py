@@ -124,7 +124,7 @@ def write_settings(folder: Path) -> None:
     file = folder / "clew.toml"
     text = file.read_text().partition("[[sites.rules]]")[0]
     whens = [
-        ["visit.seconds >= 86400"],
+        ["visit.pages >= 3", 'page.query.sort == "name"'],
         ["cart.value > 200.0", 'cart.currency == "EUR"'],
         ['partner.id != "awin"'],
         ['page.path.startsWith("/checkout")'],
@@ -133,7 +133,7 @@ def write_settings(folder: Path) -> None:
         ["visit.returning", "order.placed"],
         ['page.language == "fr"', "agents.free > 0"],
         ["touch.age_days > 20"],
-        ['clock.date < "2020-01-01"', "clock.hour >= 8"],
+        ['page.title.contains("Sale")', "agents.online == 0"],
         ["chat.talked", "invite.dismissals == 0"],
         ["visit.pages >= 1"],
     ]

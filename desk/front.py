@@ -44,17 +44,23 @@ class Front:
 
 def _refusal(scope: Scope) -> tuple[int, str]:
     headers: Headers = scope["headers"]
-    hosts = values(headers, b"host")
+    hosts, upgrades, workers = [], [], False
+    for name, value in headers:
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"upgrade":
+            upgrades.append(value.strip(b" \t").lower())
+        elif name == b"service-worker":
+            workers = True
     if len(hosts) > 1:
         return 400, "more than one Host header"
     if not hosts and scope["http_version"] == "1.1":
         return 400, "no Host header"
     if hosts and hosts[0] and not is_host(hosts[0]):
         return 400, "a Host header with characters that no host has"
-    upgrades = [found.strip(b" \t").lower() for found in values(headers, b"upgrade")]
     if scope["type"] == "websocket" or upgrades == [b"websocket"]:
         return 404, "there is no WebSocket here"
-    if values(headers, b"service-worker"):
+    if workers:
         return 403, "nothing here is a service worker"
     path: str = scope["path"]
     if path == "/desk" or path.startswith("/desk/"):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import msgspec
 import structlog
 
 # C0, DEL and C1 (0x9b begins a command as ESC [ does); what turns direction or ends lines (Unicode UAX #9,
@@ -23,7 +24,8 @@ def escaped(value: Any) -> Any:
     """A value for the log: text, also within tables and lists, without characters that act by themselves."""
     match value:
         case str():
-            return _ACTING.sub(_escape, value)
+            # What is printable (Unicode's categories) holds no such character.
+            return value if value.isprintable() else _ACTING.sub(_escape, value)
         case None | bool() | int() | float():
             return value
         case Mapping():
@@ -51,10 +53,14 @@ def _escape_event(
     }
 
 
+def _json(event: structlog.typing.EventDict, **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=repr).decode()
+
+
 def rendering(log: Literal["console", "json"]) -> list[structlog.typing.Processor]:
     """What turns an event into a line: for people, or one JSON object."""
     if log == "json":
-        last: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+        last: structlog.typing.Processor = structlog.processors.JSONRenderer(_json)
     else:
         # Plain: the other forms of a traceback show the values of variables, which may be secret.
         last = structlog.dev.ConsoleRenderer(

@@ -9,6 +9,7 @@ paths, what follows words such as `reset`, e-mail addresses and what looks rando
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import unquote
 
 from .query import printable, raw_pairs
@@ -17,6 +18,8 @@ HIDDEN = "…"
 SEARCH_PARAMS = ("q", "query", "s", "search", "keyword", "text")
 
 ADDRESS_LENGTH = 4096  # characters of an address that are looked at
+# Addresses that are remembered masked, at each site, and how long they may be.
+OFTEN, OFTEN_LENGTH = 512, 300
 NAME_LENGTH = 64  # characters of a parameter's name; a longer one is no name
 VALUE_LENGTH = 600  # characters of a value; a longer one is hidden
 SECRET_LENGTH = 16  # characters from which on something random is taken for a secret
@@ -51,6 +54,8 @@ class Masking:
     def __init__(self, clicks: Iterable[str] = (), kept: Iterable[str] = ()) -> None:
         self._clicks = frozenset(name.lower() for name in clicks)
         self._kept = frozenset(name.lower() for name in kept) | self._clicks
+        # A shop's pages are few, and each is looked at again and again.
+        self._often = lru_cache(OFTEN)(self._masked)
 
     def keeps(self, name: bytes) -> bool:
         """Whether the value of a parameter (decoded name) stays."""
@@ -58,11 +63,15 @@ class Masking:
 
     def stored(self, address: str) -> str:
         """An address, whole or from its path on, as it may be stored and shown at the desk."""
-        return self._masked(address, shorten=False)
+        return self._one(address, shorten=False)
 
     def logged(self, address: str) -> str:
         """The same for the log and for consoles: click ids are shortened too."""
-        return self._masked(address, shorten=True)
+        return self._one(address, shorten=True)
+
+    def _one(self, address: str, shorten: bool) -> str:
+        masked = self._often if len(address) <= OFTEN_LENGTH else self._masked
+        return masked(address, shorten)
 
     def _masked(self, address: str, shorten: bool) -> str:
         address = address[:ADDRESS_LENGTH].partition("#")[0]

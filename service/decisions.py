@@ -5,7 +5,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import structs
@@ -20,11 +19,8 @@ from ..referral.touches import SAME_ARRIVAL, Touch, merge
 from ..referral.visitor import Change, Page, Talk, Viewed, Visitor, changed
 from ..rules.ruleset import Explanation
 from ..settings.addresses import split
-from ..settings.model import Rule
 from ..stores.talks import Talks
 from ..stores.visits import Visits
-from ..templates import language as language_of
-from ..templates import text
 from .agents import AgentLoads
 from .attribution import Attribution
 from .clock import Clock
@@ -52,9 +48,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the loader gets, and the Set-Cookie values that go with it."""
+    """What the loader gets, as JSON, and the Set-Cookie values that go with it."""
 
-    body: dict[str, Any]
+    action: str
+    body: bytes
     set_cookies: list[bytes]
 
 
@@ -92,7 +89,7 @@ class Decisions:
         facts = gather(site, visitor, ask.page, load, now)
         skip = _skip(site, visitor, ask.page.url, _in_talk(site, visitor, now))
         decision = site.rules.decide(facts, skip=skip)
-        action = decision.rule.action if decision.rule else site.settings.widget.default
+        action = site.answers.action(decision.rule)
         self._events.emit(
             "decision",
             site=site.name,
@@ -102,38 +99,30 @@ class Decisions:
             rule=decision.rule.name if decision.rule else None,
             retry_after=decision.retry_after,
         )
-        language = language_of(ask.page.language, site.settings.language)
-        body: dict[str, Any] = {
-            "action": action,
-            "rule": decision.rule.name if decision.rule else None,
-            "retry_after": decision.retry_after,
-            "language": language,
-            "invite": _invite(decision.rule, language),
-            "widget": _widget(site, language),
-            "conversation": visitor.talk is not None and visitor.talk.open,
-            "unread": visitor.unread,
-            "online": load is not None and load.online > 0,
-        }
-        if (wanted := _wanted(site, visitor, ask.page.url)) is not None:
-            body["order"] = wanted
-        return Answer(body, set_cookies)
+        body = site.answers.body(
+            decision.rule,
+            site.answers.language(ask.page.language),
+            retry_after=decision.retry_after,
+            conversation=visitor.talk is not None and visitor.talk.open,
+            unread=visitor.unread,
+            online=load is not None and load.online > 0,
+            order=_wanted(site, visitor, ask.page.url),
+        )
+        return Answer(action, body, set_cookies)
 
     def plain_answer(self, site: SiteRuntime, page: PageNow, wait: float) -> Answer:
         """The answer to a client over the limit: the widget without rules, and `retry_after` of at least
         `wait` seconds. Reads and stores nothing."""
-        language = language_of(page.language, site.settings.language)
-        body = {
-            "action": site.settings.widget.default,
-            "rule": None,
-            "retry_after": max(RETRY_AFTER_LEAST, math.ceil(wait)),
-            "language": language,
-            "invite": None,
-            "widget": _widget(site, language),
-            "conversation": False,
-            "unread": 0,
-            "online": (load := self._agents.of(site.name)) is not None and load.online > 0,
-        }
-        return Answer(body, [])
+        load = self._agents.of(site.name)
+        body = site.answers.body(
+            None,
+            site.answers.language(page.language),
+            retry_after=max(RETRY_AFTER_LEAST, math.ceil(wait)),
+            conversation=False,
+            unread=0,
+            online=load is not None and load.online > 0,
+        )
+        return Answer(site.answers.action(None), body, [])
 
     async def explain(self, site: SiteRuntime, visitor_id: str, page: PageNow) -> Explanation | None:
         """Why the rules say what they say to a visitor now; None for one who is not known."""
@@ -291,22 +280,3 @@ def _local(url: str) -> str:
     """An address without scheme and host."""
     path, query = split(url)
     return f"{path}?{query}" if query else path
-
-
-def localised(texts: str | dict[Any, str] | None, language: str) -> str | None:
-    """One text of a setting: in the language, else in English, else the first there is."""
-    if texts is None or isinstance(texts, str):
-        return texts
-    return texts.get(language) or texts.get("en") or next(iter(texts.values()), None)
-
-
-def _invite(rule: Rule | None, language: str) -> dict[str, Any] | None:
-    if rule is None or rule.action != "invite":
-        return None
-    words = localised(rule.text, language) or text(language, "invite")
-    return {"rule": rule.name, "text": words, "question": rule.question}
-
-
-def _widget(site: SiteRuntime, language: str) -> dict[str, Any]:
-    widget = site.settings.widget
-    return {"color": widget.color, "side": widget.side, "title": localised(widget.title, language)}

@@ -17,6 +17,7 @@ from ..rules.ruleset import RuleSet
 from ..settings.addresses import patterns_of
 from ..settings.model import PageType, Partner, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
+from .answers import Answers
 
 DEFAULT_LOOKBACK_DAYS = 30
 CLOSING = frozenset({"checkout", "confirmation"})
@@ -48,6 +49,7 @@ class SiteRuntime:
             site.name,
             CookieDomains(site.hosts, site.cookie_domain),
         )
+        self.answers = Answers(site)
         self.rules = RuleSet(site.rules)
         self.zone = ZoneInfo(site.time_zone)
         self.never = patterns_of(tuple(site.never))

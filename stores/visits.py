@@ -9,8 +9,8 @@ import json
 import sqlite3
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,8 @@ BUSY_SECONDS = 5
 KEEP_SECONDS = 400 * 86400
 KEEP_VISITOR_SECONDS = 30 * 86400
 KEEP_PASSER_BY_SECONDS = 2 * 86400
+# The time of expiry has an index, which costs as much to write as the record: it is moved once an hour.
+EXPIRY_STEP = 3600.0
 # Another process may be writing. Its lock is waited for outside SQLite, so that the loop goes on.
 BUSY_PAUSES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
 # After a wait in vain the next ones do not wait as well.
@@ -186,11 +188,31 @@ class SqliteVisits:
 
     async def update(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
         """One transaction; see `Visits.update`."""
-        async with self._transaction() as db:
-            found = fold(self._read(site, visitor))
+        # Where nobody writes there is nothing to wait for.
+        if not self._lock.locked() and self._try_begin() is None:
+            return self._folded(site, visitor, fold, now)
+        async with self._lock:
+            await self._begin()
+            return self._folded(site, visitor, fold, now)
+
+    def _folded(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
+        """Read, fold, write, and end the transaction."""
+        db = self._db
+        try:
+            row = db.execute(_READ, (site, visitor)).fetchone()
+            found = fold(unpacked(row[1]) if row is not None else None)
             # `seen_at` is the last page view: an agent's answer is no sign of the visitor.
-            row = (site, visitor, packed(found), found.seen_at or now, now + keep_seconds(found))
-            db.execute(_WRITE, row)
+            data, seen_at, expires_at = packed(found), found.seen_at or now, now + keep_seconds(found)
+            if row is None:
+                db.execute(_INSERT, (site, visitor, data, seen_at, expires_at))
+            elif abs(expires_at - row[2]) > EXPIRY_STEP:
+                db.execute(_MOVE, (data, seen_at, expires_at, row[0]))
+            else:
+                db.execute(_UPDATE, (data, seen_at, row[0]))
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
         return found
 
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
@@ -204,8 +226,10 @@ class SqliteVisits:
 
     async def set_noted_up_to(self, message: int) -> None:
         """See `Visits.set_noted_up_to`."""
-        async with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO marks VALUES ('messages', ?)", (message,))
+        async with self._lock:
+            await self._begin()
+            self._db.execute("INSERT OR REPLACE INTO marks VALUES ('messages', ?)", (message,))
+            self._db.execute("COMMIT")
 
     async def prune(self, now: float) -> int:
         """See `Visits.prune`."""
@@ -213,33 +237,26 @@ class SqliteVisits:
             raise sqlite3.ProgrammingError("the visit store is not open")
         return await self._house.prune(now)
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[sqlite3.Connection]:
-        """A transaction that writes. Nothing is awaited within it."""
-        async with self._lock:
-            await self._begin()
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
+    def _try_begin(self) -> sqlite3.OperationalError | None:
+        """Begin to write; why not, if another process writes."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            self._db.execute("COMMIT")
+            return error
+        self._locked_until = 0.0
+        return None
 
     async def _begin(self) -> None:
         """Begin to write, or raise sqlite3.OperationalError if another process writes for 0.15 seconds."""
         pauses = BUSY_PAUSES if time.monotonic() >= self._locked_until else BUSY_PAUSES[:1]
         for pause in pauses:
             await asyncio.sleep(pause)
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
-                busy = error
-            else:
-                self._locked_until = 0.0
+            if (busy := self._try_begin()) is None:
                 return
         self._locked_until = time.monotonic() + BUSY_REST
+        assert busy is not None
         raise busy
 
 
@@ -252,11 +269,10 @@ _TABLES = (
     "INSERT OR IGNORE INTO leases VALUES ('prune', '', 0)",
     "CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
 )
-_WRITE = (
-    "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?) "
-    "ON CONFLICT (site, visitor) DO UPDATE "
-    "SET data = excluded.data, seen_at = excluded.seen_at, expires_at = excluded.expires_at"
-)
+_READ = "SELECT id, data, expires_at FROM visits WHERE site = ? AND visitor = ?"
+_INSERT = "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?)"
+_MOVE = "UPDATE visits SET data = ?, seen_at = ?, expires_at = ? WHERE id = ?"
+_UPDATE = "UPDATE visits SET data = ?, seen_at = ? WHERE id = ?"
 
 
 def keep_seconds(visitor: Visitor) -> float:

@@ -3,37 +3,41 @@
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+import msgspec
+from msgspec import Meta, Struct
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from ...referral.cookie import Known, new_visitor_id
 from ...referral.visitor import Invited, MessagesRead
-from ...service.decisions import Ask
+from ...service.decisions import Answer, Ask
 from ...service.facts import PageNow
 from ...service.limits import LimitedError, network_of
 from ..context import RequestContext
-from ..guard import NO_STORE, api, json_body
+from ..guard import NO_STORE, Refused, api, first_values, json_body, posted_json, refusal
 
 URL_LENGTH = 2048
 TITLE_LENGTH = 300
 LANGUAGE_LENGTH = 64
 
-Short = Annotated[str, StringConstraints(max_length=8192)]
+Short = Annotated[str, Meta(max_length=8192)]
 
 
-class DecideBody(BaseModel):
+class DecideBody(Struct, frozen=True):
     """The body of `decide`; what is missing is taken from the request's own headers or left unknown."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    view: str = Field("", pattern=r"^([A-Za-z0-9_-]{8,64})?$")
+    view: Annotated[str, Meta(pattern=r"^([A-Za-z0-9_-]{8,64})?\Z")] = ""
     url: Short = ""
     title: Short = ""
     referrer: Short = ""
-    language: str = Field("", max_length=LANGUAGE_LENGTH)
-    seconds: int = Field(0, ge=0, le=7 * 86400)
+    language: Annotated[str, Meta(max_length=LANGUAGE_LENGTH)] = ""
+    seconds: Annotated[int, Meta(ge=0, le=7 * 86400)] = 0
+
+
+_read = msgspec.json.Decoder(DecideBody).decode
 
 
 class EventBody(BaseModel):
@@ -46,22 +50,47 @@ class EventBody(BaseModel):
     message: int = Field(0, ge=0, lt=2**53)
 
 
-@api
-async def decide_endpoint(request: Request, at: RequestContext) -> Response:
-    """`POST decide`: what to show on this page, and when to ask again."""
-    body = await json_body(request, DecideBody)
-    url = body.url or request.headers.get("referer", "")
+class DecideApp:
+    """`POST decide`: what to show on this page, and when to ask again.
+
+    An ASGI app of its own: each page view asks, and what Starlette makes for a request costs as much as the
+    decision.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        try:
+            answer = await _decided(scope["clew"], scope, receive)
+        except Refused as refused:
+            await refusal(refused)(scope, receive, send)
+            return
+        cookies = [(b"set-cookie", cookie) for cookie in answer.set_cookies]
+        headers = [(b"content-length", b"%d" % len(answer.body)), *_HEADERS, *cookies]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+
+decide_app = DecideApp()
+_HEADERS = [
+    (b"content-type", b"application/json"),
+    *((name.lower().encode(), value.encode()) for name, value in NO_STORE.items()),
+]
+
+
+async def _decided(at: RequestContext, scope: Scope, receive: Receive) -> Answer:
+    fields = first_values(scope["headers"])
+    body = _body(await posted_json(scope, receive, fields))
+    accepted = fields.get(b"accept-language", b"").decode("latin-1")
     page = PageNow(
         view=body.view or new_visitor_id(),
-        url=_page_url(url),
+        url=_page_url(body.url or fields.get(b"referer", b"").decode("latin-1")),
         title=body.title[:TITLE_LENGTH],
-        language=body.language
-        or request.headers.get("accept-language", "").partition(",")[0][:LANGUAGE_LENGTH],
+        language=body.language or accepted.partition(",")[0][:LANGUAGE_LENGTH],
         seconds=body.seconds,
     )
-    if at.origin.scheme == "http" and request.headers.get("origin", "").startswith("https://"):
+    if at.origin.scheme == "http" and fields.get(b"origin", b"").startswith(b"https://"):
         # What ends the TLS says nothing of it, or is not believed.
-        peer = request.client.host if request.client else None
+        peer = scope["client"][0] if scope.get("client") else None
         at.service.events.proxy_untrusted(
             at.site.name, network_of(peer) or "", "X-Forwarded-Proto", by="Origin"
         )
@@ -69,16 +98,23 @@ async def decide_endpoint(request: Request, at: RequestContext) -> Response:
     began, action = at.service.clock.monotonic(), "failed"
     try:
         at.take("decides")
-        answer = await at.service.decisions.decide(at.site, known_visitor(request, at), ask)
-        action = str(answer.body["action"])
+        answer = await at.service.decisions.decide(at.site, known_visitor(scope, at), ask)
+        action = answer.action
     except LimitedError as limited:
         answer, action = at.service.decisions.plain_answer(at.site, page, limited.wait), "limited"
     finally:
         at.service.events.took("decide", at.site.name, action, at.service.clock.monotonic() - began)
-    response = JSONResponse(answer.body, headers=NO_STORE)
-    for cookie in answer.set_cookies:
-        response.headers.append("set-cookie", cookie.decode("latin-1"))
-    return response
+    return answer
+
+
+def _body(text: bytes) -> DecideBody:
+    try:
+        return _read(text)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$.")
+        raise Refused(422, f"{place.rstrip('`') or 'the body'}: {message}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(400, f"the body is no JSON: {error}") from None
 
 
 @api
@@ -87,7 +123,7 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
     visitors change nothing."""
     body = await json_body(request, EventBody)
     at.take("events")
-    known = known_visitor(request, at)
+    known = known_visitor(request.scope, at)
     if body.kind == "read":
         if known is not None:
             read = MessagesRead(body.message)
@@ -100,9 +136,9 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
     return Response(status_code=204, headers=NO_STORE)
 
 
-def known_visitor(request: Request, at: RequestContext) -> Known | None:
+def known_visitor(scope: Scope, at: RequestContext) -> Known | None:
     """Who asks, by the cookie."""
-    return at.site.cookie.read([value for name, value in request.scope["headers"] if name == b"cookie"])
+    return at.site.cookie.read([value for name, value in scope["headers"] if name == b"cookie"])
 
 
 def _page_url(url: str) -> str:
@@ -116,6 +152,6 @@ def _page_url(url: str) -> str:
 
 
 routes = [
-    Route("/decide", decide_endpoint, methods=["POST"]),
+    Route("/decide", decide_app, methods=["POST"]),
     Route("/events", events_endpoint, methods=["POST"]),
 ]

@@ -34,7 +34,7 @@ class OrderPage(BaseModel):
 async def order_page(request: Request, at: RequestContext) -> Response:
     """Read the order as on any page of the shop's; what comes of it says `order.browser`."""
     body = await json_body(request, OrderPage, BODY_LIMIT)
-    site, known = at.site, known_visitor(request, at)
+    site, known = at.site, known_visitor(request.scope, at)
     path, query = split(body.url)
     settings = site.settings.order
     if settings is None or settings.browser == "ignore" or not site.order_page(path, query):

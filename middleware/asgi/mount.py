@@ -117,10 +117,10 @@ class ClewMiddleware:
                 await not_ready(scope, receive, send, OwnPage.at(site, path).path[1:], startup.why)
             else:
                 await self.app(shop_scope(scope), receive, send)
-        elif scope["type"] == "http":
-            await self._http(site, path, origin, scope, receive, send)
         elif site.owns(path):
             await self._own_page(OwnPage.at(site, path), site, origin, scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(site, path, origin, scope, receive, send)
         else:
             await self.app(shop_scope(scope), receive, send)
 

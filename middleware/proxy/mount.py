@@ -44,6 +44,8 @@ class ReverseProxy(ClewMiddleware):
         shop = self._shops.of(site.name) if site is not None else None
         if site is None or shop is None or self.service.sites.is_desk_host(origin.host):
             return None
+        if site.owns(scope["raw_path"]):
+            return None
         exchange = Exchange(site, self.service.clock.now())
         head = RequestHead(
             scope["method"],

@@ -1,0 +1,84 @@
+"""What the browser gets for a decision, made of parts that are written once for each rule and language."""
+
+from typing import Any
+
+import msgspec
+
+from ..settings.model import Rule, Site
+from ..templates import language as language_of
+from ..templates import text
+
+_json = msgspec.json.Encoder().encode
+
+
+class Answers:
+    """The answers of one site. A part that does not hang on the visitor is made when it is first needed."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._parts: dict[tuple[str | None, str], bytes] = {}
+
+    def language(self, tag: str) -> str:
+        """The language in which a page in this one (a BCP 47 tag) gets its answer."""
+        return language_of(tag, self._site.language)
+
+    def body(
+        self,
+        rule: Rule | None,
+        language: str,
+        *,
+        retry_after: float | None,
+        conversation: bool,
+        unread: int,
+        online: bool,
+        order: list[str] | None = None,
+    ) -> bytes:
+        """A whole answer as JSON. `retry_after` in seconds; `order` are the selectors of an order's parts
+        that the browser is asked for, None where nothing is."""
+        part = self._parts.get((rule.name if rule is not None else None, language))
+        if part is None:
+            part = self._part(rule, language)
+        asked = b"" if order is None else b',"order":' + _json(order)
+        return b'%b,"retry_after":%b,"conversation":%b,"unread":%d,"online":%b%b}' % (
+            part,
+            b"null" if retry_after is None else _json(retry_after),
+            b"true" if conversation else b"false",
+            unread,
+            b"true" if online else b"false",
+            asked,
+        )
+
+    def _part(self, rule: Rule | None, language: str) -> bytes:
+        widget = self._site.widget
+        name = rule.name if rule is not None else None
+        data = {
+            "action": self.action(rule),
+            "rule": name,
+            "language": language,
+            "invite": _invite(rule, language),
+            "widget": {
+                "color": widget.color,
+                "side": widget.side,
+                "title": localised(widget.title, language),
+            },
+        }
+        part = self._parts[name, language] = _json(data)[:-1]
+        return part
+
+    def action(self, rule: Rule | None) -> str:
+        """What is done where this rule acts, or none does."""
+        return rule.action if rule is not None else self._site.widget.default
+
+
+def _invite(rule: Rule | None, language: str) -> dict[str, Any] | None:
+    if rule is None or rule.action != "invite":
+        return None
+    words = localised(rule.text, language) or text(language, "invite")
+    return {"rule": rule.name, "text": words, "question": rule.question}
+
+
+def localised(texts: str | dict[Any, str] | None, language: str) -> str | None:
+    """One text of a setting: in the language, else in English, else the first there is."""
+    if texts is None or isinstance(texts, str):
+        return texts
+    return texts.get(language) or texts.get("en") or next(iter(texts.values()), None)
