@@ -14,7 +14,7 @@ from ..orders.unmatched import Unmatched
 from ..postbacks.delivery import Worker
 from ..referral.networks_file import load as load_catalogue
 from ..settings.changes import Changes
-from ..settings.load import Problem, format_problem
+from ..settings.load import Problem, logged_problem
 from ..settings.model import Settings
 from ..stores.housekeeping import PRUNE_EVERY
 from ..stores.ledger.books import Ledger
@@ -209,7 +209,7 @@ class Service:
 
     def refuse_swap(self, problems: Sequence[Problem]) -> None:
         """Tell that other settings were not taken, and why."""
-        found = [format_problem(problem) for problem in problems]
+        found = [logged_problem(problem) for problem in problems]
         self.events.notice("reload_refused", site="", key=found[0], why=found[0], errors=len(found))
 
     def announce(self, **details: Any) -> None:

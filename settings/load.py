@@ -9,7 +9,7 @@
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from .wording import Severity, Wording, missing_variable
 _VARIABLE = re.compile(r"env:(.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOML_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
+# What `wording.fresh_secret` makes.
+_OFFERED = re.compile(r'"?(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])"?')
 _SQLITE = "sqlite:"
 # A settings file with a thousand sites has less than a megabyte.
 _FILE_BYTES = 16 << 20
@@ -109,6 +111,12 @@ def format_problem(problem: Problem) -> str:
     hint = f" → {problem.hint}" if problem.hint else ""
     weight = "warning: " if problem.severity == "warning" else ""
     return f"{place}{key}: {weight}{problem.message}{hint}"
+
+
+def logged_problem(problem: Problem) -> str:
+    """The same for logs and answers, where a secret that is offered for pasting would not stay one."""
+    hint = _OFFERED.sub("… (`clew check` makes one up)", problem.hint)
+    return format_problem(replace(problem, hint=hint))
 
 
 def _text(path: Path) -> str:

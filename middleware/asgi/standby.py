@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ...settings.load import SettingsErrors, format_problem
+from ...settings.load import SettingsErrors, logged_problem
 from ...settings.model import Settings, Site
 from .own_pages import shop_scope, target_path
 
@@ -31,7 +31,7 @@ def wants_strict(settings: "str | Path | Settings") -> bool:
 def one_line(error: Exception) -> str:
     """The text of an error, in one line."""
     if isinstance(error, SettingsErrors):
-        return "; ".join(map(format_problem, error.problems))
+        return "; ".join(map(logged_problem, error.problems))
     return str(getattr(error, "orig", None) or error) or repr(error)
 
 

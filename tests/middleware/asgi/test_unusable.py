@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import httpx2
 import pytest
 from clew.middleware.asgi import startup
 from clew.middleware.asgi.mount import ClewMiddleware
+from clew.service.check import checked
 from clew.settings.load import SettingsErrors
 from processes import Program, free_port
 from raw_http import Client, get, serving
@@ -52,7 +54,7 @@ def written(text: str, why: str) -> Callable[[Path], str]:
 BROKEN = [
     pytest.param(missing, id="field G1: no file"),
     pytest.param(unreadable, id="field G1: a folder"),
-    pytest.param(written("secret = \n", "not TOML"), id="field G1: bad TOML"),
+    pytest.param(written("secret = \n", "not valid TOML"), id="field G1: bad TOML"),
     pytest.param(written(SECRET + "sekret = 1\n" + SHOP, "sekret"), id="field G1: an unknown key"),
     pytest.param(written(SECRET, "sites"), id="field G1: no site"),
     pytest.param(written(SHOP, "secret"), id="field G1: no secret"),
@@ -88,6 +90,29 @@ async def test_the_app_is_served_as_it_is_and_ready_says_why(
     assert len(told) == 1
     assert why in told[0]["why"]
     assert told[0]["log_level"] == "error"
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["", 'secret = "env:NO_SUCH_VARIABLE"\n', 'secret = "change-me-change-me-change-me-change-me"\n'],
+)
+async def test_a_secret_that_is_offered_is_not_in_the_log_nor_in_an_answer(
+    tmp_path: Path, secret: str
+) -> None:
+    """Whoever pastes it would seal the visitors' cookies with what every reader of the log knows."""
+    file = tmp_path / "clew.toml"
+    file.write_text(secret + SHOP)
+    offered = re.compile(r"[A-Za-z0-9_-]{43}")
+    with pytest.raises(SettingsErrors) as caught:
+        checked(file, {})
+    assert offered.search(str(caught.value))
+    with capture_logs() as logs:
+        mount = ClewMiddleware(app, file)
+        async with serving(mount, lifespan="auto") as port, Client(port) as client:
+            ready = await client.ask(get(b"/-/clew/ready"))
+    (told,) = [line["why"] for line in logs if line["event"] == "unusable"]
+    assert "`clew check` makes one up" in told
+    assert not offered.search(told + ready.body.decode())
 
 
 @pytest.mark.parametrize("spoil", BROKEN)
