@@ -88,7 +88,7 @@ def serve(
 
 def main() -> None:
     """The entry point of the command `clew`."""
-    from .ledger import UNUSABLE, told
+    from .ledger import UNUSABLE, description
 
     # What a terminal of another encoding cannot show is written as an escape instead of ending in a fault.
     for stream in (sys.stdout, sys.stderr):
@@ -97,7 +97,7 @@ def main() -> None:
     try:
         app()
     except UNUSABLE as error:
-        say(told(error), err=True)
+        say(description(error), err=True)
         raise SystemExit(1) from None
 
 

@@ -16,7 +16,7 @@ from ..settings.model import Settings
 from ..stores.ledger.agents import PASSWORD_LENGTH, Agent, AgentError, Agents
 from ..stores.ledger.database import Database
 from .check import load_or_exit
-from .ledger import UNUSABLE, require_ledger, told
+from .ledger import UNUSABLE, description, require_ledger
 from .terminal import open_console, say
 
 app = typer.Typer(help="The agents who answer visitors at the desk.", no_args_is_help=True)
@@ -120,7 +120,7 @@ def _work(settings: Settings, work: Callable[[Agents], Awaitable[None]], *, make
     except AgentError as error:
         _fail(str(error))
     except UNUSABLE as error:
-        _fail(told(error))
+        _fail(description(error))
 
 
 def _password(from_stdin: bool) -> str:

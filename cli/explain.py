@@ -15,7 +15,7 @@ from ..service.service import Service
 from ..service.site import SiteRuntime
 from ..settings.model import Settings
 from .check import load_or_exit
-from .ledger import UNUSABLE, fail, require_stores, told
+from .ledger import UNUSABLE, description, fail, require_stores
 from .terminal import open_console
 
 console = open_console(soft_wrap=True, highlight=False)
@@ -57,7 +57,7 @@ def explain_command(
         console.print(f"[red]{escape(str(error))}[/red]")
         raise typer.Exit(1) from None
     except UNUSABLE as error:
-        fail(told(error))
+        fail(description(error))
     _show(found, runtime.masking)
 
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 UNUSABLE = (SQLAlchemyError, LedgerAddressError, StoreAddressError, sqlite3.Error, OSError)
 
 
-def told(error: Exception) -> str:
+def description(error: Exception) -> str:
     """One of UNUSABLE in words, without a library's own."""
     if isinstance(error, LedgerError | VisitsError | LedgerAddressError | StoreAddressError):
         return str(error)
@@ -49,7 +49,7 @@ def with_ledger(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
     try:
         return asyncio.run(run())
     except UNUSABLE as error:
-        fail(told(error))
+        fail(description(error))
 
 
 def require_ledger(settings: Settings) -> None:

@@ -216,10 +216,10 @@ async def json_body(request: Request, model: type[Body], limit: int = BODY_LIMIT
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         if any(p["type"] == "json_invalid" for p in problems):
             raise Refused(400, f"the body is no JSON: {problems[0]['msg']}") from None
-        raise Refused(422, "; ".join(_told(p["loc"], p["msg"]) for p in problems[:5])) from None
+        raise Refused(422, "; ".join(_problem_text(p["loc"], p["msg"]) for p in problems[:5])) from None
 
 
-def _told(loc: tuple[int | str, ...], message: str) -> str:
+def _problem_text(loc: tuple[int | str, ...], message: str) -> str:
     field = ".".join(str(part)[:60] for part in loc) or "the body"
     return f"{field}: {message.removeprefix('Value error, ')}"
 

@@ -18,7 +18,7 @@ VISITOR_LENGTH = 4096  # characters: the visitor's cookie as the shop's server g
 _PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 
-class OrderTold(NamedTuple):
+class ParsedOrder(NamedTuple):
     """An order and the visitor whose it is, as the sender named it; None if it did not."""
 
     order: OrderSeen
@@ -57,7 +57,7 @@ class OrderBody(BaseModel):
     coupon: Annotated[str, _text("coupon")] | None = None
 
 
-def parse_order(body: bytes) -> OrderTold:
+def parse_order(body: bytes) -> ParsedOrder:
     """The order in a JSON body `{id, total, currency, visitor?, channel?, coupon?}`.
 
     `total` is a number or plain decimal text, read without loss. Raises OrderError, naming each wrong field.
@@ -80,10 +80,10 @@ def parse_order(body: bytes) -> OrderTold:
         ) from error
     if not isinstance(values, Mapping):
         raise OrderError('the body is not a JSON object; send {"id": …, "total": …, "currency": …}')
-    return order_told(values, "api")
+    return parsed_order(values, "api")
 
 
-def order_told(values: Mapping[str, Any], source: Source) -> OrderTold:
+def parsed_order(values: Mapping[str, Any], source: Source) -> ParsedOrder:
     """The order in the fields of OrderBody. Raises OrderError that names each wrong field."""
     try:
         body = OrderBody.model_validate(values)
@@ -99,7 +99,7 @@ def order_told(values: Mapping[str, Any], source: Source) -> OrderTold:
         channel=body.channel,
         spelling=number.spelling if number.spelling != number.id else None,
     )
-    return OrderTold(order, body.visitor)
+    return ParsedOrder(order, body.visitor)
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

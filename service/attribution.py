@@ -16,7 +16,7 @@ from ..referral.visitor import CartSeen, Change, Shopped, Touched, Visitor
 from ..settings.model import Order
 from ..stores.visits import Visits
 from .clock import Clock
-from .effects import Before, Finished, ReadPage, SaveShopped, TellDropped
+from .effects import Before, Finished, NotifyDropped, ReadPage, SaveShopped
 from .limits import LimitedError
 from .ordering.doubts import Shown
 from .ordering.reading import PageReader
@@ -58,17 +58,17 @@ class Attribution:
         """Write touches down, and that the visitor shops. A store that fails is told of and does not stop
         the visitor: the touch is in its cookie too, and there alone until that has come back once."""
         for effect in effects:
-            if isinstance(effect, TellDropped):
-                self.tell_dropped(site, effect.dropped)
+            if isinstance(effect, NotifyDropped):
+                self.notify_dropped(site, effect.dropped)
             elif isinstance(effect, SaveShopped):
                 await self._change(site, effect.known, [Shopped()], effect.client, "checkout")
             else:
                 touch = effect.touch
                 if effect.known is not None:
                     await self._change(site, effect.known, [Touched(touch)], effect.client, "touch")
-                self.tell_touch(site, effect.visitor, touch)
+                self.notify_touch(site, effect.visitor, touch)
 
-    def tell_touch(self, site: SiteRuntime, visitor: str, touch: Touch) -> None:
+    def notify_touch(self, site: SiteRuntime, visitor: str, touch: Touch) -> None:
         """Tell of a touch that was written down, and of one that did not come from outside."""
         self._events.touch(site.name, visitor, touch, site.masking)
         for click in touch.clicks:
@@ -83,7 +83,7 @@ class Attribution:
                     landing=site.masking.logged(touch.landing),
                 )
 
-    def tell_dropped(self, site: SiteRuntime, dropped: Iterable[Dropped]) -> None:
+    def notify_dropped(self, site: SiteRuntime, dropped: Iterable[Dropped]) -> None:
         """Tell of parameters that held no click id."""
         for one in dropped:
             self._events.notice(
@@ -132,7 +132,7 @@ class Attribution:
             self._events.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
         if finished.unread and not finished.effects:
             address = _shown(site, finished.path, finished.query)
-            self._tell_unread(site, address, finished.unread.text, key=finished.unread.value)
+            self._notify_unread(site, address, finished.unread.text, key=finished.unread.value)
         for page in finished.effects:
             self._later(self.read_page(site, page))
 
@@ -162,15 +162,15 @@ class Attribution:
         if settings is None:
             return
         if unreadable is None and not page.gap and await self._is_known(site, page):
-            told = {"source": "page", "visitor": page.visitor, "page": address}
-            self._events.emit("order_repeated", site=site.name, order=None, **told)
+            fields = {"source": "page", "visitor": page.visitor, "page": address}
+            self._events.emit("order_repeated", site=site.name, order=None, **fields)
             return
         if unreadable is not None:
-            self._tell_unread(site, address, str(unreadable), key=unreadable.part)
+            self._notify_unread(site, address, str(unreadable), key=unreadable.part)
         elif page.gap:
-            self._tell_unread(site, address, page.gap.text, key=page.gap.value)
+            self._notify_unread(site, address, page.gap.text, key=page.gap.value)
         else:
-            self._tell_unread(site, address, nothing_found(settings), key="no order")
+            self._notify_unread(site, address, nothing_found(settings), key="no order")
 
     async def _is_known(self, site: SiteRuntime, page: ReadPage) -> bool:
         if page.visitor is None:
@@ -182,7 +182,7 @@ class Attribution:
             return False
         return visitor is not None and is_settled(visitor)
 
-    def _tell_unread(self, site: SiteRuntime, address: str, why: str, *, key: str) -> None:
+    def _notify_unread(self, site: SiteRuntime, address: str, why: str, *, key: str) -> None:
         """Tell that an order's page was shown, but no order was read on it."""
         self._events.notice(
             "order_unreadable", site=site.name, key=key, type="confirmation", page=address, why=why

@@ -189,7 +189,7 @@ class Conversations:
         conversation, message = added.conversation, added.message
         self._wake(conversation)
         if added.opened:
-            self._tell(conversation, "open")
+            self._notify(conversation, "open")
         self._events.emit(
             "message",
             site=conversation.site,
@@ -200,14 +200,14 @@ class Conversations:
         )
 
     def _closed(self, found: Conversation) -> None:
-        self._tell(found, "closed")
+        self._notify(found, "closed")
         self._wake(found)
 
     def _wake(self, found: Conversation) -> None:
         self._hub.notify(visitor_topic(found.site, found.visitor))
         self._hub.notify(desk_topic(found.site))
 
-    def _tell(self, found: Conversation, state: str) -> None:
+    def _notify(self, found: Conversation, state: str) -> None:
         self._events.emit(
             "conversation",
             site=found.site,

@@ -140,7 +140,7 @@ class Decisions:
     ) -> tuple[Visitor, list[bytes]]:
         """Write the page view down, and what the visitor brought with it."""
         touch, dropped = _landing(site, ask, now)
-        self._attribution.tell_dropped(site, dropped)
+        self._attribution.notify_dropped(site, dropped)
         shown = Page(ask.page.view, now, site.masking.stored(ask.page.url), masked_text(ask.page.title))
         viewed = Viewed(shown, ask.page.language)
         arrival: Arrival | None = None
@@ -167,7 +167,7 @@ class Decisions:
             new = arrival if arrival.new else replace(arrival, touch=None)
             set_cookies = site.arrival_cookies(new, ask.origin.scheme == "https", ask.origin.host)
         if arrival.new and arrival.touch is not None:
-            self._attribution.tell_touch(site, visitor.id, arrival.touch)
+            self._attribution.notify_touch(site, visitor.id, arrival.touch)
         return visitor, set_cookies
 
     async def _remembered(

@@ -30,7 +30,7 @@ class SaveTouch:
 
 
 @dataclass(frozen=True, slots=True)
-class TellDropped:
+class NotifyDropped:
     """Tell that a landing carried what should have been a partner's click id and was none."""
 
     dropped: tuple[Dropped, ...]
@@ -45,7 +45,7 @@ class SaveShopped:
 
 
 # What is done before the request goes to the shop.
-Before = SaveTouch | SaveShopped | TellDropped
+Before = SaveTouch | SaveShopped | NotifyDropped
 
 
 @dataclass(frozen=True, slots=True)

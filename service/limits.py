@@ -51,7 +51,7 @@ IPV6_BLOCK, IPV6_BLOCK_FACTOR = 48, 8
 _NAT64 = ip_network("64:ff9b::/96")
 
 
-class Told(Protocol):
+class Refusals(Protocol):
     """Who hears of each refusal."""
 
     def limited(self, site: str, limit: str, scope: str, client: str) -> None:
@@ -148,10 +148,10 @@ class Limits:
     """The counters of one process. `clock` gives seconds that never go back."""
 
     def __init__(
-        self, settings: model.Limits, told: Told, clock: Callable[[], float] = time.monotonic
+        self, settings: model.Limits, refusals: Refusals, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._settings = settings
-        self._told = told
+        self._refusals = refusals
         self._clock = clock
         # By limit and scope.
         self._cells: dict[tuple[str, str], _Cells] = {}
@@ -263,7 +263,7 @@ class Limits:
         return bound
 
     def _refusal(self, limit: str, site: str, client: str | None, scope: str, wait: float) -> LimitedError:
-        self._told.limited(site, limit, scope, network_of(client) or "")
+        self._refusals.limited(site, limit, scope, network_of(client) or "")
         return LimitedError(limit, scope, wait)
 
 

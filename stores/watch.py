@@ -77,7 +77,7 @@ class Watch:
         """Look once."""
         missed = self._missed and len(self._hub) > 0
         if self._ledger.db.changed() or self._last is None:
-            await self._look_at_ledger(tell=not missed)
+            await self._look_at_ledger(notify=not missed)
         if not len(self._hub):
             return
         if missed:
@@ -92,7 +92,7 @@ class Watch:
         self._missed, self._last = True, None
         self._failed(error)
 
-    async def _look_at_ledger(self, *, tell: bool = True) -> None:
+    async def _look_at_ledger(self, *, notify: bool = True) -> None:
         books, hub = self._ledger.conversations, self._hub
         await self._refresh()
         noted = self._last
@@ -105,7 +105,7 @@ class Watch:
             last, written = await books.written_after(self._last)
             for site, visitor in written:
                 await self._talks.bring_up(site, visitor)
-                if tell:
+                if notify:
                     hub.notify(visitor_topic(site, visitor))
                     hub.notify(desk_topic(site))
             self._last, more = last, bool(written)
@@ -115,7 +115,7 @@ class Watch:
         for site in self._sites:
             if hub.heard(desk_topic(site)):
                 version = await self._ledger.inbox.version(site)
-                if tell and self._versions.get(site) != version:
+                if notify and self._versions.get(site) != version:
                     hub.notify(desk_topic(site))
                 self._versions[site] = version
 

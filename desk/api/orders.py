@@ -24,10 +24,10 @@ async def orders_endpoint(request: Request, at: RequestContext) -> Response:
     partner is not told yet, and says why."""
     _authorise(request, at)
     try:
-        order, told = parse_order(await read_body(request, BODY_LIMIT))
+        order, named = parse_order(await read_body(request, BODY_LIMIT))
     except OrderError as error:
         raise Refused(422, str(error)) from error
-    visitor, touches = await _visitor(at, told)
+    visitor, touches = await _visitor(at, named)
     recorded = await at.service.ordering.record(at.site, order, visitor=visitor, touches=touches)
     held = await at.service.ledger.outbox.held(recorded.row)
     return JSONResponse(
@@ -54,22 +54,22 @@ def _authorise(request: Request, at: RequestContext) -> None:
         raise refused
 
 
-async def _visitor(at: RequestContext, told: str | None) -> tuple[str | None, tuple[Touch, ...]]:
+async def _visitor(at: RequestContext, named: str | None) -> tuple[str | None, tuple[Touch, ...]]:
     """The visitor as the shop names it: the value of its cookie, which brings its touches, or its id.
 
     Raises Refused (422) for any other value: an order recorded as nobody's would not be credited later.
     """
-    if told is None:
+    if named is None:
         return None, ()
-    known = at.site.cookie.open(told)
+    known = at.site.cookie.open(named)
     if known is not None:
         return known.visitor, known.touches
-    if _VISITOR_ID.fullmatch(told) and await at.service.visits.get(at.site.name, told) is not None:
-        return told, ()
+    if _VISITOR_ID.fullmatch(named) and await at.service.visits.get(at.site.name, named) is not None:
+        return named, ()
     raise Refused(
         422,
         f"visitor: this is no value of the cookie {NAME.decode()} of this site, and no visitor of that id is "
-        f"known. It has {len(told)} characters: was it cut off, decoded or taken from another site? Send the "
+        f"known. It has {len(named)} characters: was it cut, decoded or taken from another site? Send the "
         "cookie's whole value as the shop got it, or leave `visitor` out. Nothing was recorded.",
     )
 

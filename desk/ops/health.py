@@ -27,13 +27,13 @@ async def ready(request: Request, at: RequestContext) -> Response:
     """
     name = at.site.name
     found = await readiness(at.service, [name])
-    told: dict[str, object] = {"ready": found.ready}
+    body: dict[str, object] = {"ready": found.ready}
     if _may_see_figures(request, at):
         if found.ready:
-            told["postbacks"] = await postbacks_of(at.service, name)
+            body["postbacks"] = await postbacks_of(at.service, name)
         else:
-            told["why"] = found.why
-    return JSONResponse(told, 200 if found.ready else 503, headers=NO_STORE)
+            body["why"] = found.why
+    return JSONResponse(body, 200 if found.ready else 503, headers=NO_STORE)
 
 
 @api

@@ -32,7 +32,7 @@ def operations_app(service: Service) -> Starlette:
             known = ", ".join(islice(service.sites, KNOWN)) + (", …" if len(service.sites) > KNOWN else "")
             return JSONResponse({"error": f"no site {site[:64]!r}; known: {known}"}, 404, headers=NO_STORE)
         found = await readiness(service, [site] if site is not None else list(service.sites))
-        told = {
+        body = {
             "ready": found.ready,
             **({"why": found.why} if found.why else {}),
             "version": VERSION,
@@ -41,7 +41,7 @@ def operations_app(service: Service) -> Starlette:
                 for name, reached in found.shops.items()
             },
         }
-        return JSONResponse(told, 200 if found.ready else 503, headers=NO_STORE)
+        return JSONResponse(body, 200 if found.ready else 503, headers=NO_STORE)
 
     async def metrics(request: Request) -> Response:
         return Response(await exposition(service), headers={"content-type": CONTENT_TYPE_LATEST, **NO_STORE})

@@ -141,8 +141,8 @@ async def record(request: Request, context: AgentContext) -> Response:
     )
     context.at.service.conversations.changed(found.site)
     held = recorded.created and await context.at.service.ledger.outbox.held(recorded.row) is not None
-    told = "held" if held else "recorded" if recorded.created else "known"
-    return see_other(request, f"/conversations/{found.id}?order={told}#orders")
+    outcome = "held" if held else "recorded" if recorded.created else "known"
+    return see_other(request, f"/conversations/{found.id}?order={outcome}#orders")
 
 
 @anyone

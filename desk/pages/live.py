@@ -50,11 +50,11 @@ async def stream(request: Request, at: RequestContext) -> Response:
     require_own_stream(request, context.session.csrf)
     conversation = request.query_params.get("conversation", "")[:64] or None
     found = await service.ledger.conversations.get(at.site.name, conversation) if conversation else None
-    told = request.headers.get("last-event-id") or request.query_params.get("mark", "")
+    shown = request.headers.get("last-event-id") or request.query_params.get("mark", "")
     looked = 0.0
 
     async def read() -> Sequence[bytes]:
-        nonlocal told, looked
+        nonlocal shown, looked
         now = service.clock.now()
         if now - looked >= LOOK_SECONDS:
             if await service.ledger.agents.session(context.token, at.place, now, at.chosen) is None:
@@ -62,9 +62,9 @@ async def stream(request: Request, at: RequestContext) -> Response:
             await service.presence.seen(context.session.agent)
             looked = now
         mark = await stamp(at, conversation)
-        if mark == told:
+        if mark == shown:
             return []
-        told = mark
+        shown = mark
         return [event("changed", "{}", mark)]
 
     def hold() -> AbstractContextManager[object]:

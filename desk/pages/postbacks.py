@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...orders.model import OrderError
 from ...postbacks.model import STATES, Postback, State
-from ...service.ordering.sightings import tell_retried, tell_settled
+from ...service.ordering.sightings import notify_retried, notify_settled
 from ...stores.ledger.outbox import OutboxError
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
@@ -63,7 +63,7 @@ async def settle(request: Request, context: AgentContext) -> Response:
         return await _listed(request, context, fields.get("state", "held"), 422, f"Nothing changed: {error}.")
     service = context.at.service
     service.worker.wake()
-    (tell_retried if retry else tell_settled)(service.events, found, context.session.agent)
+    (notify_retried if retry else notify_settled)(service.events, found, context.session.agent)
     return see_other(request, f"/postbacks?state={fields.get('state', 'held')}")
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
-from ...orders.intake import order_told
+from ...orders.intake import parsed_order
 from ...orders.model import OrderError, OrderSeen
 
 # Digits with at most one separator, a dot or a comma: "1.299" with three digits after it has two readings.
@@ -16,7 +16,7 @@ def read_sale(fields: Mapping[str, str]) -> OrderSeen:
     typed = fields.get("total", "").strip()
     total = read_amount(typed)
     values = {"id": fields.get("order_id", ""), "total": total, "currency": fields.get("currency", "")}
-    order = order_told(values, "agent").order
+    order = parsed_order(values, "agent").order
     if order.total != total:
         raise OrderError(
             f"total: {order.currency} has fewer digits after the separator than {typed[:40]!r}; "

@@ -8,7 +8,7 @@ from ...injector import eligible, validators
 from ...injector.heads import RequestHead, value
 from ...injector.reasons import Reason
 from ...referral.arrival import Consent, arrive
-from ...service.effects import Before, SaveShopped, SaveTouch, TellDropped
+from ...service.effects import Before, NotifyDropped, SaveShopped, SaveTouch
 from ...service.ordering.shopping import is_shopping
 from ...service.site import raw_path_text
 from .facts import WITHIN_A_PAGE
@@ -87,7 +87,7 @@ def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
         same_origin=eligible.is_same_origin(head),
         dropped=dropped,
     )
-    effects: list[Before] = [TellDropped(tuple(dropped))] if dropped else []
+    effects: list[Before] = [NotifyDropped(tuple(dropped))] if dropped else []
     # `decide` saves a touch that is a referrer alone: a cookie here would cost the shop its cached pages.
     if touch is None or not (touch.clicks or touch.campaign):
         return tuple(effects)

@@ -103,11 +103,11 @@ class Ordering:
                 else:
                     return
         except asyncio.CancelledError:
-            self._tell_unrecorded(site, order, visitor, touches, failure)
+            self._notify_unrecorded(site, order, visitor, touches, failure)
             raise
-        self._tell_unrecorded(site, order, visitor, touches, failure)
+        self._notify_unrecorded(site, order, visitor, touches, failure)
 
-    def _tell_unrecorded(
+    def _notify_unrecorded(
         self,
         site: SiteRuntime,
         order: OrderSeen,

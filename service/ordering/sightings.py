@@ -58,7 +58,7 @@ class Sightings:
             source=recorded.source,
             visitor=recorded.visitor,
         )
-        self._tell_credit(recorded, weighed)
+        self._notify_credit(recorded, weighed)
 
     async def again(
         self,
@@ -130,7 +130,7 @@ class Sightings:
         done = await self._ledger.orders.anew(
             known,
             seen,
-            told=_RANK[seen.source] >= _RANK[known.source],
+            overrides=_RANK[seen.source] >= _RANK[known.source],
             visitor=visitor,
             channel=weighed.channel,
             conversation=weighed.conversation,
@@ -142,7 +142,7 @@ class Sightings:
         )
         if done:
             self._due()
-            self._tell_credit(known, weighed)
+            self._notify_credit(known, weighed)
         return done
 
     async def _confirm(
@@ -164,14 +164,14 @@ class Sightings:
         )
         for row in confirmed.changed:
             if row.state == "held":
-                self._tell_held(known, Doubt(cast("Kind", row.hold), row.why or ""))
+                self._notify_held(known, Doubt(cast("Kind", row.hold), row.why or ""))
             else:
-                tell_settled(self._events, row, SERVER)
+                notify_settled(self._events, row, SERVER)
         if confirmed.changed:
             self._due()
         return not confirmed.too_late
 
-    def _tell_credit(self, recorded: Recorded, weighed: Weighed) -> None:
+    def _notify_credit(self, recorded: Recorded, weighed: Weighed) -> None:
         """Tell who earns an order, and of a doubt that holds it."""
         earned = weighed.credit
         self._events.emit(
@@ -183,9 +183,9 @@ class Sightings:
             visitor=recorded.visitor,
         )
         if weighed.doubt is not None:
-            self._tell_held(recorded, weighed.doubt)
+            self._notify_held(recorded, weighed.doubt)
 
-    def _tell_held(self, recorded: Recorded, doubt: Doubt) -> None:
+    def _notify_held(self, recorded: Recorded, doubt: Doubt) -> None:
         fields = {"order": recorded.order_id, "partner": recorded.partner, "why": doubt.text}
         if doubt.kind == "confirm":  # nothing is wrong yet
             self._events.emit("order_held", site=recorded.site, key=doubt.kind, **fields)
@@ -193,17 +193,17 @@ class Sightings:
             self._events.notice("order_held", site=recorded.site, key=doubt.kind, **fields)
 
 
-def tell_settled(events: Events, row: Postback, by: str) -> None:
+def notify_settled(events: Events, row: Postback, by: str) -> None:
     """Tell what became of a postback that was in doubt, and who decided."""
-    _tell_postback(events, "postback_settled", row, by)
+    _notify_postback(events, "postback_settled", row, by)
 
 
-def tell_retried(events: Events, row: Postback, by: str) -> None:
+def notify_retried(events: Events, row: Postback, by: str) -> None:
     """Tell that a postback is sent once more, and who wants it."""
-    _tell_postback(events, "postback_retried", row, by)
+    _notify_postback(events, "postback_retried", row, by)
 
 
-def _tell_postback(events: Events, event: str, row: Postback, by: str) -> None:
+def _notify_postback(events: Events, event: str, row: Postback, by: str) -> None:
     events.emit(
         event,
         site=row.site,

@@ -18,7 +18,7 @@ from ..files import make_private
 from ..undisturbed import undisturbed
 from .errors import LedgerBusyError, LedgerGoneError
 from .schema import probes
-from .upgrade import told, upgrade
+from .upgrade import ledger_error, upgrade
 
 if TYPE_CHECKING:
     from threading import Thread
@@ -91,7 +91,7 @@ class Database:
             self._file = self._found()
         except SQLAlchemyError as error:
             await self.close()
-            raise told(self._path, error) from error
+            raise ledger_error(self._path, error) from error
         except BaseException:
             await self.close()
             raise

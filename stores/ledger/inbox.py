@@ -147,6 +147,6 @@ def _entries(*where: ColumnElement[bool]) -> Select[Any]:
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    told = len(CONVERSATION)
-    last = row[told:-4]
-    return Entry(conversation_of(row[:told]), None if last[0] is None else message_of(last), *row[-4:])
+    width = len(CONVERSATION)
+    last = row[width:-4]
+    return Entry(conversation_of(row[:width]), None if last[0] is None else message_of(last), *row[-4:])

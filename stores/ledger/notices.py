@@ -50,14 +50,14 @@ class Notices:
         async with self._db.write() as tx:
             for one in noted:
                 same = (_C.site == one.site, _C.event == one.event, _C.key == one.key)
-                told = {"last_at": now, "details": dict(one.details)}
+                latest = {"last_at": now, "details": dict(one.details)}
                 seen = await tx.execute(
-                    update(notices_table).where(*same).values(count=_C.count + one.count, **told)
+                    update(notices_table).where(*same).values(count=_C.count + one.count, **latest)
                 )
                 if not seen.rowcount:
                     names = {"site": one.site, "event": one.event, "key": one.key}
                     await tx.execute(
-                        insert(notices_table).values(**names, first_at=now, count=one.count, **told)
+                        insert(notices_table).values(**names, first_at=now, count=one.count, **latest)
                     )
             for site in {one.site for one in noted}:
                 kept = select(_C.id).where(_C.site == site).order_by(_C.last_at.desc(), _C.id.desc())

@@ -100,7 +100,7 @@ class Orders:
                     conversation=conversation,
                     agent=agent,
                     recorded_at=now,
-                    **_told(order, now),
+                    **_columns(order, now),
                 )
             )
             row = int(added.inserted_primary_key[0])  # type: ignore[index]
@@ -114,7 +114,7 @@ class Orders:
         known: StoredOrder,
         seen: OrderSeen,
         *,
-        told: bool,
+        overrides: bool,
         visitor: str | None,
         channel: str,
         conversation: str | None,
@@ -125,7 +125,7 @@ class Orders:
         refused_stands: bool,
     ) -> bool:
         """Decide anew on an order of which no partner has been told: its state, who earns it, what is due;
-        whose it is, unless `visitor` is None; with `told` also the amount and what else `seen` tells.
+        whose it is, unless `visitor` is None; with `overrides` also the amount and what else `seen` tells.
 
         False, and nothing changes, if a postback of it may have been sent, or if a person has refused one and
         that stands.
@@ -141,8 +141,8 @@ class Orders:
             values = {"state": seen.state, "channel": channel, "conversation": conversation}
             if visitor is not None:
                 values |= {"visitor": visitor, "named_by": seen.source}
-            if told:
-                values |= _told(seen, now)
+            if overrides:
+                values |= _columns(seen, now)
             await tx.execute(update(orders_table).where(orders_table.c.id == known.row).values(**values))
             whose = credits_table.c.order == known.row
             await tx.execute(update(credits_table).where(whose).values(**_credit(credit)))
@@ -213,7 +213,7 @@ def _recorded(row: Row[Any], *, created: bool) -> Recorded:
     return Recorded(**_fields(row), created=created)
 
 
-def _told(order: OrderSeen, now: float) -> dict[str, Any]:
+def _columns(order: OrderSeen, now: float) -> dict[str, Any]:
     """What one sighting says of the order itself."""
     return {
         "spelling": order.spelling,

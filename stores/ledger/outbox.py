@@ -250,8 +250,8 @@ class Outbox:
         amount = amount_text(total, currency)
         own, changed, too_late = orders_table.c, [], False
         async with self._db.write() as tx:
-            told = update(orders_table).where(own.id == order)
-            await tx.execute(told.values(total=amount, currency=currency, source="api"))
+            change = update(orders_table).where(own.id == order)
+            await tx.execute(change.values(total=amount, currency=currency, source="api"))
             found = (await tx.execute(select(postbacks_table).where(_C.order == order))).all()
             for row in map(_postback, found):
                 same = (Decimal(row.report.amount), row.report.currency) == (total, currency)

@@ -69,7 +69,7 @@ def _check_version(connection: Connection, scripts: ScriptDirectory) -> None:
         )
 
 
-def told(path: Path, error: SQLAlchemyError) -> LedgerError:
+def ledger_error(path: Path, error: SQLAlchemyError) -> LedgerError:
     """An error of opening the ledger, as it is told to whoever runs clew."""
     said = f"the ledger {path} cannot be used: "
     if isinstance(error, LedgerError):

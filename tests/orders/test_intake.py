@@ -3,7 +3,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from clew.orders.intake import BODY_LIMIT, order_told, parse_order
+from clew.orders.intake import BODY_LIMIT, parse_order, parsed_order
 from clew.orders.model import OrderError, OrderSeen
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,7 +120,7 @@ def test_any_bytes_are_an_order_or_an_order_error(raw: bytes) -> None:
 
 
 def test_an_agents_form_is_checked_the_same_way() -> None:
-    told = order_told({"id": "7", "total": "12.5", "currency": "chf"}, "agent")
+    told = parsed_order({"id": "7", "total": "12.5", "currency": "chf"}, "agent")
     assert told.order == OrderSeen(id="7", total=Decimal("12.50"), currency="CHF", source="agent")
 
 
