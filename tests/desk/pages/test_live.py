@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from clew.desk.pages.live import LOOK_SECONDS
 from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Page, Touched, Viewed
@@ -64,6 +65,7 @@ async def test_a_new_conversation_appears_in_the_open_inbox(desk: House, tab: Ta
 
 async def test_what_needs_a_person_appears_and_goes_in_the_open_inbox(desk: House, tab: Tab) -> None:
     """The page said "live", and showed neither an order that was held since nor one that was settled."""
+    soon = (LOOK_SECONDS + 5) * 1000  # the stream looks at what needs a person by itself
     now = desk.service.clock.now()
     touched = Touched(Touch(int(now - 60), (Click("", "aff", "c1", "anna"),)))
     await desk.service.visits.change("shop", VISITOR, [touched], now)
@@ -73,11 +75,11 @@ async def test_what_needs_a_person_appears_and_goes_in_the_open_inbox(desk: Hous
         await ordering.record(shop, before, visitor=None)
     await expect(tab.get_by_text("What needs you")).to_have_count(0)
     await ordering.record(shop, OrderSeen("b", Decimal("1299.00"), "EUR", "api"), visitor=VISITOR)
-    await expect(tab.get_by_text("1 call to partners: held")).to_be_visible()
+    await expect(tab.get_by_text("1 call to partners: held")).to_be_visible(timeout=soon)
     await expect(tab.get_by_text("1299.00 EUR, but the middle of the site")).to_be_visible()
     (row,) = await desk.service.ledger.outbox.list("held")
     await desk.service.ledger.outbox.settle(row.id, now, by="bo", send=False)
-    await expect(tab.get_by_text("What needs you")).to_have_count(0)
+    await expect(tab.get_by_text("What needs you")).to_have_count(0, timeout=soon)
 
 
 async def test_agent_and_visitor_talk_without_a_reload(desk: House, tab: Tab, address: str) -> None:
