@@ -210,9 +210,10 @@ def _pieces(top: LexborNode) -> Iterator[tuple[str, Veil]]:
                 node = node.next
                 break
             node = node.parent
-            if node is None or node == top:
+            # Nodes are told apart by `mem_id`: `==` compares their whole HTML.
+            if node is None or node.mem_id == top.mem_id:
                 return
-            if node == veiled:
+            if veiled is not None and node.mem_id == veiled.mem_id:
                 veiled, veil = None, Veil.NONE
 
 

@@ -10,6 +10,7 @@ from clew.injector.markup import PageError
 from clew.injector.page import read
 from clew.injector.selectors import SELECTOR, selector_error
 from clew.injector.shown import BREAK, EDGE, RAISED, TEXT
+from costs import assert_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,6 +127,15 @@ def test_what_is_only_drawn_or_only_read_aloud_is_told_apart(
         )
 
     assert (told(found.drawn), told(found.spoken)) == (drawn, spoken)
+
+
+@pytest.mark.parametrize(
+    "piece", ["<i class=a>1</i>", "<sup>1</sup>", "<i aria-hidden=true>1</i>", "<br>", "1 \n "]
+)
+def test_the_text_of_an_element_takes_little_time_whatever_stands_in_it(piece: str) -> None:
+    """field E4: selectolax compares nodes by their HTML, which made each step as long as the page."""
+    pages = {n: read(f"<div>{piece * n}</div>".encode(), "utf-8") for n in (400, 4000)}
+    assert_linear(lambda n: pages[n].shown("div"), 400)
 
 
 def test_the_attribute_beside_the_text_and_the_language_are_told() -> None:

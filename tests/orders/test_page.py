@@ -33,6 +33,26 @@ def test_an_order_is_read_from_jsonld() -> None:
     )
 
 
+def test_an_order_is_read_off_a_page_of_woocommerce_with_a_sale_and_tax_within() -> None:
+    """field A1"""
+
+    def amount(number: str) -> str:
+        return f'<span class="amount"><bdi><span>£</span>{number}</bdi></span>'
+
+    page = html(
+        f"<table><tr class=item><td><del aria-hidden=true>{amount('1,499.00')}</del> "
+        "<span class=screen-reader-text>Original price was: £1,499.00.</span>"
+        f"<ins aria-hidden=true>{amount('1,299.00')}</ins>"
+        "<span class=screen-reader-text>Current price is: £1,299.00.</span></td></tr>"
+        f"<tr class=total><td>{amount('1,299.00')} "
+        f"<small class=includes_tax>(includes {amount('216.50')} VAT)</small>"
+        "</td></tr></table><p id=order>Order number: <strong>1003</strong></p>"
+    )
+    for total in (".item td", ".item .amount", ".total td"):
+        settings = Order(page="/thanks", id="#order strong", total=total, currency="GBP")
+        assert read_order(page, "utf-8", settings) == OrderSeen("1003", Decimal("1299.00"), "GBP", "page")
+
+
 @pytest.mark.parametrize(
     ("shown", "number"),
     [
