@@ -32,7 +32,7 @@ from .decisions import Decisions
 from .limits import Limits
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
-from .sites import Sites
+from .sites import Sites, SiteTable
 from .tasks import Tasks
 from .visitors import Visitors
 
@@ -182,17 +182,19 @@ class Service:
         )
         self.ready = True
 
-    def swap(self, settings: Settings) -> Changes:
+    def swap(self, settings: Settings, table: SiteTable | None = None) -> Changes:
         """Serve by these settings from now on, in one step of the loop. They are validated, and differ in
-        nothing of `settings.changes.FIXED`. What has begun goes on by those it began with."""
-        old, changes = self.settings, self.sites.swap(settings)
+        nothing of `settings.changes.FIXED`. What has begun goes on by those it began with. `table` is theirs,
+        where it was made before, in another thread."""
+        before = self.sites.table
+        changes = self.sites.swap(settings, table)
         self.settings = settings
         self.limits.use(settings.limits)
-        read = {site.name: (site.cart, site.order) for site in old.sites if site.name in changes.changed}
-        for site in settings.sites:
-            if read.get(site.name, (site.cart, site.order)) != (site.cart, site.order):
+        for name in changes.changed:
+            old, new = before.by_name[name], self.sites.table.by_name[name]
+            if (old.cart, old.order) != (new.cart, new.order):
                 # What the old selectors did not find says nothing of the new ones.
-                self.unmatched.forget(site.name)
+                self.unmatched.forget(name)
         for name in changes.removed:
             self.hub.end(name)
             self.unmatched.forget(name)

@@ -27,8 +27,8 @@ FORMER = 10_000
 CLOCK_JUMPS = 20
 
 
-class _Table:
-    """Which site is where, by one set of settings."""
+class SiteTable:
+    """Which site is where, by one set of settings; may be made in any thread."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -66,12 +66,12 @@ class Sites(Mapping[str, SiteRuntime]):
     def __init__(self, settings: Settings, catalogue: Catalogue, kept: int = KEPT) -> None:
         self._catalogue = catalogue
         self._kept = kept
-        self._table = _Table(settings)
+        self.table = SiteTable(settings)
         self._compiled: OrderedDict[str, SiteRuntime] = OrderedDict()
         self._former: OrderedDict[tuple[str, str], Partner] = OrderedDict()
         # Jumps of the clock, for sites that are compiled later.
         self._set_back: tuple[tuple[float, float], ...] = ()
-        for name in islice(self._table.by_name, min(AT_ONCE, kept)):
+        for name in islice(self.table.by_name, min(AT_ONCE, kept)):
             self._compile(name)
 
     def __getitem__(self, name: str) -> SiteRuntime:
@@ -82,16 +82,16 @@ class Sites(Mapping[str, SiteRuntime]):
         return site
 
     def __contains__(self, name: object) -> bool:
-        return name in self._table.by_name
+        return name in self.table.by_name
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._table.by_name)
+        return iter(self.table.by_name)
 
     def __len__(self) -> int:
-        return len(self._table.by_name)
+        return len(self.table.by_name)
 
     def _compile(self, name: str) -> SiteRuntime:
-        site = SiteRuntime(self._table.settings, self._table.by_name[name], self._catalogue)
+        site = SiteRuntime(self.table.settings, self.table.by_name[name], self._catalogue)
         site.set_back(self._set_back)
         self._compiled[name] = site
         if len(self._compiled) > self._kept:
@@ -100,16 +100,18 @@ class Sites(Mapping[str, SiteRuntime]):
 
     def verify(self) -> None:
         """Compile each once: for settings that no validator has seen. Raises what `SiteRuntime` raises."""
-        self.try_out(self._table.settings)
+        self.try_out(self.table.settings)
 
     def try_out(self, settings: Settings) -> None:
         """The same for settings that are not in use."""
         for site in settings.sites:
             SiteRuntime(settings, site, self._catalogue)
 
-    def swap(self, settings: Settings) -> Changes:
-        """Serve these sites from now on, and say what changed. Those that stay as they are stay compiled."""
-        old, new = self._table.by_name, {site.name: site for site in settings.sites}
+    def swap(self, settings: Settings, table: SiteTable | None = None) -> Changes:
+        """Serve these sites from now on, and say what changed. Those that stay as they are stay compiled.
+        `table` is that of the settings, where it was made before."""
+        table = table or SiteTable(settings)
+        old, new = self.table.by_name, table.by_name
         changes = Changes(
             added=tuple(name for name in new if name not in old),
             changed=tuple(n for n, s in new.items() if n in old and old[n] is not s and old[n] != s),
@@ -123,7 +125,7 @@ class Sites(Mapping[str, SiteRuntime]):
                     self._former[name, partner.id] = partner
         while len(self._former) > FORMER:
             self._former.popitem(last=False)
-        self._table = _Table(settings)
+        self.table = table
         return changes
 
     def clock_set_back(self, before: float, seconds: float) -> None:
@@ -136,32 +138,32 @@ class Sites(Mapping[str, SiteRuntime]):
 
     def at(self, host: str) -> SiteRuntime | None:
         """The site that serves a Host header, or None. A port counts only where the settings name one."""
-        table = self._table
+        table = self.table
         name = table.at(host) if len(host) <= LONGEST_HOST else table.any_host
         return None if name is None else self[name]
 
     def settings_of(self, name: str) -> Site | None:
         """A site as the settings have it, without what its platform adds; for what need not be compiled."""
-        return self._table.by_name.get(name)
+        return self.table.by_name.get(name)
 
     @property
     def hosts(self) -> list[str]:
         """All hosts of the settings, in the order of the alphabet."""
-        return self._table.hosts
+        return self.table.hosts
 
     def is_desk_host(self, host: str) -> bool:
         """Whether a Host header names the desk's own host (`desk_host`)."""
-        desk_host = self._table.desk_host
+        desk_host = self.table.desk_host
         return desk_host is not None and host_key(host) == desk_host
 
     def own(self, path: bytes) -> bool:
         """Whether a raw path is clew's own at any site: no shop gets it, also by a host that no site has."""
-        return path.startswith(self._table.prefixes) or path in self._table.roots
+        return path.startswith(self.table.prefixes) or path in self.table.roots
 
     def partner(self, site: str, partner: str) -> Partner | None:
         """A partner by site and id, as the settings have it, or had it last: what was due when it was taken
         out is due still."""
-        found = self._table.by_name.get(site)
+        found = self.table.by_name.get(site)
         for one in found.partners if found else ():
             if one.id == partner:
                 return one

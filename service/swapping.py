@@ -11,6 +11,7 @@ from ..settings.load import Problem
 from ..settings.model import Settings
 from ..settings.reloading import ReloadError
 from .service import Service
+from .sites import SiteTable
 
 T = TypeVar("T")
 
@@ -50,8 +51,10 @@ class OneProcess:
     def apply(self, settings: Settings) -> Changes:
         """Swap them in, in one step of the loop, and tell of it."""
 
+        table = SiteTable(settings)
+
         def swap() -> Changes:
-            changes = self._service.swap(settings)
+            changes = self._service.swap(settings, table)
             self._service.announce_swap(changes)
             return changes
 

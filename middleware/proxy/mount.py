@@ -27,6 +27,7 @@ class ReverseProxy(ClewMiddleware):
         self._shops = Shops(settings)
         super().__init__(self._shops, settings, strict=True)
         self._shops.limits = self.service.limits
+        self._shops.site_of = self.service.sites.settings_of
         self.service.shop_reachable = self._shops.reachable
         self.service.on_swap.append(self._shops.swap)
         self._clients = OpenConnections(self.service.limits, lambda: self.service.settings.trusted_proxies)

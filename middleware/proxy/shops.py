@@ -6,6 +6,7 @@ drained: what is under way goes on, nothing new begins.
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
@@ -93,17 +94,15 @@ class _Wanted(NamedTuple):
 class Shops:
     """The app behind the reverse proxy: a WebSocket goes to the shop of its host, if `limits` allow."""
 
+    # Set once the service is there, which this app is made before.
     limits: Limits
+    site_of: Callable[[str], model.Site | None]
 
     def __init__(self, settings: model.Settings) -> None:
-        self._use(settings)
+        self._settings = settings
         self._share = Share(settings.upstream.connections_total)
         self._shops: OrderedDict[str, tuple[_Wanted, Proxy]] = OrderedDict()
         self._draining: set[Proxy] = set()
-
-    def _use(self, settings: model.Settings) -> None:
-        self._settings = settings
-        self._sites = {site.name: site for site in settings.sites}
 
     def of(self, site: str) -> Proxy | None:
         """The shop of a site, if it has one."""
@@ -111,7 +110,7 @@ class Shops:
         if found is not None:
             self._shops.move_to_end(site)
             return found[1]
-        wanted = _Wanted.of(self._settings, self._sites.get(site))
+        wanted = _Wanted.of(self._settings, self.site_of(site))
         if wanted is None:
             return None
         shop = Proxy(wanted.address, wanted.limits, self._settings.trusted_proxies, wanted.host, self._share)
@@ -130,12 +129,16 @@ class Shops:
 
     def swap(self, settings: model.Settings, changes: Changes) -> None:
         """Send requests where these settings say; those that were begun go on where they are."""
-        self._use(settings)
+        before, self._settings = self._settings, settings
         if self._share.most != settings.upstream.connections_total:
             # Those that drain are of the old one.
             self._share = Share(settings.upstream.connections_total)
-        for site, (made_from, shop) in list(self._shops.items()):
-            wanted = _Wanted.of(settings, self._sites.get(site))
+        same = (before.upstream, before.trusted_proxies) == (settings.upstream, settings.trusted_proxies)
+        for site in (*changes.changed, *changes.removed) if same else tuple(self._shops):
+            if site not in self._shops:
+                continue
+            made_from, shop = self._shops[site]
+            wanted = _Wanted.of(settings, self.site_of(site))
             if wanted != made_from:
                 del self._shops[site]
                 self._drain(shop, gone=wanted is None)

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from ...service.service import Service
+from ...service.sites import SiteTable
 from ...service.swapping import called
 from ...settings.changes import Changes
 from ...settings.model import Settings, Site
@@ -53,7 +54,7 @@ class Follower:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._ready: dict[int, Settings] = {}
+        self._ready: dict[int, SiteTable] = {}
 
     def catch_up(self, service: Service) -> None:
         """Before the worker serves: take what was ordered while it started."""
@@ -83,9 +84,9 @@ class Follower:
             case "prepare":
                 self._connection.send(("ready", number, self._prepare(number, value, service)))
             case "swap":
-                settings = self._ready.pop(number, None)
-                if settings is not None:
-                    in_loop(lambda: _swap(service, settings, tell=value))
+                table = self._ready.pop(number, None)
+                if table is not None:
+                    in_loop(lambda: _swap(service, table, tell=value))
                     self._connection.send(("swapped", number, True))
             case "drop":
                 self._ready.pop(number, None)
@@ -95,13 +96,13 @@ class Follower:
     def _prepare(self, number: int, update: Update, service: Service) -> str:
         """Why it cannot be done; empty if it can."""
         try:
-            self._ready[number] = update.applied(service.settings)
+            self._ready[number] = SiteTable(update.applied(service.settings))
         except Exception as error:
             return f"cannot take the settings: {error!r}"
         return ""
 
 
-def _swap(service: Service, settings: Settings, *, tell: bool) -> None:
-    changes = service.swap(settings)
+def _swap(service: Service, table: SiteTable, *, tell: bool) -> None:
+    changes = service.swap(table.settings, table)
     if tell:
         service.announce_swap(changes)

@@ -264,6 +264,31 @@ async def test_a_worker_that_dies_comes_back_with_the_settings_that_are_in_use(h
                 assert (await page(clew.port, "b"))[0] == 200
 
 
+async def test_what_one_worker_does_not_take_none_serves(host: Host) -> None:
+    """A worker that hangs keeps the settings out; when it goes on it serves by the old ones, as all do."""
+    async with shops("old", "new") as ports:
+        host.write("a", ports["old"])
+        with host.serving("--workers", "2") as clew:
+            await asyncio.to_thread(clew.wait_for_line, lambda _: len(events(clew, "started")) == 2, 30)
+            # The supervisor looks every half second whether they serve.
+            await asyncio.to_thread(clew.wait_for_line, lambda line: "clew listens on" in line, 30)
+            stopped, _ = children(clew.pid)
+            os.kill(stopped, signal.SIGSTOP)
+            try:
+                host.write("a", ports["new"])
+                status, told = await host.reloaded()
+            finally:
+                os.kill(stopped, signal.SIGCONT)
+            assert status == 1
+            assert re.search(rf"worker {stopped} did not answer", told)
+            for _ in range(8):
+                assert await page(clew.port, "a") == (200, PAGE % b"old")
+            status, told = await host.reloaded()
+            assert status == 0, told
+            for _ in range(8):
+                assert await page(clew.port, "a") == (200, PAGE % b"new")
+
+
 def children(pid: int) -> list[int]:
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     names = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in found}

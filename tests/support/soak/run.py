@@ -185,7 +185,7 @@ async def settled(pid: int, base: int) -> Size:
 
 
 class Cries:
-    """Keeps the tracebacks of a program's output, the first hundred lines of them."""
+    """Keeps the tracebacks and the faults of a program's output, the first hundred lines of them."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -193,7 +193,7 @@ class Cries:
 
     def __call__(self, line: str) -> None:
         self._following = 30 if "Traceback" in line else self._following - 1
-        if self._following > 0 and len(self.lines) < 100:
+        if (self._following > 0 or '"event": "fault"' in line) and len(self.lines) < 100:
             self.lines.append(line)
 
 
