@@ -43,11 +43,15 @@ class OrderId(NamedTuple):
 def normalised(text: str, part: str = "id") -> OrderId:
     """The number in a text that names one order.
 
-    Raises OrderError naming `part` where the text is empty, too long, or holds a control character.
+    Raises OrderError naming `part` where the text is empty, too long, holds a control character, or is a
+    label without a number: a shop that sends `Order #` with each order would have one order only.
     """
     spelling = checked_text(" ".join(_visible(text).split()), part)
     plain = unicodedata.normalize("NFC", _folded(spelling))
-    return OrderId(_joined(_bare(_trimmed(plain))) or plain, spelling)
+    number = _joined(_bare(_trimmed(plain))) or plain
+    if not any(c.isalnum() for c in number) or _is_label(number):
+        raise OrderError(f"{part}: {spelling[:40]!r} holds no order number")
+    return OrderId(number, spelling)
 
 
 def shown(text: str, part: str = "id") -> OrderId:

@@ -129,3 +129,10 @@ def test_what_is_wrong_with_the_json_is_said_without_a_librarys_words() -> None:
         parse_order(b'{"id":"a","total":"1.00","currency":"EUR","total":"100.00"}')
     with pytest.raises(OrderError, match="a number in it has 5000 digits"):
         parse_order(b'{"id":' + b"9" * 5000 + b',"total":"1.00","currency":"EUR"}')
+
+
+@pytest.mark.parametrize("number", ["#", "Order #", "Order number:", "Bestellnummer", "No.", "--", "№ "])
+def test_a_label_without_a_number_is_no_order(number: str) -> None:
+    """field A11: the shop's variable was empty; all its orders would be one"""
+    with pytest.raises(OrderError, match=r"holds no order number|is empty"):
+        parse_order(json.dumps({"id": number, "total": "1.00", "currency": "EUR"}).encode())

@@ -254,3 +254,15 @@ async def test_a_connection_goes_on_after_a_refused_handshake(tmp_path: Path) ->
 async def _handshake(port: int) -> int:
     async with Client(port) as client:
         return (await client.ask(get(b"/-/clew/desk/x", *HANDSHAKE))).status
+
+
+async def test_an_app_below_a_path_names_it_in_the_prefix(tmp_path: Path) -> None:
+    """field E1: a proxy takes `/app` away, and the server puts it before the path again (ASGI's root_path)"""
+    app = App()
+    mount = ClewMiddleware(app, settings(tmp_path, prefix="/app/-/clew/"))
+    async with serving(mount, lifespan="on", root_path="/app") as port, Client(port) as client:
+        assert (await client.ask(get(b"/-/clew/health"))).body == b"ok\n"
+        assert not app.scopes
+        assert (await client.ask(get(b"/tea"))).body == b"ok"
+        assert (await client.ask(get(b"/-/clew/desk/x", *HANDSHAKE))).status == 404
+        assert [scope["path"] for scope in app.scopes] == ["/app/tea"]
