@@ -1,1 +1,1 @@
-"""The conversation between visitor and agent."""
+"""Conversations between visitors and agents."""

@@ -1,4 +1,4 @@
-"""A conversation and its messages, as the ledger keeps them and the widget and the desk show them."""
+"""Models of conversations and messages, for the ledger, the widget and the desk."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,9 @@ State = Literal["open", "closed"]
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One talk with one visitor. Times in unix seconds.
+    """One conversation with one visitor. Times in unix seconds.
 
-    `rule` is the rule whose invite started it, `agent` the agent who has it: the one who took it or answered
-    last, None while nobody has.
+    `rule` is the rule whose invite started it, `agent` the agent who took it or answered last, or None.
     """
 
     id: str
@@ -29,7 +28,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. Ids grow over all conversations and are never used again; `at` in unix seconds."""
+    """One message. Ids increase over all conversations and are never reused; `at` in unix seconds."""
 
     id: int
     author: Author
@@ -38,18 +37,18 @@ class Message:
     at: float
 
     def to_json(self, shown: Mapping[str, str]) -> dict[str, Any]:
-        """The form in which the widget reads it. `shown` has the names under which visitors know the agents:
-        a login is half of what opens the desk."""
+        """The JSON for the widget. `shown` maps logins to the names that visitors see, because a login must
+        not be public."""
         agent = shown.get(self.agent) if self.agent else None
         return {"id": self.id, "author": self.author, "agent": agent, "text": self.text, "at": self.at}
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of a message that was sent.
+    """The result of sending a message.
 
-    `created` is False when the same `client_id` had been sent before: `message` is the first one then.
-    `opened` is True when this message began the conversation or opened it again.
+    `created` is False if the same `client_id` was sent before; `message` is then the first one. `opened` is
+    True if this message started or reopened the conversation.
     """
 
     conversation: Conversation
@@ -60,8 +59,8 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """What is kept of who sent a message, for the inbox: the partner who sent the visitor, the title of the
-    page, and a text that is the same for all of one client network."""
+    """Data about the sender of a message, for the inbox: the visitor's partner, the title of the page, and a
+    text that is the same for all clients of one network."""
 
     partner: str | None = None
     page: str | None = None
@@ -72,9 +71,9 @@ class Sender:
 class Entry:
     """A conversation as a line of the inbox.
 
-    `last` is the newest message, its text cut to 200 characters; `count` the number of messages of people;
-    `waiting_since` the time of the first visitor message that nobody has answered, None if all are; `partner`
-    and `page` are of the visitor's last message.
+    `last` is the newest message, its text truncated to 200 characters; `count` the number of messages of
+    people; `waiting_since` the time of the first unanswered message of the visitor, or None; `partner` and
+    `page` belong to the visitor's last message.
     """
 
     conversation: Conversation
@@ -87,8 +86,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Many conversations from one client network that nobody has taken: how many, and since
-    when the last of them waits."""
+    """Many conversations from one client network without an agent: their number, and since when the newest
+    one waits."""
 
     client: str
     count: int

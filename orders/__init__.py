@@ -1,1 +1,1 @@
-"""What did the visitor buy: the order, and how it is seen on a page."""
+"""Orders: the model, its parts, and how an order is read from a page."""

@@ -1,4 +1,4 @@
-"""The cart as a page shows it."""
+"""Reads the cart from a page."""
 
 import re
 from collections.abc import Mapping

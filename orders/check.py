@@ -1,4 +1,4 @@
-"""Selectors of the settings by which orders and carts are read."""
+"""Checks the selectors for orders and carts in the settings."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from ..settings.wording import Wording
 
 
 def selector_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
-    """Selectors that are none, and currencies that are neither a code nor a selector."""
+    """Invalid selectors, and currencies that are neither a code nor a selector."""
     order = site.order.model_dump(include={"id", "total", "currency"}) if site.order else {}
     named = [(("order", key), value) for key, value in order.items() if value != "jsonld"]
     named += [(("cart", key), value) for key, value in site.cart.model_dump(exclude_none=True).items()]
@@ -23,7 +23,7 @@ def selector_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
 
 
 def _currency_error(setting: str) -> str | None:
-    """A currency is named by its code, or by a selector."""
+    """Why a currency is neither an ISO 4217 code nor a selector; None if it is one of them."""
     error = None if is_currency(setting) else selector_error(setting)
     if error is None or not re.fullmatch(r"\w+|[^\w\s.#*:\[{(]+", setting):
         return error

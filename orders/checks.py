@@ -1,11 +1,11 @@
-"""What every text of an order has to keep, wherever it comes from."""
+"""Checks for every text of an order, from any source."""
 
 import unicodedata
 
 from .model import OrderError
 
 TEXT_LENGTH = 200  # characters; the ledger's columns hold as many
-# Control characters, halves of surrogate pairs (no database takes them), line and paragraph separators.
+# Control characters, lone surrogates (which databases refuse), line and paragraph separators.
 _REFUSED = ("Cc", "Cs", "Zl", "Zp")
 
 

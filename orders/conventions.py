@@ -1,4 +1,4 @@
-"""Which mark groups thousands and which parts the decimals: CLDR's conventions, through Babel."""
+"""The group and decimal separators of languages and currencies: CLDR, through Babel."""
 
 from functools import lru_cache
 from typing import NamedTuple

@@ -27,7 +27,7 @@ _DEVIATIONS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Why an order is not reported yet: the kind, and the reason with both figures, for people."""
+    """Why an order is held: the kind, and the reason with both amounts, for people."""
 
     kind: Kind
     text: str
@@ -36,10 +36,10 @@ class Doubt:
 def amount_doubt(
     order: OrderSeen, figures: Sequence[Figure], earlier: Sequence[tuple[Decimal, str]], policy: Hold
 ) -> Doubt | None:
-    """What stands against the order's amount or currency, None where nothing does.
+    """The doubt about the order's amount or currency, None if there is none.
 
-    `figures` are what else is known of this order; `earlier` are total and currency of the site's earlier
-    orders that are in no doubt themselves.
+    `figures` are other amounts for this order; `earlier` are total and currency of the site's earlier orders
+    that are not in doubt.
     """
     if not policy.amounts:
         return None

@@ -34,7 +34,7 @@ SENTENCE: Final = 3
 
 
 class OrderId(NamedTuple):
-    """`id` tells orders apart; `spelling` is the text as the shop wrote it, blanks collapsed."""
+    """`id` identifies the order; `spelling` is the text as the shop wrote it, blanks collapsed."""
 
     id: str
     spelling: str

@@ -1,4 +1,4 @@
-"""An order that no page shows: what a shop's server or an agent tells of it, checked part by part."""
+"""Parses and validates an order from a shop's server or an agent."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 
 class ParsedOrder(NamedTuple):
-    """An order and the visitor whose it is, as the sender named it; None if it did not."""
+    """An order, and its visitor as the sender named it; None if it did not."""
 
     order: OrderSeen
     visitor: str | None

@@ -1,4 +1,4 @@
-"""schema.org/Order in a page's JSON-LD: number, total, currency and code, in the shapes that shops write."""
+"""Reads schema.org/Order in a page's JSON-LD: number, total, currency and coupon, in the shapes in use."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence

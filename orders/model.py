@@ -1,4 +1,4 @@
-"""An order as clew knows it, however it was seen."""
+"""The model of an order, from any source."""
 
 from dataclasses import dataclass
 from decimal import Decimal

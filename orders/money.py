@@ -1,4 +1,4 @@
-"""Amounts of money: decimal, never float, with the digits that the currency has."""
+"""Amounts of money: decimal, never float, with the currency's minor digits."""
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
@@ -8,7 +8,7 @@ from babel.core import get_global
 
 from .model import OrderError
 
-LIMIT = Decimal(10) ** 15  # no order is that large in any currency; a greater number is a mistake
+LIMIT = Decimal(10) ** 15  # larger than any order in any currency
 
 # Babel's digits are CLDR's, which follow what people write; ISO 4217's own list has minor units here. Going
 # by CLDR would cut off cents that a shop charged.

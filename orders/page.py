@@ -1,4 +1,4 @@
-"""An order as the confirmation page shows it: a hint, read after the page has gone out to the visitor."""
+"""Reads an order from the confirmation page, after the page was sent to the visitor. It is only a hint."""
 
 import re
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Values of schema.org as JSON-LD writes them: one or several, plain or in an object of their own."""
+"""Reads schema.org values in JSON-LD: one or several, plain or in an object of their own."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,7 +13,7 @@ Node = Mapping[str, Any]
 
 
 def types_of(node: Node) -> set[str]:
-    """The names in `@type`, without their address."""
+    """The names in `@type`, without the vocabulary's URL."""
     kind = node.get("@type")
     names = kind if isinstance(kind, list) else [kind]
     return {n.rpartition("/")[2].removeprefix("schema:") for n in names if isinstance(n, str)}

@@ -1,4 +1,4 @@
-"""How an order stands and when it was placed, as its page's structured data tells it."""
+"""Reads an order's state and date from the page's structured data."""
 
 import re
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _DAY: Final = re.compile(r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})", re.ASCII)
 
 
 def order_state(status: str | None) -> State:
-    """The state that an `orderStatus` names; `placed` where none speaks against a sale."""
+    """The state for an `orderStatus`; `placed` unless it says that there is no sale."""
     name = (status or "").strip()[:200].rstrip("/").replace("#", "/").rpartition("/")[2].rpartition(":")[2]
     letters = "".join(c for c in name.casefold() if c.isalpha())
     return _STATES.get(letters.removeprefix("order"), "placed")

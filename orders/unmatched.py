@@ -22,10 +22,10 @@ _CODE: Final = re.compile(r"[A-Z]{3}")
 
 
 class Events(Protocol):
-    """Where notices are told."""
+    """Receives notices."""
 
     def notice(self, name: str, *, site: str, key: str, **fields: object) -> bool:
-        """Tell of something that needs a person."""
+        """Report something that needs a person."""
 
 
 @dataclass(slots=True)

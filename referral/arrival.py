@@ -1,7 +1,6 @@
-"""A visitor arrives: what it brought joins what is known of it.
+"""Merges an arrival into what is known of a visitor.
 
-Pure, and the one place where that is decided: for a landing that clew sees itself, and for a page that came
-from a cache, of which the browser tells.
+Pure. Used for a landing request, and for a page from a cache that the browser reports to `decide`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from .visitor import Change, Page, Touched
 
 
 class Consent(Enum):
-    """What a visitor said to being recognised and credited to a partner."""
+    """A visitor's consent to being recognised and credited to a partner."""
 
     GRANTED = "granted"
     DENIED = "denied"
@@ -23,11 +22,11 @@ class Consent(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What an arrival comes to.
+    """The result of an arrival.
 
-    `known` is what the visitor's cookie says from now on; `renew`: the browser does not hold it yet.
-    `touch` is what the visitor brought, None where that is no arrival; `new` says whether it was not known
-    before. `changes` is what the store has to know.
+    `known` is the new content of the visitor's cookie; `renew`: the browser does not have it yet. `touch` is
+    the visitor's touch, None if it is not an arrival; `new`: the touch was not known before. `changes` are
+    those for the visit store.
     """
 
     known: Known
@@ -40,8 +39,8 @@ class Arrival:
 def arrive(
     known: Known | None, touch: Touch | None, consent: Consent, now: float, page: Page | None = None
 ) -> Arrival:
-    """A visitor comes with `touch`. `known` is what its cookie says, None without one: then `page` goes into
-    the new one. Without consent nothing is kept, and no cookie is set."""
+    """A visitor arrives with `touch`. `known` is the content of its cookie; if None, `page` goes into the new
+    one. Without consent nothing is stored, and no cookie is set."""
     seen = known or Known(new_visitor_id(), (), int(now), page)
     if consent is not Consent.GRANTED:
         return Arrival(seen)
@@ -50,6 +49,6 @@ def arrive(
         return Arrival(seen, renew=renew)
     touches = merge(seen.touches, (touch,))
     if touches == seen.touches:
-        # A suspicious one that is known is no arrival: the shop hands its id from page to page.
+        # A suspicious touch that is known is not an arrival: the shop passes its id from page to page.
         return Arrival(seen, None if touch.doubt else touch, renew=renew)
     return Arrival(replace(seen, touches=touches), touch, new=True, renew=True, changes=(Touched(touch),))

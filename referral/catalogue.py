@@ -1,8 +1,7 @@
-"""The networks' catalogue: what each network puts on a landing address, which cookies it wants, how it is
-told of an order, and which answer means that it has it.
+"""The catalogue of networks: landing parameters, cookies, calls that report an order, and success rules.
 
-The facts stand in `networks.toml`; `networks_file.py` checks the file and builds these values. Nothing here
-or there knows a network by name: a new network is a new entry.
+The data is in `networks.toml`; `networks_file.py` checks the file and builds these values. No code depends on
+a network's name: a new network is a new entry.
 """
 
 from collections.abc import Mapping
@@ -16,9 +15,9 @@ Setting = str | int | bool
 Kind = Literal["affiliate_network", "partner_platform", "sub_network", "ad_platform", "agent_protocol"]
 Confidence = Literal["verified", "likely"]
 
-# What a parameter of a call can be filled from. `setting` and `const` take `Param.argument`. The second
-# value: True where every order has it, False where a shop may or may not tell it. A conversion that
-# requires one of the latter says so in `needs`.
+# The sources of a call's parameters. `setting` and `const` use `Param.argument`. The second value is True if
+# every order has it, False if it depends on the shop. A conversion that requires one of the latter has it
+# in `needs`.
 SOURCES: Mapping[str, bool] = MappingProxyType(
     {
         "click_id": True,
@@ -29,7 +28,7 @@ SOURCES: Mapping[str, bool] = MappingProxyType(
         "channel": True,  # where the order was closed: web, chat or phone
         "order_time": True,
         "landing_time": True,
-        "voucher": True,  # empty where none was used: the parameter is left out
+        "voucher": True,  # empty if none was used: the parameter is left out
         "commission_group": True,  # setting `commission_group`, one for the whole order
         "parts": True,  # commission groups with their amounts; one group until orders know their items
         "setting": True,
@@ -85,12 +84,12 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 class Param:
     """One parameter of a call.
 
-    `name` is the network's own; for `json` and `graphql` `path` is where the value goes in the body (text:
-    key of an object, number: index of a list), elsewhere it is `(name,)`. `argument` is the settings key
-    where `source` is `setting`, the value where it is `const`. `of` lists the landing parameters whose
-    click id this parameter takes (`Click.param`); empty: any. `values` maps clew's value to the network's,
-    where they differ. A name with `{n}` is repeated for each item, counted from 1. `default` stands in for
-    a missing setting.
+    `name` is the network's own; for `json` and `graphql` `path` is the position of the value in the body
+    (text: key of an object, number: index of a list), else it is `(name,)`. `argument` is the settings key
+    if `source` is `setting`, the value if it is `const`. `of` lists the landing parameters whose click id
+    this parameter accepts (`Click.param`); empty: any. `values` maps clew's values to the network's, where
+    they differ. A name with `{n}` is repeated for each item, counted from 1. `default` replaces a missing
+    setting.
     """
 
     name: str
@@ -108,7 +107,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an answer looks like: all that is stated must hold.
+    """Conditions for a response; all of them must be true.
 
     `status`: inclusive range. `contains`, `lacks`: text in the body. `pointer` (RFC 6901) into a JSON body:
     the value there must be `equals`, or, where `equals` is None, must be missing, null or empty.
@@ -123,10 +122,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """Which answers mean that the network has the order.
+    """The responses that mean that the network has recorded the order.
 
-    `already`: it says that it had it before. `silent`: the endpoint answers the same whatever happened, so
-    success only means that it was reached; the network's reports tell the rest.
+    `already`: the network had recorded it before. `silent`: the endpoint always responds the same, so success
+    only means that it was reached; for the rest see the network's reports.
     """
 
     ok: Answer
@@ -149,11 +148,11 @@ class Conversion:
     """One call that reports an order.
 
     `url`, the values of `headers` and both parts of `basic` (HTTP Basic user and password) are templates
-    over the settings, `{advertiser_id}`; in `url` each value is percent-encoded, or is a host where it
-    stands in the host's place. `needs` names what an order has to bring, or clew has to learn, before the
-    call can be made (`items`, `customer_id`, `oauth2`, `browser`, `endpoint`…); empty: it can be rendered
-    now. `document` is the GraphQL document where `encoding` is `graphql`; the body is {"query",
-    "variables"} and `path` of the params is inside the variables.
+    over the settings, `{advertiser_id}`; in `url` each value is percent-encoded, except in the host. `needs`
+    names the data or features that the call requires and clew does not have yet (`items`, `customer_id`,
+    `oauth2`, `browser`, `endpoint`…); empty: the call can be made. `document` is the GraphQL document if
+    `encoding` is `graphql`; the body is {"query", "variables"}, and `path` of the params is inside the
+    variables.
     """
 
     id: str
@@ -170,7 +169,7 @@ class Conversion:
     needs: frozenset[str] = frozenset()
 
     def missing(self, settings: Mapping[str, Setting]) -> list[str]:
-        """The required settings that a partner has not given."""
+        """The required settings that are missing."""
         return [
             s.name
             for s in self.settings.values()
@@ -180,12 +179,12 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class LandingParam:
-    """A parameter of a landing address that holds a click id.
+    """A parameter of a landing URL that contains a click id.
 
-    `any_case`: the name is matched without regard to case. `shared`: other networks or ordinary shops use
-    the name too, so it counts only where the network is enabled. `fallback`: it counts only where no other
-    parameter of the network is there. `parts`: the click id is put together from these parameters by the
-    template `value`, and `name` is one of them.
+    `any_case`: the name is case-insensitive. `shared`: other networks or shops use the name too, so it counts
+    only if the network is enabled. `fallback`: it counts only if no other parameter of the network is
+    present. `parts`: the click id is composed of these parameters by the template `value`, and `name` is one
+    of them.
     """
 
     name: str
@@ -198,12 +197,12 @@ class LandingParam:
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """A cookie that clew sets on the landing response for a network. `days` is its life.
+    """A cookie that clew sets on the landing response for a network. `days` is its lifetime.
 
     `value` is a template over `{click_id}`, `{landing_time:<strftime, UTC>}` and other parameters of the
-    landing address, `{ranMID}`. `of`: the landing parameters whose click it keeps; empty: any. `when` and
-    `unless` name a parameter of the landing address that must, or must not, be there, with that value if
-    one is stated.
+    landing URL, `{ranMID}`. `of`: the landing parameters whose click it stores; empty: any. `when` and
+    `unless` name a parameter of the landing URL that must, or must not, be present, with that value if there
+    is one.
     """
 
     name: str
@@ -219,9 +218,9 @@ class Cookie:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Who runs programmes, or sells clicks. `lookback_days` is the network's usual window, None if unknown.
+    """An affiliate network or ad platform. `lookback_days` is its usual window, None if unknown.
 
-    `retry_unknown`: a call whose answer never came may be sent again, because the network drops repeats.
+    `retry_unknown`: a call without a response may be repeated, because the network ignores repeated calls.
     `own_param`: the advertiser chooses the landing parameter's name, so a partner must set `param`.
     """
 
@@ -237,10 +236,10 @@ class Network:
     conversions: tuple[Conversion, ...] = ()
 
     def conversion(self, settings: Mapping[str, Setting]) -> Conversion | None:
-        """The call that a partner with these settings gets: the one that `conversion` names, else the
-        preferred.
+        """The call for a partner with these settings: the one that the setting `conversion` names, else the
+        preferred one.
 
-        None where the network has no server-side call, or none of the name that the setting gives.
+        None if the network has no server-side call, or none with the name in the setting.
         """
         chosen = settings.get("conversion")
         if chosen is not None:

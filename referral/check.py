@@ -1,4 +1,4 @@
-"""Whether a visitor is one on all hosts of a site."""
+"""Checks whether a visitor's cookie is valid on all hosts of a site."""
 
 from collections.abc import Iterator
 
@@ -9,15 +9,15 @@ from .domains import registrable, without_port
 
 
 def cookie_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
-    """Cookie domains that browsers refuse, and hosts that no cookie can join."""
+    """Cookie domains that browsers refuse, and hosts that cannot share a cookie."""
     names = [without_port(host).removeprefix("*.") for host in site.hosts]
     if site.cookie_domain is None:
         yield from _apart(names, path)
         return
     domain = site.cookie_domain.lower().removeprefix(".")
     if "." in domain and registrable(domain) is None:
-        message = f"{domain} is no domain of one owner: browsers refuse cookies for it"
-        yield Wording((*path, "cookie_domain"), message, 'name your own, such as "shop.example"')
+        message = f"{domain} is a public suffix, for which browsers refuse cookies"
+        yield Wording((*path, "cookie_domain"), message, 'use your own domain, such as "shop.example"')
         return
     for number, (host, name) in enumerate(zip(site.hosts, names, strict=True)):
         # RFC 6265 §5.3, step 6.
@@ -31,6 +31,6 @@ def cookie_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
 def _apart(names: list[str], path: KeyPath) -> Iterator[Wording]:
     domains = sorted({domain for name in names if (domain := registrable(name)) is not None})
     if len(domains) > 1:
-        message = f"{domains[0]} and {domains[1]} share no domain: a visitor of one is a new one on the other"
-        hint = "make each domain a site of its own, or let the shop send all visitors to one of them"
+        message = f"{domains[0]} and {domains[1]} cannot share cookies: a visitor of one is new on the other"
+        hint = "make each domain a site of its own, or redirect all visitors to one of them"
         yield Wording((*path, "hosts"), message, hint, "warning")

@@ -1,4 +1,4 @@
-"""The visitor's own cookie: who it is and what brought it, readable and forgeable by nobody but clew.
+"""The visitor cookie: the visitor's id and touches, encrypted and authenticated.
 
 AES-256-GCM (NIST SP 800-38D) under keys derived by HKDF (RFC 5869) from the settings' secrets; the site's
 name is authenticated with it, so that a cookie of one shop is nothing at another. The value is base64url of
@@ -6,8 +6,8 @@ name is authenticated with it, so that a cookie of one shop is nothing at anothe
     version, key id (1 byte each), nonce (12), ciphertext of: length of the visitor id (1), the id,
     time of issue (4), touches and the first page view as deflated JSON
 
-The id stands outside the compressed part: compressed beside text that a link can choose, its bytes could be
-guessed one by one from the cookie's length (the CRIME attack).
+The id is not in the compressed part: next to text that a link can choose, its bytes could be guessed one by
+one from the cookie's length (the CRIME attack).
 """
 
 import json
@@ -34,15 +34,15 @@ from .visitor import Page, Restored
 NAME = b"clew_visitor"
 MAX_AGE = 400 * 86400  # what browsers allow at most (RFC 6265bis §5.5)
 LIMIT = 3072  # bytes of name, value and attributes together; browsers drop a cookie of more than 4096
-READ_LIMIT = 4096  # bytes of a value that are looked at
-PAGE_URL, PAGE_TITLE = 200, 80  # characters of a page view's address and title in the cookie
-COPIES = 8  # cookies of our name in one request that are looked at
-TOUCHES_LIMIT = 64 * 1024  # bytes of touches when unpacked
+READ_LIMIT = 4096  # maximum bytes of a value that is read
+PAGE_URL, PAGE_TITLE = 200, 80  # characters of a page view's URL and title in the cookie
+COPIES = 8  # cookies of this name in one request that are read
+TOUCHES_LIMIT = 64 * 1024  # bytes of touches when decompressed
 
 _VERSION = 1
 _NONCE, _TAG = 12, 16
 _VALUE = re.compile(rb"[A-Za-z0-9_-]+")
-# What touches have in common. It is part of version 1: changing a byte makes issued cookies unreadable.
+# Common parts of touches, for compression. Part of version 1: any change makes issued cookies unreadable.
 _DICTIONARY = (
     b'"utm_id""utm_term""utm_content""utm_campaign""utm_medium":"cpc","affiliate","email""utm_source":"google"'
     b"msclkid=wbraid=gbraid=gclid=fbclid=&utm_term=&utm_content=&utm_campaign=&utm_medium=&utm_source="
@@ -53,11 +53,11 @@ _DICTIONARY = (
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a cookie says: the visitor's id, its touches, when it was first issued (unix seconds).
+    """The content of a cookie: the visitor's id, its touches, and when it was first issued (unix seconds).
 
-    `page` is the page view with which it was issued, where it was one: the store keeps a visitor only from
-    the second sign of life on, when this cookie has come back. `stale`: it was sealed under a previous secret
-    and has to be set anew before that secret is forgotten.
+    `page` is the page view with which it was issued, if any: a visitor is stored only when its cookie has
+    come back. `stale`: the cookie was encrypted with a previous secret, and must be set again before that
+    secret is removed.
     """
 
     visitor: str
@@ -95,9 +95,9 @@ class VisitorCookie:
         self._domains = domains
 
     def read(self, cookie_headers: Sequence[bytes]) -> Known | None:
-        """The visitor in raw Cookie headers, or None. Other cookies are not looked at.
+        """The visitor in raw Cookie headers, or None.
 
-        Of several (a cookie of the host beside one of the domain) the one with the latest touch counts.
+        Of several cookies (one of the host and one of the domain) the one with the latest touch counts.
         """
         values: list[bytes] = []
         for header in cookie_headers:
@@ -109,7 +109,7 @@ class VisitorCookie:
         return max(found, key=lambda k: (max((t.at for t in k.touches), default=0), k.issued), default=None)
 
     def open(self, value: bytes | str) -> Known | None:
-        """What a value says; None if it is not ours, of another site, or damaged in any way."""
+        """The content of a value; None if it is not clew's, belongs to another site, or is damaged."""
         raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
         if len(raw) > READ_LIMIT or not _VALUE.fullmatch(raw) or len(raw) % 4 == 1:
             return None
@@ -127,11 +127,10 @@ class VisitorCookie:
         return None
 
     def set_cookie(self, known: Known, secure: bool, host: str = "") -> bytes:
-        """The value of a Set-Cookie header of 3 KB at most, for an answer to `host`.
+        """The value of a Set-Cookie header, at most 3 KB, for a response from `host`.
 
-        Where not everything fits, the page view goes first, then the oldest touches without a
-        partner's click, then the oldest with one; the newest with one stays, if need be with
-        nothing but the click that earns.
+        If not everything fits, the page view is left out first, then the oldest touches without a partner's
+        click, then the oldest with one. The newest with one stays, if necessary with only the earning click.
         """
         domain = self._domains.of(host)
         attributes = self._attributes + (b"; Domain=" + domain.encode("ascii") if domain else b"")
@@ -151,7 +150,7 @@ class VisitorCookie:
 
 @lru_cache(maxsize=16)
 def _key(secret: str) -> tuple[int, AESGCM]:
-    """The key of a secret, and the byte that names it without telling of it."""
+    """The key derived from a secret, and a key id of one byte that reveals nothing of it."""
     derived = HKDF(SHA256(), 33, salt=None, info=b"clew visitor cookie").derive(secret.encode("utf-8"))
     return derived[32], AESGCM(derived[:32])
 
@@ -163,7 +162,7 @@ def _packed(known: Known, touches: list[Touch], page: Page | None) -> bytes:
         items.append([page.view, int(page.at), page.url[:PAGE_URL], page.title[:PAGE_TITLE]])
     text = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
     packer = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_DICTIONARY)
-    # Click ids hold bytes outside UTF-8 as surrogate escapes: so they go as the bytes they are.
+    # Click ids have bytes outside UTF-8 as surrogate escapes, which are written as these bytes.
     deflated = packer.compress(text.encode("utf-8", "surrogateescape")) + packer.flush()
     return struct.pack(">B", len(visitor)) + visitor + struct.pack(">I", known.issued) + deflated
 
@@ -183,7 +182,7 @@ def _unpacked(plain: bytes) -> Known | None:
 
 
 def _fewer(touches: list[Touch]) -> list[Touch]:
-    """Touches that take less room than these, by the order in which they may go."""
+    """The touches without the one that is left out first, or reduced to the earning click."""
     idle = next((t for t in touches if earning_click(t) is None), None)
     if idle is not None or len(touches) > 1:
         gone = idle or touches[0]

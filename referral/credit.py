@@ -1,7 +1,7 @@
-"""Who earns an order: the decision, its reason, and what became of every touch that was weighed.
+"""Credits an order to a partner: the decision, its reason, and the result for every touch.
 
-One pure function over touches and policy. Another model, or a split between partners, is another function
-of the same form that returns the same `Credit`.
+One pure function of touches and terms. Another model, or a split between partners, would be another function
+with the same signature.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,14 +11,14 @@ from math import inf
 from .touches import DOUBTS, Click, Touch, doubted
 
 DAY = 86400
-# Shops give an order's time to the minute, cut off, and their clocks go by themselves: a click that seems to
-# come up to a minute after the order came before it.
+# Shops truncate an order's time to the minute, and their clocks differ: a click up to a minute after the
+# order counts as before it.
 SKEW = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """One touch that was weighed: when it landed, its partner and network if any, what became of it."""
+    """One touch that was considered: the landing time, its partner and network if any, and the result."""
 
     at: int
     partner: str | None
@@ -28,8 +28,8 @@ class Considered:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """Who earns an order. `partner`, `click` and `touched_at` are None where nobody does; `reason` is told
-    to people. `considered` holds every touch, oldest first."""
+    """The credit for an order. `partner`, `click` and `touched_at` are None if no partner earns it; `reason`
+    is a text for people. `considered` has every touch, oldest first."""
 
     partner: str | None
     click: Click | None
@@ -39,10 +39,10 @@ class Credit:
 
 
 def earning_click(touch: Touch) -> Click | None:
-    """The click of a touch that earns: of those with a partner, the last in the landing address.
+    """The earning click of a touch: of those with a partner, the last in the landing URL.
 
-    Each redirect on the way adds its own id behind what it was given, so the last one belongs to the last
-    who sent the visitor on. None of a suspicious touch: whose terms allow it is not known here.
+    Each redirect appends its own id, so the last one belongs to the last referrer. None for a suspicious
+    touch, since the partners' terms are not known here.
     """
     if touch.doubt:
         return None
@@ -64,11 +64,11 @@ def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float
     """Credit an order to the last touch with a partner's click within that partner's lookback window.
 
     `order_time` in unix seconds. A touch that is exactly as old as the window is inside it. `now` is the time
-    of the decision: a touch that was written down later than that was written before the clock was set back.
+    of the decision: a touch with a later time was recorded before the clock was set back.
     """
     won: tuple[Touch, Click] | None = None
     considered: list[Considered] = []
-    # Of two in one second the one that stands later came later.
+    # Of two touches in the same second the later one in the list is later.
     for touch in sorted(touches, key=lambda t: t.at)[::-1]:
         click, verdict = _weigh(touch, order_time, terms, now)
         if click is not None and not verdict:
@@ -91,12 +91,12 @@ def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float
 
 
 def _weigh(touch: Touch, order_time: float, terms: Terms, now: float) -> tuple[Click | None, str]:
-    """The click of a touch that may earn, with an empty text; else a click of it and why that may not."""
+    """The click of a touch that can earn, with an empty text; else one of its clicks and why it cannot."""
     clicks = [c for c in touch.clicks if c.partner is not None]
     if not clicks:
         why = "the click's network is not one of this shop's" if touch.clicks else "no click id"
         return None, f"no partner: {why}"
-    # A later click whose window has closed does not take the order from an earlier one of the same arrival.
+    # A later click outside its window does not exclude an earlier one of the same arrival.
     lost = {c: _lost(touch, c.partner or "", order_time, terms, now) for c in clicks}
     click = next((c for c in reversed(clicks) if not lost[c]), clicks[-1])
     return click, lost[click]
@@ -148,7 +148,7 @@ def _count(number: int, unit: str) -> str:
 
 
 def _span(seconds: float) -> str:
-    """A length of time in its two largest units, cut off."""
+    """A length of time in its two largest units, truncated."""
     minutes = max(0, int(seconds)) // 60
     days, hours, rest = minutes // 1440, minutes % 1440 // 60, minutes % 60
     parts = [_count(n, unit) for n, unit in ((days, "day"), (hours, "hour"), (rest, "minute")) if n]

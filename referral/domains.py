@@ -1,9 +1,9 @@
-"""For which domain a cookie is set, so that a visitor is one on all hosts of a site.
+"""The domain of a site's cookies, so that a visitor is the same on all its hosts.
 
-A cookie of `shop.example` alone is not sent to `www.shop.example`. Where several hosts of a site stand below
-one domain that somebody can register, cookies are set for the narrowest domain that holds them all. Below a
-public suffix (`co.uk`, `myshopify.com`) each owner has a domain, and browsers refuse a cookie for all of it
-(RFC 6265 §5.3, step 5): publicsuffix.org, with its private section.
+A host-only cookie of `shop.example` is not sent to `www.shop.example`. If several hosts of a site have a
+common registrable domain, cookies are set for the narrowest domain of all of them. Browsers refuse cookies
+for a public suffix such as `co.uk` or `myshopify.com` (RFC 6265 §5.3, step 5): publicsuffix.org, with its
+private section.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from typing import Any
 
 @cache
 def _suffixes() -> Any:
-    # Loading it takes 0.2 s, which only sites with several hosts need.
+    # Loading takes 0.2 s, and only sites with several hosts need it.
     from publicsuffixlist import PublicSuffixList  # type: ignore[import-not-found, unused-ignore]
 
     return PublicSuffixList()
@@ -27,8 +27,8 @@ def without_port(host: str) -> str:
 
 
 def registrable(name: str) -> str | None:
-    """The domain below a public suffix that a host name belongs to; None for an address, a single label
-    (`localhost`) and a public suffix itself."""
+    """The registrable domain of a host name; None for an IP address, a single label (`localhost`) and a
+    public suffix."""
     name = name.removeprefix("*.")
     try:
         ip_address(name.strip("[]"))
@@ -39,8 +39,8 @@ def registrable(name: str) -> str | None:
 
 
 def shared_domains(hosts: Iterable[str]) -> tuple[str, ...]:
-    """For each registrable domain that several of the hosts (or a wildcard) belong to, the narrowest domain
-    that holds them."""
+    """The narrowest common domain of the hosts, for each registrable domain with several hosts or a
+    wildcard."""
     groups: dict[str, set[str]] = {}
     for name in {without_port(host) for host in hosts}:
         domain = registrable(name)
@@ -63,8 +63,8 @@ def _common(names: Sequence[Sequence[str]]) -> str:
 
 
 class CookieDomains:
-    """What `Domain` a site's cookies get. `setting` is the owner's `cookie_domain`, which
-    goes before what `hosts` say."""
+    """The `Domain` attribute of a site's cookies. `setting` is `cookie_domain`, which has precedence over
+    `hosts`."""
 
     def __init__(self, hosts: Sequence[str] = (), setting: str | None = None) -> None:
         self._setting = setting.lower().removeprefix(".") if setting else None
@@ -72,8 +72,8 @@ class CookieDomains:
         self._domains = (self._setting,) if self._setting else shared_domains(hosts) if several else ()
 
     def of(self, host: str) -> str | None:
-        """The domain for an answer to this host; None for a cookie of the host alone.
-        Without a host, the owner's."""
+        """The domain for a response from this host; None for a host-only cookie. Without a host, the
+        setting."""
         if not host:
             return self._setting
         name = without_port(host)

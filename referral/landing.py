@@ -1,12 +1,12 @@
-"""What a visitor brings along, read from the landing address and the referrer, byte for byte.
+"""Reads click ids, campaign parameters and the referrer of a landing request, byte for byte.
 
-A click id is percent-decoded and nothing else: `+` stays `+` (networks encode a blank as %20, and some ids
-hold a plus), a bad escape stays as it is, case and blanks are kept. A parameter that is there twice counts
-with its last value: a network's redirect adds its id behind the address it was given, so an earlier one was
-copied along with a link. A parameter's name counts in any case where only one spelling of it is in use.
+A click id is only percent-decoded: `+` stays `+` (networks encode a blank as %20, and some ids contain a
+plus), an invalid escape stays unchanged, case and blanks are kept. Of a repeated parameter the last value
+counts: a network's redirect appends its id to the URL, so an earlier one was copied with a link. Names are
+case-insensitive if only one spelling is in use.
 
-A click arrives by a navigation from outside to a page before the checkout. Any other is read too, but marked
-as suspicious (`Touch.doubt`): scripts, extensions and people put ids into addresses of the shop they are at.
+A click arrives by a navigation from outside to a page before the checkout. Any other click is read too, but
+marked as suspicious (`Touch.doubt`): scripts, extensions and people add ids to URLs within the shop.
 """
 
 import re
@@ -24,13 +24,13 @@ from .query import Pair, filled, printable, raw_pairs
 from .search import word_query
 from .touches import CHECKOUT, ELSEWHERE, INSIDE, Click, Touch
 
-ID_LENGTH = 512  # bytes of a click id, the longest known (ttclid) have under 400; a longer one is no click id
+ID_LENGTH = 512  # maximum bytes of a click id; the longest known (ttclid) have less than 400
 CLICKS = 8  # click ids of one landing
-CAMPAIGN_LENGTH = 200  # characters of a campaign parameter, cut off
-LANDING_LENGTH = 1000  # characters of the landing address
-PATH_LENGTH = 300  # characters of its path where the address is too long
+CAMPAIGN_LENGTH = 200  # characters of a campaign parameter, truncated
+LANDING_LENGTH = 1000  # characters of the landing URL
+PATH_LENGTH = 300  # characters of its path if the URL is too long
 REFERRER_LENGTH = 300  # characters of the referrer
-REFERRER_READ = 4096  # bytes of a Referer header that are looked at
+REFERRER_READ = 4096  # bytes of a Referer header that are read
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _REFERRER = re.compile(
@@ -43,7 +43,7 @@ _APPENDED = re.compile(rb"&|(%3f)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class _Meaning:
-    """What a parameter of the landing address says: whose click id it holds. `network` is empty for a plain
+    """The network and partner to which a landing parameter's click id belongs. `network` is empty for a plain
     partner's own parameter."""
 
     network: str
@@ -54,7 +54,7 @@ class _Meaning:
 
 @dataclass(frozen=True, slots=True)
 class _Composed:
-    """A click id that is put together from several parameters."""
+    """A click id that is composed of several parameters."""
 
     meaning: _Meaning
     parts: tuple[bytes, ...]
@@ -63,8 +63,8 @@ class _Composed:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A parameter of a partner's that held no click id. `why` is "empty", "nothing" (`null`, `0`), "unfilled"
-    (a macro) or "too long"."""
+    """A partner's parameter without a click id. `why` is "empty", "nothing" (`null`, `0`), "unfilled" (a
+    macro) or "too long"."""
 
     partner: str
     param: str
@@ -76,10 +76,10 @@ def _never(path: bytes, query: bytes) -> bool:
 
 
 class LandingReader:
-    """Reads landings of one site, and says which cookies its networks get. Without I/O and without state.
+    """Reads the landings of one site, and makes its networks' cookies. No I/O and no state.
 
-    `closes` tells of a raw path and query whether they are the checkout's or the confirmation page's.
-    `masking` is what of an address may be kept and shown at this site.
+    `closes` says whether a raw path and query belong to the checkout or the confirmation page. `masking`
+    masks URLs for this site.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class LandingReader:
     def _compile(self, site: Site, catalogue: Catalogue) -> None:
         """Fill the tables in order of precedence: the first to claim a name keeps it."""
         enabled = [(p, catalogue.networks[p.network]) for p in site.partners if p.network is not None]
-        # A name that the site's owner wrote down goes before what networks usually take.
+        # A name in the settings has precedence over the networks' usual names.
         for partner in site.partners:
             if partner.param is not None:
                 meaning = _Meaning(partner.network or "", partner.param, partner.id)
@@ -113,7 +113,7 @@ class LandingReader:
             for param in network.landing_params:
                 if not (param.shared and partner.param is not None):
                     self._claim(network, param, partner.id)
-        # Other networks' clicks are kept too, as far as the name leaves no doubt, but earn nothing.
+        # Clicks of other networks are stored too if the name is unambiguous, but earn nothing.
         for network in catalogue.networks.values():
             for param in network.landing_params:
                 if not param.shared:
@@ -122,7 +122,7 @@ class LandingReader:
         self._fold(lambda meaning: meaning.partner is None)
 
     def _fold(self, among: Callable[[_Meaning], bool]) -> None:
-        """Let names count in any case. Two spellings may be two things: `clickid` and `clickId` are."""
+        """Make names case-insensitive if only one spelling is in use: `clickid` and `clickId` differ."""
         spellings: dict[bytes, list[_Meaning]] = {}
         for name, meaning in self._exact.items():
             if among(meaning):
@@ -150,7 +150,7 @@ class LandingReader:
         return self._meaning(name) is not None or name.lower() in self._utm
 
     def _asked(self, query: bytes) -> Iterator[Pair]:
-        """Raw pairs that somebody asks for, out of what need not be a query."""
+        """The raw pairs with a known name, from a text that may not be a query."""
         return (p for p in raw_pairs(query, self._asks_for) if self._asks_for(unquote_to_bytes(p[0])))
 
     # -- reading
@@ -170,11 +170,11 @@ class LandingReader:
     ) -> Touch | None:
         """The touch of a landing; None without a click id, a campaign parameter or a foreign referrer.
 
-        `query`, `path` and `fragment` are raw, as they came; `now` in unix seconds. `host` is the host that
-        was asked for, with its port if it has one: referrers from there, or from the site's `hosts`, are the
-        shop itself. Where neither is known, no referrer counts as foreign. `same_origin`: the browser says
-        that a page of this origin led here. `elsewhere`: the address is none of the site's. What was no click
-        id goes into `dropped`.
+        `query`, `path` and `fragment` are raw; `now` in unix seconds. `host` is the requested host, with its
+        port if it has one: referrers from there, or from the site's `hosts`, are the shop itself. If neither
+        is known, no referrer counts as foreign. `same_origin`: the browser says that the navigation came from
+        a page of this origin. `elsewhere`: the URL is not the site's. Parameters without a click id are added
+        to `dropped`.
         """
         appended = _appended(path)
         if not (query or fragment or appended) and (not referrer or _came_from(referrer, host)):
@@ -202,7 +202,7 @@ class LandingReader:
     def _clicks(self, given: list[Pair], dropped: list[Dropped] | None) -> tuple[Click, ...]:
         found: dict[_Meaning, tuple[int, bytes]] = {}
         refused: dict[_Meaning, str] = {}
-        # From the end: of a parameter that is there twice the last value counts.
+        # From the end: of a repeated parameter the last value counts.
         for place, (name, value) in reversed(list(enumerate(given))):
             if (meaning := self._meaning(name)) is None or meaning in found:
                 continue
@@ -243,8 +243,8 @@ class LandingReader:
         campaign: dict[str, str] = {}
         for name, raw in given:
             if (key := self._utm.get(unquote_to_bytes(name).lower())) is not None:
-                # Campaign words are written by people's tools, as forms are: a plus is a blank.
-                # An escaped character takes up to 12 bytes.
+                # Campaign parameters are form-encoded: a plus is a blank.
+                # An escaped character has up to 12 bytes.
                 raw = raw[: 12 * CAMPAIGN_LENGTH].replace(b"+", b" ")
                 text = unquote_to_bytes(raw).decode("utf-8", "replace")
                 text = masked_text(_CONTROL.sub(" ", text).strip())[:CAMPAIGN_LENGTH]
@@ -253,8 +253,8 @@ class LandingReader:
         return campaign
 
     def _referrer(self, referrer: bytes, host: str) -> tuple[str, bool]:
-        """A referrer as it is kept: scheme, host, path and search word; empty if it is none of another's. And
-        whether it is the shop itself."""
+        """A foreign referrer as it is stored: scheme, host, path and search term, else an empty text; and
+        whether the referrer is the shop itself."""
         match = _REFERRER.match(referrer[:REFERRER_READ])
         if match is None or not (self._hosts or host):
             return "", False
@@ -264,7 +264,7 @@ class LandingReader:
         port_text = (
             "" if port in (None, {"http": b":80", "https": b":443"}.get(scheme_text)) else port.decode()
         )
-        # An app's name reads like a host's, the other way round.
+        # The name of an Android app is a reversed host name.
         if scheme_text != "android-app" and self._is_own(name_text, port_text, host.lower()):
             return "", True
         if self._pays(name_text):
@@ -276,7 +276,7 @@ class LandingReader:
         return (f"{kept}?{word}" if word and len(kept) + len(word) < REFERRER_LENGTH else kept), False
 
     def is_own(self, host: str, asked: str) -> bool:
-        """Whether a page's host (with its port, if it has one) is that which was asked for, or the site's."""
+        """Whether a page's host (with its port, if it has one) is the requested one or one of the site's."""
         name, colon, port = host.lower().rpartition(":")
         if not port.isdecimal():
             name, colon, port = host.lower(), "", ""
@@ -296,7 +296,7 @@ class LandingReader:
         return any(".".join(labels[i:]) in self._payment_hosts for i in range(len(labels) - 1))
 
     def _landing(self, path: bytes, query: bytes) -> str:
-        """Path and query as they may be kept. Of a very long query, the parameters that matter."""
+        """Path and query as they may be stored. Of a very long query, as many parameters as fit."""
         text = masked_path(printable(path[: 2 * LANDING_LENGTH]))
         given = self.masking.pairs(query)
         whole = f"{text}?{'&'.join(given)}" if given else text
@@ -315,15 +315,15 @@ class LandingReader:
     # -- cookies
 
     def set_cookies(self, touch: Touch, secure: bool, host: str = "") -> list[bytes]:
-        """Values for Set-Cookie: the cookies of the networks that are partners here and sent this touch.
+        """Values for Set-Cookie: the cookies of this touch's networks that are partners of the site.
 
-        `secure` tells that the landing came by https; `host` is the one that was asked for.
+        `secure`: the landing was on https; `host` is the requested one.
         """
         return self._cookies.set_cookies(touch, secure, host)
 
 
 def _came_from(referrer: bytes, host: str) -> bool:
-    """Whether a referrer plainly names the host that is asked now: what most page views have."""
+    """Whether a referrer begins with the requested host, as that of most page views does."""
     begin = referrer.find(b"://") + 3
     end = begin + len(host)
     return (
@@ -335,7 +335,7 @@ def _came_from(referrer: bytes, host: str) -> bool:
 
 
 def _site_params(site: Site) -> Iterator[str]:
-    """Parameters that tell the site's kinds of pages and its searches, and those that its owner keeps."""
+    """Parameters of the site's page types and searches, and those in `keep_query`."""
     yield from (*SEARCH_PARAMS, *site.keep_query)
     platform = platform_of(site)
     patterns = [*site.page_types, *site.never, *(p for p, _ in (platform.page_types if platform else ()))]
@@ -346,7 +346,7 @@ def _site_params(site: Site) -> Iterator[str]:
 
 
 def _decoded(value: bytes) -> bytes:
-    """A value percent-decoded; one that is too long for an id either way stays."""
+    """The percent-decoded value; a value that is too long for an id in any case is returned unchanged."""
     return unquote_to_bytes(value) if len(value) <= 3 * ID_LENGTH else value
 
 
@@ -357,7 +357,7 @@ def _why_none(value: bytes, param: str) -> str:
 
 
 def _appended(path: bytes) -> bytes:
-    """What stands in a path but is a query: `/mug&ref=A`, `/mug%3Fref%3DA`."""
+    """A query that is part of the path by mistake: `/mug&ref=A`, `/mug%3Fref%3DA`."""
     found = _APPENDED.search(path) if b"&" in path or b"%" in path else None
     if found is None:
         return b""
@@ -366,5 +366,5 @@ def _appended(path: bytes) -> bytes:
 
 
 def _of_fragment(fragment: bytes) -> bytes:
-    """Parameters behind the `#`: of a link that a tool appended them to, or of a shop that is one page."""
+    """Parameters after the `#`: appended to a link by a tool, or those of a single-page application."""
     return fragment.rpartition(b"?")[2].lstrip(b"!/") if b"=" in fragment else b""

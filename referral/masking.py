@@ -1,10 +1,10 @@
-"""What of an address may be kept and shown: one rule for the store, the log, the desk and the command line.
+"""Masks URLs for the store, the log, the desk and the command line, by one rule.
 
-Addresses carry secrets: session and reset tokens, e-mail addresses, keys of other services. Nobody can list
-all their names, so it goes the other way round: a query value is kept only where its parameter is known
-(click ids, campaigns, what tells the site's kinds of pages and its searches) or named in the site's
-`keep_query`. Of all others the name stays. The fragment and the user's name before the host never stay. In
-paths, what follows words such as `reset`, e-mail addresses and what looks random give way to "…".
+URLs may contain secrets: session and reset tokens, e-mail addresses, keys of other services. Their names
+cannot be listed, so known parameters are listed instead: a query value is kept only if its parameter is known
+(click ids, campaigns, parameters of the site's page types and searches) or in the site's `keep_query`. Of all
+other parameters only the name is kept. The fragment and the user before the host are always removed. In
+paths, segments after words such as `reset`, e-mail addresses and random-looking texts are replaced by "…".
 """
 
 import re
@@ -27,7 +27,7 @@ SHOWN = 300  # characters of a title, an address or a click id that people are s
 CARD_LENGTH = 15  # digits: a product's number (GTIN) has up to 14, a card's 13 to 19
 
 _WHERE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")
-# Behind these a path holds what only its receiver should know.
+# The path segment after one of these is secret.
 _SECRET_FOLLOWS = frozenset(
     (
         *("reset", "resetpassword", "passwordreset", "newpassword", "createpassword", "setpassword"),
@@ -42,14 +42,14 @@ _HEX = re.compile(r"(?=.*[0-9])(?=.*[a-f])[0-9a-f]{24,}", re.IGNORECASE)
 _PARTS = re.compile(r"[-_.~+ ]")
 _CHANGE = re.compile(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])|(?<=[a-z])(?=[A-Z])")
 _ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"]@[A-Za-z0-9]")
-# Controls, characters that turn the direction of what follows (Unicode UAX #9), bytes outside UTF-8.
+# Control characters, characters that change the text direction (Unicode UAX #9), bytes outside UTF-8.
 _ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _BLANKS = re.compile(r"(\s+)")
 
 
 class Masking:
-    """The rule for one site. `clicks` are the parameters that hold click ids, `kept` the others whose values
-    stay; names count in any case. Without them every value is hidden."""
+    """The rule for one site. `clicks` are the parameters with click ids, `kept` the others whose values are
+    kept; names are case-insensitive. Without them every value is hidden."""
 
     def __init__(self, clicks: Iterable[str] = (), kept: Iterable[str] = ()) -> None:
         self._clicks = frozenset(name.lower() for name in clicks)
@@ -58,15 +58,15 @@ class Masking:
         self._often = lru_cache(OFTEN)(self._masked)
 
     def keeps(self, name: bytes) -> bool:
-        """Whether the value of a parameter (decoded name) stays."""
+        """Whether the value of a parameter (decoded name) is kept."""
         return name.decode("utf-8", "replace").lower() in self._kept
 
     def stored(self, address: str) -> str:
-        """An address, whole or from its path on, as it may be stored and shown at the desk."""
+        """A URL or path with query as it may be stored and shown at the desk."""
         return self._one(address, shorten=False)
 
     def logged(self, address: str) -> str:
-        """The same for the log and for consoles: click ids are shortened too."""
+        """Like `stored`, for the log and for consoles: click ids are shortened too."""
         return self._one(address, shorten=True)
 
     def _one(self, address: str, shorten: bool) -> str:

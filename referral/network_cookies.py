@@ -1,6 +1,6 @@
-"""The networks' own cookies, set on the landing response as the shop's own server would set them.
+"""The networks' own cookies, set on the landing response as the shop's server would set them.
 
-What reads them is not clew but a network's own script on the shop's pages, or the shop.
+clew does not read them: they are for a network's own script on the shop's pages, or for the shop.
 """
 
 import re
@@ -31,10 +31,11 @@ class NetworkCookies:
         )
 
     def set_cookies(self, touch: Touch, secure: bool, host: str = "") -> list[bytes]:
-        """Values for Set-Cookie, for each click of a partner that earns.
+        """Values for Set-Cookie, for each click that earns a partner credit.
 
-        Without `secure` the flag Secure is left out, as browsers would not keep the cookie. A click id that a
-        cookie cannot hold as it is gets none: another value would be another click.
+        Without `secure` the flag Secure is left out, because browsers would not store the cookie. A click id
+        with characters that are not allowed in a cookie gets none, because an encoded value would be another
+        click id.
         """
         landing = dict(pairs(touch.landing.partition("?")[2].encode("ascii", "replace")))
         domain = self._domains.of(host)
@@ -75,7 +76,7 @@ class NetworkCookies:
 
 
 def _reads(cookie: Cookie) -> Iterator[bytes]:
-    """The parameters of the landing address that decide on a cookie or stand in it."""
+    """The parameters of the landing URL that a cookie's conditions or value use."""
     yield from (condition[0].encode("ascii") for condition in (cookie.when, cookie.unless) if condition)
     yield from placeholders(cookie.value.encode("ascii"))
 

@@ -1,6 +1,6 @@
-"""The reader of `networks.toml`: it checks the file as a whole and turns it into the catalogue's values.
+"""Reads `networks.toml`: checks the whole file and converts it into the catalogue's values.
 
-Every fault is named by network and key, and all of them are told at once.
+All errors are reported at once, each with network and key.
 """
 
 import tomllib
@@ -41,7 +41,7 @@ Path = tuple[str | int, ...]
 
 
 class CatalogueError(ValueError):
-    """`networks.toml` is wrong; `problems` names each fault by network and key."""
+    """`networks.toml` is invalid; `problems` lists each error with network and key."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -50,12 +50,12 @@ class CatalogueError(ValueError):
 
 @cache
 def load() -> Catalogue:
-    """The catalogue that comes with clew, read and checked once. Raises CatalogueError."""
+    """The catalogue that is part of clew, read and checked once. Raises CatalogueError."""
     return read(files(__package__).joinpath("networks.toml").read_text("utf-8"))
 
 
 def read(text: str) -> Catalogue:
-    """The catalogue that a TOML text describes. Raises CatalogueError with every fault."""
+    """The catalogue in a TOML text. Raises CatalogueError with every error."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -132,7 +132,7 @@ def _network_faults(network: NetworkTable) -> Iterator[str]:
 def _conversion_faults(at: str, conversion: ConversionTable, names: list[str]) -> Iterator[str]:
     for key in conversion.placeholders():
         if not KEY.fullmatch(key):
-            yield f"{at}: {{{key}}} is no settings key"
+            yield f"{at}: {{{key}}} is not a settings key"
     taken: set[Path] = set()
     for param in conversion.all_params():
         path = _path(conversion, param)
@@ -167,7 +167,7 @@ def _network(table: NetworkTable) -> Network:
 
 
 def _conversion(network: NetworkTable, table: ConversionTable) -> Conversion:
-    # A call can be made with what every order has; what else it requires stands in `needs`.
+    # Data that not every order has, and that the call requires, is added to `needs`.
     lacking = {p.word for p in table.all_params() if p.req and not SOURCES[p.word]}
     return Conversion(
         id=table.id,
@@ -221,7 +221,7 @@ def _path(conversion: ConversionTable, param: ParamTable) -> Path:
 
 
 def _settings(network: NetworkTable, conversion: ConversionTable) -> dict[str, SettingSpec]:
-    """All settings keys that the call is filled from; required where it cannot do without."""
+    """All settings keys that the call uses, and whether each is required."""
     required = dict.fromkeys(conversion.placeholders(), True)
     defaults: dict[str, Setting] = {}
     for param in conversion.all_params():

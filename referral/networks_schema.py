@@ -1,4 +1,4 @@
-"""The shape of `networks.toml`: one model for each kind of table, with what can be checked inside it."""
+"""The schema of `networks.toml`: one model for each kind of table, with its checks."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from .catalogue import FORMATS, SOURCES, Confidence, Encoding, Kind, SameSite, S
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 KEY = re.compile(r"[a-z][a-z0-9_]*")
-# What a source may be written as, the default first. Others are text.
+# The formats of a source, the default first. Other sources are text.
 SOURCE_FORMATS: Mapping[str, tuple[str, ...]] = {
     "amount": ("decimal", "decimal2", "number", "minor", "integer"),
     "discount": ("decimal", "decimal2", "number", "minor"),
@@ -27,7 +27,7 @@ SOURCE_FORMATS: Mapping[str, tuple[str, ...]] = {
 
 
 def formats_of(source: str) -> tuple[str, ...]:
-    """How values of this source may be written, the default first."""
+    """The formats of this source, the default first."""
     return SOURCE_FORMATS.get(source, ("text",))
 
 
@@ -49,13 +49,13 @@ _Host = Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$")]
 
 
 class Table(BaseModel):
-    """What all tables have in common: a key that is not known is an error."""
+    """The base of all tables: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Noted(Table):
-    """Keys that are there for people."""
+    """Keys with notes for people."""
 
     source: list[str] = []
     notes: list[str] = []
@@ -107,7 +107,7 @@ class CookieTable(Table):
 
 
 class AnswerTable(Table):
-    """What an answer looks like."""
+    """Conditions for a response."""
 
     status: tuple[_Status, _Status]
     contains: str = ""
@@ -160,16 +160,14 @@ class ParamTable(Table):
     @model_validator(mode="after")
     def _is_known(self) -> Self:
         if self.word not in SOURCES or (":" in self.source and self.word != "const"):
-            raise ValueError(f"from: {self.source!r} is no source; known are {', '.join(SOURCES)}")
+            raise ValueError(f"from: unknown source {self.source!r}; known are {', '.join(SOURCES)}")
         allowed = formats_of(self.word)
         pattern = "unix" in allowed and "%" in (self.format or "")
         if self.format is not None and self.format not in allowed and not pattern:
             known = "; ".join(f"{name}: {FORMATS[name]}" for name in allowed)
-            raise ValueError(
-                f"format: {self.format!r} does not suit {self.word}, which is written as {known}"
-            )
+            raise ValueError(f"format: {self.format!r} is not a format of {self.word}, which are {known}")
         if self.word == "setting" and not KEY.fullmatch(self.argument.replace("{n}", "0")):
-            raise ValueError(f"from: {self.argument!r} is no settings key")
+            raise ValueError(f"from: {self.argument!r} is not a settings key")
         return self
 
     @model_validator(mode="after")
@@ -182,7 +180,7 @@ class ParamTable(Table):
         return self
 
     def written_out(self) -> "Iterator[ParamTable]":
-        """Itself, or one for each number of its range."""
+        """The parameter itself, or one for each number of its range."""
         if self.range is None:
             yield self
             return
@@ -192,7 +190,7 @@ class ParamTable(Table):
 
 
 class SettingTable(Table):
-    """What is special about a key of a partner's settings."""
+    """Properties of a key of a partner's settings."""
 
     secret: bool = False
     default: Setting | None = None
@@ -225,7 +223,7 @@ class ConversionTable(Noted):
     def _fits_its_encoding(self) -> Self:
         bodiless = self.encoding in ("query", "path")
         if bodiless != (self.method == "GET"):
-            raise ValueError(f"{self.encoding} goes by {'GET' if bodiless else 'POST'}")
+            raise ValueError(f"{self.encoding} requires {'GET' if bodiless else 'POST'}")
         if bool(self.document) != (self.encoding == "graphql"):
             raise ValueError("`document` belongs to graphql, and graphql needs one")
         if self.envelope and self.encoding not in ("json", "graphql"):

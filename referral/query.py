@@ -1,4 +1,4 @@
-"""The query of an address as bytes: its pairs, its printable form, and templates that are filled from it."""
+"""Parses the query of a URL as bytes: pairs, a printable form, and templates filled from it."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -9,14 +9,14 @@ Pair = tuple[bytes, bytes]
 Known = Callable[[bytes], bool]
 
 PAIRS = 200  # parameters of a query that are read
-MENDED = 20  # parameters inside one value
+NESTED = 20  # parameters inside one value
 ENCODED = 4096  # bytes of a query that is percent-encoded as a whole
 
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _PLACEHOLDER = re.compile(rb"\{([^{}]+)\}")
-# An ampersand that was escaped for HTML once too often: `&amp;ref=`, `&#038;ref=` (its # begins a fragment).
+# An ampersand that was HTML-escaped twice: `&amp;ref=`, `&#038;ref=` (its # begins a fragment).
 _ESCAPED_AND = re.compile(rb"(?:(?:amp|#?0*38|#?x26)(?:;|%3b))++", re.IGNORECASE)
-# The begin of another parameter inside a value: a link that got its parameters appended with a second `?`.
+# The start of another parameter inside a value, in a link whose parameters were appended with a second `?`.
 _BEGINS = re.compile(rb"([?;])([A-Za-z0-9_.~%\[\]-]{1,64})=")
 _SLASH = re.compile(rb"/|%2f", re.IGNORECASE)
 
@@ -26,24 +26,24 @@ def _nothing(name: bytes) -> bool:
 
 
 def raw_pairs(query: bytes, known: Known = _nothing) -> Iterator[Pair]:
-    """Names and values as they stand between `&`; a name without `=` has an empty value.
+    """Raw names and values between `&`; a name without `=` has an empty value.
 
-    What link builders do to addresses is mended where only one reading makes sense: `?ref=A?ref=A`,
-    `?x=1?ref=A`, `?a=1&amp;ref=X`, a trailing `?`. A `?` inside another address (with a slash before it)
-    stays. `known` tells the names that somebody asks for: only before these does a `;` separate, and only a
-    query that begins with one of these is read if it is percent-encoded as a whole (`?ref%3DA`). Of more than
-    `PAIRS` the first and the last are read.
+    Common errors of link builders are repaired if the result is unambiguous: `?ref=A?ref=A`, `?x=1?ref=A`,
+    `?a=1&amp;ref=X`, a trailing `?`. A `?` inside another URL (with a slash before it) stays. `known` says
+    whether a parameter's name is in use: only before such a name does a `;` separate, and a query that is
+    percent-encoded as a whole (`?ref%3DA`) is read only if it begins with such a name. Of more than `PAIRS`
+    parameters the first and the last are read.
     """
     found = query.partition(b"#")[0].split(b"&")
     if len(found) > PAIRS:
-        # What a network adds stands at the end.
+        # Networks append their parameters at the end.
         found = found[: PAIRS // 4] + found[-(PAIRS - PAIRS // 4) :]
     for pair in found:
         if pair:
-            yield from _mended(pair, known)
+            yield from _repaired(pair, known)
 
 
-def _mended(pair: bytes, known: Known) -> Iterator[Pair]:
+def _repaired(pair: bytes, known: Known) -> Iterator[Pair]:
     if (escaped := _ESCAPED_AND.match(pair)) is not None:
         pair = pair[escaped.end() :]
     name, equals, value = pair.lstrip(b"?").partition(b"=")
@@ -53,7 +53,7 @@ def _mended(pair: bytes, known: Known) -> Iterator[Pair]:
             yield from raw_pairs(inner)
             return
     begin = looked = 0
-    for found in islice(_BEGINS.finditer(value), MENDED):
+    for found in islice(_BEGINS.finditer(value), NESTED):
         if _SLASH.search(value, looked, found.start()) is not None:
             break
         looked = found.start()
@@ -64,13 +64,13 @@ def _mended(pair: bytes, known: Known) -> Iterator[Pair]:
 
 
 def pairs(query: bytes, known: Known = _nothing) -> Iterator[Pair]:
-    """Names and values percent-decoded: `+` stays `+`, an escape that is none stays as it is."""
+    """Names and values, percent-decoded: `+` stays `+`, and invalid escapes stay unchanged."""
     for name, value in raw_pairs(query, known):
         yield unquote_to_bytes(name), unquote_to_bytes(value)
 
 
 def printable(raw: bytes) -> str:
-    """Bytes of an address as they stand there, with all that is not printable ASCII escaped."""
+    """Bytes of a URL as text, with everything but printable ASCII percent-encoded."""
     return quote_from_bytes(raw, safe=_PRINTABLE)
 
 
@@ -80,7 +80,7 @@ def placeholders(template: bytes) -> list[bytes]:
 
 
 def filled(template: bytes, values: Mapping[bytes, bytes]) -> bytes | None:
-    """The template with a value for each `{name}`; None where one is missing. Braces in values stay."""
+    """The template with a value for each `{name}`; None if one is missing. Braces in values stay."""
     parts = _PLACEHOLDER.split(template)
     names = parts[1::2]
     if not all(values.get(name) for name in names):

@@ -1,6 +1,6 @@
-"""What a visitor was looking for when it came: the word of a paid campaign, or of the page that referred it.
+"""The search term with which a visitor arrived: from the campaign, or from the referrer.
 
-Most search engines have sent their host alone since about 2013: then there is no word, and none is guessed.
+Since about 2013 most search engines send only their host as the referrer: then there is no search term.
 """
 
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -8,11 +8,11 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from .masking import masked_text
 from .touches import Touch
 
-# Query parameters that hold the word: q with most engines, p with Yahoo, text with Yandex, wd and word with
-# Baidu; query, search and keyword on price comparisons.
+# Query parameters with the search term: q with most engines, p with Yahoo, text with Yandex, wd and word with
+# Baidu; query, search and keyword on price comparison sites.
 WORD_PARAMS = ("q", "query", "p", "text", "wd", "word", "search", "keyword")
-LENGTH = 100  # characters of a word
-FIELDS = 100  # parameters of a referrer that are looked at
+LENGTH = 100  # characters of a search term
+FIELDS = 100  # parameters of a referrer that are read
 
 
 def search_word(touch: Touch) -> str | None:
@@ -22,14 +22,14 @@ def search_word(touch: Touch) -> str | None:
     except ValueError:
         query = ""
     for word in (touch.campaign.get("utm_term", "").strip(), _found(query)[1]):
-        # {keyword} and {{term}} are an ad platform's placeholders that were not filled in.
+        # {keyword} and {{term}} are placeholders that the ad platform did not fill in.
         if word and not word.startswith("{"):
             return word[:LENGTH]
     return None
 
 
 def word_query(query: str) -> str:
-    """What is worth keeping of a referrer's query: the parameter with the search word, or an empty text."""
+    """The part of a referrer's query to store: the parameter with the search term, or an empty text."""
     name, word = _found(query)
     return f"{name}={quote(masked_text(word)[:LENGTH], errors='replace')}" if word else ""
 
@@ -40,5 +40,5 @@ def _found(query: str) -> tuple[str, str]:
     except ValueError:
         return "", ""
     words = ((name, given.get(name, "").strip()) for name in WORD_PARAMS)
-    # p=123 is the number of a blog's post: a word has a letter in it.
+    # p=123 is the number of a blog post: a search term contains a letter.
     return next(((name, word) for name, word in words if any(c.isalpha() for c in word)), ("", ""))

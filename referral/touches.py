@@ -1,4 +1,4 @@
-"""What a visitor brought along: clicks, touches, and their compact form for the cookie and the store."""
+"""Clicks and touches, and their compact form for the cookie and the store."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any
 
 SAME_ARRIVAL = 30 * 60
 
-# Why a click is suspicious: what `Touch.doubt` may hold, and how it is told to people.
+# Why a click is suspicious: the values of `Touch.doubt`, with texts for people.
 INSIDE, CHECKOUT, ELSEWHERE = "inside", "checkout", "elsewhere"
 DOUBTS: Mapping[str, str] = {
     INSIDE: "it was made on one of the shop's own pages",
@@ -17,11 +17,11 @@ DOUBTS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """One click id as it stood in the landing address.
+    """One click id from the landing URL.
 
-    `value` holds the id after percent-decoding, bytes outside UTF-8 as surrogate escapes, so that
+    `value` is the id after percent-decoding, with bytes outside UTF-8 as surrogate escapes, so that
     `value.encode("utf-8", "surrogateescape")` is byte for byte what the network sent. `partner` is the id
-    of the settings' partner who earns by it, or None where the network is not enabled for the site.
+    of the partner that earns by it, or None if the network is not enabled for the site.
     """
 
     network: str
@@ -32,9 +32,9 @@ class Click:
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """One arrival that carries attribution. `at` is the landing time in unix seconds. `doubt` is
-    empty, or a key of DOUBTS: then it did not come from outside, and its clicks earn nothing unless
-    a partner's terms say so."""
+    """One arrival with attribution. `at` is the landing time in unix seconds. `doubt` is empty, or a key of
+    DOUBTS: then the arrival did not come from outside, and its clicks earn nothing unless the partner's terms
+    allow it."""
 
     at: int
     clicks: tuple[Click, ...] = ()
@@ -73,7 +73,7 @@ class Touch:
 
 def doubted(touch: Touch, partner: str, inside: Collection[str]) -> bool:
     """Whether a touch earns a partner nothing because it did not come from outside. `inside` are the partners
-    whose terms let clicks count that were made in the shop."""
+    whose terms allow clicks inside the shop."""
     return touch.doubt != "" and (touch.doubt == ELSEWHERE or partner not in inside)
 
 

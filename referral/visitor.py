@@ -1,7 +1,7 @@
-"""What is known of one visitor at one site, and how each thing that happens changes it.
+"""The record of one visitor at one site, and the changes to it.
 
-Visits live in the visit store, not in the ledger: losing them loses comfort, not money (the touches that
-earn credit survive in the visitor's cookie too).
+The records are in the visit store, not in the ledger: if they are lost, no money is lost, because the touches
+that earn credit are in the visitor's cookie too.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,10 +15,10 @@ from .touches import Touch, merge
 
 VISIT_GAP = 30 * 60
 TRAIL_PAGES = 50
-RECENT = 5  # page views that may still be asked for again
+RECENT = 5  # page views for which `decide` may still be called again
 TOUCHES = 20
 SEEN = 50
-# Bytes of JSON: what strangers send stays a few kilobytes a visitor, which are read and written on each page.
+# Bytes of JSON: a record has at most a few kilobytes, since it is read and written on each page.
 TRAIL_BYTES = 5000
 TOUCHES_BYTES = 4000
 URL_LENGTH = 300
@@ -36,10 +36,10 @@ class Page(Struct, frozen=True, array_like=True):
 
 
 class Talk(Struct, frozen=True, array_like=True):
-    """The visitor's last conversation as the ledger holds it.
+    """The visitor's last conversation, as in the ledger.
 
-    `last` is the id of its newest message, 0 where the visitor never wrote. `answers` are the ids of the
-    agents' messages after the visitor's last word, the newest 50.
+    `last` is the id of its newest message, 0 if the visitor never wrote. `answers` are the ids of the newest
+    50 agents' messages after the visitor's last message.
     """
 
     last: int = 0

@@ -56,7 +56,7 @@ class Answer:
 
 
 class Unreachable(Exception):  # noqa: N818
-    """An address that gave no page: what is wrong, and what to do."""
+    """An address without a page: what is wrong, and what to do."""
 
     def __init__(self, url: str, what: str, hint: str) -> None:
         super().__init__(f"{shown(url)}: {what}")

@@ -1,4 +1,4 @@
-"""One page, read with BeautifulSoup: tolerant of what a shop sends, slow, and never on a request's way."""
+"""Reads one page with BeautifulSoup: tolerant and slow, and never used while serving a request."""
 
 import re
 from collections import Counter
@@ -19,7 +19,7 @@ from ..settings.model import PageType
 from .fetch import Answer, same_shop
 
 LINKS: Final = 2_000
-"""Most links of a page that are looked at."""
+"""Maximum number of links of a page that are read."""
 
 # Links that do something, and files that are no pages.
 _DOES: Final = re.compile(
@@ -50,19 +50,19 @@ class Link:
 
 @dataclass(frozen=True)
 class Look:
-    """A page that was fetched, and what can be seen on it. `wanted` is the kind that was looked for."""
+    """A fetched page and its content. `wanted` is the kind of page that was searched."""
 
     answer: Answer
     wanted: PageType
 
     @property
     def path(self) -> str:
-        """The path of its address."""
+        """The path of the page's URL."""
         return urlsplit(self.answer.url).path or "/"
 
     @property
     def charset(self) -> str | None:
-        """What its Content-Type names."""
+        """The charset in its Content-Type."""
         found = [m for v in values(self.answer.headers, b"content-type") if (m := _CHARSET.search(v))]
         return found[0][1].decode("ascii", "replace") if found else None
 
@@ -135,7 +135,7 @@ class Look:
 
     @property
     def title(self) -> str:
-        """What the shop calls itself: the name that it gives its site, else its title."""
+        """The shop's name: its `og:site_name`, else the page's title."""
         return self.document.text('meta[property="og:site_name"]') or self.document.title
 
     @cached_property
@@ -154,13 +154,13 @@ class Look:
 
     @cached_property
     def cookies(self) -> tuple[str, ...]:
-        """Names of the cookies that its answer set."""
+        """Names of the cookies that the response set."""
         pairs = (value.split(b"=", 1)[0].strip() for value in values(self.answer.headers, b"set-cookie"))
         return tuple(name.decode("latin-1") for name in pairs)
 
     @cached_property
     def generators(self) -> tuple[str, ...]:
-        """What `<meta name="generator">` says."""
+        """The content of `<meta name="generator">`."""
         tags = self.soup.find_all("meta", attrs={"name": re.compile("^generator$", re.IGNORECASE)}, limit=10)
         return tuple(str(tag.get("content") or "") for tag in tags)
 
@@ -182,7 +182,7 @@ class Look:
 
     @property
     def asks_for_password(self) -> bool:
-        """Whether it holds a field for a password."""
+        """Whether the page has a password field."""
         return self.document.has("input[type=password i]")
 
     @cached_property

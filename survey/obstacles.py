@@ -98,7 +98,7 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 def obstacles(look: Look, prefix: str) -> list[Obstacle]:
-    """What stands in the way on this page; `prefix` is the path of clew's own script."""
+    """The obstacles on this page; `prefix` is the path of clew's own script."""
     return [*_refusals(look, prefix), *_header_notes(look.answer.headers), *_page_notes(look)]
 
 

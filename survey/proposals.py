@@ -19,7 +19,7 @@ from .look import Look
 from .words import shown
 
 ELEMENTS: Final = 400
-"""Most elements of a page that are looked at."""
+"""Maximum number of elements of a page that are read."""
 
 _CART: Final = re.compile(
     r"(?:^|[^a-z])(?:mini-?)?(?:cart|basket|bag|warenkorb|panier|carrito|carrello|winkelwagen|koszyk|korzina|ostoskori)"
@@ -47,7 +47,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class CartFound:
-    """What could be found of the cart."""
+    """The selectors found for the cart."""
 
     value: Found | None = None
     items: Found | None = None

@@ -1,4 +1,4 @@
-"""Which shop system it is, and what else stands in its pages, by the signs of `signs.toml`."""
+"""Detects the shop system, other chats and networks by the signs in `signs.toml`."""
 
 import re
 import tomllib
@@ -19,7 +19,7 @@ Certainty = Literal["certain", "likely", "a guess"]
 
 
 class PlatformSigns(Model):
-    """What speaks for one shop system, by kind of sign."""
+    """The signs of one shop system, by kind."""
 
     source: str
     generator: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Named:
 
 @cache
 def signs() -> Signs:
-    """The signs that come with clew."""
+    """The signs that are part of clew."""
     return Signs.model_validate(
         tomllib.loads(files(__package__).joinpath("signs.toml").read_text("utf-8")), strict=False
     )
@@ -78,7 +78,7 @@ def name_platform(looks: Sequence[Look], cookies: Iterable[str]) -> Named | None
 
 
 def _evidence(told: PlatformSigns, looks: Sequence[Look], cookies: Iterable[str]) -> list[str]:
-    """The first thing of each kind that speaks for it."""
+    """The first sign of each kind that was found."""
     kinds: tuple[tuple[str, tuple[str, ...], Iterable[str]], ...] = (
         ("generator", told.generator, [g for look in looks for g in look.generators]),
         ("cookie", told.cookies, cookies),
@@ -108,7 +108,7 @@ def header_lines(headers: Headers) -> Iterator[str]:
 
 
 def chats_on(looks: Sequence[Look]) -> tuple[str, ...]:
-    """Other chats whose loaders stand in the pages."""
+    """Other chats whose loaders are on the pages."""
     return tuple(
         name
         for name, wanted in signs().chats.items()

@@ -1,4 +1,4 @@
-"""The round through a shop: home, then one page of each kind, and what all of them tell together."""
+"""Surveys a shop: fetches the home page, then one page of each kind, and combines the findings."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -21,7 +21,7 @@ from .signs import Named, chats_on, guard_of, name_platform, networks_on
 from .words import shown
 
 ROUND: Final[tuple[PageType, ...]] = ("category", "product", "cart", "search", "checkout")
-"""The kinds that are looked for after the home page, in this order, and then again."""
+"""The kinds of pages to find after the home page, in this order, twice."""
 
 TRIES: Final = 2
 """How many addresses are tried for one kind."""
@@ -107,7 +107,7 @@ class _Visit:
 
 
 class _Round:
-    """The way so far: what was asked, what was seen. `asked` counts the pages that the shop was asked for."""
+    """The state of a survey. `asked` counts the pages that were requested from the shop."""
 
     def __init__(self, shop: Shop, prefix: str, before: Watch, after: Callable[[Step], None]) -> None:
         self.looks: list[Look] = []
@@ -124,7 +124,7 @@ class _Round:
         return list(dict.fromkeys(url for url in found if url not in self._seen))[:TRIES]
 
     async def visit(self, wanted: PageType, url: str) -> _Visit:
-        """Ask for a page, look at it and tell. Raises Unreachable, told too unless it is the home page."""
+        """Fetch a page, read it and report it. Raises Unreachable, also reported unless for the home page."""
         self._before(wanted, url)
         self.asked += self._shop.allowed(url)
         self._seen.add(url)

@@ -1,4 +1,4 @@
-"""Text from a stranger's page on its way to a person: nothing in it may act on a terminal or a file."""
+"""Escapes text from foreign pages, so that it cannot control a terminal or a file."""
 
 LONGEST = 120
 

@@ -60,14 +60,19 @@ def test_a_sound_file_is_read() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "where", "what"),
     [
-        ('from = "amount"', 'from = "amuont"', "one.conversion.get.params.sum", "'amuont' is no source"),
+        ('from = "amount"', 'from = "amuont"', "one.conversion.get.params.sum", "unknown source 'amuont'"),
         (
             'from = "amount"',
             'from = "amount", format = "iso8601"',
             "one.conversion.get.params.sum",
             "decimal",
         ),
-        ('from = "amount"', 'from = "settings.No Key"', "one.conversion.get.params.sum", "no settings key"),
+        (
+            'from = "amount"',
+            'from = "settings.No Key"',
+            "one.conversion.get.params.sum",
+            "not a settings key",
+        ),
         (
             'from = "amount"',
             'from = "amount", colour = 1',
@@ -77,10 +82,10 @@ def test_a_sound_file_is_read() -> None:
         ('name = "sum"', 'name = "sum{n}"', "one.conversion.get.params.sum{n}", "{n} counts items"),
         ('name = "sum"', 'name = "click"', "one.conversion.get.params.click", "the same place"),
         ("req = true", 'of = ["twoid"]', "one.conversion.get.params.click", "'twoid'"),
-        ('method = "GET"', 'method = "POST"', "network.one.conversion.get", "query goes by GET"),
+        ('method = "GET"', 'method = "POST"', "network.one.conversion.get", "query requires GET"),
         ('encoding = "query"', 'encoding = "quary"', "network.one.conversion.get.encoding", "'query'"),
         ('url = "https:', 'url = "ftp:', "network.one.conversion.get.url", "https"),
-        ("{account}", "{Account No}", "network.one.conversion.get", "{Account No} is no settings key"),
+        ("{account}", "{Account No}", "network.one.conversion.get", "{Account No} is not a settings key"),
         ("{account}", "{conversion}", "network.one", "`conversion` is taken"),
         ("preferred = true", "preferred = false", "network.one.conversion", "`preferred`"),
         ("[200, 299]", "[299, 200]", "network.one.conversion.get.success", "lower to the higher"),

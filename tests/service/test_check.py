@@ -81,7 +81,12 @@ SITE = [
     ),
     (
         "hosts = ['shop.co.uk']\ncookie_domain = 'co.uk'",
-        *("cookie_domain", 5, "browsers refuse cookies for it", 'name your own, such as "shop.example"'),
+        *(
+            "cookie_domain",
+            5,
+            "for which browsers refuse cookies",
+            'use your own domain, such as "shop.example"',
+        ),
     ),
 ]
 PARTNERS = [
@@ -397,7 +402,7 @@ def test_hosts_that_can_share_no_visitor_are_a_warning(tmp_path: Path) -> None:
     assert settings is not None
     ((key, severity, message),) = [(p.key, p.severity, p.message) for p in problems]
     assert (key, severity) == ("sites[0].hosts", "warning")
-    assert message == "shop.at and shop.de share no domain: a visitor of one is a new one on the other"
+    assert message == "shop.at and shop.de cannot share cookies: a visitor of one is new on the other"
     settings, problems = checked(
         tmp_path, TOP + SHOP + "hosts = ['www.shop.de', 'shop.de', 'localhost:8000']"
     )
