@@ -12,6 +12,8 @@ from ..orders.doubt import Kind
 State = Literal["due", "sending", "delivered", "dead", "unknown", "held", "refused"]
 Outcome = Literal["delivered", "retry", "dead", "unknown"]
 STATES: tuple[State, ...] = ("due", "sending", "delivered", "dead", "unknown", "held", "refused")
+# Those that wait for a person.
+STUCK: tuple[State, ...] = ("held", "dead", "unknown")
 
 
 @dataclass(frozen=True, slots=True)

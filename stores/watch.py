@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 from ..chat.hub import Hub, desk_topic, visit_topic, visitor_topic
+from ..postbacks.model import STUCK
 from ..referral.visitor import Visitor
 from .ledger.books import Ledger
 from .talks import Talks
@@ -52,7 +53,7 @@ class Watch:
         self._failed = failed
         self._last: int | None = None  # the message up to which was looked
         self._missed = True  # something may have been written that no stream was told of
-        self._versions: dict[str, str] = {}
+        self._versions: dict[str, tuple[object, ...]] = {}
         self._marks: dict[tuple[str, str], list[object]] = {}
         self._visits_at = 0.0
 
@@ -111,10 +112,11 @@ class Watch:
             self._last, more = last, bool(written)
         if self._last != noted:
             await self._visits.set_noted_up_to(self._last)
-        # Whoever takes a conversation writes no message.
+        # Whoever takes a conversation writes no message, nor does an order that is held.
         for site in self._sites:
             if hub.heard(desk_topic(site)):
-                version = await self._ledger.inbox.version(site)
+                waiting = await self._ledger.outbox.counts(site, STUCK)
+                version = await self._ledger.inbox.version(site), *waiting.values()
                 if notify and self._versions.get(site) != version:
                     hub.notify(desk_topic(site))
                 self._versions[site] = version

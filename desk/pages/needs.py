@@ -7,15 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ...postbacks.model import State
+from ...postbacks.model import STUCK, State
 from ...stores.ledger.notices import Notice
 from ..context import RequestContext
 from ..guard import Refused
 from .advice import advice
 from .auth import AgentContext, agent_form, see_other, signed_in
-
-# States of postbacks that wait for a person.
-STUCK: tuple[State, ...] = ("held", "dead", "unknown")
 
 
 @dataclass(frozen=True, slots=True)

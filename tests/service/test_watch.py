@@ -4,17 +4,24 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import pytest_asyncio
+from clew.chat.hub import desk_topic
+from clew.orders.doubt import Doubt
+from clew.orders.model import OrderSeen
+from clew.postbacks.model import Report
 from clew.referral.cookie import new_visitor_id
+from clew.referral.credit import Credit
 from clew.referral.visitor import Page, Viewed
 from clew.stores import presence
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
+from clew.stores.ledger.orders import Orders
 from desks import VISITOR, House, events, house, until
 
 BASE = "http://127.0.0.1"
@@ -137,6 +144,38 @@ async def test_a_conversation_taken_in_another_process_reaches_the_desks(
         await elsewhere.claim("shop", talk, "bo", 1_700_000_001)
         await desk.service.watch.look()
         assert (await anext(live))["id"] != first
+
+
+async def test_an_order_held_in_another_process_reaches_the_desks(
+    desk: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page said "live", and showed for ten seconds that nothing was held."""
+    async with desk.served() as address, AsyncExitStack() as tabs:
+        agent = await desk.agent(base=address.removesuffix("/-/clew/"))
+        client = await tabs.enter_async_context(httpx2.AsyncClient(cookies=agent.cookies))
+        answer = await tabs.enter_async_context(client.stream("GET", f"{address}desk/stream?mark=x"))
+        live = events(answer)
+        await anext(live)
+        await desk.service.watch.look()
+        told = Counted(monkeypatch, desk.service.hub, "notify")
+        db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
+        await db.open()
+        report = Report("order", "anna", "c1", "1", "5.00", "EUR", "web", 1, 1)
+        await Orders(db).record(
+            "shop",
+            OrderSeen("1", Decimal(5), "EUR", "page"),
+            visitor=None,
+            channel="web",
+            conversation=None,
+            agent=None,
+            credit=Credit("anna", None, None, "for the test", ()),
+            reports=[report],
+            doubt=Doubt("checkout", "for the test"),
+            now=1_700_000_000,
+        )
+        await db.close()
+        await desk.service.watch.look()
+        assert told.calls == [(desk_topic("shop"),)]
 
 
 async def test_a_desk_hears_of_the_visit_it_shows_and_of_no_other(
