@@ -18,8 +18,8 @@ HIDDEN = "…"
 SEARCH_PARAMS = ("q", "query", "s", "search", "keyword", "text")
 
 ADDRESS_LENGTH = 4096  # characters of an address that are looked at
-# Addresses that are remembered masked, at each site, and how long they may be.
-OFTEN, OFTEN_LENGTH = 512, 300
+# Addresses that are remembered masked, over all sites, and how long they may be.
+OFTEN, OFTEN_LENGTH = 4096, 300
 NAME_LENGTH = 64  # characters of a parameter's name; a longer one is no name
 VALUE_LENGTH = 600  # characters of a value; a longer one is hidden
 SECRET_LENGTH = 16  # characters from which on something random is taken for a secret
@@ -54,8 +54,6 @@ class Masking:
     def __init__(self, clicks: Iterable[str] = (), kept: Iterable[str] = ()) -> None:
         self._clicks = frozenset(name.lower() for name in clicks)
         self._kept = frozenset(name.lower() for name in kept) | self._clicks
-        # A shop's pages are few, and each is looked at again and again.
-        self._often = lru_cache(OFTEN)(self._masked)
 
     def keeps(self, name: bytes) -> bool:
         """Whether the value of a parameter (decoded name) is kept."""
@@ -70,8 +68,9 @@ class Masking:
         return self._one(address, shorten=True)
 
     def _one(self, address: str, shorten: bool) -> str:
-        masked = self._often if len(address) <= OFTEN_LENGTH else self._masked
-        return masked(address, shorten)
+        if len(address) > OFTEN_LENGTH:
+            return self._masked(address, shorten)
+        return _often(self._clicks, self._kept, address, shorten)
 
     def _masked(self, address: str, shorten: bool) -> str:
         address = address[:ADDRESS_LENGTH].partition("#")[0]
@@ -113,6 +112,12 @@ class Masking:
         if inner is not None and ("=" in value or "%3d" in value.lower()):
             value = value[: inner.start()] + HIDDEN  # an address within the address, with values of its own
         return f"{name}={value}"
+
+
+@lru_cache(OFTEN)
+def _often(clicks: frozenset[str], kept: frozenset[str], address: str, shorten: bool) -> str:
+    """A shop's pages are few, and each is looked at again and again."""
+    return Masking(clicks, kept)._masked(address, shorten)
 
 
 def short(click_id: str) -> str:

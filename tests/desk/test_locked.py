@@ -87,7 +87,7 @@ async def test_a_ledger_that_fails_costs_its_facts_and_not_the_page(
         raise LedgerError("database disk image is malformed")
 
     monkeypatch.setattr(house.service.ledger.conversations, "talk", fail)
-    monkeypatch.setattr(house.service.ledger.conversations, "open_by_site", fail)
+    monkeypatch.setattr(house.service.ledger.inbox, "open_by_site", fail)
     await house.service.watch.begin()
     async with house.visitor() as browser:
         answer = await browser.post("decide", json=VIEW)
