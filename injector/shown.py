@@ -91,7 +91,7 @@ class Shown:
     else is there. `machine` is whether it is an attribute's value instead. `stated` is the attribute
     `content` of an element with microdata or RDFa, beside its text. `language` is the nearest `lang`. Where
     a part is only drawn (`aria-hidden`) or only read aloud (`sr-only`), `drawn` is the text of the former
-    alone, and `spoken` all that is read aloud; else both are None.
+    alone, and `spoken` all that is read aloud; else both are None. `cut` is whether digits were left out.
     """
 
     text: str
@@ -100,6 +100,7 @@ class Shown:
     language: str | None = None
     drawn: str | None = None
     spoken: str | None = None
+    cut: bool = False
 
 
 def plain(text: str) -> str:
@@ -117,7 +118,7 @@ def shown(node: LexborNode) -> Shown | None:
     pieces = list(_pieces(node))
     text = _joined(pieces, _SEEN)
     drawn = spoken = None
-    if len({veil for _, veil in pieces}) > 1:
+    if len({veil for _, veil in pieces} - _LEFT_OUT) > 1:
         drawn = _joined(pieces, _DRAWN)
         spoken = _joined(pieces, _SPOKEN)
     if not plain(text):
@@ -125,7 +126,8 @@ def shown(node: LexborNode) -> Shown | None:
     if not plain(text):
         return None
     stated = attributes.get("content") if "itemprop" in attributes or "property" in attributes else None
-    return Shown(text, stated=stated, language=_language(node), drawn=drawn, spoken=spoken)
+    cut = any(veil in _LEFT_OUT and any(map(str.isdigit, piece)) for piece, veil in pieces)
+    return Shown(text, stated=stated, language=_language(node), drawn=drawn, spoken=spoken, cut=cut)
 
 
 def _joined(pieces: list[tuple[str, Veil]], veils: frozenset[Veil]) -> str:
@@ -137,7 +139,7 @@ def _joined(pieces: list[tuple[str, Veil]], veils: frozenset[Veil]) -> str:
 
 def _lines(text: str) -> str:
     """A text with `BREAK` where its source breaks a line or aligns by blanks: no group of digits does."""
-    return _SPACE.sub(lambda run: BREAK if "  " in run[0] or set(run[0]) & set("\t\n\r\f") else run[0], text)
+    return _SPACE.sub(lambda run: run[0] if len(run[0]) == 1 and run[0] not in "\t\n\r\f" else BREAK, text)
 
 
 def _gap(piece: str) -> str:
@@ -193,6 +195,7 @@ def _pieces(top: LexborNode) -> Iterator[tuple[str, Veil]]:
             own = _veil(node)
             if own in _LEFT_OUT or {own, veil} == _FOR_NOBODY:
                 yield BREAK, veil
+                yield node.text(deep=True), own
             else:
                 if _apart(node):
                     yield BREAK, veil

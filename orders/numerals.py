@@ -37,7 +37,7 @@ class Number:
         if bare.strip() in ("", "€", "$", "£") and (EDGE in last or RAISED in last or bare.strip()):
             return self._with_cents(tight=RAISED in last or " " not in bare)
         marks = [glue.translate(MARKS) for glue in self.glues]
-        if any(EDGE in glue and not mark.strip() for glue, mark in zip(self.glues, marks, strict=True)):
+        if any(glue != mark and not mark.strip() for glue, mark in zip(self.glues, marks, strict=True)):
             return None  # a count and a price: the elements of one number have a mark between them
         loose = [len(mark) > 1 for mark in marks]
         marks = [mark.strip() or " " for mark in marks]

@@ -90,7 +90,10 @@ _SAME = str.maketrans(
         **{chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F) if code != 0xFF0D},
     }
 )
-_PERCENT = re.compile(r"\d++(?:[.,]\d++)?+\s?%|%\s?\d++(?:[.,]\d++)?+", re.ASCII)
+# No part of a longer number: "1.299,50%" is no percentage and an amount, but unclear.
+_PERCENT = re.compile(
+    r"(?<![0-9.,'٫])(?<![0-9] )[0-9]{1,3}(?:[.,][0-9]{1,2})?\s?%|%\s?[0-9]{1,3}(?![0-9.,'٫]| [0-9])"
+)
 
 _SIGN = "|".join(re.escape(s) for s in sorted(_SIGNS.keys() | _AMBIGUOUS, key=len, reverse=True))
 _SIGN = rf"(?<![^\W\d_])(?:{_SIGN}|[A-Z]{{3}})(?![^\W\d_])"
@@ -144,13 +147,20 @@ def read_currency(text: str, part: str = "currency") -> str | None:
     return None
 
 
-def read_amount(text: str, currency: str | None, part: str = "total", language: str | None = None) -> Decimal:
+def read_amount(
+    text: str,
+    currency: str | None,
+    part: str = "total",
+    language: str | None = None,
+    *,
+    cut: bool = False,
+) -> Decimal:
     """The one amount in a text, with whatever digits stand there.
 
     `currency` is an ISO 4217 code; None where nothing tells it, then two minor digits are taken for granted
     and signs contradict nothing. `language` is the page's, as BCP 47 has it. `text` may hold EDGE, RAISED
     and BREAK. How many items were ordered, tax or shipping that is said to be included, and footnotes are
-    left out.
+    left out. `cut` is whether other numbers were left out before, as `Shown.cut` tells.
 
     Raises OrderError naming `part` where there is no amount, a negative one (NegativeError), more than one,
     one that can be read in two ways (UnclearError), or one with the sign of another currency.
@@ -168,7 +178,7 @@ def read_amount(text: str, currency: str | None, part: str = "total", language: 
     if minor is not None and exponent != 0:
         given.refuse(_SEVERAL)
     amount = found.amount + Decimal(minor[1]).scaleb(-2) if minor else found.amount
-    if rest.found and not (found.signed or exponent == -digits != 0):
+    if (rest.found or cut) and not (found.signed or exponent == -digits != 0):
         given.refuse(_SEVERAL)  # "3 (59)": which of them is the amount?
     included = [Number(*_runs(number), currency, language).amount() for number in rest.included]
     # No country taxes a sale so high that the tax is more than half of what is paid.
@@ -190,6 +200,8 @@ def _one(given: Text, marked: str, currency: str | None, own: tuple[str, ...], l
     if any(_apart(glue) for glue in glues):
         given.refuse(_SEVERAL)
     before, behind = seen(marked[: runs[0].start()]), seen(marked[runs[-1].end() :])
+    if before.rstrip().endswith("%") or behind.lstrip().startswith("%"):
+        given.refuse("may be a percentage; choose an element that holds only the total")
     before, leading = _leading_separator(given, before, own)
     behind = re.sub(r"\A[.,:]\s?-{1,3}", "", behind)
     check_sign(given, before, behind)
@@ -249,7 +261,7 @@ def _seen_and_heard(shown: Shown, currency: str | None, part: str) -> Decimal:
     own style sheet hides the second; and what is heard may hold the mark that parts the decimals.
     """
     try:
-        seen_amount = read_amount(shown.text, currency, part, shown.language)
+        seen_amount = read_amount(shown.text, currency, part, shown.language, cut=shown.cut)
     except NegativeError:
         raise
     except OrderError:
@@ -270,7 +282,7 @@ def _seen_and_heard(shown: Shown, currency: str | None, part: str) -> Decimal:
 def _attempt(text: str | None, shown: Shown, currency: str | None) -> Decimal | None:
     """The amount of a text beside the one that is seen; None where it tells none. Raises NegativeError."""
     try:
-        return read_amount(text, currency, language=shown.language) if text else None
+        return read_amount(text, currency, language=shown.language, cut=shown.cut) if text else None
     except NegativeError:
         raise
     except OrderError:
