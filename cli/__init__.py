@@ -58,7 +58,7 @@ def _listen(value: str | None) -> str | None:
     try:
         return None if value is None else listen_address(value)
     except ValueError as error:
-        raise typer.BadParameter(f"{value!r} is not {error}") from error
+        raise typer.BadParameter(f"{value!r} is {error}") from error
 
 
 @app.command()
