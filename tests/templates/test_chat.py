@@ -371,3 +371,17 @@ async def test_a_long_history_is_shown_up_to_its_bound(clew: FakeClew, page: Pag
     await expect(texts(page)).to_have_count(300)
     await expect(texts(page).first).to_have_text("message 10")
     await expect(texts(page).last).to_be_in_viewport()
+
+
+async def test_the_server_is_told_what_was_read_once_it_is_seen(clew: FakeClew, page: Page) -> None:
+    clew.answer = TALKING | {"unread": 1}
+    clew.state = "open"
+    await clew.say("Yes, five of them.")
+    await page.goto(clew.url)
+    await clew.until(lambda: MESSAGES in clew.requests)
+    await settled(page)
+    assert [event for event in clew.events if event["kind"] == "read"] == []
+    await page.get_by_role("button", name="Ask us").click()
+    await clew.until(lambda: clew.events)
+    newest = clew.messages[-1]["id"]
+    assert clew.events == [{"kind": "read", "message": newest}]

@@ -243,6 +243,18 @@ async def test_a_visit_store_that_fails_costs_no_answer(
     assert told.json()["error"]
 
 
+async def test_a_fault_of_our_own_is_answered_and_noted(
+    app: ClewMiddleware, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(app.service.sites["shop"].rules, "decide", fail)
+    answer = await browser.post("decide", json=ask())
+    assert (answer.status_code, answer.json()) == (500, {"error": "something failed here; it was noted"})
+    assert [(n.event, n.key) for n in app.service.events.take_noted()] == [("fault", "/decide")]
+
+
 async def test_a_page_of_another_site_may_not_ask(browser: httpx2.AsyncClient) -> None:
     for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
         assert (await browser.post("decide", json=ask(), headers=headers)).status_code == 403
