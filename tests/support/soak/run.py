@@ -193,7 +193,7 @@ class Cries:
 
     def __call__(self, line: str) -> None:
         self._following = 30 if "Traceback" in line else self._following - 1
-        if (self._following > 0 or '"event": "fault"' in line) and len(self.lines) < 100:
+        if (self._following > 0 or '"event":"fault"' in line.replace(" ", "")) and len(self.lines) < 100:
             self.lines.append(line)
 
 
