@@ -1,4 +1,4 @@
-"""The text that an element shows, as people see it: without what is struck through or hidden within."""
+"""The visible text of an element, without struck-through and hidden parts."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ import re2  # type: ignore[import-untyped]
 from selectolax.lexbor import LexborNode
 
 TEXT: Final = 10_000
-"""Longest text returned, in characters."""
+"""Maximum length of a returned text, in characters."""
 
-# Elements whose value stands in an attribute (HTML §5.2.4 and, for forms, §4.10.5).
+# Elements whose value is in an attribute (HTML §5.2.4 and, for forms, §4.10.5).
 _VALUES: Final = {"data": "value", "input": "value", "meta": "content"}
 
-# An edge of one of these between two characters is seen as nothing at all; that of any other parts them.
+# Inline elements do not separate the text before and after their tags; all other elements do.
 _INLINE_NAMES: Final = (
     "a abbr b bdi bdo big cite code data em font i ins label mark q small span strong sub sup time tt u var"
 )
@@ -50,10 +50,10 @@ _PRICE_CLASS: Final = re2.compile(
 _LANGUAGE: Final = 35  # the longest language tag that software has to bear (RFC 5646 §4.4.1)
 
 EDGE: Final = "\ufdd0"
-"""Stands in `Shown.text` where an inline element begins or ends."""
+"""Marks in `Shown.text` where an inline element begins or ends."""
 
 RAISED: Final = "\ufdd1"
-"""Stands in `Shown.text` where a `<sup>` begins."""
+"""Marks in `Shown.text` where a `<sup>` begins."""
 
 BREAK: Final = "\ufdd2"
 """Stands in `Shown.text` where a block begins or ends, or a line breaks in the source: no number goes on."""

@@ -146,7 +146,7 @@ def test_the_bounds_told_of_codings_are_those_that_hold() -> None:
     """injection 4.6."""
     free, total = codings.FREE // 1024**2, codings.TOTAL // 1024**3
     text = section(TOLD["injection"])
-    assert f"| {free} MB, or {codings.RATIO} times what came |" in text
+    assert f"| {free} MB, or {codings.RATIO} times the input |" in text
     assert f"never more than {total} GB" in text
 
 
