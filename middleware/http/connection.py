@@ -1,4 +1,4 @@
-"""One connection to the shop, and one exchange on it at a time."""
+"""A connection to the shop; it carries one exchange at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +22,8 @@ HIGH_WATER = 32 * 1024
 # client then holds little memory (what its own connection has not taken yet, and one read that waits).
 LARGE_READ = 128 * 1024
 SMALL_READ = 32 * 1024
-# A client that takes nothing of what waits for it, or sends nothing of what it announced, so long is gone.
+# After this many seconds a client that neither reads what is written nor sends the body that it announced
+# is taken for gone.
 STALLED_CLIENT = 300.0
 Released = Callable[["Connection", bool], None]
 
@@ -37,7 +38,7 @@ class Phases:
 
 
 class Taker(Protocol):
-    """Who asked, and takes the answer out of the reader. Called from the connection's own callbacks."""
+    """Takes the answer out of the reader. Called from the connection's own callbacks."""
 
     def answer_ready(self) -> None:
         """There is more of the answer in the reader."""
@@ -46,22 +47,21 @@ class Taker(Protocol):
         """The shop takes the request's body again, after `upload` said False."""
 
     def exchange_over(self, error: Exception | None) -> None:
-        """The connection is done with this exchange. All of the answer is in the reader, or `error` says why
-        it will never be."""
+        """The exchange is over: the reader has the whole answer, or `error` says why it is not complete."""
 
     def has_unsent(self) -> bool:
-        """Whether bytes that it borrowed still wait to be sent."""
+        """Whether bytes that it borrowed have not been sent yet."""
 
 
 class ReceiveBuffer:
-    """Where all connections of a thread receive into: filled, and nearly always emptied, within one call of
-    the loop."""
+    """The buffer into which all connections of a thread receive: filled, and nearly always emptied, within
+    one callback of the loop."""
 
     def __init__(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        """Leave the memory to whoever still sends from it."""
+        """Take new memory; the old is still being sent from."""
         self.large = memoryview(bytearray(LARGE_READ))
         self.small = self.large[:SMALL_READ]
 
@@ -84,7 +84,7 @@ class UpstreamResponse:
 
     @property
     def ended(self) -> bool:
-        """Whether the whole body has come and was read."""
+        """Whether the whole body has been received and read."""
         return self.reader.complete and not self.reader.chunks
 
     async def head(self) -> None:
@@ -118,7 +118,7 @@ class UpstreamResponse:
             yield data
 
     def close(self) -> None:
-        """Give up what has not come yet."""
+        """Stop the exchange."""
         if self._connection is not None:
             self._connection.fail(BrokenError("the answer was given up"))
 
@@ -144,7 +144,7 @@ class UpstreamResponse:
         """A handshake has no body."""
 
     def has_unsent(self) -> bool:
-        """It takes nothing at once."""
+        """It copies what it takes."""
         return False
 
     async def _more(self) -> None:
@@ -232,14 +232,14 @@ class Connection(asyncio.BufferedProtocol):
         self.active_at = self.loop.time()
 
     def taken(self) -> None:
-        """The taker took what was in the reader, or can take more."""
+        """The taker has read the reader, or can read more."""
         self.active_at = self.loop.time()
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
 
     def hold(self) -> None:
-        """The client does not keep up: nothing is read from the shop until `taken`."""
+        """The client reads slowly: stop reading from the shop until `taken`."""
         self._slow = True
         if not self._paused:
             self._paused = True
@@ -254,7 +254,7 @@ class Connection(asyncio.BufferedProtocol):
             taker.exchange_over(error)
 
     def leave(self) -> asyncio.Transport:
-        """Let go of the transport, which another protocol takes over."""
+        """Release the transport, which another protocol takes over."""
         if not self._paused:
             self.transport.pause_reading()
         self._taker = None
@@ -279,7 +279,8 @@ class Connection(asyncio.BufferedProtocol):
     # -- time
 
     def check(self, now: float) -> None:
-        """End what takes too long. Called a few times a second for all connections, instead of timers."""
+        """End an exchange that takes too long. Called a few times a second for all connections; there is no
+        timer for each."""
         quiet = now - self.active_at
         if self._taker is None:
             if quiet > self.idle_limit:
@@ -298,7 +299,7 @@ class Connection(asyncio.BufferedProtocol):
     # -- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection stands, TLS included."""
+        """The connection is open, TLS included."""
         # uvloop's transports are asyncio's by behaviour, not by class.
         self.transport = cast("asyncio.Transport", transport)
         sock = transport.get_extra_info("socket")
@@ -312,7 +313,7 @@ class Connection(asyncio.BufferedProtocol):
         """`nbytes` were received."""
         taker = self._taker
         if taker is None:
-            # An answer nobody asked for: it must not become the next request's.
+            # An answer that no request asked for must not become the next request's.
             self.transport.abort()
             return
         reader = self._reader
@@ -343,7 +344,7 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.pause_reading()
 
     def eof_received(self) -> None:
-        """The shop sends no more; the transport closes itself after this."""
+        """The shop has closed its side; the transport closes itself after this."""
         taker = self._taker
         if taker is not None:
             reader = self._reader
@@ -374,6 +375,6 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def _endless(reader: ResponseReader) -> bool:
-    """Events come when something happens (text/event-stream); 101 has no body at all."""
+    """Whether silence is normal: text/event-stream waits for events, and 101 has no body."""
     kind = value(reader.headers, b"content-type") or b""
     return reader.status == 101 or kind.lower().startswith(b"text/event-stream")

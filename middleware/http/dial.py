@@ -1,4 +1,4 @@
-"""Opening a connection to a shop: over TCP, TLS or a unix socket."""
+"""Opens connections to a shop over TCP, TLS or a unix socket."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ Attempt = Coroutine[Any, Any, tuple[asyncio.Transport, P]]
 # An address that has not answered after this many seconds has the next one tried beside it (RFC 8305 §5): a
 # dead one costs a quarter of a second, not the whole time for connecting.
 NEXT_ADDRESS_AFTER = 0.25
-# What is known about the shop for longer than this many seconds is looked at again, when somebody asks.
+# For this many seconds the last known state of the shop answers `reachable`.
 KNOWN_FOR = 10.0
 
 
@@ -64,8 +64,8 @@ class Dial:
         return opened
 
     async def reachable(self) -> bool:
-        """Whether the last connection that was opened stood. If that was more than ten seconds ago, or never,
-        one is opened and closed again first, the same for all who ask meanwhile."""
+        """Whether the last attempt to connect succeeded. If it is more than ten seconds old, or there was
+        none, a connection is opened and closed again first, one for all concurrent callers."""
         loop = asyncio.get_running_loop()
         if self._told is None or loop.time() - self._told[0] > KNOWN_FOR:
             if self._asking is None or self._asking.done():
@@ -110,7 +110,7 @@ def _tls_context(authorities: str | None) -> ssl.SSLContext:
 
 
 class _Nothing(asyncio.Protocol):
-    """The asyncio side of a connection that is only looked at."""
+    """The protocol of a connection that is only opened to test the address."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
@@ -126,7 +126,7 @@ def _in_turn(found: Sequence[tuple[Any, ...]]) -> list[str]:
 
 
 async def _first(attempts: Sequence[Attempt[P]]) -> tuple[asyncio.Transport, P]:
-    """The first connection that stands; each attempt begins when the one before it has failed, or has been
+    """The first connection that succeeds; each attempt begins when the one before it has failed, or has been
     under way for NEXT_ADDRESS_AFTER. Raises what the last one to fail raised.
 
     Each is a connection of the loop's own, not a socket that is handed to it: uvloop closes the descriptor of
@@ -162,7 +162,7 @@ async def _first(attempts: Sequence[Attempt[P]]) -> tuple[asyncio.Transport, P]:
 
 
 def _give_up(attempt: "asyncio.Task[tuple[asyncio.Transport, P]]") -> None:
-    """Close a connection that came too late."""
+    """Close a connection that lost the race."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result()[0].abort()
 

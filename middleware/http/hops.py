@@ -1,4 +1,4 @@
-"""Which header fields end at this hop, and which no client may take out of a message."""
+"""Hop-by-hop header fields, and the fields that a client cannot remove from a message."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -21,8 +21,7 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-# Who the client is and what it asked for, as a proxy tells it. From anybody else it is invented
-# (CVE-2022-32148).
+# Identity of the client as a trusted proxy states it; from anybody else it is forged (CVE-2022-32148).
 IDENTITY = frozenset(
     {
         b"cf-connecting-ip",

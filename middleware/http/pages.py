@@ -1,5 +1,5 @@
-"""What the proxy says by itself when the shop cannot answer: short texts that show nothing of the request or
-of the shop, and that nobody keeps."""
+"""Short texts that clew answers with itself: they show nothing of the request or of the shop, and are not
+cached."""
 
 from collections.abc import Mapping
 from email.utils import formatdate

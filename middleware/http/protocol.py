@@ -1,4 +1,5 @@
-"""The server's side of a client's connection: uvicorn's, bounded, and with handlers beside ASGI."""
+"""The server's side of a client's connection: uvicorn's HTTP protocol with bounds, and with handlers that
+need no ASGI."""
 
 import asyncio
 import re
@@ -12,13 +13,13 @@ from .connection import STALLED_CLIENT
 from .handler import ConnectionCounter, HandlerFactory, Place, RequestHandler
 from .pages import ALLOW, closing, date
 
-# A request's head: the request line, all headers. Shops with 16 KB of cookies exist.
+# The size of a request's head in bytes: request line and headers. Shops with 16 KB of cookies exist.
 MAX_HEAD = 64 * 1024
 HEAD_SECONDS = 30.0
-# Requests that may wait for the answers before them; the connection ends with the answer to the last.
+# Pipelined requests that may wait for the answers before them; the connection closes after the last answer.
 MOST_AHEAD = 100
-# A connection that we end stays this long for a client that sends nothing more and does not close it either;
-# for one that goes on sending, or takes its time to read, so many times as long (nginx's lingering_time).
+# A connection that the server closes stays half open for this many seconds, and for so many times as long
+# while the client still sends or still has to read (nginx's lingering_time).
 LINGER = 5.0
 LINGERS_SENDING = 6
 LINGERS_READING = 60
@@ -29,14 +30,15 @@ _MALFORMED = b"HTTP/1.1 400 Bad Request\r\n"
 _NO_TUNNEL = b"HTTP/1.1 405 Method Not Allowed\r\nallow: " + ALLOW + b"\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
 _TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 30\r\n"
-_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\n"
+_HEAD_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\n"
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with two things more.
+    """uvicorn's protocol, extended in two ways.
 
     An app that has `handler_for` (`HandlerFactory`) is asked for a handler first, and nothing of ASGI is made
-    for a request that has one. And uvicorn's own takes a request's head however long it is or takes.
+    for a request that has one. And the size and duration of a request's head are limited, which uvicorn does
+    not do.
 
     A head of more than 64 KB is answered with 431 (RFC 6585 §5), one that does not come to its end within
     30 seconds with 408. A fragment in the target is a 400: shops and proxies disagree on what it means
@@ -54,18 +56,18 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_open = False
     _head_bytes = 0
     _received = 0
-    _shared = False  # with the end of another request, this read
+    _shared = False  # this read also held the end of another request
     _websocket = False  # the request opens a WebSocket
     _upgrade_ignored = False  # the head asks for an upgrade that is ignored; its body comes next
     _refusal = _MALFORMED
-    _late: asyncio.TimerHandle | None = None
-    _stalled: asyncio.TimerHandle | None = None
-    _active: Any = None  # whose answer is going out
-    _deaf = False  # what comes in is dropped
-    _heard = False  # something was, since the last look
+    _head_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
+    _active: Any = None  # the handler or cycle whose answer is being sent
+    _discarding = False  # received bytes are discarded
+    _discarded = False  # bytes were received since the linger timer last fired
     _lingers = 0
-    _lingering: asyncio.TimerHandle | None = None
-    _idle: asyncio.TimerHandle | None = None
+    _linger_timer: asyncio.TimerHandle | None = None
+    _idle_timer: asyncio.TimerHandle | None = None
     _idle_since = 0.0
     _place: Place | None = None  # among all connections, if the app counts them
 
@@ -80,27 +82,27 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._counter is not None:
             self._place = self._counter.connected(self, self.client[0] if self.client else None)
             if self._place is None:
-                self._deaf = True
+                self._discarding = True
                 transport.write(closing(_TOO_MANY))
                 transport.close()
                 return
-        self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_timed_out)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
-        self._in_time()
+        """The connection is closed."""
+        self._cancel_head_timer()
         self._leave()
-        if self._idle is not None:
-            self._idle.cancel()
-        if self._stalled is not None:
-            self._stalled.cancel()
-        if self._lingering is not None:
-            self._lingering.cancel()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
         active, self._active = self._active, None
         if isinstance(active, RequestHandler):
             active.client_gone()
         elif active is not None and not active.response_complete:
-            # uvicorn tells the last request's app only.
+            # uvicorn notifies the app of the last request only.
             active.disconnected = True
             active.message_event.set()
         if isinstance(self.cycle, RequestHandler):
@@ -111,19 +113,19 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
-        if self._deaf:
-            self._heard = True
+        if self._discarding:
+            self._discarded = True
             return
         self._received, self._shared = len(data), False
         self._parse(data)
         if self._head_open:
-            # Nobody knows how much of a read is a head's that begins within it.
+            # Where a head begins within a read, its share of the bytes is unknown.
             self._head_bytes += 1 if self._shared else len(data)
             if self._head_bytes > MAX_HEAD:
                 self._refuse(_TOO_LARGE)
-            elif self._late is None:
-                # Only a head that came in pieces needs a timer.
-                self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+            elif self._head_timer is None:
+                # Only a head that arrives in several reads needs a timer.
+                self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_timed_out)
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -162,9 +164,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser.feed_data(b"\r\n".join(lines))
 
     def _is_websocket(self) -> bool:
-        """Whether the head asks for a WebSocket; a faulty handshake is answered by whoever takes it.
+        """Whether the head asks for a WebSocket. The WebSocket protocol answers a faulty handshake.
 
-        Any other Upgrade is ignored, as RFC 9110 §7.8 allows; in HTTP/1.0 it has to be."""
+        Any other Upgrade is ignored, as RFC 9110 §7.8 allows, and requires for HTTP/1.0."""
         if self.parser.get_http_version() != "1.1":
             return False
         protocols = [value.strip(b" \t").lower() for name, value in self.headers if name == b"upgrade"]
@@ -178,18 +180,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self.url, self.headers = b"", []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head. Those after the body are trailers, which nobody here may take for headers."""
+        """A field of the head. Fields after the body are trailers, and are not treated as headers."""
         if self._head_open:
-            # Blanks around a value are no part of it (RFC 9112 §5.1); the parser leaves those behind it.
+            # Whitespace around a value is no part of it (RFC 9112 §5.1); the parser keeps it at the end.
             self.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """The head is complete. What is raised here ends in `send_400_response`."""
+        """The head is complete. An exception raised here leads to `send_400_response`."""
         self._head_open = False
-        if self._deaf:
+        if self._discarding:
             raise ValueError("the connection ends with the answer before this")
-        if self._late is not None:
-            self._in_time()
+        if self._head_timer is not None:
+            self._cancel_head_timer()
         if self._head_bytes or self._received > MAX_HEAD:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > MAX_HEAD:
@@ -200,7 +202,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.url.startswith(b"/"):
             self._read_target(self.parser.get_method())
         if upgrade and self.parser.get_method() == b"CONNECT":
-            # What follows is no HTTP (RFC 9110 §9.3.6): the connection ends with the refusal.
+            # What follows is not HTTP (RFC 9110 §9.3.6): the connection closes after the refusal.
             self._refusal = _NO_TUNNEL
             raise ValueError("CONNECT")
         self._websocket = upgrade and self._is_websocket()
@@ -210,11 +212,11 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("too much sent ahead, or an upgrade behind an answer that is not out yet")
         handler = self._handler()
         if handler is None:
-            self._asgi()
+            self._start_asgi()
             return
         self.cycle = handler
         if waits:
-            # Answers go out in the order of their requests.
+            # Answers are sent in the order of their requests.
             self.flow.pause_reading()
             self.pipeline.appendleft((handler, self.app))
         else:
@@ -258,8 +260,8 @@ class BoundedProtocol(HttpToolsProtocol):
         }
         return self._factory.handler_for(self, scope, keep_alive=parser.should_keep_alive())
 
-    def _asgi(self) -> None:
-        """Everything as uvicorn does it."""
+    def _start_asgi(self) -> None:
+        """Let uvicorn run the ASGI app."""
         url, headers = self.url, self.headers
         super().on_message_begin()
         self.url = url
@@ -267,7 +269,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
         super().on_headers_complete()
         if not self._websocket:
-            self.cycle.transport = _Gentle(self)
+            self.cycle.transport = _LingeringTransport(self)
             self.cycle.default_headers = [date()]
 
     def _should_upgrade(self) -> bool:
@@ -283,7 +285,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is complete."""
         if self._upgrade_ignored:
-            return  # its body was not read yet
+            return  # its body has not been read yet
         self._shared = True
         if isinstance(self.cycle, RequestHandler):
             self.cycle.body_complete()
@@ -298,14 +300,14 @@ class BoundedProtocol(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """An answer is out. The connection's idle time is watched by one timer, not by one an answer."""
+        """An answer has been sent. One timer for each connection watches its idle time."""
         self.server_state.total_requests += 1
-        if self._lingering is not None or self.transport.is_closing():
+        if self._linger_timer is not None or self.transport.is_closing():
             return
-        if self._late is not None and self.flow.read_paused:
-            # A head of which we did not read the rest has its time from now on.
-            self._in_time()
-            self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+        if self._head_timer is not None and self.flow.read_paused:
+            # Reading was paused within a head: its time starts now.
+            self._cancel_head_timer()
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_timed_out)
         self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
@@ -316,11 +318,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._place is not None and not self._head_open:
             self._place.waits()
         self._idle_since = self.loop.time()
-        if self._idle is None:
-            self._idle = self.loop.call_later(self.timeout_keep_alive, self._end_idle)
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._end_idle)
 
     def handle_websocket_upgrade(self) -> None:
-        """Another protocol takes over: WebSockets have a bound of their own."""
+        """Another protocol takes over; WebSockets have limits of their own."""
         self._leave()
         super().handle_websocket_upgrade()
 
@@ -330,10 +332,10 @@ class BoundedProtocol(HttpToolsProtocol):
             place.leave()
 
     def _end_idle(self) -> None:
-        self._idle = None
-        if self._lingering is not None or self.transport.is_closing():
+        self._idle_timer = None
+        if self._linger_timer is not None or self.transport.is_closing():
             return
-        if self not in self.connections:  # a WebSocket's by now
+        if self not in self.connections:  # it is a WebSocket now
             return
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if self._head_open or (self.cycle is not None and not self.cycle.response_complete):
@@ -341,30 +343,30 @@ class BoundedProtocol(HttpToolsProtocol):
         if left <= 0:
             self.transport.close()
         else:
-            self._idle = self.loop.call_later(left, self._end_idle)
+            self._idle_timer = self.loop.call_later(left, self._end_idle)
 
     def pause_writing(self) -> None:
-        """The client does not keep up."""
+        """The client reads more slowly than the answer is written."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(STALLED_CLIENT, self._let_go)
+        self._stall_timer = self.loop.call_later(STALLED_CLIENT, self._abort_stalled)
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """The client has read what was written."""
         super().resume_writing()
-        if self._stalled is not None:
-            self._stalled.cancel()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
         if isinstance(self._active, RequestHandler):
             self._active.client_ready()
 
-    def _let_go(self) -> None:
-        if self in self.connections:  # else a WebSocket's
+    def _abort_stalled(self) -> None:
+        if self in self.connections:  # else it is a WebSocket
             self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse the request and close."""
-        if self._lingering is not None or self.transport.is_closing():
+        if self._linger_timer is not None or self.transport.is_closing():
             return
-        self._deaf = True
+        self._discarding = True
         cycle = self.cycle
         if cycle is not None and cycle.more_body and not cycle.response_complete:
             if cycle is self._active:
@@ -373,12 +375,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self.pipeline.popleft()
             cycle = self.cycle = self.pipeline[0][0] if self.pipeline else self._active
         if cycle is None or cycle.response_complete:
-            # Else that request has its answer.
+            # Otherwise the request has been answered already.
             if not (isinstance(cycle, RequestHandler) and cycle.more_body):
                 self.transport.write(closing(self._refusal))
             self.end()
         else:
-            # Answers to earlier requests are under way: nothing may be written into them.
+            # Answers to earlier requests are being sent: nothing may be written between their bytes.
             cycle.keep_alive = False
 
     def _malformed(self, cycle: Any) -> None:
@@ -392,52 +394,52 @@ class BoundedProtocol(HttpToolsProtocol):
             self.end()
 
     def end(self) -> None:
-        """Close the connection, but not before the client had time to read what it is sent."""
-        if self._lingering is not None or self.transport.is_closing():
+        """Close the connection once the client has had time to read what was written."""
+        if self._linger_timer is not None or self.transport.is_closing():
             return
         if not self.transport.can_write_eof():
             self.transport.close()
             return
-        self._deaf = True
+        self._discarding = True
         self.transport.write_eof()
         self.flow.resume_reading()
-        self._lingering = self.loop.call_later(LINGER, self._linger)
+        self._linger_timer = self.loop.call_later(LINGER, self._linger)
 
     def shutdown(self) -> None:
-        """The server stops."""
-        if self._lingering is None:
+        """The server shuts down."""
+        if self._linger_timer is None:
             super().shutdown()
 
     def _linger(self) -> None:
         self._lingers += 1
-        heard, self._heard = self._heard, False
+        heard, self._discarded = self._discarded, False
         unread = self.transport.get_write_buffer_size() > 0
         if self._lingers < (LINGERS_READING if unread else LINGERS_SENDING if heard else 0):
-            self._lingering = self.loop.call_later(LINGER, self._linger)
+            self._linger_timer = self.loop.call_later(LINGER, self._linger)
         else:
             self.transport.abort()
 
-    def _too_late(self) -> None:
-        self._late = None
+    def _head_timed_out(self) -> None:
+        self._head_timer = None
         if self.flow.read_paused:
-            # It is we who do not read on.
-            self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+            # Reading is paused by the server, not delayed by the client.
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_timed_out)
         else:
-            self._refuse(_TOO_LATE)
+            self._refuse(_HEAD_TIMEOUT)
 
     def _refuse(self, refusal: bytes) -> None:
         self._refusal = refusal
         self.send_400_response("")
 
-    def _in_time(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
 
 class _BodyReader:
-    """Takes the calls of a parser that is given a made-up head before a body. All but those of that head go
-    to the protocol."""
+    """Receives the callbacks of a parser that was fed a synthetic head before a body. It passes all callbacks
+    but those of that head to the protocol."""
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self._protocol = protocol
@@ -467,8 +469,8 @@ class _BodyReader:
         self._protocol.on_message_complete()
 
 
-class _Gentle:
-    """What uvicorn's own cycle writes to, and closes."""
+class _LingeringTransport:
+    """The transport given to uvicorn's request cycle: closing it lingers."""
 
     def __init__(self, protocol: BoundedProtocol) -> None:
         self.write = protocol.transport.write

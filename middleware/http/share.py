@@ -12,26 +12,26 @@ from typing import Protocol
 
 from .faults import BusyError
 
-# Requests that may wait, for each connection there is.
+# Requests that may wait for each connection.
 QUEUE_PER_CONNECTION = 10
 
 
 class Waiting(Protocol):
-    """The requests that wait for one shop."""
+    """The requests waiting for one shop."""
 
     def hand_over(self) -> bool:
         """Give a connection to the next request, if it may have one now; whether one got it."""
 
 
 class Idle(Protocol):
-    """A connection that is kept although nobody uses it."""
+    """An idle connection that is kept."""
 
     def give_up(self) -> None:
-        """Close it: its place is wanted elsewhere."""
+        """Close it to make room for another shop's connection."""
 
 
 class Share:
-    """At most `most` connections to all shops together, those that are kept included."""
+    """At most `most` connections to all shops together, idle ones included."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -41,15 +41,15 @@ class Share:
         self._requests = 0
 
     def may(self, held: int) -> bool:
-        """Whether a shop that holds so many may take one more."""
+        """Whether a shop that holds this many may take one more."""
         return held < self.free
 
     def take(self) -> None:
-        """One more is in use."""
+        """Count one more connection in use."""
         self.free -= 1
 
     def give_back(self, count: int = 1) -> None:
-        """One less, or `count` less, is in use; who waits gets it."""
+        """Count `count` fewer connections in use; waiting requests get them."""
         self.free += count
         if not self._waiting:
             return
@@ -60,30 +60,30 @@ class Share:
                 self._waiting.move_to_end(waiting)
 
     def wait(self, waiting: Waiting) -> None:
-        """A request begins to wait. Raises BusyError if too many do."""
+        """Count a request that starts to wait. Raises BusyError if too many wait."""
         if self._requests >= self.most * QUEUE_PER_CONNECTION:
             raise BusyError(f"{self.most} connections are in use, {self._requests} requests wait")
         self._requests += 1
         self._waiting[waiting] = self._waiting.get(waiting, 0) + 1
 
     def waited(self, waiting: Waiting) -> None:
-        """A request waits no more."""
+        """Count a request that no longer waits."""
         self._requests -= 1
         self._waiting[waiting] -= 1
         if not self._waiting[waiting]:
             del self._waiting[waiting]
 
     def keep(self, connection: Idle) -> None:
-        """A connection is kept; see `make_room`."""
+        """Note an idle connection; see `make_room`."""
         self._idle[connection] = None
 
     def unkeep(self, connection: Idle) -> None:
-        """It is used again, or closed."""
+        """Forget an idle connection: it is used again, or closed."""
         self._idle.pop(connection, None)
 
     def make_room(self) -> None:
-        """Before a connection is opened: close the one that was idle for the longest, of any shop's, if there
-        would be too many."""
+        """Call before a connection is opened: closes the one that has been idle longest, of any shop, if
+        there would be too many."""
         if len(self._idle) > self.free:
             connection, _ = self._idle.popitem(last=False)
             connection.give_up()

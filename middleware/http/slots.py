@@ -1,4 +1,4 @@
-"""Who may use one of the connections to a shop, and who is next: fair between clients and between kinds.
+"""Slots for exchanges with one shop, shared fairly between clients and between kinds of requests.
 
 How many a shop may have beside other shops is `share`'s business.
 """
@@ -27,13 +27,13 @@ class Slots:
     """At most `most` exchanges at once, and what `share` allows. Further ones wait up to `seconds`, by client
     in turn, `QUEUE_PER_CONNECTION` for each connection, half of them at the most of one client.
 
-    One client network gets three quarters of them, uploads get half: what a client sends slowly must not keep
+    One client network gets three quarters of them, uploads get half: a client that sends slowly must not keep
     others, or its own page views, from the shop. With one connection there is nothing to divide.
     """
 
     def __init__(self, most: int, seconds: float, share: Share | None = None) -> None:
         self.free = most
-        # Without others there is nothing to share.
+        # A shop of its own shares with no other.
         self._share = share or Share(most * 2)
         self._most = most
         self._seconds = seconds
@@ -41,9 +41,9 @@ class Slots:
         self._for_uploads = most - most // 2
         self._held: dict[str | None, int] = {}
         self._uploads = 0
-        self._queues: tuple[Queue, Queue] = (OrderedDict(), OrderedDict())  # uploads are in the second
+        self._queues: tuple[Queue, Queue] = (OrderedDict(), OrderedDict())  # the second is for uploads
         self._waiting = 0
-        self._turn = False  # whether uploads are next
+        self._turn = False  # whether uploads come next
 
     @property
     def few_uploads(self) -> bool:
@@ -59,16 +59,16 @@ class Slots:
 
     @property
     def held(self) -> int:
-        """How many are taken."""
+        """How many slots are taken."""
         return self._most - self.free
 
     @property
     def unused(self) -> bool:
-        """Whether none is taken and nobody waits."""
+        """Whether no slot is taken and no request waits."""
         return self.free == self._most and not self._waiting
 
     async def wait(self, use: Use) -> None:
-        """Take a slot as soon as one is there. Raises BusyError."""
+        """Wait for a slot and take it. Raises BusyError."""
         if self.take(use):
             return
         queue, most = self._queues[use.upload], self._most * QUEUE_PER_CONNECTION
@@ -95,7 +95,7 @@ class Slots:
             self._share.waited(self)
 
     def give_back(self, use: Use) -> None:
-        """Give a slot back; who waits for one gets it."""
+        """Give a slot back; a waiting request gets it."""
         self.free += 1
         self._uploads -= use.upload
         if use.client is not None:
@@ -105,7 +105,7 @@ class Slots:
         self._share.give_back()
 
     def sent(self, use: Use) -> Use:
-        """What a slot is used for from the moment that an upload is complete."""
+        """The use of a slot once its upload is complete."""
         if not use.upload:
             return use
         self._uploads -= 1
@@ -113,11 +113,11 @@ class Slots:
         return use._replace(upload=False)
 
     def abandon(self) -> None:
-        """What was taken ended with its loop."""
+        """Forget the slots of an event loop that has ended."""
         self._share.give_back(self.held)
 
     def close(self) -> None:
-        """Nobody will get a slot any more."""
+        """Refuse all waiting requests: the server shuts down."""
         for queue in self._queues:
             for waiters in queue.values():
                 for waiter in waiters:
@@ -137,14 +137,14 @@ class Slots:
             self._held[use.client] = self._held.get(use.client, 0) + 1
 
     def hand_over(self) -> bool:
-        """Give a slot to whoever is next, if there is one that it may have; whether one got it."""
+        """Give a slot to the next request that may have one. Returns whether there was one."""
         if not self.free or not self._waiting or not self._share.may(self.held):
             return False
         for upload in (self._turn, not self._turn):
             queue = self._queues[upload]
             for client, waiters in queue.items():
                 use = Use(client, upload)
-                # All but the one client that may hold its share are served at once, so this ends soon.
+                # At most one client can have used up its share, so this loop is short.
                 if self._may(use) and (waiter := self._next(waiters)) is not None:
                     queue.move_to_end(client)
                     self._turn = not upload

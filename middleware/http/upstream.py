@@ -1,4 +1,4 @@
-"""The client towards a shop: HTTP/1.1, raw bytes in and out, connections kept and bounded.
+"""The HTTP/1.1 client for a shop: raw bytes in and out, a bounded pool of connections.
 
 It adds nothing and changes nothing: no cookies, no redirects, no proxies from the environment, no decoding,
 no normalising of addresses. It connects to the one address it was made for, never to a part of a request.
@@ -19,7 +19,7 @@ from .share import Share
 from .slots import NOBODY, Slots, Use
 from .wire import ResponseReader, request_head
 
-# A connection is given up after this many seconds, so that a name that moved is followed.
+# A connection is closed after this many seconds, so that a changed DNS entry takes effect.
 LIFETIME = 60.0
 _LONGEST_TICK = 0.25
 
@@ -63,10 +63,10 @@ class UpstreamLimits(Protocol):
 
 
 class Conversation(Protocol):
-    """A WebSocket that stands."""
+    """An open WebSocket."""
 
     def cut(self) -> None:
-        """End it, saying why."""
+        """Close it with a close code."""
 
 
 class Upstream:
@@ -169,7 +169,7 @@ class Upstream:
 
     @contextmanager
     def conversing(self, conversation: "Conversation") -> Iterator[None]:
-        """A WebSocket that stands, for as long as the block runs: `cut` ends it."""
+        """Count an open WebSocket while the block runs; `cut` closes it."""
         self._conversations.add(conversation)
         try:
             yield
@@ -178,19 +178,19 @@ class Upstream:
 
     @property
     def unused(self) -> bool:
-        """Whether there is no connection, and nobody waits for one."""
+        """Whether there is no connection and no request waits for one."""
         return not self._connections and not self._tunnels and self.slots.unused
 
     def drain(self, drained: Callable[[], None]) -> None:
-        """Keep no connection any more. What has begun goes on, and what was told to come here may begin;
-        `drained` is called once nothing is left."""
+        """Keep no idle connections from now on. Exchanges that have begun, and requests already sent here, go
+        on; `drained` is called when none is left."""
         self._draining, self._drained = True, drained
         for connection in tuple(self._idle):
             connection.transport.abort()
         self._look_if_drained()
 
     def cut(self) -> None:
-        """End what is under way, WebSockets with a word."""
+        """End all exchanges, WebSockets with a close frame."""
         for connection in list(self._connections):
             connection.transport.abort()
         for conversation in tuple(self._conversations):
@@ -202,7 +202,7 @@ class Upstream:
             drained()
 
     async def close(self) -> None:
-        """Close all connections; exchanges that still run break."""
+        """Close all connections; running exchanges break off."""
         for connection in list(self._connections):
             connection.transport.abort()
         self.slots.close()
@@ -213,7 +213,7 @@ class Upstream:
     def _bind(self) -> None:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            # Another loop's connections are of no use: it has ended, or it would not be another.
+            # The loop of the old connections has ended.
             self._loop = loop
             for connection in self._idle:
                 self._share.unkeep(connection)
@@ -223,7 +223,7 @@ class Upstream:
     # -- connections
 
     def _kept(self, replayable: bool) -> Connection | None:
-        """The connection used last that is still good, if there is one."""
+        """The most recently used idle connection that is still usable, if there is one."""
         assert self._loop is not None
         now = self._loop.time()
         while self._idle:
@@ -259,7 +259,7 @@ class Upstream:
 
         connection = await self._dial.open(protocol)
         if connection.transport.is_closing():
-            # Closed again before we came to use it: nothing would ever tell an exchange on it.
+            # Closed before it was used: no callback would reach an exchange on it.
             raise ConnectError("the shop closed the connection at once")
         self._connections.add(connection)
         if self._timer is None:
@@ -290,11 +290,11 @@ class Upstream:
 
 
 def _not_kept(connection: Connection, reusable: bool) -> None:
-    """A connection that was opened to switch protocols is not used for anything else."""
+    """A connection that was opened to switch protocols is never reused."""
 
 
 def _readable(fileno: int) -> bool:
-    """Whether an idle connection has an end or stray bytes waiting that the loop has not seen yet."""
+    """Whether an idle connection has been closed, or has unexpected bytes, that the loop has not seen yet."""
     poll = select.poll()
     poll.register(fileno, select.POLLIN | select.POLLRDHUP)
     return bool(poll.poll(0))

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the wire towards the shop: requests out, responses in. Bytes and values only, no I/O."""
+"""HTTP/1.1 messages to and from the shop: writes requests, reads responses. No I/O."""
 
 import re
 
@@ -14,7 +14,7 @@ MAX_TRAILERS = 16 * 1024
 # What comes in larger pieces is borrowed, not copied: the loop's transports write that much at once (it is
 # their high-water mark), so that it has left the buffer before the next bytes come in.
 BORROW_ABOVE = 64 * 1024
-# 100, 102 and 103 may come before the answer; nothing sensible sends more than a few.
+# 100, 102 and 103 may come before the answer; real servers send a few at most.
 MAX_INTERIM = 8
 
 _METHODS = frozenset({"GET", "HEAD", "POST"})
@@ -23,8 +23,8 @@ _END_OF_HEAD = re.compile(rb"\r\n\r\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*(\d{1,6})")
 
-# NTLM and Negotiate log a connection in, not a request (RFC 4559 §6): on a kept one the next visitor would be
-# who the last one was.
+# NTLM and Negotiate authenticate a connection, not a request (RFC 4559 §6): on a reused connection the next
+# visitor would be logged in as the last one.
 _WHO_IS_WHO = frozenset({b"persistent-auth", b"www-authenticate"})
 _BINDING = re.compile(rb"(?i)[ \t]*(?:ntlm|negotiate|true)")
 
@@ -89,7 +89,7 @@ class ResponseReader:
         self._pieces: list[bytes] = []
 
     def feed(self, data: memoryview) -> None:
-        """Take what was received; `data` may be overwritten afterwards."""
+        """Read received bytes; `data` may be overwritten afterwards."""
         self.started = True
         if not self.status:
             rest = self._head(data)
@@ -100,7 +100,7 @@ class ResponseReader:
             self._body(data)
 
     def eof(self) -> None:
-        """The shop will send no more."""
+        """The shop has closed its side."""
         if self.complete:
             return
         if not self.status or self._framing != _UNTIL_CLOSE:
@@ -145,7 +145,7 @@ class ResponseReader:
             data = rest
 
     def _check_held(self) -> None:
-        # What is no HTTP/1 at all, or never ends, must not wait for a time-out.
+        # Bytes that are not HTTP/1, or a head that never ends, must not wait for a timeout.
         if not b"HTTP/1.".startswith(self._held[:7]):
             raise ResponseError("the shop's answer does not start with HTTP/1")
         if len(self._held) > MAX_HEAD:
@@ -174,7 +174,7 @@ class ResponseReader:
             raise ResponseError(f"the shop answered with status {status}")
         self._frame(status, version == b"HTTP/1.1 ")
         if self._framing != _CHUNKED:
-            # The parser refers to this reader and back: let go, so that no cycle waits for the collector.
+            # Parser and reader refer to each other: break the cycle, so that no garbage collection is needed.
             self._parser = None
         self.status = status
 
@@ -226,7 +226,7 @@ class ResponseReader:
 
     def _body(self, data: memoryview) -> None:
         if self.complete:
-            # Bytes that no request asked for: whoever reads them next would get another one's answer.
+            # Bytes that no request asked for: the next request would get them as its answer.
             self.reusable = False
         elif self._framing == _CHUNKED:
             self._chunked(data)
@@ -248,14 +248,14 @@ class ResponseReader:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            # What follows a complete answer is no fault of that answer.
+            # Bytes after a complete answer do not make that answer wrong.
             if not self.complete:
                 raise ResponseError(f"the chunks of the shop's answer are not valid: {error}") from None
             self.reusable = False
         if self._trailer_bytes > MAX_TRAILERS:
             raise ResponseError(f"the trailers of the shop's answer are longer than {MAX_TRAILERS} bytes")
         if self._pieces:
-            # One piece for each read: a chunk of one byte must not cost an object each.
+            # One piece for each read, so that one-byte chunks do not cost an object each.
             self._keep(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
             self._pieces = []
         if self.complete:
@@ -265,10 +265,10 @@ class ResponseReader:
         self.chunks.append(data)
         self.buffered += len(data)
 
-    # -- what the parser calls
+    # -- callbacks of the parser
 
     def on_message_begin(self) -> None:
-        """A further message starts right behind a complete one."""
+        """Another message starts after a complete one."""
         if self.complete:
             self.reusable = False
 

@@ -1,4 +1,4 @@
-"""What the shop gets of a request, and the client of an answer, besides the bodies. No I/O."""
+"""The heads as they are passed on: of requests to the shop, of answers to the client. No I/O."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,12 +13,12 @@ from ..http.pages import ALLOW
 __all__ = ["ALLOW", "REFUSED_METHODS", "Forwarding"]
 
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
-# What fits into 63 bits: a shop that counts in these must not see another number.
+# A length that fits into 63 bits; a longer one would overflow in some shops.
 _LENGTH_DIGITS = 18
-# TRACE shows a page's script the cookies it must not see (XST); CONNECT would make a tunnel of us.
+# TRACE would show cookies to a page's scripts (XST); CONNECT would open a tunnel.
 REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
-# Our name in CDN-Loop (RFC 8586). Some clews behind each other make sense (a host's, a shop's own); who
-# has come through four goes round. Via would say the same, but many servers do not compress where it is set.
+# Our name in CDN-Loop (RFC 8586). A few clews in a row make sense (a host's, a shop's own); after four of
+# them a request is in a loop. Via would say the same, but many servers do not compress where it is set.
 PSEUDONYM = b"clew"
 MOST_PASSES = 3
 
@@ -54,13 +54,13 @@ class Forwarding:
         method = scope.get("method")
         # ASGI makes raw_path optional; from `path` alone the client's bytes cannot be told (%2F, %2e).
         if raw is None or not (raw.startswith(b"/") or (raw == b"*" and method == "OPTIONS")):
-            raise RequestError("the target is no path")
+            raise RequestError("the target is not a path")
         version: str = scope["http_version"]
         if version not in _VERSIONS:
-            raise RequestError("a version of HTTP that is none")
+            raise RequestError("an unknown version of HTTP")
         fields = dict(headers)
         found: dict[bytes, list[bytes]] = {}
-        # Most requests have no field twice and none that asks for a closer look.
+        # Fast path: most requests have no field twice, and none that needs checks.
         if len(fields) < len(headers) or not _LOOKED_AT.isdisjoint(fields):
             for name, value in headers:
                 if name in _LOOKED_AT or name in _ONCE:
@@ -71,7 +71,7 @@ class Forwarding:
         if len(hosts) != 1 and (hosts or version == "1.1"):
             raise RequestError(f"{len(hosts)} Host headers")
         if hosts and not is_host(hosts[0]):
-            raise RequestError("a Host header with characters that no host has")
+            raise RequestError("a Host header with characters that a host cannot have")
         query: bytes = scope["query_string"]
         peer = scope["client"][0] if scope.get("client") else None
         forwarded = forwarded_headers(headers, origin, is_trusted(peer, self._trusted), peer)
@@ -89,14 +89,14 @@ class Forwarding:
         return (b"%b?%b" % (raw, query) if query else raw), forwarded
 
     def response(self, status: int, headers: Headers, origin: Origin) -> Headers:
-        """The headers for the client. Alt-Svc is dropped: it would lead browsers past us (RFC 7838)."""
+        """The headers for the client. Alt-Svc is dropped: it would lead browsers past clew (RFC 7838)."""
         for name, _ in headers:
             if name == b"alt-svc":
                 headers = without(headers, b"alt-svc")
                 break
         if self._rewrite is not None:
             headers = self._rewrite.response(headers, origin)
-        # A server takes Content-Length as a promise of a body, which these have not (RFC 9110 §8.6).
+        # The server would wait for a body of that length, which these do not have (RFC 9110 §8.6).
         return without(headers, b"content-length") if status in (204, 304) else headers
 
     def _check_loop(self, found: Mapping[bytes, list[bytes]]) -> None:
@@ -116,8 +116,8 @@ def _elements(values: Sequence[bytes]) -> list[bytes]:
 
 
 def _check_framing(found: Mapping[bytes, list[bytes]], version: str, *, body: bool) -> None:
-    """RFC 9112 §6: one way to tell where the body ends, or none. Servers refuse the rest by themselves; what
-    a lenient one lets through ends here. A WebSocket's handshake (no `body`) has none at all."""
+    """RFC 9112 §6: at most one field may say where the body ends. Strict servers refuse anything else by
+    themselves, lenient ones do not. A WebSocket's handshake (no `body`) has no body at all."""
     lengths, codings = found.get(b"content-length", []), found.get(b"transfer-encoding", [])
     if not lengths and not codings:
         return
@@ -126,13 +126,13 @@ def _check_framing(found: Mapping[bytes, list[bytes]], version: str, *, body: bo
     if codings and [coding.strip(b" \t").lower() for coding in codings] != [b"chunked"]:
         raise RequestError("a transfer coding that is not just chunked")
     if lengths and (len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > _LENGTH_DIGITS):
-        raise RequestError("a Content-Length that is no number")
+        raise RequestError("a Content-Length that is not a number")
     if not body and (codings or lengths[0].strip(b"0")):
         raise RequestError("a WebSocket handshake with a body")
 
 
 def _one_hop_less(headers: Headers, values: Sequence[bytes]) -> Headers:
-    """RFC 9110 §7.6.2. What is no number of hops is no limit."""
+    """Count Max-Forwards down (RFC 9110 §7.6.2). A value that is not a number is passed on."""
     if len(values) != 1 or not values[0].isdigit() or len(values[0]) > 9:
         return headers
     left = int(values[0])

@@ -1,4 +1,4 @@
-"""The reverse proxy: requests go to the shop byte for byte, and answers come back so."""
+"""The reverse proxy: requests go to the shop byte for byte, and answers come back byte for byte."""
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -14,7 +14,7 @@ from .shops import Shops
 
 
 class ReverseProxy(ClewMiddleware):
-    """All sites of the settings, each in front of its shop.
+    """Serves all sites of the settings, each in front of its shop.
 
     The server asks `handler_for` at every request. What is for clew itself, and WebSockets, come as to any
     ASGI app.
@@ -33,13 +33,13 @@ class ReverseProxy(ClewMiddleware):
         self._clients = OpenConnections(self.service.limits, lambda: self.service.settings.trusted_proxies)
 
     def connected(self, client: ClientConnection, address: str | None) -> OpenConnection | None:
-        """The place of a client's new connection; None if there is no room for it."""
+        """Count a client's new connection; None if the client has too many."""
         return self._clients.enter(client, address)
 
     def handler_for(
         self, client: ClientConnection, scope: Scope, *, keep_alive: bool
     ) -> ProxiedRequest | None:
-        """What brings a request to its shop; None for one that clew answers itself."""
+        """The handler that brings a request to its shop; None for one that clew answers itself."""
         origin = self._origin_of(scope)
         site = self.service.sites.at(origin.host)
         shop = self._shops.of(site.name) if site is not None else None

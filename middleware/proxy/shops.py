@@ -1,4 +1,4 @@
-"""The shops behind the reverse proxy: where each site's requests go, as the settings have it now.
+"""The shops behind the reverse proxy: where the requests of each site go, by the current settings.
 
 A shop is made when its site is first asked for. One whose address has changed, or whose site has gone, is
 drained: what is under way goes on, nothing new begins.
@@ -27,9 +27,9 @@ from .forwarding import Forwarding
 from .proxied import ProxiedRequest
 from .websocket import relay
 
-# Shops that are kept although nobody has a connection to them.
+# Shops without connections that are kept.
 KEPT = 1000
-# How long what is under way at a site that has gone may go on.
+# Seconds that exchanges with a removed site may go on.
 DRAIN_SECONDS = 60.0
 
 
@@ -56,7 +56,7 @@ class Proxy:
         self._websocket_idle = float(limits.websocket_idle)
 
     def handler_for(self, client: ClientConnection, scope: Scope, *, keep_alive: bool) -> ProxiedRequest:
-        """A request that nothing watches."""
+        """A handler that needs no exchange."""
         origin = origin_of(scope, self._trusted)
         headers = scope["headers"]
         return ProxiedRequest(client, self, scope, headers, origin, keep_alive=keep_alive)
@@ -77,7 +77,7 @@ class Proxy:
 
 
 class _Wanted(NamedTuple):
-    """What a shop is made from; another one needs other connections."""
+    """What a shop is made from; if it changes, new connections are needed."""
 
     address: str
     limits: model.Upstream
@@ -120,7 +120,7 @@ class Shops:
         return shop
 
     def _drop_one(self) -> None:
-        """Drop the shop that was asked for the longest ago, unless a connection to it stands."""
+        """Drop the least recently used shop, unless it has connections."""
         site, (_, shop) = next(iter(self._shops.items()))
         if shop.upstream.unused:
             del self._shops[site]
@@ -128,10 +128,10 @@ class Shops:
             self._shops.move_to_end(site)
 
     def swap(self, settings: model.Settings, changes: Changes) -> None:
-        """Send requests where these settings say; those that were begun go on where they are."""
+        """Send new requests where these settings say; running exchanges go on as they are."""
         before, self._settings = self._settings, settings
         if self._share.most != settings.upstream.connections_total:
-            # Those that drain are of the old one.
+            # The draining connections belong to the old one.
             self._share = Share(settings.upstream.connections_total)
         same = (before.upstream, before.trusted_proxies) == (settings.upstream, settings.trusted_proxies)
         for site in (*changes.changed, *changes.removed) if same else tuple(self._shops):

@@ -1,4 +1,4 @@
-"""WebSockets through the proxy: the handshake as the shop answers it, then messages both ways.
+"""WebSockets through the proxy: the shop's answer to the handshake, then messages both ways.
 
 Each side has its own frames, pings and compression; what passes is messages, close codes and reasons.
 """
@@ -27,9 +27,9 @@ from ..http.upstream import Upstream
 
 # One message, either way; uvicorn's own limit towards the client is the same.
 MAX_MESSAGE = 16 * 1024 * 1024
-# Frames of the shop that wait for the client; then the shop is read no further.
+# Frames of the shop that may wait for the client before reading from the shop stops.
 MAX_QUEUE = 4
-# How much of the shop's page is shown when it refuses a handshake.
+# Bytes of the shop's page that are passed on when it refuses a handshake.
 MAX_REFUSAL = 64 * 1024
 PING_EVERY, PONG_WITHIN, CLOSE_WITHIN = 20.0, 60.0, 10.0
 
@@ -37,7 +37,7 @@ _LOG = logging.getLogger("clew.proxy")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _OURS = (b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions")
 _THEIRS = (b"sec-websocket-accept", b"sec-websocket-protocol", b"content-length")
-# "No code" and "no close frame" have no place in a frame (RFC 6455 §7.4.1).
+# "No code" and "no close frame" may not be sent (RFC 6455 §7.4.1).
 _NO_CODE, _NO_FRAME = 1005, 1006
 _NORMAL, _GOING_AWAY, _UNEXPECTED = 1000, 1001, 1011
 
@@ -99,7 +99,7 @@ async def _pass_refusal(scope: Scope, send: Send, response: UpstreamResponse) ->
 
 
 def _verify(response: UpstreamResponse, key: bytes) -> None:
-    """RFC 6455 §4.1: only this proves that the shop understood a WebSocket handshake, this one."""
+    """RFC 6455 §4.1: only this proves that the shop understood this WebSocket handshake."""
     proof = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
     if value(response.headers, b"sec-websocket-accept") != proof:
         raise ResponseError("the shop's 101 has no valid Sec-WebSocket-Accept")
@@ -117,7 +117,7 @@ def _acceptance(headers: Headers) -> Message:
 
 
 class _ShopConnection(ClientConnection):
-    """The library says goodbye to a shop that breaks the protocol, and then waits until the shop hangs up."""
+    """Closes at once where the shop breaks the protocol; the library would wait until the shop closes."""
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the shop."""
@@ -127,7 +127,7 @@ class _ShopConnection(ClientConnection):
 
 
 def _connection(transport: asyncio.Transport, received: bytes) -> ClientConnection:
-    """The shop's side, its handshake done: the library's connection takes the transport over."""
+    """The shop's side after the handshake: the library's connection takes the transport over."""
     protocol = ClientProtocol(parse_uri("ws://shop/"), state=State.OPEN, max_size=MAX_MESSAGE)
     shop = _ShopConnection(
         protocol,
@@ -153,7 +153,7 @@ async def _converse(client: "_Client", shop: ClientConnection, acceptance: Messa
         async with asyncio.timeout(client.idle_seconds) as client.idle:
             await client.down(shop)
     except TimeoutError:
-        # Going away: nobody holds a connection of the shop's for nothing (RFC 6455 §7.4.1).
+        # Going away: an idle WebSocket must not hold a connection to the shop (RFC 6455 §7.4.1).
         await shop.close(_GOING_AWAY, client.over)
         await send({"type": "websocket.close", "code": _GOING_AWAY, "reason": client.over})
     finally:
@@ -191,14 +191,14 @@ class _Client:
             else:
                 await shop.close(_NORMAL if code == _NO_CODE else code, message.get("reason") or "")
         except ConnectionClosed:
-            # `down` sees the same, and knows what to tell the client.
+            # `down` sees the same, and closes the client's side.
             return
         except BaseException:
             shop.transport.abort()
             raise
 
     def cut(self) -> None:
-        """End the conversation: its site is served no more."""
+        """End the conversation: its site was removed."""
         if self.idle is not None and not self.idle.expired():
             self._cut, self.over = True, "this site is served no more"
             self.idle.reschedule(self._loop.time())
@@ -228,6 +228,6 @@ class _Client:
             else:
                 raise BrokenError("the shop broke the WebSocket off") from closed
         except OSError:
-            # The server says so when the client has gone; what code it left with comes through `receive`.
+            # The server raises this once the client has gone; its close code comes through `receive`.
             await self._left.wait()
             await shop.wait_closed()

@@ -20,7 +20,7 @@ from ...settings.changes import Changes
 from ...settings.load import Problem
 from ...settings.reloading import Reloaded
 
-# So many servers may run with one settings file, on ports of their own.
+# How many servers may run with one settings file, each on its own port.
 SERVERS = 16
 RELOAD = b"reload\n"
 ASK_SECONDS = 5.0
@@ -28,8 +28,8 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 def listen(config: Path) -> list[socket.socket]:
-    """Sockets for the settings file, one for each of its names; empty where the system has no such sockets.
-    They listen: a question waits until somebody answers."""
+    """Listening sockets for the settings file, one for each of its names; empty where the system has no
+    abstract sockets."""
     found = []
     for names in _names(config):
         for name in names:
@@ -92,7 +92,7 @@ def ask_all(config: Path, seconds: float) -> list[tuple[int, Reloaded | None]]:
             except OSError:
                 continue
             pid, user = _peer(sock)
-            # Anybody may take a name in this namespace: only root asks others than itself.
+            # Any user may take a name in this namespace: only root asks processes of other users.
             if pid not in found and (user in (0, os.geteuid()) or os.geteuid() == 0):
                 found[pid] = _answer(sock, seconds)
     return list(found.items())
@@ -123,7 +123,7 @@ def _socket() -> socket.socket | None:
 
 
 def _peer(sock: socket.socket) -> tuple[int, int]:
-    """Process and user of the other side, as the kernel knows them."""
+    """Process id and user id of the other side, as the kernel states them."""
     packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, user, _ = _CREDENTIALS.unpack(packed)
     return pid, user

@@ -1,4 +1,4 @@
-"""The sockets that the server listens on, bound before anything else is started."""
+"""The sockets that the server listens on. They are bound before anything else starts."""
 
 import errno
 import socket

@@ -1,4 +1,4 @@
-"""One server process: uvicorn's server, with a second one beside it for those who run it."""
+"""One server process: uvicorn's server, and a second one for operations (metrics, health)."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ from ..http.protocol import BoundedProtocol
 from .following import Follower
 from .listen import addresses
 
-# A scraper and a load balancer or two; a flood here must not take the files that visitors need.
+# Enough for a scraper and a load balancer or two; a flood here must not use up file descriptors.
 OPS_CONNECTIONS = 64
 
 
