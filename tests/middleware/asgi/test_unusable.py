@@ -186,14 +186,14 @@ async def test_a_ledger_that_cannot_be_used_leaves_the_app_alone_until_it_can(
     monkeypatch.setattr(startup, "TRY_AGAIN_SECONDS", 0)
     file = tmp_path / "clew.toml"
     file.write_text(SECRET + 'ledger = "sqlite:ledger"\nstore = "sqlite:ledger"\n' + SHOP)
-    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger").write_bytes(b"no database" * 100)
     mount = ClewMiddleware(app, file)
     async with serving(mount, lifespan=lifespan) as port, Client(port) as client:
         assert (await client.ask(get(b"/", b"Accept: text/html"))).body == PAGE
         ready = await client.ask(get(b"/-/clew/ready"))
         assert ready.status == 503
-        assert "database file" in json.loads(ready.body)["why"]
-        (tmp_path / "ledger").rmdir()
+        assert "is not a database" in json.loads(ready.body)["why"]
+        (tmp_path / "ledger").unlink()
         assert b"/-/clew/l.js" in (await client.ask(get(b"/", b"Accept: text/html"))).body
         assert (await client.ask(get(b"/-/clew/ready"))).status == 200
     if lifespan == "off":
