@@ -63,10 +63,10 @@ def served(folder: ClewFolder, *options: str) -> Program:
 def test_a_ledger_that_cannot_be_used_is_the_status_of_the_whole(tmp_path: Path, workers: str) -> None:
     """field D6"""
     folder = ClewFolder(tmp_path / "clew", UNUSABLE)
-    (folder.path / "ledger").mkdir()
+    (folder.path / "ledger").write_bytes(b"no database" * 100)
     with served(folder, "--workers", workers) as clew:
         assert clew.wait(60) == 3
-        clew.wait_for_line(lambda line: "clew cannot start" in line and "database file" in line)
+        clew.wait_for_line(lambda line: "clew cannot start" in line and "is not a database" in line)
         assert not [line for line in clew.lines if "listens on" in line]
         if workers == "2":
             clew.wait_for_line(lambda line: "a worker could not start" in line)

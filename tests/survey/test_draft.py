@@ -1,9 +1,11 @@
 import tomllib
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 import pytest
 from clew.service.check import check
+from clew.settings.load import Problem
 from clew.settings.platforms import platforms
 from clew.survey.draft import Proposal, draft
 from clew.survey.proposals import CartFound, Found
@@ -17,6 +19,14 @@ def written(**given: object) -> str:
     return draft(Proposal(**values), TODAY)  # type: ignore[arg-type]
 
 
+def beside_the_upstream(problems: Sequence[Problem]) -> list[Problem]:
+    """What is wrong besides the shop's public address as `upstream`: all that is known of it from outside.
+    `check` warns of it, since that name will lead to clew."""
+    upstream = [p for p in problems if p.key == "sites[0].upstream" and p.severity == "warning"]
+    assert len(upstream) == 1
+    return [p for p in problems if p not in upstream]
+
+
 @pytest.mark.parametrize("platform", [None, *platforms()])
 @pytest.mark.parametrize("certainty", ["certain", "a guess"])
 def test_every_proposal_is_in_order_as_it_is(platform: str | None, certainty: str, tmp_path: Path) -> None:
@@ -28,7 +38,7 @@ def test_every_proposal_is_in_order_as_it_is(platform: str | None, certainty: st
     settings, problems = check(
         file, {"CLEW_SECRET": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"}, need_upstream=True
     )
-    assert problems == []
+    assert beside_the_upstream(problems) == []
     assert settings is not None
     site = settings.sites[0]
     assert (site.name, site.hosts) == ("shop.example", ["www.shop.example", "shop.example"])
@@ -53,7 +63,8 @@ def test_every_line_that_is_off_is_in_order_once_it_is_on(platform: str | None, 
     text = "\n".join(line.removeprefix("# ") if line.startswith(keys) else line for line in lines)
     file = tmp_path / "clew.toml"
     file.write_text(text, encoding="utf-8")
-    assert check(file, {"CLEW_SECRET": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"})[1] == []
+    problems = check(file, {"CLEW_SECRET": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"})[1]
+    assert beside_the_upstream(problems) == []
 
 
 def test_the_file_is_short() -> None:

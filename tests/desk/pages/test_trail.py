@@ -1,7 +1,6 @@
 """What is drawn from a visitor: pure, from values to values."""
 
-import dataclasses
-
+import msgspec
 import pytest
 from clew.desk.pages.trail import summary
 from clew.referral.masking import Masking
@@ -26,7 +25,7 @@ def one(url: str, title: str = "") -> Visitor:
 def test_time_on_each_page_is_the_time_to_the_next_and_the_last_runs() -> None:
     visitor = view(Visitor("v"), NOW - 300, "http://shop.test/a", "A")
     visitor = view(visitor, NOW - 200, "http://shop.test/b", "B")
-    visitor = dataclasses.replace(visitor, seen_at=NOW - 10)
+    visitor = msgspec.structs.replace(visitor, seen_at=NOW - 10)
     (visit,) = summary(visitor, HOSTS, NOW).trail
     assert [(s.title, s.seconds, s.now) for s in visit.steps] == [("B", 190, True), ("A", 100, False)]
     assert (visit.at, visit.seconds) == (NOW - 300, 290)
