@@ -47,6 +47,10 @@ class StoreAddressError(ValueError):
     """The `store` setting is no place where clew can keep visits."""
 
 
+# Keys of a site that decide which selectors its pages are read with.
+SELECTORS = ("cart", "order", "platform", "page_types")
+
+
 class Service:
     """Build it, `start` it in the loop it shall live in, `stop` it.
 
@@ -192,7 +196,7 @@ class Service:
         self.limits.use(settings.limits)
         for name in changes.changed:
             old, new = before.by_name[name], self.sites.table.by_name[name]
-            if (old.cart, old.order) != (new.cart, new.order):
+            if any(getattr(old, key) != getattr(new, key) for key in SELECTORS):
                 # What the old selectors did not find says nothing of the new ones.
                 self.unmatched.forget(name)
         for name in changes.removed:

@@ -26,6 +26,7 @@ FIXED = {
     "delivery": "calls are in progress with it",
     "log": "the log is open",
     "log_level": "the log is open",
+    "strict": "it is read at the start",
 }
 
 

@@ -1,7 +1,7 @@
 """What was written in any process, found out for all of this one at once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 
 from ..chat.hub import Hub, desk_topic, visit_topic, visitor_topic
 from ..postbacks.model import STUCK
@@ -38,7 +38,7 @@ class Watch:
         ledger: Ledger,
         visits: Visits,
         talks: Talks,
-        sites: Iterable[str],
+        sites: Collection[str],
         now: Callable[[], float],
         refresh: Callable[[], Awaitable[None]],
         failed: Callable[[Exception], None],
@@ -113,6 +113,8 @@ class Watch:
         if self._last != noted:
             await self._visits.set_noted_up_to(self._last)
         # Whoever takes a conversation writes no message, nor does an order that is held.
+        for gone in [site for site in self._versions if site not in self._sites]:
+            del self._versions[gone]
         for site in self._sites:
             if hub.heard(desk_topic(site)):
                 waiting = await self._ledger.outbox.counts(site, STUCK)

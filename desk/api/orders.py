@@ -68,9 +68,9 @@ async def _visitor(at: RequestContext, named: str | None) -> tuple[str | None, t
         return named, ()
     raise Refused(
         422,
-        f"visitor: neither a value of this site's cookie {NAME.decode()} nor the id of a known visitor. It has "
-        f"{len(named)} characters: it may be cut off, decoded, or from another site. Send the cookie's whole "
-        "value as the shop got it, or omit `visitor`. Nothing was recorded.",
+        f"visitor: neither a value of this site's cookie {NAME.decode()} nor the id of a known visitor. It "
+        f"has {len(named)} characters: it may be cut off, decoded, or from another site. Send the cookie's "
+        "whole value as the shop got it, or omit `visitor`. Nothing was recorded.",
     )
 
 

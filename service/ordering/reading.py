@@ -99,7 +99,9 @@ class PageReader:
         finally:
             self._waiting[site.name] -= 1
             self._of_client[whose] -= 1
-            self._of_client += Counter()  # forgets who has none waiting
+            # Drops those that have none waiting.
+            self._waiting += Counter()
+            self._of_client += Counter()
         if found.refused is not None:
             self._refused(site, page, found.refused)
         return found
@@ -126,10 +128,9 @@ class PageReader:
         return PageRead(refused=why)
 
     def forget(self, site: str) -> None:
-        """A site is gone; pages of it that wait are read all the same."""
+        """Drop the state of a removed site, unless pages of it still wait to be read."""
         if not self._waiting[site]:
             self._turns.pop(site, None)
-            del self._waiting[site]
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -62,7 +62,7 @@ async def _channel(
     placed: float,
 ) -> tuple[Channel, str | None]:
     """`chat` when the visitor wrote within the window before it ordered; a talk that began after the order
-    did not bring it (E13). Who reports the order may say the channel itself."""
+    did not bring it. Who reports the order may say the channel itself."""
     if order.channel is not None:
         return order.channel, None
     if conversation is not None:
