@@ -48,6 +48,11 @@ class OneProcess:
         self._service = service
         self._loop = loop
 
+    @property
+    def settings(self) -> Settings:
+        """Those in use."""
+        return self._service.settings
+
     def apply(self, settings: Settings) -> Changes:
         """Swap them in, in one step of the loop, and tell of it."""
 

@@ -4,6 +4,7 @@ One thread reads, validates and has the whole applied, one reload after the othe
 what runs goes on as it was.
 """
 
+import logging
 import os
 import selectors
 import socket
@@ -26,6 +27,10 @@ from .model import Settings
 WATCH_SECONDS = 0.4
 # Looking may take this part of the time at the most: with very many files it is done less often.
 WATCH_PART = 0.03
+# A change that could not be applied is tried again after so long, where the files are watched.
+RETRY_SECONDS = 5.0
+
+_LOG = logging.getLogger("clew.settings")
 
 Answer = Callable[["Reloaded"], None]
 """Tells who asked for a reload what became of it."""
@@ -35,7 +40,7 @@ Questions = Callable[[socket.socket], Sequence[Answer]]
 
 
 class ReloadError(Exception):
-    """Valid settings were not taken by all workers, and so by none."""
+    """Valid settings were not taken by all workers, and so by none; or clew is stopping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,10 @@ class Reloaded:
 class Target(Protocol):
     """What runs by the settings. Called from the reloader's thread."""
 
+    @property
+    def settings(self) -> Settings:
+        """Those in use."""
+
     def apply(self, settings: Settings) -> Changes:
         """Serve by other settings, all at once. Raises ReloadError."""
 
@@ -65,19 +74,17 @@ class Target(Protocol):
 
 
 class Reloader:
-    """Reloads the settings that `loader` reads. `settings` are those in use; at the sockets `listening`
-    others ask for a reload, by `questions`."""
+    """Reloads the settings that `loader` reads, for `target`; at the sockets `listening` others ask for a
+    reload, by `questions`."""
 
     def __init__(
         self,
         loader: Loader,
-        settings: Settings,
         target: Target,
         listening: Sequence[socket.socket] = (),
         questions: Questions = lambda sock: (),
     ) -> None:
         self._loader = loader
-        self._settings = settings
         self._target = target
         self._listening = listening
         self._questions = questions
@@ -86,6 +93,10 @@ class Reloader:
         os.set_blocking(self._wake_in, False)
         self._ended = False
         self._thread: threading.Thread | None = None
+        # Guards the pipe, which must not be written to once it is closed. A signal's handler may interrupt
+        # whoever holds it, in the same thread.
+        self._lock = threading.RLock()
+        self._closed = False
         # Of the files as they were last loaded, well or not, and as they were last looked at.
         self._loaded: Mapping[str, Stamp | None] = loader.stamps()
         self._seen = self._loaded
@@ -98,29 +109,54 @@ class Reloader:
             self._thread.start()
 
     def request(self) -> None:
-        """Ask for a reload; may be called from a signal's handler."""
-        with suppress(OSError):  # the pipe is full of such requests
-            os.write(self._wake_in, b"r")
+        """Ask for a reload; may be called from a signal's handler. Does nothing after the end."""
+        with self._lock:
+            if not self._closed:
+                with suppress(OSError):  # the pipe is full of such requests
+                    os.write(self._wake_in, b"r")
 
     def ask(self) -> Future[Reloaded]:
-        """Ask for a reload, and for what becomes of it."""
+        """Ask for a reload, and for what becomes of it; ReloadError if it ends first."""
         future: Future[Reloaded] = Future()
-        self._asked.put(future)
-        self.request()
-        self.start()
+        with self._lock:
+            self._asked.put(future)
+            if self._closed:
+                self._refuse_waiting()
+            else:
+                self.request()
+                self.start()
         return future
 
     def stop(self) -> None:
-        """Answer nothing more."""
-        self._ended = True
-        if self._thread is None:
-            self._close()
-        else:
-            self.request()
+        """Do nothing more; who still waits gets a ReloadError."""
+        with self._lock:
+            self._ended = True
+            if self._thread is None:
+                self._close()
+            else:
+                self.request()
 
     def _close(self) -> None:
-        os.close(self._wake_out)
-        os.close(self._wake_in)
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._wake_out)
+                os.close(self._wake_in)
+            self._refuse_waiting()
+
+    def _refuse_waiting(self) -> None:
+        for future in self._taken():
+            future.set_exception(ReloadError("clew is stopping"))
+
+    def _taken(self) -> list[Future[Reloaded]]:
+        """Who waits, without those that have given up. None of these can give up from now on."""
+        found: list[Future[Reloaded]] = []
+        with suppress(Empty):
+            while True:
+                future = self._asked.get_nowait()
+                if future.set_running_or_notify_cancel():
+                    found.append(future)
+        return found
 
     # -- the thread
 
@@ -143,23 +179,16 @@ class Reloader:
                 listening = [sock for sock in self._listening if sock in ready]
                 asking = [answer for sock in listening for answer in self._questions(sock)]
                 if self._wake_out in ready and os.read(self._wake_out, 4096):
-                    asking += self._waiting() or [_nobody]
+                    asking += [future.set_result for future in self._taken()] or [_nobody]
                 if asking:
                     result = self.reload()
                     for answer in asking:
-                        answer(result)
-                elif self._settings.watch and time.monotonic() >= self._look_at:
+                        _tell(answer, result)
+                elif self._target.settings.watch and time.monotonic() >= self._look_at:
                     self._look()
 
-    def _waiting(self) -> list[Answer]:
-        found: list[Answer] = []
-        with suppress(Empty):
-            while True:
-                found.append(self._asked.get_nowait().set_result)
-        return found
-
     def _wait(self) -> float | None:
-        return max(0.0, self._look_at - time.monotonic()) if self._settings.watch else None
+        return max(0.0, self._look_at - time.monotonic()) if self._target.settings.watch else None
 
     def _look(self) -> None:
         began = time.monotonic()
@@ -168,44 +197,52 @@ class Reloader:
         moving = {path for path in changed if _differ(path, now, self._seen)}
         self._seen = now
         took = time.monotonic() - began
+        self._look_at = time.monotonic() + max(WATCH_SECONDS, took / WATCH_PART)
         if changed - moving:
             self.reload(hold=moving)
-        self._look_at = time.monotonic() + max(WATCH_SECONDS, took / WATCH_PART)
 
     def reload(self, hold: Collection[str] = ()) -> Reloaded:
         """Read what changed, validate all, have it applied. Files in `hold` are left as they were."""
         began = time.monotonic()
+        previous = self._loaded
         try:
             before = self._loader.stamps()
-            loaded = self._loader.load(hold, self._settings)
+            loaded = self._loader.load(hold, self._target.settings)
             # Those that were held back are still to be read.
             held = {path: self._loaded[path] for path in hold if path in self._loaded}
             self._loaded = {path: stamp for path, stamp in before.items() if path not in hold} | held
             result = self._applied(loaded)
         except Exception as error:
-            result = self._failed(f"the reload failed: {error!r}")
+            # It is no fault of the files: where they are watched it is tried again.
+            self._loaded = previous
+            self._look_at = time.monotonic() + RETRY_SECONDS
+            why = str(error) if isinstance(error, ReloadError) else f"the reload failed: {error!r}"
+            result = self._failed(why)
         if result.errors:
             self._target.refuse(result.errors)
         return Reloaded(result.problems, result.changes, result.sites, time.monotonic() - began)
 
     def _applied(self, loaded: Loaded) -> Reloaded:
-        settings = loaded.settings
-        if settings is None or settings == self._settings:
-            return Reloaded(loaded.problems, sites=len(self._settings.sites))
-        try:
-            changes = self._target.apply(settings)
-        except ReloadError as error:
-            return self._failed(str(error))
-        self._settings = settings
+        settings, running = loaded.settings, self._target.settings
+        if settings is None or settings == running:
+            return Reloaded(loaded.problems, sites=len(running.sites))
+        changes = self._target.apply(settings)
         return Reloaded(loaded.problems, changes, len(settings.sites))
 
     def _failed(self, why: str) -> Reloaded:
         problem = Problem(str(self._loader.path), "", None, why, "what runs goes on as it was")
-        return Reloaded((problem,), sites=len(self._settings.sites))
+        return Reloaded((problem,), sites=len(self._target.settings.sites))
 
 
 def _nobody(result: Reloaded) -> None:
     """A signal waits for no answer."""
+
+
+def _tell(answer: Answer, result: Reloaded) -> None:
+    try:
+        answer(result)
+    except Exception:
+        _LOG.exception("the outcome of a reload could not be told to who asked for it")
 
 
 def _differ(path: str, one: Mapping[str, Stamp | None], other: Mapping[str, Stamp | None]) -> bool:

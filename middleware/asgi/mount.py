@@ -49,6 +49,7 @@ class ClewMiddleware:
         self.app = app
         self._strict = wants_strict(settings) if strict is None else strict
         self._file = None if isinstance(settings, Settings) else Path(settings)
+        self._building = asyncio.Lock()
         self._instead: ASGIApp | None = None  # in place of all below, where the settings cannot be used
         try:
             self._build(settings)
@@ -78,11 +79,14 @@ class ClewMiddleware:
         goes on as it was then. Where clew could not be used so far, it is from the next request on.
         """
         if self._instead is not None:
-            given = settings or self._file
-            assert given is not None
-            await asyncio.to_thread(self._build, given)
-            self._instead = None
-            return Changes(added=tuple(self.service.sites))
+            async with self._building:
+                # Another call may have done it meanwhile.
+                if self._instead is not None:
+                    given = settings or self._file
+                    assert given is not None
+                    await asyncio.to_thread(self._build, given)
+                    self._instead = None
+                    return Changes(added=tuple(self.service.sites))
         return await (self._reloads.from_file() if settings is None else self._reloads.to(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

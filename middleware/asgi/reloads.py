@@ -31,7 +31,7 @@ class Reloads:
             self._reloader = None
 
     async def from_file(self) -> Changes:
-        """Read the files again. Raises SettingsErrors."""
+        """Read the files again. Raises SettingsErrors, and ReloadError where clew stops meanwhile."""
         if self._loader is None:
             raise ValueError("these settings did not come from a file: reload(settings)")
         result = await asyncio.wrap_future(self._reloading(self._loader).ask())
@@ -57,5 +57,5 @@ class Reloads:
     def _reloading(self, loader: Loader) -> Reloader:
         if self._reloader is None:
             target = OneProcess(self._service, asyncio.get_running_loop())
-            self._reloader = Reloader(loader, self._service.settings, target)
+            self._reloader = Reloader(loader, target)
         return self._reloader

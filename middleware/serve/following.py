@@ -1,6 +1,9 @@
 """Other settings in one of several workers: made ready first, swapped in when all workers have them ready."""
 
 import asyncio
+import logging
+import os
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +18,8 @@ from ...settings.changes import Changes
 from ...settings.model import Settings, Site
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger("clew.proxy")
 
 # What a worker that is about to serve waits for the swap of what it has made ready.
 SWAP_SECONDS = 5.0
@@ -70,11 +75,27 @@ class Follower:
             return called(loop, work)
 
         def obey() -> None:
-            with suppress(OSError, EOFError):
-                while True:
-                    self._obey(self._connection.recv(), service, in_loop)
+            while (order := self._received()) is not None:
+                try:
+                    self._obey(order, service, in_loop)
+                except Exception:
+                    _LOG.exception("an order to the worker failed: %s", order[0])
+                    if order[0] == "swap":
+                        # The other workers serve by the new settings: whoever replaces this one does too.
+                        os.kill(os.getpid(), signal.SIGTERM)
 
         threading.Thread(target=obey, name="clew-follow", daemon=True).start()
+
+    def _received(self) -> tuple[str, int, Any] | None:
+        """The next order; None where there will be none."""
+        with suppress(OSError, EOFError):
+            order: tuple[str, int, Any] = self._connection.recv()
+            return order
+        return None
+
+    def _send(self, *answer: object) -> None:
+        with suppress(OSError):  # who waited for it has gone
+            self._connection.send(answer)
 
     def _obey(
         self, order: tuple[str, int, Any], service: Service, in_loop: Callable[[Callable[[], Any]], Any]
@@ -82,12 +103,12 @@ class Follower:
         kind, number, value = order[0], order[1], order[2] if len(order) > 2 else None
         match kind:
             case "prepare":
-                self._connection.send(("ready", number, self._prepare(number, value, service)))
+                self._send("ready", number, self._prepare(number, value, service))
             case "swap":
                 table = self._ready.pop(number, None)
                 if table is not None:
                     in_loop(lambda: _swap(service, table, tell=value))
-                    self._connection.send(("swapped", number, True))
+                    self._send("swapped", number, True)
             case "drop":
                 self._ready.pop(number, None)
             case "refused":

@@ -70,8 +70,14 @@ class Running(uvicorn.Server):
         if self.config.workers == 1:
             say_where(sockets or [], ops)
 
-    def apply(self, settings: Settings) -> Changes:
+    @property
+    def settings(self) -> Settings:
         """See `reloading.Target`, for a server of one process."""
+        assert self._one is not None
+        return self._one.settings
+
+    def apply(self, settings: Settings) -> Changes:
+        """See `reloading.Target`."""
         assert self._one is not None
         return self._one.apply(settings)
 

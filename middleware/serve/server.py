@@ -171,7 +171,7 @@ def log_config(log: Literal["console", "json"]) -> dict[str, Any]:
         "formatters": {"lines": {"()": f"{__name__}.formatter", "log": log}},
         "filters": {"said": {"()": f"{__name__}.SaidAlready"}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": ["said"]}},
-        "loggers": {"uvicorn": logger, "clew.proxy": logger},
+        "loggers": {"uvicorn": logger, "clew.proxy": logger, "clew.settings": logger},
     }
 
 

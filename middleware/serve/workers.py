@@ -206,6 +206,12 @@ class Workers(Multiprocess):
 
     # -- other settings: called from the reloader's thread
 
+    @property
+    def settings(self) -> Settings:
+        """See `Target`."""
+        assert isinstance(self.config, ServeConfig)
+        return self.config.app.settings
+
     def apply(self, settings: Settings) -> Changes:
         """See `Target`. First every worker makes the settings ready, then all are told to swap."""
         assert isinstance(self.config, ServeConfig)
@@ -257,7 +263,7 @@ def run(config: ServeConfig, sockets: Sequence[socket.socket], loader: Loader) -
     config.configure_logging()
     listening = control.listen(loader.path)
     target = Workers(config, list(sockets)) if config.workers > 1 else Running(config)
-    reloader = Reloader(loader, config.app.settings, target, listening, control.questions)
+    reloader = Reloader(loader, target, listening, control.questions)
     if isinstance(target, Workers):
         _run_workers(target, reloader)
     else:

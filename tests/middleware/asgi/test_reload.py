@@ -81,6 +81,31 @@ async def test_ready_settings_are_replaced_by_ready_ones(tmp_path: Path) -> None
         assert await health(port, "b") == 200
 
 
+async def test_the_file_counts_again_after_ready_settings(tmp_path: Path) -> None:
+    clew = ClewMiddleware(app, write(tmp_path, "a"))
+    async with serving(clew, lifespan="on") as port:
+        assert await clew.reload() == Changes()
+        of_file = clew.service.settings
+        other = of_file.model_copy(
+            update={"sites": [of_file.sites[0].model_copy(update={"name": "b", "hosts": ["b.example"]})]}
+        )
+        assert await clew.reload(other) == Changes(("b",), (), ("a",))
+        assert await clew.reload() == Changes(("a",), (), ("b",))
+        assert [await health(port, name) for name in "ab"] == [200, 421]
+
+
+async def test_a_reload_that_is_given_up_leaves_the_next_one_possible(tmp_path: Path) -> None:
+    clew = ClewMiddleware(app, write(tmp_path, "a"))
+    async with serving(clew, lifespan="on"):
+        given_up = asyncio.create_task(clew.reload())
+        await asyncio.sleep(0)
+        given_up.cancel()
+        write(tmp_path, "a", "b")
+        async with asyncio.timeout(20):
+            await clew.reload()
+        assert len(clew.service.sites) == 2
+
+
 async def test_wrong_settings_of_the_start_are_mended_by_a_reload(tmp_path: Path) -> None:
     clew = ClewMiddleware(app, write(tmp_path, "a", more="prefix = 7\n"))
     async with serving(clew, lifespan="on") as port:
@@ -90,6 +115,22 @@ async def test_wrong_settings_of_the_start_are_mended_by_a_reload(tmp_path: Path
         write(tmp_path, "a", "b")
         assert await clew.reload() == Changes(added=("a", "b"))
         assert [await health(port, name) for name in "abc"] == [200, 200, 421]
+
+
+async def test_two_reloads_at_once_build_one_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clew = ClewMiddleware(app, write(tmp_path, "a", more="prefix = 7\n"))
+    built: list[object] = []
+    build = clew._build
+
+    def noted(given: Any) -> None:
+        built.append(given)
+        build(given)
+
+    monkeypatch.setattr(clew, "_build", noted)
+    async with serving(clew, lifespan="on"):
+        write(tmp_path, "a")
+        assert await asyncio.gather(clew.reload(), clew.reload()) == [Changes(added=("a",)), Changes()]
+    assert len(built) == 1
 
 
 async def test_watched_files_are_reloaded_in_an_app_too(tmp_path: Path) -> None:

@@ -1,0 +1,151 @@
+"""The thread that reloads settings: whom it answers, what it tries again, and how it ends."""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from clew.service.check import loader
+from clew.settings import reloading
+from clew.settings.changes import Changes
+from clew.settings.load import Problem
+from clew.settings.model import Settings
+from clew.settings.reloading import Reloader, ReloadError
+
+SECRET = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
+pytestmark = pytest.mark.timeout(30)
+
+
+class Target:
+    """Takes settings, unless it is told not to."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.failures = 0
+        self.applied: list[Settings] = []
+        self.refused: list[Problem] = []
+        self.told = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.begun = threading.Event()
+
+    def apply(self, settings: Settings) -> Changes:
+        self.begun.set()
+        assert self.go_on.wait(20)
+        if self.failures:
+            self.failures -= 1
+            raise ReloadError("not now")
+        self.settings = settings
+        self.applied.append(settings)
+        self.told.set()
+        return Changes()
+
+    def refuse(self, problems: Sequence[Problem]) -> None:
+        self.refused += problems
+
+
+def write(folder: Path, *names: str, top: str = "") -> Path:
+    file = folder / "clew.toml"
+    sites = "".join(f'[[sites]]\nname = "{n}"\nhosts = ["{n}.example"]\n' for n in names)
+    file.write_text(f'secret = "{SECRET}"\ndesk_host = "desk.example"\n{top}\n{sites}')
+    return file
+
+
+class Case:
+    """A reloader for a file with one site."""
+
+    def __init__(self, folder: Path, top: str = "") -> None:
+        read = loader(write(folder, "a", top=top), {})
+        self.target = Target(read.load().used())
+        self.reloader = Reloader(read, self.target)
+
+    def thread(self) -> threading.Thread:
+        thread = self.reloader._thread
+        assert thread is not None
+        return thread
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Iterator[Case]:
+    case = Case(tmp_path)
+    yield case
+    case.target.go_on.set()
+    case.reloader.stop()
+
+
+def test_who_gives_up_waiting_does_not_end_the_reloads(case: Case) -> None:
+    given_up = case.reloader._asked
+    future: Future[reloading.Reloaded] = Future()
+    assert future.cancel()
+    given_up.put(future)
+    assert case.reloader.ask().result(20).sites == 1
+    assert case.reloader.ask().result(20).sites == 1
+
+
+def test_who_gives_up_during_the_reload_does_not_end_it(case: Case, tmp_path: Path) -> None:
+    case.target.go_on.clear()
+    write(tmp_path, "a", "b")
+    first = case.reloader.ask()
+    assert case.target.begun.wait(20)
+    first.cancel()
+    second = case.reloader.ask()
+    case.target.go_on.set()
+    assert second.result(20).sites == 2
+
+
+def test_an_answer_that_cannot_be_given_does_not_end_the_reloads(
+    case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(result: reloading.Reloaded) -> None:
+        raise RuntimeError("nobody is there")
+
+    reloading._tell(fail, reloading.Reloaded())
+    assert "could not be told" in caplog.text
+
+
+def test_what_could_not_be_applied_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reloading, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(reloading, "RETRY_SECONDS", 0.01)
+    case = Case(tmp_path, "watch = true")
+    case.target.failures = 2
+    case.reloader.start()
+    write(tmp_path, "a", "b", top="watch = true")
+    assert case.target.told.wait(20)
+    assert [problem.message for problem in case.target.refused] == ["not now", "not now"]
+    assert len(case.target.settings.sites) == 2
+    case.reloader.stop()
+
+
+def test_who_still_waits_at_the_end_is_told(case: Case, tmp_path: Path) -> None:
+    case.target.go_on.clear()
+    write(tmp_path, "a", "b")
+    first = case.reloader.ask()
+    assert case.target.begun.wait(20)
+    waiting, given_up = case.reloader.ask(), case.reloader.ask()
+    given_up.cancel()
+    case.reloader.stop()
+    case.target.go_on.set()
+    assert first.result(20).sites == 2
+    with pytest.raises(ReloadError, match="clew is stopping"):
+        waiting.result(20)
+    case.thread().join(20)
+    with pytest.raises(ReloadError, match="clew is stopping"):
+        case.reloader.ask().result(20)
+
+
+def test_a_request_after_the_end_writes_to_nobodys_descriptor(case: Case) -> None:
+    closed = case.reloader._wake_in
+    case.reloader.stop()
+    reading, writing = os.pipe()
+    try:
+        # The number is in use again, by another.
+        os.dup2(writing, closed)
+        os.set_blocking(reading, False)
+        case.reloader.request()
+        with pytest.raises(BlockingIOError):
+            os.read(reading, 1)
+    finally:
+        for descriptor in {reading, writing, closed}:
+            os.close(descriptor)
