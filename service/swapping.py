@@ -16,11 +16,17 @@ from .sites import SiteTable
 T = TypeVar("T")
 
 CALL_SECONDS = 5.0
+# What a call in a loop may take in all: until it begins, and until it ends; and some room.
+SWAP_SECONDS = 2 * CALL_SECONDS + 2.0
+
+
+class LoopClosedError(Exception):
+    """The loop has ended, and calls nothing more."""
 
 
 def called(loop: asyncio.AbstractEventLoop, work: Callable[[], T]) -> T:
-    """Call in a loop's thread, from another one, and wait for it. Raises what the call raises, and
-    TimeoutError where the loop does not come to it: then it is not called."""
+    """Call in a loop's thread, from another one, and wait for it. Raises what the call raises; TimeoutError
+    where the loop does not come to it, and LoopClosedError where it has ended: then it is not called."""
     future: Future[T] = Future()
 
     def call() -> None:
@@ -31,7 +37,10 @@ def called(loop: asyncio.AbstractEventLoop, work: Callable[[], T]) -> T:
         except BaseException as error:
             future.set_exception(error)
 
-    loop.call_soon_threadsafe(call)
+    try:
+        loop.call_soon_threadsafe(call)
+    except RuntimeError as error:
+        raise LoopClosedError from error
     try:
         return future.result(CALL_SECONDS)
     except TimeoutError:
@@ -65,10 +74,12 @@ class OneProcess:
 
         try:
             return called(self._loop, swap)
-        except (TimeoutError, RuntimeError) as error:
-            raise ReloadError("the server did not come to it in time, or is stopping") from error
+        except TimeoutError as error:
+            raise ReloadError("the server did not come to it in time") from error
+        except LoopClosedError as error:
+            raise ReloadError("the server is stopping") from error
 
     def refuse(self, problems: Sequence[Problem]) -> None:
         """Tell of it."""
-        with suppress(TimeoutError, RuntimeError):
+        with suppress(TimeoutError, LoopClosedError):
             called(self._loop, lambda: self._service.refuse_swap(problems))

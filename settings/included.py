@@ -24,10 +24,10 @@ class Stamp(NamedTuple):
 
 
 def stamp_of(path: str | Path) -> Stamp | None:
-    """The stamp of a file, links followed; None if there is no file."""
+    """The stamp of a file, links followed; None if there is no file, or none by such a name."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_dev, found.st_ino)
 
@@ -79,6 +79,8 @@ def refusal(path: str) -> str | None:
         mode = os.stat(path).st_mode
     except OSError:
         return None
+    except ValueError:
+        return "no file can have this name"
     # Opening a named pipe would block until somebody writes to it.
     return None if stat.S_ISREG(mode) else "is a folder" if stat.S_ISDIR(mode) else "is not a regular file"
 
@@ -87,5 +89,5 @@ def _matches(pattern: str, folder: str) -> Iterator[str]:
     if not is_pattern(pattern):
         # A file named without a pattern must exist: the reader reports it.
         yield os.path.join(folder, pattern)
-    else:
+    elif "\0" not in pattern:  # which no name contains
         yield from glob.iglob(os.path.join(glob.escape(folder), pattern), recursive=True)

@@ -109,7 +109,9 @@ class Loader:
         try:
             source = read(Path(path), self._environ)
         except SettingsErrors as error:
-            return ReadFile(path, stamp, problems=error.problems)
+            # What the system refused may pass without a change of the file: it is read again.
+            passing = isinstance(error.__cause__, OSError)
+            return ReadFile(path, None if passing else stamp, problems=error.problems)
         wordings = [] if own else list(_misplaced(source, self.path))
         raws = source.data.get("sites")
         sites: list[Site | None] = []

@@ -101,6 +101,7 @@ class Reloader:
         self._loaded: Mapping[str, Stamp | None] = loader.stamps()
         self._seen = self._loaded
         self._look_at = 0.0
+        self._could_look = True
 
     def start(self) -> None:
         """Begin to answer; what was asked for before is done now."""
@@ -185,10 +186,21 @@ class Reloader:
                     for answer in asking:
                         _tell(answer, result)
                 elif self._target.settings.watch and time.monotonic() >= self._look_at:
-                    self._look()
+                    self._try_to_look()
 
     def _wait(self) -> float | None:
         return max(0.0, self._look_at - time.monotonic()) if self._target.settings.watch else None
+
+    def _try_to_look(self) -> None:
+        try:
+            self._look()
+        except Exception:
+            if self._could_look:
+                _LOG.exception("the settings' files cannot be looked at; clew goes on trying")
+            self._could_look = False
+            self._look_at = time.monotonic() + RETRY_SECONDS
+        else:
+            self._could_look = True
 
     def _look(self) -> None:
         began = time.monotonic()
@@ -219,8 +231,14 @@ class Reloader:
             why = str(error) if isinstance(error, ReloadError) else f"the reload failed: {error!r}"
             result = self._failed(why)
         if result.errors:
-            self._target.refuse(result.errors)
+            self._refuse(result.errors)
         return Reloaded(result.problems, result.changes, result.sites, time.monotonic() - began)
+
+    def _refuse(self, problems: Sequence[Problem]) -> None:
+        try:
+            self._target.refuse(problems)
+        except Exception:
+            _LOG.exception("a reload was refused, and that could not be told")
 
     def _applied(self, loaded: Loaded) -> Reloaded:
         settings, running = loaded.settings, self._target.settings

@@ -13,16 +13,13 @@ from typing import Any, TypeVar
 
 from ...service.service import Service
 from ...service.sites import SiteTable
-from ...service.swapping import called
+from ...service.swapping import SWAP_SECONDS, called
 from ...settings.changes import Changes
 from ...settings.model import Settings, Site
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger("clew.proxy")
-
-# What a worker that is about to serve waits for the swap of what it has made ready.
-SWAP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +30,11 @@ class Update:
     names: tuple[str, ...]
     sites: dict[str, Site]
     changes: Changes
+    base: int  # the number of the swap that brought the old settings; 0: those of the start
 
     @classmethod
-    def between(cls, old: Settings, new: Settings) -> "Update":
-        """What has to be sent to whoever has the old ones."""
+    def between(cls, old: Settings, new: Settings, base: int) -> "Update":
+        """What has to be sent to whoever has the old ones, which came by the swap `base`."""
         before = {site.name: site for site in old.sites}
         names = tuple(site.name for site in new.sites)
         other = {s.name: s for s in new.sites if before.get(s.name) is not s and before.get(s.name) != s}
@@ -45,7 +43,7 @@ class Update:
             tuple(name for name in other if name in before),
             tuple(sorted(before.keys() - set(names))),
         )
-        return cls(new.model_copy(update={"sites": []}), names, other, changes)
+        return cls(new.model_copy(update={"sites": []}), names, other, changes, base)
 
     def applied(self, old: Settings) -> Settings:
         """The new settings, where the old ones are. Raises KeyError where they are others."""
@@ -55,10 +53,12 @@ class Update:
 
 class Follower:
     """Does in a worker what the process that started it orders: `prepare`, then `swap` or `drop`; `refused`
-    tells of settings that were not taken. Each order and each answer is (kind, number, value)."""
+    tells of settings that were not taken. Each order and each answer is (kind, number, value). `base` is the
+    number of the swap that brought the settings which the worker starts with."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, base: int = 0) -> None:
         self._connection = connection
+        self._base = base
         self._ready: dict[int, SiteTable] = {}
 
     def catch_up(self, service: Service) -> None:
@@ -106,9 +106,11 @@ class Follower:
                 self._send("ready", number, self._prepare(number, value, service))
             case "swap":
                 table = self._ready.pop(number, None)
-                if table is not None:
-                    in_loop(lambda: _swap(service, table, tell=value))
-                    self._send("swapped", number, True)
+                if table is None:
+                    raise LookupError(f"the settings of swap {number} were not made ready")
+                in_loop(lambda: _swap(service, table, tell=value))
+                self._base = number
+                self._send("swapped", number, True)
             case "drop":
                 self._ready.pop(number, None)
             case "refused":
@@ -116,6 +118,8 @@ class Follower:
 
     def _prepare(self, number: int, update: Update, service: Service) -> str:
         """Why it cannot be done; empty if it can."""
+        if update.base != self._base:
+            return f"has the settings of swap {self._base}, and not those of {update.base}"
         try:
             self._ready[number] = SiteTable(update.applied(service.settings))
         except Exception as error:

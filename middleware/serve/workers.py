@@ -19,6 +19,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from ...service.swapping import SWAP_SECONDS
 from ...settings.changes import Changes
 from ...settings.load import Problem
 from ...settings.loader import Loader
@@ -39,7 +40,6 @@ HUNG_SECONDS = 30.0
 # before it serves.
 PREPARE_SECONDS = 10.0
 STARTING_SECONDS = 1.0
-SWAP_SECONDS = 5.0
 
 _LOG = logging.getLogger("clew.proxy")
 
@@ -51,8 +51,10 @@ class Worker(Process):
     was_ready = False
     _asked: float | None = None
     _outbox: "queue.SimpleQueue[object] | None" = None
+    _reading: "threading.Lock | None" = None
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], base: int) -> None:
+        self._base = base
         self._orders, self._obeys = Pipe()
         super().__init__(config, sockets)
 
@@ -68,13 +70,22 @@ class Worker(Process):
         super().start()
         self._obeys.close()
         # A pipe that is full must not hold up whoever sends: the worker may be starting, or hang.
-        self._outbox = queue.SimpleQueue()
-        threading.Thread(target=self._send_all, args=(self._outbox,), daemon=True).start()
+        self._outbox, self._reading = queue.SimpleQueue(), threading.Lock()
+        arguments = (self._outbox, self._reading)
+        threading.Thread(target=self._send_all, args=arguments, name="clew-orders", daemon=True).start()
 
-    def _send_all(self, outbox: "queue.SimpleQueue[object]") -> None:
+    def _send_all(self, outbox: "queue.SimpleQueue[object]", reading: threading.Lock) -> None:
+        # Nobody reads any more once the worker has ended: sending fails then, and does not wait.
         with suppress(OSError, ValueError):
             while (message := outbox.get()) is not None:
                 self._orders.send(message)
+        with reading:
+            self._orders.close()
+
+    def close(self) -> None:
+        """Give back what its orders were sent with, once it has ended."""
+        if self._outbox is not None:
+            self._outbox.put(None)
 
     def send(self, *message: object) -> None:
         """Send an order; see `Follower`."""
@@ -84,12 +95,15 @@ class Worker(Process):
     def answer(self, kind: str, number: int, seconds: float) -> Any:
         """Wait for the answer to an order of this number; None if it does not come."""
         until = time.monotonic() + seconds
+        assert self._reading is not None
         with suppress(OSError, EOFError, pickle.UnpicklingError):
             while self.process.is_alive() and (left := until - time.monotonic()) > 0:
-                if self._orders.poll(min(left, 0.2)):
+                with self._reading:
+                    if not self._orders.poll(min(left, 0.2)):
+                        continue
                     found_kind, found_number, value = self._orders.recv()
-                    if (found_kind, found_number) == (kind, number):
-                        return value
+                if (found_kind, found_number) == (kind, number):
+                    return value
         return None
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
@@ -99,7 +113,7 @@ class Worker(Process):
         server = self.server
         assert isinstance(server, Running)
         server.on_started = lambda: self.child_conn.send(True)
-        server.follower = Follower(self._obeys)
+        server.follower = Follower(self._obeys, self._base)
         super().target(sockets)
 
     def is_alive(self, timeout: float = HUNG_SECONDS) -> bool:
@@ -118,7 +132,7 @@ class Worker(Process):
         return self.process.is_alive() and now - self._asked < timeout
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_outbox"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_outbox", "_reading")}
 
 
 class Workers(Multiprocess):
@@ -136,6 +150,8 @@ class Workers(Multiprocess):
         # A worker that is started meanwhile takes either the old settings and the order, or the new ones.
         self._lock = threading.Lock()
         self._number = 0
+        # The number of the swap that brought the settings in use.
+        self._swapped = 0
 
     def init_processes(self) -> None:
         """Start them."""
@@ -158,6 +174,7 @@ class Workers(Multiprocess):
             hung = process.exitcode is None
             process.kill()
             process.join()
+            process.close()
             if not self._may_go_on(process, hung):
                 self.should_exit.set()
                 return
@@ -175,9 +192,21 @@ class Workers(Multiprocess):
         self.processes_num += 1
         self._start_at(None)
 
+    def handle_ttou(self) -> None:
+        """SIGTTOU: one worker less, but the last."""
+        if self.processes_num <= 1:
+            return
+        self.processes_num -= 1
+        with self._lock:
+            worker = self.processes.pop()
+        worker.terminate()
+        worker.join()
+        assert isinstance(worker, Worker)
+        worker.close()
+
     def _start_at(self, place: int | None) -> None:
         with self._lock:
-            worker = Worker(self.config, self.sockets)
+            worker = Worker(self.config, self.sockets, self._swapped)
             worker.start()
             if place is None:
                 self.processes.append(worker)
@@ -215,7 +244,7 @@ class Workers(Multiprocess):
     def apply(self, settings: Settings) -> Changes:
         """See `Target`. First every worker makes the settings ready, then all are told to swap."""
         assert isinstance(self.config, ServeConfig)
-        update = Update.between(self.config.app.settings, settings)
+        update = Update.between(self.config.app.settings, settings, self._swapped)
         with self._lock:
             self._number = number = self._number + 1
             asked = self._workers()
@@ -231,6 +260,7 @@ class Workers(Multiprocess):
                 raise ReloadError(f"worker {worker.pid} {why or 'did not answer'}")
         with self._lock:
             self.config.app.settings = settings
+            self._swapped = number
             workers = self._workers()
             for worker in workers:
                 if worker not in asked:

@@ -1,5 +1,6 @@
 """Sites in files of their own: which are read, what is wrong with them, and what is read again."""
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -154,6 +155,11 @@ def test_a_pattern_without_files_is_a_warning_and_a_name_without_a_file_an_error
     assert found == ("gone.toml", "", None, "cannot be read: no such file or directory")
 
 
+def test_a_name_with_a_nul_is_told(folder: Path) -> None:
+    (folder / "clew.toml").write_text(MAIN.replace("]", ', "a\\u0000.toml", "a\\u0000/*.toml"]'))
+    assert [found[3] for found in errors(folder)] == ["cannot be read: no file can have this name"]
+
+
 def test_no_file_at_all_says_that_there_is_no_site(folder: Path) -> None:
     for file in (folder / "sites").iterdir():
         file.unlink()
@@ -241,3 +247,18 @@ class TestReadAgain:
         assert [p.message for p in found()] == [p.message for p in found()] == ["is missing"]
         (folder / "sites/a.toml").write_text(site("a"))
         assert found() == []
+
+    def test_a_file_that_the_system_did_not_read_is_read_again(self, folder: Path) -> None:
+        self.settled(folder)
+        again = loader(folder / "clew.toml", {})
+        really = Path.open
+
+        def out_of_descriptors(path: Path, *mode: str) -> object:
+            if path.name == "a.toml":
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return really(path, *mode)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Path, "open", out_of_descriptors)
+            assert again.load().settings is None
+        assert [s.name for s in self.loaded(again).sites] == ["a", "b", "c"]

@@ -10,6 +10,7 @@ import pytest
 from clew.service.check import loader
 from clew.settings import reloading
 from clew.settings.changes import Changes
+from clew.settings.included import Stamp
 from clew.settings.load import Problem
 from clew.settings.model import Settings
 from clew.settings.reloading import Reloader, ReloadError
@@ -115,6 +116,28 @@ def test_what_could_not_be_applied_is_tried_again(tmp_path: Path, monkeypatch: p
     assert case.target.told.wait(20)
     assert [problem.message for problem in case.target.refused] == ["not now", "not now"]
     assert len(case.target.settings.sites) == 2
+    case.reloader.stop()
+
+
+def test_files_that_cannot_be_looked_at_do_not_end_the_reloads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reloading, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(reloading, "RETRY_SECONDS", 0.01)
+    case = Case(tmp_path, "watch = true")
+    stamps = case.reloader._loader.stamps
+    failures = [ValueError("a name that no file can have")] * 3
+
+    def failing() -> dict[str, Stamp | None]:
+        if failures:
+            raise failures.pop()
+        return stamps()
+
+    monkeypatch.setattr(case.reloader._loader, "stamps", failing)
+    write(tmp_path, "a", "b", top="watch = true")
+    case.reloader.start()
+    assert case.target.told.wait(20)
+    assert caplog.text.count("cannot be looked at") == 1
     case.reloader.stop()
 
 

@@ -70,7 +70,7 @@ def _received(connection: Connection) -> tuple[str, int, Any]:
 async def test_a_busy_loop_does_not_end_the_following(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(monkeypatch, busy=1)
     worker.orders.send(("refused", 0, []))
-    update = Update.between(settings("a"), settings("a", "b"))
+    update = Update.between(settings("a"), settings("a", "b"), 0)
     assert await worker.ask("prepare", 1, update) == ("ready", 1, "")
     assert await worker.ask("swap", 1, False) == ("swapped", 1, True)
     assert [site.name for site in worker.stub.settings.sites] == ["a", "b"]
@@ -81,10 +81,34 @@ async def test_a_busy_loop_does_not_end_the_following(monkeypatch: pytest.Monkey
 async def test_a_worker_that_cannot_swap_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is started again, with the settings of the others."""
     worker = Worker(monkeypatch, busy=1)
-    update = Update.between(settings("a"), settings("a", "b"))
+    update = Update.between(settings("a"), settings("a", "b"), 0)
     assert await worker.ask("prepare", 1, update) == ("ready", 1, "")
     worker.orders.send(("swap", 1, False))
     # Its thread goes on, and answers after that.
+    assert await worker.ask("prepare", 2, update) == ("ready", 2, "")
+    assert worker.ended == [(os.getpid(), signal.SIGTERM)]
+    worker.orders.close()
+
+
+async def test_what_is_for_other_settings_is_not_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(monkeypatch)
+    update = Update.between(settings("a"), settings("a", "b"), 0)
+    assert await worker.ask("prepare", 1, update) == ("ready", 1, "")
+    assert await worker.ask("swap", 1, False) == ("swapped", 1, True)
+    assert await worker.ask("prepare", 3, Update.between(settings("a"), settings("b"), 2)) == (
+        *("ready", 3),
+        "has the settings of swap 1, and not those of 2",
+    )
+    right = Update.between(settings("a", "b"), settings("b"), 1)
+    assert await worker.ask("prepare", 4, right) == ("ready", 4, "")
+    assert worker.ended == []
+    worker.orders.close()
+
+
+async def test_a_worker_that_has_nothing_to_swap_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(monkeypatch)
+    worker.orders.send(("swap", 1, False))
+    update = Update.between(settings("a"), settings("a", "b"), 0)
     assert await worker.ask("prepare", 2, update) == ("ready", 2, "")
     assert worker.ended == [(os.getpid(), signal.SIGTERM)]
     worker.orders.close()

@@ -1,14 +1,16 @@
 """The workers of one server: what a death of one means for the whole, and where the server listens."""
 
 import socket
+import threading
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvicorn
 from clew.middleware.serve import workers as module
 from clew.middleware.serve.listen import BindError, addresses, bind
-from clew.middleware.serve.workers import MOST_RESTARTS, Workers
+from clew.middleware.serve.workers import MOST_RESTARTS, Worker, Workers
 
 
 def supervised(*, once_ready: bool) -> Workers:
@@ -42,6 +44,19 @@ def test_deaths_are_made_good_until_they_are_too_many(monkeypatch: pytest.Monkey
     assert workers.status == 139
     clock += 61
     assert workers._may_go_on(dead(-11), hung=False)
+
+
+def test_a_worker_that_has_ended_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.Process, "start", lambda worker: None)
+    before = set(threading.enumerate())
+    worker = Worker(uvicorn.Config("app"), [], 0)
+    worker.start()
+    (sender,) = set(threading.enumerate()) - before
+    worker.close()
+    sender.join(20)
+    assert not sender.is_alive()
+    assert worker._orders.closed
+    assert worker._obeys.closed
 
 
 def test_a_name_with_two_families_gets_one_port_on_both(monkeypatch: pytest.MonkeyPatch) -> None:
