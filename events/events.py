@@ -131,6 +131,10 @@ class Events:
         self._write(name, site, {"key": key, **fields})
         return True
 
+    def unlimit(self, name: str, *, site: str, key: str) -> None:
+        """Have the next such notice written, though one was within the hour: a person waits for it."""
+        self._notices[name, site].pop(self._bounded(name, site, key, self._clock()), None)
+
     def limited(self, site: str, limit: str, scope: str, client: str) -> None:
         """Count a request over a limit, and tell of the limit and of the network that was refused last."""
         self.metrics.limited.labels(site, limit, scope).inc()

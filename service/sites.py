@@ -112,11 +112,7 @@ class Sites(Mapping[str, SiteRuntime]):
         `table` is that of the settings, where it was made before."""
         table = table or SiteTable(settings)
         old, new = self.table.by_name, table.by_name
-        changes = Changes(
-            added=tuple(name for name in new if name not in old),
-            changed=tuple(n for n, s in new.items() if n in old and old[n] is not s and old[n] != s),
-            removed=tuple(name for name in old if name not in new),
-        )
+        changes = Changes.between(old, new)
         for name in (*changes.changed, *changes.removed):
             self._compiled.pop(name, None)
             staying = {partner.id for partner in new[name].partners} if name in new else set()

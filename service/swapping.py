@@ -79,7 +79,12 @@ class OneProcess:
         except LoopClosedError as error:
             raise ReloadError("the server is stopping") from error
 
-    def refuse(self, problems: Sequence[Problem]) -> None:
+    def unchanged(self) -> None:
         """Tell of it."""
         with suppress(TimeoutError, LoopClosedError):
-            called(self._loop, lambda: self._service.refuse_swap(problems))
+            called(self._loop, lambda: self._service.announce_swap(Changes()))
+
+    def refuse(self, problems: Sequence[Problem], *, asked: bool) -> None:
+        """Tell of it."""
+        with suppress(TimeoutError, LoopClosedError):
+            called(self._loop, lambda: self._service.refuse_swap(problems, asked=asked))

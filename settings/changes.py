@@ -1,9 +1,9 @@
 """Which settings can change while clew runs, and which need a restart."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .model import Settings
+from .model import Settings, Site
 from .wording import Wording
 
 
@@ -14,6 +14,16 @@ class Changes:
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+
+    @classmethod
+    def between(cls, old: Mapping[str, Site], new: Mapping[str, Site]) -> "Changes":
+        """The differences between sites by their names."""
+        return cls(
+            added=tuple(name for name in new if name not in old),
+            # Most are the same objects, which takes less time to find out.
+            changed=tuple(n for n, s in new.items() if n in old and old[n] is not s and old[n] != s),
+            removed=tuple(name for name in old if name not in new),
+        )
 
 
 # Keys of the top level, and why each needs a restart.

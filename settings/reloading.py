@@ -69,8 +69,11 @@ class Target(Protocol):
     def apply(self, settings: Settings) -> Changes:
         """Serve by other settings, all at once. Raises ReloadError."""
 
-    def refuse(self, problems: Sequence[Problem]) -> None:
-        """Tell that other settings were not taken."""
+    def unchanged(self) -> None:
+        """Tell that a reload was asked for, and that nothing has changed."""
+
+    def refuse(self, problems: Sequence[Problem], *, asked: bool) -> None:
+        """Tell that other settings were not taken: each time where they were `asked` for."""
 
 
 class Reloader:
@@ -182,7 +185,7 @@ class Reloader:
                 if self._wake_out in ready and os.read(self._wake_out, 4096):
                     asking += [future.set_result for future in self._taken()] or [_nobody]
                 if asking:
-                    result = self.reload()
+                    result = self.reload(asked=True)
                     for answer in asking:
                         _tell(answer, result)
                 elif self._target.settings.watch and time.monotonic() >= self._look_at:
@@ -213,8 +216,9 @@ class Reloader:
         if changed - moving:
             self.reload(hold=moving)
 
-    def reload(self, hold: Collection[str] = ()) -> Reloaded:
-        """Read what changed, validate all, have it applied. Files in `hold` are left as they were."""
+    def reload(self, hold: Collection[str] = (), *, asked: bool = False) -> Reloaded:
+        """Read what changed, validate all, have it applied. Files in `hold` are left as they were. Where it
+        was `asked` for, its outcome is told in any case."""
         began = time.monotonic()
         previous = self._loaded
         try:
@@ -223,7 +227,7 @@ class Reloader:
             # Those that were held back are still to be read.
             held = {path: self._loaded[path] for path in hold if path in self._loaded}
             self._loaded = {path: stamp for path, stamp in before.items() if path not in hold} | held
-            result = self._applied(loaded)
+            result = self._applied(loaded, asked)
         except Exception as error:
             # It is no fault of the files: where they are watched it is tried again.
             self._loaded = previous
@@ -231,18 +235,20 @@ class Reloader:
             why = str(error) if isinstance(error, ReloadError) else f"the reload failed: {error!r}"
             result = self._failed(why)
         if result.errors:
-            self._refuse(result.errors)
+            self._refuse(result.errors, asked)
         return Reloaded(result.problems, result.changes, result.sites, time.monotonic() - began)
 
-    def _refuse(self, problems: Sequence[Problem]) -> None:
+    def _refuse(self, problems: Sequence[Problem], asked: bool) -> None:
         try:
-            self._target.refuse(problems)
+            self._target.refuse(problems, asked=asked)
         except Exception:
             _LOG.exception("a reload was refused, and that could not be told")
 
-    def _applied(self, loaded: Loaded) -> Reloaded:
+    def _applied(self, loaded: Loaded, asked: bool) -> Reloaded:
         settings, running = loaded.settings, self._target.settings
         if settings is None or settings == running:
+            if asked and settings is not None:
+                self._target.unchanged()
             return Reloaded(loaded.problems, sites=len(running.sites))
         changes = self._target.apply(settings)
         return Reloaded(loaded.problems, changes, len(settings.sites))

@@ -47,7 +47,7 @@ class Reloads:
             for w in fixed_problems(service.settings, settings)
         ]
         if problems:
-            service.refuse_swap(problems)
+            service.refuse_swap(problems, asked=True)
             raise SettingsErrors(problems)
         await asyncio.to_thread(service.sites.try_out, settings)
         changes = service.swap(settings)

@@ -5,10 +5,12 @@ both may write to, is there under systemd's PrivateTmp too, and goes with its pr
 the server's user, or root. A question is one line, an answer one JSON object.
 """
 
+import errno
 import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,6 +26,11 @@ from ...settings.reloading import Reloaded
 SERVERS = 16
 RELOAD = b"reload\n"
 ASK_SECONDS = 5.0
+# How long to leave those who ask alone where the system has no room for one more connection.
+PAUSE_SECONDS = 0.5
+# Some hundred bytes for each error, and thousands of files that may have one.
+ANSWER_BYTES = 16 << 20
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -50,19 +57,23 @@ def listen(config: Path) -> list[socket.socket]:
 def questions(listening: socket.socket) -> list[Callable[[Reloaded], None]]:
     """Who asks for a reload, and is the user that this process runs as, or root; see `Questions`."""
     found: list[Callable[[Reloaded], None]] = []
-    with suppress(OSError):
-        while True:
+    while True:
+        try:
             sock, _ = listening.accept()
-            sock.settimeout(ASK_SECONDS)
-            asked = b""
-            with suppress(OSError):
-                if _peer(sock)[1] in (0, os.geteuid()):
-                    asked = sock.recv(len(RELOAD))
-            if asked == RELOAD:
-                found.append(partial(_say, sock))
-            else:
-                sock.close()
-    return found
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                # They still wait, so that the next look at the socket would find them at once.
+                time.sleep(PAUSE_SECONDS)
+            return found
+        sock.settimeout(ASK_SECONDS)
+        asked = b""
+        with suppress(OSError):
+            if _peer(sock)[1] in (0, os.geteuid()):
+                asked = sock.recv(len(RELOAD))
+        if asked == RELOAD:
+            found.append(partial(_say, sock))
+        else:
+            sock.close()
 
 
 def _say(sock: socket.socket, result: Reloaded) -> None:
@@ -101,11 +112,23 @@ def ask_all(config: Path, seconds: float) -> list[tuple[int, Reloaded | None]]:
 def _answer(sock: socket.socket, seconds: float) -> Reloaded | None:
     try:
         sock.sendall(RELOAD)
-        sock.settimeout(seconds)
-        with sock.makefile("rb") as file:
-            return _read(file.read())
+        return _read(_received(sock, time.monotonic() + seconds))
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _received(sock: socket.socket, until: float) -> bytes:
+    """All that the other side says. Raises TimeoutError, or ValueError if it is too much."""
+    data = bytearray()
+    while (left := until - time.monotonic()) > 0:
+        sock.settimeout(left)
+        part = sock.recv(1 << 16)
+        if not part:
+            return bytes(data)
+        data += part
+        if len(data) > ANSWER_BYTES:
+            raise ValueError("the answer is too long")
+    raise TimeoutError
 
 
 def _names(config: Path) -> Iterator[list[bytes]]:

@@ -35,15 +35,10 @@ class Update:
     @classmethod
     def between(cls, old: Settings, new: Settings, base: int) -> "Update":
         """What has to be sent to whoever has the old ones, which came by the swap `base`."""
-        before = {site.name: site for site in old.sites}
-        names = tuple(site.name for site in new.sites)
-        other = {s.name: s for s in new.sites if before.get(s.name) is not s and before.get(s.name) != s}
-        changes = Changes(
-            tuple(name for name in other if name not in before),
-            tuple(name for name in other if name in before),
-            tuple(sorted(before.keys() - set(names))),
-        )
-        return cls(new.model_copy(update={"sites": []}), names, other, changes, base)
+        sites = {site.name: site for site in new.sites}
+        changes = Changes.between({site.name: site for site in old.sites}, sites)
+        other = {name: sites[name] for name in (*changes.added, *changes.changed)}
+        return cls(new.model_copy(update={"sites": []}), tuple(sites), other, changes, base)
 
     def applied(self, old: Settings) -> Settings:
         """The new settings, where the old ones are. Raises KeyError where they are others."""
@@ -53,8 +48,9 @@ class Update:
 
 class Follower:
     """Does in a worker what the process that started it orders: `prepare`, then `swap` or `drop`; `refused`
-    tells of settings that were not taken. Each order and each answer is (kind, number, value). `base` is the
-    number of the swap that brought the settings which the worker starts with."""
+    tells of settings that were not taken, `unchanged` of a reload without changes. Each order and each answer
+    is (kind, number, value). `base` is the number of the swap that brought the settings which the worker
+    starts with."""
 
     def __init__(self, connection: Connection, base: int = 0) -> None:
         self._connection = connection
@@ -114,7 +110,10 @@ class Follower:
             case "drop":
                 self._ready.pop(number, None)
             case "refused":
-                in_loop(lambda: service.refuse_swap(value))
+                problems, asked = value
+                in_loop(lambda: service.refuse_swap(problems, asked=asked))
+            case "unchanged":
+                in_loop(lambda: service.announce_swap(Changes()))
 
     def _prepare(self, number: int, update: Update, service: Service) -> str:
         """Why it cannot be done; empty if it can."""

@@ -81,10 +81,15 @@ class Running(uvicorn.Server):
         assert self._one is not None
         return self._one.apply(settings)
 
-    def refuse(self, problems: Sequence[Problem]) -> None:
+    def unchanged(self) -> None:
         """See `reloading.Target`."""
         assert self._one is not None
-        self._one.refuse(problems)
+        self._one.unchanged()
+
+    def refuse(self, problems: Sequence[Problem], *, asked: bool) -> None:
+        """See `reloading.Target`."""
+        assert self._one is not None
+        self._one.refuse(problems, asked=asked)
 
     async def _start_ops(self, service: Any, sockets: Sequence[socket.socket]) -> None:
         config = uvicorn.Config(

@@ -271,11 +271,18 @@ class Workers(Multiprocess):
                 _LOG.warning("worker %s did not say that it serves by the new settings", worker.pid)
         return update.changes
 
-    def refuse(self, problems: Sequence[Problem]) -> None:
+    def unchanged(self) -> None:
         """See `Target`."""
+        self._tell_one("unchanged", None)
+
+    def refuse(self, problems: Sequence[Problem], *, asked: bool) -> None:
+        """See `Target`."""
+        self._tell_one("refused", (list(problems), asked))
+
+    def _tell_one(self, kind: str, value: object) -> None:
         with self._lock:
             for worker in self._workers()[:1]:
-                worker.send("refused", 0, list(problems))
+                worker.send(kind, 0, value)
 
     def _workers(self) -> list[Worker]:
         return [worker for worker in self.processes if isinstance(worker, Worker)]

@@ -35,7 +35,7 @@ class Stub:
         self.settings = new
         return Changes()
 
-    def refuse_swap(self, problems: Any) -> None:
+    def refuse_swap(self, problems: Any, *, asked: bool) -> None:
         self._call()
 
     def _call(self) -> None:
@@ -69,7 +69,7 @@ def _received(connection: Connection) -> tuple[str, int, Any]:
 
 async def test_a_busy_loop_does_not_end_the_following(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(monkeypatch, busy=1)
-    worker.orders.send(("refused", 0, []))
+    worker.orders.send(("refused", 0, ([], True)))
     update = Update.between(settings("a"), settings("a", "b"), 0)
     assert await worker.ask("prepare", 1, update) == ("ready", 1, "")
     assert await worker.ask("swap", 1, False) == ("swapped", 1, True)

@@ -1,15 +1,19 @@
 """`clew serve` whose settings change while it runs: what is taken, what is not; no request is lost."""
 
 import asyncio
+import errno
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from clew.injector.tag import tag
@@ -218,6 +222,16 @@ async def test_sighup_reloads_with_one_worker_too(host: Host) -> None:
             os.kill(clew.pid, signal.SIGHUP)
             await asyncio.to_thread(wait_for_event, clew, "reloaded")
             assert (await page(clew.port, "b"))[0] == 200
+            os.kill(clew.pid, signal.SIGHUP)
+            await asyncio.to_thread(clew.wait_for_line, lambda _: len(events(clew, "reloaded")) == 2, 20)
+            again = events(clew, "reloaded")[1]
+            assert (again["added"], again["changed"], again["removed"]) == ([], [], [])
+            host.file("b").write_text("[[nonsense")
+            for times in (1, 2):
+                os.kill(clew.pid, signal.SIGHUP)
+                await asyncio.to_thread(
+                    clew.wait_for_line, lambda _, n=times: len(events(clew, "reload_refused")) == n, 20
+                )
 
 
 async def test_watched_files_are_reloaded_once_they_have_been_written(tmp_path: Path) -> None:
@@ -332,3 +346,32 @@ def test_nothing_of_another_users_is_asked(host: Host, monkeypatch: pytest.Monke
         monkeypatch.setattr(control, "_peer", lambda sock: (1, 1001))
         monkeypatch.setattr(control.os, "geteuid", lambda: 1000)
         assert control.ask_all(host.folder.settings, 0.2) == []
+
+
+def test_who_asks_is_left_alone_while_there_are_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(control, "time", SimpleNamespace(sleep=pauses.append))
+
+    def accept(number: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    full: Any = SimpleNamespace(accept=lambda: accept(errno.EMFILE))
+    nobody: Any = SimpleNamespace(accept=lambda: accept(errno.EAGAIN))
+    assert control.questions(full) == control.questions(nobody) == []
+    assert pauses == [control.PAUSE_SECONDS]
+
+
+def test_an_answer_without_an_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "ANSWER_BYTES", 100)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b" " * 200)
+        assert control._answer(ours, 20) is None
+    clock = iter(range(100))
+    monkeypatch.setattr(control, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        # One byte at a time, each within the time for all.
+        said: Any = SimpleNamespace(sendall=ours.sendall, settimeout=ours.settimeout, recv=lambda _: b" ")
+        assert control._answer(said, 5) is None
+    assert next(clock) < 10
