@@ -36,7 +36,6 @@ log = "json"
 
 [upstream]
 connections = 1200
-connections_total = 4000
 """
 _SITE = """
 [[sites]]

@@ -266,11 +266,17 @@ class Upstream(Model):
     response_timeout: Decimal = Field(Decimal(60), gt=0)
     idle_timeout: Decimal = Field(Decimal(60), gt=0)
     connections: int = Field(500, ge=1)
-    connections_total: int = Field(2000, ge=1)
+    connections_total: int | None = Field(None, ge=1)
     websockets: int | None = Field(None, ge=1)
     websocket_idle: Decimal = Field(Decimal(600), gt=0)
     keep_alive: Decimal = Field(Decimal(4), ge=0)
     via: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,64}$")
+
+    @property
+    def most_connections(self) -> int:
+        """`connections_total`, or its default: one busy shop can then use all of its `connections`, since it
+        gets half of the total."""
+        return self.connections_total or 4 * self.connections
 
 
 class Bound(Model):

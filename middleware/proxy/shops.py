@@ -100,7 +100,7 @@ class Shops:
 
     def __init__(self, settings: model.Settings) -> None:
         self._settings = settings
-        self._share = Share(settings.upstream.connections_total)
+        self._share = Share(settings.upstream.most_connections)
         self._shops: OrderedDict[str, tuple[_Wanted, Proxy]] = OrderedDict()
         self._draining: set[Proxy] = set()
 
@@ -130,9 +130,9 @@ class Shops:
     def swap(self, settings: model.Settings, changes: Changes) -> None:
         """Send new requests where these settings say; running exchanges go on as they are."""
         before, self._settings = self._settings, settings
-        if self._share.most != settings.upstream.connections_total:
+        if self._share.most != settings.upstream.most_connections:
             # The draining connections belong to the old one.
-            self._share = Share(settings.upstream.connections_total)
+            self._share = Share(settings.upstream.most_connections)
         same = (before.upstream, before.trusted_proxies) == (settings.upstream, settings.trusted_proxies)
         for site in (*changes.changed, *changes.removed) if same else tuple(self._shops):
             if site not in self._shops:

@@ -8,6 +8,7 @@ import pytest
 from clew.middleware.http.faults import BusyError
 from clew.middleware.http.share import QUEUE_PER_CONNECTION, Share
 from clew.middleware.http.slots import NOBODY, Slots, Use
+from clew.settings.model import Upstream
 
 
 def shops(count: int, share: Share, *, each: int = 1000, seconds: float = 5) -> list[Slots]:
@@ -121,3 +122,11 @@ async def test_what_a_loop_that_has_ended_held_is_free_again() -> None:
     taken(slots)
     slots.abandon()
     assert share.free == 8
+
+
+@pytest.mark.parametrize("connections", [1, 500, 1200])
+async def test_an_only_shop_can_use_all_its_connections_unless_the_total_is_set(connections: int) -> None:
+    upstream = Upstream.model_validate({"connections": connections})
+    slots = Slots(connections, 0.01, Share(upstream.most_connections))
+    for _ in range(connections):
+        assert slots.take(NOBODY)
