@@ -38,7 +38,7 @@ secret = "{secret}"
 log = "json"
 
 [upstream]
-connections = 1200
+connections = 1600
 
 [[sites]]
 name = "{site}"
