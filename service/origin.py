@@ -1,8 +1,10 @@
 """Who really asked: the client's address, and scheme and host as the visitor sees them."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import Literal
 
 # A comma or a quote would break X-Forwarded-Host, Forwarded and a policy apart, whatever RFC 3986 allows.
@@ -30,3 +32,17 @@ class Origin:
     scheme: Literal["http", "https"]
     host: str
     host_forwarded: bool = field(default=False, compare=False)
+
+
+_PROXY_FIELDS = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
+
+
+def is_this_machine(headers: Iterable[tuple[bytes, bytes]], client: str | None) -> bool:
+    """Whether a request comes from this machine: its address says so, and no proxy's header says that it was
+    forwarded, since behind a proxy every peer may look local."""
+    if any(name.lower() in _PROXY_FIELDS for name, _ in headers):
+        return False
+    try:
+        return ip_address(client or "").is_loopback
+    except ValueError:
+        return False

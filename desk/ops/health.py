@@ -1,12 +1,11 @@
 """For those who run clew: `health`, `ready`, `metrics`, below the prefix of a site."""
 
-from ipaddress import ip_address
-
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from ...service.origin import is_this_machine
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, bearer
 from .exposition import exposition
@@ -48,16 +47,7 @@ def _may_see_figures(request: Request, at: RequestContext) -> bool:
     token = at.service.settings.metrics_token
     if token is not None and bearer(request, at, token.get_secret_value()):
         return True
-    # Behind another proxy every peer may look local: then only the token opens.
-    relayed = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip"))
-    return not relayed and _is_loopback(at.origin.client)
-
-
-def _is_loopback(client: str | None) -> bool:
-    try:
-        return ip_address(client or "").is_loopback
-    except ValueError:
-        return False
+    return is_this_machine(request.scope["headers"], at.origin.client)
 
 
 routes = [

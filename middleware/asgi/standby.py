@@ -4,18 +4,17 @@ import asyncio
 import json
 import tomllib
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ...service.origin import is_this_machine
 from ...settings.load import SettingsErrors, logged_problem
 from ...settings.model import Settings, Site
 from .own_pages import shop_scope, target_path
 
 DEFAULT_PREFIX = str(Site.model_fields["prefix"].default).encode()
-_PROXY_FIELDS = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
 _TEXTS = {b"health": (200, b"ok\n")}
 
 
@@ -95,7 +94,11 @@ async def not_ready(scope: Scope, receive: Receive, send: Send, path: bytes, why
         await receive()
         await send({"type": "websocket.close", "code": 1013})
         return
-    shown = why if _is_local(scope) else "clew cannot be used; its log says why"
+    shown = (
+        why
+        if is_this_machine(scope["headers"], (scope.get("client") or (None,))[0])
+        else "clew cannot be used; its log says why"
+    )
     status, text = _TEXTS.get(path, (503, json.dumps({"ready": False, "why": shown}).encode() + b"\n"))
     headers = [
         (b"content-type", b"application/json" if status == 503 else b"text/plain; charset=utf-8"),
@@ -105,13 +108,3 @@ async def not_ready(scope: Scope, receive: Receive, send: Send, path: bytes, why
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else text})
-
-
-def _is_local(scope: Scope) -> bool:
-    # Behind another proxy every peer may look local.
-    if any(name.lower() in _PROXY_FIELDS for name, _ in scope["headers"]):
-        return False
-    try:
-        return ip_address((scope.get("client") or ("",))[0]).is_loopback
-    except ValueError:
-        return False
