@@ -188,7 +188,7 @@ def _check_call(receiver: Receiver, bought: oscar_guest.Bought) -> None:
     assert order["orderReference"] == bought.number
     assert order["amount"] == 289.9
     assert order["currency"] == "GBP"
-    # Awin's `channel` is the marketing channel; the closing one goes to the publisher beside it (A9).
+    # Awin's `channel` is the marketing channel; the closing one goes to the publisher beside it (feature A9).
     assert (order["channel"], order["custom"]) == ("aw", {"1": "chat"})
     assert order["awc"] == CLICK_ID
 

@@ -36,7 +36,7 @@ def test_an_unanswered_call_is_repeated_only_where_a_repeat_does_no_harm() -> No
 
 
 def test_awin_s_channel_is_the_marketing_channel_and_the_closing_one_goes_into_a_custom_parameter() -> None:
-    # A9: the partner can see which of its orders were closed in the chat.
+    # feature A9: the partner can see which of its orders were closed in the chat.
     api, get = params("awin", "conversion_api"), params("awin", "s2s_get")
     assert (api["channel"].source, api["channel"].argument) == ("const", "aw")
     assert (get["ch"].source, get["ch"].argument) == ("const", "aw")

@@ -57,7 +57,7 @@ class TestDecide:
         )
 
     def test_chat_is_hidden_from_a_partners_visitors_and_from_all_others_by_the_reverse(self) -> None:
-        """A4: both directions."""
+        """feature A4"""
         partners = [rule("hide", "has(partner.id) && partner.id == 'coupons'", action="hide")]
         others = [rule("hide", "!has(partner.id)", action="hide")]
         assert decided(partners, partner={"id": "coupons"})[0] == "hide"

@@ -126,7 +126,7 @@ async def test_the_channel_is_chat_when_the_visitor_wrote_before_it_ordered(
 async def test_a_talk_that_began_after_the_order_did_not_bring_it(
     service: Service, site: SiteRuntime
 ) -> None:
-    """E13."""
+    """feature E13"""
     await write(service, "Where is my parcel?", NOW - HOUR)
     recorded = await service.ordering.record(
         site, order(placed_at=NOW - 2 * HOUR, source="api"), visitor="v1"
@@ -145,7 +145,7 @@ async def test_a_talk_counts_within_the_sites_window(
 async def test_an_order_that_the_agent_records_is_the_chats_and_the_clicks(
     service: Service, site: SiteRuntime
 ) -> None:
-    """A2."""
+    """feature A2"""
     await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR))], NOW)
     await write(service, "Please order it for me", NOW - 60)
     talk = await service.ledger.conversations.open_for("shop", "v1")

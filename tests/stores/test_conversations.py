@@ -301,7 +301,7 @@ async def test_a_talk_counts_from_its_window_until_just_before_the_order(books: 
 
 
 async def test_a_talk_that_begins_with_the_order_or_after_it_did_not_bring_it(books: Conversations) -> None:
-    """E13: `until` is the time of the order, and does not belong to the window itself."""
+    """feature E13: `until` is the time of the order, and does not belong to the window itself."""
     await write(books, "where is my order?", at=NOW)
     assert await books.visitor_talked("shop", "anna", NOW - 86400, NOW) is None
 

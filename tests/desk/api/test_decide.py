@@ -152,7 +152,7 @@ async def test_the_answer_says_when_to_ask_again_for_a_rule_that_waits(
 
 
 async def test_a_partners_visitors_can_be_spared_the_chat(browser: httpx2.AsyncClient) -> None:
-    """A4."""
+    """feature A4"""
     answer = (await browser.post("decide", json=ask("/help?cp=1"))).json()
     assert (answer["action"], answer["rule"]) == ("hide", "no-coupons")
 

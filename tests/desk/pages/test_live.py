@@ -126,7 +126,7 @@ async def test_the_open_chat_of_the_visitor_hears_that_the_conversation_is_close
 
 
 async def test_the_trail_grows_while_the_agent_looks_on(desk: House, tab: Tab, address: str) -> None:
-    """B10: the stream looks at the visit store by itself."""
+    """feature B10: the stream looks at the visit store by itself."""
     talk = await desk.says("hello")
     await tab.goto(f"{address}desk/conversations/{talk}")
     now = desk.service.clock.now()

@@ -306,7 +306,7 @@ async def test_a_page_does_not_change_the_amount_that_the_server_told_before(sho
 
 
 async def test_the_servers_amount_counts_where_no_partner_earns_the_order(shops: Any) -> None:
-    """A16, as far as it can be had now: in the report, and in what later orders are compared with"""
+    """In the report, and in what later orders are compared with; the partner gets no correction yet."""
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered("1001", "119.00 €")
     async with shop.visitor() as visitor:

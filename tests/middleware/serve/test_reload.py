@@ -215,6 +215,7 @@ async def test_what_only_a_new_start_can_change_is_said(host: Host) -> None:
 
 
 async def test_sighup_reloads_with_one_worker_too(host: Host) -> None:
+    """field G9"""
     async with shops("one") as ports:
         host.write("a", ports["one"])
         with host.serving() as clew:
