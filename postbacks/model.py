@@ -35,6 +35,7 @@ class Report:
     landing_time: int
     voucher: str = ""
     click_param: str = ""
+    state: str = "placed"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the ledger."""

@@ -5,8 +5,9 @@ with the same signature.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Any
 
 from .touches import DOUBTS, Click, Touch, doubted
 
@@ -52,12 +53,37 @@ def earning_click(touch: Touch) -> Click | None:
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What the weighing goes by. `lookback_days` by partner id, for the partners that the site has now;
-    `inside` are those of them whose terms let clicks count that were made in the shop. `set_back` lists the
-    times by which the clock was set back: what it showed before, and by how many seconds."""
+    `inside` are those of them whose terms let clicks count that were made in the shop. `partners` has by
+    network and parameter the partner that a click earns for now, which may have come after the click. `set_back`
+    lists the times by which the clock was set back: what it showed before, and by how many seconds."""
 
     lookback_days: Mapping[str, int]
     inside: frozenset[str] = frozenset()
     set_back: tuple[tuple[float, float], ...] = ()
+    partners: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def partner(self, click: Click) -> str | None:
+        """The partner that a click earns for."""
+        return self.partners.get((click.network, click.param), click.partner)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the same for the same terms."""
+        return {
+            "lookback_days": dict(sorted(self.lookback_days.items())),
+            "inside": sorted(self.inside),
+            "set_back": [list(jump) for jump in self.set_back],
+            "partners": [[*click, partner] for click, partner in sorted(self.partners.items())],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Terms":
+        """The reverse of `to_json`."""
+        return cls(
+            dict(data["lookback_days"]),
+            frozenset(data["inside"]),
+            tuple((before, step) for before, step in data["set_back"]),
+            {(network, param): partner for network, param, partner in data["partners"]},
+        )
 
 
 def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float = inf) -> Credit:
@@ -69,7 +95,7 @@ def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float
     won: tuple[Touch, Click] | None = None
     considered: list[Considered] = []
     # Of two touches in the same second the later one in the list is later.
-    for touch in sorted(touches, key=lambda t: t.at)[::-1]:
+    for touch in sorted((_earning(t, terms) for t in touches), key=lambda t: t.at)[::-1]:
         click, verdict = _weigh(touch, order_time, terms, now)
         if click is not None and not verdict:
             if won is None:
@@ -88,6 +114,14 @@ def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float
     touch, click = won
     reason = _reason(touch, click, order_time, terms.lookback_days)
     return Credit(click.partner, click, float(touch.at), reason, tuple(considered))
+
+
+def _earning(touch: Touch, terms: Terms) -> Touch:
+    """The touch with the partners that its clicks earn for now."""
+    if all(terms.partner(click) == click.partner for click in touch.clicks):
+        return touch
+    clicks = tuple(replace(click, partner=terms.partner(click)) for click in touch.clicks)
+    return replace(touch, clicks=clicks)
 
 
 def _weigh(touch: Touch, order_time: float, terms: Terms, now: float) -> tuple[Click | None, str]:

@@ -153,6 +153,11 @@ class LandingReader:
         """The raw pairs with a known name, from a text that may not be a query."""
         return (p for p in raw_pairs(query, self._asks_for) if self._asks_for(unquote_to_bytes(p[0])))
 
+    def partners(self) -> dict[tuple[str, str], str]:
+        """By network and parameter of a click, the partner that it earns for."""
+        meanings = (*self._any_case.values(), *self._exact.values(), *(c.meaning for c in self._composed))
+        return {(m.network, m.param): m.partner for m in meanings if m.partner is not None}
+
     # -- reading
 
     def read(

@@ -36,12 +36,13 @@ class SiteRuntime:
         self.networks: dict[str, Network] = {
             p.id: catalogue.networks[p.network] for p in site.partners if p.network is not None
         }
+        self.landing = LandingReader(site, catalogue, self._closes)
         # What credit goes by; `set_back` adds to it.
         self.terms = Terms(
             {p.id: self._lookback(p) for p in site.partners},
             frozenset(p.id for p in site.partners if p.inside_clicks),
+            partners=self.landing.partners(),
         )
-        self.landing = LandingReader(site, catalogue, self._closes)
         self.masking = self.landing.masking
         self.cookie = VisitorCookie(
             settings.secret.get_secret_value(),

@@ -1,0 +1,282 @@
+"""What the sightings of one order come to: its amounts and state, whose it is, and what stands against
+telling a partner. Each value names the sighting that it comes from.
+
+Pure. The result depends on the sightings and the times that they carry, not on the order in which they are
+given.
+
+Which sighting counts, field by field:
+- a person's correction, then the shop's server (API, webhook), an import, a page or an agent, the browser;
+- of one rank, what a selector or a server said before what was guessed from structured data;
+- of two from a server, an import or a person, the later one (by `as_of`, where the sender says it): it
+  corrects. Of two pages, the earlier one: a reload says nothing new.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from .doubt import Doubt
+from .model import Channel
+from .money import amount_text
+from .sighting import CORRECTION, RANK, SALES, STATES, Item, OrderState, Refund, Sighting
+
+_SERVER: Final = RANK["api"]
+_CORRECTS: Final = RANK["import"]
+"""From this rank on a later word takes the place of an earlier one."""
+
+NAMED_BY_BROWSER: Final = Doubt(
+    "browser",
+    "the shop's server told of the order, but not of its visitor: only a browser says whose it is. "
+    "POST orders with `visitor` settles it",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order as it stands. None is what nobody has said.
+
+    `number` is the order's first number, `spelling` as the shop writes it. `placed_at` is in unix seconds.
+    `refunded` is the money that went back. `doubts` is what stands against telling a partner; `refused`: a
+    person decided that none is told. `partner` is a person's choice of who earns it: an empty text for
+    nobody, None where nobody chose. `sources` says by field name from which sighting (`Sighting.key`) a
+    value comes.
+    """
+
+    number: str
+    spelling: str
+    state: OrderState
+    placed_at: float
+    total: Decimal | None
+    currency: str | None
+    net: Decimal | None
+    shipping: Decimal | None
+    tax: Decimal | None
+    discount: Decimal | None
+    refunded: Decimal
+    coupon: str | None
+    customer: Literal["new", "returning"] | None
+    channel: Channel | None
+    items: tuple[Item, ...] | None
+    visitor: str | None
+    conversation: str | None
+    agent: str | None
+    doubts: tuple[Doubt, ...]
+    refused: bool
+    partner: str | None
+    sources: Mapping[str, str]
+
+    @property
+    def is_sale(self) -> bool:
+        """Whether a partner can earn by it."""
+        return self.state in SALES and self.total is not None
+
+    @property
+    def amount(self) -> Decimal:
+        """What the customer has paid and not got back; nothing where it is no sale."""
+        return max((self.total or Decimal()) - self.refunded, Decimal()) if self.is_sale else Decimal()
+
+
+class _Pick:
+    """Chooses, for each field, the sighting that counts, and remembers which it was."""
+
+    def __init__(self, sightings: Iterable[Sighting]) -> None:
+        self._by_weight = sorted(sightings, key=_weight, reverse=True)
+        self.sources: dict[str, str] = {}
+
+    def sighting(self, field: str, says: Callable[[Sighting], object]) -> Sighting | None:
+        """The first one by weight that says something of the field."""
+        found = next((s for s in self._by_weight if says(s) is not None), None)
+        if found is not None:
+            self.sources[field] = found.key
+        return found
+
+    def value(self, field: str) -> Any:
+        """The field's value by the sighting that counts."""
+        found = self.sighting(field, lambda s: getattr(s, field))
+        return None if found is None else getattr(found, field)
+
+
+def project(sightings: Sequence[Sighting]) -> Order:
+    """The order that these sightings, all of one order, come to. Raises ValueError where there are none, or
+    none names a number."""
+    pick = _Pick(sightings)
+    numbered = pick.sighting("number", lambda s: s.numbers or None)
+    if numbered is None:
+        raise ValueError("no sighting names the order's number")
+    spelled = pick.sighting("spelling", lambda s: s.spelling) or numbered
+    money = pick.sighting("total", lambda s: s.total)
+    refunded = _refunded(sightings)
+    state = _state(pick, sightings, money, refunded)
+    naming = _naming(sightings)
+    if naming is not None:
+        pick.sources["visitor"] = naming.key
+    ruling = max((s for s in sightings if _rules(s)), key=_weight, default=None)
+    chosen = pick.sighting("partner", lambda s: s.correction and s.correction.partner)
+    return Order(
+        number=numbered.numbers[0],
+        spelling=spelled.spelling or numbered.numbers[0],
+        state=state,
+        placed_at=_placed_at(pick, sightings),
+        total=None if money is None else money.total,
+        currency=None if money is None else money.currency,
+        net=pick.value("net"),
+        shipping=pick.value("shipping"),
+        tax=pick.value("tax"),
+        discount=pick.value("discount"),
+        refunded=refunded,
+        coupon=pick.value("coupon"),
+        customer=pick.value("customer"),
+        channel=pick.value("channel"),
+        items=pick.value("items"),
+        visitor=None if naming is None else naming.visitor,
+        conversation=pick.value("conversation"),
+        agent=pick.value("agent"),
+        doubts=_doubts(sightings, money, naming, ruling),
+        refused=ruling is not None and ruling.correction is not None and ruling.correction.refuse,
+        partner=None if chosen is None or chosen.correction is None else chosen.correction.partner,
+        sources=pick.sources,
+    )
+
+
+def _weight(sighting: Sighting) -> tuple[int, bool, float, str]:
+    """Greater counts more."""
+    at = sighting.at if sighting.as_of is None else sighting.as_of
+    return (
+        sighting.rank,
+        not sighting.guess,
+        at if sighting.rank >= _CORRECTS else -at,
+        sighting.key,
+    )
+
+
+def _refunded(sightings: Iterable[Sighting]) -> Decimal:
+    """Each refund once, by its id; told twice with different amounts, the one of more weight."""
+    told: dict[str, Refund] = {}
+    for sighting in sorted((s for s in sightings if s.rank >= _CORRECTS), key=_weight):
+        told |= {refund.id: refund for refund in sighting.refunds}
+    return sum((refund.amount for refund in told.values()), Decimal())
+
+
+def _state(
+    pick: _Pick, sightings: Sequence[Sighting], money: Sighting | None, refunded: Decimal
+) -> OrderState:
+    """The state that the source of the highest rank tells.
+
+    Where its sender gives times (`as_of`), the latest state. Where it gives none, the furthest: "placed" and
+    "cancelled" may arrive in any order, and a cancelled order is seldom placed again. Of pages the earliest
+    that says that this is no sale, or that it is; a payment that comes later counts.
+    """
+    told = [s for s in sightings if s.state is not None]
+    if not told:
+        return "seen"
+    top = max(s.rank for s in told)
+    of_top = [s for s in told if s.rank == top]
+    if top >= CORRECTION:
+        found = max(of_top, key=_weight)
+    elif top >= _CORRECTS:
+        found = max(of_top, key=lambda s: (s.as_of or 0.0, STATES.index(s.state or "seen"), s.key))
+    else:
+        settled = [s for s in of_top if STATES.index(s.state or "seen") >= STATES.index("placed")]
+        found = max(settled or of_top, key=_weight)
+    pick.sources["state"] = found.key
+    state = found.state or "seen"
+    if refunded and state in SALES:
+        whole = money is not None and money.total is not None and refunded >= money.total
+        return "refunded" if whole else "part_refunded"
+    return state
+
+
+def _placed_at(pick: _Pick, sightings: Sequence[Sighting]) -> float:
+    """When the order was placed, as told; else when clew first heard of it. Never after that."""
+    first = min(sightings, key=lambda s: (s.at, s.key))
+    told = pick.sighting("placed_at", lambda s: s.placed_at)
+    if told is None or told.placed_at is None:
+        pick.sources["placed_at"] = first.key
+        return first.at
+    return min(told.placed_at, first.at)
+
+
+def _naming(sightings: Iterable[Sighting]) -> Sighting | None:
+    """The sighting that says whose the order is: by rank; of pages the earliest without a doubt about the
+    visitor."""
+    named = [s for s in sightings if s.visitor is not None]
+    return max(named, key=lambda s: (s.rank, not _about_visitor(s.doubts), *_weight(s)), default=None)
+
+
+def _about_visitor(doubts: Iterable[Doubt]) -> bool:
+    return any(doubt.kind in ("checkout", "browser") for doubt in doubts)
+
+
+def _rules(sighting: Sighting) -> bool:
+    correction = sighting.correction
+    return correction is not None and (correction.release or correction.refuse)
+
+
+def _doubts(
+    sightings: Sequence[Sighting], money: Sighting | None, naming: Sighting | None, ruling: Sighting | None
+) -> tuple[Doubt, ...]:
+    """What stands against telling a partner, after what the shop's server and people said."""
+    if ruling is not None and ruling.correction is not None and ruling.correction.release:
+        sightings = [s for s in sightings if s.at > ruling.at]
+        money = money if money in sightings else None
+        naming = naming if naming in sightings else None
+    found: list[Doubt] = []
+    if money is not None:
+        found += _about_amount(sightings, money)
+    if naming is not None:
+        found += _about_naming(sightings, naming)
+    found += _about_state(sightings)
+    return tuple(dict.fromkeys(found))
+
+
+def _about_amount(sightings: Iterable[Sighting], money: Sighting) -> Iterable[Doubt]:
+    others = [s for s in sightings if s.total is not None and s.source != money.source]
+    agree = any((s.total, s.currency) == (money.total, money.currency) and s.rank > 0 for s in others)
+    if not agree:
+        # Two that agree are not doubted because the orders before were smaller.
+        yield from (doubt for doubt in money.doubts if doubt.kind in ("amount", "currency"))
+    if money.rank >= _CORRECTS:
+        return
+    alike = [s for s in sightings if s.rank == money.rank and s.total is not None]
+    amounts = {(s.total, s.currency): s for s in sorted(alike, key=lambda s: (s.at, s.key), reverse=True)}
+    if len(amounts) > 1:
+        told = "; ".join(sorted(f"{_amount(s)} by the {s.source}" for s in amounts.values()))
+        yield Doubt("conflict", f"it was reported with different amounts: {told}")
+
+
+def _about_naming(sightings: Sequence[Sighting], naming: Sighting) -> Iterable[Doubt]:
+    """What stands against whose order it is. A server that names the visitor settles it. A server that tells
+    of the order only settles what a page told before: whoever opens a page afterwards may be a stranger."""
+    told = [s for s in sightings if s.of_server and s.state is not None and s.state in SALES]
+    if naming.rank >= _SERVER:
+        return
+    if naming.source == "browser" and told:
+        yield NAMED_BY_BROWSER
+        return
+    for doubt in naming.doubts:
+        if doubt.kind == "confirm" and told:
+            continue
+        if doubt.kind == "checkout" and any(s.at >= naming.at for s in told):
+            continue
+        if doubt.kind not in ("amount", "currency"):
+            yield doubt
+
+
+def _about_state(sightings: Sequence[Sighting]) -> Iterable[Doubt]:
+    """A page or an agent that says another thing than the sale that stands."""
+    if any(s.rank >= _CORRECTS and s.state is not None for s in sightings):
+        return
+    told = {s.state: s for s in sightings if s.rank == RANK["page"] and s.state is not None}
+    if not SALES.isdisjoint(told) and (against := {s for s in told if _undone(s)}):
+        yield Doubt("conflict", f"it was reported as placed, and as {', '.join(sorted(map(str, against)))}")
+
+
+def _undone(state: OrderState | None) -> bool:
+    return state is not None and STATES.index(state) > STATES.index("part_refunded")
+
+
+def _amount(sighting: Sighting) -> str:
+    if sighting.total is None or sighting.currency is None:
+        return str(sighting.total)
+    return f"{amount_text(sighting.total, sighting.currency)} {sighting.currency}"
