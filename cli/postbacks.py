@@ -19,7 +19,11 @@ from rich.text import Text
 from ..orders.model import OrderError
 from ..postbacks.model import STATES, Postback, State
 from ..service.clock import Clock
+from ..service.ordering.recording import settle, settled
+from ..stores.ledger.books import Ledger
+from ..stores.ledger.database import Database
 from ..stores.ledger.outbox import LIST_LIMIT, Outbox, OutboxError
+from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, AsJson, Config, nothing, with_ledger
 from .terminal import open_console, say
 
@@ -37,6 +41,7 @@ COLORS: dict[State, str] = {
     "unknown": "yellow",
     "held": "yellow",
     "refused": "bright_black",
+    "superseded": "bright_black",
 }
 T = TypeVar("T")
 
@@ -131,6 +136,32 @@ def refuse_command(
     _settle(config, ids, by, send=False)
 
 
+@app.command("told")
+def told_command(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `list` shows them.")],
+    config: Config = DEFAULT_CONFIG,
+    by: By = None,
+) -> None:
+    """Mark postbacks as told that clew cannot send: you have told the partner by hand."""
+    who = by or getpass.getuser()
+
+    async def work(outbox: Outbox) -> list[str]:
+        problems = []
+        for postback_id in dict.fromkeys(ids):
+            try:
+                await outbox.tell_by_hand(postback_id, Clock().now(), by=who)
+            except OutboxError as error:
+                problems.append(str(error))
+        return problems
+
+    problems = _with_outbox(config, work)
+    for problem in problems:
+        say(problem, err=True)
+    say(f"{len(set(ids)) - len(problems)} marked as told.")
+    if problems:
+        raise typer.Exit(1)
+
+
 def _settle(
     config: Path,
     ids: list[str],
@@ -141,21 +172,28 @@ def _settle(
     currency: str | None = None,
 ) -> None:
     who = by or getpass.getuser()
+    sites = {site.name: site.partners for site in load_or_exit(config).sites}
 
-    async def work(outbox: Outbox) -> list[Postback | str]:
-        done: list[Postback | str] = []
+    async def work(db: Database) -> list[Postback | str]:
+        ledger, done = Ledger(db), list[Postback | str]()
         for postback_id in dict.fromkeys(ids):
             try:
-                found = await outbox.settle(
-                    postback_id, Clock().now(), by=who, send=send, amount=amount, currency=currency
+                entry = await settle(
+                    ledger,
+                    lambda site: sites.get(site, []),
+                    postback_id,
+                    Clock().now(),
+                    by=who,
+                    send=send,
+                    amount=amount,
+                    currency=currency,
                 )
+                done.append(settled(entry, postback_id))
             except (OutboxError, OrderError) as error:
                 done.append(str(error))
-            else:
-                done.append(found)
         return done
 
-    results = _with_outbox(config, work)
+    results = with_ledger(config, work)
     for result in results:
         if isinstance(result, str):
             say(result, err=True)

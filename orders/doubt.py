@@ -17,7 +17,8 @@ from .money import amount_text
 
 # confirm: waits for the shop's server. checkout: nothing says that the visitor ordered. browser: told by the
 # browser alone. amount, currency: it disagrees with what else is known. conflict: it was told of in two ways.
-Kind = Literal["confirm", "checkout", "browser", "amount", "currency", "conflict"]
+# manual: the partner's call cannot tell of such an event, so a person has to.
+Kind = Literal["confirm", "checkout", "browser", "amount", "currency", "conflict", "manual"]
 
 # Of a normal distribution the median absolute deviation is 0.6745 standard deviations (Iglewicz and Hoaglin,
 # 1993); beyond three of them lies one order in 370.
@@ -41,7 +42,7 @@ def amount_doubt(
     `figures` are other amounts for this order; `earlier` are total and currency of the site's earlier orders
     that are not in doubt.
     """
-    if not policy.amounts:
+    if not policy.amounts or order.total is None or order.currency is None:
         return None
     told = f"{amount_text(order.total, order.currency)} {order.currency}"
     for figure in (*order.figures, *figures):

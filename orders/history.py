@@ -17,9 +17,9 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 from .doubt import Doubt
-from .model import Channel
+from .model import SALES, STATES, Channel, Item, OrderState, Refund
 from .money import amount_text
-from .sighting import CORRECTION, RANK, SALES, STATES, Item, OrderState, Refund, Sighting
+from .sighting import CORRECTION, RANK, Sighting
 
 _SERVER: Final = RANK["api"]
 _CORRECTS: Final = RANK["import"]
@@ -36,7 +36,8 @@ NAMED_BY_BROWSER: Final = Doubt(
 class Order:
     """One order as it stands. None is what nobody has said.
 
-    `number` is the order's first number, `spelling` as the shop writes it. `placed_at` is in unix seconds.
+    `number` is the order's first number, `spelling` as the shop writes it. `placed_at` is in unix seconds;
+    `time_is_told`: a source named it.
     `refunded` is the money that went back. `doubts` is what stands against telling a partner; `refused`: a
     person decided that none is told. `partner` is a person's choice of who earns it: an empty text for
     nobody, None where nobody chose. `sources` says by field name from which sighting (`Sighting.key`) a
@@ -65,6 +66,7 @@ class Order:
     refused: bool
     partner: str | None
     sources: Mapping[str, str]
+    time_is_told: bool = False
 
     @property
     def is_sale(self) -> bool:
@@ -136,18 +138,24 @@ def project(sightings: Sequence[Sighting]) -> Order:
         refused=ruling is not None and ruling.correction is not None and ruling.correction.refuse,
         partner=None if chosen is None or chosen.correction is None else chosen.correction.partner,
         sources=pick.sources,
+        time_is_told=any(s.placed_at is not None for s in sightings),
     )
 
 
-def _weight(sighting: Sighting) -> tuple[int, bool, float, str]:
+def _is_settled(sighting: Sighting) -> bool:
+    """Whether its amount is the order's, and not that of an order which waits for its money."""
+    return sighting.rank >= _CORRECTS or sighting.state not in ("seen", "held")
+
+
+def _weight(sighting: Sighting) -> tuple[int, bool, bool, float, str]:
     """Greater counts more."""
+    return sighting.rank, not sighting.guess, _is_settled(sighting), _time(sighting), sighting.key
+
+
+def _time(sighting: Sighting) -> float:
+    """Greater counts more: the later one where it corrects, else the earlier one."""
     at = sighting.at if sighting.as_of is None else sighting.as_of
-    return (
-        sighting.rank,
-        not sighting.guess,
-        at if sighting.rank >= _CORRECTS else -at,
-        sighting.key,
-    )
+    return at if sighting.rank >= _CORRECTS else -at
 
 
 def _refunded(sightings: Iterable[Sighting]) -> Decimal:
@@ -177,8 +185,10 @@ def _state(
     elif top >= _CORRECTS:
         found = max(of_top, key=lambda s: (s.as_of or 0.0, STATES.index(s.state or "seen"), s.key))
     else:
-        settled = [s for s in of_top if STATES.index(s.state or "seen") >= STATES.index("placed")]
-        found = max(settled or of_top, key=_weight)
+        # Anybody can open a page without our cookie: that does not say that the money has come.
+        named = [s for s in of_top if s.visitor is not None] or of_top
+        settled = [s for s in named if STATES.index(s.state or "seen") >= STATES.index("placed")]
+        found = max(settled or named, key=_weight)
     pick.sources["state"] = found.key
     state = found.state or "seen"
     if refunded and state in SALES:
@@ -198,14 +208,16 @@ def _placed_at(pick: _Pick, sightings: Sequence[Sighting]) -> float:
 
 
 def _naming(sightings: Iterable[Sighting]) -> Sighting | None:
-    """The sighting that says whose the order is: by rank; of pages the earliest without a doubt about the
-    visitor."""
+    """The sighting that says whose the order is: the server's; else the earliest page of a visitor who was
+    seen at the checkout, before what a browser told, before anybody who opened the page."""
     named = [s for s in sightings if s.visitor is not None]
-    return max(named, key=lambda s: (s.rank, not _about_visitor(s.doubts), *_weight(s)), default=None)
 
+    def counts(sighting: Sighting) -> tuple[object, ...]:
+        bought = not any(doubt.kind == "checkout" for doubt in sighting.doubts)
+        sure = sighting.rank if sighting.rank >= _CORRECTS else 0
+        return sure, bought, sighting.rank, _time(sighting), sighting.key
 
-def _about_visitor(doubts: Iterable[Doubt]) -> bool:
-    return any(doubt.kind in ("checkout", "browser") for doubt in doubts)
+    return max(named, key=counts, default=None)
 
 
 def _rules(sighting: Sighting) -> bool:
@@ -226,6 +238,7 @@ def _doubts(
         found += _about_amount(sightings, money)
     if naming is not None:
         found += _about_naming(sightings, naming)
+        found += _about_buyer(sightings, naming)
     found += _about_state(sightings)
     return tuple(dict.fromkeys(found))
 
@@ -238,7 +251,11 @@ def _about_amount(sightings: Iterable[Sighting], money: Sighting) -> Iterable[Do
         yield from (doubt for doubt in money.doubts if doubt.kind in ("amount", "currency"))
     if money.rank >= _CORRECTS:
         return
-    alike = [s for s in sightings if s.rank == money.rank and s.total is not None]
+    alike = [
+        s
+        for s in sightings
+        if s.rank == money.rank and s.total is not None and _is_settled(s) == _is_settled(money)
+    ]
     amounts = {(s.total, s.currency): s for s in sorted(alike, key=lambda s: (s.at, s.key), reverse=True)}
     if len(amounts) > 1:
         told = "; ".join(sorted(f"{_amount(s)} by the {s.source}" for s in amounts.values()))
@@ -261,6 +278,15 @@ def _about_naming(sightings: Sequence[Sighting], naming: Sighting) -> Iterable[D
             continue
         if doubt.kind not in ("amount", "currency"):
             yield doubt
+
+
+def _about_buyer(sightings: Sequence[Sighting], naming: Sighting) -> Iterable[Doubt]:
+    """An order that waited for its money on its buyer's page, and is paid on another visitor's."""
+    if naming.state in SALES or any(s.rank >= _CORRECTS and s.state in SALES for s in sightings):
+        return
+    own = [s for s in sightings if s.visitor in (None, naming.visitor)]
+    if not any(s.state in SALES for s in own) and any(s.state in SALES for s in sightings):
+        yield Doubt("conflict", "shown as a sale to another visitor than at first")
 
 
 def _about_state(sightings: Sequence[Sighting]) -> Iterable[Doubt]:

@@ -2,19 +2,32 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from .checks import checked_text
 from .ids import normalised
-from .model import Channel, OrderError, OrderSeen, Source
+from .model import Channel, Item, OrderError, OrderSeen, OrderState, Refund, Source
 from .money import checked_currency, checked_total
 
-BODY_LIMIT = 16 * 1024  # bytes; the longest valid body is far smaller
+BODY_LIMIT = 64 * 1024  # bytes
+ITEMS = 200
+REFUNDS = 50
+NUMBERS = 5
 VISITOR_LENGTH = 4096  # characters: the visitor's cookie as the shop's server got it fits
+_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
 _PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 
@@ -30,37 +43,98 @@ def _id(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _total(value: object) -> object:
+def _decimal(value: object, part: str) -> object:
     if isinstance(value, Decimal):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return Decimal(value)
     if not isinstance(value, str) or not _PLAIN.fullmatch(value.strip()):
-        raise OrderError('total: write it as a number with a dot for the decimals, for example "59.90"')
+        raise OrderError(f'{part}: write it as a number with a dot for the decimals, for example "59.90"')
     return Decimal(value.strip())
+
+
+def _amount(part: str) -> BeforeValidator:
+    return BeforeValidator(lambda value: value if value is None else _decimal(value, part))
 
 
 def _text(part: str, length: int = 200) -> AfterValidator:
     return AfterValidator(lambda value: checked_text(value, part, length))
 
 
-class OrderBody(BaseModel):
-    """The fields of `POST orders`."""
+def _time(value: object) -> object:
+    """Seconds of a time with its zone, as RFC 3339 writes it, or of unix seconds."""
+    if value is None:
+        return None
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        found = float(value)
+    else:
+        moment = None
+        with suppress(ValueError):
+            moment = datetime.fromisoformat(str(value).strip())
+        if moment is None or moment.tzinfo is None:
+            raise OrderError('a time: write it with its zone, for example "2026-11-23T10:00:00Z"')
+        found = moment.timestamp()
+    if not 0 < found < _LATEST:
+        raise OrderError("a time: it is not one of these years")
+    return found
 
+
+Amount = Annotated[Decimal, _amount("an amount")]
+Time = Annotated[float, BeforeValidator(_time)]
+
+
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+
+class ItemBody(_Body):
+    """A line of the order."""
+
+    id: Annotated[str, BeforeValidator(_id), _text("items: id")]
+    name: Annotated[str, _text("items: name")] = ""
+    category: Annotated[str, _text("items: category")] = ""
+    quantity: Amount = Decimal(1)
+    price: Amount | None = None
+    discount: Amount | None = None
+    tax: Amount | None = None
+
+
+class RefundBody(_Body):
+    """Money that went back, by the shop's own id of the refund."""
+
+    id: Annotated[str, BeforeValidator(_id), _text("refunds: id")]
+    amount: Amount
+
+
+class OrderBody(_Body):
+    """The fields of `POST orders`."""
+
     id: Annotated[str, BeforeValidator(_id), _text("id")]
-    total: Annotated[Decimal, BeforeValidator(_total)]
-    currency: Annotated[str, AfterValidator(checked_currency)]
+    total: Annotated[Decimal, _amount("total")] | None = None
+    currency: Annotated[str, AfterValidator(checked_currency)] | None = None
     visitor: Annotated[str, _text("visitor", VISITOR_LENGTH)] | None = None
     channel: Channel | None = None
     coupon: Annotated[str, _text("coupon")] | None = None
+    state: OrderState | None = None
+    numbers: Annotated[
+        list[Annotated[str, BeforeValidator(_id), _text("numbers")]], Field(max_length=NUMBERS)
+    ] = []
+    refunds: Annotated[list[RefundBody], Field(max_length=REFUNDS)] = []
+    placed_at: Time | None = None
+    updated_at: Time | None = None
+    net: Amount | None = None
+    shipping: Amount | None = None
+    tax: Amount | None = None
+    discount: Amount | None = None
+    customer: Literal["new", "returning"] | None = None
+    email_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    items: Annotated[list[ItemBody], Field(max_length=ITEMS)] | None = None
 
 
 def parse_order(body: bytes) -> ParsedOrder:
-    """The order in a JSON body `{id, total, currency, visitor?, channel?, coupon?}`.
+    """The order in a JSON body with the fields of OrderBody.
 
-    `total` is a number or plain decimal text, read without loss. Raises OrderError, naming each wrong field.
+    Amounts are numbers or plain decimal text, read without loss. Raises OrderError, naming each wrong field.
     """
     if len(body) > BODY_LIMIT:
         raise OrderError(f"the body has {len(body)} bytes; at most {BODY_LIMIT} are taken")
@@ -85,21 +159,55 @@ def parse_order(body: bytes) -> ParsedOrder:
 
 def parsed_order(values: Mapping[str, Any], source: Source) -> ParsedOrder:
     """The order in the fields of OrderBody. Raises OrderError that names each wrong field."""
+    problems, body = [], None
     try:
         body = OrderBody.model_validate(values)
     except ValidationError as error:
-        raise OrderError("; ".join(_problem(e) for e in error.errors())) from None
+        problems = [_problem(e) for e in error.errors()]
+    problems += _missing(values)
+    if body is None or problems:
+        raise OrderError("; ".join(problems))
+    return ParsedOrder(_seen(body, source), body.visitor)
+
+
+def _missing(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is needed beside what is there: only a state or refunds of a known order go without a total."""
+    alone = values.get("state") is not None or bool(values.get("refunds"))
+    if values.get("total") is None and not alone:
+        yield "total: it is missing; only a `state` or `refunds` of a known order go without"
+    if values.get("currency") is None and (
+        values.get("total") is not None or values.get("refunds") or not alone
+    ):
+        yield 'currency: it is missing; write for example "EUR"'
+
+
+def _seen(body: OrderBody, source: Source) -> OrderSeen:
     number = normalised(body.id)
-    order = OrderSeen(
+
+    def amount(value: Decimal | None) -> Decimal | None:
+        return None if value is None or body.currency is None else checked_total(value, body.currency)
+
+    return OrderSeen(
         id=number.id,
-        total=checked_total(body.total, body.currency),
+        total=amount(body.total),
         currency=body.currency,
         source=source,
         coupon=body.coupon,
         channel=body.channel,
+        placed_at=body.placed_at,
+        state=body.state or ("placed" if body.total is not None else None),
         spelling=number.spelling if number.spelling != number.id else None,
+        further=tuple(dict.fromkeys(normalised(n, "numbers").id for n in body.numbers)),
+        as_of=body.updated_at,
+        net=amount(body.net),
+        shipping=amount(body.shipping),
+        tax=amount(body.tax),
+        discount=amount(body.discount),
+        customer=body.customer,
+        items=None if body.items is None else tuple(Item(**dict(item)) for item in body.items),
+        refunds=tuple(Refund(one.id, amount(one.amount) or Decimal()) for one in body.refunds),
+        email_hash=body.email_hash,
     )
-    return ParsedOrder(order, body.visitor)
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

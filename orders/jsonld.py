@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from .model import Figure, OrderError, State
+from .model import Figure, OrderError, OrderState
 from .prices import order_total, summed
 from .schema import text_of, types_of
 from .standing import latest_moment, order_state
@@ -24,7 +24,7 @@ class LinkedOrder:
     total: Decimal | None
     currency: str | None
     coupon: str | None
-    state: State = "placed"
+    state: OrderState = "placed"
     placed_at: float | None = None
     items: Decimal | None = None
 

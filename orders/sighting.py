@@ -5,26 +5,14 @@ Sightings are append-only. What all sightings of one order come to is computed f
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 from .doubt import Doubt
-from .model import Channel
-
-Source = Literal["browser", "page", "agent", "import", "api", "webhook"]
-# How far an order has come. seen: known, but not yet placed or paid. held: the shop has stopped it, or a
-# payment failed; it may go on. The money of a test order is not real.
-OrderState = Literal[
-    "seen", "held", "placed", "paid", "part_refunded", "refunded", "cancelled", "charged_back", "test"
-]
-STATES: Final[Sequence[OrderState]] = get_args(OrderState)
-"""In the order in which an order goes through them."""
-
-SALES: Final[frozenset[OrderState]] = frozenset({"placed", "paid", "part_refunded"})
-"""The states in which a partner earns."""
+from .model import Item, OrderSeen, Refund, Source
 
 RANK: Final[Mapping[Source, int]] = {
     "browser": 0,
@@ -39,27 +27,6 @@ anything. The shop's server knows."""
 
 CORRECTION: Final = 4
 """The rank of a person's correction."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """A line of an order. Amounts are for the whole line but `price`, which is for one unit."""
-
-    id: str
-    name: str = ""
-    category: str = ""
-    quantity: Decimal = Decimal(1)
-    price: Decimal | None = None
-    discount: Decimal | None = None
-    tax: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refund:
-    """Money that went back. `id` is the shop's own id of the refund: the same one twice is one refund."""
-
-    id: str
-    amount: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,42 +45,22 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
-    """What one source said of an order, and when. Everything that it did not say is None.
+class Sighting(OrderSeen):
+    """What one source said of an order, and when.
 
-    `at` is when clew was told, in unix seconds; `as_of` the sender's own time of this state of the order.
-    `numbers` are the order's normalised numbers (`orders/ids.py`), the one for people first; a shop may have
-    several for one order. It is empty where the source named none. `spelling` is the first one as the shop
-    writes it. `refunds` are all that this source names. `guess`: the amount was read from structured data
-    without a selector. `visitor`, `carrier`, `email_hash`, `coupon` and `conversation` are evidence of whose
-    the order is. `doubts` are what stood against this sighting when it came.
+    `at` is when clew was told, in unix seconds. `visitor`, `carrier` (the token that the shop keeps with the
+    order), `email_hash`, `coupon` and `conversation` are evidence of whose the order is, and `touches` the
+    visitor's arrivals as plain data. `doubts` are what stood against this sighting when it came. `key` names
+    its content.
     """
 
     site: str
-    source: Source
     at: float
-    numbers: tuple[str, ...] = ()
-    spelling: str | None = None
-    as_of: float | None = None
-    state: OrderState | None = None
-    placed_at: float | None = None
-    currency: str | None = None
-    total: Decimal | None = None
-    net: Decimal | None = None
-    shipping: Decimal | None = None
-    tax: Decimal | None = None
-    discount: Decimal | None = None
-    coupon: str | None = None
-    customer: Literal["new", "returning"] | None = None
-    channel: Channel | None = None
-    items: tuple[Item, ...] | None = None
-    refunds: tuple[Refund, ...] = ()
-    guess: bool = False
     visitor: str | None = None
     carrier: str | None = None
-    email_hash: str | None = None
     conversation: str | None = None
     agent: str | None = None
+    touches: tuple[Mapping[str, Any], ...] = ()
     doubts: tuple[Doubt, ...] = ()
     correction: Correction | None = None
     key: str = field(init=False, compare=False)
@@ -122,6 +69,12 @@ class Sighting:
         content = {k: v for k, v in self.to_json().items() if k not in _NOT_CONTENT}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         object.__setattr__(self, "key", blake2b(text.encode("utf-8"), digest_size=16).hexdigest())
+
+    @classmethod
+    def of(cls, seen: OrderSeen, **context: Any) -> "Sighting":
+        """A sighting of what was seen; `context` are the fields that a sighting adds."""
+        told = {f.name: getattr(seen, f.name) for f in fields(OrderSeen)}
+        return cls(**told | context)
 
     @property
     def rank(self) -> int:
@@ -135,19 +88,19 @@ class Sighting:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the ledger, without what was not said."""
-        return {
-            f.name: _plain(value)
-            for f in fields(self)
-            if f.init and (value := getattr(self, f.name)) != f.default
-        }
+        told = ((name, getattr(self, name)) for name in _KEPT)
+        return {n: plain(v) for n, v in told if v is not None and v is not False and v != ()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Sighting":
         """The reverse of `to_json`."""
-        return cls(**{name: _READ.get(name, _same)(value) for name, value in data.items()})
+        told: dict[str, Any] = dict.fromkeys(("id", "total", "currency", "state"))
+        told |= {name: _READ[name](v) if name in _READ else v for name, v in data.items()}
+        return cls(**told)
 
 
-_NOT_CONTENT = ("at", "doubts")
+_KEPT: Final = tuple(f.name for f in fields(Sighting) if f.init and f.name != "figures")
+_NOT_CONTENT: Final = ("at", "doubts", "touches")
 
 
 def adds_nothing(known: Sequence[Sighting], new: Sighting) -> bool:
@@ -164,28 +117,27 @@ def adds_nothing(known: Sequence[Sighting], new: Sighting) -> bool:
     return any(s.key == new.key for s in same_source)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """A value of a sighting as plain data; amounts as decimal text."""
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, Item | Refund | Doubt | Correction):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    return value
-
-
-def _same(value: Any) -> Any:
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     return value
 
 
 def _item(data: Mapping[str, Any]) -> Item:
     amounts = ("quantity", "price", "discount", "tax")
-    return Item(**{k: Decimal(v) if k in amounts and v is not None else v for k, v in data.items()})
+    told: dict[str, Any] = {n: Decimal(v) if n in amounts and v else v for n, v in data.items()}
+    return Item(**told)
 
 
-_READ = {
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     **dict.fromkeys(("total", "net", "shipping", "tax", "discount"), Decimal),
-    "numbers": tuple,
+    "further": tuple,
+    "touches": tuple,
     "items": lambda rows: tuple(_item(row) for row in rows),
     "refunds": lambda rows: tuple(Refund(row["id"], Decimal(row["amount"])) for row in rows),
     "doubts": lambda rows: tuple(Doubt(**row) for row in rows),

@@ -8,15 +8,15 @@ from itertools import permutations
 from types import MappingProxyType
 from typing import Final
 
-from .model import State
+from .model import OrderState
 
 # schema.org/OrderStatus without its "Order", and what shops write in its place.
-_STATES: Mapping[str, State] = MappingProxyType(
+_STATES: Mapping[str, OrderState] = MappingProxyType(
     {
         **dict.fromkeys(("cancelled", "canceled", "void", "voided", "expired"), "cancelled"),
-        **dict.fromkeys(("returned", "refunded"), "returned"),
-        **dict.fromkeys(("problem", "failed", "declined", "rejected"), "problem"),
-        **dict.fromkeys(("paymentdue", "paymentpending", "pendingpayment", "unpaid"), "payment_due"),
+        **dict.fromkeys(("returned", "refunded"), "refunded"),
+        **dict.fromkeys(("problem", "failed", "declined", "rejected"), "held"),
+        **dict.fromkeys(("paymentdue", "paymentpending", "pendingpayment", "unpaid"), "seen"),
     }
 )
 
@@ -27,7 +27,7 @@ _ONE_DAY: Final = timedelta(days=1)
 _DAY: Final = re.compile(r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})", re.ASCII)
 
 
-def order_state(status: str | None) -> State:
+def order_state(status: str | None) -> OrderState:
     """The state for an `orderStatus`; `placed` unless it says that there is no sale."""
     name = (status or "").strip()[:200].rstrip("/").replace("#", "/").rpartition("/")[2].rpartition(":")[2]
     letters = "".join(c for c in name.casefold() if c.isalpha())

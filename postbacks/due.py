@@ -1,14 +1,15 @@
-"""What is due to a partner: the difference between what it has been told of an order and how the order stands.
+"""What is due to a partner: the difference between what it was told of an order and how the order stands.
 
 Pure. One event for each change that matters to the partner: a new order, another amount, an order or a share
 that is gone.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
+from ..orders.doubt import Doubt, Kind
 from ..orders.history import Order
 from ..orders.money import amount_text
 from ..referral.decision import Decision
@@ -17,9 +18,6 @@ from .model import Postback, Report, State
 
 NEW, ADJUST, CANCEL = "order", "adjust", "cancel"
 EVENTS: Final[Sequence[str]] = (NEW, ADJUST, CANCEL)
-
-TOLD: Final[frozenset[State]] = frozenset({"sending", "delivered", "unknown"})
-"""The states of a postback of which the partner may have heard."""
 
 
 def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]:
@@ -72,16 +70,115 @@ def _values(report: Report) -> tuple[str, str, str]:
     return report.amount, report.currency, report.click_id
 
 
-def last_told(sent: Sequence[Postback]) -> Mapping[str, Report]:
-    """By partner, what it was told last, or may have been; `sent` in the order of their sequence."""
-    return {p.partner: p.report for p in sent if p.state in TOLD}
+def _content(report: Report) -> tuple[object, ...]:
+    return report.event, *_values(report), report.channel, report.voucher
 
 
-def takes(partner: Partner, event: str) -> bool:
-    """Whether a partner's call can tell of this kind of event: a signed webhook of all, a URL template of
-    all if it has `{event}` in it."""
-    if event == NEW:
-        return True
-    if partner.network is not None:
-        return False
-    return partner.secret is not None or "{event}" in (partner.postback or "")
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A postback to be added for one partner of the order."""
+
+    sequence: int
+    report: Report
+    state: State
+    hold: Kind | None
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What changes in an order's postbacks: `superseded` are not sent any more, `changed` are those whose
+    call stays and whose state is another, `added` are new. The first two are named by their id."""
+
+    superseded: tuple[str, ...] = ()
+    changed: tuple[Postback, ...] = ()
+    added: tuple[Planned, ...] = ()
+
+
+def plan(
+    rows: Sequence[Postback],
+    wanted: Mapping[str, Report],
+    *,
+    doubts: Sequence[Doubt] = (),
+    refused: bool = False,
+    said: str = "",
+    manual: Callable[[str, str], Doubt | None] = lambda partner, event: None,
+) -> Plan:
+    """Bring an order's partners from what they were told to `wanted`, by partner (see `reports`).
+
+    `rows` are all postbacks of the order in the order of their sequence. What has not been sent is folded
+    into one. `doubts` hold it, unless a person `refused` it; `said` is who settled them, and how. `manual`
+    says by partner and event why its call cannot be made.
+    """
+    superseded: list[str] = []
+    changed: list[Postback] = []
+    added: list[Planned] = []
+    for partner in sorted({row.partner for row in rows} | wanted.keys()):
+        own = [row for row in rows if row.partner == partner]
+        waiting = [row for row in own if _waits(row)]
+        told = next((row.report for row in reversed(own) if _may_be_told(row)), None)
+        event = change(told, wanted.get(partner))
+        if event is None:
+            superseded += [row.id for row in waiting]
+            continue
+        against = next(filter(None, (*doubts, manual(partner, event.event))), None)
+        same = next((row for row in waiting if _content(row.report) == _content(event)), None)
+        # A person's refusal keeps back what stood then. That the order is cancelled is told all the same.
+        kept_back = refused and (event.event != CANCEL or same is not None)
+        state: State = "refused" if kept_back else "due" if against is None else "held"
+        hold = against if state == "held" else None
+        superseded += [row.id for row in waiting if row is not same]
+        kind = None if hold is None else hold.kind
+        why = _why(waiting, said) if hold is None else hold.text
+        if same is None:
+            sequence = max((row.sequence for row in own), default=0) + 1
+            added.append(Planned(sequence, event, state, kind, why))
+        elif (same.state, same.hold, same.why) != (state, kind, why):
+            changed.append(replace(same, state=state, hold=kind, why=why))
+    return Plan(tuple(superseded), tuple(changed), tuple(added))
+
+
+def after_dead(rows: Sequence[Postback], dead: Postback) -> Plan:
+    """What becomes of the later events for a partner when one before them could not be delivered: of an order
+    that it never took, it hears as of a new one."""
+    later = [row for row in rows if row.partner == dead.partner and _waits(row)]
+    if not later:
+        return Plan()
+    last = later[-1]
+    wanted = replace(last.report, event=last.event if last.event == CANCEL else NEW)
+    found = plan([row for row in rows if row.partner == dead.partner], {dead.partner: wanted})
+    return replace(
+        found,
+        changed=(),
+        added=tuple(replace(p, state=last.state, hold=last.hold, why=last.why) for p in found.added),
+    )
+
+
+def _why(waiting: Sequence[Postback], said: str) -> str | None:
+    """Of a call that is not held: what held it before, and who settled it."""
+    before = waiting[-1] if waiting else None
+    if before is None or before.state not in ("held", "refused"):
+        return before.why if before is not None else None
+    return "; ".join(filter(None, (before.why, said))) or None
+
+
+def _waits(row: Postback) -> bool:
+    """Whether nothing of it was sent."""
+    return row.state in ("held", "refused") or (row.state == "due" and row.attempts == 0)
+
+
+def _may_be_told(row: Postback) -> bool:
+    """Whether the partner may have heard of it. A call that failed is tried again, and may yet arrive."""
+    return row.state in ("sending", "delivered", "unknown") or (row.state == "due" and row.attempts > 0)
+
+
+def manual(partner: Partner | None, event: str) -> Doubt | None:
+    """Why a partner's call cannot tell of this kind of event; None if it can. A signed webhook tells of all,
+    a URL template of all if it has `{event}` in it."""
+    if event == NEW or partner is None:
+        return None
+    if partner.network is None and (partner.secret is not None or "{event}" in (partner.postback or "")):
+        return None
+    what = "changed" if event == ADJUST else "cancelled"
+    where = f"{partner.network} has no call for it" if partner.network else "its `postback` has no {event}"
+    return Doubt("manual", f"the order was {what} after the partner was told, and {where}: tell it by hand")

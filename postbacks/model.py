@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..orders.doubt import Kind
 
 # due: waits for its time. sending: the first byte of the call may have been sent. delivered, dead: final.
 # unknown: it was sent, and there was no response. held: in doubt, not sent until a person or the shop's
 # server confirms it. refused: a person decided that it is not sent.
-State = Literal["due", "sending", "delivered", "dead", "unknown", "held", "refused"]
+# superseded: it was not sent, because a later one says what holds now.
+State = Literal["due", "sending", "delivered", "dead", "unknown", "held", "refused", "superseded"]
 Outcome = Literal["delivered", "retry", "dead", "unknown"]
-STATES: tuple[State, ...] = ("due", "sending", "delivered", "dead", "unknown", "held", "refused")
+STATES: tuple[State, ...] = get_args(State)
 # Those that wait for a person.
 STUCK: tuple[State, ...] = ("held", "dead", "unknown")
 
@@ -50,6 +51,7 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Postback:
     """A row of the outbox. `order` is the ledger's own number of the order; times are unix seconds.
+    `sequence` counts what one partner is told of one order.
 
     `attempts` counts the attempted calls. `lease_until`: until then a worker has the row; while `due` it has
     not sent anything, while `sending` it may have. `hold` is the kind of doubt while the postback is held,
@@ -61,6 +63,7 @@ class Postback:
     order: int
     site: str
     partner: str
+    sequence: int
     event: str
     report: Report
     state: State

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 ANY_2XX = Success(ok=Answer(status=(200, 299)))
 # Standard Webhooks: a type consists of words joined by full stops. The keys are the events of URL templates.
-EVENT_TYPES: Mapping[str, str] = MappingProxyType({"order": "order.created"})
+EVENT_TYPES: Mapping[str, str] = MappingProxyType(
+    {"order": "order.created", "adjust": "order.updated", "cancel": "order.cancelled"}
+)
 _PLACEHOLDER = re.compile(r"\{(click_id|order_id|amount|currency|channel|event)\}")
 
 
@@ -106,6 +108,7 @@ def _payload(partner: Partner, report: Report) -> str:
         "amount": report.amount,
         "currency": report.currency,
         "channel": report.channel,
+        "state": report.state,
         "click_id": report.click_id,
         "order_time": _iso(report.order_time),
         "landing_time": _iso(report.landing_time),

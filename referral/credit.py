@@ -54,8 +54,9 @@ def earning_click(touch: Touch) -> Click | None:
 class Terms:
     """What the weighing goes by. `lookback_days` by partner id, for the partners that the site has now;
     `inside` are those of them whose terms let clicks count that were made in the shop. `partners` has by
-    network and parameter the partner that a click earns for now, which may have come after the click. `set_back`
-    lists the times by which the clock was set back: what it showed before, and by how many seconds."""
+    network and parameter the partner that a click earns for now, who may have come after the click.
+    `set_back` lists the times by which the clock was set back: what it showed before, and by how many
+    seconds."""
 
     lookback_days: Mapping[str, int]
     inside: frozenset[str] = frozenset()

@@ -97,6 +97,13 @@ class Decision:
     reason: str
     considered: tuple[Considered, ...]
 
+    @classmethod
+    def of(
+        cls, shares: tuple[Share, ...], reason: str, considered: Sequence[Mapping[str, Any]]
+    ) -> "Decision":
+        """A decision from what the ledger keeps of it."""
+        return cls(shares, reason, tuple(Considered(**one) for one in considered))
+
     def considered_json(self) -> list[dict[str, Any]]:
         """Plain data of what was considered."""
         return [asdict(one) for one in self.considered]

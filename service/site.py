@@ -11,6 +11,7 @@ from ..referral.arrival import Arrival
 from ..referral.catalogue import Catalogue, Network
 from ..referral.cookie import VisitorCookie
 from ..referral.credit import Terms
+from ..referral.decision import Policy
 from ..referral.domains import CookieDomains
 from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet
@@ -43,6 +44,7 @@ class SiteRuntime:
             frozenset(p.id for p in site.partners if p.inside_clicks),
             partners=self.landing.partners(),
         )
+        self.policy = Policy(self.terms)
         self.masking = self.landing.masking
         self.cookie = VisitorCookie(
             settings.secret.get_secret_value(),
@@ -80,6 +82,7 @@ class SiteRuntime:
     def set_back(self, jumps: tuple[tuple[float, float], ...]) -> None:
         """Take the jumps of the clock, see `Terms.set_back`."""
         self.terms = replace(self.terms, set_back=jumps)
+        self.policy = Policy(self.terms)
 
     def kind_at(self, path: bytes, query: bytes) -> PageType | None:
         """The kind of the page at a raw path and query: where orders are read, a confirmation."""

@@ -11,6 +11,7 @@ from ...orders.model import OrderError
 from ...orders.money import amount_text
 from ...referral.cookie import NAME
 from ...referral.touches import Touch
+from ...service.ordering.recording import Recorded
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, bearer, read_body
 
@@ -29,19 +30,27 @@ async def orders_endpoint(request: Request, at: RequestContext) -> Response:
         raise Refused(422, str(error)) from error
     visitor, touches = await _visitor(at, named)
     recorded = await at.service.ordering.record(at.site, order, visitor=visitor, touches=touches)
-    held = await at.service.ledger.outbox.held(recorded.row)
     return JSONResponse(
-        {
-            "id": recorded.order_id,
-            "total": amount_text(recorded.total, recorded.currency),
-            "currency": recorded.currency,
-            "channel": recorded.channel,
-            "created": recorded.created,
-            **({} if held is None else {"held": held}),
-        },
+        _answer(recorded),
         status_code=201 if recorded.created else 200,
         headers=NO_STORE,
     )
+
+
+def _answer(recorded: Recorded) -> dict[str, object]:
+    order = recorded.order
+    total = None
+    if order.total is not None and order.currency is not None:
+        total = amount_text(order.total, order.currency)
+    return {
+        "id": order.order_id,
+        "total": total,
+        "currency": order.currency,
+        "state": order.state,
+        "channel": order.channel,
+        "created": recorded.created,
+        **({} if recorded.held is None else {"held": recorded.held}),
+    }
 
 
 def _authorise(request: Request, at: RequestContext) -> None:

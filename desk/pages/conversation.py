@@ -140,8 +140,8 @@ async def record(request: Request, context: AgentContext) -> Response:
         context.at.site, order, visitor=found.visitor, conversation=found.id, agent=context.session.agent
     )
     context.at.service.conversations.changed(found.site)
-    held = recorded.created and await context.at.service.ledger.outbox.held(recorded.row) is not None
-    outcome = "held" if held else "recorded" if recorded.created else "known"
+    new = "recorded" if recorded.held is None else "held"
+    outcome = new if recorded.created else "known"
     return see_other(request, f"/conversations/{found.id}?order={outcome}#orders")
 
 

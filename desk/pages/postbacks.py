@@ -8,7 +8,9 @@ from starlette.routing import BaseRoute, Route
 
 from ...orders.model import OrderError
 from ...postbacks.model import STATES, Postback, State
-from ...service.ordering.sightings import notify_retried, notify_settled
+from ...service.ordering.notify import notify_retried, notify_settled
+from ...service.ordering.recording import settle as settle_order
+from ...service.ordering.recording import settled
 from ...stores.ledger.outbox import OutboxError
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
@@ -73,19 +75,26 @@ async def _retried(context: AgentContext, postback_id: str) -> Postback:
 
 
 async def _settled(context: AgentContext, postback_id: str, fields: Mapping[str, str]) -> Postback:
-    what, amount = fields.get("do"), None
+    what, amount, service = fields.get("do"), None, context.at.service
+    if what == "told":
+        return await service.ledger.outbox.tell_by_hand(
+            postback_id, service.clock.now(), by=context.session.agent
+        )
     if what not in ("release", "correct", "refuse"):
         raise Refused(422, "Which button? Go back and press it again.")
     if what == "correct":
         amount = read_amount(fields.get("amount", ""))
-    return await context.at.service.ledger.outbox.settle(
+    entry = await settle_order(
+        service.ledger,
+        lambda site: list(context.at.site.partners.values()),
         postback_id,
-        context.at.service.clock.now(),
+        service.clock.now(),
         by=context.session.agent,
         send=what != "refuse",
         amount=amount,
         site=context.at.site.name,
     )
+    return settled(entry, postback_id)
 
 
 routes: list[BaseRoute] = [

@@ -1,6 +1,6 @@
 """What stands against telling a partner of an order: its amount, or how it was shown."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,41 +26,46 @@ class Shown:
     by_browser: bool = False
 
 
-async def doubt_of(
+async def doubts_of(
     orders: Orders,
     site: SiteRuntime,
-    order: OrderSeen,
-    who: Visitor,
+    seen: OrderSeen,
+    visitor: Visitor | None,
     shown: Shown | None,
     now: float,
-    *,
-    confirmed: bool = False,
-) -> Doubt | None:
-    """What stands against telling a partner of the order, None if nothing does. `confirmed` says that the
-    shop's server has told of it. Raises what the ledger raises."""
-    found = await amounts_doubt(orders, site, order, who.cart)
-    if found is not None or shown is None:
-        return found
+) -> tuple[Doubt, ...]:
+    """What stands against a sighting when it comes. Raises what the ledger raises."""
+    found = []
+    cart = visitor.cart if visitor is not None else {}
+    if (amount := await _amount_doubt(orders, site, seen, cart)) is not None:
+        found.append(amount)
+    if visitor is not None and shown is not None:
+        found += _visitor_doubts(site, visitor, shown, now)
+    return tuple(found)
+
+
+def _visitor_doubts(site: SiteRuntime, visitor: Visitor, shown: Shown, now: float) -> Iterator[Doubt]:
     settings = site.settings.order
     if shown.by_browser and (settings is None or settings.browser != "send"):
-        return Doubt("browser", "only the visitor's browser told of it, and a browser can say anything")
+        yield Doubt("browser", "only the visitor's browser told of it, and a browser can say anything")
     if settings is None or settings.confirm == "none":
-        return None
-    if settings.confirm == "server" and not confirmed:
-        return Doubt("confirm", "waits for the shop's server (POST orders)")
-    return checkout_doubt(site, who, shown.came, now)
+        return
+    if settings.confirm == "server":
+        yield Doubt("confirm", "waits for the shop's server (POST orders)")
+    if (doubt := checkout_doubt(site, visitor, shown.came, now)) is not None:
+        yield doubt
 
 
-async def amounts_doubt(
-    orders: Orders, site: SiteRuntime, order: OrderSeen, cart: Mapping[str, str]
+async def _amount_doubt(
+    orders: Orders, site: SiteRuntime, seen: OrderSeen, cart: Mapping[str, str]
 ) -> Doubt | None:
     """What stands against the order's amount: the visitor's cart, or the site's earlier orders."""
-    if not site.settings.hold.amounts:
+    if not site.settings.hold.amounts or seen.total is None or not seen.is_sale:
         return None
     # In a shop of many currencies the last orders may all be in others: a currency is new once only.
-    earlier = await orders.amounts(site.name, limit=EARLIER, currency=order.currency)
+    earlier = await orders.amounts(site.name, limit=EARLIER, currency=seen.currency)
     earlier = earlier or await orders.amounts(site.name, limit=EARLIER)
     figures: list[Figure] = []
     with suppress(KeyError, ArithmeticError):
         figures.append(Figure("the cart last seen", Decimal(cart["value"]), cart.get("currency")))
-    return amount_doubt(order, figures, earlier, site.settings.hold)
+    return amount_doubt(seen, figures, earlier, site.settings.hold)

@@ -1,26 +1,46 @@
-"""An order, however it was seen: who earns it, where it was closed, and who must be told."""
+"""Orders as they are reported: each report is a sighting, which is credited, written down and told."""
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass
+from decimal import Decimal
 
 from msgspec import structs
 
 from ...events.events import Events
-from ...orders.model import OrderSeen
+from ...orders.history import Order
+from ...orders.model import Channel, OrderError, OrderSeen
+from ...orders.money import amount_text, checked_currency
+from ...orders.sighting import Correction, Sighting
+from ...postbacks.model import Postback
+from ...referral.credit import DAY
+from ...referral.decision import Decision, Inputs, Policy, decide
 from ...referral.touches import Touch, merge
 from ...referral.visitor import Ordered, Visitor
+from ...settings.model import Partner
 from ...stores.ledger.books import Ledger
-from ...stores.ledger.orders import Recorded
+from ...stores.ledger.history import Known
+from ...stores.ledger.orders import StoredOrder
+from ...stores.ledger.outbox import OutboxError
 from ...stores.visits import Visits
 from ..clock import Clock
 from ..site import SiteRuntime
-from .doubts import Shown
-from .sightings import Sightings
-from .weighing import weighed_of
+from .book import Entry, Kept, OrderBook, held
+from .doubts import Shown, doubts_of
+from .notify import notify
 
 # Pauses before each try to write an order that nobody will tell us of again.
 TRIES = (0.0, 0.2, 1.0, 5.0, 20.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a report of an order came to. `created`: the order was not known before. `held` says why its
+    partner is not told of it yet, None where nothing stands against it."""
+
+    order: StoredOrder
+    created: bool
+    held: str | None
 
 
 class Ordering:
@@ -34,53 +54,45 @@ class Ordering:
         self._events = events
         self._clock = clock
         self._due = due
-        self._sightings = Sightings(ledger, events, clock, due)
+        self._book = OrderBook(ledger)
 
     async def record(
         self,
         site: SiteRuntime,
-        order: OrderSeen,
+        seen: OrderSeen,
         *,
         visitor: str | None,
         touches: tuple[Touch, ...] = (),
         conversation: str | None = None,
         agent: str | None = None,
         shown: Shown | None = None,
+        raw: str | None = None,
     ) -> Recorded:
-        """Write order, credit and the postbacks due, or held, in one transaction.
+        """Write a sighting, and what the order comes to with it: its amounts and state, who earns it, and the
+        postbacks due, or held.
 
-        An order that is known stays as it is; what is told of it besides may settle or raise a doubt.
-        `touches` are those of the visitor's cookie; `shown` belongs to an order of source `page`.
-        Raises what the ledger raises.
+        `touches` are those of the visitor's cookie; `shown` belongs to an order that a page showed. Raises
+        what the ledger raises.
         """
         now = self._clock.now()
-        who = await self._visitor(site, visitor, touches)
-        weighed = await weighed_of(self._ledger, site, order, who, conversation, shown, now)
-        recorded = await self._ledger.orders.record(
-            site.name,
-            order,
+        known = await self._visitor(site, visitor, touches)
+        sighting = Sighting.of(
+            seen,
+            site=site.name,
+            at=now,
             visitor=visitor,
-            channel=weighed.channel,
-            conversation=weighed.conversation,
+            conversation=conversation,
             agent=agent,
-            credit=weighed.credit,
-            reports=weighed.reports,
-            doubt=weighed.doubt,
-            now=now,
+            touches=tuple(touch.to_json() for touch in known.touches) if known is not None else (),
+            doubts=await doubts_of(self._ledger.orders, site, seen, known, shown, now),
         )
-        if recorded.created:
+        entry = await self._book.add(sighting, _SiteCrediting(site, self._ledger), now, raw=raw)
+        if entry.postbacks:
             self._due()
-            self._sightings.recorded(recorded, weighed)
-            await self._note_ordered(site, visitor, weighed.placed, shown)
-            return recorded
-        if await self._sightings.again(site, order, recorded, who, visitor, conversation, shown):
-            await self._note_ordered(site, visitor, weighed.placed, shown)
-        again = await self._ledger.orders.get(site.name, order.id)
-        return (
-            recorded
-            if again is None
-            else Recorded(**{f.name: getattr(again, f.name) for f in fields(again)}, created=False)
-        )
+        notify(self._events, entry)
+        if entry.added and visitor is not None and entry.after.visitor == visitor:
+            await self._note_ordered(site, visitor, entry.after.placed_at, shown)
+        return Recorded(entry.after, entry.before is None, await self._ledger.outbox.held(entry.after.row))
 
     async def record_seen(
         self,
@@ -144,12 +156,113 @@ class Ordering:
         return structs.replace(known, touches=merge(known.touches, touches))
 
     async def _note_ordered(
-        self, site: SiteRuntime, visitor: str | None, placed: float, shown: Shown | None
+        self, site: SiteRuntime, visitor: str, placed: float, shown: Shown | None
     ) -> None:
-        if visitor is None:
-            return
         page = shown.page if shown is not None else ""
         try:
             await self._visits.change(site.name, visitor, [Ordered(placed, page)], self._clock.now())
         except Exception as error:
             self._events.emit("fault", site=site.name, where="order", error=repr(error))
+
+
+class _SiteCrediting:
+    """What orders of a site are credited by now."""
+
+    def __init__(self, site: SiteRuntime, ledger: Ledger) -> None:
+        self._site = site
+        self._ledger = ledger
+
+    def decide(self, inputs: Inputs, known: Known | None) -> tuple[Policy, Decision]:
+        """By the site's terms."""
+        return self._site.policy, decide(inputs, self._site.policy)
+
+    async def channel(self, order: Order, known: Known | None) -> tuple[Channel, str | None]:
+        """`chat` when the visitor wrote within the window before it ordered; a conversation that began after
+        the order did not bring it. The source of a report may name the channel itself."""
+        if order.channel is not None:
+            return order.channel, order.conversation
+        if order.conversation is not None:
+            return "chat", order.conversation
+        if order.visitor is None:
+            return "web", None
+        since = order.placed_at - self._site.settings.chat.window_hours * 3600
+        # What was written before an order that is seen now came before it, even if the clock was set back.
+        until = order.placed_at if order.time_is_told else order.placed_at + DAY
+        talks = self._ledger.conversations
+        talked_in = await talks.visitor_talked(self._site.name, order.visitor, since, until)
+        return ("chat" if talked_in is not None else "web"), talked_in
+
+    def partner(self, partner: str) -> Partner | None:
+        """A partner of the site."""
+        return self._site.partners.get(partner)
+
+
+async def settle(
+    ledger: Ledger,
+    partners: Callable[[str], list[Partner]],
+    postback_id: str,
+    now: float,
+    *,
+    by: str,
+    send: bool = True,
+    amount: Decimal | None = None,
+    currency: str | None = None,
+    site: str | None = None,
+) -> Entry:
+    """A person decides on an order whose postback is held: it is sent, with another amount if one is given,
+    or refused. What was refused may still be sent.
+
+    `partners` are those of a site by its name. `by` says who decides. With `site` only one of that site is
+    found. Raises OutboxError for an unknown id and for any other state, OrderError for an amount that cannot
+    be.
+    """
+    found = await ledger.outbox.get(postback_id, site=site)
+    if found is None:
+        raise OutboxError(f"{postback_id}: no such postback")
+    if found.state not in ("held", "refused"):
+        raise OutboxError(f"{postback_id}: it is {found.state}, not held")
+    if found.hold == "manual":
+        raise OutboxError(f"{postback_id}: {found.why}. Then mark it as told")
+    order = await ledger.orders.at(found.order)
+    if order is None:
+        raise OutboxError(f"{postback_id}: its order is another one now")
+    correction = Correction(by=by, why=found.why or "", release=send, refuse=not send)
+    right = _corrected(order, amount, currency)
+    sighting = Sighting(
+        site=found.site,
+        source="agent",
+        at=now,
+        id=order.order_id,
+        total=right[0],
+        currency=right[1],
+        state=None,
+        agent=by,
+        correction=correction,
+    )
+    return await OrderBook(ledger).add(sighting, Kept(partners(found.site)), now)
+
+
+def _corrected(
+    order: StoredOrder, amount: Decimal | None, currency: str | None
+) -> tuple[Decimal | None, str | None]:
+    """Another amount of an order, checked; nothing where it stays."""
+    if amount is None and currency is None:
+        return None, None
+    code = checked_currency(currency) if currency is not None else order.currency
+    right = order.total if amount is None else amount
+    if right is None or code is None:
+        raise OrderError("total: the order has no amount yet; name both the amount and the currency")
+    total = Decimal(amount_text(right, code))
+    if total != right:
+        raise OrderError(f"total: {code} has fewer digits after the separator than {right}")
+    return total, code
+
+
+def settled(entry: Entry, postback_id: str) -> Postback:
+    """The postback that a decision came to. Raises OutboxError where there is nothing left to tell."""
+    if not entry.postbacks:
+        raise OutboxError(f"{postback_id}: there is nothing to tell the partner any more")
+    return next((row for row in entry.postbacks if row.id == postback_id), entry.postbacks[-1])
+
+
+__all__ = ["Ordering", "Recorded", "held", "settle", "settled"]

@@ -3,6 +3,7 @@
 from .agents import Agents
 from .conversations import Conversations
 from .database import Database
+from .history import Histories
 from .inbox import Inbox
 from .notices import Notices
 from .orders import Orders
@@ -10,11 +11,12 @@ from .outbox import Outbox
 
 
 class Ledger:
-    """The ledger's books. Open and close its `db`."""
+    """The ledger's books, at an address or over a database. Open and close its `db`."""
 
-    def __init__(self, address: str) -> None:
-        self.db = Database(address)
+    def __init__(self, at: str | Database) -> None:
+        self.db = Database(at) if isinstance(at, str) else at
         self.orders = Orders(self.db)
+        self.histories = Histories(self.db)
         self.outbox = Outbox(self.db)
         self.conversations = Conversations(self.db)
         self.inbox = Inbox(self.db)

@@ -7,21 +7,18 @@ is unknown. Every step checks the lease it was given, so a worker that was stopp
 cannot send what another has taken over.
 """
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Insert, Row, func, insert, or_, select, text, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...orders.doubt import Doubt
-from ...orders.model import OrderError
-from ...orders.money import amount_text, checked_currency
+from ...postbacks.due import Plan, Planned, after_dead
 from ...postbacks.model import STATES, Attempt, Outcome, Postback, Report, State, Waiting
 from .database import Database
 from .schema import attempts as attempts_table
-from .schema import orders as orders_table
 from .schema import postbacks as postbacks_table
 
 LIST_LIMIT = 500
@@ -31,14 +28,6 @@ _RETRIABLE: frozenset[State] = frozenset({"due", "dead", "unknown"})
 
 class OutboxError(LookupError):
     """A postback cannot be retried; the text says which one and why."""
-
-
-class Confirmed(NamedTuple):
-    """The postbacks that the server's word on an order changed, and whether a partner may have been told
-    another amount before."""
-
-    changed: tuple[Postback, ...]
-    too_late: bool
 
 
 class Outbox:
@@ -71,7 +60,7 @@ class Outbox:
                     .returning(*postbacks_table.c)
                 )
             ).all()
-        return tuple(sorted((_postback(row) for row in rows), key=lambda p: p.next_at))
+        return tuple(sorted((postback_of(row) for row in rows), key=lambda p: p.next_at))
 
     async def begin(self, postback: Postback, until: float) -> Postback | None:
         """Mark a claimed row as sending, which has to be on the disk before the first byte leaves.
@@ -87,7 +76,7 @@ class Outbox:
                     .returning(*postbacks_table.c)
                 )
             ).first()
-        return None if row is None else _postback(row)
+        return None if row is None else postback_of(row)
 
     async def finish(self, postback: Postback, attempt: Attempt, state: State, next_at: float) -> bool:
         """Write down an attempt and what it makes of the row, which is no longer held.
@@ -95,8 +84,8 @@ class Outbox:
         `postback` is what `claim` or `begin` gave. False if the row had been taken over meanwhile: the
         attempt is written down all the same, but only a delivery counts, for then nothing is left to send.
         """
-        held = _C.lease_until == postback.lease_until
-        counts = or_(held, _C.lease_until.is_(None)) if state == "delivered" else held
+        leased = _C.lease_until == postback.lease_until
+        counts = or_(leased, _C.lease_until.is_(None)) if state == "delivered" else leased
         tried = postback.attempts + (postback.state == "due")
         async with self._db.write() as tx:
             await tx.execute(_attempt(postback.id, attempt))
@@ -113,6 +102,13 @@ class Outbox:
                     finished_at=None if state == "due" else attempt.at,
                 )
             )
+            if result.rowcount and state == "dead":
+                own = select(postbacks_table).where(
+                    _C.order == postback.order, _C.partner == postback.partner
+                )
+                rows = [postback_of(row) for row in await tx.execute(own.order_by(_C.sequence))]
+                planned = after_dead(rows, postback)
+                await apply_plan(tx, postback.order, postback.site, planned, attempt.at)
         return bool(result.rowcount)
 
     async def release(self, postback: Postback, until: float) -> None:
@@ -139,7 +135,7 @@ class Outbox:
             if (await connection.execute(cut_off.limit(1))).first() is None:
                 return ()
         async with self._db.write() as tx:
-            rows = [_postback(row) for row in (await tx.execute(cut_off)).all()]
+            rows = [postback_of(row) for row in (await tx.execute(cut_off)).all()]
             settled = tuple(_cut_off(row, now, again=repeats(row)) for row in rows)
             for row in settled:
                 outcome: Outcome = "retry" if row.state == "due" else "unknown"
@@ -175,7 +171,7 @@ class Outbox:
         ids = union_all(*(select(query.subquery()) for query in newest))
         listed = select(postbacks_table).where(_C.id.in_(ids)).order_by(_C.created_at.desc(), _C.id)
         async with self._db.read() as connection:
-            return tuple(_postback(row) for row in (await connection.execute(listed.limit(limit))).all())
+            return tuple(postback_of(row) for row in (await connection.execute(listed.limit(limit))).all())
 
     async def attempts(self, postback_id: str) -> tuple[Attempt, ...]:
         """All attempts of one postback, oldest first."""
@@ -194,7 +190,7 @@ class Outbox:
             row = (await tx.execute(select(postbacks_table).where(_C.id == postback_id))).first()
             if row is None or site not in (None, row.site):
                 raise OutboxError(f"{postback_id}: no such postback")
-            found = _postback(row)
+            found = postback_of(row)
             if found.state not in _RETRIABLE or (found.lease_until or 0) > now:
                 why = _NOT_AGAIN.get(found.state, "is being sent right now")
                 raise OutboxError(f"{postback_id}: it {why}, so it is not sent again")
@@ -206,65 +202,25 @@ class Outbox:
             )
         return again
 
-    async def settle(
-        self,
-        postback_id: str,
-        now: float,
-        *,
-        by: str,
-        send: bool = True,
-        amount: Decimal | None = None,
-        currency: str | None = None,
-        site: str | None = None,
-    ) -> Postback:
-        """End a doubt: a held postback is due now, with another amount if one is given, or refused.
+    async def get(self, postback_id: str, *, site: str | None = None) -> Postback | None:
+        """One postback; with `site` only one of that site."""
+        async with self._db.read() as connection:
+            row = (await connection.execute(select(postbacks_table).where(_C.id == postback_id))).first()
+        return None if row is None or site not in (None, row.site) else postback_of(row)
 
-        `by` says who decides. What was refused may still be sent. With `site` only one of that site is found.
-        Raises OutboxError for an unknown id and for any other state, OrderError for an amount that cannot be.
+    async def tell_by_hand(self, postback_id: str, now: float, *, by: str) -> Postback:
+        """A person has told the partner what its call cannot tell: the postback counts as delivered.
+
+        Raises OutboxError unless it is held for that.
         """
+        held = (_C.id == postback_id, _C.state == "held", _C.hold == "manual")
+        said = {"state": "delivered", "finished_at": now, "last_answer": f"told by hand by {by}"}
         async with self._db.write() as tx:
-            row = (await tx.execute(select(postbacks_table).where(_C.id == postback_id))).first()
-            found = None if row is None else _postback(row)
-            if found is None or site not in (None, found.site):
-                raise OutboxError(f"{postback_id}: no such postback")
-            if found.state not in ("held", "refused"):
-                raise OutboxError(f"{postback_id}: it is {found.state}, not held")
-            return await _settled(tx, found, now, by=by, send=send, amount=amount, currency=currency)
-
-    async def confirm(
-        self,
-        order: int,
-        now: float,
-        *,
-        by: str,
-        total: Decimal,
-        currency: str,
-        doubt: Doubt | None,
-        unsure: Doubt | None = None,
-    ) -> Confirmed:
-        """Settle an order by the server's word on its amount, which from now on is the order's.
-
-        Its postbacks of which nothing was sent are due with that amount, or held where it is in doubt; what
-        is held stays so where it is `unsure` whose the order is.
-        """
-        amount = amount_text(total, currency)
-        own, changed, too_late = orders_table.c, [], False
-        async with self._db.write() as tx:
-            change = update(orders_table).where(own.id == order)
-            await tx.execute(change.values(total=amount, currency=currency, source="api"))
-            found = (await tx.execute(select(postbacks_table).where(_C.order == order))).all()
-            for row in map(_postback, found):
-                same = (Decimal(row.report.amount), row.report.currency) == (total, currency)
-                waits = row.state == "due" and (row.lease_until is None or row.lease_until <= now)
-                if row.state != "held" and not (waits and not same):
-                    too_late |= not same and row.state in ("due", "sending", "delivered", "unknown")
-                    continue
-                against = doubt or (unsure if row.state == "held" else None)
-                if not same or against is None:
-                    right = (None, None) if same else (total, currency)
-                    row = await _settled(tx, row, now, by=by, amount=right[0], currency=right[1])
-                changed.append(row if against is None else await _held(tx, row, against))
-        return Confirmed(tuple(changed), too_late)
+            changed = update(postbacks_table).where(*held).values(hold=None, **said)
+            row = (await tx.execute(changed.returning(*postbacks_table.c))).first()
+        if row is None:
+            raise OutboxError(f"{postback_id}: it is not held for a call that cannot be made")
+        return postback_of(row)
 
     async def held(self, order: int) -> str | None:
         """Why the order's postback is held, None where it is not."""
@@ -272,15 +228,6 @@ class Outbox:
         async with self._db.read() as connection:
             found = (await connection.execute(query)).first()
         return None if found is None else found[0] or "in doubt"
-
-    async def hold(self, order: int, doubt: Doubt) -> int:
-        """Hold an order's postbacks that are due and of which nothing was sent; how many they were."""
-        async with self._db.write() as tx:
-            waits = (_C.order == order, _C.state == "due", _C.lease_until.is_(None), _C.attempts == 0)
-            result = await tx.execute(
-                update(postbacks_table).where(*waits).values(state="held", hold=doubt.kind, why=doubt.text)
-            )
-        return int(result.rowcount)
 
     async def retry_dead(self, now: float) -> int:
         """Make all dead postbacks due at once; how many they were."""
@@ -341,6 +288,10 @@ SELECT id, site, partner FROM (
         SELECT d.id FROM postbacks AS d
         WHERE d.state = 'due' AND d.site = h.site AND d.partner = h.partner AND d.next_at <= :now
             AND (d.lease_until IS NULL OR d.lease_until <= :now)
+            AND NOT EXISTS (
+                SELECT 1 FROM postbacks AS e WHERE e."order" = d."order" AND e.partner = d.partner
+                AND e.sequence < d.sequence AND e.state IN ('due', 'sending')
+            )
         ORDER BY d.next_at, d.id LIMIT :each
     )
 ) AS queued
@@ -348,58 +299,14 @@ ORDER BY turn, next_at, id LIMIT :limit
 """)
 
 _SETTLED = ("state", "attempts", "next_at", "lease_until", "last_answer", "last_status", "finished_at")
+_ADDED = tuple(column.name for column in postbacks_table.c if column.name != "report")
 _NOT_AGAIN: Mapping[State, str] = {
     "delivered": "was delivered",
     "held": "is held: release or correct it",
     "refused": "was refused: release it if it is to be sent after all",
+    "superseded": "was replaced by a later one",
 }
 _CUT_OFF = "the process that sent it ended before the answer came"
-
-
-async def _settled(
-    tx: AsyncConnection,
-    found: Postback,
-    now: float,
-    *,
-    by: str,
-    send: bool = True,
-    amount: Decimal | None = None,
-    currency: str | None = None,
-) -> Postback:
-    report, said = found.report, "released" if send else "refused"
-    if amount is not None or currency is not None:
-        code = checked_currency(currency) if currency is not None else report.currency
-        right = Decimal(report.amount) if amount is None else amount
-        total = amount_text(right, code)
-        if Decimal(total) != right:
-            raise OrderError(f"total: {code} has fewer digits after the separator than {right}")
-        said = f"corrected from {report.amount} {report.currency} to {total} {code}"
-        report = replace(report, amount=total, currency=code)
-        # What is known of the order is what the next one is compared with.
-        order = update(orders_table).where(orders_table.c.id == found.order)
-        await tx.execute(order.values(total=total, currency=code))
-    settled = replace(
-        found,
-        report=report,
-        state="due" if send else "refused",
-        next_at=now,
-        finished_at=None if send else now,
-        hold=None,
-        why="; ".join(filter(None, (found.why, f"{said} by {by}"))),
-    )
-    changed = ("state", "next_at", "finished_at", "hold", "why")
-    values = {name: getattr(settled, name) for name in changed}
-    await tx.execute(
-        update(postbacks_table).where(_C.id == found.id).values(report=report.to_json(), **values)
-    )
-    return settled
-
-
-async def _held(tx: AsyncConnection, row: Postback, doubt: Doubt) -> Postback:
-    held = replace(row, state="held", hold=doubt.kind, why=f"{row.why}; {doubt.text}")
-    values = {"state": held.state, "hold": held.hold, "why": held.why}
-    await tx.execute(update(postbacks_table).where(_C.id == row.id).values(**values))
-    return held
 
 
 def _cut_off(row: Postback, now: float, *, again: bool) -> Postback:
@@ -418,9 +325,53 @@ def _free(now: float) -> ColumnElement[bool]:
     return or_(_C.lease_until.is_(None), _C.lease_until <= now)
 
 
-def _postback(row: Row[Any]) -> Postback:
+def postback_of(row: Row[Any]) -> Postback:
+    """A postback from its row."""
     fields = dict(row._mapping)
     return Postback(**fields | {"report": Report.from_json(fields["report"])})
+
+
+async def apply_plan(
+    tx: AsyncConnection, row: int, site: str, planned: Plan, now: float
+) -> tuple[Postback, ...]:
+    """Write a plan for the postbacks of an order; returns those that are new or in another state."""
+    if planned.superseded:
+        await tx.execute(
+            update(postbacks_table)
+            .where(_C.id.in_(planned.superseded))
+            .values(state="superseded", lease_until=None, finished_at=now)
+        )
+    for one in planned.changed:
+        ended = now if one.state == "refused" else None
+        state = {"state": one.state, "hold": one.hold, "why": one.why, "next_at": now, "finished_at": ended}
+        await tx.execute(update(postbacks_table).where(_C.id == one.id).values(**state))
+    added = [_added(row, site, p, now) for p in planned.added]
+    if added:
+        values = [{n: getattr(p, n) for n in _ADDED} | {"report": p.report.to_json()} for p in added]
+        await tx.execute(insert(postbacks_table), values)
+    return (*planned.changed, *added)
+
+
+def _added(row: int, site: str, planned: Planned, now: float) -> Postback:
+    return Postback(
+        # Also the `webhook-id`: the receiver's key against repeats, the same over all attempts.
+        id=f"pb_{secrets.token_hex(10)}",
+        order=row,
+        site=site,
+        partner=planned.report.partner,
+        sequence=planned.sequence,
+        event=planned.report.event,
+        report=planned.report,
+        state=planned.state,
+        attempts=0,
+        next_at=now,
+        lease_until=None,
+        last_answer=None,
+        created_at=now,
+        finished_at=None,
+        hold=planned.hold,
+        why=planned.why,
+    )
 
 
 def _attempt(postback_id: str, attempt: Attempt) -> Insert:

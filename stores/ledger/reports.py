@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, ScalarSelect, select
+from sqlalchemy import ColumnElement, Join, ScalarSelect, and_, or_, select
 
+from ...orders.model import SALES
+from ...postbacks.model import STATES
 from .database import Database
-from .schema import credits_, orders, postbacks
+from .schema import decisions, orders, postbacks, shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ class OrderLine:
 class Sum:
     """What the orders of one site, partner (None: credited to nobody), channel and currency come to.
 
-    `told` are those that the partner has taken, and `told_total` the amounts of these calls; `waiting` those
-    whose call is due, held, dead or unknown, `refused` those that a person has refused.
+    `total` is what the customers paid and did not get back, a partner's part of it. `told` are the orders of
+    which the partner has taken a call, and `told_total` the amounts as they were told last; `waiting` are
+    those whose last call is due, held, dead or unknown, `refused` those that a person has refused.
     """
 
     site: str
@@ -63,13 +66,29 @@ class Sum:
     refused: int
 
 
-def _of_last(column: ColumnElement[Any]) -> ScalarSelect[Any]:
-    """Of an order's postbacks, which a later event may add to, the last one's."""
-    last = select(column).where(postbacks.c.order == orders.c.id).order_by(postbacks.c.created_at.desc())
-    return last.limit(1).correlate(orders).scalar_subquery()
+def _of_last(column: ColumnElement[Any], *states: str) -> ScalarSelect[Any]:
+    """Of an order's postbacks to a partner, the last one's of these states."""
+    own = postbacks.c
+    query = select(column).where(own.order == orders.c.id, own.state.in_(states))
+    to_partner = query.where(or_(own.partner == shares.c.partner, shares.c.partner.is_(None)))
+    last = to_partner.order_by(own.created_at.desc(), own.sequence.desc()).limit(1)
+    return last.correlate(orders, shares).scalar_subquery()
 
 
-_STATE, _REPORT = _of_last(postbacks.c.state), _of_last(postbacks.c.report)
+_STATE = _of_last(postbacks.c.state, *(state for state in STATES if state != "superseded"))
+_TOLD = _of_last(postbacks.c.report, "delivered")
+_EVERY = orders.outerjoin(decisions, decisions.c.id == orders.c.decision).outerjoin(
+    shares, shares.c.decision == orders.c.decision
+)
+# From the partner's shares on: an outer join would go through all orders.
+_EARNED = shares.join(
+    orders, and_(orders.c.id == shares.c.order, orders.c.decision == shares.c.decision)
+).join(decisions, decisions.c.id == orders.c.decision)
+
+
+def _credited(asked: Asked) -> Join:
+    """Orders beside their credit."""
+    return _EVERY if asked.partner is None else _EARNED
 
 
 class Reports:
@@ -80,7 +99,6 @@ class Reports:
 
     async def orders(self, asked: Asked, limit: int | None = None) -> tuple[OrderLine, ...]:
         """The orders asked for, newest first."""
-        joined = orders.join(credits_, credits_.c.order == orders.c.id)
         query = (
             select(
                 orders.c.site,
@@ -89,15 +107,15 @@ class Reports:
                 orders.c.currency,
                 orders.c.channel,
                 orders.c.source,
-                credits_.c.partner,
-                credits_.c.reason,
+                shares.c.partner,
+                decisions.c.reason,
                 _STATE,
                 orders.c.recorded_at,
             )
-            .select_from(joined)
+            .select_from(_credited(asked))
             .where(*_conditions(asked))
             # One number under two names: a partner's orders are in order by an index of the credits.
-            .order_by((orders.c.id if asked.partner is None else credits_.c.order).desc())
+            .order_by((orders.c.id if asked.partner is None else shares.c.order).desc())
             .limit(limit)
         )
         async with self._db.read() as connection:
@@ -106,49 +124,61 @@ class Reports:
 
     async def sums(self, asked: Asked) -> tuple[Sum, ...]:
         """Number and total of the orders asked for, credited ones first."""
-        line = (orders.c.site, credits_.c.partner, orders.c.channel, orders.c.currency)
+        line = (orders.c.site, shares.c.partner, orders.c.channel, orders.c.currency)
         query = (
-            select(*line, orders.c.total, _STATE, _REPORT)
-            .select_from(orders.join(credits_, credits_.c.order == orders.c.id))
+            select(*line, orders.c.state, orders.c.total, orders.c.refunded, shares.c.part, _STATE, _TOLD)
+            .select_from(_credited(asked))
             .where(*_conditions(asked))
         )
         found: defaultdict[tuple[str, str | None, str, str], list[_Amounts]] = defaultdict(list)
         async with self._db.read() as connection:
             async for row in await connection.stream(query):
-                found[tuple(row[:4])].append(_Amounts(*row[4:]))
+                values: tuple[Any, ...] = tuple(row)
+                found[values[:4]].append(_Amounts(*values[4:]))
         sums = [_sum(key, rows) for key, rows in found.items()]
         return tuple(sorted(sums, key=lambda s: (s.site, s.partner is None, s.partner or "", s.channel)))
 
 
 class _Amounts(NamedTuple):
-    """An order's total, and of its last postback the state and the values, None where there is none."""
+    """An order's amounts, a partner's part of it, the state of its last postback, and the values of the last
+    one that was delivered; None where there is none."""
 
-    total: str
-    state: str | None
-    report: Mapping[str, Any] | None
+    state: str
+    total: str | None
+    refunded: str
+    part: str | None
+    postback: str | None
+    told: Mapping[str, Any] | None
+
+    @property
+    def amount(self) -> Decimal:
+        """What the partner's part comes to."""
+        if self.total is None or self.state not in SALES:
+            return Decimal()
+        return max(Decimal(self.total) - Decimal(self.refunded), Decimal()) * Decimal(self.part or 1)
 
 
 def _sum(key: tuple[str, str | None, str, str], rows: Sequence[_Amounts]) -> Sum:
     # Exact, so not in the database: SQLite would add up as floats.
-    told = [Decimal(row.report["amount"]) for row in rows if row.state == "delivered" and row.report]
-    refused = sum(row.state == "refused" for row in rows)
+    told = [Decimal(row.told["amount"]) for row in rows if row.told]
+    refused = sum(row.postback == "refused" for row in rows)
     return Sum(
         *key,
         orders=len(rows),
-        total=sum((Decimal(row.total) for row in rows), Decimal()),
+        total=sum((row.amount for row in rows), Decimal()),
         told=len(told),
         told_total=sum(told, Decimal()),
-        waiting=sum(row.state is not None for row in rows) - len(told) - refused,
+        waiting=sum(row.postback not in (None, "delivered", "refused") for row in rows),
         refused=refused,
     )
 
 
 def _conditions(asked: Asked) -> Sequence[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    found: list[ColumnElement[bool]] = [orders.c.merged_into.is_(None)]
     if asked.site is not None:
         found.append(orders.c.site == asked.site)
     if asked.partner is not None:
-        found.append(credits_.c.partner == asked.partner)
+        found.append(shares.c.partner == asked.partner)
     if asked.channel is not None:
         found.append(orders.c.channel == asked.channel)
     if asked.state not in (None, "none", "delivered"):

@@ -29,25 +29,33 @@ metadata = MetaData(
     }
 )
 
+# What the sightings of an order come to (`orders/history.py`): computed anew with each sighting.
 orders = Table(
     "orders",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("site", String(64), nullable=False),
-    Column("order_id", String(200), nullable=False),
+    Column("order_id", String(200), nullable=False),  # its first number, normalised
+    Column("version", Integer, nullable=False),  # counts the changes; a writer checks it
     Column("spelling", String(200)),  # the shop's own, where it is another
-    Column("state", String(12), nullable=False),  # placed, or why it is no sale
-    Column("total", String(40), nullable=False),
-    Column("currency", String(3), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("total", String(40)),  # NULL: only a refund or a cancellation was reported so far
+    Column("currency", String(3)),
+    Column("refunded", String(40), nullable=False),
+    Column("details", JSON, nullable=False),  # net, shipping, tax, discount, customer, items, where known
     Column("channel", String(10), nullable=False),
-    Column("source", String(10), nullable=False),  # page, browser, api or agent
+    Column("source", String(10), nullable=False),  # of its amount: page, browser, api, …
     Column("visitor", String(40)),
-    Column("named_by", String(10)),  # the source that said whose it is; NULL: nobody did
+    Column("named_by", String(10)),  # the source that said whose it is; NULL: none did
     Column("coupon", String(200)),
     Column("conversation", String(40)),
     Column("agent", String(64)),
+    Column("sources", JSON, nullable=False),  # by field, the key of the sighting that it comes from
+    Column("doubts", JSON, nullable=False),  # what stands against telling a partner
     Column("placed_at", Float, nullable=False),
     Column("recorded_at", Float, nullable=False),
+    Column("decision", Integer),  # the credit decision that holds
+    Column("merged_into", Integer),  # NULL, or the order that this one turned out to be
     UniqueConstraint("site", "order_id"),
     Index("ix_orders_visitor", "site", "visitor"),
     Index("ix_orders_newest", "site", "id"),
@@ -56,17 +64,66 @@ orders = Table(
     Index("ix_orders_recorded", "recorded_at"),
 )
 
-credits_ = Table(
-    "credits",
+# The further numbers of an order that has several.
+order_numbers = Table(
+    "order_numbers",
+    metadata,
+    Column("site", String(64), primary_key=True),
+    Column("number", String(200), primary_key=True),
+    Column("order", Integer, ForeignKey("orders.id"), nullable=False, index=True),
+)
+
+# Append-only. `order` is NULL while it is not known which order a sighting is about.
+sightings = Table(
+    "sightings",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("order", Integer, ForeignKey("orders.id"), nullable=False, unique=True),
-    Column("partner", String(64)),  # NULL: nobody earned it, `reason` says why
-    Column("click", JSON),
-    Column("touched_at", Float),
+    Column("site", String(64), nullable=False),
+    Column("order", Integer, ForeignKey("orders.id")),
+    Column("key", String(40), nullable=False),  # names its content
+    Column("source", String(10), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("said", JSON, nullable=False),  # `Sighting.to_json`
+    Column("raw", Text),  # as it came, for a stated time
+    Column("joined_by", String(60)),  # the evidence that it is about this order
+    Index("ix_sightings_order", "order", "id"),
+    Index("ix_sightings_site", "site", "order", "at"),
+)
+
+# By what orders are credited; each is kept once.
+policies = Table(
+    "policies",
+    metadata,
+    Column("version", String(40), primary_key=True),
+    Column("policy", JSON, nullable=False),
+)
+
+# Append-only: each keeps its inputs, so that it can be replayed.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("order", Integer, ForeignKey("orders.id"), nullable=False, index=True),
+    Column("order_version", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("policy", String(40), ForeignKey("policies.version"), nullable=False),
+    Column("inputs", JSON, nullable=False),
     Column("reason", Text, nullable=False),
     Column("considered", JSON, nullable=False),
-    Index("ix_credits_partner", "partner", "order"),
+)
+
+# A partner's part of an order by one decision; none where nobody earns it.
+shares = Table(
+    "shares",
+    metadata,
+    Column("decision", Integer, ForeignKey("decisions.id"), primary_key=True),
+    Column("partner", String(64), primary_key=True),
+    Column("order", Integer, ForeignKey("orders.id"), nullable=False),
+    Column("click", JSON),
+    Column("touched_at", Float),
+    Column("part", String(20), nullable=False),  # from 0 to 1, decimal text
+    Column("reason", Text, nullable=False),
+    Index("ix_shares_partner", "partner", "order"),
 )
 
 postbacks = Table(
@@ -76,13 +133,15 @@ postbacks = Table(
     Column("order", Integer, ForeignKey("orders.id"), nullable=False),
     Column("site", String(64), nullable=False),
     Column("partner", String(64), nullable=False),
-    Column("event", String(20), nullable=False),
+    Column("sequence", Integer, nullable=False),  # by order and partner: what is told after what
+    Column("event", String(20), nullable=False),  # order, adjust or cancel
     Column("report", JSON, nullable=False),  # the values the call is rendered from
     # due: waits for next_at; with a lease_until ahead, a worker has it and has sent nothing yet.
     # sending: its first byte may have left; a worker has it until lease_until. delivered, dead: done.
     # unknown: it was sent, no answer came; only a person, or a network that takes repeats, may resend.
     # held: in doubt; only a person, or the shop's server, makes it due. refused: a person said no.
-    Column("state", String(10), nullable=False),
+    # superseded: nothing of it was sent, and a later one says what holds now.
+    Column("state", String(12), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_at", Float, nullable=False),
     Column("lease_until", Float),
@@ -92,7 +151,7 @@ postbacks = Table(
     Column("finished_at", Float),
     Column("hold", String(10)),  # the kind of doubt, while it is held
     Column("why", Text),  # the doubt in words, and who settled it
-    UniqueConstraint("order", "partner", "event"),
+    UniqueConstraint("order", "partner", "sequence"),
     Index("ix_postbacks_due", "state", "next_at"),
     Index("ix_postbacks_queue", "state", "site", "partner", "next_at", "id"),
     Index("ix_postbacks_newest", "state", "created_at"),

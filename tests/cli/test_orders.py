@@ -16,7 +16,7 @@ from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
 from clew.referral.credit import Credit
 from clew.stores.ledger.database import Database
-from clew.stores.ledger.orders import Orders
+from recorded import put_order
 from typer.testing import CliRunner, Result
 
 DAY = 86400.0
@@ -47,13 +47,10 @@ def run(tmp_path: Path) -> Callable[..., Result]:
             if partner:
                 report = Report("order", partner, "click", number, total, currency, channel, 1, 1)
                 reports.append(report)
-            await Orders(db).record(
-                "shop",
+            await put_order(
+                db,
                 OrderSeen(number, Decimal(total), currency, "page"),
-                visitor=None,
                 channel=channel,  # type: ignore[arg-type]
-                conversation=None,
-                agent=None,
                 credit=Credit(partner, None, None, "for the test", ()),
                 reports=reports,
                 now=NOW + day * DAY,

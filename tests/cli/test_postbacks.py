@@ -9,9 +9,10 @@ from clew.cli.postbacks import app
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Postback, Report, State
 from clew.referral.credit import Credit
+from clew.referral.touches import Click
 from clew.stores.ledger.database import Database
-from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
+from recorded import put_order
 from typer.testing import CliRunner, Result
 
 NOW = 1763860000.0
@@ -50,14 +51,11 @@ def owed(config: Path) -> Callable[..., list[str]]:
         outbox, ids = Outbox(db), []
         for number, state in enumerate(states):
             order = OrderSeen(f"10000{number}", Decimal("59.90"), "EUR", "page")
-            await Orders(db).record(
-                "shop",
+            await put_order(
+                db,
                 order,
-                visitor=None,
                 channel="chat",
-                conversation=None,
-                agent=None,
-                credit=Credit(None, None, None, "for the test", ()),
+                credit=Credit("blog", Click("", "ref", "click", "blog"), 1.0, "for the test", ()),
                 reports=[Report("order", "blog", "click", order.id, "59.90", "EUR", "chat", 1, 1)],
                 now=NOW + number,
             )
@@ -219,7 +217,7 @@ def test_what_is_held_is_settled_by_name(
     assert run("retry", held).exit_code == 1
     result = run(*(a.format(id=held) for a in arguments), "--by", "bo")
     assert (result.exit_code, f"{amount} EUR" in result.output) == (0, True)
-    (row,) = rows(config)
+    *_, row = sorted(rows(config), key=lambda row: row.sequence)
     assert (row.state, row.report.amount, row.hold) == (state, amount, None)
     assert row.why is not None
     assert row.why.endswith("by bo")

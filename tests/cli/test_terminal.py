@@ -15,8 +15,8 @@ from clew.postbacks.model import Attempt, Report
 from clew.referral.credit import Credit
 from clew.referral.touches import Click
 from clew.stores.ledger.database import Database
-from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
+from recorded import put_order
 from rich.table import Table
 from rich.text import Text
 from typer.testing import CliRunner, Result
@@ -53,8 +53,8 @@ async def fill(ledger: str) -> None:
     await db.open()
     now = time.time()
     order = OrderSeen(f"10{HOSTILE}", Decimal("59.90"), "EUR", "page", spelling=HOSTILE, coupon=HOSTILE)
-    await Orders(db).record(
-        "shop",
+    await put_order(
+        db,
         order,
         visitor=HOSTILE[:40],
         channel="web",

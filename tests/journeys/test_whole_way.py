@@ -172,7 +172,7 @@ def _check_ledger(folder: ClewFolder, bought: oscar_guest.Bought) -> None:
     (order,) = folder.rows("SELECT * FROM orders")
     assert (order["order_id"], order["total"], order["currency"]) == (bought.number, "289.90", "GBP")
     assert (order["channel"], order["source"]) == ("chat", "page")
-    (credit,) = folder.rows("SELECT * FROM credits")
+    (credit,) = folder.rows("SELECT * FROM shares")
     assert credit["partner"] == "awin-uk"
     assert credit["click"] == ["awin", "awc", CLICK_ID, "awin-uk"]
     (postback,) = folder.rows("SELECT * FROM postbacks")

@@ -78,9 +78,9 @@ def test_the_state_of_an_order_is_that_of_its_jsonld(name: str) -> None:
     """field A7: also where all but the state is read by selectors."""
     state = {
         "Cancelled": "cancelled",
-        "Returned": "returned",
-        "Problem": "problem",
-        "PaymentDue": "payment_due",
+        "Returned": "refunded",
+        "Problem": "held",
+        "PaymentDue": "seen",
     }
     linked = LINKED | {"orderStatus": f"https://schema.org/Order{name}"}
     for page, settings in [

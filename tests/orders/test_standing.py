@@ -8,13 +8,13 @@ from clew.orders.standing import latest_moment, order_state
     ("written", "state"),
     [
         ("https://schema.org/OrderCancelled", "cancelled"),  # field A7
-        ("http://schema.org/OrderReturned", "returned"),
-        ("OrderProblem", "problem"),
-        ("schema:OrderPaymentDue", "payment_due"),
+        ("http://schema.org/OrderReturned", "refunded"),
+        ("OrderProblem", "held"),
+        ("schema:OrderPaymentDue", "seen"),
         ("https://schema.org/OrderStatus#OrderCancelled", "cancelled"),
-        ("https://schema.org/OrderPaymentDue/", "payment_due"),
+        ("https://schema.org/OrderPaymentDue/", "seen"),
         ("Canceled", "cancelled"),
-        ("Payment due", "payment_due"),
+        ("Payment due", "seen"),
         ("https://schema.org/OrderProcessing", "placed"),
         ("OrderDelivered", "placed"),
         ("", "placed"),

@@ -13,7 +13,7 @@ from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
 from clew.referral.credit import Credit
 from clew.stores.ledger.database import Database
-from clew.stores.ledger.orders import Orders
+from recorded import put_order
 
 
 @dataclass
@@ -218,13 +218,10 @@ def owe(db: Database, report: Callable[..., Report]) -> Callable[..., Awaitable[
 
     async def record(*orders: str, partner: str = "blog", now: float = 1763860000.0, **changes: Any) -> None:
         for order_id in orders:
-            await Orders(db).record(
-                "shop",
+            await put_order(
+                db,
                 OrderSeen(order_id, Decimal("59.90"), "EUR", "page"),
-                visitor=None,
                 channel="chat",
-                conversation=None,
-                agent=None,
                 credit=Credit(
                     partner=None, click=None, touched_at=None, reason="for the test", considered=()
                 ),

@@ -131,6 +131,7 @@ def test_a_partner_with_a_secret_gets_a_signed_webhook(report: MakeReport, secre
             "amount": "59.90",
             "currency": "EUR",
             "channel": "chat",
+            "state": "placed",
             "click_id": "1001_1763859600_0123456789abcdef",
             "order_time": "2025-11-23T01:06:40Z",
             "landing_time": "2025-11-23T01:00:00Z",

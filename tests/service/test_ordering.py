@@ -12,6 +12,7 @@ from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.ordering.doubts import Shown
+from clew.service.ordering.recording import settle
 from clew.service.service import Service
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
@@ -93,7 +94,7 @@ async def test_an_order_is_credited_to_the_click_and_its_postback_is_due(
     await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR, "c|%=:"))], NOW)
     recorded = await service.ordering.record(site, order(), visitor="v1")
     assert recorded.created
-    (credit,) = await rows(service, schema.credits_)
+    (credit,) = await rows(service, schema.shares)
     assert (credit["partner"], credit["click"][2]) == ("blog", "c|%=:")
     (postback,) = await rows(service, schema.postbacks)
     report = postback["report"]
@@ -103,10 +104,11 @@ async def test_an_order_is_credited_to_the_click_and_its_postback_is_due(
 async def test_the_same_order_again_changes_nothing(service: Service, site: SiteRuntime) -> None:
     await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR))], NOW)
     await service.ordering.record(site, order(), visitor="v1")
-    again = await service.ordering.record(site, order(total=Decimal("1.00")), visitor="v2")
+    again = await service.ordering.record(site, order(total=Decimal("59.90")), visitor="v1")
     assert not again.created
-    assert again.total == Decimal("59.90")
-    assert [len(await rows(service, t)) for t in (schema.orders, schema.credits_, schema.postbacks)] == [
+    assert again.order.total == Decimal("59.90")
+    assert len(await rows(service, schema.sightings)) == 1
+    assert [len(await rows(service, t)) for t in (schema.orders, schema.shares, schema.postbacks)] == [
         1,
         1,
         1,
@@ -118,7 +120,7 @@ async def test_the_channel_is_chat_when_the_visitor_wrote_before_it_ordered(
 ) -> None:
     await write(service, "Does it fit?", NOW - HOUR)
     recorded = await service.ordering.record(site, order(), visitor="v1")
-    assert recorded.channel == "chat"
+    assert recorded.order.channel == "chat"
     (row,) = await rows(service, schema.orders)
     assert row["conversation"] is not None
 
@@ -131,7 +133,7 @@ async def test_a_talk_that_began_after_the_order_did_not_bring_it(
     recorded = await service.ordering.record(
         site, order(placed_at=NOW - 2 * HOUR, source="api"), visitor="v1"
     )
-    assert recorded.channel == "web"
+    assert recorded.order.channel == "web"
 
 
 @pytest.mark.parametrize(("hours", "channel"), [(23.9, "chat"), (24.1, "web")])
@@ -139,7 +141,7 @@ async def test_a_talk_counts_within_the_sites_window(
     service: Service, site: SiteRuntime, hours: float, channel: str
 ) -> None:
     await write(service, "Hello", NOW - hours * HOUR)
-    assert (await service.ordering.record(site, order(), visitor="v1")).channel == channel
+    assert (await service.ordering.record(site, order(), visitor="v1")).order.channel == channel
 
 
 async def test_an_order_that_the_agent_records_is_the_chats_and_the_clicks(
@@ -153,8 +155,8 @@ async def test_an_order_that_the_agent_records_is_the_chats_and_the_clicks(
     recorded = await service.ordering.record(
         site, order(source="agent"), visitor="v1", conversation=talk.id, agent="anna"
     )
-    assert recorded.channel == "chat"
-    (credit,) = await rows(service, schema.credits_)
+    assert recorded.order.channel == "chat"
+    (credit,) = await rows(service, schema.shares)
     assert credit["partner"] == "blog"
 
 
@@ -164,7 +166,7 @@ async def test_a_lost_visit_store_does_not_cost_the_partner_its_credit(
     await service.visits.close()
     recorded = await service.ordering.record(site, order(), visitor="v1", touches=(click(NOW - HOUR),))
     assert recorded.created
-    (credit,) = await rows(service, schema.credits_)
+    (credit,) = await rows(service, schema.shares)
     assert credit["partner"] == "blog"
 
 
@@ -172,9 +174,9 @@ async def test_an_order_without_a_touch_is_credited_to_nobody_and_says_so(
     service: Service, site: SiteRuntime
 ) -> None:
     await service.ordering.record(site, order(), visitor=None)
-    (credit,) = await rows(service, schema.credits_)
-    assert credit["partner"] is None
-    assert credit["reason"]
+    assert await rows(service, schema.shares) == []
+    (decision,) = await rows(service, schema.decisions)
+    assert decision["reason"].startswith("nobody")
     assert await rows(service, schema.postbacks) == []
 
 
@@ -182,14 +184,14 @@ async def test_an_order_on_a_page_is_tried_again_when_the_ledger_fails(
     service: Service, site: SiteRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clew.service.ordering.recording.TRIES", (0.0, 0.0, 0.0))
-    record, failures = service.ledger.orders.record, [sqlite3.OperationalError("locked")] * 2
+    write, failures = service.ledger.histories.write, [sqlite3.OperationalError("locked")] * 2
 
     async def flaky(*args: object, **named: object) -> object:
         if failures:
             raise failures.pop()
-        return await record(*args, **named)  # type: ignore[arg-type]
+        return await write(*args, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(service.ledger.orders, "record", flaky)
+    monkeypatch.setattr(service.ledger.histories, "write", flaky)
     await service.ordering.record_seen(site, order(), None, ())
     assert len(await rows(service, schema.orders)) == 1
 
@@ -205,7 +207,7 @@ async def test_an_order_that_cannot_be_written_is_whole_in_the_log(
     async def broken(*_: object, **__: object) -> object:
         raise sqlite3.OperationalError("disk full")
 
-    monkeypatch.setattr(service.ledger.orders, "record", broken)
+    monkeypatch.setattr(service.ledger.histories, "write", broken)
     await service.ordering.record_seen(site, order(), None, ())
     assert told["event"] == "order_unrecorded"
     assert (told["order"], told["total"], told["currency"]) == ("1001", "59.90", "EUR")
@@ -223,7 +225,8 @@ async def told(service: Service, site: SiteRuntime, visitor: str | None, shown: 
 
 async def due(service: Service) -> list[tuple[str, str, str]]:
     found = await rows(service, schema.postbacks)
-    return [(p["state"], p["report"]["click_id"], p["report"]["amount"]) for p in found]
+    left = [p for p in found if p["state"] != "superseded"]
+    return [(p["state"], p["report"]["click_id"], p["report"]["amount"]) for p in left]
 
 
 @pytest.mark.parametrize("with_click", [True, False])
@@ -258,7 +261,7 @@ async def test_a_page_opened_without_the_cookie_does_not_make_an_unpaid_order_a_
 ) -> None:
     """field A7, E12: a stranger opens the page of an order that waits for its money, then again as nobody."""
     await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
-    unpaid = order(state="payment_due")
+    unpaid = order(state="seen")
     await service.ordering.record(site, unpaid, visitor="stranger", shown=Shown("/thanks", "outside"))
     await told(service, site, None, SENT, "59.90")
     assert await due(service) == []
@@ -280,6 +283,6 @@ async def test_a_persons_refusal_of_what_a_browser_told_stands(service: Service,
     await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR)), Shopped()], NOW)
     await told(service, site, "v1", DRAWN, "59.90")
     (row,) = await service.ledger.outbox.list()
-    assert await service.ledger.outbox.settle(row.id, NOW, by="anna", send=False)
+    assert await settle(service.ledger, lambda _: [], row.id, NOW, by="anna", send=False)
     await told(service, site, "v1", SENT, "59.90")
     assert [state for state, *_ in await due(service)] == ["refused"]

@@ -21,8 +21,8 @@ from clew.referral.visitor import Page, Viewed
 from clew.stores import presence
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
-from clew.stores.ledger.orders import Orders
 from desks import VISITOR, House, events, house, until
+from recorded import put_order
 
 BASE = "http://127.0.0.1"
 
@@ -161,13 +161,10 @@ async def test_an_order_held_in_another_process_reaches_the_desks(
         db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
         await db.open()
         report = Report("order", "anna", "c1", "1", "5.00", "EUR", "web", 1, 1)
-        await Orders(db).record(
-            "shop",
+        await put_order(
+            db,
             OrderSeen("1", Decimal(5), "EUR", "page"),
-            visitor=None,
             channel="web",
-            conversation=None,
-            agent=None,
             credit=Credit("anna", None, None, "for the test", ()),
             reports=[report],
             doubt=Doubt("checkout", "for the test"),

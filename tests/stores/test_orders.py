@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,12 +14,15 @@ from clew.postbacks.model import Report
 from clew.referral.credit import Considered, Credit
 from clew.referral.touches import Click
 from clew.stores.ledger.database import Database
-from clew.stores.ledger.orders import Orders, Recorded
+from clew.stores.ledger.history import Histories
+from clew.stores.ledger.orders import Orders, StoredOrder
 from clew.stores.ledger.outbox import Outbox
-from clew.stores.ledger.schema import credits_ as credits_table
+from clew.stores.ledger.schema import decisions as decisions_table
 from clew.stores.ledger.schema import orders as orders_table
 from clew.stores.ledger.schema import postbacks as postbacks_table
+from recorded import put_order
 from sqlalchemy import func, select
+from sqlalchemy.exc import StatementError
 
 NOW = 1763860000.0
 ORDER = OrderSeen("100001", Decimal("59.90"), "EUR", "page", coupon="CHAT10")
@@ -42,17 +46,23 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
     await found.close()
 
 
-async def record(db: Database, order: OrderSeen = ORDER, site: str = "shop", **changes: Any) -> Recorded:
+async def record(db: Database, order: OrderSeen = ORDER, **changes: Any) -> StoredOrder | None:
     values: dict[str, Any] = {
         "visitor": "v1",
         "channel": "chat",
         "conversation": "c1",
         "agent": "anna",
         "credit": CREDIT,
-        "reports": [replace(REPORT, order_id=order.id)],
+        "reports": [replace(REPORT, order_id=str(order.id))],
         "now": NOW,
     }
-    return await Orders(db).record(site, order, **values | changes)
+    return await put_order(db, order, **values | changes)
+
+
+async def recorded(db: Database, order: OrderSeen = ORDER, **changes: Any) -> StoredOrder:
+    found = await record(db, order, **changes)
+    assert found is not None
+    return found
 
 
 async def rows(db: Database, table: Any) -> int:
@@ -61,18 +71,19 @@ async def rows(db: Database, table: Any) -> int:
 
 
 async def test_order_credit_and_postbacks_are_written_together(db: Database) -> None:
-    recorded = await record(db)
-    assert recorded.created
-    assert (recorded.order_id, str(recorded.total), recorded.currency) == ("100001", "59.90", "EUR")
-    assert (recorded.channel, recorded.source, recorded.coupon) == ("chat", "page", "CHAT10")
-    assert (recorded.visitor, recorded.conversation, recorded.agent) == ("v1", "c1", "anna")
-    assert (recorded.placed_at, recorded.recorded_at) == (NOW, NOW)
-    assert (recorded.partner, recorded.click, recorded.touched_at) == ("awin", CLICK, NOW - 400)
-    assert recorded.reason == CREDIT.reason
-    assert recorded.considered[0]["verdict"] == "last click"
+    order = await recorded(db)
+    assert (order.order_id, str(order.total), order.currency) == ("100001", "59.90", "EUR")
+    assert (order.channel, order.source, order.coupon) == ("chat", "page", "CHAT10")
+    assert (order.visitor, order.conversation, order.agent) == ("v1", "c1", "anna")
+    assert (order.placed_at, order.recorded_at, order.version) == (NOW, NOW, 1)
+    assert (order.partner, order.click, order.touched_at) == ("awin", CLICK, NOW - 400)
+    assert order.reason == CREDIT.reason
+    assert order.considered[0]["verdict"] == "last click"
+    ((stored,),) = [known.sightings for known in await Histories(db).known("shop", ["100001"])]
+    assert set(order.sources.values()) == {stored.sighting.key}
     (postback,) = await Outbox(db).list()
     assert (postback.state, postback.attempts, postback.next_at) == ("due", 0, NOW)
-    assert (postback.order, postback.site, postback.report) == (recorded.row, "shop", REPORT)
+    assert (postback.order, postback.site, postback.report) == (order.row, "shop", REPORT)
 
 
 async def test_click_id_bytes_outside_utf8_survive_the_ledger(db: Database) -> None:
@@ -85,44 +96,42 @@ async def test_click_id_bytes_outside_utf8_survive_the_ledger(db: Database) -> N
     assert postback.report.click_id.encode("utf-8", "surrogateescape") == b"1001_\xff%3A"
 
 
-async def test_a_known_order_changes_nothing_and_returns_the_first(db: Database) -> None:
-    first = await record(db)
-    again = await record(
-        db, replace(ORDER, total=Decimal(1), source="api"), channel="web", credit=NOBODY, now=NOW + 60
-    )
-    assert again == replace(first, created=False)
-    assert [await rows(db, t) for t in (orders_table, credits_table, postbacks_table)] == [1, 1, 1]
+async def test_a_writer_who_did_not_see_the_newest_version_writes_nothing(db: Database) -> None:
+    first = await recorded(db)
+    assert await record(db, replace(ORDER, total=Decimal(1), source="api"), now=NOW + 60) is None
+    assert await Orders(db).get("shop", "100001") == first
+    assert [await rows(db, t) for t in (orders_table, decisions_table, postbacks_table)] == [1, 1, 1]
 
 
 async def test_the_same_order_id_at_another_site_is_another_order(db: Database) -> None:
-    assert (await record(db)).created
-    assert (await record(db, site="other")).created
+    assert await record(db)
+    assert await record(db, site="other")
     assert [o.site for o in await Orders(db).list("other")] == ["other"]
     assert [o.site for o in await Orders(db).of_visitor("other", "v1")] == ["other"]
 
 
 async def test_an_order_that_nobody_earned_keeps_the_reason_and_owes_no_postback(db: Database) -> None:
-    recorded = await record(db, credit=NOBODY, reports=[], visitor=None, conversation=None, agent=None)
-    assert (recorded.partner, recorded.click, recorded.reason) == (None, None, "no click")
+    order = await recorded(db, credit=NOBODY, reports=[], visitor=None, conversation=None, agent=None)
+    assert (order.partner, order.click, order.reason) == (None, None, "no click")
     assert await Outbox(db).list() == ()
 
 
 async def test_the_time_an_order_was_placed_may_differ_from_when_it_was_recorded(db: Database) -> None:
-    recorded = await record(db, replace(ORDER, placed_at=NOW - 3600))
-    assert (recorded.placed_at, recorded.recorded_at) == (NOW - 3600, NOW)
+    order = await recorded(db, replace(ORDER, placed_at=NOW - 3600))
+    assert (order.placed_at, order.recorded_at) == (NOW - 3600, NOW)
 
 
 async def test_totals_keep_the_digits_of_their_currency(db: Database) -> None:
-    yen = await record(db, replace(ORDER, id="yen", total=Decimal("7200.00"), currency="JPY"))
-    dinar = await record(db, replace(ORDER, id="dinar", total=Decimal("1.5"), currency="KWD"))
+    yen = await recorded(db, replace(ORDER, id="yen", total=Decimal("7200.00"), currency="JPY"))
+    dinar = await recorded(db, replace(ORDER, id="dinar", total=Decimal("1.5"), currency="KWD"))
     assert [str(yen.total), str(dinar.total)] == ["7200", "1.500"]
 
 
 async def test_a_failure_leaves_neither_order_nor_credit_nor_postback(db: Database) -> None:
-    with pytest.raises(Exception, match="UNIQUE"):
-        await record(db, reports=[REPORT, REPORT])
-    assert [await rows(db, t) for t in (orders_table, credits_table, postbacks_table)] == [0, 0, 0]
-    assert (await record(db)).created
+    with pytest.raises(StatementError):
+        await record(db, reports=[replace(REPORT, channel=object())])
+    assert [await rows(db, t) for t in (orders_table, decisions_table, postbacks_table)] == [0, 0, 0]
+    assert await record(db)
 
 
 async def test_orders_are_listed_newest_first(db: Database) -> None:
@@ -132,10 +141,9 @@ async def test_orders_are_listed_newest_first(db: Database) -> None:
     assert await Orders(db).get("shop", "4") is None
 
 
-async def test_concurrent_calls_record_an_order_once(db: Database) -> None:
-    recorded = await asyncio.gather(*(record(db) for _ in range(20)))
-    assert sum(r.created for r in recorded) == 1
-    assert {r.row for r in recorded} == {recorded[0].row}
+async def test_of_concurrent_writers_one_writes(db: Database) -> None:
+    written = await asyncio.gather(*(record(db) for _ in range(20)))
+    assert sum(order is not None for order in written) == 1
     assert await rows(db, postbacks_table) == 1
 
 
@@ -144,9 +152,8 @@ import asyncio, json, sys
 from decimal import Decimal
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
-from clew.referral.credit import Credit
 from clew.stores.ledger.database import Database
-from clew.stores.ledger.orders import Orders
+from recorded import put_order
 
 async def main():
     db = Database(sys.argv[1])
@@ -154,11 +161,7 @@ async def main():
     for number in range(25):
         order = OrderSeen(f"o{number}", Decimal("5"), "EUR", "page")
         report = Report("order", "p", "c", order.id, "5.00", "EUR", "web", 1, 1)
-        recorded = await Orders(db).record(
-            "shop", order, visitor=None, channel="web", conversation=None, agent=None,
-            credit=Credit(None, None, None, "no click", ()), reports=[report], now=1.0,
-        )
-        if recorded.created:
+        if await put_order(db, order, reports=[report], now=1.0):
             created.append(order.id)
     await db.close()
     print(json.dumps(created))
@@ -168,9 +171,12 @@ asyncio.run(main())
 
 
 async def test_several_processes_record_each_order_once(db: Database) -> None:
+    support = Path(__file__).parents[1] / "support"
     processes = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", PROCESS, db.address, stdout=asyncio.subprocess.PIPE
+            *(sys.executable, "-c", PROCESS, db.address),
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(support)},
         )
         for _ in range(3)
     ]
@@ -178,4 +184,4 @@ async def test_several_processes_record_each_order_once(db: Database) -> None:
     assert [p.returncode for p in processes] == [0, 0, 0]
     created = [order for text in printed for order in json.loads(text)]
     assert sorted(created) == sorted(f"o{n}" for n in range(25))
-    assert [await rows(db, t) for t in (orders_table, credits_table, postbacks_table)] == [25, 25, 25]
+    assert [await rows(db, t) for t in (orders_table, decisions_table, postbacks_table)] == [25, 25, 25]

@@ -11,8 +11,8 @@ from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Outcome, Postback, Report, State
 from clew.referral.credit import Credit
 from clew.stores.ledger.database import Database
-from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import _WAITING, Outbox, OutboxError
+from recorded import put_order
 from sqlalchemy import text
 
 NOW = 1763860000.0
@@ -35,13 +35,10 @@ def outbox(db: Database) -> Outbox:
 async def owe(db: Database, *orders: str, partner: str = "blog", now: float = NOW) -> None:
     for order_id in orders:
         report = Report("order", partner, "click", order_id, "5.00", "EUR", "web", int(now), int(now))
-        await Orders(db).record(
-            "shop",
+        await put_order(
+            db,
             OrderSeen(order_id, Decimal(5), "EUR", "page"),
-            visitor=None,
             channel="web",
-            conversation=None,
-            agent=None,
             credit=NOBODY,
             reports=[report],
             now=now,

@@ -20,7 +20,7 @@ from sqlalchemy import event, text
 
 NOW = 1_800_000_000.0
 Ask = Callable[[Database], Awaitable[Any]]
-_ALL = re.compile(r"SCAN (orders|credits|postbacks|attempts|conversations|messages)\b")
+_ALL = re.compile(r"SCAN (orders|sightings|decisions|shares|postbacks|attempts|conversations|messages)\b")
 
 
 @pytest.fixture

@@ -75,8 +75,10 @@ class Shop:
         return await self.clew.service.ledger.orders.list("shop")
 
     async def postbacks(self) -> tuple[Postback, ...]:
+        """Those that hold."""
         await self.settled()
-        return await self.clew.service.ledger.outbox.list()
+        found = await self.clew.service.ledger.outbox.list()
+        return tuple(row for row in found if row.state != "superseded")
 
     async def notices(self) -> dict[tuple[str, str], Mapping[str, Any]]:
         await self.settled()

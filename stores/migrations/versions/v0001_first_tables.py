@@ -9,17 +9,16 @@ down_revision = None
 
 def upgrade() -> None:
     """Build."""
-    op.create_table(
-        "agents",
-        sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("shown", sa.String(length=64), nullable=True),
-        sa.Column("password", sa.Text(), nullable=False),
-        sa.Column("site", sa.String(length=64), nullable=True),
-        sa.Column("active", sa.Boolean(), nullable=False),
-        sa.Column("created_at", sa.Float(), nullable=False),
-        sa.Column("seen_at", sa.Float(), nullable=True),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_agents")),
-    )
+    _conversations()
+    _agents()
+    _orders()
+    _credits()
+    _postbacks()
+    _rest()
+
+
+def _conversations() -> None:
+    """Conversations and their messages."""
     op.create_table(
         "conversations",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -39,69 +38,17 @@ def upgrade() -> None:
         sa.Column("client", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
     )
+    op.create_index("ix_conversations_state", "conversations", ["state", "site"], unique=False)
     op.create_index(
         "ix_conversations_updated", "conversations", ["site", "state", "updated_at"], unique=False
     )
     op.create_index("ix_conversations_visitor", "conversations", ["site", "visitor"], unique=False)
-    op.create_index("ix_conversations_state", "conversations", ["state", "site"], unique=False)
     op.create_index(
         "ix_conversations_waiting",
         "conversations",
         ["site", "state", "waiting_since", "updated_at"],
         unique=False,
     )
-    op.create_table(
-        "orders",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("site", sa.String(length=64), nullable=False),
-        sa.Column("order_id", sa.String(length=200), nullable=False),
-        sa.Column("spelling", sa.String(length=200), nullable=True),
-        sa.Column("state", sa.String(length=12), nullable=False),
-        sa.Column("total", sa.String(length=40), nullable=False),
-        sa.Column("currency", sa.String(length=3), nullable=False),
-        sa.Column("channel", sa.String(length=10), nullable=False),
-        sa.Column("source", sa.String(length=10), nullable=False),
-        sa.Column("visitor", sa.String(length=40), nullable=True),
-        sa.Column("named_by", sa.String(length=10), nullable=True),
-        sa.Column("coupon", sa.String(length=200), nullable=True),
-        sa.Column("conversation", sa.String(length=40), nullable=True),
-        sa.Column("agent", sa.String(length=64), nullable=True),
-        sa.Column("placed_at", sa.Float(), nullable=False),
-        sa.Column("recorded_at", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
-        sa.UniqueConstraint("site", "order_id", name=op.f("uq_orders_site")),
-    )
-    op.create_index("ix_orders_visitor", "orders", ["site", "visitor"], unique=False)
-    op.create_index("ix_orders_newest", "orders", ["site", "id"], unique=False)
-    op.create_index("ix_orders_currency", "orders", ["site", "currency", "id"], unique=False)
-    op.create_index("ix_orders_number", "orders", ["order_id"], unique=False)
-    op.create_index("ix_orders_recorded", "orders", ["recorded_at"], unique=False)
-    op.create_table(
-        "agent_sessions",
-        sa.Column("token", sa.String(length=64), nullable=False),
-        sa.Column("agent", sa.String(length=64), nullable=False),
-        sa.Column("site", sa.String(length=64), nullable=True),
-        sa.Column("host", sa.String(length=261), nullable=False),
-        sa.Column("csrf", sa.String(length=64), nullable=False),
-        sa.Column("created_at", sa.Float(), nullable=False),
-        sa.Column("expires_at", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(["agent"], ["agents.name"], name=op.f("fk_agent_sessions_agent_agents")),
-        sa.PrimaryKeyConstraint("token", name=op.f("pk_agent_sessions")),
-    )
-    op.create_table(
-        "credits",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("order", sa.Integer(), nullable=False),
-        sa.Column("partner", sa.String(length=64), nullable=True),
-        sa.Column("click", sa.JSON(), nullable=True),
-        sa.Column("touched_at", sa.Float(), nullable=True),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("considered", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_credits_order_orders")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_credits")),
-        sa.UniqueConstraint("order", name=op.f("uq_credits_order")),
-    )
-    op.create_index("ix_credits_partner", "credits", ["partner", "order"], unique=False)
     op.create_table(
         "messages",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -119,15 +66,148 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_messages_conversation", "messages", ["conversation", "id"], unique=False)
+
+
+def _agents() -> None:
+    """The desk's agents, and where they are signed in."""
+    op.create_table(
+        "agents",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("shown", sa.String(length=64), nullable=True),
+        sa.Column("password", sa.Text(), nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=True),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("seen_at", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_agents")),
+    )
+    op.create_table(
+        "agent_sessions",
+        sa.Column("token", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=64), nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=True),
+        sa.Column("host", sa.String(length=261), nullable=False),
+        sa.Column("csrf", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["agent"], ["agents.name"], name=op.f("fk_agent_sessions_agent_agents")),
+        sa.PrimaryKeyConstraint("token", name=op.f("pk_agent_sessions")),
+    )
+
+
+def _orders() -> None:
+    """Orders, and their sightings."""
+    op.create_table(
+        "orders",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("order_id", sa.String(length=200), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("spelling", sa.String(length=200), nullable=True),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("total", sa.String(length=40), nullable=True),
+        sa.Column("currency", sa.String(length=3), nullable=True),
+        sa.Column("refunded", sa.String(length=40), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("channel", sa.String(length=10), nullable=False),
+        sa.Column("source", sa.String(length=10), nullable=False),
+        sa.Column("visitor", sa.String(length=40), nullable=True),
+        sa.Column("named_by", sa.String(length=10), nullable=True),
+        sa.Column("coupon", sa.String(length=200), nullable=True),
+        sa.Column("conversation", sa.String(length=40), nullable=True),
+        sa.Column("agent", sa.String(length=64), nullable=True),
+        sa.Column("sources", sa.JSON(), nullable=False),
+        sa.Column("doubts", sa.JSON(), nullable=False),
+        sa.Column("placed_at", sa.Float(), nullable=False),
+        sa.Column("recorded_at", sa.Float(), nullable=False),
+        sa.Column("decision", sa.Integer(), nullable=True),
+        sa.Column("merged_into", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
+        sa.UniqueConstraint("site", "order_id", name=op.f("uq_orders_site")),
+    )
+    op.create_index("ix_orders_currency", "orders", ["site", "currency", "id"], unique=False)
+    op.create_index("ix_orders_newest", "orders", ["site", "id"], unique=False)
+    op.create_index("ix_orders_number", "orders", ["order_id"], unique=False)
+    op.create_index("ix_orders_recorded", "orders", ["recorded_at"], unique=False)
+    op.create_index("ix_orders_visitor", "orders", ["site", "visitor"], unique=False)
+    op.create_table(
+        "order_numbers",
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.String(length=200), nullable=False),
+        sa.Column("order", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_order_numbers_order_orders")),
+        sa.PrimaryKeyConstraint("site", "number", name=op.f("pk_order_numbers")),
+    )
+    op.create_index(op.f("ix_order_numbers_order"), "order_numbers", ["order"], unique=False)
+    op.create_table(
+        "sightings",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("order", sa.Integer(), nullable=True),
+        sa.Column("key", sa.String(length=40), nullable=False),
+        sa.Column("source", sa.String(length=10), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("said", sa.JSON(), nullable=False),
+        sa.Column("raw", sa.Text(), nullable=True),
+        sa.Column("joined_by", sa.String(length=60), nullable=True),
+        sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_sightings_order_orders")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sightings")),
+    )
+    op.create_index("ix_sightings_order", "sightings", ["order", "id"], unique=False)
+    op.create_index("ix_sightings_site", "sightings", ["site", "order", "at"], unique=False)
+
+
+def _credits() -> None:
+    """Credit decisions."""
+    op.create_table(
+        "policies",
+        sa.Column("version", sa.String(length=40), nullable=False),
+        sa.Column("policy", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("version", name=op.f("pk_policies")),
+    )
+    op.create_table(
+        "decisions",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("order", sa.Integer(), nullable=False),
+        sa.Column("order_version", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("policy", sa.String(length=40), nullable=False),
+        sa.Column("inputs", sa.JSON(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("considered", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_decisions_order_orders")),
+        sa.ForeignKeyConstraint(["policy"], ["policies.version"], name=op.f("fk_decisions_policy_policies")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
+    )
+    op.create_index(op.f("ix_decisions_order"), "decisions", ["order"], unique=False)
+    op.create_table(
+        "shares",
+        sa.Column("decision", sa.Integer(), nullable=False),
+        sa.Column("partner", sa.String(length=64), nullable=False),
+        sa.Column("order", sa.Integer(), nullable=False),
+        sa.Column("click", sa.JSON(), nullable=True),
+        sa.Column("touched_at", sa.Float(), nullable=True),
+        sa.Column("part", sa.String(length=20), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["decision"], ["decisions.id"], name=op.f("fk_shares_decision_decisions")),
+        sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_shares_order_orders")),
+        sa.PrimaryKeyConstraint("decision", "partner", name=op.f("pk_shares")),
+    )
+    op.create_index("ix_shares_partner", "shares", ["partner", "order"], unique=False)
+
+
+def _postbacks() -> None:
+    """What is due to partners, and each attempt."""
     op.create_table(
         "postbacks",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("order", sa.Integer(), nullable=False),
         sa.Column("site", sa.String(length=64), nullable=False),
         sa.Column("partner", sa.String(length=64), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("event", sa.String(length=20), nullable=False),
         sa.Column("report", sa.JSON(), nullable=False),
-        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_at", sa.Float(), nullable=False),
         sa.Column("lease_until", sa.Float(), nullable=True),
@@ -139,14 +219,14 @@ def upgrade() -> None:
         sa.Column("why", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_postbacks_order_orders")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_postbacks")),
-        sa.UniqueConstraint("order", "partner", "event", name=op.f("uq_postbacks_order")),
+        sa.UniqueConstraint("order", "partner", "sequence", name=op.f("uq_postbacks_order")),
     )
     op.create_index("ix_postbacks_due", "postbacks", ["state", "next_at"], unique=False)
+    op.create_index("ix_postbacks_newest", "postbacks", ["state", "created_at"], unique=False)
+    op.create_index("ix_postbacks_newest_of_site", "postbacks", ["site", "state", "created_at"], unique=False)
     op.create_index(
         "ix_postbacks_queue", "postbacks", ["state", "site", "partner", "next_at", "id"], unique=False
     )
-    op.create_index("ix_postbacks_newest", "postbacks", ["state", "created_at"], unique=False)
-    op.create_index("ix_postbacks_newest_of_site", "postbacks", ["site", "state", "created_at"], unique=False)
     op.create_table(
         "attempts",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -160,6 +240,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
     )
     op.create_index(op.f("ix_attempts_postback"), "attempts", ["postback"], unique=False)
+
+
+def _rest() -> None:
+    """What needs a person, and the probe."""
     op.create_table(
         "notices",
         sa.Column("id", sa.Integer(), nullable=False),

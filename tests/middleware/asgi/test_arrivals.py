@@ -87,7 +87,8 @@ class Visit:
         """Who earned the last order by which click, and what became of all touches."""
         with closing(sqlite3.connect(self.folder / "clew.db")) as database:
             partner, click, reason, considered = database.execute(
-                "SELECT partner, click, reason, considered FROM credits ORDER BY id DESC"
+                "SELECT s.partner, s.click, d.reason, d.considered FROM decisions d "
+                "LEFT JOIN shares s ON s.decision = d.id ORDER BY d.id DESC"
             ).fetchone()
         return (f"{partner} {json.loads(click)[2]}" if partner else None), f"{reason} {considered}"
 

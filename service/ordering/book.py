@@ -1,0 +1,197 @@
+"""Adds a sighting to the history of its order: what the order comes to, who earns it, and what is due."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from ...orders.doubt import Doubt
+from ...orders.history import Order, project
+from ...orders.model import Channel
+from ...orders.sighting import Sighting, adds_nothing
+from ...postbacks.due import manual, reports
+from ...postbacks.model import Postback
+from ...referral.decision import Decision, Inputs, Policy, decide
+from ...referral.touches import Touch, merge
+from ...settings.model import Partner
+from ...stores.ledger.books import Ledger
+from ...stores.ledger.errors import LedgerBusyError
+from ...stores.ledger.history import Change, Known
+from ...stores.ledger.orders import StoredOrder
+
+TRIES: Final = 10
+"""Times that a change is computed anew because another writer changed the order meanwhile."""
+
+SERVER: Final = "the shop's server"
+
+SIGHTINGS: Final = 200
+"""Most sightings of an order that pages and browsers tell of. Anybody may open a page."""
+
+
+class Crediting(Protocol):
+    """What an order of one site is credited by."""
+
+    def decide(self, inputs: Inputs, known: Known | None) -> tuple[Policy, Decision]:
+        """Who earns it, and by which model and terms."""
+
+    async def channel(self, order: Order, known: Known | None) -> tuple[Channel, str | None]:
+        """Where the order was closed, and in which conversation."""
+
+    def partner(self, partner: str) -> Partner | None:
+        """A partner of the site."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What became of a sighting. `before` and `after` are the order; `added` is False where the sighting said
+    nothing new. `postbacks` are those that are new or in another state."""
+
+    sighting: Sighting
+    before: StoredOrder | None
+    after: StoredOrder
+    added: bool = True
+    postbacks: tuple[Postback, ...] = ()
+
+
+class OrderBook:
+    """The histories of orders, to be added to."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def add(
+        self,
+        sighting: Sighting,
+        terms: Crediting,
+        now: float,
+        *,
+        consent: str = "granted",
+        raw: str | None = None,
+    ) -> Entry:
+        """Add a sighting that names its order's number. Writes sighting, order, credit and what is due in one
+        transaction, or nothing. Raises what the ledger raises."""
+        for _ in range(TRIES):
+            found = await self._ledger.histories.known(sighting.site, sighting.numbers)
+            known, others = (found[0], found[1:]) if found else (None, ())
+            before = None if known is None else await self._ledger.orders.at(known.row)
+            if known is not None and before is not None and _says_nothing_new(known, others, sighting):
+                return Entry(sighting, before, before, added=False)
+            change = await self._change(sighting, known, others, before, terms, now, consent, raw)
+            written = await self._ledger.histories.write(change)
+            if written is None:
+                continue
+            after = await self._ledger.orders.at(written.row)
+            if after is not None:
+                return Entry(sighting, before, after, True, written.postbacks)
+        raise LedgerBusyError(f"order {sighting.id}: other writers change it all the time")
+
+    async def _change(
+        self,
+        sighting: Sighting,
+        known: Known | None,
+        others: Sequence[Known],
+        before: StoredOrder | None,
+        terms: Crediting,
+        now: float,
+        consent: str,
+        raw: str | None,
+    ) -> Change:
+        kept = [s.sighting for one in (known, *others) if one is not None for s in one.sightings]
+        seen = [*kept, sighting]
+        order = project(seen)
+        if known is not None:
+            # The partner was told of the order by this number.
+            order = replace(order, number=known.number)
+        channel, conversation = await terms.channel(order, known)
+        inputs = Inputs(
+            order_time=order.placed_at,
+            decided_at=now,
+            touches=touches_of(order, seen),
+            consent=consent,
+            partner=order.partner,
+            chosen_by=_chosen_by(order, seen),
+        )
+        policy, decision = terms.decide(inputs, known)
+        return Change(
+            site=sighting.site,
+            sighting=sighting,
+            joined_by="number",
+            order=order,
+            numbers=tuple(dict.fromkeys(number for s in seen for number in s.numbers)),
+            channel=channel,
+            conversation=conversation,
+            inputs=inputs,
+            policy=policy,
+            decision=decision,
+            wanted=reports(order, decision, channel),
+            manual=lambda partner, event: manual(terms.partner(partner), event),
+            at=now,
+            said=_said(sighting, before),
+            known=known,
+            others=others,
+            raw=raw,
+        )
+
+
+def touches_of(order: Order, seen: Sequence[Sighting]) -> tuple[Touch, ...]:
+    """The arrivals of whose the order is, from all sightings that name the same visitor."""
+    named = [s.touches for s in seen if s.visitor is not None and s.visitor == order.visitor]
+    return merge(*(tuple(Touch.from_json(touch) for touch in touches) for touches in named))
+
+
+def _said(sighting: Sighting, before: StoredOrder | None) -> str:
+    """How a sighting settles what is held, in words."""
+    correction = sighting.correction
+    by = correction.by if correction is not None else SERVER if sighting.of_server else "a later report"
+    if correction is not None and correction.refuse:
+        return f"refused by {by}"
+    if sighting.total is not None and before is not None and sighting.total != before.total:
+        was = f"{before.total} {before.currency}"
+        return f"corrected from {was} to {sighting.total} {sighting.currency} by {by}"
+    return f"released by {by}"
+
+
+def _says_nothing_new(known: Known, others: Sequence[Known], sighting: Sighting) -> bool:
+    told = [stored.sighting for stored in known.sightings]
+    if others:
+        return False
+    if sighting.source in ("page", "browser") and len(told) >= SIGHTINGS:
+        return True
+    return adds_nothing(told, sighting)
+
+
+def _chosen_by(order: Order, seen: Sequence[Sighting]) -> str:
+    chosen = next((s.correction for s in seen if s.key == order.sources.get("partner")), None)
+    return "" if chosen is None else f"chosen by {chosen.by}: {chosen.why}"
+
+
+class Kept:
+    """The terms of an order's last decision: for a person's correction, which changes the order only."""
+
+    def __init__(self, partners: Sequence[Partner] = ()) -> None:
+        self._partners = {partner.id: partner for partner in partners}
+
+    def decide(self, inputs: Inputs, known: Known | None) -> tuple[Policy, Decision]:
+        """As it was, unless a person chose a partner."""
+        if known is None or known.decided is None:
+            raise LookupError("there is no such order")
+        policy, before = known.decided.policy, known.decided
+        same = inputs.partner == before.inputs.partner
+        return policy, before.decision if same else decide(inputs, policy)
+
+    async def channel(self, order: Order, known: Known | None) -> tuple[Any, str | None]:
+        """As it was."""
+        if known is None:
+            raise LookupError("there is no such order")
+        return known.channel, known.conversation
+
+    def partner(self, partner: str) -> Partner | None:
+        """A partner of the site."""
+        return self._partners.get(partner)
+
+
+def held(postbacks: Sequence[Postback]) -> Doubt | None:
+    """Why a partner is not told yet."""
+    for row in postbacks:
+        if row.state == "held" and row.hold is not None:
+            return Doubt(row.hold, row.why or "")
+    return None

@@ -1,0 +1,114 @@
+"""Tells what a report of an order came to, as events."""
+
+from ...events.events import Events
+from ...orders.model import SALES
+from ...orders.money import amount_text
+from ...postbacks.model import Postback
+from ...stores.ledger.orders import StoredOrder
+from .book import SERVER, Entry, held
+
+
+def notify(events: Events, entry: Entry) -> None:
+    """Tell of a new order or of what changed, of its credit, and of a doubt that holds it."""
+    before, after = entry.before, entry.after
+    if before is None:
+        events.emit(
+            "order",
+            site=after.site,
+            order=after.order_id,
+            total=_amount(after),
+            currency=after.currency,
+            state=after.state,
+            channel=after.channel,
+            source=after.source,
+            visitor=after.visitor,
+        )
+    else:
+        _notify_known(events, entry, before)
+    if before is None or (before.partner, before.click) != (after.partner, after.click):
+        events.emit(
+            "credit",
+            site=after.site,
+            order=after.order_id,
+            partner=after.partner,
+            reason=after.reason,
+            visitor=after.visitor,
+        )
+    _notify_postbacks(events, entry)
+
+
+def _notify_known(events: Events, entry: Entry, before: StoredOrder) -> None:
+    """Tell of a further report of an order: the same, a correction, or one that disagrees."""
+    after, sighting = entry.after, entry.sighting
+    fields = {"order": after.order_id, "source": sighting.source, "visitor": sighting.visitor}
+    if _stands(before) != _stands(after):
+        told = {"total": _amount(after), "currency": after.currency, "state": after.state}
+        events.emit("order_corrected", site=after.site, **fields, **told)
+    elif why := _conflict(entry):
+        events.notice("order_conflict", site=after.site, key=after.order_id, order=after.order_id, why=why)
+    else:
+        events.emit("order_repeated", site=after.site, **fields)
+
+
+def _notify_postbacks(events: Events, entry: Entry) -> None:
+    after, correction = entry.after, entry.sighting.correction
+    doubt = held(entry.postbacks)
+    if doubt is not None:
+        fields = {"order": after.order_id, "partner": after.partner, "why": doubt.text}
+        if doubt.kind == "confirm":  # nothing is wrong yet
+            events.emit("order_held", site=after.site, key=doubt.kind, **fields)
+        else:
+            events.notice("order_held", site=after.site, key=doubt.kind, **fields)
+    if entry.before is not None and entry.before.doubts:
+        by = correction.by if correction is not None else SERVER
+        for row in entry.postbacks:
+            if row.state != "held":
+                notify_settled(events, row, by)
+
+
+def notify_settled(events: Events, row: Postback, by: str) -> None:
+    """Tell what became of a postback that was in doubt, and who decided."""
+    _notify_postback(events, "postback_settled", row, by)
+
+
+def notify_retried(events: Events, row: Postback, by: str) -> None:
+    """Tell that a postback is sent once more, and who wants it."""
+    _notify_postback(events, "postback_retried", row, by)
+
+
+def _notify_postback(events: Events, event: str, row: Postback, by: str) -> None:
+    events.emit(
+        event,
+        site=row.site,
+        postback=row.id,
+        order=row.report.order_id,
+        state=row.state,
+        amount=row.report.amount,
+        currency=row.report.currency,
+        agent=by,
+    )
+
+
+def _stands(order: StoredOrder) -> tuple[object, ...]:
+    return order.total, order.currency, order.state, order.refunded
+
+
+def _amount(order: StoredOrder) -> str | None:
+    if order.total is None or order.currency is None:
+        return None
+    return amount_text(order.total, order.currency)
+
+
+def _conflict(entry: Entry) -> str:
+    """In what a report disagrees with the order as it stands; an empty text where it does not."""
+    after, sighting, parts = entry.after, entry.sighting, []
+    if sighting.total is not None and (sighting.total, sighting.currency) != (after.total, after.currency):
+        parts.append(
+            f"{sighting.total} {sighting.currency} by the {sighting.source}, "
+            f"but {after.total} {after.currency} by the {after.source}"
+        )
+    if sighting.state is not None and (sighting.state in SALES) != (after.state in SALES):
+        parts.append(f"{sighting.state} by the {sighting.source}, but it is {after.state}")
+    if None not in (sighting.visitor, after.visitor) and sighting.visitor != after.visitor:
+        parts.append("shown to another visitor than the one whose order it is")
+    return "; ".join(parts)

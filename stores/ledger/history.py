@@ -1,0 +1,363 @@
+"""The history of orders: each sighting, what the order came to with it, who was credited and what is due.
+
+One transaction writes all of it. Whoever changes an order reads it first, and writes only if nobody else has
+changed it meanwhile.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...orders.doubt import Doubt
+from ...orders.history import Order
+from ...orders.money import amount_text
+from ...orders.sighting import Sighting, plain
+from ...postbacks.due import plan
+from ...postbacks.model import Postback, Report
+from ...referral.decision import Decision, Inputs, Policy, Share
+from ...referral.touches import Click
+from .database import Database
+from .outbox import apply_plan, postback_of
+from .schema import decisions as decisions_table
+from .schema import order_numbers as numbers_table
+from .schema import orders as orders_table
+from .schema import policies as policies_table
+from .schema import postbacks as postbacks_table
+from .schema import shares as shares_table
+from .schema import sightings as sightings_table
+
+_O, _S, _D, _P = orders_table.c, sightings_table.c, decisions_table.c, postbacks_table.c
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A sighting in the ledger. `row` counts them up; `joined_by` is the evidence that joined it."""
+
+    row: int
+    sighting: Sighting
+    joined_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A credit decision in the ledger."""
+
+    row: int
+    order_version: int
+    at: float
+    policy: Policy
+    inputs: Inputs
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An order as the ledger holds it. `row` is the ledger's number of it."""
+
+    row: int
+    site: str
+    number: str
+    version: int
+    channel: str
+    conversation: str | None
+    recorded_at: float
+    sightings: tuple[Stored, ...]
+    decided: Decided | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a new sighting makes of an order. `numbers` are all numbers of it. `wanted` is what each partner
+    should have of it. `said` is how the sighting settles what is held, in words. `others` are orders in the
+    ledger that turned out to be the same one."""
+
+    site: str
+    sighting: Sighting
+    joined_by: str
+    order: Order
+    numbers: tuple[str, ...]
+    channel: str
+    conversation: str | None
+    inputs: Inputs
+    policy: Policy
+    decision: Decision
+    wanted: Mapping[str, Report]
+    manual: Callable[[str, str], Doubt | None]
+    at: float
+    said: str = ""
+    known: Known | None = None
+    others: Sequence[Known] = ()
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written: the ledger's number of the order, and its postbacks that are new or in another
+    state."""
+
+    row: int
+    postbacks: tuple[Postback, ...] = ()
+
+
+class Histories:
+    """The histories of all orders."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def known(self, site: str, numbers: Sequence[str]) -> tuple[Known, ...]:
+        """The orders of a site that have one of these numbers, oldest first; more than one where a sighting
+        names numbers that were taken for two orders."""
+        further = select(numbers_table.c.order).where(
+            numbers_table.c.site == site, numbers_table.c.number.in_(numbers)
+        )
+        query = (
+            select(orders_table)
+            .where(_O.site == site, or_(_O.order_id.in_(numbers), _O.id.in_(further)))
+            .order_by(_O.id)
+        )
+        async with self._db.read() as connection:
+            rows = (await connection.execute(query)).all()
+            rows = await _merged(connection, rows)
+            return tuple([await _known(connection, row) for row in rows])
+
+    async def write(self, change: Change) -> Written | None:
+        """Write a change; None, and nothing is written, if the order was changed by another writer."""
+        try:
+            async with self._db.write() as tx:
+                row = await _order(tx, change)
+                if row is None:
+                    return None
+                await tx.execute(insert(sightings_table).values(order=row, **_sighting(change)))
+                await _numbers(tx, change, row)
+                decision = await _decision(tx, change, row)
+                if decision is not None:
+                    await tx.execute(update(orders_table).where(_O.id == row).values(decision=decision))
+                done = await self._due(tx, change, row)
+                for other in change.others:
+                    await self._merge(tx, change, other, row)
+        except IntegrityError:
+            # Two writers saw the order for the first time.
+            return None
+        return Written(row, done)
+
+    async def _due(self, tx: AsyncConnection, change: Change, row: int) -> tuple[Postback, ...]:
+        planned = plan(
+            await _postbacks(tx, row) if change.known is not None else (),
+            change.wanted,
+            doubts=change.order.doubts,
+            refused=change.order.refused,
+            said=change.said,
+            manual=change.manual,
+        )
+        return await apply_plan(tx, row, change.site, planned, change.at)
+
+    async def _merge(self, tx: AsyncConnection, change: Change, other: Known, row: int) -> None:
+        """Another order turned out to be this one: its sightings are this one's, and its partners are told
+        that there is no such order."""
+        await tx.execute(
+            update(sightings_table).where(_S.order == other.row).values(order=row, joined_by="number")
+        )
+        await tx.execute(
+            update(orders_table)
+            .where(_O.id == other.row)
+            .values(merged_into=row, version=other.version + 1, state="cancelled")
+        )
+        planned = plan(await _postbacks(tx, other.row), {}, manual=change.manual)
+        await apply_plan(tx, other.row, change.site, planned, change.at)
+
+    async def decisions(self, row: int) -> tuple[Decided, ...]:
+        """All credit decisions of an order, oldest first."""
+        async with self._db.read() as connection:
+            found = (await connection.execute(_decided().where(_D.order == row).order_by(_D.id))).all()
+            return tuple([await _decided_of(connection, one) for one in found])
+
+    async def postbacks(self, row: int) -> tuple[Postback, ...]:
+        """All postbacks of an order, by partner in the order of their sequence."""
+        async with self._db.read() as connection:
+            return await _postbacks(connection, row)
+
+
+async def _order(tx: AsyncConnection, change: Change) -> int | None:
+    """Write the order's row; None if another writer was faster."""
+    values = _columns(change)
+    if change.known is None:
+        added = await tx.execute(
+            insert(orders_table).values(
+                site=change.site, order_id=change.order.number, version=1, recorded_at=change.at, **values
+            )
+        )
+        return int(added.inserted_primary_key[0])  # type: ignore[index]
+    version = change.known.version
+    done = await tx.execute(
+        update(orders_table)
+        .where(_O.id == change.known.row, _O.version == version)
+        .values(version=version + 1, **values)
+    )
+    return change.known.row if done.rowcount else None
+
+
+def _columns(change: Change) -> dict[str, Any]:
+    order = change.order
+    by = {s.sighting.key: s.sighting for s in (change.known.sightings if change.known else ())}
+    by[change.sighting.key] = change.sighting
+    money, naming = by.get(order.sources.get("total", "")), by.get(order.sources.get("visitor", ""))
+    details: dict[str, Any] = {n: getattr(order, n) for n in ("net", "shipping", "tax", "discount")}
+    details |= {"customer": order.customer, "items": order.items}
+    total = None
+    if order.total is not None and order.currency is not None:
+        total = amount_text(order.total, order.currency)
+    return {
+        "spelling": order.spelling if order.spelling != order.number else None,
+        "state": order.state,
+        "total": total,
+        "currency": order.currency,
+        "refunded": str(order.refunded),
+        "details": {name: plain(value) for name, value in details.items() if value is not None},
+        "channel": change.channel,
+        "source": (money or change.sighting).source,
+        "visitor": order.visitor,
+        "named_by": naming.source if naming is not None else None,
+        "coupon": order.coupon,
+        "conversation": change.conversation,
+        "agent": order.agent,
+        "sources": dict(order.sources),
+        "doubts": [{"kind": d.kind, "text": d.text} for d in order.doubts],
+        "placed_at": order.placed_at,
+    }
+
+
+def _sighting(change: Change) -> dict[str, Any]:
+    sighting = change.sighting
+    return {
+        "site": change.site,
+        "key": sighting.key,
+        "source": sighting.source,
+        "at": sighting.at,
+        "said": sighting.to_json(),
+        "raw": change.raw,
+        "joined_by": change.joined_by,
+    }
+
+
+async def _numbers(tx: AsyncConnection, change: Change, row: int) -> None:
+    """Write down the numbers by which the order is not found yet."""
+    first = change.known.number if change.known is not None else change.order.number
+    further = [number for number in change.numbers if number != first]
+    if not further:
+        return
+    own = numbers_table.c
+    found = select(own.number, own.order).where(own.site == change.site, own.number.in_(further))
+    known = {row.number: row.order for row in await tx.execute(found)}
+    moved = [number for number, order in known.items() if order != row]
+    if moved:
+        there = (own.site == change.site, own.number.in_(moved))
+        await tx.execute(update(numbers_table).where(*there).values(order=row))
+    new = [{"site": change.site, "number": n, "order": row} for n in further if n not in known]
+    if new:
+        await tx.execute(insert(numbers_table), new)
+
+
+async def _decision(tx: AsyncConnection, change: Change, row: int) -> int | None:
+    """Write the credit decision; None where it is the one that holds already."""
+    known = change.known.decided if change.known is not None else None
+    same = (
+        known is not None
+        and known.policy.version == change.policy.version
+        and known.decision == change.decision
+        and known.inputs.touches == change.inputs.touches
+    )
+    if same:
+        return None
+    version = change.policy.version
+    own = policies_table.c
+    if (await tx.execute(select(own.version).where(own.version == version))).first() is None:
+        await tx.execute(insert(policies_table).values(version=version, policy=change.policy.data))
+    added = await tx.execute(
+        insert(decisions_table).values(
+            order=row,
+            order_version=1 if change.known is None else change.known.version + 1,
+            at=change.at,
+            policy=version,
+            inputs=change.inputs.to_json(),
+            reason=change.decision.reason,
+            considered=change.decision.considered_json(),
+        )
+    )
+    decision = int(added.inserted_primary_key[0])  # type: ignore[index]
+    if change.decision.shares:
+        await tx.execute(insert(shares_table), [_share(s, decision, row) for s in change.decision.shares])
+    return decision
+
+
+def _share(share: Share, decision: int, row: int) -> dict[str, Any]:
+    click = share.click
+    return {
+        "decision": decision,
+        "partner": share.partner,
+        "order": row,
+        "click": None if click is None else [click.network, click.param, click.value, click.partner],
+        "touched_at": share.touched_at,
+        "part": str(share.part),
+        "reason": share.reason,
+    }
+
+
+async def _merged(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    """The orders that hold: in place of one that was merged, the one that it was merged into."""
+    found = {row.id: row for row in rows}
+    while gone := [row for row in found.values() if row.merged_into is not None]:
+        for row in gone:
+            del found[row.id]
+        into = {row.merged_into for row in gone} - found.keys()
+        if into:
+            query = select(orders_table).where(_O.id.in_(into))
+            found |= {row.id: row for row in (await connection.execute(query)).all()}
+    return [found[key] for key in sorted(found)]
+
+
+async def _known(connection: AsyncConnection, row: Row[Any]) -> Known:
+    query = select(_S.id, _S.said, _S.joined_by).where(_S.order == row.id).order_by(_S.id)
+    seen = [Stored(s.id, Sighting.from_json(s.said), s.joined_by) for s in await connection.execute(query)]
+    decided = None
+    if row.decision is not None:
+        found = (await connection.execute(_decided().where(_D.id == row.decision))).first()
+        decided = None if found is None else await _decided_of(connection, found)
+    return Known(
+        row.id,
+        row.site,
+        row.order_id,
+        row.version,
+        row.channel,
+        row.conversation,
+        row.recorded_at,
+        tuple(seen),
+        decided,
+    )
+
+
+def _decided() -> Any:
+    joined = decisions_table.join(policies_table, policies_table.c.version == _D.policy)
+    own = (_D.id, _D.order_version, _D.at, _D.inputs, _D.reason, _D.considered, policies_table.c.policy)
+    return select(*own).select_from(joined)
+
+
+async def _decided_of(connection: AsyncConnection, row: Row[Any]) -> Decided:
+    query = select(shares_table).where(shares_table.c.decision == row.id).order_by(shares_table.c.partner)
+    shares = tuple(
+        Share(s.partner, Click(*s.click) if s.click else None, s.touched_at, Decimal(s.part), s.reason)
+        for s in await connection.execute(query)
+    )
+    decision = Decision.of(shares, row.reason, row.considered)
+    policy, inputs = Policy.from_json(row.policy), Inputs.from_json(row.inputs)
+    return Decided(row.id, row.order_version, row.at, policy, inputs, decision)
+
+
+async def _postbacks(connection: AsyncConnection, row: int) -> tuple[Postback, ...]:
+    query = select(postbacks_table).where(_P.order == row).order_by(_P.partner, _P.sequence)
+    return tuple(postback_of(one) for one in await connection.execute(query))

@@ -1,0 +1,58 @@
+"""Orders put into a ledger with the credit and the postbacks that a test wants."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from clew.orders.doubt import Doubt
+from clew.orders.history import project
+from clew.orders.model import Channel, OrderSeen
+from clew.orders.sighting import Sighting
+from clew.postbacks.model import Report
+from clew.referral.credit import Credit, Terms
+from clew.referral.decision import Decision, Inputs, Policy, Share
+from clew.stores.ledger.database import Database
+from clew.stores.ledger.history import Change, Histories
+from clew.stores.ledger.orders import Orders, StoredOrder
+
+NOBODY = Credit(partner=None, click=None, touched_at=None, reason="no click", considered=())
+POLICY = Policy(Terms({}))
+
+
+async def put_order(
+    db: Database,
+    order: OrderSeen,
+    *,
+    site: str = "shop",
+    visitor: str | None = None,
+    channel: Channel = "web",
+    conversation: str | None = None,
+    agent: str | None = None,
+    credit: Credit = NOBODY,
+    reports: Sequence[Report] = (),
+    doubt: Doubt | None = None,
+    now: float,
+) -> StoredOrder | None:
+    """Write an order that is not known yet; None if another writer was faster."""
+    sighting = Sighting.of(order, site=site, at=now, visitor=visitor, conversation=conversation, agent=agent)
+    shares: tuple[Share, ...] = ()
+    if credit.partner is not None:
+        shares = (Share(credit.partner, credit.click, credit.touched_at, Decimal(1), credit.reason),)
+    projected = project([sighting])
+    change = Change(
+        site=site,
+        sighting=sighting,
+        joined_by="number",
+        order=projected if doubt is None else replace(projected, doubts=(doubt,)),
+        numbers=sighting.numbers,
+        channel=channel,
+        conversation=conversation,
+        inputs=Inputs(projected.placed_at, now),
+        policy=POLICY,
+        decision=Decision(shares, credit.reason, credit.considered),
+        wanted={report.partner: report for report in reports},
+        manual=lambda partner, event: None,
+        at=now,
+    )
+    written = await Histories(db).write(change)
+    return None if written is None else await Orders(db).at(written.row)
