@@ -1,0 +1,273 @@
+"""An order that changes: however its reports arrive, it ends the same, and so does the partner's sum."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import sqlalchemy as sa
+from clew.orders.model import OrderSeen, Refund
+from clew.postbacks.model import Attempt
+from clew.referral.decision import replay
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Shopped, Touched
+from clew.service.ordering.doubts import Shown
+from clew.service.service import Service
+from clew.settings.model import Settings
+from clew.stores.ledger import schema
+
+NOW = 1_800_000_000.0
+SHOWN = Shown("/thanks", "inside")
+PARTNER = {"id": "blog", "param": "ref", "postback": "http://127.0.0.1:9/p?c={click_id}&e={event}"}
+
+
+def site(**changes: Any) -> dict[str, Any]:
+    return {"name": "shop", "order": {"page": "/thanks"}, "partners": [PARTNER], **changes}
+
+
+class Shop:
+    """A service that delivers nothing by itself, and a partner that counts what it is told."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        database = f"sqlite:{folder / 'clew.db'}"
+        self.service = Service(
+            Settings.model_validate(
+                {"secret": "s" * 40, "ledger": database, "store": database, "sites": [settings]}
+            )
+        )
+        self.now = NOW
+        self.service.clock.now = lambda: self.now  # type: ignore[method-assign]
+        self.calls: list[tuple[str, str, str]] = []
+        self.sums: dict[str, Decimal] = {}
+
+    async def bought(self, visitor: str, click: str = "c1") -> None:
+        touch = Touch(int(NOW) - 3600, (Click("", "ref", click, "blog"),), {}, "", "/")
+        await self.service.visits.change("shop", visitor, [Touched(touch), Shopped()], self.now)
+
+    async def report(self, order: OrderSeen, visitor: str | None = None) -> None:
+        self.now += 1
+        shown = SHOWN if order.source == "page" else None
+        await self.service.ordering.record(self.service.sites["shop"], order, visitor=visitor, shown=shown)
+
+    async def deliver(self) -> None:
+        """The partner takes all that is due."""
+        outbox = self.service.ledger.outbox
+        while waiting := await outbox.waiting(self.now, each=9, limit=9):
+            for row in await outbox.claim([one.id for one in waiting], self.now, self.now + 9):
+                begun = await outbox.begin(row, self.now + 9)
+                assert begun is not None
+                report = row.report
+                self.calls.append((report.event, report.order_id, report.amount))
+                self.sums[report.order_id] = Decimal(report.amount)
+                done = Attempt(self.now, "", 200, "", "delivered")
+                await outbox.finish(begun, done, "delivered", self.now)
+
+    async def rows(self, table: sa.Table) -> list[sa.RowMapping]:
+        async with self.service.ledger.db.read() as connection:
+            return list((await connection.execute(sa.select(table))).mappings())
+
+
+@pytest_asyncio.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    built = Shop(tmp_path, site())
+    await built.service.open()
+    yield built
+    await built.service.close()
+
+
+def page(total: str = "119.00", **changes: Any) -> OrderSeen:
+    return OrderSeen("1001", Decimal(total), "EUR", "page", **changes)
+
+
+def told(**changes: Any) -> OrderSeen:
+    values: dict[str, Any] = {"total": None, "currency": None, "state": None, **changes}
+    return OrderSeen(id="1001", source="api", **values)
+
+
+PAID = {"total": Decimal("100.00"), "currency": "EUR", "state": "paid"}
+REFUNDED = {"currency": "EUR", "refunds": (Refund("r1", Decimal("30.00")),)}
+
+
+@pytest.mark.parametrize("eager", [True, False], ids=["told at once", "told at the end"])
+async def test_the_partners_sum_is_the_same_in_all_120_orders_of_arrival(shop: Shop, eager: bool) -> None:
+    """field A15, A16"""
+    five: list[tuple[OrderSeen, bool]] = [
+        (page(), False),
+        (page(), True),
+        (told(**PAID), False),
+        (told(**REFUNDED), False),
+        (told(state="cancelled"), False),
+    ]
+    for arrival in permutations(range(5)):
+        name = "".join(map(str, arrival))
+        await shop.bought(name)
+        for step in arrival:
+            seen, named = five[step]
+            await shop.report(replace(seen, id=name), name if named else None)
+            if eager:
+                await shop.deliver()
+        await shop.deliver()
+        order = await shop.service.ledger.orders.get("shop", name)
+        assert order is not None
+        assert (order.state, order.total, order.refunded) == (
+            "cancelled",
+            Decimal("100.00"),
+            Decimal("30.00"),
+        )
+        assert (order.visitor, order.partner, order.doubts) == (name, "blog", ())
+        assert shop.sums.get(name, Decimal()) == 0, name
+
+
+async def test_the_partner_hears_of_each_change_in_order_and_of_the_difference(shop: Shop) -> None:
+    """field A16: the page said 119.00, the server 100.00"""
+    await shop.bought("v1")
+    for seen, visitor in ((page(), "v1"), (told(**PAID), None), (told(**REFUNDED), None)):
+        await shop.report(seen, visitor)
+        await shop.deliver()
+    await shop.report(told(state="cancelled"))
+    await shop.deliver()
+    assert [(event, amount) for event, _, amount in shop.calls] == [
+        ("order", "119.00"),
+        ("adjust", "100.00"),
+        ("adjust", "70.00"),
+        ("cancel", "0.00"),
+    ]
+    assert [row["sequence"] for row in await shop.rows(schema.postbacks)] == [1, 2, 3, 4]
+
+
+async def test_what_was_not_sent_yet_is_folded_into_one_call(shop: Shop) -> None:
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    await shop.report(told(**PAID))
+    await shop.report(told(**REFUNDED))
+    await shop.deliver()
+    assert [(event, amount) for event, _, amount in shop.calls] == [("order", "70.00")]
+    assert [row["state"] for row in await shop.rows(schema.postbacks)] == [
+        "superseded",
+        "superseded",
+        "delivered",
+    ]
+
+
+async def test_an_order_that_was_cancelled_before_the_partner_heard_of_it_is_not_told(shop: Shop) -> None:
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    await shop.report(told(state="cancelled"))
+    await shop.deliver()
+    assert shop.calls == []
+
+
+async def test_a_later_report_names_the_visitor_and_the_partner_earns(shop: Shop) -> None:
+    """field A15: the first sighting had no cookie"""
+    await shop.bought("v1")
+    await shop.report(told(**PAID))
+    await shop.deliver()
+    assert shop.calls == []
+    await shop.report(page(), "v1")
+    await shop.deliver()
+    assert shop.calls == [("order", "1001", "100.00")]
+
+
+async def test_a_call_that_failed_is_tried_before_the_change_that_follows_it(shop: Shop) -> None:
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    outbox = shop.service.ledger.outbox
+    (waiting,) = await outbox.waiting(shop.now, each=9, limit=9)
+    (row,) = await outbox.claim([waiting.id], shop.now, shop.now + 9)
+    begun = await outbox.begin(row, shop.now + 9)
+    assert begun is not None
+    retry = Attempt(shop.now, "", 500, "", "retry")
+    await outbox.finish(begun, retry, "due", shop.now + 60)
+    await shop.report(told(**PAID))
+    assert await outbox.waiting(shop.now, each=9, limit=9) == ()
+    shop.now += 60
+    await shop.deliver()
+    assert [(event, amount) for event, _, amount in shop.calls] == [("order", "119.00"), ("adjust", "100.00")]
+
+
+async def test_a_change_of_an_order_that_the_partner_never_took_is_told_as_a_new_order(shop: Shop) -> None:
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    outbox = shop.service.ledger.outbox
+    (waiting,) = await outbox.waiting(shop.now, each=9, limit=9)
+    (row,) = await outbox.claim([waiting.id], shop.now, shop.now + 9)
+    begun = await outbox.begin(row, shop.now + 9)
+    assert begun is not None
+    await shop.report(told(**PAID))
+    await outbox.finish(begun, Attempt(shop.now, "", 400, "no", "dead"), "dead", shop.now)
+    await shop.deliver()
+    assert shop.calls == [("order", "1001", "100.00")]
+
+
+async def test_each_decision_is_kept_and_can_be_replayed(shop: Shop) -> None:
+    await shop.bought("v1")
+    await shop.report(told(**PAID))
+    await shop.report(page(), "v1")
+    (order,) = await shop.service.ledger.orders.list("shop")
+    found = await shop.service.ledger.histories.decisions(order.row)
+    assert [len(one.decision.shares) for one in found] == [0, 1]
+    for row, one in zip(await shop.rows(schema.decisions), found, strict=True):
+        (policy,) = [p for p in await shop.rows(schema.policies) if p["version"] == row["policy"]]
+        assert replay(row["inputs"], policy["policy"]) == one.decision
+
+
+async def test_each_report_is_kept_once_and_says_what_it_said(shop: Shop) -> None:
+    await shop.bought("v1")
+    for _ in range(3):
+        await shop.report(page(), "v1")
+        await shop.report(told(**PAID))
+    (known,) = await shop.service.ledger.histories.known("shop", ["1001"])
+    assert [s.sighting.source for s in known.sightings] == ["page", "api"]
+    assert known.sightings[0].sighting.total == Decimal("119.00")
+
+
+async def test_two_orders_that_turn_out_to_be_one_are_one_and_the_partner_hears_it(shop: Shop) -> None:
+    """The page shows one number, the shop's server another, and later says that they are the same."""
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    await shop.report(replace(told(**PAID), id="x-77"))
+    await shop.deliver()
+    await shop.report(replace(told(**PAID), id="x-77", further=("1001",)))
+    await shop.deliver()
+    (order,) = await shop.service.ledger.orders.list("shop")
+    assert (order.order_id, order.total, order.partner) == ("1001", Decimal("100.00"), "blog")
+    assert shop.sums == {"1001": Decimal("100.00")}
+    await shop.report(replace(told(state="cancelled"), id="x-77"))
+    await shop.deliver()
+    assert shop.sums == {"1001": Decimal("0.00")}
+
+
+async def test_a_partner_whose_call_cannot_tell_of_a_change_is_a_task_for_a_person(tmp_path: Path) -> None:
+    plain = PARTNER | {"postback": "http://127.0.0.1:9/p?c={click_id}"}
+    shop = Shop(tmp_path, site(partners=[plain]))
+    await shop.service.open()
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    await shop.deliver()
+    await shop.report(told(**PAID))
+    await shop.deliver()
+    assert [event for event, *_ in shop.calls] == ["order"]
+    outbox = shop.service.ledger.outbox
+    (held,) = await outbox.list("held")
+    assert (held.event, held.report.amount, held.hold) == ("adjust", "100.00", "manual")
+    await outbox.tell_by_hand(held.id, shop.now, by="ann")
+    await shop.report(told(**REFUNDED))
+    (held,) = await outbox.list("held")
+    assert held.report.amount == "70.00"
+    await shop.service.close()
+
+
+async def test_a_partner_that_is_added_later_earns_by_clicks_from_before(tmp_path: Path) -> None:
+    awin = {"id": "awin", "network": "awin", "settings": {"advertiser_id": 1, "api_key": "k" * 20}}
+    shop = Shop(tmp_path, site(partners=[awin]))
+    await shop.service.open()
+    touch = Touch(int(NOW) - 3600, (Click("awin", "awc", "1_2_abc", None),), {}, "", "/")
+    await shop.service.visits.change("shop", "v1", [Touched(touch), Shopped()], NOW)
+    await shop.report(page(), "v1")
+    (order,) = await shop.service.ledger.orders.list("shop")
+    assert order.partner == "awin"
+    await shop.service.close()
