@@ -1,7 +1,7 @@
 """A running clew: its sites and its stores, for as long as the process lives."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from itertools import islice
 from typing import Any
@@ -12,6 +12,7 @@ from ..chat.hub import Hub
 from ..events.events import Events
 from ..orders.unmatched import Unmatched
 from ..postbacks.delivery import Worker
+from ..referral.catalogue import Network
 from ..referral.networks_file import load as load_catalogue
 from ..settings.changes import Changes
 from ..settings.load import Problem, logged_problem
@@ -72,14 +73,31 @@ class Service:
         self.tasks = Tasks()
         self.ledger = Ledger(settings.ledger)
         self.visits: Visits = self._visit_store(settings.store)
-        self.worker = Worker(
+        self.worker = self._new_worker(catalogue.networks)
+        self._build_watches()
+        self._build_verbs()
+        self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
+        # By site and state. Counting them goes through all there ever were.
+        self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites), share=0.05)
+        self.ready = False
+        # Whether a site's shop can be reached, None where nobody knows; the mount that connects to it tells.
+        self.shop_reachable: Reachable = _nobody_knows
+        # Whoever has to know of other settings, such as the mount that connects to the shops.
+        self.on_swap: list[OnSwap] = []
+
+    def _new_worker(self, networks: Mapping[str, Network]) -> Worker:
+        """What delivers the postbacks."""
+        return Worker(
             self.ledger.outbox,
             self.sites.partner,
-            catalogue.networks,
-            settings.delivery,
+            networks,
+            self.settings.delivery,
             self.clock.now,
             self.events,
         )
+
+    def _build_watches(self) -> None:
+        """What keeps the processes, the ledger and the visit store in step."""
         self.presence = Presence(self.hub, self.ledger, self.clock.now, self.tasks.later)
         self.agents = AgentLoads(self.ledger, self.clock)
         self.visitors = Visitors(self.visits, self.limits, self.clock)
@@ -94,6 +112,9 @@ class Service:
             self.agents.refresh,
             self._watch_failed,
         )
+
+    def _build_verbs(self) -> None:
+        """Attribution, decisions, ordering, conversations: each gets the parts that it needs."""
         self.conversations = Conversations(
             self.ledger,
             self.visits,
@@ -103,7 +124,7 @@ class Service:
             self.hub,
             self.events,
             self.clock,
-            settings.secret.get_secret_value(),
+            self.settings.secret.get_secret_value(),
             self.tasks.later,
         )
         self.ordering = Ordering(self.ledger, self.visits, self.events, self.clock, self.worker.wake)
@@ -126,14 +147,6 @@ class Service:
             self.events,
             self.clock,
         )
-        self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
-        # By site and state. Counting them goes through all there ever were.
-        self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites), share=0.05)
-        self.ready = False
-        # Whether a site's shop can be reached, None where nobody knows; the mount that connects to it tells.
-        self.shop_reachable: Reachable = _nobody_knows
-        # Whoever has to know of other settings, such as the mount that connects to the shops.
-        self.on_swap: list[OnSwap] = []
 
     def _visit_store(self, address: str) -> Visits:
         path = sqlite_path(address)

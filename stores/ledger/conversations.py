@@ -43,12 +43,6 @@ class Conversations:
 
     # -- the visitor's side
 
-    async def open_for(self, site: str, visitor: str) -> Conversation | None:
-        """The visitor's open conversation, or None."""
-        async with self._db.read() as connection:
-            found = await _latest(connection, site, visitor)
-        return found if found is not None and found.state == "open" else None
-
     async def talk(self, site: str, visitor: str) -> Talk:
         """What the visitor's own record says of its newest conversation."""
         async with self._db.read() as connection:

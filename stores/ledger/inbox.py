@@ -83,16 +83,6 @@ class Inbox:
             count, waiting = (await connection.execute(both)).one()
         return int(count), int(waiting)
 
-    async def counts(self, site: str) -> Mapping[str | None, int]:
-        """Open conversations by the agent who has them; None for those that nobody has."""
-        grouped = (
-            select(conversations.c.agent, func.count())
-            .where(conversations.c.site == site, conversations.c.state == "open")
-            .group_by(conversations.c.agent)
-        )
-        async with self._db.read() as connection:
-            return {row[0]: row[1] for row in (await connection.execute(grouped)).all()}
-
     async def open_by_site(self) -> Mapping[str, int]:
         """How many conversations are open at each site that has any."""
         grouped = (

@@ -12,6 +12,7 @@ from clew.referral.cookie import new_visitor_id
 from clew.settings.addresses import Patterns
 from clew.settings.model import Order
 from desks import SHOP, VISITOR, House, house
+from talks import open_by_agent
 
 FLOOD, CUSTOMER = "198.51.100.9", "203.0.113.50"
 ASK = {"view": "view-number-1", "url": "http://shop.test/", "language": "de"}
@@ -49,7 +50,7 @@ async def test_a_flood_from_one_address_leaves_the_inbox_to_the_customers(desk: 
         assert sent.status_code in (201, 429)
     assert stored(desk) <= 125
     assert "retry-after" in sent.headers
-    counts = await desk.service.ledger.inbox.counts("shop")
+    counts = await open_by_agent(desk.service.ledger.inbox, "shop")
     assert counts == {None: 20}
     customer, answer = await stranger(desk, CUSTOMER)
     assert (await write(customer, "is it blue?")).status_code == 201
@@ -110,7 +111,7 @@ async def test_an_open_conversation_goes_on_while_no_new_one_may_begin(tmp_path:
         assert (await write(first)).status_code == 201
         assert (await write(second)).status_code == 429
         assert (await write(first, "and more", 2)).status_code == 201
-        assert await desk.service.ledger.inbox.counts("shop") == {None: 1}
+        assert await open_by_agent(desk.service.ledger.inbox, "shop") == {None: 1}
 
 
 async def test_what_visitors_write_in_a_day_is_bounded(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from clew.service.service import Service
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
 from clew.stores.ledger import schema
+from talks import open_conversation
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -150,7 +151,7 @@ async def test_an_order_that_the_agent_records_is_the_chats_and_the_clicks(
     """feature A2"""
     await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR))], NOW)
     await write(service, "Please order it for me", NOW - 60)
-    talk = await service.ledger.conversations.open_for("shop", "v1")
+    talk = await open_conversation(service.ledger.conversations, "shop", "v1")
     assert talk is not None
     recorded = await service.ordering.record(
         site, order(source="agent"), visitor="v1", conversation=talk.id, agent="anna"

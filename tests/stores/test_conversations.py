@@ -11,6 +11,7 @@ from clew.referral.visitor import Talk
 from clew.stores.ledger.conversations import REOPEN_SECONDS, Conversations, NoConversationError
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.inbox import Inbox
+from talks import open_by_agent, open_conversation
 
 NOW = 1_700_000_000.0
 
@@ -63,8 +64,8 @@ async def test_first_message_opens_a_conversation_and_keeps_the_rule_that_invite
     assert (added.created, added.opened) == (True, True)
     assert added.conversation.rule == "after-wait"
     assert added.conversation.language == "de"
-    assert await books.open_for("shop", "anna") == added.conversation
-    assert await books.open_for("shop", "ben") is None
+    assert await open_conversation(books, "shop", "anna") == added.conversation
+    assert await open_conversation(books, "shop", "ben") is None
 
 
 async def test_further_messages_go_into_the_open_conversation(books: Conversations) -> None:
@@ -117,7 +118,7 @@ async def test_a_closed_conversation_is_opened_again_by_the_visitors_next_messag
     first = await write(books, "hello")
     closed = await books.close("shop", first.conversation.id, NOW + 10)
     assert closed.state == "closed"
-    assert await books.open_for("shop", "anna") is None
+    assert await open_conversation(books, "shop", "anna") is None
     later = await write(books, "one more thing", at=NOW + 60)
     assert later.opened is True
     assert later.conversation.id == first.conversation.id
@@ -146,7 +147,7 @@ async def test_who_answers_has_the_conversation(books: Conversations) -> None:
     assert answered.conversation.agent == "bo"
     taken = await books.claim("shop", added.conversation.id, "cy", NOW + 6)
     assert taken.agent == "cy"
-    assert await inbox(books).counts("shop") == {"cy": 1}
+    assert await open_by_agent(inbox(books), "shop") == {"cy": 1}
 
 
 async def test_an_agents_form_sent_twice_is_one_answer(books: Conversations) -> None:
@@ -245,8 +246,8 @@ async def test_many_from_one_network_are_a_crowd_and_are_closed_together(books: 
     gone = await books.close_many("shop", NOW + 30, client="aa", note=lambda found: "closed")
     assert {c.visitor for c in gone} == {f"s{n}" for n in range(1, 8)}
     assert await inbox(books).crowds("shop") == ()
-    assert sum((await inbox(books).counts("shop")).values()) == 6
-    assert sum((await inbox(books).counts("other")).values()) == 1
+    assert sum((await open_by_agent(inbox(books), "shop")).values()) == 6
+    assert sum((await open_by_agent(inbox(books), "other")).values()) == 1
 
 
 async def test_chosen_conversations_are_closed_together_at_their_site_only(books: Conversations) -> None:
@@ -279,7 +280,7 @@ async def test_another_site_sees_and_changes_nothing(books: Conversations) -> No
     assert await books.get("other", added.conversation.id) is None
     assert await inbox(books).page("other") == ()
     assert await inbox(books).of_visitor("other", "anna") == ()
-    assert await inbox(books).counts("other") == {}
+    assert await open_by_agent(inbox(books), "other") == {}
     assert await books.visitor_messages("other", "anna") == (None, ())
     for change in (
         books.add_agent_message("other", added.conversation.id, "x", agent="bo", client_id=None, now=NOW),
@@ -319,7 +320,7 @@ async def test_counts_tell_the_open_conversations_of_each_agent(books: Conversat
     await write(books, "hello", visitor="v8")
     closed = await write(books, "hello", visitor="v9")
     await books.close("shop", closed.conversation.id, NOW)
-    assert await inbox(books).counts("shop") == {"bo": 3, None: 1}
+    assert await open_by_agent(inbox(books), "shop") == {"bo": 3, None: 1}
 
 
 async def test_the_version_differs_after_every_change_of_an_open_conversation(books: Conversations) -> None:

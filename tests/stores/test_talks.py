@@ -15,6 +15,7 @@ from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
 from desks import VISITOR, House, hidden, house
 from sqlalchemy.ext.asyncio import AsyncConnection
+from talks import open_conversation
 
 pytestmark = pytest.mark.asyncio
 
@@ -74,7 +75,7 @@ async def say(desk: House, text: str = "hello", visitor: str = VISITOR) -> None:
 async def reply(desk: House, text: str = "hi") -> None:
     """An agent answers the visitor's conversation at its desk."""
     agent = await desk.agent()
-    found = await desk.conversations.open_for("shop", VISITOR)
+    found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None
     page = await agent.get(f"desk/conversations/{found.id}")
     fields = {"csrf": hidden(page.text), "text": text, "client_id": new_visitor_id()}
@@ -83,7 +84,7 @@ async def reply(desk: House, text: str = "hi") -> None:
 
 async def close(desk: House) -> None:
     agent = await desk.agent()
-    found = await desk.conversations.open_for("shop", VISITOR)
+    found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None
     page = await agent.get(f"desk/conversations/{found.id}")
     done = await agent.post(f"desk/conversations/{found.id}/close", data={"csrf": hidden(page.text)})
@@ -143,7 +144,7 @@ async def test_conversations_that_are_closed_together_are_noted_too(desk: House)
         await say(desk, visitor=visitor)
     agent = await desk.agent()
     page = await agent.get("desk/")
-    talks = [await desk.conversations.open_for("shop", visitor) for visitor in visitors]
+    talks = [await open_conversation(desk.conversations, "shop", visitor) for visitor in visitors]
     ids = [talk.id for talk in talks if talk is not None]
     assert (await agent.post("desk/close", data={"csrf": hidden(page.text), "id": ids})).status_code == 303
     while desk.service.tasks._work:
@@ -188,7 +189,7 @@ async def test_what_a_killed_process_wrote_and_did_not_note_is_noted_after_a_res
     async with quiet(tmp_path) as first:
         await say(first)
         assert talk_of(await decide(first, "0001")) == (True, 0, "show")
-        found = await first.conversations.open_for("shop", VISITOR)
+        found = await open_conversation(first.conversations, "shop", VISITOR)
         assert found is not None
     db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
     await db.open()
@@ -200,7 +201,7 @@ async def test_what_a_killed_process_wrote_and_did_not_note_is_noted_after_a_res
 
 async def test_what_a_killed_process_wrote_is_noted_by_the_watch_of_another(desk: House) -> None:
     await say(desk)
-    found = await desk.conversations.open_for("shop", VISITOR)
+    found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None
     await desk.conversations.add_agent_message("shop", found.id, "hi", agent="bo", client_id=None, now=1.0)
     assert talk_of(await decide(desk, "0001")) == (True, 0, "show")
@@ -230,7 +231,7 @@ async def test_the_older_of_two_notes_never_wins(desk: House, monkeypatch: pytes
     """One process has read the ledger and is held up before it writes; another writes what came after."""
     await say(desk)
     books, service = desk.conversations, desk.service
-    found = await books.open_for("shop", VISITOR)
+    found = await open_conversation(books, "shop", VISITOR)
     assert found is not None
     old, held, on = await books.talk("shop", VISITOR), asyncio.Event(), asyncio.Event()
     await service.visits.change("shop", VISITOR, [], service.clock.now())

@@ -12,6 +12,7 @@ import pytest_asyncio
 from desks import OTHER, PASSWORD, SHOP, VISITOR, House, events, hidden, house, until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from talks import open_conversation
 
 
 @pytest_asyncio.fixture
@@ -53,7 +54,7 @@ async def test_a_message_is_written_and_read_back(desk: House) -> None:
         ],
         "state": "open",
     }
-    found = await desk.conversations.open_for("shop", VISITOR)
+    found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None
     assert (found.rule, found.language) == ("after-wait", "de")
 
@@ -280,7 +281,7 @@ async def test_an_id_that_is_none_is_refused(desk: House, after: str) -> None:
 
 async def test_a_rule_that_is_not_of_the_site_is_left_out(desk: House) -> None:
     assert (await desk.visitor().post("messages", json=body(rule="made-up"))).status_code == 201
-    found = await desk.conversations.open_for("shop", VISITOR)
+    found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None
     assert found.rule is None
 

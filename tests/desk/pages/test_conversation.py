@@ -15,6 +15,7 @@ from clew.referral.visitor import CartSeen, Change, Invited, Page, Touched, View
 from clew.settings.model import LANGUAGES
 from desks import OTHER, SHOP, VISITOR, House, events, hidden, house
 from selectolax.lexbor import LexborHTMLParser
+from talks import open_by_agent
 
 XSS = '"><img src=x onerror=alert(1)></textarea><script>alert(2)</script>'
 
@@ -176,7 +177,7 @@ async def test_taking_and_closing_change_the_inbox(desk: House) -> None:
     token = hidden((await client.get("desk/")).text)
     await client.post(f"desk/conversations/{talk}/take", data={"csrf": token})
     assert "yours" in text_of((await client.get("desk/")).text)
-    assert await desk.service.ledger.inbox.counts("shop") == {"bo": 1}
+    assert await open_by_agent(desk.service.ledger.inbox, "shop") == {"bo": 1}
     closed = await client.post(f"desk/conversations/{talk}/close", data={"csrf": token})
     assert closed.headers["location"] == "/-/clew/desk/"
     assert "Nobody is waiting" in (await client.get("desk/")).text
