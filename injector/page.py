@@ -1,6 +1,6 @@
-"""Facts read from a copy of a page after its bytes were sent: selectors, structured data, the title.
+"""Reads facts from a copy of a page after its bytes were sent: by selectors, structured data, the title.
 
-Anybody could have written the page, so the facts are hints. Amounts of money are never trusted from here.
+Facts from a page are hints only, since anybody could have written it. Amounts of money are never trusted.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 from .charsets import decoded
 from .linked import LinkedData, linked_data
 from .markup import Markup, safe_markup
-from .shown import Shown, Veil, plain, shown, veil_around
+from .shown import Shown, Visibility, plain, shown, visibility_of
 
 MATCHES: Final = 20
 """Maximum number of matching elements that are searched for a text."""
@@ -51,17 +51,17 @@ class Document:
         return plain(found.text) if found is not None else None
 
     def shown(self, selector: str) -> Shown | None:
-        """Like `text`, with the edges of the elements inside."""
+        """Like `text`, with marks for the elements inside."""
         try:
             nodes = self._tree.css(selector)
         except (SelectolaxError, UnicodeEncodeError):
             return None
         hidden: list[LexborNode] = []
         for node in nodes[:MATCHES]:
-            veil = veil_around(node)
-            if veil is Veil.HIDDEN:
+            visibility = visibility_of(node)
+            if visibility is Visibility.HIDDEN:
                 hidden.append(node)
-            elif veil is not Veil.STRUCK and (found := shown(node)) is not None:
+            elif visibility is not Visibility.STRUCK_THROUGH and (found := shown(node)) is not None:
                 return found
         return next((found for node in hidden if (found := shown(node)) is not None), None)
 

@@ -1,7 +1,7 @@
-"""What stands beside a total and is no part of it: "(2 items)", "(inc. VAT £216.50)", footnotes.
+"""Removes what is beside a total but not part of it: "(2 items)", "(inc. VAT £216.50)", footnotes.
 
-Only what is understood word by word is taken away. With one unknown word the text stays as it is: then it
-holds several numbers, and is refused.
+A text is removed only if each word of it is known. Otherwise it stays, and the total is refused because it
+has several numbers.
 """
 
 import re
@@ -19,7 +19,7 @@ _LETTERS = re.compile(r"[^\W\d_]++")
 _PARTS = re.compile(r"[0-9]++|[^\W\d_]++|[^\s:.]")
 _NOTE = re.compile(rf"{RAISED}\s?([(\[]?)([0-9]{{1,2}}|[*†‡§]{{1,3}})[)\]]?\s?(?:{EDGE}|{BREAK}|\Z)")
 _SMALL_NOTE = re.compile(r"[¹²³⁰⁴-⁹⁽⁾]{1,4}")
-# "2 items - $59.90", as mini-carts have it. A minus stands directly before its amount.
+# "2 items - $59.90", as in mini-carts. A minus sign would be directly before its amount.
 _COUNTED = re.compile(
     rf"[\s{EDGE}{BREAK}]*([0-9]{{1,4}} ?[^\W\d_]{{2,20}})[\s{EDGE}]*[-:|][\s{EDGE}]+(?=[^\s{EDGE}])"
 )
@@ -29,8 +29,9 @@ _JOINED = frozenset(("and", "und", "et", "y", "e", "i", "и", "og", "och", "en",
 _BLANKS = dict.fromkeys(map(ord, (EDGE, RAISED, BREAK)), " ")
 
 
-class Parted(NamedTuple):
-    """A text without its asides; `included` holds the numbers that it says are part of its amount."""
+class WithoutAsides(NamedTuple):
+    """A text without its asides. `included` are the amounts that the text says its total includes; `found` is
+    whether anything was removed."""
 
     text: str
     included: tuple[str, ...] = ()
@@ -38,14 +39,14 @@ class Parted(NamedTuple):
 
 
 def seen(text: str) -> str:
-    """A text with blanks for the edges of elements."""
+    """The text with blanks instead of marks."""
     return re.sub(r"\s+", " ", text.translate(_BLANKS))
 
 
 def without_notes(marked: str, own: tuple[str, ...], digits: int) -> str:
-    """A text without footnotes behind the sign of its currency: "59,90 €<sup>1</sup>", "59,90 €¹".
+    """The text without footnotes after the sign of its currency: "59,90 €<sup>1</sup>", "59,90 €¹".
 
-    Two digits there are minor units, as in "12 €<sup>99</sup>", unless the number has its decimals already.
+    Two digits there are minor units, as in "12 €<sup>99</sup>", unless the number already has decimals.
     """
 
     def note(found: re.Match[str]) -> str:
@@ -60,8 +61,8 @@ def without_notes(marked: str, own: tuple[str, ...], digits: int) -> str:
     return _SMALL_NOTE.sub(note, _NOTE.sub(note, marked))
 
 
-def parted(marked: str, own: tuple[str, ...]) -> Parted:
-    """A text without how many items were ordered, and the tax or shipping that its amount includes."""
+def without_asides(marked: str, own: tuple[str, ...]) -> WithoutAsides:
+    """The text without the number of items, and without the tax or shipping that its amount includes."""
     text = re.sub(r"(?<=\w)\(s\)", "s", marked, flags=re.IGNORECASE)
     included: list[str] = []
     found = False
@@ -83,13 +84,13 @@ def parted(marked: str, own: tuple[str, ...]) -> Parted:
         if word[0].casefold() in INCLUDED:
             amounts = _included(seen(text[word.start() :]), own)
             if amounts:
-                return Parted(text[: word.start()], (*included, *amounts), found=True)
+                return WithoutAsides(text[: word.start()], (*included, *amounts), found=True)
             break
-    return Parted(text, tuple(included), found)
+    return WithoutAsides(text, tuple(included), found)
 
 
 def _counts(text: str) -> bool:
-    """Whether a text says how many: "2 items", "x2", "3"."""
+    """Whether a text is a number of items: "2 items", "x2", "3"."""
     parts = _PARTS.findall(text)
     numbers = [part for part in parts if part.isdecimal()]
     words = {part.casefold() for part in parts if not part.isdecimal()}
@@ -97,7 +98,7 @@ def _counts(text: str) -> bool:
 
 
 def _included(text: str, own: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The numbers in "includes £10.00 VAT, £2.00 City Tax"; None where a word or sign has another meaning."""
+    """The numbers in "includes £10.00 VAT, £2.00 City Tax"; None if a word or sign has another meaning."""
     numbers = tuple(_NUMBER.findall(text))
     said = part = False
     for token in _NUMBER.sub(" ", text).replace("/", " ").split():

@@ -1,5 +1,5 @@
-"""What stands before and behind a number: the signs of its currency, a minus, words that make it something
-else than the whole amount."""
+"""Checks the text before and after a number: signs of its currency, a minus, words by which it is not the
+whole amount."""
 
 import re
 import unicodedata
@@ -40,7 +40,7 @@ class NegativeError(OrderError):
 
 
 class Text(NamedTuple):
-    """A text on its way to an amount: `marked` with the edges of elements, `plain` as errors show it."""
+    """A text that is parsed: `marked` with marks for elements, `plain` for error messages."""
 
     marked: str
     plain: str
@@ -56,7 +56,7 @@ class Text(NamedTuple):
 
 
 def check_sign(given: Text, before: str, behind: str) -> None:
-    """Refuses what is negative, in every notation of it."""
+    """Refuse a negative amount, in all usual notations."""
     signs = rf"[\s{re.escape(SYMBOLS)}]*(?:(?<![^\W\d_])[^\W\d_]{{1,4}}\.?[\s{re.escape(SYMBOLS)}]*)?\Z"
     head = re.sub(signs, "", before) if not before.endswith("-") else before
     dashed = next((h for h in (before.rstrip(), head.rstrip()) if h.endswith("-")), None)
@@ -72,16 +72,16 @@ def check_sign(given: Text, before: str, behind: str) -> None:
     if (dashed is not None and not label) or minus or trailing or unit_then_dash:
         given.negative("is negative")
     if bracket:
-        given.negative("stands in brackets, as negative amounts do")
+        given.negative("is in brackets, like a negative amount")
 
 
 def check_units(
     given: Text, before: str, behind: str, currency: str, own: tuple[str, ...], *, whole: bool
 ) -> bool:
-    """Whether the amount bears a sign of its currency; `whole` is whether it has no decimals.
+    """Whether the amount has a sign of its currency; `whole` is whether it has no decimals.
 
-    Refuses a sign beside it that cannot mean the currency, one that nobody knows, and words by which it is
-    not the whole amount.
+    Refuses a sign that cannot mean the currency, an unknown sign, and words by which it is not the whole
+    amount.
     """
     rests, signed = [], False
     for text, ahead in ((before, True), (behind, False)):
@@ -113,7 +113,7 @@ def _without_signs(
 
 
 def _check_words(given: Text, before: str, behind: str, *, signed: bool, whole: bool) -> None:
-    """Refuses "from €10", "€10 per month", "+ €10"; and without a sign "3 pieces", "Order 1001"."""
+    """Refuse "from €10", "€10 per month", "+ €10"; and without a sign "3 pieces", "Order 1001"."""
     words = [word.casefold() for word in _WORDS.findall(before)]
     after = [word.casefold() for word in _WORDS.findall(behind)]
     if (
@@ -122,24 +122,24 @@ def _check_words(given: Text, before: str, behind: str, *, signed: bool, whole: 
         or FROM & set(words[-3:])
         or FROM & set(after[:1])
     ):
-        given.refuse("is no exact amount; choose the element that holds the total")
+        given.refuse("is not an exact amount; choose the element that has the total")
     pairs = [*pairwise(words), *pairwise(after[:2])]
     if (
         re.match(r"/\s?\w", behind)
         or RATE & {*words[-2:], *after[:2]}
         or any(first in PER and second in UNIT for first, second in pairs)
     ):
-        given.refuse("is the price of a part; choose the element that holds the total")
+        given.refuse("is the price of a part; choose the element that has the total")
     parts = (REDUCTION | SHIPPING | TAX - _GROSS) & set(words) and not (TOTAL | INCLUDED) & set(words)
     if parts or REDUCTION & set(after[:2]):
-        given.refuse("is labelled as shipping, tax or a discount; choose the element that holds the total")
+        given.refuse("is labelled as shipping, tax or a discount; choose the element that has the total")
     label = next((word for word in reversed(words) if word not in SMALL), "")
-    # "July 2004": a whole number without a sign is money only where words say so.
+    # "July 2004": a whole number without a sign is an amount only if a word says so.
     unknown = whole and words and not TOTAL & set(words[-4:])
     if before.endswith(("#", "№", "#:")) or (not signed and (label in NUMBERS or unknown)):
-        given.refuse("is a number, but no amount for certain; choose the element that holds the total")
+        given.refuse("is a number, but not certainly an amount; choose the element that has the total")
     if not signed and after and after[0] not in KNOWN:
-        given.refuse(f"bears {after[0][:20]!r} behind it, which is no sign of a currency")
+        given.refuse(f"is followed by {after[0][:20]!r}, which is not the sign of a currency")
 
 
 def _unit_of(text: str, *, ahead: bool) -> str:
@@ -151,7 +151,7 @@ def _unit_of(text: str, *, ahead: bool) -> str:
 
 
 def _contradiction(unit: str, currency: str, *, attached: bool) -> str | None:
-    """Why a word or sign beside the amount speaks against the currency; None if it does not."""
+    """Why a word or sign beside the amount contradicts the currency; None if it does not."""
     codes = MEANS.get(unit) or NAMES.get(unit.casefold())
     if codes is None and (unit in MEANS or unit.casefold() in MINOR):
         codes = frozenset()
@@ -162,11 +162,11 @@ def _contradiction(unit: str, currency: str, *, attached: bool) -> str | None:
             return None
         return f"is in {' or '.join(sorted(codes)[:4]) or unit}, not in"
     if any(c in SYMBOLS for c in unit):
-        return f"bears the sign {unit!r}, which is none of"
+        return f"has the sign {unit!r}, which is not one of"
     if unit[0] in _MAGNITUDES or unit.casefold() in MULTIPLIERS:
-        return f"bears {unit[:10]!r}, which multiplies it; cannot be read in"
+        return f"has {unit[:10]!r}, which multiplies it; cannot be read in"
     if unit.casefold() in KNOWN or unicodedata.category(unit[0]) == "Lo":
         return None
     if attached or len(unit) < 3 or (unit.isupper() and len(unit) < 5):
-        return f"bears {unit!r}, which is no known sign of"
+        return f"has {unit!r}, which is not a known sign of"
     return None

@@ -12,9 +12,9 @@ from .pricetext import read_currency, read_shown
 
 
 def read_cart(document: Document, cart: Cart) -> dict[str, str] | None:
-    """`value` (decimal text), `currency` and `items`, each only where its selector finds something readable.
+    """`value` (decimal text), `currency` and `items`, each only if its selector finds something readable.
 
-    Nothing in it where the page says in words that the cart is empty; None where it shows no cart.
+    Empty if the page says in words that the cart is empty; None if it shows no cart.
     """
     found: dict[str, str] = {}
     value = document.shown(cart.value) if cart.value is not None else None
@@ -24,7 +24,7 @@ def read_cart(document: Document, cart: Cart) -> dict[str, str] | None:
         try:
             found["value"] = str(read_shown(value, currency, "cart"))
         except OrderError:
-            # An empty cart says so in words; a number that cannot be read for sure says nothing.
+            # Words without a number mean an empty cart; an unclear number means nothing.
             found.pop("currency", None)
             value = None if any(c.isdigit() for c in value.text) else value
     items = document.text(cart.items) if cart.items is not None else None
@@ -34,7 +34,7 @@ def read_cart(document: Document, cart: Cart) -> dict[str, str] | None:
 
 
 def is_empty(cart: Mapping[str, str]) -> bool:
-    """Whether a cart that a page shows holds nothing."""
+    """Whether a cart on a page is empty."""
     return not any(Decimal(cart.get(name, "0")) for name in ("value", "items"))
 
 

@@ -18,7 +18,7 @@ def checked_text(text: str, part: str, length: int = TEXT_LENGTH) -> str:
     if not found:
         raise OrderError(f"{part}: it is empty")
     if len(found) > length:
-        raise OrderError(f"{part}: it has {len(found)} characters; at most {length} are taken")
+        raise OrderError(f"{part}: it has {len(found)} characters; at most {length} are allowed")
     if any(unicodedata.category(c) in _REFUSED for c in found):
-        raise OrderError(f"{part}: {found[:40]!r} holds a control character")
+        raise OrderError(f"{part}: {found[:40]!r} has a control character")
     return found

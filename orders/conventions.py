@@ -11,7 +11,7 @@ from .signs import home_locales, locales_of
 
 
 class Convention(NamedTuple):
-    """The marks that group and that part, as a page's language or a currency's home writes them."""
+    """The group and decimal separators of a page's language or a currency's countries."""
 
     groups: frozenset[str]
     decimals: frozenset[str]
@@ -26,14 +26,14 @@ def printed_digits(currency: str) -> int:
 
 @lru_cache(maxsize=512)
 def of_language(language: str | None, currency: str) -> Convention | None:
-    """What the page's language writes; None where it is unknown."""
+    """The separators of the page's language; None if it is unknown."""
     locales = locales_of(language, currency)
     return _convention(tuple(locales)) if locales else None
 
 
 @lru_cache(maxsize=512)
 def of_home(currency: str) -> Convention:
-    """What is written where the currency is used."""
+    """The separators of the countries that use the currency."""
     return _convention(home_locales(currency))
 
 

@@ -1,7 +1,7 @@
-"""Whether an order's amount can be believed: held against what else is known of it, before a partner is told.
+"""Checks an order's amount against other amounts that are known, before a partner is notified. Pure.
 
-A wrong amount is mostly a wrong reading, and then ten, a hundred or a thousand times off. What differs by
-shipping, taxes or a voucher differs by less. Pure.
+A wrong amount is mostly misread, and then ten, a hundred or a thousand times too large or small. Shipping,
+taxes and vouchers make a smaller difference.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from ..settings.model import Hold
 from .model import Figure, OrderSeen
 from .money import amount_text
 
-# confirm: waits for the shop's server. checkout: nothing says that the visitor ordered. browser: told by the
-# browser alone. amount, currency: it disagrees with what else is known. conflict: it was told of in two ways.
-# manual: the partner's call cannot tell of such an event, so a person has to.
+# confirm: waits for the shop's server. checkout: no sign that the visitor ordered. browser: reported by the
+# browser only. amount, currency: contradicts other amounts. conflict: two reports of the order disagree.
+# manual: the partner has no call for such an event, so a person has to report it.
 Kind = Literal["confirm", "checkout", "browser", "amount", "currency", "conflict", "manual"]
 
 # Of a normal distribution the median absolute deviation is 0.6745 standard deviations (Iglewicz and Hoaglin,
@@ -28,7 +28,7 @@ _DEVIATIONS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Why an order is held: the kind, and the reason with both amounts, for people."""
+    """Why an order is held: the kind, and the reason with both amounts as text."""
 
     kind: Kind
     text: str
@@ -37,46 +37,46 @@ class Doubt:
 def amount_doubt(
     order: OrderSeen, figures: Sequence[Figure], earlier: Sequence[tuple[Decimal, str]], policy: Hold
 ) -> Doubt | None:
-    """The doubt about the order's amount or currency, None if there is none.
+    """The doubt about the order's amount or currency; None if there is none.
 
     `figures` are other amounts for this order; `earlier` are total and currency of the site's earlier orders
     that are not in doubt.
     """
     if not policy.amounts or order.total is None or order.currency is None:
         return None
-    told = f"{amount_text(order.total, order.currency)} {order.currency}"
+    amount = f"{amount_text(order.total, order.currency)} {order.currency}"
     for figure in (*order.figures, *figures):
         if figure.currency is not None and figure.currency != order.currency:
-            return Doubt("currency", f"{told}, but {figure.what} is in {figure.currency}: {figure}")
+            return Doubt("currency", f"{amount}, but {figure.what} is in {figure.currency}: {figure}")
         if _times(order.total, figure.total) >= policy.factor:
-            return Doubt("amount", f"{told}, but {figure.what} is {figure}")
+            return Doubt("amount", f"{amount}, but {figure.what} is {figure}")
     if len(earlier) < policy.orders:
         return None
     alike = [total for total, currency in earlier if currency == order.currency]
     if not alike:
         others = ", ".join(sorted({currency for _, currency in earlier}))
-        return Doubt("currency", f"{told}, but the site's last {len(earlier)} orders are in {others}")
+        return Doubt("currency", f"{amount}, but the site's last {len(earlier)} orders are in {others}")
     if len(alike) < policy.orders or (usual := _off(order.total, alike, float(policy.factor))) is None:
         return None
     middle = amount_text(Decimal(usual), order.currency)
     return Doubt(
         "amount",
-        f"{told}, but the middle of the site's last {len(alike)} orders is {middle} {order.currency}",
+        f"{amount}, but the median of the site's last {len(alike)} orders is {middle} {order.currency}",
     )
 
 
 def _times(first: Decimal, second: Decimal) -> Decimal:
-    """How many times the smaller fits into the larger; zero, to which a voucher may
-    come, compares with nothing."""
+    """The ratio of the larger to the smaller; 1 if one is zero, since a voucher may reduce a total to
+    zero."""
     low, high = sorted((first, second))
     return high / low if low > 0 else Decimal(1)
 
 
 def _off(total: Decimal, earlier: Sequence[Decimal], factor: float) -> float | None:
-    """The median of the earlier orders if the total is too far from it, measured in powers of ten.
+    """The median of the earlier orders if the total is too far from it, on a logarithmic scale; else None.
 
-    By the median and the median absolute deviation: a few wrong orders among the earlier ones move neither.
-    A shop of screws and machines spreads over powers of ten by itself, and is given its room.
+    Uses the median absolute deviation, since a few wrong orders change neither it nor the median. For a shop
+    whose orders vary by powers of ten, the allowed distance grows.
     """
     logs = [log10(amount) for amount in earlier if amount > 0]
     if total <= 0 or not logs:

@@ -1,8 +1,8 @@
-"""An order's number, however it is written: `#1003`, `Order 1003` and `Bestellnummer: 1003` are 1003.
+"""Normalises order numbers: `#1003`, `Order 1003` and `Bestellnummer: 1003` are all 1003.
 
-Page, API and agent all go through `normalised`, so that one order is not two. Only what says nothing about
-the number is taken off: known labels, number signs, punctuation around it, blanks. Letter case, leading
-zeros, prefixes and suffixes stay, since two orders may differ by them.
+Numbers from pages, the API and agents are normalised, so that one order is not recorded twice. Known labels,
+number signs, punctuation around the number and blanks are removed. Letter case, leading zeros, prefixes and
+suffixes stay, since two orders may differ in them.
 """
 
 import unicodedata
@@ -15,9 +15,9 @@ import re2  # type: ignore[import-untyped]
 from .checks import checked_text
 from .model import OrderError
 
-# Seen by nobody, though not of the category Cf: variation selectors, fillers.
+# Invisible, though not of the category Cf: variation selectors, fillers.
 _UNSEEN: Final = frozenset(map(chr, [0x34F, 0x115F, 0x1160, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10)]))
-# Dashes, full-width characters, and the one number sign that has a code of its own.
+# Dashes, full-width characters, and the number sign that is a character of its own.
 _SAME: Final = {
     **dict.fromkeys(map(ord, "‐‑‒–—―−﹘﹣－"), "-"),
     **{ord(wide): chr(ord(wide) - 0xFEE0) for wide in map(chr, range(0xFF01, 0xFF5F)) if wide != "－"},
@@ -27,9 +27,9 @@ _AROUND: Final = " \t.,:;!?#*'\"`´‘’‚‛“”„«»‹›()[]{}<>|·•
 _NUMBER_SIGN: Final = re2.compile(r"^(?i:(?:no|nr|num|nbr|n|br|αρ|núm|n[º°o])\.\s*[º°]?|n[º°]|#)\s*[:#]?\s*")
 
 
-# Labels have them between their words; before a number they make it a count: "your order of 3 items".
+# Words inside labels. Before a number they make it a quantity: "your order of 3 items".
 _OF: Final = frozenset({"of", "de", "da", "do", "di", "du", "des", "von", "van"})
-# So many words left beside a number are no part of it.
+# A text with so many words beside the number is a sentence.
 SENTENCE: Final = 3
 
 
@@ -41,21 +41,21 @@ class OrderId(NamedTuple):
 
 
 def normalised(text: str, part: str = "id") -> OrderId:
-    """The number in a text that names one order.
+    """The order number in a text.
 
-    Raises OrderError naming `part` where the text is empty, too long, holds a control character, or is a
-    label without a number: a shop that sends `Order #` with each order would have one order only.
+    Raises OrderError naming `part` if the text is empty, too long, has a control character, or is a label
+    without a number: otherwise a shop that always sends `Order #` would have one order only.
     """
     spelling = checked_text(" ".join(_visible(text).split()), part)
     plain = unicodedata.normalize("NFC", _folded(spelling))
     number = _joined(_bare(_trimmed(plain))) or plain
     if not any(c.isalnum() for c in number) or _is_label(number):
-        raise OrderError(f"{part}: {spelling[:40]!r} holds no order number")
+        raise OrderError(f"{part}: {spelling[:40]!r} has no order number")
     return OrderId(number, spelling)
 
 
 def shown(text: str, part: str = "id") -> OrderId:
-    """As `normalised`, for the text of a page: refuses words that hold no number, as a heading does.
+    """Like `normalised`, for the text of a page: also refuses words without a number, such as a heading.
 
     Raises OrderError naming `part`.
     """
@@ -67,14 +67,14 @@ def shown(text: str, part: str = "id") -> OrderId:
         len(words) > 1 or not found.id.isupper() or len(words[0]) < 5
     ):
         raise OrderError(
-            f"{part}: {found.spelling[:40]!r} holds no order number; choose the element that holds it"
+            f"{part}: {found.spelling[:40]!r} has no order number; choose the element that has it"
         )
     return found
 
 
 def _of_sentence(found: OrderId, part: str) -> OrderId | None:
-    """The number in `Thank you! Your order 1003 has been received`: the one word with digits, behind a label.
-    None for a text that is no sentence. Raises OrderError for one whose number cannot be told."""
+    """The number in `Thank you! Your order 1003 has been received`: the one word with digits, after a label.
+    None if the text is not a sentence. Raises OrderError if it is one without exactly one such number."""
     words = [_trimmed(word) for word in _folded(found.spelling).split()]
     if sum(len(word) > 1 and word.isalpha() and word in found.id for word in words) < SENTENCE:
         return None
@@ -85,7 +85,7 @@ def _of_sentence(found: OrderId, part: str) -> OrderId | None:
     if len(numbers) == 1 and _is_label(before) and before.casefold() not in _OF:
         return OrderId(normalised(words[numbers[0]], part).id, found.spelling)
     raise OrderError(
-        f"{part}: {found.spelling[:60]!r} is a sentence; choose the element that holds only the number"
+        f"{part}: {found.spelling[:60]!r} is a sentence; choose the element that has only the number"
     )
 
 
@@ -98,7 +98,7 @@ def same(one: str, other: str) -> bool:
 
 
 def _trimmed(text: str) -> str:
-    """Without punctuation around it. A bracket that belongs to one within stays: "1001(2)"."""
+    """The text without punctuation around it. A closing bracket stays if it closes one inside: "1001(2)"."""
     bare = text.strip(_AROUND)
     return bare + ")" if bare.count("(") > bare.count(")") else bare
 
@@ -115,7 +115,7 @@ def _folded(text: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """The text without a label before the number and a sentence behind it."""
+    """The text without a label before the number and a sentence after it."""
     labelled = False
     while True:
         word, rest = _first_word(text)
@@ -133,7 +133,7 @@ def _bare(text: str) -> str:
 
 
 def _first_word(text: str) -> tuple[str, str]:
-    """A first word that ends before a blank or a sign, and what follows."""
+    """The first word, which ends before a blank or a sign, and the rest."""
     end = next((at for at, c in enumerate(text) if c in " :#.º°" or c.isdigit()), len(text))
     word, rest = text[:end], text[end:]
     if rest[:1].isdigit() and not _unspaced(word):
@@ -142,7 +142,7 @@ def _first_word(text: str) -> tuple[str, str]:
 
 
 def _unspaced(word: str) -> bool:
-    """Whether a word is of a script that writes no blank between a word and a number."""
+    """Whether a word is in a script without blanks between a word and a number."""
     return bool(word) and all(unicodedata.category(c) == "Lo" for c in word)
 
 
@@ -159,7 +159,7 @@ def _may_be_prefix(word: str, text: str, labelled: bool) -> bool:
 
 
 def _behind_colon(text: str) -> str:
-    """What stands behind a label that is in no list: `Votre dossier : 7`. One in capitals may be a prefix."""
+    """The text after an unknown label: `Votre dossier : 7`. A label in capitals may be a prefix."""
     label, colon, rest = text.partition(":")
     if not colon or not rest.startswith(" ") or any(c.isdigit() for c in label):
         return ""
@@ -170,7 +170,7 @@ def _behind_colon(text: str) -> str:
 
 
 def _without_sentence(text: str) -> str:
-    """`1001` of "1001 has been placed": a number behind a label, followed by words in lower case."""
+    """`1001` of "1001 has been placed": a number after a label, followed by a word in lower case."""
     number, _, rest = text.partition(" ")
     word = rest.partition(" ")[0].strip(_AROUND)
     ends = any(c.isdigit() for c in number) and len(word) > 1 and word.isalpha() and word.islower()
@@ -178,7 +178,7 @@ def _without_sentence(text: str) -> str:
 
 
 def _joined(text: str) -> str:
-    """Without blanks that say nothing: "1 003" is 1003, "AB - 7" is AB-7; but "1001 1" is not 10011."""
+    """The text without insignificant blanks: "1 003" is 1003, "AB - 7" is AB-7; but "1001 1" is not 10011."""
     words = text.split()
     if len(words) > 1 and all(w.isdecimal() for w in words):
         sizes = {len(w) for w in words[1:]}

@@ -26,7 +26,7 @@ BODY_LIMIT = 64 * 1024  # bytes
 ITEMS = 200
 REFUNDS = 50
 NUMBERS = 5
-VISITOR_LENGTH = 4096  # characters: the visitor's cookie as the shop's server got it fits
+VISITOR_LENGTH = 4096  # characters; longer than any cookie of a visitor
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
 _PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
@@ -137,7 +137,7 @@ def parse_order(body: bytes) -> ParsedOrder:
     Amounts are numbers or plain decimal text, read without loss. Raises OrderError, naming each wrong field.
     """
     if len(body) > BODY_LIMIT:
-        raise OrderError(f"the body has {len(body)} bytes; at most {BODY_LIMIT} are taken")
+        raise OrderError(f"the body has {len(body)} bytes; at most {BODY_LIMIT} are allowed")
     try:
         values = json.loads(
             body,
@@ -150,7 +150,7 @@ def parse_order(body: bytes) -> ParsedOrder:
         raise OrderError(f"the body is not JSON: {error}") from error
     except (ArithmeticError, RecursionError) as error:
         raise OrderError(
-            "the body is no JSON that can be read: an exponent or its depth is too large"
+            "the body cannot be read: an exponent or the depth of its JSON is too large"
         ) from error
     if not isinstance(values, Mapping):
         raise OrderError('the body is not a JSON object; send {"id": …, "total": …, "currency": …}')
@@ -211,11 +211,11 @@ def _seen(body: OrderBody, source: Source) -> OrderSeen:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Which of two amounts would it be? JSON's readers disagree (RFC 8259 §4).
+    # JSON parsers disagree about which of two values counts (RFC 8259 §4).
     values = dict(pairs)
     if len(values) < len(pairs):
         twice = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
-        raise ValueError(f"{twice[:40]!r} stands in it twice")
+        raise ValueError(f"{twice[:40]!r} is in it twice")
     return values
 
 
@@ -226,7 +226,7 @@ def _whole(digits: str) -> int:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _problem(error: Mapping[str, Any]) -> str:

@@ -10,15 +10,15 @@ from typing import Any
 from .model import Figure, OrderError, OrderState
 from .prices import order_total, summed
 from .schema import text_of, types_of
-from .standing import latest_moment, order_state
+from .status import latest_moment, order_state
 
-OBJECTS = 2000  # objects looked at in one page's JSON-LD; an order stands near the top of any real one
+OBJECTS = 2000  # maximum number of objects read in a page's JSON-LD; orders are near the top
 
 
 @dataclass(frozen=True, slots=True)
 class LinkedOrder:
-    """What a JSON-LD order tells. None where it does not say; `total` as written, not yet rounded, `items`
-    the sum of what was ordered."""
+    """An order in JSON-LD; a field is None if it has none. `total` is not rounded; `items` is the sum of
+    what was ordered."""
 
     id: str | None
     total: Decimal | None
@@ -29,18 +29,18 @@ class LinkedOrder:
     items: Decimal | None = None
 
     def figures(self, *, total: bool) -> tuple[Figure, ...]:
-        """What it tells of the amount, to be held against it; with `total` its own total as well."""
-        told = (
+        """Its amounts, to compare with the order's total; including its own total if `total` is true."""
+        amounts = (
             ("the items in the page's JSON-LD", self.items),
             ("the page's JSON-LD", self.total if total else None),
         )
-        return tuple(Figure(what, amount, self.currency) for what, amount in told if amount is not None)
+        return tuple(Figure(what, amount, self.currency) for what, amount in amounts if amount is not None)
 
 
 def linked_orders(documents: Sequence[Any]) -> tuple[LinkedOrder, ...]:
-    """The orders in the JSON-LD documents of a page, each number once, in their order.
+    """The orders in the JSON-LD documents of a page, in order, one for each number.
 
-    Raises OrderError, naming the part, for an order whose total or currency cannot be used.
+    Raises OrderError naming the part if an order's total or currency is invalid.
     """
     found: dict[str | None, LinkedOrder] = {}
     for node in _objects(documents):
@@ -50,7 +50,8 @@ def linked_orders(documents: Sequence[Any]) -> tuple[LinkedOrder, ...]:
         known = found.setdefault(order.id, order)
         if known.total is not None and order.total is not None and known.total != order.total:
             raise OrderError(
-                f"total: the JSON-LD tells order {order.id!r} twice, over {known.total} and {order.total}"
+                f"total: the JSON-LD has order {order.id!r} twice, with the totals {known.total} and "
+                f"{order.total}; set `total` to a CSS selector"
             )
     return tuple(found.values())
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import Final, Literal, get_args
 
 Channel = Literal["web", "chat", "phone"]
-# browser: a page that a script drew, told of by the visitor's browser alone. api, webhook: the shop's server.
+# browser: a page that a script rendered, reported by the visitor's browser only. api, webhook: the shop's
+# server.
 Source = Literal["browser", "page", "agent", "import", "api", "webhook"]
 # How far an order has come. seen: known, but not yet placed or paid. held: the shop has stopped it, or a
 # payment failed; it may go on. The money of a test order is not real.
@@ -22,8 +23,8 @@ SALES: Final[frozenset[OrderState]] = frozenset({"placed", "paid", "part_refunde
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """An amount that should be about an order's: `what` names it in a sentence,
-    `currency` is None if unknown."""
+    """An amount to compare with an order's total. `what` names it in a sentence; `currency` is None if
+    unknown."""
 
     what: str
     total: Decimal
@@ -48,7 +49,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """Money that went back. `id` is the shop's own id of the refund: the same one twice is one refund."""
+    """A refund. `id` is the shop's own id of it: two with the same id are one refund."""
 
     id: str
     amount: Decimal
@@ -56,15 +57,15 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class OrderSeen:
-    """What a page, the shop's server or an agent told of an order, checked. What was not told is None.
+    """An order as reported by a page, the shop's server or an agent, validated. Unknown fields are None.
 
-    `id` is normalised (`ids.normalised`), `spelling` the shop's own way to write it, None where it is the
-    same; `further` are other numbers that the shop has for the same order. Amounts are finite and not
-    negative, `currency` is an ISO 4217 code. `placed_at` is the latest moment, in unix seconds, at which the
-    order can have been placed; of a day without an hour it is the end, which may lie ahead. `as_of` is the
-    sender's own time of this state of the order. `refunds` are all that the source names. `guess`: the amount
-    was read from structured data, without a selector. `email_hash` is the SHA-256 of the customer's address
-    in lower case, hex. `figures` are what else the page says of the amount.
+    `id` is normalised (`ids.normalised`); `spelling` is the shop's own spelling, None if it is the same;
+    `further` are other numbers of the same order. Amounts are finite and not negative, `currency` is an ISO
+    4217 code. `placed_at` is the latest possible time of the order, in unix seconds; for a day without a time
+    it is the end of the day, which may be in the future. `as_of` is the sender's own time of this state.
+    `refunds` are all that the source names. `guess` is whether the amount was read from structured data,
+    without a selector. `email_hash` is the SHA-256 of the customer's e-mail address in lower case, in hex.
+    `figures` are other amounts on the page.
     """
 
     id: str | None
@@ -91,7 +92,7 @@ class OrderSeen:
 
     @property
     def is_sale(self) -> bool:
-        """Whether a partner may be told of it."""
+        """Whether a partner may be notified of it."""
         return self.state in SALES
 
     @property
@@ -101,13 +102,13 @@ class OrderSeen:
 
 
 class OrderError(ValueError):
-    """What was told of an order cannot be used; the text says which part and why: `total: it is empty`."""
+    """A reported order is invalid; the text says which part and why: `total: it is empty`."""
 
     @property
     def part(self) -> str:
-        """What it is about, as the text begins; all of the text where it is about no part."""
+        """The part that is invalid; the whole text if it names no part."""
         return str(self).partition(":")[0]
 
 
 class SharedSignError(OrderError):
-    """A sign that several currencies share stands for the currency."""
+    """The sign of the currency means several currencies."""

@@ -10,8 +10,8 @@ from .model import OrderError
 
 LIMIT = Decimal(10) ** 15  # larger than any order in any currency
 
-# Babel's digits are CLDR's, which follow what people write; ISO 4217's own list has minor units here. Going
-# by CLDR would cut off cents that a shop charged.
+# CLDR, and so Babel, gives these no minor digits, because people do not write them; ISO 4217 does. CLDR's
+# digits would cut off cents that a shop charged.
 _ISO_DIGITS: Mapping[str, int] = MappingProxyType(
     {
         "AFN": 2,
@@ -51,7 +51,7 @@ def checked_currency(code: str) -> str:
     """The code in upper case, without blanks around it. Raises OrderError if ISO 4217 has no such code."""
     found = code.strip().upper()
     if not is_currency(found):
-        raise OrderError(f'currency: {_short(code)} is no ISO 4217 code; write for example "EUR"')
+        raise OrderError(f'currency: {_short(code)} is not an ISO 4217 code; write for example "EUR"')
     return found
 
 
@@ -65,7 +65,7 @@ def checked_total(total: Decimal, currency: str) -> Decimal:
     if total < 0:
         raise OrderError(f"total: {_short(str(total))} is negative; an order's total is zero or more")
     if total >= LIMIT:
-        raise OrderError(f"total: {_short(str(total))} is too large to be true")
+        raise OrderError(f"total: {_short(str(total))} is too large; the limit is 10^15")
     # abs: a shop that computes -0.00 means 0.00
     return abs(total).quantize(Decimal(1).scaleb(-minor_digits(currency)), ROUND_HALF_UP)
 

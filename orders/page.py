@@ -27,19 +27,19 @@ def order_on(document: Document, order: Order) -> OrderSeen | None:
     number = _number(document, order, linked)
     if number is None:
         return None
-    told = _told(number, order, linked)
+    entry = _linked_order(number, order, linked)
     total = None if order.total == _JSONLD else _part(document, "total", order.total)
-    currency = _currency(document, order, told, total)
+    currency = _currency(document, order, entry, total)
     return OrderSeen(
         id=number.id,
-        total=checked_total(_total(told, total, currency), currency),
+        total=checked_total(_total(entry, total, currency), currency),
         currency=currency,
         source="page",
-        coupon=_coupon(told),
-        placed_at=told.placed_at if told is not None else None,
-        state=told.state if told is not None else "placed",
+        coupon=_coupon(entry),
+        placed_at=entry.placed_at if entry is not None else None,
+        state=entry.state if entry is not None else "placed",
         spelling=number.spelling if number.spelling != number.id else None,
-        figures=told.figures(total=total is not None) if told is not None else (),
+        figures=entry.figures(total=total is not None) if entry is not None else (),
     )
 
 
@@ -51,19 +51,19 @@ def _linked(document: Document, order: Order) -> tuple[LinkedOrder, ...]:
     except OrderError:
         if wanted:
             raise
-        return ()  # asked only how the order stands
+        return ()  # only its state was wanted
     if wanted and not found and data.problems:
         raise OrderError(f"{data.problems[0]}; a script that cannot be read may hold the order")
     return found
 
 
-def _coupon(told: LinkedOrder | None) -> str | None:
-    if told is None or told.coupon is None:
+def _coupon(linked: LinkedOrder | None) -> str | None:
+    if linked is None or linked.coupon is None:
         return None
     try:
-        return checked_text(told.coupon, "coupon")
+        return checked_text(linked.coupon, "coupon")
     except OrderError:
-        return None  # worth less than the order
+        return None  # the order is worth more than its coupon
 
 
 def _number(document: Document, order: Order, linked: tuple[LinkedOrder, ...]) -> OrderId | None:
@@ -73,21 +73,22 @@ def _number(document: Document, order: Order, linked: tuple[LinkedOrder, ...]) -
     if not linked:
         return None
     if len(linked) > 1:
-        raise OrderError(f"id: the page's JSON-LD holds {len(linked)} orders; set `id` to a CSS selector")
+        raise OrderError(f"id: the page's JSON-LD has {len(linked)} orders; set `id` to a CSS selector")
     if linked[0].id is None:
         raise OrderError("id: the JSON-LD order has neither orderNumber nor confirmationNumber")
     return normalised(linked[0].id)
 
 
-def _told(number: OrderId, order: Order, linked: tuple[LinkedOrder, ...]) -> LinkedOrder | None:
-    """The JSON-LD order of this number; one without a number where it is the only one."""
-    found = next((told for told in linked if told.id is not None and same(told.id, number.id)), None)
+def _linked_order(number: OrderId, order: Order, linked: tuple[LinkedOrder, ...]) -> LinkedOrder | None:
+    """The JSON-LD order with this number, or the only one if it has no number."""
+    found = next((one for one in linked if one.id is not None and same(one.id, number.id)), None)
     if found is None and len(linked) == 1 and linked[0].id is None:
         return linked[0]
     if found is None and order.total == _JSONLD:
         others = f"{len(linked)} JSON-LD orders of other numbers" if linked else "no JSON-LD order"
         raise OrderError(
-            f"total: the page shows order {number.spelling[:40]!r}, but {others}; set `total` to a selector"
+            f"total: the page shows order {number.spelling[:40]!r}, but {others}; "
+            "set `total` to a CSS selector"
         )
     return found
 
@@ -99,10 +100,10 @@ def _part(document: Document, part: str, selector: str) -> Shown:
     return found
 
 
-def _currency(document: Document, order: Order, told: LinkedOrder | None, total: Shown | None) -> str:
+def _currency(document: Document, order: Order, linked: LinkedOrder | None, total: Shown | None) -> str:
     if _CODE.fullmatch(order.currency):
         code = checked_currency(order.currency)
-        shown = _named(total.text) if total is not None else told.currency if told else None
+        shown = _named(total.text) if total is not None else linked.currency if linked else None
         if shown is not None and shown != code:
             raise OrderError(f"currency: the settings say {code}, but the page's total is in {shown}")
         return code
@@ -110,10 +111,10 @@ def _currency(document: Document, order: Order, told: LinkedOrder | None, total:
         text = _part(document, "currency", order.currency).text
         found = read_currency(text)
         if found is None:
-            raise OrderError(f"currency: {text.strip()[:40]!r} names no currency; set `currency` to its code")
+            raise OrderError(f"currency: {text.strip()[:40]!r} is not a currency; set `currency` to a code")
         return found
-    if told is not None and told.currency is not None:
-        return told.currency
+    if linked is not None and linked.currency is not None:
+        return linked.currency
     found = read_currency(total.text, "currency") if total is not None else None
     if found is None:
         raise OrderError(
@@ -126,12 +127,12 @@ def _named(total_text: str) -> str | None:
     try:
         return read_currency(total_text)
     except OrderError:
-        return None  # a sign of several currencies contradicts none
+        return None  # the sign means several currencies, so it contradicts none
 
 
-def _total(told: LinkedOrder | None, total: Shown | None, currency: str) -> Decimal:
+def _total(linked: LinkedOrder | None, total: Shown | None, currency: str) -> Decimal:
     if total is not None:
         return read_shown(total, currency)
-    if told is None or told.total is None:
-        raise OrderError("total: the JSON-LD order tells no price; set `total` to a CSS selector")
-    return told.total
+    if linked is None or linked.total is None:
+        raise OrderError("total: the JSON-LD order has no price; set `total` to a CSS selector")
+    return linked.total

@@ -1,5 +1,4 @@
-"""What an order in JSON-LD comes to: its own total, the total among several
-prices, or the sum of its lines."""
+"""The total of an order in JSON-LD: its own, the one among several prices, or the sum of its lines."""
 
 from decimal import Decimal
 from typing import Any
@@ -8,10 +7,10 @@ from .model import OrderError
 from .money import checked_currency
 from .schema import Node, maps_of, number_of, text_of, types_of
 
-Priced = tuple[Decimal | None, str | None]  # an amount and its currency, each None where nothing tells it
+Priced = tuple[Decimal | None, str | None]  # an amount and its currency, each None if unknown
 
 _OWN = ("totalPrice", "orderTotal", "grandTotal", "total", "price", "value")
-# Specifications of a part of a price: schema.org's types, and what shops call them.
+# Specifications of a part of a price: schema.org's types, and the words that shops use.
 _PARTS = frozenset(("DeliveryCharge", "PaymentCharge"))
 _PART_WORDS_TEXT = (
     "shipping delivery handling versand versandkosten lieferung porto livraison frais envío envio "
@@ -27,10 +26,10 @@ _IDENTITY = ("@id", "sku", "productID", "gtin", "gtin13", "mpn", "url", "name")
 
 
 def order_total(node: Node) -> tuple[Decimal | None, str | None]:
-    """The order's own total, else its price, else what is due, else the sum of what was ordered.
+    """The order's own total, else its price, else the payment due, else the sum of its lines.
 
-    What is due may be nothing because all is paid, so nothing due counts only where no offer tells more. A
-    sum leaves out discount and shipping: it is the total only where the order tells of neither.
+    A payment due of zero may mean that all is paid, so it counts only if there are no lines. A sum has
+    neither discount nor shipping, so an order with a discount and without a total raises OrderError.
     """
     own = price_of(node, _OWN)
     if own[0] is not None:
@@ -44,7 +43,7 @@ def order_total(node: Node) -> tuple[Decimal | None, str | None]:
     total, currency = summed(node)
     if total is not None and node.get("discount") not in (None, "", 0, "0", "0.00"):
         raise OrderError(
-            "total: the JSON-LD order tells prices and a discount, but no total; set `total` to a selector"
+            "total: the JSON-LD order has prices and a discount, but no total; set `total` to a CSS selector"
         )
     if total is None:
         total, currency = due
@@ -68,9 +67,9 @@ def price_of(node: Node, keys: tuple[str, ...] = ("price", "value")) -> tuple[De
 
 
 def _specified(node: Node) -> tuple[Decimal | None, str | None]:
-    """The price among several specifications: the one that is no part of it, as shipping is."""
-    told = [(price_of(spec), spec) for spec in maps_of(node.get("priceSpecification"))]
-    priced = [((amount, currency), spec) for (amount, currency), spec in told if amount is not None]
+    """The price among several specifications: the one that is not for a part, such as shipping."""
+    specified = [(price_of(spec), spec) for spec in maps_of(node.get("priceSpecification"))]
+    priced = [((amount, currency), spec) for (amount, currency), spec in specified if amount is not None]
     wholes = [price for price, spec in priced if not _is_part(spec)]
     if len({amount for amount, _ in wholes}) > 1:
         amounts = sorted(amount for amount, _ in wholes)
@@ -79,11 +78,13 @@ def _specified(node: Node) -> tuple[Decimal | None, str | None]:
         if sum(parts) != amounts[-1] or len(parts) < 2:
             listed = ", ".join(str(amount) for amount in amounts)
             raise OrderError(
-                f"total: the JSON-LD tells several prices ({listed}); set `total` to a CSS selector"
+                f"total: the JSON-LD has several prices ({listed}); set `total` to a CSS selector"
             )
         wholes = [price for price in wholes if price[0] == amounts[-1]]
     if not wholes and priced:
-        raise OrderError("total: the JSON-LD tells a price for shipping or another part only, and no total")
+        raise OrderError(
+            "total: the JSON-LD has only a price for shipping or another part; set `total` to a CSS selector"
+        )
     return wholes[0] if wholes else (None, None)
 
 
@@ -95,8 +96,7 @@ def _is_part(spec: Node) -> bool:
 
 
 def summed(node: Node) -> Priced:
-    """The prices of an order's offers, or of its items, each times its quantity.
-    Nothing where one has no price."""
+    """The sum of an order's offers, or of its items, with quantities. None if one has no price."""
     offers, items = maps_of(node.get("acceptedOffer")), maps_of(node.get("orderedItem"))
     lines = [(price_of(offer), _quantity(offer)) for offer in offers]
     if lines and any(quantity is None for _, quantity in lines):
@@ -124,8 +124,7 @@ def _item_price(item: Node) -> Priced:
 
 
 def _quantity(line: Node) -> Decimal | None:
-    """How many of a line were ordered, None where it does not say. Raises
-    OrderError unless it is above zero."""
+    """The quantity of a line; None if it has none. Raises OrderError unless it is above zero."""
     for holder in (line, *maps_of(line.get("orderedItem")), *maps_of(line.get("itemOffered"))):
         for key in _QUANTITIES:
             value: Any = holder.get(key)
@@ -135,13 +134,14 @@ def _quantity(line: Node) -> Decimal | None:
                 continue
             quantity = number_of(value, "JPY" if isinstance(value, str) and "." not in value else None)
             if quantity <= 0:
-                raise OrderError(f"total: {str(value)[:40]!r} in the JSON-LD is no quantity")
+                raise OrderError(f"total: {str(value)[:40]!r} in the JSON-LD is not a quantity")
             return quantity
     return None
 
 
 def _quantities_of_items(offers: list[Node], items: list[Node]) -> list[Decimal | None]:
-    """The quantity of each offer, from the order's items: of the same product, else at the same place."""
+    """The quantity of each offer, from the item with the same product, else from the item at the same
+    position."""
     quantities = [_quantity(item) for item in items]
     if all(quantity in (None, Decimal(1)) for quantity in quantities):
         return [None] * len(offers)
@@ -154,7 +154,9 @@ def _quantities_of_items(offers: list[Node], items: list[Node]) -> list[Decimal 
         return [quantities[place] for place in found if place is not None]
     if len(items) == len(offers) and all(place is None for place in found):
         return quantities
-    raise OrderError("total: it cannot be told which quantities in the JSON-LD belong to which prices")
+    raise OrderError(
+        "total: the JSON-LD does not say which quantity belongs to which price; set `total` to a CSS selector"
+    )
 
 
 def _identity(nodes: list[Node]) -> set[tuple[str, str]]:

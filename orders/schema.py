@@ -7,7 +7,7 @@ from typing import Any
 from ..injector.linked import Conflicting
 from .model import OrderError
 from .money import LIMIT
-from .pricetext import read_written
+from .pricetext import read_machine_amount
 
 Node = Mapping[str, Any]
 
@@ -20,7 +20,7 @@ def types_of(node: Node) -> set[str]:
 
 
 def text_of(value: Any) -> str | None:
-    """The text of a value, None where it has none. Raises OrderError for a key that stands twice."""
+    """The text of a value, None if it has none. Raises OrderError for a duplicate key."""
     if isinstance(value, Mapping):
         value = value.get("@value") or value.get("value") or value.get("name") or value.get("@id")
     _check_once(value)
@@ -30,7 +30,7 @@ def text_of(value: Any) -> str | None:
 
 
 def maps_of(value: Any) -> list[Node]:
-    """The objects of a value that may be one or several. Raises OrderError for a key that stands twice."""
+    """The objects of a value that may be one or several. Raises OrderError for a duplicate key."""
     _check_once(value)
     if isinstance(value, Mapping):
         return [value]
@@ -38,15 +38,16 @@ def maps_of(value: Any) -> list[Node]:
 
 
 def number_of(value: Any, currency: str | None) -> Decimal:
-    """An amount: a dot for decimals and no grouping, as schema.org has it; other text as people write it.
+    """An amount: with a dot for decimals and no grouping, as schema.org defines; other text as people write
+    it.
 
     Raises OrderError.
     """
     _check_once(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise OrderError(f"total: {str(value)[:40]!r} in the JSON-LD is not a number")
-    # str of a float is its shortest form: what stood in the page, up to 15 digits.
-    number = read_written(str(value), currency)
+    # str of a float is its shortest form: the text of the page, up to 15 digits.
+    number = read_machine_amount(str(value), currency)
     if abs(number) >= LIMIT:
         raise OrderError(f"total: {str(value)[:40]} in the JSON-LD is too large to be true")
     return number
@@ -54,5 +55,5 @@ def number_of(value: Any, currency: str | None) -> Decimal:
 
 def _check_once(value: Any) -> None:
     if isinstance(value, Conflicting):
-        told = " and ".join(repr(v)[:40] for v in value.values[:2])
-        raise OrderError(f"total: a key of the JSON-LD order stands twice, with {told}")
+        values = " and ".join(repr(v)[:40] for v in value.values[:2])
+        raise OrderError(f"total: the JSON-LD order has a key twice, with {values}")

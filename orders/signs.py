@@ -1,7 +1,8 @@
 """Signs of currencies: which currencies a sign beside an amount can mean.
 
-A sign that cannot mean the currency of the settings contradicts them. Sources: CLDR's symbols (through
-Babel) of the page's language and of where the currency is used, and in signs.toml what shops print besides.
+A sign that cannot mean the currency in the settings contradicts it. Sources: CLDR's symbols (through Babel)
+for the page's language and the countries that use the currency, and signs.toml for other signs that shops
+print.
 """
 
 import tomllib
@@ -16,7 +17,7 @@ from babel.core import get_global
 from babel.languages import get_official_languages
 from babel.numbers import get_currency_name
 
-# U+FFE5 and the like are made ordinary before.
+# U+FFE5 and other full-width signs are replaced before.
 SYMBOLS: Final = "".join(c for c in map(chr, range(0x24, 0x20D0)) if unicodedata.category(c) == "Sc") + "﷼₻"
 _DATA = tomllib.loads(files(__package__).joinpath("signs.toml").read_text("utf-8"))
 MEANS: Final[Mapping[str, frozenset[str]]] = {s: frozenset(c.split()) for s, c in _DATA["signs"].items()}
@@ -29,8 +30,8 @@ _COUNTS: Final = (None, 0, 1, 2, 3, 5, 11, 100)
 
 @lru_cache(maxsize=512)
 def own_signs(currency: str, language: str | None) -> tuple[str, ...]:
-    """How the currency is written, longest first: its code, its signs, CLDR's where it is used, and its names
-    in the page's language and in English."""
+    """The ways to write a currency, longest first: its code, its signs, CLDR's signs in its countries, and
+    its names in the page's language and in English."""
     found = {currency, currency.lower(), *(s for s, codes in MEANS.items() if currency in codes)}
     english = Locale("en")
     for locale in (*locales_of(language), *home_locales(currency), english):
@@ -47,7 +48,7 @@ def _visible(text: str) -> str:
 
 
 def touches(text: str, sign: str, *, ahead: bool) -> bool:
-    """Whether a text ends (or begins) with a sign that is not the end (or beginning) of a longer word."""
+    """Whether a text ends (or begins) with a sign that is not part of a longer word."""
     if not (text.endswith(sign) if ahead else text.startswith(sign)):
         return False
     rest = text[: -len(sign)][-1:] if ahead else text[len(sign) :][:1]
@@ -63,8 +64,8 @@ def ends_with_sign(text: str, own: tuple[str, ...]) -> bool:
 
 
 def locales_of(language: str | None, currency: str | None = None) -> list[Locale]:
-    """CLDR's locale of a page's language: with its own territory, else with the currency's, if there is
-    such a one. Empty where the language is unknown."""
+    """CLDR's locale for a page's language, with its own territory, else with the currency's. Empty if the
+    language is unknown."""
     parts = (language or "").replace("_", "-")[:35].split("-")
     territory = next((p.upper() for p in parts[1:] if len(p) == 2), None) or (currency or "")[:2]
     for identifier in (f"{parts[0]}_{territory}", parts[0]):
@@ -77,8 +78,7 @@ def locales_of(language: str | None, currency: str | None = None) -> list[Locale
 
 @lru_cache(maxsize=512)
 def home_locales(currency: str) -> tuple[Locale, ...]:
-    """The locales of where a currency is used: of the country whose code it
-    bears, else of all that use it."""
+    """The locales of the country in the currency's code, else of all countries that use the currency."""
     territories = [currency[:2]] if currency[:2] in get_global("territory_currencies") else []
     if territories and currency in _tender(currency[:2]) and (found := tuple(_locales(territories))):
         return found

@@ -1,4 +1,4 @@
-"""Words beside an amount, by what they say of it; words.toml holds them."""
+"""Words beside an amount, by their meaning; loaded from words.toml."""
 
 import tomllib
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ OTHER: Final = _words("other")
 MULTIPLIERS: Final = _words("multipliers")
 TOTAL: Final = _words("total")
 KNOWN: Final = TAX | SHIPPING | INCLUDED | SMALL | OTHER | TOTAL
-"""Words that may stand behind an amount without a sign of its currency."""
+"""Words that may follow an amount without a sign of its currency."""
 
 MINOR: Final[Mapping[str, frozenset[str]]] = {w: frozenset(c.split()) for w, c in _DATA["minor"].items()}
 """Words for minor units, and the currencies that have them."""

@@ -8,7 +8,7 @@ from typing import Any
 from ..events.events import Events
 from ..orders.cart import is_empty
 from ..orders.model import OrderError
-from ..orders.unmatched import Unmatched
+from ..orders.selector_watch import SelectorWatch
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
 from ..referral.touches import DOUBTS, Touch, doubted
@@ -40,7 +40,7 @@ class Attribution:
         visitors: Visitors,
         ordering: Ordering,
         pages: PageReader,
-        unmatched: Unmatched,
+        selector_watch: SelectorWatch,
         events: Events,
         clock: Clock,
         later: Callable[[Coroutine[Any, Any, None]], None],
@@ -49,7 +49,7 @@ class Attribution:
         self._visitors = visitors
         self._ordering = ordering
         self._pages = pages
-        self._unmatched = unmatched
+        self._selector_watch = selector_watch
         self._events = events
         self._clock = clock
         self._later = later
@@ -138,10 +138,10 @@ class Attribution:
 
     async def read_page(self, site: SiteRuntime, page: ReadPage) -> None:
         """Read order and cart of a page, and record them."""
-        asked = self._unmatched.asked(site.settings, page.kind)
+        asked = self._selector_watch.selectors_for(site.settings, page.kind)
         found = await self._pages.read(site, page, asked)
         if found.refused is None:
-            self._unmatched.page(site.settings, page.kind, asked, found.matched)
+            self._selector_watch.record(site.settings, page.kind, asked, found.matched)
         if found.order is not None:
             if page.known is not None:
                 # An order is a sign of life: what its cookie tells of its way here counts.

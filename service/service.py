@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from ..chat.hub import Hub
 from ..events.events import Events
-from ..orders.unmatched import Unmatched
+from ..orders.selector_watch import SelectorWatch
 from ..postbacks.delivery import Worker
 from ..referral.catalogue import Network
 from ..referral.networks_file import load as load_catalogue
@@ -68,7 +68,7 @@ class Service:
         self.events = Events(self.registry, self.clock.monotonic)
         self.pages = PageReader(self.events)
         self.limits = Limits(settings.limits, self.events, self.clock.monotonic)
-        self.unmatched = Unmatched(self.events, self.clock.monotonic)
+        self.selector_watch = SelectorWatch(self.events, self.clock.monotonic)
         self.hub = Hub()
         self.tasks = Tasks()
         self.ledger = Ledger(settings.ledger)
@@ -133,7 +133,7 @@ class Service:
             self.visitors,
             self.ordering,
             self.pages,
-            self.unmatched,
+            self.selector_watch,
             self.events,
             self.clock,
             self.tasks.later,
@@ -211,10 +211,10 @@ class Service:
             old, new = before.by_name[name], self.sites.table.by_name[name]
             if any(getattr(old, key) != getattr(new, key) for key in SELECTORS):
                 # What the old selectors did not find says nothing of the new ones.
-                self.unmatched.forget(name)
+                self.selector_watch.forget(name)
         for name in changes.removed:
             self.hub.end(name)
-            self.unmatched.forget(name)
+            self.selector_watch.forget(name)
             self.pages.forget(name)
             self.events.forget(name)
         for notify in self.on_swap:

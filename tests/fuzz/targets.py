@@ -25,7 +25,7 @@ from clew.middleware.proxy.forwarding import Forwarding
 from clew.orders.ids import shown
 from clew.orders.model import OrderError
 from clew.orders.pricetext import read_amount, read_currency
-from clew.orders.standing import latest_moment, order_state
+from clew.orders.status import latest_moment, order_state
 from clew.referral.cookie import LIMIT, Known
 from clew.referral.networks_file import load
 from clew.service.effects import ReadPage

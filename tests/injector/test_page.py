@@ -100,13 +100,13 @@ def test_what_is_struck_through_or_hidden_is_no_text(html: str, text: str | None
         ("<del><b>15</b></del>", None),
     ],
 )
-def test_of_several_matches_one_that_is_seen_comes_first(html: str, text: str | None) -> None:
-    """What is hidden may be there for programs; what is struck through never is."""
+def test_a_visible_match_comes_before_a_hidden_one(html: str, text: str | None) -> None:
+    """Hidden text may be there for programs; struck-through text never is."""
     assert read(html.encode(), "utf-8").text("b") == text
 
 
 @pytest.mark.parametrize(
-    ("html", "drawn", "spoken"),
+    ("html", "sighted", "aloud"),
     [
         ("<i aria-hidden=true>$12<sup>99</sup></i><i class=sr-only>$12.99</i>", "$12.99", "$12.99"),
         ("<i aria-hidden=true>12</i><i aria-hidden=true>99</i>", "12.99", ""),
@@ -114,39 +114,44 @@ def test_of_several_matches_one_that_is_seen_comes_first(html: str, text: str | 
         ("12,99", None, None),
     ],
 )
-def test_what_is_only_drawn_or_only_read_aloud_is_told_apart(
-    html: str, drawn: str | None, spoken: str | None
+def test_text_for_sighted_readers_and_for_screen_readers_is_kept_apart(
+    html: str, sighted: str | None, aloud: str | None
 ) -> None:
     found = read(f"<p>{html}</p>".encode(), "utf-8").shown("p")
     assert found is not None
 
-    def told(text: str | None) -> str | None:
+    def unmarked(text: str | None) -> str | None:
         marks = {ord(EDGE): "", ord(RAISED): ".", ord(BREAK): ""}
         return (
             text.replace(f"12{EDGE}{EDGE}99", "12.99").translate(marks).strip() if text is not None else None
         )
 
-    assert (told(found.drawn), told(found.spoken)) == (drawn, spoken)
+    assert (unmarked(found.sighted_only), unmarked(found.read_aloud)) == (sighted, aloud)
 
 
 @pytest.mark.parametrize(
     "piece", ["<i class=a>1</i>", "<sup>1</sup>", "<i aria-hidden=true>1</i>", "<br>", "1 \n "]
 )
-def test_the_text_of_an_element_takes_little_time_whatever_stands_in_it(piece: str) -> None:
+def test_reading_the_text_of_an_element_takes_linear_time(piece: str) -> None:
     """field E4: selectolax compares nodes by their HTML, which made each step as long as the page."""
     pages = {n: read(f"<div>{piece * n}</div>".encode(), "utf-8") for n in (400, 4000)}
     assert_linear(lambda n: pages[n].shown("div"), 400)
 
 
-def test_the_attribute_beside_the_text_and_the_language_are_told() -> None:
+def test_the_content_attribute_and_the_language_are_read_with_the_text() -> None:
     page = "<html lang=de><p itemprop=price content=12.90>12,90</p><div lang=en><meta content=5></div>"
     document = read(page.encode(), "utf-8")
-    told = document.shown("p")
-    assert told is not None
-    assert (told.text, told.machine, told.stated, told.language) == ("12,90", False, "12.90", "de")
+    price = document.shown("p")
+    assert price is not None
+    assert (price.text, price.from_attribute, price.content, price.language) == (
+        "12,90",
+        False,
+        "12.90",
+        "de",
+    )
     machine = document.shown("meta")
     assert machine is not None
-    assert (machine.text, machine.machine, machine.language) == ("5", True, "en")
+    assert (machine.text, machine.from_attribute, machine.language) == ("5", True, "en")
 
 
 HIDDEN = [

@@ -31,7 +31,7 @@ def doubt(
 
 @pytest.mark.parametrize("times", ["0.001", "0.01", "0.1", "10", "100", "1000"])
 @pytest.mark.parametrize("cart", ["50.00", "69.95", "1234.50"])
-def test_an_amount_ten_times_off_the_cart_is_in_doubt_with_both_figures(cart: str, times: str) -> None:
+def test_an_amount_ten_times_the_cart_is_doubtful_and_both_amounts_are_named(cart: str, times: str) -> None:
     told = order(str(Decimal(cart) * Decimal(times)))
     found = doubt(told, cart)
     assert found is not None
@@ -52,23 +52,23 @@ def test_an_amount_ten_times_off_the_cart_is_in_doubt_with_both_figures(cart: st
         ("59.90", "0.00"),
     ],
 )
-def test_what_shipping_taxes_and_vouchers_do_is_in_no_doubt(total: str, cart: str) -> None:
+def test_differences_by_shipping_taxes_and_vouchers_are_not_doubtful(total: str, cart: str) -> None:
     assert doubt(order(total), cart) is None
 
 
 @pytest.mark.parametrize("times", ["0.01", "10", "100", "1000"])
-def test_an_amount_far_off_the_sites_earlier_orders_is_in_doubt(times: str) -> None:
+def test_an_amount_far_from_the_sites_earlier_orders_is_doubtful(times: str) -> None:
     found = doubt(order(str(Decimal("50.00") * Decimal(times))), earlier=SHOP)
     assert found is not None
     assert found.kind == "amount"
-    assert "the middle of the site's last 10 orders is" in found.text
+    assert "the median of the site's last 10 orders is" in found.text
 
 
-def test_a_wrong_order_among_the_earlier_ones_hides_no_other() -> None:
+def test_a_wrong_earlier_order_does_not_hide_another() -> None:
     assert doubt(order("52000.00"), earlier=[*SHOP, "88000.00", "61000.00"]) is not None
 
 
-def test_a_shop_of_screws_and_machines_has_room() -> None:
+def test_a_shop_with_orders_of_all_sizes_may_have_large_ones() -> None:
     wide = ["0.90", "4.00", "12.00", "45.00", "180.00", "900.00", "3400.00", "12000.00"]
     assert doubt(order("5400.00"), earlier=wide) is None
 
@@ -79,7 +79,7 @@ def test_an_order_is_never_held_for_lack_of_history(before: int) -> None:
     assert doubt(order("99999.00", "USD"), earlier=["1.00"] * before) is None
 
 
-def test_another_currency_is_in_doubt() -> None:
+def test_another_currency_is_doubtful() -> None:
     against_cart = doubt(order("59.90", "USD"), "59.90")
     assert against_cart is not None
     assert against_cart.kind == "currency"
@@ -91,7 +91,7 @@ def test_another_currency_is_in_doubt() -> None:
     assert doubt(order("59.90"), "59.90", currency=None) is None
 
 
-def test_what_else_the_page_says_counts() -> None:
+def test_other_amounts_on_the_page_are_compared() -> None:
     assert doubt(order("5990.00", "EUR", Figure("the page's JSON-LD", Decimal("59.90"), "EUR"))) is not None
     assert doubt(order("59.90", "EUR", Figure("the page's JSON-LD", Decimal("54.90"), "EUR"))) is None
 
@@ -107,14 +107,14 @@ AMOUNTS = st.decimals("0.01", "100000", places=2)
 
 
 @given(AMOUNTS, st.lists(AMOUNTS, min_size=5, max_size=50))
-def test_the_middle_of_the_earlier_orders_is_never_in_doubt(total: Decimal, before: list[Decimal]) -> None:
+def test_the_median_of_the_earlier_orders_is_never_doubtful(total: Decimal, before: list[Decimal]) -> None:
     middle = sorted(before)[len(before) // 2]
     assert doubt(order(str(middle)), earlier=[str(amount) for amount in before]) is None
     assert doubt(order(str(total)), str(total)) is None
 
 
 @given(AMOUNTS, st.integers(1, 3), st.decimals("0.85", "3", places=2))
-def test_a_slipped_separator_is_seen_with_taxes_and_shipping_on_top(
+def test_a_misread_separator_is_found_despite_taxes_and_shipping(
     cart: Decimal, digits: int, more: Decimal
 ) -> None:
     told = (cart.scaleb(digits) * more).quantize(Decimal("0.01"))

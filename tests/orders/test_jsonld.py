@@ -48,11 +48,11 @@ def test_total_and_currency_are_found_in_every_shape_of_an_order(total: dict[str
         {"@type": "WebPage", "mainEntity": {"@type": "schema:Order", "orderNumber": {"@value": "7"}}},
     ],
 )
-def test_an_order_is_found_wherever_it_stands(document: Any) -> None:
+def test_an_order_is_found_anywhere_in_the_document(document: Any) -> None:
     assert only(document).id == "7"
 
 
-def test_the_order_number_goes_before_the_confirmation_number() -> None:
+def test_the_order_number_takes_precedence_over_the_confirmation_number() -> None:
     assert only({"@type": "Order", "orderNumber": "A", "confirmationNumber": "B"}).id == "A"
 
 
@@ -83,7 +83,7 @@ def test_one_order_written_twice_is_one_order() -> None:
         },
     ],
 )
-def test_a_total_or_currency_that_cannot_be_used_is_named(wrong: dict[str, Any]) -> None:
+def test_the_error_names_an_invalid_total_or_currency(wrong: dict[str, Any]) -> None:
     with pytest.raises(OrderError, match=r"^(total|currency): "):
         linked_orders([{"@type": "Order", "orderNumber": "A", **wrong}])
 
@@ -121,13 +121,13 @@ def test_any_json_gives_orders_or_an_order_error(document: Any) -> None:
     assert all(o.total is None or o.total.is_finite() for o in orders)
 
 
-def test_a_page_full_of_objects_is_looked_at_up_to_a_bound() -> None:
+def test_the_number_of_objects_read_is_limited() -> None:
     order = {"@type": "Order", "orderNumber": "A"}
     assert linked_orders([[{}] * OBJECTS, {"mainEntity": order}]) == ()
     assert len(linked_orders([[{}] * (OBJECTS // 2), {"mainEntity": order}])) == 1
 
 
-def test_a_deep_document_costs_no_stack() -> None:
+def test_a_deep_document_does_not_overflow_the_stack() -> None:
     document: Any = {"@type": "Order", "orderNumber": "A"}
     for _ in range(1500):
         document = {"x": document}

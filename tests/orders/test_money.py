@@ -35,12 +35,12 @@ def test_amount_has_a_dot_and_the_minor_digits_of_its_currency(total: str, curre
 
 
 @given(st.decimals(min_value=0, max_value=Decimal("1e14"), places=2))
-def test_no_cent_is_lost_or_won_on_the_way_to_text(total: Decimal) -> None:
+def test_amounts_are_written_exactly(total: Decimal) -> None:
     assert Decimal(amount_text(total, "EUR")) == total
 
 
 @pytest.mark.parametrize("total", ["NaN", "sNaN", "Infinity", "-Infinity", "-0.01", "1e15", "1e999999"])
-def test_what_is_no_amount_of_money_is_refused_by_name(total: str) -> None:
+def test_an_invalid_amount_is_refused(total: str) -> None:
     with pytest.raises(OrderError, match=r"^total: "):
         checked_total(Decimal(total), "EUR")
 

@@ -33,7 +33,7 @@ def test_an_order_is_read_from_jsonld() -> None:
     )
 
 
-def test_an_order_is_read_off_a_page_of_woocommerce_with_a_sale_and_tax_within() -> None:
+def test_an_order_is_read_from_a_woocommerce_page_with_a_sale_and_included_tax() -> None:
     """field A1"""
 
     def amount(number: str) -> str:
@@ -100,7 +100,7 @@ def test_the_time_of_an_order_is_that_of_its_jsonld() -> None:
     assert order.placed_at == 1714557600
 
 
-def test_a_jsonld_order_of_another_number_lends_no_total() -> None:
+def test_the_total_is_not_taken_from_a_jsonld_order_with_another_number() -> None:
     page = html("<p id=order><strong>100002</strong></p>", LINKED)
     with pytest.raises(OrderError, match="other numbers"):
         read_order(page, "utf-8", Order(page="/", id="#order strong"))
@@ -149,7 +149,7 @@ def test_selectors_and_jsonld_may_be_mixed() -> None:
     assert total_by_selector == OrderSeen("100001", Decimal("59.90"), "EUR", "page", figures=beside)
 
 
-def test_of_several_jsonld_orders_the_one_with_the_shown_number_counts() -> None:
+def test_among_several_jsonld_orders_the_one_with_the_number_on_the_page_is_used() -> None:
     other = LINKED | {"orderNumber": "99", "price": "1.00"}
     page = html("<p id=order><strong>100001</strong></p>", other, LINKED)
     order = read_order(page, "utf-8", Order(page="/", id="#order strong"))
@@ -197,14 +197,14 @@ def test_of_several_jsonld_orders_the_one_with_the_shown_number_counts() -> None
         (html("", LINKED | {"price": "-1"}), JSONLD, "total: "),
     ],
 )
-def test_an_order_page_with_an_unusable_part_says_which_and_why(
+def test_the_error_names_the_invalid_part_of_an_order_page_and_the_reason(
     page: bytes, settings: Order, part: str
 ) -> None:
     with pytest.raises(OrderError, match=f"^{part}"):
         read_order(page, "utf-8", settings)
 
 
-def test_a_coupon_that_cannot_be_kept_does_not_cost_the_order() -> None:
+def test_an_invalid_coupon_does_not_invalidate_the_order() -> None:
     for coupon in ("x" * 300, "a\u0000b", "\ud800"):
         order = read_order(html("", LINKED | {"discountCode": coupon}), "utf-8", JSONLD)
         assert order is not None

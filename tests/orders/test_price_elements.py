@@ -125,7 +125,7 @@ READ = [
 
 
 @pytest.mark.parametrize(("currency", "language", "html", "total"), READ)
-def test_the_total_is_read_off_an_element(currency: str, language: str, html: str, total: str) -> None:
+def test_the_total_is_read_from_an_element(currency: str, language: str, html: str, total: str) -> None:
     assert amount(html, currency, language) == Decimal(total)
 
 
@@ -247,7 +247,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("currency", "language", "html"), REFUSED)
-def test_what_is_not_the_one_amount_for_certain_is_refused(currency: str, language: str, html: str) -> None:
+def test_a_text_that_is_not_certainly_one_amount_is_refused(currency: str, language: str, html: str) -> None:
     with pytest.raises(OrderError):
         amount(html, currency, language)
 
@@ -274,7 +274,7 @@ PAIRS = [
 
 
 @given(AMOUNTS, AMOUNTS, st.sampled_from(PAIRS))
-def test_of_two_amounts_none_is_taken(one: Decimal, other: Decimal, pattern: str) -> None:
+def test_two_amounts_are_refused(one: Decimal, other: Decimal, pattern: str) -> None:
     try:
         found = amount(pattern.format(one, other), "EUR")
     except OrderError:
@@ -283,14 +283,14 @@ def test_of_two_amounts_none_is_taken(one: Decimal, other: Decimal, pattern: str
 
 
 @given(st.integers(1, 999), AMOUNTS.filter(lambda a: not (a < 100 and a == a.to_integral())))
-def test_numbers_in_elements_of_their_own_are_not_joined_but_for_cents(count: int, price: Decimal) -> None:
+def test_numbers_in_separate_elements_are_not_joined_except_cents(count: int, price: Decimal) -> None:
     """field A1"""
     with pytest.raises(OrderError):
         amount(f"<b>{count}</b><i>{price}</i> €", "EUR")
 
 
 @given(AMOUNTS, AMOUNTS)
-def test_an_included_amount_is_never_taken_for_the_total(total: Decimal, part: Decimal) -> None:
+def test_an_included_amount_is_never_read_as_the_total(total: Decimal, part: Decimal) -> None:
     for pattern in (
         "€{0:.2f} (incl. VAT €{1:.2f})",
         "€{0:.2f} incl. €{1:.2f} VAT",
@@ -304,7 +304,7 @@ def test_an_included_amount_is_never_taken_for_the_total(total: Decimal, part: D
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9999), st.sampled_from(["", ".{:02}", ",{:02}"]))
-def test_a_count_beside_an_amount_is_never_joined_to_it(whole: int, count: int, cents: str) -> None:
+def test_a_quantity_beside_an_amount_is_never_joined_to_it(whole: int, count: int, cents: str) -> None:
     number = f"{whole}{cents.format(count % 100)}"
     wanted = Decimal(number.replace(",", "."))
     for pattern in (

@@ -157,7 +157,7 @@ REFUSED = [
 @pytest.mark.parametrize(
     ("text", "currency"), [(t, code) for texts, code in REFUSED for t in texts.split("|")]
 )
-def test_what_has_no_sure_reading_is_refused(text: str, currency: str) -> None:
+def test_an_unclear_amount_is_refused(text: str, currency: str) -> None:
     with pytest.raises(OrderError, match=r"^total: ") as refused:
         read_amount(text, currency)
     assert len(str(refused.value)) < 300
@@ -182,7 +182,7 @@ def test_what_has_no_sure_reading_is_refused(text: str, currency: str) -> None:
         ("1.234 €", "EUR", "x" * 5000, "1234"),
     ],
 )
-def test_three_digits_behind_a_mark_are_read_by_the_pages_language(
+def test_three_digits_after_a_separator_are_read_by_the_pages_language(
     text: str, currency: str, language: str, amount: str | None
 ) -> None:
     """field A4"""
@@ -196,17 +196,17 @@ def test_three_digits_behind_a_mark_are_read_by_the_pages_language(
 @pytest.mark.parametrize(
     ("shown", "amount"),
     [
-        (Shown("1299.00", machine=True), "1299"),
-        (Shown("1.299,00", machine=True), "1299"),
-        (Shown("1.299", machine=True), None),
-        (Shown("-5", machine=True), None),
-        (Shown("1.299 €", stated="1299.00", language="en"), "1299"),
-        (Shown("1.299 €", stated="{{ price }}", language="de"), "1299"),
-        (Shown("12,99 €", stated="1299"), None),
-        (Shown("$12,99", stated="12.99"), None),
+        (Shown("1299.00", from_attribute=True), "1299"),
+        (Shown("1.299,00", from_attribute=True), "1299"),
+        (Shown("1.299", from_attribute=True), None),
+        (Shown("-5", from_attribute=True), None),
+        (Shown("1.299 €", content="1299.00", language="en"), "1299"),
+        (Shown("1.299 €", content="{{ price }}", language="de"), "1299"),
+        (Shown("12,99 €", content="1299"), None),
+        (Shown("$12,99", content="12.99"), None),
     ],
 )
-def test_an_attribute_is_read_as_programs_write_and_has_to_agree_with_the_text(
+def test_an_attribute_is_read_in_machine_format_and_must_agree_with_the_text(
     shown: Shown, amount: str | None
 ) -> None:
     if amount is None:
@@ -267,7 +267,7 @@ def test_whatever_cldr_writes_for_any_currency_in_any_locale_is_never_read_wrong
     locale=st.sampled_from(["de_DE", "de_CH", "de_AT", "en_US", "en_IN", "fr_FR", "fi_FI", "nl_NL", "ru_RU"]),
     currency=st.sampled_from(["EUR", "CHF", "GBP", "SEK", "PLN"]),
 )
-def test_amounts_written_by_the_locales_of_shops_come_back_exactly(
+def test_amounts_formatted_by_the_locales_of_shops_are_read_exactly(
     cents: int, locale: str, currency: str
 ) -> None:
     total = Decimal(cents) / 100

@@ -143,7 +143,9 @@ class TestSwap:
         cart = {"value": "#old"}
         service.swap(self.settings(site("a", cart=cart), site("b", cart=cart)))
         for name in "ab":
-            service.unmatched.page(service.sites[name].settings, "cart", {"cart.value": "#old"}, ())
+            service.selector_watch.record(service.sites[name].settings, "cart", {"cart.value": "#old"}, ())
         service.swap(self.settings(site("a", cart={"value": "#new"}), site("b", cart=cart, debug=True)))
-        asked = {name: service.unmatched.asked(service.sites[name].settings, "home") for name in "ab"}
+        asked = {
+            name: service.selector_watch.selectors_for(service.sites[name].settings, "home") for name in "ab"
+        }
         assert asked == {"a": {}, "b": {"cart.value": "#old"}}

@@ -77,7 +77,7 @@ async def test_what_needs_a_person_appears_and_goes_in_the_open_inbox(desk: Hous
     await expect(tab.get_by_text("What needs you")).to_have_count(0)
     await ordering.record(shop, OrderSeen("b", Decimal("1299.00"), "EUR", "api"), visitor=VISITOR)
     await expect(tab.get_by_text("1 call to partners: held")).to_be_visible(timeout=soon)
-    await expect(tab.get_by_text("1299.00 EUR, but the middle of the site")).to_be_visible()
+    await expect(tab.get_by_text("1299.00 EUR, but the median of the site")).to_be_visible()
     (row,) = await desk.service.ledger.outbox.list("held")
     await settle(desk.service.ledger, lambda _: [], row.id, now, by="bo", send=False)
     await expect(tab.get_by_text("What needs you")).to_have_count(0, timeout=soon)

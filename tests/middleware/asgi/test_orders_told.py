@@ -99,7 +99,7 @@ async def test_the_server_hears_that_its_order_is_held(shops: Any, known: bool) 
             await shop.settled()
     for _ in range(3):
         answer = await shop.tell(id="b", total="5990.00", visitor=value)
-        why = "5990.00 EUR, but the middle of the site's last 6 orders is 59.90 EUR"
+        why = "5990.00 EUR, but the median of the site's last 6 orders is 59.90 EUR"
         assert answer.json()["held"].endswith(why)
         assert answer.json()["held"].count(why) == 1
         assert "released" not in answer.json()["held"]

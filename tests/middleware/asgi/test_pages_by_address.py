@@ -86,7 +86,7 @@ async def test_order_selectors_that_never_match_are_told_of_after_a_day(tmp_path
     async with clew_itself(tmp_path, order=order) as (client, proxy):
         service = proxy.service
         for hours in (0, 1, 2, 3, 4, 25):
-            service.unmatched._clock = lambda hours=hours: hours * 3600.0
+            service.selector_watch._clock = lambda hours=hours: hours * 3600.0
             await client.ask(get(b"/thanks", *NAVIGATION))
             while service.tasks._work:
                 await asyncio.gather(*service.tasks._work)

@@ -10,7 +10,7 @@ from typing import Final
 
 from .model import OrderState
 
-# schema.org/OrderStatus without its "Order", and what shops write in its place.
+# schema.org/OrderStatus without "Order", and what shops write instead.
 _STATES: Mapping[str, OrderState] = MappingProxyType(
     {
         **dict.fromkeys(("cancelled", "canceled", "void", "voided", "expired"), "cancelled"),
@@ -21,7 +21,7 @@ _STATES: Mapping[str, OrderState] = MappingProxyType(
 )
 
 TEXT: Final = 64  # characters; no date is longer
-# A time without its zone lies within this of the same time in UTC (the zones reach from -12 to +14 hours).
+# A local time is at most this far behind UTC (zones reach from -12 to +14 hours).
 _WESTMOST: Final = timedelta(hours=12)
 _ONE_DAY: Final = timedelta(days=1)
 _DAY: Final = re.compile(r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})", re.ASCII)
@@ -35,11 +35,11 @@ def order_state(status: str | None) -> OrderState:
 
 
 def latest_moment(date: str | None) -> float | None:
-    """The latest moment, in unix seconds, that an `orderDate` can mean; None where it is no date.
+    """The latest time, in unix seconds, that an `orderDate` can mean; None if it is not a date.
 
-    A day without an hour ends at its end, a time without its zone is read in the westmost one, a date with
-    two readings (03.04.2024) is the later one: no touch before an order then seems to lie behind it. The
-    moment may lie ahead.
+    For a day without a time it is the end of the day, for a time without a zone that of the westernmost
+    zone, for a date with two readings (03.04.2024) the later one. So no touch before the order seems to be
+    after it. The result may be in the future.
     """
     text = (date or "").strip()
     if not text or len(text) > TEXT:

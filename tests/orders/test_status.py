@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from clew.orders.standing import latest_moment, order_state
+from clew.orders.status import latest_moment, order_state
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_status_is_read_in_every_spelling(written: str | None, state: str) -> 
         ("31/12/2024", "2025-01-01T12:00"),
     ],
 )
-def test_a_date_is_the_latest_moment_that_it_can_mean(written: str, latest: str) -> None:
+def test_a_date_is_read_as_the_latest_time_it_can_mean(written: str, latest: str) -> None:
     assert latest_moment(written) == datetime.fromisoformat(latest).replace(tzinfo=UTC).timestamp()
 
 
@@ -49,10 +49,10 @@ def test_a_date_is_the_latest_moment_that_it_can_mean(written: str, latest: str)
     "written",
     [None, "", "today", "2024-13-45", "0000-00-00", "99/99/2024", "9" * 13, "9999-12-31", "1" * 100],
 )
-def test_what_is_no_date_says_nothing(written: str | None) -> None:
+def test_an_invalid_date_is_none(written: str | None) -> None:
     moment = latest_moment(written)
     assert moment is None or moment > 2**32
 
 
-def test_a_million_characters_are_no_date() -> None:
+def test_a_long_text_is_not_a_date() -> None:
     assert latest_moment("2024-05-01" * 10**5) is None

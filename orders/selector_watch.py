@@ -1,0 +1,93 @@
+"""Finds selectors that match nothing on the pages they are for: the theme has changed, or they never fitted.
+
+Otherwise nobody would notice: rules about the cart never apply, and no orders are read. Pages are counted in
+memory, by site and selector, since the selector last matched.
+"""
+
+import re
+import time
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ..settings.model import PageType, Site
+
+SECONDS: Final = 24 * 3600.0
+"""A selector is reported after it has matched nothing for so long,"""
+
+PAGES: Final = {"cart": 20, "confirmation": 5}
+"""and on so many pages of its type. Carts are often empty; a confirmation page never is."""
+
+_CODE: Final = re.compile(r"[A-Z]{3}")
+
+
+class Events(Protocol):
+    """Receives notices."""
+
+    def notice(self, name: str, *, site: str, key: str, **fields: object) -> bool:
+        """Report an event that needs a person."""
+
+
+@dataclass(slots=True)
+class _Counter:
+    since: float
+    pages: int = 0
+
+
+class SelectorWatch:
+    """Watches the selectors of all sites. `clock` is a monotonic clock, in seconds."""
+
+    def __init__(self, events: Events, clock: Callable[[], float] = time.monotonic) -> None:
+        self._events = events
+        self._clock = clock
+        self._counters: dict[tuple[str, str], _Counter] = {}
+
+    def selectors_for(self, site: Site, kind: PageType | None) -> dict[str, str]:
+        """The selectors, by key, to try on a page of this type."""
+        return {
+            key: selector
+            for wanted, key, selector in _selectors(site)
+            if kind == wanted or (wanted == "cart" and self._counter(site, key).pages)
+        }
+
+    def record(
+        self, site: Site, kind: PageType | None, tried: Mapping[str, str], matched: Container[str]
+    ) -> None:
+        """Count a page on which selectors were tried, by key. `matched` are the keys of those that
+        matched."""
+        now = self._clock()
+        for key, selector in tried.items():
+            counter = self._counter(site, key)
+            wanted: PageType = "cart" if key.startswith("cart.") else "confirmation"
+            if key in matched:
+                counter.since, counter.pages = now, 0
+            elif kind == wanted:
+                counter.pages += 1
+                if counter.pages >= PAGES[wanted] and now - counter.since >= SECONDS:
+                    self._events.notice(
+                        "selector_unmatched",
+                        site=site.name,
+                        key=key,
+                        selector=selector,
+                        kind=wanted,
+                        pages=counter.pages,
+                    )
+
+    def forget(self, site: str) -> None:
+        """Drop the counts of a site whose settings changed or that was removed."""
+        for place in [place for place in self._counters if place[0] == site]:
+            del self._counters[place]
+
+    def _counter(self, site: Site, key: str) -> _Counter:
+        return self._counters.setdefault((site.name, key), _Counter(self._clock()))
+
+
+def _selectors(site: Site) -> Iterator[tuple[PageType, str, str]]:
+    """The page type, key and text of each selector of a site."""
+    for name, selector in site.cart.model_dump(exclude_none=True).items():
+        if not _CODE.fullmatch(selector):
+            yield "cart", f"cart.{name}", selector
+    if site.order is not None:
+        for name, selector in site.order.model_dump(include={"id", "total", "currency"}).items():
+            if selector != "jsonld" and not _CODE.fullmatch(selector):
+                yield "confirmation", f"order.{name}", selector
