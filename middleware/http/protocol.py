@@ -2,7 +2,6 @@
 need no ASGI."""
 
 import asyncio
-import re
 from collections import deque
 from typing import Any
 
@@ -11,7 +10,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .connection import STALLED_CLIENT
 from .handler import ConnectionCounter, HandlerFactory, Place, RequestHandler
+from .ignored_upgrade import parser_of_body
 from .pages import ALLOW, closing, date
+from .target import origin_form
 
 # The size of a request's head in bytes: request line and headers. Shops with 16 KB of cookies exist.
 MAX_HEAD = 64 * 1024
@@ -24,8 +25,6 @@ LINGER = 5.0
 LINGERS_SENDING = 6
 LINGERS_READING = 60
 
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]+)((?:[/?].*)?)", re.DOTALL)
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _MALFORMED = b"HTTP/1.1 400 Bad Request\r\n"
 _NO_TUNNEL = b"HTTP/1.1 405 Method Not Allowed\r\nallow: " + ALLOW + b"\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -139,29 +138,13 @@ class BoundedProtocol(HttpToolsProtocol):
                         return
                     data = data[upgrade.args[0] :]
                 self._upgrade_ignored = False
-                self._read_body_of_ignored_upgrade()
+                follower = parser_of_body(self, self.parser, self.headers)
+                if follower is None:
+                    self.on_message_complete()
+                else:
+                    self.parser = follower
         except httptools.HttpParserError:
             self.send_400_response("")
-
-    def _read_body_of_ignored_upgrade(self) -> None:
-        """Read on as if the request had no Upgrade field.
-
-        The parser takes every message that asks for an upgrade for one without a body
-        (MagicStack/httptools#124), and would read the body as the next request. A new parser is given the
-        framing of the head that was read, and then reads the body and what follows it.
-        """
-        framing = [pair for pair in self.headers if pair[0] in _FRAMING]
-        if not framing:
-            self.on_message_complete()
-            return
-        follower = _BodyReader(self)
-        version = self.parser.get_http_version().encode("ascii")
-        if not self.parser.should_keep_alive():
-            framing.append((b"connection", b"close"))
-        self.parser = httptools.HttpRequestParser(follower)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        lines = [b"POST / HTTP/" + version, *map(b": ".join, framing), b"", b""]
-        self.parser.feed_data(b"\r\n".join(lines))
 
     def _is_websocket(self) -> bool:
         """Whether the head asks for a WebSocket. The WebSocket protocol answers a faulty handshake.
@@ -200,7 +183,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("a head too large, or a fragment")
         upgrade = self.parser.should_upgrade()
         if not self.url.startswith(b"/"):
-            self._read_target(self.parser.get_method())
+            method, version = self.parser.get_method(), self.parser.get_http_version()
+            self.url, self.headers = origin_form(method, self.url, self.headers, version)
         if upgrade and self.parser.get_method() == b"CONNECT":
             # What follows is not HTTP (RFC 9110 §9.3.6): the connection closes after the refusal.
             self._refusal = _NO_TUNNEL
@@ -222,25 +206,6 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._active = handler
             handler.start()
-
-    def _read_target(self, method: bytes) -> None:
-        """Of a target in absolute form the host counts, whatever the Host field says (RFC 9112 §3.2.2), and
-        what goes on is the origin form. Its scheme is not believed."""
-        if method == b"CONNECT" or self.url == b"*":
-            return
-        found = _ABSOLUTE.fullmatch(self.url)
-        if found is None:
-            raise ValueError("a target that is neither a path nor an address")
-        host, rest = found.groups()
-        if not rest and method == b"OPTIONS":
-            rest = b"*"  # RFC 9112 §3.2.4
-        self.url = rest if rest[:1] in (b"/", b"*") else b"/" + rest
-        named = [value for name, value in self.headers if name == b"host"]
-        # A request that lacks the field, or has it twice, is refused all the same (RFC 9112 §3.2).
-        if len(named) == 1:
-            self.headers = [(name, host if name == b"host" else value) for name, value in self.headers]
-        elif not named and self.parser.get_http_version() == "1.0":
-            self.headers.insert(0, (b"host", host))
 
     def _handler(self) -> RequestHandler | None:
         parser = self.parser
@@ -435,38 +400,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-
-
-class _BodyReader:
-    """Receives the callbacks of a parser that was fed a synthetic head before a body. It passes all callbacks
-    but those of that head to the protocol."""
-
-    def __init__(self, protocol: BoundedProtocol) -> None:
-        self._protocol = protocol
-        self._head_read = False
-
-    def on_message_begin(self) -> None:
-        if self._head_read:
-            self._protocol.on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        if self._head_read:
-            self._protocol.on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_read:
-            self._protocol.on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        if self._head_read:
-            self._protocol.on_headers_complete()
-        self._head_read = True
-
-    def on_body(self, body: bytes) -> None:
-        self._protocol.on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._protocol.on_message_complete()
 
 
 class _LingeringTransport:

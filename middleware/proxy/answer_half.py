@@ -1,15 +1,15 @@
 """The answer's half of a proxied request: what the shop sends, and what the client gets of it.
 
-`TABLE` says what is done with an event in each state. An event that has no place in a state is an error of
-ours.
+`TABLE` names the step for each event in each state, and the states that the step may lead to. An event that
+has no step in a state is a bug in clew.
 """
 
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from enum import IntEnum, auto
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -37,6 +37,10 @@ class AnswerState(IntEnum):
     STARTED = auto()  # the head has gone to the client, the body follows
     COMPLETE = auto()
     CUT = auto()  # the client's connection was ended before that
+
+
+class AnswerStateError(Exception):
+    """A step of the table led to a state that the table does not name for it: a bug in clew."""
 
 
 class AnswerHalf:
@@ -110,7 +114,11 @@ class AnswerHalf:
         self._on("cut", gently)
 
     def _on(self, event: str, given: Any) -> None:
-        self.state = TABLE[self.state][event](self, given)
+        handler, leads_to = TABLE[self.state][event]
+        state = handler(self, given)
+        if state not in leads_to:
+            raise AnswerStateError(f"{event} in state {self.state.name} cannot lead to {state.name}")
+        self.state = state
 
     # -- what the table does
 
@@ -221,23 +229,34 @@ class AnswerHalf:
             transport.writelines(out)
 
 
-TABLE: Mapping[AnswerState, Mapping[str, Callable[..., AnswerState]]] = {
+class Step(NamedTuple):
+    """What is done in one state with one event: `handler` returns the next state, which is one of
+    `leads_to`."""
+
+    handler: Callable[..., AnswerState]
+    leads_to: Set[AnswerState]
+
+
+_OWN = Step(AnswerHalf._answer, {AnswerState.COMPLETE})
+_CUT = Step(AnswerHalf._break_off, {AnswerState.CUT})
+
+TABLE: Mapping[AnswerState, Mapping[str, Step]] = {
     AnswerState.AWAITED: {
-        "interim": AnswerHalf._pass_interim,
-        "head": AnswerHalf._take_head,
-        "own": AnswerHalf._answer,
-        "cut": AnswerHalf._break_off,
+        "interim": Step(AnswerHalf._pass_interim, {AnswerState.AWAITED}),
+        "head": Step(AnswerHalf._take_head, {AnswerState.HELD, AnswerState.STARTED}),
+        "own": _OWN,
+        "cut": _CUT,
     },
     AnswerState.HELD: {
-        "data": AnswerHalf._take_data,
-        "end": AnswerHalf._take_end,
-        "own": AnswerHalf._answer,
-        "cut": AnswerHalf._break_off,
+        "data": Step(AnswerHalf._take_data, {AnswerState.HELD, AnswerState.STARTED}),
+        "end": Step(AnswerHalf._take_end, {AnswerState.COMPLETE}),
+        "own": _OWN,
+        "cut": _CUT,
     },
     AnswerState.STARTED: {
-        "data": AnswerHalf._take_data,
-        "end": AnswerHalf._take_end,
-        "cut": AnswerHalf._break_off,
+        "data": Step(AnswerHalf._take_data, {AnswerState.STARTED}),
+        "end": Step(AnswerHalf._take_end, {AnswerState.COMPLETE}),
+        "cut": _CUT,
     },
     AnswerState.COMPLETE: {},
     AnswerState.CUT: {},

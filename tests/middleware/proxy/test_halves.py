@@ -9,7 +9,7 @@ from unittest.mock import MagicMock
 import pytest
 from clew.middleware.http.faults import RequestError
 from clew.middleware.proxy import answer_half, request_half
-from clew.middleware.proxy.answer_half import AnswerHalf, AnswerState
+from clew.middleware.proxy.answer_half import AnswerHalf, AnswerState, AnswerStateError
 from clew.middleware.proxy.forwarding import Forwarding
 from clew.middleware.proxy.proxied import ProxiedRequest
 from clew.middleware.proxy.request_half import RequestHalf, RequestState
@@ -156,6 +156,25 @@ def test_an_answer_of_our_own_takes_the_shops_place_only_before_it_has_begun() -
         half.own(502, [], b"sorry")
     half.cut(gently=True)
     assert half.state is AnswerState.CUT
+
+
+def test_every_state_of_the_answer_is_reached_and_the_last_ones_have_no_steps() -> None:
+    steps = [step for row in answer_half.TABLE.values() for step in row.values()]
+    reached = set().union(*(step.leads_to for step in steps))
+    assert reached == set(AnswerState)
+    final = {state for state, row in answer_half.TABLE.items() if not row}
+    assert final == {AnswerState.COMPLETE, AnswerState.CUT}
+
+
+def test_a_step_that_leads_to_a_state_the_table_does_not_name_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    skips = answer_half.Step(lambda half, given: AnswerState.COMPLETE, {AnswerState.STARTED})
+    monkeypatch.setitem(answer_half.TABLE, AnswerState.AWAITED, {"head": skips})  # type: ignore[arg-type]
+    half = answer()
+    with pytest.raises(AnswerStateError, match="head in state AWAITED cannot lead to COMPLETE"):
+        half.pull(MagicMock(interim=[], status=200, headers=[], chunks=[], complete=False))
+    assert half.state is AnswerState.AWAITED
 
 
 def test_a_request_that_is_answered_is_freed_at_once() -> None:
