@@ -1,10 +1,10 @@
-"""What the middleware adds to a page of a Starlette shop, beside the same edit by BeautifulSoup."""
+"""The CPU time that the middleware adds to a page of a Starlette shop, compared with BeautifulSoup."""
 
 import random
 from contextlib import ExitStack
 from pathlib import Path
 
-from answers import Answer, fault, require
+from answers import Response, fault, require
 from bs4 import BeautifulSoup
 from load import Runner, load, take_turns, write_script
 from options import Options
@@ -14,13 +14,14 @@ from report import Section, median, spread, table
 from visitors import cookies
 from workloads import TAG, WORKLOADS, tagged
 
-# Few, since BeautifulSoup works off one page after the other: what waits when wrk leaves is not counted.
+# Few, since BeautifulSoup handles one page after the other, and requests that wait at the end are not
+# counted.
 CONNECTIONS = 4
 VARIANTS = {"plain": "the shop alone", "with_clew": "in clew", "with_soup": "in BeautifulSoup"}
 
 
 def measure_middleware(folder: Path, options: Options, rng: random.Random) -> Section:
-    """CPU time a page of the three variants, in turn."""
+    """CPU time per page of the three variants, in turn."""
     workload, visitors = WORKLOADS["html100k"], cookies()
     script = write_script(folder / "load.lua", workload.path, workload.headers, visitors)
     html = (folder / "www/page.html").read_bytes()
@@ -44,23 +45,23 @@ def measure_middleware(folder: Path, options: Options, rng: random.Random) -> Se
     return section(runners, options)
 
 
-def other_page(wanted: bytes, answer: Answer) -> str | None:
-    """What is wrong with a page that was written anew: it has to parse as the wanted one does."""
+def other_page(wanted: bytes, answer: Response) -> str | None:
+    """What is wrong with a page that was serialized again: it must parse like the wanted one."""
     if answer.status != 200:
         return f"status {answer.status}"
     if answer.body.count(TAG.split(b" async")[0]) != 1:
-        return "the tag is not there once"
+        return "the page does not have exactly one tag"
     if BeautifulSoup(answer.body, "html.parser").html != BeautifulSoup(wanted, "html.parser").html:
-        return f"another page, which begins {answer.body[:300]!r}"
+        return f"another page, which begins with {answer.body[:300]!r}"
     return None
 
 
 def section(runners: list[Runner], options: Options) -> Section:
-    """CPU time a request that each middleware adds to the shop's own, round by round."""
+    """CPU time per request that each middleware adds to the shop's own."""
     plain, clew, soup = (runner.cpu_us for runner in runners)
     added = [b - a for a, b in zip(plain, clew, strict=True)]
     soup_added = [b - a for a, b in zip(plain, soup, strict=True)]
-    # Of medians, not round by round: a difference near zero in one round would decide.
+    # A ratio of medians: the ratio of one round could be decided by a difference near zero.
     figures = {
         "middleware_added_us": median(added, 1),
         "middleware_vs_bs4": round(median(soup_added, 3) / max(median(added, 3), 0.1), 1),

@@ -1,4 +1,4 @@
-"""What a decision costs: beside a bare endpoint that reads and writes one row of the same file, and pages."""
+"""The cost of a decision, compared with a bare endpoint that reads and writes one row of the same file."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from report import Section, median, ratios, spread, table
 from visitors import SITE, visitor_cookie
 from workloads import HOST, NAVIGATION, write_shop
 
-# Each has looked at some pages; in a run it looks at a few more.
+# Each visitor has seen some pages before the run, and sees a few more in it.
 VISITORS = 4096
 PAGES = (2, 8)
 RULES, EVALUATED = 20, 12
@@ -41,7 +41,7 @@ HEADERS = {
 }
 LIMITS = ("visitors", "decides", "events", "reads")
 
-# Each request is a page view of its own: its number stands in the middle of what is made before.
+# Each request is a page view of its own: its number is inserted into a prepared body.
 _SCRIPT = """
 local cookies = {{ {cookies} }}
 local heads, last = {{}}, 0
@@ -120,7 +120,8 @@ def section(runners: list[Runner], options: Options) -> Section:
 
 
 def write_settings(folder: Path) -> None:
-    """Twenty rules, the first twelve of which are asked: the twelfth holds. All visitors come from here."""
+    """Write twenty rules of which twelve are evaluated, since the twelfth matches. All visitors share an
+    address."""
     file = folder / "clew.toml"
     text = file.read_text().partition("[[sites.rules]]")[0]
     whens = [
@@ -150,7 +151,7 @@ def write_settings(folder: Path) -> None:
 
 
 async def fill(path: Path, rng: random.Random) -> list[str]:
-    """A store of visitors who came by a click each and looked at some pages; their Cookie headers."""
+    """Fill a store with visitors who each have a click and some page views. Returns their Cookie headers."""
     store = SqliteVisits(path)
     await store.open()
     await store.close()
@@ -182,7 +183,7 @@ async def fill(path: Path, rng: random.Random) -> list[str]:
 
 
 def body(view: str) -> dict[str, Any]:
-    """What the loader asks with."""
+    """The body of the loader's request."""
     return {
         "view": view,
         "url": f"http://{HOST}/page.html?sort=price",
@@ -194,7 +195,7 @@ def body(view: str) -> dict[str, Any]:
 
 
 def write_posts(file: Path, cookies: list[str]) -> list[str]:
-    """Write wrk's script; the options that name it and the headers."""
+    """Write a wrk script. Returns wrk's options for it and the headers."""
     before, after = json.dumps(body("view-@")).split("@")
     file.write_text(
         _SCRIPT.format(
@@ -206,7 +207,7 @@ def write_posts(file: Path, cookies: list[str]) -> list[str]:
 
 
 def require_decisions(port: int, cookie: str) -> None:
-    """Raise BenchError unless the twelfth rule decides."""
+    """Raise BenchError unless the twelfth rule matches."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         connection.request(
             "POST", "/-/clew/decide", json.dumps(body("view-first")), {**HEADERS, "Cookie": cookie}
@@ -214,4 +215,4 @@ def require_decisions(port: int, cookie: str) -> None:
         answer = connection.getresponse()
         text = answer.read()
     if answer.status != 200 or json.loads(text)["rule"] != f"rule-{EVALUATED - 1}":
-        raise BenchError(f"a decision is not as it should be: {answer.status} {text[:300]!r}")
+        raise BenchError(f"wrong decision: {answer.status} {text[:300]!r}")

@@ -1,4 +1,4 @@
-"""How much later the first byte of a slow page comes through clew than from the shop itself."""
+"""The time that clew adds to the first byte of a slow page."""
 
 import random
 import re
@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from itertools import cycle
 from pathlib import Path
 
-from apps.slow_page import GAP_SECONDS, PIECES, THINK_SECONDS
+from apps.slow_page import GAP_SECONDS, PIECES, WAIT_SECONDS
 from peers import BENCH, clew
 from pinned import LOAD_CORE, SERVER_CORE, BenchError, free_port, running
 from report import Section, median, spread, table
@@ -24,7 +24,7 @@ _CHUNK = re.compile(rb"([0-9a-fA-F]+)\r\n")
 
 
 class Client:
-    """Asks on one connection again and again."""
+    """Sends requests on one connection."""
 
     def __init__(self, port: int, visitors: Iterator[str]) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), SECONDS)
@@ -32,7 +32,7 @@ class Client:
         self._visitors = visitors
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         self._socket.close()
 
     def page(self) -> tuple[float, bytes]:
@@ -46,18 +46,18 @@ class Client:
         while not got.endswith(b"\r\n0\r\n\r\n"):
             data = self._socket.recv(65536)
             if not data:
-                raise BenchError(f"the slow page broke off after {got[:300]!r}")
+                raise BenchError(f"the slow page ended after {got[:300]!r}")
             got += data
             if not milliseconds and body_begun(got):
                 milliseconds = (time.perf_counter() - began) * 1e3
         head, _, body = got.partition(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200 "):
-            raise BenchError(f"the slow page came with {head[:300]!r}")
+            raise BenchError(f"the slow page has the head {head[:300]!r}")
         return milliseconds, unchunked(body)
 
 
 def body_begun(got: bytes) -> bool:
-    """Whether a byte of the first chunk's data is there."""
+    """Whether a byte of the first chunk's data was received."""
     _, blank, body = got.partition(b"\r\n\r\n")
     size = _CHUNK.match(body) if blank else None
     return size is not None and len(body) > size.end()
@@ -73,7 +73,7 @@ def unchunked(body: bytes) -> bytes:
 
 
 def measure_first_byte(folder: Path, rng: random.Random) -> Section:
-    """Many pages, each once direct and once through clew, which first being drawn anew. Raises BenchError."""
+    """Fetch each page once directly and once through clew, in random order. Raises BenchError."""
     html, visitors, port = b"".join(PIECES), cycle(cookies()), free_port()
     slow = [sys.executable, str(BENCH / "apps/slow_page.py"), str(port)]
     with ExitStack() as stack:
@@ -82,25 +82,25 @@ def measure_first_byte(folder: Path, rng: random.Random) -> Section:
         stack.enter_context(running(command, clew_port, folder, SERVER_CORE))
         direct = stack.enter_context(closing(Client(port, visitors)))
         through = stack.enter_context(closing(Client(clew_port, visitors)))
-        ways = [(direct, html), (through, tagged(html))]
+        clients = [(direct, html), (through, tagged(html))]
         times: dict[Client, list[float]] = {direct: [], through: []}
         for _ in range(WARM_UP + SAMPLES):
-            for client, wanted in rng.sample(ways, len(ways)):
+            for client, wanted in rng.sample(clients, len(clients)):
                 milliseconds, body = client.page()
                 if body != wanted:
-                    raise BenchError(f"the slow page came as {body[:300]!r}")
+                    raise BenchError(f"the slow page has the body {body[:300]!r}")
                 times[client].append(milliseconds)
     return section(times[direct][WARM_UP:], times[through][WARM_UP:])
 
 
 def section(direct: list[float], through: list[float]) -> Section:
-    """The median of the differences, each of two pages asked for one after the other."""
+    """The median of the differences, each between two pages fetched in succession."""
     added = [b - a for a, b in zip(direct, through, strict=True)]
     nine_tenths = sorted(added)[len(added) * 9 // 10]
     how = (
-        f"{len(added)} pages each way in turn; the shop thinks {THINK_SECONDS * 1e3:.0f} ms, then "
-        f"sends {len(PIECES)} pieces {GAP_SECONDS * 1e3:.0f} ms apart; median (lowest to highest). Nine of "
-        f"ten pages begin at most {nine_tenths:.2f} ms later than direct."
+        f"{len(added)} pages each, directly and through clew in turn; the shop waits "
+        f"{WAIT_SECONDS * 1e3:.0f} ms, then sends {len(PIECES)} pieces {GAP_SECONDS * 1e3:.0f} ms apart; "
+        f"median (lowest to highest). Nine of ten pages begin at most {nine_tenths:.2f} ms later."
     )
     rows = [
         ["direct", spread(direct, ".2f")],

@@ -1,4 +1,4 @@
-"""wrk asks, the servers take turns, and their CPU time is read before and after."""
+"""Runs wrk against the servers in turn, and measures their CPU time."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from pinned import LOAD_CORE, BenchError, Process, cpu_seconds, settle
 CONNECTIONS = 32
 TIMEOUT_SECONDS = 30
 
-# Made before the first request, so that each costs wrk one look into a table.
+# The requests are built before the first one, so that each costs wrk one table look-up.
 _SCRIPT = """
 local cookies = {{ {cookies} }}
 local requests, last = {{}}, 0
@@ -33,7 +33,8 @@ end
 
 @dataclass(frozen=True)
 class Round:
-    """One server's turn: requests a second, CPU microseconds a request, the busiest process's part of it."""
+    """One server's turn: requests per second, CPU microseconds per request, the busiest process's share of
+    these."""
 
     rate: float
     cpu_us: float
@@ -42,7 +43,7 @@ class Round:
 
 @dataclass
 class Runner:
-    """A running server under test and what its rounds gave."""
+    """A running server under test and the results of its rounds."""
 
     name: str
     title: str
@@ -53,24 +54,24 @@ class Runner:
 
     @property
     def rates(self) -> list[float]:
-        """Requests a second, round by round."""
+        """Requests per second, one value per round."""
         return [turn.rate for turn in self.rounds]
 
     @property
     def cpu_us(self) -> list[float]:
-        """CPU microseconds a request, round by round."""
+        """CPU microseconds per request, one value per round."""
         return [turn.cpu_us for turn in self.rounds]
 
 
 def write_script(file: Path, path: str, headers: Mapping[str, str], cookies: Sequence[str]) -> list[str]:
-    """Write wrk's script that goes round the visitors; the options that name it and the headers."""
+    """Write a wrk script that cycles through the visitors. Returns wrk's options for it and the headers."""
     file.write_text(_SCRIPT.format(path=path, cookies=", ".join(map(json.dumps, cookies))))
     named = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     return ["-s", str(file), *named]
 
 
 def parsed(out: str) -> tuple[int, float]:
-    """Requests and requests a second that wrk tells of. Raises BenchError if one of them failed."""
+    """Number of requests and requests per second in wrk's output. Raises BenchError if a request failed."""
     requests = re.search(r"(\d+) requests in", out)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", out)
     if requests is None or rate is None or int(requests[1]) == 0:
@@ -81,7 +82,7 @@ def parsed(out: str) -> tuple[int, float]:
 
 
 def load(runner: Runner, script: Sequence[str], seconds: int, connections: int = CONNECTIONS) -> Round:
-    """One turn. Raises BenchError at the first error that wrk tells of."""
+    """One turn. Raises BenchError if wrk reports an error."""
     before = cpu_seconds(runner.process)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s", *script]
     done = subprocess.run(
@@ -105,13 +106,14 @@ def load(runner: Runner, script: Sequence[str], seconds: int, connections: int =
 def take_turns(
     runners: Sequence[Runner], rng: random.Random, rounds: int, turn: Callable[[Runner], Round]
 ) -> None:
-    """Every round gives each server one turn, in an order drawn anew: a machine that gets slower hits all."""
+    """In each round every server has one turn, in random order, so that a slower machine affects all of
+    them."""
     for number in range(1, rounds + 1):
         for runner in rng.sample(runners, len(runners)):
             runner.rounds.append(turn(runner))
-        say(f"  round {number} of {rounds}")
+        print_progress(f"  round {number} of {rounds}")
 
 
-def say(text: str) -> None:
-    """Tell whoever waits."""
+def print_progress(text: str) -> None:
+    """Write a line to standard error."""
     print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What a call of the benchmarks asks for."""
+"""The options of a benchmark run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Options:
-    """`rounds` turns of `seconds` for each server, in an order drawn from `seed`. `only` names the parts and
-    `servers` the servers that are measured, empty for all."""
+    """`rounds` turns of `seconds` for each server, in an order that depends on `seed`. `only` names the
+    parts and `servers` the servers that are measured, empty for all."""
 
     seed: int = 1
     rounds: int = 5

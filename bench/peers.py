@@ -1,4 +1,4 @@
-"""The servers that stand beside each other: clew, and how else one could write a tag into a shop's pages."""
+"""The servers that are compared: clew, and other ways to insert a tag into a shop's pages."""
 
 import platform
 import shutil
@@ -57,15 +57,15 @@ action = "invite"
 """
 
 Command = tuple[list[str], int]
-"""What to start, and the port it will listen on."""
+"""The command to start, and the port it will listen on."""
 
 
 @dataclass(frozen=True)
 class Peer:
     """A server to measure. `key` ends its keys in results.json, after `<workload>_vs_`.
 
-    `start` takes the folder to write to and the upstream's port; `edit` makes of the shop's page what it
-    has to give.
+    `start` takes the folder to write to and the upstream's port. `edit` turns the shop's page into the
+    expected one.
     """
 
     key: str
@@ -85,13 +85,13 @@ def nginx(name: str, folder: Path, server: str, *, upstream: int = 1, http: str 
 
 
 def shop(folder: Path, name: str = "shop") -> Command:
-    """The shop: nginx with its files in memory; the page packed for who asks so."""
+    """The shop: nginx with its files in memory, and the page also compressed."""
     server = f"root {folder}/www; open_file_cache max=100; gzip_static on; gzip_vary on;"
     return nginx(name, folder, server)
 
 
 def clew_settings(folder: Path, upstream: int) -> Path:
-    """A settings file with a partner and a rule at work."""
+    """Write a settings file with a partner and a rule."""
     file = folder / "clew.toml"
     file.write_text(_CLEW.format(secret=SECRET, site=SITE, host=HOST, upstream=upstream))
     return file
@@ -115,8 +115,8 @@ def _filter(name: str, server: str) -> Callable[[Path, int], Command]:
 
 
 def _nginx_gunzip(folder: Path, upstream: int) -> Command:
-    """nginx unpacks only for clients that want no gzip (ngx_http_gunzip_filter_module), so the page goes
-    through two servers of one process: the inner unpacks, the outer edits and packs."""
+    """nginx decompresses only for clients that do not accept gzip (ngx_http_gunzip_filter_module), so the
+    page goes through two servers of one process: the inner decompresses, the outer edits and compresses."""
     inner = f"unix:{folder}/inner.sock"
     http = f"""
       upstream inner {{ server {inner}; keepalive 64; keepalive_requests 1000000; }}
@@ -159,14 +159,14 @@ _IDENTITY = f'{_PASS} proxy_set_header Accept-Encoding "";'
 
 PEERS = {
     "clew": Peer("clew", "clew", clew),
-    # Where widgets are usually put, and where nginx reads the whole page, whatever it finds.
+    # The usual place for widgets; nginx reads the whole page.
     "nginx": Peer(
         "nginx_sub",
         "nginx `sub_filter` at `</body>`",
         _filter("sub", f"location / {{ {_PASS} {_SUB_BODY} }}"),
         edit=tagged_at_end,
     ),
-    # At our own place it stops looking after the first hundred bytes.
+    # At the place that clew uses, nginx stops searching after the first hundred bytes.
     "nginx_head": Peer(
         "nginx_sub_head",
         "nginx `sub_filter` at `<head>`",
@@ -195,13 +195,13 @@ PEERS = {
 
 
 def versions() -> str:
-    """Of what stands beside each other here."""
-    nginx_says = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
-    mitm_says = subprocess.run([MITMDUMP, "--version"], capture_output=True, text=True, check=True).stdout
+    """The versions of the programs that are compared."""
+    nginx_version = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr
+    mitm_version = subprocess.run([MITMDUMP, "--version"], capture_output=True, text=True, check=True).stdout
     found = {
         "Python": platform.python_version(),
-        "nginx": nginx_says.strip().rpartition("/")[2],
-        "mitmproxy": mitm_says.split()[1],
+        "nginx": nginx_version.strip().rpartition("/")[2],
+        "mitmproxy": mitm_version.split()[1],
         **{name: version(name) for name in _LIBRARIES},
     }
     return ", ".join(f"{name} {number}" for name, number in found.items())

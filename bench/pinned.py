@@ -1,4 +1,4 @@
-"""The processes of a benchmark: each on cores of its own choice, watched, and ended with all its children."""
+"""Starts the processes of a benchmark on given cores, and ends them with all their children."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CORES = sorted(os.sched_getaffinity(0))
-# The server under test has the one core, its upstream and whoever asks it the other.
+# The server under test has one core; its upstream and the clients have the other.
 SERVER_CORE, LOAD_CORE = str(CORES[0]), str(CORES[-1])
 BOTH_CORES = f"{SERVER_CORE},{LOAD_CORE}"
 
@@ -23,11 +23,11 @@ Process = subprocess.Popen[bytes]
 
 
 class BenchError(Exception):
-    """The benchmark cannot go on: a server did not come up, or what it answers is not right."""
+    """A server did not start, or gave a wrong response."""
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody has now."""
+    """A free port of the loopback address."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
@@ -43,7 +43,7 @@ def running(command: list[str], port: int, folder: Path, cores: str) -> Iterator
         )
     try:
         if not _listens(port, process):
-            raise BenchError(f"did not come up: {' '.join(command)}\n{log.read_text(errors='replace')}")
+            raise BenchError(f"did not start: {' '.join(command)}\n{log.read_text(errors='replace')}")
         yield process
     finally:
         _end(process)
@@ -79,7 +79,7 @@ def cpu_seconds(process: Process) -> dict[int, float]:
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # it has ended
         if int(fields[2]) == process.pid:
             used[int(stat.parent.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return used
@@ -95,8 +95,7 @@ def resident_kb(process: Process) -> int:
 
 
 def settle(process: Process) -> None:
-    """Wait until a server has ended what it still does for clients that have left, five seconds at most: it
-    shares its core with the one whose turn is next."""
+    """Wait up to five seconds until a server is idle again, since it shares its core with the next one."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         before = sum(cpu_seconds(process).values())
@@ -106,9 +105,11 @@ def settle(process: Process) -> None:
 
 
 def allow_open_files() -> None:
-    """Let this process and all it starts open some thousand sockets. Raises BenchError."""
+    """Raise the limit of open files for this process and its children. Raises BenchError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
-        raise BenchError(f"{OPEN_FILES} open files are needed, and {hard} are allowed: raise `ulimit -Hn`")
+        raise BenchError(
+            f"{OPEN_FILES} open files are needed, but only {hard} are allowed: raise `ulimit -Hn`"
+        )
     if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
         resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))

@@ -1,7 +1,7 @@
-"""clew beside its peers, workload by workload; and what it costs where it has no peer.
+"""clew compared with its peers, for each workload; and measurements without a peer.
 
-The server under test has one core; its upstream, nginx with files in memory, and wrk have the other. clew
-does its whole work: it opens the cookies of many visitors, its rules and partners are set.
+The server under test has one core; its upstream (nginx with files in memory) and wrk have the other. clew has
+partners and rules, and decrypts the cookies of many visitors.
 """
 
 import random
@@ -15,7 +15,7 @@ import peers
 from answers import fault, require
 from around import measure_middleware
 from first_byte import measure_first_byte
-from load import CONNECTIONS, Runner, load, say, take_turns, write_script
+from load import CONNECTIONS, Runner, load, print_progress, take_turns, write_script
 from options import Options
 from pinned import LOAD_CORE, SERVER_CORE, allow_open_files, running
 from report import Section, median, rate_rows, ratios, table
@@ -27,7 +27,7 @@ from workloads import WORKLOADS, Workload, write_shop
 
 @dataclass(frozen=True)
 class Shop:
-    """The shop that runs: its folder, its files by path, its port."""
+    """The running shop: its folder, its files by path, its port."""
 
     folder: Path
     files: dict[str, bytes]
@@ -52,7 +52,7 @@ def bench_proxy(options: Options) -> Section:
     found = []
     for name in options.only or PARTS:
         with shop(options.seed) as running_shop:
-            say(f"{name}:")
+            print_progress(f"{name}:")
             found.append(PARTS[name](running_shop, options, random.Random(f"{options.seed} {name}")))
     figures = {key: value for section in found for key, value in section.figures.items()}
     return Section(figures, "\n".join(section.table for section in found))
@@ -60,7 +60,7 @@ def bench_proxy(options: Options) -> Section:
 
 @contextmanager
 def shop(seed: int) -> Iterator[Shop]:
-    """The shop with its files, in a folder of its own that is gone afterwards."""
+    """The running shop, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="clew-bench-") as name:
         folder = Path(name)
         files = write_shop(folder, seed)
@@ -93,8 +93,8 @@ def measure_workload(workload: Workload, shop: Shop, options: Options, rng: rand
 
 
 def section(workload: Workload, runners: Sequence[Runner], options: Options) -> Section:
-    """The workload's keys and its table: clew's rate to each peer's, and its CPU time to each peer's, since
-    the rate of a server whose core is not busy is that of its load."""
+    """The workload's keys and table: clew's rate and CPU time relative to each peer's. CPU time is included
+    because the rate of a server whose core is not busy is limited by the load."""
     first, *others = runners
     figures: dict[str, float] = {}
     if first.name == "clew":

@@ -9,14 +9,14 @@ from load import Runner
 
 @dataclass(frozen=True)
 class Section:
-    """What one measurement gives: its keys of results.json, and its table."""
+    """The result of one measurement: its keys in results.json, and its table."""
 
     figures: Mapping[str, float]
     table: str
 
 
 def ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
-    """Round by round, so that what slows the machine down for a while slows both."""
+    """The ratio of each round, so that a machine that is slow for a while affects both values."""
     return [a / b for a, b in zip(ones, others, strict=True)]
 
 
@@ -37,7 +37,8 @@ def table(title: str, text: str, columns: Sequence[str], rows: Sequence[Sequence
 
 
 def rate_rows(runners: Sequence[Runner]) -> list[list[str]]:
-    """For each server its rate, CPU time, how busy its core was, and the first one's rate to its own."""
+    """For each server: its rate, CPU time, how busy its core was, and the first one's rate relative to its
+    own."""
     return [
         [
             runner.title,

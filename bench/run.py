@@ -1,7 +1,7 @@
 """Runs the benchmarks: `make bench`, or `make bench NAME=proxy SEED=1` for one.
 
 Writes bench/results.json (key → median) and bench/results.md (the tables for people). Everything is measured
-anew at each call, side by side in one run. For tuning, a part on some servers is printed and not written:
+again at each call, in one run. For tuning, a part on some servers can be printed without being written:
 
     bench/run.py --name proxy --only html100k --servers clew,nginx --seconds 2 --rounds 3
 """
@@ -41,7 +41,7 @@ def main() -> None:
     default = Options()
     parser.add_argument("--name", choices=sorted(BENCHES))
     parser.add_argument(
-        "--seed", type=int, default=default.seed, help="order of the turns, words of the page"
+        "--seed", type=int, default=default.seed, help="random seed for the order of the turns and the page"
     )
     parser.add_argument("--rounds", type=int, default=default.rounds)
     parser.add_argument("--seconds", type=int, default=default.seconds, help="how long each turn lasts")
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--servers", type=names_of(PEERS), default=(), help=", ".join(PEERS))
     given = parser.parse_args()
     options = Options(**{field.name: getattr(given, field.name) for field in fields(Options)})
-    # So that whoever ends this ends the servers too: they are in groups of their own.
+    # So that the servers, which are in process groups of their own, are ended too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         sections = {
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def names_of(known: Mapping[str, object]) -> Callable[[str], tuple[str, ...]]:
-    """Reads names with commas between them."""
+    """A parser for names separated by commas."""
 
     def read(text: str) -> tuple[str, ...]:
         names = tuple(text.split(","))
@@ -76,7 +76,7 @@ def names_of(known: Mapping[str, object]) -> Callable[[str], tuple[str, ...]]:
 
 
 def write(sections: dict[str, Section], folder: Path) -> None:
-    """Write results.json, where benches that were not run now keep their figures, and results.md."""
+    """Write results.json, which keeps the figures of benchmarks that were not run now, and results.md."""
     file = folder / "results.json"
     figures = json.loads(file.read_text()) if file.exists() else {}
     for section in sections.values():

@@ -1,9 +1,9 @@
-"""Three thousand sites: how long a start takes, what a worker holds, how soon one of them is changed, and
-what a page of the last one costs beside the same page of an only site.
+"""Three thousand sites: the time of a start, the memory of a worker, the time of a reload, and the cost of
+a page of the last site compared with the same page of a single site.
 
 The 3,000 differ in hosts, partners and rules' thresholds, each in a file of its own. Memory is read after a
-page of every one was asked for. A change is timed from the question of `clew reload` to its answer, by which
-all workers serve by it; a page has to show it then.
+page of each was fetched. A reload is timed from the request of `clew reload` to its response; a page fetched
+afterwards must show the change.
 """
 
 import random
@@ -17,7 +17,7 @@ from pathlib import Path
 import peers
 from answers import fault, require
 from clew.middleware.serve.control import ask_all
-from load import CONNECTIONS, Runner, load, say, take_turns, write_script
+from load import CONNECTIONS, Runner, load, print_progress, take_turns, write_script
 from options import Options
 from pinned import LOAD_CORE, SERVER_CORE, BenchError, Process, allow_open_files, resident_kb, running
 from report import Section, median, rate_rows, ratios, spread, table
@@ -89,7 +89,7 @@ def write(folder: Path, numbers: range, upstream: int) -> Path:
 
 
 def bench_sites(options: Options) -> Section:
-    """All of it. Raises BenchError."""
+    """All measurements. Raises BenchError."""
     allow_open_files()
     with tempfile.TemporaryDirectory(prefix="clew-bench-") as name, ExitStack() as stack:
         folder = Path(name)
@@ -99,31 +99,32 @@ def bench_sites(options: Options) -> Section:
         many, only = folder / "many", folder / "only"
         write(many, range(COUNT), upstream)
         write(only, range(COUNT - 1, COUNT), upstream)
-        say("starts:")
+        print_progress("starts:")
         starts = [started(many) for _ in range(STARTS)]
         runners = []
-        for home, title in ((many, f"the last of {COUNT:,} sites"), (only, "an only site")):
+        for home, title in ((many, f"the last of {COUNT:,} sites"), (only, "a single site")):
             command, port = peers.serve(home)
             process = stack.enter_context(running(command, port, home, SERVER_CORE))
             runners.append(Runner(home.name, title, port, process))
-        say("pages of every site:")
-        fresh, asked = resident_kb(runners[0].process), ask_every_site(runners[0].port, runners[0].process)
-        say("reloads:")
+        print_progress("pages of every site:")
+        fresh, after = resident_kb(runners[0].process), fetch_every_site(runners[0].port, runners[0].process)
+        print_progress("reloads:")
         reloads = [reloaded(many, runners[0].port, upstream, turn) for turn in range(RELOADS)]
         compare(runners, folder, files["/page.html"], options)
-    return section(starts, (fresh, asked), reloads, runners, options)
+    return section(starts, (fresh, after), reloads, runners, options)
 
 
 def started(home: Path) -> float:
-    """Seconds from the command to the first connection that is taken."""
+    """Seconds from the command to the first accepted connection."""
     command, port = peers.serve(home)
     began = time.monotonic()
     with running(command, port, home, SERVER_CORE):
         return time.monotonic() - began
 
 
-def ask_every_site(port: int, process: Process) -> int:
-    """A page of every site, one after the other; the memory in KiB that is held afterwards."""
+def fetch_every_site(port: int, process: Process) -> int:
+    """Fetch a page of every site, in succession. Returns the memory in KiB that the server uses
+    afterwards."""
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
     for number in range(COUNT):
         host = HOST if number == COUNT - 1 else f"shop{number}.example"
@@ -143,7 +144,7 @@ def get(connection: HTTPConnection, host: str) -> str | None:
 
 
 def reloaded(home: Path, port: int, upstream: int, turn: int) -> float:
-    """Milliseconds from the question to the answer, one file having changed. Raises BenchError."""
+    """Milliseconds of a reload after one file changed. Raises BenchError."""
     number, debug = turn * 97 % (COUNT - 1), turn % 2 == 0
     (home / f"sites/{number:04}.toml").write_text(
         site_text(number, upstream, "true" if debug else "false")
@@ -164,7 +165,7 @@ def reloaded(home: Path, port: int, upstream: int, turn: int) -> float:
 
 
 def compare(runners: list[Runner], folder: Path, page: bytes, options: Options) -> None:
-    """The page of 100 KB at both servers in turn, in several requests as visitors send them."""
+    """Measure the page of 100 KB on both servers in turn."""
     workload, visitors = WORKLOADS["html100k"], cookies()
     script = write_script(folder / "load.lua", workload.path, workload.headers, visitors)
     wanted = tagged(page)
@@ -185,17 +186,17 @@ def section(
 ) -> Section:
     """The keys and both tables."""
     many, only = runners
-    fresh, asked = memory
+    fresh, after = memory
     figures = {
         "sites3000_start_s": median(starts, 2),
-        "sites3000_rss_mb": round(asked / 1024, 1),
+        "sites3000_rss_mb": round(after / 1024, 1),
         "reload_one_of_3000_ms": median(reloads, 1),
         "sites3000_page_vs_1": median(ratios(many.rates, only.rates), 3),
     }
     rows = [
         ["from the command to the first connection, s", spread(starts, ".2f")],
         ["memory of the one worker then, MB", f"{fresh / 1024:.0f}"],
-        ["memory once a page of every site was asked for, MB", f"{asked / 1024:.0f}"],
+        ["memory after a page of every site was fetched, MB", f"{after / 1024:.0f}"],
         ["`clew reload` with one changed file, ms", spread(reloads, ".0f")],
         ["the slowest but one of these, ms", f"{statistics.quantiles(reloads, n=20)[-1]:.0f}"],
     ]

@@ -1,4 +1,4 @@
-"""How much memory clew takes for each of a thousand slow downloads under way at once."""
+"""The memory that clew needs for each of a thousand slow downloads at once."""
 
 import socket
 import time
@@ -6,8 +6,8 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from answers import ask
-from load import say
+from answers import get
+from load import print_progress
 from peers import clew
 from pinned import SERVER_CORE, BenchError, Process, resident_kb, running
 from report import Section, table
@@ -17,10 +17,10 @@ from workloads import NAVIGATION
 STREAMS = 1000
 CONNECT_SECONDS = 30
 RECEIVE_BUFFER = 8192
-# Each client takes 2 KB ten times a second, so that none comes to its end meanwhile.
+# Each client reads 2 KB ten times a second, so that no download ends during the measurement.
 PIECE = 2048
 TICK_SECONDS = 0.1
-# The plateau: in so many seconds memory has grown by less than one part in a hundred.
+# The plateau is reached when memory has grown by less than 1 % in so many seconds.
 STEADY_SECONDS = 5.0
 LONGEST_SECONDS = 90.0
 
@@ -35,7 +35,7 @@ class Download:
     begun: bool = field(default=False)
 
     def read(self, file: bytes) -> None:
-        """Take what is there, one piece at most. Raises BenchError unless it is what comes next."""
+        """Read one piece if there is one. Raises BenchError unless it is the next part of the file."""
         try:
             data = self.socket.recv(PIECE)
         except BlockingIOError:
@@ -51,18 +51,18 @@ class Download:
                 raise BenchError(f"a download came with {head[:300]!r}")
             self.begun = True
         if file[self.received : self.received + len(data)] != data:
-            raise BenchError(f"a download has other bytes after {self.received}")
+            raise BenchError(f"a download has wrong bytes after {self.received}")
         self.received += len(data)
 
 
 def measure_streams(folder: Path, file: bytes, upstream: int) -> Section:
-    """Resident memory before, and at the plateau with all downloads under way. Raises BenchError."""
+    """Resident memory before, and at the plateau with all downloads in progress. Raises BenchError."""
     command, port = clew(folder, upstream)
     visitors = cookies()
     with ExitStack() as stack:
         process = stack.enter_context(running(command, port, folder, SERVER_CORE))
-        if ask(port, "/download.bin", {**NAVIGATION, "Cookie": visitors[0]}).body != file:
-            raise BenchError("clew gives another file")
+        if get(port, "/download.bin", {**NAVIGATION, "Cookie": visitors[0]}).body != file:
+            raise BenchError("clew sends another file")
         before = resident_kb(process)
         downloads = []
         for number in range(STREAMS):
@@ -84,9 +84,10 @@ def _begin(port: int, cookie: str) -> Download:
 
 
 def _plateau(process: Process, downloads: list[Download], file: bytes) -> tuple[int, float]:
-    """The highest resident memory in KiB once all have begun and it grows no more, and how long it took."""
+    """The highest resident memory in KiB once all downloads have begun and it no longer grows; and the time
+    until then."""
     began = time.monotonic()
-    # (when, the highest so far), for as long as the plateau has to last.
+    # (time, highest memory so far)
     seen: list[tuple[float, int]] = []
     while (now := time.monotonic()) - began < LONGEST_SECONDS:
         for download in downloads:
@@ -96,7 +97,7 @@ def _plateau(process: Process, downloads: list[Download], file: bytes) -> tuple[
             seen.append((now, highest))
             past = [memory for at, memory in seen if at <= now - STEADY_SECONDS]
             if past and highest <= past[-1] * 1.01:
-                say(f"  {highest // 1024} MB with {len(downloads)} downloads under way")
+                print_progress(f"  {highest // 1024} MB with {len(downloads)} downloads in progress")
                 return highest, now - began
         time.sleep(max(0.0, now + TICK_SECONDS - time.monotonic()))
     begun = sum(download.received > 0 for download in downloads)
@@ -106,11 +107,11 @@ def _plateau(process: Process, downloads: list[Download], file: bytes) -> tuple[
 
 
 def section(before: int, plateau: int, seconds: float, least: int) -> Section:
-    """KiB a stream."""
+    """The figure, KiB per stream, and the table."""
     each = (plateau - before) / STREAMS
     how = (
         f"{STREAMS} clients read 10 MB each at {PIECE / TICK_SECONDS / 1024:.0f} KB/s at most, with receive "
-        f"buffers of {RECEIVE_BUFFER // 1024} KB; all were under way at the plateau, after {seconds:.0f} s "
+        f"buffers of {RECEIVE_BUFFER // 1024} KB; all were in progress at the plateau, after {seconds:.0f} s "
         f"and {least // 1024} KB for the slowest."
     )
     rows = [[f"{before / 1024:.0f}", f"{plateau / 1024:.0f}", f"{each:.1f}"]]

@@ -1,4 +1,4 @@
-"""Visitors that clew knows: their cookies, sealed as clew itself would have set them."""
+"""Cookies of visitors that clew knows, encrypted as clew would have set them."""
 
 import time
 
@@ -8,17 +8,17 @@ from clew.referral.touches import Click, Touch
 
 SECRET = "for the bench alone, and thirty-two characters at least"
 SITE = "bench"
-# So many that what remembers the last cookies it opened gains by it no more than in a shop's traffic.
+# So many that a cache of decrypted cookies has no more hits than in a shop's traffic.
 VISITORS = 512
 
 
 def visitor_cookie() -> VisitorCookie:
-    """What seals and opens the cookies of the site under test."""
+    """Encrypts and decrypts the cookies of the site under test."""
     return VisitorCookie(SECRET, [], SITE, CookieDomains())
 
 
 def cookies(count: int = VISITORS) -> list[str]:
-    """Cookie headers of `count` visitors, each of whom came by a click of its own."""
+    """Cookie headers of `count` visitors, each with a click of its own."""
     cookie, now = visitor_cookie(), int(time.time())
     headers = []
     for number in range(count):

@@ -1,4 +1,4 @@
-"""A store of 200,000 visitors of all ages while it forgets the old ones, and an outbox with a backlog."""
+"""Pages while 200,000 visitors are pruned, and deliveries with a backlog."""
 
 import asyncio
 import gc
@@ -53,11 +53,11 @@ def bench_visits(options: Options) -> Section:
 
 
 async def build_store(path: Path, rng: random.Random) -> int:
-    """Fill a store; how many of its visitors are due to be forgotten."""
+    """Fill a store. Returns the number of expired visitors."""
     store = SqliteVisits(path)
     await store.open()
     await store.close()
-    now, gone = time.time(), 0
+    now, expired_count = time.time(), 0
     with closing(sqlite3.connect(path)) as database:
         rows = []
         for number in range(VISITORS):
@@ -67,25 +67,25 @@ async def build_store(path: Path, rng: random.Random) -> int:
                 view = Page(f"view{number}-{page}", now - age, f"http://{HOST}/category/{page}", "A page")
                 visitor = Viewed(view, "en").apply(visitor, now - age)
             expired = rng.random() < EXPIRED
-            gone += expired
+            expired_count += expired
             expires = now - rng.uniform(1, 86400) if expired else now + keep_seconds(visitor)
             rows.append((SITE, visitor.id, packed(visitor), now - age, expires))
         database.executemany(
             "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?)", rows
         )
         database.commit()
-    return gone
+    return expired_count
 
 
-class Asking(threading.Thread):
-    """Asks again and again, and keeps how long each answer took, in milliseconds."""
+class Requests(threading.Thread):
+    """Sends requests in a loop, and records how long each response took, in milliseconds."""
 
-    def __init__(self, port: int, ask: Callable[[HTTPConnection, str], None]) -> None:
+    def __init__(self, port: int, send: Callable[[HTTPConnection, str], None]) -> None:
         super().__init__(daemon=True)
         self.took: list[float] = []
         self.failed: Exception | None = None
         self._port = port
-        self._ask = ask
+        self._send = send
         self.over = threading.Event()
 
     def run(self) -> None:
@@ -94,7 +94,7 @@ class Asking(threading.Thread):
         try:
             while not self.over.is_set():
                 began = time.perf_counter()
-                self._ask(connection, next(visitors))
+                self._send(connection, next(visitors))
                 self.took.append((time.perf_counter() - began) * 1e3)
                 time.sleep(0.002)
         except Exception as error:
@@ -110,7 +110,7 @@ def page(connection: HTTPConnection, cookie: str) -> None:
 
 
 def decide(connection: HTTPConnection, cookie: str) -> None:
-    """One question to the rules, which writes the page view down."""
+    """One decision, which also records the page view."""
     body = json.dumps({"view": new_visitor_id(), "url": f"http://{HOST}/page.html", "title": "A page"})
     headers = {"Host": HOST, "Cookie": cookie, "Content-Type": "application/json", "Origin": f"http://{HOST}"}
     connection.request("POST", "/-/clew/decide", body, headers)
@@ -118,22 +118,22 @@ def decide(connection: HTTPConnection, cookie: str) -> None:
 
 
 def read(connection: HTTPConnection, status: int) -> None:
-    """The whole answer. Raises BenchError for another status."""
+    """Read the whole response. Raises BenchError for another status."""
     answer = connection.getresponse()
     text = answer.read()
     if answer.status != status:
         raise BenchError(f"status {answer.status}: {text[:300]!r}")
 
 
-def left(path: Path) -> int:
-    """How many visitors are due to be forgotten."""
+def expired_left(path: Path) -> int:
+    """The number of expired visitors in the store."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
         found = database.execute("SELECT count(*) FROM visits WHERE expires_at <= ?", (time.time(),))
         return int(found.fetchone()[0])
 
 
 def measure_pruning(folder: Path, options: Options) -> Section:
-    """Pages and decisions while the store forgets; the store prunes from its start on. Raises BenchError."""
+    """Measure pages and decisions while the store is pruned, which begins at the start. Raises BenchError."""
     write_shop(folder, options.seed)
     origin, upstream = shop(folder)
     command, port = clew(folder, upstream)
@@ -146,40 +146,39 @@ def measure_pruning(folder: Path, options: Options) -> Section:
     with ExitStack() as stack:
         stack.enter_context(running(origin, upstream, folder, LOAD_CORE))
         stack.enter_context(running(command, port, folder, SERVER_CORE))
-        # Who measures must neither take the server's core nor stop for a garbage collection of its own: one
-        # through all that is imported here takes 50 ms.
+        # The clients must neither use the server's core nor stop for garbage collection, which takes 50 ms.
         stack.enter_context(on_load_core())
         gc.collect()
         gc.freeze()
-        asking = [Asking(port, page), Asking(port, decide)]
-        for thread in asking:
+        threads = [Requests(port, page), Requests(port, decide)]
+        for thread in threads:
             thread.start()
         began = time.monotonic()
         try:
-            while (rest := left(store)) > 0 and time.monotonic() - began < SECONDS:
+            while (rest := expired_left(store)) > 0 and time.monotonic() - began < SECONDS:
                 time.sleep(1)
         finally:
-            for thread in asking:
+            for thread in threads:
                 thread.over.set()
-            for thread in asking:
+            for thread in threads:
                 thread.join(30)
         seconds = time.monotonic() - began
-    for thread in asking:
+    for thread in threads:
         if thread.failed is not None:
             raise BenchError(f"{thread.failed!r}\n{(folder / f'{port}.log').read_text()[-2000:]}")
-    pages, decisions = (sorted(thread.took[WARM_UP:]) for thread in asking)
-    forgotten = due - rest
+    pages, decisions = (sorted(thread.took[WARM_UP:]) for thread in threads)
+    pruned = due - rest
     figures = {
         "visits_prune_stall_ms": round(pages[-1], 1),
         "decide_p99_ms": round(decisions[int(len(decisions) * 0.99)], 1),
-        "visits_pruned_per_s": round(forgotten / seconds),
+        "visits_pruned_per_s": round(pruned / seconds),
     }
     rows = [row("a page", pages), row("`decide`", decisions)]
     text = (
-        f"{VISITORS:,} visitors of all ages in the store, of whom {forgotten:,} were forgotten in "
-        f"{seconds:.0f} s while pages and decisions were asked for without a pause, on one core. In ms."
+        f"{VISITORS:,} visitors of all ages in the store, of whom {pruned:,} were pruned in "
+        f"{seconds:.0f} s while pages and decisions were requested without a pause, on one core. In ms."
     )
-    return Section(figures, table("While the store forgets", text, _COLUMNS, rows))
+    return Section(figures, table("While visitors are pruned", text, _COLUMNS, rows))
 
 
 @contextmanager
@@ -205,22 +204,22 @@ def p99(values: list[float]) -> float:
 
 
 _LIMITS = ("visitors", "decides", "events", "reads")
-_COLUMNS = ["asked for", "answers", "median", "99 %", "longest"]
+_COLUMNS = ["request", "responses", "median", "99 %", "longest"]
 SECONDS = 60.0
 WARM_UP = 50
 
 # -- the backlog
 
 
-class Told:
-    """Counts what was delivered."""
+class DeliveryCounter:
+    """Counts delivered postbacks."""
 
     def __init__(self) -> None:
         self.delivered = 0
         self.enough = asyncio.Event()
 
     def emit(self, name: str, **fields: Any) -> None:
-        """An event of the worker's."""
+        """Count an event of the worker."""
         if name == "postback":
             if fields["outcome"] != "delivered":
                 raise BenchError(f"a postback was not delivered: {fields}")
@@ -229,15 +228,15 @@ class Told:
                 self.enough.set()
 
     def notice(self, name: str, **fields: Any) -> bool:
-        """Nobody needs to know."""
+        """Ignore notices."""
         return False
 
     def took(self, *_: Any) -> None:
-        """How long a call took."""
+        """Ignore durations."""
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A partner's server that takes everything."""
+    """A partner's server that accepts every call."""
     try:
         while True:
             await reader.readuntil(b"\r\n\r\n")
@@ -248,7 +247,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 def fill(path: Path, count: int) -> None:
-    """So many postbacks due, in turn for each partner, the oldest first."""
+    """Insert due postbacks, in turn for each partner, the oldest first."""
     now = time.time() - 86400
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA foreign_keys = OFF")
@@ -264,18 +263,18 @@ def fill(path: Path, count: int) -> None:
 
 
 def report(number: int) -> str:
-    """What a partner is told of one order."""
+    """The report of one order to a partner."""
     partner = f"partner{number % PARTNERS}"
     return json.dumps(Report("order", partner, "c1", f"o{number}", "59.90", "EUR", "web", 1, 1).to_json())
 
 
 async def rate(folder: Path, waiting: int, port: int) -> float:
-    """Postbacks delivered a second, with so many waiting."""
+    """Postbacks delivered per second with so many waiting."""
     path = folder / f"{waiting}-{time.monotonic_ns()}.db"
     database = Database(f"sqlite:{path}")
     await database.open()
     fill(path, waiting)
-    told = Told()
+    counter = DeliveryCounter()
     partners = {
         f"partner{n}": Partner(
             id=f"partner{n}", param="ref", postback=f"http://127.0.0.1:{port}/{n}?o={{order_id}}"
@@ -283,14 +282,14 @@ async def rate(folder: Path, waiting: int, port: int) -> float:
         for n in range(PARTNERS)
     }
     worker = Worker(
-        Outbox(database), lambda site, partner: partners.get(partner), {}, Delivery(), time.time, told
+        Outbox(database), lambda site, partner: partners.get(partner), {}, Delivery(), time.time, counter
     )
     began = time.perf_counter()
     running_worker = asyncio.create_task(worker.run())
     try:
         async with asyncio.timeout(120):
-            await told.enough.wait()
-        return told.delivered / (time.perf_counter() - began)
+            await counter.enough.wait()
+        return counter.delivered / (time.perf_counter() - began)
     finally:
         running_worker.cancel()
         await asyncio.gather(running_worker, return_exceptions=True)
@@ -298,7 +297,7 @@ async def rate(folder: Path, waiting: int, port: int) -> float:
 
 
 async def measure_backlog(options: Options) -> Section:
-    """In turn with little waiting and with much, in an order drawn from the seed."""
+    """Measure with a short and a long backlog in turn, in an order that depends on the seed."""
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     rng, rates = random.Random(options.seed), {CALLS: list[float](), BACKLOG: list[float]()}

@@ -1,4 +1,4 @@
-"""What is asked for: the shop's files, and each workload's request as a browser sends it."""
+"""The shop's files, and the request of each workload as a browser sends it."""
 
 import gzip
 import json
@@ -41,9 +41,9 @@ _IMAGE = _BROWSER | {
 
 @dataclass(frozen=True)
 class Workload:
-    """One kind of request, and whom to measure beside clew (names of `peers.PEERS`).
+    """One kind of request, and the peers to measure (names of `peers.PEERS`).
 
-    `edited`: the tag has to be in the answer. `coding`: the answer's Content-Encoding.
+    `edited`: the response must contain the tag. `coding`: the response's Content-Encoding.
     """
 
     name: str
@@ -99,7 +99,7 @@ WORKLOADS = {
 
 
 def page(seed: int) -> bytes:
-    """A page of 100 KB with the look of a shop's: head, words, links."""
+    """A page of 100 KB: a head, words, links."""
     rng = random.Random(seed)
     start = "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Shop</title></head><body>"
     end = "</body></html>"
@@ -112,7 +112,7 @@ def page(seed: int) -> bytes:
 
 
 def files(seed: int) -> dict[str, bytes]:
-    """The shop's files by path. The page is there packed as well, as shops store it for their server."""
+    """The shop's files by path, including the page compressed."""
     rng = random.Random(seed)
     html = page(seed)
     products = [{"id": n, "name": " ".join(rng.choices(_WORDS, k=6)), "price": "19.90"} for n in range(50)]
@@ -126,7 +126,7 @@ def files(seed: int) -> dict[str, bytes]:
 
 
 def write_shop(folder: Path, seed: int) -> dict[str, bytes]:
-    """Write the files under `folder`/www, where any user may read them, and the tag beside it."""
+    """Write the files into `folder`/www, readable for any user, and the tag into `folder`."""
     found = files(seed)
     (folder / "www").mkdir()
     for path, content in found.items():
@@ -137,10 +137,10 @@ def write_shop(folder: Path, seed: int) -> dict[str, bytes]:
 
 
 def tagged(html: bytes) -> bytes:
-    """The page as the servers have to give it: the tag right after `<head>`."""
+    """The expected page, with the tag right after `<head>`."""
     return html.replace(b"<head>", b"<head>" + TAG, 1)
 
 
 def tagged_at_end(html: bytes) -> bytes:
-    """The page with the tag where widgets are usually put, before `</body>`."""
+    """The page with the tag at the usual place for widgets, before `</body>`."""
     return html.replace(b"</body>", TAG + b"</body>", 1)

@@ -1,4 +1,4 @@
-"""A mitmproxy addon that does clew's edit: the tag after `<head>`, streaming, packed pages packed again."""
+"""A mitmproxy addon with the same edit as clew: the tag after `<head>`, streaming, also in gzip pages."""
 
 import zlib
 from pathlib import Path
@@ -15,7 +15,7 @@ class Insert:
         elif headers.get("content-encoding") == "gzip":
             headers.pop("content-length", None)
             headers["transfer-encoding"] = "chunked"
-            flow.response.stream = Packed()
+            flow.response.stream = GzipPage()
         else:
             if "content-length" in headers:
                 headers["content-length"] = str(int(headers["content-length"]) + len(TAG))
@@ -33,17 +33,17 @@ class Page:
         return chunk
 
 
-class Packed:
+class GzipPage:
     def __init__(self):
         self.page = Page()
-        self.unpack = zlib.decompressobj(GZIP)
-        self.pack = zlib.compressobj(1, zlib.DEFLATED, GZIP)
+        self.decompressor = zlib.decompressobj(GZIP)
+        self.compressor = zlib.compressobj(1, zlib.DEFLATED, GZIP)
 
     def __call__(self, chunk):
-        # mitmproxy says so that the body has come to its end.
+        # mitmproxy marks the end of the body by an empty chunk.
         if not chunk:
-            return self.pack.compress(self.unpack.flush()) + self.pack.flush()
-        return self.pack.compress(self.page(self.unpack.decompress(chunk)))
+            return self.compressor.compress(self.decompressor.flush()) + self.compressor.flush()
+        return self.compressor.compress(self.page(self.decompressor.decompress(chunk)))
 
 
 addons = [Insert()]

@@ -1,4 +1,4 @@
-"""A Starlette shop with one page of 100 KB: alone, inside clew, and inside the same edit by BeautifulSoup."""
+"""A Starlette shop with one page of 100 KB: alone, with clew, and with the same edit by BeautifulSoup."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ async def page(request):
 
 
 class SoupMiddleware:
-    """Gathers a page, parses it, puts the script into its head, and writes it anew."""
+    """Buffers a page, parses it, inserts the script into its head, and serializes it."""
 
     def __init__(self, app):
         self.app = app
@@ -29,7 +29,7 @@ class SoupMiddleware:
             return
         start, chunks = None, []
 
-        async def gather(message):
+        async def buffer(message):
             nonlocal start
             if message["type"] == "http.response.start":
                 start = message
@@ -44,7 +44,7 @@ class SoupMiddleware:
                 await send({**start, "headers": headers})
                 await send({"type": "http.response.body", "body": body})
 
-        await self.app(scope, receive, gather)
+        await self.app(scope, receive, buffer)
 
 
 def edited(body):

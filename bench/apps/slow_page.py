@@ -1,4 +1,4 @@
-"""A shop that thinks, sends its page's head, and then the rest piece by piece: `slow_page.py PORT`."""
+"""A shop that waits, then sends its page piece by piece: `slow_page.py PORT`."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ PIECES = [
     *(b"<p>%d</p>" % number + b"beans " * 300 for number in range(2)),
     b"</body></html>",
 ]
-THINK_SECONDS = 0.01
+WAIT_SECONDS = 0.01
 GAP_SECONDS = 0.004
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -17,7 +17,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunke
 async def serve(reader, writer):
     try:
         while await reader.readuntil(b"\r\n\r\n"):
-            await asyncio.sleep(THINK_SECONDS)
+            await asyncio.sleep(WAIT_SECONDS)
             writer.write(HEAD)
             for number, piece in enumerate(PIECES):
                 if number:
@@ -26,7 +26,7 @@ async def serve(reader, writer):
                 await writer.drain()
             writer.write(b"0\r\n\r\n")
     except (asyncio.IncompleteReadError, ConnectionError):
-        pass  # the client has left
+        pass  # the client has disconnected
     finally:
         writer.close()
 

@@ -4,13 +4,13 @@ import gzip
 from dataclasses import replace
 
 import pytest
-from answers import Answer, fault
+from answers import Response, fault
 from first_byte import body_begun, unchunked
 from workloads import TAG, WORKLOADS, page, tagged, tagged_at_end
 
 HTML = page(1)
 PAGE = WORKLOADS["html100k"]
-RIGHT = Answer(200, {"content-type": "text/html; charset=utf-8"}, tagged(HTML))
+RIGHT = Response(200, {"content-type": "text/html; charset=utf-8"}, tagged(HTML))
 
 
 def test_the_right_page_is_right() -> None:
@@ -30,13 +30,13 @@ def test_the_right_page_is_right() -> None:
     ],
     ids=["status", "type", "coding", "no tag", "tag twice", "tag elsewhere", "cut"],
 )
-def test_a_wrong_page_is_told_of(wrong: Answer, says: str) -> None:
+def test_a_wrong_page_is_told_of(wrong: Response, says: str) -> None:
     assert says in str(fault(PAGE, tagged(HTML), wrong))
 
 
 def test_a_packed_page_is_judged_by_what_is_in_it() -> None:
     headers = {"content-type": "text/html", "content-encoding": "gzip"}
-    packed = Answer(200, headers, gzip.compress(tagged(HTML)))
+    packed = Response(200, headers, gzip.compress(tagged(HTML)))
     assert fault(WORKLOADS["gzip100k"], tagged(HTML), packed) is None
     assert "0 tags" in str(
         fault(WORKLOADS["gzip100k"], tagged(HTML), replace(packed, body=gzip.compress(HTML)))
