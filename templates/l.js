@@ -1,6 +1,6 @@
-// clew's loader: asks what to show, and loads the widget only for that.
+// clew's loader: asks what to show, and loads the widget if needed.
 (() => {
-  // Optimisers leave no current one.
+  // Optimizers leave no currentScript.
   const script = document.currentScript ?? document.querySelector("script[data-clew]");
   const src = script?.getAttribute("src");
   if (!src || window.__clew || window.top !== window) return;
@@ -11,7 +11,7 @@
   const RETRY = 15000; // ms until the one retry
   const LONGEST = 2 ** 31 - 1; // ms that a timer can wait
 
-  let base, widget, told;
+  let base, widget, sent;
   // Of this page view. since: 0 until the visitor looks at it.
   let view, url, address, referrer, since, due, failed, timer, settling;
 
@@ -23,7 +23,7 @@
   function begin(from) {
     view = crypto.getRandomValues(new Uint32Array(4)).join("-");
     referrer = url ?? document.referrer;
-    const landed = performance.getEntriesByType("navigation")[0]?.name; // untidied
+    const landed = performance.getEntriesByType("navigation")[0]?.name; // original
     url = !url && landed?.split(/[?#]/)[0] === location.origin + location.pathname ? landed : location.href;
     address = here();
     since = from;
@@ -36,7 +36,7 @@
     due = hidden();
     if (due) return;
     since ||= Date.now();
-    const asked = view;
+    const current = view;
     const title = document.title;
     const language = document.documentElement.lang || navigator.language || "";
     const seconds = Math.max(0, Math.floor((Date.now() - since) / 1000));
@@ -48,17 +48,17 @@
       });
       if (!response.ok) throw response.status;
       const answer = await response.json();
-      if (asked !== view) return;
-      if (answer.order && told !== view) {
-        told = view;
-        import(base + "o.js").then((o) => o.tell(base, answer.order, () => asked === view, referrer)).catch(() => {});
+      if (current !== view) return;
+      if (answer.order && sent !== view) {
+        sent = view;
+        import(base + "o.js").then((o) => o.report(base, answer.order, () => current === view, referrer)).catch(() => {});
       }
       if (answer.retry_after > 0) timer = setTimeout(ask, Math.min(Math.max(answer.retry_after, 1) * 1000, LONGEST));
       if (!widget && !["show", "invite"].includes(answer.action)) return;
       widget = await import(base + "w.js");
-      if (asked === view) widget.update(base, view, answer);
+      if (current === view) widget.update(base, view, answer);
     } catch {
-      if (asked !== view || failed) return;
+      if (current !== view || failed) return;
       failed = true;
       clearTimeout(timer);
       timer = setTimeout(ask, RETRY);
@@ -66,7 +66,7 @@
   }
 
   function moved(event) {
-    // Tidying the query of a page is not turning the page.
+    // A changed query is not a new page view.
     if (event?.navigationType === "replace" && location.pathname === address.split("?")[0]) address = here();
     clearTimeout(settling);
     settling = setTimeout(() => {
@@ -76,7 +76,7 @@
   }
 
   async function start() {
-    // Not script.src, which a <base> would turn.
+    // Not script.src: a <base> would change it.
     base = new URL(".", new URL(src, location.href)).href;
     const started = hidden() || document.prerendering ? 0 : Date.now();
     if (document.prerendering) await once(document, "prerenderingchange");

@@ -1,18 +1,18 @@
-// The widget itself: one host element on the page, the launcher, and what happens between its parts.
+// The widget: its host element on the page, the launcher, and the coordination of its parts.
 
 const HOST = "clew-chat";
-const MOUNTS = 20; // times a page view that the host is put back when the page throws it out
+const MOUNTS = 20; // maximum number of times per page view that the host is inserted again after the page removed it
 const REMOUNT = 100; // ms until then, so that two observers cannot chase each other
-const ANNOUNCE = 300; // ms for a live region to be known before it speaks
-const WIDE = "(min-width: 481px)"; // from here on the chat leaves the page usable
+const ANNOUNCE = 300; // ms until a new live region can announce a text
+const WIDE = "(min-width: 481px)"; // from this width on the page stays usable beside the chat
 
 class Widget {
   constructor(base) {
     this.base = base;
     this.settled = new Set(); // rules whose invite was accepted or dismissed on this page
     this.seen = new Set();
-    this.rule = null; // whose accepted invite the next message answers
-    this.greeting = null; // that invite's text, instead of the usual greeting
+    this.rule = null; // the rule of the accepted invite that the next message answers
+    this.greeting = null; // text of that invite, shown instead of the usual greeting
     this.talk = new Talk(base, {
       added: (entry, next, live) => this.added(entry, next, live),
       changed: (entry) => this.panel.log.change(entry),
@@ -25,11 +25,11 @@ class Widget {
     style.replaceSync(STYLE);
     this.colours = new CSSStyleSheet();
     this.shadow.adoptedStyleSheets = [style, this.colours];
-    this.observer = new MutationObserver(() => this.lost());
+    this.observer = new MutationObserver(() => this.removed());
     this.escaping = (event) => this.escape(event);
   }
 
-  /** Acts on an answer of decide, given for the page view `view`. */
+  /** Applies a response of decide for the page view `view`. */
   update(view, answer) {
     if (answer.action === "hide") {
       this.hide();
@@ -49,7 +49,7 @@ class Widget {
     this.refresh();
   }
 
-  // A chat under way and a question being written outlive any rule.
+  // Rules do not close an open chat or an invite in which the visitor is writing.
   get busy() {
     return this.panel?.opened || this.invite?.busy;
   }
@@ -96,11 +96,11 @@ class Widget {
     this.root = element("div", { class: `root ${this.side}`, lang: talk.language });
     this.root.append(this.panel.node, this.launcher, this.status);
     this.root.addEventListener("keydown", this.escaping);
-    // The page sees the host as the target: its shortcuts would take the letters, its dialogs the focus.
+    // Outside, the host is the target of events: shortcuts of the page would take letters, its dialogs the focus.
     for (const type of ["keydown", "keypress", "keyup", "input", "focusin", "focusout"]) {
       this.root.addEventListener(type, (event) => event.stopPropagation());
     }
-    // Who was writing when the page threw the host out shall write on; that too takes the focus away.
+    // Remembered for `restore`: if the page removes the host while the visitor writes, the focus is lost.
     this.root.addEventListener("focusin", (event) => (this.focused = event.target));
     this.root.addEventListener("focusout", () => {
       setTimeout(() => this.host.isConnected && (this.focused = this.shadow.activeElement));
@@ -113,19 +113,19 @@ class Widget {
     this.observer.disconnect();
     this.observer.observe(document, { childList: true });
     this.observer.observe(document.documentElement, { childList: true });
-    // Those that are there already are not added twice.
+    // Adding a listener again has no effect.
     document.addEventListener("keydown", this.escaping);
     this.talk.listen();
   }
 
-  lost() {
+  removed() {
     if (!this.shown || this.host.isConnected || this.mounts >= MOUNTS) return;
     this.mounts += 1;
     clearTimeout(this.remount);
     this.remount = setTimeout(() => this.restore(), REMOUNT);
   }
 
-  // All is made anew: `document.open` takes the listeners from every node there was (HTML, document open steps).
+  // Builds all elements again: `document.open` removes the listeners of every node (HTML, document open steps).
   restore() {
     if (!this.shown || !document.documentElement) return;
     const { panel, invite, focused } = this;
@@ -155,7 +155,7 @@ class Widget {
   show(view, invite) {
     this.invite = new Invite(view, invite, this.texts, {
       seen: () => {
-        if (!this.seen.has(invite.rule)) this.tell("seen", invite.rule);
+        if (!this.seen.has(invite.rule)) this.notify("seen", invite.rule);
         this.seen.add(invite.rule);
       },
       accepted: (question) => this.accept(question),
@@ -188,16 +188,16 @@ class Widget {
 
   settle(kind) {
     this.settled.add(this.invite.rule);
-    this.tell(kind, this.invite.rule);
+    this.notify(kind, this.invite.rule);
     this.uninvite();
   }
 
-  tell(kind, rule) {
+  notify(kind, rule) {
     this.post({ kind, rule });
   }
 
   post(event) {
-    // Lost with the connection: an invite more or less in the statistics, or a count of messages.
+    // A lost event only changes the statistics of invites or a count of messages.
     post(this.base + "events", event).catch(() => {});
   }
 
@@ -219,7 +219,7 @@ class Widget {
     this.refresh();
   }
 
-  // Escape from inside, or from the page when it has no use for the key itself.
+  // Escape inside the widget, or on the page if nothing there handles the key.
   escape(event) {
     if (event.key !== "Escape" || event.defaultPrevented || event.isComposing || !this.shown) return;
     const inside = event.currentTarget !== document;
@@ -237,20 +237,20 @@ class Widget {
     this.announce(fill(this.texts.new_message, { agent, text: entry.text }));
   }
 
-  // What was read is remembered in the tab; a new tab takes the server's count.
+  // The tab stores which messages were read; a new tab uses the server's count.
   refresh() {
-    const said = this.talk.entries.filter((entry) => entry.author === "agent");
+    const answers = this.talk.entries.filter((entry) => entry.author === "agent");
     let { read } = memory.read();
     if (this.panel.opened && !isHidden()) {
-      const newest = said.at(-1)?.id ?? read;
+      const newest = answers.at(-1)?.id ?? read;
       if (newest > (read ?? 0)) this.post({ kind: "read", message: newest });
       read = newest;
       memory.write({ read });
     } else if (read === undefined && this.talk.loaded) {
-      read = said.at(-1 - this.unread)?.id ?? 0;
+      read = answers.at(-1 - this.unread)?.id ?? 0;
       memory.write({ read });
     }
-    const count = read === undefined ? this.unread : said.filter((entry) => entry.id > read).length;
+    const count = read === undefined ? this.unread : answers.filter((entry) => entry.id > read).length;
     this.count.textContent = count > 9 ? "9+" : count || "";
     this.counted.textContent = count ? fill(this.texts.unread, { count }) : "";
     this.panel.report(this.online, this.talk.state, this.talk.trouble);
@@ -263,7 +263,7 @@ class Widget {
   }
 }
 
-/** The site's colour, and black or white on it, whichever reads better (WCAG 2.2, contrast ratio). */
+/** The site's colour, and black or white text on it, whichever has more contrast (WCAG 2.2, contrast ratio). */
 function palette(colour) {
   const accent = /^#[0-9a-f]{6}$/i.test(colour) ? colour : "#1b5e9e";
   const [red, green, blue] = [1, 3, 5].map((at) => {
@@ -277,7 +277,7 @@ function palette(colour) {
 
 let widget;
 
-/** What the loader calls with each answer of decide. A loader of any age calls it so. */
+/** Called by the loader with each response of decide. Cached loaders call it too, so the signature is fixed. */
 export function update(base, view, answer) {
   widget ??= new Widget(base);
   widget.update(view, answer);

@@ -1,5 +1,5 @@
-// clew's widget: what the other parts are made with. There is no HTML text anywhere: elements are created,
-// and text is text, so neither a Content-Security-Policy nor Trusted Types has anything to forbid.
+// Helpers for the other parts of the widget. Elements are created without HTML text, so that neither a
+// Content-Security-Policy nor Trusted Types can forbid it.
 
 const TEXTS = "clew:texts";
 const STYLE = "clew:style";
@@ -13,16 +13,16 @@ function element(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** A drawing of 24 by 24, one stroke, that assistive technology passes over. */
+/** An icon of 24 by 24 with one path, ignored by assistive technology. */
 function icon(path) {
   const space = "http://www.w3.org/2000/svg";
-  const drawing = document.createElementNS(space, "svg");
-  drawing.setAttribute("viewBox", "0 0 24 24");
-  drawing.setAttribute("aria-hidden", "true");
+  const svg = document.createElementNS(space, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
   const line = document.createElementNS(space, "path");
   line.setAttribute("d", path);
-  drawing.append(line);
-  return drawing;
+  svg.append(line);
+  return svg;
 }
 
 const ICONS = {
@@ -32,7 +32,7 @@ const ICONS = {
   send: "M12 19.5v-15M5.5 11L12 4.5 18.5 11",
 };
 
-/** A button that shows an icon and says its label. */
+/** A button with an icon and a label for assistive technology. */
 function iconButton(name, label, act) {
   const button = element("button", { type: "button", class: name, "aria-label": label, title: label });
   button.append(icon(ICONS[name]));
@@ -49,17 +49,17 @@ function onEnter(field, act) {
   });
 }
 
-/** One of the texts, its braces filled from `values`. */
+/** The text with values in place of its braces. */
 function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (brace, name) => values[name] ?? brace);
 }
 
-/** Up to 43 characters that nobody can guess. */
+/** A random id of up to 43 characters. */
 function randomId() {
   return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
 
-/** POSTs JSON; a request under way outlives the page. Rejects if there is no answer. */
+/** POSTs JSON; the request continues if the page is left. Rejects if there is no response. */
 function post(url, body) {
   return fetch(url, {
     method: "POST",
@@ -69,7 +69,7 @@ function post(url, body) {
   });
 }
 
-/** What the tab remembers from page to page: `open`, `draft`, `read` and `pending`. Storage may be forbidden. */
+/** State of the tab, kept between pages: `open`, `draft`, `read` and `pending`. Storage may be forbidden. */
 const memory = {
   read() {
     try {
@@ -82,7 +82,7 @@ const memory = {
     try {
       sessionStorage.setItem(MEMORY, JSON.stringify({ ...memory.read(), ...change }));
     } catch {
-      // The chat then begins anew on the next page.
+      // Without storage the next page starts without this state.
     }
   },
 };

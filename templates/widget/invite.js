@@ -1,11 +1,11 @@
-// The invite: a bubble with a text and, if the rule wants it, a field to ask in at once. It takes no focus.
+// The invite: a bubble with a text and, if the rule asks for it, a field for a question. It does not take the focus.
 
-const LONGEST_QUESTION = 1000;
+const MAX_QUESTION = 1000;
 
 class Invite {
   /**
-   * `invite` is `{rule, text, question}` of decide's answer. `acts` are what can become of it: `seen()`, once;
-   * `accepted(question)`, with "" if nothing was asked; `dismissed()`.
+   * `invite` is `{rule, text, question}` of decide's response. `acts` are callbacks: `seen()`, called once;
+   * `accepted(question)`, with "" without a question; `dismissed()`.
    */
   constructor(view, invite, texts, acts) {
     this.view = view;
@@ -22,27 +22,27 @@ class Invite {
     this.watch();
   }
 
-  /** What the visitor has written so far. */
+  /** The text in the field. */
   get written() {
     return this.field?.value ?? "";
   }
 
-  /** Puts it into the field, if there is one, and the caret behind it. */
+  /** Writes a text into the field, if there is one, and moves the caret to its end. */
   write(text) {
     if (!this.field) return;
     this.field.value = text;
     this.field.setSelectionRange(text.length, text.length);
   }
 
-  /** Whether the visitor is at it: then nothing may take it away. */
+  /** Whether the visitor is using it, so that it must not be removed. */
   get busy() {
     return this.written !== "" || this.node.matches(":focus-within");
   }
 
-  /** Ends it. */
+  /** Removes it from the page. */
   remove() {
     this.observer.disconnect();
-    document.removeEventListener("visibilitychange", this.look);
+    document.removeEventListener("visibilitychange", this.check);
     this.node.remove();
   }
 
@@ -50,19 +50,19 @@ class Invite {
     this.field = element("input", {
       class: "field",
       type: "text",
-      maxlength: LONGEST_QUESTION,
+      maxlength: MAX_QUESTION,
       placeholder: texts.question,
       "aria-label": texts.question,
       autocomplete: "off",
       enterkeyhint: "send",
     });
-    const ask = () => {
+    const submit = () => {
       const question = this.field.value.trim();
       if (question) this.acts.accepted(question);
       else this.field.focus();
     };
-    onEnter(this.field, ask);
-    return element("div", { class: "composer" }, this.field, iconButton("send", texts.send, ask));
+    onEnter(this.field, submit);
+    return element("div", { class: "composer" }, this.field, iconButton("send", texts.send, submit));
   }
 
   button(texts) {
@@ -71,10 +71,10 @@ class Invite {
     return start;
   }
 
-  // Seen is what at least half of stood in the viewport of a page that was itself looked at.
+  // An invite is seen if at least half of it was in the viewport of a visible page.
   watch() {
     let inView = false;
-    this.look = () => {
+    this.check = () => {
       if (!inView || isHidden() || this.reported) return;
       this.reported = true;
       this.acts.seen();
@@ -82,11 +82,11 @@ class Invite {
     this.observer = new IntersectionObserver(
       (entries) => {
         inView = entries[entries.length - 1].intersectionRatio >= 0.5;
-        this.look();
+        this.check();
       },
       { threshold: [0, 0.5] },
     );
     this.observer.observe(this.node);
-    document.addEventListener("visibilitychange", this.look);
+    document.addEventListener("visibilitychange", this.check);
   }
 }

@@ -1,11 +1,11 @@
-// The messages as the visitor sees them.
+// The list of messages.
 
-const RUN = 300; // s between two messages of one author that stand under one heading
+const GROUP = 300; // maximum seconds between two messages of one author under one heading
 const LINK = /https?:\/\/[^\s<>"']+/gi;
 
 /**
- * Text as nodes, with the addresses in it as links. Only http and https, only what `URL` can read. Links into
- * the shop open in the same tab, where the chat goes on; others in a new one.
+ * Text as nodes, with its http and https URLs as links. Links to the shop open in the same tab, where the chat
+ * continues; others open in a new one.
  */
 function linked(text) {
   const nodes = [];
@@ -34,15 +34,15 @@ class Log {
   /** `retry` is called with an entry that the visitor wants sent again. */
   constructor(texts, language, retry) {
     this.texts = texts;
-    // The visitor's own country decides how a clock is read, if the language is theirs.
+    // The browser's own locale decides the format of times, if it has the same language.
     this.locale = navigator.languages.find((tag) => tag.startsWith(language)) ?? language;
     this.retry = retry;
     this.rows = new Map();
-    this.entries = new WeakMap(); // the reverse
+    this.entries = new WeakMap(); // by row
     this.node = element("div", { class: "log", role: "log", "aria-label": texts.messages, tabindex: "0" });
   }
 
-  /** What stands above all messages. */
+  /** Shows a text above all messages. */
   introduce(text) {
     this.introduction?.remove();
     this.introduction = element("div", { class: "row agent" }, element("p", { class: "text", dir: "auto" }, text));
@@ -50,11 +50,11 @@ class Log {
   }
 
   /**
-   * A new entry, before `next` or at the end. The log follows if its end was in view, and always for the
-   * visitor's own.
+   * Adds an entry, before `next` or at the end. Scrolls to the end if the end was visible, and for the
+   * visitor's own messages.
    */
   add(entry, next) {
-    const follows = entry.author === "visitor" || this.atEnd();
+    const scrolls = entry.author === "visitor" || this.atEnd();
     const author = ["visitor", "agent"].includes(entry.author) ? entry.author : "system";
     const row = element("div", { class: `row ${author}` });
     if (author !== "system") row.append(this.heading(entry));
@@ -66,29 +66,29 @@ class Log {
     this.group(row);
     this.group(row.nextElementSibling);
     this.change(entry);
-    if (follows) this.toEnd();
+    if (scrolls) this.toEnd();
   }
 
-  /** Shows what became of an entry. */
+  /** Updates the state of an entry. */
   change(entry) {
     const row = this.rows.get(entry);
     if (!row) return;
-    row.querySelector(".fate")?.remove();
+    row.querySelector(".status")?.remove();
     const { sending, sending_at, failed, failed_until, retry } = this.texts;
     const time = entry.due && this.time(new Date(entry.due), { second: "2-digit" });
     if (entry.state === "sending") {
-      row.append(element("p", { class: "fate" }, time ? fill(sending_at, { time }) : sending));
+      row.append(element("p", { class: "status" }, time ? fill(sending_at, { time }) : sending));
     }
     if (entry.state === "failed" || entry.state === "refused") {
-      const again = element("button", { type: "button", class: "again" }, retry);
-      again.addEventListener("click", () => this.retry(entry));
+      const button = element("button", { type: "button", class: "retry" }, retry);
+      button.addEventListener("click", () => this.retry(entry));
       const why = time ? fill(failed_until, { time }) : failed;
-      row.append(element("p", { class: "fate wrong" }, why, " ", again));
+      row.append(element("p", { class: "status wrong" }, why, " ", button));
       this.toEnd();
     }
   }
 
-  /** Takes an entry out. */
+  /** Removes an entry. */
   remove(entry) {
     const row = this.rows.get(entry);
     const next = row?.nextElementSibling;
@@ -117,13 +117,13 @@ class Log {
     return heading;
   }
 
-  // Who speaks is always said, and shown where it changes.
+  // The author is in each row for assistive technology, and visible where it changes.
   group(row) {
     const entry = this.entries.get(row);
     const previous = this.entries.get(row?.previousElementSibling);
-    const goesOn =
-      entry?.author === previous?.author && entry?.agent === previous?.agent && entry?.at - previous?.at < RUN;
-    row?.querySelector(".heading")?.classList.toggle("said", goesOn);
+    const sameGroup =
+      entry?.author === previous?.author && entry?.agent === previous?.agent && entry?.at - previous?.at < GROUP;
+    row?.querySelector(".heading")?.classList.toggle("said", sameGroup);
   }
 
   time(at, more) {

@@ -1,9 +1,9 @@
-// The chat: a dialog that does not block the page, with heading, messages and a field to write in.
+// The chat: a non-modal dialog with heading, messages and a field.
 
-const LONGEST_MESSAGE = 4000;
+const MAX_MESSAGE = 4000;
 
 class Panel {
-  /** `acts` are what the visitor can do: `send(text)`, `retry(entry)`, `minimise()`. */
+  /** `acts` are callbacks: `send(text)`, `retry(entry)`, `minimise()`. */
   constructor(texts, language, title, greeting, acts) {
     this.texts = texts;
     this.acts = acts;
@@ -13,7 +13,7 @@ class Panel {
     this.field = element("textarea", {
       class: "field",
       rows: "1",
-      maxlength: LONGEST_MESSAGE,
+      maxlength: MAX_MESSAGE,
       placeholder: texts.message,
       "aria-label": texts.message,
       enterkeyhint: "send",
@@ -49,7 +49,7 @@ class Panel {
     return !this.node.hidden;
   }
 
-  /** Shows the chat; `focus` when the visitor asked for it. On a touch screen no keyboard jumps up. */
+  /** Shows the chat. `focus` if the visitor opened it; on touch screens the field is not focused (no keyboard). */
   open(focus) {
     this.node.hidden = false;
     window.visualViewport?.addEventListener("resize", this.fit);
@@ -66,18 +66,18 @@ class Panel {
     window.visualViewport?.removeEventListener("scroll", this.fit);
   }
 
-  /** Says whether somebody is there, and what is wrong if something is. */
+  /** Shows whether an agent is online, and an error if there is one. */
   report(online, state, trouble) {
     const { texts } = this;
     this.presence.textContent = online ? texts.online : texts.away;
     this.presence.classList.toggle("here", online);
     const closed = state === "closed" && texts.closed;
     const notice = (trouble && texts.error) || closed || (!online && texts.offline) || "";
-    // Saying the same again would be read out again.
+    // Setting the same text would announce it again.
     if (this.notice.textContent !== notice) this.notice.textContent = notice;
   }
 
-  // A keyboard on the screen covers fixed boxes: on a small screen the chat takes what is left above it.
+  // An on-screen keyboard covers fixed elements, so on small screens the chat uses the space above it.
   fitViewport() {
     const { height, offsetTop, scale } = window.visualViewport ?? {};
     const known = height !== undefined && scale === 1;

@@ -1,72 +1,72 @@
-// The conversation with the server: history, sending, the stream. Knows nothing of how it looks.
+// The connection to the server: history, sending, the stream. Independent of the display.
 
-const ENTRIES = 300; // messages kept and shown, the newest
-const PENDING = 20; // unsent messages carried over to the next page
-const RESEND = [2000, 5000, 15000]; // ms between the tries to send one message
-const PATIENCE = 120000; // ms that a message waits by itself for its turn when there were too many
-const FOLLOW = [2000, 5000, 15000, 30000, 60000]; // ms between the tries to reach the server again
-const POLL = 5000; // ms between looks while the stream is not open, as behind a proxy that holds streams up
+const ENTRIES = 300; // maximum number of messages shown, the newest
+const PENDING = 20; // maximum number of unsent messages kept for the next page
+const RESEND = [2000, 5000, 15000]; // ms between attempts to send one message
+const MAX_WAIT = 120000; // ms that a message over the limit waits before it fails
+const FOLLOW = [2000, 5000, 15000, 30000, 60000]; // ms between attempts to reach the server again
+const POLL = 5000; // ms between requests while the stream is not open, as behind a proxy that buffers streams
 
 /**
  * An entry is `{id, client, author, agent, text, at, rule, state, due}`: `id` is null until the server has it, `at`
  * in unix seconds, `state` one of sending, sent, failed and refused. `due` is the time, in ms, before which the
- * server takes no message, undefined where it has not said so.
+ * server accepts no message, undefined if unknown.
  *
- * `heard` is told of what happens: `added(entry, next, live)`, `changed(entry)`, `removed(entry)` and `state()`.
+ * `listener` gets the callbacks `added(entry, next, live)`, `changed(entry)`, `removed(entry)` and `state()`.
  */
 class Talk {
-  constructor(base, heard) {
+  constructor(base, listener) {
     this.base = base;
     this.language = "en";
-    this.heard = heard;
+    this.listener = listener;
     this.entries = [];
     this.state = "none";
     this.loaded = false;
     this.last = 0;
     this.failures = 0;
-    this.arrived = 0; // messages of this page that the server has taken
+    this.arrived = 0; // number of messages of this page that the server has accepted
     this.queue = [];
-    this.carried = memory.read().pending ?? []; // unsent when the page before was left
+    this.carried = memory.read().pending ?? []; // unsent messages of the previous page
     this.source = null;
     this.wanted = false;
-    this.turned = () => (isHidden() ? this.disconnect() : this.follow());
-    this.left = () => this.disconnect();
-    this.back = (event) => event.persisted && this.follow();
+    this.visibilityChanged = () => (isHidden() ? this.disconnect() : this.follow());
+    this.hiding = () => this.disconnect();
+    this.returned = (event) => event.persisted && this.follow();
   }
 
   /**
-   * Minds whether the page is looked at. A browser gives a host six connections over HTTP/1.1, for all tabs
-   * together: only a tab that is looked at holds one. Nor is a page with an open stream kept for the back button.
+   * Connects only while the page is visible. Browsers allow six HTTP/1.1 connections per host for all tabs
+   * together. Also, a page with an open stream is not kept for the back button.
    */
   listen() {
-    document.addEventListener("visibilitychange", this.turned);
-    window.addEventListener("pagehide", this.left);
-    window.addEventListener("pageshow", this.back);
+    document.addEventListener("visibilitychange", this.visibilityChanged);
+    window.addEventListener("pagehide", this.hiding);
+    window.addEventListener("pageshow", this.returned);
   }
 
-  /** Loads what was said and listens from there on, if there is a conversation. */
+  /** Loads the messages and opens the stream, if there is a conversation. */
   start() {
     this.wanted = true;
     return this.follow();
   }
 
-  /** Listens no more. */
+  /** Closes the stream. */
   stop() {
     this.wanted = false;
     this.disconnect();
   }
 
-  /** Takes a message of the visitor; it is sent after those before it. */
+  /** Sends a message of the visitor, after earlier ones. */
   send(text, rule = null) {
     const entry = this.own(text, rule, randomId());
     this.add(entry, true);
     this.deliver(entry);
   }
 
-  /** Sends a failed message again. The server knows it by its `client` should it have come through after all. */
+  /** Sends a failed message again. If the server got it before, it recognises it by `client`. */
   resend(entry) {
     Object.assign(entry, { state: "sending", due: undefined });
-    this.heard.changed(entry);
+    this.listener.changed(entry);
     this.deliver(entry);
   }
 
@@ -75,7 +75,7 @@ class Talk {
     return { id: null, client, author: "visitor", agent: null, text, at, rule, state: "sending" };
   }
 
-  // The first failure is usually a deploy or a tunnel, over before it could be read about.
+  // The first failure is usually short (a deploy, a tunnel), so it is not shown.
   get trouble() {
     return this.failures > 1;
   }
@@ -89,38 +89,38 @@ class Talk {
       if (!response.ok) throw new Error(response.status);
       const { messages, state } = await response.json();
       for (const message of messages) this.receive(message);
-      // A message that arrived meanwhile has opened the conversation that this answer does not know of.
+      // A message that arrived meanwhile has opened a conversation that this response does not include.
       this.state = this.arrived > arrived ? "open" : state;
       this.failures = 0;
       if (!this.loaded) this.carryOver();
       this.loaded = true;
-      // An agent who answers opens an ended conversation again.
+      // If an agent answers a closed conversation, it is open again.
       if (this.state === "none") this.disconnect();
       else this.connect();
     } catch {
       this.failures += 1;
-      this.again(FOLLOW[Math.min(this.failures, FOLLOW.length) - 1]);
+      this.retryIn(FOLLOW[Math.min(this.failures, FOLLOW.length) - 1]);
     }
     this.following = false;
-    this.heard.state();
+    this.listener.state();
   }
 
-  again(pause) {
+  retryIn(pause) {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.follow(), pause);
   }
 
   connect() {
     if (!this.wanted || isHidden()) return;
-    this.again(POLL);
+    this.retryIn(POLL);
     if (this.source) return;
     const source = new EventSource(`${this.base}stream?after=${this.last}`);
     source.addEventListener("open", () => clearTimeout(this.timer));
     source.addEventListener("message", (event) => this.streamed(event.data));
     source.addEventListener("error", () => {
-      // A broken stream the browser opens again itself, with Last-Event-ID; another answer than a stream ends it.
+      // The browser reopens a broken stream, with Last-Event-ID; any other response than a stream ends it.
       if (source.readyState === EventSource.CLOSED) this.disconnect();
-      this.again(POLL);
+      this.retryIn(POLL);
     });
     this.source = source;
   }
@@ -139,7 +139,7 @@ class Talk {
       return;
     }
     this.receive(message);
-    // The server says something itself when a conversation ends, anybody else when it begins again.
+    // A system message closes the conversation; a message after that opens it again.
     if (message?.author === "system" || this.state === "closed") {
       this.disconnect();
       this.follow();
@@ -151,24 +151,24 @@ class Talk {
     this.last = Math.max(this.last, message.id);
     if (this.entries.some((entry) => entry.id === message.id)) return;
     const { id, author, agent, text, at } = message;
-    // The stream can be quicker than the answer to the POST.
+    // The stream can be faster than the response to the POST.
     const waiting = author === "visitor" && this.entries.find((entry) => entry.id === null && entry.text === text);
     if (waiting) this.delivered(waiting, id, at);
     else this.add({ id, client: null, author, agent, text, at, rule: null, state: "sent" }, this.loaded);
   }
 
-  // In the server's order; what it has not got yet stands last.
+  // In the server's order; messages that it does not have yet are last.
   add(entry, live) {
     const later = (other) => entry.id !== null && (other.id === null || other.id > entry.id);
     const next = this.entries.find(later);
     this.entries.splice(next ? this.entries.indexOf(next) : this.entries.length, 0, entry);
-    this.heard.added(entry, next, live);
+    this.listener.added(entry, next, live);
     if (this.entries.length > ENTRIES) this.drop(this.entries[0]);
   }
 
   drop(entry) {
     this.entries = this.entries.filter((other) => other !== entry);
-    this.heard.removed(entry);
+    this.listener.removed(entry);
   }
 
   async deliver(entry) {
@@ -181,8 +181,8 @@ class Talk {
   async attempt(entry) {
     const { client, text, rule } = entry;
     const body = { text, client_id: client, language: this.language, rule };
-    for (const usual of [...RESEND, 0]) {
-      let pause = usual;
+    for (const delay of [...RESEND, 0]) {
+      let pause = delay;
       let status = 0;
       try {
         const response = await post(this.base + "messages", body);
@@ -194,12 +194,12 @@ class Talk {
         const seconds = status === 429 ? Number(response.headers.get("Retry-After")) : 0;
         if (seconds > 0) {
           entry.due = Date.now() + seconds * 1000;
-          if (seconds * 1000 > PATIENCE) return this.failed(entry, "failed");
+          if (seconds * 1000 > MAX_WAIT) return this.failed(entry, "failed");
           pause = seconds * 1000;
-          this.heard.changed(entry);
+          this.listener.changed(entry);
         }
       } catch {
-        // No answer, or half of one: the message may have arrived, and is sent again.
+        // No complete response: the message may have arrived, and is sent again.
       }
       if (entry.id !== null) return undefined;
       if (status >= 400 && status < 500 && status !== 408 && status !== 429) return this.failed(entry, "refused");
@@ -210,17 +210,17 @@ class Talk {
 
   delivered(entry, id, at) {
     if (entry.id !== null) return;
-    // Known from the history when an earlier page had sent it and did not live to hear so.
+    // It is in the history if an earlier page sent it and was left before the response.
     const known = this.entries.some((other) => other.id === id);
     const late = this.entries.slice(this.entries.indexOf(entry)).some((other) => other.id !== null && other.id < id);
     Object.assign(entry, { id, at, state: "sent", due: undefined });
     if (known || late) this.drop(entry);
     if (late && !known) this.add(entry, false);
-    this.heard.changed(entry);
+    this.listener.changed(entry);
     this.keep();
     this.arrived += 1;
     this.state = "open";
-    this.heard.state();
+    this.listener.state();
     this.wanted = true;
     this.connect();
   }
@@ -228,7 +228,7 @@ class Talk {
   failed(entry, state) {
     entry.state = state;
     this.keep();
-    this.heard.changed(entry);
+    this.listener.changed(entry);
   }
 
   keep() {
