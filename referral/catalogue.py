@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from .consent.tcf import Vendor
+
 Encoding = Literal["query", "form", "json", "graphql", "path"]
 SameSite = Literal["Lax", "None", "Strict"]
 Setting = str | int | bool
@@ -222,6 +224,7 @@ class Network:
 
     `retry_unknown`: a call without a response may be repeated, because the network ignores repeated calls.
     `own_param`: the advertiser chooses the landing parameter's name, so a partner must set `param`.
+    `vendor` is the network as a vendor of the TCF, None where it is none, or not known to be one.
     """
 
     id: str
@@ -232,6 +235,7 @@ class Network:
     own_param: bool = False
     lookback_days: int | None = None
     retry_unknown: bool = False
+    vendor: Vendor | None = None
     cookies: tuple[Cookie, ...] = ()
     conversions: tuple[Conversion, ...] = ()
 

@@ -25,6 +25,7 @@ from .catalogue import (
     SettingSpec,
     Success,
 )
+from .consent.tcf import Vendor
 from .networks_schema import (
     KEY,
     ConversionTable,
@@ -34,6 +35,7 @@ from .networks_schema import (
     ParamTable,
     SettingTable,
     SuccessTable,
+    VendorTable,
     formats_of,
 )
 
@@ -161,9 +163,14 @@ def _network(table: NetworkTable) -> Network:
         own_param=table.own_param,
         lookback_days=table.lookback_days,
         retry_unknown=table.retry_unknown,
+        vendor=_vendor(table.tcf) if table.tcf is not None else None,
         cookies=tuple(Cookie(**c.model_dump()) for c in table.cookies),
         conversions=tuple(_conversion(table, c) for c in table.conversion),
     )
+
+
+def _vendor(table: VendorTable) -> Vendor:
+    return Vendor(table.vendor, table.consent, table.interest, table.flexible)
 
 
 def _conversion(network: NetworkTable, table: ConversionTable) -> Conversion:

@@ -244,6 +244,15 @@ class ConversionTable(Noted):
             yield from PLACEHOLDER.findall(template)
 
 
+class VendorTable(Table):
+    """`tcf`: the network in the Global Vendor List, with the purposes that it declares."""
+
+    vendor: int = Field(ge=1, le=65535)
+    consent: frozenset[int]
+    interest: frozenset[int] = frozenset()
+    flexible: frozenset[int] = frozenset()
+
+
 class NetworkTable(Noted):
     """One `[[network]]`."""
 
@@ -256,6 +265,7 @@ class NetworkTable(Noted):
     own_param: bool = False
     lookback_days: int | None = Field(None, ge=1, le=400)
     retry_unknown: bool = False
+    tcf: VendorTable | None = None
     cookies: list[CookieTable] = []
     settings: dict[str, SettingTable] = {}
     conversion: list[ConversionTable] = []

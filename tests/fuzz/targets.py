@@ -26,6 +26,10 @@ from clew.orders.ids import shown
 from clew.orders.model import OrderError
 from clew.orders.pricetext import read_amount, read_currency
 from clew.orders.status import latest_moment, order_state
+from clew.referral.arrival import Consent
+from clew.referral.consent.decision import Terms, decide
+from clew.referral.consent.message import read_message
+from clew.referral.consent.tcf import Vendor
 from clew.referral.cookie import LIMIT, Known
 from clew.referral.networks_file import load
 from clew.service.effects import ReadPage
@@ -340,6 +344,31 @@ def exchange(data: bytes) -> None:
         assert told == [b"%d" % len(got)]
 
 
+TERMS = Terms("ask", vendors={"awin": Vendor(907, frozenset({1}), frozenset({7}), frozenset({7}))})
+# What the first byte says the rest is.
+CONSENT_COOKIES = (
+    b"euconsent-v2", b"OptanonConsent", b"CookieConsent", b"didomi_token", b"cookieyes-consent",
+    b"borlabs-cookie", b"klaro", b"__cmpcpcx1", b"_iub_cs-1", b"CookieScriptConsent", b"tarteaucitron",
+    b"cmapi_cookie_privacy", b"_tracking_consent", b"axeptio_cookies",
+)  # fmt: skip
+
+
+def consent(data: bytes) -> None:
+    """Whatever the cookies and the page say, a state comes of it, with a reason and its evidence."""
+    given = Input(data)
+    kind, rest = given.byte(), given.rest()
+    text = rest.decode("utf-8", "replace")
+    if kind < len(CONSENT_COOKIES):
+        found = decide(TERMS, [CONSENT_COOKIES[kind] + b"=" + rest], False, None, NOW)
+    elif kind % 4 == 0:
+        found = decide(TERMS, [rest], bool(kind & 64), None, NOW)
+    else:
+        found = decide(TERMS, [], False, read_message({("told", "tcf", "gpp")[kind % 4 - 1]: text}), NOW)
+    assert found.why
+    assert all(signal.why for signal in found.evidence)
+    assert found.consent is not Consent.GRANTED or found.evidence
+
+
 ORDER = Order(page="/", id="#id", total="#total", currency="EUR")
 CART = Cart(value="#total", items="#id")
 LINKED = b'<script type="application/ld+json">%b</script>'
@@ -382,6 +411,10 @@ READERS: tuple[Callable[[bytes], object], ...] = (
         ResponseHead(200, [(b"content-type", b"text/html;" + body)]),
     ),
     lambda body: validators.forward_conditionals([(b"if-none-match", body)], MARK),
+    lambda body: decide(TERMS, [body], False, None, NOW),
+    lambda body: decide(TERMS, [b"CookieConsent=" + body], False, None, NOW),
+    lambda body: decide(TERMS, [b"_iub_cs-1=" + body], False, None, NOW),
+    lambda body: decide(TERMS, [], False, read_message({"gpp": body.decode("latin-1")}), NOW),
 )
 SHORT, LONG = 30_000, 120_000
 
@@ -405,5 +438,5 @@ def linear(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (scanner, codings, edit, heads, wire, request, landing, exchange, linear, streams)
+    for target in (scanner, codings, edit, heads, wire, request, landing, exchange, linear, streams, consent)
 }

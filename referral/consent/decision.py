@@ -1,0 +1,168 @@
+"""Decides what a visitor has consented to, from all that is known of it.
+
+Sources can disagree. For each purpose the decision is made in this order:
+
+1. The Global Privacy Control is a refusal of marketing, as the site's `gpc` says. It comes with each request,
+   so it is newer than any choice that was kept, and California's regulation (11 CCR §7025) lets it prevail.
+2. The most specific source counts: what the page tells clew in particular, then the visitor's own choice,
+   then "nobody is asked here", then Google's Consent Mode, which was told by one of them.
+3. Among equally specific ones the later choice counts. Where a time is missing, or they are equal, the
+   refusal counts: a grant must be shown by the one who relies on it (GDPR Art. 7(1)), a refusal need not be.
+
+A network is granted at most what the purposes are; a TC string can refuse it in particular. Everything that
+was read is kept as evidence, also what did not count.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..arrival import Consent
+from . import cookies
+from .message import PageMessage, signals
+from .signals import PURPOSES, Purpose, Rank, Signal
+from .tcf import Vendor
+
+EVIDENCE = 24  # signals that are kept, the first of each source
+# A device's clock may run ahead; a choice from further in the future is as good as one without a time.
+AHEAD = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a site asks for: see `[sites.consent]`. `vendors` are the networks of its partners, by id, that
+    are vendors of the TCF."""
+
+    mode: Literal["ask", "assume", "strict"]
+    purposes: tuple[Purpose, ...] = ("marketing",)
+    gpc: Literal["always", "us", "ignore"] = "us"
+    service: str = "clew"
+    vendors: Mapping[str, Vendor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """The decision on one purpose or network, and why, in words."""
+
+    consent: Consent
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentState:
+    """What a visitor has consented to. `consent` is what counts for recognising it: all of the purposes that
+    the site asks for. `networks` holds the networks that a TC string refuses or grants in particular; for any
+    other ask `of`. `tcf` is the TC string for networks that take one."""
+
+    consent: Consent
+    why: str
+    purposes: Mapping[Purpose, Ruling] = field(default_factory=dict)
+    networks: Mapping[str, Ruling] = field(default_factory=dict)
+    evidence: tuple[Signal, ...] = ()
+    tcf: str = ""
+
+    def of(self, network: str) -> Ruling:
+        """The decision on a network of the catalogue."""
+        return self.networks.get(network) or Ruling(self.consent, self.why)
+
+
+ASSUMED = ConsentState(Consent.GRANTED, 'assumed: mode = "assume"')
+
+
+def decide(
+    terms: Terms,
+    cookie_headers: Sequence[bytes],
+    gpc: bool,
+    message: PageMessage | None,
+    now: float,
+) -> ConsentState:
+    """The state of one request. `gpc`: it has `Sec-GPC: 1`. `cookie_headers` are raw.
+
+    With `mode = "assume"` nothing is parsed; only a page's own `clew.consent("denied")` counts. Never raises.
+    """
+    if terms.mode == "assume":
+        if message is None or message.told != "denied":
+            return ASSUMED
+        found: tuple[Signal, ...] = tuple(signals(PageMessage(message.told), now))
+    else:
+        of_page = () if message is None else tuple(signals(message, now))
+        found = (*of_page, *cookies.read(cookie_headers, terms.service))[: EVIDENCE - 1]
+    if gpc and terms.mode != "assume":
+        found = (_gpc(terms, found), *found)
+    purposes = {purpose: _ruling(terms, purpose, found, now) for purpose in PURPOSES}
+    whole = _all_of(purposes, terms.purposes)
+    string = _string(found, now)
+    networks = dict(_networks(terms, whole, string))
+    return ConsentState(
+        whole.consent, whole.why, purposes, networks, found, string.text if string is not None else ""
+    )
+
+
+def _gpc(terms: Terms, found: Sequence[Signal]) -> Signal:
+    source, raw = "Sec-GPC", "1"
+    if terms.gpc == "ignore":
+        return Signal(source, raw, 'not counted: gpc = "ignore"')
+    region = next((s.region for s in found if s.region), "")
+    abroad = region and not region.upper().startswith("US")
+    if terms.gpc == "us" and terms.mode != "strict" and abroad:
+        return Signal(source, raw, f'not counted: gpc = "us", and the visitor is in {region}')
+    return Signal(source, raw, "the browser's Global Privacy Control", {"marketing": False})
+
+
+def _ruling(terms: Terms, purpose: Purpose, found: Sequence[Signal], now: float) -> Ruling:
+    said = [s for s in found if purpose in s.says]
+    if terms.mode == "strict":
+        # Only a visitor's own choice can grant.
+        said = [s for s in said if s.rank >= Rank.CHOSEN or not s.says[purpose]]
+    if not said:
+        return Ruling(Consent.PENDING, _unsaid(found))
+    if (control := next((s for s in said if s.source == "Sec-GPC"), None)) is not None:
+        return Ruling(Consent.DENIED, f"Sec-GPC: {control.why}")
+    rank = max(s.rank for s in said)
+    top = [s for s in said if s.rank is rank]
+    refusals = [s for s in top if not s.says[purpose]]
+    grants = [s for s in top if s.says[purpose]]
+    chosen = max(refusals or grants, key=lambda s: _when(s, now))
+    if refusals and grants:
+        latest = max(grants, key=lambda s: _when(s, now))
+        # A refusal without a time may be newer than any grant.
+        timed = all(_when(s, now) for s in refusals)
+        if timed and _when(latest, now) > _when(chosen, now):
+            chosen = latest
+    consent = Consent.GRANTED if chosen.says[purpose] else Consent.DENIED
+    return Ruling(consent, f"{chosen.source}: {chosen.why}")
+
+
+def _when(signal: Signal, now: float) -> float:
+    return signal.at if signal.at is not None and signal.at <= now + AHEAD else 0.0
+
+
+def _unsaid(found: Sequence[Signal]) -> str:
+    if not found:
+        return "no consent tool's choice was seen"
+    return f"no choice yet; {found[0].source}: {found[0].why}"
+
+
+def _all_of(purposes: Mapping[Purpose, Ruling], wanted: Sequence[Purpose]) -> Ruling:
+    """Denied where one purpose is, else pending where one is, else granted."""
+    rulings = [purposes[purpose] for purpose in wanted]
+    for consent in (Consent.DENIED, Consent.PENDING):
+        for ruling in rulings:
+            if ruling.consent is consent:
+                return ruling
+    return rulings[0]
+
+
+def _string(found: Sequence[Signal], now: float) -> Signal | None:
+    """The signal with the latest TC string that may be relied on."""
+    strings = [s for s in found if s.tcf is not None]
+    return max(strings, key=lambda s: _when(s, now), default=None)
+
+
+def _networks(terms: Terms, whole: Ruling, string: Signal | None) -> Iterator[tuple[str, Ruling]]:
+    if string is None or string.tcf is None or whole.consent is not Consent.GRANTED:
+        return
+    for network, vendor in terms.vendors.items():
+        why = string.tcf.permits(vendor)
+        consent = Consent.DENIED if why else Consent.GRANTED
+        yield network, Ruling(consent, f"{string.source}: {why or f'vendor {vendor.id} is permitted'}")
