@@ -16,7 +16,7 @@ from pathlib import Path
 
 import peers
 from answers import fault, require
-from clew.middleware.serve.control import ask_all
+from clew.middleware.serve.control import reload_all
 from load import CONNECTIONS, Runner, load, print_progress, take_turns, write_script
 from options import Options
 from pinned import LOAD_CORE, SERVER_CORE, BenchError, Process, allow_open_files, resident_kb, running
@@ -151,7 +151,7 @@ def reloaded(home: Path, port: int, upstream: int, turn: int) -> float:
         + f"# {turn}\n[sites.hold]\norders = {5 + turn}\n"
     )
     began = time.monotonic()
-    answers = ask_all(home / "clew.toml", 30)
+    answers = reload_all(home / "clew.toml", 30)
     took = time.monotonic() - began
     result = answers[0][1] if len(answers) == 1 else None
     if result is None or result.errors or result.changes.changed != (f"shop{number}",):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ..middleware.serve.control import ask_all
+from ..middleware.serve.control import reload_all
 from ..settings.reloading import Reloaded
 from .check import print_problems
 from .terminal import open_console
@@ -32,7 +32,7 @@ def reload_command(
     prints each error with its file and line, and ends with 1.
     """
     console = open_console(soft_wrap=True, highlight=False)
-    answers = ask_all(config, WAIT_SECONDS)
+    answers = reload_all(config, WAIT_SECONDS)
     if not answers:
         console.print(
             Text(

@@ -67,10 +67,10 @@ def origin_of(scope: Mapping[str, Any], trusted: Networks, forwarded_host: bool 
             break
         proxies += 1
     their_scheme, their_host = _reported(headers, proxies)
-    scheme, asked = _SCHEMES.get(their_scheme.lower(), scheme), host.decode("latin-1")
+    scheme, own_host = _SCHEMES.get(their_scheme.lower(), scheme), host.decode("latin-1")
     if forwarded_host and 0 < len(their_host) <= LONGEST_HOST:
-        return Origin(client, scheme, their_host, their_host != asked)
-    return Origin(client, scheme, asked)
+        return Origin(client, scheme, their_host, their_host != own_host)
+    return Origin(client, scheme, own_host)
 
 
 # Headers by which proxies report the client, the most important first.

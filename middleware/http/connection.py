@@ -18,12 +18,11 @@ from .wire import BORROW_ABOVE, ResponseReader
 
 # Reading stops while this much of a body waits for its reader.
 HIGH_WATER = 32 * 1024
-# Reads are large as long as the client keeps up, and small from the first time that it does not: a slow
-# client then holds little memory (what its own connection has not taken yet, and one read that waits).
+# Reads are large while the client keeps up, and small from the first time that it does not: a slow client
+# then uses little memory (the unsent bytes of its connection, and one read that waits).
 LARGE_READ = 128 * 1024
 SMALL_READ = 32 * 1024
-# After this many seconds a client that neither reads what is written nor sends the body that it announced
-# is taken for gone.
+# A client that neither reads the response nor sends the announced body for this many seconds counts as gone.
 STALLED_CLIENT = 300.0
 Released = Callable[["Connection", bool], None]
 
@@ -38,19 +37,19 @@ class Phases:
 
 
 class Taker(Protocol):
-    """Takes the answer out of the reader. Called from the connection's own callbacks."""
+    """Takes the response from the reader. Called from the connection's own callbacks."""
 
     def answer_ready(self) -> None:
-        """There is more of the answer in the reader."""
+        """The reader has more of the response."""
 
     def shop_ready(self) -> None:
-        """The shop takes the request's body again, after `upload` said False."""
+        """The shop accepts more of the request's body, after `upload` returned False."""
 
     def exchange_over(self, error: Exception | None) -> None:
-        """The exchange is over: the reader has the whole answer, or `error` says why it is not complete."""
+        """The exchange is over: the reader has the whole response, or `error` is why it is incomplete."""
 
     def has_unsent(self) -> bool:
-        """Whether bytes that it borrowed have not been sent yet."""
+        """Whether views of the receive buffer have not been sent yet."""
 
 
 class ReceiveBuffer:
@@ -67,10 +66,10 @@ class ReceiveBuffer:
 
 
 class UpstreamResponse:
-    """An answer for one who awaits it: its head with `head()`, its body with `read()` or `async for`.
+    """A response to await: its head with `head()`, its body with `read()` or `async for`.
 
-    `headers` are end-to-end fields only. Not read to the end, it must be closed: that closes the connection,
-    since the rest of a body nobody wants may be long. It is the `Taker` of `connection`'s exchange.
+    `headers` are end-to-end fields only. If it is not read to the end, it must be closed, which closes the
+    connection: the rest of the body may be long. It is the `Taker` of the connection's exchange.
     """
 
     def __init__(self, connection: "Connection", reader: ResponseReader) -> None:
@@ -88,7 +87,7 @@ class UpstreamResponse:
         return self.reader.complete and not self.reader.chunks
 
     async def head(self) -> None:
-        """Wait for the final head. Raises what ended the exchange before it."""
+        """Wait for the final head. Raises the error that ended the exchange before it."""
         while not self.reader.status:
             if self._error is not None:
                 raise self._error
@@ -99,7 +98,7 @@ class UpstreamResponse:
     async def read(self) -> bytes | memoryview:
         """The next bytes of the body, empty once it has ended.
 
-        Raises UpstreamError when it cannot be brought to its end: what was read is then an incomplete body.
+        Raises UpstreamError if the body cannot be completed: what was read is then an incomplete body.
         """
         reader = self.reader
         while not reader.chunks:
@@ -120,13 +119,13 @@ class UpstreamResponse:
     def close(self) -> None:
         """Stop the exchange."""
         if self._connection is not None:
-            self._connection.fail(BrokenError("the answer was given up"))
+            self._connection.fail(BrokenError("the response was abandoned"))
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
-        """After 101: the connection itself, not reading, and what it received behind the head."""
+        """After a 101: the transport, with reading paused, and the bytes received after the head."""
         connection, self._connection = self._connection, None
         if self.status != 101 or connection is None:
-            raise BrokenError("the shop closed the connection at the switch of protocols")
+            raise BrokenError("the shop closed the connection while switching protocols")
         return connection.leave(), bytes(self.reader.take())
 
     def exchange_over(self, error: Exception | None) -> None:
@@ -141,10 +140,10 @@ class UpstreamResponse:
             self._waiter.set_result(None)
 
     def shop_ready(self) -> None:
-        """A handshake has no body."""
+        """Not used: a handshake has no body."""
 
     def has_unsent(self) -> bool:
-        """It copies what it takes."""
+        """Always False: it copies the bytes it takes."""
         return False
 
     async def _more(self) -> None:
@@ -220,7 +219,8 @@ class Connection(asyncio.BufferedProtocol):
         self.transport.abort()
 
     def upload(self, data: bytes) -> bool:
-        """Send a piece of the request's body, framed already; False to wait for `shop_ready` before more."""
+        """Send a piece of the request's body, already framed. Returns False if the caller has to wait for
+        `shop_ready`."""
         if self._uploading:
             self.active_at = self.loop.time()
             self.transport.write(data)
@@ -265,7 +265,7 @@ class Connection(asyncio.BufferedProtocol):
     def _finish(self, taker: Taker, reader: ResponseReader) -> None:
         reusable = reader.reusable and not self._uploading and not self.transport.is_closing()
         if reader.keep_alive is not None:
-            # A second less than the shop says, for the way there (Node: 5 s, Apache: 5 s).
+            # A second less than the shop states, for the network (Node: 5 s, Apache: 5 s).
             self.idle_limit = min(self._phases.keep_alive, reader.keep_alive - 1)
         self._taker = None
         if not reusable:
@@ -279,8 +279,8 @@ class Connection(asyncio.BufferedProtocol):
     # -- time
 
     def check(self, now: float) -> None:
-        """End an exchange that takes too long. Called a few times a second for all connections; there is no
-        timer for each."""
+        """End an exchange that takes too long. Called a few times a second for all connections, instead of
+        a timer for each."""
         quiet = now - self.active_at
         if self._taker is None:
             if quiet > self.idle_limit:
@@ -313,7 +313,7 @@ class Connection(asyncio.BufferedProtocol):
         """`nbytes` were received."""
         taker = self._taker
         if taker is None:
-            # An answer that no request asked for must not become the next request's.
+            # A response without a request must not become the response to the next one.
             self.transport.abort()
             return
         reader = self._reader
@@ -334,7 +334,7 @@ class Connection(asyncio.BufferedProtocol):
             self._finish(taker, reader)
             return
         if reader.status >= 300:
-            # Refused while still sending: stop (RFC 9112 §9.5), and read the answer to its end. The
+            # Refused during the upload: stop sending (RFC 9112 §9.5), and read the response to its end. The
             # connection is not used again.
             reader.reusable = reader.reusable and not self._uploading
             self._uploading = False
@@ -363,7 +363,7 @@ class Connection(asyncio.BufferedProtocol):
             self.fail(kind(f"the shop closed the connection{f': {exc}' if exc else ''}"))
 
     def pause_writing(self) -> None:
-        """The shop reads slower than the client sends."""
+        """The shop reads more slowly than the client sends."""
         self._choked = True
 
     def resume_writing(self) -> None:

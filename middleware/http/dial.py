@@ -16,8 +16,8 @@ from .faults import ConnectError, UpstreamError, UpstreamTimeoutError
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 Attempt = Coroutine[Any, Any, tuple[asyncio.Transport, P]]
 
-# An address that has not answered after this many seconds has the next one tried beside it (RFC 8305 §5): a
-# dead one costs a quarter of a second, not the whole time for connecting.
+# After this many seconds without a connection the next address is tried in parallel (RFC 8305 §5): a dead
+# address costs a quarter of a second, not the whole connect timeout.
 NEXT_ADDRESS_AFTER = 0.25
 # For this many seconds the last known state of the shop answers `reachable`.
 KNOWN_FOR = 10.0
@@ -26,13 +26,13 @@ KNOWN_FOR = 10.0
 class Dial:
     """Opens connections to the one `address` it was made for: `http://…`, `https://…` or `unix:/path`.
 
-    `timeout` is the time for a connection to stand, its TLS included, in seconds. `name` is the host that a
-    TLS shop is asked for (SNI) and has to have a certificate for; None: that of the address. `authority` is
-    the Host of requests that have none.
+    `timeout` limits the time to connect, TLS included, in seconds. `name` is the host for SNI and for the
+    certificate of a TLS shop; None: the host of the address. `authority` is the Host of requests that have
+    none.
 
-    A name is resolved anew for each connection; what is kept of it for how long is the system's resolver's
-    business (RFC 1035 TTLs). Its addresses are tried in the resolver's order, the families in turn, and the
-    first connection that stands is taken.
+    A name is resolved for each connection; caching is left to the system's resolver (RFC 1035 TTLs). Its
+    addresses are tried in the resolver's order, alternating the families, and the first connection that
+    succeeds is used.
     """
 
     def __init__(self, address: str, timeout: float, name: str | None = None) -> None:
@@ -44,8 +44,8 @@ class Dial:
         self._name = name or self._host
         self._tls = parts.scheme == "https"
         self._timeout = timeout
-        self._told: tuple[float, bool] | None = None
-        self._asking: asyncio.Task[None] | None = None
+        self._last_attempt: tuple[float, bool] | None = None
+        self._probe: asyncio.Task[None] | None = None
         self.authority = parts.netloc.encode("latin-1") or b"localhost"
 
     async def open(self, protocol: Callable[[], P]) -> P:
@@ -55,25 +55,25 @@ class Dial:
             async with asyncio.timeout(self._timeout):
                 opened = await self._open(protocol)
         except TimeoutError:
-            self._told = time(), False
+            self._last_attempt = time(), False
             raise UpstreamTimeoutError(f"no connection within {self._timeout:g} s") from None
         except (OSError, UnicodeError) as error:
-            self._told = time(), False
+            self._last_attempt = time(), False
             raise ConnectError(f"no connection: {error}") from error
-        self._told = time(), True
+        self._last_attempt = time(), True
         return opened
 
     async def reachable(self) -> bool:
         """Whether the last attempt to connect succeeded. If it is more than ten seconds old, or there was
         none, a connection is opened and closed again first, one for all concurrent callers."""
         loop = asyncio.get_running_loop()
-        if self._told is None or loop.time() - self._told[0] > KNOWN_FOR:
-            if self._asking is None or self._asking.done():
-                self._asking = loop.create_task(self._ask())
-            await asyncio.shield(self._asking)
-        return self._told is not None and self._told[1]
+        if self._last_attempt is None or loop.time() - self._last_attempt[0] > KNOWN_FOR:
+            if self._probe is None or self._probe.done():
+                self._probe = loop.create_task(self._test())
+            await asyncio.shield(self._probe)
+        return self._last_attempt is not None and self._last_attempt[1]
 
-    async def _ask(self) -> None:
+    async def _test(self) -> None:
         try:
             opened = await self.open(_Nothing)
         except UpstreamError:
@@ -102,8 +102,8 @@ class Dial:
 
 @lru_cache(maxsize=4)
 def _tls_context(authorities: str | None) -> ssl.SSLContext:
-    """Verified against the system's authorities, or those of the file `authorities` (SSL_CERT_FILE, which
-    OpenSSL itself looks at). One for all shops: it holds them all, and takes milliseconds to make."""
+    """A context that verifies against the system's authorities, or those of the file `authorities`
+    (SSL_CERT_FILE, which OpenSSL itself reads). All shops share it: it takes milliseconds to create."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -117,7 +117,7 @@ class _Nothing(asyncio.Protocol):
 
 
 def _in_turn(found: Sequence[tuple[Any, ...]]) -> list[str]:
-    """The addresses in the resolver's order, the families in turn (RFC 8305 §4), each once."""
+    """The addresses in the resolver's order, alternating the families (RFC 8305 §4), without duplicates."""
     families: dict[int, list[str]] = {}
     for family, *_, place in found:
         families.setdefault(family, []).append(place[0])
@@ -126,8 +126,8 @@ def _in_turn(found: Sequence[tuple[Any, ...]]) -> list[str]:
 
 
 async def _first(attempts: Sequence[Attempt[P]]) -> tuple[asyncio.Transport, P]:
-    """The first connection that succeeds; each attempt begins when the one before it has failed, or has been
-    under way for NEXT_ADDRESS_AFTER. Raises what the last one to fail raised.
+    """The first connection that succeeds; each attempt begins when the one before it has failed or has
+    run for NEXT_ADDRESS_AFTER. Raises the exception of the last attempt that failed.
 
     Each is a connection of the loop's own, not a socket that is handed to it: uvloop closes the descriptor of
     a socket that was handed over a second time if the other side hangs up at once.

@@ -48,14 +48,13 @@ class RequestError(Exception):
 
 
 class RequestTimeoutError(RequestError):
-    """The client's request did not come to its end in time."""
+    """The client's request was not complete in time."""
 
     status = 408
 
 
 class TooManyError(RequestError):
-    """The client holds as much open as it may (docs/operations.md#limits); it may try again after `wait`
-    seconds."""
+    """The client has reached a limit (docs/operations.md#limits); it may retry after `wait` seconds."""
 
     status = 429
 
@@ -79,4 +78,4 @@ class LastHopError(RequestError):
 
 
 class ClientGoneError(Exception):
-    """The client left, or stopped taking part: there is nobody to answer."""
+    """The client disconnected or stopped responding: a response cannot be delivered."""

@@ -1,4 +1,4 @@
-"""uvicorn's side of a WebSocket, made to answer every handshake."""
+"""uvicorn's WebSocket protocol, extended to answer every handshake."""
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -8,8 +8,8 @@ _REFUSED = b"HTTP/1.1 400 Bad Request\r\n"
 
 
 class AnsweringWebSocket(WebSocketsSansIOProtocol):
-    """A handshake that the library underneath cannot read (with a body, with another method than GET, with
-    too many fields) ends with a 400. By itself uvicorn would say nothing and keep the connection for ever."""
+    """A handshake that the `websockets` library cannot read (with a body, a method other than GET, too many
+    fields) is answered with 400. uvicorn alone would send nothing and keep the connection open."""
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""

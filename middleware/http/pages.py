@@ -1,5 +1,4 @@
-"""Short texts that clew answers with itself: they show nothing of the request or of the shop, and are not
-cached."""
+"""Short error pages of clew: they reveal nothing of the request or the shop, and are not cached."""
 
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -13,7 +12,7 @@ ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 _TEXTS: Mapping[int, bytes] = {
     200: b"",
-    400: b"This request cannot be passed on.\n",
+    400: b"This request cannot be forwarded.\n",
     404: b"There is nothing at this address.\n",
     405: b"This method is not allowed here.\n",
     408: b"The request took too long to arrive.\n",
@@ -27,18 +26,18 @@ _TEXTS: Mapping[int, bytes] = {
 
 
 def date() -> Header:
-    """The Date field that every answer of our own has (RFC 9110 §6.6.1). The shop's answers have its own."""
+    """The Date field of clew's own responses (RFC 9110 §6.6.1). Those of the shop keep the shop's."""
     return b"date", formatdate(usegmt=True).encode("ascii")
 
 
 def closing(start: bytes) -> bytes:
-    """An answer without a body after which the connection ends; `start` is its status line, with more fields
-    if there are any."""
+    """A response without a body, after which the connection closes; `start` is its status line, and more
+    fields if there are any."""
     return b"%bdate: %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % (start, date()[1])
 
 
 def page(status: int, *more: tuple[bytes, bytes]) -> tuple[int, Headers, bytes]:
-    """Status, headers and text; plain text, so that no editor of pages touches it."""
+    """Status, headers and body; plain text, so that nothing edits it as a page."""
     text = _TEXTS[status]
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),

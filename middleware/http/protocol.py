@@ -1,5 +1,5 @@
-"""The server's side of a client's connection: uvicorn's HTTP protocol with bounds, and with handlers that
-need no ASGI."""
+"""The server's side of a client's connection: uvicorn's HTTP protocol with limits, and with handlers that do
+not use ASGI."""
 
 import asyncio
 from collections import deque
@@ -17,10 +17,10 @@ from .target import origin_form
 # The size of a request's head in bytes: request line and headers. Shops with 16 KB of cookies exist.
 MAX_HEAD = 64 * 1024
 HEAD_SECONDS = 30.0
-# Pipelined requests that may wait for the answers before them; the connection closes after the last answer.
+# Pipelined requests that may wait for earlier responses; with more, the connection closes after the last one.
 MOST_AHEAD = 100
-# A connection that the server closes stays half open for this many seconds, and for so many times as long
-# while the client still sends or still has to read (nginx's lingering_time).
+# A connection that the server closes stays half open for LINGER seconds, and for a multiple of that while the
+# client still sends, or still has to read (nginx's lingering_time).
 LINGER = 5.0
 LINGERS_SENDING = 6
 LINGERS_READING = 60
@@ -35,17 +35,15 @@ _HEAD_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\n"
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, extended in two ways.
 
-    An app that has `handler_for` (`HandlerFactory`) is asked for a handler first, and nothing of ASGI is made
-    for a request that has one. And the size and duration of a request's head are limited, which uvicorn does
-    not do.
+    An app that has `handler_for` (`HandlerFactory`) is asked for a handler first; a request that has one does
+    not use ASGI. And the size and duration of a request's head are limited, which uvicorn does not do.
 
-    A head of more than 64 KB is answered with 431 (RFC 6585 §5), one that does not come to its end within
-    30 seconds with 408. A fragment in the target is a 400: shops and proxies disagree on what it means
-    (CVE-2023-47106). Where answers to earlier requests are still due, they go out first, and the connection
-    ends with the last of them.
+    A head of more than 64 KB is answered with 431 (RFC 6585 §5), one that is not complete within 30 seconds
+    with 408. A fragment in the target is a 400: shops and proxies disagree on its meaning (CVE-2023-47106).
+    Responses to earlier requests are sent first, and the connection closes after the last of them.
 
-    A connection ends gently (`end`): closed with unread bytes before it, the system would answer them with a
-    reset, and a client that is slow to read would lose what was sent to it before (RFC 9112 §9.6).
+    `end` closes a connection in steps: if it were closed while received bytes are unread, the system would
+    send a reset, and a slow client would lose what was sent to it before (RFC 9112 §9.6).
     """
 
     # A `RequestHandler`, or uvicorn's own cycle.
@@ -172,7 +170,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The head is complete. An exception raised here leads to `send_400_response`."""
         self._head_open = False
         if self._discarding:
-            raise ValueError("the connection ends with the answer before this")
+            raise ValueError("the connection closes after the response before this one")
         if self._head_timer is not None:
             self._cancel_head_timer()
         if self._head_bytes or self._received > MAX_HEAD:
@@ -180,7 +178,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if size > MAX_HEAD:
                 self._refusal = _TOO_LARGE
         if self._refusal is not _MALFORMED or b"#" in self.url:
-            raise ValueError("a head too large, or a fragment")
+            raise ValueError("the head is too large, or the target has a fragment")
         upgrade = self.parser.should_upgrade()
         if not self.url.startswith(b"/"):
             method, version = self.parser.get_method(), self.parser.get_http_version()
@@ -193,14 +191,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._upgrade_ignored = upgrade and not self._websocket
         waits = self.cycle is not None and not self.cycle.response_complete
         if waits and (len(self.pipeline) >= MOST_AHEAD or self._websocket):
-            raise ValueError("too much sent ahead, or an upgrade behind an answer that is not out yet")
+            raise ValueError("too many pipelined requests, or an upgrade before an earlier response")
         handler = self._handler()
         if handler is None:
             self._start_asgi()
             return
         self.cycle = handler
         if waits:
-            # Answers are sent in the order of their requests.
+            # Responses are sent in the order of their requests.
             self.flow.pause_reading()
             self.pipeline.appendleft((handler, self.app))
         else:

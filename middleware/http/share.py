@@ -1,10 +1,10 @@
-"""The connections to all shops together, and each shop's fair share of them.
+"""The limit on connections to all shops, and each shop's fair share of it.
 
-A shop may take one more while it holds fewer than are left over (dynamic thresholds: Choudhury and Hahne,
-"Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2),
-1998). So one busy shop may hold half of all, n of them that ask at the same time 1/(n + 1) each, and one that
-hangs takes half of what the others left: what remains is for shops that nobody has asked for so far. What
-waits is served shop by shop in turn.
+A shop may open one more connection while it holds fewer than are free (dynamic thresholds: Choudhury and
+Hahne, "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on
+Networking 6(2), 1998). So one busy shop may hold half of the connections, n busy shops 1/(n + 1) each, and a
+shop that hangs takes half of what the others left free; the rest is for shops without requests so far.
+Waiting requests are served in turn, shop by shop.
 """
 
 from collections import OrderedDict
@@ -20,7 +20,7 @@ class Waiting(Protocol):
     """The requests waiting for one shop."""
 
     def hand_over(self) -> bool:
-        """Give a connection to the next request, if it may have one now; whether one got it."""
+        """Give a connection to the next request, if it may have one now. Returns whether one got it."""
 
 
 class Idle(Protocol):
@@ -41,7 +41,7 @@ class Share:
         self._requests = 0
 
     def may(self, held: int) -> bool:
-        """Whether a shop that holds this many may take one more."""
+        """Whether a shop that holds `held` connections may take one more."""
         return held < self.free
 
     def take(self) -> None:
@@ -78,7 +78,7 @@ class Share:
         self._idle[connection] = None
 
     def unkeep(self, connection: Idle) -> None:
-        """Forget an idle connection: it is used again, or closed."""
+        """Remove an idle connection: it is in use again, or closed."""
         self._idle.pop(connection, None)
 
     def make_room(self) -> None:

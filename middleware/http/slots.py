@@ -1,6 +1,6 @@
 """Slots for exchanges with one shop, shared fairly between clients and between kinds of requests.
 
-How many a shop may have beside other shops is `share`'s business.
+`share` limits the connections of one shop in relation to other shops.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from .share import QUEUE_PER_CONNECTION, Share
 
 
 class Use(NamedTuple):
-    """What a connection is wanted for. `client` is the client's network, None where it has no address;
-    `upload` says that the request's body is still on its way."""
+    """What a connection is used for. `client` is the client's network, None if it has no address; `upload`:
+    the request's body is not complete yet."""
 
     client: str | None = None
     upload: bool = False
@@ -24,16 +24,16 @@ Queue = OrderedDict[str | None, deque[asyncio.Future[None]]]
 
 
 class Slots:
-    """At most `most` exchanges at once, and what `share` allows. Further ones wait up to `seconds`, by client
-    in turn, `QUEUE_PER_CONNECTION` for each connection, half of them at the most of one client.
+    """At most `most` concurrent exchanges, as far as `share` allows. Further requests wait up to `seconds`:
+    `QUEUE_PER_CONNECTION` for each connection, at most half of them of one client, served client by client.
 
-    One client network gets three quarters of them, uploads get half: a client that sends slowly must not keep
-    others, or its own page views, from the shop. With one connection there is nothing to divide.
+    One client network gets at most three quarters of the slots, uploads get half: a client that sends slowly
+    must not block others, or its own page views. A single slot is not divided.
     """
 
     def __init__(self, most: int, seconds: float, share: Share | None = None) -> None:
         self.free = most
-        # A shop of its own shares with no other.
+        # Without `share` the shop has its own.
         self._share = share or Share(most * 2)
         self._most = most
         self._seconds = seconds
@@ -47,7 +47,7 @@ class Slots:
 
     @property
     def few_uploads(self) -> bool:
-        """Whether there are so few uploads that another one may hold a slot, slow or not."""
+        """Whether there are so few uploads that another one may hold a slot even if it is slow."""
         return self._uploads < self._most // 4
 
     def take(self, use: Use) -> bool:
@@ -59,7 +59,7 @@ class Slots:
 
     @property
     def held(self) -> int:
-        """How many slots are taken."""
+        """The number of slots in use."""
         return self._most - self.free
 
     @property

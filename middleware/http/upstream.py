@@ -1,7 +1,7 @@
 """The HTTP/1.1 client for a shop: raw bytes in and out, a bounded pool of connections.
 
-It adds nothing and changes nothing: no cookies, no redirects, no proxies from the environment, no decoding,
-no normalising of addresses. It connects to the one address it was made for, never to a part of a request.
+It changes nothing: no cookies, no redirects, no proxies from the environment, no decoding, no normalisation
+of URLs. It connects only to the address it was created with, never to one that a request names.
 """
 
 import asyncio
@@ -35,34 +35,34 @@ def _buffer() -> ReceiveBuffer:
 
 
 class UpstreamLimits(Protocol):
-    """How much of a shop is used at once, and how long it is waited for."""
+    """The concurrency limits and the timeouts for one shop."""
 
     @property
     def connections(self) -> int:
-        """Exchanges at once."""
+        """The maximum of concurrent exchanges."""
 
     @property
     def websockets(self) -> int | None:
-        """WebSockets at once; None: as many as `connections`."""
+        """The maximum of open WebSockets; None: the same as `connections`."""
 
     @property
     def connect_timeout(self) -> SupportsFloat:
-        """Seconds until a connection is there, a free one included."""
+        """Seconds to connect, or to wait for a free connection."""
 
     @property
     def response_timeout(self) -> SupportsFloat:
-        """Seconds until the head of an answer is there."""
+        """Seconds until the response head is received."""
 
     @property
     def idle_timeout(self) -> SupportsFloat:
-        """Seconds between two pieces of a body."""
+        """Seconds between two reads of a body."""
 
     @property
     def keep_alive(self) -> SupportsFloat:
         """Seconds that an idle connection is kept."""
 
 
-class Conversation(Protocol):
+class OpenWebSocket(Protocol):
     """An open WebSocket."""
 
     def cut(self) -> None:
@@ -70,14 +70,13 @@ class Conversation(Protocol):
 
 
 class Upstream:
-    """One shop's address, with its connections. May be made before the loop runs; belongs to the loop of its
-    first use.
+    """The connections to one shop. It may be created before the event loop runs, and is bound to the loop of
+    its first use.
 
-    At most `limits.connections` exchanges run at once, divided fairly (`Slots`); further ones wait up to
-    `limits.connect_timeout`, ten times as many at the most, then BusyError. Beside them `limits.websockets`,
-    or as many again, may be open. `name` is the host that a TLS shop has a certificate for, if it is not that
-    of the address. `authority` is the Host of requests that have none. `share` are the connections to all
-    shops; None: this one has them to itself.
+    At most `limits.connections` exchanges run at once, divided fairly (`Slots`). Up to ten times as many wait
+    for `limits.connect_timeout`, then BusyError is raised. `limits.websockets` are counted separately. `name`
+    is the host in the certificate of a TLS shop, if it is not the host of the address. `authority` is the
+    Host of requests that have none. `share` limits the connections to all shops; None: this shop has its own.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class Upstream:
         self._share = share or Share(limits.connections * 2)
         self._draining = False
         self._drained: Callable[[], None] | None = None
-        self._conversations: set[Conversation] = set()
+        self._websockets: set[OpenWebSocket] = set()
         self._most = limits.connections
         self._most_tunnels = limits.websockets or limits.connections
         self._connect_timeout = float(limits.connect_timeout)
@@ -110,7 +109,7 @@ class Upstream:
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, replayable: bool, use: Use = NOBODY) -> Connection | None:
-        """A kept connection, if one is there and may be used at once.
+        """An idle connection, if there is one that may be used at once.
 
         `replayable`: the request may be sent again if the connection turns out closed.
         """
@@ -127,7 +126,7 @@ class Upstream:
     async def acquire(
         self, replayable: bool, use: Use = NOBODY, *, fresh: bool = False
     ) -> tuple[Connection, bool]:
-        """A connection for one exchange, and whether it was kept; a new one with `fresh`.
+        """A connection for one exchange, and whether it was reused; with `fresh` always a new one.
 
         Raises ConnectError, UpstreamTimeoutError and BusyError (all UpstreamError). The exchange must
         `begin` on it before anything else is awaited.
@@ -143,8 +142,9 @@ class Upstream:
     async def upgrade(self, target: bytes, headers: Headers) -> AsyncIterator[UpstreamResponse]:
         """Ask to switch protocols, with the Upgrade and Connection fields among `headers`.
 
-        The answer is a 101, whose connection `detach()` hands over, or a usual one. It counts as open until
-        the block is left. Raises UpstreamError, and RequestError for a request that cannot be written safely.
+        The response is a 101, whose connection `detach()` hands over, or an ordinary one. It counts as open
+        until the block ends. Raises UpstreamError, and RequestError for a request that cannot be written
+        safely.
         """
         self._bind()
         request = request_head("GET", target, headers)
@@ -168,13 +168,13 @@ class Upstream:
             self._look_if_drained()
 
     @contextmanager
-    def conversing(self, conversation: "Conversation") -> Iterator[None]:
+    def count_websocket(self, websocket: "OpenWebSocket") -> Iterator[None]:
         """Count an open WebSocket while the block runs; `cut` closes it."""
-        self._conversations.add(conversation)
+        self._websockets.add(websocket)
         try:
             yield
         finally:
-            self._conversations.discard(conversation)
+            self._websockets.discard(websocket)
 
     @property
     def unused(self) -> bool:
@@ -182,8 +182,8 @@ class Upstream:
         return not self._connections and not self._tunnels and self.slots.unused
 
     def drain(self, drained: Callable[[], None]) -> None:
-        """Keep no idle connections from now on. Exchanges that have begun, and requests already sent here, go
-        on; `drained` is called when none is left."""
+        """Keep no idle connections from now on. Running exchanges and waiting requests continue; `drained` is
+        called when none is left."""
         self._draining, self._drained = True, drained
         for connection in tuple(self._idle):
             connection.transport.abort()
@@ -193,8 +193,8 @@ class Upstream:
         """End all exchanges, WebSockets with a close frame."""
         for connection in list(self._connections):
             connection.transport.abort()
-        for conversation in tuple(self._conversations):
-            conversation.cut()
+        for websocket in tuple(self._websockets):
+            websocket.cut()
 
     def _look_if_drained(self) -> None:
         if self._drained is not None and self.unused:
@@ -213,7 +213,7 @@ class Upstream:
     def _bind(self) -> None:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            # The loop of the old connections has ended.
+            # The event loop of the old connections has ended.
             self._loop = loop
             for connection in self._idle:
                 self._share.unkeep(connection)

@@ -11,10 +11,10 @@ from .hops import HOP_BY_HOP, NOT_IN_TRAILERS, without_options
 # nginx's default of 4–8 KB refuses shops with many cookies; Node reads 16 KB, Go 10 MB.
 MAX_HEAD = 128 * 1024
 MAX_TRAILERS = 16 * 1024
-# What comes in larger pieces is borrowed, not copied: the loop's transports write that much at once (it is
-# their high-water mark), so that it has left the buffer before the next bytes come in.
+# Larger pieces are passed on as views, not copied: the loop's transports write that much at once (it is their
+# high-water mark), so the buffer is free before the next bytes are received.
 BORROW_ABOVE = 64 * 1024
-# 100, 102 and 103 may come before the answer; real servers send a few at most.
+# Interim responses (100, 102, 103) before the final one; real servers send a few at most.
 MAX_INTERIM = 8
 
 _METHODS = frozenset({"GET", "HEAD", "POST"})
@@ -24,44 +24,44 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?i)(?:^|[,;\s])timeout\s*=\s*(\d{1,6})")
 
 # NTLM and Negotiate authenticate a connection, not a request (RFC 4559 §6): on a reused connection the next
-# visitor would be logged in as the last one.
-_WHO_IS_WHO = frozenset({b"persistent-auth", b"www-authenticate"})
-_BINDING = re.compile(rb"(?i)[ \t]*(?:ntlm|negotiate|true)")
+# visitor would be logged in as the previous one.
+_CONNECTION_AUTH_FIELDS = frozenset({b"persistent-auth", b"www-authenticate"})
+_CONNECTION_AUTH_SCHEMES = re.compile(rb"(?i)[ \t]*(?:ntlm|negotiate|true)")
 
-# How the length of a body is known (RFC 9112 §6.3).
+# How the length of a body is determined (RFC 9112 §6.3).
 _NONE, _COUNTED, _CHUNKED, _UNTIL_CLOSE = range(4)
 
 
 def request_head(method: str, target: bytes, headers: Headers) -> bytes:
-    """The head of a request; names and values go out as they are.
+    """The head of a request; names and values are written unchanged.
 
-    Raises RequestError where a byte would end a line early: nothing that is written may split the message
-    (CVE-2023-25690). Servers refuse such requests by themselves; this is the last gate.
+    Raises RequestError for a byte that would end a line early and so split the request (CVE-2023-25690).
+    Servers refuse such requests too; this is the last check.
     """
     verb = b"GET" if method == "GET" else method.encode("latin-1")
     head = b"\r\n".join([b"%b %b HTTP/1.1" % (verb, target), *map(b": ".join, headers), b"", b""])
     lines = len(headers) + 2
     if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
-        raise RequestError("a line break or NUL within the request's head")
+        raise RequestError("the request's head contains a line break or a NUL within a line")
     if b" " in target or b"\t" in target or not (method in _METHODS or _METHOD.fullmatch(method)):
-        raise RequestError("a blank in the request's target, or a method that is no token")
+        raise RequestError("the request's target contains a blank, or its method is not a token")
     return head
 
 
 class ResponseReader:
     """Reads one response, after any interim ones; fed with what a connection received.
 
-    `status` is 0 until the final head is complete. `headers` are the end-to-end ones, names in lower case,
-    values as they came; hop-by-hop fields end here. `chunks` holds the body's bytes that nobody took yet,
-    `buffered` their number; `complete` says that the last byte has come, `reusable` that the connection may
-    carry another exchange then, and `keep_alive` for how many idle seconds the shop said it would hold it.
-    `interim` are the interim responses before the answer, each with its end-to-end headers, for whoever takes
-    them out; 100, which was for us, is not among them, and 101 is never one. `trailers` are without fields
-    that have no meaning there (RFC 9110 §6.5.1).
-    Raises ResponseError for what cannot be framed safely, BrokenError for an end that came too early.
+    `status` is 0 until the final head is complete. `headers` are the end-to-end fields, names in lower case,
+    values unchanged; hop-by-hop fields are dropped. `chunks` holds the bytes of the body that were not taken
+    yet, `buffered` their number. `complete`: the last byte was received. `reusable`: the connection may then
+    carry another exchange. `keep_alive`: the seconds that the shop keeps an idle connection open, if it says
+    so. `interim` are the interim responses before the final one, each with its end-to-end headers, without
+    100, which is for clew, and 101. `trailers` does not contain fields that have no meaning there
+    (RFC 9110 §6.5.1).
+    Raises ResponseError if the message cannot be framed safely, BrokenError if it ended too early.
 
-    The body of known length is counted, not parsed: its bytes are copied once out of the receive buffer, and
-    not at all where there are more than `BORROW_ABOVE` of them and they are taken at once.
+    A body of known length is counted, not parsed: its bytes are copied once out of the receive buffer, or not
+    at all if there are more than `BORROW_ABOVE` of them and they are taken at once.
     """
 
     status = 0
@@ -104,17 +104,17 @@ class ResponseReader:
         if self.complete:
             return
         if not self.status or self._framing != _UNTIL_CLOSE:
-            raise BrokenError("the shop closed the connection within its answer")
+            raise BrokenError("the shop closed the connection before the response was complete")
         self.complete = True
 
     def copy_borrowed(self) -> None:
-        """Copy what is only borrowed, before the receive buffer is filled again."""
+        """Copy the views of the receive buffer, before it is filled again."""
         if self.chunks:
             self.chunks = [bytes(self.chunks[0])] if len(self.chunks) == 1 else [b"".join(self.chunks)]
 
     def take(self) -> bytes | memoryview:
-        """The bytes that are there, as one piece; empty if there are none. What comes as a view is borrowed:
-        it holds until the connection's callback returns."""
+        """The bytes received so far, as one piece; empty if there are none. A view is valid until the
+        connection's callback returns."""
         data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         self.chunks.clear()
         self.buffered = 0
@@ -147,7 +147,7 @@ class ResponseReader:
     def _check_held(self) -> None:
         # Bytes that are not HTTP/1, or a head that never ends, must not wait for a timeout.
         if not b"HTTP/1.".startswith(self._held[:7]):
-            raise ResponseError("the shop's answer does not start with HTTP/1")
+            raise ResponseError("the shop's response does not start with HTTP/1")
         if len(self._held) > MAX_HEAD:
             raise ResponseError(f"the shop's response head is longer than {MAX_HEAD} bytes")
         if _BARE_LF.search(self._held):
@@ -156,7 +156,7 @@ class ResponseReader:
     def _parse_head(self, head: memoryview) -> None:
         version = bytes(head[:9])
         if version not in (b"HTTP/1.1 ", b"HTTP/1.0 "):
-            raise ResponseError("the shop's answer is not HTTP/1.1 or HTTP/1.0")
+            raise ResponseError("the shop's response is not HTTP/1.1 or HTTP/1.0")
         if len(head) > MAX_HEAD:
             raise ResponseError(f"the shop's response head is longer than {MAX_HEAD} bytes")
         parser = self._parser = httptools.HttpResponseParser(self)
@@ -200,8 +200,8 @@ class ResponseReader:
                 options.append(value)
             elif name == b"transfer-encoding":
                 codings.append(value.strip(b" \t").lower())
-            elif name == b"keep-alive" and (told := _KEEP_ALIVE_TIMEOUT.search(value)):
-                self.keep_alive = int(told[1])
+            elif name == b"keep-alive" and (timeout := _KEEP_ALIVE_TIMEOUT.search(value)):
+                self.keep_alive = int(timeout[1])
         stated = b",".join(options).lower()
         self.reusable = b"close" not in stated and (http_1_1 or b"keep-alive" in stated) and not self._bound
         if stated and stated != b"keep-alive":
@@ -250,10 +250,10 @@ class ResponseReader:
         except httptools.HttpParserError as error:
             # Bytes after a complete answer do not make that answer wrong.
             if not self.complete:
-                raise ResponseError(f"the chunks of the shop's answer are not valid: {error}") from None
+                raise ResponseError(f"the chunks of the shop's response are not valid: {error}") from None
             self.reusable = False
         if self._trailer_bytes > MAX_TRAILERS:
-            raise ResponseError(f"the trailers of the shop's answer are longer than {MAX_TRAILERS} bytes")
+            raise ResponseError(f"the trailers of the shop's response are longer than {MAX_TRAILERS} bytes")
         if self._pieces:
             # One piece for each read, so that one-byte chunks do not cost an object each.
             self._keep(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
@@ -286,7 +286,7 @@ class ResponseReader:
             self.headers.append((name, value))
             if name == b"content-length":
                 self._left = int(value)
-            elif name in _WHO_IS_WHO and _BINDING.match(value):
+            elif name in _CONNECTION_AUTH_FIELDS and _CONNECTION_AUTH_SCHEMES.match(value):
                 self._bound = True
 
     def on_body(self, data: bytes) -> None:

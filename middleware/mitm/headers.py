@@ -27,14 +27,14 @@ def write_request(request: http.Request, headers: Headers, *, as_path: bool) -> 
     request.headers = http.Headers(headers)
 
 
-def onward(headers: Headers, asked: Origin, trusted: bool, peer: str | None) -> Headers:
+def onward(headers: Headers, origin_seen: Origin, trusted: bool, peer: str | None) -> Headers:
     """A request's headers as the reverse proxy would send them; mitmproxy needs some more for its framing."""
     kept = [pair for pair in headers if pair[0] in (b"transfer-encoding", b"expect")]
     if b"close" in tokens(headers, b"connection"):
         kept.append((b"connection", b"close"))
     if (value(headers, b"upgrade") or b"").lower() == b"websocket":
         kept += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
-    return [*forwarded_headers(headers, asked, trusted, peer), *kept]
+    return [*forwarded_headers(headers, origin_seen, trusted, peer), *kept]
 
 
 def end_to_end(headers: Headers) -> Headers:

@@ -33,40 +33,40 @@ class Requests:
         scheme = "https" if flow.client_conn.tls_established else "http"
         peer = flow.client_conn.peername
         shown = {"headers": headers, "client": peer, "scheme": scheme}
-        asked = origin_of(shown, settings.trusted_proxies, settings.forwarded_host)
+        origin_seen = origin_of(shown, settings.trusted_proxies, settings.forwarded_host)
         reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
-        addresses = _addresses(flow, asked) if reverse and ctx.options.clew_rewrite else None
+        addresses = _addresses(flow, origin_seen) if reverse and ctx.options.clew_rewrite else None
         path, _, query = flow.request.data.path.partition(b"?")
-        if service.sites.is_desk_host(asked.host):
-            self._to_desk(flow, path, asked)
+        if service.sites.is_desk_host(origin_seen.host):
+            self._to_desk(flow, path, origin_seen)
             return
         state = FlowState(self._service.clock.monotonic(), addresses)
-        site = service.sites.at(addresses.authority.decode("latin-1") if addresses else asked.host)
+        site = service.sites.at(addresses.authority.decode("latin-1") if addresses else origin_seen.host)
         if site is not None:
             head = RequestHead(
                 flow.request.method,
                 path,
                 query,
                 headers,
-                asked.scheme,
-                asked.host,
-                asked.client,
-                asked.host_forwarded,
+                origin_seen.scheme,
+                origin_seen.host,
+                origin_seen.client,
+                origin_seen.host_forwarded,
             )
             plan = await self._plan(state, site, head)
             if isinstance(plan, OwnPage):
-                self._to_own_pages(flow, state, plan, RequestContext(service, site, asked))
+                self._to_own_pages(flow, state, plan, RequestContext(service, site, origin_seen))
                 return
             headers = plan
         else:
-            service.events.host_unknown(asked.host, service.sites.hosts)
+            service.events.host_unknown(origin_seen.host, service.sites.hosts)
             if service.sites.own(path):
                 _refuse(flow, 421)
                 return
             headers = without_desk_cookies(headers)
         if reverse:
             client = peer[0] if peer else None
-            headers = onward(headers, asked, is_trusted(client, settings.trusted_proxies), client)
+            headers = onward(headers, origin_seen, is_trusted(client, settings.trusted_proxies), client)
         if addresses is not None:
             headers = to_shop(headers, addresses)
         self._flows[flow] = state
@@ -93,13 +93,13 @@ class Requests:
             self._service.attribution.finish(exchange)
         return plan.headers
 
-    def _to_desk(self, flow: http.HTTPFlow, path: bytes, asked: Origin) -> None:
+    def _to_desk(self, flow: http.HTTPFlow, path: bytes, origin_seen: Origin) -> None:
         """Everything on the desk's own host is ours."""
         found = ways.way(self._service.sites, path)
         if found is None:
             _refuse(flow, 404)
             return
-        context = RequestContext(self._service, found.site, asked, found)
+        context = RequestContext(self._service, found.site, origin_seen, found)
         self._to_own_pages(
             flow, FlowState(self._service.clock.monotonic(), None), OwnPage(found.path), context
         )
@@ -111,12 +111,12 @@ class Requests:
         self._flows[flow] = state
 
 
-def _addresses(flow: http.HTTPFlow, asked: Origin) -> Addresses:
+def _addresses(flow: http.HTTPFlow, origin_seen: Origin) -> Addresses:
     request = flow.request
     shop = f"[{request.host}]" if ":" in request.host else request.host
     return Addresses(
         origin(request.data.scheme, f"{shop}:{request.port}".encode()),
-        origin(asked.scheme.encode(), asked.host.encode("latin-1")),
+        origin(origin_seen.scheme.encode(), origin_seen.host.encode("latin-1")),
     )
 
 

@@ -26,9 +26,11 @@ Fields = Mapping[str, Any]
 
 
 def _touch(fields: Fields) -> str:
-    who = ", ".join([*fields["partners"], *(n for n in fields["networks"] if n not in fields["partners"])])
+    sources = ", ".join(
+        [*fields["partners"], *(n for n in fields["networks"] if n not in fields["partners"])]
+    )
     campaign = " ".join(f"{name}={text}" for name, text in fields["campaign"].items())
-    return f"{who or campaign or fields['referrer']} on {fields['landing']}"
+    return f"{sources or campaign or fields['referrer']} on {fields['landing']}"
 
 
 # How an event's fields are shown, where not all of them are.

@@ -1,4 +1,4 @@
-"""The answer's half of a proxied request: what the shop sends, and what the client gets of it.
+"""The response's half of a proxied request: what the shop sends, and what is sent to the client.
 
 `TABLE` names the step for each event in each state, and the states that the step may lead to. An event that
 has no step in a state is a bug in clew.
@@ -21,7 +21,7 @@ from ..http.pages import date
 from ..http.wire import ResponseReader
 from .forwarding import Forwarding
 
-# Pieces of an answer up to this long together are joined: one buffer to write is cheaper than several.
+# Pieces of up to this many bytes in total are joined: writing one buffer is cheaper than several.
 JOINED: Final = 16 * 1024
 
 _STATUS_LINE = {status: line.removesuffix(b"\r\n") for status, line in STATUS_LINE.items()}
@@ -30,13 +30,13 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class AnswerState(IntEnum):
-    """Where the answer stands on its way to the client."""
+    """The state of the response on its way to the client."""
 
-    AWAITED = auto()  # the shop's head has not come
-    HELD = auto()  # it has, and the exchange holds it
-    STARTED = auto()  # the head has gone to the client, the body follows
+    AWAITED = auto()  # waits for the shop's head
+    HELD = auto()  # the head was received, and the exchange holds it
+    STARTED = auto()  # the head was sent to the client, the body follows
     COMPLETE = auto()
-    CUT = auto()  # the client's connection was ended before that
+    CUT = auto()  # the client's connection was closed before that
 
 
 class AnswerStateError(Exception):
@@ -44,13 +44,13 @@ class AnswerStateError(Exception):
 
 
 class AnswerHalf:
-    """The answer, as it goes to the client. `pull` takes what the shop's reader has, `own` is an answer of
-    our own in its place, `cut` breaks it off.
+    """The response to the client. `pull` takes what the shop's reader has, `own` sends a response of clew in
+    its place, `cut` breaks it off.
 
-    `forwarding` makes the client's headers of the shop's.
+    `forwarding` turns the shop's headers into those for the client.
     """
 
-    # What most answers never change stands here, so that making one costs little.
+    # Class attributes are the defaults that most responses keep: creating one sets few fields.
     state = AnswerState.AWAITED
     status = 0
     exchange: Exchange | None = None
@@ -81,13 +81,13 @@ class AnswerHalf:
 
     @property
     def started(self) -> bool:
-        """Whether a byte of it may have left."""
+        """Whether any byte may have been sent."""
         return self.state >= AnswerState.STARTED
 
     def pull(self, reader: ResponseReader) -> bool:
         """Pass on what the reader has. Returns whether bytes of the body were taken.
 
-        Raises ResponseBrokenError where the exchange cannot go on, and whatever it fails with.
+        Raises ResponseBrokenError if the exchange cannot continue, and any other error of the exchange.
         """
         if self.state is AnswerState.AWAITED:
             if reader.interim:
@@ -104,13 +104,12 @@ class AnswerHalf:
         return taken
 
     def own(self, status: int, headers: Headers, text: bytes) -> None:
-        """Answer in the shop's place."""
+        """Send a response of clew instead of the shop's."""
         self._on("own", (status, headers, text))
 
     def cut(self, *, gently: bool) -> None:
-        """End the client's connection in the middle: what it got must not look complete. `gently`: it may
-        still read what was sent; a client of HTTP/1.0, which takes the end for the end of the body, may
-        not."""
+        """Close the client's connection so that the response is visibly incomplete. `gently`: the client may
+        still read what was sent; not with HTTP/1.0, where the end of the connection ends the body."""
         self._on("cut", gently)
 
     def _on(self, event: str, given: Any) -> None:
@@ -123,7 +122,7 @@ class AnswerHalf:
     # -- what the table does
 
     def _pass_interim(self, reader: ResponseReader) -> AnswerState:
-        """What comes before the answer; HTTP/1.0 knows nothing of it (RFC 9110 §15.2)."""
+        """Forward interim responses, which HTTP/1.0 does not have (RFC 9110 §15.2)."""
         found, reader.interim = reader.interim, []
         if self._modern:
             for status, headers in found:
@@ -219,7 +218,7 @@ class AnswerHalf:
             return
         self._out = []
         if transport.is_closing():
-            # The client has gone, and we shall be told: uvloop raises on writing to it.
+            # The client has disconnected; `client_gone` follows. uvloop raises on writing to it.
             return
         if len(out) == 1:
             transport.write(out[0])
@@ -264,7 +263,7 @@ TABLE: Mapping[AnswerState, Mapping[str, Step]] = {
 
 
 def reset(client: ClientConnection) -> None:
-    """End a connection so that the other side sees it broken: with no time to linger, closing sends RST."""
+    """Close a connection with a reset: with a linger time of zero, closing sends RST."""
     sock = client.transport.get_extra_info("socket")
     if sock is not None:
         with suppress(OSError):

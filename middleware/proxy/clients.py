@@ -1,4 +1,4 @@
-"""The clients' connections: how many one network may keep open, and which is closed for another one."""
+"""The connections of clients: limits by network, and which idle connection is closed for a new one."""
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from ...service.limits import Hold, LimitedError, Limits, networks_of
 from ..exchange.origin import Networks, is_trusted
 from ..http.handler import ClientConnection
 
-# What is on this machine is a proxy, a health check or a test, not a stranger.
+# Local clients are proxies, health checks or tests.
 LOCAL = frozenset({"127.0.0.1", "::1"})
 
 
@@ -27,7 +27,7 @@ class OpenConnection:
         self._hold: Hold | None = hold
         self.client = client
         self.keys = keys
-        self.turn = 0  # counts up with each beginning of a wait
+        self.turn = 0  # increases each time a connection becomes idle
 
     def busy(self) -> None:
         """A request begins."""
@@ -39,7 +39,7 @@ class OpenConnection:
             self._connections.began_to_wait(self)
 
     def leave(self) -> None:
-        """It has ended, or is a connection of another kind now."""
+        """It has closed, or another protocol has taken over."""
         self._connections.idle.pop(self, None)
         if self._hold is not None:
             self._hold.release()
@@ -48,23 +48,23 @@ class OpenConnection:
 
 
 class OpenConnections:
-    """All connections of clients to one process, bounded by network and over all (`limits.connections`).
+    """All connections of clients to one process, limited by network and in total (`limits.connections`).
 
-    Browsers keep connections that they may never use again. So the one that has waited longest gives way to a
-    new one, first of the same network; only where none waits the new one is refused. Connections of trusted
-    proxies stand for many clients, and are not counted by network.
+    Browsers keep connections that they may never use again. So a new connection replaces the one that has
+    been idle longest, of the same network first; it is refused only if none is idle. Connections of trusted
+    proxies carry many clients, and are not counted by network.
     """
 
     def __init__(self, limits: Limits, trusted: Callable[[], Networks]) -> None:
         self._limits = limits
         self._trusted = trusted
-        # By when they began to wait, the longest first.
+        # The longest idle first.
         self.idle: OrderedDict[OpenConnection, None] = OrderedDict()
         self._of: defaultdict[str, set[OpenConnection]] = defaultdict(set)
         self._turns = 0
 
     def enter(self, client: ClientConnection, address: str | None) -> OpenConnection | None:
-        """A connection that a client has opened; None if there is no room for it."""
+        """Count a connection that a client has opened; None if it is over a limit."""
         counted = None if address in LOCAL or is_trusted(address, self._trusted()) else address
         keys = tuple(key for key, _ in networks_of(counted))
         for key in (*keys, None):
@@ -82,20 +82,20 @@ class OpenConnections:
         return opened
 
     def left(self, opened: OpenConnection) -> None:
-        """One has ended."""
+        """A connection has closed."""
         for key in opened.keys:
             self._of[key].discard(opened)
             if not self._of[key]:
                 del self._of[key]
 
     def began_to_wait(self, opened: OpenConnection) -> None:
-        """One waits for its next request."""
+        """A connection has become idle."""
         self._turns += 1
         opened.turn = self._turns
         self.idle[opened] = None
 
     def _close_longest_idle(self, key: str | None) -> None:
-        """Close what has waited longest, of one network or of all."""
+        """Close the connection that has been idle longest, of one network or of all."""
         if key is None:
             found = next(iter(self.idle), None)
         else:

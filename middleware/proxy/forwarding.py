@@ -1,4 +1,4 @@
-"""The heads as they are passed on: of requests to the shop, of answers to the client. No I/O."""
+"""The heads of forwarded requests and responses. No I/O."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,11 +29,11 @@ _CDN_LOOP = (b"cdn-loop", PSEUDONYM)
 
 class Forwarding:
     """The rules for one shop. `authority` is the Host of requests that have none; `trusted` are the networks
-    of proxies whose word on the client counts; `rewrite` is for a shop that is asked by another Host than the
-    client's; `via` is the name to add to Via, empty for none.
+    of trusted proxies; `rewrite` is for a shop with another Host than the client's; `via` is the name to add
+    to Via, empty for none.
 
-    The target goes out as `raw_path`, `?` and `query_string`; headers keep their bytes, order and duplicates
-    (see `forwarded_headers` for what is taken out and added); Host stays the client's.
+    The target is `raw_path`, `?` and `query_string`; headers keep their bytes, order and duplicates (see
+    `forwarded_headers` for what is removed and added); Host stays the client's.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Forwarding:
         """The target and the headers for the shop; `headers` are the request's own. Raises RequestError."""
         raw: bytes | None = scope.get("raw_path")
         method = scope.get("method")
-        # ASGI makes raw_path optional; from `path` alone the client's bytes cannot be told (%2F, %2e).
+        # raw_path is optional in ASGI; `path` alone does not preserve the client's bytes (%2F, %2e).
         if raw is None or not (raw.startswith(b"/") or (raw == b"*" and method == "OPTIONS")):
             raise RequestError("the target is not a path")
         version: str = scope["http_version"]
         if version not in _VERSIONS:
-            raise RequestError("an unknown version of HTTP")
+            raise RequestError("the HTTP version is unknown")
         fields = dict(headers)
         found: dict[bytes, list[bytes]] = {}
         # Fast path: most requests have no field twice, and none that needs checks.
@@ -71,7 +71,7 @@ class Forwarding:
         if len(hosts) != 1 and (hosts or version == "1.1"):
             raise RequestError(f"{len(hosts)} Host headers")
         if hosts and not is_host(hosts[0]):
-            raise RequestError("a Host header with characters that a host cannot have")
+            raise RequestError("the Host header contains characters that are not valid in a host")
         query: bytes = scope["query_string"]
         peer = scope["client"][0] if scope.get("client") else None
         forwarded = forwarded_headers(headers, origin, is_trusted(peer, self._trusted), peer)
@@ -89,14 +89,14 @@ class Forwarding:
         return (b"%b?%b" % (raw, query) if query else raw), forwarded
 
     def response(self, status: int, headers: Headers, origin: Origin) -> Headers:
-        """The headers for the client. Alt-Svc is dropped: it would lead browsers past clew (RFC 7838)."""
+        """The headers for the client. Alt-Svc is dropped: browsers would bypass clew (RFC 7838)."""
         for name, _ in headers:
             if name == b"alt-svc":
                 headers = without(headers, b"alt-svc")
                 break
         if self._rewrite is not None:
             headers = self._rewrite.response(headers, origin)
-        # The server would wait for a body of that length, which these do not have (RFC 9110 §8.6).
+        # The server would wait for a body of that length, and these have none (RFC 9110 §8.6).
         return without(headers, b"content-length") if status in (204, 304) else headers
 
     def _check_loop(self, found: Mapping[bytes, list[bytes]]) -> None:
@@ -122,13 +122,13 @@ def _check_framing(found: Mapping[bytes, list[bytes]], version: str, *, body: bo
     if not lengths and not codings:
         return
     if codings and (lengths or version != "1.1"):
-        raise RequestError("a body with a transfer coding and a length, or in HTTP/1.0")
+        raise RequestError("the body has a transfer coding and a length, or a transfer coding in HTTP/1.0")
     if codings and [coding.strip(b" \t").lower() for coding in codings] != [b"chunked"]:
-        raise RequestError("a transfer coding that is not just chunked")
+        raise RequestError("the transfer coding is not chunked alone")
     if lengths and (len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > _LENGTH_DIGITS):
-        raise RequestError("a Content-Length that is not a number")
+        raise RequestError("Content-Length is not a single number")
     if not body and (codings or lengths[0].strip(b"0")):
-        raise RequestError("a WebSocket handshake with a body")
+        raise RequestError("the WebSocket handshake has a body")
 
 
 def _one_hop_less(headers: Headers, values: Sequence[bytes]) -> Headers:
@@ -143,7 +143,7 @@ def _one_hop_less(headers: Headers, values: Sequence[bytes]) -> Headers:
 
 
 def _joined_cookies(headers: Headers, crumbs: Sequence[bytes]) -> Headers:
-    """HTTP/2 clients send one field for each cookie, HTTP/1.1 knows one for all (RFC 9113 §8.2.3)."""
+    """HTTP/2 clients send one field for each cookie, HTTP/1.1 has one for all (RFC 9113 §8.2.3)."""
     place = next(n for n, (name, _) in enumerate(headers) if name == b"cookie")
     joined = without(headers, b"cookie")
     joined.insert(place, (b"cookie", b"; ".join(crumbs)))

@@ -1,17 +1,17 @@
-"""One request to the shop and its answer, in callbacks: no task, no queue, no copy that is not needed. It
-drives an exchange where one watches, and holds no policy of its own.
+"""One request to the shop and its response, in callbacks, without tasks, queues or copies where possible. It
+drives an exchange if there is one, and contains no policy itself.
 
 | called by         | method                             | what happens                              |
 |-------------------|------------------------------------|-------------------------------------------|
-| client connection | `start`, `body_received`, `body_complete` | the request goes on as the shop reads |
-| shop connection   | `shop_ready`                       | the shop reads again                      |
-|                   | `answer_ready`, `exchange_over`    | the answer goes on as the client reads    |
-| client connection | `client_ready`                     | the client reads again                    |
+| client connection | `start`, `body_received`, `body_complete` | the request is sent as the shop reads |
+| shop connection   | `shop_ready`                       | the shop accepts more                     |
+|                   | `answer_ready`, `exchange_over`    | the response is sent as the client reads  |
+| client connection | `client_ready`                     | the client accepts more                   |
 |                   | `client_gone`, `body_malformed`    | the exchange with the shop ends at once   |
 
-`RequestHalf` holds what is done with the request, `AnswerHalf` what is done with the answer. A failure before
-the head of the answer went out is a short text of ours (`pages`). After that the client's connection is cut,
-so that it sees an incomplete message: never a clean end after a broken body.
+`RequestHalf` handles the request, `AnswerHalf` the response. A failure before the head of the response was
+sent is answered with an error page (`pages`). After that the client's connection is cut, so that the client
+sees an incomplete message instead of a clean end after a broken body.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from .forwarding import ALLOW, REFUSED_METHODS, Forwarding
 from .request_half import RequestHalf, RequestState
 
 _LOG = logging.getLogger("clew.proxy")
-# After these the place where the next request begins is no longer sure (RFC 9112 §9.3).
+# After these it is not certain where the next request begins (RFC 9112 §9.3).
 _LAST_ON_CONNECTION = frozenset({400, 408, 429})
 
 
@@ -49,7 +49,7 @@ class Shop(Protocol):
 
 
 class Watch:
-    """An exchange at work on a request, and the effects it wants before the request goes on."""
+    """The exchange of a request, and its effects before the request is forwarded."""
 
     __slots__ = ("effects", "exchange", "service")
 
@@ -60,10 +60,10 @@ class Watch:
 
 
 class ProxiedRequest(RequestHandler):
-    """See the module's text. `headers` are the request's, as the exchange wants them; `hold_upload` counts an
-    upload, `notify` is called with the answer's status at the end (0: there was none)."""
+    """See the module's text. `headers` are the request's, as the exchange returned them; `hold_upload` counts
+    an upload, `notify` is called with the response's status at the end (0: there was none)."""
 
-    # What most requests never change stands here, so that making one costs little.
+    # Class attributes are the defaults that most requests keep: creating one sets few fields.
     _service: Service | None = None
     _effects: Sequence[Before] = ()
     _task: asyncio.Task[None] | None = None
@@ -119,17 +119,17 @@ class ProxiedRequest(RequestHandler):
 
     @property
     def slots(self) -> Slots:
-        """Those of the shop's connections."""
+        """The slots of the shop's connections."""
         return self._shop.upstream.slots
 
     # -- called by the client's connection
 
     def start(self) -> None:
-        """Begin. Never raises: what cannot be passed on is refused."""
+        """Start. Never raises: a request that cannot be forwarded is refused."""
         if self.disconnected:
             return
         if self._method in REFUSED_METHODS:
-            self._answer_by_ourselves(*page(405, (b"allow", ALLOW)))
+            self._send_own(*page(405, (b"allow", ALLOW)))
             return
         try:
             self._request.prepare(self._scope, self._headers, self._origin, self._shop.forwarding)
@@ -155,11 +155,11 @@ class ProxiedRequest(RequestHandler):
             self.fail(error)
 
     def body_malformed(self) -> None:
-        """The request's body breaks the protocol: no more of it will come."""
-        self.fail(RequestError("a body in malformed chunks"))
+        """The request's body is malformed: no more of it will be read."""
+        self.fail(RequestError("the chunks of the body are malformed"))
 
     def client_ready(self) -> None:
-        """The client has taken what was written, and can be sent more."""
+        """The client has read what was written, and accepts more."""
         if self._reader is None or self.response_complete or self.disconnected:
             return
         if self._connection is not None:
@@ -179,23 +179,23 @@ class ProxiedRequest(RequestHandler):
     # -- called by the connection to the shop
 
     def shop_ready(self) -> None:
-        """The shop takes the request's body again."""
+        """The shop accepts more of the request's body."""
         if not self.response_complete:
             self._request.shop_ready()
 
     def answer_ready(self) -> None:
-        """There is more of the answer."""
+        """The reader has more of the response."""
         if not self.client.flow.write_paused:
             self._pull()
         self._hold_shop()
 
     def exchange_over(self, error: Exception | None) -> None:
-        """The shop's connection is done with this exchange."""
-        if self._connection is None:  # given up by ourselves
+        """The exchange on the shop's connection is over."""
+        if self._connection is None:  # abandoned by us
             return
         self._connection = None
         if isinstance(error, StaleError) and self._kept and self._request.replayable:
-            # Once, on a connection of its own: a kept one may be closed the moment it is used.
+            # Once, on a new connection: an idle one may be closed the moment it is used.
             self._reader, self._fresh = None, True
             self._request.retry()
             return
@@ -206,17 +206,17 @@ class ProxiedRequest(RequestHandler):
             self._pull()
 
     def has_unsent(self) -> bool:
-        """Whether the client has not taken all of the answer so far."""
+        """Whether the client has not read all that was written."""
         return self.client.transport.get_write_buffer_size() > 0
 
     # -- called by the request's half
 
     def hold_upload(self) -> Hold | None:
-        """Count an upload of the client's; None where nobody counts. Raises LimitedError."""
+        """Count an upload of the client; None if uploads are not counted. Raises LimitedError."""
         return self._hold_upload() if self._hold_upload is not None else None
 
     def connect(self) -> None:
-        """Find a connection: at once if one is kept, else in a task."""
+        """Get a connection: at once if one is idle, else in a task."""
         use = Use(network_of(self._origin.client), self._request.uploading)
         if not self._effects and not self._fresh:
             connection = self._shop.upstream.take(self._request.replayable, use)
@@ -251,7 +251,7 @@ class ProxiedRequest(RequestHandler):
     # -- the answer
 
     def _pull(self) -> None:
-        """Take what the shop sent, and send on what may go."""
+        """Take what the shop sent, and send what may be sent."""
         assert self._reader is not None
         answer = self._answer
         try:
@@ -260,7 +260,7 @@ class ProxiedRequest(RequestHandler):
             self.fail(error)
             return
         except Exception as error:
-            # Nothing of ours may leave the client waiting, nor end the shop's connection without a word.
+            # A bug must not leave the client waiting, nor end the shop's connection without a log line.
             _LOG.exception("%s %r", self._method, self._scope["raw_path"][:200])
             if answer.exchange is not None:
                 answer.exchange.fault = error
@@ -277,14 +277,14 @@ class ProxiedRequest(RequestHandler):
         if self._connection is not None and self.client.flow.write_paused:
             self._connection.hold()
 
-    def _answer_by_ourselves(self, status: int, headers: Headers, text: bytes) -> None:
+    def _send_own(self, status: int, headers: Headers, text: bytes) -> None:
         self._answer.own(status, headers, text)
         self._answered()
 
     # -- the end
 
     def fail(self, error: Exception) -> None:
-        """The request or its answer cannot be brought to its end: say so, or cut the connection."""
+        """The request or its response cannot be completed: send an error page, or cut the connection."""
         self._give_up(error)
         if isinstance(error, UpstreamError):
             path = self._scope["raw_path"][:200]
@@ -295,7 +295,7 @@ class ProxiedRequest(RequestHandler):
             if error.status in _LAST_ON_CONNECTION:
                 self.keep_alive = False
         if isinstance(error, UpstreamError | RequestError) and not self._answer.started:
-            self._answer_by_ourselves(*failure(error))
+            self._send_own(*failure(error))
             return
         self.disconnected = True
         self._answer.cut(gently=not isinstance(error, ClientGoneError))

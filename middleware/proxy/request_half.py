@@ -1,7 +1,7 @@
 """The request's half of a proxied request: its head, its body, and when they go to the shop.
 
-`TABLE` says what is done with an event in each state, and `ENTRY` what is done on entering one. An event that
-has no place in a state is an error of ours.
+`TABLE` names the step for each event in each state, and `ENTRY` what is done on entering a state. An event
+that has no step in a state is a bug in clew.
 """
 
 import asyncio
@@ -19,60 +19,60 @@ from ..http.slots import Slots
 from ..http.wire import ResponseReader, request_head
 from .forwarding import Forwarding
 
-# A request's body is gathered before a connection to the shop is taken: all of it, or this much if it comes
-# fast; then it is streamed. Of a slow one more is gathered. (nginx's proxy_request_buffering, in memory.)
-# While few others send, a longer body is streamed from its start.
+# A request's body is buffered before a connection to the shop is taken: all of it, or this much if it arrives
+# fast, and more if it arrives slowly; the rest is streamed. (nginx's proxy_request_buffering, in memory.)
+# While there are few other uploads, a longer body is streamed from its start.
 GATHERED_BODY: Final = 64 * 1024
 GATHERED_SLOW: Final = 256 * 1024
 FAST_RATE: Final = 64 * 1024  # bytes a second
-# A body has to bring this many bytes a second, counted over so many seconds (Apache's mod_reqtimeout has the
-# same rate, nginx's client_body_timeout the same time); a shorter one has to be there by then.
+# The minimum rate of a body in bytes a second, measured over BODY_SECONDS (Apache's mod_reqtimeout has the
+# same rate, nginx's client_body_timeout the same time); a shorter body has to be complete by then.
 LEAST_RATE: Final = 500
 BODY_SECONDS = 60.0
-# What a client may have sent of a body before the shop takes it.
+# Bytes of a body that are buffered before the shop accepts them.
 HIGH_WATER: Final = 64 * 1024
 
-# Safe, and without a body: what may be sent again on a connection that turns out closed (RFC 9110 §9.2.2).
+# Safe and without a body: may be retried if the connection turns out closed (RFC 9110 §9.2.2).
 _REPLAYABLE = frozenset({"GET", "HEAD"})
 _FRAMING = frozenset({b"content-length", b"expect", b"te", b"transfer-encoding"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class RequestState(IntEnum):
-    """Where the request stands on its way to the shop."""
+    """The state of the request on its way to the shop."""
 
     NEW = auto()  # earlier requests on the connection are not answered yet
-    GATHERING = auto()  # the body is awaited, no connection is taken for it
-    CONNECTING = auto()  # a connection to the shop is awaited
-    STREAMING = auto()  # the head has gone; the body goes as it comes
-    SENT = auto()  # all of it has gone
-    DROPPED = auto()  # nobody wants what is left of it
+    GATHERING = auto()  # waits for the body, without a connection to the shop
+    CONNECTING = auto()  # waits for a connection to the shop
+    STREAMING = auto()  # the head was sent; the body is sent as it arrives
+    SENT = auto()  # all of it was sent
+    DROPPED = auto()  # the rest of it is discarded
 
 
 class Owner(Taker, Protocol):
-    """Whose half this is; it takes the answer."""
+    """The owner of this half; it takes the response."""
 
     client: ClientConnection
 
     @property
     def slots(self) -> Slots:
-        """Those of the shop's connections."""
+        """The slots of the shop's connections."""
 
     def connect(self) -> None:
         """Find a connection, and call `connected` with it."""
 
     def fail(self, error: Exception) -> None:
-        """The request cannot be brought to its end."""
+        """The request cannot be completed."""
 
     def hold_upload(self) -> Hold | None:
-        """Count an upload of the client's; None where nobody counts. Raises LimitedError."""
+        """Count an upload of the client; None if uploads are not counted. Raises LimitedError."""
 
 
 class RequestHalf:
     """The request, as it goes to the shop. `start`, `piece`, `complete`, `connected`, `retry` and `drop` are
     its events; `piece` and `complete` raise RequestError for a body of another length than announced."""
 
-    # What most requests never change stands here, so that making one costs little.
+    # Class attributes are the defaults that most requests keep: creating one sets few fields.
     state = RequestState.NEW
     more_body = True
     accepts_trailers = False
@@ -81,9 +81,9 @@ class RequestHalf:
     _pieces: list[bytes] = []  # noqa: RUF012 # never changed, always replaced
     _waiting = 0  # bytes in `_pieces`
     _received = 0  # bytes of the body that came
-    _counted = 0  # of these, at the last look at the rate
+    _counted = 0  # of these, at the last check of the rate
     _since = 0.0
-    _held_back = False  # we did not read for a while since the last look
+    _held_back = False  # reading was paused since the last check
     _expects_continue = False
     _hold: Hold | None = None
     _rate_timer: asyncio.TimerHandle | None = None
@@ -97,7 +97,7 @@ class RequestHalf:
     def prepare(
         self, scope: Mapping[str, Any], headers: Headers, origin: Origin, forwarding: Forwarding
     ) -> None:
-        """Make the head for the shop. Raises RequestError for what cannot be passed on."""
+        """Build the head for the shop. Raises RequestError if the request cannot be forwarded."""
         target, forwarded = forwarding.request(scope, headers, origin)
         self._read_framing(headers, modern=scope["http_version"] == "1.1")
         if self.accepts_trailers:
@@ -109,7 +109,7 @@ class RequestHalf:
         self._head = request_head(self._method, target, forwarded)
 
     def _read_framing(self, headers: Headers, *, modern: bool) -> None:
-        """How long the body is, and what the client expects. `Forwarding` has refused what is unclear."""
+        """Read the body's length and what the client expects. `Forwarding` has refused ambiguous framing."""
         for name, value in headers:
             if name not in _FRAMING:
                 continue
@@ -125,10 +125,10 @@ class RequestHalf:
                 self._expects_continue = value.lower() == b"100-continue"
 
     def _check_length(self) -> None:
-        """Whether the whole body has the announced length. The parser promises it. If it ever fails to keep
-        that promise, the shop would take the next request on its connection for the rest of this body."""
+        """Check that the body has the announced length. The parser ensures it; if it ever failed, the shop
+        would take the next request on its connection for the rest of this body."""
         if self._length is not None and self._received != self._length:
-            raise RequestError("a body of another length than announced")
+            raise RequestError("the body does not have the announced length")
 
     @property
     def replayable(self) -> bool:
@@ -168,17 +168,16 @@ class RequestHalf:
         self._on("retry")
 
     def shop_ready(self) -> None:
-        """The shop takes the body again."""
+        """The shop accepts more of the body."""
         self._client.flow.resume_reading()
 
     def drop(self) -> None:
-        """Nobody wants the request any more."""
+        """Discard the rest of the request."""
         if self.state is not RequestState.DROPPED:
             self._on("drop")
 
     def release(self) -> None:
-        """Nothing is asked of the owner any more. Otherwise the two would keep each other until the garbage
-        collector comes."""
+        """Drop the reference to the owner, so that no cycle keeps both until the garbage collector runs."""
         vars(self).pop("_owner", None)
 
     def _on(self, event: str, data: bytes = b"") -> None:
@@ -192,7 +191,7 @@ class RequestHalf:
     # -- what the table does
 
     def _begin(self, _: bytes) -> RequestState:
-        """Where the body may come slowly, no connection of the shop's waits for it."""
+        """A body that may arrive slowly does not hold a connection to the shop."""
         if self._length == 0 or not self.more_body:
             return RequestState.CONNECTING
         self._since = self._client.loop.time()
@@ -216,7 +215,7 @@ class RequestHalf:
         return RequestState.CONNECTING if self._gathered() else RequestState.GATHERING
 
     def _gathered(self) -> bool:
-        """Whether enough of an unfinished body is here for the rest to be streamed."""
+        """Whether enough of an incomplete body was received to stream the rest."""
         if self._waiting < GATHERED_BODY:
             return False
         fast = self._waiting >= FAST_RATE * (self._client.loop.time() - self._since)
@@ -227,7 +226,7 @@ class RequestHalf:
         return RequestState.CONNECTING
 
     def _all_kept(self, _: bytes) -> RequestState:
-        if self.state is not RequestState.NEW:  # else the head will be checked with it
+        if self.state is not RequestState.NEW:  # else it is checked with the head
             self._check_length()
         return self.state
 
@@ -251,7 +250,7 @@ class RequestHalf:
         return self.state
 
     def _too_long(self, _: bytes) -> RequestState:
-        raise RequestError("a body that is longer than announced")
+        raise RequestError("the body is longer than announced")
 
     def _finish(self, _: bytes) -> RequestState:
         self._check_length()
@@ -263,7 +262,7 @@ class RequestHalf:
         connection.use = self._owner.slots.sent(connection.use)
         return RequestState.SENT
 
-    def _again(self, _: bytes) -> RequestState:
+    def _resend(self, _: bytes) -> RequestState:
         return RequestState.CONNECTING
 
     def _drop(self, _: bytes) -> RequestState:
@@ -275,7 +274,7 @@ class RequestHalf:
     # -- on entering a state
 
     def _ask_for_body(self) -> None:
-        # The server's own answer: the shop is not asked (RFC 9110 §10.1.1).
+        # clew answers itself, without the shop (RFC 9110 §10.1.1).
         if self._expects_continue and self.more_body:
             self._expects_continue = False
             self._client.transport.write(_CONTINUE)
@@ -284,7 +283,7 @@ class RequestHalf:
         self._owner.connect()
 
     def _stream(self) -> None:
-        """Send the head and what is here of the body."""
+        """Send the head, and what was received of the body."""
         assert self._connection is not None
         pieces, self._pieces, self._waiting = self._pieces, [], 0
         self._connection.begin(self._head, self._reader, self._owner, uploading=True)
@@ -300,14 +299,14 @@ class RequestHalf:
         self._stop_watching()
         self._pieces, self._waiting, self._connection = [], 0, None
 
-    # -- a body that comes slowly
+    # -- a slow body
 
     def _hold_back(self) -> None:
         self._held_back = True
         self._client.flow.pause_reading()
 
     def _count_upload(self) -> None:
-        """Called once all is read that came together with the head: most bodies are complete by then."""
+        """Called after the bytes that came with the head are read: most bodies are complete by then."""
         if not self.more_body or self.state is RequestState.DROPPED:
             return
         try:
@@ -316,11 +315,11 @@ class RequestHalf:
             self._owner.fail(TooManyError(str(limited), limited.wait))
 
     def _check_rate(self) -> None:
-        """Let go of a client that sends too slowly. While we do not read, it cannot send."""
+        """Refuse a client that sends too slowly. While reading is paused, it cannot send."""
         self._rate_timer = None
         arrived, self._counted = self._received - self._counted, self._received
         if arrived < LEAST_RATE * BODY_SECONDS and not self._held_back:
-            message = f"a body of which {arrived} bytes came in {BODY_SECONDS:g} s"
+            message = f"only {arrived} bytes of the body were received in {BODY_SECONDS:g} s"
             self._owner.fail(RequestTimeoutError(message))
             return
         self._held_back = self._client.flow.read_paused
@@ -363,7 +362,7 @@ TABLE: Mapping[RequestState, Mapping[str, Step]] = {
     RequestState.SENT: {
         "piece": RequestHalf._too_long,
         "complete": RequestHalf._ignore,
-        "retry": RequestHalf._again,
+        "retry": RequestHalf._resend,
         "drop": RequestHalf._drop,
     },
     RequestState.DROPPED: {"piece": RequestHalf._ignore, "complete": RequestHalf._ignore},

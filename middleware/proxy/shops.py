@@ -1,7 +1,7 @@
 """The shops behind the reverse proxy: where the requests of each site go, by the current settings.
 
-A shop is made when its site is first asked for. One whose address has changed, or whose site has gone, is
-drained: what is under way goes on, nothing new begins.
+A shop is created at the first request for its site. If its address has changed, or its site was removed, it
+is drained: running requests continue, and no new ones begin.
 """
 
 import asyncio
@@ -36,9 +36,9 @@ DRAIN_SECONDS = 60.0
 class Proxy:
     """Forwards to the shop at `address`: requests by `handler_for`, WebSockets as an ASGI app.
 
-    `trusted` are the networks of proxies whose word on the client counts; `host` is the Host that the shop is
-    asked by, None for the client's own. A failure before the answer has begun is a short text of ours, 502,
-    503 or 504; after that the client's connection is cut, and it sees an incomplete message.
+    `trusted` are the networks of trusted proxies; `host` is the Host sent to the shop, None for the client's
+    own. A failure before the response has begun is answered with an error page, 502, 503 or 504; after that
+    the client's connection is cut, and the client sees an incomplete message.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Shops:
             self._shops.move_to_end(site)
 
     def swap(self, settings: model.Settings, changes: Changes) -> None:
-        """Send new requests where these settings say; running exchanges go on as they are."""
+        """Use these settings for new requests; running exchanges continue unchanged."""
         before, self._settings = self._settings, settings
         if self._share.most != settings.upstream.most_connections:
             # The draining connections belong to the old one.

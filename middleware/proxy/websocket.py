@@ -77,7 +77,7 @@ async def relay(
             shop = _connection(*response.detach())
             accepted = True
             client = _Client(receive, send, idle_seconds)
-            with upstream.conversing(client):
+            with upstream.count_websocket(client):
                 await _converse(client, shop, _acceptance(response.headers), send)
     except (UpstreamError, RequestError) as error:
         _LOG.warning("%d WebSocket %r at %s: %s", error.status, target[:200], upstream.address, error)

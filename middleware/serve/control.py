@@ -1,8 +1,8 @@
-"""How `clew reload` reaches the server that runs with a settings file, and how it is answered.
+"""How `clew reload` reaches the server that runs with a settings file.
 
-By a socket in Linux's abstract namespace (unix(7)), named after the settings file: it needs no folder that
-both may write to, is there under systemd's PrivateTmp too, and goes with its process. Whoever asks has to be
-the server's user, or root. A question is one line, an answer one JSON object.
+It uses a socket in Linux's abstract namespace (unix(7)), named after the settings file: that needs no shared
+folder, works with systemd's PrivateTmp, and ends with its process. The client has to run as the server's user
+or as root. A request is one line, a response one JSON object.
 """
 
 import errno
@@ -26,7 +26,7 @@ from ...settings.reloading import Reloaded
 SERVERS = 16
 RELOAD = b"reload\n"
 ASK_SECONDS = 5.0
-# How long to leave those who ask alone where the system has no room for one more connection.
+# Pause before the next accept if the system has no resources for another connection.
 PAUSE_SECONDS = 0.5
 # Some hundred bytes for each error, and thousands of files that may have one.
 ANSWER_BYTES = 16 << 20
@@ -35,8 +35,8 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 def listen(config: Path) -> list[socket.socket]:
-    """Listening sockets for the settings file, one for each of its names; empty where the system has no
-    abstract sockets."""
+    """Listening sockets for the settings file, one for each of its names; empty if the system has no abstract
+    sockets."""
     found = []
     for names in _names(config):
         for name in names:
@@ -54,29 +54,29 @@ def listen(config: Path) -> list[socket.socket]:
     return found
 
 
-def questions(listening: socket.socket) -> list[Callable[[Reloaded], None]]:
-    """Who asks for a reload, and is the user that this process runs as, or root; see `Questions`."""
+def reload_requests(listening: socket.socket) -> list[Callable[[Reloaded], None]]:
+    """The pending requests for a reload by the user of this process or by root; see `Questions`."""
     found: list[Callable[[Reloaded], None]] = []
     while True:
         try:
             sock, _ = listening.accept()
         except OSError as error:
             if error.errno in _NO_ROOM:
-                # They still wait, so that the next look at the socket would find them at once.
+                # The connection stays pending: without a pause the next accept would fail at once.
                 time.sleep(PAUSE_SECONDS)
             return found
         sock.settimeout(ASK_SECONDS)
-        asked = b""
+        line = b""
         with suppress(OSError):
             if _peer(sock)[1] in (0, os.geteuid()):
-                asked = sock.recv(len(RELOAD))
-        if asked == RELOAD:
-            found.append(partial(_say, sock))
+                line = sock.recv(len(RELOAD))
+        if line == RELOAD:
+            found.append(partial(_reply, sock))
         else:
             sock.close()
 
 
-def _say(sock: socket.socket, result: Reloaded) -> None:
+def _reply(sock: socket.socket, result: Reloaded) -> None:
     with sock, suppress(OSError):
         sock.sendall(json.dumps(asdict(result)).encode())
 
@@ -88,9 +88,9 @@ def _read(data: bytes) -> Reloaded:
     return Reloaded(problems, changes, int(found["sites"]), float(found["seconds"]))
 
 
-def ask_all(config: Path, seconds: float) -> list[tuple[int, Reloaded | None]]:
-    """Have every server that runs with this settings file read it again: each one's process id, and what
-    became of it, None where it did not say within so many seconds."""
+def reload_all(config: Path, seconds: float) -> list[tuple[int, Reloaded | None]]:
+    """Have every server that runs with this settings file reload it. Returns each one's process id and
+    result, None if there was none within `seconds`."""
     found: dict[int, Reloaded | None] = {}
     for name in (name for names in _names(config) for name in names):
         sock = _socket()
@@ -103,7 +103,7 @@ def ask_all(config: Path, seconds: float) -> list[tuple[int, Reloaded | None]]:
             except OSError:
                 continue
             pid, user = _peer(sock)
-            # Any user may take a name in this namespace: only root asks processes of other users.
+            # Any user may bind a name in this namespace: only root connects to processes of other users.
             if pid not in found and (user in (0, os.geteuid()) or os.geteuid() == 0):
                 found[pid] = _answer(sock, seconds)
     return list(found.items())
@@ -118,7 +118,7 @@ def _answer(sock: socket.socket, seconds: float) -> Reloaded | None:
 
 
 def _received(sock: socket.socket, until: float) -> bytes:
-    """All that the other side says. Raises TimeoutError, or ValueError if it is too much."""
+    """All that the other side sends. Raises TimeoutError, and ValueError if it is too long."""
     data = bytearray()
     while (left := until - time.monotonic()) > 0:
         sock.settimeout(left)
@@ -127,13 +127,13 @@ def _received(sock: socket.socket, until: float) -> bytes:
             return bytes(data)
         data += part
         if len(data) > ANSWER_BYTES:
-            raise ValueError("the answer is too long")
+            raise ValueError("the response is too long")
     raise TimeoutError
 
 
 def _names(config: Path) -> Iterator[list[bytes]]:
-    """The names of the sockets, for the path as it is written and for what its links lead to: of each the
-    first that is free is taken."""
+    """The names of the sockets, for the path as given and for its real path; the first free name of each is
+    used."""
     for path in dict.fromkeys((os.path.abspath(config), os.path.realpath(config))):
         digest = blake2b(os.fsencode(path), digest_size=16).hexdigest()
         yield [f"\0clew/{digest}/{number}".encode() for number in range(SERVERS)]

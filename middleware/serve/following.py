@@ -1,4 +1,4 @@
-"""Other settings in one of several workers: made ready first, swapped in when all workers have them ready."""
+"""New settings in one of several workers: prepared first, then swapped in when all workers are ready."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ _LOG = logging.getLogger("clew.proxy")
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What of the settings is other, to be sent to a worker: of thousands of sites few are."""
+    """The difference between two settings, to be sent to a worker: of thousands of sites few change."""
 
     top: Settings  # without its sites
     names: tuple[str, ...]
@@ -34,21 +34,21 @@ class Update:
 
     @classmethod
     def between(cls, old: Settings, new: Settings, base: int) -> "Update":
-        """What has to be sent to whoever has the old ones, which came by the swap `base`."""
+        """The update for a worker with the old settings, which came by the swap `base`."""
         sites = {site.name: site for site in new.sites}
         changes = Changes.between({site.name: site for site in old.sites}, sites)
         other = {name: sites[name] for name in (*changes.added, *changes.changed)}
         return cls(new.model_copy(update={"sites": []}), tuple(sites), other, changes, base)
 
     def applied(self, old: Settings) -> Settings:
-        """The new settings, where the old ones are. Raises KeyError where they are others."""
+        """The new settings, given the old ones. Raises KeyError if `old` are other settings."""
         before = {site.name: site for site in old.sites}
         return self.top.model_copy(update={"sites": [self.sites.get(n) or before[n] for n in self.names]})
 
 
 class Follower:
-    """Does in a worker what the process that started it orders: `prepare`, then `swap` or `drop`; `refused`
-    tells of settings that were not taken, `unchanged` of a reload without changes. Each order and each answer
+    """Runs in a worker the commands of its parent process: `prepare`, then `swap` or `drop`; `refused`
+    reports settings that were not accepted, `unchanged` a reload without changes. Each command and each reply
     is (kind, number, value). `base` is the number of the swap that brought the settings which the worker
     starts with."""
 
@@ -58,53 +58,53 @@ class Follower:
         self._ready: dict[int, SiteTable] = {}
 
     def catch_up(self, service: Service) -> None:
-        """Before the worker serves: take what was ordered while it started."""
+        """Run the commands that were sent while the worker started, before it serves."""
         with suppress(OSError, EOFError):
             while self._connection.poll(SWAP_SECONDS if self._ready else 0):
-                self._obey(self._connection.recv(), service, lambda work: work())
+                self._run(self._connection.recv(), service, lambda work: work())
 
     def start(self, service: Service) -> None:
-        """Obey in a thread from now on; the loop that runs is the service's."""
+        """Run commands in a thread from now on; the running loop is the service's."""
         loop = asyncio.get_running_loop()
 
         def in_loop(work: Callable[[], T]) -> T:
             return called(loop, work)
 
-        def obey() -> None:
-            while (order := self._received()) is not None:
+        def follow() -> None:
+            while (command := self._received()) is not None:
                 try:
-                    self._obey(order, service, in_loop)
+                    self._run(command, service, in_loop)
                 except Exception:
-                    _LOG.exception("an order to the worker failed: %s", order[0])
-                    if order[0] == "swap":
-                        # The other workers serve by the new settings: whoever replaces this one does too.
+                    _LOG.exception("a command to the worker failed: %s", command[0])
+                    if command[0] == "swap":
+                        # The other workers use the new settings, and so will the replacement of this one.
                         os.kill(os.getpid(), signal.SIGTERM)
 
-        threading.Thread(target=obey, name="clew-follow", daemon=True).start()
+        threading.Thread(target=follow, name="clew-follow", daemon=True).start()
 
     def _received(self) -> tuple[str, int, Any] | None:
-        """The next order; None where there will be none."""
+        """The next command; None if there will be none."""
         with suppress(OSError, EOFError):
-            order: tuple[str, int, Any] = self._connection.recv()
-            return order
+            command: tuple[str, int, Any] = self._connection.recv()
+            return command
         return None
 
-    def _send(self, *answer: object) -> None:
-        with suppress(OSError):  # who waited for it has gone
-            self._connection.send(answer)
+    def _send(self, *reply: object) -> None:
+        with suppress(OSError):  # the parent has ended
+            self._connection.send(reply)
 
-    def _obey(
-        self, order: tuple[str, int, Any], service: Service, in_loop: Callable[[Callable[[], Any]], Any]
+    def _run(
+        self, command: tuple[str, int, Any], service: Service, in_loop: Callable[[Callable[[], Any]], Any]
     ) -> None:
-        kind, number, value = order[0], order[1], order[2] if len(order) > 2 else None
+        kind, number, value = command[0], command[1], command[2] if len(command) > 2 else None
         match kind:
             case "prepare":
                 self._send("ready", number, self._prepare(number, value, service))
             case "swap":
                 table = self._ready.pop(number, None)
                 if table is None:
-                    raise LookupError(f"the settings of swap {number} were not made ready")
-                in_loop(lambda: _swap(service, table, tell=value))
+                    raise LookupError(f"the settings of swap {number} were not prepared")
+                in_loop(lambda: _swap(service, table, announce=value))
                 self._base = number
                 self._send("swapped", number, True)
             case "drop":
@@ -116,7 +116,7 @@ class Follower:
                 in_loop(lambda: service.announce_swap(Changes()))
 
     def _prepare(self, number: int, update: Update, service: Service) -> str:
-        """Why it cannot be done; empty if it can."""
+        """Prepare the settings. Returns why they cannot be used; empty if they can."""
         if update.base != self._base:
             return f"has the settings of swap {self._base}, and not those of {update.base}"
         try:
@@ -126,7 +126,7 @@ class Follower:
         return ""
 
 
-def _swap(service: Service, table: SiteTable, *, tell: bool) -> None:
+def _swap(service: Service, table: SiteTable, *, announce: bool) -> None:
     changes = service.swap(table.settings, table)
-    if tell:
+    if announce:
         service.announce_swap(changes)

@@ -7,13 +7,13 @@ from contextlib import suppress
 
 
 class BindError(Exception):
-    """An address cannot be listened on; the text says which, why, and what to do."""
+    """An address cannot be listened on; the message says which, why, and what to do."""
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
     """A bound socket for each address of `host`; with port 0 the system chooses one for all of them.
 
-    Nobody is let in yet: that begins when a server listens. Raises BindError.
+    Connections are accepted only when a server listens. Raises BindError.
     """
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -29,12 +29,12 @@ def bind(host: str, port: int) -> list[socket.socket]:
             sockets.append(_bound(family, (address[0], chosen, *address[2:])))
         except OSError as error:
             refusal = error
-    # `localhost` has an address of a family that many a container does without.
+    # `localhost` may have an address of a family that a container does not support.
     if not sockets and refusal is not None:
         hint = (
-            "another program has it; name another port"
+            "another program uses it; choose another port"
             if refusal.errno == errno.EADDRINUSE
-            else "name another address"
+            else "choose another address"
         )
         text = f"cannot listen on {host}:{port}: {(refusal.strerror or str(refusal)).lower()}; {hint}"
         raise BindError(text) from refusal
@@ -63,7 +63,7 @@ def split_address(text: str) -> tuple[str, int]:
 
 
 def addresses(sockets: Sequence[socket.socket]) -> list[str]:
-    """Where the sockets are, as addresses for a browser: `http://127.0.0.1:8080`, `http://[::1]:8080`."""
+    """The addresses of the sockets as URLs: `http://127.0.0.1:8080`, `http://[::1]:8080`."""
     found = []
     for sock in sockets:
         host, port = sock.getsockname()[:2]

@@ -18,12 +18,12 @@ from ..http.protocol import BoundedProtocol
 from .following import Follower
 from .listen import addresses
 
-# Enough for a scraper and a load balancer or two; a flood here must not use up file descriptors.
+# Enough for a scraper and two load balancers; a flood must not use up file descriptors.
 OPS_CONNECTIONS = 64
 
 
 class AppOfSettings(Protocol):
-    """What makes the app of a worker."""
+    """Creates the app of a worker."""
 
     settings: Settings
 
@@ -39,8 +39,8 @@ class ServeConfig(uvicorn.Config):
 
 
 class Running(uvicorn.Server):
-    """Serves the reverse proxy that its config loads, and the operations listener if there is one. It says
-    where it listens once it does."""
+    """Serves the reverse proxy of its config, and the operations listener if there is one. It prints its
+    addresses once it listens."""
 
     on_started: Callable[[], None] | None = None
     follower: Follower | None = None  # of several workers
@@ -49,7 +49,7 @@ class Running(uvicorn.Server):
     _ops_loop: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the app, listen, and then say so."""
+        """Start the app, listen, and print the addresses."""
         proxy: Any = self.config.loaded_app
         proxy.startup.announces = False
         self._one = OneProcess(proxy.service, asyncio.get_running_loop())
@@ -68,7 +68,7 @@ class Running(uvicorn.Server):
             self.on_started()
         proxy.service.announce(addresses=addresses(sockets or []), ops=addresses(ops))
         if self.config.workers == 1:
-            say_where(sockets or [], ops)
+            print_addresses(sockets or [], ops)
 
     @property
     def settings(self) -> Settings:
@@ -111,7 +111,7 @@ class Running(uvicorn.Server):
         self._ops_loop = asyncio.create_task(self._ops.main_loop(), name="clew-ops")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop; the operations listener tells of it for as long as there is something to tell."""
+        """Stop. The operations listener stops last, so that `ready` reports the shutdown."""
         await super().shutdown(sockets)
         if self._ops is not None and self._ops_loop is not None:
             self._ops.should_exit = True
@@ -120,8 +120,8 @@ class Running(uvicorn.Server):
             await self._ops.shutdown()
 
 
-def say_where(sockets: Sequence[socket.socket], ops: Sequence[socket.socket]) -> None:
-    """Print where clew listens, on stdout: whatever the log's form and level are."""
+def print_addresses(sockets: Sequence[socket.socket], ops: Sequence[socket.socket]) -> None:
+    """Print the addresses on stdout, independent of the log's format and level."""
     beside = f", for operations on {' and '.join(addresses(ops))}" if ops else ""
     with suppress(OSError):
         sys.stdout.write(f"clew listens on {' and '.join(addresses(sockets))}{beside}\n")

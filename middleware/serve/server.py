@@ -1,4 +1,4 @@
-"""The server: uvicorn, told to leave addresses, headers and the shop's bytes alone."""
+"""The server: uvicorn, configured not to change addresses, headers and the shop's bytes."""
 
 import asyncio
 import ctypes
@@ -29,7 +29,7 @@ from .workers import run
 
 # By its name: what it imports reads WEBSOCKETS_MAX_LINE_LENGTH, which `serve` sets before it is loaded.
 HANDSHAKE = f"{__package__.removesuffix('serve')}http.handshake:AnsweringWebSocket"
-# Longer than a load balancer in front holds its connections (AWS: 60 s), so that it closes first, not we.
+# Longer than load balancers keep their connections (AWS: 60 s), so that they close first.
 KEEP_ALIVE_SECONDS = 75
 
 # mallopt(3): by default glibc maps and unmaps each buffer over 128 KB, with page faults every time.
@@ -94,7 +94,7 @@ def serve(
 
 @contextmanager
 def figures_of(workers: int) -> Iterator[None]:
-    """For several workers a fresh folder of their figures, which goes when the server has stopped."""
+    """For several workers: a new folder for their metrics, which is deleted when the server has stopped."""
     if workers == 1:
         yield
         return
@@ -104,15 +104,15 @@ def figures_of(workers: int) -> Iterator[None]:
 
 
 class WorkerApp:
-    """Makes the ASGI app of one worker, in that worker."""
+    """Creates the ASGI app of one worker, in that worker."""
 
     def __init__(self, settings: Settings, access_log: bool) -> None:
         self.settings = settings
         self._access_log = access_log
 
     def __call__(self) -> Any:
-        """The app, by the settings as they are now."""
-        # Imported in the worker only: whoever needs the server's parts alone need not load the whole product.
+        """The app with the current settings."""
+        # Imported in the worker only: parts of the server can be used without loading the whole product.
         from ...events.logs import configure_logs
         from ..proxy.mount import ReverseProxy
 
@@ -121,20 +121,20 @@ class WorkerApp:
         proxy = ReverseProxy(self.settings)
         proxy.access_log = self._access_log
         _end_streams_on_signals(proxy.service.hub)
-        # What is there now lasts: without this the collector goes through all of it again and again, and
-        # every page waits 45 ms meanwhile.
+        # These objects are permanent: without this the collector scans all of them repeatedly, and every
+        # page waits 45 ms meanwhile.
         gc.collect()
         gc.freeze()
         return proxy
 
 
 def _end_streams_on_signals(hub: Hub) -> None:
-    """End the live streams as soon as the server is told to stop: it waits for open answers, and these would
-    never end by themselves. uvicorn has set its own handlers when it asks for the app, and they go on."""
+    """End the live streams when the server is stopped: it waits for open responses, and these would never
+    end. uvicorn has installed its own handlers before it loads the app; they are called as well."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return  # no server is running: somebody only wants the app
+        return  # no server is running
     for number in (signal.SIGTERM, signal.SIGINT):
         handler = signal.getsignal(number)
 
@@ -147,14 +147,14 @@ def _end_streams_on_signals(hub: Hub) -> None:
 
 
 def allow_files() -> None:
-    """As many open files as this user may have: each visitor takes one, and one more to the shop. The usual
-    limit of 1,024 is for programs that use select(2)."""
+    """Raise the limit of open files as far as permitted: each visitor needs one, and one more to the shop.
+    The usual limit of 1,024 is for programs that use select(2)."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def tune_malloc() -> bool:
-    """Let glibc keep freed buffers instead of giving each back; False where there is no glibc."""
+    """Let glibc keep freed buffers instead of returning each to the system; False if there is no glibc."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
@@ -163,20 +163,22 @@ def tune_malloc() -> bool:
 
 
 def log_config(log: Literal["console", "json"]) -> dict[str, Any]:
-    """Warnings and errors of uvicorn and of the proxy, on stderr, without what was said already."""
+    """Warnings and errors of uvicorn and of the proxy, on stderr, without redundant records."""
     logger = {"handlers": ["stderr"], "level": "WARNING", "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"lines": {"()": f"{__name__}.formatter", "log": log}},
-        "filters": {"said": {"()": f"{__name__}.SaidAlready"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": ["said"]}},
+        "filters": {"redundant": {"()": f"{__name__}.RedundantRecords"}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "lines", "filters": ["redundant"]}
+        },
         "loggers": {"uvicorn": logger, "clew.proxy": logger, "clew.settings": logger},
     }
 
 
 def formatter(log: Literal["console", "json"]) -> logging.Formatter:
-    """Renders the standard library's records as the lines of events are: for people, or as JSON."""
+    """Renders the standard library's records in the format of events: for people, or as JSON."""
     from ...events.logs import rendering
 
     shared: list[Any] = [
@@ -188,10 +190,10 @@ def formatter(log: Literal["console", "json"]) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
 
 
-class SaidAlready(logging.Filter):
-    """Drops the traceback with which uvicorn reports an answer that the shop broke off: raising is how an
-    ASGI app says so. Drops what anybody can make it write by asking for HTTP/2, and a complaint about every
-    refused WebSocket handshake, which is complete."""
+class RedundantRecords(logging.Filter):
+    """Drops the traceback of a response that the shop broke off: an ASGI app can only signal that by raising.
+    Drops the warning that any client can cause by asking for HTTP/2, and the one about every refused
+    WebSocket handshake, although its response is complete."""
 
     _TEXTS = frozenset(
         {"Unsupported upgrade request.", "ASGI callable returned without completing handshake."}

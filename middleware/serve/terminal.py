@@ -1,4 +1,4 @@
-"""What SIGHUP means: read the settings again, or that the terminal of the start has been closed."""
+"""What SIGHUP means: reload the settings, or the terminal was closed."""
 
 import os
 import signal
@@ -6,15 +6,15 @@ from contextlib import suppress
 
 
 class Terminal:
-    """The terminal of the start, if there was one. Made before SIGHUP has a handler."""
+    """The controlling terminal, if there was one at the start. Create it before SIGHUP has a handler."""
 
     def __init__(self) -> None:
-        # nohup(1) has the signal ignored: then the terminal may go.
+        # With nohup(1) the signal is ignored, and the terminal may be closed.
         ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
         self._was_there = not ignored and _is_there()
 
     def has_gone(self) -> bool:
-        """Whether it was there and is no more."""
+        """Whether there was one and it was closed."""
         return self._was_there and not _is_there()
 
 

@@ -346,7 +346,7 @@ def test_nothing_of_another_users_is_asked(host: Host, monkeypatch: pytest.Monke
     with listening:
         monkeypatch.setattr(control, "_peer", lambda sock: (1, 1001))
         monkeypatch.setattr(control.os, "geteuid", lambda: 1000)
-        assert control.ask_all(host.folder.settings, 0.2) == []
+        assert control.reload_all(host.folder.settings, 0.2) == []
 
 
 def test_who_asks_is_left_alone_while_there_are_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,7 +358,7 @@ def test_who_asks_is_left_alone_while_there_are_no_descriptors(monkeypatch: pyte
 
     full: Any = SimpleNamespace(accept=lambda: accept(errno.EMFILE))
     nobody: Any = SimpleNamespace(accept=lambda: accept(errno.EAGAIN))
-    assert control.questions(full) == control.questions(nobody) == []
+    assert control.reload_requests(full) == control.reload_requests(nobody) == []
     assert pauses == [control.PAUSE_SECONDS]
 
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 from clew.middleware.http import protocol as protocol_module
 from clew.middleware.http.faults import BrokenError
-from clew.middleware.serve.server import MAX_HEAD, SaidAlready, log_config, tune_malloc
+from clew.middleware.serve.server import MAX_HEAD, RedundantRecords, log_config, tune_malloc
 from raw_http import OK, Client, Shop, answering, ended, get, proxying
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
@@ -182,7 +182,7 @@ def record(message: str, error: BaseException | None = None) -> logging.LogRecor
     ],
 )
 def test_what_the_proxy_has_said_is_not_said_again(entry: logging.LogRecord, written: bool) -> None:
-    assert SaidAlready().filter(entry) is written
+    assert RedundantRecords().filter(entry) is written
 
 
 def test_the_log_can_be_lines_of_json_in_every_worker(capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,8 +55,8 @@ def test_a_worker_that_has_ended_leaves_nothing_behind(monkeypatch: pytest.Monke
     worker.close()
     sender.join(20)
     assert not sender.is_alive()
-    assert worker._orders.closed
-    assert worker._obeys.closed
+    assert worker._commands.closed
+    assert worker._worker_end.closed
 
 
 def test_a_name_with_two_families_gets_one_port_on_both(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_a_name_with_two_families_gets_one_port_on_both(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "no-such-host.invalid"])
 def test_an_address_that_cannot_be_had_is_named(host: str) -> None:
-    with pytest.raises(BindError, match=f"cannot listen on {host}.*name another|name an address"):
+    with pytest.raises(BindError, match=f"cannot listen on {host}.*choose another|name an address"):
         bind(host, 0)
 
 

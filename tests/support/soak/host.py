@@ -5,7 +5,7 @@ import random
 import time
 from pathlib import Path
 
-from clew.middleware.serve.control import ask_all
+from clew.middleware.serve.control import reload_all
 
 # All are the soak's one shop, by several hosts.
 _SITE = """
@@ -87,7 +87,7 @@ class Host:
 
     async def _reload(self, *, errors: bool) -> None:
         began = time.monotonic()
-        answers = await asyncio.to_thread(ask_all, self._settings, 60)
+        answers = await asyncio.to_thread(reload_all, self._settings, 60)
         took = time.monotonic() - began
         result = answers[0][1] if len(answers) == 1 else None
         if result is None or bool(result.errors) != errors:
