@@ -1,1 +1,1 @@
-"""What a shop's own pages tell of it, and the settings that follow: `clew inspect`."""
+"""Inspects a shop's pages and proposes settings: `clew inspect`."""

@@ -1,7 +1,7 @@
-"""The settings file that is proposed: short, what is known switched on, what is not as a comment.
+"""Writes the proposed settings file: known settings are active, uncertain ones are comments.
 
-Nothing that a shop wrote gets into it unless it has the form of a host name, of a path or of a selector;
-what is quoted as evidence is one printable line behind a `#`.
+Text from the shop's pages is written only if it has the form of a host name, a path or a selector; evidence
+is quoted as one printable line in a comment.
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ from .proposals import CartFound, Found
 from .signs import Named
 from .words import shown
 
-# What titles say of every shop's first page.
+# Words in titles that are not the name of a shop.
 _NO_NAMES = frozenset(
     ("home", "homepage", "home-page", "startseite", "start", "accueil", "inicio", "welcome", "shop")
 )
@@ -27,8 +27,8 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?")
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What is proposed for one shop. `address` is where it answered, `names` all hosts it was seen under,
-    `title` what it calls itself, `upstream` where it was asked if that is not its own name."""
+    """The proposal for one shop. `address` is the URL of its home page, `names` are all its hosts that were
+    seen, `title` is its name, `upstream` the address to connect to if it is not one of the names."""
 
     address: str
     names: tuple[str, ...]
@@ -52,9 +52,9 @@ def draft(proposal: Proposal, today: date) -> str:
 
 def _head(proposal: Proposal, today: date) -> Iterator[str]:
     yield f"# Proposed by clew inspect for {shown(_origin(proposal.address))} on {today.isoformat()}."
-    yield "# Lines behind a # are off. Every key: docs/settings.md. After each change: clew check"
+    yield "# Lines with # are inactive. All keys: docs/settings.md. After a change run: clew check"
     yield ""
-    yield 'secret = "env:CLEW_SECRET"  # at least 32 characters; clew check makes one up'
+    yield 'secret = "env:CLEW_SECRET"  # at least 32 characters; clew check proposes one'
     yield ""
 
 
@@ -66,9 +66,9 @@ def _site(proposal: Proposal) -> Iterator[str]:
     off = "" if public else "# "
     listed = ", ".join(map(_text, hosts if public else ["shop.example"]))
     yield f"{off}hosts = [{listed}]" + (
-        "" if public else "  # the names that visitors use; without: every name"
+        "" if public else "  # the names that visitors use; all names if omitted"
     )
-    note = "  # if these names will lead to clew: the shop's own address behind them" if public else ""
+    note = "  # if these names will point to clew: the shop's own address" if public else ""
     if proposal.upstream:
         note = ""
     yield f"upstream = {_text(proposal.upstream or _origin(proposal.address))}{note}"
@@ -79,7 +79,7 @@ def _site(proposal: Proposal) -> Iterator[str]:
         if proposal.preset is not None and proposal.preset.note:
             yield from (f"# {line}" for line in _wrapped(proposal.preset.note))
     else:
-        yield '# platform = "…"  # none was recognised; see docs/settings.md#platforms'
+        yield '# platform = "…"  # none was detected; see docs/settings.md#platforms'
     if proposal.language in LANGUAGES and proposal.language != "en":
         yield f"language = {_text(proposal.language)}"
     yield '# api_token = "env:CLEW_API_TOKEN"  # for orders that your server reports: docs/api.md'
@@ -93,11 +93,11 @@ def _tables(proposal: Proposal) -> Iterator[str]:
     if preset is not None and preset.order is None:
         yield from (
             "",
-            "# Its confirmation page shows no order that could be read: see docs/api.md, `POST orders`.",
+            "# Its confirmation page has no order that clew can read: see docs/api.md, `POST orders`.",
         )
     elif preset is None:
         yield ""
-        yield "# Where the confirmation page shows an order. Look it up on that page of your shop."
+        yield "# The order on the confirmation page: find the selectors on that page of your shop."
         yield "# [sites.order]"
         yield from ('# page = "/thank-you*"', '# id = "#order-number"', '# total = "#order-total"')
         yield '# currency = "EUR"'
@@ -112,7 +112,7 @@ def _cart(cart: CartFound) -> Iterator[str]:
     if not known:
         yield from (
             "",
-            "# No page showed a cart as it was sent.",
+            "# No page has a cart in its HTML.",
             "# [sites.cart]",
             '# value = "#cart-total"',
         )
@@ -129,7 +129,7 @@ def _partners(proposal: Proposal) -> Iterator[str]:
     for network in proposal.networks:
         yield from ("", f"# The tag of {network} is on the pages.", "# [[sites.partners]]")
         yield from (f"# id = {_text(network)}", f"# network = {_text(network)}")
-        yield "# settings = {}  # clew check says what it needs"
+        yield "# settings = {}  # clew check names the required ones"
     if not proposal.networks:
         yield from ("", "# [[sites.partners]]", '# id = "blog"', '# param = "ref"')
         url = (
@@ -145,7 +145,7 @@ def _origin(address: str) -> str:
 
 
 def _name(proposal: Proposal) -> str:
-    """The shop's host; where that is an address or this machine, what it calls itself."""
+    """The shop's host, or its title if the host is an IP address or localhost."""
     parts = urlsplit(proposal.address)
     host = (parts.hostname or "").removeprefix("www.")
     if not _private(parts.netloc.lower()):

@@ -1,7 +1,7 @@
-"""A shop's pages over the network: few, small, quick, and only its own. The one place of this room with I/O.
+"""Fetches a few pages of a shop, with limits. The only module of this room with I/O.
 
-Redirects are followed within the shop: from the name with `www.` to the one without and back, and from http
-to https. Whatever else a page leads to is not fetched.
+Redirects are followed inside the shop only: between the names with and without `www.`, and from http to
+https.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from .words import shown
 AGENT: Final = "clew-inspect"
 HOPS: Final = 10
 PAGE: Final = 1 << 20
-"""Bytes of a page that are looked at, decoded; 25 shops' product pages had 240 KB in the mean."""
+"""Maximum size of a page that is read, decoded; the product pages of 25 shops have 240 KB on average."""
 
 _REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 _ROBOTS: Final = 500 * 1024  # RFC 9309 §2.5
@@ -43,8 +43,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came from an address. `body` is decoded, up to `PAGE` bytes; `hops` are the addresses that
-    redirected to `url`."""
+    """A response. `body` is decoded, up to `PAGE` bytes, and `whole` is whether that is all of it; `hops`
+    are the URLs that redirected to `url`."""
 
     url: str
     status: int
@@ -56,7 +56,7 @@ class Answer:
 
 
 class Unreachable(Exception):  # noqa: N818
-    """An address without a page: what is wrong, and what to do."""
+    """A URL from which no page can be read: what is wrong, and what to do."""
 
     def __init__(self, url: str, what: str, hint: str) -> None:
         super().__init__(f"{shown(url)}: {what}")
@@ -64,7 +64,7 @@ class Unreachable(Exception):  # noqa: N818
 
 
 def address(text: str) -> str:
-    """The address to begin with, from what a person typed. Raises ValueError that says what is wrong."""
+    """The URL for an address that a person typed. Raises ValueError that says what is wrong."""
     text = text.strip()
     if "://" not in text:
         host = text.split("/", 1)[0].rsplit(":", 1)[0]
@@ -74,15 +74,15 @@ def address(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError('write the shop\'s address, for example "https://shop.example"')
     if parts.username is not None or parts.password is not None:
-        raise ValueError("leave name and password out: they would end up in the file")
+        raise ValueError("omit user name and password: they would be written into the file")
     if parts.port == 0 or not parts.hostname.isprintable() or " " in parts.netloc:
-        raise ValueError("no host can be reached by this address")
+        raise ValueError("not a valid host and port")
     return parts._replace(fragment="", path=parts.path or "/").geturl()
 
 
 def same_shop(one: str, other: str) -> bool:
-    """Whether two addresses are of one shop: scheme, port and a leading `www.` may differ as in a redirect
-    from http to https."""
+    """Whether two URLs belong to one shop: a leading `www.` may differ, and so may scheme and port as in a
+    redirect from http to https."""
     try:
         a, b = urlsplit(one), urlsplit(other)
         ports = {a.port, b.port}
@@ -96,9 +96,9 @@ def same_shop(one: str, other: str) -> bool:
 
 @dataclass(slots=True)
 class Shop:
-    """A shop to fetch pages from; an async context manager. `robots` false: its robots.txt is not asked.
+    """A shop to fetch pages from; an async context manager. If `robots` is false, its robots.txt is ignored.
 
-    `via`: the origin to connect to instead of the host in its addresses, which then is told by `Host`.
+    `via`: the origin to connect to instead of the host in the URLs, which is then sent as `Host`.
     """
 
     start: str
@@ -136,8 +136,7 @@ class Shop:
         return tuple(dict.fromkeys(cookie.name for cookie in self._client.cookies.jar))
 
     async def ask_robots(self) -> None:
-        """Read robots.txt, if it is to be asked and there is one (RFC 9309 §2.3.1: without one all is
-        allowed)."""
+        """Read robots.txt, unless it is ignored. Without one all is allowed (RFC 9309 §2.3.1)."""
         if not self.robots:
             return
         try:
@@ -149,15 +148,15 @@ class Shop:
             self._rules.parse(answer.body.decode("utf-8", "replace").splitlines())
 
     def allowed(self, url: str) -> bool:
-        """Whether robots.txt lets programs read an address."""
+        """Whether robots.txt allows programs to read a URL."""
         return self._rules is None or self._rules.can_fetch(AGENT, url)
 
     async def get(self, url: str) -> Answer:
-        """The answer at an address, redirects followed. Raises Unreachable."""
+        """The response for a URL, after redirects. Raises Unreachable."""
         if not same_shop(self.start, url):
-            raise Unreachable(url, "belongs to another site", "only the shop's own pages are looked at")
+            raise Unreachable(url, "belongs to another site", "only the shop's own pages are read")
         if not self.allowed(url):
-            raise Unreachable(url, "robots.txt keeps programs out", "--ignore-robots, if the shop is yours")
+            raise Unreachable(url, "robots.txt excludes programs", "use --ignore-robots if the shop is yours")
         pause = (self._rules.crawl_delay(AGENT) if self._rules else None) or 0
         await asyncio.sleep(min(float(pause), _LONGEST_PAUSE))
         return await self._follow(url, PAGE)
@@ -181,26 +180,28 @@ class Shop:
                     url = target
         except TimeoutError as error:
             raise Unreachable(
-                url, f"has not answered within {max(seconds, 0):.0f} s", "see whether the shop is up"
+                url, f"did not respond within {max(seconds, 0):.0f} s", "check that the shop is running"
             ) from error
 
     def _check_redirect(self, url: str, target: str, hops: list[str]) -> None:
         if len(hops) == HOPS:
-            what = f"redirects without end, {HOPS} times so far"
+            what = f"redirects more than {HOPS} times"
             raise Unreachable(
-                url, what, "open it in a browser without cookies: the shop sends it in a circle"
+                url, what, "open it in a browser without cookies: it is probably a redirect loop"
             )
         if not same_shop(self.start, target):
             other = shown(f"{urlsplit(target).scheme}://{urlsplit(target).netloc}/")
-            raise Unreachable(url, f"leads to another site, {other}", f"if that is the shop: inspect {other}")
+            raise Unreachable(
+                url, f"redirects to another site, {other}", f"if that is the shop: inspect {other}"
+            )
         if urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http":
             hint = "let the shop redirect to https, or inspect its http:// address"
-            raise Unreachable(url, "leads from https back to http", hint)
+            raise Unreachable(url, "redirects from https to http", hint)
 
     async def _once(self, url: str, most: int) -> Answer:
         try:
-            dialled, headers_too = self._dialled(url)
-            async with self._client.stream("GET", dialled, headers=headers_too) as response:
+            address, host_headers = self._address(url)
+            async with self._client.stream("GET", address, headers=host_headers) as response:
                 headers = [(name.lower(), value) for name, value in response.headers.raw]
                 if response.status_code in _REDIRECTS and "location" in response.headers:
                     return Answer(url, response.status_code, headers)
@@ -209,8 +210,8 @@ class Shop:
         except (httpx2.TransportError, httpx2.InvalidURL, UnicodeError) as error:
             raise _worded(url, error) from error
 
-    def _dialled(self, url: str) -> tuple[str, dict[str, str]]:
-        """The address to connect to, and the headers that tell the one that is asked for."""
+    def _address(self, url: str) -> tuple[str, dict[str, str]]:
+        """The URL to connect to, and headers with the host of the requested URL."""
         if self.via is None:
             return url, {}
         parts, via = urlsplit(url), urlsplit(self.via)
@@ -219,8 +220,8 @@ class Shop:
 
 
 async def _body(response: httpx2.Response, headers: Headers, most: int) -> tuple[bytes, bool]:
-    """The decoded body, at most `most` bytes, and whether that is all of it. What is in a coding that is not
-    known, or turns out to be a decompression bomb, is left out."""
+    """The decoded body, at most `most` bytes, and whether that is all of it. An unknown coding gives no
+    bytes, and decoding stops at a decompression bomb."""
     coding = coding_of(headers)
     if coding is None:
         return b"", False
@@ -254,23 +255,27 @@ def _target(answer: Answer) -> str | None:
     return None
 
 
-# What the network says → what it means, and what to do.
+# Exception → what is wrong, and what to do.
 _CAUSES: Final[tuple[tuple[type[BaseException], str, str], ...]] = (
-    (socket.gaierror, "no such host is known", "see whether the name is spelt right"),
+    (socket.gaierror, "host not found", "check the spelling of the name"),
     (
         ssl.SSLCertVerificationError,
-        "its TLS certificate cannot be trusted",
+        "its TLS certificate is not valid",
         "renew the certificate, or inspect the shop's own http:// address",
     ),
-    (ssl.SSLError, "does not speak TLS", "try its http:// address"),
-    (ConnectionRefusedError, "nobody listens there", "start the shop, or correct the port"),
-    (httpx2.ConnectTimeout, "cannot be reached in time", "see whether the shop is up and lets you in"),
-    (httpx2.TimeoutException, "has not answered in time", "see whether the shop is up"),
-    (httpx2.ConnectError, "cannot be reached", "see whether the shop is up and lets you in"),
-    (httpx2.RemoteProtocolError, "does not answer as a web server does", "see whether the port is right"),
-    (httpx2.UnsupportedProtocol, "is no web address", "write http:// or https://"),
-    (httpx2.TransportError, "broke off the connection", "try again"),
-    (Exception, "is no address that can be asked", "correct it"),
+    (ssl.SSLError, "does not accept TLS", "try its http:// address"),
+    (ConnectionRefusedError, "connection refused", "start the shop, or correct the port"),
+    (
+        httpx2.ConnectTimeout,
+        "connection timed out",
+        "check that the shop is running and accepts your address",
+    ),
+    (httpx2.TimeoutException, "did not respond in time", "check that the shop is running"),
+    (httpx2.ConnectError, "cannot be reached", "check that the shop is running and accepts your address"),
+    (httpx2.RemoteProtocolError, "does not respond with HTTP", "check the port"),
+    (httpx2.UnsupportedProtocol, "is not a web address", "write http:// or https://"),
+    (httpx2.TransportError, "closed the connection", "try again"),
+    (Exception, "is not a valid URL", "correct it"),
 )
 
 

@@ -1,7 +1,7 @@
-"""Which kind of page an address leads to, and which patterns would tell it.
+"""Detects the type of a page, and proposes patterns for `page_types`.
 
-With a platform its preset knows. Else the words that shops write into addresses do, in the languages of the
-networks' markets, and what is on the page: structured data of a product, pictures that lead on, the menu.
+Uses the preset of the platform if there is one; else common words in URLs, in the languages of the networks'
+markets, and the page itself: structured data of a product, links around pictures, the menu.
 """
 
 import re
@@ -38,24 +38,24 @@ _BELOW: Final[frozenset[PageType]] = frozenset(("product", "category"))  # the w
 _PLAIN: Final = re.compile(r"/[\w./%~+-]*", re.ASCII)
 
 Kinds = Callable[[str, str], PageType | None]
-"""The kind of page at a path and a query, by a platform's patterns."""
+"""The type of the page at a path and a query, by a platform's patterns."""
 
 
 def kind_by_words(url: str) -> PageType | None:
-    """The kind of page that the words of an address tell of, None where none does."""
+    """The type of page by the words in its URL; None if there is no such word."""
     parts = urlsplit(url)
     segments = [s for s in parts.path.split("/") if s]
     if not segments:
         return None if parts.query else "home"
     for kind, pattern in _SEGMENT.items():
-        asked = segments[:-1] if kind == "product" else segments
-        if any(pattern.fullmatch(segment) for segment in asked):
+        searched = segments[:-1] if kind == "product" else segments
+        if any(pattern.fullmatch(segment) for segment in searched):
             return kind
     return None
 
 
 def kind_of(url: str, by_platform: Kinds) -> PageType | None:
-    """The kind of page at an address: what the platform says, else what its words do."""
+    """The type of the page at a URL: by the platform's patterns, else by its words."""
     parts = urlsplit(url)
     return by_platform(parts.path or "/", parts.query) or kind_by_words(url)
 
@@ -63,8 +63,8 @@ def kind_of(url: str, by_platform: Kinds) -> PageType | None:
 def candidates(
     looks: Sequence[Look], wanted: PageType, by_platform: Kinds, known: Sequence[tuple[str, PageType]] = ()
 ) -> Iterator[str]:
-    """Addresses that may lead to a page of the wanted kind, the surest first. `known` are pages of the
-    platform: where the search is asked by a script alone, its address is still the platform's."""
+    """URLs of pages that may have the wanted type, the most likely first. `known` are sample pages of the
+    platform, for search forms that only a script submits."""
     links = [link for look in looks for link in look.links]
     kinds = {link.url: kind_of(link.url, by_platform) for link in links}
     yield from (link.url for link in links if kinds[link.url] == wanted)
@@ -81,9 +81,9 @@ def _perhaps(link: Link, wanted: PageType) -> bool:
 
 
 def page_types(looks: Sequence[Look], by_platform: Kinds) -> dict[str, PageType]:
-    """Patterns for the kinds of the pages that were seen and that the platform does not know, longest first.
+    """Patterns for the pages that were seen and that the platform's patterns do not match, longest first.
 
-    A folder is proposed for a kind only where no page of another kind was seen in it.
+    A folder is proposed for a type only if no page of another type was seen in it.
     """
     found: dict[str, PageType] = {}
     folders: dict[str, set[PageType]] = {}
@@ -101,7 +101,7 @@ def page_types(looks: Sequence[Look], by_platform: Kinds) -> dict[str, PageType]
             found[pattern] = kind
     sure = {p: kind for p, kind in found.items() if len(folders[p]) == 1}
     ordered = sorted(sure.items(), key=lambda item: (-len(item[0]), item[0]))
-    # Of two that fit the same pages the wider one is enough; one that says another kind comes later.
+    # If a later, wider pattern of the same type covers a pattern, it is enough.
     return {
         pattern: kind
         for place, (pattern, kind) in enumerate(ordered)
@@ -110,7 +110,8 @@ def page_types(looks: Sequence[Look], by_platform: Kinds) -> dict[str, PageType]
 
 
 def _query_pattern(path: str, query: str, kind: PageType) -> str | None:
-    """For shops of one path, as `/index.php?route=checkout/cart`: the parameter that names the kind."""
+    """A pattern with the parameter that names the type, for shops with one path:
+    `/index.php?route=checkout/cart`."""
     for name, value in parse_qsl(query):
         if any(_SEGMENT[kind].fullmatch(word) for word in re.split(r"[/._]", value)):
             pattern = f"{path}?{name}={value}"
@@ -121,7 +122,7 @@ def _query_pattern(path: str, query: str, kind: PageType) -> str | None:
 
 
 def seen_as(look: Look, by_platform: Kinds) -> PageType | None:
-    """The kind of a page that was fetched: what it shows, else its address, else what was looked for."""
+    """The type of a fetched page: by its content, else by its URL, else the type that was searched."""
     kind = kind_of(look.answer.url, by_platform)
     if look.answer.status >= 400:
         return None

@@ -21,13 +21,13 @@ from .fetch import Answer, same_shop
 LINKS: Final = 2_000
 """Maximum number of links of a page that are read."""
 
-# Links that do something, and files that are no pages.
+# Links with an effect, and files that are not pages.
 _DOES: Final = re.compile(
     r"log-?out|sign-?out|abmelden|deconnexion|add[-_]?to|remove|delete|/add/|[?&](?:add|remove|delete|action=add)"
     r"|\.(?:jpe?g|png|gif|webp|svg|pdf|zip|css|js|xml|mp4|ico|docx?)$",
     re.IGNORECASE,
 )
-# The name of the field for the words, in the shop systems that have presets and in others.
+# Names of search fields, in shop systems with presets and in others.
 _SEARCH_NAMES: Final = (
     "q s search query keyword keywords search_query searchterm term suche sSearch wort recherche"
 )
@@ -40,8 +40,8 @@ _SCHEMA: Final = re.compile(r"^https?://schema\.org/", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link of the shop's own. `picture`: it leads on from a picture, as those to products do; `menu`: it
-    stands in the navigation."""
+    """A link inside the shop. `picture`: it is around a picture, as usual for products; `menu`: it is in the
+    navigation."""
 
     url: str
     picture: bool
@@ -68,7 +68,7 @@ class Look:
 
     @cached_property
     def document(self) -> Document:
-        """The page as clew reads cart and order: what a selector finds here, it finds there."""
+        """The page as parsed for carts and orders, so that selectors match the same elements."""
         try:
             return read(self.answer.body, self.charset)
         except PageError:
@@ -76,19 +76,19 @@ class Look:
 
     @cached_property
     def soup(self) -> BeautifulSoup:
-        """The page's tree; empty where it nests so deeply that a parser would run away."""
+        """The page's tree; empty if parsing it would cost too much."""
         text = decoded(self.answer.body, self.charset)
         return BeautifulSoup(text if self.document.text("html") is not None else "", "html.parser")
 
     @cached_property
     def base(self) -> str:
-        """What relative addresses are resolved against (HTML §2.4.3)."""
+        """The base URL of relative links (HTML §2.4.3)."""
         tag = self.soup.find("base", href=True)
         return _joined(self.answer.url, str(tag["href"])) if isinstance(tag, Tag) else self.answer.url
 
     @cached_property
     def links(self) -> tuple[Link, ...]:
-        """Links to pages of the shop that can be followed without doing anything, each address once."""
+        """Links to pages of the shop without an effect, each URL once."""
         found: dict[str, Link] = {}
         for tag in self.soup.find_all("a", href=True, limit=LINKS):
             url = _joined(self.base, str(tag["href"]).strip()).partition("#")[0]
@@ -99,7 +99,7 @@ class Look:
 
     @cached_property
     def elsewhere(self) -> Counter[str]:
-        """The origins of other sites that its links lead to, and how many do."""
+        """The origins of other sites in its links, with the number of links."""
         found: Counter[str] = Counter()
         for tag in self.soup.find_all("a", href=True, limit=LINKS):
             url = _joined(self.base, str(tag["href"]).strip())
@@ -109,8 +109,8 @@ class Look:
 
     @cached_property
     def own_name(self) -> str | None:
-        """The origin by which the shop calls itself, where that is another than the one it was asked by: what
-        it declares as the page's own address, or where nearly all of its links lead."""
+        """The origin that the shop uses for itself, if it is another than the requested one: that of the
+        page's canonical URL, or of nearly all of its links."""
         for selector in ("link[rel=canonical]", 'meta[property="og:url"]'):
             tag = self.soup.select_one(selector)
             url = _joined(self.base, str(tag.get("href") or tag.get("content") or "")) if tag else ""
@@ -121,7 +121,7 @@ class Look:
         return origin if most >= 3 and most > 3 * own else None
 
     def _other_origin(self, url: str) -> str:
-        """The origin of an address of another site; empty for the shop's own and for what is no address."""
+        """The origin of a URL of another site; empty for the shop's own and for invalid URLs."""
         try:
             parts = urlsplit(url)
             known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -166,7 +166,7 @@ class Look:
 
     @property
     def language(self) -> str:
-        """The two letters that the page's `lang` begins with; empty where it names none."""
+        """The language code in the page's `lang`, two letters; empty if there is none."""
         tag = self.soup.find("html")
         named = str(tag.get("lang") or "") if isinstance(tag, Tag) else ""
         found = re.match(r"[a-zA-Z]{2}(?![a-zA-Z])", named)
@@ -187,7 +187,7 @@ class Look:
 
     @cached_property
     def search(self) -> str | None:
-        """The address of a search, as the page's own form would ask for it."""
+        """The URL of a search by the page's own form."""
         for form in self.soup.find_all("form", limit=50):
             if str(form.get("method") or "get").lower() != "get":
                 continue

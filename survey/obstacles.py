@@ -1,7 +1,7 @@
-"""What would keep clew's tag out of a page, or the widget from working in it, and what to do about it.
+"""Finds what prevents clew's tag in a page or the widget from working, and what to do about it.
 
-Whether the tag goes in is asked of the very functions that decide it at work (`injector.eligible`, `csp`,
-`scanner`). What follows here are the words for their reasons, and what those functions leave to the page.
+Uses the functions that decide about the tag in a running clew (`injector.eligible`, `csp`, `scanner`). This
+module has texts for their reasons, and checks of the page itself.
 """
 
 import re
@@ -25,71 +25,71 @@ Weight = Literal["stops", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Something on a page: `stops` keeps the tag out, a `note` is worth knowing."""
+    """Something on a page: `stops` prevents the tag, a `note` is for information."""
 
     weight: Weight
     what: str
     hint: str
 
 
-# The injector's reason → what it is, and what the owner can do.
+# The injector's reason → what is wrong, and what the owner can do.
 REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "status": ("its status is not that of a page", "open it in a browser: is it there?"),
+        "status": ("its status is not that of a page", "open it in a browser to see whether it exists"),
         "content type": (
             "it is not sent as text/html (XHTML, JSON, or no type at all)",
             "let the shop send `Content-Type: text/html`",
         ),
-        "charset": ("its charset is one that cannot be edited safely", "let the shop send UTF-8"),
-        "download": ("it is sent as a file to be saved", "leave out `Content-Disposition: attachment`"),
-        "empty": ("it is empty", "open it in a browser: is it there?"),
+        "charset": ("its charset cannot be edited safely", "let the shop send UTF-8"),
+        "download": ("it is sent as a download", "remove `Content-Disposition: attachment`"),
+        "empty": ("it is empty", "open it in a browser to see whether it exists"),
         "partial": ("only a part of it was sent", "let the shop send whole pages"),
         "signed": (
             "its bytes are signed",
-            "take the page out of the signing, or live without the chat on it",
+            "exclude the page from signing, or do without the chat on it",
         ),
         "sendfile": ("another server sends its body", "put clew in front of that server"),
         "no-transform": (
             "`Cache-Control: no-transform` forbids every change",
-            "take `no-transform` out of the header",
+            "remove `no-transform` from the header",
         ),
         "coding": (
-            "it is packed in a way that is not known, or in several at once",
-            "let the shop send gzip, br, zstd or nothing",
+            "its content coding is unknown, or there are several",
+            "let the shop send gzip, br, zstd or no coding",
         ),
         "amp": (
             "it is an AMP page, which allows no script of the shop's own",
-            "none: visitors go on from it",
+            "nothing: the chat is on the pages that it links to",
         ),
         "no page": (
-            "it begins with something else than a page",
-            "open its source: is there text before the doctype?",
+            "it does not begin like an HTML page",
+            "look for text before the doctype in its source",
         ),
         "no place": ("it ends before a head begins", "let it begin with <!doctype html><html><head>"),
-        "look-ahead": ("more than 64 KB stand before its head", "shorten what stands before <head>"),
+        "look-ahead": ("there are more than 64 KB before its head", "shorten the part before <head>"),
         "long tag": (
             "a tag at its beginning is longer than 8 KB",
             "shorten the attributes of <html> or <head>",
         ),
         "fragment": ("it begins in the middle of a page", "let it begin with <!doctype html><html><head>"),
-        "escape sequences": ("its charset switches in the middle of the text", "let the shop send UTF-8"),
-        "tagged already": ("clew's tag is there already", "inspect the shop's own address, not clew's"),
+        "escape sequences": ("its charset changes inside the text", "let the shop send UTF-8"),
+        "tagged already": ("it already has clew's tag", "inspect the shop's own address, not clew's"),
         "csp sandbox": (
             "its Content-Security-Policy has `sandbox` without `allow-scripts`",
             "add allow-scripts",
         ),
         "csp require-sri-for": (
-            "its Content-Security-Policy asks for `integrity` on scripts",
-            "take `require-sri-for` out",
+            "its Content-Security-Policy requires `integrity` on scripts",
+            "remove `require-sri-for`",
         ),
         "integrity-policy": (
-            "its Integrity-Policy asks for `integrity` on scripts",
-            "take `script` out of it",
+            "its Integrity-Policy requires `integrity` on scripts",
+            "remove `script` from it",
         ),
         **{
             f"csp {directive}": (
                 f"its Content-Security-Policy (`{directive}`) forbids scripts of the shop's own host",
-                f"add 'self' to `{directive}`, or with 'strict-dynamic' a fresh nonce for each answer",
+                f"add 'self' to `{directive}`, or with 'strict-dynamic' a new nonce in each response",
             )
             for directive in ("script-src", "script-src-elem", "default-src")
         },
@@ -135,13 +135,13 @@ def _refusals(look: Look, prefix: str) -> Iterator[Obstacle]:
     elif policy.nonce is not None:
         yield Obstacle(
             "note",
-            "its Content-Security-Policy asks for a nonce: clew copies the answer's own",
-            "make sure that no cache keeps pages with their nonce",
+            "its Content-Security-Policy requires a nonce: clew copies the one in the response",
+            "make sure that no cache stores pages with their nonce",
         )
 
 
 def _stop(reason: str) -> Obstacle:
-    what, hint = REASONS.get(reason, (f"it is left alone: {reason}", "see docs/compatibility.md"))
+    what, hint = REASONS.get(reason, (f"it is not edited: {reason}", "see docs/compatibility.md"))
     return Obstacle("stops", what, hint)
 
 
@@ -159,16 +159,16 @@ def _header_notes(headers: Headers) -> Iterator[Obstacle]:
         for policy in value.decode("latin-1").split(","):
             yield from _policy_notes(_directives(policy), "its Content-Security-Policy")
     if b"no-store" in tokens(headers, b"cache-control") and values(headers, b"clear-site-data"):
-        yield Obstacle("note", "Clear-Site-Data takes clew's cookie away", "leave `cookies` out of it")
+        yield Obstacle("note", "Clear-Site-Data deletes clew's cookie", "remove `cookies` from it")
 
 
 def _policy_notes(policy: Mapping[str, list[str]], whose: str) -> Iterator[Obstacle]:
     connect = policy.get("connect-src", policy.get("default-src"))
     if connect is not None and not {"'self'", "*", "https:"} & set(connect):
-        hint = "add 'self' to `connect-src`, else neither rules nor chat work"
-        yield Obstacle("note", f"{whose} does not let scripts call the shop's own host", hint)
+        hint = "add 'self' to `connect-src`; otherwise neither rules nor chat work"
+        yield Obstacle("note", f"{whose} does not allow scripts to call the shop's own host", hint)
     if "'script'" in policy.get("require-trusted-types-for", ()):
-        what = f"{whose} asks for Trusted Types: clew's widget needs none, but look at other scripts"
+        what = f"{whose} requires Trusted Types: clew's widget complies, but other scripts may not"
         yield Obstacle("note", what, "try the chat on this page in Chromium")
 
 
@@ -179,10 +179,10 @@ def _page_notes(look: Look) -> Iterator[Obstacle]:
         yield from _policy_notes(_directives(str(tag["content"])), "a Content-Security-Policy in <meta>")
     base = soup.find("base", href=True)
     if isinstance(base, Tag) and urlsplit(look.base).netloc != urlsplit(look.answer.url).netloc:
-        what = f"<base> leads relative addresses to {shown(urlsplit(look.base).netloc, 60)}"
-        yield Obstacle("note", what, "nothing: clew's tag stands before it")
+        what = f"<base> points relative URLs to {shown(urlsplit(look.base).netloc, 60)}"
+        yield Obstacle("note", what, "nothing: clew's tag is before it")
     if re.search(r"serviceWorker\s*\.\s*register", look.scripts):
-        what = "a service worker may answer with pages that were kept without the tag"
-        yield Obstacle("note", what, "let it ask the network first for pages")
+        what = "a service worker may respond with stored pages that lack the tag"
+        yield Obstacle("note", what, "let it fetch pages from the network first")
     if look.answer.body and not look.answer.whole:
-        yield Obstacle("note", "it is larger than what was looked at, or broke off", "")
+        yield Obstacle("note", "it is larger than the part that was read, or was cut off", "")

@@ -1,7 +1,7 @@
-"""Selectors for the cart, found by names and looks where no preset knows them.
+"""Finds selectors for the cart by names and texts of elements, for platforms without a preset.
 
-A candidate is an element that the shop calls cart, basket or the like, and whose whole text is an amount of
-money, or a small number. It is proposed only if clew's own reader finds the same text by the selector.
+A candidate is an element with cart, basket or a similar word in its names whose whole text is an amount of
+money, or a small number. It is proposed only if the selector gives the same text in clew's own parser.
 """
 
 import re
@@ -31,14 +31,12 @@ _COUNT: Final = re.compile(r"count|qty|quantity|badge|bubble|items?|number|anzah
 _NUMBER: Final = re.compile(r"\D{0,3}\d{1,3}(?:\D{0,3}| [^\W\d]{2,14})")
 _WORD: Final = re.compile(r"(?!euro)[^\W\d_]{4,}", re.IGNORECASE)
 _NAME: Final = re.compile(r"-?[A-Za-z_][A-Za-z0-9_-]{0,60}")
-_MADE: Final = re.compile(
-    r"\d{3,}|[0-9a-f]{8,}|--|__[A-Za-z0-9]{5,}$"
-)  # names that the next build will change
+_MADE: Final = re.compile(r"\d{3,}|[0-9a-f]{8,}|--|__[A-Za-z0-9]{5,}$")  # generated names
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A selector, what it reads, and on how many of the pages it reads something."""
+    """A selector, the text that it finds, and the number of pages on which it finds one."""
 
     selector: str
     text: str
@@ -54,7 +52,7 @@ class CartFound:
 
 
 def cart(looks: Sequence[Look]) -> CartFound:
-    """The likeliest selectors of the cart's value and items over all pages."""
+    """The most likely selectors for the cart's value and items, over all pages."""
     return CartFound(_best(looks, _is_money), _best(looks, _is_count))
 
 
@@ -76,7 +74,7 @@ def _best(looks: Sequence[Look], fits: Callable[[Tag, str], bool]) -> Found | No
 
 
 def _named_cart(look: Look) -> Iterator[Tag]:
-    """Elements called cart, and what stands in them, outside of forms that put something in."""
+    """Elements named cart and the elements inside, except in forms that add something."""
     inside = 0
     for tag in look.soup.find_all(True):
         names = _names(tag)
@@ -113,7 +111,7 @@ def _is_money(tag: Tag, text: str) -> bool:
         read_amount(text, None)
         return read_currency(text) is not None
     except SharedSignError:
-        return True  # one of money all the same
+        return True  # an amount in any of the currencies
     except OrderError:
         return False
 
@@ -123,9 +121,9 @@ def _is_count(tag: Tag, text: str) -> bool:
 
 
 def _selector(look: Look, tag: Tag, text: str) -> str | None:
-    """The shortest selector of lasting names by which clew reads the same text on this page.
+    """The shortest selector of stable names with which clew reads the same text on this page.
 
-    None for an element that only holds another one of the same text and with a name.
+    None for an element that only contains another named one with the same text.
     """
     if any(
         _own(inner) and " ".join(inner.get_text(" ").split()) == text
@@ -142,15 +140,15 @@ def _selector(look: Look, tag: Tag, text: str) -> str | None:
 
 
 def _own(tag: Tag) -> str | None:
-    """A selector for the element by its own lasting names: the id, else a class."""
+    """A selector for the element by its own stable names: the id, else a class."""
     name = str(tag.get("id") or "")
-    if _lasts(name):
+    if _is_stable(name):
         return f"#{name}"
     classes = tag.get("class")
-    kept = [c for c in (classes if isinstance(classes, list) else []) if _lasts(c)]
+    kept = [c for c in (classes if isinstance(classes, list) else []) if _is_stable(c)]
     called = [c for c in kept if _CART.search(c) or _COUNT.search(c)] or kept
     return f".{called[0]}" if called else None
 
 
-def _lasts(name: str) -> bool:
+def _is_stable(name: str) -> bool:
     return bool(_NAME.fullmatch(name)) and not _MADE.search(name)

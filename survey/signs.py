@@ -31,7 +31,7 @@ class PlatformSigns(Model):
 
 
 class Guard(Model):
-    """What keeps programs out, by header or text of its refusal."""
+    """A service that blocks programs, by a header or text of its response."""
 
     name: str
     headers: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Signs(Model):
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A shop system that the pages speak for, and what of them does."""
+    """A detected shop system, with the evidence."""
 
     platform: str
     certainty: Certainty
@@ -58,17 +58,17 @@ class Named:
 
 @cache
 def signs() -> Signs:
-    """The signs that are part of clew."""
+    """The signs in `signs.toml`."""
     return Signs.model_validate(
         tomllib.loads(files(__package__).joinpath("signs.toml").read_text("utf-8")), strict=False
     )
 
 
 def name_platform(looks: Sequence[Look], cookies: Iterable[str]) -> Named | None:
-    """The shop system that most kinds of signs speak for: three make it certain, two likely, one a guess.
-    None where nothing does, or two do equally."""
+    """The shop system with the most kinds of signs: three make it certain, two likely, one a guess. None if
+    there is no sign, or two systems have equally many."""
     names = (*cookies, *(name for look in looks for name in look.cookies))
-    found = {name: _evidence(told, looks, names) for name, told in signs().platforms.items()}
+    found = {name: _evidence(expected, looks, names) for name, expected in signs().platforms.items()}
     ranked = sorted(found.items(), key=lambda pair: len(pair[1]), reverse=True)
     (name, evidence), (_, second) = ranked[0], ranked[1]
     if not evidence or len(second) == len(evidence):
@@ -77,18 +77,18 @@ def name_platform(looks: Sequence[Look], cookies: Iterable[str]) -> Named | None
     return Named(name, kinds[min(len(evidence), 3) - 1], tuple(evidence))
 
 
-def _evidence(told: PlatformSigns, looks: Sequence[Look], cookies: Iterable[str]) -> list[str]:
+def _evidence(expected: PlatformSigns, looks: Sequence[Look], cookies: Iterable[str]) -> list[str]:
     """The first sign of each kind that was found."""
     kinds: tuple[tuple[str, tuple[str, ...], Iterable[str]], ...] = (
-        ("generator", told.generator, [g for look in looks for g in look.generators]),
-        ("cookie", told.cookies, cookies),
-        ("header", told.headers, [line for look in looks for line in header_lines(look.answer.headers)]),
-        ("file", told.assets, [url for look in looks for url in look.assets]),
+        ("generator", expected.generator, [g for look in looks for g in look.generators]),
+        ("cookie", expected.cookies, cookies),
+        ("header", expected.headers, [line for look in looks for line in header_lines(look.answer.headers)]),
+        ("file", expected.assets, [url for look in looks for url in look.assets]),
     )
     found = [f"{kind} {shown(text, 60)}" for kind, wanted, texts in kinds if (text := _first(wanted, texts))]
-    if snippet := _found(told.scripts, "\n".join(look.scripts for look in looks)):
+    if snippet := _found(expected.scripts, "\n".join(look.scripts for look in looks)):
         found.append(f"script {shown(snippet, 60)}")
-    if tags := [m for m in told.markup if any(look.document.has(m) for look in looks)]:
+    if tags := [m for m in expected.markup if any(look.document.has(m) for look in looks)]:
         found.append(f"markup {tags[0]}")
     return found
 
@@ -119,8 +119,7 @@ def chats_on(looks: Sequence[Look]) -> tuple[str, ...]:
 def networks_on(
     looks: Sequence[Look], cookies: Iterable[str], catalogue: Mapping[str, Network]
 ) -> tuple[str, ...]:
-    """Ids of the networks whose tags or cookies are there, by the catalogue: affiliate networks and partner
-    platforms, not those that sell advertisements."""
+    """Ids of the affiliate networks and partner platforms whose tags or cookies are on the pages."""
     hosts = {urlsplit(url).hostname or "" for look in looks for url in look.assets}
     named = set(cookies)
     kinds = ("affiliate_network", "partner_platform")
@@ -148,7 +147,7 @@ def _below(host: str, own: str) -> bool:
 
 
 def guard_of(headers: Headers, body: str) -> str | None:
-    """The name of what refused this answer to a program, None where nothing known did."""
+    """The name of the service that blocked this request; None if it is not a known one."""
     lines = list(header_lines(headers))
     return next(
         (

@@ -21,22 +21,22 @@ from .signs import Named, chats_on, guard_of, name_platform, networks_on
 from .words import shown
 
 ROUND: Final[tuple[PageType, ...]] = ("category", "product", "cart", "search", "checkout")
-"""The kinds of pages to find after the home page, in this order, twice."""
+"""The types of pages to find after the home page, in this order, twice."""
 
 TRIES: Final = 2
-"""How many addresses are tried for one kind."""
+"""Maximum number of URLs that are tried for one type."""
 
 _HINTS: Final = {
-    403: "let this machine in, or inspect the shop's own address behind the guard",
-    404: "is the path right? begin with the shop's home page",
-    429: "wait some minutes: it has had too many requests",
+    403: "allow this machine, or inspect the shop's own address behind the firewall",
+    404: "check the path, or begin with the shop's home page",
+    429: "wait some minutes: there were too many requests",
 }
 _HTML: Final = (b"text/html", b"application/xhtml+xml")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One address, after it was asked: the page's kind, its answer, or what was wrong with it."""
+    """One requested URL: the page's type and response, or what was wrong."""
 
     wanted: PageType
     url: str
@@ -48,7 +48,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a round found out. `own_name` is the origin by which the shop calls itself, if it is another."""
+    """The result of a survey. `own_name` is the origin that the shop uses for itself, if it is another."""
 
     proposal: Proposal
     steps: tuple[Step, ...]
@@ -57,18 +57,18 @@ class Findings:
 
     @property
     def asked(self) -> str:
-        """The origin that was asked."""
+        """The origin that was inspected."""
         parts = urlsplit(self.proposal.address)
         return f"{parts.scheme}://{parts.netloc}"
 
     @property
     def stopped(self) -> bool:
-        """Whether something keeps the tag out of one of the pages."""
+        """Whether something prevents the tag on one of the pages."""
         return any(o.weight == "stops" for step in self.steps for o in step.obstacles)
 
 
 Watch = Callable[[PageType, str], None]
-"""Told of an address before it is asked."""
+"""Called with each URL before it is requested."""
 
 
 async def survey(
@@ -79,25 +79,25 @@ async def survey(
     before: Watch,
     after: Callable[[Step], None],
 ) -> Findings:
-    """Look at a shop: ask for up to `pages` pages. Raises Unreachable where its home page is not one."""
-    trip = _Round(shop, prefix, before, after)
+    """Inspect up to `pages` pages of a shop. Raises Unreachable if its home page cannot be read."""
+    visits = _Round(shop, prefix, before, after)
     await shop.ask_robots()
-    home = await trip.visit("home", shop.start)
-    named = name_platform(trip.looks, shop.cookies)
-    trip.kinds = by_platform(named)
+    home = await visits.visit("home", shop.start)
+    named = name_platform(visits.looks, shop.cookies)
+    visits.kinds = by_platform(named)
     if named is not None and named.certainty != "a guess" and (preset := preset_of(named)) is not None:
-        trip.known = preset.pages
+        visits.known = preset.pages
     for wanted in _wanted(pages - 1):
-        for url in trip.candidates(wanted):
-            if trip.asked >= pages:
+        for url in visits.candidates(wanted):
+            if visits.asked >= pages:
                 break
             with suppress(Unreachable):
-                if (await trip.visit(wanted, url)).kind == wanted:
+                if (await visits.visit(wanted, url)).kind == wanted:
                     break
-    looks = trip.looks
+    looks = visits.looks
     named = name_platform(looks, shop.cookies)
     proposal = _proposal(home.look, looks, named, catalogue, shop)
-    return Findings(proposal, tuple(trip.steps), chats_on(looks), home.look.own_name)
+    return Findings(proposal, tuple(visits.steps), chats_on(looks), home.look.own_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class _Round:
         self._seen: set[str] = set()
 
     def candidates(self, wanted: PageType) -> list[str]:
-        """Addresses to try for a kind, none twice."""
+        """URLs to try for a type, none twice."""
         found = candidates(self.looks, wanted, self.kinds, self.known)
         return list(dict.fromkeys(url for url in found if url not in self._seen))[:TRIES]
 
@@ -132,7 +132,7 @@ class _Round:
             look = Look(await self._shop.get(url), wanted)
             problem = no_page(look)
             if problem is None and look.answer.url != url and look.answer.url in self._seen:
-                problem = Unreachable(url, "leads to a page that was seen already", "")
+                problem = Unreachable(url, "redirects to a page that was already read", "")
             if problem is not None:
                 raise problem
         except Unreachable as problem:
@@ -155,7 +155,7 @@ def _wanted(most: int) -> Iterable[PageType]:
 
 
 def by_platform(named: Named | None) -> Kinds:
-    """How a platform's preset tells the kinds of pages; where it is but a guess, nothing does."""
+    """The page types of a platform's preset; none if the platform is only a guess."""
     if named is None or named.certainty == "a guess":
         return PageTypes(())
     preset = preset_of(named)
@@ -188,24 +188,24 @@ def preset_of(named: Named | None) -> Platform | None:
 
 
 def no_page(look: Look) -> Unreachable | None:
-    """What is wrong with an answer that is not a page of a shop; None where it is one."""
+    """Why a response is not a page of a shop; None if it is one."""
     answer = look.answer
     if answer.status == HTTPStatus.UNAUTHORIZED:
-        hint = "inspect the shop's own address, behind what asks"
-        return Unreachable(answer.url, "asks for a name and a password", hint)
+        hint = "inspect the shop's own address, behind the login"
+        return Unreachable(answer.url, "requires a user name and password", hint)
     if answer.status >= 400:
         return _refused(look)
     sent = next((v for name, v in answer.headers if name == b"content-type"), b"")
     kind = sent.split(b";")[0].strip().lower()
     if kind and kind not in _HTML:
-        told = shown(kind.decode("latin-1"), 60)
+        media_type = shown(kind.decode("latin-1"), 60)
         hint = "inspect the shop's home page"
-        return Unreachable(answer.url, f"answers with {told}, not with a web page", hint)
+        return Unreachable(answer.url, f"is {media_type}, not a web page", hint)
     if not answer.body.strip():
-        return Unreachable(answer.url, "answers with nothing that can be read", "open it in a browser")
+        return Unreachable(answer.url, "has no readable content", "open it in a browser")
     if look.wanted == "home" and look.asks_for_password and len(look.links) < 3:
-        hint = "switch the password page off for the moment, or inspect the shop's own address"
-        return Unreachable(answer.url, "shows nothing but a login", hint)
+        hint = "disable the password page temporarily, or inspect the shop's own address"
+        return Unreachable(answer.url, "shows only a login", hint)
     return None
 
 
@@ -213,7 +213,7 @@ def _refused(look: Look) -> Unreachable:
     answer = look.answer
     guard = guard_of(answer.headers, decoded(answer.body[: 64 << 10], look.charset))
     if guard is not None:
-        hint = "let this machine in there, or inspect the shop's own address behind it"
-        return Unreachable(answer.url, f"{guard} keeps programs out (status {answer.status})", hint)
-    hint = _HINTS.get(answer.status, "see whether the shop is up")
-    return Unreachable(answer.url, f"answers with status {answer.status}", hint)
+        hint = "allow this machine there, or inspect the shop's own address behind it"
+        return Unreachable(answer.url, f"{guard} blocks programs (status {answer.status})", hint)
+    hint = _HINTS.get(answer.status, "check that the shop is running")
+    return Unreachable(answer.url, f"responds with status {answer.status}", hint)
