@@ -34,31 +34,32 @@ def top_problems(data: Mapping[str, Any]) -> Iterator[Wording]:
 
 
 def _trusted_strangers(networks: object) -> Iterator[Wording]:
-    """Networks of `trusted_proxies` in which anybody may be: whoever is trusted says who the client is."""
+    """Warnings for networks of `trusted_proxies` that include strangers: a trusted peer can name any client
+    address."""
     for number, text in enumerate(networks if isinstance(networks, list) else []):
         try:
             network = ip_network(text)
         except ValueError:
-            continue  # the model has told of it
+            continue  # the model reports it
         if not network.is_private and network.prefixlen < WIDEST[network.version]:
             yield Wording(
                 ("trusted_proxies", number),
-                f"{network} holds strangers too: whoever comes from it may say that it is another client, so "
-                "that no limit by client holds",
-                "name the addresses of your own proxies",
+                f"{network} includes strangers, who could send any client address and so avoid the limits by "
+                "client",
+                "list only the addresses of your own proxies",
                 "warning",
             )
 
 
 def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
-    """What is wrong with a site; `need_upstream`: it must name its shop's address."""
+    """Problems of a site. `need_upstream`: whether `upstream` is required."""
     site, path = draft.site, draft.path
     if need_upstream and site.upstream is None:
         yield Wording((*path, "upstream"), "is missing", 'write upstream = "http://127.0.0.1:8000"')
     if site.upstream is not None and site.upstream_host is None and _own_host(site.upstream) in site.hosts:
         yield Wording(
             (*path, "upstream"),
-            "is one of the site's own `hosts`: where that name leads to clew, every request goes in a circle",
+            "is one of the site's own `hosts`: if that name points to clew, requests are forwarded in a loop",
             'write the address at which the shop itself listens, for example "http://127.0.0.1:8000"',
             "warning",
         )
@@ -75,9 +76,9 @@ def _own_host(upstream: str) -> str:
 
 
 def secret_problems(path: KeyPath, value: object, least: int) -> Iterator[Wording]:
-    """A secret of fewer than `least` characters, or one that can be guessed."""
+    """Problems of a secret with fewer than `least` characters, or one that can be guessed."""
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if isinstance(text, str) and (why := weakness(text, least)) is not None:
         yield Wording(
-            path, why, fresh_secret(str(path[-1])) if path[0] != "previous_secrets" else "leave it out"
+            path, why, fresh_secret(str(path[-1])) if path[0] != "previous_secrets" else "remove it"
         )

@@ -45,7 +45,7 @@ class Reach:
         which = ", ".join(f"{address} ({kind})" for address, kind in self.fits[:_SHOWN])
         more = ", …" if len(self.fits) > _SHOWN else ""
         counted = f"{len(self.fits)} of {self.known} known pages" if self.fits else "no known page"
-        return f"{self.key} {self.pattern} fits {counted}" + (f": {which}{more}" if which else "")
+        return f"{self.key} {self.pattern} matches {counted}" + (f": {which}{more}" if which else "")
 
 
 def reaches(site: Site) -> list[Reach]:
@@ -103,7 +103,7 @@ def _reach(key: str, text: str, pages: Sequence[tuple[str, PageType]]) -> Reach:
 
 def _never_asked(pattern: Pattern, prefix: str) -> Iterator[tuple[str, str]]:
     if pattern.path.startswith(prefix):
-        yield "these are clew's own pages, to which patterns do not apply", "leave it out"
+        yield "these are clew's own pages, to which patterns do not apply", "remove it"
     if "/../" in f"{pattern.path}/" or "/./" in f"{pattern.path}/":
         yield "browsers resolve /../ and /./ before they send a path", "write the path that the browser shows"
 

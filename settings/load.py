@@ -114,8 +114,9 @@ def format_problem(problem: Problem) -> str:
 
 
 def logged_problem(problem: Problem) -> str:
-    """The same for logs and answers, where a secret that is offered for pasting would not stay one."""
-    hint = _OFFERED.sub("… (`clew check` makes one up)", problem.hint)
+    """Like `format_problem`, for logs and responses: without a proposed secret, which would not stay secret
+    there."""
+    hint = _OFFERED.sub("… (`clew check` proposes one)", problem.hint)
     return format_problem(replace(problem, hint=hint))
 
 

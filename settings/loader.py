@@ -1,8 +1,8 @@
-"""All settings: the main file and those that it includes, validated together; read again, only what changed.
+"""Loads and validates all settings: the main file and its included files. Unchanged files are not read again.
 
-Whatever can be wrong is found here, before anything is started or swapped in: the models' own rules, those of
-the rooms (`Checks`), and what no file shows by itself, such as one host at two sites. A file with an error
-keeps all of them from being used.
+All errors are found here, before the settings are used: those of the models, those of the other rooms
+(`Checks`), and those between files, such as one host in two sites. If one file has an error, none of the
+new settings are used.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -24,20 +24,20 @@ from .wording import Wording, worded
 
 
 class Checks(Protocol):
-    """What the rooms have to say about settings that their models take."""
+    """Checks of the other rooms, beyond the models."""
 
     def top(self, source: Source) -> Iterable[Wording]:
-        """About the main file's own keys."""
+        """Problems of the main file's own keys."""
 
     def site(self, draft: Draft) -> Iterable[Wording]:
-        """About one site by itself."""
+        """Problems of one site."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What was found: the settings if they can be used, else None; every problem, by file and line. Warnings
-    alone hinder nothing. `stamps` are those of the files as they were read, None for one that may change
-    without showing it. `origins` are the file of each site, and its place in it."""
+    """The result of loading: the settings, None if there is an error; all problems, by file and line.
+    `stamps` are those of the files that were read, None for a file that could change without a new stamp.
+    `origins` are the file of each site and its index there."""
 
     settings: Settings | None
     problems: tuple[Problem, ...]
@@ -51,7 +51,8 @@ class Loaded:
         return self.settings
 
     def problem(self, wording: Wording) -> Problem:
-        """Something that was found out later about a site: `("sites", number, key)` counts all sites."""
+        """A problem of a site that was found later. In its path `("sites", number, key)` the number counts
+        all sites."""
         _, number, *rest = wording.path
         file, place = self.origins[int(number)]
         source = read(Path(file), {})

@@ -1,7 +1,7 @@
-"""Settings that change while clew runs: asked for by `clew reload`, SIGHUP or `reload()`, or seen on disk.
+"""Reloads the settings of a running clew: by `clew reload`, SIGHUP or `reload()`, or when a file changes.
 
-One thread reads, validates and has the whole applied, one reload after the other. What is wrong is told, and
-what runs goes on as it was.
+One thread reads, validates and applies the settings, one reload after the other. Errors are reported, and the
+settings in use stay unchanged.
 """
 
 import logging
@@ -23,30 +23,30 @@ from .load import Problem
 from .loader import Loaded, Loader
 from .model import Settings
 
-# How often the files are looked at; a change is taken once a file has stayed as it is between two looks.
+# How often the files are checked; a change is applied once a file is unchanged between two checks.
 WATCH_SECONDS = 0.4
-# Looking may take this part of the time at the most: with very many files it is done less often.
+# Maximum share of time for checks: with very many files they are less frequent.
 WATCH_PART = 0.03
-# A change that could not be applied is tried again after so long, where the files are watched.
+# With `watch`, a change that could not be applied is tried again after so long.
 RETRY_SECONDS = 5.0
 
 _LOG = logging.getLogger("clew.settings")
 
 Answer = Callable[["Reloaded"], None]
-"""Tells who asked for a reload what became of it."""
+"""Sends the result of a reload to the client that requested it."""
 
-Questions = Callable[[socket.socket], Sequence[Answer]]
-"""Takes from a listening socket who asks there for a reload."""
+Requests = Callable[[socket.socket], Sequence[Answer]]
+"""Accepts requests for a reload from a listening socket."""
 
 
 class ReloadError(Exception):
-    """Valid settings were not taken by all workers, and so by none; or clew is stopping."""
+    """Not all workers could apply valid settings, so none did; or clew is stopping."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What became of a reload. Without errors among the `problems` the settings are in use now; `seconds` is
-    how long it took."""
+    """The result of a reload. If there is no error among the `problems`, the new settings are in use.
+    `seconds` is its duration."""
 
     problems: tuple[Problem, ...] = ()
     changes: Changes = field(default_factory=Changes)
@@ -60,67 +60,69 @@ class Reloaded:
 
 
 class Target(Protocol):
-    """What runs by the settings. Called from the reloader's thread."""
+    """The running clew, whose settings are replaced. Called from the reloader's thread."""
 
     @property
     def settings(self) -> Settings:
-        """Those in use."""
+        """The settings in use."""
 
     def apply(self, settings: Settings) -> Changes:
-        """Serve by other settings, all at once. Raises ReloadError."""
+        """Replace all settings at once. Raises ReloadError."""
 
     def unchanged(self) -> None:
-        """Tell that a reload was asked for, and that nothing has changed."""
+        """Report that a requested reload found no changes."""
 
     def refuse(self, problems: Sequence[Problem], *, asked: bool) -> None:
-        """Tell that other settings were not taken: each time where they were `asked` for."""
+        """Report that settings were refused; if the reload was requested (`asked`), even if reported
+        before."""
 
 
 class Reloader:
-    """Reloads the settings that `loader` reads, for `target`; at the sockets `listening` others ask for a
-    reload, by `questions`."""
+    """Reloads the settings of `target` with `loader`. `requests` accepts requests from the sockets
+    `listening`."""
 
     def __init__(
         self,
         loader: Loader,
         target: Target,
         listening: Sequence[socket.socket] = (),
-        questions: Questions = lambda sock: (),
+        requests: Requests = lambda sock: (),
     ) -> None:
         self._loader = loader
         self._target = target
         self._listening = listening
-        self._questions = questions
+        self._requests = requests
         self._asked: SimpleQueue[Future[Reloaded]] = SimpleQueue()
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         self._ended = False
         self._thread: threading.Thread | None = None
-        # Guards the pipe, which must not be written to once it is closed. A signal's handler may interrupt
-        # whoever holds it, in the same thread.
+        # Guards the pipe, which must not be written to after it was closed. Re-entrant, since a signal
+        # handler may interrupt the holder in the same thread.
         self._lock = threading.RLock()
         self._closed = False
-        # Of the files as they were last loaded, well or not, and as they were last looked at.
+        # The stamps of the files when they were last loaded (even with errors), and when they were last
+        # checked.
         self._loaded: Mapping[str, Stamp | None] = loader.stamps()
         self._seen = self._loaded
-        self._look_at = 0.0
-        self._could_look = True
+        self._check_at = 0.0
+        self._check_worked = True
 
     def start(self) -> None:
-        """Begin to answer; what was asked for before is done now."""
+        """Start the thread; requests that are waiting are handled now."""
         if self._thread is None and not self._ended:
             self._thread = threading.Thread(target=self._run, name="clew-reload", daemon=True)
             self._thread.start()
 
     def request(self) -> None:
-        """Ask for a reload; may be called from a signal's handler. Does nothing after the end."""
+        """Request a reload; may be called from a signal handler. Does nothing after `stop`."""
         with self._lock:
             if not self._closed:
                 with suppress(OSError):  # the pipe is full of such requests
                     os.write(self._wake_in, b"r")
 
     def ask(self) -> Future[Reloaded]:
-        """Ask for a reload, and for what becomes of it; ReloadError if it ends first."""
+        """Request a reload. The future has its result, or ReloadError after `stop`."""
         future: Future[Reloaded] = Future()
         with self._lock:
             self._asked.put(future)
@@ -132,7 +134,7 @@ class Reloader:
         return future
 
     def stop(self) -> None:
-        """Do nothing more; who still waits gets a ReloadError."""
+        """Stop the thread. Waiting requests fail with ReloadError."""
         with self._lock:
             self._ended = True
             if self._thread is None:
@@ -153,7 +155,7 @@ class Reloader:
             future.set_exception(ReloadError("clew is stopping"))
 
     def _taken(self) -> list[Future[Reloaded]]:
-        """Who waits, without those that have given up. None of these can give up from now on."""
+        """The waiting requests that were not cancelled; they can no longer be."""
         found: list[Future[Reloaded]] = []
         with suppress(Empty):
             while True:
@@ -181,57 +183,57 @@ class Reloader:
                 if self._ended:
                     return
                 listening = [sock for sock in self._listening if sock in ready]
-                asking = [answer for sock in listening for answer in self._questions(sock)]
+                answers = [answer for sock in listening for answer in self._requests(sock)]
                 if self._wake_out in ready and os.read(self._wake_out, 4096):
-                    asking += [future.set_result for future in self._taken()] or [_nobody]
-                if asking:
+                    answers += [future.set_result for future in self._taken()] or [_no_answer]
+                if answers:
                     result = self.reload(asked=True)
-                    for answer in asking:
-                        _tell(answer, result)
-                elif self._target.settings.watch and time.monotonic() >= self._look_at:
-                    self._try_to_look()
+                    for answer in answers:
+                        _send(answer, result)
+                elif self._target.settings.watch and time.monotonic() >= self._check_at:
+                    self._try_check()
 
     def _wait(self) -> float | None:
-        return max(0.0, self._look_at - time.monotonic()) if self._target.settings.watch else None
+        return max(0.0, self._check_at - time.monotonic()) if self._target.settings.watch else None
 
-    def _try_to_look(self) -> None:
+    def _try_check(self) -> None:
         try:
-            self._look()
+            self._check()
         except Exception:
-            if self._could_look:
-                _LOG.exception("the settings' files cannot be looked at; clew goes on trying")
-            self._could_look = False
-            self._look_at = time.monotonic() + RETRY_SECONDS
+            if self._check_worked:
+                _LOG.exception("the settings files cannot be checked for changes; clew will try again")
+            self._check_worked = False
+            self._check_at = time.monotonic() + RETRY_SECONDS
         else:
-            self._could_look = True
+            self._check_worked = True
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         began = time.monotonic()
         now = self._loader.stamps()
         changed = {path for path in now.keys() | self._loaded.keys() if _differ(path, now, self._loaded)}
         moving = {path for path in changed if _differ(path, now, self._seen)}
         self._seen = now
         took = time.monotonic() - began
-        self._look_at = time.monotonic() + max(WATCH_SECONDS, took / WATCH_PART)
+        self._check_at = time.monotonic() + max(WATCH_SECONDS, took / WATCH_PART)
         if changed - moving:
             self.reload(hold=moving)
 
     def reload(self, hold: Collection[str] = (), *, asked: bool = False) -> Reloaded:
-        """Read what changed, validate all, have it applied. Files in `hold` are left as they were. Where it
-        was `asked` for, its outcome is told in any case."""
+        """Read changed files, validate all, and apply the result. Files in `hold` keep their last version.
+        If the reload was requested (`asked`), its result is reported in any case."""
         began = time.monotonic()
         previous = self._loaded
         try:
             before = self._loader.stamps()
             loaded = self._loader.load(hold, self._target.settings)
-            # Those that were held back are still to be read.
+            # Files that were held back are still to be read.
             held = {path: self._loaded[path] for path in hold if path in self._loaded}
             self._loaded = {path: stamp for path, stamp in before.items() if path not in hold} | held
             result = self._applied(loaded, asked)
         except Exception as error:
-            # It is no fault of the files: where they are watched it is tried again.
+            # Not an error in the files: with `watch` it is tried again.
             self._loaded = previous
-            self._look_at = time.monotonic() + RETRY_SECONDS
+            self._check_at = time.monotonic() + RETRY_SECONDS
             why = str(error) if isinstance(error, ReloadError) else f"the reload failed: {error!r}"
             result = self._failed(why)
         if result.errors:
@@ -242,7 +244,7 @@ class Reloader:
         try:
             self._target.refuse(problems, asked=asked)
         except Exception:
-            _LOG.exception("a reload was refused, and that could not be told")
+            _LOG.exception("a refused reload could not be reported")
 
     def _applied(self, loaded: Loaded, asked: bool) -> Reloaded:
         settings, running = loaded.settings, self._target.settings
@@ -254,19 +256,19 @@ class Reloader:
         return Reloaded(loaded.problems, changes, len(settings.sites))
 
     def _failed(self, why: str) -> Reloaded:
-        problem = Problem(str(self._loader.path), "", None, why, "what runs goes on as it was")
+        problem = Problem(str(self._loader.path), "", None, why, "the settings in use are unchanged")
         return Reloaded((problem,), sites=len(self._target.settings.sites))
 
 
-def _nobody(result: Reloaded) -> None:
-    """A signal waits for no answer."""
+def _no_answer(result: Reloaded) -> None:
+    """For signals, which get no answer."""
 
 
-def _tell(answer: Answer, result: Reloaded) -> None:
+def _send(answer: Answer, result: Reloaded) -> None:
     try:
         answer(result)
     except Exception:
-        _LOG.exception("the outcome of a reload could not be told to who asked for it")
+        _LOG.exception("the result of a reload could not be sent to the client that requested it")
 
 
 def _differ(path: str, one: Mapping[str, Stamp | None], other: Mapping[str, Stamp | None]) -> bool:

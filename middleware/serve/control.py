@@ -55,7 +55,7 @@ def listen(config: Path) -> list[socket.socket]:
 
 
 def reload_requests(listening: socket.socket) -> list[Callable[[Reloaded], None]]:
-    """The pending requests for a reload by the user of this process or by root; see `Questions`."""
+    """The pending requests for a reload by the user of this process or by root; see `Requests`."""
     found: list[Callable[[Reloaded], None]] = []
     while True:
         try:

@@ -92,7 +92,7 @@ def test_the_known_pages_that_a_pattern_fits_are_shown(config: Path) -> None:
     )
     result = CliRunner().invoke(app, ["check", "--config", str(config)])
     page = re.escape("/index.php?route=checkout/success")
-    told = rf"order\.page {page} fits 1 of \d+ known pages: {page}&language=en-gb \(confirmation\)"
+    told = rf"order\.page {page} matches 1 of \d+ known pages: {page}&language=en-gb \(confirmation\)"
     assert re.search(told, result.output)
 
 

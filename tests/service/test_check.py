@@ -471,12 +471,12 @@ def test_several_sites_with_a_desk_host_are_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "key", "message"),
     [
-        ("trusted_proxies = ['0.0.0.0/0']\n" + SHOP, "trusted_proxies[0]", "holds strangers too"),
-        ("trusted_proxies = ['10.0.0.0/8', '::/0']\n" + SHOP, "trusted_proxies[1]", "holds strangers too"),
+        ("trusted_proxies = ['0.0.0.0/0']\n" + SHOP, "trusted_proxies[0]", "includes strangers"),
+        ("trusted_proxies = ['10.0.0.0/8', '::/0']\n" + SHOP, "trusted_proxies[1]", "includes strangers"),
         (
             SHOP + "hosts = ['a.test', 'www.a.test']\nupstream = 'https://WWW.a.test'\n",
             "sites[0].upstream",
-            "every request goes in a circle",
+            "requests are forwarded in a loop",
         ),
         (
             SHOP + PLAIN.replace("?c={click_id}", "?order={order_id}"),

@@ -108,8 +108,8 @@ def test_an_answer_that_cannot_be_given_does_not_end_the_reloads(
     def fail(result: reloading.Reloaded) -> None:
         raise RuntimeError("nobody is there")
 
-    reloading._tell(fail, reloading.Reloaded())
-    assert "could not be told" in caplog.text
+    reloading._send(fail, reloading.Reloaded())
+    assert "could not be sent" in caplog.text
 
 
 def test_what_could_not_be_applied_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_files_that_cannot_be_looked_at_do_not_end_the_reloads(
     write(tmp_path, "a", "b", top="watch = true")
     case.reloader.start()
     assert case.target.told.wait(20)
-    assert caplog.text.count("cannot be looked at") == 1
+    assert caplog.text.count("cannot be checked") == 1
     case.reloader.stop()
 
 

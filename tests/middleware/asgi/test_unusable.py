@@ -111,7 +111,7 @@ async def test_a_secret_that_is_offered_is_not_in_the_log_nor_in_an_answer(
         async with serving(mount, lifespan="auto") as port, Client(port) as client:
             ready = await client.ask(get(b"/-/clew/ready"))
     (told,) = [line["why"] for line in logs if line["event"] == "unusable"]
-    assert "`clew check` makes one up" in told
+    assert "`clew check` proposes one" in told
     assert not offered.search(told + ready.body.decode())
 
 
