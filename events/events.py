@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from ..referral.masking import Masking
 from ..referral.touches import Touch
 from ..stores.ledger.notices import Noted
-from .logs import escaped
+from .logs import escaped_fields
 from .metrics import Metrics, Timed
 
 EVENTS: Mapping[str, str] = {
@@ -102,12 +102,12 @@ class Events:
         self._count(name, site)
         level = "error" if name in ERRORS else "warning" if name in WARNINGS else "info"
         with suppress(OSError):
-            getattr(self._log, level)(name, site=site, **escaped(fields))
+            getattr(self._log, level)(name, site=site, **escaped_fields(fields))
 
     def _count(self, name: str, site: str) -> None:
         if name not in EVENTS:
             raise KeyError(f"no such event: {name}")
-        self.metrics.events.labels(site, name).inc()
+        self.metrics.happened(site, name)
 
     def took(self, what: Timed, site: str, outcome: str, seconds: float) -> None:
         """Note how long something took, by what it came to (one of a few words)."""

@@ -62,8 +62,16 @@ class Metrics:
             )
             for what, (text, buckets) in _TIMED.items()
         }
+        self._event_of: dict[tuple[str, str], Counter] = {}
         self._answer_of: dict[tuple[str, str, str], Counter] = {}
         self._seconds_of: dict[tuple[Timed, str, str], Histogram] = {}
+
+    def happened(self, site: str, event: str) -> None:
+        """Count an event."""
+        child = self._event_of.get((site, event))
+        if child is None:
+            child = self._event_of[site, event] = self.events.labels(site, event)
+        child.inc()
 
     def answered(self, site: str, outcome: str, reason: str) -> None:
         """Count an answer of the shop to a navigation."""

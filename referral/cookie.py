@@ -20,7 +20,9 @@ from base64 import b32encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -101,10 +103,14 @@ class VisitorCookie:
         """
         values: list[bytes] = []
         for header in cookie_headers:
+            if NAME not in header:
+                continue
             for pair in header.split(b";"):
                 name, _, value = pair.strip().partition(b"=")
                 if name == NAME and len(values) < COPIES:
                     values.append(value)
+        if len(values) == 1:
+            return self.open(values[0])
         found = [known for value in values if (known := self.open(value)) is not None]
         return max(found, key=lambda k: (max((t.at for t in k.touches), default=0), k.issued), default=None)
 
@@ -172,13 +178,20 @@ def _unpacked(plain: bytes) -> Known | None:
         end = 1 + plain[0]
         visitor = plain[1:end].decode("ascii")
         (issued,) = struct.unpack(">I", plain[end : end + 4])
-        text = zlib.decompressobj(-15, _DICTIONARY).decompress(plain[end + 4 :], TOUCHES_LIMIT)
-        items = json.loads(text.decode("utf-8", "surrogateescape"))
+        items = _items(zlib.decompressobj(-15, _DICTIONARY).decompress(plain[end + 4 :], TOUCHES_LIMIT))
         touches = tuple(Touch.from_json(item) for item in items if isinstance(item, dict))
         pages = [Page(*item) for item in items if isinstance(item, list)]
         return Known(visitor, touches, issued, pages[0] if pages else None)
     except (IndexError, KeyError, TypeError, AttributeError, ValueError, struct.error, zlib.error):
         return None
+
+
+def _items(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Click ids may have bytes outside UTF-8.
+        return json.loads(text.decode("utf-8", "surrogateescape"))
 
 
 def _fewer(touches: list[Touch]) -> list[Touch]:

@@ -117,6 +117,15 @@ def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float
     return Credit(click.partner, click, float(touch.at), reason, tuple(considered))
 
 
+def earning_now(touches: Iterable[Touch], now: float, terms: Terms) -> Click | None:
+    """The click by which `credit` would credit an order made now, without its reasons."""
+    for touch in sorted((_earning(t, terms) for t in touches), key=lambda t: t.at)[::-1]:
+        click, verdict = _weigh(touch, now, terms, now)
+        if click is not None and not verdict:
+            return click
+    return None
+
+
 def _earning(touch: Touch, terms: Terms) -> Touch:
     """The touch with the partners that its clicks earn for now."""
     if all(terms.partner(click) == click.partner for click in touch.clicks):

@@ -149,6 +149,9 @@ class LandingReader:
     def _asks_for(self, name: bytes) -> bool:
         return self._meaning(name) is not None or name.lower() in self._utm
 
+    def _tells(self, name: bytes) -> bool:
+        return self._asks_for(name) or name in self._parts
+
     def _asked(self, query: bytes) -> Iterator[Pair]:
         """The raw pairs with a known name, from a text that may not be a query."""
         return (p for p in raw_pairs(query, self._asks_for) if self._asks_for(unquote_to_bytes(p[0])))
@@ -187,8 +190,10 @@ class LandingReader:
         given = [
             *self._asked(appended),
             *self._asked(_of_fragment(fragment)),
-            *raw_pairs(query, self._asks_for),
+            *(p for p in raw_pairs(query, self._asks_for) if self._tells(unquote_to_bytes(p[0]))),
         ]
+        if not given and (not referrer or _came_from(referrer, host)):
+            return None
         clicks = self._clicks([(unquote_to_bytes(n), _decoded(v)) for n, v in given], dropped)
         campaign = self._campaign(given)
         foreign, own = self._referrer(referrer, host) if referrer else ("", False)

@@ -20,6 +20,7 @@ import re2  # type: ignore[import-untyped]
 
 from ..settings.addresses import PatternError, Patterns, split
 from .checker import Checker, FactReference, LineProblem, constant
+from .direct import Direct, direct
 from .moments import Turn, turns
 from .signatures import MACROS
 from .syntax import Node, UnsupportedError, parse
@@ -72,13 +73,14 @@ class ConditionError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A compiled line. `patterns` are those of its `matches` and `fits`, by function and text; `turns` are
-    its comparisons with time."""
+    its comparisons with time; `direct` tells whether it is true without the engine, for the usual forms."""
 
     text: str
     program: cel.Program
     references: tuple[FactReference, ...]
     patterns: Mapping[tuple[str, str], Matches]
     turns: tuple[Turn, ...]
+    direct: Direct | None
 
     def value(self, context: cel.Context) -> bool | Exception:
         """True, false, or the error for which there is no value; never raises."""
@@ -107,7 +109,8 @@ def compile_line(text: str, known: Known = NONE_KNOWN) -> Condition:
     if problems:
         raise ConditionError(problems)
     line = _with_matcher(text, tree)
-    return Condition(text, cel.compile(line), tuple(checker.references), patterns, turns(line, tree))
+    references = tuple(checker.references)
+    return Condition(text, cel.compile(line), references, patterns, turns(line, tree), direct(text, tree))
 
 
 @lru_cache(maxsize=2048)

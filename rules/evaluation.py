@@ -1,12 +1,14 @@
 """Evaluates lines against facts: now, and at later moments.
 
-The facts are converted into one evaluation context, with only those that the lines use (the conversion costs
-more than the evaluation), and each line is evaluated at most once in it.
+A line of a usual form is evaluated in Python (`direct`). For the others the facts are converted into one
+evaluation context, with only those that the lines use (the conversion costs more than the evaluation). Each
+line is evaluated at most once.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import cel
@@ -103,9 +105,19 @@ class Moment:
     def __init__(self, conditions: Sequence[Condition], plan: Plan, facts: Facts) -> None:
         self.all_facts = facts
         self._conditions = conditions
-        self.facts = plan.select(facts)
-        self.context = plan.context(self.facts)
+        self._plan = plan
         self._values: dict[int, bool | Exception] = {}
+        self._held: dict[int, bool] = {}
+
+    @cached_property
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """The facts in use."""
+        return self._plan.select(self.all_facts)
+
+    @cached_property
+    def context(self) -> cel.Context:
+        """For the engine. Where every line is of a usual form it is not needed."""
+        return self._plan.context(self.facts)
 
     def value(self, number: int) -> bool | Exception:
         """The value of a line, or the error for which it has none."""
@@ -116,7 +128,14 @@ class Moment:
 
     def holds(self, number: int) -> bool:
         """Whether a line is true."""
-        return self.value(number) is True
+        held = self._held.get(number)
+        if held is None:
+            direct = self._conditions[number].direct
+            held = direct(self.all_facts) if direct is not None else None
+            if held is None:
+                held = self.value(number) is True
+            self._held[number] = held
+        return held
 
     def explained(self, number: int) -> LineExplained:
         """The line with the facts that its value depends on."""

@@ -16,7 +16,7 @@ import secrets
 import time
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -78,12 +78,13 @@ class Rate:
 
     def after(self, level: float, now: float, cost: float) -> float:
         """The level once `cost` more is taken."""
-        return max(level, now) + min(cost, self.count) * self.seconds / self.count
+        taken = (min(self.count, cost)) * self.seconds / self.count
+        return (max(now, level)) + taken
 
-    def wait(self, level: float, now: float, cost: float) -> float:
-        """Seconds until `cost` may be taken; 0.0 if it may be now."""
+    def wait(self, after: float, now: float) -> float:
+        """Seconds until what leads to the level `after` may be taken; 0.0 if it may be now."""
         # Rounding must not refuse the last one of a full burst.
-        over = self.after(level, now, cost) - now - self.seconds
+        over = after - now - self.seconds
         return over if over > 1e-6 * self.seconds else 0.0
 
 
@@ -99,26 +100,31 @@ class Own:
 class _Cells:
     """Levels by key, in constant memory; see the module's text."""
 
+    __slots__ = ("_first", "_second", "_seed")
+
     def __init__(self) -> None:
         self._seed = secrets.token_bytes(16)
-        self._rows = tuple(array("d", bytes(8 * CELLS)) for _ in range(2))
+        self._first, self._second = (array("d", bytes(8 * CELLS)) for _ in range(2))
 
-    def _places(self, key: str) -> Iterator[tuple["array[float]", int]]:
+    def place(self, key: str) -> tuple[int, int]:
+        """Where a key's two cells are."""
         mixed = hash((self._seed, key))
-        for row in self._rows:
-            yield row, mixed % CELLS
-            mixed >>= 24
+        return mixed % CELLS, (mixed >> 24) % CELLS
 
-    def level(self, key: str) -> float:
-        return min(row[place] for row, place in self._places(key))
+    def level(self, place: tuple[int, int]) -> float:
+        first, second = self._first[place[0]], self._second[place[1]]
+        return min(second, first)
 
-    def raise_to(self, key: str, level: float) -> None:
-        for row, place in self._places(key):
-            row[place] = max(row[place], level)
+    def raise_to(self, place: tuple[int, int], level: float) -> None:
+        first, second = place
+        if self._first[first] < level:
+            self._first[first] = level
+        if self._second[second] < level:
+            self._second[second] = level
 
-    def lower_by(self, key: str, seconds: float) -> None:
-        for row, place in self._places(key):
-            row[place] -= seconds
+    def lower_by(self, place: tuple[int, int], seconds: float) -> None:
+        self._first[place[0]] -= seconds
+        self._second[place[1]] -= seconds
 
 
 class Hold:
@@ -153,6 +159,8 @@ class Limits:
         self._settings = settings
         self._refusals = refusals
         self._clock = clock
+        # By limit: the rates of a client by the factor of its network, of a site, and of all.
+        self._rates: dict[str, tuple[dict[int, Rate], Rate, Rate]] = {}
         # By limit and scope.
         self._cells: dict[tuple[str, str], _Cells] = {}
         # By limit, scope and key: one for each thing that is open, at most; as many as are held over all.
@@ -162,6 +170,7 @@ class Limits:
     def use(self, settings: model.Limits) -> None:
         """Count by other numbers from now on; what was counted, and is held, stays."""
         self._settings = settings
+        self._rates = {}
 
     # -- rates
 
@@ -176,18 +185,19 @@ class Limits:
         now, found = self._clock(), []
         for scope, key, rate in self._keys(limit, site, client, own):
             cells = self._cells.get((limit, scope)) or self._cells.setdefault((limit, scope), _Cells())
-            level = cells.level(key)
-            if (wait := rate.wait(level, now, cost)) > 0:
+            place = cells.place(key)
+            after = rate.after(cells.level(place), now, cost)
+            if (wait := rate.wait(after, now)) > 0:
                 raise self._refusal(limit, site, client, scope, wait)
-            found.append((cells, key, rate.after(level, now, cost)))
-        for cells, key, level in found:
-            cells.raise_to(key, level)
+            found.append((cells, place, after))
+        for cells, place, after in found:
+            cells.raise_to(place, after)
 
     def give_back(self, limit: str, site: str, client: str | None, *, own: Own | None = None) -> None:
         """Take back one that was counted: it turned out not to be what the limit is against."""
         for scope, key, rate in self._keys(limit, site, client, own):
             if (cells := self._cells.get((limit, scope))) is not None:
-                cells.lower_by(key, rate.seconds / rate.count)
+                cells.lower_by(cells.place(key), rate.seconds / rate.count)
 
     def prove(self, limit: str, client: str | None) -> None:
         """The client knew the secret that `limit` protects: from now on, while the process lives, only what
@@ -202,17 +212,22 @@ class Limits:
 
     def _keys(
         self, limit: str, site: str, client: str | None, own: Own | None
-    ) -> Iterator[tuple[str, str, Rate]]:
-        bound, seconds = self._bound(limit), PERIODS[limit]
-        network = network_of(client)
-        for key, factor in networks_of(client):
-            yield "client", key, Rate(bound.client * factor, seconds)
-        if network is not None and network in self._proved.get(limit, ()):
-            return
+    ) -> list[tuple[str, str, Rate]]:
+        by_factor, of_site, of_all = self._rates.get(limit) or self._make_rates(limit)
+        networks = networks_of(client)
+        keys = [("client", key, by_factor[factor]) for key, factor in networks]
+        if networks and networks[0][0] in self._proved.get(limit, ()):
+            return keys
         if own is not None:
-            yield own.scope, own.key, own.rate
-        yield "site", site, Rate(bound.site, seconds)
-        yield "all", "", Rate(bound.all, seconds)
+            keys.append((own.scope, own.key, own.rate))
+        keys += (("site", site, of_site), ("all", "", of_all))
+        return keys
+
+    def _make_rates(self, limit: str) -> tuple[dict[int, Rate], Rate, Rate]:
+        bound, seconds = self._bound(limit), PERIODS[limit]
+        of_client = {factor: Rate(bound.client * factor, seconds) for factor in (1, IPV6_BLOCK_FACTOR)}
+        rates = self._rates[limit] = of_client, Rate(bound.site, seconds), Rate(bound.all, seconds)
+        return rates
 
     # -- what is held open
 
