@@ -18,7 +18,7 @@ from .mitm import mitm_command
 from .orders import orders_command, report_command
 from .reload import reload_command
 from .schema import schema_command
-from .terminal import say
+from .terminal import print_line
 
 app = typer.Typer(
     name="clew",
@@ -41,7 +41,7 @@ app.add_typer(postbacks.app, name="postbacks")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        say(f"clew {VERSION}")
+        print_line(f"clew {VERSION}")
         raise typer.Exit
 
 
@@ -72,7 +72,7 @@ def serve(
         typer.Option(
             metavar="HOST:PORT",
             callback=_listen,
-            help="Where health, ready and metrics are served for those who run it; else the setting `ops`.",
+            help="Address for health, ready and metrics; default: the setting `ops`.",
         ),
     ] = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log a line for each request.")] = False,
@@ -90,14 +90,14 @@ def main() -> None:
     """The entry point of the command `clew`."""
     from .ledger import UNUSABLE, description
 
-    # What a terminal of another encoding cannot show is written as an escape instead of ending in a fault.
+    # Characters that the terminal's encoding cannot show are escaped instead of raising an error.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UNUSABLE as error:
-        say(description(error), err=True)
+        print_line(description(error), err=True)
         raise SystemExit(1) from None
 
 

@@ -1,4 +1,4 @@
-"""`clew check`, and the way in which every command reads the settings."""
+"""`clew check`, and how every command reads the settings."""
 
 import asyncio
 import json
@@ -28,8 +28,8 @@ NO_ORDERS = (
     "none comes in by itself: set [sites.order], or api_token for POST orders (docs/settings.md#order); "
     "until then only agents record orders"
 )
-# Without these a partner cannot tell whose click it was, for which order, and what it earned.
-TELLING = ("{click_id}", "{order_id}", "{amount}", "{currency}")
+# Without these a partner cannot assign the order to a click, or compute its commission.
+NEEDED = ("{click_id}", "{order_id}", "{amount}", "{currency}")
 
 
 def check_command(
@@ -40,7 +40,7 @@ def check_command(
 ) -> None:
     """Find everything that is wrong in a settings file: prints each error with its line and what to do.
 
-    Ends with 1 if there is an error. A warning tells of what can hardly be meant, or of a
+    Exits with 1 if there is an error. A warning is for a setting that is probably a mistake, or for a
     shop that cannot be reached.
     """
     console = open_console(soft_wrap=True, highlight=False)
@@ -54,12 +54,12 @@ def check_command(
         typer.echo(json.dumps(found, indent=2))
         raise typer.Exit(int(settings is None))
     print_problems(console, problems)
-    told = [_count(number, unit) for number, unit in _weighed(problems) if number]
+    counts = [_count(number, unit) for number, unit in _weighed(problems) if number]
     if settings is None:
-        console.print(Text(", ".join(told), "bold red"))
+        console.print(Text(", ".join(counts), "bold red"))
         raise typer.Exit(1)
-    state = f"can be used, with {', '.join(told)}" if told else "is in order"
-    color = "yellow" if told else "green"
+    state = f"can be used, with {', '.join(counts)}" if counts else "is in order"
+    color = "yellow" if counts else "green"
     console.print(Text(f"{config} {state}: {_count(len(settings.sites), 'site')}", color))
     for site in settings.sites:
         console.print(Text(f"  {_summary(site)}"))
@@ -79,7 +79,7 @@ def load_or_exit(config: Path, need_upstream: bool = False) -> Settings:
 
 
 def loader_or_exit(config: Path, need_upstream: bool = False) -> tuple[Loader, Settings]:
-    """The same, and what reads them again."""
+    """The same, with the loader that can reload them."""
     reader = loader(config, os.environ, need_upstream)
     try:
         return reader, reader.load().used()
@@ -111,14 +111,14 @@ def _summary(site: Site) -> str:
 
 
 def _calls(site: Site) -> Iterator[str]:
-    """Which of a network's calls each partner gets, and what another one would need; what an address of a
-    partner's own does not tell."""
+    """Which of a network's calls is used for each partner, and what another one would need; what is missing
+    from the URL of a plain partner."""
     networks = load_catalogue().networks
     for partner in site.partners:
         if partner.postback and not partner.secret:
-            untold = [name for name in TELLING if name not in partner.postback]
-            if untold:
-                yield f"{partner.id}: its address does not tell {', '.join(untold)}"
+            left_out = [name for name in NEEDED if name not in partner.postback]
+            if left_out:
+                yield f"{partner.id}: its address does not contain {', '.join(left_out)}"
         network = networks.get(partner.network or "")
         used = chosen(partner, network) if network is not None else None
         if network is None or used is None or len(network.conversions) < 2:
@@ -130,14 +130,14 @@ def _calls(site: Site) -> Iterator[str]:
 
 
 def _order_ways(site: Site) -> list[str]:
-    """How orders of the site come to be known, besides by agents."""
+    """How orders of the site are reported, besides by agents."""
     order = with_platform(site).order
     ways = [] if order is None else [f"read on {order.page}"]
-    return [*ways, "told by POST orders"] if site.api_token is not None else ways
+    return [*ways, "reported by POST orders"] if site.api_token is not None else ways
 
 
 def _note(site: Site, *, heard: bool) -> str:
-    """What the preset's owner has to know, without what is done: that orders have to come by another way."""
+    """The note of the preset, without the advice on reporting orders if that is set up."""
     preset = platform_of(site)
     sentences = re.split(r"(?<=\.) ", preset.note) if preset is not None and preset.note else []
     return " ".join(one for one in sentences if not heard or "POST orders" not in one)

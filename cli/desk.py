@@ -1,4 +1,4 @@
-"""`clew desk`: who may answer visitors."""
+"""`clew desk`: the agents."""
 
 import asyncio
 import sys
@@ -17,7 +17,7 @@ from ..stores.ledger.agents import PASSWORD_LENGTH, Agent, AgentError, Agents
 from ..stores.ledger.database import Database
 from .check import load_or_exit
 from .ledger import UNUSABLE, description, require_ledger
-from .terminal import open_console, say
+from .terminal import open_console, print_line
 
 app = typer.Typer(help="The agents who answer visitors at the desk.", no_args_is_help=True)
 
@@ -47,7 +47,7 @@ def add_user(
         lambda agents: agents.add(name, password, site=site, now=Clock().now(), shown=shown),
         make=True,
     )
-    say(f"Added {name}, for {'all sites' if site is None else f'site {site}'}.")
+    print_line(f"Added {name}, for {'all sites' if site is None else f'site {site}'}.")
 
 
 @app.command("set-name")
@@ -58,7 +58,7 @@ def set_name(
 ) -> None:
     """Set the name under which visitors see an agent; they never see the login."""
     _work(load_or_exit(config), lambda agents: agents.rename(name, shown))
-    say(f"Visitors see {name} as {shown!r}." if shown.strip() else f"Visitors see no name of {name}.")
+    print_line(f"Visitors see {name} as {shown!r}." if shown.strip() else f"Visitors see no name of {name}.")
 
 
 @app.command("set-password")
@@ -67,14 +67,14 @@ def set_password(name: Name, config: Config = DEFAULT_CONFIG, password_stdin: St
     settings = load_or_exit(config)
     password = _password(password_stdin)
     _work(settings, lambda agents: agents.change_password(name, password))
-    say(f"{name} has a new password and is logged out everywhere.")
+    print_line(f"{name} has a new password and is logged out everywhere.")
 
 
 @app.command("remove-user")
 def remove_user(name: Name, config: Config = DEFAULT_CONFIG) -> None:
     """Take an agent's access away, at once. What was written under its name stays."""
     _work(load_or_exit(config), lambda agents: agents.deactivate(name))
-    say(f"{name} can no longer log in.")
+    print_line(f"{name} can no longer log in.")
 
 
 @app.command("users")
@@ -87,7 +87,7 @@ def users(config: Config = DEFAULT_CONFIG) -> None:
 
     _work(load_or_exit(config), read)
     if not found:
-        say("There are no agents yet: add one with `clew desk add-user NAME`.")
+        print_line("There are no agents yet: add one with `clew desk add-user NAME`.")
         return
     table = Table("Name", "Shown as", "Site", "State", "Last seen", box=None, pad_edge=False)
     for agent in found:
@@ -103,7 +103,7 @@ def users(config: Config = DEFAULT_CONFIG) -> None:
 
 
 def _work(settings: Settings, work: Callable[[Agents], Awaitable[None]], *, make: bool = False) -> None:
-    """Do `work` on the agents in the ledger, which only `make` makes where there is none."""
+    """Do `work` on the agents in the ledger, which is created only with `make`."""
     if not make:
         require_ledger(settings)
 
@@ -129,7 +129,7 @@ def _password(from_stdin: bool) -> str:
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     least, most = PASSWORD_LENGTH
-    # Said before anything is opened or hashed; the ledger's books check it again for other callers.
+    # Checked before the ledger is opened; `Agents` checks it again for other callers.
     if not least <= len(password) <= most:
         _fail(f"a password has {least} to {most} characters, this one has {len(password)}")
     try:
@@ -140,5 +140,5 @@ def _password(from_stdin: bool) -> str:
 
 
 def _fail(text: str) -> NoReturn:
-    say(f"clew desk: {text}", err=True)
+    print_line(f"clew desk: {text}", err=True)
     raise typer.Exit(1)

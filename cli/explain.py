@@ -1,4 +1,4 @@
-"""`clew explain`: why the rules say what they say to one visitor."""
+"""`clew explain`: why each rule acts or does not act for a visitor."""
 
 import asyncio
 from pathlib import Path
@@ -33,7 +33,7 @@ VERDICTS = {
 
 
 class _NotFoundError(Exception):
-    """What was asked for is not there; the text says what is."""
+    """The visitor or site was not found; the message lists what there is."""
 
 
 def explain_command(
@@ -44,12 +44,12 @@ def explain_command(
     url: Annotated[str, typer.Option(help="The page the visitor is on: its address, or its path alone.")],
     config: Annotated[Path, typer.Option("--config", "-c", help="The settings file.")] = Path("clew.toml"),
     site: Annotated[
-        str | None, typer.Option(help="The site, where there are several and the address does not tell.")
+        str | None, typer.Option(help="The site, if there are several and the URL does not name it.")
     ] = None,
     seconds: Annotated[int, typer.Option(min=0, help="How long the page has been shown, in seconds.")] = 0,
     language: Annotated[str, typer.Option(help="The page's language.")] = "en",
 ) -> None:
-    """Say for each rule whether it would act for a visitor now, and if not, which line stands against it."""
+    """Show for each rule whether it would act for a visitor now, and if not, which condition is false."""
     settings = load_or_exit(config)
     try:
         runtime, found = asyncio.run(_explain(settings, site, visitor, url, seconds, language))
@@ -120,24 +120,24 @@ def _address(site: SiteRuntime, url: str) -> str:
             raise _NotFoundError(f"{host} is no host of {site.name}; its hosts are {', '.join(hosts)}")
         return url
     host = next((h for h in hosts if not h.startswith("*.")), None)
-    # Below a wildcard any name will do: rules ask for the path.
+    # For a wildcard any name is valid: rules only use the path.
     host = host or (f"www{hosts[0].removeprefix('*')}" if hosts else "localhost")
     return f"https://{host}{url if url.startswith('/') else '/' + url}"
 
 
-async def _visitor_id(service: Service, site: SiteRuntime, told: str) -> str:
-    told = told.strip().lower()
-    if len(told) >= ID_LENGTH:
-        return told
-    found = await service.visits.ending(site.name, told) if told else []
+async def _visitor_id(service: Service, site: SiteRuntime, given: str) -> str:
+    given = given.strip().lower()
+    if len(given) >= ID_LENGTH:
+        return given
+    found = await service.visits.ending(site.name, given) if given else []
     if len(found) > 1:
         listed = ", ".join(found[:LISTED]) + (" and others" if len(found) > LISTED else "")
-        raise _NotFoundError(f"several visitors end in {told!r}: {listed}")
-    return found[0] if found else told
+        raise _NotFoundError(f"several visitors end in {given!r}: {listed}")
+    return found[0] if found else given
 
 
 def _shown(name: str, value: Any, masking: Masking) -> str:
-    """A fact as a console shows it: without what may not be kept either."""
+    """A fact for the console, masked as in the log."""
     if name == "touch.click_id":
         value = short(value)
     elif name in ("page.url", "touch.landing", "touch.referrer"):
@@ -153,11 +153,11 @@ def _shown(name: str, value: Any, masking: Masking) -> str:
 
 def _show(found: Explanation, masking: Masking) -> None:
     for explained in found.rules:
-        color, told = VERDICTS[explained.verdict]
-        told = f"{told}: {explained.why}" if explained.why else told
+        color, outcome = VERDICTS[explained.verdict]
+        outcome = f"{outcome}: {explained.why}" if explained.why else outcome
         wait = f", would in {explained.retry_after:g} s" if explained.retry_after is not None else ""
         console.print(
-            f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {told}{wait}"
+            f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {outcome}{wait}"
         )
         for line in explained.lines:
             console.print(

@@ -1,4 +1,4 @@
-"""`clew init`: asks five questions and writes a settings file that can be used."""
+"""`clew init`: asks five questions and writes a settings file."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ from ..service.check import check
 from ..settings.platforms import platforms
 from .check import print_problems
 from .ledger import fail
-from .terminal import open_console, say
+from .terminal import open_console, print_line
 
 POSTBACK = (
     "https://partner.example/sale?click={click_id}&order={order_id}&amount={amount}&currency={currency}"
@@ -59,14 +59,14 @@ def init_command(
         settings, problems = check(draft, os.environ)
         if settings is None:
             print_problems(open_console(stderr=True, soft_wrap=True, highlight=False), problems)
-            fail("nothing was written: answer anew")
+            fail("nothing was written: run the command again with other answers")
     try:
-        # The secret seals the visitors' cookies: nobody else on this machine needs it.
+        # The secret encrypts the visitors' cookies: no other user may read it.
         with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
     except OSError as error:
         fail(f"{output} cannot be written: {(error.strerror or str(error)).lower()}")
-    say(f"{output} is written. Now: clew check --config {output}, then clew serve --config {output}")
+    print_line(f"{output} is written. Now: clew check --config {output}, then clew serve --config {output}")
 
 
 def settings_text(host: str, upstream: str, platform: str | None, param: str, postback: str) -> str:

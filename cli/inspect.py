@@ -113,8 +113,8 @@ def _step(console: Console, step: "Step") -> None:
     stopped = any(o.weight == "stops" for o in step.obstacles)
     kind = step.kind or f"not a {step.wanted} page"
     size = f"{len(step.answer.body) / 1024:.0f} KB{'' if step.answer.whole else ' of it'}"
-    told = f"{kind}: {shown(step.url)} ({step.answer.status}, {size}, {step.answer.seconds:.1f} s)"
-    _line(console, "red" if stopped else "green", "✗" if stopped else "✓", told)
+    line = f"{kind}: {shown(step.url)} ({step.answer.status}, {size}, {step.answer.seconds:.1f} s)"
+    _line(console, "red" if stopped else "green", "✗" if stopped else "✓", line)
     for hop in step.answer.hops:
         _line(console, "bright_black", " ", f"redirected from {shown(hop)}")
 
@@ -128,10 +128,10 @@ def _report(console: Console, findings: "Findings") -> None:
         _line(console, "yellow", "?", "platform: none that is known")
     else:
         unsure = proposal.named.certainty == "a guess"
-        told = (
+        line = (
             f"platform: {'perhaps ' if unsure else ''}{proposal.named.platform} ({proposal.named.certainty})"
         )
-        _line(console, "yellow" if unsure else "green", "?" if unsure else "✓", told)
+        _line(console, "yellow" if unsure else "green", "?" if unsure else "✓", line)
         for sign in proposal.named.evidence:
             _line(console, "bright_black", " ", f"by {sign}")
         if unsure:
@@ -156,8 +156,10 @@ def _report(console: Console, findings: "Findings") -> None:
         _line(
             console, "yellow", "!", f"the shop calls itself {shown(findings.own_name)}: its links lead there"
         )
-        asked = f"clew inspect {findings.own_name}, or from here: clew inspect {findings.asked} --host {name}"
-        _line(console, "cyan", " ", f"→ {shown(asked, 400)}")
+        commands = (
+            f"clew inspect {findings.own_name}, or from here: clew inspect {findings.asked} --host {name}"
+        )
+        _line(console, "cyan", " ", f"→ {shown(commands, 400)}")
     if not findings.stopped and findings.own_name is None:
         _line(console, "green", "✓", "nothing keeps clew's tag out of these pages")
     if findings.chats:

@@ -1,4 +1,4 @@
-"""How commands open the ledger: only one that is there, with errors that can be read."""
+"""How commands open the ledger: only an existing one, with readable errors."""
 
 import asyncio
 import sqlite3
@@ -16,25 +16,25 @@ from ..stores.ledger.database import Database, LedgerAddressError, sqlite_path
 from ..stores.ledger.errors import LedgerError
 from ..stores.visits import VisitsError
 from .check import load_or_exit
-from .terminal import say
+from .terminal import print_line
 
 Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
 DEFAULT_CONFIG = Path("clew.toml")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 T = TypeVar("T")
-# What opening and asking the stores may raise.
+# What opening and querying the stores may raise.
 UNUSABLE = (SQLAlchemyError, LedgerAddressError, StoreAddressError, sqlite3.Error, OSError)
 
 
 def description(error: Exception) -> str:
-    """One of UNUSABLE in words, without a library's own."""
+    """The message of one of UNUSABLE, without the text that SQLAlchemy adds."""
     if isinstance(error, LedgerError | VisitsError | LedgerAddressError | StoreAddressError):
         return str(error)
     return f"the ledger cannot be used: {getattr(error, 'orig', None) or error}"
 
 
 def with_ledger(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
-    """What `work` comes to, on the ledger of a settings file. Exits with 1 and a reason if there is none."""
+    """The result of `work` on the ledger of a settings file. Exits with 1 and a message if there is none."""
     settings = load_or_exit(config)
     require_ledger(settings)
 
@@ -53,13 +53,12 @@ def with_ledger(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
 
 
 def require_ledger(settings: Settings) -> None:
-    """Exit with 1 where there is no ledger: opening it would make an empty one, and a wrong path would look
-    like a quiet day."""
+    """Exit with 1 if there is no ledger: opening it would create an empty one, and hide a wrong path."""
     _require("ledger", settings.ledger, "`clew serve` and `clew desk add-user` make it")
 
 
 def require_stores(settings: Settings) -> None:
-    """The same where there are neither visits nor a ledger."""
+    """The same if there is neither a visit store nor a ledger."""
     files = [sqlite_path(address) for address in (settings.ledger, settings.store)]
     if not any(file is None or file.is_file() for file in files):
         _require("visit store", settings.store, "`clew serve` makes it")
@@ -71,20 +70,20 @@ def _require(what: str, address: str, how: str) -> None:
         fail(f"there is no {what} at {file}: {how}; is this the right settings file?")
 
 
-def nothing(config: Path, said: str, site: str | None, partner: str | None = None) -> str:
-    """What to say where nothing was found: a name that the settings do not have is most likely mistyped."""
+def not_found(config: Path, message: str, site: str | None, partner: str | None = None) -> str:
+    """The message, and a hint if the settings have no such site or partner: it is probably a typo."""
     sites = load_or_exit(config).sites
     partners = [one.id for each in sites if site in (None, each.name) for one in each.partners]
     for what, name, known in (("site", site, [each.name for each in sites]), ("partner", partner, partners)):
         if name is not None and name not in known:
             there = ", ".join(dict.fromkeys(known)) or "none"
-            return f"{said} The settings have no {what} {name!r}; there are: {there}."
-    return said
+            return f"{message} The settings have no {what} {name!r}; there are: {there}."
+    return message
 
 
 def fail(message: str) -> NoReturn:
-    """Say why on stderr, and exit with 1."""
-    say(message, err=True)
+    """Print the message to stderr, and exit with 1."""
+    print_line(message, err=True)
     raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""`clew mitm`: trying clew out in front of a shop that is not one's own, on one's own machine."""
+"""`clew mitm`: try clew in front of any shop, on this machine."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from ..settings.model import Settings
 from ..stores.ledger.agents import Agents
 from ..stores.ledger.database import Database
 from .check import load_or_exit
-from .terminal import open_console, say
+from .terminal import open_console, print_line
 
 AGENT = "me"
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
@@ -151,7 +151,7 @@ def _set(*options: str) -> list[str]:
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run mitmdump until it ends; it is told to when we are. Returns its exit status."""
+    """Run mitmdump until it ends; it gets the signals that this process gets. Returns its exit status."""
     started: list[subprocess.Popen[bytes]] = []
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -160,7 +160,7 @@ def _run(command: Sequence[str]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    # Its lines shall be seen when they are written, whatever they are written to.
+    # Unbuffered, so that each line is shown at once.
     environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
     # A session of its own: the terminal's Ctrl-C comes to us alone, and is passed on once.
     started.append(subprocess.Popen(command, env=environ, start_new_session=True))  # noqa: S603 - no shell
@@ -168,5 +168,5 @@ def _run(command: Sequence[str]) -> int:
 
 
 def _fail(text: str) -> NoReturn:
-    say(text, err=True)
+    print_line(text, err=True)
     raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`clew orders` and `clew report`: which orders the ledger holds, and what they come to."""
+"""`clew orders` and `clew report`: the orders in the ledger, and their sums."""
 
 import json
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from rich.table import Table
 from ..orders.ids import normalised
 from ..orders.model import Channel, OrderError
 from ..postbacks.model import STATES
-from ..stores.ledger.reports import Asked, OrderLine, Reports, Sum
-from .ledger import DEFAULT_CONFIG, AsJson, Config, day, moment, nothing, with_ledger
-from .terminal import open_console, say
+from ..stores.ledger.reports import OrderFilter, OrderLine, Reports, Sum
+from .ledger import DEFAULT_CONFIG, AsJson, Config, day, moment, not_found, with_ledger
+from .terminal import open_console, print_line
 
 LIMIT = 100
 CHANNELS: tuple[str, ...] = get_args(Channel)
@@ -70,9 +70,9 @@ def orders_command(
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = LIMIT,
     as_json: AsJson = False,
 ) -> None:
-    """List the orders, newest first: amount, channel, who was credited, and how far the postback is."""
-    asked = Asked(site, partner, channel, state, day(since), day(until), order)
-    found = with_ledger(config, lambda db: Reports(db).orders(asked, limit))
+    """List the orders, newest first: amount, channel, who was credited, and the state of the postback."""
+    wanted = OrderFilter(site, partner, channel, state, day(since), day(until), order)
+    found = with_ledger(config, lambda db: Reports(db).orders(wanted, limit))
     if as_json:
         for line in found:
             at = datetime.fromtimestamp(line.at, UTC).isoformat()
@@ -80,7 +80,7 @@ def orders_command(
     elif found:
         open_console().print(_lines(found))
     else:
-        say(nothing(config, "There are no such orders.", site, partner))
+        print_line(not_found(config, "There are no such orders.", site, partner))
 
 
 def report_command(
@@ -91,31 +91,31 @@ def report_command(
     until: Until = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sum up the orders by site, partner and channel: all of them, and those that the partner was told of."""
-    asked = Asked(site, None, channel, None, day(since), day(until))
-    found = with_ledger(config, lambda db: Reports(db).sums(asked))
+    """Sum up the orders by site, partner and channel: all of them, and those reported to the partner."""
+    wanted = OrderFilter(site, None, channel, None, day(since), day(until))
+    found = with_ledger(config, lambda db: Reports(db).sums(wanted))
     if as_json:
         for row in found:
             typer.echo(json.dumps(_plain(row)))
     elif found:
         open_console().print(_sums(found))
-        say(_summary(found))
+        print_line(_summary(found))
     else:
-        say(nothing(config, "There are no orders in this period.", site))
+        print_line(not_found(config, "There are no orders in this period.", site))
 
 
 def _plain(row: Sum) -> Mapping[str, Any]:
-    return {**asdict(row), "total": f"{row.total:f}", "told_total": f"{row.told_total:f}"}
+    return {**asdict(row), "total": f"{row.total:f}", "reported_total": f"{row.reported_total:f}"}
 
 
 def _summary(rows: tuple[Sum, ...]) -> str:
     credited = [row for row in rows if row.partner is not None]
-    told = sum(row.told for row in credited)
+    reported = sum(row.reported for row in credited)
     waiting, refused = sum(row.waiting for row in credited), sum(row.refused for row in credited)
     orders = sum(row.orders for row in rows)
     return (
         f"{orders} orders, {sum(row.orders for row in credited)} of them credited to a partner: "
-        f"{told} told, {waiting} waiting, {refused} refused"
+        f"{reported} reported, {waiting} waiting, {refused} refused"
     )
 
 
@@ -139,11 +139,11 @@ def _lines(rows: tuple[OrderLine, ...]) -> Table:
 def _sums(rows: tuple[Sum, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
     words = ("site", "partner", "channel")
-    for name in (*words, "orders", "total", "told", "told total", "waiting", "refused"):
+    for name in (*words, "orders", "total", "reported", "reported total", "waiting", "refused"):
         table.add_column(name, overflow="fold", justify="left" if name in words else "right")
     for row in rows:
-        total, told = f"{row.total:f} {row.currency}", f"{row.told_total:f} {row.currency}"
-        figures = (str(row.told), told, str(row.waiting), str(row.refused))
+        total, reported = f"{row.total:f} {row.currency}", f"{row.reported_total:f} {row.currency}"
+        figures = (str(row.reported), reported, str(row.waiting), str(row.refused))
         if row.partner is None:
             figures = ("–",) * 4
         partner = "nobody" if row.partner is None else escape(row.partner)

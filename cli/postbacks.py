@@ -1,4 +1,4 @@
-"""`clew postbacks`: what was told to partners, what waits, what failed and why, and trying it again."""
+"""`clew postbacks`: the calls to partners, with their state and last response; retries and decisions."""
 
 import getpass
 import json
@@ -24,15 +24,15 @@ from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
 from ..stores.ledger.outbox import LIST_LIMIT, Outbox, OutboxError
 from .check import load_or_exit
-from .ledger import DEFAULT_CONFIG, AsJson, Config, nothing, with_ledger
-from .terminal import open_console, say
+from .ledger import DEFAULT_CONFIG, AsJson, Config, not_found, with_ledger
+from .terminal import open_console, print_line
 
 app = typer.Typer(
-    help="The calls to partners: list them, try failed ones again, settle those in doubt.",
+    help="The calls to partners: list them, retry failed ones, decide on those in doubt.",
     no_args_is_help=True,
 )
 
-WIDE = 140  # columns of a terminal in which a row of the table is one line, but for its last words
+WIDE = 140  # terminal columns for one line per row, except for the last column
 COLORS: dict[State, str] = {
     "due": "cyan",
     "sending": "cyan",
@@ -71,8 +71,8 @@ def list_command(
     elif found:
         _show(found, open_console(highlight=False))
     else:
-        said = f"There are no postbacks{f' in the state {state}' if state else ''}."
-        say(nothing(config, said, site))
+        message = f"There are no postbacks{f' in the state {state}' if state else ''}."
+        print_line(not_found(config, message, site))
 
 
 @app.command("retry")
@@ -81,18 +81,18 @@ def retry_command(
     all_dead: Annotated[bool, typer.Option("--all-dead", help="All that are dead.")] = False,
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Make postbacks due again, at once and with the whole schedule of retries before them.
+    """Make postbacks due now, with the full schedule of retries.
 
-    A postback in the state `unknown` was sent without an answer: ask the network whether it has the order
-    before you send it again.
+    A postback in the state `unknown` was sent without a response: check with the network whether it has the
+    order before you retry.
     """
     if bool(ids) == all_dead:
         raise typer.BadParameter("name the ids of postbacks, or write --all-dead")
     done, problems = _with_outbox(config, lambda outbox: _retry(outbox, ids or []))
     for problem in problems:
-        say(problem, err=True)
+        print_line(problem, err=True)
     if done or not problems:
-        say(f"{done} due again; a running clew takes them up within seconds.")
+        print_line(f"{done} due again; a running clew takes them up within seconds.")
     if problems:
         raise typer.Exit(1)
 
@@ -106,7 +106,7 @@ def release_command(
     config: Config = DEFAULT_CONFIG,
     by: By = None,
 ) -> None:
-    """Send held postbacks as they are: you have looked at the amount and the reason, and they are right."""
+    """Send held postbacks as they are: you have checked the amount and the reason."""
     _settle(config, ids, by)
 
 
@@ -143,21 +143,21 @@ def told_command(
     by: By = None,
 ) -> None:
     """Mark postbacks as told that clew cannot send: you have told the partner by hand."""
-    who = by or getpass.getuser()
+    decided_by = by or getpass.getuser()
 
     async def work(outbox: Outbox) -> list[str]:
         problems = []
         for postback_id in dict.fromkeys(ids):
             try:
-                await outbox.tell_by_hand(postback_id, Clock().now(), by=who)
+                await outbox.tell_by_hand(postback_id, Clock().now(), by=decided_by)
             except OutboxError as error:
                 problems.append(str(error))
         return problems
 
     problems = _with_outbox(config, work)
     for problem in problems:
-        say(problem, err=True)
-    say(f"{len(set(ids)) - len(problems)} marked as told.")
+        print_line(problem, err=True)
+    print_line(f"{len(set(ids)) - len(problems)} marked as told.")
     if problems:
         raise typer.Exit(1)
 
@@ -171,7 +171,7 @@ def _settle(
     amount: Decimal | None = None,
     currency: str | None = None,
 ) -> None:
-    who = by or getpass.getuser()
+    decided_by = by or getpass.getuser()
     sites = {site.name: site.partners for site in load_or_exit(config).sites}
 
     async def work(db: Database) -> list[Postback | str]:
@@ -183,7 +183,7 @@ def _settle(
                     lambda site: sites.get(site, []),
                     postback_id,
                     Clock().now(),
-                    by=who,
+                    by=decided_by,
                     send=send,
                     amount=amount,
                     currency=currency,
@@ -196,17 +196,19 @@ def _settle(
     results = with_ledger(config, work)
     for result in results:
         if isinstance(result, str):
-            say(result, err=True)
+            print_line(result, err=True)
         else:
             report = result.report
-            told = "is due now" if send else "will not be sent"
-            say(f"{result.id}: order {report.order_id} over {report.amount} {report.currency} {told}.")
+            outcome = "is due now" if send else "will not be sent"
+            print_line(
+                f"{result.id}: order {report.order_id} over {report.amount} {report.currency} {outcome}."
+            )
     if any(isinstance(result, str) for result in results):
         raise typer.Exit(1)
 
 
 async def _retry(outbox: Outbox, ids: list[str]) -> tuple[int, list[str]]:
-    """Those named, or all dead ones where none is: how many are due again, and what stood against others."""
+    """Retry the given ids, or all dead ones if there is none. Returns the number, and the problems."""
     if not ids:
         return await outbox.retry_dead(Clock().now()), []
     problems: list[str] = []
@@ -223,7 +225,7 @@ def _with_outbox(config: Path, work: Callable[[Outbox], Awaitable[T]]) -> T:
 
 
 def _show(rows: tuple[Postback, ...], console: Console) -> None:
-    """A table where it fits; in a narrower terminal each postback in lines of its own, whole words kept."""
+    """Print a table if it fits, else each postback on several lines."""
     if console.width >= WIDE:
         console.print(_table(rows))
         return
@@ -232,8 +234,8 @@ def _show(rows: tuple[Postback, ...], console: Console) -> None:
         facts = f"{row.site} {report.order_id}", f"{report.amount} {report.currency}", row.partner
         console.print(Text.assemble(row.id, "  ", (_state_of(row), COLORS[row.state])))
         console.print(Padding(Text(" · ".join((*facts, report.channel, tries))), (0, 0, 0, 2), expand=False))
-        if told := _told(row):
-            console.print(Padding(Text(told), (0, 0, 0, 2), expand=False))
+        if reason := _reason(row):
+            console.print(Padding(Text(reason), (0, 0, 0, 2), expand=False))
 
 
 def _table(rows: tuple[Postback, ...]) -> Table:
@@ -250,7 +252,7 @@ def _table(rows: tuple[Postback, ...]) -> Table:
             escape(row.partner),
             report.channel,
             str(row.attempts),
-            escape(_told(row)),
+            escape(_reason(row)),
         )
     return table
 
@@ -259,11 +261,11 @@ def _state_of(row: Postback) -> str:
     return f"{row.state} {_at(row.next_at)}" if row.state == "due" else row.state
 
 
-def _told(row: Postback) -> str:
-    """Why it is where it is: the doubt, and the last answer with its status."""
+def _reason(row: Postback) -> str:
+    """The reason for its state: the doubt, and the last response with its status."""
     answer = row.last_answer or ""
     if row.last_status is not None:
-        answer = f"{row.last_status}: {answer}" if answer else f"{row.last_status}, without a word"
+        answer = f"{row.last_status}: {answer}" if answer else f"{row.last_status}, empty response"
     return "; ".join(part for part in (row.why, answer) if part)
 
 

@@ -1,4 +1,4 @@
-"""Whether the shops of the settings can be reached from here now: for a person who asks, not for a start."""
+"""Whether the shops can be reached now from this machine, for `clew check`."""
 
 import asyncio
 import os
@@ -15,31 +15,35 @@ SECONDS: Final = 2.0
 
 AT_ONCE: Final = 50
 MOST: Final = 500
-"""Shops that are asked; with more the rest is left out."""
+"""The maximum of shops that are tried."""
 
 
 async def unreachable(settings: Settings) -> list[Wording]:
-    """A warning for each site whose upstream takes no connection; each address is asked once."""
+    """A warning for each site whose upstream accepts no connection; each address is tried once."""
     places: dict[str, list[int]] = {}
     for number, site in enumerate(settings.sites):
         if site.upstream is not None:
             places.setdefault(site.upstream, []).append(number)
-    asked = list(places)[:MOST]
+    addresses = list(places)[:MOST]
     room = asyncio.Semaphore(AT_ONCE)
 
     async def why(address: str) -> str | None:
         async with room:
             return await _why_not(address)
 
-    answers = await asyncio.gather(*map(why, asked))
-    return [w for address, told in zip(asked, answers, strict=True) for w in _worded(places[address], told)]
+    answers = await asyncio.gather(*map(why, addresses))
+    return [
+        w
+        for address, failure in zip(addresses, answers, strict=True)
+        for w in _worded(places[address], failure)
+    ]
 
 
-def _worded(sites: list[int], told: str | None) -> Iterator[Wording]:
-    if told is not None:
+def _worded(sites: list[int], failure: str | None) -> Iterator[Wording]:
+    if failure is not None:
         hint = "start the shop, or correct the address"
         yield from (
-            Wording(("sites", n, "upstream"), f"cannot be reached: {told}", hint, "warning") for n in sites
+            Wording(("sites", n, "upstream"), f"cannot be reached: {failure}", hint, "warning") for n in sites
         )
 
 

@@ -1,4 +1,4 @@
-"""`clew reload`: the running server reads its settings again."""
+"""`clew reload`: the running server reloads its settings."""
 
 import json
 from dataclasses import asdict
@@ -26,27 +26,27 @@ def reload_command(
         bool, typer.Option("--json", help="Print one JSON object for each server, one a line.")
     ] = False,
 ) -> None:
-    """Have the running `clew serve` read its settings again, without a request being lost.
+    """Reload the settings of the running `clew serve`, without losing a request.
 
-    Ends with 0 when the settings are in use on every worker. With an error anywhere in them nothing changes:
-    prints each error with its file and line, and ends with 1.
+    Exits with 0 when the settings are in use on every worker. With an error anywhere in them nothing changes:
+    prints each error with its file and line, and exits with 1.
     """
     console = open_console(soft_wrap=True, highlight=False)
     answers = reload_all(config, WAIT_SECONDS)
     if not answers:
         console.print(
             Text(
-                f"no clew serve that runs with {config} answers to this user: start it, or name its settings "
-                "file with --config; as root this finds those of all users"
+                f"no clew serve of this user runs with {config}: start it, or name its settings file with "
+                "--config; root finds those of all users"
             )
         )
         raise typer.Exit(1)
     for pid, answer in answers:
         if as_json:
-            told = {"usable": False} if answer is None else {"usable": not answer.errors, **asdict(answer)}
-            typer.echo(json.dumps({"process": pid, **told}))
+            result = {"usable": False} if answer is None else {"usable": not answer.errors, **asdict(answer)}
+            typer.echo(json.dumps({"process": pid, **result}))
         elif answer is None:
-            console.print(Text(f"process {pid} did not say what became of it; look at its log", "bold red"))
+            console.print(Text(f"process {pid} reported no result; see its log", "bold red"))
         else:
             print_problems(console, answer.problems)
             console.print(_summary(pid, answer))
@@ -56,14 +56,14 @@ def reload_command(
 
 def _summary(pid: int, answer: Reloaded) -> Text:
     if answer.errors:
-        text = f"process {pid} goes on as it was, with {_sites(answer.sites)}: correct the errors and reload"
+        text = f"process {pid} keeps its settings, with {_sites(answer.sites)}: correct the errors and reload"
         return Text(text, "bold red")
-    told = [
+    parts = [
         f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''})"
         for what, names in asdict(answer.changes).items()
         if names
     ]
-    changed = ", ".join(told) or "no site has changed"
+    changed = ", ".join(parts) or "no site has changed"
     took = f"in {answer.seconds * 1000:.0f} ms"
     return Text(f"process {pid} serves {_sites(answer.sites)}: {changed}, {took}", "green")
 

@@ -1,7 +1,7 @@
 """How commands write to the terminal.
 
-What they print was often written by strangers: an order's number, a partner's answer, a shop's page. No
-character of it may act on the terminal or turn its direction, so every command prints through this module.
+The output may contain untrusted text: an order's number, a partner's response, a shop's page. Its characters
+must not control the terminal or change the text direction, so every command prints through this module.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from ..events.logs import escaped_lines
 
 
 class _Escaped:
-    """What is to be printed, with the text of all it comes to escaped. The colors are Rich's own."""
+    """A renderable with its text escaped. The colors are those of Rich."""
 
     def __init__(self, content: Any) -> None:
         self._content = content
@@ -37,6 +37,6 @@ def open_console(**options: Any) -> Console:
     return made
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Print one line, or several that are separated by line breaks of the command's own."""
+def print_line(text: str, *, err: bool = False) -> None:
+    """Print one line, or several that are separated by line breaks."""
     typer.echo(escaped_lines(text), err=err)

@@ -1,1 +1,1 @@
-"""The endpoints for whoever runs clew: is it alive, is it ready, what did it count."""
+"""The endpoints for operators: health, readiness, metrics."""

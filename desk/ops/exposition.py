@@ -1,4 +1,4 @@
-"""What Prometheus gets: what was counted, and what the ledger holds now."""
+"""The metrics for Prometheus: counters, and gauges read from the ledger."""
 
 import asyncio
 from collections import Counter
@@ -11,25 +11,25 @@ from prometheus_client.registry import Collector
 from ...events.metrics import build, counted, processes
 from ...service.service import Service
 
-# What a scrape waits for the ledger; Prometheus itself gives up after ten seconds.
+# The time limit for the ledger in a scrape; Prometheus gives up after ten seconds.
 LEDGER_SECONDS = 2.0
 
 
 class _Found(Collector):
-    """Families that were gathered before."""
+    """Metric families that were already collected."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 
     def collect(self) -> Iterator[Metric]:
-        """What prometheus asks for."""
+        """The families."""
         yield from self._families
 
 
 async def exposition(service: Service) -> bytes:
-    """All figures in the text format, over all workers; those of the ledger are read now."""
+    """All metrics in the text format, of all workers; those of the ledger are read now."""
     held = await _ledger(service)
-    # Of thousands of sites they are many megabytes.
+    # For thousands of sites it is many megabytes.
     return await asyncio.to_thread(_written, service, held)
 
 
@@ -40,7 +40,7 @@ def _written(service: Service, held: Iterable[Metric]) -> bytes:
 
 
 async def _ledger(service: Service) -> list[Metric]:
-    """What the ledger holds; without it the other figures are told all the same."""
+    """The metrics of the ledger. If it fails, the other metrics are still exposed."""
     up = GaugeMetricFamily("clew_ledger_up", "Whether the ledger answered this request", value=0)
     postbacks = GaugeMetricFamily(
         "clew_postbacks", "Postbacks in the ledger by state", labels=["site", "state"]

@@ -1,4 +1,4 @@
-"""For those who run clew: `health`, `ready`, `metrics`, below the prefix of a site."""
+"""For operators: `health`, `ready`, `metrics`, below the prefix of a site."""
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
@@ -22,7 +22,8 @@ async def health(request: Request, at: RequestContext) -> Response:
 async def ready(request: Request, at: RequestContext) -> Response:
     """200 when the ledger answers and the site's shop can be reached, else 503; also while clew stops.
 
-    The status is for everybody; why, and the site's postbacks by their state, for whom `metrics` is.
+    Every client gets the status; only clients that may read `metrics` get the reason and the postbacks by
+    state.
     """
     name = at.site.name
     found = await readiness(at.service, [name])
@@ -39,7 +40,7 @@ async def ready(request: Request, at: RequestContext) -> Response:
 async def metrics(request: Request, at: RequestContext) -> Response:
     """The metrics for Prometheus: to this machine, or to whoever has the `metrics_token`."""
     if not _may_see_figures(request, at):
-        raise Refused(403, "metrics are for this machine, or for a bearer of `metrics_token`")
+        raise Refused(403, "metrics are available to this machine, or with `metrics_token` as bearer token")
     return Response(await exposition(at.service), headers={"content-type": CONTENT_TYPE_LATEST, **NO_STORE})
 
 

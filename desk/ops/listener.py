@@ -1,6 +1,6 @@
 """The operations listener: `health`, `ready` and `metrics` at an address of its own, whatever the Host says.
 
-It is for those who run clew, so it tells details and asks for no token: it belongs on a private address.
+It is for operators, so it shows details and needs no token: bind it to a private address.
 """
 
 from itertools import islice
@@ -17,7 +17,7 @@ from ..guard import NO_STORE
 from .exposition import exposition
 from .readiness import postbacks_of, readiness
 
-KNOWN = 20  # sites that are named where none fits
+KNOWN = 20  # sites listed in the error for an unknown site
 
 
 def operations_app(service: Service) -> Starlette:

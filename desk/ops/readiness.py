@@ -1,4 +1,4 @@
-"""Whether clew can do its work: what a load balancer asks before it sends visitors."""
+"""Readiness, for load balancers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from ...postbacks.model import State
 from ...service.service import Service
 
-# A shop that hangs would keep the answer back for as long as its own time to connect.
+# A shop that hangs must not delay the response by its connect timeout.
 SHOP_SECONDS = 5.0
 
 
-# Of thousands so many are asked, the first of the settings: whether any answers is what counts.
+# The maximum of shops that are tried, in the order of the settings: it is enough that one can be reached.
 SHOPS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """`why` is empty where all is well; `shops` tells by site whether its shop can be reached, None where
-    clew does not connect to it, or did not ask."""
+    """`why` is empty if it is ready. `shops`: whether each site's shop can be reached, None if clew does not
+    connect to it, or did not try."""
 
     ready: bool
     why: str = ""
@@ -32,9 +32,9 @@ async def readiness(service: Service, sites: Sequence[str]) -> Readiness:
         return Readiness(False, f"no order can be recorded: {failure}")
     if not service.ready or service.hub.closed:
         return Readiness(False, "starting or stopping")
-    asked = sites[:SHOPS]
-    found = await asyncio.gather(*(_reachable(service, site) for site in asked))
-    shops = {**dict.fromkeys(sites), **dict(zip(asked, found, strict=True))}
+    tried = sites[:SHOPS]
+    found = await asyncio.gather(*(_reachable(service, site) for site in tried))
+    shops = {**dict.fromkeys(sites), **dict(zip(tried, found, strict=True))}
     if found and all(reached is False for reached in found):
         why = "the shop cannot be reached" if len(found) == 1 else "no shop can be reached"
         return Readiness(False, why, shops)
@@ -42,8 +42,8 @@ async def readiness(service: Service, sites: Sequence[str]) -> Readiness:
 
 
 async def postbacks_of(service: Service, site: str) -> dict[State, int] | None:
-    """How many postbacks of a site are in each state, at most two seconds ago; None if the ledger does not
-    say. For those who may see it: whoever may not makes nobody count."""
+    """How many postbacks of a site are in each state, at most two seconds ago; None if the ledger fails.
+    Call it only for clients that may see the numbers: counting is expensive."""
     try:
         return (await service.postback_counts.get()).get(site, {})
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What people are told of an event that needs them: what happened, and what to do about it.
+"""The text of a notice: what happened, and what to do.
 
 `{key}` is the notice's key, every other name one of its details.
 """
@@ -20,15 +20,15 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "If the partner's terms allow it (cashback, voucher extensions), set `inside_clicks = true` for it.",
     ),
     "reload_refused": (
-        "Changed settings were not taken, with {errors} errors. The first: {why}",
-        "Correct it, then `clew reload`; `clew check` shows all errors. What runs goes on as it was.",
+        "Changed settings were not accepted, with {errors} errors. The first: {why}",
+        "Correct it, then `clew reload`; `clew check` shows all errors. The running settings stay in use.",
     ),
     "clock_jump": (
         "The server's clock jumped by {seconds} seconds.",
-        "Let a time service such as chrony keep the clock. Clicks from before a step back still count.",
+        "Use a time service such as chrony. Clicks from before a step back still count.",
     ),
     "policy": (
-        "A page's own policy is in clew's way: {reason}. Last seen on {path}.",
+        "A page's Content-Security-Policy restricts clew: {reason}. Last seen on {path}.",
         "See “Pages without the tag” in the operations guide for what to change in the shop's policy.",
     ),
     "order_unreadable": (
@@ -38,18 +38,18 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "page, the browser tells of its orders: see `order.browser`.",
     ),
     "order_held": (
-        "Orders are held and their partners not told. Last: order {order} for {partner}: {why}.",
-        "Release, correct or refuse each under “held” above. If many are held that are right, see "
+        "Orders are held, and their partners were not notified. Last: order {order} for {partner}: {why}.",
+        "Release, correct or refuse each under “held” above. If many correct orders are held, see "
         "`[sites.hold]` and `order.confirm` in the settings.",
     ),
     "order_conflict": (
-        "The order {order} was {why}.",
-        "Look which one is right. If the partner has been told already, tell the partner of a difference.",
+        "Reports of the order {order} disagree: {why}.",
+        "Check which report is right. If the partner was notified already, inform it of the difference.",
     ),
     "page_unread": (
         "A page was not read for its order and cart: {why}. Last seen on {page}.",
         "If that page is your shop's own, report its orders by `POST orders`; "
-        "else it was made to stop clew, and nothing is to be done.",
+        "otherwise it was made to overload clew, and there is nothing to do.",
     ),
     "order_unrecorded": (
         "The order {order} over {total} {currency} could not be written into the ledger.",
@@ -57,9 +57,9 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "report it by `POST orders`.",
     ),
     "host_unknown": (
-        "Requests came for the host {key}, which fits no site. Known are: {known}.",
-        "Add it to `hosts` of its site if it is a shop's name. A load balancer that asks by address, or a "
-        "stranger who tries names, needs nothing.",
+        "Requests came for the host {key}, which belongs to no site. Known hosts: {known}.",
+        "Add it to `hosts` of its site if it is a shop's name. Requests of a load balancer by "
+        "address, or of a scanner, need nothing.",
     ),
     "selector_unmatched": (
         "The selector `{key}` ({selector}) has found nothing on {pages} {kind} pages for a day or longer.",
@@ -68,22 +68,23 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     "limited": (
         "Requests were over the limit `{limit}`, by {scope}. Refused last: {client}.",
         "If these were visitors, raise `[limits]`, or name the proxy in front of clew in `trusted_proxies`. "
-        "If it was an attack, nothing is to be done.",
+        "If it was an attack, there is nothing to do.",
     ),
     "proxy_untrusted": (
-        "{peer} speaks as a proxy ({header}) and is not believed: behind https, cookies are then not Secure, "
-        "and the shop is told http.",
-        "If that is your own proxy, have it set X-Forwarded-Proto and X-Forwarded-For, and write {setting}. "
-        "If you do not know the address, leave it: anybody may send such a header.",
+        "{peer} sends a proxy's header ({header}) and is not trusted: behind https, cookies are then not "
+        "Secure, and the shop gets http as the scheme.",
+        "If it is your proxy, let it set X-Forwarded-Proto and X-Forwarded-For, and write {setting}. "
+        "If you do not know the address, ignore this: any client can send such a header.",
     ),
     "token_refused": (
-        "A request to {path} from {key} brought a wrong token.",
-        "If that was your shop's server, give it the token of the settings; else somebody guesses.",
+        "A request to {path} from {key} had a wrong token.",
+        "If that was your shop's server, give it the token of the settings; otherwise somebody tries to "
+        "guess it.",
     ),
     "postback_failed": (
         "{partner} may not know of its orders. Last: order {order} is {outcome}, status {status}, answer "
         "“{answer}”.",
-        "Dead: mend the cause, and send them again. Unknown: ask the partner first. Both stand above.",
+        "Dead: fix the cause, and retry. Unknown: ask the partner first. Both are listed above.",
     ),
     "partner_slow": (
         "The server of {key} takes {seconds} seconds to answer.",
@@ -94,8 +95,8 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Correct the cause, then start clew again.",
     ),
     "fault": (
-        "Something of clew's own failed in {where}: {error}. The shop's pages went through unchanged.",
-        "Look at the log. If the ledger or the disk is the cause, mend that; else report it as a bug.",
+        "Something of clew's own failed in {where}: {error}. The shop's pages were passed on unchanged.",
+        "Look at the log. If the ledger or the disk is the cause, fix that; otherwise report a bug.",
     ),
 }
 

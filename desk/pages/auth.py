@@ -1,4 +1,4 @@
-"""Login, logout, and the agent whose request a page of the desk answers."""
+"""Login, logout, and the agent of a request."""
 
 import functools
 import hmac
@@ -34,7 +34,7 @@ _WRONG = "Name or password is wrong."
 
 @dataclass(frozen=True, slots=True)
 class AgentContext:
-    """An agent's request: where, and whose session. `token` is the session's own."""
+    """An agent's request: its context and its session. `token` is the session's token."""
 
     at: RequestContext
     session: Session
@@ -42,7 +42,7 @@ class AgentContext:
 
 
 def anyone(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> Endpoint:
-    """A page of the desk that needs no login. What goes wrong is told on a page."""
+    """A page of the desk that needs no login. Errors are shown on a page."""
 
     @functools.wraps(handler)
     async def endpoint(request: Request) -> Response:

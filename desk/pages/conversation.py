@@ -1,4 +1,4 @@
-"""The agent's pages: a conversation, and what is done there. All work without JavaScript."""
+"""The agent's pages: a conversation and its actions. All work without JavaScript."""
 
 import secrets
 
@@ -38,7 +38,7 @@ async def _conversation(request: Request, context: AgentContext) -> Conversation
 
 @signed_in
 async def conversation(request: Request, context: AgentContext) -> Response:
-    """One conversation with the visitor's trail beside it."""
+    """One conversation with the visitor's trail."""
     return await _talk(request, context, await _conversation(request, context))
 
 
@@ -53,7 +53,7 @@ async def _talk(
     sale_problem: str = "",
 ) -> Response:
     at = context.at
-    # Before everything else: what changes while the page is made makes the stream tell it at once.
+    # Taken first, so that a change while the page is built makes the stream announce it at once.
     mark = await stamp(at, found.id)
     books = at.service.ledger.conversations
     visitor = await at.service.visits.get(at.site.name, found.visitor)
@@ -96,25 +96,25 @@ def _currency(seen: VisitorSummary | None) -> str:
 
 @signed_in
 async def answer(request: Request, context: AgentContext) -> Response:
-    """Send an answer; whoever answers has the conversation."""
+    """Send an answer; the conversation is then assigned to the agent."""
     found, fields = await _conversation(request, context), await agent_form(request, context)
-    said = fields.get("text", "")
+    text = fields.get("text", "")
     try:
         await context.at.service.conversations.agent_says(
             context.at.site,
             found.id,
-            said,
+            text,
             agent=context.session.agent,
             client_id=fields.get("client_id", "")[:64] or None,
         )
     except MessageError as error:
-        return await _talk(request, context, found, 422, f"Not sent: {error}.", said)
+        return await _talk(request, context, found, 422, f"Not sent: {error}.", text)
     return see_other(request, f"/conversations/{found.id}#end")
 
 
 @signed_in
 async def take(request: Request, context: AgentContext) -> Response:
-    """Give the conversation to the agent who asks."""
+    """Assign the conversation to the agent."""
     found, _ = await _conversation(request, context), await agent_form(request, context)
     await context.at.service.conversations.take(found.site, found.id, context.session.agent)
     return see_other(request, f"/conversations/{found.id}")
@@ -130,7 +130,7 @@ async def close(request: Request, context: AgentContext) -> Response:
 
 @signed_in
 async def record(request: Request, context: AgentContext) -> Response:
-    """Record an order that was closed in this conversation: it is credited as one of the chat's."""
+    """Record an order that was closed in this conversation: its channel is `chat`."""
     found, fields = await _conversation(request, context), await agent_form(request, context)
     try:
         order = read_sale(fields)

@@ -1,4 +1,4 @@
-"""The desk's stream: tells the page that something changed, and the ledger that the agent is there."""
+"""The desk's stream: notifies the page of changes, and the ledger of the agent's presence."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from .auth import agent_context, anyone, require_own_stream
 from .needs import needs_version
 
 LOOK_SECONDS = 10.0
-# Every change makes the page fetch itself anew: what happens within a second is told together.
+# Each event makes the page reload itself, so changes within a second are one event.
 GAP_SECONDS = 1.0
 
 
@@ -42,7 +42,7 @@ async def stream(request: Request, at: RequestContext) -> Response:
     `?key=` proves that it is the desk's.
 
     As long as it is open the agent counts as present; it ends with the agent's session. Without a session the
-    answer is 204, after which a browser does not ask again.
+    answer is 204, after which browsers do not reconnect.
     """
     context, service = await agent_context(request, at), at.service
     if context is None:

@@ -72,11 +72,11 @@ def _sites(context: AgentContext) -> tuple[str, ...]:
 
 @signed_in
 async def done(request: Request, context: AgentContext) -> Response:
-    """Somebody has seen to it."""
+    """Mark a notice as done."""
     fields = await agent_form(request, context)
     number = fields.get("notice", "")
     if not (number.isascii() and number.isdigit() and len(number) <= 18):
-        raise Refused(422, "Which line? Go back and press its button again.")
+        raise Refused(422, "The notice is missing or invalid. Go back and press its button again.")
     gone = await context.at.service.ledger.notices.done(_sites(context), int(number))
     if gone is not None:
         context.at.service.events.emit(

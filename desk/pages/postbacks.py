@@ -1,4 +1,4 @@
-"""The calls to partners that wait for a person: in doubt, refused by the partner, or without an answer."""
+"""The calls to partners that wait for a person: in doubt, rejected by the partner, or without a response."""
 
 from collections.abc import Mapping
 
@@ -55,7 +55,7 @@ async def _listed(
 
 @signed_in
 async def settle(request: Request, context: AgentContext) -> Response:
-    """Release, correct, refuse or send again, as the button that was pressed says."""
+    """Release, correct, refuse or retry, depending on the button."""
     fields = await agent_form(request, context)
     postback_id = request.path_params["id"]
     retry = fields.get("do") == "retry"
@@ -81,7 +81,7 @@ async def _settled(context: AgentContext, postback_id: str, fields: Mapping[str,
             postback_id, service.clock.now(), by=context.session.agent
         )
     if what not in ("release", "correct", "refuse"):
-        raise Refused(422, "Which button? Go back and press it again.")
+        raise Refused(422, "The action is missing or invalid. Go back and press the button again.")
     if what == "correct":
         amount = read_amount(fields.get("amount", ""))
     entry = await settle_order(

@@ -1,7 +1,7 @@
-"""What an agent sees of a visitor: where it came from, what it looked for, its pages and its cart.
+"""What an agent sees of a visitor: its arrivals, search words, pages and cart.
 
-Everything in it came from a browser and may be a lie or an attack. No address becomes a link, not even one of
-the shop: what a visitor put into its query would run with the agent's rights if the shop has a hole. Queries
+All of it comes from a browser and may be false or an attack. No URL becomes a link, not even one of the shop:
+a query that exploits a hole in the shop would run with the agent's rights. Queries
 are not shown either.
 """
 
@@ -79,7 +79,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class VisitorSummary:
-    """The visitor at one glance. Times in unix seconds."""
+    """A summary of the visitor. Times in unix seconds."""
 
     live: bool
     seen_at: float
@@ -97,7 +97,7 @@ class VisitorSummary:
 
 
 def summary(visitor: Visitor, hosts: Collection[str], now: float) -> VisitorSummary:
-    """Everything at once. `hosts` are the shop's own, with their ports, in lower case."""
+    """The summary. `hosts` are the shop's own, with their ports, in lower case."""
     live = abs(now - visitor.seen_at) < LIVE_SECONDS  # the clock may have been set back
     trail = _trail(visitor, hosts, live)
     words = dict.fromkeys(step.word for visit in trail for step in visit.steps if step.word)
@@ -204,15 +204,15 @@ def _cart(cart: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _invites(visitor: Visitor) -> tuple[tuple[str, str], ...]:
-    """Each rule that invited it in this visit, with the last that became of it."""
-    said: dict[str, str] = {}
+    """Each rule that invited it in this visit, with the last outcome."""
+    outcomes: dict[str, str] = {}
     for what, rules in (
         ("seen", visitor.seen),
         ("dismissed", visitor.dismissed),
         ("accepted", visitor.accepted),
     ):
-        said.update(dict.fromkeys(rules, what))
-    return tuple((one_line(rule), what) for rule, what in said.items())
+        outcomes.update(dict.fromkeys(rules, what))
+    return tuple((one_line(rule), what) for rule, what in outcomes.items())
 
 
 def _split(url: str) -> SplitResult | None:

@@ -1,4 +1,4 @@
-"""What people ask the ledger: which orders there are, and what they come to by partner and channel."""
+"""Reports for people: lists of orders, and their sums by partner and channel."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from .schema import decisions, orders, postbacks, shares
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OrderFilter:
     """Which orders; None is all. `since` (from then on) and `until` (before then) are unix seconds, by the
     time an order was recorded. `state` is that of its postback, or `none` where nobody is told. `number` is
     an order's, normalised (`orders/ids.py`)."""
@@ -31,7 +31,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """An order in a list; `state` as in `Asked`, `at` in unix seconds."""
+    """An order in a list; `state` as in `OrderFilter`, `at` in unix seconds."""
 
     site: str
     id: str
@@ -49,9 +49,9 @@ class OrderLine:
 class Sum:
     """What the orders of one site, partner (None: credited to nobody), channel and currency come to.
 
-    `total` is what the customers paid and did not get back, a partner's part of it. `told` are the orders of
-    which the partner has taken a call, and `told_total` the amounts as they were told last; `waiting` are
-    those whose last call is due, held, dead or unknown, `refused` those that a person has refused.
+    `total` is what the customers paid and did not get back, a partner's part of it. `reported` are the orders
+    that the partner has accepted a call for, `reported_total` the amounts last reported; `waiting` are those
+    whose last call is due, held, dead or unknown, `refused` those that a person has refused.
     """
 
     site: str
@@ -60,8 +60,8 @@ class Sum:
     currency: str
     orders: int
     total: Decimal
-    told: int
-    told_total: Decimal
+    reported: int
+    reported_total: Decimal
     waiting: int
     refused: int
 
@@ -76,7 +76,7 @@ def _of_last(column: ColumnElement[Any], *states: str) -> ScalarSelect[Any]:
 
 
 _STATE = _of_last(postbacks.c.state, *(state for state in STATES if state != "superseded"))
-_TOLD = _of_last(postbacks.c.report, "delivered")
+_REPORTED = _of_last(postbacks.c.report, "delivered")
 _EVERY = orders.outerjoin(decisions, decisions.c.id == orders.c.decision).outerjoin(
     shares, shares.c.decision == orders.c.decision
 )
@@ -86,19 +86,19 @@ _EARNED = shares.join(
 ).join(decisions, decisions.c.id == orders.c.decision)
 
 
-def _credited(asked: Asked) -> Join:
+def _credited(wanted: OrderFilter) -> Join:
     """Orders beside their credit."""
-    return _EVERY if asked.partner is None else _EARNED
+    return _EVERY if wanted.partner is None else _EARNED
 
 
 class Reports:
-    """Read only."""
+    """The reports. They only read the ledger."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def orders(self, asked: Asked, limit: int | None = None) -> tuple[OrderLine, ...]:
-        """The orders asked for, newest first."""
+    async def orders(self, wanted: OrderFilter, limit: int | None = None) -> tuple[OrderLine, ...]:
+        """The matching orders, newest first."""
         query = (
             select(
                 orders.c.site,
@@ -112,23 +112,23 @@ class Reports:
                 _STATE,
                 orders.c.recorded_at,
             )
-            .select_from(_credited(asked))
-            .where(*_conditions(asked))
+            .select_from(_credited(wanted))
+            .where(*_conditions(wanted))
             # One number under two names: a partner's orders are in order by an index of the credits.
-            .order_by((orders.c.id if asked.partner is None else shares.c.order).desc())
+            .order_by((orders.c.id if wanted.partner is None else shares.c.order).desc())
             .limit(limit)
         )
         async with self._db.read() as connection:
             rows = (await connection.execute(query)).all()
         return tuple(OrderLine(*row[:8], row[8] or "none", row[9]) for row in rows)
 
-    async def sums(self, asked: Asked) -> tuple[Sum, ...]:
-        """Number and total of the orders asked for, credited ones first."""
+    async def sums(self, wanted: OrderFilter) -> tuple[Sum, ...]:
+        """Number and total of the matching orders, credited ones first."""
         line = (orders.c.site, shares.c.partner, orders.c.channel, orders.c.currency)
         query = (
-            select(*line, orders.c.state, orders.c.total, orders.c.refunded, shares.c.part, _STATE, _TOLD)
-            .select_from(_credited(asked))
-            .where(*_conditions(asked))
+            select(*line, orders.c.state, orders.c.total, orders.c.refunded, shares.c.part, _STATE, _REPORTED)
+            .select_from(_credited(wanted))
+            .where(*_conditions(wanted))
         )
         found: defaultdict[tuple[str, str | None, str, str], list[_Amounts]] = defaultdict(list)
         async with self._db.read() as connection:
@@ -148,7 +148,7 @@ class _Amounts(NamedTuple):
     refunded: str
     part: str | None
     postback: str | None
-    told: Mapping[str, Any] | None
+    reported: Mapping[str, Any] | None
 
     @property
     def amount(self) -> Decimal:
@@ -160,36 +160,36 @@ class _Amounts(NamedTuple):
 
 def _sum(key: tuple[str, str | None, str, str], rows: Sequence[_Amounts]) -> Sum:
     # Exact, so not in the database: SQLite would add up as floats.
-    told = [Decimal(row.told["amount"]) for row in rows if row.told]
+    reported = [Decimal(row.reported["amount"]) for row in rows if row.reported]
     refused = sum(row.postback == "refused" for row in rows)
     return Sum(
         *key,
         orders=len(rows),
         total=sum((row.amount for row in rows), Decimal()),
-        told=len(told),
-        told_total=sum(told, Decimal()),
+        reported=len(reported),
+        reported_total=sum(reported, Decimal()),
         waiting=sum(row.postback not in (None, "delivered", "refused") for row in rows),
         refused=refused,
     )
 
 
-def _conditions(asked: Asked) -> Sequence[ColumnElement[bool]]:
+def _conditions(wanted: OrderFilter) -> Sequence[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = [orders.c.merged_into.is_(None)]
-    if asked.site is not None:
-        found.append(orders.c.site == asked.site)
-    if asked.partner is not None:
-        found.append(shares.c.partner == asked.partner)
-    if asked.channel is not None:
-        found.append(orders.c.channel == asked.channel)
-    if asked.state not in (None, "none", "delivered"):
+    if wanted.site is not None:
+        found.append(orders.c.site == wanted.site)
+    if wanted.partner is not None:
+        found.append(shares.c.partner == wanted.partner)
+    if wanted.channel is not None:
+        found.append(orders.c.channel == wanted.channel)
+    if wanted.state not in (None, "none", "delivered"):
         # Most are none of these: found by the index, before each order is looked at.
-        found.append(orders.c.id.in_(select(postbacks.c.order).where(postbacks.c.state == asked.state)))
-    if asked.state is not None:
-        found.append(_STATE.is_(None) if asked.state == "none" else _STATE.in_([asked.state]))
-    if asked.since is not None:
-        found.append(orders.c.recorded_at >= asked.since)
-    if asked.until is not None:
-        found.append(orders.c.recorded_at < asked.until)
-    if asked.number is not None:
-        found.append(orders.c.order_id == asked.number)
+        found.append(orders.c.id.in_(select(postbacks.c.order).where(postbacks.c.state == wanted.state)))
+    if wanted.state is not None:
+        found.append(_STATE.is_(None) if wanted.state == "none" else _STATE.in_([wanted.state]))
+    if wanted.since is not None:
+        found.append(orders.c.recorded_at >= wanted.since)
+    if wanted.until is not None:
+        found.append(orders.c.recorded_at < wanted.until)
+    if wanted.number is not None:
+        found.append(orders.c.order_id == wanted.number)
     return found

@@ -82,7 +82,7 @@ def test_what_a_partners_address_does_not_tell_is_said(config: Path) -> None:
     rest = '[[sites.partners]]\nid = "a"\nparam = "ref"\npostback = "https://blog.example/?o={order_id}&s={amount}"\n'
     config.write_text(GOOD + rest)
     result = CliRunner().invoke(app, ["check", "--config", str(config)])
-    assert "a: its address does not tell {click_id}, {currency}" in result.output
+    assert "a: its address does not contain {click_id}, {currency}" in result.output
 
 
 def test_the_known_pages_that_a_pattern_fits_are_shown(config: Path) -> None:

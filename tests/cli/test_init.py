@@ -46,7 +46,7 @@ def test_five_answers_make_a_file_that_is_in_order(tmp_path: Path, typed: bool) 
 @pytest.mark.parametrize(
     ("platform", "said"),
     [
-        ("opencart", "orders: told by POST orders"),
+        ("opencart", "orders: reported by POST orders"),
         ("woocommerce", "orders: read on */order-received/*"),
         ("none", "orders: none comes in by itself: set [sites.order], or api_token"),
     ],

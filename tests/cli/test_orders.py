@@ -68,7 +68,7 @@ def ids(result: Result) -> list[str]:
     return [json.loads(line)["id"] for line in result.output.splitlines()]
 
 
-def test_orders_are_listed_with_what_was_credited_and_told(run: Callable[..., Result]) -> None:
+def test_orders_are_listed_with_their_credit_and_postback(run: Callable[..., Result]) -> None:
     """field G6"""
     result = run("orders")
     assert result.exit_code == 0
@@ -114,18 +114,20 @@ def test_the_report_sums_up_exactly_and_by_currency(run: Callable[..., Result]) 
     assert "no orders in this period" in run("report", "--since", "2026-01-01").output
 
 
-def test_the_report_tells_what_the_partner_was_told(run: Callable[..., Result], tmp_path: Path) -> None:
+def test_the_report_shows_what_partners_were_sent(run: Callable[..., Result], tmp_path: Path) -> None:
     """An order that is held, or that a person refused, was among those "credited to a partner", and the sum
-    was not what the partner had been told."""
+    was not what had been reported to the partner."""
     of_order = "json_extract(report, '$.order_id') = ?"
     with sqlite3.connect(tmp_path / "clew.db") as ledger:
         for number, state in (("1001", "delivered"), ("1002", "refused"), ("1004", "held")):
             ledger.execute(f"UPDATE postbacks SET state = ? WHERE {of_order}", (state, number))
     (chat, web, _) = [json.loads(line) for line in run("report", "--json").output.splitlines()]
     assert (chat["orders"], chat["total"]) == (2, "60.00")
-    assert (chat["told"], chat["told_total"], chat["waiting"], chat["refused"]) == (1, "59.90", 0, 1)
-    assert (web["told"], web["told_total"], web["waiting"], web["refused"]) == (0, "0", 1, 0)
-    assert "4 orders, 3 of them credited to a partner: 1 told, 1 waiting, 1 refused" in run("report").output
+    assert (chat["reported"], chat["reported_total"], chat["waiting"], chat["refused"]) == (1, "59.90", 0, 1)
+    assert (web["reported"], web["reported_total"], web["waiting"], web["refused"]) == (0, "0", 1, 0)
+    assert (
+        "4 orders, 3 of them credited to a partner: 1 reported, 1 waiting, 1 refused" in run("report").output
+    )
 
 
 @pytest.mark.parametrize(

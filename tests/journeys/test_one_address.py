@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from clew.middleware.proxy.mount import ReverseProxy
 from clew.settings.model import Settings
-from clew.stores.ledger.reports import Asked, Reports
+from clew.stores.ledger.reports import OrderFilter, Reports
 from playwright.async_api import BrowserContext, Page
 from raw_http import PATIENCE, serving
 from receiver import Receiver
@@ -174,6 +174,6 @@ async def test_what_the_server_says_of_a_strangers_order_is_in_the_report_and_at
         async with asyncio.timeout(PATIENCE):
             while (await at.proxy.service.ledger.outbox.counts("shop"))["delivered"] == 0:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-        (row,) = await Reports(at.proxy.service.ledger.db).sums(Asked())
-        assert (row.told, row.told_total) == (1, Decimal("99.00"))
+        (row,) = await Reports(at.proxy.service.ledger.db).sums(OrderFilter())
+        assert (row.reported, row.reported_total) == (1, Decimal("99.00"))
         assert (row.orders, row.total, row.waiting, row.refused) == (1, Decimal("99.00"), 0, 0)

@@ -15,7 +15,7 @@ from clew.stores.ledger.database import Database
 from clew.stores.ledger.inbox import Inbox
 from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
-from clew.stores.ledger.reports import Asked, Reports
+from clew.stores.ledger.reports import OrderFilter, Reports
 from sqlalchemy import event, text
 
 NOW = 1_800_000_000.0
@@ -68,11 +68,13 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "held for what": lambda db: Outbox(db).holds("shop"),
     "how many": lambda db: Outbox(db).counts(),
     "attempts": lambda db: Outbox(db).attempts("pb_1"),
-    "report of a site": lambda db: Reports(db).orders(Asked(site="shop"), 100),
-    "report of a partner": lambda db: Reports(db).orders(Asked(partner="blog"), 100),
-    "report of a site's partner": lambda db: Reports(db).orders(Asked(site="shop", partner="blog"), 100),
-    "report of held ones": lambda db: Reports(db).orders(Asked(state="held"), 100),
-    "report of one order": lambda db: Reports(db).orders(Asked(number="1")),
+    "report of a site": lambda db: Reports(db).orders(OrderFilter(site="shop"), 100),
+    "report of a partner": lambda db: Reports(db).orders(OrderFilter(partner="blog"), 100),
+    "report of a site's partner": lambda db: Reports(db).orders(
+        OrderFilter(site="shop", partner="blog"), 100
+    ),
+    "report of held ones": lambda db: Reports(db).orders(OrderFilter(state="held"), 100),
+    "report of one order": lambda db: Reports(db).orders(OrderFilter(number="1")),
     "talk": lambda db: Conversations(db).talk("shop", "v"),
     "open ones of all sites": lambda db: Inbox(db).open_by_site(),
     "talked": lambda db: Conversations(db).visitor_talked("shop", "v", 0, NOW),

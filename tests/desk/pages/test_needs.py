@@ -37,7 +37,7 @@ async def test_the_start_page_says_what_happened_and_what_to_do(desk: House) -> 
     client = await desk.agent()
     page = (await client.get("desk/")).text
     assert "What needs you" in page
-    assert "A page&#39;s own policy is in clew&#39;s way: csp script-src. Last seen on /p." in page
+    assert "A page&#39;s Content-Security-Policy restricts clew: csp script-src. Last seen on /p." in page
     assert "3 times" in page
 
 
