@@ -1,14 +1,14 @@
-# Each target sets up what it needs by itself; see .ci/setup.
+# Each target does its own set-up; see .ci/setup.
 #
 #   make demo         a shop, clew in front of it and a partner's server: open the printed addresses
-#   make demo-once    one visitor driven through by itself; exits 0 only if the partner got what it should
+#   make demo-once    drives one visitor through the demo; exits 0 only if the partner got the right postback
 #   make test         the whole test suite; ARGS="-k cookie" for a part
 #   make check        ruff, ruff format, mypy
-#   make bench        measured beside its peers; NAME=proxy for one, SEED=1 to repeat; for a part, not
-#                     written down: ARGS="--only html100k --servers clew,nginx"
-#   make fuzz         what must hold for any bytes, under a coverage-guided fuzzer; TARGET=wire for one,
-#                     SECONDS=600 in all
-#   make soak         clew serve, then the middleware, in front of a shop full of faults; REQUESTS=200000
+#   make bench        measures clew and its peers; NAME=proxy for one, SEED=1 to repeat; for a part
+#                     without writing the results: ARGS="--only html100k --servers clew,nginx"
+#   make fuzz         runs the coverage-guided fuzzer; TARGET=wire for one target, SECONDS=600 for
+#                     all together
+#   make soak         load test of clew serve and the middleware with a faulty shop; REQUESTS=200000
 #                     CONCURRENCY=200 SEED=1
 #   make pins         renews requirements-dev.txt and requirements-mitmproxy.txt from pyproject.toml
 
@@ -23,7 +23,7 @@ demo: setup
 demo-once: setup
 	@$(BIN)/python examples/demo.py --once
 
-# libatomic1 is for the Node.js that Playwright brings along; curl and php-cli run the examples of docs/api.md,
+# libatomic1 is for the Node.js in Playwright; curl and php-cli run the examples of docs/api.md,
 # nginx the sample of deploy/.
 test: setup .venv/mitmproxy/.done
 	@.ci/setup debian chromium libatomic1 curl nginx php-cli
@@ -47,7 +47,7 @@ soak: setup
 
 setup: .venv/.done
 
-# The names are marks: made again only when what they depend on has changed.
+# Stamp files: made again only if their prerequisites have changed.
 .venv/.done: requirements-dev.txt pyproject.toml .ci/setup
 	@.ci/setup python
 	@touch $@

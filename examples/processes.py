@@ -1,4 +1,4 @@
-"""Programs started from Python: each in a process group of its own, heard, and ended with its children."""
+"""Runs programs in process groups of their own, reads their output, and ends them with their children."""
 
 import os
 import signal
@@ -16,9 +16,9 @@ READY_SECONDS = 30.0
 END_SECONDS = 10.0
 LINES = 20_000
 
-# Runs "$@" in its own place. Beside it waits, in the same group, a process that ends the whole group when the
-# pipe on its standard input ends: when whoever started it is gone, however that happened, SIGKILL included.
-_LEASH = """
+# Replaces itself by "$@". A second process in the same group kills the group when the pipe on its standard
+# input ends, which is when the parent process has ended, even by SIGKILL.
+_WATCHED = """
 exec 3<&0 </dev/null
 ( { trap "" TERM INT HUP; read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 & )
 exec "$@" 3<&-
@@ -26,14 +26,14 @@ exec "$@" 3<&-
 
 
 class NotReadyError(RuntimeError):
-    """A program ended or stayed silent; the text holds the end of what it printed."""
+    """A program ended or did not become ready; the text has the end of its output."""
 
 
 def free_port(wanted: int = 0) -> int:
     """`wanted` if nothing listens there, else a port of the loopback address that is free now."""
     for port in (wanted, 0):
         with socket.socket() as sock, suppress(OSError):
-            # As servers do: a port whose last connections still linger is free.
+            # As servers do: a port with connections in TIME_WAIT is free.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("127.0.0.1", port))
             return int(sock.getsockname()[1])
@@ -41,8 +41,8 @@ def free_port(wanted: int = 0) -> int:
 
 
 class Program:
-    """A running program. `lines` holds the last 20,000 lines it printed; `on_line` is told of each,
-    in a thread of its own. It does not outlive this process."""
+    """A running program, which ends with this process. `lines` has the last 20,000 lines of its output;
+    `on_line` is called with each, in another thread."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Program:
         self._on_line = on_line
         self._changed = threading.Condition()
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _LEASH, "sh", *self.command],
+            ["/bin/sh", "-c", _WATCHED, "sh", *self.command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -98,11 +98,13 @@ class Program:
                 return
             except OSError:
                 if time.monotonic() > deadline:
-                    raise NotReadyError(f"{self._name}: nothing on port {port}:\n{self.tail()}") from None
+                    raise NotReadyError(
+                        f"{self._name}: no connection on port {port}:\n{self.tail()}"
+                    ) from None
                 time.sleep(0.02)
 
     def wait_for_line(self, wanted: Callable[[str], bool], seconds: float = READY_SECONDS) -> str:
-        """The first line that is wanted, among those printed and those to come; raises NotReadyError."""
+        """The first past or future line for which `wanted` is true; raises NotReadyError."""
 
         def found() -> str | None:
             return next((line for line in self.lines if wanted(line)), None)
@@ -122,12 +124,12 @@ class Program:
         return self._process.wait(seconds)
 
     def kill(self) -> None:
-        """SIGKILL to the whole group: nothing is tidied up."""
+        """Send SIGKILL to the whole group."""
         self._signal(signal.SIGKILL)
         self._close()
 
     def end(self) -> int:
-        """SIGTERM, and SIGKILL for what is left after ten seconds. Returns the exit status."""
+        """Send SIGTERM, and SIGKILL after ten seconds. Returns the exit status."""
         self._signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)

@@ -1,4 +1,4 @@
-"""A partner's server: takes postbacks, keeps every call, and can be asked to fail.
+"""A partner's server: accepts postbacks, records every call, and can be told to fail.
 
 Alone: `python examples/receiver.py --port 9000 --fail 2 --secret whsec_…` prints each call.
 """
@@ -22,9 +22,9 @@ FAILURE = 503
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as it came, and the status it got. `headers` with lower-case names.
+    """One received call and the status of its response. `headers` have lower-case names.
 
-    `signature` tells whether the Standard Webhooks signature was right; it is `unchecked` without a secret.
+    `signature` is the result of the Standard Webhooks check; it is `unchecked` without a secret.
     """
 
     method: str
@@ -50,10 +50,10 @@ class Call:
 
 
 class Receiver:
-    """Listens on the loopback address as soon as it is made; `port` 0 takes a free one.
+    """Listens on the loopback address once created; `port` 0 uses a free one.
 
     The first `fail` calls get a 503. With a `secret`, a call whose signature is wrong gets a 401. All others
-    get 200 and `{}`. `on_call` is told of each, in the server's thread.
+    get 200 and `{}`. `on_call` is called with each, in the server's thread.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Receiver:
         return [call for call in self.calls if call.status == 200]
 
     def take(self, method: str, target: str, headers: dict[str, str], body: bytes) -> int:
-        """Keep a call; returns the status to answer with."""
+        """Record a call; returns the status of the response."""
         signature = self._checked(body, headers)
         with self._changed:
             failing = len(self.calls) < self.fail
@@ -134,7 +134,7 @@ class Receiver:
 def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # A client that keeps its connection must not keep a thread for good.
+        # A client that keeps its connection open must not block a thread forever.
         timeout = 5
 
         def take(self) -> None:
@@ -150,7 +150,7 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_PUT = do_PATCH = take  # noqa: N815, the names that http.server looks for
 
         def log_message(self, *args: object) -> None:
-            """Calls are kept, and told to `on_call`."""
+            """Do nothing, since calls are recorded and passed to `on_call`."""
 
     return Handler
 

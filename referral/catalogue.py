@@ -62,10 +62,10 @@ SOURCES: Mapping[str, bool] = MappingProxyType(
     }
 )
 
-# How a value is written. A time may also be a strftime pattern (it holds a `%`), always in UTC.
+# The formats of values. For a time also a strftime pattern (with a `%`), always in UTC.
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
-        "text": "as it is",
+        "text": "unchanged",
         "decimal": "amount with a dot and the currency's minor digits (the default of amounts)",
         "decimal2": "amount with a dot and always two digits",
         "number": "JSON number with the currency's minor digits",

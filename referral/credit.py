@@ -52,11 +52,10 @@ def earning_click(touch: Touch) -> Click | None:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the weighing goes by. `lookback_days` by partner id, for the partners that the site has now;
-    `inside` are those of them whose terms let clicks count that were made in the shop. `partners` has by
-    network and parameter the partner that a click earns for now, who may have come after the click.
-    `set_back` lists the times by which the clock was set back: what it showed before, and by how many
-    seconds."""
+    """The terms for a decision. `lookback_days` is by partner id, for the site's current partners; `inside`
+    are those whose terms accept clicks made inside the shop. `partners` is the partner that a click earns
+    for now, by network and parameter; it may be newer than the click. `set_back` lists when the clock was
+    set back: the time before, and the seconds."""
 
     lookback_days: Mapping[str, int]
     inside: frozenset[str] = frozenset()
@@ -95,7 +94,7 @@ def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float
     """
     won: tuple[Touch, Click] | None = None
     considered: list[Considered] = []
-    # Of two touches in the same second the later one in the list is later.
+    # Of two touches in the same second, the later one in the list counts as later.
     for touch in sorted((_earning(t, terms) for t in touches), key=lambda t: t.at)[::-1]:
         click, verdict = _weigh(touch, order_time, terms, now)
         if click is not None and not verdict:

@@ -1,7 +1,7 @@
-"""Click ids that are none: a tracker's macro that nobody filled in, or a program's word for nothing.
+"""Detects values that are not click ids: a tracker's macro that was not filled in, or a word such as `null`.
 
-Only what no network gives as an id is refused. Ids in braces that are GUIDs stay, and so do ids that hold a
-bracket, a percent sign or an underscore somewhere.
+Only values that no network uses as an id are refused. GUIDs in braces are accepted, and so are ids that
+contain a bracket, a percent sign or an underscore.
 """
 
 import re
@@ -12,10 +12,11 @@ _WORD = r"[A-Za-z_$][A-Za-z0-9_$ .:|-]{0,63}"
 _MACRO = re.compile(
     rf"\{{[!%:@#*]?\s?{_WORD}\}}|%%{_WORD}%%|<{_WORD}>|<[%?]=?\s?{_WORD}[%?]>|\[\[{_WORD}\]\]"
 )
-# As the whole value, since ids may hold such a thing: a name within marks (`[CLICK_ID]`, `%CLICK_ID%`,
-# `~clickid~`, `##clickid##`), one of which half was lost (`:clickid`, `{click_id`, `clickid}`), and words in
-# its place. A name has no digit but its last (`aff_sub2`), an id seldom none. Marks of base64 do not
-# count; `@joe` and `#joe`, as partners may call themselves, only with a mark behind.
+# Only as the whole value, since ids may contain it: a name between marks (`[CLICK_ID]`, `%CLICK_ID%`,
+# `~clickid~`, `##clickid##`), one with a mark on one side (`:clickid`, `{click_id`, `clickid}`), and
+# placeholder words. A name has at most one digit, at its end (`aff_sub2`); most ids have more. Characters
+# of base64 are not marks; `@joe` and `#joe`, possible names of partners, are refused only with a mark at
+# the end.
 _NAME = r"[A-Za-z_][A-Za-z_ .|-]{0,62}[0-9]?"
 _WHOLE = re.compile(
     rf"[\[<({{~:%$#@!*|^?`'\"]{{1,4}}\s?{_WORD}\s?[\]>)}}~:%$#@!*|^?`'\"]{{1,4}}|"
@@ -46,15 +47,17 @@ _NOTHING = frozenset(
     )
 )
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~…•–—\s]+|0|0{4,12}")
-_NAME_LENGTH = 5  # letters of a parameter's name that is no id of its own; a partner may call itself `ref`
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # pasted along with a link
+_NAME_LENGTH = (
+    5  # minimum length of a parameter name that is refused as its own value; a partner may be named `ref`
+)
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # often pasted with a link
 LENGTH = 512
 
 
 def unfilled(value: str, param: str = "") -> str:
-    """Why a value is no click id, or an empty text. `param` is the name of its parameter.
+    """Why a value is not a click id; an empty text if it may be one. `param` is the name of its parameter.
 
-    `value` is percent-decoded once; one that was encoded twice is seen through.
+    `value` was percent-decoded once; a value that was encoded twice is decoded again.
     """
     text = unquote(value[:LENGTH]).strip().strip(_INVISIBLE).strip()
     if not text:
@@ -63,7 +66,7 @@ def unfilled(value: str, param: str = "") -> str:
     if _GUID.fullmatch(text):
         return "nothing" if not lower.strip("{}-0") else ""
     if (
-        lower.replace("+", " ") in _NOTHING  # a form writes a blank as a plus
+        lower.replace("+", " ") in _NOTHING  # forms encode a blank as a plus
         or _PUNCTUATION.fullmatch(text)
         or (len(param) >= _NAME_LENGTH and lower == param.lower())
     ):

@@ -17,13 +17,13 @@ from .query import printable, raw_pairs
 HIDDEN = "…"
 SEARCH_PARAMS = ("q", "query", "s", "search", "keyword", "text")
 
-ADDRESS_LENGTH = 4096  # characters of an address that are looked at
-# Addresses that are remembered masked, over all sites, and how long they may be.
+ADDRESS_LENGTH = 4096  # maximum characters of a URL that are read
+# Size of the cache of masked URLs, for all sites, and the maximum length of a cached URL.
 OFTEN, OFTEN_LENGTH = 4096, 300
-NAME_LENGTH = 64  # characters of a parameter's name; a longer one is no name
+NAME_LENGTH = 64  # maximum characters of a parameter's name; longer ones are removed
 VALUE_LENGTH = 600  # characters of a value; a longer one is hidden
-SECRET_LENGTH = 16  # characters from which on something random is taken for a secret
-SHOWN = 300  # characters of a title, an address or a click id that people are shown
+SECRET_LENGTH = 16  # minimum length of a random-looking text that is masked
+SHOWN = 300  # maximum characters of a title, a URL or a click id that are displayed
 CARD_LENGTH = 15  # digits: a product's number (GTIN) has up to 14, a card's 13 to 19
 
 _WHERE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")

@@ -98,7 +98,7 @@ def _common_faults(networks: list[NetworkTable]) -> Iterator[str]:
     ids: set[str] = set()
     for network in networks:
         if network.id in ids:
-            yield f"network.{network.id}: there twice"
+            yield f"network.{network.id}: the id is used twice"
         ids.add(network.id)
         for param in network.landing_params:
             uses[param.name.lower()].append((network.id, param))
@@ -107,16 +107,16 @@ def _common_faults(networks: list[NetworkTable]) -> Iterator[str]:
         for owner, param in found:
             if len(owners) > 1 and not param.shared:
                 others = ", ".join(sorted(owners - {owner}))
-                yield f"network.{owner}.landing_params.{param.name}: not `shared`, but {others} has it too"
+                yield f"network.{owner}.landing_params.{param.name}: not `shared`, but {others} also has it"
 
 
 def _network_faults(network: NetworkTable) -> Iterator[str]:
     at = f"network.{network.id}"
     names = [p.name for p in network.landing_params]
     if len(set(names)) < len(names):
-        yield f"{at}.landing_params: a name is there twice"
+        yield f"{at}.landing_params: a name is used twice"
     if names and all(p.fallback for p in network.landing_params):
-        yield f"{at}.landing_params: there is nothing to fall back from"
+        yield f"{at}.landing_params: all are `fallback`; one must not be"
     for cookie in network.cookies:
         yield from _unknown_params(f"{at}.cookies.{cookie.name}", cookie.of, names)
     used = {key for c in network.conversion for key in _settings(network, c)}
@@ -124,9 +124,9 @@ def _network_faults(network: NetworkTable) -> Iterator[str]:
         if key not in used:
             yield f"{at}.settings.{key}: no call uses it"
     if "conversion" in used:
-        yield f"{at}: the settings key `conversion` is taken: it chooses the call"
+        yield f"{at}: the settings key `conversion` is reserved: it selects the call"
     if network.conversion and sum(c.preferred for c in network.conversion) != 1:
-        yield f"{at}.conversion: one of them, and only one, is `preferred`"
+        yield f"{at}.conversion: exactly one must be `preferred`"
     for conversion in network.conversion:
         yield from _conversion_faults(f"{at}.conversion.{conversion.id}", conversion, names)
 
@@ -139,7 +139,7 @@ def _conversion_faults(at: str, conversion: ConversionTable, names: list[str]) -
     for param in conversion.all_params():
         path = _path(conversion, param)
         if any(path[: len(t)] == t or t[: len(path)] == path for t in taken):
-            yield f"{at}.params.{param.name}: another parameter goes to the same place"
+            yield f"{at}.params.{param.name}: another parameter has the same path"
         taken.add(path)
         yield from _unknown_params(f"{at}.params.{param.name}", param.of, names)
 
@@ -147,7 +147,7 @@ def _conversion_faults(at: str, conversion: ConversionTable, names: list[str]) -
 def _unknown_params(at: str, of: tuple[str, ...], names: list[str]) -> Iterator[str]:
     for name in of:
         if name not in names:
-            yield f"{at}.of: {name!r} is none of the network's landing parameters"
+            yield f"{at}.of: {name!r} is not one of the network's landing parameters"
 
 
 # -- values

@@ -78,7 +78,7 @@ class LandingTable(Table):
     @model_validator(mode="after")
     def _parts_are_used(self) -> Self:
         if set(PLACEHOLDER.findall(self.value)) != set(self.parts):
-            raise ValueError("`value` must hold each of `parts` in braces, and nothing else in braces")
+            raise ValueError("`value` must contain each of `parts` in braces, and no other braces")
         if self.parts and self.name not in self.parts:
             raise ValueError("`name` must be one of `parts`")
         return self
@@ -102,7 +102,7 @@ class CookieTable(Table):
         if self.same_site == "None" and not self.secure:
             raise ValueError("SameSite=None needs Secure")
         if "{click_id}" not in self.value:
-            raise ValueError("`value` must hold {click_id}")
+            raise ValueError("`value` must contain {click_id}")
         return self
 
 
@@ -118,7 +118,7 @@ class AnswerTable(Table):
     @model_validator(mode="after")
     def _can_be_met(self) -> Self:
         if self.status[0] > self.status[1]:
-            raise ValueError("`status` runs from the lower to the higher number")
+            raise ValueError("`status` must be [lowest, highest]")
         if self.equals is not None and not self.pointer:
             raise ValueError("`equals` needs a `pointer`")
         return self
@@ -225,9 +225,9 @@ class ConversionTable(Noted):
         if bodiless != (self.method == "GET"):
             raise ValueError(f"{self.encoding} requires {'GET' if bodiless else 'POST'}")
         if bool(self.document) != (self.encoding == "graphql"):
-            raise ValueError("`document` belongs to graphql, and graphql needs one")
+            raise ValueError("`document` is required for graphql, and only allowed there")
         if self.envelope and self.encoding not in ("json", "graphql"):
-            raise ValueError("`envelope` belongs to a JSON body")
+            raise ValueError("`envelope` is only for a JSON body")
         return self
 
     def all_params(self) -> Iterator[ParamTable]:

@@ -1,9 +1,10 @@
-"""What people see: the loader and the widget for browsers, the texts in each language, the desk's pages.
+"""The loader and the widget for browsers, their texts in each language, and the templates of the desk's
+pages.
 
-The loader (`l.js`) and the widget (`w.js`) are the same bytes for every site and every visitor, so that any
-cache may keep them; what differs comes with the answer of `decide`. The widget is written in several files
-and served as one: a page loads it with a single `import()`, whose trust (nonce, `strict-dynamic`, CSP3 §8.2)
-reaches no further than that one module.
+The loader (`l.js`) and the widget (`w.js`) are the same for every site and visitor, so that they can be
+cached; the response of `decide` has the rest. The widget has several source files but is served as one
+module, because the trust in an `import()` (nonce, `strict-dynamic`, CSP3 §8.2) does not extend to the
+imports of the module.
 """
 
 import json
@@ -18,9 +19,9 @@ from types import MappingProxyType
 LANGUAGES = ("de", "en", "fi", "fr", "nl", "ru")
 
 _HERE = Path(__file__).parent
-# In the order in which the one module needs them; the last holds what the loader calls.
+# In dependency order; the last has the function that the loader calls.
 _WIDGET = ("widget/dom.js", "widget/talk.js", "widget/log.js", "widget/panel.js", "widget/invite.js", "w.js")
-# Strings that stand in the sources where the texts and the style sheet belong.
+# Placeholders in the sources for the texts and the style sheet.
 _TEXTS_MARK = '"clew:texts"'
 _STYLE_MARK = '"clew:style"'
 
@@ -38,19 +39,19 @@ class Script:
 
 @cache
 def loader() -> Script:
-    """The loader, `l.js`: a classic script that asks `decide` and imports the widget when there is need."""
+    """The loader, `l.js`: a classic script that calls `decide` and imports the widget if needed."""
     return _script(_read("l.js"))
 
 
 @cache
 def order_script() -> Script:
-    """What tells the server of an order that a script drew, `o.js`: the loader imports it on such a page."""
+    """`o.js`, which reports an order on a page that a script rendered; the loader imports it there."""
     return _script(_read("o.js"))
 
 
 @cache
 def silence() -> Script:
-    """What stands in for the loader where clew is switched off: pages in caches may still ask for it."""
+    """An empty loader for sites on which clew is switched off, since cached pages may still load it."""
     return _script("// clew is switched off on this site.\n")
 
 
@@ -61,13 +62,13 @@ def widget() -> Script:
     by_language = {language: dict(texts(language)) for language in LANGUAGES}
     for mark, value in ((_TEXTS_MARK, by_language), (_STYLE_MARK, _read("widget/w.css"))):
         if source.count(mark) != 1:
-            raise ValueError(f"templates/w.js and templates/widget/: {mark} must stand there exactly once")
+            raise ValueError(f"templates/w.js and templates/widget/: {mark} must be there exactly once")
         source = source.replace(mark, json.dumps(value, ensure_ascii=False, separators=(",", ":")))
     return _script(source)
 
 
 def language(tag: str, default: str = "en") -> str:
-    """The language that clew speaks for a BCP 47 tag ("de-AT" gives "de"), else `default`."""
+    """The supported language for a BCP 47 tag ("de-AT" gives "de"), else `default`."""
     primary = tag.replace("_", "-").partition("-")[0].strip().lower()
     return primary if primary in LANGUAGES else default
 

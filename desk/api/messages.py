@@ -31,7 +31,7 @@ class MessageBody(BaseModel):
 def _known(request: Request, at: RequestContext) -> Known:
     known = at.site.cookie.read([value for name, value in request.scope["headers"] if name == b"cookie"])
     if known is None:
-        raise Refused(403, "no visitor is known by this request's cookies: allow cookies and reload the page")
+        raise Refused(403, "the request has no valid visitor cookie: allow cookies and reload the page")
     return known
 
 
@@ -39,9 +39,9 @@ def _known(request: Request, at: RequestContext) -> Known:
 async def _send(request: Request, at: RequestContext) -> Response:
     known = _known(request, at)
     body = await json_body(request, MessageBody)
-    said = VisitorMessage(body.text, body.client_id, body.language, body.rule)
+    message = VisitorMessage(body.text, body.client_id, body.language, body.rule)
     try:
-        added = await at.service.conversations.visitor_says(at.site, known, said, at.origin.client)
+        added = await at.service.conversations.visitor_says(at.site, known, message, at.origin.client)
     except MessageError as error:
         raise Refused(422, f"text: {error}") from None
     data = {"id": added.message.id, "at": added.message.at}
@@ -64,12 +64,12 @@ async def _stream(request: Request, at: RequestContext) -> Response:
     at.take("reads")
     conversations, site = at.service.conversations, at.site.name
     after = whole_number(request, "after")
-    # What the browser itself says on coming back is newer than the address it was given.
-    came_back = request.headers.get("last-event-id", "")
-    if came_back.isascii() and came_back.isdigit() and len(came_back) <= 18:
-        after = int(came_back)
+    # After a reconnect, Last-Event-ID is newer than the `after` in the URL.
+    last_event = request.headers.get("last-event-id", "")
+    if last_event.isascii() and last_event.isdigit() and len(last_event) <= 18:
+        after = int(last_event)
     if (await conversations.read(site, visitor, after)).conversation is None:
-        # The one answer after which a browser does not ask again.
+        # After a 204 the browser does not reconnect.
         return Response(status_code=204, headers=NO_STORE)
 
     async def read() -> Sequence[bytes]:

@@ -1,4 +1,4 @@
-"""`POST order-page`: an order on a page that a script drew, as the visitor's browser tells of it."""
+"""`POST order-page`: an order on a page that a script rendered, reported by the visitor's browser."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -14,13 +14,13 @@ from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, json_body
 from .decide import known_visitor
 
-BODY_LIMIT = 256 * 1024  # bytes: JSON of what follows, with every character escaped
+BODY_LIMIT = 256 * 1024  # bytes; enough for the fields below with every character escaped
 LENGTH = 65_536
 SCRIPTS = 5
 
 
 class OrderPage(BaseModel):
-    """The body: the page's address, what the selectors found, and the text of its structured data."""
+    """The body: the page's URL, the HTML that the selectors matched, and its JSON-LD scripts."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -32,7 +32,8 @@ class OrderPage(BaseModel):
 
 @api
 async def order_page(request: Request, at: RequestContext) -> Response:
-    """Read the order as on any page of the shop's; what comes of it says `order.browser`."""
+    """Read the order like one on a page from the shop. The setting `order.browser` says what happens with
+    it."""
     body = await json_body(request, OrderPage, BODY_LIMIT)
     site, known = at.site, known_visitor(request.scope, at)
     path, query = split(body.url)
@@ -41,7 +42,7 @@ async def order_page(request: Request, at: RequestContext) -> Response:
         raise Refused(422, "url: no order is expected on this page")
     at.take("browser_orders")
     if known is not None:
-        # `<` stands in no number and no name, and would end the script.
+        # An unescaped `<` could end the script element.
         scripts = (text.replace("<", "\\u003c") for text in body.linked)
         data = "".join(f'<script type="application/ld+json">{text}</script>' for text in scripts)
         page = ReadPage(

@@ -1,4 +1,4 @@
-"""`POST orders`: orders that no page shows, told by the shop's own server."""
+"""`POST orders`: orders reported by the shop's server."""
 
 import re
 
@@ -21,8 +21,8 @@ _VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 @api
 async def orders_endpoint(request: Request, at: RequestContext) -> Response:
-    """201 with the order as it was recorded, 200 for one that is known already; `held` is there where its
-    partner is not told yet, and says why."""
+    """201 with the recorded order, 200 if it was known before. `held` is present if its postback waits, and
+    says why."""
     _authorise(request, at)
     try:
         order, named = parse_order(await read_body(request, BODY_LIMIT))
@@ -56,7 +56,7 @@ def _answer(recorded: Recorded) -> dict[str, object]:
 def _authorise(request: Request, at: RequestContext) -> None:
     token = at.site.settings.api_token
     if token is None:
-        raise Refused(403, "this site takes no orders here: set `api_token` in its settings")
+        raise Refused(403, "this site has no API token: set `api_token` in its settings")
     if not bearer(request, at, token.get_secret_value()):
         refused = Refused(401, "send the site's API token: Authorization: Bearer …")
         refused.headers["WWW-Authenticate"] = "Bearer"
@@ -64,9 +64,9 @@ def _authorise(request: Request, at: RequestContext) -> None:
 
 
 async def _visitor(at: RequestContext, named: str | None) -> tuple[str | None, tuple[Touch, ...]]:
-    """The visitor as the shop names it: the value of its cookie, which brings its touches, or its id.
+    """The visitor and its touches, by the value of its cookie; or the visitor by its id.
 
-    Raises Refused (422) for any other value: an order recorded as nobody's would not be credited later.
+    Raises Refused (422) for any other value, since an order without a visitor would not be credited later.
     """
     if named is None:
         return None, ()

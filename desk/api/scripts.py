@@ -10,8 +10,8 @@ from ..guard import api
 
 
 def _script(request: Request, at: RequestContext, script: Script) -> Response:
-    # Both files have one address for ever: a browser asks again after an hour, and gets a 304 as a rule.
-    asked = request.headers.get("if-none-match", "")
+    # The URLs never change: browsers revalidate after an hour, and usually get a 304.
+    etags = request.headers.get("if-none-match", "")
     headers = {
         "cache-control": f"{'private' if at.origin.host_forwarded else 'public'}, max-age=3600",
         "etag": script.etag,
@@ -19,15 +19,15 @@ def _script(request: Request, at: RequestContext, script: Script) -> Response:
         "x-content-type-options": "nosniff",
         "cross-origin-resource-policy": "same-origin",
     }
-    # Compared weakly (RFC 9110 §13.1.2): who packs the file on its way weakens its tag.
-    if script.etag in (t.strip().removeprefix("W/") for t in asked.split(",")):
+    # Weak comparison (RFC 9110 §13.1.2), since proxies that compress the file make its tag weak.
+    if script.etag in (t.strip().removeprefix("W/") for t in etags.split(",")):
         return Response(status_code=304, headers=headers)
     return Response(script.body, headers=headers)
 
 
 @api
 async def loader_file(request: Request, at: RequestContext) -> Response:
-    """The loader, the same for every page and visitor; nothing to do where the site has `inject = false`."""
+    """The loader, the same for every page and visitor; empty if the site has `inject = false`."""
     return _script(request, at, loader() if at.site.settings.inject else silence())
 
 

@@ -80,18 +80,23 @@ def test_a_sound_file_is_read() -> None:
             "not permitted",
         ),
         ('name = "sum"', 'name = "sum{n}"', "one.conversion.get.params.sum{n}", "{n} counts items"),
-        ('name = "sum"', 'name = "click"', "one.conversion.get.params.click", "the same place"),
+        ('name = "sum"', 'name = "click"', "one.conversion.get.params.click", "the same path"),
         ("req = true", 'of = ["twoid"]', "one.conversion.get.params.click", "'twoid'"),
         ('method = "GET"', 'method = "POST"', "network.one.conversion.get", "query requires GET"),
         ('encoding = "query"', 'encoding = "quary"', "network.one.conversion.get.encoding", "'query'"),
         ('url = "https:', 'url = "ftp:', "network.one.conversion.get.url", "https"),
         ("{account}", "{Account No}", "network.one.conversion.get", "{Account No} is not a settings key"),
-        ("{account}", "{conversion}", "network.one", "`conversion` is taken"),
+        ("{account}", "{conversion}", "network.one", "`conversion` is reserved"),
         ("preferred = true", "preferred = false", "network.one.conversion", "`preferred`"),
-        ("[200, 299]", "[299, 200]", "network.one.conversion.get.success", "lower to the higher"),
+        ("[200, 299]", "[299, 200]", "network.one.conversion.get.success", "[lowest, highest]"),
         ("[200, 299]", "[200, 299], equals = 1", "network.one.conversion.get.success", "`pointer`"),
         ('"oneid"', '"oneid", "oneid"', "network.one.landing_params", "twice"),
-        ('"oneid"', '{ name = "oneid", fallback = true }', "network.one.landing_params", "fall back"),
+        (
+            '"oneid"',
+            '{ name = "oneid", fallback = true }',
+            "network.one.landing_params",
+            "all are `fallback`",
+        ),
         (
             '"oneid"',
             '{ name = "a", parts = ["a", "b"], value = "{a}" }',
@@ -147,12 +152,12 @@ def test_all_faults_are_told_at_once() -> None:
 def test_a_name_that_two_networks_use_must_be_marked_shared() -> None:
     other = NETWORK.replace('"one"', '"two"').replace('"oneid"', '"OneId"')
     found = problems(NETWORK + other)
-    assert "network.one.landing_params.oneid: not `shared`, but two has it too" in found
+    assert "network.one.landing_params.oneid: not `shared`, but two also has it" in found
     assert "network.two.landing_params.OneId" in found
 
 
 def test_a_network_cannot_be_there_twice() -> None:
-    assert "network.one: there twice" in problems(NETWORK + NETWORK)
+    assert "network.one: the id is used twice" in problems(NETWORK + NETWORK)
 
 
 def test_a_file_that_is_no_toml_says_where() -> None:
@@ -176,4 +181,4 @@ def test_two_parameters_cannot_go_to_one_place_of_a_body() -> None:
         .replace('"query"', '"json"')
         .replace('name = "sum"', 'name = "click.sum"')
     )
-    assert "the same place" in problems(NETWORK + call)
+    assert "the same path" in problems(NETWORK + call)
