@@ -82,11 +82,11 @@ class PageReader:
         """What the page shows; nothing, and an event, where too much waits already. See `read_page`."""
         order = site.settings.order if page.order else None
         cart = site.settings.cart if page.cart else None
-        whose = (site.name, network_of(page.client) or "")
-        if self._full(site, whose, trusted=order is not None and not page.by_browser):
+        client_key = (site.name, network_of(page.client) or "")
+        if self._full(site, client_key, trusted=order is not None and not page.by_browser):
             return self._refused(site, page, "too many pages wait to be read")
         self._waiting[site.name] += 1
-        self._of_client[whose] += 1
+        self._of_client[client_key] += 1
         try:
             async with self._turns[site.name]:
                 work = asyncio.get_running_loop().run_in_executor(
@@ -98,7 +98,7 @@ class PageReader:
                 found = await work
         finally:
             self._waiting[site.name] -= 1
-            self._of_client[whose] -= 1
+            self._of_client[client_key] -= 1
             # Drops those that have none waiting.
             self._waiting += Counter()
             self._of_client += Counter()
@@ -106,14 +106,14 @@ class PageReader:
             self._refused(site, page, found.refused)
         return found
 
-    def _full(self, site: SiteRuntime, whose: tuple[str, str], *, trusted: bool) -> bool:
+    def _full(self, site: SiteRuntime, client_key: tuple[str, str], *, trusted: bool) -> bool:
         """Whether a further page may not wait. What a browser makes up, or what only shows a cart, must not
         keep an order out that the shop sent."""
         share = 1 if trusted else 2
         return (
             self._waiting[site.name] >= SITE_WAITING // share
             or self._waiting.total() >= WAITING // share
-            or (bool(whose[1]) and self._of_client[whose] >= SITE_WAITING // 4)
+            or (bool(client_key[1]) and self._of_client[client_key] >= SITE_WAITING // 4)
         )
 
     def _refused(self, site: SiteRuntime, page: ReadPage, why: str) -> PageRead:

@@ -83,7 +83,7 @@ def checkout_doubt(site: SiteRuntime, visitor: Visitor, came: CameFrom, now: flo
         if came == "unknown" and earlier:
             return None
         wanted += ", no form that was sent, no way from another page of the shop"
-    again = " since the last order" if visitor.order_seen_at else ""
+    since_last = " since the last order" if visitor.order_seen_at else ""
     return Doubt(
-        "checkout", f"no {wanted} was seen before the order{again}: anybody can open such an address"
+        "checkout", f"no {wanted} was seen before the order{since_last}: anybody can open such an address"
     )

@@ -96,11 +96,11 @@ class Inbox:
     async def version(self, site: str) -> str:
         """A short text that differs whenever the open conversations of the site do."""
         # Answered from the index alone. A sum, not a maximum: clocks of several processes may differ.
-        drawn = select(func.count(), func.coalesce(func.sum(conversations.c.updated_at), 0)).where(
+        query = select(func.count(), func.coalesce(func.sum(conversations.c.updated_at), 0)).where(
             conversations.c.site == site, conversations.c.state == "open"
         )
         async with self._db.read() as connection:
-            count, total = (await connection.execute(drawn)).one()
+            count, total = (await connection.execute(query)).one()
         return f"{count}-{total:.6f}"
 
 

@@ -98,8 +98,8 @@ class Orders:
 
     async def of_visitor(self, site: str, visitor: str, *, limit: int = 20) -> tuple[StoredOrder, ...]:
         """The visitor's newest orders at the site, newest first."""
-        whose = (orders_table.c.site == site, orders_table.c.visitor == visitor)
-        return await self._newest(_all().where(*whose), limit)
+        condition = (orders_table.c.site == site, orders_table.c.visitor == visitor)
+        return await self._newest(_all().where(*condition), limit)
 
     async def _newest(self, query: Select[Any], limit: int) -> tuple[StoredOrder, ...]:
         async with self._db.read() as connection:

@@ -136,7 +136,7 @@ class Outbox:
                 return ()
         async with self._db.write() as tx:
             rows = [postback_of(row) for row in (await tx.execute(cut_off)).all()]
-            settled = tuple(_cut_off(row, now, again=repeats(row)) for row in rows)
+            settled = tuple(_cut_off(row, now, repeatable=repeats(row)) for row in rows)
             for row in settled:
                 outcome: Outcome = "retry" if row.state == "due" else "unknown"
                 await tx.execute(_attempt(row.id, Attempt(now, "", None, row.last_answer or "", outcome)))
@@ -194,13 +194,13 @@ class Outbox:
             if found.state not in _RETRIABLE or (found.lease_until or 0) > now:
                 why = _NOT_AGAIN.get(found.state, "is being sent right now")
                 raise OutboxError(f"{postback_id}: it {why}, so it is not sent again")
-            again = replace(found, state="due", attempts=0, next_at=now, lease_until=None, finished_at=None)
+            retried = replace(found, state="due", attempts=0, next_at=now, lease_until=None, finished_at=None)
             await tx.execute(
                 update(postbacks_table)
                 .where(_C.id == postback_id)
-                .values({c: getattr(again, c) for c in _SETTLED})
+                .values({c: getattr(retried, c) for c in _SETTLED})
             )
-        return again
+        return retried
 
     async def get(self, postback_id: str, *, site: str | None = None) -> Postback | None:
         """One postback; with `site` only one of that site."""
@@ -309,15 +309,15 @@ _NOT_AGAIN: Mapping[State, str] = {
 _CUT_OFF = "the process that sent it ended before the answer came"
 
 
-def _cut_off(row: Postback, now: float, *, again: bool) -> Postback:
+def _cut_off(row: Postback, now: float, *, repeatable: bool) -> Postback:
     return replace(
         row,
-        state="due" if again else "unknown",
+        state="due" if repeatable else "unknown",
         next_at=now,
         lease_until=None,
         last_answer=_CUT_OFF,
         last_status=None,
-        finished_at=None if again else now,
+        finished_at=None if repeatable else now,
     )
 
 
