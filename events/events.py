@@ -33,6 +33,7 @@ EVENTS: Mapping[str, str] = {
     "order_repeated": "a known order was reported again, unchanged",
     "order_corrected": "a known order changed: its amount, a refund, its state",
     "page_unread": "a page was not read for its order and cart: too large, too deep, too slow, too many wait",
+    "order_waiting": "an order waits in the journal of this machine, because its site is not in the settings",
     "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
     "host_unknown": "a request came for a host that fits no site; once an hour for each host",
     "selector_unmatched": "a selector of the settings has found nothing for a day on pages that it is for",
@@ -58,7 +59,7 @@ WARNINGS = frozenset(
         *("click_dropped", "click_suspicious", "clock_jump", "limited", "order_conflict", "order_held"),
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
         *("host_unknown", "selector_unmatched", "partner_slow", "reload_refused"),
-        "postback_failed",
+        *("order_waiting", "postback_failed"),
     }
 )
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})

@@ -28,6 +28,9 @@ from .visitors import Visitors
 CART_PATH_LENGTH = 200
 # How long a landing may wait for the visit store.
 TOUCH_SECONDS = 0.25
+# How long the last byte of a confirmation page waits at most until its order is on the disk. It takes some
+# milliseconds; a fifth of a second for the first order that the ledger does not take.
+SECURE_SECONDS = 2.0
 
 
 class Attribution:
@@ -134,10 +137,38 @@ class Attribution:
             address = _shown(site, finished.path, finished.query)
             self._notify_unread(site, address, finished.unread.text, key=finished.unread.value)
         for page in finished.effects:
-            self._later(self.read_page(site, page))
+            if not (page.order and finished.secured):
+                self._later(self.read_page(site, page))
 
-    async def read_page(self, site: SiteRuntime, page: ReadPage) -> None:
-        """Read order and cart of a page, and record them."""
+    def secure(self, finished: Finished) -> asyncio.Future[None] | None:
+        """Begin to record the order that a page shows, before its last byte leaves. The future is done once
+        the order is on the disk, or after a moment. None where the page shows no order."""
+        page = next((page for page in finished.effects if page.order), None)
+        if page is None or finished.secured:
+            return None
+        finished.secured = True
+        loop = asyncio.get_running_loop()
+        safe = loop.create_future()
+
+        def done() -> None:
+            if not safe.done():
+                safe.set_result(None)
+
+        late = loop.call_later(SECURE_SECONDS, done)
+        safe.add_done_callback(lambda _: late.cancel())
+        self._later(self._read_securely(finished.site, page, done))
+        return safe
+
+    async def _read_securely(self, site: SiteRuntime, page: ReadPage, done: Callable[[], None]) -> None:
+        try:
+            await self.read_page(site, page, done)
+        finally:
+            done()
+
+    async def read_page(
+        self, site: SiteRuntime, page: ReadPage, safe: Callable[[], None] = lambda: None
+    ) -> None:
+        """Read order and cart of a page, and record them. `safe` is called once an order is on the disk."""
         asked = self._selector_watch.selectors_for(site.settings, page.kind)
         found = await self._pages.read(site, page, asked)
         if found.refused is None:
@@ -148,7 +179,7 @@ class Attribution:
                 await self._change(site, page.known, [], page.client, "order")
             shown = Shown(page_mark(page.path, page.query), page.came, page.by_browser)
             order = replace(found.order, source="browser") if page.by_browser else found.order
-            await self._ordering.record_seen(site, order, page.visitor, page.touches, shown)
+            await self._ordering.record_seen(site, order, page.visitor, page.touches, shown, safe)
             return
         if page.order and found.refused is None:
             await self._note_no_order(site, page, found.unreadable)

@@ -87,6 +87,7 @@ class Finished(Protocol):
     began: float  # on the monotonic clock; 0 where nobody measures
     unread: Reason
     effects: Sequence[ReadPage]
+    secured: bool  # the order of its page is being recorded already
 
     @property
     def query(self) -> str:

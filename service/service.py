@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -18,6 +19,7 @@ from ..settings.changes import Changes
 from ..settings.load import Problem, logged_problem
 from ..settings.model import Settings
 from ..stores.housekeeping import PRUNE_EVERY
+from ..stores.journal import Journal, JournalError
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import sqlite_path
 from ..stores.ledger.probe import Fresh, Probe
@@ -73,6 +75,7 @@ class Service:
         self.tasks = Tasks()
         self.ledger = Ledger(settings.ledger)
         self.visits: Visits = self._visit_store(settings.store)
+        self.journal = Journal(_journal_path(settings))
         self.worker = self._new_worker(catalogue.networks)
         self._build_watches()
         self._build_verbs()
@@ -127,7 +130,9 @@ class Service:
             self.settings.secret.get_secret_value(),
             self.tasks.later,
         )
-        self.ordering = Ordering(self.ledger, self.visits, self.events, self.clock, self.worker.wake)
+        self.ordering = Ordering(
+            self.ledger, self.visits, self.journal, self.events, self.clock, self.worker.wake
+        )
         self.attribution = Attribution(
             self.visits,
             self.visitors,
@@ -182,12 +187,14 @@ class Service:
         """Close the stores."""
         self.talks.stop()
         self.pages.close()
+        self.journal.close()
         await self.visits.close()
         await self.ledger.db.close()
 
     async def start(self) -> None:
         """Open the stores and begin to deliver. Raises what the stores raise."""
         await self.open()
+        await self._open_journal()
         await self.watch.begin()
         self.tasks.last(
             [
@@ -198,6 +205,21 @@ class Service:
             ]
         )
         self.ready = True
+
+    async def _open_journal(self) -> None:
+        """Take up the orders that wait in the journal. Without it the ledger alone has to do."""
+        try:
+            left = await self.journal.open()
+        except JournalError as error:
+            self.events.notice("fault", site="", key="journal", where="journal", error=str(error))
+            return
+        for number, entry in left:
+            name = str(entry["sighting"]["site"])
+            if (site := self.sites.get(name)) is None:
+                # It may return, for example if it is moved from one file to another.
+                self.events.notice("order_waiting", site=name, key=name, order=entry["sighting"].get("id"))
+            else:
+                self.tasks.later(self.ordering.replay(site, number, entry))
 
     def swap(self, settings: Settings, table: SiteTable | None = None) -> Changes:
         """Serve by these settings from now on, in one step of the loop. They are validated, and differ in
@@ -271,6 +293,14 @@ class Service:
         except Exception as error:
             self.events.put_back(noted)
             self.events.notice("fault", site="", key="notices", where="notices", error=repr(error))
+
+
+def _journal_path(settings: Settings) -> Path:
+    """Where orders wait for the ledger: as the settings say, else beside it."""
+    if settings.journal is not None:
+        return Path(settings.journal)
+    ledger = sqlite_path(settings.ledger)
+    return (ledger.parent if ledger is not None else Path()) / "clew-orders.journal"
 
 
 async def _nobody_knows(site: str) -> bool | None:

@@ -32,6 +32,7 @@ FIXED = {
     "previous_secrets": "visitors' cookies are decrypted with them",
     "store": "it is open",
     "ledger": "it is open",
+    "journal": "it is open",
     "ops": "its address is bound at the start",
     "delivery": "calls are in progress with it",
     "log": "the log is open",

@@ -158,7 +158,12 @@ class Loader:
         except ValidationError as error:
             return None, problems + list(_placed(main, worded(error.errors(include_url=False), main.data)))
         folder = main.file.absolute().parent
-        addresses = {"store": beside(settings.store, folder), "ledger": beside(settings.ledger, folder)}
+        addresses = {
+            "store": beside(settings.store, folder),
+            "ledger": beside(settings.ledger, folder),
+        }
+        if settings.journal is not None:
+            addresses["journal"] = str(folder / settings.journal)
         return settings.model_copy(update=addresses), problems
 
 

@@ -329,6 +329,7 @@ class Settings(Model):
     previous_secrets: list[SecretStr] = []
     store: str = "sqlite:clew-visits.db"
     ledger: str = "sqlite:clew.db"
+    journal: str | None = None
     include: list[Annotated[str, Field(min_length=1)]] = []
     forwarded_host: bool = False
     desk_host: Annotated[str, AfterValidator(_one_host)] | None = None

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from ...events.metrics import build, counted, processes
 from ...service.service import Service
+from ...stores.journal import size
 
 # The time limit for the ledger in a scrape; Prometheus gives up after ten seconds.
 LEDGER_SECONDS = 2.0
@@ -42,6 +43,10 @@ def _written(service: Service, held: Iterable[Metric]) -> bytes:
 async def _ledger(service: Service) -> list[Metric]:
     """The metrics of the ledger. If it fails, the other metrics are still exposed."""
     up = GaugeMetricFamily("clew_ledger_up", "Whether the ledger answered this request", value=0)
+    waiting = await asyncio.to_thread(size, service.journal.path)
+    journal = GaugeMetricFamily(
+        "clew_journal_bytes", "Orders that wait in the journal of this machine", value=waiting
+    )
     postbacks = GaugeMetricFamily(
         "clew_postbacks", "Postbacks in the ledger by state", labels=["site", "state"]
     )
@@ -52,11 +57,11 @@ async def _ledger(service: Service) -> list[Metric]:
             present = await service.ledger.agents.present(service.clock.now())
     except Exception as error:
         service.events.emit("fault", site="", where="metrics", error=repr(error))
-        return [up]
+        return [up, journal]
     for site, states in counts.items():
         for state, number in states.items():
             postbacks.add_metric([site, state], number)
     online = Counter(site for site, _ in present)
     for site in service.sites:
         agents.add_metric([site], online[None] + online[site])
-    return [GaugeMetricFamily(up.name, up.documentation, value=1), postbacks, agents]
+    return [GaugeMetricFamily(up.name, up.documentation, value=1), journal, postbacks, agents]

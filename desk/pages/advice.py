@@ -51,6 +51,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "If that page is your shop's own, report its orders by `POST orders`; "
         "otherwise it was made to overload clew, and there is nothing to do.",
     ),
+    "order_waiting": (
+        "Orders of a site {key}, which is not in the settings, wait in the journal of this machine.",
+        "Put the site back into the settings, and restart clew: they are recorded then.",
+    ),
     "order_unrecorded": (
         "The order {order} over {total} {currency} could not be written into the ledger.",
         "Look at the disk and the ledger's file. The log line `order_unrecorded` holds the whole order: "

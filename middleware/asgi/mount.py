@@ -195,6 +195,6 @@ class ClewMiddleware:
         if extensions and any(name in extensions for name in BODY_BYPASSES):
             inner["extensions"] = {k: v for k, v in extensions.items() if k not in BODY_BYPASSES}
         try:
-            await self.app(inner, receive, Sender(exchange, send))
+            await self.app(inner, receive, Sender(exchange, send, self.service.attribution.secure))
         finally:
             self.service.attribution.finish(exchange)

@@ -1,5 +1,7 @@
 """What the app sends of a response, on its way through the exchange."""
 
+from collections.abc import Awaitable, Callable
+
 from starlette.types import Message, Send
 
 from ...injector.heads import ResponseHead
@@ -10,12 +12,17 @@ AHEAD_OF_HEAD = frozenset({"http.response.debug", "http.response.early_hint", "h
 
 
 class Sender:
-    """The `send` of a watched response: feeds the exchange, and sends on what it releases."""
+    """The `send` of a watched response: feeds the exchange, and sends on what it releases. `secure` has the
+    order of a page on the disk before its last byte leaves."""
 
-    def __init__(self, exchange: Exchange, send: Send) -> None:
+    def __init__(
+        self, exchange: Exchange, send: Send, secure: Callable[[Exchange], Awaitable[None] | None]
+    ) -> None:
         self._exchange = exchange
         self._send = send
+        self._secure = secure
         self._start: Message = {}
+        self._last = Out()  # of an order's page: the newest piece, which may be the last one
 
     async def __call__(self, message: Message) -> None:
         """One message of the app's."""
@@ -30,6 +37,8 @@ class Sender:
         else:
             # Trailers, files, and whatever a later version of the standard brings: in order, unchanged.
             if kind not in AHEAD_OF_HEAD:
+                held, self._last = self._last, Out()
+                await self._release(held)
                 await self._release(self._exchange.other())
             await self._send(message)
 
@@ -37,11 +46,17 @@ class Sender:
         # Starlette, for one, hands views on.
         out = self._exchange.body(bytes(chunk)) if chunk else Out()
         if more:
+            if self._exchange.is_order_page:
+                out, self._last = self._last, out
             await self._release(out)
             return
-        last = self._exchange.end()
-        await self._release(Out(out.head or last.head, b""))
-        await self._send({"type": "http.response.body", "body": out.data + last.data, "more_body": False})
+        end = self._exchange.end()
+        pieces = (self._last, out, end)
+        await self._release(Out(next((piece.head for piece in pieces if piece.head), None), b""))
+        if (safe := self._secure(self._exchange)) is not None:
+            await safe
+        body = b"".join(piece.data for piece in pieces)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _release(self, out: Out) -> None:
         if out.head is not None:

@@ -7,7 +7,7 @@ something else, and what is kept longer is copied.
 from ...injector.edit import Broken, PageEdit
 from ...injector.heads import ResponseHead
 from ...injector.reasons import Reason
-from .facts import is_order_page, note_page
+from .facts import note_page
 from .record import Out, Record, State
 from .response import edited, with_reason
 
@@ -145,7 +145,7 @@ def _broken(record: Record, error: Exception) -> tuple[Out, State]:
 
 def _note_facts(record: Record, editor: PageEdit) -> None:
     try:
-        if editor.gap and is_order_page(record):
+        if editor.gap and record.is_order_page:
             record.unread = editor.gap
         if page := editor.copy:
             note_page(record, page)

@@ -19,7 +19,7 @@ def wants_copy(record: Record, request: RequestHead, head: ResponseHead) -> bool
     """Whether the body is copied. Notes an order's page that cannot be read for its type."""
     if request.method == "HEAD" or head.status not in SHOWN:
         return False
-    order_page = is_order_page(record)
+    order_page = record.is_order_page
     if not (record.site.wants_cart or order_page):
         return False
     if not (value(head.headers, b"content-type") or b"").lower().startswith(b"text/html"):
@@ -41,7 +41,7 @@ def note_page(record: Record, copy: bytes) -> None:
             record.path,
             record.content_type,
             copy,
-            order=is_order_page(record),
+            order=record.is_order_page,
             cart=record.left_alone not in WITHIN_A_PAGE and _reads_cart(record),
             kind=record.site.kind_at(request.path, request.query),
             query=request.query.decode("latin-1"),
@@ -51,12 +51,6 @@ def note_page(record: Record, copy: bytes) -> None:
             client=request.client,
         ),
     )
-
-
-def is_order_page(record: Record) -> bool:
-    """Whether the request is for the page that shows an order."""
-    request = record.request_head
-    return request is not None and record.site.order_page(request.path, request.query)
 
 
 def _reads_cart(record: Record) -> bool:

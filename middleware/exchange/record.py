@@ -76,6 +76,7 @@ class Record:
     fault: Exception | None = None
     began = 0.0  # on the monotonic clock, set by the mount
     effects: Sequence[ReadPage] = ()
+    secured = False  # the order of the page is being recorded before its last byte leaves
     path = ""  # of a navigation, escaped
     unread: Reason = Reason.NONE  # why the order's page could not be read, or not all of it
 
@@ -97,6 +98,17 @@ class Record:
         self.site = site
         self.now = now
         self.held_body: list[bytes] = []
+
+    @property
+    def is_order_page(self) -> bool:
+        """Whether the request is for the page that shows an order."""
+        request = self.request_head
+        return request is not None and self.site.order_page(request.path, request.query)
+
+    @property
+    def shows_order(self) -> bool:
+        """Whether an order is to be read from the page, which is complete."""
+        return any(page.order for page in self.effects)
 
     @property
     def query(self) -> str:

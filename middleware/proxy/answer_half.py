@@ -35,6 +35,7 @@ class AnswerState(IntEnum):
     AWAITED = auto()  # waits for the shop's head
     HELD = auto()  # the head was received, and the exchange holds it
     STARTED = auto()  # the head was sent to the client, the body follows
+    WAITING = auto()  # the whole response was received; its end waits until its order is on the disk
     COMPLETE = auto()
     CUT = auto()  # the client's connection was closed before that
 
@@ -99,9 +100,13 @@ class AnswerHalf:
             self._on("data", reader)
         if reader.complete:
             self._on("end", reader)
-        if self._out:
+        if self._out and self.state is not AnswerState.WAITING:
             self._flush()
         return taken
+
+    def release(self) -> None:
+        """Send the last bytes, which waited."""
+        self._on("release", None)
 
     def own(self, status: int, headers: Headers, text: bytes) -> None:
         """Send a response of clew instead of the shop's."""
@@ -156,6 +161,11 @@ class AnswerHalf:
             if self._trailers:
                 self._out += [b"%b: %b\r\n" % trailer for trailer in reader.trailers]
             self._out.append(b"\r\n")
+        shows_order = self.exchange is not None and self.exchange.shows_order
+        return AnswerState.WAITING if shows_order else AnswerState.COMPLETE
+
+    def _send_last(self, _: None) -> AnswerState:
+        self._flush()
         return AnswerState.COMPLETE
 
     def _answer(self, given: tuple[int, Headers, bytes]) -> AnswerState:
@@ -256,6 +266,10 @@ TABLE: Mapping[AnswerState, Mapping[str, Step]] = {
         "data": Step(AnswerHalf._take_data, {AnswerState.STARTED}),
         "end": Step(AnswerHalf._take_end, {AnswerState.COMPLETE}),
         "cut": _CUT,
+    },
+    AnswerState.WAITING: {
+        "release": AnswerHalf._send_last,
+        "cut": AnswerHalf._break_off,
     },
     AnswerState.COMPLETE: {},
     AnswerState.CUT: {},

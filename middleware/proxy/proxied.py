@@ -254,6 +254,8 @@ class ProxiedRequest(RequestHandler):
         """Take what the shop sent, and send what may be sent."""
         assert self._reader is not None
         answer = self._answer
+        if self._answer.state is AnswerState.WAITING:
+            return
         try:
             taken = answer.pull(self._reader)
         except ResponseBrokenError as error:
@@ -268,10 +270,27 @@ class ProxiedRequest(RequestHandler):
             return
         if answer.state is AnswerState.COMPLETE:
             self._answered()
+        elif answer.state is AnswerState.WAITING:
+            self._secure_order()
         elif self._error is not None:
             self.fail(self._error)
         elif taken and self._connection is not None:
             self._connection.taken()
+
+    def _secure_order(self) -> None:
+        """Have the order of the page on the disk before its last byte leaves."""
+        safe = None
+        if self._service is not None and self._answer.exchange is not None:
+            safe = self._service.attribution.secure(self._answer.exchange)
+        if safe is None:
+            self._order_secured()
+        else:
+            safe.add_done_callback(lambda _: self._order_secured())
+
+    def _order_secured(self) -> None:
+        if self._answer.state is AnswerState.WAITING and not self.disconnected:
+            self._answer.release()
+            self._answered()
 
     def _hold_shop(self) -> None:
         if self._connection is not None and self.client.flow.write_paused:

@@ -1,9 +1,11 @@
 """Orders as they are reported: each report is a sighting, which is credited, written down and told."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain, repeat
+from typing import Any
 
 from msgspec import structs
 
@@ -18,6 +20,7 @@ from ...referral.decision import Decision, Inputs, Policy, decide
 from ...referral.touches import Touch, merge
 from ...referral.visitor import Ordered, Visitor
 from ...settings.model import Partner
+from ...stores.journal import Journal, JournalError
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.history import Known
 from ...stores.ledger.orders import StoredOrder
@@ -29,8 +32,12 @@ from .book import Entry, Kept, OrderBook, held
 from .doubts import Shown, doubts_of
 from .notify import notify
 
-# Pauses before each try to write an order that nobody will tell us of again.
-TRIES = (0.0, 0.2, 1.0, 5.0, 20.0)
+# Pauses between the tries to write an order that nobody will tell us of again.
+TRIES = (0.2, 1.0, 5.0, 20.0)
+# Seconds after which an order that the ledger has not taken goes into the journal.
+JOURNAL_AFTER = 0.15
+# Seconds for which orders go into the journal at once after the ledger has not taken one.
+BREAKER = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +54,22 @@ class Ordering:
     """Records orders, credits them, and has partners told. `due` is called when a postback is due."""
 
     def __init__(
-        self, ledger: Ledger, visits: Visits, events: Events, clock: Clock, due: Callable[[], None]
+        self,
+        ledger: Ledger,
+        visits: Visits,
+        journal: Journal,
+        events: Events,
+        clock: Clock,
+        due: Callable[[], None],
     ) -> None:
         self._ledger = ledger
+        self._journal = journal
         self._visits = visits
         self._events = events
         self._clock = clock
         self._due = due
         self._book = OrderBook(ledger)
+        self._broken_until = 0.0  # on the monotonic clock
 
     async def record(
         self,
@@ -67,19 +82,20 @@ class Ordering:
         agent: str | None = None,
         shown: Shown | None = None,
         raw: str | None = None,
+        at: float | None = None,
     ) -> Recorded:
         """Write a sighting, and what the order comes to with it: its amounts and state, who earns it, and the
         postbacks due, or held.
 
-        `touches` are those of the visitor's cookie; `shown` belongs to an order that a page showed. Raises
-        what the ledger raises.
+        `touches` are those of the visitor's cookie; `shown` belongs to an order that a page showed, at
+        the time `at` where that is past. Raises what the ledger raises.
         """
         now = self._clock.now()
         known = await self._visitor(site, visitor, touches)
         sighting = Sighting.of(
             seen,
             site=site.name,
-            at=now,
+            at=now if at is None else at,
             visitor=visitor,
             conversation=conversation,
             agent=agent,
@@ -101,23 +117,97 @@ class Ordering:
         visitor: str | None,
         touches: tuple[Touch, ...],
         shown: Shown | None = None,
+        safe: Callable[[], None] = lambda: None,
     ) -> None:
-        """Record an order that a page showed. Nobody will tell us of it again, so a ledger that fails is
-        tried for half a minute; then, or when clew stops before, all of the order goes into the log."""
-        failure: BaseException | None = None
+        """Record an order that a page showed. Nobody will tell us of it again, so `safe` is called once it is
+        on the disk: in the ledger, or, where that does not take it at once, in the journal of this machine.
+        From there it is tried until the ledger takes it, after a restart too. If neither takes it, all of it
+        goes into the log.
+        """
+        at = self._clock.now()
+
+        def record() -> Coroutine[Any, Any, Recorded]:
+            return self.record(site, order, visitor=visitor, touches=touches, shown=shown, at=at)
+
+        first, number = asyncio.ensure_future(record()), None
         try:
-            for pause in TRIES:
-                await asyncio.sleep(pause)
-                try:
-                    await self.record(site, order, visitor=visitor, touches=touches, shown=shown)
-                except Exception as error:
-                    failure = error
-                else:
-                    return
+            patience = 0 if self._clock.monotonic() < self._broken_until else JOURNAL_AFTER
+            await asyncio.wait({first}, timeout=patience)
+            if first.done() and first.exception() is None:
+                safe()
+                return
+            self._broken_until = self._clock.monotonic() + BREAKER
+            number = await self._journalled(site, order, visitor, touches, shown, at)
+            if number is not None:
+                safe()
+            failure = await self._retried(first, record, for_ever=number is not None)
         except asyncio.CancelledError:
-            self._notify_unrecorded(site, order, visitor, touches, failure)
+            first.cancel()
+            if number is None:
+                self._notify_unrecorded(site, order, visitor, touches, None)
             raise
-        self._notify_unrecorded(site, order, visitor, touches, failure)
+        if failure is not None:
+            self._notify_unrecorded(site, order, visitor, touches, failure)
+        elif number is not None:
+            await self._journal.done(number)
+
+    async def _retried(
+        self,
+        first: asyncio.Future[Recorded],
+        record: Callable[[], Coroutine[Any, Any, Recorded]],
+        *,
+        for_ever: bool,
+    ) -> Exception | None:
+        """Try until the order is recorded; what failed last, where that is given up."""
+        failure: Exception | None = None
+        pauses = chain(TRIES, repeat(TRIES[-1]) if for_ever else ())
+        for pause in pauses:
+            try:
+                await first
+            except Exception as error:
+                failure = error
+            else:
+                return None
+            await asyncio.sleep(pause)
+            first = asyncio.ensure_future(record())
+        try:
+            await first
+        except Exception as error:
+            failure = error
+        else:
+            failure = None
+        return failure
+
+    async def _journalled(
+        self,
+        site: SiteRuntime,
+        order: OrderSeen,
+        visitor: str | None,
+        touches: tuple[Touch, ...],
+        shown: Shown | None,
+        at: float,
+    ) -> int | None:
+        """Write an order into the journal; its number there, None where that cannot be."""
+        plain = tuple(touch.to_json() for touch in touches)
+        sighting = Sighting.of(order, site=site.name, at=at, visitor=visitor, touches=plain)
+        how = None if shown is None else [shown.page, shown.came, shown.by_browser]
+        try:
+            return await self._journal.add({"sighting": sighting.to_json(), "shown": how})
+        except JournalError as error:
+            self._events.notice("fault", site=site.name, key="journal", where="journal", error=str(error))
+            return None
+
+    async def replay(self, site: SiteRuntime, number: int, entry: Mapping[str, Any]) -> None:
+        """Record an order that waited in the journal since before this process."""
+        seen = Sighting.from_json(entry["sighting"])
+        shown = None if entry["shown"] is None else Shown(*entry["shown"])
+        touches = tuple(Touch.from_json(touch) for touch in seen.touches)
+
+        def record() -> Coroutine[Any, Any, Recorded]:
+            return self.record(site, seen, visitor=seen.visitor, touches=touches, shown=shown, at=seen.at)
+
+        await self._retried(asyncio.ensure_future(record()), record, for_ever=True)
+        await self._journal.done(number)
 
     def _notify_unrecorded(
         self,
