@@ -258,18 +258,18 @@ TABLE: Mapping[AnswerState, Mapping[str, Step]] = {
     },
     AnswerState.HELD: {
         "data": Step(AnswerHalf._take_data, {AnswerState.HELD, AnswerState.STARTED}),
-        "end": Step(AnswerHalf._take_end, {AnswerState.COMPLETE}),
+        "end": Step(AnswerHalf._take_end, {AnswerState.WAITING, AnswerState.COMPLETE}),
         "own": _OWN,
         "cut": _CUT,
     },
     AnswerState.STARTED: {
         "data": Step(AnswerHalf._take_data, {AnswerState.STARTED}),
-        "end": Step(AnswerHalf._take_end, {AnswerState.COMPLETE}),
+        "end": Step(AnswerHalf._take_end, {AnswerState.WAITING, AnswerState.COMPLETE}),
         "cut": _CUT,
     },
     AnswerState.WAITING: {
-        "release": AnswerHalf._send_last,
-        "cut": AnswerHalf._break_off,
+        "release": Step(AnswerHalf._send_last, {AnswerState.COMPLETE}),
+        "cut": _CUT,
     },
     AnswerState.COMPLETE: {},
     AnswerState.CUT: {},

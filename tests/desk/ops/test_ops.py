@@ -53,7 +53,10 @@ async def test_a_ledger_that_cannot_count_is_no_failure_of_ready(
 
     monkeypatch.setattr(desk.service.ledger.outbox, "counts_by_site", locked)
     answer = await desk.client().get("ready", headers=LOCAL)
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "postbacks": None})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"ready": True, "orders_waiting": 0, "postbacks": None},
+    )
     transport = httpx2.ASGITransport(operations_app(desk.service))
     async with httpx2.AsyncClient(transport=transport, base_url="http://ops.test") as operations:
         told = (await operations.get("/ready")).json()
