@@ -9,9 +9,8 @@ import typer
 
 from ..events.metrics import VERSION
 from ..settings.model import listen_address
-from . import desk, postbacks
+from . import desk, explain, postbacks
 from .check import check_command
-from .explain import explain_command
 from .init import init_command
 from .inspect import inspect_command
 from .mitm import mitm_command
@@ -28,13 +27,13 @@ app = typer.Typer(
 )
 app.command("inspect")(inspect_command)
 app.command("check")(check_command)
-app.command("explain")(explain_command)
 app.command("mitm")(mitm_command)
 app.command("init")(init_command)
 app.command("reload")(reload_command)
 app.command("schema")(schema_command)
 app.command("orders")(orders_command)
 app.command("report")(report_command)
+app.add_typer(explain.app, name="explain")
 app.add_typer(desk.app, name="desk")
 app.add_typer(postbacks.app, name="postbacks")
 

@@ -1,174 +1,95 @@
-"""`clew explain`: why each rule acts or does not act for a visitor."""
+"""`clew explain`: why an order was credited as it was, and why the rules say what they say to a visitor."""
 
-import asyncio
-from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+import json
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
-from ..referral.masking import HIDDEN, Masking, masked_path, short
-from ..rules.ruleset import Explanation
-from ..service.facts import PageNow
-from ..service.service import Service
-from ..service.site import SiteRuntime
-from ..settings.model import Settings
-from .check import load_or_exit
-from .ledger import UNUSABLE, description, fail, require_stores
+from ..orders.ids import normalised
+from ..orders.model import OrderError
+from ..service.ordering.story import Line, lines, replays, story_json, values
+from ..stores.ledger.database import Database
+from ..stores.ledger.stories import Stories, Story
+from .explain_visitor import visitor_command
+from .ledger import DEFAULT_CONFIG, Config, fail, not_found, with_ledger
 from .terminal import open_console
 
-console = open_console(soft_wrap=True, highlight=False)
+app = typer.Typer(
+    help="Explain why an order was credited as it was, or what the rules decide for a visitor.",
+    no_args_is_help=True,
+)
+app.command("visitor")(visitor_command)
 
-ID_LENGTH = 26  # letters of a visitor's id
-LISTED = 10
-
-VERDICTS = {
-    "acts": ("green", "acts"),
-    "behind": ("cyan", "would act, but another stands before it"),
-    "fails": ("red", "does not act"),
-    "skipped": ("yellow", "may not act now"),
-    "disabled": ("bright_black", "is switched off"),
-}
+COLORS = {"report": "cyan", "correction": "yellow", "credit": "green", "postback": "magenta", "attempt": ""}
+DIFFERENT = 1
 
 
-class _NotFoundError(Exception):
-    """The visitor or site was not found; the message lists what there is."""
+def _number(value: str) -> str:
+    try:
+        return normalised(value, "order").id
+    except OrderError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
-def explain_command(
-    visitor: Annotated[
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@app.command("order")
+def order_command(
+    number: Annotated[
         str,
-        typer.Argument(help="The visitor's id as the log shows it, or its last letters, as the desk does."),
+        typer.Argument(metavar="ID", callback=_number, help='The order\'s number, however written: "#1003".'),
     ],
-    url: Annotated[str, typer.Option(help="The page the visitor is on: its address, or its path alone.")],
-    config: Annotated[Path, typer.Option("--config", "-c", help="The settings file.")] = Path("clew.toml"),
-    site: Annotated[
-        str | None, typer.Option(help="The site, if there are several and the URL does not name it.")
-    ] = None,
-    seconds: Annotated[int, typer.Option(min=0, help="How long the page has been shown, in seconds.")] = 0,
-    language: Annotated[str, typer.Option(help="The page's language.")] = "en",
+    config: Config = DEFAULT_CONFIG,
+    site: Annotated[str | None, typer.Option(help="The site, where several have such an order.")] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Decide each credit again from its stored inputs.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show for each rule whether it would act for a visitor now, and if not, which condition is false."""
-    settings = load_or_exit(config)
-    try:
-        runtime, found = asyncio.run(_explain(settings, site, visitor, url, seconds, language))
-    except _NotFoundError as error:
-        console.print(f"[red]{escape(str(error))}[/red]")
-        raise typer.Exit(1) from None
-    except UNUSABLE as error:
-        fail(description(error))
-    _show(found, runtime.masking)
+    """Tell all that is known of an order, as a time line: each report, what the order came to, each credit
+    decision with its reasons, each postback with its attempts, and what people corrected. Times are UTC.
+
+    With --replay the command ends with 1 if a decision comes out otherwise than it is stored.
+    """
+
+    async def work(db: Database) -> tuple[tuple[str, ...], Story | None]:
+        stories = Stories(db)
+        sites = (site,) if site is not None else await stories.sites(number)
+        return sites, await stories.of(sites[0], number) if len(sites) == 1 else None
+
+    sites, story = with_ledger(config, work)
+    if len(sites) > 1:
+        fail(f"several sites have an order {number!r}: name one with --site: {', '.join(sites)}")
+    if story is None:
+        fail(not_found(config, f"There is no order {number!r}.", site))
+    again = replays(story) if replay else ()
+    if as_json:
+        typer.echo(json.dumps(story_json(story, again)))
+    else:
+        _show(story, lines(story, _moment, again))
+    if not all(one.same for one in again):
+        raise typer.Exit(DIFFERENT)
 
 
-async def _explain(
-    settings: Settings, name: str | None, visitor: str, url: str, seconds: int, language: str
-) -> tuple[SiteRuntime, Explanation]:
-    service = Service(settings)
-    site = _site(service, name, url)
-    page = PageNow("explain", _address(site, url), "", language, seconds)
-    require_stores(settings)
-    await service.open()
-    try:
-        found = await service.decisions.explain(site, await _visitor_id(service, site, visitor), page)
-    finally:
-        await service.close()
-    if found is None:
-        raise _NotFoundError(f"no visitor {visitor!r} is known at {site.name}")
-    return site, found
-
-
-def _site(service: Service, name: str | None, url: str) -> SiteRuntime:
-    sites = service.sites
-    if name is not None:
-        if name not in sites:
-            raise _NotFoundError(f"no site {name!r}; there are {', '.join(sites)}")
-        return sites[name]
-    host = _host(url)
-    if host is None:
-        if len(sites) > 1:
-            raise _NotFoundError(
-                f"which site? Name it with --site, or write the whole address: {', '.join(sites)}"
-            )
-        return next(iter(sites.values()))
-    site = service.sites.at(host)
-    if site is None:
-        known = ", ".join(h for s in sites.values() for h in s.settings.hosts)
-        raise _NotFoundError(f"{host} is the host of no site; known are {known}")
-    return site
-
-
-def _host(url: str) -> str | None:
-    """The host that an address names; None for a path."""
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise _NotFoundError(f"{url!r} is no address: {error}") from error
-    if parts.scheme in ("http", "https") and parts.netloc:
-        return parts.netloc.rpartition("@")[2]
-    if url.startswith(("/", "?")) and not url.startswith("//"):
-        return None
-    raise _NotFoundError(f'{url!r} is no address; write for example "/cart" or "https://shop.example/cart"')
-
-
-def _address(site: SiteRuntime, url: str) -> str:
-    """The whole address of a page of the site."""
-    host = _host(url)
-    hosts = site.settings.hosts
-    if host is not None:
-        if hosts and not site.landing.is_own(host, ""):
-            raise _NotFoundError(f"{host} is no host of {site.name}; its hosts are {', '.join(hosts)}")
-        return url
-    host = next((h for h in hosts if not h.startswith("*.")), None)
-    # For a wildcard any name is valid: rules only use the path.
-    host = host or (f"www{hosts[0].removeprefix('*')}" if hosts else "localhost")
-    return f"https://{host}{url if url.startswith('/') else '/' + url}"
-
-
-async def _visitor_id(service: Service, site: SiteRuntime, given: str) -> str:
-    given = given.strip().lower()
-    if len(given) >= ID_LENGTH:
-        return given
-    found = await service.visits.ending(site.name, given) if given else []
-    if len(found) > 1:
-        listed = ", ".join(found[:LISTED]) + (" and others" if len(found) > LISTED else "")
-        raise _NotFoundError(f"several visitors end in {given!r}: {listed}")
-    return found[0] if found else given
-
-
-def _shown(name: str, value: Any, masking: Masking) -> str:
-    """A fact for the console, masked as in the log."""
-    if name == "touch.click_id":
-        value = short(value)
-    elif name in ("page.url", "touch.landing", "touch.referrer"):
-        value = masking.logged(value)
-    elif name == "page.path":
-        value = masked_path(value)
-    elif name == "page.query":
-        value = {k: v if masking.keeps(k.encode("utf-8", "replace")) else HIDDEN for k, v in value.items()}
-    elif name.startswith("page.query."):
-        value = value if masking.keeps(name.removeprefix("page.query.").encode()) else HIDDEN
-    return f"{name} = {value!r}"
-
-
-def _show(found: Explanation, masking: Masking) -> None:
-    for explained in found.rules:
-        color, outcome = VERDICTS[explained.verdict]
-        outcome = f"{outcome}: {explained.why}" if explained.why else outcome
-        wait = f", would in {explained.retry_after:g} s" if explained.retry_after is not None else ""
-        console.print(
-            f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {outcome}{wait}"
-        )
-        for line in explained.lines:
-            console.print(
-                f"  {'[green]true[/green] ' if line.holds else '[red]false[/red]'} {escape(line.line)}"
-            )
-            known = ", ".join(_shown(k, v, masking) for k, v in line.facts.items() if k not in line.missing)
-            if known:
-                console.print(f"        {escape(known)}", style="bright_black")
-            if line.missing:
-                console.print(f"        unknown: {', '.join(line.missing)}", style="yellow")
-            if line.error:
-                console.print(f"        {escape(line.error)}", style="yellow")
-    rule = found.decision.rule
-    console.print(f"Now: {rule.action if rule else 'no rule; widget.default acts'}")
+def _show(story: Story, told: tuple[Line, ...]) -> None:
+    order = story.order
+    console = open_console(soft_wrap=True, highlight=False)
+    console.print(f"[bold]Order {escape(order.spelling or order.order_id)}[/bold] of {escape(order.site)}")
+    for doubt in order.doubts:
+        console.print(f"in doubt ({doubt.kind}): {escape(doubt.text)}", style="yellow")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name in ("field", "value", "source"):
+        table.add_column(name, overflow="fold", style="bright_black" if name == "source" else None)
+    for value in values(story, _moment):
+        table.add_row(value.name, escape(value.text), escape(value.source))
+    console.print(table)
+    for line in told:
+        console.print()
+        console.print(f"{_moment(line.at)}  {escape(line.text)}", style=COLORS[line.kind])
+        for detail in line.details:
+            console.print(f"    {escape(detail)}")

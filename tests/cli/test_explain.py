@@ -1,4 +1,4 @@
-"""field G3: `clew explain` with what the desk shows, before and after a browser has shown a page."""
+"""field G3: `clew explain visitor` with what the desk shows, before and after a browser has shown a page."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ def config(tmp_path: Path) -> Path:
 def explained(config: Path) -> Callable[..., Result]:
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(
-            app, ["explain", *arguments, "--config", str(config)], env={"COLUMNS": "200"}
+            app, ["explain", "visitor", *arguments, "--config", str(config)], env={"COLUMNS": "200"}
         )
 
     return run

@@ -90,8 +90,8 @@ def test_what_strangers_wrote_does_not_act_on_the_terminal(
 def test_an_error_and_an_answer_of_a_command_do_not_act_on_the_terminal(config: Path) -> None:
     """field E20: `explain` names the visitor and the address, `settle` the order."""
     for command in (
-        ("explain", f"abc{HOSTILE}", "--url", "/cart"),
-        ("explain", "abc", "--url", f"http://{HOSTILE}/"),
+        ("explain", "visitor", f"abc{HOSTILE}", "--url", "/cart"),
+        ("explain", "visitor", "abc", "--url", f"http://{HOSTILE}/"),
         ("postbacks", "release", f"pb{HOSTILE}"),
         ("postbacks", "retry", f"pb{HOSTILE}"),
     ):

@@ -1,0 +1,174 @@
+"""`clew explain visitor`: why each rule acts or does not act for a visitor."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+from rich.markup import escape
+
+from ..referral.masking import HIDDEN, Masking, masked_path, short
+from ..rules.ruleset import Explanation
+from ..service.facts import PageNow
+from ..service.service import Service
+from ..service.site import SiteRuntime
+from ..settings.model import Settings
+from .check import load_or_exit
+from .ledger import UNUSABLE, description, fail, require_stores
+from .terminal import open_console
+
+console = open_console(soft_wrap=True, highlight=False)
+
+ID_LENGTH = 26  # letters of a visitor's id
+LISTED = 10
+
+VERDICTS = {
+    "acts": ("green", "acts"),
+    "behind": ("cyan", "would act, but another stands before it"),
+    "fails": ("red", "does not act"),
+    "skipped": ("yellow", "may not act now"),
+    "disabled": ("bright_black", "is switched off"),
+}
+
+
+class _NotFoundError(Exception):
+    """The visitor or site was not found; the message lists what there is."""
+
+
+def visitor_command(
+    visitor: Annotated[
+        str,
+        typer.Argument(help="The visitor's id as the log shows it, or its last letters, as the desk does."),
+    ],
+    url: Annotated[str, typer.Option(help="The page the visitor is on: its address, or its path alone.")],
+    config: Annotated[Path, typer.Option("--config", "-c", help="The settings file.")] = Path("clew.toml"),
+    site: Annotated[
+        str | None, typer.Option(help="The site, if there are several and the URL does not name it.")
+    ] = None,
+    seconds: Annotated[int, typer.Option(min=0, help="How long the page has been shown, in seconds.")] = 0,
+    language: Annotated[str, typer.Option(help="The page's language.")] = "en",
+) -> None:
+    """Show for each rule whether it would act for a visitor now, and if not, which condition is false."""
+    settings = load_or_exit(config)
+    try:
+        runtime, found = asyncio.run(_explain(settings, site, visitor, url, seconds, language))
+    except _NotFoundError as error:
+        console.print(f"[red]{escape(str(error))}[/red]")
+        raise typer.Exit(1) from None
+    except UNUSABLE as error:
+        fail(description(error))
+    _show(found, runtime.masking)
+
+
+async def _explain(
+    settings: Settings, name: str | None, visitor: str, url: str, seconds: int, language: str
+) -> tuple[SiteRuntime, Explanation]:
+    service = Service(settings)
+    site = _site(service, name, url)
+    page = PageNow("explain", _address(site, url), "", language, seconds)
+    require_stores(settings)
+    await service.open()
+    try:
+        found = await service.decisions.explain(site, await _visitor_id(service, site, visitor), page)
+    finally:
+        await service.close()
+    if found is None:
+        raise _NotFoundError(f"no visitor {visitor!r} is known at {site.name}")
+    return site, found
+
+
+def _site(service: Service, name: str | None, url: str) -> SiteRuntime:
+    sites = service.sites
+    if name is not None:
+        if name not in sites:
+            raise _NotFoundError(f"no site {name!r}; there are {', '.join(sites)}")
+        return sites[name]
+    host = _host(url)
+    if host is None:
+        if len(sites) > 1:
+            raise _NotFoundError(
+                f"which site? Name it with --site, or write the whole address: {', '.join(sites)}"
+            )
+        return next(iter(sites.values()))
+    site = service.sites.at(host)
+    if site is None:
+        known = ", ".join(h for s in sites.values() for h in s.settings.hosts)
+        raise _NotFoundError(f"{host} is the host of no site; known are {known}")
+    return site
+
+
+def _host(url: str) -> str | None:
+    """The host that an address names; None for a path."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise _NotFoundError(f"{url!r} is no address: {error}") from error
+    if parts.scheme in ("http", "https") and parts.netloc:
+        return parts.netloc.rpartition("@")[2]
+    if url.startswith(("/", "?")) and not url.startswith("//"):
+        return None
+    raise _NotFoundError(f'{url!r} is no address; write for example "/cart" or "https://shop.example/cart"')
+
+
+def _address(site: SiteRuntime, url: str) -> str:
+    """The whole address of a page of the site."""
+    host = _host(url)
+    hosts = site.settings.hosts
+    if host is not None:
+        if hosts and not site.landing.is_own(host, ""):
+            raise _NotFoundError(f"{host} is no host of {site.name}; its hosts are {', '.join(hosts)}")
+        return url
+    host = next((h for h in hosts if not h.startswith("*.")), None)
+    # For a wildcard any name is valid: rules only use the path.
+    host = host or (f"www{hosts[0].removeprefix('*')}" if hosts else "localhost")
+    return f"https://{host}{url if url.startswith('/') else '/' + url}"
+
+
+async def _visitor_id(service: Service, site: SiteRuntime, given: str) -> str:
+    given = given.strip().lower()
+    if len(given) >= ID_LENGTH:
+        return given
+    found = await service.visits.ending(site.name, given) if given else []
+    if len(found) > 1:
+        listed = ", ".join(found[:LISTED]) + (" and others" if len(found) > LISTED else "")
+        raise _NotFoundError(f"several visitors end in {given!r}: {listed}")
+    return found[0] if found else given
+
+
+def _shown(name: str, value: Any, masking: Masking) -> str:
+    """A fact for the console, masked as in the log."""
+    if name == "touch.click_id":
+        value = short(value)
+    elif name in ("page.url", "touch.landing", "touch.referrer"):
+        value = masking.logged(value)
+    elif name == "page.path":
+        value = masked_path(value)
+    elif name == "page.query":
+        value = {k: v if masking.keeps(k.encode("utf-8", "replace")) else HIDDEN for k, v in value.items()}
+    elif name.startswith("page.query."):
+        value = value if masking.keeps(name.removeprefix("page.query.").encode()) else HIDDEN
+    return f"{name} = {value!r}"
+
+
+def _show(found: Explanation, masking: Masking) -> None:
+    for explained in found.rules:
+        color, outcome = VERDICTS[explained.verdict]
+        outcome = f"{outcome}: {explained.why}" if explained.why else outcome
+        wait = f", would in {explained.retry_after:g} s" if explained.retry_after is not None else ""
+        console.print(
+            f"[{color}]{escape(explained.rule.name)}[/{color}] ({explained.rule.action}): {outcome}{wait}"
+        )
+        for line in explained.lines:
+            console.print(
+                f"  {'[green]true[/green] ' if line.holds else '[red]false[/red]'} {escape(line.line)}"
+            )
+            known = ", ".join(_shown(k, v, masking) for k, v in line.facts.items() if k not in line.missing)
+            if known:
+                console.print(f"        {escape(known)}", style="bright_black")
+            if line.missing:
+                console.print(f"        unknown: {', '.join(line.missing)}", style="yellow")
+            if line.error:
+                console.print(f"        {escape(line.error)}", style="yellow")
+    rule = found.decision.rule
+    console.print(f"Now: {rule.action if rule else 'no rule; widget.default acts'}")

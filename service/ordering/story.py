@@ -1,0 +1,329 @@
+"""The story of an order in plain words, as a time line: what was reported of it, who was credited and why,
+and what its partners were told."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from ...orders.model import Source
+from ...orders.money import amount_text
+from ...orders.sighting import Correction, Sighting, plain
+from ...postbacks.due import ADJUST, CANCEL, NEW
+from ...postbacks.model import Attempt, Postback
+from ...referral.decision import Decision, Share, decide
+from ...referral.masking import short
+from ...stores.ledger.history import Decided, Stored
+from ...stores.ledger.stories import Story
+
+Kind = Literal["report", "correction", "credit", "postback", "attempt"]
+_ORDER: Final[Sequence[Kind]] = ("report", "correction", "credit", "postback", "attempt")
+Moment = Callable[[float], str]
+"""Unix seconds as text."""
+
+SOURCES: Final[dict[Source, str]] = {
+    "browser": "A visitor's browser",
+    "page": "A page",
+    "agent": "An agent",
+    "import": "An import",
+    "api": "The shop's server",
+    "webhook": "A webhook of the shop",
+}
+_JOINED: Final = {
+    "number": "its order number",
+    "carrier": "its visitor",
+    "coupon": "its coupon",
+    "email": "its e-mail address",
+    "amount": "its amount",
+    "person": "a person's decision",
+}
+_EVENTS: Final = {NEW: "a new order over", ADJUST: "a change to", CANCEL: "a cancellation, now"}
+_CLICK: Final = "click {param} {click}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the time line: when (unix seconds), what happened, and what belongs to it."""
+
+    at: float
+    kind: Kind
+    text: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of an order, and who said it, in words."""
+
+    name: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A credit decision that was decided again from its stored inputs."""
+
+    stored: Decided
+    again: Decision
+
+    @property
+    def same(self) -> bool:
+        """Whether it came out the same."""
+        return self.again == self.stored.decision
+
+
+def replays(story: Story) -> tuple[Replayed, ...]:
+    """Each credit decision of an order, decided again."""
+    return tuple(Replayed(one, decide(one.inputs, one.policy)) for one in story.decisions)
+
+
+def lines(story: Story, moment: Moment, again: Sequence[Replayed] = ()) -> tuple[Line, ...]:
+    """The time line, oldest first. With `again` each credit decision says whether it came out the same."""
+    outcomes = {one.stored.row: one for one in again}
+    found = [_report(stored, moment) for stored in story.known.sightings]
+    found += [_credit(one, moment, outcomes.get(one.row)) for one in story.decisions]
+    for row in story.postbacks:
+        found.append(_postback(row, moment))
+        tried = story.attempts.get(row.id, ())
+        found += [_attempt(row, number, attempt) for number, attempt in enumerate(tried, 1)]
+    return tuple(sorted(found, key=lambda line: (line.at, _ORDER.index(line.kind))))
+
+
+def values(story: Story, moment: Moment) -> tuple[Value, ...]:
+    """What the order came to, each value with the report that it comes from."""
+    order, by_key = story.order, {s.sighting.key: s.sighting for s in story.known.sightings}
+
+    def said(field: str, otherwise: str) -> str:
+        sighting = by_key.get(order.sources.get(field, ""))
+        return otherwise if sighting is None else f"{_who(sighting).lower()}, {moment(sighting.at)}"
+
+    found = [
+        Value("number", order.spelling or order.order_id, said("number", "its first report")),
+        Value("state", order.state, said("state", "no report says one")),
+        Value("total", _money(order.total, order.currency), said("total", "no report says one")),
+    ]
+    if order.refunded:
+        found.append(Value("refunded", _money(order.refunded, order.currency), "the refunds reported"))
+    for field, value in order.details.items():
+        text = f"{len(value)} of them" if isinstance(value, list) else str(value)
+        found.append(Value(field, text, said(field, "")))
+    named = ((field, getattr(order, field)) for field in ("coupon", "visitor", "conversation", "agent"))
+    found += [Value(field, value, said(field, "the chat")) for field, value in named if value is not None]
+    found.append(Value("channel", order.channel, said("channel", "whether its visitor wrote in the chat")))
+    found.append(Value("placed at", moment(order.placed_at), said("placed_at", "its first report")))
+    if story.numbers:
+        found.append(Value("further numbers", ", ".join(story.numbers), "the reports that name them"))
+    found.append(Value("partner", order.partner or "nobody", order.reason))
+    return tuple(found)
+
+
+def story_json(story: Story, again: Sequence[Replayed] = ()) -> dict[str, Any]:
+    """The story as plain data. Times are unix seconds, amounts decimal text."""
+    order = story.order
+    outcomes = {one.stored.row: one for one in again}
+    return {
+        "site": order.site,
+        "id": order.order_id,
+        "spelling": order.spelling,
+        "numbers": list(story.numbers),
+        "version": order.version,
+        "state": order.state,
+        "total": plain(order.total),
+        "currency": order.currency,
+        "refunded": plain(order.refunded),
+        "details": dict(order.details),
+        "coupon": order.coupon,
+        "visitor": order.visitor,
+        "conversation": order.conversation,
+        "agent": order.agent,
+        "channel": order.channel,
+        "placed_at": order.placed_at,
+        "partner": order.partner,
+        "reason": order.reason,
+        "sources": dict(order.sources),
+        "doubts": [asdict(doubt) for doubt in order.doubts],
+        "sightings": [_sighting_json(stored) for stored in story.known.sightings],
+        "decisions": [_decision_json(one, outcomes.get(one.row)) for one in story.decisions],
+        "postbacks": [
+            {
+                **asdict(row),
+                "report": {**asdict(row.report), "click_id": short(row.report.click_id)},
+                "attempts": [asdict(attempt) for attempt in story.attempts.get(row.id, ())],
+            }
+            for row in story.postbacks
+        ],
+    }
+
+
+def _sighting_json(stored: Stored) -> dict[str, Any]:
+    said = stored.sighting.to_json()
+    # The arrivals are in the credit decisions, where they count.
+    said.pop("touches", None)
+    return {"key": stored.sighting.key, "joined_by": stored.joined_by, **said}
+
+
+def _decision_json(one: Decided, replayed: Replayed | None) -> dict[str, Any]:
+    found = {
+        "at": one.at,
+        "order_version": one.order_version,
+        "model": one.policy.model,
+        "policy": one.policy.version,
+        "consent": one.inputs.consent,
+        **_decided_json(one.decision),
+    }
+    if replayed is not None:
+        found["replay"] = "same" if replayed.same else _decided_json(replayed.again)
+    return found
+
+
+def _decided_json(decision: Decision) -> dict[str, Any]:
+    return {
+        "reason": decision.reason,
+        "shares": [
+            {
+                "partner": share.partner,
+                "click": None if share.click is None else [share.click.param, short(share.click.value)],
+                "touched_at": share.touched_at,
+                "part": str(share.part),
+                "reason": share.reason,
+            }
+            for share in decision.shares
+        ],
+        "considered": decision.considered_json(),
+    }
+
+
+def _report(stored: Stored, moment: Moment) -> Line:
+    sighting, correction = stored.sighting, stored.sighting.correction
+    said = ", ".join(_said(sighting)) or "nothing of its amount or state"
+    if correction is not None:
+        return Line(sighting.at, "correction", _corrected(correction, sighting), (f"why: {correction.why}",))
+    details = [*_evidence(stored), *_more(sighting, moment)]
+    return Line(sighting.at, "report", f"{_who(sighting)} reported {said}", tuple(details))
+
+
+def _who(sighting: Sighting) -> str:
+    if sighting.correction is not None:
+        return f"{sighting.correction.by}'s correction"
+    if sighting.source == "agent" and sighting.agent:
+        return f"Agent {sighting.agent}"
+    return SOURCES[sighting.source]
+
+
+def _said(sighting: Sighting) -> Iterator[str]:
+    if sighting.total is not None:
+        yield _money(sighting.total, sighting.currency)
+    if sighting.state is not None:
+        yield sighting.state.replace("_", " ")
+    for refund in sighting.refunds:
+        yield f"refund {refund.id} of {_money(refund.amount, sighting.currency)}"
+
+
+def _corrected(correction: Correction, sighting: Sighting) -> str:
+    """A person's decision as a sentence."""
+    did = []
+    if said := ", ".join(_said(sighting)):
+        did.append(f"set it to {said}")
+    if correction.partner is not None:
+        did.append(f"gave it to {correction.partner or 'nobody'}")
+    if correction.release:
+        did.append("released what was held")
+    if correction.refuse:
+        did.append("decided that no partner is told")
+    return f"{correction.by} {' and '.join(did) or 'looked at it'}"
+
+
+def _evidence(stored: Stored) -> Iterator[str]:
+    by = (stored.joined_by or "number").split(",")
+    yield f"belongs to this order by {' and '.join(_JOINED.get(one, one) for one in by)}"
+
+
+def _more(sighting: Sighting, moment: Moment) -> Iterator[str]:
+    """What else a report says."""
+    if sighting.numbers:
+        yield f"number {', '.join((sighting.spelling or sighting.numbers[0], *sighting.numbers[1:]))}"
+    if sighting.visitor is not None:
+        yield f"visitor {sighting.visitor}, of whom {len(sighting.touches)} arrivals were known"
+    if sighting.email_hash is not None:
+        yield f"e-mail hash {short(sighting.email_hash)}"
+    for name in ("coupon", "customer", "channel", "conversation", "net", "shipping", "tax", "discount"):
+        if (value := getattr(sighting, name)) is not None:
+            yield f"{name} {value}"
+    if sighting.items is not None:
+        yield f"{len(sighting.items)} items"
+    if sighting.placed_at is not None:
+        yield f"placed at {moment(sighting.placed_at)}"
+    if sighting.as_of is not None:
+        yield f"as of {moment(sighting.as_of)}"
+    for doubt in sighting.doubts:
+        yield f"in doubt ({doubt.kind}): {doubt.text}"
+
+
+def _credit(one: Decided, moment: Moment, replayed: Replayed | None) -> Line:
+    decision = one.decision
+    to = ", ".join(share.partner for share in decision.shares) or "nobody"
+    details = [decision.reason, *(_share(share, moment) for share in decision.shares)]
+    for touch in decision.considered:
+        whose = " of ".join(filter(None, (touch.network, touch.partner))) or "no partner"
+        details.append(f"considered: arrival {moment(touch.at)} by {whose}: {touch.verdict}")
+    if not decision.considered:
+        details.append("considered: no arrival is known of its visitor")
+    details.append(
+        f"version {one.order_version} of the order, model {one.policy.model}, "
+        f"policy {one.policy.version}, consent {one.inputs.consent}"
+    )
+    if replayed is not None:
+        details.append(_difference(replayed))
+    return Line(one.at, "credit", f"Credited to {to}", tuple(details))
+
+
+def _share(share: Share, moment: Moment) -> str:
+    part = f"share of {share.partner}: {(share.part * 100).normalize():f} %"
+    if share.click is None or share.touched_at is None:
+        return f"{part}, without a click that it could be told of"
+    click = _CLICK.format(param=share.click.param, click=short(share.click.value))
+    return f"{part}, by {click} of {moment(share.touched_at)}"
+
+
+def _difference(replayed: Replayed) -> str:
+    if replayed.same:
+        return "decided again from its inputs: the same"
+    again = ", ".join(f"{s.partner} {(s.part * 100).normalize():f} %" for s in replayed.again.shares)
+    return f"DECIDED AGAIN FROM ITS INPUTS, IT DIFFERS: {again or 'nobody'}, because {replayed.again.reason}"
+
+
+def _postback(row: Postback, moment: Moment) -> Line:
+    report = row.report
+    what = _EVENTS.get(row.event, row.event)
+    details = [
+        f"{row.id}, number {row.sequence} to {row.partner} about order {report.order_id}",
+        _CLICK.format(param=report.click_param, click=short(report.click_id)),
+        _state(row, moment),
+    ]
+    text = f"Due to {row.partner}: {what} {report.amount} {report.currency}"
+    return Line(row.created_at, "postback", text, tuple(details))
+
+
+def _state(row: Postback, moment: Moment) -> str:
+    words = {
+        "due": f"due, next try {moment(row.next_at)}",
+        "held": f"held ({row.hold})",
+        "superseded": "superseded by a later one, without having been sent,",
+    }
+    state = words.get(row.state, row.state)
+    ended = "" if row.finished_at is None else f" {moment(row.finished_at)}"
+    return f"now {state}{ended}" + (f": {row.why}" if row.why else "")
+
+
+def _attempt(row: Postback, number: int, attempt: Attempt) -> Line:
+    status = "no answer" if attempt.status is None else f"status {attempt.status}"
+    details = [part for part in (attempt.request, attempt.answer and f"answer: {attempt.answer}") if part]
+    text = f"Call {number} of {row.id} to {row.partner}: {attempt.outcome}, {status}"
+    return Line(attempt.at, "attempt", text, tuple(details))
+
+
+def _money(amount: Decimal | None, currency: str | None) -> str:
+    if amount is None:
+        return "unknown"
+    return f"{amount_text(amount, currency)} {currency}" if currency else str(amount)

@@ -1,0 +1,83 @@
+"""The whole story of an order, for people: all that the ledger holds of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select, union
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...postbacks.model import Attempt, Postback
+from .database import Database
+from .history import Decided, Histories, Known
+from .orders import Orders, StoredOrder
+from .outbox import postback_of
+from .schema import attempts as attempts_table
+from .schema import order_numbers as numbers_table
+from .schema import orders as orders_table
+from .schema import postbacks as postbacks_table
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """An order with its sightings (`known`), its credit decisions, oldest first, its postbacks in the order
+    in which they came up, also those of orders that turned out to be this one, and by postback id the
+    attempts, oldest first. `numbers` are its further numbers."""
+
+    order: StoredOrder
+    known: Known
+    numbers: tuple[str, ...]
+    decisions: tuple[Decided, ...]
+    postbacks: tuple[Postback, ...]
+    attempts: Mapping[str, tuple[Attempt, ...]]
+
+
+class Stories:
+    """The stories of all orders."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._orders = Orders(db)
+        self._histories = Histories(db)
+
+    async def sites(self, number: str) -> tuple[str, ...]:
+        """The sites that have an order of this normalised number (`orders/ids.py`), by name."""
+        own, further = orders_table.c, numbers_table.c
+        query = union(
+            select(own.site).where(own.order_id == number),
+            select(further.site).where(further.number == number),
+        )
+        async with self._db.read() as connection:
+            return tuple(sorted(row[0] for row in await connection.execute(query)))
+
+    async def of(self, site: str, number: str) -> Story | None:
+        """The story of an order of a site by any of its normalised numbers; None where there is none."""
+        known = next(iter(await self._histories.known(site, [number])), None)
+        order = None if known is None else await self._orders.at(known.row)
+        if known is None or order is None:
+            return None
+        own = numbers_table.c
+        async with self._db.read() as connection:
+            query = select(own.number).where(own.site == site, own.order == known.row)
+            numbers = tuple(sorted(row[0] for row in await connection.execute(query)))
+            postbacks = await _postbacks(connection, known.row)
+            attempts = await _attempts(connection, [row.id for row in postbacks])
+        decisions = await self._histories.decisions(known.row)
+        return Story(order, known, numbers, decisions, postbacks, attempts)
+
+
+async def _postbacks(connection: AsyncConnection, row: int) -> tuple[Postback, ...]:
+    own = postbacks_table.c
+    merged = select(orders_table.c.id).where(orders_table.c.merged_into == row)
+    query = select(postbacks_table).where((own.order == row) | own.order.in_(merged))
+    ordered = query.order_by(own.created_at, own.partner, own.sequence)
+    return tuple(postback_of(one) for one in await connection.execute(ordered))
+
+
+async def _attempts(connection: AsyncConnection, ids: list[str]) -> Mapping[str, tuple[Attempt, ...]]:
+    own = attempts_table.c
+    columns = (own.postback, own.at, own.request, own.status, own.answer, own.outcome)
+    query = select(*columns).where(own.postback.in_(ids)).order_by(own.id)
+    found: dict[str, list[Attempt]] = {}
+    for row in await connection.execute(query):
+        found.setdefault(row.postback, []).append(Attempt(*row[1:]))
+    return {name: tuple(rows) for name, rows in found.items()}

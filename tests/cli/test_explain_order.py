@@ -1,0 +1,229 @@
+"""`clew explain order`: everything that is known of an order, in the order in which it happened."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from clew.cli import app
+from clew.cli.check import load_or_exit
+from clew.orders.model import OrderSeen, Refund
+from clew.postbacks.model import Attempt
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Shopped, Touched
+from clew.service.ordering.doubts import Shown
+from clew.service.ordering.recording import settle
+from clew.service.service import Service
+from typer.testing import CliRunner, Result
+
+NOW = 1_800_000_000.0  # 2027-01-15 08:00 UTC
+SETTINGS = """
+secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
+store = "sqlite:visits.db"
+ledger = "sqlite:ledger.db"
+desk_host = "desk.example"
+
+[[sites]]
+name = "shop"
+hosts = ["shop.example"]
+upstream = "http://127.0.0.1:1"
+[sites.order]
+page = "/thanks"
+[[sites.partners]]
+id = "blog"
+param = "ref"
+postback = "http://127.0.0.1:9/?c={click_id}&e={event}"
+
+[[sites]]
+name = "other"
+hosts = ["other.example"]
+upstream = "http://127.0.0.1:1"
+"""
+VISITOR = "v" * 26
+PAID = {"total": Decimal("100.00"), "currency": "EUR", "state": "paid"}
+
+
+def told(number: str = "1001", **said: object) -> OrderSeen:
+    return OrderSeen(id=number, source="api", **({"total": None, "currency": None, "state": None} | said))  # type: ignore[arg-type]
+
+
+def page(**said: object) -> OrderSeen:
+    return OrderSeen("1001", Decimal("119.00"), "EUR", "page", **said)  # type: ignore[arg-type]
+
+
+async def history(service: Service) -> None:
+    """The page tells 119.00, the server 100.00, the partner answers with an escape sequence, a refund comes,
+    and a person refuses what is held in the end."""
+    times = iter(range(1, 100))
+    service.clock.now = lambda: NOW + next(times)  # type: ignore[method-assign]
+    touch = Touch(int(NOW) - 3600, (Click("", "ref", "blog-0123456789", "blog"),), {}, "", "/")
+    await service.visits.change("shop", VISITOR, [Touched(touch), Shopped()], NOW)
+    site = service.sites["shop"]
+    shown = Shown("/thanks", "inside")
+    await service.ordering.record(site, page(coupon="SAVE\x1b[31m"), visitor=VISITOR, shown=shown)
+    outbox = service.ledger.outbox
+    (waiting,) = await outbox.waiting(NOW + 50, each=9, limit=9)
+    (row,) = await outbox.claim([waiting.id], NOW + 50, NOW + 60)
+    begun = await outbox.begin(row, NOW + 60)
+    assert begun is not None
+    answered = Attempt(
+        NOW + 1.5, "GET http://127.0.0.1:9/?c=blog...&e=order", 200, "ok\x1b]0;x\x07", "delivered"
+    )
+    await outbox.finish(begun, answered, "delivered", NOW + 1.5)
+    await service.ordering.record(site, told(**PAID, spelling="#1001"), visitor=None)
+    await service.ordering.record(
+        site, told(currency="EUR", refunds=(Refund("r1", Decimal(30)),)), visitor=None
+    )
+    await service.ordering.record(service.sites["other"], told("1001", **PAID), visitor=None)
+    await service.ordering.record(service.sites["other"], told("2002", **PAID), visitor=None)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "clew.toml"
+    path.write_text(SETTINGS, encoding="utf-8")
+    run(path, history)
+    return path
+
+
+def run(config: Path, work: Callable[[Service], Awaitable[object]]) -> None:
+    async def opened() -> None:
+        service = Service(load_or_exit(config))
+        await service.open()
+        try:
+            await work(service)
+        finally:
+            await service.close()
+
+    asyncio.run(opened())
+
+
+def explain(config: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(
+        app, ["explain", "order", *arguments, "--config", str(config)], env={"COLUMNS": "200"}
+    )
+
+
+def test_an_order_is_told_from_the_first_report_to_the_last_call(config: Path) -> None:
+    result = explain(config, "#1001", "--site", "shop")
+    assert result.exit_code == 0, result.output
+    told = [line for line in result.output.splitlines() if line]
+    wanted = [
+        "Order #1001 of shop",
+        "state      part_refunded               the shop's server",
+        "total      100.00 EUR                  the shop's server",
+        "refunded   30.00 EUR",
+        "coupon     SAVE\\x1b[31m",
+        "A page reported 119.00 EUR, placed",
+        "belongs to this order by its order number",
+        "Credited to blog",
+        "share of blog: 100 %, by click ref blog-0",
+        "considered: arrival 2027-01-15 07:00:00 by blog:",
+        "Due to blog: a new order over 119.00 EUR",
+        "now delivered",
+        "Call 1 of pb_",
+        "GET http://127.0.0.1:9/?c=blog...&e=order",
+        "answer: ok\\x1b]0;x",
+        "The shop's server reported 100.00 EUR, paid",
+        "Due to blog: a change to 100.00 EUR",
+        "now superseded",
+        "The shop's server reported refund r1 of 30.00 EUR",
+        "Due to blog: a change to 70.00 EUR",
+        "now due, next try",
+    ]
+    rest = iter(told)
+    missing = [text for text in wanted if not any(text in line for line in rest)]
+    assert missing == [], result.output
+    assert "blog-0123456789" not in result.output
+    assert "\x1b" not in result.output
+
+
+def test_a_correction_says_who_and_why(config: Path) -> None:
+    async def refuse(service: Service) -> None:
+        found = page(state="placed")
+        stranger = Shown("/thanks", "outside")
+        site = service.sites["shop"]
+        touch = Touch(int(NOW) - 3600, (Click("", "ref", "another-click-1", "blog"),), {}, "", "/")
+        await service.visits.change("shop", "x" * 26, [Touched(touch)], NOW)
+        seen = OrderSeen("3003", found.total, "EUR", "page")
+        await service.ordering.record(site, seen, visitor="x" * 26, shown=stranger)
+        (held,) = await service.ledger.outbox.list("held")
+        now = service.clock.now()
+        await settle(service.ledger, lambda name: [], held.id, now, by="ann", send=False)
+
+    run(config, refuse)
+    result = explain(config, "3003")
+    assert "ann decided that no partner is told" in result.output
+    assert "    why: no cart or checkout of this visitor" in result.output
+    assert "now refused" in result.output
+    assert "refused by ann" in result.output
+
+
+def test_a_replay_says_that_all_is_the_same_or_how_it_differs(config: Path) -> None:
+    same = explain(config, "1001", "--site", "shop", "--replay")
+    assert same.exit_code == 0, same.output
+    assert "decided again from its inputs: the same" in same.output
+    with sqlite3.connect(config.parent / "ledger.db") as ledger:
+        ledger.execute("UPDATE shares SET partner = 'other'")
+    ledger.close()
+    other = explain(config, "1001", "--site", "shop", "--replay")
+    assert other.exit_code == 1
+    assert "DECIDED AGAIN FROM ITS INPUTS, IT DIFFERS: blog 100 %" in other.output
+    (decision,) = json.loads(explain(config, "1001", "--site", "shop", "--replay", "--json").output)[
+        "decisions"
+    ]
+    assert decision["shares"][0]["partner"] == "other"
+    assert decision["replay"]["shares"][0]["partner"] == "blog"
+
+
+def test_the_same_as_json(config: Path) -> None:
+    found = json.loads(explain(config, "1001", "--site", "shop", "--json").output)
+    assert (found["id"], found["spelling"], found["total"], found["refunded"]) == (
+        "1001",
+        "#1001",
+        "100.00",
+        "30",
+    )
+    assert [(s["source"], s["joined_by"]) for s in found["sightings"]] == [
+        ("page", "number"),
+        ("api", "number"),
+        ("api", "number"),
+    ]
+    by_key = {s["key"]: s for s in found["sightings"]}
+    assert by_key[found["sources"]["total"]]["total"] == "100.00"
+    assert [(p["state"], len(p["attempts"])) for p in found["postbacks"]] == [
+        ("delivered", 1),
+        ("superseded", 0),
+        ("due", 0),
+    ]
+    assert "blog-0123456789" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("1001",), "several sites have an order '1001': name one with --site: other, shop"),
+        (("9999",), "There is no order '9999'."),
+        (("2002", "--site", "shop"), "There is no order '2002'."),
+        (("2002", "--site", "shpo"), "The settings have no site 'shpo'; there are: shop, other."),
+    ],
+)
+def test_what_is_not_there_is_an_error(config: Path, arguments: tuple[str, ...], said: str) -> None:
+    result = explain(config, *arguments)
+    assert result.exit_code == 1
+    assert said in result.output
+
+
+def test_of_one_site_no_name_is_needed_and_any_number_will_do(config: Path) -> None:
+    async def renumber(service: Service) -> None:
+        seen = told("2002", **PAID, further=("internal-7",))
+        await service.ordering.record(service.sites["other"], seen, visitor=None)
+
+    run(config, renumber)
+    result = explain(config, "internal-7")
+    assert result.exit_code == 0, result.output
+    assert "Order 2002 of other" in result.output
+    assert "further numbers" in result.output
