@@ -66,7 +66,7 @@ def test_a_program_that_ends_instead_of_listening_is_told_with_what_it_printed()
 def test_a_program_that_is_silent_is_not_waited_for_longer_than_said() -> None:
     with (
         Program([sys.executable, "-c", "import time; print('here'); time.sleep(600)"]) as program,
-        pytest.raises(NotReadyError, match="nothing on port"),
+        pytest.raises(NotReadyError, match="no connection on port"),
     ):
         program.wait_for_port(free_port(), seconds=0.2)
 
