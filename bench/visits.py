@@ -252,8 +252,8 @@ def fill(path: Path, count: int) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA foreign_keys = OFF")
         database.executemany(
-            'INSERT INTO postbacks (id, "order", site, partner, event, report, state, attempts, next_at, '
-            "created_at) VALUES (?, ?, 'bench', ?, 'order', ?, 'due', 0, ?, ?)",
+            'INSERT INTO postbacks (id, "order", site, partner, sequence, event, report, state, attempts, '
+            "next_at, created_at) VALUES (?, ?, 'bench', ?, 1, 'order', ?, 'due', 0, ?, ?)",
             (
                 (f"p{n}", n, f"partner{n % PARTNERS}", report(n), now + n * 1e-3, now + n * 1e-3)
                 for n in range(count)

@@ -136,20 +136,20 @@ def refuse_command(
     _settle(config, ids, by, send=False)
 
 
-@app.command("told")
-def told_command(
+@app.command("reported")
+def reported_command(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `list` shows them.")],
     config: Config = DEFAULT_CONFIG,
     by: By = None,
 ) -> None:
-    """Mark postbacks as told that clew cannot send: you have told the partner by hand."""
+    """Mark postbacks that clew cannot send as reported: you have notified the partner yourself."""
     decided_by = by or getpass.getuser()
 
     async def work(outbox: Outbox) -> list[str]:
         problems = []
         for postback_id in dict.fromkeys(ids):
             try:
-                await outbox.tell_by_hand(postback_id, Clock().now(), by=decided_by)
+                await outbox.mark_reported(postback_id, Clock().now(), by=decided_by)
             except OutboxError as error:
                 problems.append(str(error))
         return problems
@@ -157,7 +157,7 @@ def told_command(
     problems = _with_outbox(config, work)
     for problem in problems:
         print_line(problem, err=True)
-    print_line(f"{len(set(ids)) - len(problems)} marked as told.")
+    print_line(f"{len(set(ids)) - len(problems)} marked as reported.")
     if problems:
         raise typer.Exit(1)
 

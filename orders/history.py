@@ -27,7 +27,7 @@ _CORRECTS: Final = RANK["import"]
 
 NAMED_BY_BROWSER: Final = Doubt(
     "browser",
-    "the shop's server told of the order, but not of its visitor: only a browser says whose it is. "
+    "the shop's server reported the order, but not its visitor: only a browser says whose it is. "
     "POST orders with `visitor` settles it",
 )
 
@@ -39,7 +39,7 @@ class Order:
     `number` is the order's first number, `spelling` as the shop writes it. `placed_at` is in unix seconds;
     `time_is_told`: a source named it.
     `refunded` is the money that went back. `doubts` is what stands against telling a partner; `refused`: a
-    person decided that none is told. `partner` is a person's choice of who earns it: an empty text for
+    person decided that it is reported to none. `partner` is a person's choice of who earns it: an empty text for
     nobody, None where nobody chose. `sources` says by field name from which sighting (`Sighting.key`) a
     value comes.
     """

@@ -1,4 +1,4 @@
-"""What is due to a partner: the difference between what it was told of an order and how the order stands.
+"""What is due to a partner: the difference between what was reported to it and how the order stands.
 
 Pure. One event for each change that matters to the partner: a new order, another amount, an order or a share
 that is gone.
@@ -47,21 +47,21 @@ def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]
     return found
 
 
-def change(told: Report | None, now: Report | None) -> Report | None:
-    """The event that brings a partner from what it was told to what holds now; None where it knows.
+def change(reported: Report | None, now: Report | None) -> Report | None:
+    """The event that brings a partner from what was reported to it to what holds now; None where nothing changes.
 
-    A partner that was told nothing hears of no cancellation. One that was told of a cancellation and earns
-    again is told of a change: its own record of the order exists.
+    A partner to which nothing was reported gets no cancellation. One that got a cancellation and earns again
+    gets a change: it has a record of the order.
     """
-    if told is None:
+    if reported is None:
         return None if now is None or now.event == CANCEL else now
     if now is None or now.event == CANCEL:
-        if told.event == CANCEL:
+        if reported.event == CANCEL:
             return None
-        last = told if now is None else now
+        last = reported if now is None else now
         nothing = amount_text(Decimal(), last.currency)
-        return replace(last, event=CANCEL, amount=nothing, click_id=told.click_id)
-    if told.event == CANCEL or _values(told) != _values(now):
+        return replace(last, event=CANCEL, amount=nothing, click_id=reported.click_id)
+    if reported.event == CANCEL or _values(reported) != _values(now):
         return replace(now, event=ADJUST)
     return None
 
@@ -101,13 +101,13 @@ def plan(
     *,
     doubts: Sequence[Doubt] = (),
     refused: bool = False,
-    said: str = "",
+    settlement: str = "",
     manual: Callable[[str, str], Doubt | None] = lambda partner, event: None,
 ) -> Plan:
-    """Bring an order's partners from what they were told to `wanted`, by partner (see `reports`).
+    """Bring an order's partners from what was reported to them to `wanted`, by partner (see `reports`).
 
     `rows` are all postbacks of the order in the order of their sequence. What has not been sent is folded
-    into one. `doubts` hold it, unless a person `refused` it; `said` is who settled them, and how. `manual`
+    into one. `doubts` hold it, unless a person `refused` it; `settlement` is who settled them, and how. `manual`
     says by partner and event why its call cannot be made.
     """
     superseded: list[str] = []
@@ -116,20 +116,20 @@ def plan(
     for partner in sorted({row.partner for row in rows} | wanted.keys()):
         own = [row for row in rows if row.partner == partner]
         waiting = [row for row in own if _waits(row)]
-        told = next((row.report for row in reversed(own) if _may_be_told(row)), None)
-        event = change(told, wanted.get(partner))
+        last = next((row.report for row in reversed(own) if _may_be_reported(row)), None)
+        event = change(last, wanted.get(partner))
         if event is None:
             superseded += [row.id for row in waiting]
             continue
         against = next(filter(None, (*doubts, manual(partner, event.event))), None)
         same = next((row for row in waiting if _content(row.report) == _content(event)), None)
-        # A person's refusal keeps back what stood then. That the order is cancelled is told all the same.
+        # A person's refusal keeps back what stood then. A cancellation is reported all the same.
         kept_back = refused and (event.event != CANCEL or same is not None)
         state: State = "refused" if kept_back else "due" if against is None else "held"
         hold = against if state == "held" else None
         superseded += [row.id for row in waiting if row is not same]
         kind = None if hold is None else hold.kind
-        why = _why(waiting, said) if hold is None else hold.text
+        why = _why(waiting, settlement) if hold is None else hold.text
         if same is None:
             sequence = max((row.sequence for row in own), default=0) + 1
             added.append(Planned(sequence, event, state, kind, why))
@@ -154,12 +154,12 @@ def after_dead(rows: Sequence[Postback], dead: Postback) -> Plan:
     )
 
 
-def _why(waiting: Sequence[Postback], said: str) -> str | None:
+def _why(waiting: Sequence[Postback], settlement: str) -> str | None:
     """Of a call that is not held: what held it before, and who settled it."""
     before = waiting[-1] if waiting else None
     if before is None or before.state not in ("held", "refused"):
         return before.why if before is not None else None
-    return "; ".join(filter(None, (before.why, said))) or None
+    return "; ".join(filter(None, (before.why, settlement))) or None
 
 
 def _waits(row: Postback) -> bool:
@@ -167,7 +167,7 @@ def _waits(row: Postback) -> bool:
     return row.state in ("held", "refused") or (row.state == "due" and row.attempts == 0)
 
 
-def _may_be_told(row: Postback) -> bool:
+def _may_be_reported(row: Postback) -> bool:
     """Whether the partner may have heard of it. A call that failed is tried again, and may yet arrive."""
     return row.state in ("sending", "delivered", "unknown") or (row.state == "due" and row.attempts > 0)
 
@@ -181,4 +181,4 @@ def manual(partner: Partner | None, event: str) -> Doubt | None:
         return None
     what = "changed" if event == ADJUST else "cancelled"
     where = f"{partner.network} has no call for it" if partner.network else "its `postback` has no {event}"
-    return Doubt("manual", f"the order was {what} after the partner was told, and {where}: tell it by hand")
+    return Doubt("manual", f"the order was {what} after it was reported, and {where}: report it by hand")

@@ -76,8 +76,8 @@ async def _retried(context: AgentContext, postback_id: str) -> Postback:
 
 async def _settled(context: AgentContext, postback_id: str, fields: Mapping[str, str]) -> Postback:
     what, amount, service = fields.get("do"), None, context.at.service
-    if what == "told":
-        return await service.ledger.outbox.tell_by_hand(
+    if what == "reported":
+        return await service.ledger.outbox.mark_reported(
             postback_id, service.clock.now(), by=context.session.agent
         )
     if what not in ("release", "correct", "refuse"):

@@ -1,1 +1,1 @@
-"""An order, from the page that shows it to the credit: read, judged, recorded, told of again."""
+"""An order, from the page that shows it to the credit: read, judged, recorded, corrected."""

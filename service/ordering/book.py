@@ -99,7 +99,7 @@ class OrderBook:
         seen = [*kept, sighting]
         order = project(seen)
         if known is not None:
-            # The partner was told of the order by this number.
+            # The order was reported to its partner by this number.
             order = replace(order, number=known.number)
         channel, conversation = await terms.channel(order, known)
         inputs = Inputs(
@@ -125,7 +125,7 @@ class OrderBook:
             wanted=reports(order, decision, channel),
             manual=lambda partner, event: manual(terms.partner(partner), event),
             at=now,
-            said=_said(sighting, before),
+            settlement=_settlement(sighting, before),
             known=known,
             others=others,
             raw=raw,
@@ -138,7 +138,7 @@ def touches_of(order: Order, seen: Sequence[Sighting]) -> tuple[Touch, ...]:
     return merge(*(tuple(Touch.from_json(touch) for touch in touches) for touches in named))
 
 
-def _said(sighting: Sighting, before: StoredOrder | None) -> str:
+def _settlement(sighting: Sighting, before: StoredOrder | None) -> str:
     """How a sighting settles what is held, in words."""
     correction = sighting.correction
     by = correction.by if correction is not None else SERVER if sighting.of_server else "a later report"
@@ -151,12 +151,12 @@ def _said(sighting: Sighting, before: StoredOrder | None) -> str:
 
 
 def _says_nothing_new(known: Known, others: Sequence[Known], sighting: Sighting) -> bool:
-    told = [stored.sighting for stored in known.sightings]
+    seen = [stored.sighting for stored in known.sightings]
     if others:
         return False
-    if sighting.source in ("page", "browser") and len(told) >= SIGHTINGS:
+    if sighting.source in ("page", "browser") and len(seen) >= SIGHTINGS:
         return True
-    return adds_nothing(told, sighting)
+    return adds_nothing(seen, sighting)
 
 
 def _chosen_by(order: Order, seen: Sequence[Sighting]) -> str:
@@ -190,7 +190,7 @@ class Kept:
 
 
 def held(postbacks: Sequence[Postback]) -> Doubt | None:
-    """Why a partner is not told yet."""
+    """Why an order is not reported to its partner yet."""
     for row in postbacks:
         if row.state == "held" and row.hold is not None:
             return Doubt(row.hold, row.why or "")

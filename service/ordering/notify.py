@@ -42,8 +42,8 @@ def _notify_known(events: Events, entry: Entry, before: StoredOrder) -> None:
     after, sighting = entry.after, entry.sighting
     fields = {"order": after.order_id, "source": sighting.source, "visitor": sighting.visitor}
     if _stands(before) != _stands(after):
-        told = {"total": _amount(after), "currency": after.currency, "state": after.state}
-        events.emit("order_corrected", site=after.site, **fields, **told)
+        values = {"total": _amount(after), "currency": after.currency, "state": after.state}
+        events.emit("order_corrected", site=after.site, **fields, **values)
     elif why := _conflict(entry):
         events.notice("order_conflict", site=after.site, key=after.order_id, order=after.order_id, why=why)
     else:

@@ -1,4 +1,4 @@
-"""Orders as they are reported: each report is a sighting, which is credited, written down and told."""
+"""Orders as they are reported: each is a sighting, which is credited, stored, and reported to partners."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -43,7 +43,7 @@ BREAKER = 5.0
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """What a report of an order came to. `created`: the order was not known before. `held` says why its
-    partner is not told of it yet, None where nothing stands against it."""
+    partner is not notified of it yet, None where nothing stands against it."""
 
     order: StoredOrder
     created: bool
@@ -51,7 +51,7 @@ class Recorded:
 
 
 class Ordering:
-    """Records orders, credits them, and has partners told. `due` is called when a postback is due."""
+    """Records orders, credits them, and has them reported to partners. `due` is called when a postback is due."""
 
     def __init__(
         self,
@@ -312,7 +312,7 @@ async def settle(
     if found.state not in ("held", "refused"):
         raise OutboxError(f"{postback_id}: it is {found.state}, not held")
     if found.hold == "manual":
-        raise OutboxError(f"{postback_id}: {found.why}. Then mark it as told")
+        raise OutboxError(f"{postback_id}: {found.why}. Then mark it as reported")
     order = await ledger.orders.at(found.order)
     if order is None:
         raise OutboxError(f"{postback_id}: its order is another one now")

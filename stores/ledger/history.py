@@ -73,7 +73,7 @@ class Known:
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a new sighting makes of an order. `numbers` are all numbers of it. `wanted` is what each partner
-    should have of it. `said` is how the sighting settles what is held, in words. `others` are orders in the
+    should have of it. `settlement` is how the sighting settles what is held, in words. `others` are orders in the
     ledger that turned out to be the same one."""
 
     site: str
@@ -89,7 +89,7 @@ class Change:
     wanted: Mapping[str, Report]
     manual: Callable[[str, str], Doubt | None]
     at: float
-    said: str = ""
+    settlement: str = ""
     known: Known | None = None
     others: Sequence[Known] = ()
     raw: str | None = None
@@ -152,14 +152,14 @@ class Histories:
             change.wanted,
             doubts=change.order.doubts,
             refused=change.order.refused,
-            said=change.said,
+            settlement=change.settlement,
             manual=change.manual,
         )
         return await apply_plan(tx, row, change.site, planned, change.at)
 
     async def _merge(self, tx: AsyncConnection, change: Change, other: Known, row: int) -> None:
-        """Another order turned out to be this one: its sightings are this one's, and its partners are told
-        that there is no such order."""
+        """Another order turned out to be this one: its sightings are this one's, and a
+        cancellation of it is reported to its partners."""
         await tx.execute(
             update(sightings_table).where(_S.order == other.row).values(order=row, joined_by="number")
         )

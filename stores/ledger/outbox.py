@@ -208,15 +208,15 @@ class Outbox:
             row = (await connection.execute(select(postbacks_table).where(_C.id == postback_id))).first()
         return None if row is None or site not in (None, row.site) else postback_of(row)
 
-    async def tell_by_hand(self, postback_id: str, now: float, *, by: str) -> Postback:
-        """A person has told the partner what its call cannot tell: the postback counts as delivered.
+    async def mark_reported(self, postback_id: str, now: float, *, by: str) -> Postback:
+        """A person has reported what the partner's call cannot report: the postback counts as delivered.
 
         Raises OutboxError unless it is held for that.
         """
         held = (_C.id == postback_id, _C.state == "held", _C.hold == "manual")
-        said = {"state": "delivered", "finished_at": now, "last_answer": f"told by hand by {by}"}
+        done = {"state": "delivered", "finished_at": now, "last_answer": f"reported by hand by {by}"}
         async with self._db.write() as tx:
-            changed = update(postbacks_table).where(*held).values(hold=None, **said)
+            changed = update(postbacks_table).where(*held).values(hold=None, **done)
             row = (await tx.execute(changed.returning(*postbacks_table.c))).first()
         if row is None:
             raise OutboxError(f"{postback_id}: it is not held for a call that cannot be made")

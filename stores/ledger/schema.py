@@ -133,7 +133,7 @@ postbacks = Table(
     Column("order", Integer, ForeignKey("orders.id"), nullable=False),
     Column("site", String(64), nullable=False),
     Column("partner", String(64), nullable=False),
-    Column("sequence", Integer, nullable=False),  # by order and partner: what is told after what
+    Column("sequence", Integer, nullable=False),  # by order and partner: what is reported after what
     Column("event", String(20), nullable=False),  # order, adjust or cancel
     Column("report", JSON, nullable=False),  # the values the call is rendered from
     # due: waits for next_at; with a lease_until ahead, a worker has it and has sent nothing yet.

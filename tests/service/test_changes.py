@@ -254,7 +254,7 @@ async def test_a_partner_whose_call_cannot_tell_of_a_change_is_a_task_for_a_pers
     outbox = shop.service.ledger.outbox
     (held,) = await outbox.list("held")
     assert (held.event, held.report.amount, held.hold) == ("adjust", "100.00", "manual")
-    await outbox.tell_by_hand(held.id, shop.now, by="ann")
+    await outbox.mark_reported(held.id, shop.now, by="ann")
     await shop.report(told(**REFUNDED))
     (held,) = await outbox.list("held")
     assert held.report.amount == "70.00"
