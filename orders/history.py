@@ -39,9 +39,9 @@ class Order:
     `number` is the order's first number, `spelling` as the shop writes it. `placed_at` is in unix seconds;
     `time_is_told`: a source named it.
     `refunded` is the money that went back. `doubts` is what stands against telling a partner; `refused`: a
-    person decided that it is reported to none. `partner` is a person's choice of who earns it: an empty text for
-    nobody, None where nobody chose. `sources` says by field name from which sighting (`Sighting.key`) a
-    value comes.
+    person decided that it is reported to none. `partner` is a person's choice of who earns it: an empty text
+    for nobody, None where nobody chose. `sources` has by field name the sighting (`Sighting.key`) that a value
+    comes from.
     """
 
     number: str

@@ -48,7 +48,8 @@ def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]
 
 
 def change(reported: Report | None, now: Report | None) -> Report | None:
-    """The event that brings a partner from what was reported to it to what holds now; None where nothing changes.
+    """The event that brings a partner from what was reported to it to what holds now; None where nothing is
+    new.
 
     A partner to which nothing was reported gets no cancellation. One that got a cancellation and earns again
     gets a change: it has a record of the order.
@@ -107,8 +108,8 @@ def plan(
     """Bring an order's partners from what was reported to them to `wanted`, by partner (see `reports`).
 
     `rows` are all postbacks of the order in the order of their sequence. What has not been sent is folded
-    into one. `doubts` hold it, unless a person `refused` it; `settlement` is who settled them, and how. `manual`
-    says by partner and event why its call cannot be made.
+    into one. `doubts` hold it, unless a person `refused` it; `settlement` is who settled them, and how.
+    `manual` says by partner and event why its call cannot be made.
     """
     superseded: list[str] = []
     changed: list[Postback] = []

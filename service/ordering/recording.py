@@ -51,7 +51,7 @@ class Recorded:
 
 
 class Ordering:
-    """Records orders, credits them, and has them reported to partners. `due` is called when a postback is due."""
+    """Records orders, credits them, and has them reported. `due` is called when a postback is due."""
 
     def __init__(
         self,

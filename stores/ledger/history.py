@@ -73,8 +73,8 @@ class Known:
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a new sighting makes of an order. `numbers` are all numbers of it. `wanted` is what each partner
-    should have of it. `settlement` is how the sighting settles what is held, in words. `others` are orders in the
-    ledger that turned out to be the same one."""
+    should have of it. `settlement` is how the sighting settles what is held, in words. `others` are orders in
+    the ledger that turned out to be the same one."""
 
     site: str
     sighting: Sighting
