@@ -40,7 +40,7 @@ class Order:
     `time_is_told`: a source named it.
     `refunded` is the money that went back. `doubts` is what stands against telling a partner; `refused`: a
     person decided that it is reported to none. `partner` is a person's choice of who earns it: an empty text
-    for nobody, None where nobody chose. `sources` has by field name the sighting (`Sighting.key`) that a value
+    for nobody, None where nobody chose. `sources` has by field name the `Sighting.key` that a value
     comes from.
     """
 
