@@ -186,6 +186,13 @@ def first_values(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return found
 
 
+def is_own_json(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether a request brings JSON from our own pages, as browsers of our day say it. Where this is False,
+    `require_same_origin` and `require_type` tell."""
+    own = fields.get(b"sec-fetch-site") == b"same-origin"
+    return own and fields.get(b"content-type") == b"application/json"
+
+
 async def posted_json(
     scope: Scope, receive: Receive, fields: Mapping[bytes, bytes], limit: int = BODY_LIMIT
 ) -> bytes:
@@ -193,9 +200,7 @@ async def posted_json(
 
     Raises Refused as `json_body` does, but for what the body says.
     """
-    own = fields.get(b"sec-fetch-site") == b"same-origin"
-    if not (own and fields.get(b"content-type") == b"application/json"):
-        # What browsers of our day send is told at a glance.
+    if not is_own_json(fields):
         request = Request(scope)
         require_same_origin(request)
         require_type(request, "application/json")

@@ -7,7 +7,6 @@ its direction: such characters are written as escapes, in every form of the log.
 import re
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -103,11 +102,12 @@ class _Lines:
     def __init__(self, log: Literal["console", "json"]) -> None:
         self._is_json = log == "json"
         self._processors = rendering(log)
+        self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
     def __call__(self, logger: Any, method: str, event: structlog.typing.EventDict) -> str:
         """The line, without its end."""
         event["level"] = "error" if method == "exception" else method
-        event["timestamp"] = datetime.now(UTC).isoformat()[:-6] + "Z"
+        event = self._stamp(logger, method, event)
         if self._is_json and _are_plain(event) and "exc_info" not in event:
             line = _json(event)
             if "\\" not in line and line.isprintable():

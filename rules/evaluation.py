@@ -66,6 +66,7 @@ class Plan:
             for group in GROUPS
             if group in names
         ]
+        self.names = {group: frozenset(name for name, _, _ in used) for group, used in self.groups}
         self.functions = matcher(
             {text: p for condition in conditions for text, p in condition.patterns.items()}
         )

@@ -78,6 +78,12 @@ FACTS: tuple[Fact, ...] = (
 BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(fact.name.partition(".")[0] for fact in FACTS))
 
+ALL: Mapping[str, frozenset[str]] = {
+    group: frozenset(fact.name.partition(".")[2] for fact in FACTS if fact.name.startswith(f"{group}."))
+    for group in GROUPS
+}
+"""The names of all facts by group."""
+
 # The facts that change with time and that rules can wait for. `touch.age_days` changes too, but no page stays
 # open that long.
 SECONDS = frozenset({"visit.seconds", "page.seconds"})

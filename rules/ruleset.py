@@ -93,6 +93,8 @@ class RuleSet:
         self._order = tuple(order)
         self._plan = Plan(self._conditions)
         self._timed_plan = Plan([c for c in self._conditions if c.turns])
+        # The names of the facts that the lines use, by group: a decision needs no others.
+        self.facts = self._plan.names
 
     def _compile(self, rules: Sequence[Rule]) -> list[_Compiled]:
         problems: list[RuleProblem] = []

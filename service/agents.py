@@ -29,11 +29,12 @@ class AgentLoads:
             seen.setdefault(site, []).append(at)
         self._seen = seen
 
-    def of(self, site: str) -> AgentLoad | None:
-        """Of a site now; None where the ledger has not answered yet."""
+    def of(self, site: str, now: float) -> AgentLoad | None:
+        """Of a site; None where the ledger has not answered yet."""
         if self._seen is None:
             return None
-        since = self._clock.now() - ONLINE_SECONDS
+        since = now - ONLINE_SECONDS
         # An agent of all sites is there for each of them.
-        online = sum(at > since for group in (None, site) for at in self._seen.get(group, ()))
+        seen = (*self._seen.get(None, ()), *self._seen.get(site, ()))
+        online = sum(at > since for at in seen) if seen else 0
         return AgentLoad(online, self._conversations.get(site, 0))

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -29,7 +29,7 @@ from .limits import LimitedError
 from .ordering.shopping import page_mark, showed_its_order
 from .origin import Origin
 from .site import SiteRuntime
-from .visitors import Happened, Visitors
+from .visitors import Visitors
 
 # Seconds: the least `retry_after` of an answer over the limit.
 RETRY_AFTER_LEAST = 15
@@ -76,17 +76,63 @@ class Decisions:
         self._events = events
         self._clock = clock
 
-    async def decide(self, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer:
-        """Decide for one page view. A store that fails, or does not answer soon, costs the facts it holds,
-        not the answer."""
-        now = self._clock.now()
-        visitor, set_cookies = await self._view(site, known, ask, now)
+    def decide(self, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer | Awaitable[Answer]:
+        """Decide for one page view: the answer where nothing has to be waited for, as is usual, else what
+        leads to it. A store that fails, or does not answer soon, costs the facts it holds, not the answer."""
+        view = _View(site, known, ask, self._clock.now())
+        self._attribution.notify_dropped(site, view.dropped)
+        if known is None:
+            # Who comes for the first time has not written.
+            return self._answer(view, structs.replace(view.unstored(None), talk=Talk()))
+        try:
+            visitor = self._visitors.update_at_once(site, known, view.happened, ask.origin.client, view.now)
+        except Exception as error:
+            self._note_failure(site, error)
+            return self._decide_unstored(view)
+        if visitor is None:
+            return self._decide_later(view)
+        # Where a record does not say whether there is a talk, the ledger knows.
+        return self._answer(view, visitor) if visitor.talk is not None else self._recall(view, visitor)
+
+    async def _decide_later(self, view: "_View") -> Answer:
+        """Another process, or the ledger, writes to the store."""
+        assert view.known is not None
+        try:
+            async with asyncio.timeout(VISIT_SECONDS):
+                client = view.ask.origin.client
+                visitor = await self._visitors.update(view.site, view.known, view.happened, client)
+        except Exception as error:
+            self._note_failure(view.site, error)
+            return await self._decide_unstored(view)
+        return await self._recall(view, visitor)
+
+    async def _decide_unstored(self, view: "_View") -> Answer:
+        """Over a limit, or the store does not take it."""
+        assert view.known is not None
+        try:
+            stored = await self._visits.get(view.site.name, view.known.visitor)
+        except Exception as error:
+            self._note_failure(view.site, error)
+            stored = None
+        return await self._recall(view, view.unstored(stored))
+
+    async def _recall(self, view: "_View", visitor: Visitor) -> Answer:
         if visitor.talk is None:
-            # Who comes for the first time has not written. Where a record does not say, the ledger knows.
-            talk = Talk() if known is None else await self._talks.recall(site.name, visitor.id)
+            talk = await self._talks.recall(view.site.name, visitor.id)
             visitor = structs.replace(visitor, talk=talk)
-        load = self._agents.of(site.name)
-        facts = gather(site, visitor, ask.page, load, now)
+        return self._answer(view, visitor)
+
+    def _note_failure(self, site: SiteRuntime, error: Exception) -> None:
+        if not isinstance(error, LimitedError):
+            self._events.emit("fault", site=site.name, where="decide", error=repr(error))
+
+    def _answer(self, view: "_View", visitor: Visitor) -> Answer:
+        """Ask the rules; tell of the decision and of a new touch."""
+        site, ask, now = view.site, view.ask, view.now
+        if (touch := view.new_touch) is not None:
+            self._attribution.notify_touch(site, visitor.id, touch)
+        load = self._agents.of(site.name, now)
+        facts = gather(site, visitor, ask.page, load, now, site.rules.facts)
         skip = _skip(site, visitor, ask.page.url, _in_talk(site, visitor, now))
         decision = site.rules.decide(facts, skip=skip)
         action = site.answers.action(decision.rule)
@@ -108,12 +154,12 @@ class Decisions:
             online=load is not None and load.online > 0,
             order=_wanted(site, visitor, ask.page.url),
         )
-        return Answer(action, body, set_cookies)
+        return Answer(action, body, view.set_cookies())
 
     def plain_answer(self, site: SiteRuntime, page: PageNow, wait: float) -> Answer:
         """The answer to a client over the limit: the widget without rules, and `retry_after` of at least
         `wait` seconds. Reads and stores nothing."""
-        load = self._agents.of(site.name)
+        load = self._agents.of(site.name, self._clock.now())
         body = site.answers.body(
             None,
             site.answers.language(page.language),
@@ -132,67 +178,58 @@ class Decisions:
         visitor = structs.replace(visitor, talk=await self._talks.bring_up(site.name, visitor.id))
         await self._agents.refresh()
         now = self._clock.now()
-        facts = gather(site, visitor, page, self._agents.of(site.name), now)
+        facts = gather(site, visitor, page, self._agents.of(site.name, now), now)
         return site.rules.explain(facts, skip=_skip(site, visitor, page.url, _in_talk(site, visitor, now)))
 
-    async def _view(
-        self, site: SiteRuntime, known: Known | None, ask: Ask, now: float
-    ) -> tuple[Visitor, list[bytes]]:
-        """Write the page view down, and what the visitor brought with it."""
-        touch, dropped = _landing(site, ask, now)
-        self._attribution.notify_dropped(site, dropped)
-        shown = Page(ask.page.view, now, site.masking.stored(ask.page.url), masked_text(ask.page.title))
-        viewed = Viewed(shown, ask.page.language)
-        arrival: Arrival | None = None
 
-        def happened(stored: Visitor | None) -> Sequence[Change]:
-            nonlocal arrival
-            new = touch
-            if known is not None and new is not None and _seen_before(new, shown.view, known, stored):
-                new = None
-            arrival = arrive(known, new, Consent.GRANTED, now, shown)
-            return (*arrival.changes, viewed)
+class _View:
+    """A page view, and what the visitor brought with it."""
 
-        visitor = await self._remembered(site, known, happened, ask.origin.client)
-        if arrival is None or visitor is None:
-            # Not stored: at a first sign of life, over a limit, or when the store does not take it.
-            stored = await self._stored(site, known)
-            changes = happened(stored)
-            assert arrival is not None
-            restored = [known.restored] if known is not None else []
-            visitor = changed(stored, arrival.known.visitor, [*restored, *changes], now)
-        set_cookies: list[bytes] = []
-        if arrival.renew:
-            # Where the landing page came from a cache in front of us, this sets what it would have set.
-            new = arrival if arrival.new else replace(arrival, touch=None)
-            set_cookies = site.arrival_cookies(new, ask.origin.scheme == "https", ask.origin.host)
-        if arrival.new and arrival.touch is not None:
-            self._attribution.notify_touch(site, visitor.id, arrival.touch)
-        return visitor, set_cookies
+    def __init__(self, site: SiteRuntime, known: Known | None, ask: Ask, now: float) -> None:
+        self.site = site
+        self.known = known
+        self.ask = ask
+        self.now = now
+        self._touch, self.dropped = _landing(site, ask, now)
+        page = ask.page
+        self._shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
+        self._viewed = Viewed(self._shown, page.language)
+        self._arrival: Arrival | None = None
 
-    async def _remembered(
-        self, site: SiteRuntime, known: Known | None, happened: Happened, client: str | None
-    ) -> Visitor | None:
-        """The visitor as it is stored now; None where it is not."""
-        if known is None:
-            return None
-        try:
-            async with asyncio.timeout(VISIT_SECONDS):
-                return await self._visitors.update(site, known, happened, client)
-        except LimitedError:
-            return None
-        except Exception as error:
-            self._events.emit("fault", site=site.name, where="decide", error=repr(error))
-            return None
+    def happened(self, stored: Visitor | None) -> Sequence[Change]:
+        """The changes to the visitor's record; it may be called again."""
+        touch, known = self._touch, self.known
+        if known is not None and touch is not None and _seen_before(touch, self._shown.view, known, stored):
+            touch = None
+        self._arrival = arrive(known, touch, Consent.GRANTED, self.now, self._shown)
+        return (*self._arrival.changes, self._viewed)
 
-    async def _stored(self, site: SiteRuntime, known: Known | None) -> Visitor | None:
-        if known is None:
-            return None
-        try:
-            return await self._visits.get(site.name, known.visitor)
-        except Exception as error:
-            self._events.emit("fault", site=site.name, where="decide", error=repr(error))
-            return None
+    def unstored(self, stored: Visitor | None) -> Visitor:
+        """The visitor as it would be stored now: at a first sign of life, over a limit, or when the store
+        does not take it."""
+        changes = self.happened(stored)
+        restored = [self.known.restored] if self.known is not None else []
+        return changed(stored, self.arrival.known.visitor, [*restored, *changes], self.now)
+
+    @property
+    def arrival(self) -> Arrival:
+        """The result, after `happened`."""
+        assert self._arrival is not None
+        return self._arrival
+
+    @property
+    def new_touch(self) -> Touch | None:
+        """The touch, if it was not known before."""
+        return self.arrival.touch if self.arrival.new else None
+
+    def set_cookies(self) -> list[bytes]:
+        """Values for Set-Cookie, where the browser does not have them yet."""
+        arrival, origin = self.arrival, self.ask.origin
+        if not arrival.renew:
+            return []
+        # Where the landing page came from a cache in front of us, this sets what it would have set.
+        new = arrival if arrival.new else replace(arrival, touch=None)
+        return self.site.arrival_cookies(new, origin.scheme == "https", origin.host)
 
 
 def _wanted(site: SiteRuntime, visitor: Visitor, url: str) -> list[str] | None:
@@ -251,10 +288,11 @@ def _skip(site: SiteRuntime, visitor: Visitor, url: str, talks: bool) -> dict[st
     """Invites that may not come now, each with the one cause: those answered or ignored often enough in this
     visit; all of them after as many dismissals as the site bears, while the visitor talks, and on the page
     that showed the order."""
-    invites = [r.name for r in site.settings.rules if r.action == "invite"]
     cause = _cause(site, visitor, url, talks)
     if cause:
-        return dict.fromkeys(invites, cause)
+        return dict.fromkeys(site.invites, cause)
+    if not (visitor.seen or visitor.dismissed or visitor.accepted):
+        return {}
     seen = Counter(visitor.seen)
     ignored = {rule for rule, pages in seen.items() if pages >= site.settings.widget.invite_pages}
     causes = {
@@ -262,7 +300,7 @@ def _skip(site: SiteRuntime, visitor: Visitor, url: str, talks: bool) -> dict[st
         **dict.fromkeys(visitor.dismissed, "dismissed in this visit"),
         **dict.fromkeys(visitor.accepted, "accepted in this visit"),
     }
-    return {name: causes[name] for name in invites if name in causes}
+    return {name: causes[name] for name in site.invites if name in causes}
 
 
 def _cause(site: SiteRuntime, visitor: Visitor, url: str, talks: bool) -> str:

@@ -1,15 +1,16 @@
 """The facts of one decision, gathered from the visitor, the page, the touch, the agents and the clock."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from ..referral.credit import credit
+from ..referral.credit import earning_now
+from ..referral.touches import Touch
 from ..referral.visitor import Visitor
-from ..rules.facts import WEEKDAYS
+from ..rules.facts import ALL, WEEKDAYS
 from ..settings.addresses import decoded
 from .site import SiteRuntime
 
@@ -47,81 +48,94 @@ def gather(
     page: PageNow,
     load: AgentLoad | None,
     now: float,
+    wanted: Mapping[str, Collection[str]] = ALL,
 ) -> dict[str, dict[str, Any]]:
-    """All facts that are known now, by group; what is not known is absent from its group. `load` is None
-    where the ledger has not told it."""
-    return {
-        "page": _page(site, page),
-        "visit": _visit(visitor, now),
-        **_touch(site, visitor, now),
-        "cart": _cart(visitor.cart),
-        "clock": _clock(site, now),
-        "agents": _agents(site, load) if load is not None else {},
-        "invite": {
-            "seen": len(visitor.seen),
-            "dismissed": len(visitor.dismissed),
-            "dismissals": visitor.dismissals,
-        },
-        "chat": {"open": talk.open, "talked": talk.last > 0} if (talk := visitor.talk) is not None else {},
-        "order": {"placed": bool(visitor.ordered_at and visitor.ordered_at >= visitor.visit_at)},
-    }
+    """The facts that are known now, by group; what is not known is absent from its group. `load` is None
+    where the ledger has not told it. `wanted` are those that somebody asks for: others may be absent."""
+    asked = _Asked(site, visitor, page, load, now, wanted)
+    return {group: _GROUPS[group](asked) for group in wanted}
 
 
-def _page(site: SiteRuntime, page: PageNow) -> dict[str, Any]:
+class _Asked(NamedTuple):
+    """What facts are gathered from."""
+
+    site: SiteRuntime
+    visitor: Visitor
+    page: PageNow
+    load: AgentLoad | None
+    now: float
+    wanted: Mapping[str, Collection[str]]
+
+
+def _page(asked: _Asked) -> dict[str, Any]:
+    page, wanted = asked.page, asked.wanted["page"]
     parts = urlsplit(page.url)
     facts: dict[str, Any] = {
         "url": page.url,
-        "path": decoded(parts.path),
-        "query": dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=None)),
+        "path": decoded(parts.path) if "%" in parts.path else parts.path,
         "title": page.title,
         "language": page.language,
         "seconds": page.seconds,
     }
-    if (kind := site.page_type(parts.path, parts.query)) is not None:
+    if "query" in wanted:
+        facts["query"] = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=None))
+    if "type" in wanted and (kind := asked.site.page_type(parts.path, parts.query)) is not None:
         facts["type"] = kind
     return facts
 
 
-def _visit(visitor: Visitor, now: float) -> dict[str, Any]:
+def _visit(asked: _Asked) -> dict[str, Any]:
+    visitor = asked.visitor
     if not visitor.visits:
         return {}  # no browser has shown a page yet: a landing was written down, and its visit has not begun
     facts: dict[str, Any] = {
-        "seconds": max(0, int(now - visitor.visit_at)),
+        "seconds": max(0, int(asked.now - visitor.visit_at)),
         "pages": visitor.pages,
         "count": visitor.visits,
         "returning": visitor.visits > 1,
     }
-    first = next((p for p in visitor.trail if p.at >= visitor.visit_at), None)
-    if first is not None:
-        facts["landing"] = urlsplit(first.url).path
+    if "landing" in asked.wanted["visit"]:
+        first = next((p for p in visitor.trail if p.at >= visitor.visit_at), None)
+        if first is not None:
+            facts["landing"] = urlsplit(first.url).path
     return facts
 
 
-def _touch(site: SiteRuntime, visitor: Visitor, now: float) -> dict[str, dict[str, Any]]:
-    groups: dict[str, dict[str, Any]] = {"touch": {}, "partner": {}, "campaign": {}}
-    # What was not brought from outside tells nothing of where the visitor came from.
-    arrivals = [t for t in visitor.touches if not t.doubt]
-    if arrivals:
-        last = arrivals[-1]
-        touch = groups["touch"]
-        touch["age_days"] = max(0, int((now - last.at) // 86400))
-        if last.landing:
-            touch["landing"] = last.landing
-        if last.referrer:
-            touch["referrer"] = last.referrer
-        if last.clicks:
-            touch["network"] = last.clicks[0].network
-            touch["click_id"] = last.clicks[0].value.encode("utf-8", "replace").decode("utf-8")
-        groups["campaign"] = {CAMPAIGN[k]: v for k, v in last.campaign.items() if k in CAMPAIGN}
-    # The partner is whoever would be credited if the visitor ordered now.
-    earned = credit(visitor.touches, now, site.terms, now)
-    if earned.partner is not None and earned.click is not None:
-        groups["partner"] = {"id": earned.partner, "network": earned.click.network}
-    return groups
+def _last_arrival(visitor: Visitor) -> Touch | None:
+    """What was not brought from outside tells nothing of where the visitor came from."""
+    return next((t for t in reversed(visitor.touches) if not t.doubt), None)
 
 
-def _cart(cart: Mapping[str, str]) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
+def _touch(asked: _Asked) -> dict[str, Any]:
+    last = _last_arrival(asked.visitor)
+    if last is None:
+        return {}
+    facts: dict[str, Any] = {"age_days": max(0, int((asked.now - last.at) // 86400))}
+    if last.landing:
+        facts["landing"] = last.landing
+    if last.referrer:
+        facts["referrer"] = last.referrer
+    if last.clicks:
+        facts["network"] = last.clicks[0].network
+        facts["click_id"] = last.clicks[0].value.encode("utf-8", "replace").decode("utf-8")
+    return facts
+
+
+def _campaign(asked: _Asked) -> dict[str, Any]:
+    last = _last_arrival(asked.visitor)
+    return {CAMPAIGN[k]: v for k, v in last.campaign.items() if k in CAMPAIGN} if last is not None else {}
+
+
+def _partner(asked: _Asked) -> dict[str, Any]:
+    """Whoever would be credited if the visitor ordered now."""
+    click = earning_now(asked.visitor.touches, asked.now, asked.site.terms)
+    return {} if click is None else {"id": click.partner, "network": click.network}
+
+
+def _cart(asked: _Asked) -> dict[str, Any]:
+    cart, facts = asked.visitor.cart, dict[str, Any]()
+    if not cart:
+        return facts
     try:
         if "value" in cart:
             facts["value"] = float(Decimal(cart["value"]))
@@ -134,8 +148,8 @@ def _cart(cart: Mapping[str, str]) -> dict[str, Any]:
     return facts
 
 
-def _clock(site: SiteRuntime, now: float) -> dict[str, Any]:
-    local = datetime.fromtimestamp(now, UTC).astimezone(site.zone)
+def _clock(asked: _Asked) -> dict[str, Any]:
+    local = datetime.fromtimestamp(asked.now, UTC).astimezone(asked.site.zone)
     return {
         "hour": local.hour,
         "minute": local.minute,
@@ -146,10 +160,47 @@ def _clock(site: SiteRuntime, now: float) -> dict[str, Any]:
     }
 
 
-def _agents(site: SiteRuntime, load: AgentLoad) -> dict[str, Any]:
+def _agents(asked: _Asked) -> dict[str, Any]:
+    load = asked.load
+    if load is None:
+        return {}
     facts: dict[str, Any] = {"online": load.online}
-    places = load.online * site.settings.chat.per_agent
+    places = load.online * asked.site.settings.chat.per_agent
     facts["free"] = max(0, places - load.conversations)
     if places:
         facts["load"] = load.conversations / places
     return facts
+
+
+def _invite(asked: _Asked) -> dict[str, Any]:
+    visitor = asked.visitor
+    return {
+        "seen": len(visitor.seen),
+        "dismissed": len(visitor.dismissed),
+        "dismissals": visitor.dismissals,
+    }
+
+
+def _chat(asked: _Asked) -> dict[str, Any]:
+    talk = asked.visitor.talk
+    return {"open": talk.open, "talked": talk.last > 0} if talk is not None else {}
+
+
+def _order(asked: _Asked) -> dict[str, Any]:
+    visitor = asked.visitor
+    return {"placed": bool(visitor.ordered_at and visitor.ordered_at >= visitor.visit_at)}
+
+
+_GROUPS: Mapping[str, Callable[[_Asked], dict[str, Any]]] = {
+    "page": _page,
+    "visit": _visit,
+    "touch": _touch,
+    "partner": _partner,
+    "campaign": _campaign,
+    "cart": _cart,
+    "clock": _clock,
+    "agents": _agents,
+    "invite": _invite,
+    "chat": _chat,
+    "order": _order,
+}

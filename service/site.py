@@ -33,6 +33,7 @@ class SiteRuntime:
         self.name = site.name
         self.prefix = site.prefix
         self.prefix_bytes = site.prefix.encode("ascii")
+        self.decide_path = self.prefix_bytes + b"decide"
         self.partners: dict[str, Partner] = {p.id: p for p in site.partners}
         self.networks: dict[str, Network] = {
             p.id: catalogue.networks[p.network] for p in site.partners if p.network is not None
@@ -54,6 +55,7 @@ class SiteRuntime:
         )
         self.answers = Answers(site)
         self.rules = RuleSet(site.rules)
+        self.invites = tuple(rule.name for rule in site.rules if rule.action == "invite")
         self.zone = ZoneInfo(site.time_zone)
         self.never = patterns_of(tuple(site.never))
         self.admin = patterns_of(admin_areas() if site.admin is None else tuple(site.admin))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ..referral.cookie import Known
 from ..referral.visitor import Change, Visitor, changed
-from ..stores.visits import Visits
+from ..stores.visits import Fold, Visits
 from .clock import Clock
 from .limits import Limits
 from .site import SiteRuntime
@@ -39,10 +39,22 @@ class Visitors:
         Raises LimitedError where it would be new to the store and too many are, and what the store raises.
         """
         now = self._clock.now()
+        fold = self._fold(site, known, happened, client, now)
+        return await self._visits.update(site.name, known.visitor, fold, now)
 
+    def update_at_once(
+        self, site: SiteRuntime, known: Known, happened: Happened, client: str | None, now: float
+    ) -> Visitor | None:
+        """The same where nothing has to be waited for; None, and nothing is done, where it has."""
+        fold = self._fold(site, known, happened, client, now)
+        return self._visits.update_at_once(site.name, known.visitor, fold, now)
+
+    def _fold(
+        self, site: SiteRuntime, known: Known, happened: Happened, client: str | None, now: float
+    ) -> Fold:
         def fold(stored: Visitor | None) -> Visitor:
             if stored is None:
                 self._limits.take("visitors", site.name, client)
             return changed(stored, known.visitor, [known.restored, *happened(stored)], now)
 
-        return await self._visits.update(site.name, known.visitor, fold, now)
+        return fold

@@ -82,6 +82,9 @@ class Visits(Protocol):
         has no effects of its own: where another process came between, it may be called again.
         """
 
+    def update_at_once(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor | None:
+        """The same where nothing has to be waited for; None, and nothing is done, where it has."""
+
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
         """Fold `changes` into the visitor, which is made if it is not known, and return it."""
 
@@ -188,12 +191,17 @@ class SqliteVisits:
 
     async def update(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
         """One transaction; see `Visits.update`."""
-        # Where nobody writes there is nothing to wait for.
-        if not self._lock.locked() and self._try_begin() is None:
-            return self._folded(site, visitor, fold, now)
+        if (found := self.update_at_once(site, visitor, fold, now)) is not None:
+            return found
         async with self._lock:
             await self._begin()
             return self._folded(site, visitor, fold, now)
+
+    def update_at_once(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor | None:
+        """One transaction where nobody else writes; see `Visits.update_at_once`."""
+        if self._lock.locked() or self._try_begin() is not None:
+            return None
+        return self._folded(site, visitor, fold, now)
 
     def _folded(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
         """Read, fold, write, and end the transaction."""

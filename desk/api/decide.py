@@ -1,6 +1,7 @@
 """What the loader and the widget ask of the rules: `decide`, and what became of an invite: `events`."""
 
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Mapping
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -54,57 +55,85 @@ class DecideApp:
     """`POST decide`: what to show on this page, and when to ask again.
 
     An ASGI app of its own: each page view asks, and what Starlette makes for a request costs as much as the
-    decision.
+    decision. The proxy's server does without ASGI too (`middleware/proxy/decide.py`).
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         try:
-            answer = await _decided(scope["clew"], scope, receive)
+            fields = first_values(scope["headers"])
+            found = decide(scope["clew"], scope, fields, await posted_json(scope, receive, fields))
+            answer = found if isinstance(found, Answer) else await found
         except Refused as refused:
             await refusal(refused)(scope, receive, send)
             return
         cookies = [(b"set-cookie", cookie) for cookie in answer.set_cookies]
-        headers = [(b"content-length", b"%d" % len(answer.body)), *_HEADERS, *cookies]
+        headers = [(b"content-length", b"%d" % len(answer.body)), *HEADERS, *cookies]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
 
 decide_app = DecideApp()
-_HEADERS = [
+HEADERS = [
     (b"content-type", b"application/json"),
     *((name.lower().encode(), value.encode()) for name, value in NO_STORE.items()),
 ]
 
 
-async def _decided(at: RequestContext, scope: Scope, receive: Receive) -> Answer:
-    fields = first_values(scope["headers"])
-    body = _body(await posted_json(scope, receive, fields))
-    accepted = fields.get(b"accept-language", b"").decode("latin-1")
+def decide(
+    at: RequestContext, scope: Mapping[str, Any], fields: Mapping[bytes, bytes], text: bytes
+) -> Answer | Awaitable[Answer]:
+    """The answer to a request that may ask: the answer itself where nothing has to be waited for.
+
+    Of `scope` only `headers` and `client` are used; `fields` are the `first_values` of the headers, `text` is
+    the body. Raises Refused where the body is not as it should be.
+    """
+    body = _body(text)
     page = PageNow(
         view=body.view or new_visitor_id(),
         url=_page_url(body.url or fields.get(b"referer", b"").decode("latin-1")),
         title=body.title[:TITLE_LENGTH],
-        language=body.language or accepted.partition(",")[0][:LANGUAGE_LENGTH],
+        language=body.language or _first_language(fields.get(b"accept-language", b"")),
         seconds=body.seconds,
     )
+    service, site = at.service, at.site
     if at.origin.scheme == "http" and fields.get(b"origin", b"").startswith(b"https://"):
         # What ends the TLS says nothing of it, or is not believed.
         peer = scope["client"][0] if scope.get("client") else None
-        at.service.events.proxy_untrusted(
-            at.site.name, network_of(peer) or "", "X-Forwarded-Proto", by="Origin"
-        )
-    ask = Ask(page, body.referrer, at.origin)
-    began, action = at.service.clock.monotonic(), "failed"
+        service.events.proxy_untrusted(site.name, network_of(peer) or "", "X-Forwarded-Proto", by="Origin")
+    began = service.clock.monotonic()
     try:
         at.take("decides")
-        answer = await at.service.decisions.decide(at.site, known_visitor(scope, at), ask)
-        action = answer.action
+        found = service.decisions.decide(site, known_visitor(scope, at), Ask(page, body.referrer, at.origin))
     except LimitedError as limited:
-        answer, action = at.service.decisions.plain_answer(at.site, page, limited.wait), "limited"
+        found = service.decisions.plain_answer(site, page, limited.wait)
+        _took(at, "limited", began)
+    except BaseException:
+        _took(at, "failed", began)
+        raise
+    else:
+        if not isinstance(found, Answer):
+            return _awaited(at, found, began)
+        _took(at, found.action, began)
+    return found
+
+
+async def _awaited(at: RequestContext, found: Awaitable[Answer], began: float) -> Answer:
+    action = "failed"
+    try:
+        answer = await found
+        action = answer.action
     finally:
-        at.service.events.took("decide", at.site.name, action, at.service.clock.monotonic() - began)
+        _took(at, action, began)
     return answer
+
+
+def _took(at: RequestContext, action: str, began: float) -> None:
+    at.service.events.took("decide", at.site.name, action, at.service.clock.monotonic() - began)
+
+
+def _first_language(accepted: bytes) -> str:
+    return accepted.decode("latin-1").partition(",")[0][:LANGUAGE_LENGTH]
 
 
 def _body(text: bytes) -> DecideBody:
@@ -136,7 +165,7 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
     return Response(status_code=204, headers=NO_STORE)
 
 
-def known_visitor(scope: Scope, at: RequestContext) -> Known | None:
+def known_visitor(scope: Mapping[str, Any], at: RequestContext) -> Known | None:
     """Who asks, by the cookie."""
     return at.site.cookie.read([value for name, value in scope["headers"] if name == b"cookie"])
 

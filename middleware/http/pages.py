@@ -1,7 +1,9 @@
 """Short error pages of clew: they reveal nothing of the request or the shop, and are not cached."""
 
+import time
 from collections.abc import Mapping
 from email.utils import formatdate
+from functools import lru_cache
 
 from ...injector.heads import Header, Headers
 from .faults import BusyError, LastHopError, RequestError, TooManyError, UpstreamError
@@ -27,6 +29,12 @@ _TEXTS: Mapping[int, bytes] = {
 
 def date() -> Header:
     """The Date field of clew's own responses (RFC 9110 §6.6.1). Those of the shop keep the shop's."""
+    return _date(int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> Header:
+    """Made once a second: it takes as long as a small answer."""
     return b"date", formatdate(usegmt=True).encode("ascii")
 
 

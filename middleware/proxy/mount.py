@@ -2,13 +2,17 @@
 
 from starlette.types import Message, Receive, Scope, Send
 
+from ...desk.context import RequestContext
 from ...injector.heads import RequestHead
+from ...service.origin import Origin
+from ...service.site import SiteRuntime
 from ...settings import model
 from ..asgi.mount import ClewMiddleware
 from ..exchange.exchange import Exchange, OwnPage
 from ..http.handler import ClientConnection
 from .access import access_line
 from .clients import OpenConnection, OpenConnections
+from .decide import DecideRequest, usual_fields
 from .proxied import ProxiedRequest, Watch
 from .shops import Shops
 
@@ -38,15 +42,16 @@ class ReverseProxy(ClewMiddleware):
 
     def handler_for(
         self, client: ClientConnection, scope: Scope, *, keep_alive: bool
-    ) -> ProxiedRequest | None:
-        """The handler that brings a request to its shop; None for one that clew answers itself."""
+    ) -> ProxiedRequest | DecideRequest | None:
+        """The handler that brings a request to its shop, or decides; None for one that clew answers in
+        another way."""
         origin = self._origin_of(scope)
         site = self.service.sites.at(origin.host)
         shop = self._shops.of(site.name) if site is not None else None
         if site is None or shop is None or self.service.sites.is_desk_host(origin.host):
             return None
         if site.owns(scope["raw_path"]):
-            return None
+            return self._decide(client, site, scope, origin, keep_alive=keep_alive)
         exchange = Exchange(site, self.service.clock.now())
         head = RequestHead(
             scope["method"],
@@ -79,6 +84,18 @@ class ReverseProxy(ClewMiddleware):
             hold_upload=lambda: self.service.limits.hold("uploads", site.name, origin.client),
             notify=access_line(scope, site, origin) if self.access_log else None,
         )
+
+    def _decide(
+        self, client: ClientConnection, site: SiteRuntime, scope: Scope, origin: Origin, *, keep_alive: bool
+    ) -> DecideRequest | None:
+        if scope["raw_path"] != site.decide_path or not self.startup.started:
+            return None
+        fields = usual_fields(scope)
+        if fields is None:
+            return None
+        notify = access_line(scope, site, origin) if self.access_log else None
+        at = RequestContext(self.service, site, origin)
+        return DecideRequest(client, at, scope, fields, keep_alive=keep_alive, notify=notify)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection: clew's own pages, and WebSockets."""

@@ -276,6 +276,6 @@ async def test_agents_are_known_without_a_question_a_decision(desk: House) -> No
         desk.clock.ahead += 31
         assert (await decide(desk, "0003"))["online"] is False
         assert asked == []
-    load = desk.service.agents.of("other")
+    load = desk.service.agents.of("other", desk.service.clock.now())
     assert load is not None
     assert load.online == 0
