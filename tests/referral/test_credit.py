@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from clew.referral.credit import DAY, SKEW, Considered, Terms, credit, earning_click
+from clew.referral.credit import DAY, SKEW, Considered, Terms, credit, earning_click, earning_now
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import TOUCHES, Touched, Visitor
 
@@ -194,3 +194,20 @@ def test_suspicious_touches_go_first_where_there_are_too_many_and_stay_suspiciou
     )
     alone = Touched(replace(large, landing="/" + "x" * 5000)).apply(Visitor("w"), ORDER)
     assert [t.doubt for t in alone.touches] == ["inside"]
+
+
+@pytest.mark.parametrize(
+    "arrivals",
+    [
+        [],
+        [touch(DAY)],
+        [touch(DAY, GOOGLE)],
+        [touch(DAY, AWIN), touch(2 * DAY, BLOG)],
+        [touch(8 * DAY, BLOG), touch(20 * DAY, AWIN)],
+        [touch(3 * DAY, BLOG, AWIN), touch(DAY, GOOGLE)],
+        [replace(touch(DAY, BLOG), doubt="inside"), touch(2 * DAY, AWIN)],
+        [touch(31 * DAY, AWIN)],
+    ],
+)
+def test_who_would_be_credited_now_is_who_is_credited(arrivals: list[Touch]) -> None:
+    assert earning_now(arrivals, ORDER, TERMS) == credit(arrivals, ORDER, TERMS, ORDER).click
