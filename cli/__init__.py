@@ -9,12 +9,12 @@ import typer
 
 from ..events.metrics import VERSION
 from ..settings.model import listen_address
-from . import desk, explain, postbacks
+from . import correct, desk, explain, postbacks
 from .check import check_command
 from .init import init_command
 from .inspect import inspect_command
 from .mitm import mitm_command
-from .orders import orders_command, report_command
+from .orders import report_command
 from .reload import reload_command
 from .schema import schema_command
 from .terminal import print_line
@@ -31,9 +31,9 @@ app.command("mitm")(mitm_command)
 app.command("init")(init_command)
 app.command("reload")(reload_command)
 app.command("schema")(schema_command)
-app.command("orders")(orders_command)
 app.command("report")(report_command)
 app.add_typer(explain.app, name="explain")
+app.add_typer(correct.app, name="orders")
 app.add_typer(desk.app, name="desk")
 app.add_typer(postbacks.app, name="postbacks")
 

@@ -8,13 +8,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..orders.ids import normalised
-from ..orders.model import OrderError
 from ..service.ordering.story import Line, lines, replays, story_json, values
-from ..stores.ledger.database import Database
-from ..stores.ledger.stories import Stories, Story
+from ..stores.ledger.stories import Story
 from .explain_visitor import visitor_command
-from .ledger import DEFAULT_CONFIG, Config, fail, not_found, with_ledger
+from .ledger import DEFAULT_CONFIG, Config, fail, with_ledger
+from .order import NoOrderError, Number, OneSite, find_order
 from .terminal import open_console
 
 app = typer.Typer(
@@ -27,25 +25,15 @@ COLORS = {"report": "cyan", "correction": "yellow", "credit": "green", "postback
 DIFFERENT = 1
 
 
-def _number(value: str) -> str:
-    try:
-        return normalised(value, "order").id
-    except OrderError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @app.command("order")
 def order_command(
-    number: Annotated[
-        str,
-        typer.Argument(metavar="ID", callback=_number, help='The order\'s number, however written: "#1003".'),
-    ],
+    number: Number,
     config: Config = DEFAULT_CONFIG,
-    site: Annotated[str | None, typer.Option(help="The site, where several have such an order.")] = None,
+    site: OneSite = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Decide each credit again from its stored inputs.")
     ] = False,
@@ -57,16 +45,10 @@ def order_command(
     With --replay the command ends with 1 if a decision comes out otherwise than it is stored.
     """
 
-    async def work(db: Database) -> tuple[tuple[str, ...], Story | None]:
-        stories = Stories(db)
-        sites = (site,) if site is not None else await stories.sites(number)
-        return sites, await stories.of(sites[0], number) if len(sites) == 1 else None
-
-    sites, story = with_ledger(config, work)
-    if len(sites) > 1:
-        fail(f"several sites have an order {number!r}: name one with --site: {', '.join(sites)}")
-    if story is None:
-        fail(not_found(config, f"There is no order {number!r}.", site))
+    try:
+        story = with_ledger(config, lambda db: find_order(db, config, number, site))
+    except NoOrderError as error:
+        fail(str(error))
     again = replays(story) if replay else ()
     if as_json:
         typer.echo(json.dumps(story_json(story, again)))

@@ -53,6 +53,7 @@ Channels = Annotated[
 
 
 def orders_command(
+    context: typer.Context,
     config: Config = DEFAULT_CONFIG,
     site: Site = None,
     partner: Annotated[str | None, typer.Option(help="Only those credited to this partner.")] = None,
@@ -71,6 +72,8 @@ def orders_command(
     as_json: AsJson = False,
 ) -> None:
     """List the orders, newest first: amount, channel, who was credited, and the state of the postback."""
+    if context.invoked_subcommand is not None:
+        return
     wanted = OrderFilter(site, partner, channel, state, day(since), day(until), order)
     found = with_ledger(config, lambda db: Reports(db).orders(wanted, limit))
     if as_json:

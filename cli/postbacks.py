@@ -19,7 +19,7 @@ from rich.text import Text
 from ..orders.model import OrderError
 from ..postbacks.model import STATES, Postback, State
 from ..service.clock import Clock
-from ..service.ordering.recording import settle, settled
+from ..service.ordering.correcting import settle, settled
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
 from ..stores.ledger.outbox import LIST_LIMIT, Outbox, OutboxError

@@ -13,6 +13,7 @@ from .front import Front
 from .guard import NO_STORE
 from .ops import health
 from .pages import conversation, needs, postbacks
+from .pages import orders as order_pages
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -65,6 +66,7 @@ def desk_app() -> DeskApp:
             *messages.routes,
             *conversation.routes,
             *needs.routes,
+            *order_pages.routes,
             *postbacks.routes,
         ],
         middleware=[Middleware(Front)],

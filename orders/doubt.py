@@ -18,7 +18,8 @@ from .money import amount_text
 # confirm: waits for the shop's server. checkout: no sign that the visitor ordered. browser: reported by the
 # browser only. amount, currency: contradicts other amounts. conflict: two reports of the order disagree.
 # manual: the partner has no call for such an event, so a person has to report it.
-Kind = Literal["confirm", "checkout", "browser", "amount", "currency", "conflict", "manual"]
+# agent: an agent recorded more than one agent may.
+Kind = Literal["confirm", "checkout", "browser", "amount", "currency", "conflict", "manual", "agent"]
 
 # Of a normal distribution the median absolute deviation is 0.6745 standard deviations (Iglewicz and Hoaglin,
 # 1993); beyond three of them lies one order in 370.
@@ -62,6 +63,17 @@ def amount_doubt(
     return Doubt(
         "amount",
         f"{amount}, but the median of the site's last {len(alike)} orders is {middle} {order.currency}",
+    )
+
+
+def agent_doubt(by: str, total: Decimal | None, currency: str | None, policy: Hold) -> Doubt | None:
+    """The doubt about an order that an agent records or corrects; None up to the limit for one agent."""
+    limit = policy.agent_limit
+    if limit is None or total is None or currency is None or total <= limit:
+        return None
+    amount = f"{amount_text(total, currency)} {currency}"
+    return Doubt(
+        "agent", f"{by} recorded {amount}, above the limit of {limit} for one agent: another one decides"
     )
 
 

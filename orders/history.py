@@ -25,6 +25,8 @@ _SERVER: Final = RANK["api"]
 _CORRECTS: Final = RANK["import"]
 """From this rank on a later word takes the place of an earlier one."""
 
+_OF_AMOUNT: Final = ("amount", "currency", "agent")
+
 NAMED_BY_BROWSER: Final = Doubt(
     "browser",
     "the shop's server reported the order, but not its visitor: only a browser says whose it is. "
@@ -134,7 +136,7 @@ def project(sightings: Sequence[Sighting]) -> Order:
         visitor=None if naming is None else naming.visitor,
         conversation=pick.value("conversation"),
         agent=pick.value("agent"),
-        doubts=_doubts(sightings, money, naming, ruling),
+        doubts=_doubts(sightings, money, naming, chosen, ruling),
         refused=ruling is not None and ruling.correction is not None and ruling.correction.refuse,
         partner=None if chosen is None or chosen.correction is None else chosen.correction.partner,
         sources=pick.sources,
@@ -226,19 +228,26 @@ def _rules(sighting: Sighting) -> bool:
 
 
 def _doubts(
-    sightings: Sequence[Sighting], money: Sighting | None, naming: Sighting | None, ruling: Sighting | None
+    sightings: Sequence[Sighting],
+    money: Sighting | None,
+    naming: Sighting | None,
+    chosen: Sighting | None,
+    ruling: Sighting | None,
 ) -> tuple[Doubt, ...]:
     """What stands against telling a partner, after what the shop's server and people said."""
     if ruling is not None and ruling.correction is not None and ruling.correction.release:
         sightings = [s for s in sightings if s.at > ruling.at]
         money = money if money in sightings else None
         naming = naming if naming in sightings else None
+        chosen = chosen if chosen in sightings else None
     found: list[Doubt] = []
     if money is not None:
         found += _about_amount(sightings, money)
     if naming is not None:
         found += _about_naming(sightings, naming)
         found += _about_buyer(sightings, naming)
+    if chosen is not None:
+        found += (doubt for doubt in chosen.doubts if doubt.kind == "agent")
     found += _about_state(sightings)
     return tuple(dict.fromkeys(found))
 
@@ -248,7 +257,7 @@ def _about_amount(sightings: Iterable[Sighting], money: Sighting) -> Iterable[Do
     agree = any((s.total, s.currency) == (money.total, money.currency) and s.rank > 0 for s in others)
     if not agree:
         # Two that agree are not doubted because the orders before were smaller.
-        yield from (doubt for doubt in money.doubts if doubt.kind in ("amount", "currency"))
+        yield from (doubt for doubt in money.doubts if doubt.kind in _OF_AMOUNT)
     if money.rank >= _CORRECTS:
         return
     alike = [
@@ -276,7 +285,7 @@ def _about_naming(sightings: Sequence[Sighting], naming: Sighting) -> Iterable[D
             continue
         if doubt.kind == "checkout" and any(s.at >= naming.at for s in told):
             continue
-        if doubt.kind not in ("amount", "currency"):
+        if doubt.kind not in _OF_AMOUNT:
             yield doubt
 
 

@@ -192,6 +192,7 @@ class Hold(Model):
     amounts: bool = True
     factor: Decimal = Field(Decimal(8), gt=1, le=1000)
     orders: int = Field(5, ge=2, le=50)
+    agent_limit: Decimal | None = Field(None, ge=0)
 
 
 class Cart(Model):

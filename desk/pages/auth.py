@@ -27,8 +27,8 @@ CSRF_HEADER = "x-clew-csrf"
 # Wrong passwords under one name. Nobody can lock an agent out by failing under that name: for a network from
 # which an agent has logged in before, what others try does not count.
 NAME_RATE = Rate(5, 300)
-# The only places that a login leads to: the inbox and a conversation.
-_TARGET = re.compile(r"/conversations/[A-Za-z0-9_-]{1,40}")
+# The only places that a login leads to: the inbox, a conversation and an order.
+_TARGET = re.compile(r"/conversations/[A-Za-z0-9_-]{1,40}|/orders/[0-9]{1,18}")
 _WRONG = "Name or password is wrong."
 
 

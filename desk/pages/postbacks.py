@@ -8,9 +8,9 @@ from starlette.routing import BaseRoute, Route
 
 from ...orders.model import OrderError
 from ...postbacks.model import STATES, Postback, State
+from ...service.ordering.correcting import settle as settle_order
+from ...service.ordering.correcting import settled
 from ...service.ordering.notify import notify_retried, notify_settled
-from ...service.ordering.recording import settle as settle_order
-from ...service.ordering.recording import settled
 from ...stores.ledger.outbox import OutboxError
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
@@ -93,6 +93,7 @@ async def _settled(context: AgentContext, postback_id: str, fields: Mapping[str,
         send=what != "refuse",
         amount=amount,
         site=context.at.site.name,
+        hold=context.at.site.settings.hold,
     )
     return settled(entry, postback_id)
 

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 from ... import templates
 from ...settings.model import LANGUAGES
-from ..context import request_context
+from ..context import RequestContext, request_context
 from ..times import Times, span
 from ..ways import HOME
 
@@ -104,6 +104,11 @@ def desk_path(request: Request) -> str:
     return f"{request.scope['root_path']}/desk"
 
 
+def times(at: RequestContext) -> Times:
+    """The clock of a page: the site's time zone, and now."""
+    return Times(ZoneInfo(at.site.settings.time_zone), at.service.clock.now())
+
+
 def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
     """A page of the desk from `templates/desk/`."""
     at = request_context(request)
@@ -112,7 +117,7 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
         site=at.chosen or "clew",
         sites=len(at.service.sites) > 1 and at.way is not None,
         home=HOME,
-        clock=Times(ZoneInfo(at.site.settings.time_zone), at.service.clock.now()),
+        clock=times(at),
         css=asset("desk.css").version,
         js=asset("desk.js").version,
         **values,

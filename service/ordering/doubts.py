@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ...orders.doubt import Doubt, amount_doubt
+from ...orders.doubt import Doubt, agent_doubt, amount_doubt
 from ...orders.model import Figure, OrderSeen
 from ...referral.visitor import Visitor
 from ...stores.ledger.orders import Orders
@@ -33,12 +33,16 @@ async def doubts_of(
     visitor: Visitor | None,
     shown: Shown | None,
     now: float,
+    agent: str | None = None,
 ) -> tuple[Doubt, ...]:
     """What stands against a sighting when it comes. Raises what the ledger raises."""
     found = []
     cart = visitor.cart if visitor is not None else {}
     if (amount := await _amount_doubt(orders, site, seen, cart)) is not None:
         found.append(amount)
+    if agent is not None:
+        above = agent_doubt(agent, seen.total, seen.currency, site.settings.hold)
+        found += [] if above is None else [above]
     if visitor is not None and shown is not None:
         found += _visitor_doubts(site, visitor, shown, now)
     return tuple(found)

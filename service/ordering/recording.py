@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import chain, repeat
 from typing import Any
 
@@ -11,10 +10,8 @@ from msgspec import structs
 
 from ...events.events import Events
 from ...orders.history import Order
-from ...orders.model import Channel, OrderError, OrderSeen
-from ...orders.money import amount_text, checked_currency
-from ...orders.sighting import Correction, Sighting
-from ...postbacks.model import Postback
+from ...orders.model import Channel, OrderSeen
+from ...orders.sighting import Sighting
 from ...referral.credit import DAY
 from ...referral.decision import Decision, Inputs, Policy, decide
 from ...referral.touches import Touch, merge
@@ -24,11 +21,10 @@ from ...stores.journal import Journal, JournalError
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.history import Known
 from ...stores.ledger.orders import StoredOrder
-from ...stores.ledger.outbox import OutboxError
 from ...stores.visits import Visits
 from ..clock import Clock
 from ..site import SiteRuntime
-from .book import Entry, Kept, OrderBook, held
+from .book import OrderBook
 from .doubts import Shown, doubts_of
 from .notify import notify
 
@@ -100,7 +96,7 @@ class Ordering:
             conversation=conversation,
             agent=agent,
             touches=tuple(touch.to_json() for touch in known.touches) if known is not None else (),
-            doubts=await doubts_of(self._ledger.orders, site, seen, known, shown, now),
+            doubts=await doubts_of(self._ledger.orders, site, seen, known, shown, now, agent),
         )
         entry = await self._book.add(sighting, _SiteCrediting(site, self._ledger), now, raw=raw)
         if entry.postbacks:
@@ -285,74 +281,3 @@ class _SiteCrediting:
     def partner(self, partner: str) -> Partner | None:
         """A partner of the site."""
         return self._site.partners.get(partner)
-
-
-async def settle(
-    ledger: Ledger,
-    partners: Callable[[str], list[Partner]],
-    postback_id: str,
-    now: float,
-    *,
-    by: str,
-    send: bool = True,
-    amount: Decimal | None = None,
-    currency: str | None = None,
-    site: str | None = None,
-) -> Entry:
-    """A person decides on an order whose postback is held: it is sent, with another amount if one is given,
-    or refused. What was refused may still be sent.
-
-    `partners` are those of a site by its name. `by` says who decides. With `site` only one of that site is
-    found. Raises OutboxError for an unknown id and for any other state, OrderError for an amount that cannot
-    be.
-    """
-    found = await ledger.outbox.get(postback_id, site=site)
-    if found is None:
-        raise OutboxError(f"{postback_id}: no such postback")
-    if found.state not in ("held", "refused"):
-        raise OutboxError(f"{postback_id}: it is {found.state}, not held")
-    if found.hold == "manual":
-        raise OutboxError(f"{postback_id}: {found.why}. Then mark it as reported")
-    order = await ledger.orders.at(found.order)
-    if order is None:
-        raise OutboxError(f"{postback_id}: its order is another one now")
-    correction = Correction(by=by, why=found.why or "", release=send, refuse=not send)
-    right = _corrected(order, amount, currency)
-    sighting = Sighting(
-        site=found.site,
-        source="agent",
-        at=now,
-        id=order.order_id,
-        total=right[0],
-        currency=right[1],
-        state=None,
-        agent=by,
-        correction=correction,
-    )
-    return await OrderBook(ledger).add(sighting, Kept(partners(found.site)), now)
-
-
-def _corrected(
-    order: StoredOrder, amount: Decimal | None, currency: str | None
-) -> tuple[Decimal | None, str | None]:
-    """Another amount of an order, checked; nothing where it stays."""
-    if amount is None and currency is None:
-        return None, None
-    code = checked_currency(currency) if currency is not None else order.currency
-    right = order.total if amount is None else amount
-    if right is None or code is None:
-        raise OrderError("total: the order has no amount yet; name both the amount and the currency")
-    total = Decimal(amount_text(right, code))
-    if total != right:
-        raise OrderError(f"total: {code} has fewer digits after the separator than {right}")
-    return total, code
-
-
-def settled(entry: Entry, postback_id: str) -> Postback:
-    """The postback that a decision came to. Raises OutboxError where there is nothing left to tell."""
-    if not entry.postbacks:
-        raise OutboxError(f"{postback_id}: there is nothing to tell the partner any more")
-    return next((row for row in entry.postbacks if row.id == postback_id), entry.postbacks[-1])
-
-
-__all__ = ["Ordering", "Recorded", "held", "settle", "settled"]

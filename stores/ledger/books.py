@@ -8,6 +8,7 @@ from .inbox import Inbox
 from .notices import Notices
 from .orders import Orders
 from .outbox import Outbox
+from .stories import Stories
 
 
 class Ledger:
@@ -17,6 +18,7 @@ class Ledger:
         self.db = Database(at) if isinstance(at, str) else at
         self.orders = Orders(self.db)
         self.histories = Histories(self.db)
+        self.stories = Stories(self.db)
         self.outbox = Outbox(self.db)
         self.conversations = Conversations(self.db)
         self.inbox = Inbox(self.db)

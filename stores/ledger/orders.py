@@ -92,9 +92,12 @@ class Orders:
             found = (await connection.execute(_all().where(orders_table.c.id == row))).first()
         return None if found is None else StoredOrder(**_fields(found))
 
-    async def list(self, site: str, *, limit: int = 100) -> tuple[StoredOrder, ...]:
-        """The site's newest orders, newest first."""
-        return await self._newest(_all().where(orders_table.c.site == site), limit)
+    async def list(
+        self, site: str, *, limit: int = 100, before: int | None = None
+    ) -> tuple[StoredOrder, ...]:
+        """The site's newest orders, newest first; with `before` those recorded before the one of that row."""
+        query = _all().where(orders_table.c.site == site)
+        return await self._newest(query if before is None else query.where(orders_table.c.id < before), limit)
 
     async def of_visitor(self, site: str, visitor: str, *, limit: int = 20) -> tuple[StoredOrder, ...]:
         """The visitor's newest orders at the site, newest first."""

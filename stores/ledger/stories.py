@@ -49,6 +49,13 @@ class Stories:
         async with self._db.read() as connection:
             return tuple(sorted(row[0] for row in await connection.execute(query)))
 
+    async def at(self, site: str, row: int) -> Story | None:
+        """The story of an order of a site by the ledger's own number; None where there is none."""
+        own = orders_table.c
+        async with self._db.read() as connection:
+            number = await connection.scalar(select(own.order_id).where(own.id == row, own.site == site))
+        return None if number is None else await self.of(site, number)
+
     async def of(self, site: str, number: str) -> Story | None:
         """The story of an order of a site by any of its normalised numbers; None where there is none."""
         known = next(iter(await self._histories.known(site, [number])), None)

@@ -14,8 +14,8 @@ from clew.orders.model import OrderSeen, Refund
 from clew.postbacks.model import Attempt
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
+from clew.service.ordering.correcting import settle
 from clew.service.ordering.doubts import Shown
-from clew.service.ordering.recording import settle
 from clew.service.service import Service
 from typer.testing import CliRunner, Result
 
@@ -227,3 +227,39 @@ def test_of_one_site_no_name_is_needed_and_any_number_will_do(config: Path) -> N
     assert result.exit_code == 0, result.output
     assert "Order 2002 of other" in result.output
     assert "further numbers" in result.output
+
+
+def correct(config: Path, *arguments: str) -> Result:
+    given = ["orders", "correct", *arguments, "--by", "ann", "--config", str(config)]
+    return CliRunner().invoke(app, given, env={"COLUMNS": "200"})
+
+
+def test_a_correction_from_the_command_line_is_a_new_entry(config: Path) -> None:
+    done = correct(config, "#1001", "--site", "shop", "--amount", "80", "--why", "a voucher")
+    assert done.exit_code == 0, done.output
+    assert "Order 1001 over 80.00 EUR is part_refunded, credited to blog." in done.output
+    assert "adjust 50.00 EUR to blog is due" in done.output
+    assert "ann set it to 80.00 EUR" in explain(config, "1001", "--site", "shop").output
+    nobody = correct(config, "1001", "--site", "shop", "--partner", "nobody", "--why", "own staff")
+    assert "cancel 0.00 EUR to blog is due" in nobody.output
+    listed = CliRunner().invoke(app, ["orders", "--json", "--config", str(config), "--site", "shop"])
+    assert [json.loads(line)["partner"] for line in listed.output.splitlines()] == [None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("1001", "--amount", "1"), "several sites have an order"),
+        (("1001", "--site", "shop", "--state", "gone"), "is no state; there are: seen"),
+        (("1001", "--site", "shop", "--partner", "anna"), "the site has no 'anna'; there are: blog"),
+        (("1001", "--site", "shop"), "nothing is corrected"),
+        (("1001", "--site", "shop", "--amount", "1.234"), "has fewer digits"),
+        (("1001", "--site", "shop", "--amount", "-1"), "is negative"),
+    ],
+)
+def test_a_correction_that_cannot_be_changes_nothing(
+    config: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    result = correct(config, *arguments, "--why", "x")
+    assert result.exit_code == 1, result.output
+    assert f"Nothing changed: {said}" in result.output or said in result.output

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
+from clew.service.ordering.correcting import settle
 from clew.service.ordering.doubts import Shown
-from clew.service.ordering.recording import settle
 from clew.service.service import Service
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings

@@ -41,7 +41,11 @@ class House:
     """The desk of two sites, `shop` and `other`, as an ASGI app below `/-/clew/`."""
 
     def __init__(
-        self, folder: Path, chat: dict[str, Any] | None = None, limits: dict[str, Any] | None = None
+        self,
+        folder: Path,
+        chat: dict[str, Any] | None = None,
+        limits: dict[str, Any] | None = None,
+        hold: dict[str, Any] | None = None,
     ) -> None:
         rules = [{"name": "after-wait", "action": "invite", "when": []}]
         partners = [{"id": "anna", "param": "aff", "postback": "https://partner.test/?c={click_id}"}]
@@ -61,7 +65,10 @@ class House:
                     "store": f"sqlite:{folder / 'visits.db'}",
                     "ledger": f"sqlite:{folder / 'ledger.db'}",
                     "limits": limits or {},
-                    "sites": [{**shop, "chat": chat or {}}, {"name": "other", "hosts": ["other.test"]}],
+                    "sites": [
+                        {**shop, "chat": chat or {}, "hold": hold or {}},
+                        {"name": "other", "hosts": ["other.test"]},
+                    ],
                 }
             ),
             self.clock,
@@ -156,10 +163,13 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def house(
-    folder: Path, chat: dict[str, Any] | None = None, limits: dict[str, Any] | None = None
+    folder: Path,
+    chat: dict[str, Any] | None = None,
+    limits: dict[str, Any] | None = None,
+    hold: dict[str, Any] | None = None,
 ) -> AsyncIterator[House]:
     """A desk for as long as the block runs."""
-    built = House(folder, chat, limits)
+    built = House(folder, chat, limits, hold)
     await built.service.start()
     try:
         yield built

@@ -10,7 +10,7 @@ from clew.desk.pages.live import LOOK_SECONDS
 from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Page, Touched, Viewed
-from clew.service.ordering.recording import settle
+from clew.service.ordering.correcting import settle
 from desks import PASSWORD, VISITOR, House, house, until
 from playwright.async_api import BrowserContext, expect
 from playwright.async_api import Page as Tab

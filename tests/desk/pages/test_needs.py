@@ -15,7 +15,7 @@ from clew.orders.model import OrderSeen
 from clew.postbacks.model import Postback, State
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Touched
-from clew.service.ordering.recording import settle
+from clew.service.ordering.correcting import settle
 from clew.stores.ledger.notices import MOST, Noted, Notices
 from desks import VISITOR, House, hidden, house
 from prometheus_client import CollectorRegistry

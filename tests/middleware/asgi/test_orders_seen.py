@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 import structlog
 from clew.service.facts import PageNow
-from clew.service.ordering.recording import settle
+from clew.service.ordering.correcting import settle
 from order_shops import ELSEWHERE, INSIDE, SELECTORS, TYPED, Shop, linked, order_shops, ordered, page
 from starlette.responses import Response
 

@@ -1,0 +1,140 @@
+"""The orders of a site, the whole story of each, and what people correct. All work without JavaScript."""
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ...orders.ids import normalised
+from ...orders.model import STATES, OrderError
+from ...service.ordering.correcting import WHY_LENGTH, correct
+from ...service.ordering.notify import notify
+from ...service.ordering.story import lines, values
+from ...stores.ledger.stories import Story
+from ..guard import Refused
+from .auth import AgentContext, agent_form, see_other, signed_in
+from .live import stamp
+from .render import page, times
+from .sale import read_amount
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...stores.ledger.orders import StoredOrder
+
+SHOWN = 50
+NOBODY = "-"
+"""The value of the choice "nobody" for an order's partner; an empty one leaves it as it is."""
+
+
+def _row(value: str) -> int | None:
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
+
+
+@signed_in
+async def listed(request: Request, context: AgentContext) -> Response:
+    """The newest orders of the site, or those of a number."""
+    asked, problem = request.query_params.get("number", "").strip()[:200], ""
+    before = _row(request.query_params.get("before", ""))
+    ledger, own = context.at.service.ledger, context.at.site.name
+    shown: Sequence[StoredOrder] = ()
+    try:
+        if not asked:
+            shown = await ledger.orders.list(own, limit=SHOWN, before=before)
+        elif (story := await ledger.stories.of(own, normalised(asked, "number").id)) is not None:
+            shown = [story.order]
+    except OrderError as error:
+        problem = f"{error}."
+    return await _page(
+        request,
+        context,
+        "orders.html",
+        200,
+        orders=shown,
+        asked=asked,
+        problem=problem,
+        more=shown[-1].row if not asked and len(shown) == SHOWN else None,
+    )
+
+
+async def _page(
+    request: Request, context: AgentContext, template: str, status: int, **values: Any
+) -> Response:
+    own = {"agent": context.session.agent, "csrf": context.session.csrf}
+    return page(request, template, status, mark=await stamp(context.at, None), current=None, **own, **values)
+
+
+async def _story(request: Request, context: AgentContext) -> Story:
+    row = _row(request.path_params["id"])
+    stories = context.at.service.ledger.stories
+    found = None if row is None else await stories.at(context.at.site.name, row)
+    if found is None:
+        raise Refused(404, "There is no such order at this site.")
+    return found
+
+
+@signed_in
+async def order(request: Request, context: AgentContext) -> Response:
+    """All that is known of an order, as a time line."""
+    return await _order(request, context, await _story(request, context))
+
+
+async def _order(
+    request: Request,
+    context: AgentContext,
+    story: Story,
+    status: int = 200,
+    problem: str = "",
+    typed: dict[str, str] | None = None,
+) -> Response:
+    moment = times(context.at).moment
+    return await _page(
+        request,
+        context,
+        "order.html",
+        status,
+        order=story.order,
+        values=values(story, moment),
+        lines=lines(story, moment),
+        states=STATES,
+        partners=list(context.at.site.partners),
+        nobody=NOBODY,
+        why_length=WHY_LENGTH,
+        problem=problem,
+        typed={"state": "", "amount": "", "partner": "", "why": "", **(typed or {})},
+        done=request.query_params.get("done", ""),
+    )
+
+
+@signed_in
+async def corrected(request: Request, context: AgentContext) -> Response:
+    """Correct an order: a new entry of its history, with who and why."""
+    story, fields = await _story(request, context), await agent_form(request, context)
+    service, site = context.at.service, context.at.site
+    amount, partner = fields.get("amount", "").strip(), fields.get("partner", "")
+    try:
+        entry = await correct(
+            service.ledger,
+            list(site.partners.values()),
+            story.order,
+            service.clock.now(),
+            by=context.session.agent,
+            why=fields.get("why", ""),
+            state=fields.get("state") or None,
+            amount=read_amount(amount) if amount else None,
+            partner={"": None, NOBODY: ""}.get(partner, partner),
+            hold=site.settings.hold,
+        )
+    except OrderError as error:
+        return await _order(request, context, story, 422, f"Nothing changed: {error}.", fields)
+    service.worker.wake()
+    notify(service.events, entry)
+    return see_other(request, f"/orders/{entry.after.row}?done=corrected#story")
+
+
+routes: list[BaseRoute] = [
+    Route("/desk/orders", listed, methods=["GET"]),
+    Route("/desk/orders/{id}", order, methods=["GET"]),
+    Route("/desk/orders/{id}/correct", corrected, methods=["POST"]),
+]

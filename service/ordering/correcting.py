@@ -1,0 +1,185 @@
+"""People's decisions about orders: what is held is sent or not, and what is wrong is corrected. Each is a new
+entry in the order's history that says who and why; nothing is edited in place."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Final
+
+from ...orders.checks import checked_text
+from ...orders.doubt import Doubt, agent_doubt
+from ...orders.model import STATES, OrderError, OrderState
+from ...orders.money import amount_text, checked_currency
+from ...orders.sighting import Correction, Sighting
+from ...postbacks.model import Postback
+from ...settings.model import Hold, Partner
+from ...stores.ledger.books import Ledger
+from ...stores.ledger.orders import StoredOrder
+from ...stores.ledger.outbox import OutboxError
+from .book import Entry, Kept, OrderBook
+
+WHY_LENGTH: Final = 300
+_UNLIMITED: Final = Hold()
+
+
+async def correct(
+    ledger: Ledger,
+    partners: Sequence[Partner],
+    order: StoredOrder,
+    now: float,
+    *,
+    by: str,
+    why: str,
+    state: str | None = None,
+    amount: Decimal | None = None,
+    currency: str | None = None,
+    partner: str | None = None,
+    hold: Hold = _UNLIMITED,
+) -> Entry:
+    """A person corrects an order: its state, its amount, or the partner who earns it (an empty text for
+    nobody). None leaves a value as it is. The partners are notified of the difference.
+
+    `partners` are those of the site. Above the limit of `hold` it waits for another agent. Raises OrderError
+    for values that cannot be, and where nothing is corrected.
+    """
+    total, code = _corrected(order, amount, currency)
+    right_state, right_partner = _state(state), _partner(partner, partners)
+    if total is None and right_state is None and right_partner is None:
+        raise OrderError("nothing is corrected: name the state, the amount or the partner")
+    doubt = None
+    if total is not None or right_partner:
+        doubt = agent_doubt(by, total or order.total, code or order.currency, hold)
+    return await _add(
+        ledger,
+        partners,
+        order,
+        now,
+        Correction(by=by, why=checked_text(why, "why", WHY_LENGTH), partner=right_partner),
+        total=total,
+        currency=code,
+        state=right_state,
+        doubts=() if doubt is None else (doubt,),
+    )
+
+
+def _state(value: str | None) -> OrderState | None:
+    found = next((state for state in STATES if state == value), None)
+    if value is not None and found is None:
+        raise OrderError(f"state: {value[:40]!r} is no state; there are: {', '.join(STATES)}")
+    return found
+
+
+def _partner(value: str | None, partners: Sequence[Partner]) -> str | None:
+    known = [partner.id for partner in partners]
+    if value and value not in known:
+        there = ", ".join(known) or "none"
+        raise OrderError(f"partner: the site has no {value[:40]!r}; there are: {there}")
+    return value
+
+
+async def settle(
+    ledger: Ledger,
+    partners: Callable[[str], list[Partner]],
+    postback_id: str,
+    now: float,
+    *,
+    by: str,
+    send: bool = True,
+    amount: Decimal | None = None,
+    currency: str | None = None,
+    site: str | None = None,
+    hold: Hold = _UNLIMITED,
+) -> Entry:
+    """A person decides on an order whose postback is held: it is sent, with another amount if one is given,
+    or refused. What was refused may still be sent.
+
+    `partners` are those of a site by its name. `by` says who decides. With `site` only one of that site is
+    found. Above the limit of `hold` an amount waits for another agent. Raises OutboxError for an unknown id,
+    for any other state, and for whoever must not decide alone; OrderError for an amount that cannot be.
+    """
+    found = await ledger.outbox.get(postback_id, site=site)
+    if found is None:
+        raise OutboxError(f"{postback_id}: no such postback")
+    if found.state not in ("held", "refused"):
+        raise OutboxError(f"{postback_id}: it is {found.state}, not held")
+    if found.hold == "manual":
+        raise OutboxError(f"{postback_id}: {found.why}. Then mark it as reported")
+    order = await ledger.orders.at(found.order)
+    if order is None:
+        raise OutboxError(f"{postback_id}: its order is another one now")
+    if send and by in await _recorders(ledger, order):
+        raise OutboxError(f"{postback_id}: {by} recorded it, so another agent has to release it")
+    right = _corrected(order, amount, currency)
+    doubt = agent_doubt(by, *right, hold)
+    return await _add(
+        ledger,
+        partners(found.site),
+        order,
+        now,
+        Correction(by=by, why=found.why or "", release=send and doubt is None, refuse=not send),
+        total=right[0],
+        currency=right[1],
+        doubts=() if doubt is None else (doubt,),
+    )
+
+
+async def _recorders(ledger: Ledger, order: StoredOrder) -> frozenset[str]:
+    """Who recorded more than one agent may, while that waits for another agent."""
+    if not any(doubt.kind == "agent" for doubt in order.doubts):
+        return frozenset()
+    known = await ledger.histories.known(order.site, [order.order_id])
+    sightings = [stored.sighting for one in known for stored in one.sightings]
+    return frozenset(
+        s.agent for s in sightings if s.agent is not None and any(d.kind == "agent" for d in s.doubts)
+    )
+
+
+async def _add(
+    ledger: Ledger,
+    partners: Sequence[Partner],
+    order: StoredOrder,
+    now: float,
+    correction: Correction,
+    *,
+    total: Decimal | None = None,
+    currency: str | None = None,
+    state: OrderState | None = None,
+    doubts: tuple[Doubt, ...] = (),
+) -> Entry:
+    sighting = Sighting(
+        site=order.site,
+        source="agent",
+        at=now,
+        id=order.order_id,
+        total=total,
+        currency=currency,
+        state=state,
+        agent=correction.by,
+        doubts=doubts,
+        correction=correction,
+    )
+    return await OrderBook(ledger).add(sighting, Kept(partners), now)
+
+
+def _corrected(
+    order: StoredOrder, amount: Decimal | None, currency: str | None
+) -> tuple[Decimal | None, str | None]:
+    """Another amount of an order, checked; nothing where it stays."""
+    if amount is None and currency is None:
+        return None, None
+    code = checked_currency(currency) if currency is not None else order.currency
+    right = order.total if amount is None else amount
+    if right is None or code is None:
+        raise OrderError("total: the order has no amount yet; name both the amount and the currency")
+    total = Decimal(amount_text(right, code))
+    if total != right or total < 0:
+        raise OrderError(
+            f"total: {code} has fewer digits after the separator than {right}, or it is negative"
+        )
+    return total, code
+
+
+def settled(entry: Entry, postback_id: str) -> Postback:
+    """The postback that a decision came to. Raises OutboxError where there is nothing left to tell."""
+    if not entry.postbacks:
+        raise OutboxError(f"{postback_id}: there is nothing to tell the partner any more")
+    return next((row for row in entry.postbacks if row.id == postback_id), entry.postbacks[-1])

@@ -1,0 +1,214 @@
+"""The orders at the desk: the list, the story of one, and what an agent corrects."""
+
+import re
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from clew.orders.model import OrderSeen
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Shopped, Touched
+from clew.stores.ledger.orders import StoredOrder
+from desks import OTHER, VISITOR, House, hidden, house
+
+LIMIT = Decimal(500)
+TOUCH = Touch(1, (Click("", "aff", "click-1234567890", "anna"),), {}, "", "/")
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path, hold={"agent_limit": LIMIT, "amounts": False}) as built:
+        yield built
+
+
+async def order(
+    desk: House, number: str = "1001", total: str = "100.00", site: str = "shop", *, agent: str | None = None
+) -> StoredOrder:
+    """An order of a visitor that anna referred, by the shop's server or an agent."""
+    now = int(desk.service.clock.now())
+    touch = Touch(now - 3600, TOUCH.clicks)
+    await desk.service.visits.change(site, VISITOR, [Touched(touch), Shopped()], now)
+    seen = OrderSeen(number, Decimal(total), "EUR", "agent" if agent else "api", spelling=f"#{number}")
+    recorded = await desk.service.ordering.record(
+        desk.service.sites[site], seen, visitor=VISITOR, agent=agent
+    )
+    return recorded.order
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+
+
+async def test_the_newest_orders_are_listed_and_found_by_any_spelling(desk: House) -> None:
+    for number in ("1001", "1002"):
+        await order(desk, number)
+    client = await desk.agent()
+    listed = text_of((await client.get("desk/orders")).text)
+    assert listed.index("#1002") < listed.index("#1001")
+    assert "100.00 EUR" in listed
+    found = text_of((await client.get("desk/orders", params={"number": "Order #1001"})).text)
+    assert "#1001" in found
+    assert "#1002" not in found
+    assert "There is no such order" in (await client.get("desk/orders?number=9")).text
+
+
+async def test_older_orders_are_on_the_next_page(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clew.desk.pages.orders.SHOWN", 2)
+    for number in ("1001", "1002", "1003"):
+        await order(desk, number)
+    client = await desk.agent()
+    first = (await client.get("desk/orders")).text
+    (older,) = re.findall(r'href="[^"]*(desk/orders\?before=\d+)"', first)
+    second = text_of((await client.get(older)).text)
+    assert "#1001" in second
+    assert "#1002" not in second
+
+
+async def test_an_order_is_told_from_its_reports_to_its_calls(desk: House) -> None:
+    found = await order(desk)
+    client = await desk.agent()
+    page = text_of((await client.get(f"desk/orders/{found.row}")).text)
+    story = [
+        "Order #1001",
+        "total 100.00 EUR the shop's server",
+        "The shop's server reported 100.00 EUR, placed",
+        "Credited to anna",
+        "considered: arrival",
+        "Due to anna: a new order over 100.00 EUR",
+    ]
+    told = page.replace("&#39;", "'")
+    positions = [told.index(text) for text in story]
+    assert positions == sorted(positions)
+    assert "click-1234567890" not in page
+
+
+async def test_an_agent_sees_the_orders_of_its_own_site_only(desk: House) -> None:
+    theirs = await order(desk, site="other")
+    await order(desk, "2002")
+    client = await desk.agent(site="shop")
+    assert (await client.get(f"desk/orders/{theirs.row}")).status_code == 404
+    assert "#1001" not in (await client.get("desk/orders")).text
+    assert "There is no such order" in (await client.get("desk/orders?number=1001")).text
+    forged = {"csrf": hidden((await client.get("desk/orders/2")).text), "state": "cancelled", "why": "x"}
+    assert (await client.post(f"desk/orders/{theirs.row}/correct", data=forged)).status_code == 404
+    assert (await desk.client(OTHER).get(f"desk/orders/{theirs.row}")).status_code == 303
+    assert (await client.get("desk/orders/9999999999999999999999")).status_code == 404
+
+
+async def test_the_login_leads_back_to_the_order(desk: House) -> None:
+    found = await order(desk)
+    asked = await desk.client().get(f"desk/orders/{found.row}")
+    assert asked.headers["location"].endswith(f"/desk/login?to=/orders/{found.row}")
+
+
+async def test_the_conversation_and_what_is_held_lead_to_the_order(desk: House) -> None:
+    found = await order(desk)
+    await order(desk, "1002", "99999.00", agent="bo")
+    held = await order(desk, "1003", "900.00", agent="bo")
+    talk = await desk.says("hello")
+    client = await desk.agent()
+    assert f'desk/orders/{found.row}"' in (await client.get(f"desk/conversations/{talk}")).text
+    assert f'desk/orders/{held.row}"' in (await client.get("desk/postbacks?state=held")).text
+    assert '/desk/orders"' in (await client.get("desk/")).text
+
+
+async def correct(desk: House, row: int, name: str = "bo", **fields: str) -> tuple[int, str]:
+    client = await desk.agent(name)
+    csrf = hidden((await client.get(f"desk/orders/{row}")).text)
+    answer = await client.post(f"desk/orders/{row}/correct", data={"csrf": csrf, "why": "rang up", **fields})
+    return answer.status_code, answer.text
+
+
+async def test_a_correction_is_a_new_entry_and_the_partner_hears_of_it(desk: House) -> None:
+    found = await order(desk)
+    assert (await correct(desk, found.row, amount="59,00", state="paid"))[0] == 303
+    client = await desk.agent()
+    page = text_of((await client.get(f"desk/orders/{found.row}?done=corrected")).text)
+    assert "bo set it to 59.00 EUR, paid" in page
+    assert "why: rang up" in page
+    assert "The shop&#39;s server reported 100.00 EUR" in page
+    # The worker may have tried to call the partner already: then it hears of the change.
+    assert (await desk.service.ledger.histories.postbacks(found.row))[-1].report.amount == "59.00"
+
+
+async def test_a_wrong_partner_is_corrected_and_both_hear_of_it(desk: House) -> None:
+    found = await order(desk)
+    assert (await correct(desk, found.row, partner="-"))[0] == 303
+    after = await desk.service.ledger.orders.at(found.row)
+    assert after is not None
+    assert (after.partner, after.reason) == (None, "nobody: chosen by bo: rang up")
+    last = (await desk.service.ledger.histories.postbacks(found.row))[-1]
+    # The worker may have tried to call the partner already: then it hears of the cancellation.
+    assert last.event == "cancel" or last.state == "superseded"
+    assert (await correct(desk, found.row, partner="anna"))[0] == 303
+    after = await desk.service.ledger.orders.at(found.row)
+    assert after is not None
+    assert after.click is not None
+    assert (after.partner, after.click.value) == ("anna", "click-1234567890")
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({}, "nothing is corrected"),
+        ({"amount": "1.299,00"}, "no amount"),
+        ({"amount": "5", "why": " "}, "why: it is empty"),
+        ({"state": "gone"}, "is no state"),
+        ({"partner": "stranger"}, "the site has no"),
+    ],
+)
+async def test_what_cannot_be_is_said_and_nothing_changes(
+    desk: House, fields: dict[str, str], problem: str
+) -> None:
+    found = await order(desk)
+    status, page = await correct(desk, found.row, **fields)
+    assert (status, problem in page) == (422, True)
+    after = await desk.service.ledger.orders.at(found.row)
+    assert after is not None
+    assert after.version == found.version
+
+
+async def test_above_the_limit_an_agents_order_waits_for_a_second_agent(desk: House) -> None:
+    """field E24"""
+    small = await order(desk, "1001", "500.00", agent="bo")
+    assert small.doubts == ()
+    large = await order(desk, "1002", "500.01", agent="bo")
+    assert [d.kind for d in large.doubts] == ["agent"]
+    (held,) = await desk.service.ledger.outbox.list("held")
+
+    async def release(name: str, **fields: str) -> int:
+        client = await desk.agent(name)
+        csrf = hidden((await client.get("desk/postbacks")).text)
+        form = {"csrf": csrf, "do": "release", **fields}
+        return (await client.post(f"desk/postbacks/{held.id}", data=form)).status_code
+
+    assert await release("bo") == 422
+    assert await release("bo", do="correct", amount="499.00") == 422
+    assert [row.id for row in await desk.service.ledger.outbox.list("held")] == [held.id]
+    assert await release("ann") == 303
+    assert await desk.service.ledger.outbox.list("held") == ()
+
+
+async def test_above_the_limit_a_correction_waits_for_a_second_agent_too(desk: House) -> None:
+    """field E24"""
+    found = await order(desk)
+    assert (await correct(desk, found.row, amount="501"))[0] == 303
+    (held,) = await desk.service.ledger.outbox.list("held")
+    assert (held.report.amount, held.hold) == ("501.00", "agent")
+    client = await desk.agent("ann")
+    form = {"csrf": hidden((await client.get("desk/postbacks")).text), "do": "correct", "amount": "800"}
+    await client.post(f"desk/postbacks/{held.id}", data=form)
+    (held,) = await desk.service.ledger.outbox.list("held")
+    assert (held.report.amount, held.hold) == ("800.00", "agent")
+
+
+async def test_the_shops_server_overrides_what_an_agent_recorded(desk: House) -> None:
+    """field E24"""
+    await order(desk, "1001", "900.00", agent="bo")
+    (held,) = await desk.service.ledger.outbox.list("held")
+    assert held.hold == "agent"
+    after = await order(desk, "1001", "90.00")
+    assert (after.total, after.doubts) == (Decimal("90.00"), ())
+    assert (await desk.service.ledger.histories.postbacks(after.row))[-1].report.amount == "90.00"
