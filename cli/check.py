@@ -28,6 +28,13 @@ NO_ORDERS = (
     "none comes in by itself: set [sites.order], or api_token for POST orders (docs/settings.md#order); "
     "until then only agents record orders"
 )
+CONSENT = {
+    "assume": "not asked for: visitors are recognised and get cookies from the landing on; if a consent tool "
+    'asks them, set [sites.consent] mode = "ask" (docs/privacy.md)',
+    "ask": "by what visitors choose in a consent tool; until then nothing is stored",
+    "strict": "by what visitors choose in a consent tool, only their own yes; until then nothing is stored",
+}
+CONSENT_COLOR = {"assume": "yellow", "ask": "", "strict": ""}
 # Without these a partner cannot assign the order to a click, or compute its commission.
 NEEDED = ("{click_id}", "{order_id}", "{amount}", "{currency}")
 
@@ -67,6 +74,7 @@ def check_command(
             console.print(Text(f"    {reach.summary()}"))
         for line in _calls(site):
             console.print(Text(f"    {line}"))
+        console.print(Text(f"    consent: {CONSENT[site.consent.mode]}", CONSENT_COLOR[site.consent.mode]))
         ways = _order_ways(site)
         console.print(Text(f"    orders: {' and '.join(ways) or NO_ORDERS}", "" if ways else "yellow"))
         if note := _note(site, heard=bool(ways)):

@@ -166,6 +166,9 @@ def _report(console: Console, findings: "Findings") -> None:
         names = ", ".join(findings.chats)
         _line(console, "yellow", "!", f"another chat is on the pages: {names}")
         _line(console, "cyan", " ", "→ take it out, or hide one of the two: visitors would see both")
+    if proposal.consents:
+        tools = ", ".join(proposal.consents)
+        _line(console, "green", "✓", f'visitors are asked for consent ({tools}): so does clew, mode = "ask"')
     if proposal.networks:
         _line(console, "green", "✓", f"tags of networks: {', '.join(proposal.networks)}")
 

@@ -19,6 +19,9 @@ EVENTS: Mapping[str, str] = {
     "touch": "a landing with attribution was written down, before the shop answered",
     "click_dropped": "a partner's parameter held no click id: empty, too long, or an unfilled macro",
     "click_suspicious": "a partner's click did not come from outside the shop, and earns nothing",
+    "consent_unreadable": "a consent tool's cookie or string could not be read, or may not be relied on",
+    "consent_silent": "consent is asked for, but no source of it was seen: no visitor is recognised",
+    "consent_withdrawn": "a visitor refused what it had consented to, and was forgotten",
     "decision": "the rules were asked for a page view, and said show, invite or hide",
     "invite": "an invite was seen, dismissed or accepted",
     "conversation": "a visitor opened a conversation, or an agent closed it",
@@ -56,7 +59,16 @@ EVENTS: Mapping[str, str] = {
 }
 WARNINGS = frozenset(
     {
-        *("click_dropped", "click_suspicious", "clock_jump", "limited", "order_conflict", "order_held"),
+        *(
+            "consent_silent",
+            "consent_unreadable",
+            "click_dropped",
+            "click_suspicious",
+            "clock_jump",
+            "limited",
+            "order_conflict",
+            "order_held",
+        ),
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
         *("host_unknown", "selector_unmatched", "partner_slow", "reload_refused"),
         *("order_waiting", "postback_failed"),

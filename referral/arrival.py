@@ -5,19 +5,11 @@ Pure. Used for a landing request, and for a page from a cache that the browser r
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
+from .consent.signals import Consent
 from .cookie import Known, new_visitor_id
 from .touches import Touch, merge
 from .visitor import Change, Page, Touched
-
-
-class Consent(Enum):
-    """A visitor's consent to being recognised and credited to a partner."""
-
-    GRANTED = "granted"
-    DENIED = "denied"
-    PENDING = "pending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +29,23 @@ class Arrival:
 
 
 def arrive(
-    known: Known | None, touch: Touch | None, consent: Consent, now: float, page: Page | None = None
+    known: Known | None,
+    touch: Touch | None,
+    consent: Consent,
+    now: float,
+    page: Page | None = None,
+    *,
+    agreed: bool = False,
 ) -> Arrival:
     """A visitor arrives with `touch`. `known` is the content of its cookie; if None, `page` goes into the new
-    one. Without consent nothing is stored, and no cookie is set."""
+    one. Without consent nothing is stored, and no cookie is set. `agreed`: the visitor was asked, which its
+    cookie then says."""
     seen = known or Known(new_visitor_id(), (), int(now), page)
     if consent is not Consent.GRANTED:
         return Arrival(seen)
     renew = known is None or known.stale
+    if agreed and not seen.agreed:
+        seen, renew = replace(seen, agreed=True), True
     if touch is None:
         return Arrival(seen, renew=renew)
     touches = merge(seen.touches, (touch,))

@@ -41,6 +41,9 @@ PAGE_URL, PAGE_TITLE = 200, 80  # characters of a page view's URL and title in t
 COPIES = 8  # cookies of this name in one request that are read
 TOUCHES_LIMIT = 64 * 1024  # bytes of touches when decompressed
 
+_SESSION = b"; Path=/; HttpOnly; SameSite=Lax"
+_LASTING = b"; Max-Age=%d" % MAX_AGE + _SESSION
+_AGREED = "agreed"  # among the packed items
 _VERSION = 1
 _NONCE, _TAG = 12, 16
 _VALUE = re.compile(rb"[A-Za-z0-9_-]+")
@@ -58,14 +61,16 @@ class Known:
     """The content of a cookie: the visitor's id, its touches, and when it was first issued (unix seconds).
 
     `page` is the page view with which it was issued, if any: a visitor is stored only when its cookie has
-    come back. `stale`: the cookie was encrypted with a previous secret, and must be set again before that
-    secret is removed.
+    come back. `agreed`: it was issued to a visitor who was asked for consent and gave it; at a site that
+    asks, any other cookie serves the chat alone. `stale`: the cookie was encrypted with a previous secret,
+    and must be set again before that secret is removed.
     """
 
     visitor: str
     touches: tuple[Touch, ...]
     issued: int
     page: Page | None = None
+    agreed: bool = False
     stale: bool = field(default=False, compare=False)
 
     @property
@@ -93,7 +98,6 @@ class VisitorCookie:
         for key_id, cipher in keys:
             self._ciphers.setdefault(key_id, []).append(cipher)
         self._bound = NAME + bytes((0, _VERSION)) + site_name.encode("utf-8")
-        self._attributes = b"; Max-Age=%d; Path=/; HttpOnly; SameSite=Lax" % MAX_AGE
         self._domains = domains
 
     def read(self, cookie_headers: Sequence[bytes]) -> Known | None:
@@ -132,15 +136,23 @@ class VisitorCookie:
             return replace(known, stale=True) if known is not None and stale else known
         return None
 
-    def set_cookie(self, known: Known, secure: bool, host: str = "") -> bytes:
-        """The value of a Set-Cookie header, at most 3 KB, for a response from `host`.
+    def unset_cookie(self, secure: bool, host: str = "") -> bytes:
+        """The value of a Set-Cookie header that deletes the cookie."""
+        return NAME + b"=" + self._with_domain(b"; Max-Age=0; Path=/; HttpOnly; SameSite=Lax", secure, host)
+
+    def _with_domain(self, attributes: bytes, secure: bool, host: str) -> bytes:
+        domain = self._domains.of(host)
+        attributes += b"; Domain=" + domain.encode("ascii") if domain else b""
+        return attributes + (b"; Secure" if secure else b"")
+
+    def set_cookie(self, known: Known, secure: bool, host: str = "", *, session: bool = False) -> bytes:
+        """The value of a Set-Cookie header, at most 3 KB, for a response from `host`. `session`: it lasts
+        until the browser is closed.
 
         If not everything fits, the page view is left out first, then the oldest touches without a partner's
         click, then the oldest with one. The newest with one stays, if necessary with only the earning click.
         """
-        domain = self._domains.of(host)
-        attributes = self._attributes + (b"; Domain=" + domain.encode("ascii") if domain else b"")
-        attributes += b"; Secure" if secure else b""
+        attributes = self._with_domain(_SESSION if session else _LASTING, secure, host)
         room = (LIMIT - len(NAME) - 1 - len(attributes)) // 4 * 3 - (2 + _NONCE + _TAG)
         touches = sorted(known.touches, key=lambda t: t.at)
         packed = _packed(known, touches, known.page)
@@ -166,6 +178,8 @@ def _packed(known: Known, touches: list[Touch], page: Page | None) -> bytes:
     items: list[object] = [t.to_json() for t in touches]
     if page is not None:
         items.append([page.view, int(page.at), page.url[:PAGE_URL], page.title[:PAGE_TITLE]])
+    if known.agreed:
+        items.append(_AGREED)
     text = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
     packer = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_DICTIONARY)
     # Click ids have bytes outside UTF-8 as surrogate escapes, which are written as these bytes.
@@ -181,7 +195,7 @@ def _unpacked(plain: bytes) -> Known | None:
         items = _items(zlib.decompressobj(-15, _DICTIONARY).decompress(plain[end + 4 :], TOUCHES_LIMIT))
         touches = tuple(Touch.from_json(item) for item in items if isinstance(item, dict))
         pages = [Page(*item) for item in items if isinstance(item, list)]
-        return Known(visitor, touches, issued, pages[0] if pages else None)
+        return Known(visitor, touches, issued, pages[0] if pages else None, _AGREED in items)
     except (IndexError, KeyError, TypeError, AttributeError, ValueError, struct.error, zlib.error):
         return None
 

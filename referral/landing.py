@@ -331,6 +331,10 @@ class LandingReader:
         """
         return self._cookies.set_cookies(touch, secure, host)
 
+    def unset_cookies(self, secure: bool, host: str = "") -> list[bytes]:
+        """Values for Set-Cookie that delete the cookies of the site's networks."""
+        return self._cookies.unset_cookies(secure, host)
+
 
 def _came_from(referrer: bytes, host: str) -> bool:
     """Whether a referrer begins with the requested host, as that of most page views does."""

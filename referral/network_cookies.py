@@ -5,6 +5,7 @@ clew does not read them: they are for a network's own script on the shop's pages
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ..settings.model import Site
@@ -49,6 +50,12 @@ class NetworkCookies:
                     if value is not None and _OCTETS.fullmatch(value):
                         given[cookie.name] = self._written(cookie, value, secure, domain)
         return list(given.values())
+
+    def unset_cookies(self, secure: bool, host: str = "") -> list[bytes]:
+        """Values for Set-Cookie that delete all cookies that `set_cookies` may have set."""
+        domain = self._domains.of(host)
+        named = {cookie.name: cookie for cookies in self._cookies.values() for cookie in cookies}
+        return [self._written(replace(cookie, days=0), b"", secure, domain) for cookie in named.values()]
 
     def _applies(self, cookie: Cookie, click: Click, landing: Mapping[bytes, bytes]) -> bool:
         if (

@@ -1,5 +1,6 @@
 """What the browser gets for a decision, made of parts that are written once for each rule and language."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -32,13 +33,17 @@ class Answers:
         unread: int,
         online: bool,
         order: list[str] | None = None,
+        consent: Mapping[str, object] | None = None,
     ) -> bytes:
         """A whole answer as JSON. `retry_after` in seconds; `order` are the selectors of an order's parts
-        that the browser is asked for, None where nothing is."""
+        that the browser is asked for, None where nothing is. `consent` is what the loader is told of the
+        visitor's, None where the site does not ask for it."""
         part = self._parts.get((rule.name if rule is not None else None, language))
         if part is None:
             part = self._part(rule, language)
         asked = b"" if order is None else b',"order":' + _json(order)
+        if consent is not None:
+            asked += b',"consent":' + _json(consent)
         return b'%b,"retry_after":%b,"conversation":%b,"unread":%d,"online":%b%b}' % (
             part,
             b"null" if retry_after is None else _json(retry_after),

@@ -11,7 +11,9 @@ from msgspec import structs
 
 from ..events.events import Events
 from ..orders.money import is_currency
-from ..referral.arrival import Arrival, Consent, arrive
+from ..referral.arrival import Arrival, arrive
+from ..referral.consent.decision import ASSUMED, ConsentState, permitted
+from ..referral.consent.signals import Consent
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
 from ..referral.masking import masked_text
@@ -24,6 +26,7 @@ from ..stores.visits import Visits
 from .agents import AgentLoads
 from .attribution import Attribution
 from .clock import Clock
+from .consent_watch import ConsentWatch
 from .facts import PageNow, gather
 from .limits import LimitedError
 from .ordering.shopping import page_mark, showed_its_order
@@ -39,11 +42,19 @@ VISIT_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the loader asks with, and from where. `referrer` is the browser's, empty where there is none."""
+    """What the loader asks with, and from where. `referrer` is the browser's, empty where there is none.
+
+    `consent` is what the visitor has consented to, as far as it is known; `settled`: nothing more of it is to
+    come from this page. `landing` is the address at which the visit began, told once when consent is given on
+    a later page; empty otherwise.
+    """
 
     page: PageNow
     referrer: str
     origin: Origin
+    consent: ConsentState = ASSUMED
+    settled: bool = True
+    landing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +86,16 @@ class Decisions:
         self._agents = agents
         self._events = events
         self._clock = clock
+        self._consents = ConsentWatch(events)
 
     def decide(self, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer | Awaitable[Answer]:
         """Decide for one page view: the answer where nothing has to be waited for, as is usual, else what
         leads to it. A store that fails, or does not answer soon, costs the facts it holds, not the answer."""
+        if ask.consent is not ASSUMED:
+            if site.consent.asks:
+                self._consents.saw(site.name, ask.consent)
+            if ask.consent.consent is not Consent.GRANTED:
+                return self._decide_unrecognised(site, known, ask)
         view = _View(site, known, ask, self._clock.now())
         self._attribution.notify_dropped(site, view.dropped)
         if known is None:
@@ -93,6 +110,18 @@ class Decisions:
             return self._decide_later(view)
         # Where a record does not say whether there is a talk, the ledger knows.
         return self._answer(view, visitor) if visitor.talk is not None else self._recall(view, visitor)
+
+    async def _decide_unrecognised(self, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer:
+        """For a visitor who may not be recognised: nothing of it is stored. `known` is there for its
+        conversation, and to be deleted."""
+        view = _View(site, None, ask, self._clock.now())
+        self._attribution.notify_dropped(site, view.dropped)
+        talk = Talk() if known is None else await self._talks.recall(site.name, known.visitor)
+        answer = self._answer(view, structs.replace(view.unstored(None), talk=talk))
+        if known is None or not ask.settled or not _withdraws(site, known, ask.consent):
+            return answer
+        cookies = await self._withdraw(site, known, ask, talks=talk is not None and talk.open)
+        return replace(answer, set_cookies=cookies)
 
     async def _decide_later(self, view: "_View") -> Answer:
         """Another process, or the ledger, writes to the store."""
@@ -153,8 +182,24 @@ class Decisions:
             unread=visitor.unread,
             online=load is not None and load.online > 0,
             order=_wanted(site, visitor, ask.page.url),
+            consent=_told(site, view.known, ask.consent),
         )
         return Answer(action, body, view.set_cookies())
+
+    async def _withdraw(self, site: SiteRuntime, known: Known, ask: Ask, *, talks: bool) -> list[bytes]:
+        """Forget a visitor who refuses; the cookies for that. Who talks keeps a cookie for its conversation
+        alone, until the browser is closed."""
+        try:
+            await self._visits.forget(site.name, known.visitor)
+        except Exception as error:
+            self._events.emit("fault", site=site.name, where="consent", error=repr(error))
+        self._events.emit("consent_withdrawn", site=site.name, why=ask.consent.why)
+        secure, host = ask.origin.scheme == "https", ask.origin.host
+        if not talks:
+            return site.unset_cookies(secure, host)
+        kept = Known(known.visitor, (), known.issued)
+        cookie = site.cookie.set_cookie(kept, secure, host, session=True)
+        return [*site.landing.unset_cookies(secure, host), cookie]
 
     def plain_answer(self, site: SiteRuntime, page: PageNow, wait: float) -> Answer:
         """The answer to a client over the limit: the widget without rules, and `retry_after` of at least
@@ -190,7 +235,9 @@ class _View:
         self.known = known
         self.ask = ask
         self.now = now
-        self._touch, self.dropped = _landing(site, ask, now)
+        touch, self.dropped = _landing(site, ask, now)
+        self._touch = permitted(touch, ask.consent)
+        self._began = permitted(_begin(site, ask, now), ask.consent) if ask.landing else None
         page = ask.page
         self._shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
         self._viewed = Viewed(self._shown, page.language)
@@ -201,7 +248,8 @@ class _View:
         touch, known = self._touch, self.known
         if known is not None and touch is not None and _seen_before(touch, self._shown.view, known, stored):
             touch = None
-        self._arrival = arrive(known, touch, Consent.GRANTED, self.now, self._shown)
+        consent, asked = self.ask.consent.consent, self.site.consent.asks
+        self._arrival = arrive(known, self._began or touch, consent, self.now, self._shown, agreed=asked)
         return (*self._arrival.changes, self._viewed)
 
     def unstored(self, stored: Visitor | None) -> Visitor:
@@ -271,6 +319,27 @@ def _landing(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, lis
         dropped=dropped,
     )
     return touch, dropped
+
+
+def _begin(site: SiteRuntime, ask: Ask, now: float) -> Touch | None:
+    """What the address brought along at which the visit began."""
+    begin = replace(ask, page=replace(ask.page, url=ask.landing), referrer="")
+    return _landing(site, begin, now)[0]
+
+
+def _withdraws(site: SiteRuntime, known: Known, consent: ConsentState) -> bool:
+    """Whether a visitor who was recognised has refused that now."""
+    recognised = known.agreed or bool(known.touches) or not site.consent.asks
+    return recognised and consent.consent is Consent.DENIED
+
+
+def _told(site: SiteRuntime, known: Known | None, consent: ConsentState) -> dict[str, object] | None:
+    """What the loader is told of consent: the state, whether cookies or the page decided it, and whether the
+    address at which the visit began is wanted. None where the site does not ask."""
+    if not site.consent.asks:
+        return None
+    begins = consent.consent is Consent.GRANTED and (known is None or not known.agreed)
+    return {"state": consent.consent.value, "sure": consent.sure, "landing": begins}
 
 
 def _seen_before(touch: Touch, view: str, known: Known, stored: Visitor | None) -> bool:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from ..injector.tag import tag
 from ..referral.arrival import Arrival
 from ..referral.catalogue import Catalogue, Network
+from ..referral.consent.decision import terms_of
 from ..referral.cookie import VisitorCookie
 from ..referral.credit import Terms
 from ..referral.decision import Policy
@@ -46,6 +47,7 @@ class SiteRuntime:
             partners=self.landing.partners(),
         )
         self.policy = Policy(self.terms)
+        self.consent = terms_of(site, catalogue)
         self.masking = self.landing.masking
         self.cookie = VisitorCookie(
             settings.secret.get_secret_value(),
@@ -72,6 +74,10 @@ class SiteRuntime:
         """Values for Set-Cookie: those of the networks that sent the visitor, and its own."""
         found = [] if arrival.touch is None else self.landing.set_cookies(arrival.touch, secure, host)
         return [*found, self.cookie.set_cookie(arrival.known, secure, host)]
+
+    def unset_cookies(self, secure: bool, host: str) -> list[bytes]:
+        """Values for Set-Cookie that delete all cookies of `arrival_cookies`."""
+        return [*self.landing.unset_cookies(secure, host), self.cookie.unset_cookie(secure, host)]
 
     def owns(self, path: bytes) -> bool:
         """Whether a raw path is clew's own at this site, whatever kind of request asks for it."""

@@ -223,6 +223,15 @@ class Chat(Model):
     per_agent: int = Field(3, ge=1, le=50)
 
 
+class Consent(Model):
+    """When visitors may be recognised: see docs/privacy.md."""
+
+    mode: Literal["ask", "assume", "strict"] = "assume"
+    purposes: list[Literal["preferences", "statistics", "marketing"]] = Field(["marketing"], min_length=1)
+    gpc: Literal["always", "us", "ignore"] = "us"
+    service: str = Field("clew", min_length=1, max_length=64)
+
+
 class Site(Model):
     """One shop: its hosts, its upstream, its partners and its rules."""
 
@@ -251,6 +260,7 @@ class Site(Model):
     cart: Cart = Cart()
     widget: Widget = Widget()
     chat: Chat = Chat()
+    consent: Consent = Consent()
 
 
 class Delivery(Model):

@@ -88,6 +88,9 @@ class Visits(Protocol):
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
         """Fold `changes` into the visitor, which is made if it is not known, and return it."""
 
+    async def forget(self, site: str, visitor: str) -> None:
+        """Delete what is known of a visitor."""
+
     async def noted_up_to(self) -> int | None:
         """The id of the last message in the ledger that visitors' records tell of; None in a new store."""
 
@@ -226,6 +229,13 @@ class SqliteVisits:
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
         """See `Visits.change`."""
         return await self.update(site, visitor, lambda stored: changed(stored, visitor, changes, now), now)
+
+    async def forget(self, site: str, visitor: str) -> None:
+        """See `Visits.forget`."""
+        async with self._lock:
+            await self._begin()
+            self._db.execute("DELETE FROM visits WHERE site = ? AND visitor = ?", (site, visitor))
+            self._db.execute("COMMIT")
 
     async def noted_up_to(self) -> int | None:
         """See `Visits.noted_up_to`."""

@@ -28,7 +28,8 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?")
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """The proposal for one shop. `address` is the URL of its home page, `names` are all its hosts that were
-    seen, `title` is its name, `upstream` the address to connect to if it is not one of the names."""
+    seen, `consents` its consent tools, `title` is its name, `upstream` the address to connect to if it is not
+    one of the names."""
 
     address: str
     names: tuple[str, ...]
@@ -38,6 +39,7 @@ class Proposal:
     page_types: dict[str, PageType] = field(default_factory=dict)
     cart: CartFound = field(default_factory=CartFound)
     networks: tuple[str, ...] = ()
+    consents: tuple[str, ...] = ()
     title: str = ""
     upstream: str = ""
 
@@ -103,6 +105,13 @@ def _tables(proposal: Proposal) -> Iterator[str]:
         yield '# currency = "EUR"'
     if preset is None or not preset.cart.model_dump(exclude_none=True):
         yield from _cart(proposal.cart)
+    yield from _consent(proposal.consents)
+
+
+def _consent(tools: Sequence[str]) -> Iterator[str]:
+    if tools:
+        yield from ("", "[sites.consent]")
+        yield f'mode = "ask"  # {shown(", ".join(tools), 60)} on the pages; see docs/privacy.md'
 
 
 def _cart(cart: CartFound) -> Iterator[str]:

@@ -43,6 +43,7 @@ class Signs(Model):
 
     platforms: dict[str, PlatformSigns]
     chats: dict[str, tuple[str, ...]]
+    consents: dict[str, tuple[str, ...]]
     networks: dict[str, tuple[str, ...]]
     guards: tuple[Guard, ...]
 
@@ -109,10 +110,19 @@ def header_lines(headers: Headers) -> Iterator[str]:
 
 def chats_on(looks: Sequence[Look]) -> tuple[str, ...]:
     """Other chats whose loaders are on the pages."""
+    return _by_scripts(signs().chats, looks)
+
+
+def consents_on(looks: Sequence[Look]) -> tuple[str, ...]:
+    """Consent tools whose scripts are on the pages."""
+    return _by_scripts(signs().consents, looks)
+
+
+def _by_scripts(wanted: Mapping[str, tuple[str, ...]], looks: Sequence[Look]) -> tuple[str, ...]:
     return tuple(
         name
-        for name, wanted in signs().chats.items()
-        if any(_first(wanted, (*look.assets, look.scripts)) for look in looks)
+        for name, texts in wanted.items()
+        if any(_first(texts, (*look.assets, look.scripts)) for look in looks)
     )
 
 

@@ -17,7 +17,7 @@ from .kinds import Kinds, candidates, page_types, seen_as
 from .look import Look
 from .obstacles import Obstacle, obstacles
 from .proposals import cart
-from .signs import Named, chats_on, guard_of, name_platform, networks_on
+from .signs import Named, chats_on, consents_on, guard_of, name_platform, networks_on
 from .words import shown
 
 ROUND: Final[tuple[PageType, ...]] = ("category", "product", "cart", "search", "checkout")
@@ -179,6 +179,7 @@ def _proposal(
         networks=networks_on(
             looks, (*shop.cookies, *(n for look in looks for n in look.cookies)), catalogue.networks
         ),
+        consents=consents_on(looks),
     )
 
 

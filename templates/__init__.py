@@ -50,6 +50,12 @@ def order_script() -> Script:
 
 
 @cache
+def consent_script() -> Script:
+    """What watches the visitor's consent, `c.js`: the loader imports it at a site that asks for it."""
+    return _script(_read("c.js"))
+
+
+@cache
 def silence() -> Script:
     """An empty loader for sites on which clew is switched off, since cached pages may still load it."""
     return _script("// clew is switched off on this site.\n")

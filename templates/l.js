@@ -11,7 +11,8 @@
   const RETRY = 15000; // ms until the one retry
   const LONGEST = 2 ** 31 - 1; // ms that a timer can wait
 
-  let base, widget, sent;
+  let base, widget, sent, watcher;
+  let consent, landing; // what the page says of it, once it does; where the visit began
   // Of this page view. since: 0 until the visitor looks at it.
   let view, url, address, referrer, since, due, failed, timer, settling;
 
@@ -19,6 +20,17 @@
   const here = () => location.pathname + location.search;
   const on = (target, type, act) => target.addEventListener(type, act);
   const once = (target, type) => new Promise((done) => on(target, type, done));
+
+  // The shop may call this at any time; before the loader is there, it sets window.clewConsent.
+  const told = (state) => ["granted", "denied"].includes(state) && { ...consent, told: state };
+  consent = told(window.clewConsent) || undefined;
+  (window.clew ??= {}).consent = (state) => tell(told(state));
+  function tell(message, from) {
+    if (!message) return;
+    consent = { ...consent, ...message };
+    landing = from;
+    if (view) ask();
+  }
 
   function begin(from) {
     view = crypto.getRandomValues(new Uint32Array(4)).join("-");
@@ -44,11 +56,16 @@
       const response = await fetch(base + "decide", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ view, url, title, referrer, language, seconds }),
+        body: JSON.stringify({ view, url, title, referrer, language, seconds, consent, landing }),
       });
       if (!response.ok) throw response.status;
       const answer = await response.json();
+      landing = undefined;
       if (current !== view) return;
+      if (answer.consent) {
+        watcher ??= import(base + "c.js").then((c) => c.watch(tell));
+        watcher.then((watch) => watch(answer.consent)).catch(() => {});
+      }
       if (answer.order && sent !== view) {
         sent = view;
         import(base + "o.js").then((o) => o.report(base, answer.order, () => current === view, referrer)).catch(() => {});

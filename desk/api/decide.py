@@ -1,6 +1,7 @@
 """What the loader and the widget ask of the rules: `decide`, and what became of an invite: `events`."""
 
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -12,6 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from ...referral.consent.decision import ASSUMED, ConsentState, of_request
+from ...referral.consent.message import PageMessage, read_message
+from ...referral.consent.signals import Consent
 from ...referral.cookie import Known, new_visitor_id
 from ...referral.visitor import Invited, MessagesRead
 from ...service.decisions import Answer, Ask
@@ -36,6 +40,8 @@ class DecideBody(Struct, frozen=True):
     referrer: Short = ""
     language: Annotated[str, Meta(max_length=LANGUAGE_LENGTH)] = ""
     seconds: Annotated[int, Meta(ge=0, le=7 * 86400)] = 0
+    consent: Any = None
+    landing: Short = ""
 
 
 _read = msgspec.json.Decoder(DecideBody).decode
@@ -101,10 +107,18 @@ def decide(
         # What ends the TLS says nothing of it, or is not believed.
         peer = scope["client"][0] if scope.get("client") else None
         service.events.proxy_untrusted(site.name, network_of(peer) or "", "X-Forwarded-Proto", by="Origin")
+    known = cookie_visitor(scope, at)
+    ask = Ask(page, body.referrer, at.origin)
+    if site.consent.asks or body.consent is not None:
+        message = read_message(body.consent)
+        consent = _consent(scope, at, known, message)
+        # Without a message, the page may still have something to say.
+        settled = consent.sure or message is not None
+        ask = replace(ask, consent=consent, settled=settled, landing=_page_url(body.landing))
     began = service.clock.monotonic()
     try:
         at.take("decides")
-        found = service.decisions.decide(site, known_visitor(scope, at), Ask(page, body.referrer, at.origin))
+        found = service.decisions.decide(site, known, ask)
     except LimitedError as limited:
         found = service.decisions.plain_answer(site, page, limited.wait)
         _took(at, "limited", began)
@@ -154,9 +168,11 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
     at.take("events")
     known = known_visitor(request.scope, at)
     if body.kind == "read":
-        if known is not None:
+        talker = known or cookie_visitor(request.scope, at)
+        # A cookie for the conversation alone has no touches to restore.
+        if talker is not None and (known is not None or not talker.touches):
             read = MessagesRead(body.message)
-            await at.service.visitors.remember(at.site, known, [read], at.origin.client)
+            await at.service.visitors.remember(at.site, talker, [read], at.origin.client)
     elif known is not None and any(r.name == body.rule for r in at.site.settings.rules):
         await at.service.visitors.remember(at.site, known, [Invited(body.rule, body.kind)], at.origin.client)
         at.service.events.emit(
@@ -166,7 +182,24 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
 
 
 def known_visitor(scope: Mapping[str, Any], at: RequestContext) -> Known | None:
-    """Who asks, by the cookie."""
+    """Who asks, by the cookie; None without its consent, where the site asks for it."""
+    known = cookie_visitor(scope, at)
+    if known is None or not at.site.consent.asks:
+        return known
+    return known if _consent(scope, at, known, None).consent is Consent.GRANTED else None
+
+
+def _consent(
+    scope: Mapping[str, Any], at: RequestContext, known: Known | None, message: PageMessage | None
+) -> ConsentState:
+    if not at.site.consent.asks and message is None:
+        return ASSUMED
+    agreed, now = known is not None and known.agreed, at.service.clock.now()
+    return of_request(at.site.consent, scope["headers"], now, agreed=agreed, message=message)
+
+
+def cookie_visitor(scope: Mapping[str, Any], at: RequestContext) -> Known | None:
+    """Who asks, by the cookie, whatever it has consented to: for its conversation."""
     return at.site.cookie.read([value for name, value in scope["headers"] if name == b"cookie"])
 
 

@@ -9,12 +9,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ...chat.hub import visitor_topic
-from ...referral.cookie import Known
+from ...referral.cookie import Known, new_visitor_id
 from ...service.conversations import MessageError, VisitorMessage
 from ...settings.model import Language
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, json_body, whole_number
 from ..sse import EventStream, event
+from .decide import cookie_visitor
 
 STREAMS_PER_VISITOR = 8
 
@@ -29,15 +30,27 @@ class MessageBody(BaseModel):
 
 
 def _known(request: Request, at: RequestContext) -> Known:
-    known = at.site.cookie.read([value for name, value in request.scope["headers"] if name == b"cookie"])
+    known = cookie_visitor(request.scope, at)
     if known is None:
         raise Refused(403, "the request has no valid visitor cookie: allow cookies and reload the page")
     return known
 
 
+def _writer(request: Request, at: RequestContext) -> tuple[Known, dict[str, str]]:
+    """Who writes, and the header that sets a cookie. A visitor who is not recognised without its consent gets
+    one when it writes: its conversation cannot do without (ePrivacy Directive, Art. 5(3)), so it needs none.
+    It holds nothing but the visitor's id, and is gone when the browser is closed."""
+    known = cookie_visitor(request.scope, at)
+    if known is not None or not at.site.consent.asks:
+        return known or _known(request, at), {}
+    known = Known(new_visitor_id(), (), int(at.service.clock.now()))
+    cookie = at.site.cookie.set_cookie(known, at.origin.scheme == "https", at.origin.host, session=True)
+    return known, {"Set-Cookie": cookie.decode("ascii")}
+
+
 @api
 async def _send(request: Request, at: RequestContext) -> Response:
-    known = _known(request, at)
+    known, cookie = _writer(request, at)
     body = await json_body(request, MessageBody)
     message = VisitorMessage(body.text, body.client_id, body.language, body.rule)
     try:
@@ -45,7 +58,7 @@ async def _send(request: Request, at: RequestContext) -> Response:
     except MessageError as error:
         raise Refused(422, f"text: {error}") from None
     data = {"id": added.message.id, "at": added.message.at}
-    return JSONResponse(data, 201 if added.created else 200, NO_STORE)
+    return JSONResponse(data, 201 if added.created else 200, {**NO_STORE, **cookie})
 
 
 @api

@@ -1,10 +1,10 @@
-"""The files that a page of the shop loads: `l.js`, `o.js` and `w.js`."""
+"""The files that a page of the shop loads: `l.js`, `c.js`, `o.js` and `w.js`."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ...templates import Script, loader, order_script, silence, widget
+from ...templates import Script, consent_script, loader, order_script, silence, widget
 from ..context import RequestContext
 from ..guard import api
 
@@ -32,6 +32,12 @@ async def loader_file(request: Request, at: RequestContext) -> Response:
 
 
 @api
+async def consent_file(request: Request, at: RequestContext) -> Response:
+    """What the loader fetches at a site that asks for consent."""
+    return _script(request, at, consent_script())
+
+
+@api
 async def order_file(request: Request, at: RequestContext) -> Response:
     """What the loader fetches on an order's page of which the server saw no order."""
     return _script(request, at, order_script())
@@ -45,6 +51,7 @@ async def widget_file(request: Request, at: RequestContext) -> Response:
 
 routes = [
     Route("/l.js", loader_file),
+    Route("/c.js", consent_file),
     Route("/o.js", order_file),
     Route("/w.js", widget_file),
 ]

@@ -19,6 +19,15 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "A click of {partner} did not come from outside the shop: {why}. It earns nothing.",
         "If the partner's terms allow it (cashback, voucher extensions), set `inside_clicks = true` for it.",
     ),
+    "consent_unreadable": (
+        "The choice of a consent tool was not counted: {source}: {why}.",
+        "If most visitors are concerned, look into the tool's settings; else it was a broken cookie.",
+    ),
+    "consent_silent": (
+        "Consent is asked for, but {calls} calls in a row showed no consent tool. No visitor is recognised.",
+        "See “Where consent is read” in the privacy guide: use a tool that clew reads, call "
+        "`clew.consent()` on the pages, or set `mode` in `[sites.consent]`.",
+    ),
     "reload_refused": (
         "Changed settings were not accepted, with {errors} errors. The first: {why}",
         "Correct it, then `clew reload`; `clew check` shows all errors. The running settings stay in use.",

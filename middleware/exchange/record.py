@@ -7,6 +7,8 @@ from enum import IntEnum, auto
 from ...injector.edit import PageEdit
 from ...injector.heads import Headers, RequestHead, ResponseHead, values
 from ...injector.reasons import Reason
+from ...referral.consent.decision import ASSUMED, ConsentState, of_request
+from ...referral.consent.signals import Consent
 from ...referral.cookie import Known
 from ...referral.touches import Touch
 from ...service.effects import Before, ReadPage
@@ -92,6 +94,7 @@ class Record:
     coding_out = "identity"
     editor: PageEdit | None = None
     cause: Exception | None = None  # of BROKEN
+    consent: ConsentState = ASSUMED  # once `recognise` has read it
     _recognised = False
 
     def __init__(self, site: SiteRuntime, now: float) -> None:
@@ -116,10 +119,18 @@ class Record:
         return self.request_head.query.decode("latin-1") if self.request_head is not None else ""
 
     def recognise(self) -> Known | None:
-        """Who the visitor is, by the cookie. It is opened only when somebody asks: few pages do."""
+        """Who the visitor is, by the cookie; None without its consent, where the site asks for it. The cookie
+        is opened only when somebody asks: few pages do."""
         if not self._recognised and self.request_head is not None:
             self._recognised = True
-            known = self.known = self.site.cookie.read(values(self.request_head.headers, b"cookie"))
+            headers = self.request_head.headers
+            known = self.site.cookie.read(values(headers, b"cookie"))
+            if self.site.consent.asks:
+                agreed = known is not None and known.agreed
+                self.consent = of_request(self.site.consent, headers, self.now, agreed=agreed)
+                if self.consent.consent is not Consent.GRANTED:
+                    known = None
+            self.known = known
             if known is not None:
                 self.visitor, self.touches = known.visitor, known.touches
         return self.known

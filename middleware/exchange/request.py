@@ -7,7 +7,8 @@ from ...desk.cookies import without_desk_cookies
 from ...injector import eligible, validators
 from ...injector.heads import RequestHead, value
 from ...injector.reasons import Reason
-from ...referral.arrival import Consent, arrive
+from ...referral.arrival import arrive
+from ...referral.consent.decision import permitted
 from ...service.effects import Before, NotifyDropped, SaveShopped, SaveTouch
 from ...service.ordering.shopping import is_shopping
 from ...service.site import raw_path_text
@@ -92,7 +93,10 @@ def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
     if touch is None or not (touch.clicks or touch.campaign):
         return tuple(effects)
     known = record.recognise()
-    arrival = arrive(known, touch, Consent.GRANTED, record.now)
+    touch = permitted(touch, record.consent)
+    if touch is None or not (touch.clicks or touch.campaign):
+        return tuple(effects)
+    arrival = arrive(known, touch, record.consent.consent, record.now, agreed=site.consent.asks)
     if arrival.new:
         record.visitor, record.touches = arrival.known.visitor, arrival.known.touches
         effects.append(SaveTouch(record.visitor, touch, known, head.client))

@@ -110,7 +110,7 @@ def _signal(tool: Tool, name: str, value: str, beside: Mapping[str, str], servic
             return tcf_signal(source, value, decode(value))
         found = flat(tool.format, value)
     except UnreadableError as error:
-        return Signal(source, raw, f"unreadable: {error}")
+        return Signal(source, raw, f"unreadable: {error}", unread=True)
     region = found.get(tool.region, "")[:6] if tool.region else ""
     at = _time(found.get(tool.time, "") if tool.time else beside.get(tool.decided_by or "", ""), tool.unit)
     if not _has_chosen(tool, found, beside):

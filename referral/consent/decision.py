@@ -5,7 +5,8 @@ Sources can disagree. For each purpose the decision is made in this order:
 1. The Global Privacy Control is a refusal of marketing, as the site's `gpc` says. It comes with each request,
    so it is newer than any choice that was kept, and California's regulation (11 CCR §7025) lets it prevail.
 2. The most specific source counts: what the page tells clew in particular, then the visitor's own choice,
-   then "nobody is asked here", then Google's Consent Mode, which was told by one of them.
+   then "nobody is asked here", then Google's Consent Mode, which was told by one of them. Where none of these
+   says anything, a visitor cookie that was issued with consent shows that it was given.
 3. Among equally specific ones the later choice counts. Where a time is missing, or they are equal, the
    refusal counts: a grant must be shown by the one who relies on it (GDPR Art. 7(1)), a refusal need not be.
 
@@ -13,14 +14,16 @@ A network is granted at most what the purposes are; a TC string can refuse it in
 was read is kept as evidence, also what did not count.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ..arrival import Consent
+from ...settings.model import Site
+from ..catalogue import Catalogue
+from ..touches import Touch
 from . import cookies
 from .message import PageMessage, signals
-from .signals import PURPOSES, Purpose, Rank, Signal
+from .signals import PURPOSES, Consent, Purpose, Rank, Signal
 from .tcf import Vendor
 
 EVIDENCE = 24  # signals that are kept, the first of each source
@@ -39,6 +42,19 @@ class Terms:
     service: str = "clew"
     vendors: Mapping[str, Vendor] = field(default_factory=dict)
 
+    @property
+    def asks(self) -> bool:
+        """Whether anything has to be read before a visitor may be recognised."""
+        return self.mode != "assume"
+
+
+def terms_of(site: Site, catalogue: Catalogue) -> Terms:
+    """What a site's settings ask for."""
+    networks = (catalogue.networks[p.network] for p in site.partners if p.network is not None)
+    vendors = {network.id: network.vendor for network in networks if network.vendor is not None}
+    chosen = site.consent
+    return Terms(chosen.mode, tuple(chosen.purposes), chosen.gpc, chosen.service, vendors)
+
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
@@ -52,7 +68,8 @@ class Ruling:
 class ConsentState:
     """What a visitor has consented to. `consent` is what counts for recognising it: all of the purposes that
     the site asks for. `networks` holds the networks that a TC string refuses or grants in particular; for any
-    other ask `of`. `tcf` is the TC string for networks that take one."""
+    other ask `of`. `tcf` is the TC string for networks that take one. `sure`: the request's own cookies or
+    the page decided it; else only the browser's control or an earlier consent did, or nothing has."""
 
     consent: Consent
     why: str
@@ -60,13 +77,36 @@ class ConsentState:
     networks: Mapping[str, Ruling] = field(default_factory=dict)
     evidence: tuple[Signal, ...] = ()
     tcf: str = ""
+    sure: bool = True
 
     def of(self, network: str) -> Ruling:
         """The decision on a network of the catalogue."""
         return self.networks.get(network) or Ruling(self.consent, self.why)
 
 
+_EVERYTHING: Mapping[Purpose, bool] = dict.fromkeys(PURPOSES, True)
 ASSUMED = ConsentState(Consent.GRANTED, 'assumed: mode = "assume"')
+
+
+def of_request(
+    terms: Terms,
+    headers: Iterable[tuple[bytes, bytes]],
+    now: float,
+    *,
+    agreed: bool = False,
+    message: PageMessage | None = None,
+) -> ConsentState:
+    """The state of a request with these headers, names in lower case; see `decide`."""
+    if not terms.asks and message is None:
+        return ASSUMED
+    cookie_headers: list[bytes] = []
+    gpc = False
+    for name, value in headers:
+        if name == b"cookie":
+            cookie_headers.append(value)
+        elif name == b"sec-gpc":
+            gpc = value.strip() == b"1"
+    return decide(terms, cookie_headers, gpc, message, now, agreed=agreed)
 
 
 def decide(
@@ -75,8 +115,11 @@ def decide(
     gpc: bool,
     message: PageMessage | None,
     now: float,
+    *,
+    agreed: bool = False,
 ) -> ConsentState:
-    """The state of one request. `gpc`: it has `Sec-GPC: 1`. `cookie_headers` are raw.
+    """The state of one request. `gpc`: it has `Sec-GPC: 1`. `cookie_headers` are raw. `agreed`: it has a
+    visitor cookie that was issued with consent.
 
     With `mode = "assume"` nothing is parsed; only a page's own `clew.consent("denied")` counts. Never raises.
     """
@@ -86,15 +129,24 @@ def decide(
         found: tuple[Signal, ...] = tuple(signals(PageMessage(message.told), now))
     else:
         of_page = () if message is None else tuple(signals(message, now))
-        found = (*of_page, *cookies.read(cookie_headers, terms.service))[: EVIDENCE - 1]
-    if gpc and terms.mode != "assume":
+        found = (*of_page, *cookies.read(cookie_headers, terms.service))[: EVIDENCE - 2]
+    said = any(purpose in signal.says for signal in found for purpose in terms.purposes)
+    if agreed:
+        found = (*found, Signal("visitor cookie", "", "consent was given earlier", _EVERYTHING, Rank.KEPT))
+    if gpc and terms.asks:
         found = (_gpc(terms, found), *found)
     purposes = {purpose: _ruling(terms, purpose, found, now) for purpose in PURPOSES}
     whole = _all_of(purposes, terms.purposes)
     string = _string(found, now)
     networks = dict(_networks(terms, whole, string))
     return ConsentState(
-        whole.consent, whole.why, purposes, networks, found, string.text if string is not None else ""
+        whole.consent,
+        whole.why,
+        purposes,
+        networks,
+        found,
+        string.text if string is not None else "",
+        said,
     )
 
 
@@ -113,7 +165,7 @@ def _ruling(terms: Terms, purpose: Purpose, found: Sequence[Signal], now: float)
     said = [s for s in found if purpose in s.says]
     if terms.mode == "strict":
         # Only a visitor's own choice can grant.
-        said = [s for s in said if s.rank >= Rank.CHOSEN or not s.says[purpose]]
+        said = [s for s in said if s.rank >= Rank.CHOSEN or s.rank is Rank.KEPT or not s.says[purpose]]
     if not said:
         return Ruling(Consent.PENDING, _unsaid(found))
     if (control := next((s for s in said if s.source == "Sec-GPC"), None)) is not None:
@@ -166,3 +218,14 @@ def _networks(terms: Terms, whole: Ruling, string: Signal | None) -> Iterator[tu
         why = string.tcf.permits(vendor)
         consent = Consent.DENIED if why else Consent.GRANTED
         yield network, Ruling(consent, f"{string.source}: {why or f'vendor {vendor.id} is permitted'}")
+
+
+def permitted(touch: Touch | None, state: ConsentState) -> Touch | None:
+    """A touch without the clicks of networks that the visitor refused in particular; None where nothing is
+    left of it."""
+    if touch is None or not state.networks:
+        return touch
+    kept = tuple(click for click in touch.clicks if state.of(click.network).consent is Consent.GRANTED)
+    if kept == touch.clicks:
+        return touch
+    return replace(touch, clicks=kept) if kept or touch.campaign or touch.referrer else None

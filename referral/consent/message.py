@@ -74,14 +74,14 @@ def tcf_or_why(source: str, text: str) -> Signal:
     try:
         return tcf_signal(source, text, decode_tcf(text))
     except UnreadableError as error:
-        return Signal(source, shown(text), f"unreadable: {error}")
+        return Signal(source, shown(text), f"unreadable: {error}", unread=True)
 
 
 def _of_gpp(text: str) -> Iterator[Signal]:
     try:
         found = decode_gpp(text)
     except UnreadableError as error:
-        yield Signal("__gpp", shown(text), f"unreadable: {error}")
+        yield Signal("__gpp", shown(text), f"unreadable: {error}", unread=True)
         return
     if found.tcf is not None:
         section = text.strip().split("~")[1 + found.ids.index(2)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Literal
 
 from .tcf import TCString
@@ -19,9 +19,18 @@ TCF_PURPOSES: Mapping[Purpose, tuple[int, ...]] = {
 SHOWN = 80  # characters of a value that are kept as evidence
 
 
+class Consent(Enum):
+    """A visitor's consent to being recognised and credited to a partner."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+    PENDING = "pending"
+
+
 class Rank(IntEnum):
     """How specific a source is: a higher one outweighs a lower one."""
 
+    KEPT = 0  # the visitor cookie, which was issued with consent
     DERIVED = 1  # told by a tag that itself only heard of it: Google's Consent Mode
     UNASKED = 2  # the law, or the tool, asks nobody here: no consent needed, not opted out, implied
     CHOSEN = 3  # the visitor's own choice
@@ -32,7 +41,8 @@ class Rank(IntEnum):
 class Signal:
     """One source's word. `says` has True (granted) or False (denied) for the purposes of which it says
     anything; `at` is when the choice was made, in unix seconds, None where that is not known. `region` is an
-    ISO 3166 code. `tcf` is the TC string where it may be relied on, `text` its text."""
+    ISO 3166 code. `tcf` is the TC string where it may be relied on, `text` its text. `unread`: it says
+    nothing because it could not be read, or may not be relied on."""
 
     source: str
     raw: str
@@ -43,6 +53,7 @@ class Signal:
     region: str = ""
     tcf: TCString | None = None
     text: str = ""
+    unread: bool = False
 
 
 def shown(raw: str) -> str:
@@ -55,7 +66,7 @@ def tcf_signal(source: str, text: str, found: TCString) -> Signal:
     """What a decoded TC string says; nothing, if it may not be relied on."""
     raw = shown(text)
     if found.invalid:
-        return Signal(source, raw, found.invalid, at=found.updated, region="EU")
+        return Signal(source, raw, found.invalid, at=found.updated, region="EU", unread=True)
     says = {
         purpose: all(number in found.consents for number in numbers)
         for purpose, numbers in TCF_PURPOSES.items()

@@ -25,6 +25,15 @@ def test_a_file_in_order_is_summed_up_and_ends_with_0(config: Path) -> None:
     assert "0 partners, 0 rules" in result.output
 
 
+def test_what_consent_means_here_is_printed(config: Path) -> None:
+    config.write_text(GOOD)
+    assumed = CliRunner().invoke(app, ["check", "--config", str(config)]).output
+    assert "consent: not asked for: visitors are recognised and get cookies from the landing on" in assumed
+    config.write_text(GOOD + '[sites.consent]\nmode = "ask"\n')
+    asked = CliRunner().invoke(app, ["check", "--config", str(config)]).output
+    assert "consent: by what visitors choose in a consent tool; until then nothing is stored" in asked
+
+
 def test_what_the_owner_of_a_platform_has_to_know_is_printed(config: Path) -> None:
     config.write_text(GOOD + 'platform = "opencart"\n')
     result = CliRunner().invoke(app, ["check", "--config", str(config)])

@@ -63,6 +63,17 @@ def test_a_suspicious_click_that_is_new_is_kept() -> None:
     assert arrive(known(), doubtful, GRANTED, NOW).known.touches == (doubtful,)
 
 
+def test_who_was_asked_has_that_in_its_cookie() -> None:
+    asked = arrive(None, None, GRANTED, NOW, agreed=True)
+    assert asked.known.agreed
+    assert not arrive(None, None, GRANTED, NOW).known.agreed
+    # Who wrote in the chat before it agreed has a cookie without it, which is renewed.
+    talker = Known("v" * 26, (), NOW)
+    later = arrive(talker, None, GRANTED, NOW, agreed=True)
+    assert (later.known.visitor, later.known.agreed, later.renew) == (talker.visitor, True, True)
+    assert not arrive(later.known, None, GRANTED, NOW, agreed=True).renew
+
+
 @pytest.mark.parametrize("consent", [Consent.DENIED, Consent.PENDING])
 @pytest.mark.parametrize("who", [None, known(), known(touch("old", NOW - 50), stale=True)])
 def test_without_consent_nothing_is_kept_and_no_cookie_set(consent: Consent, who: Known | None) -> None:

@@ -1,5 +1,6 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import replace
 
 import pytest
 from clew.referral.cookie import LIMIT, MAX_AGE, NAME, Known, VisitorCookie, new_visitor_id
@@ -48,6 +49,24 @@ def test_what_is_written_is_read_again() -> None:
 def test_any_touch_comes_back_as_it_was(touch: Touch) -> None:
     known = Known(new_visitor_id(), (touch,), NOW)
     assert cookies().open(value(cookies().set_cookie(known, secure=False))) == known
+
+
+def test_that_the_visitor_agreed_stays_in_the_cookie() -> None:
+    agreed = replace(KNOWN, agreed=True)
+    assert cookies().open(value(cookies().set_cookie(agreed, secure=True))) == agreed
+    assert agreed != KNOWN
+
+
+def test_a_cookie_for_a_conversation_ends_with_the_browsers_session_and_one_is_deleted_by_an_empty_one() -> (
+    None
+):
+    of_domain = cookies(domain="shop.example")
+    session = of_domain.set_cookie(KNOWN, True, "shop.example", session=True)
+    assert b"Max-Age" not in session
+    assert session.endswith(b"; Path=/; HttpOnly; SameSite=Lax; Domain=shop.example; Secure")
+    assert of_domain.unset_cookie(True, "shop.example") == (
+        b"clew_visitor=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Domain=shop.example; Secure"
+    )
 
 
 def test_the_cookie_has_the_flags_of_a_first_party_cookie_of_400_days() -> None:

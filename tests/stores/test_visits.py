@@ -58,6 +58,15 @@ async def test_what_was_written_is_read_back_whole(visits: SqliteVisits) -> None
     assert await visits.get("other", "v1") is None
 
 
+async def test_a_visitor_who_refuses_is_deleted(visits: SqliteVisits) -> None:
+    for visitor in ("v1", "v2"):
+        await visits.change("shop", visitor, [view(1)], NOW)
+    await visits.forget("shop", "v1")
+    await visits.forget("other", "v2")
+    assert await visits.get("shop", "v1") is None
+    assert await visits.get("shop", "v2") is not None
+
+
 async def test_a_visit_ends_after_half_an_hour_without_a_page(visits: SqliteVisits) -> None:
     await visits.change("shop", "v1", [view(1), Invited("r", "dismissed")], NOW)
     same = await visits.change("shop", "v1", [view(2)], NOW + VISIT_GAP)

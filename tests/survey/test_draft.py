@@ -94,6 +94,16 @@ def test_what_was_found_is_written_with_what_it_reads() -> None:
     assert "reads '12,00 €' on 3 pages" in text
 
 
+def test_a_shop_with_a_consent_tool_asks_for_consent(tmp_path: Path) -> None:
+    file = tmp_path / "clew.toml"
+    file.write_text(written(consents=("Cookiebot", "Klaro")), encoding="utf-8")
+    environ = {"CLEW_SECRET": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"}
+    settings, _ = check(file, environ, need_upstream=True)
+    assert settings is not None
+    assert settings.sites[0].consent.mode == "ask"
+    assert "sites.consent" not in written()
+
+
 def test_no_text_of_a_shop_leaves_its_line() -> None:
     cart = CartFound(Found('a[title="x\n"]', "1 €\n[[sites]]\u2028x", 1))
     text = written(cart=cart, names=("shop.example", 'x"\nsecret = "y'), language="de\n")

@@ -5,7 +5,7 @@ import pytest
 from clew.injector.selectors import selector_error
 from clew.referral.networks_file import load
 from clew.settings.platforms import platforms
-from clew.survey.signs import chats_on, guard_of, name_platform, networks_on, signs
+from clew.survey.signs import chats_on, consents_on, guard_of, name_platform, networks_on, signs
 from looks import look, page
 
 PAGES = Path(__file__).parents[1] / "settings" / "pages"
@@ -102,6 +102,13 @@ def test_two_platforms_that_as_much_speaks_for_are_none() -> None:
 def test_the_templates_pages_are_never_taken_for_another_platform(name: str) -> None:
     named = name_platform([look((PAGES / f"{name}.html").read_text("utf-8"))], ())
     assert named is None or named.platform == name.partition("-")[0]
+
+
+def test_consent_tools_are_found_by_their_scripts() -> None:
+    loader = look(page(head='<script src="https://consent.cookiebot.com/uc.js"></script>'))
+    snippet = look(page("<script>window.__tcfapi = function() {}</script>"))
+    assert set(consents_on([loader, snippet])) == {"Cookiebot", "a tool with the IAB TCF"}
+    assert consents_on([look(page("<p>We use Cookiebot and Klaro"))]) == ()
 
 
 def test_other_chats_are_found_by_loader_or_snippet() -> None:

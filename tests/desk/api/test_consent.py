@@ -1,0 +1,163 @@
+"""Consent through the whole mount: what landings and `decide` set, keep and delete."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from clew.middleware.asgi.mount import ClewMiddleware
+from clew.settings.model import Settings
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+
+YES, NO = {"cmplz_marketing": "allow"}, {"cmplz_marketing": "deny"}
+NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Accept": "text/html"}
+LANDING = "https://shop.example/?ref=A1"
+
+
+def shop(request: Any) -> HTMLResponse:
+    return HTMLResponse("<html><head><title>Shop</title></head><body>mug</body></html>")
+
+
+@asynccontextmanager
+async def clew(folder: Path, mode: str, **consent: Any) -> AsyncIterator[tuple[ClewMiddleware, Any]]:
+    database = f"sqlite:{folder / f'{mode}.db'}"
+    site = {
+        "name": "shop",
+        "partners": [{"id": "blog", "param": "ref", "postback": "http://127.0.0.1:9/{click_id}"}],
+        "consent": {"mode": mode, **consent},
+    }
+    settings = {"secret": "s" * 40, "store": database, "ledger": database, "sites": [site]}
+    app = ClewMiddleware(Starlette(routes=[Route("/", shop)]), Settings.model_validate(settings))
+    await app.service.open()
+    app.startup.started = True
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="https://shop.example") as client:
+        yield app, client
+    await app.service.close()
+
+
+async def decide(client: Any, cookies: dict[str, str] | None = None, **body: Any) -> Any:
+    for name, value in (cookies or {}).items():
+        client.cookies.set(name, value, domain="shop.example")
+    return await client.post("/-/clew/decide", json={"url": LANDING, "view": "view-0001", **body})
+
+
+async def land(client: Any, cookies: dict[str, str] | None = None, **headers: str) -> Any:
+    for name, value in (cookies or {}).items():
+        client.cookies.set(name, value, domain="shop.example")
+    return await client.get("/?ref=A1", headers={**NAVIGATION, **headers})
+
+
+def ours(answer: Any) -> list[str]:
+    return [v.partition("=")[0] for v in answer.headers.get_list("set-cookie")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "cookies", "gpc", "expected"),
+    [
+        ("assume", NO, "1", ["clew_visitor"]),
+        ("ask", {}, "0", []),
+        ("ask", YES, "0", ["clew_visitor"]),
+        ("ask", NO, "0", []),
+        ("ask", {}, "1", []),
+        ("ask", YES, "1", []),
+        ("strict", YES, "0", ["clew_visitor"]),
+        ("strict", {"CookieConsent": "-1"}, "0", []),
+        ("ask", {"CookieConsent": "-1"}, "0", ["clew_visitor"]),
+    ],
+)
+async def test_a_landing_sets_cookies_with_consent_alone(
+    tmp_path: Path, mode: str, cookies: dict[str, str], gpc: str, expected: list[str]
+) -> None:
+    async with clew(tmp_path, mode) as (_, client):
+        assert ours(await land(client, cookies, **{"Sec-GPC": gpc})) == expected
+
+
+@pytest.mark.parametrize("setting", ["always", "us", "ignore"])
+async def test_the_setting_says_what_the_global_privacy_control_means(tmp_path: Path, setting: str) -> None:
+    european = "{necessary:true%2Cmarketing:true%2Cregion:'de'%2Cutc:1}"
+    async with clew(tmp_path, "ask", gpc=setting) as (_, client):
+        answer = await land(client, {"CookieConsent": european}, **{"Sec-GPC": "1"})
+        assert ours(answer) == ([] if setting == "always" else ["clew_visitor"])
+
+
+async def test_the_loader_is_told_of_the_state_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    async with clew(tmp_path, "assume") as (_, client):
+        assert "consent" not in (await decide(client)).json()
+    async with clew(tmp_path, "ask") as (_, client):
+        pending = await decide(client)
+        assert pending.json()["consent"] == {"state": "pending", "sure": False, "landing": False}
+        assert ours(pending) == []
+        granted = await decide(client, YES)
+        assert granted.json()["consent"] == {"state": "granted", "sure": True, "landing": True}
+        assert ours(granted) == ["clew_visitor"]
+        known = await decide(client)
+        assert known.json()["consent"] == {"state": "granted", "sure": True, "landing": False}
+
+
+async def test_the_landing_of_the_visit_is_credited_when_consent_comes_later(tmp_path: Path) -> None:
+    async with clew(tmp_path, "ask") as (app, client):
+        await decide(client, {}, url="https://shop.example/three")
+        await decide(client, {}, url="https://shop.example/three", consent={"told": "granted"})
+        await decide(
+            client, {}, url="https://shop.example/three", landing=LANDING, consent={"told": "granted"}
+        )
+        known = app.service.sites["shop"].cookie
+        found = known.open(client.cookies["clew_visitor"])
+        assert found is not None
+        assert [click.value for touch in found.touches for click in touch.clicks] == ["A1"]
+        assert found.agreed
+        # An address that is none of the shop's is no arrival.
+        await decide(client, {}, landing="https://elsewhere.example/?ref=B2", consent={"told": "granted"})
+        later = known.open(client.cookies["clew_visitor"])
+        assert later is not None
+        assert all(touch.doubt for touch in later.touches if touch.clicks[0].value == "B2")
+
+
+@pytest.mark.parametrize("mode", ["ask", "assume"])
+async def test_a_refusal_deletes_what_there_was(tmp_path: Path, mode: str) -> None:
+    async with clew(tmp_path, mode) as (app, client):
+        await land(client, YES)
+        await decide(client)
+        visitor = app.service.sites["shop"].cookie.open(client.cookies["clew_visitor"])
+        assert visitor is not None
+        assert await app.service.visits.get("shop", visitor.visitor) is not None
+        answer = await decide(client, {} if mode == "assume" else NO, consent={"told": "denied"})
+        assert "Max-Age=0" in answer.headers["set-cookie"]
+        assert "clew_visitor" not in client.cookies
+        assert await app.service.visits.get("shop", visitor.visitor) is None
+
+
+async def test_a_control_of_the_browser_alone_waits_for_the_page_before_it_deletes(tmp_path: Path) -> None:
+    """A tool that keeps the choice in the browser may say that the visitor is in Europe and agreed."""
+    async with clew(tmp_path, "ask") as (_, client):
+        await decide(client, {}, consent={"told": "granted"})
+        client.headers["Sec-GPC"] = "1"
+        answer = await decide(client)
+        assert answer.json()["consent"] == {"state": "denied", "sure": False, "landing": False}
+        assert ours(answer) == []
+        gone = await decide(client, {}, consent={"gdpr": True, "mode": {"ad_storage": "denied"}})
+        assert "Max-Age=0" in gone.headers["set-cookie"]
+
+
+async def test_cookies_from_before_the_site_asked_count_for_nothing(tmp_path: Path) -> None:
+    async with clew(tmp_path, "assume") as (_, client):
+        await land(client)
+        old = client.cookies["clew_visitor"]
+    async with clew(tmp_path, "ask") as (_, client):
+        answer = await decide(client, {"clew_visitor": old})
+        assert answer.json()["consent"]["state"] == "pending"
+
+
+@pytest.mark.parametrize(
+    "consent", ["granted", 5, [], {"told": "GRANTED"}, {"tcf": "x" * 9000}, {"mode": {"ad_storage": [1]}}]
+)
+async def test_a_message_that_says_nothing_changes_nothing(tmp_path: Path, consent: Any) -> None:
+    async with clew(tmp_path, "ask") as (_, client):
+        answer = await decide(client, {}, consent=consent)
+        assert answer.status_code == 200
+        assert answer.json()["consent"]["state"] == "pending"

@@ -1,0 +1,53 @@
+"""A site that asks for consent and sees no source of it recognises nobody: a person is told."""
+
+import pytest
+from clew.events.events import Events
+from clew.referral.consent.decision import Terms, decide
+from clew.referral.consent.message import PageMessage
+from clew.service.consent_watch import SILENT, ConsentWatch
+from prometheus_client import CollectorRegistry
+
+NOW = 1_800_000_000.0
+ASK = Terms("ask")
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        Events, "notice", lambda self, name, *, site, key, **fields: found.append((name, key))
+    )
+    return found
+
+
+def test_many_calls_without_any_source_are_told_of(told: list[tuple[str, str]]) -> None:
+    watch = ConsentWatch(Events(CollectorRegistry()))
+    nothing = decide(ASK, [], False, None, NOW)
+    undecided = decide(ASK, [b"CookieConsent=0"], False, None, NOW)
+    for _ in range(SILENT - 1):
+        watch.saw("shop", nothing)
+    watch.saw("shop", undecided)
+    watch.saw("other", nothing)
+    for _ in range(SILENT - 1):
+        watch.saw("shop", nothing)
+    assert told == []
+    watch.saw("shop", nothing)
+    assert told == [("consent_silent", "")]
+
+
+@pytest.mark.parametrize(
+    ("cookies", "message"),
+    [
+        ([b"euconsent-v2=BPuKNGaPuKNGaAfEHBFIABAAAAA_mABAfyA"], None),
+        ([b"borlabs-cookie=all"], None),
+        ([], PageMessage(gpp="DBB")),
+        ([], PageMessage(tcf="x")),
+    ],
+)
+def test_what_cannot_be_read_is_told_of(
+    told: list[tuple[str, str]], cookies: list[bytes], message: PageMessage | None
+) -> None:
+    ConsentWatch(Events(CollectorRegistry())).saw("shop", decide(ASK, cookies, False, message, NOW))
+    ((name, key),) = told
+    assert name == "consent_unreadable"
+    assert "unreadable" in key
