@@ -16,6 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from decide import bench_decide
+from ledger import bench_ledger
 from options import Options
 from peers import PEERS, versions
 from pinned import BenchError
@@ -26,6 +27,7 @@ from visits import bench_visits
 
 BENCHES: dict[str, Callable[[Options], Section]] = {
     "decide": bench_decide,
+    "ledger": bench_ledger,
     "proxy": bench_proxy,
     "sites": bench_sites,
     "visits": bench_visits,
