@@ -1,5 +1,5 @@
-"""What orders and postbacks cost beside the bare work: the same rows inserted by the same driver, the same calls
-made by the same HTTP client."""
+"""What orders and postbacks cost beside the bare work: the same rows inserted by the same driver, the same
+calls made by the same HTTP client."""
 
 import asyncio
 import itertools

@@ -11,8 +11,8 @@ from typing import ParamSpec, TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from .connection import Connection
 from .database import Database
 from .schema import agent_sessions, agents
 
@@ -303,13 +303,13 @@ def _shown(shown: str | None) -> str | None:
     return text
 
 
-async def _change(tx: AsyncConnection, name: str, **values: object) -> None:
+async def _change(tx: Connection, name: str, **values: object) -> None:
     """Change what the agent's access hangs on, and end all sessions."""
     await _update(tx, name, **values)
     await tx.execute(delete(agent_sessions).where(agent_sessions.c.agent == name))
 
 
-async def _update(tx: AsyncConnection, name: str, **values: object) -> None:
+async def _update(tx: Connection, name: str, **values: object) -> None:
     changed = await tx.execute(update(agents).where(agents.c.name == name, agents.c.active).values(**values))
     if not changed.rowcount:
         raise AgentError(f"there is no agent {name!r}: `clew desk users` lists them")

@@ -6,10 +6,10 @@ from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, false, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...chat.model import Added, Author, Conversation, Message, Sender
 from ...referral.visitor import Talk
+from .connection import Connection
 from .database import Database
 from .schema import conversations, messages
 
@@ -141,7 +141,8 @@ class Conversations:
             .limit(1)
         )
         async with self._db.read() as connection:
-            return await connection.scalar(said)
+            found: str | None = await connection.scalar(said)
+        return found
 
     # -- the agent's side
 
@@ -270,20 +271,20 @@ def message_of(row: Sequence[Any]) -> Message:
     return Message(*row)
 
 
-async def _get(connection: AsyncConnection, site: str, conversation: str) -> Conversation | None:
+async def _get(connection: Connection, site: str, conversation: str) -> Conversation | None:
     one = select(*CONVERSATION).where(conversations.c.site == site, conversations.c.id == conversation)
     row = (await connection.execute(one)).first()
     return None if row is None else conversation_of(row)
 
 
-async def _found(tx: AsyncConnection, site: str, conversation: str) -> Conversation:
+async def _found(tx: Connection, site: str, conversation: str) -> Conversation:
     found = await _get(tx, site, conversation)
     if found is None:
         raise NoConversationError(f"site {site!r} has no conversation {conversation!r}")
     return found
 
 
-async def _latest(connection: AsyncConnection, site: str, visitor: str) -> Conversation | None:
+async def _latest(connection: Connection, site: str, visitor: str) -> Conversation | None:
     newest = (
         select(*CONVERSATION)
         .where(conversations.c.site == site, conversations.c.visitor == visitor)
@@ -295,7 +296,7 @@ async def _latest(connection: AsyncConnection, site: str, visitor: str) -> Conve
 
 
 async def _messages(
-    connection: AsyncConnection, conversation: Conversation, after: int, limit: int
+    connection: Connection, conversation: Conversation, after: int, limit: int
 ) -> tuple[Message, ...]:
     following = (
         select(*MESSAGE)
@@ -306,7 +307,7 @@ async def _messages(
     return tuple(message_of(row) for row in (await connection.execute(following)).all())
 
 
-async def _sent(tx: AsyncConnection, conversation: Conversation, client_id: str | None) -> Message | None:
+async def _sent(tx: Connection, conversation: Conversation, client_id: str | None) -> Message | None:
     if client_id is None:
         return None
     first = select(*MESSAGE).where(
@@ -317,7 +318,7 @@ async def _sent(tx: AsyncConnection, conversation: Conversation, client_id: str 
 
 
 async def _add(
-    tx: AsyncConnection,
+    tx: Connection,
     conversation: Conversation,
     author: Author,
     agent: str | None,
@@ -333,9 +334,7 @@ async def _add(
     return Message(int(key[0]), author, agent, text, now)
 
 
-async def _touch(
-    tx: AsyncConnection, conversation: Conversation, now: float, **changes: object
-) -> Conversation:
+async def _touch(tx: Connection, conversation: Conversation, now: float, **changes: object) -> Conversation:
     change = (
         update(conversations)
         .where(conversations.c.id == conversation.id)
@@ -345,7 +344,7 @@ async def _touch(
     return conversation_of((await tx.execute(change)).one())
 
 
-async def _close(tx: AsyncConnection, found: Conversation, now: float, note: Note) -> Conversation:
+async def _close(tx: Connection, found: Conversation, now: float, note: Note) -> Conversation:
     changes: dict[str, object] = {"state": "closed", "waiting_since": None}
     if (text := note(found)) is not None:
         changes["last"] = (await _add(tx, found, "system", None, text, None, now)).id

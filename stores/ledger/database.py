@@ -1,27 +1,26 @@
-"""The ledger's database: one engine, transactions, and the migrations at the start."""
+"""The ledger's database: connections, transactions, and the migrations at the start."""
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakSet
+from typing import Any, Final, TypeVar
 
-import aiosqlite
-from sqlalchemy import event
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import Engine, Executable, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from ..files import make_private
 from ..undisturbed import undisturbed
+from .connection import Connection, Parameters, executed, executed_sql
 from .errors import LedgerBusyError, LedgerGoneError
 from .schema import probes
 from .upgrade import ledger_error, upgrade
-
-if TYPE_CHECKING:
-    from threading import Thread
 
 # How long a statement waits for another process, within SQLite; a write tries again until its time is over.
 BUSY_SECONDS = 0.25
@@ -29,6 +28,14 @@ PROBE_SECONDS = 2.0  # longer than others' transactions ever take
 BUSY_PAUSE = 0.05
 WRITE_SECONDS = 3.5
 OPEN_SECONDS = 10.0
+GROUP: Final = 64
+"""Most works that share a transaction."""
+READERS: Final = 2
+"""Threads that read."""
+
+T = TypeVar("T")
+Work = Callable[[Connection], Coroutine[Any, Any, T]]
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class LedgerAddressError(ValueError):
@@ -46,7 +53,7 @@ def sqlite_path(address: str) -> Path | None:
 def _engine_url(address: str) -> str:
     path = sqlite_path(address)
     if path is not None:
-        return f"sqlite+aiosqlite:///{path}"
+        return f"sqlite:///{path}"
     try:
         make_url(address)
     except ArgumentError as error:
@@ -56,16 +63,30 @@ def _engine_url(address: str) -> str:
     raise LedgerAddressError(f"ledger = {address!r}: only SQLite is served so far; write sqlite:clew.db")
 
 
+@dataclass(eq=False, slots=True)
+class _Job:
+    """A work that waits for a transaction, until when, and what comes of it."""
+
+    work: Work[Any]
+    until: float
+    done: asyncio.Future[Any]
+
+
 class Database:
     """Transactions on the ledger.
 
-    SQLite lets one writer in at a time. `write_lock` makes waiting for that an await instead of a blocked
-    loop: the visit store, which writes in the loop's own thread, takes it too if it shares the file, or a
-    ledger transaction that is half through could never get the loop back to commit.
+    Statements run in threads of their own: one that writes, with one connection, and a few that read. SQLite
+    lets one writer in at a time. `write_lock` makes waiting for that an await instead of a blocked loop: the
+    visit store, which writes in the loop's own thread, takes it too if it shares the file, or a ledger
+    transaction that is half through could never get the loop back to commit.
 
-    Statements run in threads of the driver. One that is cancelled goes on there, and so do the locks that it
-    takes. So no statement is cancelled: whoever waits for it hears of the cancellation when the statement is
-    over, which is soon, and the transaction is rolled back.
+    `transact` does a whole transaction in one turn of that thread, and works that wait together share one
+    commit: most of what a transaction costs is waiting for the disk. `write` is for transactions that wait
+    for other things between their statements.
+
+    A statement that is cancelled goes on in its thread, and so do the locks that it takes. So no statement is
+    cancelled: the caller is cancelled when the statement is over, which is soon, and the transaction is
+    rolled back.
     """
 
     def __init__(self, address: str) -> None:
@@ -73,13 +94,19 @@ class Database:
         self._path = sqlite_path(address) or Path()
         self._file: tuple[int, int] | None = None  # of the file that was opened
         self.write_lock = asyncio.Lock()
-        self._engine = create_async_engine(
-            _engine_url(address), async_creator=self._connect, pool_timeout=WRITE_SECONDS
+        self._engine: Engine = create_engine(
+            _engine_url(address),
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
         )
-        self._threads: WeakSet[Thread] = WeakSet()
+        event.listen(self._engine, "connect", _on_connect)
+        self._writer = _Thread(self._engine, "clew-ledger")
+        self._readers = [_Thread(self._engine, f"clew-ledger-read-{n}") for n in range(READERS)]
+        self._jobs: deque[_Job] = deque()
+        self._pump: asyncio.Task[None] | None = None
         self._watch: sqlite3.Connection | None = None
         self._version = -1
-        event.listen(self._engine.sync_engine, "connect", self._on_connect)
 
     async def open(self) -> None:
         """Build or upgrade the tables. Raises LedgerError if the file cannot be used, or is none of ours."""
@@ -97,55 +124,118 @@ class Database:
             raise
 
     async def close(self) -> None:
-        """Close all connections, and wait for their threads: one whose work was cancelled still has an answer
-        for this loop."""
+        """Close all connections, and end their threads."""
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-        await self._engine.dispose()
-        for thread in list(self._threads):
-            await asyncio.to_thread(thread.join, OPEN_SECONDS)
+        if self._pump is not None:
+            await asyncio.wait({self._pump})
+        for thread in (self._writer, *self._readers):
+            await thread.close()
+
+    async def transact(self, work: Work[T], wait: float = WRITE_SECONDS) -> T:
+        """Do `work` in a transaction: all that it writes is on the disk when this returns, or nothing.
+
+        `work` awaits nothing but the connection. It may run in a transaction with others' works: what one of
+        them raises takes back its own statements only. Raises what `work` raises, LedgerBusyError if it
+        cannot begin within about `wait` seconds, LedgerGoneError if the file is not there any more.
+        """
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop.time() + wait, loop.create_future())
+        self._jobs.append(job)
+        if self._pump is None or self._pump.done():
+            self._pump = loop.create_task(self._work_off(), name="clew-ledger-writes")
+        try:
+            return await asyncio.shield(job.done)
+        except asyncio.CancelledError:
+            if job in self._jobs:
+                self._jobs.remove(job)
+            else:
+                with suppress(Exception):
+                    await undisturbed(job.done)
+            raise
 
     @asynccontextmanager
-    async def write(self, wait: float = WRITE_SECONDS) -> AsyncIterator[AsyncConnection]:
+    async def write(self, wait: float = WRITE_SECONDS) -> AsyncIterator[Connection]:
         """One transaction that writes: all of it or nothing is in the file when the block has ended.
 
         Raises LedgerBusyError if it cannot begin within about `wait` seconds, LedgerGoneError if the file is
         not there any more.
         """
-        async with self._turn(asyncio.get_running_loop().time() + wait) as connection:
+        async with self._turn(asyncio.get_running_loop().time() + wait):
             try:
                 self._check_file()
-                yield connection
+                yield _ThreadConnection(self._writer)
                 self._check_file()
             except BaseException:
-                await connection.rollback()
+                await self._writer.do(_roll_back)
                 raise
-            await connection.commit()
+            try:
+                await self._writer.do(_commit)
+            except BaseException:
+                await self._writer.do(_roll_back)
+                raise
 
     async def probe(self, now: float, wait: float = PROBE_SECONDS) -> None:
         """Write a row and commit it, as an order would be: a full disk, a file that only lets itself be read,
         a lock and a file that is gone raise here what they would raise there."""
-        async with self.write(wait) as connection:
-            await connection.execute(probes.delete())
-            await connection.execute(probes.insert().values(at=now))
+
+        async def work(tx: Connection) -> None:
+            await tx.execute(probes.delete())
+            await tx.execute(probes.insert().values(at=now))
+
+        await self.transact(work, wait)
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncIterator[Connection]:
         """A connection for reading."""
-        connection = _Undisturbed(self._engine)
+        yield _ThreadConnection(self._reader())
+
+    async def query(self, work: Work[T]) -> T:
+        """What `work` reads, in one turn of a thread. It awaits nothing but the connection."""
+        return await self._reader().do(lambda connection: _driven(work(_Direct(connection))))
+
+    def _reader(self) -> "_Thread":
+        return min(self._readers, key=lambda thread: thread.waiting)
+
+    # -- turns of the writer
+
+    async def _work_off(self) -> None:
+        """Do the works that wait, many in one transaction, until none does."""
+        while self._jobs:
+            until = min(job.until for job in self._jobs)
+            try:
+                async with self._turn(until):
+                    jobs = [self._jobs.popleft() for _ in range(min(GROUP, len(self._jobs)))]
+                    await self._group(jobs)
+            except Exception as error:
+                busy = isinstance(error, LedgerBusyError)
+                failed = [job for job in self._jobs if job.until <= until or not busy]
+                for job in failed:
+                    self._jobs.remove(job)
+                _fail(failed, error)
+
+    async def _group(self, jobs: list[_Job]) -> None:
         try:
-            await connection.start()
-            yield connection
-        finally:
-            await connection.close()
+            self._check_file()
+            results = await self._writer.do(lambda connection: _grouped(connection, jobs, self._check_file))
+        except Exception as error:
+            with suppress(Exception):
+                await self._writer.do(_roll_back)
+            _fail(jobs, error)
+            return
+        for job, result in zip(jobs, results, strict=True):
+            if job.done.done():
+                continue
+            if isinstance(result, BaseException):
+                job.done.set_exception(result)
+            else:
+                job.done.set_result(result)
 
     @asynccontextmanager
-    async def _turn(self, deadline: float) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction that may write.
-
-        While another process writes, the lock is let go between two tries, for the visit store.
-        """
+    async def _turn(self, deadline: float) -> AsyncIterator[None]:
+        """A transaction of the writer that has begun. While another process writes, the lock is let go
+        between two tries, for the visit store."""
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -154,32 +244,14 @@ class Database:
             except TimeoutError:
                 raise LedgerBusyError("the ledger is busy: too many wait to write to it") from None
             try:
-                connection = await self._begun()
-                if connection is not None:
-                    try:
-                        yield connection
-                    finally:
-                        await connection.close()
+                if await self._writer.do(_begun):
+                    yield
                     return
             finally:
                 self.write_lock.release()
             if loop.time() >= deadline:
                 raise LedgerBusyError("the ledger is locked: another process writes to it, or keeps it open")
             await asyncio.sleep(BUSY_PAUSE)
-
-    async def _begun(self) -> AsyncConnection | None:
-        """A connection that has begun to write; None if another process does."""
-        connection = _Undisturbed(self._engine)
-        try:
-            await connection.start()
-            # Taken at once: a read transaction that turns into a writing one fails instead of waiting.
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except BaseException as error:
-            await connection.close()
-            if isinstance(error, DBAPIError) and _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                return None
-            raise
-        return connection
 
     def _found(self) -> tuple[int, int] | None:
         try:
@@ -207,55 +279,161 @@ class Database:
         changed, self._version = version != self._version, version
         return changed
 
-    async def _connect(self) -> aiosqlite.Connection:
-        driver = aiosqlite.connect(self._path, timeout=BUSY_SECONDS, check_same_thread=False)
-        # The driver has no public way to wait for its thread, which also has something to say after a file
-        # could not be opened.
-        driver._thread.daemon = True
-        self._threads.add(driver._thread)
-        return await driver
 
-    def _on_connect(self, connection: Any, _record: object) -> None:
-        # Transactions begin where `write` says so, not where the driver thinks fit.
-        connection.isolation_level = None
+class _Thread:
+    """A thread with one connection, which is opened when it is first used."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self._name = name
+        self._executor: ThreadPoolExecutor | None = None
+        self._connection: SyncConnection | None = None
+        self.waiting = 0
+
+    async def do(self, work: Callable[[SyncConnection], T]) -> T:
+        """Do `work` on the connection, to its end."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, self._name)
+        self.waiting += 1
         try:
-            cursor = connection.cursor()
-            # FULL: an order that was answered for is on the disk even when the power goes.
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-                cursor.execute(f"PRAGMA {pragma}")
-            cursor.close()
-        except BaseException:
-            # The pool forgets a connection that could not be prepared.
-            connection.close()
-            raise
-
-
-class _Undisturbed(AsyncConnection):
-    """A connection whose statements are over before a cancellation is heard of."""
-
-    async def start(self, is_ctxmanager: bool = False) -> Self:
-        await undisturbed(super().start(is_ctxmanager))
-        return self
+            loop = asyncio.get_running_loop()
+            return await undisturbed(loop.run_in_executor(self._executor, self._do, work))
+        finally:
+            self.waiting -= 1
 
     async def close(self) -> None:
-        # Nothing to close where `start` failed.
-        if self.sync_connection is not None:
-            await undisturbed(super().close())
+        """Close the connection, and end the thread."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            await undisturbed(asyncio.get_running_loop().run_in_executor(executor, self._close))
+            executor.shutdown(wait=False)
 
-    async def execute(self, *given: Any, **options: Any) -> Any:
-        return await undisturbed(super().execute(*given, **options))
+    def _do(self, work: Callable[[SyncConnection], T]) -> T:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return work(self._connection)
 
-    async def exec_driver_sql(self, *given: Any, **options: Any) -> Any:
-        return await undisturbed(super().exec_driver_sql(*given, **options))
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    async def run_sync(self, *given: Any, **options: Any) -> Any:
-        return await undisturbed(super().run_sync(*given, **options))
 
-    async def commit(self) -> None:
-        await undisturbed(super().commit())
+class _ThreadConnection:
+    """A connection that takes a turn of its thread for each statement."""
 
-    async def rollback(self) -> None:
-        await undisturbed(super().rollback())
+    def __init__(self, thread: _Thread) -> None:
+        self._thread = thread
+
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
+        return await self._thread.do(lambda connection: executed(connection, statement, parameters))
+
+    async def scalar(self, statement: Executable) -> Any:
+        return await self._thread.do(lambda connection: connection.scalar(statement))
+
+    async def exec_driver_sql(self, statement: str, parameters: Any = None) -> Any:
+        return await self._thread.do(lambda connection: executed_sql(connection, statement, parameters))
+
+    async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
+        return await self._thread.do(work)
+
+
+class _Direct:
+    """A connection in the thread itself: nothing that is awaited on it waits."""
+
+    def __init__(self, connection: SyncConnection) -> None:
+        self._connection = connection
+
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
+        return executed(self._connection, statement, parameters)
+
+    async def scalar(self, statement: Executable) -> Any:
+        return self._connection.scalar(statement)
+
+    async def exec_driver_sql(self, statement: str, parameters: Any = None) -> Any:
+        return executed_sql(self._connection, statement, parameters)
+
+    async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
+        return work(self._connection)
+
+
+def _fail(jobs: list[_Job], error: Exception) -> None:
+    for job in jobs:
+        if not job.done.done():
+            job.done.set_exception(error)
+
+
+def _driven(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    work.close()
+    raise RuntimeError("a work on the ledger awaited something else than its connection")
+
+
+def _grouped(connection: SyncConnection, jobs: list[_Job], check: Callable[[], None]) -> list[Any]:
+    """Do works in one transaction, and commit it. What one of them raises takes its own place in the list."""
+    results: list[Any] = []
+    if len(jobs) == 1:
+        results.append(_driven(jobs[0].work(_Direct(connection))))
+    else:
+        driver = _driver(connection)
+        for job in jobs:
+            driver.execute("SAVEPOINT work")
+            try:
+                results.append(_driven(job.work(_Direct(connection))))
+            except Exception as error:
+                # A full disk, for example, ends the whole transaction.
+                if not driver.in_transaction:
+                    raise
+                driver.execute("ROLLBACK TO work")
+                results.append(error)
+            driver.execute("RELEASE work")
+    check()
+    _commit(connection)
+    return results
+
+
+def _begun(connection: SyncConnection) -> bool:
+    """Begin to write; False if another process does."""
+    try:
+        # Taken at once: a read transaction that turns into a writing one fails instead of waiting.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except DBAPIError as error:
+        if _code(error) in _BUSY:
+            return False
+        raise
+    return True
+
+
+def _commit(connection: SyncConnection) -> None:
+    connection.exec_driver_sql("COMMIT")
+
+
+def _roll_back(connection: SyncConnection) -> None:
+    if _driver(connection).in_transaction:
+        connection.exec_driver_sql("ROLLBACK")
+
+
+def _driver(connection: SyncConnection) -> sqlite3.Connection:
+    return connection.connection.dbapi_connection  # type: ignore[return-value]
+
+
+def _on_connect(connection: Any, _record: object) -> None:
+    # Transactions begin where `write` says so, not where the driver thinks fit.
+    connection.isolation_level = None
+    try:
+        cursor = connection.cursor()
+        # FULL: an order that was answered for is on the disk even when the power goes.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+    except BaseException:
+        # The pool forgets a connection that could not be prepared.
+        connection.close()
+        raise
 
 
 def _code(error: DBAPIError) -> int:

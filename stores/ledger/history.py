@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...orders.doubt import Doubt
 from ...orders.history import Order
@@ -21,6 +20,7 @@ from ...postbacks.due import plan
 from ...postbacks.model import Postback, Report
 from ...referral.decision import Decision, Inputs, Policy, Share
 from ...referral.touches import Click
+from .connection import Connection
 from .database import Database
 from .outbox import apply_plan, postback_of
 from .schema import decisions as decisions_table
@@ -121,32 +121,38 @@ class Histories:
             .where(_O.site == site, or_(_O.order_id.in_(numbers), _O.id.in_(further)))
             .order_by(_O.id)
         )
-        async with self._db.read() as connection:
+
+        async def work(connection: Connection) -> tuple[Known, ...]:
             rows = (await connection.execute(query)).all()
             rows = await _merged(connection, rows)
             return tuple([await _known(connection, row) for row in rows])
 
+        return await self._db.query(work)
+
     async def write(self, change: Change) -> Written | None:
         """Write a change; None, and nothing is written, if the order was changed by another writer."""
+
+        async def work(tx: Connection) -> Written | None:
+            row = await _order(tx, change)
+            if row is None:
+                return None
+            await tx.execute(insert(sightings_table).values(order=row, **_sighting(change)))
+            await _numbers(tx, change, row)
+            decision = await _decision(tx, change, row)
+            if decision is not None:
+                await tx.execute(update(orders_table).where(_O.id == row).values(decision=decision))
+            done = await self._due(tx, change, row)
+            for other in change.others:
+                await self._merge(tx, change, other, row)
+            return Written(row, done)
+
         try:
-            async with self._db.write() as tx:
-                row = await _order(tx, change)
-                if row is None:
-                    return None
-                await tx.execute(insert(sightings_table).values(order=row, **_sighting(change)))
-                await _numbers(tx, change, row)
-                decision = await _decision(tx, change, row)
-                if decision is not None:
-                    await tx.execute(update(orders_table).where(_O.id == row).values(decision=decision))
-                done = await self._due(tx, change, row)
-                for other in change.others:
-                    await self._merge(tx, change, other, row)
+            return await self._db.transact(work)
         except IntegrityError:
             # Two writers saw the order for the first time.
             return None
-        return Written(row, done)
 
-    async def _due(self, tx: AsyncConnection, change: Change, row: int) -> tuple[Postback, ...]:
+    async def _due(self, tx: Connection, change: Change, row: int) -> tuple[Postback, ...]:
         planned = plan(
             await _postbacks(tx, row) if change.known is not None else (),
             change.wanted,
@@ -157,7 +163,7 @@ class Histories:
         )
         return await apply_plan(tx, row, change.site, planned, change.at)
 
-    async def _merge(self, tx: AsyncConnection, change: Change, other: Known, row: int) -> None:
+    async def _merge(self, tx: Connection, change: Change, other: Known, row: int) -> None:
         """Another order turned out to be this one: its sightings are this one's, and a
         cancellation of it is reported to its partners."""
         await tx.execute(
@@ -183,7 +189,7 @@ class Histories:
             return await _postbacks(connection, row)
 
 
-async def _order(tx: AsyncConnection, change: Change) -> int | None:
+async def _order(tx: Connection, change: Change) -> int | None:
     """Write the order's row; None if another writer was faster."""
     values = _columns(change)
     if change.known is None:
@@ -192,7 +198,7 @@ async def _order(tx: AsyncConnection, change: Change) -> int | None:
                 site=change.site, order_id=change.order.number, version=1, recorded_at=change.at, **values
             )
         )
-        return int(added.inserted_primary_key[0])  # type: ignore[index]
+        return int(added.inserted_primary_key[0])
     version = change.known.version
     done = await tx.execute(
         update(orders_table)
@@ -245,7 +251,7 @@ def _sighting(change: Change) -> dict[str, Any]:
     }
 
 
-async def _numbers(tx: AsyncConnection, change: Change, row: int) -> None:
+async def _numbers(tx: Connection, change: Change, row: int) -> None:
     """Write down the numbers by which the order is not found yet."""
     first = change.known.number if change.known is not None else change.order.number
     further = [number for number in change.numbers if number != first]
@@ -263,7 +269,7 @@ async def _numbers(tx: AsyncConnection, change: Change, row: int) -> None:
         await tx.execute(insert(numbers_table), new)
 
 
-async def _decision(tx: AsyncConnection, change: Change, row: int) -> int | None:
+async def _decision(tx: Connection, change: Change, row: int) -> int | None:
     """Write the credit decision; None where it is the one that holds already."""
     known = change.known.decided if change.known is not None else None
     same = (
@@ -289,7 +295,7 @@ async def _decision(tx: AsyncConnection, change: Change, row: int) -> int | None
             considered=change.decision.considered_json(),
         )
     )
-    decision = int(added.inserted_primary_key[0])  # type: ignore[index]
+    decision = int(added.inserted_primary_key[0])
     if change.decision.shares:
         await tx.execute(insert(shares_table), [_share(s, decision, row) for s in change.decision.shares])
     return decision
@@ -308,7 +314,7 @@ def _share(share: Share, decision: int, row: int) -> dict[str, Any]:
     }
 
 
-async def _merged(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+async def _merged(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
     """The orders that hold: in place of one that was merged, the one that it was merged into."""
     found = {row.id: row for row in rows}
     while gone := [row for row in found.values() if row.merged_into is not None]:
@@ -321,7 +327,7 @@ async def _merged(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> Sequ
     return [found[key] for key in sorted(found)]
 
 
-async def _known(connection: AsyncConnection, row: Row[Any]) -> Known:
+async def _known(connection: Connection, row: Row[Any]) -> Known:
     query = select(_S.id, _S.said, _S.joined_by).where(_S.order == row.id).order_by(_S.id)
     seen = [Stored(s.id, Sighting.from_json(s.said), s.joined_by) for s in await connection.execute(query)]
     decided = None
@@ -347,7 +353,7 @@ def _decided() -> Any:
     return select(*own).select_from(joined)
 
 
-async def _decided_of(connection: AsyncConnection, row: Row[Any]) -> Decided:
+async def _decided_of(connection: Connection, row: Row[Any]) -> Decided:
     query = select(shares_table).where(shares_table.c.decision == row.id).order_by(shares_table.c.partner)
     shares = tuple(
         Share(s.partner, Click(*s.click) if s.click else None, s.touched_at, Decimal(s.part), s.reason)
@@ -358,6 +364,6 @@ async def _decided_of(connection: AsyncConnection, row: Row[Any]) -> Decided:
     return Decided(row.id, row.order_version, row.at, policy, inputs, decision)
 
 
-async def _postbacks(connection: AsyncConnection, row: int) -> tuple[Postback, ...]:
+async def _postbacks(connection: Connection, row: int) -> tuple[Postback, ...]:
     query = select(postbacks_table).where(_P.order == row).order_by(_P.partner, _P.sequence)
     return tuple(postback_of(one) for one in await connection.execute(query))

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...chat.model import Crowd, Entry
+from .connection import Connection
 from .conversations import CONVERSATION, conversation_of, message_of, untaken
 from .database import Database
 from .schema import conversations, messages
@@ -104,7 +104,7 @@ class Inbox:
         return f"{count}-{total:.6f}"
 
 
-async def _crowds(connection: AsyncConnection, site: str) -> tuple[Crowd, ...]:
+async def _crowds(connection: Connection, site: str) -> tuple[Crowd, ...]:
     newest = func.max(conversations.c.waiting_since)
     listed = (
         select(conversations.c.client, func.count(), newest)

@@ -8,15 +8,27 @@ cannot send what another has taken over.
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Row, func, insert, or_, select, text, union_all, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Insert,
+    Row,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    union_all,
+    update,
+)
 
 from ...postbacks.due import Plan, Planned, after_dead
 from ...postbacks.model import STATES, Attempt, Outcome, Postback, Report, State, Waiting
+from .connection import Connection
 from .database import Database
 from .schema import attempts as attempts_table
 from .schema import postbacks as postbacks_table
@@ -51,15 +63,8 @@ class Outbox:
         """Lease those of them that are still due and free. Nothing of them has been sent."""
         # Written so that no index fits it: SQLite would go through all that is due instead of a few ids.
         is_due = (func.coalesce(_C.state, "") == "due") & (_C.next_at + 0 <= now)
-        async with self._db.write() as tx:
-            rows = (
-                await tx.execute(
-                    update(postbacks_table)
-                    .where(_C.id.in_(ids), is_due, _free(now))
-                    .values(lease_until=until)
-                    .returning(*postbacks_table.c)
-                )
-            ).all()
+        leased = update(postbacks_table).where(_C.id.in_(ids), is_due, _free(now)).values(lease_until=until)
+        rows = (await self._db.transact(_executing(leased.returning(*postbacks_table.c)))).all()
         return tuple(sorted((postback_of(row) for row in rows), key=lambda p: p.next_at))
 
     async def begin(self, postback: Postback, until: float) -> Postback | None:
@@ -67,15 +72,12 @@ class Outbox:
 
         None if the lease was lost: then nothing may be sent.
         """
-        async with self._db.write() as tx:
-            row = (
-                await tx.execute(
-                    update(postbacks_table)
-                    .where(_C.id == postback.id, _C.state == "due", _C.lease_until == postback.lease_until)
-                    .values(state="sending", lease_until=until, attempts=postback.attempts + 1)
-                    .returning(*postbacks_table.c)
-                )
-            ).first()
+        begun = (
+            update(postbacks_table)
+            .where(_C.id == postback.id, _C.state == "due", _C.lease_until == postback.lease_until)
+            .values(state="sending", lease_until=until, attempts=postback.attempts + 1)
+        )
+        row = (await self._db.transact(_executing(begun.returning(*postbacks_table.c)))).first()
         return None if row is None else postback_of(row)
 
     async def finish(self, postback: Postback, attempt: Attempt, state: State, next_at: float) -> bool:
@@ -87,29 +89,32 @@ class Outbox:
         leased = _C.lease_until == postback.lease_until
         counts = or_(leased, _C.lease_until.is_(None)) if state == "delivered" else leased
         tried = postback.attempts + (postback.state == "due")
-        async with self._db.write() as tx:
-            await tx.execute(_attempt(postback.id, attempt))
-            result = await tx.execute(
-                update(postbacks_table)
-                .where(_C.id == postback.id, counts)
-                .values(
-                    state=state,
-                    attempts=tried,
-                    next_at=next_at,
-                    lease_until=None,
-                    last_answer=attempt.answer,
-                    last_status=attempt.status,
-                    finished_at=None if state == "due" else attempt.at,
-                )
+        settled = (
+            update(postbacks_table)
+            .where(_C.id == postback.id, counts)
+            .values(
+                state=state,
+                attempts=tried,
+                next_at=next_at,
+                lease_until=None,
+                last_answer=attempt.answer,
+                last_status=attempt.status,
+                finished_at=None if state == "due" else attempt.at,
             )
-            if result.rowcount and state == "dead":
-                own = select(postbacks_table).where(
-                    _C.order == postback.order, _C.partner == postback.partner
-                )
-                rows = [postback_of(row) for row in await tx.execute(own.order_by(_C.sequence))]
+        )
+
+        async def work(tx: Connection) -> bool:
+            await tx.execute(_attempt(postback.id, attempt))
+            changed = bool((await tx.execute(settled)).rowcount)
+            if changed and state == "dead":
+                own = (_C.order == postback.order, _C.partner == postback.partner)
+                query = select(postbacks_table).where(*own).order_by(_C.sequence)
+                rows = [postback_of(row) for row in await tx.execute(query)]
                 planned = after_dead(rows, postback)
                 await apply_plan(tx, postback.order, postback.site, planned, attempt.at)
-        return bool(result.rowcount)
+            return changed
+
+        return await self._db.transact(work)
 
     async def release(self, postback: Postback, until: float) -> None:
         """Give a row back of which nothing was sent: it is due as it was before `claim`.
@@ -117,12 +122,12 @@ class Outbox:
         `until` is what `begin` was asked for: one that was cancelled may have been written, or not.
         """
         leases = (postback.lease_until, until)
-        async with self._db.write() as tx:
-            await tx.execute(
-                update(postbacks_table)
-                .where(_C.id == postback.id, _C.state.in_(("due", "sending")), _C.lease_until.in_(leases))
-                .values(state="due", lease_until=None, attempts=postback.attempts)
-            )
+        released = (
+            update(postbacks_table)
+            .where(_C.id == postback.id, _C.state.in_(("due", "sending")), _C.lease_until.in_(leases))
+            .values(state="due", lease_until=None, attempts=postback.attempts)
+        )
+        await self._db.transact(_executing(released))
 
     async def expire(self, now: float, repeats: Callable[[Postback], bool]) -> tuple[Postback, ...]:
         """Settle the rows whose call was cut off by the end of its process.
@@ -309,6 +314,15 @@ _NOT_AGAIN: Mapping[State, str] = {
 _CUT_OFF = "the process that sent it ended before the answer came"
 
 
+def _executing(statement: Executable) -> Callable[[Connection], Coroutine[Any, Any, Any]]:
+    """A work of one statement."""
+
+    async def work(tx: Connection) -> Any:
+        return await tx.execute(statement)
+
+    return work
+
+
 def _cut_off(row: Postback, now: float, *, repeatable: bool) -> Postback:
     return replace(
         row,
@@ -331,9 +345,7 @@ def postback_of(row: Row[Any]) -> Postback:
     return Postback(**fields | {"report": Report.from_json(fields["report"])})
 
 
-async def apply_plan(
-    tx: AsyncConnection, row: int, site: str, planned: Plan, now: float
-) -> tuple[Postback, ...]:
+async def apply_plan(tx: Connection, row: int, site: str, planned: Plan, now: float) -> tuple[Postback, ...]:
     """Write a plan for the postbacks of an order; returns those that are new or in another state."""
     if planned.superseded:
         await tx.execute(

@@ -102,15 +102,15 @@ class Reports:
         query = (
             select(
                 orders.c.site,
-                orders.c.order_id,
+                orders.c.order_id.label("id"),
                 orders.c.total,
                 orders.c.currency,
                 orders.c.channel,
                 orders.c.source,
                 shares.c.partner,
                 decisions.c.reason,
-                _STATE,
-                orders.c.recorded_at,
+                _STATE.label("state"),
+                orders.c.recorded_at.label("at"),
             )
             .select_from(_credited(wanted))
             .where(*_conditions(wanted))
@@ -120,7 +120,7 @@ class Reports:
         )
         async with self._db.read() as connection:
             rows = (await connection.execute(query)).all()
-        return tuple(OrderLine(*row[:8], row[8] or "none", row[9]) for row in rows)
+        return tuple(OrderLine(**{**row._mapping, "state": row.state or "none"}) for row in rows)
 
     async def sums(self, wanted: OrderFilter) -> tuple[Sum, ...]:
         """Number and total of the matching orders, credited ones first."""
@@ -132,7 +132,7 @@ class Reports:
         )
         found: defaultdict[tuple[str, str | None, str, str], list[_Amounts]] = defaultdict(list)
         async with self._db.read() as connection:
-            async for row in await connection.stream(query):
+            for row in await connection.execute(query):
                 values: tuple[Any, ...] = tuple(row)
                 found[values[:4]].append(_Amounts(*values[4:]))
         sums = [_sum(key, rows) for key, rows in found.items()]

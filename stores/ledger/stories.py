@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select, union
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...postbacks.model import Attempt, Postback
+from .connection import Connection
 from .database import Database
 from .history import Decided, Histories, Known
 from .orders import Orders, StoredOrder
@@ -72,7 +72,7 @@ class Stories:
         return Story(order, known, numbers, decisions, postbacks, attempts)
 
 
-async def _postbacks(connection: AsyncConnection, row: int) -> tuple[Postback, ...]:
+async def _postbacks(connection: Connection, row: int) -> tuple[Postback, ...]:
     own = postbacks_table.c
     merged = select(orders_table.c.id).where(orders_table.c.merged_into == row)
     query = select(postbacks_table).where((own.order == row) | own.order.in_(merged))
@@ -80,7 +80,7 @@ async def _postbacks(connection: AsyncConnection, row: int) -> tuple[Postback, .
     return tuple(postback_of(one) for one in await connection.execute(ordered))
 
 
-async def _attempts(connection: AsyncConnection, ids: list[str]) -> Mapping[str, tuple[Attempt, ...]]:
+async def _attempts(connection: Connection, ids: list[str]) -> Mapping[str, tuple[Attempt, ...]]:
     own = attempts_table.c
     columns = (own.postback, own.at, own.request, own.status, own.answer, own.outcome)
     query = select(*columns).where(own.postback.in_(ids)).order_by(own.id)

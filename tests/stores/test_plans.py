@@ -39,7 +39,7 @@ async def plan(db: Database, ask: Ask) -> list[str]:
         asked.append((statement, given))
 
     async with db.read() as connection:
-        engine = connection.engine.sync_engine
+        engine = await connection.run_sync(lambda found: found.engine)
     event.listen(engine, "before_cursor_execute", hear)
     await ask(db)
     event.remove(engine, "before_cursor_execute", hear)
