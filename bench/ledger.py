@@ -6,18 +6,20 @@ import itertools
 import json
 import os
 import random
+import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
 import peers
 import sqlalchemy as sa
 from clew.orders.model import OrderSeen
@@ -142,55 +144,61 @@ async def rate(work: Callable[[], Awaitable[None]]) -> float:
 
 
 class Bare:
-    """Inserts the rows of an order by plain SQL, on one connection of the driver that clew uses."""
+    """Inserts the rows of an order by plain SQL: one connection in a thread, as clew has it."""
 
     def __init__(self, path: Path, rows: dict[str, list[dict[str, Any]]]) -> None:
         self._path = path
         self._rows = rows
-        self._turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1)
         self._number = itertools.count(10)
-        self._connection: aiosqlite.Connection | None = None
+        self._connection: sqlite3.Connection | None = None
 
     async def open(self, like: Path) -> None:
         """Make a file with the same tables."""
-        self._connection = await aiosqlite.connect(self._path, isolation_level=None)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF"):
-            await self._connection.execute(f"PRAGMA {pragma}")
-        await self._connection.execute(f"ATTACH DATABASE '{like}' AS other")
-        made = await self._connection.execute_fetchall(
-            "SELECT sql FROM other.sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
-        )
-        await self._connection.execute("DETACH DATABASE other")
-        for (statement,) in made:
-            await self._connection.execute(statement)
+        await self._do(partial(self._open, like))
 
     async def insert(self) -> None:
         """The rows of one order, in one transaction."""
-        connection = self._connection
-        assert connection is not None
-        number = next(self._number)
-        async with self._turn:
-            await connection.execute("BEGIN IMMEDIATE")
-            for name, rows in self._rows.items():
-                for row in rows:
-                    values = self._values(name, row, number)
-                    columns = ", ".join(f'"{column}"' for column in values)
-                    marks = ", ".join("?" * len(values))
-                    await connection.execute(
-                        f"INSERT INTO {name} ({columns}) VALUES ({marks})", list(values.values())
-                    )
-            await connection.execute("COMMIT")
-
-    def _values(self, name: str, row: dict[str, Any], number: int) -> dict[str, Any]:
-        keys: dict[str, Any] = {"id": f"pb{number}" if name == "postbacks" else number, "order": number}
-        keys |= {"order_id": f"b{number}", "decision": number}
-        plain = {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()}
-        return plain | {key: value for key, value in keys.items() if key in row}
+        await self._do(partial(self._insert, next(self._number)))
 
     async def close(self) -> None:
         """Close the file."""
         if self._connection is not None:
-            await self._connection.close()
+            await self._do(self._connection.close)
+        self._thread.shutdown()
+
+    async def _do(self, work: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _open(self, like: Path) -> None:
+        connection = self._connection = sqlite3.connect(self._path, isolation_level=None)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+        with closing(sqlite3.connect(like)) as other:
+            made = other.execute(
+                "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+            )
+            for (statement,) in made.fetchall():
+                connection.execute(statement)
+
+    def _insert(self, number: int) -> None:
+        connection = self._connection
+        assert connection is not None
+        connection.execute("BEGIN IMMEDIATE")
+        for name, rows in self._rows.items():
+            for row in rows:
+                values = _values(name, row, number)
+                columns = ", ".join(f'"{column}"' for column in values)
+                marks = ", ".join("?" * len(values))
+                connection.execute(f"INSERT INTO {name} ({columns}) VALUES ({marks})", list(values.values()))
+        connection.execute("COMMIT")
+
+
+def _values(name: str, row: dict[str, Any], number: int) -> dict[str, Any]:
+    keys: dict[str, Any] = {"id": f"pb{number}" if name == "postbacks" else number, "order": number}
+    keys |= {"order_id": f"b{number}", "decision": number}
+    plain = {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()}
+    return plain | {key: value for key, value in keys.items() if key in row}
 
 
 # -- orders, over HTTP
