@@ -97,7 +97,9 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         address = line.split()[-1]
         before = children(clew.pid)
         os.kill(victim := min(before), signal.SIGKILL)
-        clew.wait_for_line(lambda line: f"worker {victim} ended with status 137; another one is" in line)
+        clew.wait_for_line(
+            lambda line: f"worker {victim} ended with status 137; a new one is started" in line
+        )
         assert httpx2.get(f"{address}/-/clew/health").text == "ok\n"
         assert clew.end() == 0
 

@@ -115,10 +115,10 @@ async def test_ready_tells_strangers_its_status_and_nothing_else(
     wrong = await browser.get("ready", headers={"authorization": "Bearer wrong"})
     assert wrong.json() == {"ready": not fails}
     right = await browser.get("ready", headers={"authorization": f"Bearer {METRICS}"})
-    assert (right.status_code, set(right.json())) == (status, {"ready", key})
+    assert (right.status_code, set(right.json())) == (status, {"ready", "orders_waiting", key})
     transport = httpx2.ASGITransport(app, client=("127.0.0.1", 1))
     async with httpx2.AsyncClient(transport=transport, base_url="http://shop.example/-/clew/") as here:
-        assert set((await here.get("ready")).json()) == {"ready", key}
+        assert set((await here.get("ready")).json()) == {"ready", "orders_waiting", key}
         relayed = await here.get("ready", headers={"x-forwarded-for": "192.0.2.9"})
         assert relayed.json() == {"ready": not fails}
 

@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from clew.desk.ops.readiness import readiness
@@ -16,7 +15,6 @@ from clew.service.service import Service
 from clew.settings.model import Settings
 from clew.stores.ledger import probe
 from clew.stores.ledger.probe import Probe
-from sqlalchemy import event
 
 
 @pytest.fixture
@@ -71,13 +69,9 @@ async def test_a_ledger_that_was_deleted_or_replaced_is_not_ready(service: Servi
 
 async def test_a_ledger_that_only_lets_itself_be_read_is_not_ready(service: Service) -> None:
     """field D7"""
-
-    def only_read(connection: Any, *_: object) -> None:
-        connection.execute("PRAGMA query_only = ON")
-
-    # Every connection: which one the probe gets is not said.
-    async with service.ledger.db.read() as connection:
-        event.listen(connection.engine.sync_engine, "checkout", only_read)
+    # The one connection that writes.
+    async with service.ledger.db.write() as connection:
+        await connection.exec_driver_sql("PRAGMA query_only = ON")
     assert "readonly" in await why(service)
 
 
