@@ -63,7 +63,7 @@ COMMANDS = [
     ["desk", "users"],
     ["orders"],
     ["report"],
-    ["explain", "abcdef", "--url", "/"],
+    ["explain", "visitor", "abcdef", "--url", "/"],
     ["serve", "--port", "0"],
 ]
 
@@ -131,7 +131,7 @@ def test_a_file_of_another_program_gets_no_visits(tmp_path: Path) -> None:
 
 def test_asking_why_makes_no_files(tmp_path: Path) -> None:
     """field G10: as with every command that only looks"""
-    done = run(tmp_path, "explain", "abcdef", "--url", "/")
+    done = run(tmp_path, "explain", "visitor", "abcdef", "--url", "/")
     assert done.returncode == 1
     assert "there is no visit store at" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clew.toml"]
