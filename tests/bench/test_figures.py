@@ -58,7 +58,11 @@ def test_every_promised_key_is_written() -> None:
         streams.section(1000, 2000, 10.0, 4096),
         workers.section([_runner(name, one) for name in ("one", "shared", "two")], Options()),
         sites.section(
-            [5.0], (200_000, 250_000), [80.0, 90.0], [_runner(n, one) for n in ("many", "only")], Options()
+            [5.0],
+            (200_000, 250_000),
+            [80.0, 90.0],
+            [_runner(n, one) for n in ("many", "only", "again")],
+            Options(),
         ),
     ]
     assert {key for found in sections for key in found.figures} >= PROMISED
@@ -74,6 +78,25 @@ def test_ratios_are_taken_round_by_round() -> None:
         "json2k_cpu_vs_nginx_sub": 2.0,
         "json2k_cpu_us": 10.0,
     }
+
+
+def test_the_cost_of_a_page_among_many_sites_is_cpu_time_whatever_the_rate() -> None:
+    runners = [
+        _runner("many", Round(10.0, 125.0), Round(90.0, 250.0)),
+        _runner("only", Round(80.0, 100.0), Round(20.0, 200.0)),
+        _runner("again", Round(50.0, 100.0), Round(50.0, 200.0)),
+    ]
+    found = sites.section([5.0], (200_000, 250_000), [80.0, 90.0], runners, Options())
+    assert found.figures["sites3000_page_vs_1"] == 0.8
+
+
+def test_the_measured_site_is_the_same_alone_and_among_many(tmp_path: Path) -> None:
+    last = f"sites/{sites.COUNT - 1:04}.toml"
+    for name, first in (("many", sites.COUNT - 2), ("only", sites.COUNT - 1)):
+        sites.write(tmp_path / name, range(first, sites.COUNT), 1)
+    assert (tmp_path / "many" / last).read_bytes() == (tmp_path / "only" / last).read_bytes()
+    assert "platform" not in (tmp_path / "only" / last).read_text()
+    assert "platform" in (tmp_path / f"many/sites/{sites.COUNT - 2:04}.toml").read_text()
 
 
 def test_a_missing_round_is_an_error() -> None:
