@@ -45,7 +45,7 @@ def arrive(
         return Arrival(seen)
     renew = known is None or known.stale
     if agreed and not seen.agreed:
-        seen, renew = replace(seen, agreed=True), True
+        seen, renew = replace(seen, agreed=True, necessary=False), True
     if touch is None:
         return Arrival(seen, renew=renew)
     touches = merge(seen.touches, (touch,))
@@ -53,3 +53,10 @@ def arrive(
         # A suspicious touch that is known is not an arrival: the shop passes its id from page to page.
         return Arrival(seen, None if touch.doubt else touch, renew=renew)
     return Arrival(replace(seen, touches=touches), touch, new=True, renew=True, changes=(Touched(touch),))
+
+
+def arrive_unrecognised(known: Known | None, necessary: Touch | None, now: float) -> Arrival:
+    """A visitor who has not consented arrives with the part of a touch that needs no consent. `known` is its
+    cookie for such touches, or for its conversation."""
+    seen = replace(known, necessary=True) if known else Known(new_visitor_id(), (), int(now), necessary=True)
+    return Arrival(seen) if necessary is None else arrive(seen, necessary, Consent.GRANTED, now)

@@ -225,6 +225,8 @@ class Network:
     `retry_unknown`: a call without a response may be repeated, because the network ignores repeated calls.
     `own_param`: the advertiser chooses the landing parameter's name, so a partner must set `param`.
     `vendor` is the network as a vendor of the TCF, None where it is none, or not known to be one.
+    `necessary` is a parameter of the landing URL, with its value if there is one, by which the network marks
+    clicks that need no consent.
     """
 
     id: str
@@ -236,6 +238,7 @@ class Network:
     lookback_days: int | None = None
     retry_unknown: bool = False
     vendor: Vendor | None = None
+    necessary: tuple[str, str | None] | None = None
     cookies: tuple[Cookie, ...] = ()
     conversions: tuple[Conversion, ...] = ()
 

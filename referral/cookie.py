@@ -43,7 +43,7 @@ TOUCHES_LIMIT = 64 * 1024  # bytes of touches when decompressed
 
 _SESSION = b"; Path=/; HttpOnly; SameSite=Lax"
 _LASTING = b"; Max-Age=%d" % MAX_AGE + _SESSION
-_AGREED = "agreed"  # among the packed items
+_AGREED, _NECESSARY = "agreed", "necessary"  # among the packed items
 _VERSION = 1
 _NONCE, _TAG = 12, 16
 _VALUE = re.compile(rb"[A-Za-z0-9_-]+")
@@ -61,9 +61,10 @@ class Known:
     """The content of a cookie: the visitor's id, its touches, and when it was first issued (unix seconds).
 
     `page` is the page view with which it was issued, if any: a visitor is stored only when its cookie has
-    come back. `agreed`: it was issued to a visitor who was asked for consent and gave it; at a site that
-    asks, any other cookie serves the chat alone. `stale`: the cookie was encrypted with a previous secret,
-    and must be set again before that secret is removed.
+    come back. `agreed`: it was issued to a visitor who was asked for consent and gave it. `necessary`: it
+    was issued without, and all its touches are clicks that their networks count as strictly necessary. At a
+    site that asks, any other cookie serves the chat alone. `stale`: the cookie was encrypted with a previous
+    secret, and must be set again before that secret is removed.
     """
 
     visitor: str
@@ -71,6 +72,7 @@ class Known:
     issued: int
     page: Page | None = None
     agreed: bool = False
+    necessary: bool = False
     stale: bool = field(default=False, compare=False)
 
     @property
@@ -180,6 +182,8 @@ def _packed(known: Known, touches: list[Touch], page: Page | None) -> bytes:
         items.append([page.view, int(page.at), page.url[:PAGE_URL], page.title[:PAGE_TITLE]])
     if known.agreed:
         items.append(_AGREED)
+    if known.necessary:
+        items.append(_NECESSARY)
     text = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
     packer = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_DICTIONARY)
     # Click ids have bytes outside UTF-8 as surrogate escapes, which are written as these bytes.
@@ -195,7 +199,8 @@ def _unpacked(plain: bytes) -> Known | None:
         items = _items(zlib.decompressobj(-15, _DICTIONARY).decompress(plain[end + 4 :], TOUCHES_LIMIT))
         touches = tuple(Touch.from_json(item) for item in items if isinstance(item, dict))
         pages = [Page(*item) for item in items if isinstance(item, list)]
-        return Known(visitor, touches, issued, pages[0] if pages else None, _AGREED in items)
+        page = pages[0] if pages else None
+        return Known(visitor, touches, issued, page, _AGREED in items, _NECESSARY in items)
     except (IndexError, KeyError, TypeError, AttributeError, ValueError, struct.error, zlib.error):
         return None
 

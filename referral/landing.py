@@ -331,6 +331,10 @@ class LandingReader:
         """
         return self._cookies.set_cookies(touch, secure, host)
 
+    def necessary(self, touch: Touch) -> Touch | None:
+        """The part of a touch that needs no consent by its networks' rules, None if there is none."""
+        return self._cookies.necessary(touch)
+
     def unset_cookies(self, secure: bool, host: str = "") -> list[bytes]:
         """Values for Set-Cookie that delete the cookies of the site's networks."""
         return self._cookies.unset_cookies(secure, host)

@@ -25,11 +25,16 @@ class NetworkCookies:
         partners = [p for p in site.partners if p.network is not None]
         self._domains = CookieDomains(site.hosts, site.cookie_domain)
         self._cookies = {p.network: catalogue.networks[p.network].cookies for p in partners if p.network}
+        self._necessary = {
+            p.network: condition
+            for p in partners
+            if p.network and (condition := catalogue.networks[p.network].necessary)
+        }
         self._inside = frozenset(p.id for p in partners if p.inside_clicks)
         self._own_params = {(p.network, p.param) for p in partners if p.param is not None}
         self.landing_params = frozenset(
             n for cookies in self._cookies.values() for c in cookies for n in _reads(c)
-        )
+        ) | {name.encode("ascii") for name, _ in self._necessary.values()}
 
     def set_cookies(self, touch: Touch, secure: bool, host: str = "") -> list[bytes]:
         """Values for Set-Cookie, for each click that earns a partner credit.
@@ -38,7 +43,7 @@ class NetworkCookies:
         with characters that are not allowed in a cookie gets none, because an encoded value would be another
         click id.
         """
-        landing = dict(pairs(touch.landing.partition("?")[2].encode("ascii", "replace")))
+        landing = _landing_params(touch)
         domain = self._domains.of(host)
         given: dict[str, bytes] = {}
         for click in touch.clicks:
@@ -50,6 +55,20 @@ class NetworkCookies:
                     if value is not None and _OCTETS.fullmatch(value):
                         given[cookie.name] = self._written(cookie, value, secure, domain)
         return list(given.values())
+
+    def necessary(self, touch: Touch) -> Touch | None:
+        """A touch with only those clicks that their networks mark as strictly necessary, and nothing else
+        of it but the landing; None without any."""
+        landing = _landing_params(touch)
+        clicks = tuple(
+            click
+            for click in touch.clicks
+            if click.partner is not None
+            and (condition := self._necessary.get(click.network)) is not None
+            and _is_there(condition, landing)
+            and not doubted(touch, click.partner, self._inside)
+        )
+        return Touch(touch.at, clicks, landing=touch.landing) if clicks else None
 
     def unset_cookies(self, secure: bool, host: str = "") -> list[bytes]:
         """Values for Set-Cookie that delete all cookies that `set_cookies` may have set."""
@@ -80,6 +99,10 @@ class NetworkCookies:
         if cookie.same_site is not None and (secure or cookie.same_site != "None"):
             parts.append(b"SameSite=" + cookie.same_site.encode("ascii"))
         return b"; ".join(parts)
+
+
+def _landing_params(touch: Touch) -> dict[bytes, bytes]:
+    return dict(pairs(touch.landing.partition("?")[2].encode("ascii", "replace")))
 
 
 def _reads(cookie: Cookie) -> Iterator[bytes]:

@@ -164,6 +164,7 @@ def _network(table: NetworkTable) -> Network:
         lookback_days=table.lookback_days,
         retry_unknown=table.retry_unknown,
         vendor=_vendor(table.tcf) if table.tcf is not None else None,
+        necessary=table.necessary,
         cookies=tuple(Cookie(**c.model_dump()) for c in table.cookies),
         conversions=tuple(_conversion(table, c) for c in table.conversion),
     )

@@ -266,6 +266,7 @@ class NetworkTable(Noted):
     lookback_days: int | None = Field(None, ge=1, le=400)
     retry_unknown: bool = False
     tcf: VendorTable | None = None
+    necessary: _Condition | None = None
     cookies: list[CookieTable] = []
     settings: dict[str, SettingTable] = {}
     conversion: list[ConversionTable] = []

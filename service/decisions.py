@@ -330,7 +330,7 @@ def _begin(site: SiteRuntime, ask: Ask, now: float) -> Touch | None:
 def _withdraws(site: SiteRuntime, known: Known, consent: ConsentState) -> bool:
     """Whether a visitor who was recognised has refused that now."""
     recognised = known.agreed or bool(known.touches) or not site.consent.asks
-    return recognised and consent.consent is Consent.DENIED
+    return recognised and not known.necessary and consent.consent is Consent.DENIED
 
 
 def _told(site: SiteRuntime, known: Known | None, consent: ConsentState) -> dict[str, object] | None:

@@ -230,6 +230,7 @@ class Consent(Model):
     purposes: list[Literal["preferences", "statistics", "marketing"]] = Field(["marketing"], min_length=1)
     gpc: Literal["always", "us", "ignore"] = "us"
     service: str = Field("clew", min_length=1, max_length=64)
+    necessary_clicks: bool = False
 
 
 class Site(Model):

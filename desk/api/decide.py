@@ -13,9 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from ...referral.consent.decision import ASSUMED, ConsentState, of_request
+from ...referral.consent.decision import ASSUMED, ConsentState, of_request, recognised
 from ...referral.consent.message import PageMessage, read_message
-from ...referral.consent.signals import Consent
 from ...referral.cookie import Known, new_visitor_id
 from ...referral.visitor import Invited, MessagesRead
 from ...service.decisions import Answer, Ask
@@ -186,7 +185,7 @@ def known_visitor(scope: Mapping[str, Any], at: RequestContext) -> Known | None:
     known = cookie_visitor(scope, at)
     if known is None or not at.site.consent.asks:
         return known
-    return known if _consent(scope, at, known, None).consent is Consent.GRANTED else None
+    return recognised(at.site.consent, _consent(scope, at, known, None), known)
 
 
 def _consent(

@@ -7,8 +7,7 @@ from enum import IntEnum, auto
 from ...injector.edit import PageEdit
 from ...injector.heads import Headers, RequestHead, ResponseHead, values
 from ...injector.reasons import Reason
-from ...referral.consent.decision import ASSUMED, ConsentState, of_request
-from ...referral.consent.signals import Consent
+from ...referral.consent.decision import ASSUMED, ConsentState, of_request, recognised
 from ...referral.cookie import Known
 from ...referral.touches import Touch
 from ...service.effects import Before, ReadPage
@@ -95,6 +94,7 @@ class Record:
     editor: PageEdit | None = None
     cause: Exception | None = None  # of BROKEN
     consent: ConsentState = ASSUMED  # once `recognise` has read it
+    talker: Known | None = None  # what the cookie says if it is for a conversation alone
     _recognised = False
 
     def __init__(self, site: SiteRuntime, now: float) -> None:
@@ -128,8 +128,8 @@ class Record:
             if self.site.consent.asks:
                 agreed = known is not None and known.agreed
                 self.consent = of_request(self.site.consent, headers, self.now, agreed=agreed)
-                if self.consent.consent is not Consent.GRANTED:
-                    known = None
+                self.talker = known if known is not None and not known.agreed and not known.touches else None
+                known = recognised(self.site.consent, self.consent, known)
             self.known = known
             if known is not None:
                 self.visitor, self.touches = known.visitor, known.touches

@@ -7,8 +7,9 @@ from ...desk.cookies import without_desk_cookies
 from ...injector import eligible, validators
 from ...injector.heads import RequestHead, value
 from ...injector.reasons import Reason
-from ...referral.arrival import arrive
+from ...referral.arrival import arrive, arrive_unrecognised
 from ...referral.consent.decision import permitted
+from ...referral.consent.signals import Consent
 from ...service.effects import Before, NotifyDropped, SaveShopped, SaveTouch
 from ...service.ordering.shopping import is_shopping
 from ...service.site import raw_path_text
@@ -96,10 +97,14 @@ def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
     touch = permitted(touch, record.consent)
     if touch is None or not (touch.clicks or touch.campaign):
         return tuple(effects)
-    arrival = arrive(known, touch, record.consent.consent, record.now, agreed=site.consent.asks)
+    if record.consent.consent is Consent.GRANTED:
+        arrival = arrive(known, touch, Consent.GRANTED, record.now, agreed=site.consent.asks)
+    else:
+        necessary = site.landing.necessary(touch) if site.consent.necessary else None
+        arrival = arrive_unrecognised(known or record.talker, necessary, record.now)
     if arrival.new:
         record.visitor, record.touches = arrival.known.visitor, arrival.known.touches
-        effects.append(SaveTouch(record.visitor, touch, known, head.client))
+        effects.append(SaveTouch(record.visitor, arrival.touch or touch, known, head.client))
     if arrival.touch is not None:
         # Who comes by the same link again has its cookies renewed.
         record.set_cookies = site.arrival_cookies(arrival, head.scheme == "https", head.host)

@@ -20,6 +20,7 @@ from typing import Literal
 
 from ...settings.model import Site
 from ..catalogue import Catalogue
+from ..cookie import Known
 from ..touches import Touch
 from . import cookies
 from .message import PageMessage, signals
@@ -34,13 +35,15 @@ AHEAD = 86_400
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a site asks for: see `[sites.consent]`. `vendors` are the networks of its partners, by id, that
-    are vendors of the TCF."""
+    are vendors of the TCF. `necessary`: clicks that their networks count as strictly necessary need no
+    consent."""
 
     mode: Literal["ask", "assume", "strict"]
     purposes: tuple[Purpose, ...] = ("marketing",)
     gpc: Literal["always", "us", "ignore"] = "us"
     service: str = "clew"
     vendors: Mapping[str, Vendor] = field(default_factory=dict)
+    necessary: bool = False
 
     @property
     def asks(self) -> bool:
@@ -53,7 +56,14 @@ def terms_of(site: Site, catalogue: Catalogue) -> Terms:
     networks = (catalogue.networks[p.network] for p in site.partners if p.network is not None)
     vendors = {network.id: network.vendor for network in networks if network.vendor is not None}
     chosen = site.consent
-    return Terms(chosen.mode, tuple(chosen.purposes), chosen.gpc, chosen.service, vendors)
+    return Terms(
+        chosen.mode,
+        tuple(chosen.purposes),
+        chosen.gpc,
+        chosen.service,
+        vendors,
+        chosen.necessary_clicks,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +228,14 @@ def _networks(terms: Terms, whole: Ruling, string: Signal | None) -> Iterator[tu
         why = string.tcf.permits(vendor)
         consent = Consent.DENIED if why else Consent.GRANTED
         yield network, Ruling(consent, f"{string.source}: {why or f'vendor {vendor.id} is permitted'}")
+
+
+def recognised(terms: Terms, state: ConsentState, known: Known | None) -> Known | None:
+    """What a cookie tells of a visitor, as far as its consent goes. Without it, one that holds only what
+    needs none."""
+    if known is None or state.consent is Consent.GRANTED:
+        return known
+    return known if known.necessary and terms.necessary else None
 
 
 def permitted(touch: Touch | None, state: ConsentState) -> Touch | None:

@@ -382,3 +382,15 @@ async def test_a_network_that_the_tc_string_refuses_gets_no_cookie_and_no_credit
             await at.until(lambda: at.visitors())
             clicks = [c["param"] for v in at.visitors() for t in v["touches"] for c in t["clicks"]]
             assert ("awc" in clicks) == ("awc" in names)
+
+
+async def test_a_necessary_click_is_credited_without_consent(tmp_path: Path, context: BrowserContext) -> None:
+    async with world(tmp_path, necessary_clicks=True) as at:
+        await context.add_cookies([{"name": "cmplz_marketing", "value": "deny", "url": at.address}])
+        page = await context.new_page()
+        await page.goto(f"{at.address}/?awc=1_2_abc&sn=1&ref=A1")
+        await asked(page, page.click("#two"), "/two")
+        await page.click("#thanks")
+        await at.until(lambda: credited(at))
+        assert credited(at) == ["awin"]
+        assert [v.get("trail") for v in at.visitors()] in ([], [None])

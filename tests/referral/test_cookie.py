@@ -55,6 +55,8 @@ def test_that_the_visitor_agreed_stays_in_the_cookie() -> None:
     agreed = replace(KNOWN, agreed=True)
     assert cookies().open(value(cookies().set_cookie(agreed, secure=True))) == agreed
     assert agreed != KNOWN
+    necessary = replace(KNOWN, necessary=True)
+    assert cookies().open(value(cookies().set_cookie(necessary, secure=True))) == necessary
 
 
 def test_a_cookie_for_a_conversation_ends_with_the_browsers_session_and_one_is_deleted_by_an_empty_one() -> (

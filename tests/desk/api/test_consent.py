@@ -27,7 +27,10 @@ async def clew(folder: Path, mode: str, **consent: Any) -> AsyncIterator[tuple[C
     database = f"sqlite:{folder / f'{mode}.db'}"
     site = {
         "name": "shop",
-        "partners": [{"id": "blog", "param": "ref", "postback": "http://127.0.0.1:9/{click_id}"}],
+        "partners": [
+            {"id": "blog", "param": "ref", "postback": "http://127.0.0.1:9/{click_id}"},
+            {"id": "awin", "network": "awin", "settings": {"advertiser_id": "1"}},
+        ],
         "consent": {"mode": mode, **consent},
     }
     settings = {"secret": "s" * 40, "store": database, "ledger": database, "sites": [site]}
@@ -161,3 +164,41 @@ async def test_a_message_that_says_nothing_changes_nothing(tmp_path: Path, conse
         answer = await decide(client, {}, consent=consent)
         assert answer.status_code == 200
         assert answer.json()["consent"]["state"] == "pending"
+
+
+CASHBACK = "/?awc=1_2_a&sn=1&ref=A1&utm_source=mail"
+
+
+@pytest.mark.parametrize("cookies", [{}, NO])
+@pytest.mark.parametrize(
+    ("address", "setting", "expected"),
+    [
+        (CASHBACK, True, {"sn_awc", "clew_visitor"}),
+        (CASHBACK, False, set()),
+        ("/?awc=1_2_a&sn=0", True, set()),
+        ("/?awc=1_2_a", True, set()),
+        ("/?ref=A1&sn=1", True, set()),
+    ],
+)
+async def test_a_click_that_its_network_counts_as_necessary_goes_by_the_sites_setting(
+    tmp_path: Path, cookies: dict[str, str], address: str, setting: bool, expected: set[str]
+) -> None:
+    async with clew(tmp_path, "ask", necessary_clicks=setting) as (app, client):
+        client.cookies.update(cookies)
+        assert set(ours(await client.get(address, headers=NAVIGATION))) == expected
+        if not expected:
+            return
+        known = app.service.sites["shop"].cookie.open(client.cookies["clew_visitor"])
+        assert known is not None
+        ((click,), campaign, referrer) = ((t := known.touches[0]).clicks, t.campaign, t.referrer)
+        assert (click.param, campaign, referrer) == ("awc", {}, "")
+        assert (known.agreed, known.necessary) == (False, True)
+        # Pages are not stored; a refusal leaves it, a consent makes it an ordinary one.
+        answer = await decide(client, {}, consent={"told": "denied"}, url="https://shop.example/")
+        assert ours(answer) == []
+        stored = await app.service.visits.get("shop", known.visitor)
+        assert stored is None or not stored.trail
+        await decide(client, {}, consent={"told": "granted"}, url="https://shop.example/")
+        later = app.service.sites["shop"].cookie.open(client.cookies["clew_visitor"])
+        assert later is not None
+        assert (later.visitor, later.agreed, later.necessary) == (known.visitor, True, False)
