@@ -24,7 +24,7 @@ from ...stores.ledger.orders import StoredOrder
 from ...stores.visits import Visits
 from ..clock import Clock
 from ..site import SiteRuntime
-from .book import OrderBook
+from .book import OrderBook, held
 from .doubts import Shown, doubts_of
 from .notify import notify
 
@@ -104,7 +104,10 @@ class Ordering:
         notify(self._events, entry)
         if entry.added and visitor is not None and entry.after.visitor == visitor:
             await self._note_ordered(site, visitor, entry.after.placed_at, shown)
-        return Recorded(entry.after, entry.before is None, await self._ledger.outbox.held(entry.after.row))
+        if entry.before is None:
+            doubt = held(entry.postbacks)
+            return Recorded(entry.after, True, None if doubt is None else doubt.text)
+        return Recorded(entry.after, False, await self._ledger.outbox.held(entry.after.row))
 
     async def record_seen(
         self,

@@ -148,11 +148,8 @@ class Database:
         try:
             return await asyncio.shield(job.done)
         except asyncio.CancelledError:
-            if job in self._jobs:
-                self._jobs.remove(job)
-            else:
-                with suppress(Exception):
-                    await undisturbed(job.done)
+            with suppress(Exception):
+                await undisturbed(self._given_up(job))
             raise
 
     @asynccontextmanager
@@ -199,6 +196,16 @@ class Database:
         return min(self._readers, key=lambda thread: thread.waiting)
 
     # -- turns of the writer
+
+    async def _given_up(self, job: _Job) -> None:
+        """Wait for the end of a work that nobody waits for any more, if it has begun; and of a transaction
+        that has begun for it."""
+        if job not in self._jobs:
+            await job.done
+            return
+        self._jobs.remove(job)
+        async with self.write_lock:
+            pass
 
     async def _work_off(self) -> None:
         """Do the works that wait, many in one transaction, until none does."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ...orders.doubt import Doubt
@@ -32,6 +32,22 @@ from .schema import shares as shares_table
 from .schema import sightings as sightings_table
 
 _O, _S, _D, _P = orders_table.c, sightings_table.c, decisions_table.c, postbacks_table.c
+# Made once: building a statement costs more than executing it.
+_ADD_ORDER, _ADD_SIGHTING = insert(orders_table), insert(sightings_table)
+_ADD_DECISION, _ADD_SHARE = insert(decisions_table), insert(shares_table)
+_FURTHER = select(numbers_table.c.order).where(
+    numbers_table.c.site == bindparam("site"),
+    numbers_table.c.number.in_(bindparam("numbers", expanding=True)),
+)
+_BY_NUMBER = (
+    select(orders_table)
+    .where(
+        _O.site == bindparam("site"),
+        or_(_O.order_id.in_(bindparam("numbers", expanding=True)), _O.id.in_(_FURTHER)),
+    )
+    .order_by(_O.id)
+)
+_DECIDED = update(orders_table).where(_O.id == bindparam("row"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +129,10 @@ class Histories:
     async def known(self, site: str, numbers: Sequence[str]) -> tuple[Known, ...]:
         """The orders of a site that have one of these numbers, oldest first; more than one where a sighting
         names numbers that were taken for two orders."""
-        further = select(numbers_table.c.order).where(
-            numbers_table.c.site == site, numbers_table.c.number.in_(numbers)
-        )
-        query = (
-            select(orders_table)
-            .where(_O.site == site, or_(_O.order_id.in_(numbers), _O.id.in_(further)))
-            .order_by(_O.id)
-        )
+        given = {"site": site, "numbers": list(numbers)}
 
         async def work(connection: Connection) -> tuple[Known, ...]:
-            rows = (await connection.execute(query)).all()
+            rows = (await connection.execute(_BY_NUMBER, given)).all()
             rows = await _merged(connection, rows)
             return tuple([await _known(connection, row) for row in rows])
 
@@ -136,11 +145,11 @@ class Histories:
             row = await _order(tx, change)
             if row is None:
                 return None
-            await tx.execute(insert(sightings_table).values(order=row, **_sighting(change)))
+            await tx.execute(_ADD_SIGHTING, {"order": row, **_sighting(change)})
             await _numbers(tx, change, row)
             decision = await _decision(tx, change, row)
             if decision is not None:
-                await tx.execute(update(orders_table).where(_O.id == row).values(decision=decision))
+                await tx.execute(_DECIDED, {"row": row, "decision": decision})
             done = await self._due(tx, change, row)
             for other in change.others:
                 await self._merge(tx, change, other, row)
@@ -193,11 +202,8 @@ async def _order(tx: Connection, change: Change) -> int | None:
     """Write the order's row; None if another writer was faster."""
     values = _columns(change)
     if change.known is None:
-        added = await tx.execute(
-            insert(orders_table).values(
-                site=change.site, order_id=change.order.number, version=1, recorded_at=change.at, **values
-            )
-        )
+        first = {"site": change.site, "order_id": change.order.number, "recorded_at": change.at}
+        added = await tx.execute(_ADD_ORDER, {**first, "version": 1, **values})
         return int(added.inserted_primary_key[0])
     version = change.known.version
     done = await tx.execute(
@@ -285,19 +291,20 @@ async def _decision(tx: Connection, change: Change, row: int) -> int | None:
     if (await tx.execute(select(own.version).where(own.version == version))).first() is None:
         await tx.execute(insert(policies_table).values(version=version, policy=change.policy.data))
     added = await tx.execute(
-        insert(decisions_table).values(
-            order=row,
-            order_version=1 if change.known is None else change.known.version + 1,
-            at=change.at,
-            policy=version,
-            inputs=change.inputs.to_json(),
-            reason=change.decision.reason,
-            considered=change.decision.considered_json(),
-        )
+        _ADD_DECISION,
+        {
+            "order": row,
+            "order_version": 1 if change.known is None else change.known.version + 1,
+            "at": change.at,
+            "policy": version,
+            "inputs": change.inputs.to_json(),
+            "reason": change.decision.reason,
+            "considered": change.decision.considered_json(),
+        },
     )
     decision = int(added.inserted_primary_key[0])
     if change.decision.shares:
-        await tx.execute(insert(shares_table), [_share(s, decision, row) for s in change.decision.shares])
+        await tx.execute(_ADD_SHARE, [_share(s, decision, row) for s in change.decision.shares])
     return decision
 
 

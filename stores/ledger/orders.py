@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, bindparam, select
 
 from ...orders.doubt import Doubt
 from ...orders.model import SALES, OrderState
@@ -89,20 +89,20 @@ class Orders:
     async def at(self, row: int) -> StoredOrder | None:
         """The order of the ledger's own number, or None."""
         async with self._db.read() as connection:
-            found = (await connection.execute(_all().where(orders_table.c.id == row))).first()
+            found = (await connection.execute(_AT, {"row": row})).first()
         return None if found is None else StoredOrder(**_fields(found))
 
     async def list(
         self, site: str, *, limit: int = 100, before: int | None = None
     ) -> tuple[StoredOrder, ...]:
         """The site's newest orders, newest first; with `before` those recorded before the one of that row."""
-        query = _all().where(orders_table.c.site == site)
+        query = _ALL.where(orders_table.c.site == site)
         return await self._newest(query if before is None else query.where(orders_table.c.id < before), limit)
 
     async def of_visitor(self, site: str, visitor: str, *, limit: int = 20) -> tuple[StoredOrder, ...]:
         """The visitor's newest orders at the site, newest first."""
         condition = (orders_table.c.site == site, orders_table.c.visitor == visitor)
-        return await self._newest(_all().where(*condition), limit)
+        return await self._newest(_ALL.where(*condition), limit)
 
     async def _newest(self, query: Select[Any], limit: int) -> tuple[StoredOrder, ...]:
         async with self._db.read() as connection:
@@ -126,8 +126,12 @@ def _all() -> Select[Any]:
     )
 
 
+_ALL = _all()
+_AT = _ALL.where(orders_table.c.id == bindparam("row"))
+
+
 def _one(site: str, order_id: str) -> Select[Any]:
-    return _all().where(orders_table.c.site == site, orders_table.c.order_id == order_id)
+    return _ALL.where(orders_table.c.site == site, orders_table.c.order_id == order_id)
 
 
 def _fields(row: Row[Any]) -> dict[str, Any]:
