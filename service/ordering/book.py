@@ -79,9 +79,7 @@ class OrderBook:
             written = await self._ledger.histories.write(change)
             if written is None:
                 continue
-            after = await self._ledger.orders.at(written.row)
-            if after is not None:
-                return Entry(sighting, before, after, True, written.postbacks)
+            return Entry(sighting, before, written.order, True, written.postbacks)
         raise LedgerBusyError(f"order {sighting.id}: other writers change it all the time")
 
     async def _change(

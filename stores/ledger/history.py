@@ -22,6 +22,7 @@ from ...referral.decision import Decision, Inputs, Policy, Share
 from ...referral.touches import Click
 from .connection import Connection
 from .database import Database
+from .orders import StoredOrder, order_at
 from .outbox import apply_plan, postback_of
 from .schema import decisions as decisions_table
 from .schema import order_numbers as numbers_table
@@ -113,10 +114,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written: the ledger's number of the order, and its postbacks that are new or in another
-    state."""
+    """What was written: the order as it stands, and its postbacks that are new or in another state."""
 
-    row: int
+    order: StoredOrder
     postbacks: tuple[Postback, ...] = ()
 
 
@@ -153,7 +153,8 @@ class Histories:
             done = await self._due(tx, change, row)
             for other in change.others:
                 await self._merge(tx, change, other, row)
-            return Written(row, done)
+            order = await order_at(tx, row)
+            return None if order is None else Written(order, done)
 
         try:
             return await self._db.transact(work)

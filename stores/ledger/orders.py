@@ -10,6 +10,7 @@ from sqlalchemy import Row, Select, bindparam, select
 from ...orders.doubt import Doubt
 from ...orders.model import SALES, OrderState
 from ...referral.touches import Click
+from .connection import Connection
 from .database import Database
 from .schema import decisions as decisions_table
 from .schema import orders as orders_table
@@ -89,8 +90,7 @@ class Orders:
     async def at(self, row: int) -> StoredOrder | None:
         """The order of the ledger's own number, or None."""
         async with self._db.read() as connection:
-            found = (await connection.execute(_AT, {"row": row})).first()
-        return None if found is None else StoredOrder(**_fields(found))
+            return await order_at(connection, row)
 
     async def list(
         self, site: str, *, limit: int = 100, before: int | None = None
@@ -124,6 +124,12 @@ def _all() -> Select[Any]:
         .select_from(joined)
         .where(orders_table.c.merged_into.is_(None))
     )
+
+
+async def order_at(connection: Connection, row: int) -> StoredOrder | None:
+    """The order of the ledger's own number, or None."""
+    found = (await connection.execute(_AT, {"row": row})).first()
+    return None if found is None else StoredOrder(**_fields(found))
 
 
 _ALL = _all()

@@ -13,7 +13,7 @@ from clew.referral.credit import Credit, Terms
 from clew.referral.decision import Decision, Inputs, Policy, Share
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.history import Change, Histories
-from clew.stores.ledger.orders import Orders, StoredOrder
+from clew.stores.ledger.orders import StoredOrder
 
 NOBODY = Credit(partner=None, click=None, touched_at=None, reason="no click", considered=())
 POLICY = Policy(Terms({}))
@@ -55,4 +55,4 @@ async def put_order(
         at=now,
     )
     written = await Histories(db).write(change)
-    return None if written is None else await Orders(db).at(written.row)
+    return None if written is None else written.order
