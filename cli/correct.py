@@ -1,10 +1,12 @@
 """`clew orders …`: what people correct of orders."""
 
+import asyncio
 import getpass
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -12,11 +14,25 @@ from ..orders.model import STATES, OrderError
 from ..service.clock import Clock
 from ..service.ordering.book import Entry
 from ..service.ordering.correcting import correct
+from ..service.ordering.placing import Placed
+from ..service.ordering.story import reported, said
+from ..service.service import Service
 from ..settings.model import Site
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
+from ..stores.ledger.history import Stored
 from .check import load_or_exit
-from .ledger import DEFAULT_CONFIG, Config, fail, with_ledger
+from .ledger import (
+    DEFAULT_CONFIG,
+    UNUSABLE,
+    AsJson,
+    Config,
+    description,
+    fail,
+    moment,
+    require_ledger,
+    with_ledger,
+)
 from .order import NoOrderError, Number, OneSite, find_order
 from .orders import orders_command
 from .terminal import print_line
@@ -27,6 +43,8 @@ app.callback(invoke_without_command=True)(orders_command)
 By = Annotated[str | None, typer.Option(help="Who decides; your user name if you leave it out.")]
 Why = Annotated[str, typer.Option(help="Why, for whoever looks at the order later.")]
 NOBODY = "nobody"
+LIMIT = 100
+T = TypeVar("T")
 
 
 def _amount(value: str | None) -> Decimal | None:
@@ -73,6 +91,81 @@ def correct_command(
         )
 
     _print(_with_sites(config, work))
+
+
+@app.command("move")
+def move_command(
+    report: Annotated[
+        int,
+        typer.Argument(metavar="REPORT", help="Its number, as `explain order` and `waiting` show it."),
+    ],
+    number: Number,
+    why: Why,
+    config: Config = DEFAULT_CONFIG,
+    site: OneSite = None,
+    by: By = None,
+) -> None:
+    """Say that a report belongs to another order: it was joined wrongly, or it named no order number.
+
+    The orders are computed anew, and the partners are notified of the difference.
+    """
+
+    async def work(service: Service, name: str) -> Placed:
+        who = by or getpass.getuser()
+        return await service.ordering.move(service.sites[name], report, number, by=who, why=why)
+
+    placed = _with_service(config, site, work)
+    print_line(f"Report {report} belongs to order {number} now.")
+    for row in placed.postbacks:
+        amount = f"{row.report.amount} {row.report.currency}"
+        print_line(f"{row.id}: {row.event} {amount} to {row.partner} is {row.state}.")
+
+
+@app.command("waiting")
+def waiting_command(config: Config = DEFAULT_CONFIG, site: OneSite = None, as_json: AsJson = False) -> None:
+    """List the reports without an order number that belong to no order yet, newest first."""
+
+    async def work(service: Service, name: str) -> Sequence[tuple[Stored, Sequence[str]]]:
+        return await service.ordering.waiting(name, LIMIT)
+
+    for stored, names in (found := _with_service(config, site, work)):
+        if as_json:
+            line = {"report": stored.row, "candidates": list(names), **stored.sighting.to_json()}
+            typer.echo(json.dumps({k: v for k, v in line.items() if k != "touches"}))
+            continue
+        fits = f"may belong to {', '.join(names)}" if names else "no order fits"
+        print_line(f"{stored.row}  {moment(stored.sighting.at)}  {reported(stored.sighting)}: {fits}")
+        for detail in said(stored.sighting, moment):
+            print_line(f"    {detail}")
+    if not found and not as_json:
+        print_line("No report waits for its order.")
+
+
+def _with_service(config: Path, site: str | None, work: Callable[[Service, str], Awaitable[T]]) -> T:
+    """What comes of `work` on a service whose ledger is open, and the name of the site. Exits with 1 and the
+    reason where it cannot be done."""
+    settings = load_or_exit(config)
+    require_ledger(settings)
+    service = Service(settings)
+    names = list(service.sites)
+    if site is None and len(names) > 1:
+        fail(f"which site? Name it with --site: {', '.join(names[:50])}")
+    if site is not None and site not in names:
+        fail(f"The settings have no site {site!r}; there are: {', '.join(names[:50])}.")
+
+    async def run() -> T:
+        try:
+            await service.ledger.db.open()
+            return await work(service, site or names[0])
+        finally:
+            await service.ledger.db.close()
+
+    try:
+        return asyncio.run(run())
+    except OrderError as error:
+        fail(f"Nothing changed: {error}")
+    except UNUSABLE as error:
+        fail(description(error))
 
 
 def _with_sites(config: Path, work: Callable[[Ledger, Callable[[str], Site]], Awaitable[Entry]]) -> Entry:

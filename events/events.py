@@ -35,6 +35,9 @@ EVENTS: Mapping[str, str] = {
     "order_conflict": "a known order was reported with another amount, state or visitor; that does not count",
     "order_repeated": "a known order was reported again, unchanged",
     "order_corrected": "a known order changed: its amount, a refund, its state",
+    "report_waiting": "a report without an order number was kept; no order fits for sure yet",
+    "report_placed": "a report without a number was joined to an order, or a person moved a report",
+    "report_given_up": "reports without an order number are not looked at any more: too many, or too old",
     "page_unread": "a page was not read for its order and cart: too large, too deep, too slow, too many wait",
     "order_waiting": "an order waits in the journal of this machine, because its site is not in the settings",
     "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
@@ -71,7 +74,7 @@ WARNINGS = frozenset(
         ),
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
         *("host_unknown", "selector_unmatched", "partner_slow", "reload_refused"),
-        *("order_waiting", "postback_failed"),
+        *("order_waiting", "postback_failed", "report_given_up"),
     }
 )
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})

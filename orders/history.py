@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 from .doubt import Doubt
+from .join import numbers_of
 from .model import SALES, STATES, Channel, Item, OrderState, Refund
 from .money import amount_text
 from .sighting import CORRECTION, RANK, Sighting
@@ -101,14 +102,14 @@ class _Pick:
         return None if found is None else getattr(found, field)
 
 
-def project(sightings: Sequence[Sighting]) -> Order:
+def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Order:
     """The order that these sightings, all of one order, come to. Raises ValueError where there are none, or
-    none names a number."""
+    none names a number. `placed`: see `join`."""
     pick = _Pick(sightings)
-    numbered = pick.sighting("number", lambda s: s.numbers or None)
+    numbered = pick.sighting("number", lambda s: numbers_of(s, placed) or None)
     if numbered is None:
         raise ValueError("no sighting names the order's number")
-    spelled = pick.sighting("spelling", lambda s: s.spelling) or numbered
+    spelled = pick.sighting("spelling", lambda s: None if s.key in placed else s.spelling)
     money = pick.sighting("total", lambda s: s.total)
     refunded = _refunded(sightings)
     state = _state(pick, sightings, money, refunded)
@@ -118,8 +119,8 @@ def project(sightings: Sequence[Sighting]) -> Order:
     ruling = max((s for s in sightings if _rules(s)), key=_weight, default=None)
     chosen = pick.sighting("partner", lambda s: s.correction and s.correction.partner)
     return Order(
-        number=numbered.numbers[0],
-        spelling=spelled.spelling or numbered.numbers[0],
+        number=numbers_of(numbered, placed)[0],
+        spelling=(spelled and spelled.spelling) or numbers_of(numbered, placed)[0],
         state=state,
         placed_at=_placed_at(pick, sightings),
         total=None if money is None else money.total,

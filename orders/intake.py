@@ -109,7 +109,7 @@ class RefundBody(_Body):
 class OrderBody(_Body):
     """The fields of `POST orders`."""
 
-    id: Annotated[str, BeforeValidator(_id), _text("id")]
+    id: Annotated[str, BeforeValidator(_id), _text("id")] | None = None
     total: Annotated[Decimal, _amount("total")] | None = None
     currency: Annotated[str, AfterValidator(checked_currency)] | None = None
     visitor: Annotated[str, _text("visitor", VISITOR_LENGTH)] | None = None
@@ -164,14 +164,18 @@ def parsed_order(values: Mapping[str, Any], source: Source) -> ParsedOrder:
         body = OrderBody.model_validate(values)
     except ValidationError as error:
         problems = [_problem(e) for e in error.errors()]
-    problems += _missing(values)
+    problems += _missing(values, source)
     if body is None or problems:
         raise OrderError("; ".join(problems))
     return ParsedOrder(_seen(body, source), body.visitor)
 
 
-def _missing(values: Mapping[str, Any]) -> Iterator[str]:
+def _missing(values: Mapping[str, Any], source: Source) -> Iterator[str]:
     """What is needed beside what is there: only a state or refunds of a known order go without a total."""
+    if values.get("id") is None and not values.get("numbers"):
+        beside = values.get("total") is not None and (values.get("email_hash") or values.get("coupon"))
+        if source != "api" or not (values.get("visitor") or beside):
+            yield "id: it is missing; without it send `visitor`, or the total with `email_hash` or `coupon`"
     alone = values.get("state") is not None or bool(values.get("refunds"))
     if values.get("total") is None and not alone:
         yield "total: it is missing; only a `state` or `refunds` of a known order go without"
@@ -182,13 +186,13 @@ def _missing(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _seen(body: OrderBody, source: Source) -> OrderSeen:
-    number = normalised(body.id)
+    number = normalised(body.id) if body.id is not None else None
 
     def amount(value: Decimal | None) -> Decimal | None:
         return None if value is None or body.currency is None else checked_total(value, body.currency)
 
     return OrderSeen(
-        id=number.id,
+        id=None if number is None else number.id,
         total=amount(body.total),
         currency=body.currency,
         source=source,
@@ -196,7 +200,7 @@ def _seen(body: OrderBody, source: Source) -> OrderSeen:
         channel=body.channel,
         placed_at=body.placed_at,
         state=body.state or ("placed" if body.total is not None else None),
-        spelling=number.spelling if number.spelling != number.id else None,
+        spelling=number.spelling if number is not None and number.spelling != number.id else None,
         further=tuple(dict.fromkeys(normalised(n, "numbers").id for n in body.numbers)),
         as_of=body.updated_at,
         net=amount(body.net),

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...orders.intake import parse_order
-from ...orders.model import OrderError
+from ...orders.model import OrderError, OrderSeen
 from ...orders.money import amount_text
 from ...referral.cookie import NAME
 from ...referral.touches import Touch
@@ -21,7 +21,8 @@ _VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 @api
 async def orders_endpoint(request: Request, at: RequestContext) -> Response:
-    """201 with the recorded order, 200 if it was known before. `held` is present if its postback waits, and
+    """201 with the recorded order, 200 if it was known before, 202 if it has no number and no order fits for
+    sure. `held` is present if its postback waits, and
     says why."""
     _authorise(request, at)
     try:
@@ -29,12 +30,33 @@ async def orders_endpoint(request: Request, at: RequestContext) -> Response:
     except OrderError as error:
         raise Refused(422, str(error)) from error
     visitor, touches = await _visitor(at, named)
+    if not order.numbers:
+        return await _unnumbered(at, order, visitor, touches)
     recorded = await at.service.ordering.record(at.site, order, visitor=visitor, touches=touches)
     return JSONResponse(
         _answer(recorded),
         status_code=201 if recorded.created else 200,
         headers=NO_STORE,
     )
+
+
+async def _unnumbered(
+    at: RequestContext, order: OrderSeen, visitor: str | None, touches: tuple[Touch, ...]
+) -> Response:
+    """200 with the order to which the report belongs for sure; else 202, and a person places it."""
+    placed = await at.service.ordering.record_unnumbered(at.site, order, visitor=visitor, touches=touches)
+    ledger = at.service.ledger
+    found = None if placed.order is None else await ledger.orders.at(placed.order)
+    if found is None:
+        answer: dict[str, object] = {
+            "id": None,
+            "report": placed.stored.row,
+            "waiting": "no order fits for sure yet: it is joined when one does, or a person places it",
+            "candidates": placed.candidates,
+        }
+        return JSONResponse(answer, 202, headers=NO_STORE)
+    answer = _answer(Recorded(found, False, await ledger.outbox.held(found.row)))
+    return JSONResponse({**answer, "report": placed.stored.row}, headers=NO_STORE)
 
 
 def _answer(recorded: Recorded) -> dict[str, object]:

@@ -55,6 +55,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Reports of the order {order} disagree: {why}.",
         "Check which report is right. If the partner was notified already, inform it of the difference.",
     ),
+    "report_given_up": (
+        "{reports} reports without an order number fitted no order. They are not looked at any more.",
+        "Have the shop's server send the order's number as `id`, or place such reports sooner.",
+    ),
     "page_unread": (
         "A page was not read for its order and cart: {why}. Last seen on {page}.",
         "If that page is your shop's own, report its orders by `POST orders`; "

@@ -30,9 +30,10 @@ class Needs:
 
     lines: Sequence[Need]
     postbacks: Sequence[tuple[State, int]]
+    reports: int
 
     def __bool__(self) -> bool:
-        return bool(self.lines or self.postbacks)
+        return bool(self.lines or self.postbacks or self.reports)
 
 
 async def needs(context: AgentContext) -> Needs:
@@ -45,6 +46,7 @@ async def needs(context: AgentContext) -> Needs:
     return Needs(
         [Need(notice, *advice(notice)) for notice in found if not _settled(notice, counts, held)],
         [(state, counts[state]) for state in STUCK if counts[state]],
+        await service.ordering.waiting_count(context.at.site.name),
     )
 
 
@@ -61,7 +63,8 @@ async def needs_version(at: RequestContext) -> Sequence[object]:
     outbox, own = at.service.ledger.outbox, at.site.name
     await at.service.write_notices()
     counts, held = await outbox.counts(own, STUCK), await outbox.holds(own)
-    return [counts, held, await at.service.ledger.notices.version((own, ""))]
+    reports = await at.service.ordering.waiting_count(own)
+    return [counts, held, reports, await at.service.ledger.notices.version((own, ""))]
 
 
 def _sites(context: AgentContext) -> tuple[str, ...]:

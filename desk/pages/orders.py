@@ -1,5 +1,7 @@
 """The orders of a site, the whole story of each, and what people correct. All work without JavaScript."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -10,7 +12,7 @@ from ...orders.ids import normalised
 from ...orders.model import STATES, OrderError
 from ...service.ordering.correcting import WHY_LENGTH, correct
 from ...service.ordering.notify import notify
-from ...service.ordering.story import lines, values
+from ...service.ordering.story import lines, reported, said, values
 from ...stores.ledger.stories import Story
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
@@ -19,8 +21,6 @@ from .render import page, times
 from .sale import read_amount
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ...stores.ledger.orders import StoredOrder
 
 SHOWN = 50
@@ -133,7 +133,52 @@ async def corrected(request: Request, context: AgentContext) -> Response:
     return see_other(request, f"/orders/{entry.after.row}?done=corrected#story")
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report that belongs to no order yet: its number, what it says, and the orders that may be its."""
+
+    number: int
+    at: float
+    text: str
+    details: Sequence[str]
+    candidates: Sequence[str]
+
+
+@signed_in
+async def reports(request: Request, context: AgentContext) -> Response:
+    """The reports without an order number that wait for a person."""
+    return await _reports(request, context)
+
+
+async def _reports(request: Request, context: AgentContext, status: int = 200, problem: str = "") -> Response:
+    moment = times(context.at).moment
+    waiting = await context.at.service.ordering.waiting(context.at.site.name, SHOWN)
+    rows = [
+        Report(s.row, s.sighting.at, reported(s.sighting), tuple(said(s.sighting, moment)), names)
+        for s, names in waiting
+    ]
+    return await _page(
+        request, context, "reports.html", status, rows=rows, problem=problem, why_length=WHY_LENGTH
+    )
+
+
+@signed_in
+async def moved(request: Request, context: AgentContext) -> Response:
+    """Say to which order a report belongs."""
+    fields, row = await agent_form(request, context), _row(request.path_params["id"])
+    try:
+        number = normalised(fields.get("number", ""), "number").id
+        placed = await context.at.service.ordering.move(
+            context.at.site, row or 0, number, by=context.session.agent, why=fields.get("why", "")
+        )
+    except OrderError as error:
+        return await _reports(request, context, 422, f"Nothing changed: {error}.")
+    return see_other(request, f"/orders/{placed.order}?done=moved")
+
+
 routes: list[BaseRoute] = [
+    Route("/desk/reports", reports, methods=["GET"]),
+    Route("/desk/reports/{id}", moved, methods=["POST"]),
     Route("/desk/orders", listed, methods=["GET"]),
     Route("/desk/orders/{id}", order, methods=["GET"]),
     Route("/desk/orders/{id}/correct", corrected, methods=["POST"]),

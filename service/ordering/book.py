@@ -1,11 +1,12 @@
 """Adds a sighting to the history of its order: what the order comes to, who earns it, and what is due."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from ...orders.doubt import Doubt
 from ...orders.history import Order, project
+from ...orders.join import numbers_of
 from ...orders.model import Channel
 from ...orders.sighting import Sighting, adds_nothing
 from ...postbacks.due import manual, reports
@@ -15,7 +16,7 @@ from ...referral.touches import Touch, merge
 from ...settings.model import Partner
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.errors import LedgerBusyError
-from ...stores.ledger.history import Change, Known
+from ...stores.ledger.history import Change, Known, placed_of
 from ...stores.ledger.orders import StoredOrder
 
 TRIES: Final = 10
@@ -64,13 +65,15 @@ class OrderBook:
         terms: Crediting,
         now: float,
         *,
-        consent: str = "granted",
+        consent: str | None = None,
         raw: str | None = None,
     ) -> Entry:
         """Add a sighting that names its order's number. Writes sighting, order, credit and what is due in one
         transaction, or nothing. Raises what the ledger raises."""
         for _ in range(TRIES):
             found = await self._ledger.histories.known(sighting.site, sighting.numbers)
+            if found and (elsewhere := await self._placed_elsewhere(sighting)) is not None:
+                return Entry(sighting, elsewhere, elsewhere, added=False)
             known, others = (found[0], found[1:]) if found else (None, ())
             before = None if known is None else await self._ledger.orders.at(known.row)
             if known is not None and before is not None and _says_nothing_new(known, others, sighting):
@@ -82,6 +85,14 @@ class OrderBook:
             return Entry(sighting, before, written.order, True, written.postbacks)
         raise LedgerBusyError(f"order {sighting.id}: other writers change it all the time")
 
+    async def _placed_elsewhere(self, sighting: Sighting) -> StoredOrder | None:
+        """The order to which a person moved this report; None where it is where it says itself."""
+        if sighting.correction is not None:
+            return None
+        number = await self._ledger.loose.placed(sighting.site, sighting.key)
+        known = () if number is None else await self._ledger.histories.known(sighting.site, [number])
+        return await self._ledger.orders.at(known[0].row) if known else None
+
     async def _change(
         self,
         sighting: Sighting,
@@ -90,44 +101,61 @@ class OrderBook:
         before: StoredOrder | None,
         terms: Crediting,
         now: float,
-        consent: str,
+        consent: str | None,
         raw: str | None,
     ) -> Change:
-        kept = [s.sighting for one in (known, *others) if one is not None for s in one.sightings]
-        seen = [*kept, sighting]
-        order = project(seen)
-        if known is not None:
-            # The order was reported to its partner by this number.
-            order = replace(order, number=known.number)
-        channel, conversation = await terms.channel(order, known)
-        inputs = Inputs(
-            order_time=order.placed_at,
-            decided_at=now,
-            touches=touches_of(order, seen),
-            consent=consent,
-            partner=order.partner,
-            chosen_by=_chosen_by(order, seen),
-        )
-        policy, decision = terms.decide(inputs, known)
-        return Change(
-            site=sighting.site,
-            sighting=sighting,
-            joined_by="number",
-            order=order,
-            numbers=tuple(dict.fromkeys(number for s in seen for number in s.numbers)),
-            channel=channel,
-            conversation=conversation,
-            inputs=inputs,
-            policy=policy,
-            decision=decision,
-            wanted=reports(order, decision, channel),
-            manual=lambda partner, event: manual(terms.partner(partner), event),
-            at=now,
-            settlement=_settlement(sighting, before),
-            known=known,
-            others=others,
-            raw=raw,
-        )
+        kept = [s for one in (known, *others) if one is not None for s in one.sightings]
+        seen = [*(s.sighting for s in kept), sighting]
+        change = await change_of(sighting.site, seen, placed_of(kept), known, terms, now, consent=consent)
+        settlement = _settlement(sighting, before)
+        return replace(change, sighting=sighting, settlement=settlement, others=others, raw=raw)
+
+
+async def change_of(
+    site: str,
+    seen: Sequence[Sighting],
+    placed: Mapping[str, str],
+    known: Known | None,
+    terms: Crediting,
+    now: float,
+    *,
+    consent: str | None = None,
+) -> Change:
+    """What these sightings, all of one order, make of it. `known` is the order as it is in the ledger.
+    Without a `consent` that of its last decision holds."""
+    if consent is None:
+        consent = known.decided.inputs.consent if known is not None and known.decided else "granted"
+    order = project(seen, placed)
+    if known is not None:
+        # The order was reported to the partner under this number.
+        order = replace(order, number=known.number)
+    channel, conversation = await terms.channel(order, known)
+    inputs = Inputs(
+        order_time=order.placed_at,
+        decided_at=now,
+        touches=touches_of(order, seen),
+        consent=consent,
+        partner=order.partner,
+        chosen_by=_chosen_by(order, seen),
+    )
+    policy, decision = terms.decide(inputs, known)
+    return Change(
+        site=site,
+        sighting=None,
+        joined_by="number",
+        order=order,
+        numbers=tuple(dict.fromkeys(number for s in seen for number in numbers_of(s, placed))),
+        channel=channel,
+        conversation=conversation,
+        inputs=inputs,
+        policy=policy,
+        decision=decision,
+        wanted=reports(order, decision, channel),
+        manual=lambda partner, event: manual(terms.partner(partner), event),
+        at=now,
+        known=known,
+        seen=seen,
+    )
 
 
 def touches_of(order: Order, seen: Sequence[Sighting]) -> tuple[Touch, ...]:

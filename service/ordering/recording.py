@@ -1,7 +1,7 @@
 """Orders as they are reported: each is a sighting, which is credited, stored, and reported to partners."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
@@ -19,7 +19,7 @@ from ...referral.visitor import Ordered, Visitor
 from ...settings.model import Partner
 from ...stores.journal import Journal, JournalError
 from ...stores.ledger.books import Ledger
-from ...stores.ledger.history import Known
+from ...stores.ledger.history import Known, Stored
 from ...stores.ledger.orders import StoredOrder
 from ...stores.visits import Visits
 from ..clock import Clock
@@ -27,6 +27,7 @@ from ..site import SiteRuntime
 from .book import OrderBook, held
 from .doubts import Shown, doubts_of
 from .notify import notify
+from .placing import WAITING_SECONDS, Placed, Placing
 
 # Pauses between the tries to write an order that nobody will tell us of again.
 TRIES = (0.2, 1.0, 5.0, 20.0)
@@ -65,6 +66,7 @@ class Ordering:
         self._clock = clock
         self._due = due
         self._book = OrderBook(ledger)
+        self._placing = Placing(ledger)
         self._broken_until = 0.0  # on the monotonic clock
 
     async def record(
@@ -98,16 +100,79 @@ class Ordering:
             touches=tuple(touch.to_json() for touch in known.touches) if known is not None else (),
             doubts=await doubts_of(self._ledger.orders, site, seen, known, shown, now, agent),
         )
-        entry = await self._book.add(sighting, _SiteCrediting(site, self._ledger), now, raw=raw)
+        terms = _SiteCrediting(site, self._ledger)
+        entry = await self._book.add(sighting, terms, now, raw=raw)
         if entry.postbacks:
             self._due()
         notify(self._events, entry)
+        joined = False
+        # Also for a repeat: whoever reported it does so again if this failed.
+        if await self._ledger.loose.any(site.name):
+            placed = await self._placing.join_near(entry.after.row, terms, now)
+            self._notify_placed(placed)
+            joined = any(one.changed for one in placed)
         if entry.added and visitor is not None and entry.after.visitor == visitor:
             await self._note_ordered(site, visitor, entry.after.placed_at, shown)
-        if entry.before is None:
+        if entry.before is None and not joined:
             doubt = held(entry.postbacks)
             return Recorded(entry.after, True, None if doubt is None else doubt.text)
-        return Recorded(entry.after, False, await self._ledger.outbox.held(entry.after.row))
+        after = await self._ledger.orders.at(entry.after.row) if joined else None
+        held_for = await self._ledger.outbox.held(entry.after.row)
+        return Recorded(after or entry.after, entry.before is None, held_for)
+
+    async def record_unnumbered(
+        self, site: SiteRuntime, seen: OrderSeen, *, visitor: str | None, touches: tuple[Touch, ...] = ()
+    ) -> Placed:
+        """Keep a report that names no order number, and join it to its order if that is sure; else a person
+        places it. Raises what the ledger raises."""
+        now = self._clock.now()
+        known = await self._visitor(site, visitor, touches)
+        sighting = Sighting.of(
+            seen,
+            site=site.name,
+            at=now,
+            visitor=visitor,
+            touches=tuple(touch.to_json() for touch in known.touches) if known is not None else (),
+            doubts=await doubts_of(self._ledger.orders, site, seen, known, None, now),
+        )
+        placed = await self._placing.add(sighting, _SiteCrediting(site, self._ledger), now)
+        self._notify_placed([placed])
+        if placed.order is None:
+            self._events.emit("report_waiting", site=site.name, report=placed.stored.row)
+        if placed.given_up:
+            self._events.notice("report_given_up", site=site.name, key="reports", reports=placed.given_up)
+        return placed
+
+    async def move(self, site: SiteRuntime, report: int, number: str, *, by: str, why: str) -> Placed:
+        """A person says that a report belongs to the order of this number; see `Placing.move`."""
+        terms, now = _SiteCrediting(site, self._ledger), self._clock.now()
+        placed = await self._placing.move(site.name, report, number, terms, now, by=by, why=why)
+        self._notify_placed([placed], agent=by)
+        return placed
+
+    async def waiting(self, site: str, limit: int) -> tuple[tuple[Stored, Sequence[str]], ...]:
+        """The reports that belong to no order yet, newest first, each with the numbers of those to which it
+        may belong."""
+        since = self._clock.now() - WAITING_SECONDS
+        waiting = await self._ledger.loose.waiting(site, since, limit)
+        return tuple([(stored, await self._placing.candidates(stored)) for stored in waiting])
+
+    async def waiting_count(self, site: str) -> int:
+        """How many reports belong to no order yet."""
+        return await self._ledger.loose.count(site, self._clock.now() - WAITING_SECONDS)
+
+    def _notify_placed(self, placed: Iterable[Placed], agent: str | None = None) -> None:
+        for one in placed:
+            if one.postbacks:
+                self._due()
+            if one.changed:
+                self._events.emit(
+                    "report_placed",
+                    site=one.stored.sighting.site,
+                    report=one.stored.row,
+                    order=one.order,
+                    agent=agent,
+                )
 
     async def record_seen(
         self,

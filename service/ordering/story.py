@@ -43,12 +43,14 @@ _CLICK: Final = "click {param} {click}"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the time line: when (unix seconds), what happened, and what belongs to it."""
+    """One line of the time line: when (unix seconds), what happened, and what belongs to it. `report` is the
+    number of a report that a person may move to another order."""
 
     at: float
     kind: Kind
     text: str
     details: tuple[str, ...] = ()
+    report: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +96,24 @@ def values(story: Story, moment: Moment) -> tuple[Value, ...]:
     """What the order came to, each value with the report that it comes from."""
     order, by_key = story.order, {s.sighting.key: s.sighting for s in story.known.sightings}
 
-    def said(field: str, otherwise: str) -> str:
+    def source(field: str, otherwise: str) -> str:
         sighting = by_key.get(order.sources.get(field, ""))
         return otherwise if sighting is None else f"{_who(sighting).lower()}, {moment(sighting.at)}"
 
     found = [
-        Value("number", order.spelling or order.order_id, said("number", "its first report")),
-        Value("state", order.state, said("state", "no report says one")),
-        Value("total", _money(order.total, order.currency), said("total", "no report says one")),
+        Value("number", order.spelling or order.order_id, source("number", "its first report")),
+        Value("state", order.state, source("state", "no report says one")),
+        Value("total", _money(order.total, order.currency), source("total", "no report says one")),
     ]
     if order.refunded:
         found.append(Value("refunded", _money(order.refunded, order.currency), "the refunds reported"))
     for field, value in order.details.items():
         text = f"{len(value)} of them" if isinstance(value, list) else str(value)
-        found.append(Value(field, text, said(field, "")))
+        found.append(Value(field, text, source(field, "")))
     named = ((field, getattr(order, field)) for field in ("coupon", "visitor", "conversation", "agent"))
-    found += [Value(field, value, said(field, "the chat")) for field, value in named if value is not None]
-    found.append(Value("channel", order.channel, said("channel", "whether its visitor wrote in the chat")))
-    found.append(Value("placed at", moment(order.placed_at), said("placed_at", "its first report")))
+    found += [Value(field, value, source(field, "the chat")) for field, value in named if value is not None]
+    found.append(Value("channel", order.channel, source("channel", "whether its visitor wrote in the chat")))
+    found.append(Value("placed at", moment(order.placed_at), source("placed_at", "its first report")))
     if story.numbers:
         found.append(Value("further numbers", ", ".join(story.numbers), "the reports that name them"))
     found.append(Value("partner", order.partner or "nobody", order.reason))
@@ -160,7 +162,9 @@ def _sighting_json(stored: Stored) -> dict[str, Any]:
     said = stored.sighting.to_json()
     # The arrivals are in the credit decisions, where they count.
     said.pop("touches", None)
-    return {"key": stored.sighting.key, "joined_by": stored.joined_by, **said}
+    placements = [asdict(placed) for placed in stored.placements]
+    own = {"report": stored.row, "key": stored.sighting.key, "joined_by": stored.joined_by}
+    return {**own, "placements": placements, **said}
 
 
 def _decision_json(one: Decided, replayed: Replayed | None) -> dict[str, Any]:
@@ -196,11 +200,15 @@ def _decided_json(decision: Decision) -> dict[str, Any]:
 
 def _report(stored: Stored, moment: Moment) -> Line:
     sighting, correction = stored.sighting, stored.sighting.correction
-    said = ", ".join(_said(sighting)) or "nothing of its amount or state"
     if correction is not None:
         return Line(sighting.at, "correction", _corrected(correction, sighting), (f"why: {correction.why}",))
-    details = [*_evidence(stored), *_more(sighting, moment)]
-    return Line(sighting.at, "report", f"{_who(sighting)} reported {said}", tuple(details))
+    details = [*_evidence(stored), *said(sighting, moment)]
+    return Line(sighting.at, "report", reported(sighting), tuple(details), stored.row)
+
+
+def reported(sighting: Sighting) -> str:
+    """What a report said, as a sentence."""
+    return f"{_who(sighting)} reported {', '.join(_said(sighting)) or 'nothing of its amount or state'}"
 
 
 def _who(sighting: Sighting) -> str:
@@ -236,11 +244,14 @@ def _corrected(correction: Correction, sighting: Sighting) -> str:
 
 def _evidence(stored: Stored) -> Iterator[str]:
     by = (stored.joined_by or "number").split(",")
-    yield f"belongs to this order by {' and '.join(_JOINED.get(one, one) for one in by)}"
+    evidence = " and ".join(_JOINED.get(one, one) for one in by)
+    yield f"report {stored.row}, belongs to this order by {evidence}"
+    for placed in stored.placements:
+        yield f"moved to {placed.number} by {placed.by}: {placed.why}"
 
 
-def _more(sighting: Sighting, moment: Moment) -> Iterator[str]:
-    """What else a report says."""
+def said(sighting: Sighting, moment: Moment) -> Iterator[str]:
+    """What a report says beside its amount and state."""
     if sighting.numbers:
         yield f"number {', '.join((sighting.spelling or sighting.numbers[0], *sighting.numbers[1:]))}"
     if sighting.visitor is not None:

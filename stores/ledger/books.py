@@ -5,6 +5,7 @@ from .conversations import Conversations
 from .database import Database
 from .history import Histories
 from .inbox import Inbox
+from .loose import Loose
 from .notices import Notices
 from .orders import Orders
 from .outbox import Outbox
@@ -19,6 +20,7 @@ class Ledger:
         self.orders = Orders(self.db)
         self.histories = Histories(self.db)
         self.stories = Stories(self.db)
+        self.loose = Loose(self.db)
         self.outbox = Outbox(self.db)
         self.conversations = Conversations(self.db)
         self.inbox = Inbox(self.db)

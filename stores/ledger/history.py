@@ -4,12 +4,12 @@ One transaction writes all of it. Whoever changes an order reads it first, and w
 changed it meanwhile.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, or_, select, update
+from sqlalchemy import Row, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ...orders.doubt import Doubt
@@ -27,6 +27,7 @@ from .outbox import apply_plan, postback_of
 from .schema import decisions as decisions_table
 from .schema import order_numbers as numbers_table
 from .schema import orders as orders_table
+from .schema import placements as placements_table
 from .schema import policies as policies_table
 from .schema import postbacks as postbacks_table
 from .schema import shares as shares_table
@@ -52,12 +53,37 @@ _DECIDED = update(orders_table).where(_O.id == bindparam("row"))
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """To the order of which number a person moved a sighting, when and why."""
+
+    at: float
+    number: str
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
-    """A sighting in the ledger. `row` counts them up; `joined_by` is the evidence that joined it."""
+    """A sighting in the ledger. `row` counts them up; `joined_by` is the evidence that joined it. `placed` is
+    the order number that a person chose for it. `order` is the ledger's own number of its order; None while
+    that is not known. `placements` are what people said of it, oldest first, where they were asked for."""
 
     row: int
     sighting: Sighting
     joined_by: str | None
+    placed: str | None = None
+    order: int | None = None
+    placements: tuple[Moved, ...] = ()
+
+    @property
+    def by_evidence(self) -> bool:
+        """Whether it names no number and no person placed it."""
+        return not self.sighting.numbers and self.placed is None
+
+
+def placed_of(stored: Iterable[Stored]) -> dict[str, str]:
+    """What people chose, for `join` and `project`."""
+    return {s.sighting.key: s.placed for s in stored if s.placed is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +120,7 @@ class Change:
     the ledger that turned out to be the same one."""
 
     site: str
-    sighting: Sighting
+    sighting: Sighting | None
     joined_by: str
     order: Order
     numbers: tuple[str, ...]
@@ -110,6 +136,8 @@ class Change:
     known: Known | None = None
     others: Sequence[Known] = ()
     raw: str | None = None
+    seen: Sequence[Sighting] = ()
+    moved: Sequence[Stored] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +146,21 @@ class Written:
 
     order: StoredOrder
     postbacks: tuple[Postback, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A person's decision that these sightings belong to the order of this number."""
+
+    stored: Sequence[Stored]
+    number: str
+    by: str
+    why: str
+    at: float
+
+
+class _FasterError(Exception):
+    """Another writer changed what was read before."""
 
 
 class Histories:
@@ -133,34 +176,63 @@ class Histories:
 
         async def work(connection: Connection) -> tuple[Known, ...]:
             rows = (await connection.execute(_BY_NUMBER, given)).all()
-            rows = await _merged(connection, rows)
-            return tuple([await _known(connection, row) for row in rows])
+            rows = await surviving(connection, rows)
+            return tuple([await known_of(connection, row) for row in rows])
 
         return await self._db.query(work)
 
     async def write(self, change: Change) -> Written | None:
         """Write a change; None, and nothing is written, if the order was changed by another writer."""
+        written = await self.write_all([change])
+        return None if written is None else written[0]
 
-        async def work(tx: Connection) -> Written | None:
-            row = await _order(tx, change)
-            if row is None:
-                return None
-            await tx.execute(_ADD_SIGHTING, {"order": row, **_sighting(change)})
-            await _numbers(tx, change, row)
-            decision = await _decision(tx, change, row)
-            if decision is not None:
-                await tx.execute(_DECIDED, {"row": row, "decision": decision})
-            done = await self._due(tx, change, row)
-            for other in change.others:
-                await self._merge(tx, change, other, row)
-            order = await order_at(tx, row)
-            return None if order is None else Written(order, done)
+    async def write_all(
+        self,
+        changes: Sequence[Change],
+        *,
+        loosened: Sequence[Stored] = (),
+        placement: Placement | None = None,
+    ) -> tuple[Written, ...] | None:
+        """Write changes of several orders together; None, and nothing is written, if one of them was changed
+        by another writer. Sightings that are `loosened` belong to no order any more."""
+
+        async def work(tx: Connection) -> tuple[Written, ...]:
+            if placement is not None:
+                await _place(tx, placement)
+            if placement is not None or len(changes) > 1:
+                known = [change.known.row for change in changes if change.known is not None]
+                await tx.execute(delete(numbers_table).where(numbers_table.c.order.in_(known)))
+            written = [await self._write(tx, change) for change in changes]
+            for stored in loosened:
+                await _move(tx, stored, None, None)
+            return tuple(written)
 
         try:
             return await self._db.transact(work)
-        except IntegrityError:
-            # Two writers saw the order for the first time.
+        except (IntegrityError, _FasterError):
+            # Two writers saw the order for the first time, or changed it.
             return None
+
+    async def _write(self, tx: Connection, change: Change) -> Written:
+        row = await _order(tx, change)
+        if row is None:
+            raise _FasterError
+        if change.sighting is not None:
+            values = sighting_values(change.sighting, change.joined_by, change.raw)
+            await tx.execute(_ADD_SIGHTING, {"order": row, **values})
+        for stored in change.moved:
+            await _move(tx, stored, row, change.joined_by)
+        await _numbers(tx, change, row)
+        decision = await _decision(tx, change, row)
+        if decision is not None:
+            await tx.execute(_DECIDED, {"row": row, "decision": decision})
+        done = await self._due(tx, change, row)
+        for other in change.others:
+            await self._merge(tx, change, other, row)
+        order = await order_at(tx, row)
+        if order is None:
+            raise _FasterError
+        return Written(order, done)
 
     async def _due(self, tx: Connection, change: Change, row: int) -> tuple[Postback, ...]:
         planned = plan(
@@ -176,9 +248,7 @@ class Histories:
     async def _merge(self, tx: Connection, change: Change, other: Known, row: int) -> None:
         """Another order turned out to be this one: its sightings are this one's, and a
         cancellation of it is reported to its partners."""
-        await tx.execute(
-            update(sightings_table).where(_S.order == other.row).values(order=row, joined_by="number")
-        )
+        await tx.execute(update(sightings_table).where(_S.order == other.row).values(order=row))
         await tx.execute(
             update(orders_table)
             .where(_O.id == other.row)
@@ -218,7 +288,8 @@ async def _order(tx: Connection, change: Change) -> int | None:
 def _columns(change: Change) -> dict[str, Any]:
     order = change.order
     by = {s.sighting.key: s.sighting for s in (change.known.sightings if change.known else ())}
-    by[change.sighting.key] = change.sighting
+    by |= {s.key: s for s in (*change.seen, *filter(None, [change.sighting]))}
+    first = change.sighting or change.seen[0]
     money, naming = by.get(order.sources.get("total", "")), by.get(order.sources.get("visitor", ""))
     details: dict[str, Any] = {n: getattr(order, n) for n in ("net", "shipping", "tax", "discount")}
     details |= {"customer": order.customer, "items": order.items}
@@ -233,7 +304,7 @@ def _columns(change: Change) -> dict[str, Any]:
         "refunded": str(order.refunded),
         "details": {name: plain(value) for name, value in details.items() if value is not None},
         "channel": change.channel,
-        "source": (money or change.sighting).source,
+        "source": (money or first).source,
         "visitor": order.visitor,
         "named_by": naming.source if naming is not None else None,
         "coupon": order.coupon,
@@ -242,19 +313,51 @@ def _columns(change: Change) -> dict[str, Any]:
         "sources": dict(order.sources),
         "doubts": [{"kind": d.kind, "text": d.text} for d in order.doubts],
         "placed_at": order.placed_at,
+        "merged_into": None,
     }
 
 
-def _sighting(change: Change) -> dict[str, Any]:
-    sighting = change.sighting
+async def _move(tx: Connection, stored: Stored, row: int | None, joined_by: str | None) -> None:
+    """Give a sighting to another order, or to none. Raises _FasterError if another writer moved it."""
+    there = _S.order.is_(None) if stored.order is None else _S.order == stored.order
+    moved = update(sightings_table).where(_S.id == stored.row, there)
+    if not (await tx.execute(moved.values({"order": row, "joined_by": joined_by}))).rowcount:
+        raise _FasterError
+
+
+async def _place(tx: Connection, placement: Placement) -> None:
+    for stored in placement.stored:
+        await tx.execute(
+            insert(placements_table).values(
+                site=stored.sighting.site,
+                sighting=stored.row,
+                key=stored.sighting.key,
+                number=placement.number,
+                by=placement.by,
+                why=placement.why,
+                at=placement.at,
+            )
+        )
+        placed = update(sightings_table).where(_S.id == stored.row)
+        await tx.execute(placed.values(placed=placement.number, loose=False))
+
+
+def sighting_values(sighting: Sighting, joined_by: str | None, raw: str | None) -> dict[str, Any]:
+    """The columns of a sighting's row, but for its order."""
     return {
-        "site": change.site,
+        "site": sighting.site,
         "key": sighting.key,
         "source": sighting.source,
         "at": sighting.at,
         "said": sighting.to_json(),
-        "raw": change.raw,
-        "joined_by": change.joined_by,
+        "raw": raw,
+        "joined_by": joined_by,
+        "loose": not sighting.numbers,
+        "around": sighting.placed_at or sighting.at,
+        "visitor": sighting.carrier or sighting.visitor,
+        "email_hash": sighting.email_hash,
+        "coupon": sighting.coupon,
+        "total": None if sighting.total is None else f"{sighting.total.normalize():f}",
     }
 
 
@@ -322,7 +425,7 @@ def _share(share: Share, decision: int, row: int) -> dict[str, Any]:
     }
 
 
-async def _merged(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+async def surviving(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
     """The orders that hold: in place of one that was merged, the one that it was merged into."""
     found = {row.id: row for row in rows}
     while gone := [row for row in found.values() if row.merged_into is not None]:
@@ -335,9 +438,10 @@ async def _merged(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[
     return [found[key] for key in sorted(found)]
 
 
-async def _known(connection: Connection, row: Row[Any]) -> Known:
-    query = select(_S.id, _S.said, _S.joined_by).where(_S.order == row.id).order_by(_S.id)
-    seen = [Stored(s.id, Sighting.from_json(s.said), s.joined_by) for s in await connection.execute(query)]
+async def known_of(connection: Connection, row: Row[Any]) -> Known:
+    """An order from its row, with what belongs to it."""
+    query = stored_query().where(_S.order == row.id).order_by(_S.id)
+    seen = [stored_of(s) for s in await connection.execute(query)]
     decided = None
     if row.decision is not None:
         found = (await connection.execute(_decided().where(_D.id == row.decision))).first()
@@ -353,6 +457,16 @@ async def _known(connection: Connection, row: Row[Any]) -> Known:
         tuple(seen),
         decided,
     )
+
+
+def stored_query() -> Any:
+    """What `stored_of` needs."""
+    return select(_S.id, _S.said, _S.joined_by, _S.placed, _S.order)
+
+
+def stored_of(row: Row[Any]) -> Stored:
+    """A sighting from its row."""
+    return Stored(row.id, Sighting.from_json(row.said), row.joined_by, row.placed, row.order)
 
 
 def _decided() -> Any:

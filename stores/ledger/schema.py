@@ -86,8 +86,34 @@ sightings = Table(
     Column("said", JSON, nullable=False),  # `Sighting.to_json`
     Column("raw", Text),  # as it came, for a stated time
     Column("joined_by", String(60)),  # the evidence that it is about this order
+    Column("placed", String(200)),  # the order number that a person chose for it: the last of `placements`
+    # By what a sighting without a number, a `loose` one, is joined.
+    Column("loose", Boolean, nullable=False),
+    Column("around", Float, nullable=False),  # when the order was placed, as told; else `at`
+    Column("visitor", String(40)),
+    Column("email_hash", String(64)),
+    Column("coupon", String(200)),
+    Column("total", String(40)),
     Index("ix_sightings_order", "order", "id"),
-    Index("ix_sightings_site", "site", "order", "at"),
+    Index("ix_sightings_loose", "site", "loose", "order", "around"),
+    Index("ix_sightings_visitor", "site", "visitor", "around"),
+    Index("ix_sightings_email", "site", "email_hash", "around"),
+    Index("ix_sightings_coupon", "site", "coupon", "around"),
+)
+
+# Append-only: to which order a sighting belongs, as people said, whatever number it names. The last counts.
+placements = Table(
+    "placements",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("site", String(64), nullable=False),
+    Column("sighting", Integer, ForeignKey("sightings.id"), nullable=False, index=True),
+    Column("key", String(40), nullable=False),  # of the sighting: the same report again belongs there too
+    Column("number", String(200), nullable=False),
+    Column("by", String(64), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("ix_placements_key", "site", "key"),
 )
 
 # By what orders are credited; each is kept once.

@@ -1,19 +1,20 @@
 """The whole story of an order, for people: all that the ledger holds of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select, union
 
 from ...postbacks.model import Attempt, Postback
 from .connection import Connection
 from .database import Database
-from .history import Decided, Histories, Known
+from .history import Decided, Histories, Known, Moved, Stored
 from .orders import Orders, StoredOrder
 from .outbox import postback_of
 from .schema import attempts as attempts_table
 from .schema import order_numbers as numbers_table
 from .schema import orders as orders_table
+from .schema import placements as placements_table
 from .schema import postbacks as postbacks_table
 
 
@@ -68,6 +69,7 @@ class Stories:
             numbers = tuple(sorted(row[0] for row in await connection.execute(query)))
             postbacks = await _postbacks(connection, known.row)
             attempts = await _attempts(connection, [row.id for row in postbacks])
+            known = replace(known, sightings=await _with_placements(connection, known.sightings))
         decisions = await self._histories.decisions(known.row)
         return Story(order, known, numbers, decisions, postbacks, attempts)
 
@@ -78,6 +80,16 @@ async def _postbacks(connection: Connection, row: int) -> tuple[Postback, ...]:
     query = select(postbacks_table).where((own.order == row) | own.order.in_(merged))
     ordered = query.order_by(own.created_at, own.partner, own.sequence)
     return tuple(postback_of(one) for one in await connection.execute(ordered))
+
+
+async def _with_placements(connection: Connection, seen: tuple[Stored, ...]) -> tuple[Stored, ...]:
+    own = placements_table.c
+    columns = (own.sighting, own.at, own.number, own.by, own.why)
+    query = select(*columns).where(own.sighting.in_([s.row for s in seen if s.placed is not None]))
+    found: dict[int, list[Moved]] = {}
+    for row in await connection.execute(query.order_by(own.id)):
+        found.setdefault(row.sighting, []).append(Moved(*row[1:]))
+    return tuple(replace(s, placements=tuple(found.get(s.row, ()))) for s in seen)
 
 
 async def _attempts(connection: Connection, ids: list[str]) -> Mapping[str, tuple[Attempt, ...]]:

@@ -46,7 +46,7 @@ VISITOR = "v" * 26
 PAID = {"total": Decimal("100.00"), "currency": "EUR", "state": "paid"}
 
 
-def told(number: str = "1001", **said: object) -> OrderSeen:
+def told(number: str | None = "1001", **said: object) -> OrderSeen:
     return OrderSeen(id=number, source="api", **({"total": None, "currency": None, "state": None} | said))  # type: ignore[arg-type]
 
 
@@ -227,6 +227,29 @@ def test_of_one_site_no_name_is_needed_and_any_number_will_do(config: Path) -> N
     assert result.exit_code == 0, result.output
     assert "Order 2002 of other" in result.output
     assert "further numbers" in result.output
+
+
+def test_a_report_is_moved_from_the_command_line(config: Path) -> None:
+    async def pay(service: Service) -> None:
+        site = service.sites["shop"]
+        await service.ordering.record_unnumbered(site, told(None, **PAID, email_hash="a" * 64), visitor=None)
+
+    run(config, pay)
+    options = ["--site", "shop", "--config", str(config)]
+    waiting = CliRunner().invoke(app, ["orders", "waiting", *options], env={"COLUMNS": "200"})
+    assert "The shop's server reported 100.00 EUR, paid: no order fits" in waiting.output
+    plain = CliRunner().invoke(app, ["orders", "waiting", "--json", *options])
+    report = str(json.loads(plain.output)["report"])
+    given = ["orders", "move", report, "#1001", "--why", "the bank says so", "--by", "ann", *options]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0, done.output
+    told_now = explain(config, "1001", "--site", "shop").output
+    assert "by a person's decision" in told_now
+    assert "moved to 1001 by ann: the bank says so" in told_now
+    empty = CliRunner().invoke(app, ["orders", "waiting", *options])
+    assert "No report waits for its order." in empty.output
+    wrong = CliRunner().invoke(app, ["orders", "move", "999", "1001", "--why", "x", *options])
+    assert (wrong.exit_code, "Nothing changed: report 999" in wrong.output) == (1, True)
 
 
 def correct(config: Path, *arguments: str) -> Result:

@@ -150,11 +150,38 @@ def _orders() -> None:
         sa.Column("said", sa.JSON(), nullable=False),
         sa.Column("raw", sa.Text(), nullable=True),
         sa.Column("joined_by", sa.String(length=60), nullable=True),
+        sa.Column("placed", sa.String(length=200), nullable=True),
+        sa.Column("loose", sa.Boolean(), nullable=False),
+        sa.Column("around", sa.Float(), nullable=False),
+        sa.Column("visitor", sa.String(length=40), nullable=True),
+        sa.Column("email_hash", sa.String(length=64), nullable=True),
+        sa.Column("coupon", sa.String(length=200), nullable=True),
+        sa.Column("total", sa.String(length=40), nullable=True),
         sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_sightings_order_orders")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sightings")),
     )
     op.create_index("ix_sightings_order", "sightings", ["order", "id"], unique=False)
-    op.create_index("ix_sightings_site", "sightings", ["site", "order", "at"], unique=False)
+    op.create_index("ix_sightings_loose", "sightings", ["site", "loose", "order", "around"], unique=False)
+    op.create_index("ix_sightings_visitor", "sightings", ["site", "visitor", "around"], unique=False)
+    op.create_index("ix_sightings_email", "sightings", ["site", "email_hash", "around"], unique=False)
+    op.create_index("ix_sightings_coupon", "sightings", ["site", "coupon", "around"], unique=False)
+    op.create_table(
+        "placements",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("sighting", sa.Integer(), nullable=False),
+        sa.Column("key", sa.String(length=40), nullable=False),
+        sa.Column("number", sa.String(length=200), nullable=False),
+        sa.Column("by", sa.String(length=64), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["sighting"], ["sightings.id"], name=op.f("fk_placements_sighting_sightings")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_placements")),
+    )
+    op.create_index("ix_placements_key", "placements", ["site", "key"], unique=False)
+    op.create_index(op.f("ix_placements_sighting"), "placements", ["sighting"], unique=False)
 
 
 def _credits() -> None:

@@ -212,3 +212,75 @@ async def test_the_shops_server_overrides_what_an_agent_recorded(desk: House) ->
     after = await order(desk, "1001", "90.00")
     assert (after.total, after.doubts) == (Decimal("90.00"), ())
     assert (await desk.service.ledger.histories.postbacks(after.row))[-1].report.amount == "90.00"
+
+
+TOKEN = {"authorization": "Bearer s3cret-token-of-the-shop"}
+PAID = {"total": "100.00", "currency": "EUR", "state": "paid", "email_hash": "a" * 64}
+
+
+async def test_a_report_without_a_number_waits_until_an_agent_places_it(desk: House) -> None:
+    api = desk.client()
+    for number in ("1001", "1002"):
+        await api.post("orders", json={**PAID, "id": number, "state": "placed"}, headers=TOKEN)
+    found = await desk.service.ledger.orders.get("shop", "1001")
+    assert found is not None
+    answer = await api.post("orders", json=PAID, headers=TOKEN)
+    assert answer.status_code == 202
+    told = answer.json()
+    assert (told["id"], told["candidates"]) == (None, ["1001", "1002"])
+    assert "a person places it" in told["waiting"]
+    client = await desk.agent()
+    assert "1 report without an order number" in (await client.get("desk/")).text
+    page = (await client.get("desk/reports")).text
+    assert "It may belong to" in page
+    form = {"csrf": hidden(page), "number": "#1001", "why": "the bank says so"}
+    placed = await client.post(f"desk/reports/{told['report']}", data=form)
+    assert placed.headers["location"].endswith(f"/desk/orders/{found.row}?done=moved")
+    assert "without an order number" not in (await client.get("desk/")).text
+    after = await desk.service.ledger.orders.at(found.row)
+    assert after is not None
+    assert after.state == "paid"
+    story = text_of((await client.get(f"desk/orders/{found.row}")).text)
+    assert "moved to 1001 by bo: the bank says so" in story
+
+
+async def test_a_report_without_a_number_is_joined_where_that_is_sure(desk: House) -> None:
+    await order(desk)
+    answer = await desk.client().post("orders", json={**PAID, "visitor": VISITOR}, headers=TOKEN)
+    assert (answer.status_code, answer.json()["id"], answer.json()["state"]) == (200, "1001", "paid")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"total": "1.00", "currency": "EUR"},
+        {"state": "paid", "email_hash": "a" * 64},
+        {"id": None, "state": "paid", "coupon": "SAVE"},
+        {"id": "", "total": "1.00", "currency": "EUR", "coupon": "SAVE"},
+    ],
+)
+async def test_a_report_without_a_number_and_evidence_is_refused(desk: House, body: dict[str, str]) -> None:
+    answer = await desk.client().post("orders", json=body, headers=TOKEN)
+    assert answer.status_code == 422
+    assert "id: " in answer.json()["error"]
+
+
+async def test_a_wrong_join_is_undone_on_the_orders_page(desk: House) -> None:
+    found = await order(desk)
+    theirs = await order(desk, "3003", site="other")
+    client = await desk.agent(site="shop")
+    page = (await client.get(f"desk/orders/{found.row}")).text
+    (report,) = re.findall(r'action="[^"]*(desk/reports/\d+)"', page)
+    form = {"csrf": hidden(page), "number": "2002", "why": "typed wrongly"}
+    placed = await client.post(report, data=form)
+    assert placed.status_code == 303
+    moved = text_of((await client.get(f"desk/orders/{found.row + 2}")).text)
+    assert "moved to 2002 by bo: typed wrongly" in moved
+    gone = await desk.service.ledger.orders.at(found.row)
+    assert gone is not None
+    assert gone.state == "cancelled"
+    (stored,) = (await desk.service.ledger.histories.known("other", ["3003"]))[0].sightings
+    refused = await client.post(f"desk/reports/{stored.row}", data=form)
+    assert (refused.status_code, "Nothing changed" in refused.text) == (422, True)
+    untouched = await desk.service.ledger.orders.at(theirs.row)
+    assert untouched == theirs
