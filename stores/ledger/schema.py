@@ -69,7 +69,7 @@ order_numbers = Table(
     "order_numbers",
     metadata,
     Column("site", String(64), primary_key=True),
-    Column("number", String(200), primary_key=True),
+    Column("number", String(200), primary_key=True, index=True),
     Column("order", Integer, ForeignKey("orders.id"), nullable=False, index=True),
 )
 

@@ -1,6 +1,6 @@
 """The whole story of an order, for people: all that the ledger holds of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import select, union
@@ -67,16 +67,20 @@ class Stories:
         async with self._db.read() as connection:
             query = select(own.number).where(own.site == site, own.order == known.row)
             numbers = tuple(sorted(row[0] for row in await connection.execute(query)))
-            postbacks = await _postbacks(connection, known.row)
+            postbacks = await _postbacks(connection, site, known.row, numbers)
             attempts = await _attempts(connection, [row.id for row in postbacks])
             known = replace(known, sightings=await _with_placements(connection, known.sightings))
         decisions = await self._histories.decisions(known.row)
         return Story(order, known, numbers, decisions, postbacks, attempts)
 
 
-async def _postbacks(connection: Connection, row: int) -> tuple[Postback, ...]:
-    own = postbacks_table.c
-    merged = select(orders_table.c.id).where(orders_table.c.merged_into == row)
+async def _postbacks(
+    connection: Connection, site: str, row: int, numbers: Sequence[str]
+) -> tuple[Postback, ...]:
+    own, orders = postbacks_table.c, orders_table.c
+    # An order that turned out to be this one left it its number.
+    same = (orders.site == site, orders.order_id.in_(numbers), orders.merged_into == row)
+    merged = select(orders.id).where(*same)
     query = select(postbacks_table).where((own.order == row) | own.order.in_(merged))
     ordered = query.order_by(own.created_at, own.partner, own.sequence)
     return tuple(postback_of(one) for one in await connection.execute(ordered))

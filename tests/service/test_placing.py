@@ -1,5 +1,6 @@
 """Reports without an order number: joined while that is sure, in any order of arrival; else a question."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
@@ -136,6 +137,17 @@ async def test_with_a_second_candidate_a_report_is_taken_back_and_asked_of_a_per
     assert await shop.service.ordering.waiting_count("shop") == 0
     await report(shop, three[2])
     assert await shop.service.ordering.waiting_count("shop") == 0
+
+
+async def test_of_two_writers_at_the_same_time_the_later_one_joins(shop: Shop) -> None:
+    for number in range(20):
+        visitor = f"v{number}"
+        await shop.bought(visitor)
+        both = [report(shop, told(str(number)), visitor), report(shop, told(None, state="paid"), visitor)]
+        await asyncio.gather(*(reversed(both) if number % 2 else both))
+        order = await shop.service.ledger.orders.get("shop", str(number))
+        assert order is not None
+        assert order.state == "paid", number
 
 
 async def test_the_same_report_without_a_number_adds_nothing(shop: Shop) -> None:

@@ -6,21 +6,30 @@ statistics). With a million orders each of these took between half a second and 
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clew.orders.model import OrderSeen
+from clew.orders.sighting import Sighting
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.inbox import Inbox
+from clew.stores.ledger.loose import Loose
 from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.reports import OrderFilter, Reports
+from clew.stores.ledger.stories import Stories
+from recorded import put_order
 from sqlalchemy import event, text
 
 NOW = 1_800_000_000.0
 Ask = Callable[[Database], Awaitable[Any]]
-_ALL = re.compile(r"SCAN (orders|sightings|decisions|shares|postbacks|attempts|conversations|messages)\b")
+_ALL = re.compile(
+    r"SCAN (orders|order_numbers|placements|sightings|decisions|shares|postbacks|attempts|conversations|"
+    r"messages)\b"
+)
 
 
 @pytest.fixture
@@ -51,6 +60,30 @@ async def plan(db: Database, ask: Ask) -> list[str]:
     return steps
 
 
+REPORT = Sighting(
+    site="shop",
+    source="api",
+    at=NOW,
+    id=None,
+    total=Decimal(5),
+    currency="EUR",
+    state=None,
+    visitor="v",
+    email_hash="e",
+    coupon="c",
+)
+
+
+async def story(db: Database) -> None:
+    """An order, and what is near to it."""
+    put = await put_order(db, OrderSeen("1", Decimal(5), "EUR", "page", coupon="c"), visitor="v", now=NOW)
+    assert put is not None
+    assert await Stories(db).at("shop", put.row) is not None
+    known = await Loose(db).order_at(put.row)
+    assert known is not None
+    await Loose(db).near(known)
+
+
 FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "amounts": lambda db: Orders(db).amounts("shop", limit=50),
     "amounts in a currency": lambda db: Orders(db).amounts("shop", limit=50, currency="EUR"),
@@ -75,6 +108,16 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     ),
     "report of held ones": lambda db: Reports(db).orders(OrderFilter(state="held"), 100),
     "report of one order": lambda db: Reports(db).orders(OrderFilter(number="1")),
+    "sites of an order": lambda db: Stories(db).sites("1"),
+    "story": lambda db: story(db),
+    "a report that was moved": lambda db: Loose(db).placed("shop", "k"),
+    "reports without a number": lambda db: Loose(db).any("shop"),
+    "waiting reports": lambda db: Loose(db).waiting("shop", 0, 9),
+    "how many reports wait": lambda db: Loose(db).count("shop", 0),
+    "reports given up": lambda db: Loose(db).give_up("shop", 0, 9),
+    "the same report": lambda db: Loose(db).twin(REPORT),
+    "orders of a report": lambda db: Loose(db).candidates(REPORT),
+    "orders that a report may be of": lambda db: Loose(db).candidates(REPORT, sure=False),
     "talk": lambda db: Conversations(db).talk("shop", "v"),
     "open ones of all sites": lambda db: Inbox(db).open_by_site(),
     "talked": lambda db: Conversations(db).visitor_talked("shop", "v", 0, NOW),

@@ -138,6 +138,7 @@ def _orders() -> None:
         sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_order_numbers_order_orders")),
         sa.PrimaryKeyConstraint("site", "number", name=op.f("pk_order_numbers")),
     )
+    op.create_index(op.f("ix_order_numbers_number"), "order_numbers", ["number"], unique=False)
     op.create_index(op.f("ix_order_numbers_order"), "order_numbers", ["order"], unique=False)
     op.create_table(
         "sightings",
