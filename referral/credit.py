@@ -19,12 +19,14 @@ SKEW = 60
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """One touch that was considered: the landing time, its partner and network if any, and the result."""
+    """One touch that was considered: the landing time, its partner and network if any, and the result.
+    `consent` as in `Touch`."""
 
     at: int
     partner: str | None
     network: str | None
     verdict: str
+    consent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,9 @@ def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float
         shown = click or next(iter(touch.clicks), None)
         network = (shown.network or None) if shown is not None else None
         considered.append(
-            Considered(touch.at, click.partner if click is not None else None, network, verdict)
+            Considered(
+                touch.at, click.partner if click is not None else None, network, verdict, touch.consent
+            )
         )
     considered.reverse()
     if won is None:

@@ -15,6 +15,7 @@ from .query import filled, pairs, placeholders
 from .touches import Click, Touch, doubted
 
 _OCTETS = re.compile(rb"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")  # RFC 6265 §4.1.1
+UNNEEDED = "not needed: the network counts the click as strictly necessary"
 _LANDING_TIME = b"landing_time:"
 
 
@@ -68,7 +69,7 @@ class NetworkCookies:
             and _is_there(condition, landing)
             and not doubted(touch, click.partner, self._inside)
         )
-        return Touch(touch.at, clicks, landing=touch.landing) if clicks else None
+        return Touch(touch.at, clicks, landing=touch.landing, consent=UNNEEDED) if clicks else None
 
     def unset_cookies(self, secure: bool, host: str = "") -> list[bytes]:
         """Values for Set-Cookie that delete all cookies that `set_cookies` may have set."""

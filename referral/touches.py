@@ -33,8 +33,9 @@ class Click:
 @dataclass(frozen=True, slots=True)
 class Touch:
     """One arrival with attribution. `at` is the landing time in unix seconds. `doubt` is empty, or a key of
-    DOUBTS: then the arrival did not come from outside, and its clicks earn nothing unless the partner's terms
-    allow it."""
+    DOUBTS: then the arrival did not come from outside, and its clicks earn nothing unless the partner's
+    terms allow it. `consent` is what shows the visitor's consent to keeping it, at a site that asks: the
+    source, and when the choice was made."""
 
     at: int
     clicks: tuple[Click, ...] = ()
@@ -42,6 +43,7 @@ class Touch:
     referrer: str = ""
     landing: str = ""
     doubt: str = ""
+    consent: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The compact form: short keys, absent where empty."""
@@ -56,6 +58,8 @@ class Touch:
             data["l"] = self.landing
         if self.doubt:
             data["d"] = self.doubt
+        if self.consent:
+            data["k"] = self.consent
         return data
 
     @classmethod
@@ -68,6 +72,7 @@ class Touch:
             referrer=str(data.get("r", "")),
             landing=str(data.get("l", "")),
             doubt=str(data.get("d", "")),
+            consent=str(data.get("k", "")),
         )
 
 

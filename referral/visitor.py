@@ -115,7 +115,8 @@ def _bytes(*texts: str) -> int:
 
 def _touch_bytes(touch: Touch) -> int:
     clicks = (part or "" for c in touch.clicks for part in (c.network, c.param, c.value, c.partner))
-    return 40 + _bytes(*clicks, *touch.campaign, *touch.campaign.values(), touch.referrer, touch.landing)
+    parts = (*touch.campaign, *touch.campaign.values(), touch.referrer, touch.landing, touch.consent)
+    return 40 + _bytes(*clicks, *parts)
 
 
 def _bounded(touches: tuple[Touch, ...]) -> tuple[Touch, ...]:

@@ -11,7 +11,7 @@
   const RETRY = 15000; // ms until the one retry
   const LONGEST = 2 ** 31 - 1; // ms that a timer can wait
 
-  let base, widget, sent, watcher;
+  let base, widget, sent, watcher, turn;
   let consent, landing; // what the page says of it, once it does; where the visit began
   // Of this page view. since: 0 until the visitor looks at it.
   let view, url, address, referrer, since, due, failed, timer, settling;
@@ -28,8 +28,9 @@
   function tell(message, from) {
     if (!message) return;
     consent = { ...consent, ...message };
-    landing = from;
-    if (view) ask();
+    landing = from ?? landing;
+    // One after the other: answers set cookies.
+    if (view) turn = turn.then(ask);
   }
 
   function begin(from) {
@@ -40,7 +41,7 @@
     address = here();
     since = from;
     failed = false;
-    ask();
+    turn = ask();
   }
 
   async function ask() {
@@ -49,6 +50,7 @@
     if (due) return;
     since ||= Date.now();
     const current = view;
+    const from = landing;
     const title = document.title;
     const language = document.documentElement.lang || navigator.language || "";
     const seconds = Math.max(0, Math.floor((Date.now() - since) / 1000));
@@ -60,7 +62,7 @@
       });
       if (!response.ok) throw response.status;
       const answer = await response.json();
-      landing = undefined;
+      if (landing === from) landing = undefined;
       if (current !== view) return;
       if (answer.consent) {
         watcher ??= import(base + "c.js").then((c) => c.watch(tell));

@@ -16,6 +16,7 @@ was read is kept as evidence, also what did not count.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Literal
 
 from ...settings.model import Site
@@ -68,10 +69,12 @@ def terms_of(site: Site, catalogue: Catalogue) -> Terms:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """The decision on one purpose or network, and why, in words."""
+    """The decision on one purpose or network, and why, in words. `basis` is the source that decided it, and
+    when the choice was made, as far as that is known."""
 
     consent: Consent
     why: str
+    basis: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class ConsentState:
     evidence: tuple[Signal, ...] = ()
     tcf: str = ""
     sure: bool = True
+    basis: str = ""
 
     def of(self, network: str) -> Ruling:
         """The decision on a network of the catalogue."""
@@ -157,6 +161,7 @@ def decide(
         found,
         string.text if string is not None else "",
         said,
+        whole.basis,
     )
 
 
@@ -192,7 +197,13 @@ def _ruling(terms: Terms, purpose: Purpose, found: Sequence[Signal], now: float)
         if timed and _when(latest, now) > _when(chosen, now):
             chosen = latest
     consent = Consent.GRANTED if chosen.says[purpose] else Consent.DENIED
-    return Ruling(consent, f"{chosen.source}: {chosen.why}")
+    return Ruling(consent, f"{chosen.source}: {chosen.why}", _basis(chosen, now))
+
+
+def _basis(signal: Signal, now: float) -> str:
+    if signal.rank is Rank.KEPT or (when := _when(signal, now)) <= 0:
+        return signal.source
+    return f"{signal.source}, {datetime.fromtimestamp(when, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _when(signal: Signal, now: float) -> float:
@@ -239,11 +250,11 @@ def recognised(terms: Terms, state: ConsentState, known: Known | None) -> Known 
 
 
 def permitted(touch: Touch | None, state: ConsentState) -> Touch | None:
-    """A touch without the clicks of networks that the visitor refused in particular; None where nothing is
-    left of it."""
-    if touch is None or not state.networks:
+    """A touch without the clicks of networks that the visitor refused in particular, with what shows its
+    consent; None where nothing is left of it."""
+    if touch is None or state is ASSUMED or state.consent is not Consent.GRANTED:
         return touch
     kept = tuple(click for click in touch.clicks if state.of(click.network).consent is Consent.GRANTED)
-    if kept == touch.clicks:
-        return touch
-    return replace(touch, clicks=kept) if kept or touch.campaign or touch.referrer else None
+    if not (kept or touch.campaign or touch.referrer):
+        return None
+    return replace(touch, clicks=kept, consent=state.basis)

@@ -277,7 +277,8 @@ def _credit(one: Decided, moment: Moment, replayed: Replayed | None) -> Line:
     details = [decision.reason, *(_share(share, moment) for share in decision.shares)]
     for touch in decision.considered:
         whose = " of ".join(filter(None, (touch.network, touch.partner))) or "no partner"
-        details.append(f"considered: arrival {moment(touch.at)} by {whose}: {touch.verdict}")
+        consent = f"; consent: {touch.consent}" if touch.consent else ""
+        details.append(f"considered: arrival {moment(touch.at)} by {whose}: {touch.verdict}{consent}")
     if not decision.considered:
         details.append("considered: no arrival is known of its visitor")
     details.append(

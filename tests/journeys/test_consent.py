@@ -189,6 +189,12 @@ async def stored_touches(at: World, page: Page) -> str:
     return json.dumps(at.visitors())
 
 
+def considered(at: World) -> str:
+    with closing(sqlite3.connect(at.database)) as database:
+        ((found,),) = database.execute("SELECT considered FROM decisions")
+    return str(json.loads(found)[0]["consent"])
+
+
 def credited(at: World) -> list[str]:
     with closing(sqlite3.connect(at.database)) as database:
         return [partner for (partner,) in database.execute("SELECT partner FROM shares")]
@@ -207,6 +213,8 @@ async def test_consent_on_the_third_page_credits_the_first_landing(
         await page.goto(f"{at.address}/thanks")
         await at.until(lambda: credited(at))
         assert credited(at) == ["blog"]
+        # What shows the consent is kept with the decision.
+        assert TOOLS[tool][0][-1].partition("=")[0].replace("AlertBoxClosed", "Consent") in considered(at)
 
 
 @pytest.mark.parametrize("tool", TOOLS)

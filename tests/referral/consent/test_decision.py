@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import tc_strings
 from clew.referral.arrival import Consent
-from clew.referral.consent.decision import ASSUMED, ConsentState, Terms, decide
+from clew.referral.consent.decision import ASSUMED, ConsentState, Terms, decide, permitted
 from clew.referral.consent.message import PageMessage, read_message
 from clew.referral.consent.tcf import Vendor
+from clew.referral.touches import Click, Touch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,31 @@ def test_a_choice_is_shown_with_its_evidence() -> None:
     (evidence,) = found.evidence
     assert (evidence.source, evidence.at) == ("cookie CookieConsent", NOW - 100)
     assert evidence.raw.startswith("{stamp:'x',necessary:true")
+
+
+def test_a_touch_keeps_what_shows_the_consent_to_it() -> None:
+    touch = Touch(int(NOW), (Click("awin", "awc", "1", "awin"), Click("cj", "cjevent", "2", "cj")))
+    granted = permitted(touch, state(bot(True)))
+    assert granted is not None
+    assert (granted.consent, granted.clicks) == ("cookie CookieConsent, 2026-11-27 03:25 UTC", touch.clicks)
+    untimed = permitted(touch, state("cmplz_marketing=allow"))
+    assert untimed is not None
+    assert untimed.consent == "cookie cmplz_marketing"
+    assert Touch.from_json(untimed.to_json()) == untimed
+    assert permitted(touch, ASSUMED) is touch
+    ancient = permitted(touch, state('_iub_cs-1={"timestamp":"0001-01-01","consent":true}'))
+    assert ancient is not None
+    assert ancient.consent == "cookie _iub_cs-1"
+
+
+def test_a_network_that_was_refused_loses_its_click_alone() -> None:
+    touch = Touch(int(NOW), (Click("awin", "awc", "1", "awin"), Click("cj", "cjevent", "2", "cj")))
+    string = tc_strings.tc_string(at=NOW - 9, consents={1, 7})
+    found = state(f"euconsent-v2={string}", terms=Terms("ask", vendors=AWIN))
+    kept = permitted(touch, found)
+    assert kept is not None
+    assert [click.network for click in kept.clicks] == ["cj"]
+    assert permitted(Touch(int(NOW), touch.clicks[:1]), found) is None
 
 
 def test_all_purposes_that_the_site_asks_for_are_needed() -> None:
