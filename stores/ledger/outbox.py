@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Executable,
-    Insert,
     Row,
+    bindparam,
     func,
     insert,
     or_,
@@ -72,13 +72,12 @@ class Outbox:
 
         None if the lease was lost: then nothing may be sent.
         """
-        begun = (
-            update(postbacks_table)
-            .where(_C.id == postback.id, _C.state == "due", _C.lease_until == postback.lease_until)
-            .values(state="sending", lease_until=until, attempts=postback.attempts + 1)
-        )
-        row = (await self._db.transact(_executing(begun.returning(*postbacks_table.c)))).first()
-        return None if row is None else postback_of(row)
+        tried = postback.attempts + 1
+        given = {"row": postback.id, "lease": postback.lease_until, "until": until, "tried": tried}
+        begun = await self._db.transact(_executing(_BEGIN, given))
+        if not begun.rowcount:
+            return None
+        return replace(postback, state="sending", lease_until=until, attempts=tried)
 
     async def finish(self, postback: Postback, attempt: Attempt, state: State, next_at: float) -> bool:
         """Write down an attempt and what it makes of the row, which is no longer held.
@@ -86,26 +85,22 @@ class Outbox:
         `postback` is what `claim` or `begin` gave. False if the row had been taken over meanwhile: the
         attempt is written down all the same, but only a delivery counts, for then nothing is left to send.
         """
-        leased = _C.lease_until == postback.lease_until
-        counts = or_(leased, _C.lease_until.is_(None)) if state == "delivered" else leased
         tried = postback.attempts + (postback.state == "due")
-        settled = (
-            update(postbacks_table)
-            .where(_C.id == postback.id, counts)
-            .values(
-                state=state,
-                attempts=tried,
-                next_at=next_at,
-                lease_until=None,
-                last_answer=attempt.answer,
-                last_status=attempt.status,
-                finished_at=None if state == "due" else attempt.at,
-            )
-        )
+        settled = {
+            "row": postback.id,
+            "lease": postback.lease_until,
+            "state": state,
+            "attempts": tried,
+            "next_at": next_at,
+            "last_answer": attempt.answer,
+            "last_status": attempt.status,
+            "finished_at": None if state == "due" else attempt.at,
+        }
+        finish = _FINISH_DELIVERED if state == "delivered" else _FINISH
 
         async def work(tx: Connection) -> bool:
-            await tx.execute(_attempt(postback.id, attempt))
-            changed = bool((await tx.execute(settled)).rowcount)
+            await tx.execute(_ATTEMPT, _attempt(postback.id, attempt))
+            changed = bool((await tx.execute(finish, settled)).rowcount)
             if changed and state == "dead":
                 own = (_C.order == postback.order, _C.partner == postback.partner)
                 query = select(postbacks_table).where(*own).order_by(_C.sequence)
@@ -144,7 +139,9 @@ class Outbox:
             settled = tuple(_cut_off(row, now, repeatable=repeats(row)) for row in rows)
             for row in settled:
                 outcome: Outcome = "retry" if row.state == "due" else "unknown"
-                await tx.execute(_attempt(row.id, Attempt(now, "", None, row.last_answer or "", outcome)))
+                await tx.execute(
+                    _ATTEMPT, _attempt(row.id, Attempt(now, "", None, row.last_answer or "", outcome))
+                )
                 await tx.execute(
                     update(postbacks_table)
                     .where(_C.id == row.id)
@@ -303,6 +300,19 @@ SELECT id, site, partner FROM (
 ORDER BY turn, next_at, id LIMIT :limit
 """)
 
+# Made once: building a statement costs more than executing it.
+_ATTEMPT = insert(attempts_table)
+_OWN = (_C.id == bindparam("row"), _C.lease_until == bindparam("lease"))
+_BEGIN = (
+    update(postbacks_table)
+    .where(*_OWN, _C.state == "due")
+    .values(state="sending", lease_until=bindparam("until"), attempts=bindparam("tried"))
+)
+_FINISH = update(postbacks_table).where(*_OWN).values(lease_until=None)
+# A late delivery counts, as long as nobody else has the row: nothing is left to send.
+_FINISH_DELIVERED = (
+    update(postbacks_table).where(_OWN[0], or_(_OWN[1], _C.lease_until.is_(None))).values(lease_until=None)
+)
 _SETTLED = ("state", "attempts", "next_at", "lease_until", "last_answer", "last_status", "finished_at")
 _ADDED = tuple(column.name for column in postbacks_table.c if column.name != "report")
 _NOT_AGAIN: Mapping[State, str] = {
@@ -314,11 +324,13 @@ _NOT_AGAIN: Mapping[State, str] = {
 _CUT_OFF = "the process that sent it ended before the answer came"
 
 
-def _executing(statement: Executable) -> Callable[[Connection], Coroutine[Any, Any, Any]]:
+def _executing(
+    statement: Executable, given: Mapping[str, Any] | None = None
+) -> Callable[[Connection], Coroutine[Any, Any, Any]]:
     """A work of one statement."""
 
     async def work(tx: Connection) -> Any:
-        return await tx.execute(statement)
+        return await tx.execute(statement, given)
 
     return work
 
@@ -386,12 +398,12 @@ def _added(row: int, site: str, planned: Planned, now: float) -> Postback:
     )
 
 
-def _attempt(postback_id: str, attempt: Attempt) -> Insert:
-    return insert(attempts_table).values(
-        postback=postback_id,
-        at=attempt.at,
-        request=attempt.request,
-        status=attempt.status,
-        answer=attempt.answer,
-        outcome=attempt.outcome,
-    )
+def _attempt(postback_id: str, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "postback": postback_id,
+        "at": attempt.at,
+        "request": attempt.request,
+        "status": attempt.status,
+        "answer": attempt.answer,
+        "outcome": attempt.outcome,
+    }
