@@ -11,6 +11,7 @@ from ..events.metrics import VERSION
 from ..settings.model import listen_address
 from . import correct, desk, explain, postbacks
 from .check import check_command
+from .export import export_command
 from .init import init_command
 from .inspect import inspect_command
 from .mitm import mitm_command
@@ -32,6 +33,7 @@ app.command("init")(init_command)
 app.command("reload")(reload_command)
 app.command("schema")(schema_command)
 app.command("report")(report_command)
+app.command("export")(export_command)
 app.add_typer(explain.app, name="explain")
 app.add_typer(correct.app, name="orders")
 app.add_typer(desk.app, name="desk")

@@ -153,6 +153,17 @@ def bearer(request: Request, at: RequestContext, token: str) -> bool:
     return True
 
 
+def require_api_token(request: Request, at: RequestContext) -> None:
+    """Raise Refused unless the request brings the site's API token: 401, or 403 where the site has none."""
+    token = at.site.settings.api_token
+    if token is None:
+        raise Refused(403, "this site has no API token: set `api_token` in its settings")
+    if not bearer(request, at, token.get_secret_value()):
+        refused = Refused(401, "send the site's API token: Authorization: Bearer …")
+        refused.headers["WWW-Authenticate"] = "Bearer"
+        raise refused
+
+
 async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:
     """The body, at most `limit` bytes. Raises Refused: 413 if it is longer, 408 if it takes over 15 s."""
     return await _received(request.receive, request.headers.get("content-length", ""), limit)

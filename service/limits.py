@@ -37,6 +37,7 @@ PERIODS: Mapping[str, float] = {
     "text": 86400,
     "logins": 3600,
     "tokens": 3600,
+    "exports": 60,
 }
 HELD = ("streams", "desk_streams", "uploads", "websockets", "connections")
 

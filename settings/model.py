@@ -317,6 +317,7 @@ class Limits(Model):
     text: Bound = Bound(client=400_000, site=10_000_000, all=50_000_000)
     logins: Bound = Bound(client=20, site=300, all=600)
     tokens: Bound = Bound(client=20, site=300, all=600)
+    exports: Bound = Bound(client=60, site=120, all=600)
     streams: Bound = Bound(client=100, site=2000, all=5000)
     desk_streams: Bound = Bound(client=200, site=500, all=2000)
     uploads: Bound = Bound(client=50, site=500, all=2000)

@@ -13,7 +13,7 @@ from ...referral.cookie import NAME
 from ...referral.touches import Touch
 from ...service.ordering.recording import Recorded
 from ..context import RequestContext
-from ..guard import NO_STORE, Refused, api, bearer, read_body
+from ..guard import NO_STORE, Refused, api, read_body, require_api_token
 
 BODY_LIMIT = 64 * 1024
 _VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -24,7 +24,7 @@ async def orders_endpoint(request: Request, at: RequestContext) -> Response:
     """201 with the recorded order, 200 if it was known before, 202 if it has no number and no order fits for
     sure. `held` is present if its postback waits, and
     says why."""
-    _authorise(request, at)
+    require_api_token(request, at)
     try:
         order, named = parse_order(await read_body(request, BODY_LIMIT))
     except OrderError as error:
@@ -73,16 +73,6 @@ def _answer(recorded: Recorded) -> dict[str, object]:
         "created": recorded.created,
         **({} if recorded.held is None else {"held": recorded.held}),
     }
-
-
-def _authorise(request: Request, at: RequestContext) -> None:
-    token = at.site.settings.api_token
-    if token is None:
-        raise Refused(403, "this site has no API token: set `api_token` in its settings")
-    if not bearer(request, at, token.get_secret_value()):
-        refused = Refused(401, "send the site's API token: Authorization: Bearer …")
-        refused.headers["WWW-Authenticate"] = "Bearer"
-        raise refused
 
 
 async def _visitor(at: RequestContext, named: str | None) -> tuple[str | None, tuple[Touch, ...]]:

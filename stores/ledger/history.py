@@ -252,7 +252,7 @@ class Histories:
         await tx.execute(
             update(orders_table)
             .where(_O.id == other.row)
-            .values(merged_into=row, version=other.version + 1, state="cancelled")
+            .values(merged_into=row, version=other.version + 1, state="cancelled", changed_at=change.at)
         )
         planned = plan(await _postbacks(tx, other.row), {}, manual=change.manual)
         await apply_plan(tx, other.row, change.site, planned, change.at)
@@ -313,6 +313,7 @@ def _columns(change: Change) -> dict[str, Any]:
         "sources": dict(order.sources),
         "doubts": [{"kind": d.kind, "text": d.text} for d in order.doubts],
         "placed_at": order.placed_at,
+        "changed_at": change.at,
         "merged_into": None,
     }
 

@@ -54,6 +54,7 @@ orders = Table(
     Column("doubts", JSON, nullable=False),  # what stands against telling a partner
     Column("placed_at", Float, nullable=False),
     Column("recorded_at", Float, nullable=False),
+    Column("changed_at", Float, nullable=False),
     Column("decision", Integer),  # the credit decision that holds
     Column("merged_into", Integer),  # NULL, or the order that this one turned out to be
     UniqueConstraint("site", "order_id"),
@@ -62,6 +63,7 @@ orders = Table(
     Index("ix_orders_currency", "site", "currency", "id"),
     Index("ix_orders_number", "order_id"),
     Index("ix_orders_recorded", "recorded_at"),
+    Index("ix_orders_changed", "changed_at", "id"),
 )
 
 # The further numbers of an order that has several.
@@ -179,6 +181,7 @@ postbacks = Table(
     Column("why", Text),  # the doubt in words, and who settled it
     UniqueConstraint("order", "partner", "sequence"),
     Index("ix_postbacks_due", "state", "next_at"),
+    Index("ix_postbacks_finished", "finished_at", "id"),
     Index("ix_postbacks_queue", "state", "site", "partner", "next_at", "id"),
     Index("ix_postbacks_newest", "state", "created_at"),
     Index("ix_postbacks_newest_of_site", "site", "state", "created_at"),

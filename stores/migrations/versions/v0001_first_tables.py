@@ -120,6 +120,7 @@ def _orders() -> None:
         sa.Column("doubts", sa.JSON(), nullable=False),
         sa.Column("placed_at", sa.Float(), nullable=False),
         sa.Column("recorded_at", sa.Float(), nullable=False),
+        sa.Column("changed_at", sa.Float(), nullable=False),
         sa.Column("decision", sa.Integer(), nullable=True),
         sa.Column("merged_into", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
@@ -128,6 +129,7 @@ def _orders() -> None:
     op.create_index("ix_orders_currency", "orders", ["site", "currency", "id"], unique=False)
     op.create_index("ix_orders_newest", "orders", ["site", "id"], unique=False)
     op.create_index("ix_orders_number", "orders", ["order_id"], unique=False)
+    op.create_index("ix_orders_changed", "orders", ["changed_at", "id"], unique=False)
     op.create_index("ix_orders_recorded", "orders", ["recorded_at"], unique=False)
     op.create_index("ix_orders_visitor", "orders", ["site", "visitor"], unique=False)
     op.create_table(
@@ -250,6 +252,7 @@ def _postbacks() -> None:
         sa.UniqueConstraint("order", "partner", "sequence", name=op.f("uq_postbacks_order")),
     )
     op.create_index("ix_postbacks_due", "postbacks", ["state", "next_at"], unique=False)
+    op.create_index("ix_postbacks_finished", "postbacks", ["finished_at", "id"], unique=False)
     op.create_index("ix_postbacks_newest", "postbacks", ["state", "created_at"], unique=False)
     op.create_index("ix_postbacks_newest_of_site", "postbacks", ["site", "state", "created_at"], unique=False)
     op.create_index(
