@@ -255,7 +255,9 @@ def said(sighting: Sighting, moment: Moment) -> Iterator[str]:
     if sighting.numbers:
         yield f"number {', '.join((sighting.spelling or sighting.numbers[0], *sighting.numbers[1:]))}"
     if sighting.visitor is not None:
-        yield f"visitor {sighting.visitor}, of whom {len(sighting.touches)} arrivals were known"
+        count = len(sighting.touches)
+        arrivals = "1 arrival was" if count == 1 else f"{count} arrivals were"
+        yield f"visitor {sighting.visitor}, of whom {arrivals} known"
     if sighting.email_hash is not None:
         yield f"e-mail hash {short(sighting.email_hash)}"
     for name in ("coupon", "customer", "channel", "conversation", "net", "shipping", "tax", "discount"):
