@@ -10,6 +10,7 @@ import typer
 from ..events.metrics import VERSION
 from ..settings.model import listen_address
 from . import correct, desk, explain, postbacks
+from .backup import backup_command, restore_command
 from .check import check_command
 from .export import export_command
 from .init import init_command
@@ -33,6 +34,8 @@ app.command("init")(init_command)
 app.command("reload")(reload_command)
 app.command("schema")(schema_command)
 app.command("report")(report_command)
+app.command("backup")(backup_command)
+app.command("restore")(restore_command)
 app.command("export")(export_command)
 app.add_typer(explain.app, name="explain")
 app.add_typer(correct.app, name="orders")

@@ -21,7 +21,7 @@ from .schema import VERSION, metadata
 _NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _RESTORE = (
     "Or name another file as `ledger`, or put back a copy that this clew wrote "
-    '(`sqlite3 clew.db ".backup copy.db"` makes one)'
+    "(`clew backup copy.db` makes one)"
 )
 _WAYS = {
     sqlite3.SQLITE_NOTADB: "It is no SQLite file: name another one as `ledger`, or move it away",
@@ -34,13 +34,24 @@ _WAYS = {
 
 def upgrade(connection: Connection) -> None:
     """Build or upgrade the tables. Raises LedgerFormatError if they are not ours, or of a later version."""
-    config = Config()
-    folder = Path(stores.__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config = _config()
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
     _check_version(connection, scripts)
     command.upgrade(config, "head")
+
+
+def known_versions() -> frozenset[str]:
+    """The versions of a ledger that this clew can upgrade from."""
+    scripts = ScriptDirectory.from_config(_config())
+    return frozenset(script.revision for script in scripts.walk_revisions())
+
+
+def _config() -> Config:
+    config = Config()
+    folder = Path(stores.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    return config
 
 
 def _check_version(connection: Connection, scripts: ScriptDirectory) -> None:
