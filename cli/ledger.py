@@ -1,17 +1,16 @@
 """How commands open the ledger: only an existing one, with readable errors."""
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
 from ..service.service import StoreAddressError
 from ..settings.model import Settings
+from ..stores.errors import STORE_FAILURES
 from ..stores.ledger.database import Database, LedgerAddressError, sqlite_path
 from ..stores.ledger.errors import LedgerError
 from ..stores.visits import VisitsError
@@ -23,7 +22,7 @@ DEFAULT_CONFIG = Path("clew.toml")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 T = TypeVar("T")
 # What opening and querying the stores may raise.
-UNUSABLE = (SQLAlchemyError, LedgerAddressError, StoreAddressError, sqlite3.Error, OSError)
+UNUSABLE = (*STORE_FAILURES, LedgerAddressError, StoreAddressError, OSError)
 
 
 def description(error: Exception) -> str:

@@ -4,19 +4,18 @@ import asyncio
 import functools
 import hmac
 import math
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope
 
 from ..service.limits import LimitedError, network_of
 from ..service.origin import Origin
+from ..stores.errors import STORE_FAILURES
 from .context import RequestContext, request_context
 from .times import span
 
@@ -74,7 +73,7 @@ def api(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> En
             return refusal(refused)
         except LimitedError as limited:
             return refusal(over(limited))
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except STORE_FAILURES as error:
             at.service.events.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
             return refusal(Refused(503, "the ledger cannot be reached: try again in a moment", wait=2))
 

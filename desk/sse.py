@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..chat.hub import Hub, HubFullError, Listener
 from ..service.limits import LimitedError
+from ..stores.errors import STORE_FAILURES
 from .guard import Refused, over, refusal
 
 # The shortest time after which proxies take a silent stream for dead is usually a minute.
@@ -101,7 +101,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"retry: 2000\n\n", "more_body": True})
         sent = loop.time()
         # A ledger that fails ends the stream as well: the browser comes back, with the last id it saw.
-        with suppress(StreamEnd, SQLAlchemyError):
+        with suppress(StreamEnd, *STORE_FAILURES):
             woken = True
             while not listener.stopped:
                 events = b"".join(await self._read()) if woken or self._look else b""

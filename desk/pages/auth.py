@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ...service.limits import LimitedError, Own, Rate
+from ...stores.errors import STORE_FAILURES
 from ...stores.ledger.agents import SESSION_SECONDS, BusyError, Session
 from ..context import RequestContext, request_context
 from ..cookies import LOGIN as LOGIN_COOKIE
@@ -53,7 +53,7 @@ def anyone(handler: Callable[[Request, RequestContext], Awaitable[Response]]) ->
             return _problem(request, refused)
         except LimitedError as limited:
             return _problem(request, over(limited))
-        except SQLAlchemyError as error:
+        except STORE_FAILURES as error:
             at.service.events.emit("fault", site=at.site.name, where="desk", error=repr(error))
             return page(
                 request, "problem.html", 503, text="The ledger cannot be reached. Try again in a moment."
