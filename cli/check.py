@@ -68,6 +68,8 @@ def check_command(
     state = f"can be used, with {', '.join(counts)}" if counts else "is in order"
     color = "yellow" if counts else "green"
     console.print(Text(f"{config} {state}: {_count(len(settings.sites), 'site')}", color))
+    kept = ", ".join(f"{name} {days} days" for name, days in settings.retention.model_dump().items())
+    console.print(Text(f"  kept: {kept}; orders, credits and sums stay (docs/settings.md#retention)"))
     for site in settings.sites:
         console.print(Text(f"  {_summary(site)}"))
         for reach in reaches(site):

@@ -54,6 +54,7 @@ EVENTS: Mapping[str, str] = {
     "login": "somebody logged in to the desk, or tried to",
     "fault": "something of clew's own failed, and the shop's bytes went through unchanged",
     "unusable": "the settings or the ledger cannot be used: the shop is served without clew",
+    "pruned": "what was older than `[retention]` says was deleted from the ledger, with the number of rows",
     "clock_jump": "the server's clock was set back or forward",
     "started": "clew is ready",
     "reloaded": "other settings are in use: which sites are new, changed or gone",

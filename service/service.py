@@ -20,6 +20,7 @@ from ..settings.load import Problem, logged_problem
 from ..settings.model import Settings
 from ..stores.housekeeping import PRUNE_EVERY
 from ..stores.journal import Journal, JournalError
+from ..stores.ledger import retention
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import sqlite_path
 from ..stores.ledger.probe import Fresh, Probe
@@ -74,6 +75,7 @@ class Service:
         self.hub = Hub()
         self.tasks = Tasks()
         self.ledger = Ledger(settings.ledger)
+        self.retention = retention.Retention(self.ledger.db)
         self.visits: Visits = self._visit_store(settings.store)
         self.journal = Journal(_journal_path(settings))
         self.worker = self._new_worker(catalogue.networks)
@@ -200,6 +202,7 @@ class Service:
             [
                 ("clew-delivery", self.worker.run()),
                 ("clew-prune", self._prune()),
+                ("clew-retention", self._retain()),
                 ("clew-watch", self.watch.run()),
                 ("clew-notices", self._keep_notices()),
             ]
@@ -277,6 +280,22 @@ class Service:
             except Exception as error:
                 self.events.emit("fault", site="", where="prune", error=repr(error))
             await asyncio.sleep(PRUNE_EVERY)
+
+    async def _retain(self) -> None:
+        while True:
+            await self.apply_retention()
+            await asyncio.sleep(retention.EVERY)
+
+    async def apply_retention(self) -> None:
+        """Delete from the ledger what is older than the settings say."""
+        days = self.settings.retention.model_dump()
+        try:
+            gone = await self.retention.apply(days, self.clock.now())
+        except Exception as error:
+            self.events.emit("fault", site="", where="retention", error=repr(error))
+            return
+        if gone:
+            self.events.emit("pruned", site="", **gone)
 
     async def _keep_notices(self) -> None:
         while True:

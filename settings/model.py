@@ -291,6 +291,16 @@ class Upstream(Model):
         return self.connections_total or 4 * self.connections
 
 
+class Retention(Model):
+    """How many days the ledger keeps what is not an order, a credit or a sum."""
+
+    raw: int = Field(30, ge=1, le=3650)
+    attempts: int = Field(180, ge=1, le=3650)
+    conversations: int = Field(400, ge=1, le=3650)
+    notices: int = Field(90, ge=1, le=3650)
+    sessions: int = Field(1, ge=1, le=3650)
+
+
 class Bound(Model):
     """One limit: for each client network, for each site, and in total."""
 
@@ -356,4 +366,5 @@ class Settings(Model):
     delivery: Delivery = Delivery()
     upstream: Upstream = Upstream()
     limits: Limits = Limits()
+    retention: Retention = Retention()
     sites: list[Site] = Field(min_length=1)

@@ -197,6 +197,7 @@ attempts = Table(
     Column("status", Integer),
     Column("answer", Text),
     Column("outcome", String(10), nullable=False),  # delivered, retry, dead, unknown
+    Index("ix_attempts_at", "at"),
 )
 
 conversations = Table(
@@ -238,6 +239,7 @@ messages = Table(
     Column("at", Float, nullable=False),
     UniqueConstraint("conversation", "client_id"),
     Index("ix_messages_conversation", "conversation", "id"),
+    Index("ix_messages_at", "at"),
     # Ids are never used again, so a reader may go on from the last one it saw.
     sqlite_autoincrement=True,
 )
@@ -281,6 +283,15 @@ notices = Table(
     Column("count", Integer, nullable=False),
     Column("details", JSON, nullable=False),  # of the last time
     UniqueConstraint("site", "event", "key"),
+)
+
+# Work that one process at a time does: whose turn it is, and until when.
+turns = Table(
+    "turns",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("holder", String(40), nullable=False),
+    Column("until", Float, nullable=False),
 )
 
 # One row, written to find out whether anything can be written.

@@ -65,6 +65,7 @@ def _conversations() -> None:
         sa.UniqueConstraint("conversation", "client_id", name=op.f("uq_messages_conversation")),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_messages_at", "messages", ["at"], unique=False)
     op.create_index("ix_messages_conversation", "messages", ["conversation", "id"], unique=False)
 
 
@@ -270,6 +271,7 @@ def _postbacks() -> None:
         sa.ForeignKeyConstraint(["postback"], ["postbacks.id"], name=op.f("fk_attempts_postback_postbacks")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
     )
+    op.create_index("ix_attempts_at", "attempts", ["at"], unique=False)
     op.create_index(op.f("ix_attempts_postback"), "attempts", ["postback"], unique=False)
 
 
@@ -287,6 +289,13 @@ def _rest() -> None:
         sa.Column("details", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
         sa.UniqueConstraint("site", "event", "key", name=op.f("uq_notices_site")),
+    )
+    op.create_table(
+        "turns",
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("holder", sa.String(length=40), nullable=False),
+        sa.Column("until", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_turns")),
     )
     op.create_table(
         "probes",

@@ -1,0 +1,137 @@
+"""What of the ledger is deleted after a time: what came in and went out word for word, and talks.
+
+Orders, credits, postbacks and sums stay. It goes in small transactions with pauses between them, and one
+process at a time does it, by a turn that is kept in the ledger.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from .connection import Connection
+from .database import Database
+from .schema import agent_sessions, attempts, conversations, messages, notices, postbacks, sightings, turns
+
+STEP_ROWS: Final = 100
+"""Rows of a transaction."""
+
+EVERY: Final = 3600.0
+"""Seconds between two rounds, over all processes."""
+
+TURN_SECONDS = 60.0
+PAUSE = 0.05
+DAY = 86400.0
+_TURN = "retention"
+_T = turns.c
+
+
+class Retention:
+    """Deletes what is older than its time."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._holder = secrets.token_hex(8)
+
+    async def apply(self, days: Mapping[str, int], now: float, pause: float = PAUSE) -> Mapping[str, int]:
+        """Delete all that is older than `days` says for its kind (keys of KINDS); how many rows of each went.
+        Nothing if another process does it, or has done it within the hour."""
+        gone: dict[str, int] = {}
+        for kind, age in days.items():
+            while True:
+                count = await self._step(kind, now - age * DAY, now)
+                if count is None:
+                    return gone
+                if count:
+                    gone[kind] = gone.get(kind, 0) + count
+                if count < STEP_ROWS:
+                    break
+                await asyncio.sleep(pause)
+        await self._db.transact(lambda tx: self._take(tx, now, now + EVERY))
+        return gone
+
+    async def _step(self, kind: str, before: float, now: float) -> int | None:
+        """One transaction; how many rows went, None if the turn is another process's."""
+
+        async def work(tx: Connection) -> int | None:
+            if not await self._take(tx, now, now + TURN_SECONDS):
+                return None
+            return await KINDS[kind](tx, before)
+
+        try:
+            return await self._db.transact(work)
+        except IntegrityError:
+            # Two processes took the first turn of all.
+            return None
+
+    async def _take(self, tx: Connection, now: float, until: float) -> bool:
+        row = (await tx.execute(select(turns).where(_T.name == _TURN))).first()
+        if row is None:
+            await tx.execute(insert(turns).values(name=_TURN, holder=self._holder, until=until))
+            return True
+        # One that reaches further than any can was taken before the clock was set back.
+        if row.holder != self._holder and now < row.until <= now + 2 * EVERY:
+            return False
+        same = update(turns).where(_T.name == _TURN, _T.holder == row.holder, _T.until == row.until)
+        done = await tx.execute(same.values(holder=self._holder, until=until))
+        return bool(done.rowcount)
+
+
+async def _ids(tx: Connection, query: Select[Any]) -> list[Any]:
+    return [row[0] for row in (await tx.execute(query.limit(STEP_ROWS))).all()]
+
+
+async def _raw(tx: Connection, before: float) -> int:
+    own = sightings.c
+    ids = await _ids(tx, select(own.id).where(own.raw.is_not(None), own.at < before))
+    await tx.execute(update(sightings).where(own.id.in_(ids)).values(raw=None))
+    return len(ids)
+
+
+async def _attempts(tx: Connection, before: float) -> int:
+    own, calls = attempts.c, postbacks.c
+    # What is not finished may need its history yet.
+    finished = select(own.id, own.postback).join(postbacks, calls.id == own.postback)
+    query = finished.where(own.at < before, calls.finished_at < before).limit(STEP_ROWS)
+    rows = (await tx.execute(query)).all()
+    await tx.execute(delete(attempts).where(own.id.in_([row.id for row in rows])))
+    named = calls.id.in_({row.postback for row in rows})
+    await tx.execute(update(postbacks).where(named).values(last_answer=None))
+    return len(rows)
+
+
+async def _conversations(tx: Connection, before: float) -> int:
+    own, talk = messages.c, conversations.c
+    old = select(own.id, own.conversation).join(conversations, talk.id == own.conversation)
+    rows = (await tx.execute(old.where(own.at < before, talk.updated_at < before).limit(STEP_ROWS))).all()
+    await tx.execute(delete(messages).where(own.id.in_([row.id for row in rows])))
+    emptied = {"said": 0, "last": None, "page": None, "client": None, "waiting_since": None}
+    named = talk.id.in_({row.conversation for row in rows})
+    await tx.execute(update(conversations).where(named).values(state="closed", **emptied))
+    return len(rows)
+
+
+async def _notices(tx: Connection, before: float) -> int:
+    ids = await _ids(tx, select(notices.c.id).where(notices.c.last_at < before))
+    await tx.execute(delete(notices).where(notices.c.id.in_(ids)))
+    return len(ids)
+
+
+async def _sessions(tx: Connection, before: float) -> int:
+    own = agent_sessions.c
+    tokens = await _ids(tx, select(own.token).where(own.expires_at < before))
+    await tx.execute(delete(agent_sessions).where(own.token.in_(tokens)))
+    return len(tokens)
+
+
+KINDS: Final[Mapping[str, Callable[[Connection, float], Awaitable[int]]]] = {
+    "raw": _raw,
+    "attempts": _attempts,
+    "conversations": _conversations,
+    "notices": _notices,
+    "sessions": _sessions,
+}
+"""Deletes at most STEP_ROWS rows of a kind that are from before a time (unix seconds); how many."""
