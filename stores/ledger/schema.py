@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -75,6 +76,9 @@ order_numbers = Table(
     Column("order", Integer, ForeignKey("orders.id"), nullable=False, index=True),
 )
 
+# Those that still have what came in are few, and found by this.
+_RAW = text("raw IS NOT NULL")
+
 # Append-only. `order` is NULL while it is not known which order a sighting is about.
 sightings = Table(
     "sightings",
@@ -97,6 +101,7 @@ sightings = Table(
     Column("coupon", String(200)),
     Column("total", String(40)),
     Index("ix_sightings_order", "order", "id"),
+    Index("ix_sightings_raw", "at", sqlite_where=_RAW, postgresql_where=_RAW),
     Index("ix_sightings_loose", "site", "loose", "order", "around"),
     Index("ix_sightings_visitor", "site", "visitor", "around"),
     Index("ix_sightings_email", "site", "email_hash", "around"),

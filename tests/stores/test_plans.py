@@ -20,6 +20,7 @@ from clew.stores.ledger.loose import Loose
 from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.reports import OrderFilter, Reports
+from clew.stores.ledger.retention import Retention
 from clew.stores.ledger.stories import Stories
 from recorded import put_order
 from sqlalchemy import event, text
@@ -90,6 +91,9 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "an order": lambda db: Orders(db).get("shop", "1"),
     "orders": lambda db: Orders(db).list("shop"),
     "orders of a visitor": lambda db: Orders(db).of_visitor("shop", "v"),
+    "old reports": lambda db: Retention(db).apply({"raw": 30}, NOW),
+    "old calls": lambda db: Retention(db).apply({"attempts": 180}, NOW),
+    "old messages": lambda db: Retention(db).apply({"conversations": 400}, NOW),
     "waiting": lambda db: Outbox(db).waiting(NOW, each=4, limit=16),
     "next due": lambda db: Outbox(db).next_due(),
     "expired": lambda db: Outbox(db).expire(NOW, lambda _: True),

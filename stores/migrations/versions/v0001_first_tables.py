@@ -164,6 +164,10 @@ def _orders() -> None:
         sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_sightings_order_orders")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sightings")),
     )
+    raw = sa.text("raw IS NOT NULL")
+    op.create_index(
+        "ix_sightings_raw", "sightings", ["at"], unique=False, sqlite_where=raw, postgresql_where=raw
+    )
     op.create_index("ix_sightings_order", "sightings", ["order", "id"], unique=False)
     op.create_index("ix_sightings_loose", "sightings", ["site", "loose", "order", "around"], unique=False)
     op.create_index("ix_sightings_visitor", "sightings", ["site", "visitor", "around"], unique=False)
