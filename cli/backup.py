@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..service.clock import Clock
 from ..settings.model import Settings
 from ..stores import backup
 from ..stores.ledger.database import sqlite_path
@@ -81,7 +82,7 @@ def _restore(settings: Settings, file: Path, *, force: bool) -> dict[str, str | 
         raise backup.BackupError(
             f"{' and '.join(there)} would be replaced: --force does so, and keeps the old files beside it"
         )
-    aside = f".before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    aside = f".before-{datetime.fromtimestamp(Clock().now(), UTC):%Y%m%dT%H%M%SZ}"
     with ExitStack() as held:
         for _, target in pairs:
             held.enter_context(backup.unused(target))

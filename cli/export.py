@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import IO, Annotated
 
 import typer
 
+from ..service.clock import Clock
 from ..stores.files import PRIVATE
 from ..stores.ledger.database import Database
 from ..stores.ledger.exports import COLUMNS, CursorError, Exports, Wanted, check_cursor
@@ -79,7 +79,7 @@ async def _export(
     exports, left = Exports(db), limit
     while True:
         size = PAGE if left is None else min(PAGE, left)
-        page = await exports.page(kind, wanted, after, size, time.time())
+        page = await exports.page(kind, wanted, after, size, Clock().now())
         sink.write(page.rows)
         after = page.cursor
         if left is not None:

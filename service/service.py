@@ -282,6 +282,8 @@ class Service:
             await asyncio.sleep(PRUNE_EVERY)
 
     async def _retain(self) -> None:
+        # Not while clew starts.
+        await asyncio.sleep(retention.FIRST)
         while True:
             await self.apply_retention()
             await asyncio.sleep(retention.EVERY)

@@ -22,6 +22,9 @@ STEP_ROWS: Final = 100
 EVERY: Final = 3600.0
 """Seconds between two rounds, over all processes."""
 
+FIRST: Final = 60.0
+"""Seconds from the start of a process to its first round."""
+
 TURN_SECONDS = 60.0
 PAUSE = 0.05
 DAY = 86400.0

@@ -184,7 +184,7 @@ async def test_what_is_wrong_is_kept_out_and_told(host: Host, workers: int) -> N
             status, told = await host.reloaded()
             assert status == 1
             assert re.search(r"c\.toml:5 sites\[0\]\.never\[0\]: a path begins with / or \*", told)
-            assert "goes on as it was, with 1 site" in told
+            assert "keeps its settings, with 1 site" in told
             assert (await page(clew.port, "a"))[0] == 200
             assert (await page(clew.port, "b"))[0] == 421
             event = await asyncio.to_thread(wait_for_event, clew, "reload_refused")
@@ -315,7 +315,7 @@ def children(pid: int) -> list[int]:
 def test_without_a_server_there_is_nothing_to_reload(host: Host) -> None:
     status, told = host.reload()
     assert status == 1
-    assert "no clew serve that runs with" in told
+    assert "no clew serve of this user runs with" in told
 
 
 async def test_a_server_is_found_by_any_name_of_its_settings_file(host: Host, tmp_path: Path) -> None:
