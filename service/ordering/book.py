@@ -25,7 +25,8 @@ TRIES: Final = 10
 SERVER: Final = "the shop's server"
 
 SIGHTINGS: Final = 200
-"""Most sightings of an order that pages and browsers tell of. Anybody may open a page."""
+"""Most sightings of an order from pages, and as many from browsers; those in doubt are counted apart. Anybody
+may open a page, and a browser can report orders that do not exist yet."""
 
 
 class Crediting(Protocol):
@@ -74,6 +75,10 @@ class OrderBook:
             found = await self._ledger.histories.known(sighting.site, sighting.numbers)
             if found and (elsewhere := await self._placed_elsewhere(sighting)) is not None:
                 return Entry(sighting, elsewhere, elsewhere, added=False)
+            if _contradicted(found, sighting):
+                # It would make one order of all that are reported with this further number.
+                sighting = replace(sighting, further=())
+                continue
             known, others = (found[0], found[1:]) if found else (None, ())
             before = None if known is None else await self._ledger.orders.at(known.row)
             if known is not None and before is not None and _says_nothing_new(known, others, sighting):
@@ -176,12 +181,25 @@ def _settlement(sighting: Sighting, before: StoredOrder | None) -> str:
     return f"released by {by}"
 
 
+def _contradicted(found: Sequence[Known], sighting: Sighting) -> bool:
+    """Whether a source gives two orders, which it names by different numbers, one further number."""
+    return any(
+        stored.sighting.source == sighting.source and stored.sighting.id not in (None, *sighting.numbers)
+        for known in found
+        if sighting.further and not any(sighting.id in s.sighting.numbers for s in known.sightings)
+        for stored in known.sightings
+    )
+
+
 def _says_nothing_new(known: Known, others: Sequence[Known], sighting: Sighting) -> bool:
-    seen = [stored.sighting for stored in known.sightings]
     if others:
         return False
-    if sighting.source in ("page", "browser") and len(seen) >= SIGHTINGS:
-        return True
+    seen = [stored.sighting for stored in known.sightings]
+    if sighting.source in ("page", "browser"):
+        # What is worth less must not keep out what counts more.
+        alike = sum(s.source == sighting.source and bool(s.doubts) == bool(sighting.doubts) for s in seen)
+        if alike >= SIGHTINGS:
+            return True
     return adds_nothing(seen, sighting)
 
 

@@ -105,6 +105,11 @@ class Ordering:
         if entry.postbacks:
             self._due()
         notify(self._events, entry)
+        if sighting.further and not entry.sighting.further:
+            numbers = ", ".join(sighting.further)
+            why = f"the further number {numbers} was reported with another order too, and is left out"
+            fields = {"order": entry.after.order_id, "why": why}
+            self._events.notice("order_conflict", site=site.name, key=entry.after.order_id, **fields)
         joined = False
         # Also for a repeat: whoever reported it does so again if this failed.
         if await self._ledger.loose.any(site.name):

@@ -145,6 +145,7 @@ class Database:
         self._jobs.append(job)
         if self._pump is None or self._pump.done():
             self._pump = loop.create_task(self._work_off(), name="clew-ledger-writes")
+            self._pump.add_done_callback(self._stopped)
         try:
             return await asyncio.shield(job.done)
         except asyncio.CancelledError:
@@ -214,13 +215,20 @@ class Database:
             try:
                 async with self._turn(until):
                     jobs = [self._jobs.popleft() for _ in range(min(GROUP, len(self._jobs)))]
-                    await self._group(jobs)
+                    await undisturbed(self._group(jobs))
             except Exception as error:
                 busy = isinstance(error, LedgerBusyError)
                 failed = [job for job in self._jobs if job.until <= until or not busy]
                 for job in failed:
                     self._jobs.remove(job)
                 _fail(failed, error)
+
+    def _stopped(self, pump: "asyncio.Task[None]") -> None:
+        """Tell those who wait when the task was cancelled, as at the end of a program."""
+        if pump is not self._pump:
+            return
+        jobs, self._jobs = list(self._jobs), deque()
+        _fail(jobs, LedgerBusyError("the ledger is being closed"))
 
     async def _group(self, jobs: list[_Job]) -> None:
         try:
@@ -251,7 +259,7 @@ class Database:
             except TimeoutError:
                 raise LedgerBusyError("the ledger is busy: too many wait to write to it") from None
             try:
-                if await self._writer.do(_begun):
+                if await self._begin():
                     yield
                     return
             finally:
@@ -259,6 +267,15 @@ class Database:
             if loop.time() >= deadline:
                 raise LedgerBusyError("the ledger is locked: another process writes to it, or keeps it open")
             await asyncio.sleep(BUSY_PAUSE)
+
+    async def _begin(self) -> bool:
+        """Begin a transaction of the writer; False if another process writes. One that was begun for a caller
+        that has been cancelled meanwhile is rolled back."""
+        try:
+            return await self._writer.do(_begun)
+        except BaseException:
+            await self._writer.do(_roll_back)
+            raise
 
     def _found(self) -> tuple[int, int] | None:
         try:

@@ -248,12 +248,11 @@ class Histories:
     async def _merge(self, tx: Connection, change: Change, other: Known, row: int) -> None:
         """Another order turned out to be this one: its sightings are this one's, and a
         cancellation of it is reported to its partners."""
+        gone = {"merged_into": row, "version": other.version + 1, "state": "cancelled"}
+        same = update(orders_table).where(_O.id == other.row, _O.version == other.version)
+        if not (await tx.execute(same.values(**gone, changed_at=change.at))).rowcount:
+            raise _FasterError
         await tx.execute(update(sightings_table).where(_S.order == other.row).values(order=row))
-        await tx.execute(
-            update(orders_table)
-            .where(_O.id == other.row)
-            .values(merged_into=row, version=other.version + 1, state="cancelled", changed_at=change.at)
-        )
         planned = plan(await _postbacks(tx, other.row), {}, manual=change.manual)
         await apply_plan(tx, other.row, change.site, planned, change.at)
 

@@ -14,6 +14,7 @@ from clew.postbacks.model import Attempt
 from clew.referral.decision import replay
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
+from clew.service.ordering.book import SIGHTINGS
 from clew.stores.ledger import schema
 from reporting import NOW, PARTNER, Shop, site
 
@@ -186,6 +187,37 @@ async def test_two_orders_that_turn_out_to_be_one_are_one_and_the_partner_hears_
     await shop.report(replace(told(state="cancelled"), id="x-77"))
     await shop.deliver()
     assert shop.sums == {"1001": Decimal("0.00")}
+
+
+async def test_a_further_number_that_is_always_the_same_makes_no_one_order_of_all(shop: Shop) -> None:
+    """A shop that sends an empty field as "0", or the number of a customer."""
+    for number in ("1", "2", "3", "2"):
+        await shop.report(replace(told(**PAID), id=number, further=("0",)))
+    orders = await shop.service.ledger.orders.list("shop")
+    assert [order.order_id for order in orders] == ["3", "2", "1"]
+    await shop.service.write_notices()
+    found = await shop.service.ledger.notices.list(["shop"])
+    assert {notice.key for notice in found if notice.event == "order_conflict"} == {"2", "3"}
+
+
+async def test_a_source_that_changes_its_number_may_name_the_one_before(shop: Shop) -> None:
+    await shop.report(replace(told(**PAID), id="1001"))
+    await shop.report(replace(told(**PAID), id="5", further=("1001",)))
+    (order,) = await shop.service.ledger.orders.list("shop")
+    assert order.order_id == "1001"
+
+
+async def test_browsers_that_invent_an_order_do_not_keep_out_the_shops_own_page(shop: Shop) -> None:
+    """field E12: as many reports of the next number as are kept, before the order is placed."""
+    for number in range(SIGHTINGS + 5):
+        invented = replace(page(), source="browser", coupon=f"c{number}")
+        await shop.report(invented, "stranger")
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    (known,) = await shop.service.ledger.histories.known("shop", ["1001"])
+    assert len(known.sightings) == SIGHTINGS + 1
+    (order,) = await shop.service.ledger.orders.list("shop")
+    assert (order.visitor, order.partner) == ("v1", "blog")
 
 
 async def test_a_partner_whose_call_cannot_tell_of_a_change_is_a_task_for_a_person(tmp_path: Path) -> None:

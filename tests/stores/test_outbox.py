@@ -11,7 +11,9 @@ from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Outcome, Postback, Report, State
 from clew.referral.credit import Credit
 from clew.stores.ledger.database import Database
+from clew.stores.ledger.errors import LedgerError
 from clew.stores.ledger.outbox import _WAITING, Outbox, OutboxError
+from clew.stores.ledger.schema import probes
 from recorded import put_order
 from sqlalchemy import text
 
@@ -282,6 +284,34 @@ async def test_a_cancelled_statement_leaves_no_lock_and_no_transaction_behind(
         other = sqlite3.connect(db.address.removeprefix("sqlite:"), timeout=0, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         other.close()
+
+
+async def test_a_cancelled_transaction_of_several_statements_leaves_none_behind(db: Database) -> None:
+    """field D2: also while it begins, and while it commits."""
+
+    async def work() -> None:
+        async with db.write() as tx:
+            await tx.execute(probes.delete())
+            await tx.execute(probes.insert().values(at=NOW))
+
+    for turns in range(60):
+        task = asyncio.create_task(work())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await db.probe(NOW)
+
+
+async def test_a_stopped_loop_of_writes_tells_those_who_wait(db: Database) -> None:
+    """When a program ends, all its tasks are cancelled, the ledger's own too."""
+    waiting = [asyncio.create_task(db.probe(NOW)) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert db._pump is not None
+    db._pump.cancel()
+    done = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+    assert all(result is None or isinstance(result, LedgerError) for result in done)
+    await db.probe(NOW)
 
 
 @pytest.mark.parametrize("done", ["dead", "unknown"])
