@@ -83,6 +83,9 @@ def serve(
 ) -> None:
     """Run the reverse proxy in front of the shops of the settings file."""
     # Imported here so that the other commands start without the server.
+    from ..middleware.serve.terminal import hold_hang_up
+
+    hold_hang_up()
     from ..middleware.serve.server import serve as run
     from .check import loader_or_exit
 

@@ -4,7 +4,8 @@ import glob
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,10 +41,11 @@ def settled(stamp: Stamp | None) -> bool:
 
 class Included(NamedTuple):
     """The files that match the patterns of `include`, with their stamps, in the order in which they are read;
-    and for each pattern whether any file matches."""
+    for each pattern whether any file matches, and the folders that could not be read, with the reason."""
 
     files: Mapping[str, Stamp | None]
     named: tuple[bool, ...]
+    refused: tuple[tuple[str, ...], ...] = ()
 
 
 def included(patterns: Sequence[str], main: Path) -> Included:
@@ -55,17 +57,18 @@ def included(patterns: Sequence[str], main: Path) -> Included:
     # A file with two names, by a link, counts once.
     seen: set[tuple[int, int] | str] = set() if own is None else {(own.device, own.inode)}
     files: dict[str, Stamp | None] = {}
-    named = []
+    named, refused = [], []
     for pattern in patterns:
-        found = sorted(_matches(pattern, folder))
+        found, unread = _matches(pattern, folder)
         named.append(bool(found))
+        refused.append(tuple(unread))
         for path in found:
             stamp = stamp_of(path)
             identity = path if stamp is None else (stamp.device, stamp.inode)
             if identity not in seen:
                 seen.add(identity)
                 files[path] = stamp
-    return Included(files, tuple(named))
+    return Included(files, tuple(named), tuple(refused))
 
 
 def is_pattern(text: str) -> bool:
@@ -85,9 +88,51 @@ def refusal(path: str) -> str | None:
     return None if stat.S_ISREG(mode) else "is a folder" if stat.S_ISDIR(mode) else "is not a regular file"
 
 
-def _matches(pattern: str, folder: str) -> Iterator[str]:
+def _matches(pattern: str, folder: str) -> tuple[list[str], list[str]]:
+    """The paths that match a pattern, and the folders that could not be read, each with the reason."""
     if not is_pattern(pattern):
         # A file named without a pattern must exist: the reader reports it.
-        yield os.path.join(folder, pattern)
-    elif "\0" not in pattern:  # which no name contains
-        yield from glob.iglob(os.path.join(glob.escape(folder), pattern), recursive=True)
+        return [os.path.join(folder, pattern)], []
+    if "\0" in pattern:  # which no name contains
+        return [], []
+    parts = [part for part in pattern.split("/") if part]
+    found: list[str] = []
+    refused: list[str] = []
+    # Each folder is searched once for the same rest of the pattern: links may lead round in a circle.
+    searched: set[tuple[int, int, int]] = set()
+    waiting = [("/" if pattern.startswith("/") else folder, 0)]
+    while waiting:
+        here, at = waiting.pop()
+        try:
+            place = os.stat(here)
+            if not stat.S_ISDIR(place.st_mode) or (place.st_dev, place.st_ino, at) in searched:
+                continue
+            searched.add((place.st_dev, place.st_ino, at))
+            names = os.listdir(here) if is_pattern(parts[at]) else [parts[at]]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            refused.append(f"{here}: {(error.strerror or str(error)).lower()}")
+            continue
+        last = at == len(parts) - 1
+        if parts[at] == "**" and not last:
+            waiting.append((here, at + 1))
+        for name in names:
+            path = os.path.join(here, name)
+            if parts[at] == "**":
+                if not name.startswith("."):
+                    waiting.append((path, at))
+                    found += [path] if last else []
+            elif _fits(name, parts[at]):
+                if not last:
+                    waiting.append((path, at + 1))
+                elif os.path.lexists(path):
+                    found.append(path)
+    return sorted(found), refused
+
+
+def _fits(name: str, part: str) -> bool:
+    """Whether a name fits a part of a pattern. `*` does not match a dot at its beginning."""
+    if not is_pattern(part):
+        return True
+    return fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))

@@ -6,6 +6,7 @@
   working directory. Otherwise clew, when started from another folder, would create a new, empty ledger.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -123,7 +124,11 @@ def logged_problem(problem: Problem) -> str:
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
+            before = os.fstat(file.fileno())
             raw = file.read(_FILE_BYTES + 1)
+            after = os.fstat(file.fileno())
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise OSError(None, "it was changed meanwhile")
         if len(raw) > _FILE_BYTES:
             raise SettingsErrors([Problem(str(path), "", None, f"is larger than {_FILE_BYTES >> 20} MB")])
         return raw.decode("utf-8-sig")

@@ -132,8 +132,8 @@ class Loader:
     # -- all together
 
     def _included(self, source: Source) -> tuple[Included, list[Problem]]:
-        """The files that `include` names, and a warning for each pattern without a match. The model reports
-        invalid patterns."""
+        """The files that `include` names, a warning for each pattern without a match, and an error for each
+        folder that cannot be read, whose sites would else be removed. The model reports invalid patterns."""
         patterns = source.data.get("include")
         if not isinstance(patterns, list) or not all(isinstance(p, str) and p for p in patterns):
             return Included({}, ()), []
@@ -143,7 +143,12 @@ class Loader:
             for number, (pattern, named) in enumerate(zip(patterns, found.named, strict=True))
             if not named and is_pattern(pattern)
         ]
-        return found, warnings
+        errors = [
+            source.problem(("include", number), f"cannot read the folder {folder}", _HINT_FOLDER, "error")
+            for number, folders in enumerate(found.refused)
+            for folder in folders
+        ]
+        return found, [*warnings, *errors]
 
     def _together(self, main: Source, files: Sequence[ReadFile]) -> tuple[Settings | None, list[Problem]]:
         sites = [site for file in files for site in file.sites if site is not None]
@@ -168,6 +173,7 @@ class Loader:
 
 
 _STAND_IN = Site(name="unnamed")
+_HINT_FOLDER = "let the user that runs clew read it"
 _HINT_PATTERN = "correct it if a file should match: it is relative to this file's folder"
 
 

@@ -18,6 +18,16 @@ class Terminal:
         return self._was_there and not _is_there()
 
 
+def hold_hang_up() -> None:
+    """Keep SIGHUP back until `release_hang_up`. It must not end a program that starts, nor be lost."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
+def release_hang_up() -> None:
+    """Deliver SIGHUP from now on, and one that was kept back."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
 def _is_there() -> bool:
     with suppress(OSError):
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))

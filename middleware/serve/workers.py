@@ -28,7 +28,7 @@ from ...settings.reloading import Reloader, ReloadError
 from . import control
 from .following import Follower, Update
 from .running import Running, ServeConfig, print_addresses
-from .terminal import Terminal
+from .terminal import Terminal, hold_hang_up, release_hang_up
 
 # After so many restarts in so many seconds the server stops: a restart does not fix the cause, and the
 # process manager has to know.
@@ -207,7 +207,12 @@ class Workers(Multiprocess):
     def _start_at(self, place: int | None) -> None:
         with self._lock:
             worker = Worker(self.config, self.sockets, self._swapped)
-            worker.start()
+            # A process has the signals held that its parent holds: it would end while it still imports.
+            hold_hang_up()
+            try:
+                worker.start()
+            finally:
+                release_hang_up()
             if place is None:
                 self.processes.append(worker)
             else:
@@ -310,6 +315,7 @@ def run(config: ServeConfig, sockets: Sequence[socket.socket], loader: Loader) -
 def _run_workers(workers: Workers, reloader: Reloader) -> None:
     workers.reloader = reloader
     reloader.start()
+    release_hang_up()
     workers.run()
     reloader.stop()
     if workers.status:
@@ -327,6 +333,7 @@ def _run_one(server: Running, sockets: list[socket.socket], reloader: Reloader) 
             reloader.request()
 
     signal.signal(signal.SIGHUP, hang_up)
+    release_hang_up()
     # uvicorn raises the signal once more after the shutdown; a stop on SIGTERM is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -1,6 +1,7 @@
 """Sites in files of their own: which are read, what is wrong with them, and what is read again."""
 
 import errno
+import glob
 import os
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from clew.service.check import check, loader
 from clew.settings import loader as loader_module
+from clew.settings.included import included
 from clew.settings.load import Problem, Source, read
 from clew.settings.loader import Loader
 from clew.settings.model import Settings
@@ -175,6 +177,70 @@ def test_what_is_no_file_is_not_opened(folder: Path) -> None:
         ("link.toml", "", None, "cannot be read: no such file or directory"),
         ("pipe.toml", "", None, "cannot be read: is not a regular file"),
     ]
+
+
+def test_links_that_lead_round_in_a_circle_are_followed_once(folder: Path) -> None:
+    (folder / "sites/below").mkdir()
+    (folder / "sites/below/d.toml").write_text(site("d"))
+    for name in ("one", "two", "three"):
+        (folder / "sites" / name).symlink_to(".")
+        (folder / "sites/below" / name).symlink_to("..")
+    (folder / "clew.toml").write_text(MAIN.replace("sites/*.toml", "sites/**/*.toml"))
+    assert sorted(names(folder)) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("pattern", ["sites/*.toml", "sites/**/*.toml", "*/a.toml", "**/*.toml"])
+def test_a_folder_that_cannot_be_read_is_an_error_and_removes_no_site(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    (folder / "clew.toml").write_text(MAIN.replace("sites/*.toml", pattern))
+    listed, stat = os.listdir, os.stat
+
+    def refused(path: str) -> None:
+        if str(path).endswith("/sites"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    def list_folder(path: str) -> list[str]:
+        refused(path)
+        return listed(path)
+
+    def stat_folder(path: str, **options: object) -> os.stat_result:
+        refused(path)
+        return stat(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "listdir", list_folder)
+    monkeypatch.setattr(os, "stat", stat_folder)
+    message = f"cannot read the folder {folder}/sites: permission denied"
+    assert ("clew.toml", "include[0]", 3, message) in errors(folder)
+
+
+def test_patterns_match_as_the_shell_matches_them(folder: Path) -> None:
+    for name in ("sites/deep/er/x.toml", "sites/.hidden/y.toml", "sites/.z.toml", "other/w.toml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("")
+    patterns = ("sites/*.toml", "**/*.toml", "sites/**", "sites/.*.toml", "*/?.toml", "./sites/[ab].toml")
+    patterns = (*patterns, f"{folder}/*/w.toml", "sites/**/er/*.toml", "nowhere/*", "sites/a.toml/*")
+    for pattern in patterns:
+        found = glob.glob(os.path.join(str(folder), pattern), recursive=True)
+        wanted = {os.path.realpath(path) for path in found if os.path.isfile(path)}
+        files = included([pattern], folder / "nothing.toml").files
+        assert {os.path.realpath(path) for path in files if os.path.isfile(path)} == wanted, pattern
+
+
+def test_a_file_that_is_written_while_it_is_read_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, fstat = folder / "sites/a.toml", os.fstat
+
+    def written_meanwhile(number: int) -> os.stat_result:
+        found = fstat(number)
+        if found.st_ino == file.stat().st_ino:
+            with file.open("a") as more:
+                more.write("# more\n")
+        return found
+
+    monkeypatch.setattr(os, "fstat", written_meanwhile)
+    assert errors(folder) == [("a.toml", "", None, "cannot be read: it was changed meanwhile")]
 
 
 class TestReadAgain:

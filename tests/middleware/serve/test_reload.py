@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 from clew.injector.tag import tag
 from clew.middleware.serve import control
 from clews import ClewFolder, ClewServe, events, wait_for_event
+from processes import Program, free_port
 from raw_http import Client, get
 
 pytestmark = pytest.mark.timeout(120)
@@ -233,6 +235,42 @@ async def test_sighup_reloads_with_one_worker_too(host: Host) -> None:
                 await asyncio.to_thread(
                     clew.wait_for_line, lambda _, n=times: len(events(clew, "reload_refused")) == n, 20
                 )
+
+
+def holds_hang_up(pid: int) -> bool:
+    """Whether SIGHUP is blocked, ignored or handled."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    masks = (int(fields[name], 16) for name in ("SigBlk", "SigIgn", "SigCgt"))
+    return any(mask & 1 << (signal.SIGHUP - 1) for mask in masks)
+
+
+def processes(pid: int) -> list[int]:
+    """A process and its children."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sighup_while_clew_starts_ends_neither_it_nor_a_worker(tmp_path: Path, workers: str) -> None:
+    """field G9: `systemctl kill -s HUP` sends it to all processes."""
+    host = Host(tmp_path / "clew")
+    host.write("a", 9)
+    port = free_port()
+    serve = ("serve", "--config", str(host.folder.settings), "--port", str(port), "--workers", workers)
+    command = [sys.executable, "-m", "clew", *serve]
+    with Program(command, environ=host.folder.environ, cwd=host.folder.path) as clew:
+        while not holds_hang_up(clew.pid):
+            pass
+        with ThreadPoolExecutor(1) as pool:
+            started = pool.submit(clew.wait_for_line, lambda line: '"started"' in line, 60)
+            while not started.done():
+                for pid in processes(clew.pid):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGHUP)
+            started.result()
+        clew.wait_for_port(port)
+        # None of them was lost either.
+        clew.wait_for_line(lambda line: '"reloaded"' in line, 30)
+        assert clew.end() == 0
 
 
 async def test_watched_files_are_reloaded_once_they_have_been_written(tmp_path: Path) -> None:
