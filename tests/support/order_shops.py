@@ -101,6 +101,8 @@ async def order_shops(folder: Path) -> AsyncIterator[Any]:
         shop = Shop(folder / str(len(made)), **site)
         (folder / str(len(made))).mkdir()
         await shop.clew.service.open()
+        # On a slow machine the ledger takes an order later than its journal.
+        await shop.clew.service.journal.open()
         shop.clew.startup.started = True  # nothing is delivered here
         made.append(shop)
         return shop

@@ -12,6 +12,7 @@ def upgrade() -> None:
     _conversations()
     _agents()
     _orders()
+    _sightings()
     _credits()
     _postbacks()
     _rest()
@@ -97,7 +98,7 @@ def _agents() -> None:
 
 
 def _orders() -> None:
-    """Orders, and their sightings."""
+    """Orders, and their further numbers."""
     op.create_table(
         "orders",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -143,6 +144,10 @@ def _orders() -> None:
     )
     op.create_index(op.f("ix_order_numbers_number"), "order_numbers", ["number"], unique=False)
     op.create_index(op.f("ix_order_numbers_order"), "order_numbers", ["order"], unique=False)
+
+
+def _sightings() -> None:
+    """The reports that orders are made of, and where people placed them."""
     op.create_table(
         "sightings",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -306,33 +311,3 @@ def _rest() -> None:
         sa.Column("at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("at", name=op.f("pk_probes")),
     )
-
-
-def downgrade() -> None:
-    """Take back."""
-    op.drop_table("notices")
-    op.drop_index(op.f("ix_attempts_postback"), table_name="attempts")
-    op.drop_table("attempts")
-    op.drop_index("ix_postbacks_newest_of_site", table_name="postbacks")
-    op.drop_index("ix_postbacks_newest", table_name="postbacks")
-    op.drop_index("ix_postbacks_queue", table_name="postbacks")
-    op.drop_index("ix_postbacks_due", table_name="postbacks")
-    op.drop_table("postbacks")
-    op.drop_table("probes")
-    op.drop_index("ix_messages_conversation", table_name="messages")
-    op.drop_table("messages")
-    op.drop_index("ix_credits_partner", table_name="credits")
-    op.drop_table("credits")
-    op.drop_table("agent_sessions")
-    op.drop_index("ix_orders_recorded", table_name="orders")
-    op.drop_index("ix_orders_number", table_name="orders")
-    op.drop_index("ix_orders_currency", table_name="orders")
-    op.drop_index("ix_orders_newest", table_name="orders")
-    op.drop_index("ix_orders_visitor", table_name="orders")
-    op.drop_table("orders")
-    op.drop_index("ix_conversations_waiting", table_name="conversations")
-    op.drop_index("ix_conversations_state", table_name="conversations")
-    op.drop_index("ix_conversations_visitor", table_name="conversations")
-    op.drop_index("ix_conversations_updated", table_name="conversations")
-    op.drop_table("conversations")
-    op.drop_table("agents")
