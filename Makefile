@@ -24,9 +24,9 @@ demo-once: setup
 	@$(BIN)/python examples/demo.py --once
 
 # libatomic1 is for the Node.js in Playwright; curl and php-cli run the examples of docs/api.md,
-# nginx the sample of deploy/.
+# nginx the sample of deploy/; the stores run on real PostgreSQL and Redis servers.
 test: setup .venv/mitmproxy/.done
-	@.ci/setup debian chromium libatomic1 curl nginx php-cli
+	@.ci/setup debian chromium libatomic1 curl nginx php-cli postgresql redis-server
 	$(BIN)/pytest --numprocesses logical --dist worksteal $(ARGS)
 
 check: setup
@@ -35,7 +35,7 @@ check: setup
 	$(BIN)/mypy -p clew
 
 bench: setup .venv/mitmproxy/.done
-	@.ci/setup debian nginx wrk util-linux
+	@.ci/setup debian nginx wrk util-linux postgresql redis-server
 	$(BIN)/python bench/run.py $(if $(NAME),--name $(NAME)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: .venv/.fuzz

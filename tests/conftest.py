@@ -9,6 +9,7 @@ import oscar_shops
 import pytest
 import pytest_asyncio
 from clew.middleware.asgi import startup
+from database_servers import Postgres, Redis
 from hypothesis import HealthCheck, settings
 from oscar_shops import OscarShop
 from playwright.async_api import Browser, BrowserContext
@@ -71,6 +72,28 @@ def oscar_shop(oscar_folder: Path) -> Iterator[OscarShop]:
     """A django-oscar shop that knows nothing of clew."""
     with OscarShop(oscar_folder) as shop:
         yield shop
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for all tests; each makes databases of its own in it."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """A Redis server for all tests. What is in it is deleted by whoever needs it empty."""
+    server = Redis()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture

@@ -1,0 +1,165 @@
+"""Real PostgreSQL and Redis servers, each a process with a port and a folder of its own."""
+
+import asyncio
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+START_SECONDS = 30.0
+
+
+class ServerError(RuntimeError):
+    """A server is not installed, or does not start."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _program(name: str) -> str:
+    # Debian keeps the programs of each version of PostgreSQL outside of PATH.
+    found = shutil.which(name) or max(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), default="")
+    if not found:
+        raise ServerError(f"there is no program {name}: apt-get install postgresql redis-server")
+    return found
+
+
+class Postgres:
+    """A PostgreSQL cluster. `fast` gives up what protects it from a power cut."""
+
+    def __init__(self, *, fast: bool = True, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="clew-postgres-"))
+        # PostgreSQL refuses to run as root.
+        self._user = "postgres" if os.getuid() == 0 else None
+        if self._user is not None:
+            account = pwd.getpwnam(self._user)
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        self._options = ["-F", "-c", "full_page_writes=off"] if fast else []
+        self._options += ["-c", "max_connections=200", "-c", "listen_addresses=127.0.0.1"]
+        self._options += ["-c", "unix_socket_directories=", "-p", str(self.port)]
+        self._run("initdb", "-D", self._data, "-U", "clew", "-A", "trust", "-E", "UTF8", "--no-sync")
+
+    @property
+    def _data(self) -> str:
+        return str(self.folder / "data")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [_program(program), *arguments]
+        done = subprocess.run(
+            command,
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=2 * START_SECONDS,
+        )
+        if done.returncode:
+            raise ServerError(f"{program}: {done.stdout.decode(errors='replace')[-2000:]}")
+
+    def start(self) -> None:
+        # The server writes into a file: a pipe would be open for as long as it runs.
+        log = str(self.folder / "log")
+        options = " ".join(self._options)
+        self._run("pg_ctl", "start", "-w", "-s", "-D", self._data, "-l", log, "-o", options)
+
+    def stop(self) -> None:
+        """Stop it as its administrator would."""
+        self._run("pg_ctl", "stop", "-w", "-s", "-D", self._data, "-m", "fast")
+
+    def kill(self) -> None:
+        """End all its processes at once, as a crash would; the next start recovers from the log."""
+        self._run("pg_ctl", "stop", "-w", "-s", "-D", self._data, "-m", "immediate")
+
+    def remove(self) -> None:
+        if (self.folder / "data" / "postmaster.pid").exists():
+            self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://clew@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement: str, database: str = "postgres") -> list[Any]:
+        """The rows of a statement, for callers outside of a loop."""
+
+        async def executed() -> list[Any]:
+            connection = await asyncpg.connect(self.url(database))
+            try:
+                return [tuple(row) for row in await connection.fetch(statement)]
+            finally:
+                await connection.close()
+
+        return asyncio.run(executed())
+
+    def database(self, template: str | None = None) -> str:
+        """The name of a new database."""
+        name = f"clew_{secrets.token_hex(6)}"
+        copied = f" TEMPLATE {template}" if template else ""
+        self.execute(f"CREATE DATABASE {name}{copied}")
+        return name
+
+
+class Redis:
+    """A Redis server that keeps nothing on the disk."""
+
+    def __init__(self, *arguments: str, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="clew-redis-"))
+        self._arguments = arguments
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [_program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--save", "", "--appendonly", "no", "--dir", str(self.folder), *self._arguments]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise ServerError(f"redis-server: {(self.folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                # Also a server that asks for a password, or still loads, is there.
+                return connection.recv(64)[:1] in (b"+", b"-")
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """End it as its administrator would."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(START_SECONDS)
+            self.process = None
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, database: int = 0) -> str:
+        return f"redis://127.0.0.1:{self.port}/{database}"
