@@ -6,8 +6,8 @@ must either have the tag's nonce, or have no 'strict-dynamic' and a source that 
 (§6.7.1.1, §6.8). A policy without any of the three allows everything. All policies must allow the tag, those
 of several header fields as well as those joined by commas (§4.1, §8.1).
 
-Where a nonce is required, the response's own is copied: it is public to its page, and a script element has
-room for one, so it must satisfy every policy that requires one. A nonce is never added to a policy: that is
+Where a nonce is required, the response's own is copied: it is public to its page. A script element can carry
+only one nonce, so it must satisfy every policy that requires one. A nonce is never added to a policy: that is
 the shop's decision, and it would disable 'unsafe-inline' and stop the shop's own scripts.
 """
 
@@ -39,7 +39,7 @@ _REPORTED: Final = b"content-security-policy-report-only"
 _INTEGRITY: Final = b"integrity-policy"
 FIELDS: Final = frozenset((_ENFORCED, _REPORTED, _INTEGRITY))
 """The headers that restrict scripts: a response without any of them allows everything."""
-# Those that govern script elements, the one that counts first.
+# The directives for script elements, in order of precedence.
 _REFUSED: Final = {
     b"script-src-elem": Reason.CSP_SCRIPT_SRC_ELEM,
     b"script-src": Reason.CSP_SCRIPT_SRC,
@@ -54,7 +54,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 _FREE: Final = Csp(allowed=True)
 
 LONGEST = 16 * 1024
-"""Maximum size of the policies that are evaluated, in bytes: the longest of real pages have half of it."""
+"""Maximum size of the policies that are evaluated, in bytes. The longest on real pages have half of it."""
 
 _NONCE = re.compile(rb"'nonce-([a-z0-9+/_-]+={0,2})'", re.IGNORECASE)
 _SCHEME_SOURCE = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)

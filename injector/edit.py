@@ -6,8 +6,8 @@
 | `pass`      | anything                | the same bytes                               |
 | `edit`      | the body in `coding_in` | the same body with the tag, in `coding_out`  |
 
-The verdict waits for the tag's position only while a token is incomplete, not where the shop flushed: a body
-whose first chunk is `<!doctype html>` is edited from then on, and the tag follows. Before the verdict, any
+The verdict waits for the tag's position only while a token is incomplete. A body whose first chunk is
+`<!doctype html>` is therefore edited from then on, and the tag follows. Before the verdict, any
 error makes it `pass`. After it, an error raises `Broken`: the client has received the start of an edited
 body, so neither the original bytes nor a proper end can follow.
 """

@@ -149,8 +149,8 @@ def _always(reason: Reason) -> Callable[[bytes], Reason]:
     return lambda _: reason
 
 
-# The body is in a file that a server in front sends, is a part of another, is signed (RFC 9421), or is a
-# download. Digests alone are no obstacle: `rewrite` removes them.
+# The body is in a file that a server in front sends, is part of another body, is signed (RFC 9421), or is a
+# download. Digests do not prevent an edit: `rewrite` removes them.
 _REFUSALS: Final[dict[bytes, Callable[[bytes], Reason | None]]] = {
     b"content-disposition": _disposition,
     b"content-length": _empty,
@@ -170,7 +170,7 @@ _DECIDING: Final = frozenset(_REFUSALS).union(
 
 
 def response_reason(request: RequestHead, response: ResponseHead) -> Reason | None:
-    """None if the body may be edited, provided that it is a page; else why not.
+    """None if the body may be edited if it is a page; else why not.
 
     `csp.evaluate` checks the policies of the response, and `request_reason` the request.
     """

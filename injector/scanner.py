@@ -42,7 +42,7 @@ _ATTRIBUTES = rb"""(?:
     [\t\n\f\r\x20/]++
   | [^\t\n\f\r\x20/>][^\t\n\f\r\x20/>=]*+                      # a name; a leading "=" belongs to it
     (?:[\t\n\f\r\x20]*+=[\t\n\f\r\x20]*+
-      (?: "[^"]*+(?:"|\Z) | '[^']*+(?:'|\Z)                    # an open quote takes all there is
+      (?: "[^"]*+(?:"|\Z) | '[^']*+(?:'|\Z)                    # an open quote runs to the end
         | [^\t\n\f\r\x20>"'][^\t\n\f\r\x20>]*+ )?+ )?+
 )*+"""
 
@@ -156,7 +156,7 @@ class Scanner:
     read, and only the last, incomplete token is kept.
     """
 
-    __slots__ = ("_at_start", "_base", "_here", "_resume", "_window", "done", "is_page", "place", "reason")
+    __slots__ = ("_at_start", "_base", "_found", "_resume", "_window", "done", "is_page", "place", "reason")
 
     def __init__(self) -> None:
         self.is_page = False
@@ -167,7 +167,7 @@ class Scanner:
         self._base = 0  # offset of the window in the body
         self._resume = 0  # inside a comment: offset in the window from which to search for its end
         self._at_start = True  # a byte order mark may follow
-        self._here = False  # the window begins at the position; the tag may already be there
+        self._found = False  # the window begins at the position; the tag may already be there
 
     @property
     def settled(self) -> int:
@@ -185,8 +185,8 @@ class Scanner:
             return
         window = self._window + data if self._window else data
         end = min(len(window), LOOK - self._base)
-        at = 0 if self._here else self._read(window, end)
-        if self._here and not self.done:
+        at = 0 if self._found else self._read(window, end)
+        if self._found and not self.done:
             self._settle(window, at, end)
         last = self._base + end == LOOK
         self._base += at
@@ -207,19 +207,19 @@ class Scanner:
         return self.place
 
     def end(self) -> None:
-        """Take note of the end of the body: an incomplete token stays incomplete."""
+        """The body has ended. An incomplete token stays incomplete."""
         if not self.done:
             self._no_more(Reason.NO_PLACE if self.is_page else Reason.NO_PAGE)
             self._window = b""
 
     def _no_more(self, reason: Reason) -> None:
-        if self._here:
+        if self._found:
             self.done, self.place = True, self._base
         else:
             self._give_up(reason)
 
     def _give_up(self, reason: Reason) -> None:
-        self.done, self.reason, self._here = True, reason, False
+        self.done, self.reason, self._found = True, reason, False
 
     def _read(self, window: bytes, end: int) -> int:
         """Read tokens up to the position or the end. Returns the offset in the window of the unread rest."""
@@ -241,7 +241,7 @@ class Scanner:
         return at
 
     def _tokens(self, window: bytes, at: int, end: int) -> int:
-        while not (self.done or self._here):
+        while not (self.done or self._found):
             token = _TOKEN.match(window, at, end)
             if token is None:
                 return self._incomplete(window, at, end)
@@ -258,11 +258,11 @@ class Scanner:
             elif kind == "start":
                 self._start_tag(token)
             elif kind == "other" and not self.is_page and _BODY.match(window, begin, end):
-                self.is_page = self._here = True
+                self.is_page = self._found = True
                 at = begin
             elif self.is_page:
                 if kind != "end" or token["end_name"].lower() in _OPENING_END_TAGS:
-                    self._here, at = True, begin
+                    self._found, at = True, begin
             elif kind == "end":
                 self._give_up(Reason.FRAGMENT)
             else:
@@ -274,7 +274,7 @@ class Scanner:
     def _start_tag(self, token: re.Match[bytes]) -> None:
         self.is_page = True
         if token["start_name"].lower() == b"head":
-            self._here = True
+            self._found = True
         elif _is_amp(token["attributes"]):
             self._give_up(Reason.AMP)
 

@@ -1,8 +1,8 @@
 """Strict validation of the CSS selectors in the settings.
 
-Lexbor, which evaluates the selectors, is lenient: it closes open brackets and takes any word for an element
-name, as the CSS syntax allows. `#order[number` and `order number` are therefore accepted, but never match
-what was meant.
+Lexbor, which evaluates the selectors, is lenient: it closes open brackets and treats any word as an element
+name, as the CSS syntax allows. It therefore accepts `#order[number` and `order number`, but neither matches
+what was intended.
 """
 
 import re
@@ -28,7 +28,7 @@ _NAMES: Final = """
     mo mrow msub msup mtext
 """
 _ELEMENTS: Final = frozenset(_NAMES.split())
-_NOT_HERE: Final = "::pseudo-elements and :contains() are not supported"
+_UNSUPPORTED: Final = "::pseudo-elements and :contains() are not supported"
 
 
 def selector_error(selector: str) -> str | None:
@@ -44,7 +44,7 @@ def selector_error(selector: str) -> str | None:
     try:
         LexborHTMLParser("<p></p>").css(selector)
     except SelectolaxError:
-        return f"{selector!r} cannot be used as a selector: {_NOT_HERE}"
+        return f"{selector!r} cannot be used as a selector: {_UNSUPPORTED}"
     return None
 
 
@@ -54,7 +54,7 @@ def _syntax_error(selector: str) -> str | None:
     from soupsieve.util import SelectorSyntaxError
 
     if re.search(r":(?:-soup-)?contains(?:-own)?\(", selector):
-        return f"{selector!r} cannot be used as a selector: {_NOT_HERE}"
+        return f"{selector!r} cannot be used as a selector: {_UNSUPPORTED}"
     try:
         parsed = CSSParser(selector).process_selectors()
     except SelectorSyntaxError as error:
@@ -62,7 +62,7 @@ def _syntax_error(selector: str) -> str | None:
         column = f"column {error.col}: " if error.col else ""
         return f"{selector!r} is not a CSS selector: {column}{message[:1].lower()}{message[1:]}"
     except NotImplementedError:
-        return f"{selector!r} cannot be used as a selector: {_NOT_HERE}"
+        return f"{selector!r} cannot be used as a selector: {_UNSUPPORTED}"
     except RecursionError:
         return "the selector is nested too deeply"
     unknown = {name for name in _names(parsed) if name.lower() not in _ELEMENTS and "-" not in name}

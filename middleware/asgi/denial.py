@@ -1,4 +1,4 @@
-"""Refusing a WebSocket's handshake with a response (ASGI's extension "WebSocket Denial Response")."""
+"""Refuses a WebSocket handshake with a response (ASGI's extension "WebSocket Denial Response")."""
 
 from starlette.types import Scope, Send
 
@@ -9,7 +9,7 @@ _DENIAL = "websocket.http.response"
 
 
 async def deny(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """Refuse a handshake with a response, or with the 403 that is all some servers know."""
+    """Refuse a handshake with a response, or with a plain 403 if the server lacks the extension."""
     if _DENIAL not in (scope.get("extensions") or ()):
         await send({"type": "websocket.close"})
         return

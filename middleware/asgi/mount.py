@@ -1,4 +1,4 @@
-"""The ASGI mount: in front of any ASGI app, which knows nothing of it."""
+"""The ASGI mount: middleware in front of any ASGI app. The app needs no change."""
 
 import asyncio
 import os
@@ -24,24 +24,24 @@ from .sender import Sender
 from .standby import Refusal, Standby, not_ready, wants_strict
 from .startup import Startup
 
-# With these the app would hand over a file instead of bytes, and the page could not be edited.
+# With these extensions the app would send a file instead of bytes, and the page could not be edited.
 BODY_BYPASSES = ("http.response.pathsend", "http.response.zerocopysend")
 
 
 class ClewMiddleware:
     """`app.add_middleware(ClewMiddleware, settings="clew.toml")`, or `ClewMiddleware(app, "clew.toml")`.
 
-    `settings` is a file or a ready `Settings`. What is for clew goes to its own pages, also a WebSocket's
-    handshake; navigations go through the exchange; everything else goes to `app` with the `receive` and
-    `send` of the server, and with its scope, without the desk's cookies.
+    `settings` is a path or a `Settings` object. Requests under the prefix, WebSocket handshakes too, go to
+    clew's own pages. Navigations go through the exchange. Everything else goes to `app` with the server's own
+    `receive`, `send` and scope, without the desk's cookies.
 
-    Settings or a ledger that cannot be used leave the app as it is: an event `unusable` and `ready` say why,
-    and the ledger is tried again every ten seconds. With `strict` (None: as the settings say) they stop the
-    app instead: by raising what the settings raise, or, where the server runs already, as it does when
-    Starlette makes its middleware, by failing the server's start.
+    If the settings or the ledger cannot be used, the app runs without clew: an event `unusable` and `ready`
+    give the reason, and the ledger is tried again every ten seconds. With `strict` (None: the value in the
+    settings) the app does not start instead: the constructor raises the error of the settings. If the server
+    is already running, as it is when Starlette builds its middleware, the server's startup fails.
     """
 
-    validated = False  # whether ready `Settings` were read and checked as a file is
+    validated = False  # whether a `Settings` object was validated like a file
 
     def __init__(
         self, app: ASGIApp, settings: str | Path | Settings = "clew.toml", *, strict: bool | None = None
@@ -50,14 +50,14 @@ class ClewMiddleware:
         self._strict = wants_strict(settings) if strict is None else strict
         self._file = None if isinstance(settings, Settings) else Path(settings)
         self._building = asyncio.Lock()
-        self._instead: ASGIApp | None = None  # in place of all below, where the settings cannot be used
+        self._instead: ASGIApp | None = None  # answers everything if the settings cannot be used
         try:
             self._build(settings)
         except Exception as error:
             self._instead = Refusal.of(error) if self._strict else Standby(app, error)
 
     def _build(self, settings: str | Path | Settings) -> None:
-        """Make what the settings say. Raises what is wrong with them."""
+        """Build the service from the settings. Raises the errors of the settings."""
         if isinstance(settings, Settings):
             reader, loaded = None, settings
         else:
@@ -72,15 +72,16 @@ class ClewMiddleware:
         self._desk = desk_app()
 
     async def reload(self, settings: Settings | None = None) -> Changes:
-        """Serve by the settings as they stand in the file now, or by `settings`, from one request to the
-        next; none is lost. Returns which sites changed.
+        """Switch to the settings now in the file, or to `settings`, between two requests. No request is lost.
+        Returns which sites changed.
 
-        Raises SettingsErrors where they are wrong, or differ in what only a new start can change; what runs
-        goes on as it was then. Where clew could not be used so far, it is from the next request on.
+        Raises SettingsErrors if the settings are invalid, or change what only a restart can change. The
+        current settings then stay in use. If clew could not be used before, it is used from the next request
+        on.
         """
         if self._instead is not None:
             async with self._building:
-                # Another call may have done it meanwhile.
+                # Another call may have done this meanwhile.
                 if self._instead is not None:
                     given = settings or self._file
                     assert given is not None
@@ -129,7 +130,8 @@ class ClewMiddleware:
             await self.app(shop_scope(scope), receive, send)
 
     def _stopping(self, send: Send) -> Send:
-        """The lifespan of an app whose settings could not be used at the start: they may be by its end."""
+        """A `send` for the lifespan of an app whose settings could not be used at the start. They may be
+        usable when it ends; the service is then stopped first."""
 
         async def stop_first(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown") and self._instead is None:
@@ -171,8 +173,8 @@ class ClewMiddleware:
             await self.app(scope, receive, send)
 
     def _note_proxy(self, site: SiteRuntime, head: RequestHead, scope: Scope) -> None:
-        """Report a peer that sends a proxy's headers and is not trusted: without TLS, cookies are not Secure
-        and the shop gets `X-Forwarded-Proto: http`."""
+        """Report an untrusted peer that sends a proxy's headers. The request counts as plain http then:
+        cookies are not Secure, and the shop gets `X-Forwarded-Proto: http`."""
         peer = scope["client"][0] if scope.get("client") else None
         header = untrusted_field(
             head.plain or dict(head.headers), peer, self.service.settings.trusted_proxies

@@ -1,4 +1,4 @@
-"""Requests for clew itself: their path, their scope for the desk, and refusals. And the shop's scope."""
+"""Requests for clew's own pages: their path, their scope for the desk, and refusals. And the shop's scope."""
 
 from urllib.parse import quote
 
@@ -16,10 +16,9 @@ from .denial import deny
 
 
 def target_path(scope: Scope) -> bytes:
-    """The raw path of an HTTP request or a WebSocket's handshake, without the query.
+    """The raw path of an HTTP request or a WebSocket handshake, without the query.
 
-    ASGI makes `raw_path` optional, and some servers put a target in absolute form (RFC
-    9112 §3.2.2) into it as it came.
+    `raw_path` is optional in ASGI, and some servers keep a target in absolute form (RFC 9112 §3.2.2) in it.
     """
     path: bytes | None = scope.get("raw_path")
     if path is None:
@@ -43,7 +42,7 @@ def inner_scope(scope: Scope, plan: OwnPage, context: RequestContext) -> Scope:
 async def to_desk(
     desk: ASGIApp, service: Service, origin: Origin, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Answer a request or handshake to the desk's own host. Everything there is ours."""
+    """Answer a request or handshake to the desk's own host. All paths there belong to clew."""
     path = target_path(scope)
     found = way(service.sites, path)
     if found is not None:
@@ -64,7 +63,7 @@ def shop_scope(scope: Scope) -> Scope:
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, status: int) -> None:
-    """Answer an HTTP request or a handshake with an error page of our own."""
+    """Answer an HTTP request or a handshake with clew's error page."""
     status, headers, text = page(status)
     if scope["type"] == "websocket":
         await receive()
@@ -75,8 +74,8 @@ async def refuse(scope: Scope, receive: Receive, send: Send, status: int) -> Non
 
 
 def misdirected(scope: Scope) -> int:
-    """The status for a request whose Host is no site's: 421 (RFC 9110 §15.5.20), or 400 where it has not the
-    one Host that every request has (RFC 9112 §3.2)."""
+    """The status for a request whose Host belongs to no site: 421 (RFC 9110 §15.5.20), or 400 if it does not
+    have exactly one valid Host header (RFC 9112 §3.2)."""
     hosts = values(scope["headers"], b"host")
     if len(hosts) != 1:
         return 421 if not hosts and scope["http_version"] == "1.0" else 400

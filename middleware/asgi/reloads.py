@@ -1,4 +1,4 @@
-"""Other settings for a middleware that runs."""
+"""Reloads the settings of a running middleware."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from ...settings.reloading import Reloader
 
 
 class Reloads:
-    """Swaps other settings into `service`; `loader` reads them, None where they came from no file."""
+    """Swaps new settings into `service`. `loader` reads them; None if they did not come from a file."""
 
     def __init__(self, service: Service, loader: Loader | None) -> None:
         self._service = service
@@ -20,27 +20,30 @@ class Reloads:
         self._reloader: Reloader | None = None
 
     def watch(self) -> None:
-        """Look for changes of the files from now on, if the settings say so."""
+        """Start watching the files for changes, if the settings say so."""
         if self._loader is not None and self._service.settings.watch:
             self._reloading(self._loader).start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching the files."""
         if self._reloader is not None:
             self._reloader.stop()
             self._reloader = None
 
     async def from_file(self) -> Changes:
-        """Read the files again. Raises SettingsErrors, and ReloadError where clew stops meanwhile."""
+        """Read the files again. Raises SettingsErrors, and ReloadError if clew stops meanwhile."""
         if self._loader is None:
-            raise ValueError("these settings did not come from a file: reload(settings)")
+            raise ValueError("the settings did not come from a file: pass the new ones, reload(settings)")
         result = await asyncio.wrap_future(self._reloading(self._loader).ask())
         if result.errors:
             raise SettingsErrors(result.errors)
         return result.changes
 
     async def to(self, settings: Settings) -> Changes:
-        """Serve by settings that come from no file. Raises SettingsErrors, and what their parts raise."""
+        """Switch to settings that do not come from a file.
+
+        Raises SettingsErrors, and the errors of a site's parts, such as an invalid pattern.
+        """
         service = self._service
         problems = [
             Problem("settings", key_text(w.path), None, w.message, w.hint)

@@ -1,4 +1,4 @@
-"""What the app sends of a response, on its way through the exchange."""
+"""The `send` of a watched response, which goes through the exchange."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,13 +7,13 @@ from starlette.types import Message, Send
 from ...injector.heads import ResponseHead
 from ..exchange.exchange import Exchange, Out
 
-# What belongs before the head on the wire may overtake one that is held: a 103 cannot come later.
+# Messages that are sent before the head, even if the head is held: a 103 cannot be sent later.
 AHEAD_OF_HEAD = frozenset({"http.response.debug", "http.response.early_hint", "http.response.push"})
 
 
 class Sender:
-    """The `send` of a watched response: feeds the exchange, and sends on what it releases. `secure` has the
-    order of a page on the disk before its last byte leaves."""
+    """Feeds the app's messages to the exchange and sends what it releases. `secure` writes a page's order to
+    disk before the page's last byte is sent."""
 
     def __init__(
         self, exchange: Exchange, send: Send, secure: Callable[[Exchange], Awaitable[None] | None]
@@ -22,20 +22,20 @@ class Sender:
         self._send = send
         self._secure = secure
         self._start: Message = {}
-        self._last = Out()  # of an order's page: the newest piece, which may be the last one
+        self._last = Out()  # of an order page: the newest piece, which may be the last one
 
     async def __call__(self, message: Message) -> None:
-        """One message of the app's."""
+        """One message from the app."""
         kind = message["type"]
         if kind == "http.response.start":
             self._start = message
-            # Names are lower case by the standard; Django, for one, sends them as they were written.
+            # ASGI requires names in lower case, but Django keeps the app's spelling.
             headers = [(name.lower(), value) for name, value in message.get("headers", ())]
             await self._release(self._exchange.response(ResponseHead(message["status"], headers)))
         elif kind == "http.response.body":
             await self._body(message.get("body", b""), more=message.get("more_body", False))
         else:
-            # Trailers, files, and whatever a later version of the standard brings: in order, unchanged.
+            # Trailers, files, and messages of later ASGI versions: in order, unchanged.
             if kind not in AHEAD_OF_HEAD:
                 held, self._last = self._last, Out()
                 await self._release(held)
@@ -43,7 +43,7 @@ class Sender:
             await self._send(message)
 
     async def _body(self, chunk: bytes, *, more: bool) -> None:
-        # Starlette, for one, hands views on.
+        # Starlette allows a memoryview here.
         out = self._exchange.body(bytes(chunk)) if chunk else Out()
         if more:
             if self._exchange.is_order_page:

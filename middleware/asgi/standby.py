@@ -1,4 +1,4 @@
-"""The shop without clew: what is answered while the settings or the ledger cannot be used."""
+"""Serves the app without clew while the settings or the ledger cannot be used."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ _TEXTS = {b"health": (200, b"ok\n")}
 
 
 def wants_strict(settings: "str | Path | Settings") -> bool:
-    """Whether the settings say `strict = true`, also where they are otherwise invalid."""
+    """Whether the settings say `strict = true`, even if they are invalid otherwise."""
     if isinstance(settings, Settings):
         return settings.strict
     with suppress(OSError, ValueError, RecursionError):
@@ -28,28 +28,28 @@ def wants_strict(settings: "str | Path | Settings") -> bool:
 
 
 def one_line(error: Exception) -> str:
-    """The text of an error, in one line."""
+    """The text of an error on one line."""
     if isinstance(error, SettingsErrors):
         return "; ".join(map(logged_problem, error.problems))
     return str(getattr(error, "orig", None) or error) or repr(error)
 
 
 def cannot_start(error: Exception) -> str:
-    """What a server says when the start fails."""
+    """The message for the server if the start fails."""
     return f"clew cannot start: {one_line(error)}"
 
 
 class Refusal:
-    """In place of an app whose clew cannot work and is `strict`: the server's start fails, and so does every
-    request to a server that starts all the same."""
+    """Replaces the app if clew cannot be used and is `strict`: the server's startup fails, and so does every
+    request if the server starts nevertheless."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
 
     @classmethod
     def of(cls, error: Exception) -> "Refusal":
-        """Raises the error at once, unless a server runs already: it would take the error for an app without
-        a lifespan, and then answer every request with 500."""
+        """Raises the error, unless a server is already running: it would conclude that the app has no
+        lifespan, and answer every request with 500."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -65,9 +65,9 @@ class Refusal:
 
 
 class Standby:
-    """In front of an app while clew cannot work. Under the default prefix it answers `health` and `ready`,
-    and everything else with 503, since none of it is the app's. All other connections go to the app with
-    the `receive` and `send` of the server, and with its scope, without the desk's cookies."""
+    """Stands in front of the app while clew cannot be used. Under the default prefix it answers `health` and
+    `ready`, and everything else with 503. All other connections go to the app with the server's own
+    `receive`, `send` and scope, without the desk's cookies."""
 
     def __init__(self, app: ASGIApp, error: Exception) -> None:
         self._app = app
@@ -88,8 +88,8 @@ class Standby:
 
 
 async def not_ready(scope: Scope, receive: Receive, send: Send, path: bytes, why: str) -> None:
-    """The response to a request under a prefix while clew cannot work; `path` is what follows the prefix.
-    Only clients on this machine get the reason `why`: it may name files."""
+    """Answer a request under a prefix while clew cannot be used; `path` is the part after the prefix. Only
+    clients on this machine get the reason `why`, since it may name files."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1013})

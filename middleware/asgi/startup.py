@@ -1,4 +1,4 @@
-"""When the service starts and stops: with the server's lifespan, or at a request where there is none."""
+"""Starts and stops the service: with the server's lifespan, or at a request if there is no lifespan."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from ...service.service import Service
 from .standby import cannot_start, one_line
 
 TRY_AGAIN_SECONDS = 10
-# How long the app's start, and a request, wait for ours.
+# How long the app's startup, and a request, wait for clew to start.
 START_SECONDS = 10.0
 LATE_SECONDS = 1.0
 
@@ -18,8 +18,8 @@ LATE_SECONDS = 1.0
 class Startup:
     """Starts and stops `service` in front of `app`.
 
-    A start that fails is tried again every ten seconds; `why` says what is missing until then. With `strict`
-    it fails the server's start instead.
+    A start that fails is tried again every ten seconds; until then `why` gives the reason. With `strict` the
+    server's startup fails instead.
     """
 
     announces = True  # cleared by a server that announces itself once it listens
@@ -37,7 +37,7 @@ class Startup:
         self._try_again_at = 0.0
 
     async def lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Start before the app starts and stop after it has stopped; also for an app that has no lifespan."""
+        """Start before the app starts and stop after it has stopped, also if the app has no lifespan."""
         answered = received = False
 
         async def inner_receive() -> Message:
@@ -62,21 +62,21 @@ class Startup:
         try:
             await self._app(scope, inner_receive, inner_send)
         except Exception:
-            # Django's app, for one, refuses a lifespan: then the lifespan is ours alone.
+            # Some apps, such as Django's, refuse a lifespan. It is then handled here alone.
             if answered:
                 raise
         if not answered:
             await self._own_lifespan(receive, send, starting=received)
 
     async def at_request(self) -> bool:
-        """Start at a request, for servers without a lifespan and where the start failed; whether the service
-        runs. The request waits for a second at most: then the shop goes on without us."""
+        """Start at a request if the server has no lifespan or the start failed. Returns whether the service
+        is running. The request waits one second at most, then the shop serves it without clew."""
         if time.monotonic() >= self._try_again_at:
             await self.start(LATE_SECONDS)
         return self.started
 
     async def _own_lifespan(self, receive: Receive, send: Send, *, starting: bool) -> None:
-        """`starting`: the startup message went to the app, which then refused it."""
+        """`starting` is whether the app got the startup message before it refused the lifespan."""
         while True:
             if starting:
                 await send({"type": "lifespan.startup.complete"})
@@ -90,7 +90,7 @@ class Startup:
                 return
 
     async def start(self, seconds: float) -> None:
-        """Start, or wait for the start that is under way, for at most so long. Raises only if `strict`."""
+        """Start, or wait for a start in progress, for at most `seconds`. Raises only if `strict`."""
         if self._starting is None:
             self._wait_until = time.monotonic() + seconds
             self._starting = asyncio.create_task(self._try_start(), name="clew-start")
@@ -118,7 +118,7 @@ class Startup:
             self._starting = None
 
     async def stop(self) -> None:
-        """Stop, also in the middle of a start."""
+        """Stop, even during a start."""
         if (starting := self._starting) is not None:
             starting.cancel()
             await asyncio.wait({starting})

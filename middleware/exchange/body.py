@@ -1,7 +1,7 @@
-"""The response's body and its end: bytes go through the editor, and the head that was held goes with them.
+"""The steps for the response's body and its end: bytes go through the editor, and release the held head.
 
-A chunk may be a view, which is borrowed: what comes back of it has to be sent before its memory is used for
-something else, and what is kept longer is copied.
+A chunk may be a `memoryview` of a buffer that is reused. The returned part of it must be sent before that;
+what is kept longer is copied.
 """
 
 from ...injector.edit import Broken, PageEdit
@@ -17,7 +17,7 @@ _NOTHING = memoryview(b"")
 
 
 def pass_on(record: Record, chunk: Chunk) -> tuple[Out, State]:
-    """Release a chunk that nobody looks at."""
+    """Release a chunk unchanged."""
     return Out(None, chunk), record.state
 
 
@@ -33,13 +33,13 @@ def decide(record: Record, chunk: Chunk) -> tuple[Out, State]:
         head, state = _decided(record, editor)
     except Exception as error:
         record.note_fault(error)
-        return _as_it_came(record, chunk), State.PASSING
+        return _unchanged(record, chunk), State.PASSING
     record.held_head, record.held_body = None, []
     return Out(head, body, rest), state
 
 
 def edit(record: Record, chunk: Chunk) -> tuple[Out, State]:
-    """Release the chunk edited and encoded."""
+    """Release the chunk, edited and encoded."""
     assert record.editor is not None
     try:
         return Out(None, *_feed(record.editor, chunk)), record.state
@@ -48,7 +48,7 @@ def edit(record: Record, chunk: Chunk) -> tuple[Out, State]:
 
 
 def copy(record: Record, chunk: Chunk) -> tuple[Out, State]:
-    """Release the chunk as it came, and keep a copy."""
+    """Release the chunk unchanged, and keep a copy."""
     assert record.editor is not None
     try:
         return Out(None, *_feed(record.editor, chunk)), record.state
@@ -59,21 +59,21 @@ def copy(record: Record, chunk: Chunk) -> tuple[Out, State]:
 
 
 def release(record: Record, _: None) -> tuple[Out, State]:
-    """Release what is held, as it came, for what is no body has to follow the head."""
+    """Release what is held unchanged, because a message other than the body must follow the head."""
     record.outcome = ("pass", Reason.NO_BODY)
-    out = _as_it_came(record, b"")
+    out = _unchanged(record, b"")
     assert out.head is not None
     out.head = with_reason(record, out.head)
     return out, State.PASSING
 
 
 def nothing_held(record: Record, _: None) -> tuple[Out, State]:
-    """What is no body may go on as it is."""
+    """Nothing is held: a message other than the body may be sent."""
     return Out(), record.state
 
 
 def end_undecided(record: Record, _: None) -> tuple[Out, State]:
-    """Release the head and the bytes held: the whole body is here, which decides."""
+    """Release the head and the bytes held: the body is complete, so the verdict is known."""
     editor = record.editor
     assert editor is not None
     try:
@@ -82,13 +82,13 @@ def end_undecided(record: Record, _: None) -> tuple[Out, State]:
         out = Out(head, body)
     except Exception as error:
         record.note_fault(error)
-        out = _as_it_came(record, b"")
+        out = _unchanged(record, b"")
     _note_facts(record, editor)
     return out, State.DONE
 
 
 def end_edited(record: Record, _: None) -> tuple[Out, State]:
-    """Release what the editor and the encoder still have."""
+    """Release what the editor and the encoder still hold."""
     assert record.editor is not None
     try:
         body = record.editor.end()
@@ -99,14 +99,14 @@ def end_edited(record: Record, _: None) -> tuple[Out, State]:
 
 
 def end_copied(record: Record, _: None) -> tuple[Out, State]:
-    """Have the copy read."""
+    """Ask for the facts in the copy to be read."""
     assert record.editor is not None
     _note_facts(record, record.editor)
     return Out(), State.DONE
 
 
 def end_passed(record: Record, _: None) -> tuple[Out, State]:
-    """Nothing is left."""
+    """Nothing is left to send."""
     return Out(), State.DONE
 
 
@@ -117,7 +117,7 @@ def _feed(editor: PageEdit, chunk: Chunk) -> tuple[bytes, Chunk]:
 
 
 def _decided(record: Record, editor: PageEdit) -> tuple[ResponseHead, State]:
-    """The held head as the editor's verdict makes it, and the state that follows."""
+    """The held head, changed by the editor's verdict, and the next state."""
     head = record.held_head
     assert head is not None
     if editor.verdict == "edit":
@@ -126,15 +126,15 @@ def _decided(record: Record, editor: PageEdit) -> tuple[ResponseHead, State]:
     return with_reason(record, head), State.COPYING
 
 
-def _as_it_came(record: Record, chunk: Chunk) -> Out:
-    """The head and all bytes so far, unchanged. Nothing is edited after this."""
+def _unchanged(record: Record, chunk: Chunk) -> Out:
+    """The head and all bytes so far, unchanged. Nothing is edited afterwards."""
     out = Out(record.held_head, b"".join((*record.held_body, chunk)))
     record.held_head, record.held_body, record.editor = None, [], None
     return out
 
 
 def _broken(record: Record, error: Exception) -> tuple[Out, State]:
-    """Bytes of the edited page were sent: neither the shop's own nor a proper end can follow."""
+    """Bytes of the edited page were sent: neither the original bytes nor a proper end can follow."""
     record.cause = error
     if isinstance(error, Broken):
         record.outcome = ("broken", Reason.CODING)

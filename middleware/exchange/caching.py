@@ -1,19 +1,19 @@
-"""Which copies of a response a cache may hand to others."""
+"""Keeps responses for one visitor out of shared caches."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ...injector.heads import Headers, ResponseHead, tokens, without
 
-# What content networks cache by, whatever Cache-Control says (RFC 9213 §2.2); besides these, every field
-# whose name ends in "cdn-cache-control".
+# Headers that control a CDN's cache and override Cache-Control (RFC 9213 §2.2), besides all whose name ends
+# in "cdn-cache-control".
 CDN_FIELDS = frozenset({b"surrogate-control", b"x-accel-expires", b"edge-control"})
-# Directives of Cache-Control that are for shared caches only.
+# Directives of Cache-Control for shared caches only.
 _SHARED = (b"public", b"s-maxage", b"proxy-revalidate")
 
 
 def unshared(headers: Headers) -> Headers:
-    """The headers of a response that is for one visitor: no shared cache may keep it (RFC 9111 §5.2.2)."""
+    """The headers of a response for one visitor: no shared cache may store it (RFC 9111 §5.2.2)."""
     headers = [h for h in headers if h[0] not in CDN_FIELDS and not h[0].endswith(b"cdn-cache-control")]
     directives = tokens(headers, b"cache-control")
     if b"no-store" in directives or b"private" in directives:
@@ -24,7 +24,7 @@ def unshared(headers: Headers) -> Headers:
 
 
 def with_cookies(head: ResponseHead, cookies: Sequence[bytes]) -> ResponseHead:
-    """The head with cookies of ours, behind the shop's own; with them it is for this visitor alone."""
+    """The head with clew's cookies after the shop's. With cookies the response is for this visitor only."""
     if not cookies:
         return head
     return replace(head, headers=[*unshared(head.headers), *((b"set-cookie", cookie) for cookie in cookies)])

@@ -1,15 +1,15 @@
 """One request and its response, without I/O.
 
-A mount feeds the exchange a request head, then a response head, then body chunks, and does what comes back:
-it forwards heads and bytes, and performs the effects (writes to the stores). The exchange decides and the
-mount moves bytes; no mount holds a policy, and the exchange does not know which mount drives it.
+A mount feeds the exchange a request head, then a response head, then body chunks. It forwards the heads and
+bytes that the exchange returns, and performs the effects (writes to the stores). All decisions are made in
+the exchange, which does not know its mount.
 
-`TABLE` drives it: for each event it names the step that each state takes, and the states that the step may
-lead to. docs/architecture.md draws it.
+`TABLE` lists, for each event, the step that each state takes and the states that it may lead to.
+docs/architecture.md has a diagram.
 
-A failure of our own before the head was released leads to PASSING, with the shop's bytes unchanged. After
-that, bytes that can no longer be made right lead to BROKEN: the mount breaks the client's connection, as the
-shop did, because a clean end would make a broken body look whole.
+A fault of clew's own before the head was released leads to PASSING, with the shop's bytes unchanged. After
+that, a body that can no longer be completed leads to BROKEN: the mount closes the client's connection
+without completing the message, because a clean end would make a broken body look complete.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -34,20 +34,19 @@ __all__ = [
 Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 
-_BROKEN = State.BROKEN  # compared at each step: an attribute of an enum takes five times as long as a global
+_BROKEN = State.BROKEN  # compared in each step: reading an enum's attribute takes five times as long
 
 
 class ExchangeError(Exception):
-    """The mount fed something that has no place in the exchange's state."""
+    """The mount fed an event that is not allowed in the exchange's state."""
 
 
 class ResponseBrokenError(Exception):
-    """The bytes can no longer be made right: the client's connection has to be broken off."""
+    """The body cannot be completed: the mount must close the client's connection."""
 
 
 class Step(NamedTuple, Generic[Given, Answer]):
-    """What is done in one state with one event: `handler` returns the answer and the next state, which is one
-    of `leads_to`."""
+    """Handles one event in one state. `handler` returns the answer and the next state, one of `leads_to`."""
 
     handler: Callable[[Record, Given], tuple[Answer, State]]
     leads_to: Set[State]
@@ -55,7 +54,7 @@ class Step(NamedTuple, Generic[Given, Answer]):
 
 @dataclass(frozen=True, slots=True)
 class Event(Generic[Given, Answer]):
-    """Something that a mount feeds, and the step of each state in which it may come."""
+    """An event that a mount feeds, and the step for each state in which it is allowed."""
 
     name: str
     steps: Mapping[State, Step[Given, Answer]]
@@ -105,34 +104,34 @@ TABLE: tuple[Event[Any, Any], ...] = (REQUEST, RESPONSE, BODY, OTHER, END)
 
 
 class Exchange(Record):
-    """See the module's text. Each method is one event, and raises ExchangeError in a state whose row of the
-    table has none.
+    """See the module's docstring. Each method is one event, and raises ExchangeError if `TABLE` has no step
+    for it in the current state.
 
-    In state PASSING every event passes unchanged and leads to PASSING or DONE, so a mount may then forward
-    head and bytes itself, without asking.
+    In state PASSING every event passes unchanged and leads to PASSING or DONE. A mount may then forward the
+    head and bytes itself.
     """
 
     def request(self, head: RequestHead) -> OwnPage | Forward:
-        """Take the request's head; say whose it is, and how it goes on."""
+        """Take the request's head. Returns OwnPage if clew answers the request, else how to forward it."""
         return self._take(REQUEST, head)
 
     def response(self, head: ResponseHead) -> Out:
-        """Take the response's head; it comes back now, or later with the bytes that decide."""
+        """Take the response's head. It is returned now, or later with the first bytes of the body."""
         return self._take(RESPONSE, head)
 
     def body(self, chunk: bytes | memoryview) -> Out:
-        """Take a chunk of the response's body. Raises ResponseBrokenError when it cannot be made right.
+        """Take a chunk of the response's body. Raises ResponseBrokenError if it cannot be completed.
 
-        A view is borrowed: what comes back of it has to be sent before its memory is used again.
+        The returned part of a `memoryview` must be sent before the view's memory is used again.
         """
         return self._take(BODY, chunk)
 
     def other(self) -> Out:
-        """Something that is no body has to follow the head: one that is held is released, as it came."""
+        """A message other than the body must follow the head. A held head is released unchanged."""
         return self._take(OTHER, None)
 
     def end(self) -> Out:
-        """The response has ended as it should. Raises ResponseBrokenError when its bytes say otherwise."""
+        """The response is complete. Raises ResponseBrokenError if its coded body is truncated."""
         return self._take(END, None)
 
     def _take(self, event: Event[Given, Answer], given: Given) -> Answer:

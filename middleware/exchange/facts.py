@@ -1,4 +1,4 @@
-"""The page's facts: which page is copied for its order or its cart, and what is read from the copy."""
+"""Which pages are copied so that their order or cart can be read, and what is read from the copy."""
 
 from ...injector.heads import RequestHead, ResponseHead, value
 from ...injector.reasons import Reason
@@ -8,15 +8,15 @@ from .record import Record
 
 # Facts are read from a copy of at most this many decoded bytes.
 COPY_LIMIT = 512 * 1024
-# What a page asks for to show within itself (by Turbo, htmx and other routers, and in frames), as the reasons
-# of `eligible.request_reason`.
+# Reasons of `eligible.request_reason` for content that a page loads into itself: by Turbo, htmx and other
+# routers, and in frames.
 WITHIN_A_PAGE = frozenset({Reason.FETCH, Reason.FRAME})
-# A response with one of these shows what was asked for.
+# Statuses of responses that show the requested page.
 SHOWN = frozenset({200, 201, 202, 203})
 
 
 def wants_copy(record: Record, request: RequestHead, head: ResponseHead) -> bool:
-    """Whether the body is copied. Notes an order's page that cannot be read for its type."""
+    """Whether the body is copied. Records an order page that cannot be read because of its content type."""
     if request.method == "HEAD" or head.status not in SHOWN:
         return False
     order_page = record.is_order_page
@@ -30,7 +30,7 @@ def wants_copy(record: Record, request: RequestHead, head: ResponseHead) -> bool
 
 
 def note_page(record: Record, copy: bytes) -> None:
-    """Ask for order and cart to be read from the copy, once all bytes are sent."""
+    """Ask for the order and cart to be read from the copy, once all bytes are sent."""
     record.recognise()
     request = record.request_head
     assert request is not None

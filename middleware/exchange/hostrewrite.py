@@ -1,9 +1,10 @@
-"""Host rewriting, for a shop that is asked by another Host than its visitors use: header fields that name one
-host are made to name the other, both ways. Pure functions over header lists; bodies are never changed.
+"""Host rewriting, for a shop that gets another Host header than its visitors use. Headers that name one of
+the two hosts are changed to name the other, in requests and responses. Pure functions on header lists; bodies
+are never changed.
 
-Only whole origins count (scheme, host and port, RFC 6454 §4), never a part of a text: a host name within a
-query or a path stays as it is, relative references stay relative, and everything behind the origin keeps its
-bytes. Origins are written as browsers write them: lower case, without the port that the scheme implies.
+Only whole origins are replaced (scheme, host and port, RFC 6454 §4): a host name within a query or a path is
+not changed, relative references stay relative, and the bytes after the origin are kept. Origins are written
+as browsers write them: lower case, without the scheme's default port.
 """
 
 import re
@@ -18,7 +19,7 @@ from ...service.origin import Origin
 
 _PORTS = {b"http": 80, b"https": 443}
 _AUTHORITY = re.compile(rb"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
-# What is written in another way (a user, a backslash, a blank) is no reference to the shop that we know.
+# Anything else (a user, a backslash, a blank) does not count as a reference to the shop.
 _REFERENCE = re.compile(
     rb"(?i)(?:(https?):)?//([A-Za-z0-9._-]+(?::[0-9]{0,5})?|\[[0-9a-f:.]+\](?::[0-9]{0,5})?)(?=[/?#]|\Z)"
 )
@@ -28,8 +29,8 @@ _LINK = re.compile(
 )
 _WORD = re.compile(rb"[^\s,]+")
 
-# What a browser stores or clears for the whole host: meant for the shop's host, not for ours (RFC 6797,
-# RFC 7469).
+# Headers by which a browser stores or clears data of the whole host: intended for the shop's host, not the
+# visitor's (RFC 6797, RFC 7469).
 FOR_ITS_OWN_HOST = frozenset(
     {
         b"clear-site-data",
@@ -64,9 +65,9 @@ def authority(origin: bytes) -> bytes:
 
 
 def moved(reference: bytes, old: Set[bytes], new: bytes) -> bytes:
-    """A URI reference whose origin is one of `old`, at `new`; any other reference as it came.
+    """A URI reference with the origin `new` if its origin is one of `old`; any other reference unchanged.
 
-    `//host/path` names no scheme: the host and port of one of `old` are enough.
+    In `//host/path`, which has no scheme, only host and port are compared.
     """
     found = _REFERENCE.match(reference)
     if found is None:
@@ -77,10 +78,10 @@ def moved(reference: bytes, old: Set[bytes], new: bytes) -> bytes:
 
 
 def to_shop(headers: Headers, visitor: bytes, shop: bytes) -> Headers:
-    """A request's headers: Origin and Referer that name the visitor's own page name the shop's.
+    """A request's headers, with the visitor's origin in Origin and Referer replaced by the shop's.
 
-    A shop tells its own pages from others' by comparing these with its Host (Django's CSRF check): what is
-    same-origin to the browser has to be so to the shop. Other origins stay, and are refused as before.
+    A shop compares these with its Host to recognize its own pages (Django's CSRF check), so a same-origin
+    request of the browser must be one for the shop too. Other origins are not changed.
     """
     old = frozenset({visitor})
     return [
@@ -90,11 +91,11 @@ def to_shop(headers: Headers, visitor: bytes, shop: bytes) -> Headers:
 
 
 def to_visitor(headers: Headers, shops: Set[bytes], visitor: bytes) -> Headers:
-    """A response's headers: what names one of the shop's origins `shops` names `visitor`.
+    """A response's headers, with the shop's origins `shops` replaced by `visitor`.
 
-    Location, Content-Location, Refresh, Link, URI, Access-Control-Allow-Origin and Timing-Allow-Origin are
-    moved; the Domain of cookies is taken out where it is the shop's and not the visitor's (see `cookie`).
-    What a browser would keep for the host as a whole is dropped where the hosts differ.
+    They are replaced in Location, Content-Location, Refresh, Link, URI, Access-Control-Allow-Origin and
+    Timing-Allow-Origin. The Domain of cookies is removed if it covers the shop but not the visitor's host
+    (see `cookie`). Headers in `FOR_ITS_OWN_HOST` are dropped if the hosts differ.
     """
     names, own = {host_name(authority(shop)) for shop in shops}, host_name(authority(visitor))
     result = []
@@ -110,12 +111,11 @@ def to_visitor(headers: Headers, shops: Set[bytes], visitor: bytes) -> Headers:
 
 
 def cookie(value: bytes, shops: Set[bytes], visitor: bytes) -> bytes:
-    """A Set-Cookie value without a Domain that covers one of the hosts `shops` and not the host `visitor`:
-    the browser would refuse it. The cookie is then the visitor's host's own.
+    """A Set-Cookie value without a Domain that covers one of the hosts `shops` but not the host `visitor`:
+    the browser would reject it. Without a Domain, the cookie belongs to the visitor's host only.
 
-    Name, value and all other attributes keep their bytes. Not touched are a Domain that has nothing to do
-    with the shop, and `__Host-` cookies, which have none (RFC 6265bis §4.1.3): with one the browser refuses
-    them, as it does without us.
+    Name, value and all other attributes keep their bytes. Any other Domain is kept, and so is one of a
+    `__Host-` cookie: browsers reject that with or without clew (RFC 6265bis §4.1.3).
     """
     if b";" not in value or value.lstrip()[:7].lower() == b"__host-":
         return value
@@ -147,7 +147,7 @@ def _is_address(host: bytes) -> bool:
 
 def _refresh(value: bytes, old: Set[bytes], new: bytes) -> bytes:
     found = _REFRESH.match(value)
-    assert found is not None, "every part of it may be empty"
+    assert found is not None, "every part of the pattern may be empty"
     return found[1] + moved(found[2], old, new) + value[found.end() :]
 
 
@@ -170,7 +170,7 @@ def _origins(value: bytes, old: Set[bytes], new: bytes) -> bytes:
     return _WORD.sub(lambda found: moved(found[0], old, new), value)
 
 
-# The fields that name an origin, each with the function that moves it: (value, old, new) → value.
+# The headers that name an origin, each with the function that replaces it: (value, old, new) → value.
 MOVES: Mapping[bytes, Callable[[bytes, Set[bytes], bytes], bytes]] = {
     b"access-control-allow-origin": _origins,
     b"content-location": moved,
@@ -184,12 +184,12 @@ MOVES: Mapping[bytes, Callable[[bytes, Set[bytes], bytes], bytes]] = {
 
 @dataclass(frozen=True, slots=True)
 class HostRewrite:
-    """The rewriting for one shop: `host` is the Host it is asked by, `scheme` what it listens for.
+    """The rewriting for one shop: `host` is the Host header that it gets, `scheme` the one it listens for.
 
-    A shop writes its own addresses with that Host and with the scheme that it listens for or that
-    X-Forwarded-Proto names. Some write the port they listen on. All these are its own; `shops` holds them by
-    the visitor's scheme. Where both visitor and shop speak plain HTTP, an `https://` address is another
-    place: moved, a redirect to it would be a loop.
+    A shop writes its own addresses with that host, and with the scheme that it listens for or that
+    X-Forwarded-Proto names. Some add the port they listen on. `shops` holds all these origins, by the
+    visitor's scheme. If both visitor and shop use plain HTTP, an `https://` address is not rewritten: a
+    redirect to it would become a loop.
     """
 
     host: bytes
@@ -198,7 +198,7 @@ class HostRewrite:
 
     @classmethod
     def of(cls, address: str, host: str) -> "HostRewrite":
-        """For an `upstream` address and the setting `upstream_host`."""
+        """The rewriting for an `upstream` address and the setting `upstream_host`."""
         parts, asked_as = urlsplit(address), host.encode("ascii")
         scheme = b"https" if parts.scheme == "https" else b"http"
         authorities = [asked_as]
@@ -214,22 +214,22 @@ class HostRewrite:
 
     @property
     def name(self) -> str:
-        """The host without a port: what a TLS shop's certificate is for."""
+        """The host without a port, for which a TLS shop has its certificate."""
         return host_name(self.host).strip(b"[]").decode("ascii")
 
     def request(self, headers: Headers, origin: Origin) -> Headers:
-        """The headers for the shop. Without a host of the visitor's nothing but Host is changed."""
+        """The headers for the shop. If the visitor's host is not known, only Host is changed."""
         visitor = self._visitor(origin)
         if visitor is None:
             return _hosted(headers, self.host)
-        # A shop behind TLS takes https for its scheme in any case; any other has only X-Forwarded-Proto.
+        # A shop reached over TLS assumes https; any other relies on X-Forwarded-Proto.
         scheme = b"https" if self.scheme == b"https" else origin.scheme.encode()
         shop = origin_text(scheme, self.host)
-        assert shop is not None, "the setting is checked to be a host"
+        assert shop is not None, "the settings' validation ensures a valid host"
         return _hosted(to_shop(headers, visitor, shop), self.host)
 
     def response(self, headers: Headers, origin: Origin) -> Headers:
-        """The headers for the visitor; as they came where the visitor's host is the shop's, or not known."""
+        """The headers for the visitor. Unchanged if the visitor's host is the shop's, or is not known."""
         visitor = self._visitor(origin)
         return headers if visitor is None else to_visitor(headers, self.shops[origin.scheme], visitor)
 

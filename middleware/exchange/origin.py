@@ -1,7 +1,8 @@
-"""Who sent a request, and the headers by which the shop learns it.
+"""The client of a request, and the headers that report it to the shop.
 
-A peer in a trusted network is one of our own proxies, and what it reports of the client counts. Any other
-peer can write anything into `X-Forwarded-*`: that is dropped, and the shop gets what this connection shows.
+A peer in a trusted network is one of the site's own proxies, and its report of the client is believed. Any
+other peer can write anything into `X-Forwarded-*`: these headers are dropped, and the shop gets the address,
+scheme and host of this connection.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,21 +21,21 @@ Scheme = Literal["http", "https"]
 
 _SCHEMES: Mapping[str, Scheme] = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
-# Set anew from one value, so that no two of them can disagree. `Expect` was answered by our own server.
+# Written again from one Origin, so that they cannot contradict each other. Our server has handled `Expect`.
 _REPLACED = frozenset(
     {b"expect", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
 )
 _DROPPED_FROM_PROXIES = HOP_BY_HOP | UNDERSCORED | _REPLACED
 _DROPPED_FROM_CLIENTS = _DROPPED_FROM_PROXIES | IDENTITY
 
-# Nothing longer is an address (45 characters, a port, a zone), nor a host name with its port; what a client
-# put left of sixteen hops is of no use to anybody. This bounds the caches below, too.
+# No address is longer (45 characters, a port, a zone), and hops left of the last sixteen are useless. These
+# limits also bound the caches below.
 _LONGEST_HOP = 80
 _MOST_HOPS = 16
 
 
 def is_trusted(peer: str | None, trusted: Networks) -> bool:
-    """Whether the peer is one of our own proxies. One without an address is not."""
+    """Whether the peer is a trusted proxy. A peer without an address is not."""
     if not trusted or peer is None:
         return False
     address = _address(peer)
@@ -44,11 +45,11 @@ def is_trusted(peer: str | None, trusted: Networks) -> bool:
 def origin_of(scope: Mapping[str, Any], trusted: Networks, forwarded_host: bool = False) -> Origin:
     """Client, scheme and host of an ASGI connection.
 
-    The client is the right-most hop that is not trusted: everything left of it was written by that hop
-    itself. A hop that is no address (`unknown`, an obfuscated one, RFC 7239 §6) ends the walk at the proxy
-    that reported it. `X-Forwarded-For` is read before `Forwarded`: proxies that set only the first pass a
-    client's own `Forwarded` on. The host is empty if there is no Host header. A host that a trusted
-    proxy reports counts only with `forwarded_host`, since many pass on a client's own X-Forwarded-Host.
+    The client is the right-most hop that is not trusted: everything to its left was written by that hop
+    itself. If a hop is not an address (`unknown`, or obfuscated, RFC 7239 §6), the client is the proxy that
+    reported it. `X-Forwarded-For` takes precedence over `Forwarded`, because proxies that set only the first
+    forward the client's own `Forwarded`. The host is empty if there is no Host header. A host reported by a
+    trusted proxy is used only with `forwarded_host`, since many forward the client's own X-Forwarded-Host.
     """
     headers: Headers = scope["headers"]
     peer: str | None = scope["client"][0] if scope.get("client") else None
@@ -73,7 +74,7 @@ def origin_of(scope: Mapping[str, Any], trusted: Networks, forwarded_host: bool 
     return Origin(client, scheme, own_host)
 
 
-# Headers by which proxies report the client, the most important first.
+# Headers in which proxies report the client, the most important first.
 _PROXY_FIELDS = (b"x-forwarded-proto", b"x-forwarded-for", b"forwarded")
 
 
@@ -93,12 +94,12 @@ def _direct(peer: str | None, scheme: Scheme, host: bytes) -> Origin:
 def forwarded_headers(
     scope_headers: Headers, origin: Origin, trusted_peer: bool, peer: str | None = None
 ) -> Headers:
-    """A request's headers as they go to the shop: order and duplicates kept, bytes untouched.
+    """A request's headers for the shop; order, duplicates and bytes of those that are kept do not change.
 
-    Gone are hop-by-hop fields and those that Connection names (RFC 9110 §7.6.1), identity that an untrusted
-    peer invented, and names that a CGI or WSGI shop would read as one of the protected ones. Added are
-    `X-Forwarded-For`, `-Proto`, `-Host`, `X-Real-IP` and `Forwarded` (RFC 7239), all from `origin`. From a
-    trusted peer the chain it sent is kept and its own address, `peer`, appended.
+    Removed are hop-by-hop headers and those that Connection names (RFC 9110 §7.6.1), identity headers of an
+    untrusted peer, and names that a CGI or WSGI shop would confuse with one of these. Added are
+    `X-Forwarded-For`, `-Proto`, `-Host`, `X-Real-IP` and `Forwarded` (RFC 7239), all from `origin`. The chain
+    of a trusted peer is kept, and the peer's own address, `peer`, is appended.
     """
     dropped = _DROPPED_FROM_PROXIES if trusted_peer else _DROPPED_FROM_CLIENTS
     kept = [pair for pair in scope_headers if pair[0] not in dropped]
@@ -137,7 +138,7 @@ def _identity(chain: tuple[str | None, ...], origin: Origin) -> tuple[Header, ..
 
 
 def _node(hop: str) -> str:
-    """A node as `Forwarded` writes it: IPv6 in brackets and quotes; what is no address becomes `unknown`."""
+    """A node in the syntax of `Forwarded`: IPv6 in brackets and quotes, `unknown` if it is not an address."""
     address = _address(hop)
     if address is None:
         return "unknown"
@@ -149,7 +150,7 @@ def _quoted(text: str) -> str:
 
 
 def _hops(headers: Headers) -> list[str]:
-    """The addresses that the proxies before us report, in order."""
+    """The addresses that the proxies in front report, in order."""
     chain = values(headers, b"x-forwarded-for")
     if chain:
         found = [hop.strip(" \t") for hop in b",".join(chain).decode("latin-1").split(",")]
@@ -159,10 +160,10 @@ def _hops(headers: Headers) -> list[str]:
 
 
 def _reported(headers: Headers, proxies: int) -> tuple[str, str]:
-    """Scheme and host as the outermost of our `proxies` reports them; empty where it reports none.
+    """The scheme and host that the outermost trusted proxy reports, each empty if it reports none.
 
-    A proxy either replaces these headers or appends to them: in a list, the outermost of our own proxies
-    wrote the element that many places from the right.
+    `proxies` is the number of trusted proxies. A proxy either replaces these headers or appends to them, so
+    the outermost one wrote the element at that place from the right.
     """
     protos, hosts = values(headers, b"x-forwarded-proto"), values(headers, b"x-forwarded-host")
     if protos or hosts:
@@ -182,8 +183,8 @@ def _pick(parts: list[str], place: int) -> str:
 
 
 def _elements(headers: Headers) -> Iterator[tuple[str, str]]:
-    """The parameters of all `Forwarded` elements, names in lower case. A comma or semicolon within quotes,
-    which no address, scheme or host has, ends a parameter early and makes it no address."""
+    """The parameters of all `Forwarded` elements, names in lower case. A comma or semicolon inside quotes,
+    which no address, scheme or host contains, ends a parameter early, so that its value is not valid."""
     for found in values(headers, b"forwarded"):
         for element in found.decode("latin-1").split(","):
             for parameter in element.split(";"):
@@ -194,7 +195,7 @@ def _elements(headers: Headers) -> Iterator[tuple[str, str]]:
 
 @lru_cache(maxsize=1024)
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address without port, brackets or zone; IPv4 within IPv6 is IPv4. None for what is no address."""
+    """An address without port, brackets or zone; IPv4-mapped IPv6 as IPv4. None if it is not an address."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -1,4 +1,4 @@
-"""What is known of one request and its response, and what a mount is given of it."""
+"""The data of one request and its response, and what the exchange returns to a mount."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,35 +15,35 @@ from ...service.site import SiteRuntime
 
 
 class State(IntEnum):
-    """Where an exchange stands. `exchange.TABLE` says what leads from one to the next."""
+    """The state of an exchange. `exchange.TABLE` lists the transitions."""
 
     START = auto()
     OWN_PAGE = auto()  # clew answers the request itself
-    WAITING = auto()  # for the head of a response that matters
-    HOLDING = auto()  # the head, until the first bytes of the body tell whether the page can be edited
+    WAITING = auto()  # for the head of the response
+    HOLDING = auto()  # the head, until the first bytes of the body show whether the page can be edited
     EDITING = auto()
     COPYING = auto()  # the body passes unchanged, and a bounded copy of it is kept
-    PASSING = auto()  # all that is left to come passes unchanged
-    BROKEN = auto()  # no proper end can follow the bytes that were sent
+    PASSING = auto()  # the rest passes unchanged
+    BROKEN = auto()  # the body that was sent so far cannot be completed
     DONE = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class OwnPage:
-    """The request is for one of our own pages; `path` is what follows the prefix, with a leading slash."""
+    """The request is for clew itself; `path` is the part after the prefix, with a leading slash."""
 
     path: bytes
 
     @classmethod
     def at(cls, site: SiteRuntime, path: bytes) -> "OwnPage":
-        """For a raw path that the site owns."""
+        """From a raw path under the site's prefix."""
         return cls(b"/" + path[len(site.prefix_bytes) :])
 
 
 @dataclass(slots=True)
 class Forward:
-    """Send the request on with these headers, after `effects`. `watch` tells whether the response has to be
-    fed to the exchange."""
+    """Forward the request with these headers, after `effects`. `watch` is whether the response must be fed to
+    the exchange."""
 
     headers: Headers
     effects: Sequence[Before] = ()
@@ -52,8 +52,8 @@ class Forward:
 
 @dataclass(slots=True)
 class Out:
-    """What may go to the client now: a head if it is released, then `body`, then `rest`. `rest` is part of a
-    borrowed chunk that was not copied; it is empty for any other."""
+    """What to send to the client now: the head if it is released, then `body`, then `rest`. `rest` is a part
+    of a `memoryview` that was fed and is not copied; it is empty for other chunks."""
 
     head: ResponseHead | None = None
     body: bytes | memoryview = b""
@@ -68,33 +68,33 @@ class Out:
 
 
 class Record:
-    """The data of one exchange: mounts read the first group of fields, and the steps of the exchange read and
-    write all of them. `now` is in unix seconds."""
+    """The data of one exchange. Mounts read the first group of fields; the steps of the exchange read and
+    write all of them. `now` is in Unix seconds."""
 
-    # Class attributes are the defaults that most exchanges keep: creating one sets three fields only.
+    # The defaults are class attributes, because most exchanges keep them: creation sets only three fields.
     state = State.START
     outcome: tuple[str, Reason] = ("pass", Reason.NOT_A_NAVIGATION)
     fault: Exception | None = None
     began = 0.0  # on the monotonic clock, set by the mount
     effects: Sequence[ReadPage] = ()
-    secured = False  # the order of the page is being recorded before its last byte leaves
+    secured = False  # the page's order is being recorded before the page's last byte is sent
     path = ""  # of a navigation, escaped
-    unread: Reason = Reason.NONE  # why the order's page could not be read, or not all of it
+    unread: Reason = Reason.NONE  # why the order page, or a part of it, could not be read
 
     request_head: RequestHead | None = None
-    known: Known | None = None  # what the visitor's cookie says, once `recognise` has read it
+    known: Known | None = None  # the content of the visitor's cookie, once `recognise` has read it
     visitor: str | None = None
     touches: tuple[Touch, ...] = ()
     set_cookies: Sequence[bytes] = ()  # for the response
-    left_alone: Reason | None = None  # why the page stays as it is whatever the response says
-    mapped = False  # validators were translated on the way to the shop
+    left_alone: Reason | None = None  # why the page is not edited, whatever the response
+    mapped = False  # the request's validators were translated for the shop
     content_type = b""
     held_head: ResponseHead | None = None
     coding_out = "identity"
     editor: PageEdit | None = None
     cause: Exception | None = None  # of BROKEN
     consent: ConsentState = ASSUMED  # once `recognise` has read it
-    talker: Known | None = None  # what the cookie says if it is for a conversation alone
+    talker: Known | None = None  # the content of the cookie if it is for a conversation only
     _recognised = False
 
     def __init__(self, site: SiteRuntime, now: float) -> None:
@@ -104,23 +104,23 @@ class Record:
 
     @property
     def is_order_page(self) -> bool:
-        """Whether the request is for the page that shows an order."""
+        """Whether the request is for an order page."""
         request = self.request_head
         return request is not None and self.site.order_page(request.path, request.query)
 
     @property
     def shows_order(self) -> bool:
-        """Whether an order is to be read from the page, which is complete."""
+        """Whether the page is complete and an order will be read from it."""
         return any(page.order for page in self.effects)
 
     @property
     def query(self) -> str:
-        """The query of the page that was asked for."""
+        """The query of the requested page."""
         return self.request_head.query.decode("latin-1") if self.request_head is not None else ""
 
     def recognise(self) -> Known | None:
-        """Who the visitor is, by the cookie; None without its consent, where the site asks for it. The cookie
-        is opened only when somebody asks: few pages do."""
+        """The visitor, from the cookie; None without consent if the site requires it. The cookie is decrypted
+        on the first call only, since few pages need it."""
         if not self._recognised and self.request_head is not None:
             self._recognised = True
             headers = self.request_head.headers
@@ -136,6 +136,6 @@ class Record:
         return self.known
 
     def note_fault(self, error: Exception) -> None:
-        """Note a failure of our own, after which everything passes as it came."""
+        """Record a fault of clew's own; the rest passes unchanged."""
         self.fault = error
         self.outcome = ("pass", Reason.FAULT)

@@ -1,4 +1,4 @@
-"""The request's head: whose it is, what the visitor brings along, and what the shop is asked for."""
+"""The step for the request's head: who answers it, the visitor's touch, and the headers for the shop."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def take(record: Record, head: RequestHead) -> tuple[OwnPage | Forward, State]:
-    """Decide whose the request is, and how it goes on."""
+    """Decide whether clew or the shop answers the request, and how to forward it."""
     if record.site.owns(head.path):
         return OwnPage.at(record.site, head.path), State.OWN_PAGE
     headers = without_desk_cookies(head.headers)
@@ -33,7 +33,7 @@ def take(record: Record, head: RequestHead) -> tuple[OwnPage | Forward, State]:
             return _no_navigation(record, head, reason)
         return _navigation(record, head), State.WAITING
     except Exception as error:
-        # Whatever is wrong with us, the shop gets the request as it came.
+        # Fail open: the shop gets the request unchanged.
         record.note_fault(error)
         return Forward(head.headers), State.PASSING
 
@@ -52,7 +52,7 @@ def _navigation(record: Record, head: RequestHead) -> Forward:
     record.request_head = head
     record.path = raw_path_text(head.path)
     site = record.site
-    # A page that is fetched ahead, in case it is asked for, is no arrival; `decide` sees it when it is shown.
+    # A prefetched page is not an arrival; `decide` records it when the page is shown.
     effects = () if eligible.is_prefetch(head) else (*_arrived(record, head), *_shopping(record, head))
     if not record.set_cookies and site.cookie.rotated:
         known = record.recognise()
@@ -69,14 +69,14 @@ def _navigation(record: Record, head: RequestHead) -> Forward:
         record.mapped = True
         if not head.plain or not validators.CONDITIONS.isdisjoint(head.plain):
             headers = validators.forward_conditionals(headers, site.mark)
-        # The shop answers uncompressed, so that the page is compressed once, by us.
+        # Ask the shop for an uncompressed page, so that it is compressed only once, after the edit.
         headers = [pair for pair in headers if pair[0] != b"accept-encoding"]
         headers.append((b"accept-encoding", b"identity"))
     return Forward(headers, effects, watch=True)
 
 
 def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
-    """What the visitor brings along, and the cookies for it."""
+    """The effects of the visitor's touch, if there is one. Sets the cookies for it."""
     site, plain = record.site, head.plain
     referrer = plain.get(b"referer") if plain else value(head.headers, b"referer")
     dropped: list[Dropped] = []
@@ -90,7 +90,7 @@ def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
         dropped=dropped,
     )
     effects: list[Before] = [NotifyDropped(tuple(dropped))] if dropped else []
-    # `decide` saves a touch that is a referrer alone: a cookie here would cost the shop its cached pages.
+    # A touch with only a referrer is saved by `decide`: a cookie here would make the page uncacheable.
     if touch is None or not (touch.clicks or touch.campaign):
         return tuple(effects)
     known = record.recognise()
@@ -106,13 +106,13 @@ def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
         record.visitor, record.touches = arrival.known.visitor, arrival.known.touches
         effects.append(SaveTouch(record.visitor, arrival.touch or touch, known, head.client))
     if arrival.touch is not None:
-        # Who comes by the same link again has its cookies renewed.
+        # A visitor who arrives by the same link again gets renewed cookies.
         record.set_cookies = site.arrival_cookies(arrival, head.scheme == "https", head.host)
     return tuple(effects)
 
 
 def _shopping(record: Record, head: RequestHead) -> tuple[Before, ...]:
-    """Note a visitor who goes to the cart or the checkout: it makes an order on a page credible."""
+    """Save that the visitor opened the cart or the checkout: an order on a later page is then credible."""
     site = record.site
     query = head.query.decode("latin-1")
     if site.settings.order is None or not is_shopping(site, head.method, record.path, query):

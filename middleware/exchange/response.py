@@ -1,4 +1,4 @@
-"""The response's head: whether the page is edited, and if not, why; its codings and validators."""
+"""The steps for the response's head: whether the page is edited, or why not; its coding and validators."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +16,7 @@ from .record import Out, Record, State
 
 
 def pass_on(record: Record, head: ResponseHead) -> tuple[Out, State]:
-    """Release a head that nobody looks at."""
+    """Release a head unchanged."""
     return Out(head), record.state
 
 
@@ -42,8 +42,8 @@ def _judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
         coding_in = coding_of(head.headers) or "unknown"
     if reason is None:
         if request.host_forwarded:
-            # The page depends on a header that is no part of a cache's key: shared, one client could choose
-            # what all others get.
+            # The page depends on a header that is not part of a cache's key. In a shared cache, one client
+            # could choose what all others get.
             head = replace(head, headers=unshared(head.headers))
         record.outcome = ("edit", noted)
         record.coding_out = _coding(record, request)
@@ -65,7 +65,7 @@ def _judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
 def _why_not(
     record: Record, request: RequestHead, head: ResponseHead, fields: Mapping[bytes, bytes]
 ) -> tuple[Reason | None, bytes | None, Reason]:
-    """Why the page stays as it is, or None; the nonce for the tag; what the owner should know."""
+    """Why the page is not edited, or None; the nonce for the tag; a note for the shop's owner."""
     if record.left_alone is not None:
         return record.left_alone, None, Reason.NONE
     reason = eligible.response_reason(request, head)
@@ -93,7 +93,7 @@ def edited(record: Record, head: ResponseHead, added: int | None) -> ResponseHea
 
 
 def with_reason(record: Record, head: ResponseHead) -> ResponseHead:
-    """The head with the outcome in X-Clew, if the site's `debug` asks for it."""
+    """The head with the outcome in X-Clew if the site sets `debug`."""
     if not record.site.settings.debug:
         return head
     what, why = record.outcome

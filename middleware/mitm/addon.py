@@ -1,8 +1,8 @@
-"""The mitmproxy mount: an addon that drives the exchange, for trying a shop out and looking at its flows.
+"""The mitmproxy mount: an addon that drives the exchange, to try clew with a shop and look at its flows.
 
-`clew mitm` starts mitmdump with it; `script.py` is what mitmproxy's option `scripts` names. In reverse mode
-`keep_host_header` has to be on: the addon sets Host itself. In regular mode, where the browser is set to use
-the proxy, the shop keeps its own address.
+`clew mitm` starts mitmdump with it; mitmproxy's option `scripts` names `script.py`. Reverse mode requires
+`keep_host_header`, because the addon sets Host itself. In regular mode the browser is configured to use the
+proxy, and the shop keeps its own address.
 """
 
 import asyncio
@@ -38,27 +38,27 @@ class Clew:
     _responses: Responses
 
     def __init__(self) -> None:
-        # Once it is set, clew runs, and the hooks have what `_start` makes.
+        # Set once clew has started: the attributes that `_start` sets then exist.
         self._ready = asyncio.Event()
         self._to_stop = AsyncExitStack()
         self._flows = Flows()
         self._relays = Relays()
 
-    # -- the life of mitmproxy
+    # -- start and stop
 
     def load(self, loader: Any) -> None:
-        """Name the options."""
+        """Add the options."""
         loader.add_option("clew_config", str, "", "clew's settings file.")
         loader.add_option(
             "clew_rewrite",
             bool,
             False,
-            "In reverse mode: ask the shop under its own name, and keep the browser on the local address.",
+            "In reverse mode: send the shop its own Host, and keep the browser on the local address.",
         )
-        loader.add_option("clew_open", str, "", "The address that is printed when everything is ready.")
+        loader.add_option("clew_open", str, "", "The address to print when clew is ready.")
 
     async def running(self) -> None:
-        """Start. An error here ends mitmproxy (its addon `errorcheck`)."""
+        """Start. mitmproxy's addon `errorcheck` exits if an error is logged here."""
         try:
             view = await self._start(_settings())
         except SettingsErrors as error:
@@ -95,14 +95,14 @@ class Clew:
         await self._to_stop.aclose()
 
     def next_layer(self, nextlayer: Any) -> None:
-        """Let mitmproxy choose a connection's layers, then have the HTTP layer make streams of ours."""
+        """Let mitmproxy choose a connection's layers, then make its HTTP layers create our streams."""
         ctx.master.addons.get("nextlayer").next_layer(nextlayer)
         take_over(nextlayer.context.layers, self._relays)
 
-    # -- the life of a flow
+    # -- flows
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Send the request on its way: to the shop, or to our own pages."""
+        """Forward the request to the shop, or to clew's own pages."""
         flow.request.stream = True
         if flow.error is not None:
             return
@@ -114,7 +114,7 @@ class Clew:
             self._requests.send_unchanged(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Take the shop's head."""
+        """The shop's response head has arrived."""
         flow.response.stream = True
         if self._ready.is_set():
             self._responses.head(flow)
@@ -136,7 +136,7 @@ class Clew:
 def _settings() -> Settings:
     path = Path(ctx.options.clew_config)
     if not ctx.options.clew_config:
-        raise ValueError("the option clew_config names no settings file: --set clew_config=clew.toml")
+        raise ValueError("the option clew_config is not set: add --set clew_config=clew.toml")
     return checked(path, os.environ)
 
 
@@ -145,8 +145,8 @@ def _check_modes(service: Service) -> None:
         if not isinstance(mode, ReverseMode):
             continue
         if not ctx.options.keep_host_header:
-            raise ValueError("in reverse mode clew sets the Host header: --set keep_host_header=true")
+            raise ValueError("clew sets the Host header in reverse mode: add --set keep_host_header=true")
         host, port = mode.address
         if ctx.options.clew_rewrite and service.sites.at(f"{host}:{port}") is None:
             file = ctx.options.clew_config
-            raise ValueError(f"{file} has no site for {host}: add it to `hosts`, or leave `hosts` out")
+            raise ValueError(f"{file} has no site for {host}: add it to a site's `hosts`, or omit `hosts`")

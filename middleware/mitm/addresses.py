@@ -1,5 +1,5 @@
-"""A shop served on a local address: which headers have to change so that the browser stays on that address,
-and which so that the shop sees a browser that is on the shop's own. Pure functions.
+"""Rewrites headers for a shop that is served on a local address: responses so that the browser stays there,
+and requests so that the shop sees its own address. Pure functions.
 
 Bodies are not rewritten: an absolute link in a page leads to the shop itself.
 """
@@ -17,14 +17,14 @@ _PORTS: Mapping[bytes, bytes] = {b"http": b":80", b"https": b":443"}
 _ADDRESS = re.compile(rb"(?:([a-z]+):)?//([^/?#\\]*)(.*)", re.IGNORECASE | re.DOTALL)
 _UPGRADE = re.compile(rb"(^|[;,])\s*upgrade-insecure-requests\s*(?=[;,]|$)", re.IGNORECASE)
 _POLICIES = frozenset({b"content-security-policy", b"content-security-policy-report-only"})
-# A name with one of these requires the attribute Secure: without it every browser refuses the cookie, with it
-# most accept it from http://localhost (RFC 6265bis §4.1.3, W3C Secure Contexts §3.1).
+# Cookie names with these prefixes require the attribute Secure: without it every browser rejects the cookie,
+# with it most accept it from http://localhost (RFC 6265bis §4.1.3, W3C Secure Contexts §3.1).
 _NEED_SECURE = (b"__host-", b"__secure-")
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Two origins, as browsers write them: lower case, without a default port. Example: shop
+    """Two origins in browsers' spelling: lower case, without a default port. Example: shop
     `https://shop.example`, local `http://localhost:8080`."""
 
     shop: bytes
@@ -37,13 +37,13 @@ class Addresses:
 
 
 def origin(scheme: bytes, authority: bytes) -> bytes:
-    """An origin as browsers write it (RFC 6454 §6.2)."""
+    """An origin in browsers' spelling (RFC 6454 §6.2)."""
     return scheme.lower() + b"://" + authority.lower().removesuffix(_PORTS.get(scheme.lower(), b":"))
 
 
 def to_shop(headers: Headers, addresses: Addresses) -> Headers:
-    """A request's headers as a browser on the shop's own address sends them: Host, Origin and Referer (shops
-    compare them against forgery), and no header of a proxy. Names in lower case."""
+    """A request's headers, changed to those of a browser on the shop's own address: Host, Origin and Referer
+    (shops compare them to detect forgery), and no headers of a proxy. Names in lower case."""
     kept = [pair for pair in headers if pair[0] not in IDENTITY and pair[0] not in UNDERSCORED]
     return [
         (name, addresses.authority if name == b"host" else value)
@@ -52,11 +52,11 @@ def to_shop(headers: Headers, addresses: Addresses) -> Headers:
 
 
 def to_local(headers: Headers, addresses: Addresses) -> Headers:
-    """A response's headers as the local address can keep them; names in any spelling, in order.
+    """A response's headers, rewritten for the local address. Names may have any spelling; order is kept.
 
-    What names the shop's origin names the local one, and cookies lose a Domain that covers the shop (see
-    `hostrewrite`); on http they also lose what only https may have. Fields that are about the shop's own host
-    (Strict-Transport-Security, Alt-Svc and the like) are left out, and on http so is the directive
+    The shop's origin is replaced by the local one, and a cookie's Domain that covers the shop is removed (see
+    `hostrewrite`). On http, cookies also lose the attributes that require https. Headers about the shop's
+    own host (Strict-Transport-Security, Alt-Svc and the like) are removed, and on http so is the directive
     upgrade-insecure-requests of a Content-Security-Policy.
     """
     origins = frozenset(_shop_origins(addresses.shop))
@@ -80,7 +80,7 @@ def to_local(headers: Headers, addresses: Addresses) -> Headers:
 
 
 def leaves_to(location: bytes, addresses: Addresses) -> bytes | None:
-    """The origin that a Location of the shop points to if it is neither of the two, else None."""
+    """The origin that the shop's Location points to if it is neither of the two, else None."""
     found = _ADDRESS.fullmatch(location)
     if found is None:
         return None
@@ -89,8 +89,8 @@ def leaves_to(location: bytes, addresses: Addresses) -> bytes | None:
 
 
 def _shop_origins(shop: bytes) -> tuple[bytes, ...]:
-    # A shop on https that calls itself http does not know of the TLS in front of it. The other way round it
-    # does, and answering with the local address would be a redirect loop.
+    # A shop on https that writes http addresses does not know of the TLS in front of it. A shop on http that
+    # redirects to https means another address: replacing it would cause a redirect loop.
     scheme, _, authority = shop.partition(b"://")
     return (shop, b"http://" + authority) if scheme == b"https" else (shop,)
 
@@ -103,7 +103,8 @@ def _policy(value: bytes, addresses: Addresses) -> bytes:
 
 
 def _cookie(value: bytes, addresses: Addresses) -> bytes:
-    """On http, without what needs https: Secure, and SameSite=None and Partitioned, which need Secure."""
+    """On http, without attributes that need https: Secure, and SameSite=None and Partitioned, which need
+    Secure."""
     pair, *attributes = value.split(b";")
     if not addresses.local.startswith(b"http:") or pair.strip().lower().startswith(_NEED_SECURE):
         return value

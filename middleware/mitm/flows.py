@@ -1,4 +1,4 @@
-"""What is known of mitmproxy's flows between its hooks."""
+"""The state of mitmproxy's flows between its hooks."""
 
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -11,14 +11,14 @@ from .addresses import Addresses
 
 @dataclass
 class FlowState:
-    """One flow. `started` is on the monotonic clock; `addresses` is None where the shop keeps its own."""
+    """One flow. `started` is on the monotonic clock; `addresses` is None if the shop keeps its own."""
 
     started: float
     addresses: Addresses | None
-    ticket: bytes = b""  # of a request for one of our own pages
-    exchange: Exchange | None = None  # of a response that has to be fed to it
+    ticket: bytes = b""  # of a request for one of clew's own pages
+    exchange: Exchange | None = None  # to which the response must be fed
     location: bytes = b""
 
 
-# By flow, for as long as mitmproxy holds it.
+# By flow, as long as mitmproxy holds the flow.
 Flows = WeakKeyDictionary[http.HTTPFlow, FlowState]

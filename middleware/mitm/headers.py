@@ -1,4 +1,4 @@
-"""Headers between mitmproxy's messages and clew's lists. Pure but for what writes into a message."""
+"""Converts headers between mitmproxy's messages and clew's lists."""
 
 from mitmproxy import http
 
@@ -18,7 +18,7 @@ def request_headers(request: http.Request) -> Headers:
 
 
 def write_request(request: http.Request, headers: Headers, *, as_path: bool) -> None:
-    """Put headers that go to the shop into the request; `as_path`: its target goes out as a mere path."""
+    """Put the headers for the shop into the request. `as_path` is whether its target is sent as a path."""
     if request.is_http2:
         request.data.authority = value(headers, b"host") or b""
         headers = without(headers, b"host")
@@ -28,7 +28,7 @@ def write_request(request: http.Request, headers: Headers, *, as_path: bool) -> 
 
 
 def onward(headers: Headers, origin_seen: Origin, trusted: bool, peer: str | None) -> Headers:
-    """A request's headers as the reverse proxy would send them; mitmproxy needs some more for its framing."""
+    """The headers that the reverse proxy would send, and those that mitmproxy needs for framing."""
     kept = [pair for pair in headers if pair[0] in (b"transfer-encoding", b"expect")]
     if b"close" in tokens(headers, b"connection"):
         kept.append((b"connection", b"close"))
@@ -38,7 +38,7 @@ def onward(headers: Headers, origin_seen: Origin, trusted: bool, peer: str | Non
 
 
 def end_to_end(headers: Headers) -> Headers:
-    """A response's headers without those that end at this hop (RFC 9110 §7.6.1), names in any spelling."""
+    """A response's headers without hop-by-hop ones (RFC 9110 §7.6.1). Names may have any spelling."""
     connection = [found for name, found in headers if name.lower() == b"connection"]
     named = connection_options(connection)
     kept = [(name, found) for name, found in headers if name.lower() not in _ENDS_HERE | named]
@@ -48,8 +48,8 @@ def end_to_end(headers: Headers) -> Headers:
 
 
 def framed(headers: Headers, flow: http.HTTPFlow, *, sized: bool) -> Headers:
-    """Headers with a framing that shows where the body ends, where the shop's own did so (`sized`) and does
-    no more: its length has changed, or it came by HTTP/2."""
+    """The headers, with chunked framing added if the shop's response showed where its body ends (`sized`) and
+    these headers no longer do: its length has changed, or it came over HTTP/2."""
     status = flow.response.status_code
     bodiless = flow.request.method == "HEAD" or status < 200 or status in (204, 304)
     has_framing = any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in headers)

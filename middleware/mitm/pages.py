@@ -1,7 +1,8 @@
-"""Our own pages, served on a port of the loopback address to which mitmproxy sends the requests for them.
+"""clew's own pages, served on a loopback port to which mitmproxy forwards the requests, so that responses
+stream.
 
-So their answers stream. Only a request with a ticket is answered: anybody else who finds the port would be
-believed to be any visitor of any site.
+Only requests with a ticket are answered. Without it, another process that finds the port could pass for any
+visitor of any site.
 """
 
 import secrets
@@ -17,13 +18,13 @@ from ...injector.heads import value, without
 from ..asgi.own_pages import inner_scope, refuse
 from ..exchange.exchange import OwnPage
 
-# Names the request on its way through the port.
+# Identifies a forwarded request.
 _TICKET = b"x-clew-ticket"
 STOP_SECONDS = 2
 
 
 class OwnPages:
-    """See the module's text."""
+    """See the module's docstring."""
 
     def __init__(self) -> None:
         self._desk = desk_app()
@@ -48,17 +49,17 @@ class OwnPages:
         self._server.lifespan = config.lifespan_class(config)
 
     async def start(self) -> None:
-        """Listen. Not `Server.serve`, which would take mitmproxy's signal handlers."""
+        """Listen. `Server.serve` would replace mitmproxy's signal handlers."""
         await self._server.startup(sockets=[self._socket])
 
     async def stop(self) -> None:
-        """End what runs, within two seconds."""
+        """Stop; requests in progress get two seconds."""
         if self._server.started:
             await self._server.shutdown(sockets=[self._socket])
         self._socket.close()
 
     def send(self, flow: http.HTTPFlow, plan: OwnPage, context: RequestContext) -> bytes:
-        """Have mitmproxy send a flow's request to the port; returns its ticket."""
+        """Make mitmproxy send a flow's request to the port. Returns its ticket."""
         ticket = secrets.token_hex(16).encode()
         self._expected[ticket] = plan, context
         data = flow.request.data
@@ -70,7 +71,7 @@ class OwnPages:
         return ticket
 
     def forget(self, ticket: bytes) -> None:
-        """The request has been answered, or will not come."""
+        """The request was answered, or will not arrive."""
         self._expected.pop(ticket, None)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

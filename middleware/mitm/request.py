@@ -1,4 +1,4 @@
-"""A flow's request on its way: to the shop, or to our own pages."""
+"""Forwards a flow's request to the shop, or to clew's own pages."""
 
 from mitmproxy import ctx, http
 from mitmproxy.proxy.mode_specs import ReverseMode
@@ -19,7 +19,7 @@ from .pages import OwnPages
 
 
 class Requests:
-    """Decides where each request goes, and writes into its flow what goes there."""
+    """Decides where each request goes, and writes its headers into the flow."""
 
     def __init__(self, service: Service, pages: OwnPages, flows: Flows) -> None:
         self._service = service
@@ -27,7 +27,7 @@ class Requests:
         self._flows = flows
 
     async def send(self, flow: http.HTTPFlow) -> None:
-        """Send the request on."""
+        """Forward the request."""
         service, settings = self._service, self._service.settings
         headers = request_headers(flow.request)
         scheme = "https" if flow.client_conn.tls_established else "http"
@@ -73,7 +73,8 @@ class Requests:
         write_request(flow.request, headers, as_path=reverse)
 
     def send_unchanged(self, flow: http.HTTPFlow) -> None:
-        """After a failure of our own: the shop gets the request, but nothing of it that is for us."""
+        """After a fault of clew's own: forward the request unchanged, but without the desk's cookies, and
+        refuse it if it is for clew."""
         request = flow.request
         if self._service.sites.own(request.data.path):
             _refuse(flow, 503)
@@ -81,7 +82,7 @@ class Requests:
             write_request(request, without_desk_cookies(request_headers(request)), as_path=False)
 
     async def _plan(self, state: FlowState, site: SiteRuntime, head: RequestHead) -> OwnPage | Headers:
-        """What the exchange wants: one of our own pages, or these headers for the shop."""
+        """The exchange's decision: one of clew's own pages, or the headers for the shop."""
         exchange = Exchange(site, self._service.clock.now())
         plan = exchange.request(head)
         if isinstance(plan, OwnPage):
@@ -94,7 +95,7 @@ class Requests:
         return plan.headers
 
     def _to_desk(self, flow: http.HTTPFlow, path: bytes, origin_seen: Origin) -> None:
-        """Everything on the desk's own host is ours."""
+        """All paths on the desk's own host belong to clew."""
         found = ways.way(self._service.sites, path)
         if found is None:
             _refuse(flow, 404)

@@ -1,4 +1,4 @@
-"""A flow's response on its way to the client, and what became of the flow."""
+"""Forwards a flow's response to the client, and records how the flow ended."""
 
 from collections.abc import Callable
 
@@ -16,9 +16,9 @@ from .view import View
 
 
 class Responses:
-    """Feeds responses to their exchanges, and writes into a flow what goes to its client.
+    """Feeds responses to their exchanges, and writes the resulting heads into the flows.
 
-    `relays` are those of the streams. `failed` is called with a failure of our own; the response goes on.
+    `relays` are those of the streams. `failed` is called with a fault of clew's own; the response continues.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Responses:
         self._failed = failed
 
     def head(self, flow: http.HTTPFlow) -> None:
-        """Take the shop's head; it goes on from here, or later from the stream."""
+        """Take the shop's response head. It is sent now, or later by the stream."""
         state = self._flows.get(flow)
         if state is None or flow.response.status_code == 101:
             return
@@ -55,8 +55,8 @@ class Responses:
             self._failed(error)
 
     def close(self, flow: http.HTTPFlow, broken: str) -> None:
-        """Count what became of the flow, once, and read the page now that its bytes are gone. `broken` says
-        why it ended before it was complete, if it did."""
+        """The flow has ended: count its outcome, once, and read the facts of its page. `broken` is the reason
+        if it ended before it was complete, else empty."""
         state = self._flows.pop(flow, None)
         self._relays.pop(flow, None)
         if state is None:
@@ -80,7 +80,7 @@ class Responses:
         relay.head(flow.response.status_code, end_to_end(headers))
 
     def _write_head(self, flow: http.HTTPFlow, state: FlowState, head: ResponseHead) -> None:
-        """Put a head that goes to the client into the flow."""
+        """Put a head for the client into the flow."""
         headers = end_to_end(head.headers)
         if state.addresses is not None:
             try:

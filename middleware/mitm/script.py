@@ -1,5 +1,5 @@
-"""What mitmproxy's option `scripts` names. mitmproxy loads a script as a file and not as a part of its
-package, so the import is absolute here."""
+"""The script for mitmproxy's option `scripts`. mitmproxy loads it as a file and not as part of a package, so
+the import is absolute here."""
 
 from clew.middleware.mitm.addon import Clew
 

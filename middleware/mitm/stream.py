@@ -1,8 +1,8 @@
 """mitmproxy's HTTP stream, with the response's head held until the exchange releases it.
 
-mitmproxy sends a response's head before it has seen a byte of the body, while the exchange needs the first
-bytes to know whether the page can be edited. Hooks cannot hold a head, so the stream itself is replaced, by
-the hook that chooses a connection's layers. Overridden are the states in which it passes a response on.
+mitmproxy sends a response's head before the first byte of the body arrives, while the exchange needs the
+first bytes to know whether the page can be edited. Hooks cannot hold a head. So the hook that chooses a
+connection's layers replaces the stream, with the states overridden that forward a response.
 """
 
 from collections.abc import Callable, Generator
@@ -35,8 +35,7 @@ Commands = Generator[Any, Any, None]
 class Relay:
     """One response between mitmproxy and the exchange.
 
-    `write_head` puts a released head into the flow. `broken` is called when a response is broken
-    off.
+    `write_head` puts a released head into the flow. `broken` is called when a response is aborted.
     """
 
     def __init__(
@@ -57,12 +56,12 @@ class Relay:
         self._release(out)
 
     def body(self, chunk: bytes) -> bytes:
-        """What may be sent now; a head that is released on the way is in the flow. Raises what
-        `Exchange.body` raises."""
+        """The bytes to send now. A head that is released is put into the flow. Raises the errors of
+        `Exchange.body`."""
         return self._release(self.exchange.body(chunk))
 
     def end(self) -> bytes:
-        """What is left to send. Raises what `Exchange.end` raises."""
+        """The bytes left to send. Raises the errors of `Exchange.end`."""
         return self._release(self.exchange.end())
 
     def _release(self, out: Out) -> bytes:
@@ -72,12 +71,12 @@ class Relay:
         return out.data
 
 
-# By flow, for as long as mitmproxy holds it.
+# By flow, as long as mitmproxy holds the flow.
 Relays = WeakKeyDictionary[http.HTTPFlow, Relay]
 
 
 class Stream(HttpStream):  # type: ignore[misc]
-    """A stream whose response goes through the flow's relay if there is one, else as ever."""
+    """A stream whose response goes through the flow's relay if there is one."""
 
     def __init__(self, context: Any, stream_id: int, relays: Relays) -> None:
         super().__init__(context, stream_id)
@@ -85,13 +84,13 @@ class Stream(HttpStream):  # type: ignore[misc]
         self._uploads = False
 
     def start_request_stream(self) -> Commands:
-        """The client's head is there, and has a body."""
+        """The client's head has arrived, and a body follows."""
         self._uploads = True
         yield from super().start_request_stream()
 
     def make_server_connection(self) -> Generator[Any, Any, bool]:
-        """Connect; whether that was done. A body without a length that came by HTTP/2 needs chunks in
-        HTTP/1.1; mitmproxy by itself sends it without any framing."""
+        """Connect; returns whether that succeeded. A body without a length that came over HTTP/2 must be
+        chunked in HTTP/1.1; mitmproxy itself sends it without any framing."""
         connected: bool = yield from super().make_server_connection()
         request = self.flow.request
         downgraded = request.is_http2 and self.context.server.alpn != b"h2"
@@ -100,7 +99,7 @@ class Stream(HttpStream):  # type: ignore[misc]
         return connected
 
     def start_response_stream(self) -> Commands:
-        """The shop's head is there, and has a body."""
+        """The shop's head has arrived, and a body follows."""
         relay = self._relays.get(self.flow)
         if relay is None or not relay.holding:
             yield from super().start_response_stream()
@@ -130,8 +129,8 @@ class Stream(HttpStream):  # type: ignore[misc]
             yield from self.send_response(already_streamed=True)
 
     def send_response(self, already_streamed: bool = False) -> Commands:
-        """The response is complete; one that did not come as a stream (no body, or another addon's) is whole
-        here."""
+        """The response is complete. If it was not streamed (no body, or made by another addon), its whole
+        body is here."""
         relay = self._relays.get(self.flow)
         if relay is not None and not already_streamed:
             content = self.flow.response.data.content or b""
@@ -143,9 +142,9 @@ class Stream(HttpStream):  # type: ignore[misc]
         yield from super().send_response(already_streamed)
 
     def _break_off(self, relay: Relay, error: Exception, *, complete: bool) -> Commands:
-        """End the client's side at once, so that it sees an incomplete message, and the shop's side too if
-        its own is not `complete`."""
-        message, code = f"broken off: {error}", status_codes.NO_RESPONSE
+        """Close the client's side at once, so that it sees an incomplete message, and the shop's side too if
+        its message is not `complete`."""
+        message, code = f"response aborted: {error}", status_codes.NO_RESPONSE
         yield SendHttp(ResponseProtocolError(self.stream_id, message, code), self.context.client)
         if not complete:
             yield SendHttp(RequestProtocolError(self.stream_id, message, code), self.context.server)
@@ -156,7 +155,7 @@ class Stream(HttpStream):  # type: ignore[misc]
 
 
 def take_over(layers: list[Any], relays: Relays) -> None:
-    """Let the HTTP layers among a connection's layers make streams of ours."""
+    """Make the HTTP layers among a connection's layers create `Stream` objects."""
 
     def make_stream(layer: Any, stream_id: int) -> Commands:
         layer.streams[stream_id] = Stream(layer.context.fork(), stream_id, relays)

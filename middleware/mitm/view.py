@@ -1,4 +1,4 @@
-"""What happens, for people who try clew out: a line for each page and for each event of a visitor."""
+"""The console output of `clew mitm`: a line for each page and each event of a visitor."""
 
 import time
 from collections.abc import Callable, Mapping, MutableMapping
@@ -19,7 +19,7 @@ _STYLES: Mapping[str, str] = {
     "order_unrecorded": "bold red",
     "touch": "cyan",
 }
-# Not shown: other lines say the same, or nobody who watches needs them.
+# Not shown: other lines contain the same, or they are not useful here.
 _HIDDEN = frozenset({"started", "stopped"})
 
 Fields = Mapping[str, Any]
@@ -33,19 +33,19 @@ def _touch(fields: Fields) -> str:
     return f"{sources or campaign or fields['referrer']} on {fields['landing']}"
 
 
-# How an event's fields are shown, where not all of them are.
+# The text for events of which not all fields are shown.
 _SUMMARIES: Mapping[str, Callable[[Fields], str]] = {"touch": _touch}
 
 
 class View:
-    """Writes to standard output. Creating one makes structlog's events go to it."""
+    """Writes to standard output. Creating one directs structlog's events to it."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(soft_wrap=True, highlight=False)
         structlog.configure(processors=[self._event], cache_logger_on_first_use=True)
 
     def ready(self, address: str) -> None:
-        """Clew has started; `address` is what to open, empty if it is not known."""
+        """clew has started. `address` is the one to open, empty if it is not known."""
         self._line("ready", f"open {address}" if address else "clew has started")
 
     def answer(self, what: str, why: str, method: str, target: str, status: int, seconds: float) -> None:
