@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from ..referral.catalogue import Network
 from ..settings.check import TOKEN_LENGTH, secret_problems
 from ..settings.draft import Draft, twice
+from ..settings.letters import not_ascii
 from ..settings.model import Partner
 from ..settings.positions import KeyPath
 from ..settings.wording import Wording, nearest
@@ -36,7 +37,8 @@ def partner_problems(draft: Draft, networks: Mapping[str, Network]) -> Iterator[
             yield from _plain_partner(place, partner, enabled)
         elif partner.network not in networks:
             hint = nearest(partner.network, networks)
-            yield Wording((*place, "network"), f"unknown network {partner.network!r}", _shortened(hint))
+            message = f"unknown network {partner.network!r}{not_ascii(partner.network)}"
+            yield Wording((*place, "network"), message, _shortened(hint))
         else:
             yield from _network_partner(place, partner, networks[partner.network])
 
@@ -88,16 +90,16 @@ def _network_partner(place: KeyPath, partner: Partner, network: Network) -> Iter
     known = {"conversion", *(key for c in network.conversions for key in c.settings)}
     for key in partner.settings:
         if key not in known:
-            yield Wording(
-                (*place, "settings", key), f"{network.name} has no such setting", nearest(key, known)
-            )
+            message = f"{network.name} has no such setting{not_ascii(key)}"
+            yield Wording((*place, "settings", key), message, nearest(key, known))
 
 
 def _no_call(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wording]:
     names = [conversion.id for conversion in network.conversions]
     if names and "conversion" in partner.settings:
-        hint = nearest(str(partner.plain_settings["conversion"]), names)
-        yield Wording((*place, "settings", "conversion"), f"{network.name} has no such call", hint)
+        name = str(partner.plain_settings["conversion"])
+        message = f"{network.name} has no such call{not_ascii(name)}"
+        yield Wording((*place, "settings", "conversion"), message, nearest(name, names))
     else:
         message = f"{network.name} accepts no reports from servers"
         yield Wording((*place, "network"), message, "remove the partner: its clicks are still recorded")

@@ -11,6 +11,7 @@ from typing import Any
 
 import cel
 
+from ..settings.letters import not_ascii
 from . import signatures
 from .facts import BY_NAME, FACTS, GROUPS, Fact
 from .signatures import ARITHMETIC, FUNCTIONS, MACROS, METHODS, NUMBERS, ORDERED, comparable, fits, words
@@ -135,13 +136,13 @@ class Checker:
     def _fact(self, node: Node, path: tuple[str, ...], guarded: bool) -> str:
         group, name = path[0], ".".join(path[:2])
         if group not in GROUPS:
-            return self._wrong(node, f"unknown fact `{name}`", _nearest(path))
+            return self._wrong(node, f"unknown fact `{name}`{not_ascii(name)}", _nearest(path))
         if len(path) == 1:
             example = next(fact.name for fact in FACTS if fact.name.startswith(f"{group}."))
             return self._wrong(node, f"`{group}` is a group of facts", f"use one of them, such as {example}")
         fact = BY_NAME.get(name)
         if fact is None:
-            return self._wrong(node, f"unknown fact `{name}`", _nearest(path))
+            return self._wrong(node, f"unknown fact `{name}`{not_ascii(name)}", _nearest(path))
         if len(path) > (3 if fact.type == "map" else 2):
             return self._wrong(node, f"`{'.'.join(path[:-1])}` is a single value and has no `{path[-1]}`")
         whole = fact.type == "map" and len(path) == 2

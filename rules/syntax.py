@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
+from ..settings.letters import not_ascii
+
 # In a raw string a backslash is no escape, so a quote after it ends the string.
 _TOKENS = re.compile(
     r"""(?P<space>(?:\s|//[^\n]*)+)
@@ -89,7 +91,8 @@ def _tokens(line: str) -> Iterator[_Token]:
     while at < len(line):
         found = _TOKENS.match(line, at)
         if found is None:
-            raise UnsupportedError(f"{line[at]!r} is not allowed here", at)
+            odd = not_ascii(line[at]) if line[at].isalpha() else ""
+            raise UnsupportedError(f"{line[at]!r} is not allowed here{odd}", at)
         kind, text = str(found.lastgroup), found[0]
         if kind in ("raw", "string"):
             kind = "bytes" if "b" in text[: text.find(text[-1])].lower() else "string"

@@ -14,6 +14,7 @@ from typing import Final
 from babel import Locale
 from babel.numbers import is_currency, list_currencies
 
+from ..settings.letters import not_ascii
 from .facts import Fact
 
 Known = Mapping[str, Collection[str]]
@@ -65,8 +66,9 @@ def _not_one_of(fact: Fact, value: str, values: Collection[str]) -> tuple[str, s
     if not values:
         return f"`{fact.name}` has no values: the site has no partner", "add the partner first"
     if len(values) > _SHOWN:
-        return f"`{fact.name}` is never {value!r}", hint or "see docs/rules.md#facts"
-    return f"`{fact.name}` is one of {', '.join(v or '(nothing)' for v in values)}", hint
+        return f"`{fact.name}` is never {value!r}{not_ascii(value)}", hint or "see docs/rules.md#facts"
+    named = ", ".join(v or "(nothing)" for v in values)
+    return f"`{fact.name}` is one of {named}{not_ascii(value)}", hint
 
 
 def _language(value: str) -> tuple[str, str] | None:
@@ -77,7 +79,7 @@ def _language(value: str) -> tuple[str, str] | None:
     named = {name.lower(): code for code, name in languages.items()}
     code = named.get(value.lower())
     hint = f'write "{code}"' if code else 'write for example "de" or "en-GB", as your pages do in <html lang>'
-    return f"{value!r} is not a language code (BCP 47), as in `page.language`", hint
+    return f"{value!r} is not a language code (BCP 47), as in `page.language`{not_ascii(value)}", hint
 
 
 def _currency(value: str) -> tuple[str, str] | None:
@@ -85,7 +87,7 @@ def _currency(value: str) -> tuple[str, str] | None:
         return None
     begins = value[:3].upper()
     hint = f'write "{begins}"' if begins in list_currencies() else 'write for example "EUR"'
-    return f"{value!r} is not an ISO 4217 code", hint
+    return f"{value!r} is not an ISO 4217 code{not_ascii(value)}", hint
 
 
 def _date(value: str) -> tuple[str, str] | None:

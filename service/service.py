@@ -251,10 +251,10 @@ class Service:
         named = {field.name: _some(getattr(changes, field.name)) for field in fields(changes)}
         self.events.emit("reloaded", site="", sites=len(self.sites), **named)
 
-    def refuse_swap(self, problems: Sequence[Problem], *, asked: bool) -> None:
-        """Tell that other settings were not taken, and why; where a person `asked` for them, each time."""
+    def refuse_swap(self, problems: Sequence[Problem], *, requested: bool) -> None:
+        """Tell that other settings were not taken, and why; each time if the reload was `requested`."""
         found = [logged_problem(problem) for problem in problems]
-        if asked:
+        if requested:
             self.events.unlimit("reload_refused", site="", key=found[0])
         self.events.notice("reload_refused", site="", key=found[0], why=found[0], errors=len(found))
 

@@ -84,7 +84,7 @@ class OneProcess:
         with suppress(TimeoutError, LoopClosedError):
             called(self._loop, lambda: self._service.announce_swap(Changes()))
 
-    def refuse(self, problems: Sequence[Problem], *, asked: bool) -> None:
+    def refuse(self, problems: Sequence[Problem], *, requested: bool) -> None:
         """Tell of it."""
         with suppress(TimeoutError, LoopClosedError):
-            called(self._loop, lambda: self._service.refuse_swap(problems, asked=asked))
+            called(self._loop, lambda: self._service.refuse_swap(problems, requested=requested))

@@ -76,18 +76,6 @@ def is_pattern(text: str) -> bool:
     return glob.has_magic(text)
 
 
-def refusal(path: str) -> str | None:
-    """Why an included path is not read. A broken link is left to the reader."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return None
-    except ValueError:
-        return "no file can have this name"
-    # Opening a named pipe would block until somebody writes to it.
-    return None if stat.S_ISREG(mode) else "is a folder" if stat.S_ISDIR(mode) else "is not a regular file"
-
-
 def _matches(pattern: str, folder: str) -> tuple[list[str], list[str]]:
     """The paths that match a pattern, and the folders that could not be read, each with the reason."""
     if not is_pattern(pattern):

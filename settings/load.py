@@ -6,15 +6,18 @@
   working directory. Otherwise clew, when started from another folder, would create a new, empty ledger.
 """
 
+import errno
 import os
 import re
+import stat
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .letters import not_ascii
 from .positions import KeyPath, positions
 from .wording import Severity, Wording, missing_variable
 
@@ -101,7 +104,7 @@ def key_text(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += ("." if text else "") + (part if re.fullmatch(r"[\w-]+", part) else f'"{part}"')
+            text += ("." if text else "") + (part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"')
     return text
 
 
@@ -123,12 +126,7 @@ def logged_problem(problem: Problem) -> str:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            before = os.fstat(file.fileno())
-            raw = file.read(_FILE_BYTES + 1)
-            after = os.fstat(file.fileno())
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise OSError(None, "it was changed meanwhile")
+        raw = _content(path)
         if len(raw) > _FILE_BYTES:
             raise SettingsErrors([Problem(str(path), "", None, f"is larger than {_FILE_BYTES >> 20} MB")])
         return raw.decode("utf-8-sig")
@@ -141,14 +139,49 @@ def _text(path: Path) -> str:
         raise SettingsErrors([problem]) from error
 
 
+def _content(path: Path) -> bytes:
+    """The bytes of a regular file. Never waits: opening a named pipe would block until somebody writes to it,
+    and reading a terminal until somebody types. Raises OSError, and SettingsErrors for what is no file."""
+    # Opening a device may already act on it (a tape rewinds, a watchdog starts), so this is checked before.
+    _require_file(path, lambda: os.stat(path))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        # It may have been replaced meanwhile.
+        before = _require_file(path, lambda: os.fstat(descriptor))
+        # None where there is nothing to read yet, as in some files of /proc.
+        raw: bytes | None = file.read(_FILE_BYTES + 1)
+        after = os.fstat(descriptor)
+    if raw is None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise OSError(None, "it was changed meanwhile")
+    return raw
+
+
+def _require_file(path: Path, look: Callable[[], os.stat_result]) -> os.stat_result:
+    try:
+        found = look()
+    except ValueError:  # a NUL in the name
+        why = "no file can have this name"
+    else:
+        if stat.S_ISREG(found.st_mode):
+            return found
+        why = "is a folder" if stat.S_ISDIR(found.st_mode) else "is not a regular file"
+    raise SettingsErrors([Problem(str(path), "", None, f"cannot be read: {why}")])
+
+
 def _syntax_problem(path: Path, text: str, error: str) -> Problem:
     place = _TOML_PLACE.search(error)
     message = _TOML_PLACE.sub("", error)
     message = f"not valid TOML: {message[:1].lower()}{message[1:]}"
     if place is None:
         return Problem(str(path), "", None, message)
-    line = int(place[1]) if place[1] else text.rstrip().count("\n") + 1
-    return Problem(str(path), "", line, message, f"look at column {place[2]}" if place[2] else "")
+    if not place[1]:
+        return Problem(str(path), "", text.rstrip().count("\n") + 1, message)
+    line, column = int(place[1]), int(place[2])
+    # Keys without quotes are ASCII. tomllib counts lines by "\n" alone.
+    character = text.split("\n", line)[line - 1][column - 1 : column]
+    return Problem(str(path), "", line, f"{message}{not_ascii(character)}", f"look at column {column}")
 
 
 def _filled(data: Any, path: KeyPath, environ: Mapping[str, str], unset: list[Wording]) -> Any:

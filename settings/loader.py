@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from .across import ReadFile, between, entry_of
 from .changes import fixed_problems
 from .draft import Draft, drafted
-from .included import Included, Stamp, included, is_pattern, refusal, settled, stamp_of
+from .included import Included, Stamp, included, is_pattern, settled, stamp_of
+from .letters import not_ascii
 from .load import Problem, SettingsErrors, Source, beside, key_text, read
 from .model import Settings, Site
 from .positions import KeyPath
@@ -105,8 +106,6 @@ class Loader:
         if known is not None and (path in hold or (known.stamp is not None and known.stamp == stamp)):
             return known
         own, stamp = path == self._main, stamp if settled(stamp) else None
-        if not own and (why := refusal(path)) is not None:
-            return ReadFile(path, stamp, problems=(Problem(path, "", None, f"cannot be read: {why}"),))
         try:
             source = read(Path(path), self._environ)
         except SettingsErrors as error:
@@ -203,7 +202,8 @@ def _misplaced(source: Source, main: Path) -> Iterator[Wording]:
     for key in source.data:
         if key != "sites":
             hint = f"move it to {main.name}" if key in Settings.model_fields else "leave it out"
-            yield Wording((key,), "an included file may contain only [[sites]]", hint)
+            message = f"an included file may contain only [[sites]]{not_ascii(key)}"
+            yield Wording((key,), message, hint)
     sites = source.data.get("sites", [])
     if not isinstance(sites, list):
         yield Wording(("sites",), "must be a list", "write [[sites]] with two brackets")

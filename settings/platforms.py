@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any, Literal, TypeVar
 
 from .addresses import patterns_of
+from .letters import not_ascii
 from .model import Cart, Model, Order, PageType, Site
 from .wording import nearest
 
@@ -33,7 +34,7 @@ class PlatformError(ValueError):
     """The `platform` setting names no preset; `message` says so and `hint` names the nearest one."""
 
     def __init__(self, name: str) -> None:
-        self.message = f"unknown platform {name!r}"
+        self.message = f"unknown platform {name!r}{not_ascii(name)}"
         self.hint = nearest(name, platforms())
         super().__init__(f"{self.message}: {self.hint}")
 

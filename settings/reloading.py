@@ -72,8 +72,8 @@ class Target(Protocol):
     def unchanged(self) -> None:
         """Report that a requested reload found no changes."""
 
-    def refuse(self, problems: Sequence[Problem], *, asked: bool) -> None:
-        """Report that settings were refused; if the reload was requested (`asked`), even if reported
+    def refuse(self, problems: Sequence[Problem], *, requested: bool) -> None:
+        """Report that settings were refused; if the reload was requested (`requested`), even if reported
         before."""
 
 
@@ -187,7 +187,7 @@ class Reloader:
                 if self._wake_out in ready and os.read(self._wake_out, 4096):
                     answers += [future.set_result for future in self._taken()] or [_no_answer]
                 if answers:
-                    result = self.reload(asked=True)
+                    result = self.reload(requested=True)
                     for answer in answers:
                         _send(answer, result)
                 elif self._target.settings.watch and time.monotonic() >= self._check_at:
@@ -218,9 +218,9 @@ class Reloader:
         if changed - moving:
             self.reload(hold=moving)
 
-    def reload(self, hold: Collection[str] = (), *, asked: bool = False) -> Reloaded:
+    def reload(self, hold: Collection[str] = (), *, requested: bool = False) -> Reloaded:
         """Read changed files, validate all, and apply the result. Files in `hold` keep their last version.
-        If the reload was requested (`asked`), its result is reported in any case."""
+        If the reload was requested (`requested`), its result is reported in any case."""
         began = time.monotonic()
         previous = self._loaded
         try:
@@ -229,7 +229,7 @@ class Reloader:
             # Files that were held back are still to be read.
             held = {path: self._loaded[path] for path in hold if path in self._loaded}
             self._loaded = {path: stamp for path, stamp in before.items() if path not in hold} | held
-            result = self._applied(loaded, asked)
+            result = self._applied(loaded, requested)
         except Exception as error:
             # Not an error in the files: with `watch` it is tried again.
             self._loaded = previous
@@ -237,19 +237,19 @@ class Reloader:
             why = str(error) if isinstance(error, ReloadError) else f"the reload failed: {error!r}"
             result = self._failed(why)
         if result.errors:
-            self._refuse(result.errors, asked)
+            self._refuse(result.errors, requested)
         return Reloaded(result.problems, result.changes, result.sites, time.monotonic() - began)
 
-    def _refuse(self, problems: Sequence[Problem], asked: bool) -> None:
+    def _refuse(self, problems: Sequence[Problem], requested: bool) -> None:
         try:
-            self._target.refuse(problems, asked=asked)
+            self._target.refuse(problems, requested=requested)
         except Exception:
             _LOG.exception("a refused reload could not be reported")
 
-    def _applied(self, loaded: Loaded, asked: bool) -> Reloaded:
+    def _applied(self, loaded: Loaded, requested: bool) -> Reloaded:
         settings, running = loaded.settings, self._target.settings
         if settings is None or settings == running:
-            if asked and settings is not None:
+            if requested and settings is not None:
                 self._target.unchanged()
             return Reloaded(loaded.problems, sites=len(running.sites))
         changes = self._target.apply(settings)

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from .letters import not_ascii
 from .model import Settings
 from .positions import KeyPath
 
@@ -121,9 +122,11 @@ def _wording(path: KeyPath, errors: Sequence[ErrorDetails]) -> Wording:
     if kind == "missing":
         return Wording(path, "is missing", _missing_hint(path))
     if kind == "extra_forbidden":
-        return Wording(path, "unknown key", nearest(str(path[-1]), _known_keys(path[:-1])))
+        name = str(path[-1])
+        return Wording(path, f"unknown key{not_ascii(name)}", nearest(name, _known_keys(path[:-1])))
     if first["loc"][-1:] == ("[key]",):
-        return Wording(path, "unknown key", f"known are {_NEEDED['literal_error'](context)}")
+        message = f"unknown key{not_ascii(str(path[-1]))}"
+        return Wording(path, message, f"known are {_NEEDED['literal_error'](context)}")
     if kind == "value_error":
         message, _, hint = str(context.get("error", first["msg"])).partition("; ")
         return Wording(path, message, hint)
@@ -135,7 +138,10 @@ def _wording(path: KeyPath, errors: Sequence[ErrorDetails]) -> Wording:
     needed = dict.fromkeys(_NEEDED[e["type"]](e.get("ctx", {})) for e in errors if e["type"] in _NEEDED)
     if not needed:
         return Wording(path, first["msg"])
-    return Wording(path, f"must be {' or '.join(needed)}", _hint(path, errors))
+    # Of a value that may be a secret nothing is shown: none of these types is one.
+    named = first["input"] if kind in ("literal_error", "string_pattern_mismatch") else None
+    odd = not_ascii(named) if isinstance(named, str) else ""
+    return Wording(path, f"must be {' or '.join(needed)}{odd}", _hint(path, errors))
 
 
 def _missing_hint(path: KeyPath) -> str:

@@ -50,7 +50,7 @@ class Reloads:
             for w in fixed_problems(service.settings, settings)
         ]
         if problems:
-            service.refuse_swap(problems, asked=True)
+            service.refuse_swap(problems, requested=True)
             raise SettingsErrors(problems)
         await asyncio.to_thread(service.sites.try_out, settings)
         changes = service.swap(settings)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import tomllib
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...service.origin import is_this_machine
-from ...settings.load import SettingsErrors, logged_problem
+from ...settings.load import SettingsErrors, logged_problem, read
 from ...settings.model import Settings, Site
 from .own_pages import shop_scope, target_path
 
@@ -22,8 +21,8 @@ def wants_strict(settings: "str | Path | Settings") -> bool:
     """Whether the settings say `strict = true`, even if they are invalid otherwise."""
     if isinstance(settings, Settings):
         return settings.strict
-    with suppress(OSError, ValueError, RecursionError):
-        return tomllib.loads(Path(settings).read_text("utf-8-sig")).get("strict") is True
+    with suppress(SettingsErrors):
+        return read(Path(settings), {}).data.get("strict") is True
     return False
 
 

@@ -110,8 +110,8 @@ class Follower:
             case "drop":
                 self._ready.pop(number, None)
             case "refused":
-                problems, asked = value
-                in_loop(lambda: service.refuse_swap(problems, asked=asked))
+                problems, requested = value
+                in_loop(lambda: service.refuse_swap(problems, requested=requested))
             case "unchanged":
                 in_loop(lambda: service.announce_swap(Changes()))
 

@@ -86,10 +86,10 @@ class Running(uvicorn.Server):
         assert self._one is not None
         self._one.unchanged()
 
-    def refuse(self, problems: Sequence[Problem], *, asked: bool) -> None:
+    def refuse(self, problems: Sequence[Problem], *, requested: bool) -> None:
         """See `reloading.Target`."""
         assert self._one is not None
-        self._one.refuse(problems, asked=asked)
+        self._one.refuse(problems, requested=requested)
 
     async def _start_ops(self, service: Any, sockets: Sequence[socket.socket]) -> None:
         config = uvicorn.Config(

@@ -280,9 +280,9 @@ class Workers(Multiprocess):
         """See `Target`."""
         self._send_to_one("unchanged", None)
 
-    def refuse(self, problems: Sequence[Problem], *, asked: bool) -> None:
+    def refuse(self, problems: Sequence[Problem], *, requested: bool) -> None:
         """See `Target`."""
-        self._send_to_one("refused", (list(problems), asked))
+        self._send_to_one("refused", (list(problems), requested))
 
     def _send_to_one(self, kind: str, value: object) -> None:
         with self._lock:

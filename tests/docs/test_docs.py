@@ -15,6 +15,7 @@ from clew.events.events import ERRORS, EVENTS, WARNINGS
 from clew.rules.facts import FACTS
 from clew.service.limits import HELD, PERIODS
 from clew.service.service import Service
+from clew.settings.changes import FIXED
 from clew.settings.model import Bound, Limits, Model, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,20 @@ def test_every_plain_default_is_documented_as_it_is() -> None:
             elif isinstance(default, int | str) and not isinstance(default, bool):
                 shown = f'"{default}"' if isinstance(default, str) else str(default)
                 assert f"| `{name}` | `{shown}` |" in text
+
+
+def test_the_table_of_reloads_has_every_key_and_those_that_need_a_restart() -> None:
+    text = page("operations.md").partition("| what changes | what happens |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
+    keys = [
+        (key, effect.startswith("An error"))
+        for subject, effect in rows
+        # Of a site's own keys, others start with words.
+        if subject.startswith("`") and subject != "`name` of a site"
+        for key in re.findall(r"`(\w+)`", subject)
+    ]
+    assert sorted(key for key, _ in keys) == sorted(Settings.model_fields.keys() - {"sites"})
+    assert {key for key, restart in keys if restart} == FIXED.keys()
 
 
 SPANS = {60: "minute", 600: "10 minutes", 3600: "hour", 86400: "day"}

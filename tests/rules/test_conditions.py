@@ -46,6 +46,18 @@ MISTAKES = [
     ("visit.pages <> 3", "'>' is not allowed here", "write !=", 13),
     ("chat.open & chat.talked", "'&' is not allowed here", "write &&", 10),
     ("page.path == “/x”", "'“' is not allowed here", "write texts in straight quotes", 13),
+    (
+        "cаrt.value > 1",
+        "'а' is not allowed here: the character U+0430 (CYRILLIC SMALL LETTER A) is not ASCII",
+        "",
+        1,
+    ),
+    (
+        "visit['pаges'] > 3",
+        "unknown fact `visit.pаges`: the character U+0430 (CYRILLIC SMALL LETTER A) is not ASCII",
+        "did you mean visit.pages?",
+        0,
+    ),
     ("visit.pages >=", "the line ends too early", "", 14),
     ('page.path == "/x', "'\"' is not allowed here", None, 13),
     ("visit.pages > 3;", "';' is not allowed here", None, 15),

@@ -14,6 +14,11 @@ KNOWN = {"partner.id": ("blog", "shopper"), "partner.network": ("", "awin"), "to
         ('"basket" != page.type', "`page.type` is one of", ""),
         ('partner.id == "blgo"', "`partner.id` is one of blog, shopper", 'write "blog"'),
         ('has(partner.id) && partner["id"] == "BLOG"', "`partner.id` is one of", 'write "blog"'),
+        (
+            'partner.id == "blоg"',
+            "the character U+043E (CYRILLIC SMALL LETTER O) is not ASCII",
+            'write "blog"',
+        ),
         ('touch.network == "awinn"', "`touch.network` is one of", 'write "awin"'),
         ('clock.weekday == "Monday"', "`clock.weekday` is one of", 'write "mon"'),
         ("clock.hour == 24", "`clock.hour` is 0 to 23", ""),

@@ -94,6 +94,13 @@ PARTNERS = [
     (PLAIN + PLAIN.replace("blog", "b"), "[1].param", 10, "another partner has the parameter 'ref'", ""),
     (AWIN + PLAIN.replace("ref", "AWC"), "[1].param", 10, "is the parameter of Awin", ""),
     (PLAIN + "secret = 'whsec_*'", "[0].secret", 8, "base64", ""),
+    (
+        f"{NEW}id = 'a'\nnetwork = 'аwin'",
+        "[0].network",
+        6,
+        "unknown network 'аwin': the character U+0430 (CYRILLIC SMALL LETTER A) is not ASCII",
+        "did you mean awin?",
+    ),
     (f"{NEW}id = 'a'\nnetwork = 'awinn'", "[0].network", 6, "unknown network 'awinn'", "did you mean awin?"),
     (f"{NEW}id = 'g'\nnetwork = 'google_ads'", "[0].network", 6, "clew does not support yet", ""),
     (

@@ -34,7 +34,7 @@ def test_a_loop_that_has_ended_says_that_the_server_stops() -> None:
     one = OneProcess(service, loop)
     with pytest.raises(ReloadError, match="is stopping"):
         one.apply(settings())
-    one.refuse([], asked=True)
+    one.refuse([], requested=True)
 
 
 def test_who_waits_for_a_swap_waits_as_long_as_it_may_take() -> None:

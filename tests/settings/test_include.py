@@ -103,6 +103,7 @@ WRONG = [
     ("b.toml", site("d").replace("d.ex", "A.ex"), "sites[0].hosts[0]", 3, "already belongs to a site: see "),
     ("b.toml", 'log = "json"\n' + site("b"), "log", 1, "may contain only [[sites]]"),
     ("b.toml", 'include = ["c.toml"]\n' + site("b"), "include", 1, "may contain only [[sites]]"),
+    ("b.toml", '"sitеs" = []\n' + site("b"), '"sitеs"', 1, "U+0435 (CYRILLIC SMALL LETTER IE) is not ASCII"),
     ("b.toml", "", "", None, "contains no site"),
     ("b.toml", "# soon\n", "", None, "contains no site"),
     ("b.toml", '[sites]\nname = "b"\n', "sites", 1, "must be a list"),
@@ -177,6 +178,23 @@ def test_what_is_no_file_is_not_opened(folder: Path) -> None:
         ("link.toml", "", None, "cannot be read: no such file or directory"),
         ("pipe.toml", "", None, "cannot be read: is not a regular file"),
     ]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["clew.toml", "sites/a.toml"])
+def test_a_file_that_becomes_a_pipe_while_it_is_read_does_not_block(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    file, stat = folder / name, os.stat
+    regular = file.stat()
+    file.unlink()
+    os.mkfifo(file)
+
+    def before(path: str | Path, **options: object) -> os.stat_result:
+        return regular if str(path) == str(file) else stat(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", before)
+    assert errors(folder) == [(file.name, "", None, "cannot be read: is not a regular file")]
 
 
 def test_links_that_lead_round_in_a_circle_are_followed_once(folder: Path) -> None:
@@ -317,14 +335,14 @@ class TestReadAgain:
     def test_a_file_that_the_system_did_not_read_is_read_again(self, folder: Path) -> None:
         self.settled(folder)
         again = loader(folder / "clew.toml", {})
-        really = Path.open
+        really = os.open
 
-        def out_of_descriptors(path: Path, *mode: str) -> object:
+        def out_of_descriptors(path: Path, flags: int) -> int:
             if path.name == "a.toml":
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            return really(path, *mode)
+            return really(path, flags)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Path, "open", out_of_descriptors)
+            patch.setattr(os, "open", out_of_descriptors)
             assert again.load().settings is None
         assert [s.name for s in self.loaded(again).sites] == ["a", "b", "c"]

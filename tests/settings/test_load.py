@@ -1,4 +1,6 @@
-from collections.abc import Iterator, Mapping
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +17,14 @@ from hypothesis import strategies as st
 SECRET = "x" * 40
 TOP = f'secret = "{SECRET}"\n'
 SHOP = '[[sites]]\nname = "shop"\n'
+
+
+# What cannot be seen in an error.
+CYRILLIC_A = ": the character U+0430 (CYRILLIC SMALL LETTER A) is not ASCII"
+ZERO_WIDTH = ": the character U+200B (ZERO WIDTH SPACE) is not ASCII"
+COLOUR = 'such as "#1b5e9e"'
+LANGUAGES = '"de", "en", "fi", "fr", "nl" or "ru"'
+CYRILLIC_E = ": the character U+0435 (CYRILLIC SMALL LETTER IE) is not ASCII"
 
 
 class ModelsAndPlatforms:
@@ -146,6 +156,9 @@ UNREADABLE = [
     (TOP + SHOP + 'hosts = ["a"\nlog = "json"\n', 5, "not valid TOML: unclosed array"),
     (TOP + SHOP + 'prefix = "open\n', 4, "not valid TOML: "),
     (TOP + SHOP + 'prefix = """open\n\n', 4, "not valid TOML: "),
+    (TOP + SHOP + "pаrtners = []\n", 4, "the character U+0430 (CYRILLIC SMALL LETTER A) is not ASCII"),
+    (TOP + "[[sitеs]]\n", 2, "the character U+0435 (CYRILLIC SMALL LETTER IE) is not ASCII"),
+    (TOP + SHOP + "inject =\u00a0true\n", 4, "the character U+00A0 (NO-BREAK SPACE) is not ASCII"),
     (TOP.encode() + b'[[sites]]\nname = "caf\xe9"\n', 3, "is not UTF-8"),
     ("a = " + "[" * 100_000, None, "is nested too deeply"),
     (b"#" * (17 << 20), None, "is larger than 16 MB"),
@@ -172,6 +185,28 @@ def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path, name: str) -> N
     (found,) = caught.value.problems
     assert (found.file, found.key, found.line) == (str(tmp_path / name), "", None)
     assert found.message.startswith("cannot be read: ")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (os.mkfifo, "is not a regular file"),
+        (os.mkdir, "is a folder"),
+        (lambda path: os.symlink("/dev/zero", path), "is not a regular file"),
+        (lambda path: os.symlink("/dev/ptmx", path), "is not a regular file"),
+        (lambda path: os.mknod(path, stat.S_IFSOCK | 0o600), "is not a regular file"),
+    ],
+    ids=["pipe", "folder", "device", "terminal", "socket"],
+)
+def test_what_is_no_file_is_refused_and_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], object], why: str
+) -> None:
+    file = tmp_path / "clew.toml"
+    make(file)
+    with pytest.raises(SettingsErrors) as caught:
+        load(file, {})
+    assert [p.message for p in caught.value.problems] == [f"cannot be read: {why}"]
 
 
 WRONG = [
@@ -218,6 +253,12 @@ WRONG = [
     ("[[sites.rules]]\naction = 'pop'\nname = 'r'", "rules[0].action", 5, None, ""),
     ("[[sites.rules]]\naction = 'hidden'\nname = 'r'", "rules[0].action", 5, None, 'did you mean "hide"?'),
     ("rules = [{ name = 'r' }]", "rules[0].action", 4, None, 'write action = "invite", "show" or "hide"'),
+    ('"pаrtners" = []', '"pаrtners"', 4, f"unknown key{CYRILLIC_A}", "did you mean partners?"),
+    ('"a\\u200b" = 1', '"a\u200b"', 4, f"unknown key{ZERO_WIDTH}", None),
+    ("[sites.widget.title]\n'nаl' = 'a'", 'widget.title."nаl"', 5, f"unknown key{CYRILLIC_A}", None),
+    ("[sites.widget]\ncolor = '#аааааа'", "widget.color", 5, f"must be a colour {COLOUR}{CYRILLIC_A}", ""),
+    ("platform = 'prestаshop'", "platform", 4, f"unknown platform 'prestаshop'{CYRILLIC_A}", None),
+    ("language = 'dе'", "language", 4, f"must be {LANGUAGES}{CYRILLIC_E}", 'did you mean "de"?'),
     ("platform = 'django_oscar'", "platform", 4, None, "did you mean django-oscar?"),
 ]  # fmt: skip
 

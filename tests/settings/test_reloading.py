@@ -27,7 +27,7 @@ class Target:
         self.failures = 0
         self.applied: list[Settings] = []
         self.refused: list[Problem] = []
-        self.asked: list[bool] = []
+        self.requested: list[bool] = []
         self.unchanged_told = 0
         self.told = threading.Event()
         self.go_on = threading.Event()
@@ -48,9 +48,9 @@ class Target:
     def unchanged(self) -> None:
         self.unchanged_told += 1
 
-    def refuse(self, problems: Sequence[Problem], *, asked: bool) -> None:
+    def refuse(self, problems: Sequence[Problem], *, requested: bool) -> None:
         self.refused += problems
-        self.asked.append(asked)
+        self.requested.append(requested)
 
 
 def write(folder: Path, *names: str, top: str = "") -> Path:
@@ -121,7 +121,7 @@ def test_what_could_not_be_applied_is_tried_again(tmp_path: Path, monkeypatch: p
     write(tmp_path, "a", "b", top="watch = true")
     assert case.target.told.wait(20)
     assert [problem.message for problem in case.target.refused] == ["not now", "not now"]
-    assert case.target.asked == [False, False]
+    assert case.target.requested == [False, False]
     assert len(case.target.settings.sites) == 2
     case.reloader.stop()
 
@@ -133,7 +133,7 @@ def test_the_outcome_is_told_of_each_reload_that_was_asked_for(case: Case, tmp_p
     write(tmp_path)
     for _ in range(2):
         assert case.reloader.ask().result(20).errors
-    assert case.target.asked == [True, True]
+    assert case.target.requested == [True, True]
 
 
 def test_files_that_cannot_be_looked_at_do_not_end_the_reloads(

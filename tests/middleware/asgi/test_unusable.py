@@ -40,7 +40,12 @@ def missing(file: Path) -> str:
 
 def unreadable(file: Path) -> str:
     file.mkdir()
-    return "cannot be read: is a directory"
+    return "cannot be read: is a folder"
+
+
+def a_pipe(file: Path) -> str:
+    os.mkfifo(file)
+    return "cannot be read: is not a regular file"
 
 
 def written(text: str, why: str) -> Callable[[Path], str]:
@@ -54,6 +59,7 @@ def written(text: str, why: str) -> Callable[[Path], str]:
 BROKEN = [
     pytest.param(missing, id="field G1: no file"),
     pytest.param(unreadable, id="field G1: a folder"),
+    pytest.param(a_pipe, id="a named pipe"),
     pytest.param(written("secret = \n", "not valid TOML"), id="field G1: bad TOML"),
     pytest.param(written(SECRET + "sekret = 1\n" + SHOP, "sekret"), id="field G1: an unknown key"),
     pytest.param(written(SECRET, "sites"), id="field G1: no site"),

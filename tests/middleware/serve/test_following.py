@@ -35,7 +35,7 @@ class Stub:
         self.settings = new
         return Changes()
 
-    def refuse_swap(self, problems: Any, *, asked: bool) -> None:
+    def refuse_swap(self, problems: Any, *, requested: bool) -> None:
         self._call()
 
     def _call(self) -> None:

@@ -199,6 +199,24 @@ async def test_what_is_wrong_is_kept_out_and_told(host: Host, workers: int) -> N
             assert (await page(clew.port, "b"))[0] == 200
 
 
+@pytest.mark.parametrize("name", ["main", "included"])
+async def test_a_pipe_in_place_of_a_file_is_refused_and_blocks_nothing(host: Host, name: str) -> None:
+    async with shops("one") as ports:
+        host.write("a", ports["one"])
+        with host.serving() as clew:
+            file = host.folder.settings if name == "main" else host.file("a")
+            text = file.read_text()
+            file.unlink()
+            os.mkfifo(file)
+            status, told = await host.reloaded()
+            assert (status, "cannot be read: is not a regular file" in told) == (1, True)
+            file.unlink()
+            file.write_text(text)
+            host.write("b", ports["one"])
+            assert (await host.reloaded())[0] == 0
+            assert (await page(clew.port, "b"))[0] == 200
+
+
 async def test_what_only_a_new_start_can_change_is_said(host: Host) -> None:
     async with shops("one") as ports:
         host.write("a", ports["one"])
