@@ -15,7 +15,8 @@ import peers
 from clew.referral.cookie import Known, new_visitor_id
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Page, Restored, Talk, TalkChanged, Viewed, changed
-from clew.stores.visits import SqliteVisits, keep_seconds, packed
+from clew.stores.visits_record import keep_seconds, packed
+from clew.stores.visits_sqlite import SqliteVisits
 from load import CONNECTIONS, Runner, load, take_turns, write_script
 from options import Options
 from pinned import LOAD_CORE, SERVER_CORE, BenchError, running

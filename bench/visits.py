@@ -24,7 +24,8 @@ from clew.referral.visitor import Page, Viewed, Visitor
 from clew.settings.model import Delivery, Partner
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.outbox import Outbox
-from clew.stores.visits import SqliteVisits, keep_seconds, packed
+from clew.stores.visits_record import keep_seconds, packed
+from clew.stores.visits_sqlite import SqliteVisits
 from options import Options
 from peers import HOST, clew, shop
 from pinned import LOAD_CORE, SERVER_CORE, BenchError, running

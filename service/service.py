@@ -26,7 +26,8 @@ from ..stores.ledger.database import sqlite_path
 from ..stores.ledger.probe import Fresh, Probe
 from ..stores.presence import Presence
 from ..stores.talks import Talks
-from ..stores.visits import SqliteVisits, Visits
+from ..stores.visits import Visits
+from ..stores.visits_sqlite import SqliteVisits
 from ..stores.watch import Watch
 from .agents import AgentLoads
 from .attribution import Attribution

@@ -5,5 +5,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-STORE_FAILURES: Final = (SQLAlchemyError, sqlite3.Error)
-"""The kinds of errors of the ledger (SQLAlchemyError, LedgerError among them) and of the visits' store."""
+from .visits import VisitsError
+
+STORE_FAILURES: Final = (SQLAlchemyError, sqlite3.Error, VisitsError)
+"""The kinds of errors of the ledger (SQLAlchemyError, LedgerError among them) and of the visit store."""

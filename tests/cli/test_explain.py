@@ -8,7 +8,7 @@ import pytest
 from clew.cli import app
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Change, Page, Touched, Viewed
-from clew.stores.visits import SqliteVisits
+from clew.stores.visits_sqlite import SqliteVisits
 from typer.testing import CliRunner, Result
 
 NOW = 1763860000.0

@@ -6,7 +6,7 @@ from pathlib import Path
 import clew
 
 ROOT = Path(clew.__file__).parent
-DRIVERS = {"sqlite3", "sqlalchemy"}
+DRIVERS = {"asyncpg", "redis", "sqlalchemy", "sqlite3"}
 # The stores themselves, and what is no part of the product.
 LEFT_OUT = {"stores", "tests", "bench", "examples"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clew.referral.visitor import Page, Viewed
 from clew.stores.ledger.database import Database
-from clew.stores.visits import SqliteVisits
+from clew.stores.visits_sqlite import SqliteVisits
 
 
 async def test_the_stores_files_are_for_their_owner_alone(tmp_path: Path) -> None:

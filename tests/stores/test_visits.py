@@ -29,7 +29,9 @@ from clew.referral.visitor import (
 from clew.stores import housekeeping
 from clew.stores.housekeeping import PRUNE_EVERY, STEP_ROWS, Housekeeping
 from clew.stores.ledger.database import Database
-from clew.stores.visits import BUSY_PAUSES, KEEP_PASSER_BY_SECONDS, SqliteVisits
+from clew.stores.visits import VisitsBusyError
+from clew.stores.visits_record import KEEP_PASSER_BY_SECONDS
+from clew.stores.visits_sqlite import BUSY_PAUSES, SqliteVisits
 
 NOW = 1_800_000_000.0
 
@@ -193,7 +195,7 @@ async def test_a_file_that_another_process_writes_to_does_not_stop_the_loop(
 async def test_a_file_that_stays_locked_is_an_error_soon(visits: SqliteVisits, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "clew.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
+    with pytest.raises(VisitsBusyError, match="locked"):
         await visits.change("shop", "v1", [view(1)], NOW)
     other.close()
 
@@ -335,7 +337,7 @@ async def test_many_who_wait_for_a_locked_file_do_not_wait_one_after_the_other(
     began = time.monotonic()
     waiting = [visits.change("shop", f"v{n}", [view(1)], NOW) for n in range(50)]
     failed = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {type(error) for error in failed} == {sqlite3.OperationalError}
+    assert {type(error) for error in failed} == {VisitsBusyError}
     # Half of what it takes if each waits for the one before it.
     assert time.monotonic() - began < len(waiting) / 2 * sum(BUSY_PAUSES)
     other.close()

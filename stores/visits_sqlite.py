@@ -1,0 +1,252 @@
+"""The visit store in a SQLite file, for one machine.
+
+By the standard library's `sqlite3`, in the loop's own thread: an operation takes some 60 µs, a quarter of
+what handing it to another thread costs. What waits for the disk is not done there: see `housekeeping`.
+"""
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..referral.visitor import Change, Visitor, changed
+from .files import make_private
+from .housekeeping import Housekeeping
+from .ledger.schema import TABLES as LEDGER_TABLES
+from .visits import FOUND_AT_ONCE, SEEN_AT_ONCE, TABLES, Fold, VisitsBusyError, VisitsError
+from .visits_record import keep_seconds, packed, unpacked
+
+BUSY_SECONDS = 5
+# The time of expiry has an index, which costs as much to write as the record: it is moved once an hour.
+EXPIRY_STEP = 3600.0
+# Another process may be writing. Its lock is waited for outside SQLite, so that the loop goes on.
+BUSY_PAUSES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
+# After a wait in vain the next ones do not wait as well.
+BUSY_REST = 0.5
+# Pages of the log after which the loop's own thread empties it, should nobody else have done so: 64 MB.
+LOG_PAGES = 16384
+
+
+class SqliteVisits:
+    """Visits in a SQLite file, which may be the ledger's own: then `write_lock` is the ledger's.
+
+    See `Database` for why.
+    """
+
+    def __init__(self, path: Path, write_lock: asyncio.Lock | None = None) -> None:
+        self._path = path
+        self._lock = write_lock or asyncio.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._house: Housekeeping | None = None
+        self._log: asyncio.Task[None] | None = None
+        self._locked_until = 0.0  # monotonic; another process has the file until then, as far as we know
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise VisitsError("the visit store is not open")
+        return self._connection
+
+    async def open(self) -> None:
+        """Open the file and build the table. Raises VisitsError if that cannot be done."""
+        make_private(self._path)
+        connection = None
+        try:
+            connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._prepare(connection)
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+            raise VisitsError(
+                f"the visit store {self._path} cannot be used: {error}. See that its folder is there and "
+                "that this user may write to it; if it is no file of clew's, name another one as `store`"
+            ) from error
+        self._connection = connection
+        self._house = Housekeeping(self._path, self._lock)
+        self._log = asyncio.create_task(self._house.keep_log_short(), name="clew-visits-log")
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        others = {row[0] for row in found} - TABLES - LEDGER_TABLES
+        if foreign := sorted(name for name in others if not name.startswith("sqlite_")):
+            raise sqlite3.DatabaseError(f"it has a table {foreign[0][:40]!r}, which is another program's")
+        connection.execute("PRAGMA journal_mode=WAL")
+        # NORMAL: a power cut may cost the last visits, a killed process costs nothing.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
+        for statement in _TABLES:
+            connection.execute(statement)
+        connection.execute("PRAGMA busy_timeout=0")
+
+    async def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._house is not None and self._log is not None:
+            self._log.cancel()
+            with suppress(asyncio.CancelledError, sqlite3.Error):
+                await self._log
+            await self._house.close()
+            self._house = self._log = None
+
+    async def get(self, site: str, visitor: str) -> Visitor | None:
+        """See `Visits.get`."""
+        with _own_errors():
+            return self._read(site, visitor)
+
+    def _read(self, site: str, visitor: str) -> Visitor | None:
+        row = self._db.execute(
+            "SELECT data FROM visits WHERE site = ? AND visitor = ?", (site, visitor)
+        ).fetchone()
+        return unpacked(row[0]) if row else None
+
+    async def seen_at(self, site: str, visitors: Sequence[str]) -> Mapping[str, float]:
+        """See `Visits.seen_at`."""
+        with _own_errors():
+            rows = self._db.execute(
+                "SELECT visitor, seen_at FROM visits "
+                "WHERE site = ? AND visitor IN (SELECT value FROM json_each(?))",
+                (site, json.dumps(list(visitors[:SEEN_AT_ONCE]))),
+            )
+            return dict(rows.fetchall())
+
+    async def ending(self, site: str, letters: str) -> Sequence[str]:
+        """See `Visits.ending`."""
+        with _own_errors():
+            rows = self._db.execute(
+                "SELECT visitor FROM visits WHERE site = ?1 AND substr(visitor, -length(?2)) = ?2 "
+                "ORDER BY seen_at DESC LIMIT ?3",
+                (site, letters, FOUND_AT_ONCE),
+            )
+            return [row[0] for row in rows]
+
+    async def update(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
+        """One transaction; see `Visits.update`."""
+        if (found := self.update_at_once(site, visitor, fold, now)) is not None:
+            return found
+        async with self._lock:
+            await self._begin()
+            with _own_errors():
+                return self._folded(site, visitor, fold, now)
+
+    def update_at_once(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor | None:
+        """One transaction where nobody else writes; see `Visits.update_at_once`."""
+        if self._lock.locked():
+            return None
+        with _own_errors():
+            return None if self._try_begin() is not None else self._folded(site, visitor, fold, now)
+
+    def _folded(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
+        """Read, fold, write, and end the transaction."""
+        db = self._db
+        try:
+            row = db.execute(_READ, (site, visitor)).fetchone()
+            found = fold(unpacked(row[1]) if row is not None else None)
+            # `seen_at` is the last page view: an agent's answer is no sign of the visitor.
+            data, seen_at, expires_at = packed(found), found.seen_at or now, now + keep_seconds(found)
+            if row is None:
+                db.execute(_INSERT, (site, visitor, data, seen_at, expires_at))
+            elif abs(expires_at - row[2]) > EXPIRY_STEP:
+                db.execute(_MOVE, (data, seen_at, expires_at, row[0]))
+            else:
+                db.execute(_UPDATE, (data, seen_at, row[0]))
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+        return found
+
+    async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
+        """See `Visits.change`."""
+        return await self.update(site, visitor, lambda stored: changed(stored, visitor, changes, now), now)
+
+    async def forget(self, site: str, visitor: str) -> None:
+        """See `Visits.forget`."""
+        async with self._lock:
+            await self._begin()
+            self._finish("DELETE FROM visits WHERE site = ? AND visitor = ?", (site, visitor))
+
+    async def noted_up_to(self) -> int | None:
+        """See `Visits.noted_up_to`."""
+        with _own_errors():
+            row = self._db.execute("SELECT value FROM marks WHERE name = 'messages'").fetchone()
+            return row[0] if row else None
+
+    async def set_noted_up_to(self, message: int) -> None:
+        """See `Visits.set_noted_up_to`."""
+        async with self._lock:
+            await self._begin()
+            self._finish("INSERT OR REPLACE INTO marks VALUES ('messages', ?)", (message,))
+
+    async def prune(self, now: float) -> int:
+        """See `Visits.prune`."""
+        if self._house is None:
+            raise VisitsError("the visit store is not open")
+        with _own_errors():
+            return await self._house.prune(now)
+
+    async def probe(self) -> None:
+        """See `Visits.probe`."""
+        async with self._lock:
+            await self._begin()
+            self._finish("DELETE FROM visits WHERE id IS NULL", ())
+
+    def _finish(self, statement: str, values: tuple[object, ...]) -> None:
+        """Execute one statement, and end the transaction."""
+        with _own_errors():
+            try:
+                self._db.execute(statement, values)
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _try_begin(self) -> sqlite3.OperationalError | None:
+        """Begin to write; why not, if another process writes."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            return error
+        self._locked_until = 0.0
+        return None
+
+    async def _begin(self) -> None:
+        """Begin to write, or raise VisitsBusyError if another process writes for 0.15 seconds."""
+        pauses = BUSY_PAUSES if time.monotonic() >= self._locked_until else BUSY_PAUSES[:1]
+        for pause in pauses:
+            await asyncio.sleep(pause)
+            with _own_errors():
+                if (busy := self._try_begin()) is None:
+                    return
+        self._locked_until = time.monotonic() + BUSY_REST
+        raise VisitsBusyError(f"another process writes to the visit store: {busy}")
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Raise VisitsError for what sqlite3 raises."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise VisitsError(f"the visit store failed: {error}") from error
+
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS visits (id INTEGER PRIMARY KEY, site TEXT NOT NULL, visitor TEXT NOT NULL, "
+    "data BLOB NOT NULL, seen_at REAL NOT NULL, expires_at REAL NOT NULL, UNIQUE (site, visitor))",
+    "CREATE INDEX IF NOT EXISTS visits_expiry ON visits (expires_at)",
+    "CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until REAL NOT NULL)",
+    "INSERT OR IGNORE INTO leases VALUES ('prune', '', 0)",
+    "CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+)
+_READ = "SELECT id, data, expires_at FROM visits WHERE site = ? AND visitor = ?"
+_INSERT = "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?)"
+_MOVE = "UPDATE visits SET data = ?, seen_at = ?, expires_at = ? WHERE id = ?"
+_UPDATE = "UPDATE visits SET data = ?, seen_at = ? WHERE id = ?"
