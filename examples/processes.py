@@ -1,4 +1,4 @@
-"""Runs programs in process groups of their own, reads their output, and ends them with their children."""
+"""Runs programs in their own process groups, reads their output, and ends them with their children."""
 
 import os
 import signal
@@ -16,8 +16,8 @@ READY_SECONDS = 30.0
 END_SECONDS = 10.0
 LINES = 20_000
 
-# Replaces itself by "$@". A second process in the same group kills the group when the pipe on its standard
-# input ends, which is when the parent process has ended, even by SIGKILL.
+# The shell replaces itself with "$@". A second process in the same group kills the group when its standard
+# input is closed, which happens when the parent process ends, even by SIGKILL.
 _WATCHED = """
 exec 3<&0 </dev/null
 ( { trap "" TERM INT HUP; read -r _ <&3; kill -KILL 0; } >/dev/null 2>&1 & )
@@ -41,8 +41,8 @@ def free_port(wanted: int = 0) -> int:
 
 
 class Program:
-    """A running program, which ends with this process. `lines` has the last 20,000 lines of its output;
-    `on_line` is called with each, in another thread."""
+    """A running program, which is killed when this process ends. `lines` has the last 20,000 lines of its
+    output. `on_line` is called with each line, in another thread."""
 
     def __init__(
         self,
@@ -78,16 +78,16 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the program is running."""
         return self._process.poll() is None
 
     def wait_for_port(self, port: int, seconds: float = READY_SECONDS) -> None:
-        """Return when the port accepts connections; raises NotReadyError if it ends or time is up."""
+        """Return when the port accepts connections. Raises NotReadyError on exit or timeout."""
         deadline = time.monotonic() + seconds
         while True:
             if self._process.poll() is not None:
@@ -116,11 +116,11 @@ class Program:
         return line
 
     def tail(self, count: int = 40) -> str:
-        """The last lines that it printed."""
+        """The last lines of the output."""
         return "\n".join(list(self.lines)[-count:])
 
     def wait(self, seconds: float) -> int:
-        """The exit status as soon as it has ended by itself; raises subprocess.TimeoutExpired."""
+        """Wait until the program exits. Returns the exit status; raises subprocess.TimeoutExpired."""
         return self._process.wait(seconds)
 
     def kill(self) -> None:

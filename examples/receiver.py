@@ -1,6 +1,6 @@
-"""A partner's server: accepts postbacks, records every call, and can be told to fail.
+"""A partner's server for the demo and the tests: accepts and records postbacks, and can fail on request.
 
-Alone: `python examples/receiver.py --port 9000 --fail 2 --secret whsec_…` prints each call.
+`python examples/receiver.py --port 9000 --fail 2 --secret whsec_…` runs it by itself and prints each call.
 """
 
 import argparse
@@ -112,11 +112,11 @@ class Receiver:
         return "right"
 
     def wait(self, count: int = 1, seconds: float = 20) -> list[Call]:
-        """The calls as soon as `count` of them were accepted; raises TimeoutError."""
+        """Wait until `count` calls were accepted. Returns all calls; raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.accepted) >= count, seconds):
                 raise TimeoutError(
-                    f"{len(self.accepted)} of {count} calls within {seconds} s; came: {self.calls}"
+                    f"{len(self.accepted)} of {count} calls within {seconds} s; received: {self.calls}"
                 )
             return list(self.calls)
 

@@ -1,4 +1,4 @@
-"""A visitor and an agent without a browser: they do over HTTP what their browsers would."""
+"""A visitor and an agent without a browser: they send the HTTP requests that browsers would."""
 
 import re
 import secrets
@@ -21,19 +21,19 @@ NAVIGATION = {
 }
 
 
-class WrongTurnError(AssertionError):
-    """Something on the way was not as it should be; the text says what."""
+class CheckFailedError(AssertionError):
+    """A check of the demo failed. The message says which."""
 
 
 def expect(holds: object, text: str) -> None:
-    """Raise WrongTurnError unless it holds."""
+    """Raise CheckFailedError unless `holds` is true."""
     if not holds:
-        raise WrongTurnError(text)
+        raise CheckFailedError(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """What the confirmation page said."""
+    """The order on the confirmation page."""
 
     page: str
     number: str
@@ -42,7 +42,7 @@ class Ordered:
 
 
 class Visitor:
-    """A browser's part: keeps cookies, follows redirects, and asks `decide` as the loader does."""
+    """Keeps cookies and follows redirects like a browser, and requests decisions like the loader."""
 
     def __init__(self, address: str) -> None:
         self._http = httpx2.Client(base_url=address, follow_redirects=True, timeout=10)
@@ -52,15 +52,15 @@ class Visitor:
         self._since = time.monotonic()
 
     def close(self) -> None:
-        """Close the browser."""
+        """Close the connections."""
         self._http.close()
 
     def open(self, path: str) -> httpx2.Response:
-        """Go to a page; `path` is sent as it is written."""
+        """Open a page. `path` is sent unchanged."""
         return self._shown(self._http.get(path, headers=NAVIGATION))
 
     def submit(self, path: str, form: dict[str, str]) -> httpx2.Response:
-        """Send a form of the shop."""
+        """Submit one of the shop's forms."""
         return self._shown(self._http.post(path, data=form, headers=NAVIGATION))
 
     def _shown(self, response: httpx2.Response) -> httpx2.Response:
@@ -74,7 +74,7 @@ class Visitor:
         return response
 
     def decide(self) -> dict[str, Any]:
-        """Ask what to show on the page."""
+        """Request a decision for the page."""
         return self._api(
             "decide",
             {
@@ -97,18 +97,18 @@ class Visitor:
                 self._api("events", {"kind": "seen", "rule": invite["rule"]})
                 return dict(invite)
             wait = float(answer.get("retry_after") or 0)
-            expect(wait, f"no invite, and nothing to wait for: {answer}")
+            expect(wait, f"no invite, and no retry_after: {answer}")
             expect(time.monotonic() + wait < deadline, f"no invite within {seconds} s: {answer}")
             time.sleep(wait)
 
     def ask(self, text: str, rule: str) -> None:
-        """Ask in the invite."""
+        """Accept the invite and send a question."""
         self._api("events", {"kind": "accepted", "rule": rule})
         message = {"text": text, "client_id": secrets.token_urlsafe(12), "language": "en", "rule": rule}
         self._api("messages", message)
 
     def answers(self) -> list[str]:
-        """What the agent has written."""
+        """The agent's messages."""
         response = self._http.get(f"{PREFIX}/messages", params={"after": 0})
         return [m["text"] for m in response.raise_for_status().json()["messages"] if m["author"] == "agent"]
 
@@ -142,24 +142,24 @@ class Visitor:
 
 
 class Agent:
-    """An agent's part: logs in at the desk and answers by its forms."""
+    """Logs in at the desk and answers with its forms."""
 
     def __init__(self, address: str) -> None:
         self._http = httpx2.Client(base_url=address, follow_redirects=True, timeout=10)
 
     def close(self) -> None:
-        """Leave the desk."""
+        """Close the connections."""
         self._http.close()
 
     def log_in(self, name: str, password: str) -> None:
-        """Through the login form."""
+        """Log in with the login form."""
         page = self._page("/")
         fields = {**_hidden(page, "login"), "name": name, "password": password}
         response = self._send("/login", fields)
         expect(response.url.path.endswith("/desk/"), f"the desk did not let {name} in: {response.url}")
 
     def answer(self, text: str) -> str:
-        """Answer the first conversation of the inbox; returns what the visitor had written last."""
+        """Answer the first conversation of the inbox. Returns the text of the conversation's page."""
         inbox = self._page("/")
         found = re.search(rb"/desk/conversations/([A-Za-z0-9_-]+)", inbox)
         expect(found, "the inbox shows no conversation")
@@ -184,14 +184,14 @@ class Agent:
 
 
 def _hidden(page: bytes, action: str) -> dict[str, str]:
-    """The hidden fields of the form that is sent to a path ending so."""
+    """The hidden fields of the form whose action ends with `action`."""
     for form in LexborHTMLParser(page).css("form"):
         if (form.attributes.get("action") or "").endswith(action):
             fields = form.css("input[type=hidden]")
             return {f.attributes["name"] or "": f.attributes.get("value") or "" for f in fields}
-    raise WrongTurnError(f"no form for {action}")
+    raise CheckFailedError(f"no form for {action}")
 
 
 def quoted(click_id: str) -> str:
-    """A click id as a partner writes it into a link."""
+    """A click id, percent-encoded for a link."""
     return quote(click_id, safe="")

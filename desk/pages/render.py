@@ -94,7 +94,7 @@ def asset(name: str) -> Asset:
 
 @cache
 def canned(language: str) -> tuple[str, ...]:
-    """Ready answers in a visitor's language; in English for one that clew does not speak."""
+    """Canned responses in a visitor's language; in English if clew does not have that language."""
     lines = tomllib.loads((_FOLDER / "canned.toml").read_text(encoding="utf-8"))["answers"]
     return tuple(line[language if language in LANGUAGES else "en"] for line in lines)
 

@@ -1,4 +1,4 @@
-"""Crema & Co., a small shop that knows nothing of clew: `python examples/shop/app.py --port 8000`."""
+"""Crema & Co., a small shop without any code for clew: `python examples/shop/app.py --port 8000`."""
 
 import argparse
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ from starlette.templating import Jinja2Templates
 HERE = Path(__file__).parent
 MOST_OF_ONE = 20
 
-# What a careful shop sends with each page: no inline scripts, nothing from elsewhere.
+# A strict policy, as careful shops send it: no inline scripts, nothing from other origins.
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -38,7 +38,7 @@ templates = Jinja2Templates(HERE / "templates")
 
 
 def money(amount: Decimal) -> str:
-    """Euros as people write them here: €1,290.00."""
+    """An amount in euros: €1,290.00."""
     return f"€{amount:,.2f}"
 
 
@@ -47,7 +47,7 @@ templates.env.globals |= {"categories": CATEGORIES, "currency": CURRENCY}
 
 
 def page(request: Request, name: str, status: int = 200, **values: Any) -> Response:
-    """A page in the shop's frame, with the basket in its header."""
+    """Render a template of a page."""
     session = values.pop("session", None) or sessions.of(request)
     return templates.TemplateResponse(
         request, name, {"session": session, **values}, status_code=status, headers=SECURITY_HEADERS
@@ -91,7 +91,7 @@ async def search(request: Request) -> Response:
 
 
 async def go(request: Request) -> Response:
-    """The address of advertisements: on to the product, and the query is gone, as in many shops."""
+    """The target of advertisements: redirects to the product without the query, as many shops do."""
     return RedirectResponse(f"/products/{_product(request.path_params['slug']).slug}", 302)
 
 
@@ -101,7 +101,7 @@ async def basket(request: Request) -> Response:
 
 
 async def add(request: Request) -> Response:
-    """One more of a product."""
+    """Add a product to the basket."""
     form = await request.form()
     product = _product(str(form.get("product", "")))
     session = sessions.of(request)
@@ -110,7 +110,7 @@ async def add(request: Request) -> Response:
 
 
 async def remove(request: Request) -> Response:
-    """None of a product."""
+    """Remove a product from the basket."""
     form = await request.form()
     session = sessions.of(request)
     session.basket.pop(str(form.get("product", "")), None)
@@ -118,7 +118,7 @@ async def remove(request: Request) -> Response:
 
 
 async def checkout(request: Request) -> Response:
-    """Asks for name, address and e-mail, and takes the order."""
+    """The checkout form, and the order that it places."""
     session = sessions.of(request)
     if not session.basket:
         return RedirectResponse("/basket", 303)
@@ -133,7 +133,7 @@ async def checkout(request: Request) -> Response:
 
 
 async def confirmation(request: Request) -> Response:
-    """The order as it was taken; only for the browser that ordered."""
+    """The confirmation page of an order, only for the browser that ordered."""
     order = sessions.of(request).orders.get(request.path_params["number"])
     if order is None:
         raise HTTPException(404)
@@ -141,7 +141,7 @@ async def confirmation(request: Request) -> Response:
 
 
 async def failed(request: Request, error: Exception) -> Response:
-    """A page for what cannot be found."""
+    """The error page."""
     assert isinstance(error, HTTPException)
     return page(request, "failed.html", error.status_code, status_code=error.status_code)
 

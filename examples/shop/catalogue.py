@@ -1,4 +1,4 @@
-"""What the shop sells. Prices in euros, tax included."""
+"""The shop's products. Prices in euros, tax included."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -109,7 +109,7 @@ PRODUCTS = {
 
 
 def find(words: str) -> list[Product]:
-    """The products that hold every word in their name or text."""
+    """The products with every word in their name or text."""
     wanted = words.lower().split()
     return [
         product

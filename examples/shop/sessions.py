@@ -1,4 +1,4 @@
-"""Baskets and orders by session cookie, in memory: a shop of one process that forgets them when it ends."""
+"""Baskets and orders by session cookie, in the memory of one process."""
 
 import secrets
 from collections import OrderedDict
@@ -28,7 +28,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What was bought, as it stays on the confirmation page."""
+    """An order, as the confirmation page shows it."""
 
     number: str
     name: str
@@ -52,38 +52,38 @@ class Session:
 
     @property
     def items(self) -> int:
-        """How many pieces."""
+        """The number of pieces."""
         return sum(self.basket.values())
 
     @property
     def goods(self) -> Decimal:
-        """The basket's value."""
+        """The value of the goods."""
         return sum((line.total for line in self.lines), Decimal(0))
 
     @property
     def shipping(self) -> Decimal:
-        """What sending it costs."""
+        """The shipping cost."""
         return Decimal(0) if self.goods >= FREE_SHIPPING_FROM or not self.basket else SHIPPING
 
     @property
     def total(self) -> Decimal:
-        """What is to be paid."""
+        """The amount to pay."""
         return self.goods + self.shipping
 
 
 class Sessions:
-    """All sessions; the oldest go when there are too many."""
+    """All sessions. The oldest are removed when there are too many."""
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._last_order = 10_000
 
     def of(self, request: Request) -> Session:
-        """The request's session, or a new one that is kept as soon as it is saved."""
+        """The request's session, or a new one, which must be saved."""
         return self._sessions.get(request.cookies.get(COOKIE, "")) or Session(secrets.token_urlsafe(18))
 
     def save(self, session: Session, response: Response) -> None:
-        """Keep the session, and tell the browser its name."""
+        """Store the session and set its cookie."""
         self._sessions[session.id] = session
         self._sessions.move_to_end(session.id)
         while len(self._sessions) > SESSIONS:

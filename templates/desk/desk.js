@@ -1,5 +1,5 @@
-// The desk, live. Every page works without this script; with it, a page that changed on the server is fetched
-// again, and only what differs is put in place, so that nothing which is being typed or read is disturbed.
+// Updates the desk's pages. Every page works without this script. With it, a page that changed on the server is
+// fetched again, and only the elements that differ are replaced, so that typing and reading are not disturbed.
 
 const top_ = document.querySelector(".top");
 const base = document.body.dataset.base;
@@ -7,8 +7,8 @@ const skew = Number(document.body.dataset.now) - Date.now() / 1000;
 const scroll = document.getElementById("scroll");
 const form = document.getElementById("answer");
 const text = document.getElementById("text");
-// Only a page of the desk knows the token: a script elsewhere on this origin is refused.
-const proof = { "X-Clew-Csrf": document.querySelector('input[name="csrf"]')?.value ?? "" };
+// Only the desk's pages contain the token, so other scripts on this origin are refused.
+const csrfHeader = { "X-Clew-Csrf": document.querySelector('input[name="csrf"]')?.value ?? "" };
 
 // -- durations
 
@@ -35,7 +35,7 @@ function tick() {
   }
 }
 
-// -- putting a fetched page in place
+// -- showing a fetched page
 
 function atEnd() {
   return scroll !== null && scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
@@ -75,33 +75,33 @@ function show(page) {
 }
 
 async function pageOf(response) {
-  // Logged out meanwhile: the login page is the answer to everything.
+  // After a logout, every request is redirected to the login page.
   if (new URL(response.url).pathname === `${base}/login`) location.reload();
   return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 
 let refreshing = false;
-let again = false;
+let refreshQueued = false;
 
 async function refresh() {
   if (refreshing) {
-    again = true;
+    refreshQueued = true;
     return;
   }
   refreshing = true;
   try {
-    // Which part of the inbox it is; what else stands in the query was said once.
+    // The query selects a part of the inbox. `order` shows a result once only.
     const query = new URLSearchParams(location.search);
     query.delete("order");
-    const response = await fetch(`${location.pathname}?${query}`, { headers: { Accept: "text/html", ...proof } });
+    const response = await fetch(`${location.pathname}?${query}`, { headers: { Accept: "text/html", ...csrfHeader } });
     const page = await pageOf(response);
     if (response.ok) show(page);
   } catch {
-    // The stream tells of the next change, or that the line is down.
+    // The stream reports the next change, or that the connection is lost.
   } finally {
     refreshing = false;
-    if (again) {
-      again = false;
+    if (refreshQueued) {
+      refreshQueued = false;
       refresh();
     }
   }
@@ -113,9 +113,9 @@ function pulse(live) {
   const node = document.getElementById("pulse");
   node.hidden = false;
   node.querySelector(".dot").classList.toggle("on", live);
-  const said = document.getElementById("pulse-text");
+  const label = document.getElementById("pulse-text");
   const words = live ? "live" : "connecting …";
-  if (said.textContent !== words) said.textContent = words;
+  if (label.textContent !== words) label.textContent = words;
 }
 
 function listen() {
@@ -132,7 +132,8 @@ function listen() {
   });
   stream.addEventListener("error", () => {
     pulse(false);
-    // A browser gives up on anything but a broken line: a restart, a login that has ended.
+    // Browsers reconnect by themselves only after a network error, not after an error status: a restart, or
+    // the end of the session.
     if (stream.readyState === EventSource.CLOSED) {
       setTimeout(() => {
         refresh();
@@ -144,7 +145,7 @@ function listen() {
 
 // -- answering
 
-function trouble(words) {
+function showProblem(words) {
   const node = document.getElementById("answer-problem");
   node.textContent = words;
   node.hidden = !words;
@@ -154,25 +155,25 @@ async function send() {
   const button = form.querySelector(".primary");
   if (!text.value.trim() || button.disabled) return;
   button.disabled = true;
-  trouble("");
+  showProblem("");
   try {
     const response = await fetch(form.action, {
       method: "POST",
-      headers: proof,
+      headers: csrfHeader,
       body: new URLSearchParams(new FormData(form)),
     });
     const page = await pageOf(response);
     if (response.ok) {
       text.value = "";
-      // The next message needs an id of its own; this one's stays until it has surely arrived.
+      // The next message needs a new id. A failed one keeps its id, so that it is not stored twice.
       document.getElementById("client-id").value = page.getElementById("client-id").value;
       show(page);
       toEnd();
     } else {
-      trouble(page.querySelector(".problem:not([hidden])")?.textContent || "Not sent: try again.");
+      showProblem(page.querySelector(".problem:not([hidden])")?.textContent || "Not sent. Try again.");
     }
   } catch {
-    trouble("Not sent: the line is down. Your text is still here; try again.");
+    showProblem("Not sent: no connection to the server. Your text is kept; try again.");
   } finally {
     button.disabled = false;
     text.focus();
@@ -186,7 +187,7 @@ if (form !== null) {
     send();
   });
   text.addEventListener("keydown", (event) => {
-    // While an input method composes a word, Enter belongs to it.
+    // While an input method composes a word, Enter confirms the word.
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       send();
@@ -213,7 +214,7 @@ if (top_ !== null) {
   toEnd();
   tick();
   setInterval(tick, 1000);
-  // Where the other visitors are changes without a word in the inbox.
+  // The pages that visitors look at change without an event of the stream.
   setInterval(() => document.hidden || refresh(), 30000);
   listen();
 }

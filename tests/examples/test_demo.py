@@ -10,7 +10,7 @@ import demo
 import pytest
 from processes import Program
 from receiver import Call
-from visitor import Ordered, WrongTurnError
+from visitor import CheckFailedError, Ordered
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 ORDER = Ordered("/checkout/confirmation/CC-10001", "CC-10001", "749.00", "EUR")
@@ -32,19 +32,19 @@ def _listens(address: str) -> bool:
     return True
 
 
-def test_one_visitor_is_driven_from_the_partners_link_to_the_partners_receipt(tmp_path: Path) -> None:
+def test_demo_once_drives_a_visitor_from_the_partners_link_to_the_postback(tmp_path: Path) -> None:
     with Program([sys.executable, str(DEMO), "--once"], environ={"TMPDIR": str(tmp_path)}) as program:
         program.wait_for_line(lambda line: line.startswith(("✓ all", "✗")), seconds=120)
         assert program.wait(10) == 0, program.tail()
-    stations = [line.split()[1] for line in program.lines if line.startswith("✓")]
-    assert stations == ["desk", "touch", "decision", "conversation", "order", "postback", "all"]
+    steps = [line.split()[1] for line in program.lines if line.startswith("✓")]
+    assert steps == ["desk", "touch", "decision", "conversation", "order", "postback", "all"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ending_the_demo_ends_and_tidies_up_all_it_started(tmp_path: Path) -> None:
+def test_stopping_the_demo_stops_its_programs_and_removes_its_folder(tmp_path: Path) -> None:
     environ = {"TMPDIR": str(tmp_path), "COLUMNS": "200"}
     with Program([sys.executable, str(DEMO)], environ=environ) as program:
-        program.wait_for_line(lambda line: "Ctrl-C ends everything" in line, seconds=60)
+        program.wait_for_line(lambda line: "Ctrl-C stops everything" in line, seconds=60)
         addresses = re.findall(r"http://127\.0\.0\.1:\d+", "\n".join(program.lines))
         assert len(addresses) == 3
         assert all(map(_listens, addresses))
@@ -53,7 +53,7 @@ def test_ending_the_demo_ends_and_tidies_up_all_it_started(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_right_call_once_is_what_the_partner_should_get() -> None:
+def test_exactly_one_right_call_passes_the_check() -> None:
     demo.check_calls([_call()], ORDER)
 
 
@@ -71,13 +71,13 @@ def test_the_right_call_once_is_what_the_partner_should_get() -> None:
         [_call(more="x")],
     ],
 )
-def test_anything_else_fails_the_demo(calls: list[Call]) -> None:
-    with pytest.raises(WrongTurnError):
+def test_no_call_two_calls_or_a_wrong_value_fail_the_check(calls: list[Call]) -> None:
+    with pytest.raises(CheckFailedError):
         demo.check_calls(calls, ORDER)
 
 
-def test_a_station_missing_from_the_log_fails_the_demo() -> None:
-    lines = [f'{{"event": "{name}"}}' for name in demo.STATIONS]
-    demo.check_stations(lines)
-    with pytest.raises(WrongTurnError, match="nothing of: credit"):
-        demo.check_stations([line for line in lines if "credit" not in line])
+def test_an_event_missing_from_the_log_fails_the_check() -> None:
+    lines = [f'{{"event": "{name}"}}' for name in demo.EXPECTED_EVENTS]
+    demo.check_events(lines)
+    with pytest.raises(CheckFailedError, match="lacks the events: credit"):
+        demo.check_events([line for line in lines if "credit" not in line])

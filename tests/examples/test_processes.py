@@ -1,4 +1,4 @@
-"""Programs are heard, waited for, and leave nothing behind."""
+"""Programs are read, waited for, and ended with all their children."""
 
 import os
 import select
@@ -19,15 +19,15 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("way", ["end", "kill"])
-def test_ending_a_program_ends_what_it_started(way: str) -> None:
+@pytest.mark.parametrize("method", ["end", "kill"])
+def test_ending_a_program_ends_its_children(method: str) -> None:
     port = free_port()
     program = Program([sys.executable, "-c", SERVER, str(port)])
     program.wait_for_port(port)
     child = os.pidfd_open(int(program.wait_for_line(lambda line: line.startswith("child")).split()[1]))
     assert program.running
 
-    getattr(program, way)()
+    getattr(program, method)()
 
     assert not program.running
     # A process that has ended makes its descriptor readable.
@@ -35,7 +35,7 @@ def test_ending_a_program_ends_what_it_started(way: str) -> None:
     os.close(child)
 
 
-def test_a_program_ends_with_whoever_started_it_even_if_that_is_killed() -> None:
+def test_a_program_ends_when_its_parent_is_killed() -> None:
     starter = """
 import sys, time
 from processes import Program, free_port
@@ -55,7 +55,7 @@ time.sleep(600)
             os.close(process)
 
 
-def test_a_program_that_ends_instead_of_listening_is_told_with_what_it_printed() -> None:
+def test_a_program_that_exits_instead_of_listening_is_reported_with_its_output() -> None:
     with (
         Program([sys.executable, "-c", "print('no such table'); raise SystemExit(3)"]) as program,
         pytest.raises(NotReadyError, match=r"ended with 3:\nno such table"),
@@ -63,7 +63,7 @@ def test_a_program_that_ends_instead_of_listening_is_told_with_what_it_printed()
         program.wait_for_port(free_port())
 
 
-def test_a_program_that_is_silent_is_not_waited_for_longer_than_said() -> None:
+def test_waiting_for_a_port_ends_after_the_given_time() -> None:
     with (
         Program([sys.executable, "-c", "import time; print('here'); time.sleep(600)"]) as program,
         pytest.raises(NotReadyError, match="no connection on port"),
@@ -71,14 +71,14 @@ def test_a_program_that_is_silent_is_not_waited_for_longer_than_said() -> None:
         program.wait_for_port(free_port(), seconds=0.2)
 
 
-def test_every_line_is_told_in_order() -> None:
-    heard: list[str] = []
-    with Program([sys.executable, "-c", "for n in range(5): print(n)"], on_line=heard.append) as program:
+def test_on_line_gets_every_line_in_order() -> None:
+    received: list[str] = []
+    with Program([sys.executable, "-c", "for n in range(5): print(n)"], on_line=received.append) as program:
         program.wait_for_line(lambda line: line == "4")
-    assert heard == list(program.lines) == ["0", "1", "2", "3", "4"]
+    assert received == list(program.lines) == ["0", "1", "2", "3", "4"]
 
 
-def test_a_free_port_is_the_wanted_one_unless_it_is_taken() -> None:
+def test_free_port_returns_the_wanted_port_unless_it_is_taken() -> None:
     wanted = free_port()
     assert free_port(wanted) == wanted
     with Program([sys.executable, "-c", SERVER, str(wanted)], environ=dict(os.environ)) as program:

@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-def test_it_keeps_each_call_as_it_came(receiver: Receiver) -> None:
+def test_it_records_each_call_unchanged(receiver: Receiver) -> None:
     httpx2.get(f"{receiver.address}/sale?click=a%2Bb%FF&empty=", headers={"X-Key": "k"})
     httpx2.post(f"{receiver.address}/orders", json={"orders": []})
 
@@ -21,7 +21,7 @@ def test_it_keeps_each_call_as_it_came(receiver: Receiver) -> None:
     assert (second.method, second.path, second.json()) == ("POST", "/orders", {"orders": []})
 
 
-def test_it_fails_as_often_as_it_is_asked_to() -> None:
+def test_it_fails_as_often_as_requested() -> None:
     with Receiver(fail=2) as receiver:
         statuses = [httpx2.get(receiver.address).status_code for _ in range(4)]
     assert statuses == [503, 503, 200, 200]
@@ -42,7 +42,7 @@ def test_it_refuses_a_call_whose_signature_is_wrong() -> None:
     assert [call.signature for call in receiver.calls] == ["right", "wrong", "wrong"]
 
 
-def test_waiting_for_a_call_that_does_not_come_says_what_came(receiver: Receiver) -> None:
+def test_the_error_of_a_wait_lists_the_calls_received(receiver: Receiver) -> None:
     httpx2.get(f"{receiver.address}/other")
     with pytest.raises(TimeoutError, match=r"1 of 2 calls.*/other"):
         receiver.wait(2, seconds=0.05)

@@ -1,4 +1,4 @@
-"""The demo's shop behaves like a real one, and knows nothing of clew."""
+"""The demo's shop, without clew."""
 
 import sys
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ ADDRESS = {"name": "Ada <b>", "street": "Row 1", "city": "London", "email": "ada
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[str]:
-    """Its address."""
+    """The shop's address."""
     port = free_port()
     with Program([sys.executable, str(SHOP), "--port", str(port)]) as program:
         program.wait_for_port(port)
@@ -23,7 +23,7 @@ def shop() -> Iterator[str]:
 
 @pytest.fixture
 def visitor(shop: str) -> Iterator[httpx2.Client]:
-    """A browser's cookies and redirects."""
+    """A client that keeps cookies and follows redirects."""
     with httpx2.Client(base_url=shop, follow_redirects=True) as client:
         yield client
 
@@ -55,7 +55,7 @@ def test_cheap_orders_pay_for_shipping(visitor: httpx2.Client) -> None:
     assert '<strong id="order-total">€29.70</strong>' in page.text
 
 
-def test_an_address_that_is_not_whole_is_asked_for_again(visitor: httpx2.Client) -> None:
+def test_an_incomplete_address_is_refused_with_the_form(visitor: httpx2.Client) -> None:
     visitor.post("/basket/add", data={"product": "conica-64"})
     page = visitor.post("/checkout", data={**ADDRESS, "email": " "})
     assert page.status_code == 422
@@ -67,18 +67,18 @@ def test_an_empty_basket_cannot_be_ordered(visitor: httpx2.Client) -> None:
     assert str(visitor.post("/checkout", data=ADDRESS).url).endswith("/basket")
 
 
-def test_what_is_not_there_is_a_page_of_its_own(visitor: httpx2.Client) -> None:
+def test_unknown_addresses_get_the_error_page(visitor: httpx2.Client) -> None:
     for path in ("/products/none", "/go/none", "/category/none", "/checkout/confirmation/CC-1", "/none"):
         page = visitor.get(path)
         assert page.status_code == 404
         assert "Not here." in page.text
 
 
-def test_pages_forbid_scripts_of_others_and_are_packed_for_those_who_can(visitor: httpx2.Client) -> None:
-    packed = visitor.get("/", headers={"accept-encoding": "gzip"})
+def test_pages_restrict_scripts_and_are_compressed_on_request(visitor: httpx2.Client) -> None:
+    compressed = visitor.get("/", headers={"accept-encoding": "gzip"})
     plain = visitor.get("/", headers={"accept-encoding": "identity"})
-    assert "script-src 'self'" in packed.headers["content-security-policy"]
-    assert packed.headers["content-encoding"] == "gzip"
+    assert "script-src 'self'" in compressed.headers["content-security-policy"]
+    assert compressed.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
-    assert packed.text == plain.text
+    assert compressed.text == plain.text
     assert "clew" not in plain.text

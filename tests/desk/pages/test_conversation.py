@@ -108,18 +108,18 @@ async def test_a_conversation_shows_its_messages_and_the_whole_trail(desk: House
         "/search",
         "2 in this visit",
         "first visit",
-        "nobody has it yet",
+        "not taken yet",
         "credited to anna",
     ):
         assert told in read, told
     assert f"{SHOP}/sale" not in page  # field E2: no address of a visitor is a link
 
 
-async def test_a_visitor_of_whom_nothing_is_known_can_be_answered_all_the_same(desk: House) -> None:
+async def test_a_visitor_without_stored_data_can_be_answered(desk: House) -> None:
     talk = await desk.says("hello")
     answer = await (await desk.agent()).get(f"desk/conversations/{talk}")
     assert answer.status_code == 200
-    assert "Nothing is known" in answer.text
+    assert "No data about this visitor" in answer.text
 
 
 async def test_a_returning_visitors_earlier_conversation_is_one_click_away(desk: House) -> None:
@@ -210,8 +210,8 @@ async def test_an_order_closed_in_the_chat_is_recorded_for_the_visitor_and_this_
     assert re.search(r"1001 \d\d:\d\d 129.90 EUR chat nobody", text_of(page))
 
 
-async def test_the_agent_hears_that_the_order_is_held(desk: House) -> None:
-    """The desk said "The order is recorded", and the partner was never told."""
+async def test_the_agent_sees_that_the_order_is_held(desk: House) -> None:
+    """The desk said only "The order is recorded", although the partner was not notified."""
     now = desk.service.clock.now()
     touch = Touched(Touch(int(now), (Click("plain", "aff", "x1", "anna"),)))
     await desk.service.visits.change("shop", VISITOR, [touch], now)
@@ -224,7 +224,7 @@ async def test_the_agent_hears_that_the_order_is_held(desk: House) -> None:
     fields = {"csrf": token, "order_id": "1001", "total": "50", "currency": "EUR"}
     answer = await client.post(f"desk/conversations/{talk}/order", data=fields)
     page = (await client.get(SHOP + answer.headers["location"])).text
-    assert "its partner is not told yet" in page
+    assert "its partner has not been notified yet" in page
     assert "/desk/postbacks?state=held" in page
 
 

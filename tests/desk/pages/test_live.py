@@ -74,13 +74,13 @@ async def test_what_needs_a_person_appears_and_goes_in_the_open_inbox(desk: Hous
     for number in range(5):
         before = OrderSeen(f"a{number}", Decimal("12.99"), "EUR", "api")
         await ordering.record(shop, before, visitor=None)
-    await expect(tab.get_by_text("What needs you")).to_have_count(0)
+    await expect(tab.get_by_text("Needs attention")).to_have_count(0)
     await ordering.record(shop, OrderSeen("b", Decimal("1299.00"), "EUR", "api"), visitor=VISITOR)
     await expect(tab.get_by_text("1 call to partners: held")).to_be_visible(timeout=soon)
     await expect(tab.get_by_text("1299.00 EUR, but the median of the site")).to_be_visible()
     (row,) = await desk.service.ledger.outbox.list("held")
     await settle(desk.service.ledger, lambda _: [], row.id, now, by="bo", send=False)
-    await expect(tab.get_by_text("What needs you")).to_have_count(0, timeout=soon)
+    await expect(tab.get_by_text("Needs attention")).to_have_count(0, timeout=soon)
 
 
 async def test_agent_and_visitor_talk_without_a_reload(desk: House, tab: Tab, address: str) -> None:
@@ -144,7 +144,7 @@ async def test_an_answer_that_could_not_be_sent_stays_in_the_field(
     await tab.route("**/messages", lambda route: route.abort())
     await tab.get_by_label("Your answer").fill("precious")
     await tab.get_by_role("button", name="Send").click()
-    await expect(tab.get_by_role("alert").first).to_contain_text("line is down")
+    await expect(tab.get_by_role("alert").first).to_contain_text("no connection to the server")
     await expect(tab.get_by_label("Your answer")).to_have_value("precious")
     await tab.unroute("**/messages")
     await tab.get_by_role("button", name="Send").click()
@@ -155,7 +155,7 @@ async def test_an_answer_that_could_not_be_sent_stays_in_the_field(
 async def test_a_ready_answer_is_put_into_the_field_and_not_sent(desk: House, tab: Tab, address: str) -> None:
     talk = await desk.says("hallo")
     await tab.goto(f"{address}desk/conversations/{talk}")
-    await tab.get_by_text("Ready answers").click()
+    await tab.get_by_text("Canned responses").click()
     await tab.get_by_role("button", name="Guten Tag").click()
     await expect(tab.get_by_label("Your answer")).to_have_value("Guten Tag! Wie kann ich Ihnen helfen?")
     assert len((await desk.visitor(base=HOST).get("messages")).json()["messages"]) == 1

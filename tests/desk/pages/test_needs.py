@@ -36,7 +36,7 @@ async def test_the_start_page_says_what_happened_and_what_to_do(desk: House) -> 
         notice(desk)
     client = await desk.agent()
     page = (await client.get("desk/")).text
-    assert "What needs you" in page
+    assert "Needs attention" in page
     assert "A page&#39;s Content-Security-Policy restricts clew: csp script-src. Last seen on /p." in page
     assert "3 times" in page
 
@@ -49,7 +49,7 @@ async def test_what_is_done_is_gone_until_it_happens_again(desk: House) -> None:
     with structlog.testing.capture_logs() as lines:
         assert (await client.post("desk/needs", data=fields)).status_code == 303
     assert [(e["notice"], e["agent"]) for e in lines if e["event"] == "notice_done"] == [("policy", "bo")]
-    assert "What needs you" not in (await client.get("desk/")).text
+    assert "Needs attention" not in (await client.get("desk/")).text
     notice(desk)
     assert "once" in (await client.get("desk/")).text
 

@@ -51,7 +51,7 @@ async def test_the_newest_orders_are_listed_and_found_by_any_spelling(desk: Hous
     found = text_of((await client.get("desk/orders", params={"number": "Order #1001"})).text)
     assert "#1001" in found
     assert "#1002" not in found
-    assert "There is no such order" in (await client.get("desk/orders?number=9")).text
+    assert "No order has this number" in (await client.get("desk/orders?number=9")).text
 
 
 async def test_older_orders_are_on_the_next_page(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ async def test_an_agent_sees_the_orders_of_its_own_site_only(desk: House) -> Non
     client = await desk.agent(site="shop")
     assert (await client.get(f"desk/orders/{theirs.row}")).status_code == 404
     assert "#1001" not in (await client.get("desk/orders")).text
-    assert "There is no such order" in (await client.get("desk/orders?number=1001")).text
+    assert "No order has this number" in (await client.get("desk/orders?number=1001")).text
     forged = {"csrf": hidden((await client.get("desk/orders/2")).text), "state": "cancelled", "why": "x"}
     assert (await client.post(f"desk/orders/{theirs.row}/correct", data=forged)).status_code == 404
     assert (await desk.client(OTHER).get(f"desk/orders/{theirs.row}")).status_code == 303

@@ -19,7 +19,7 @@ async def shops(tmp_path: Path) -> AsyncIterator[Any]:
 
 
 async def test_a_reload_that_shows_no_order_any_more_is_no_alarm(shops: Any) -> None:
-    """Each reload of a page that shows an order once was a line of "What needs you"."""
+    """Each reload of a page that shows an order once was a line of "Needs attention"."""
     shop = await shops()
     shop.pages["/thank-you"] = ordered("1")
     async with shop.landed() as visitor:

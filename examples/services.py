@@ -1,4 +1,4 @@
-"""What the demo starts: the shop, clew in front of it, the partner's server, and an agent's account."""
+"""The services of the demo: the shop, clew in front of it, the partner's server, and an agent's account."""
 
 import os
 import secrets
@@ -16,19 +16,19 @@ from receiver import Call, Receiver
 
 HERE = Path(__file__).parent
 SETTINGS = HERE / "demo.toml"
-# The ports that stand in demo.toml; others are taken where they are not free.
+# The ports in demo.toml. A port that is not free is replaced.
 CLEW_PORT, SHOP_PORT, RECEIVER_PORT = 8080, 8081, 8082
 AGENT = "anna"
 PARAM = "cb"
 
 
 class SetUpError(RuntimeError):
-    """A part of the demo did not start; the text says which, and what it printed."""
+    """A part of the demo did not start. The message names it and has its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where to find everything."""
+    """The addresses of the services."""
 
     shop: str
     partner_link: str
@@ -36,8 +36,8 @@ class Addresses:
     receiver: str
 
 
-class House:
-    """Everything started in a folder of its own, ended and tidied up on leaving the `with` block."""
+class Services:
+    """Starts everything in a temporary folder. Leaving the `with` block stops it and removes the folder."""
 
     def __init__(
         self,

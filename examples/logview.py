@@ -1,4 +1,4 @@
-"""Shows clew's log as the stations that a visitor passes, one line each."""
+"""Shows clew's JSON log in the terminal, one line for each event of a visitor."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Station:
+class EventStyle:
     """How one kind of event is shown: its symbol, its colour and its description."""
 
     sign: str
@@ -28,7 +28,7 @@ def _joined(fields: Fields, *names: str) -> str:
 
 def _touch(fields: Fields) -> str:
     who = ", ".join(fields.get("partners") or fields.get("networks") or ()) or "no partner"
-    return f"{who} sent a visitor to {fields.get('landing') or 'the shop'}; the click is written down"
+    return f"{who} sent a visitor to {fields.get('landing') or 'the shop'}; the click is stored"
 
 
 def _decision(fields: Fields) -> str:
@@ -39,7 +39,7 @@ def _decision(fields: Fields) -> str:
 
 
 def _conversation(fields: Fields) -> str:
-    start = f", begun in the invite of {fields['rule']!r}" if fields.get("rule") else ""
+    start = f", started by the invite of rule {fields['rule']!r}" if fields.get("rule") else ""
     return f"{fields.get('state', '')}{start}"
 
 
@@ -48,7 +48,7 @@ def _message(fields: Fields) -> str:
 
 
 def _order(fields: Fields) -> str:
-    return f"{_joined(fields, 'order', 'total', 'currency')}, closed in: {fields.get('channel', '?')}"
+    return f"{_joined(fields, 'order', 'total', 'currency')}, channel {fields.get('channel', '?')}"
 
 
 def _credit(fields: Fields) -> str:
@@ -59,20 +59,20 @@ def _postback(fields: Fields) -> str:
     return _joined(fields, "partner", "order", "outcome", "status", "answer")
 
 
-STATIONS: Mapping[str, Station] = {
-    "touch": Station("→", "cyan", _touch),
-    "decision": Station("?", "bright_black", _decision),
-    "invite": Station("!", "magenta", lambda fields: _joined(fields, "rule", "what")),
-    "conversation": Station("☰", "magenta", _conversation),
-    "message": Station("…", "magenta", _message),
-    "order": Station("€", "green", _order),
-    "credit": Station("♥", "green", _credit),
-    "postback": Station("↗", "yellow", _postback),
+STYLES: Mapping[str, EventStyle] = {
+    "touch": EventStyle("→", "cyan", _touch),
+    "decision": EventStyle("?", "bright_black", _decision),
+    "invite": EventStyle("!", "magenta", lambda fields: _joined(fields, "rule", "what")),
+    "conversation": EventStyle("☰", "magenta", _conversation),
+    "message": EventStyle("…", "magenta", _message),
+    "order": EventStyle("€", "green", _order),
+    "credit": EventStyle("♥", "green", _credit),
+    "postback": EventStyle("↗", "yellow", _postback),
 }
 
 
 def read(line: str) -> Fields | None:
-    """A line of the JSON log, or None for anything else."""
+    """The fields of a line of the JSON log; None for any other line."""
     try:
         fields = json.loads(line)
     except ValueError:
@@ -80,33 +80,31 @@ def read(line: str) -> Fields | None:
     return fields if isinstance(fields, dict) and isinstance(fields.get("event"), str) else None
 
 
-class Board:
-    """Writes the stations to a terminal, and keeps the names of those that were passed."""
+class LogView:
+    """Writes events to a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self.passed: list[str] = []
 
     def line(self, line: str) -> None:
-        """One line that `clew serve` printed. What is no station, and no trouble, is left out."""
+        """Show a line of `clew serve`'s output; of other events only warnings and errors."""
         fields = read(line)
         if fields is None:
-            # The addresses to open are told below.
+            # The demo prints the addresses itself.
             if line.strip() and not line.startswith("clew listens on"):
                 self._console.print(Text(line, style="red"))
             return
         event = fields["event"]
-        station = STATIONS.get(event)
-        if station is not None:
-            self.passed.append(event)
-            self._show(station.sign, event, station.color, station.describe(fields))
+        style = STYLES.get(event)
+        if style is not None:
+            self._show(style.sign, event, style.color, style.describe(fields))
         elif fields.get("level") in ("warning", "error", "critical"):
             self._show("✗", event, "red", json.dumps(fields))
 
     def call(self, call: Call) -> None:
-        """One call that the partner's server got."""
+        """Show a call to the partner's server."""
         color = "bold yellow" if call.status == 200 else "red"
-        self._show("☎", "partner", color, f"got {call.method} {call.target}, said {call.status}")
+        self._show("☎", "partner", color, f"got {call.method} {call.target}, answered {call.status}")
 
     def _show(self, sign: str, name: str, color: str, text: str) -> None:
         now = datetime.now().astimezone().strftime("%H:%M:%S")
