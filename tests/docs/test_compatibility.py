@@ -1,7 +1,7 @@
-"""Each hard case of a page's edit and of the proxy has a test that names it, or an exception that is argued.
+"""Each hard case of a page's edit and of the proxy has a test that names it, or a documented exception.
 
 A test names its cases in the id of a parameter, in its docstring or in a comment: `injection 3.11`, or
-`injection 2.1, 2.2`. So does an exception in `docs/compatibility.md`, whose tables tell what each case is.
+`injection 2.1, 2.2`. So does an exception in `docs/compatibility.md`, whose tables describe the cases.
 """
 
 import ast
@@ -32,8 +32,8 @@ CASES = {"injection": INJECTION, "proxy": PROXY}
 
 # The families whose every case must be covered.
 STRICT = ("injection", "proxy")
-# The families of which the page has a row for every case, with the section that holds them.
-TOLD = {"injection": "Pages and their edit", "proxy": "The proxy"}
+# The families whose cases all have a row in the page, with the section that holds them.
+DOCUMENTED = {"injection": "Pages and their edit", "proxy": "The proxy"}
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _MARK = re.compile(rf"\b(injection|proxy) ({_NUMBER}(?:(?:, and |, | and )(?:\1 )?{_NUMBER})*)(?![.\d]*\d)")
@@ -47,7 +47,7 @@ def marks(text: str) -> Iterator[tuple[str, str]]:
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Every file of tests without its own docstring, which tells of no test."""
+    """Every file of tests, without its module docstring."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if path == Path(__file__):
             continue
@@ -77,18 +77,18 @@ def test_every_case_has_a_test_or_an_exception(family: str) -> None:
     assert [number for number in CASES[family] if number not in covered] == []
 
 
-@pytest.mark.parametrize("family", TOLD)
-def test_the_page_tells_of_every_case(family: str) -> None:
-    rows = re.findall(rf"^\| ({_NUMBER}) \|", section(TOLD[family]), re.MULTILINE)
+@pytest.mark.parametrize("family", DOCUMENTED)
+def test_the_page_has_a_row_for_every_case(family: str) -> None:
+    rows = re.findall(rf"^\| ({_NUMBER}) \|", section(DOCUMENTED[family]), re.MULTILINE)
     assert rows == CASES[family]
 
 
-@pytest.mark.parametrize("family", TOLD)
-def test_the_page_points_to_every_exception_and_to_no_other(family: str) -> None:
-    text = section(TOLD[family])
-    pointed = re.findall(rf"^\| ({_NUMBER}) \|.*\*Exceptions\*", text, re.MULTILINE)
-    argued = re.findall(rf"^- {family} ({_NUMBER}):", text, re.MULTILINE)
-    assert pointed == argued
+@pytest.mark.parametrize("family", DOCUMENTED)
+def test_the_page_refers_to_exactly_the_exceptions_it_has(family: str) -> None:
+    text = section(DOCUMENTED[family])
+    referred = re.findall(rf"^\| ({_NUMBER}) \|.*\*Exceptions\*", text, re.MULTILINE)
+    documented = re.findall(rf"^- {family} ({_NUMBER}):", text, re.MULTILINE)
+    assert referred == documented
 
 
 def test_no_case_is_named_that_does_not_exist() -> None:
@@ -104,9 +104,9 @@ def test_no_case_is_named_that_does_not_exist() -> None:
 @pytest.mark.parametrize(
     "most", [tag.LIMIT, scanner.LOOK, edit.HELD, scanner.MARKUP, scanner.LEADING, scanner.MARKER]
 )
-def test_the_bounds_told_are_those_that_hold(most: int) -> None:
-    """injection 2.8, 2.9: what is looked at, and what is held back."""
-    assert f"| {most:,} bytes |" in section(TOLD["injection"])
+def test_the_limits_of_the_edit_are_documented(most: int) -> None:
+    """injection 2.8, 2.9: what is scanned, and what is held."""
+    assert f"| {most:,} bytes |" in section(DOCUMENTED["injection"])
 
 
 UPSTREAM = model.Upstream()
@@ -115,37 +115,37 @@ UPSTREAM = model.Upstream()
 @pytest.mark.parametrize(
     "row",
     [
-        f"| {protocol.MAX_HEAD >> 10} KB | a request's head, else 431; it has "
-        f"{protocol.HEAD_SECONDS:g} seconds to arrive",
-        f"| {wire.MAX_HEAD >> 10} KB | the head of a shop's answer, "
-        f"{wire.MAX_TRAILERS >> 10} KB its trailers, {wire.MAX_INTERIM} its interim responses",
-        f"| {sent.HIGH_WATER >> 10} KB | of a request's body wait for the shop; of an answer one read "
-        f"waits for its client, {connection.LARGE_READ >> 10} KB at first "
-        f"and {connection.SMALL_READ >> 10} KB",
-        f"| {UPSTREAM.connections} exchanges | at once with one shop, and "
-        f"{UPSTREAM.connections * slots.QUEUE_PER_CONNECTION:,} that wait up to "
+        f"| {protocol.MAX_HEAD >> 10} KB | Maximum head of a request, else 431. It must arrive within "
+        f"{protocol.HEAD_SECONDS:g} seconds",
+        f"| {wire.MAX_HEAD >> 10} KB | Maximum head of a shop's response, with up to "
+        f"{wire.MAX_TRAILERS >> 10} KB of trailers and {wire.MAX_INTERIM} interim responses",
+        f"| {sent.HIGH_WATER >> 10} KB | Maximum of a request's body that is buffered for the shop. Of a "
+        f"response one read is buffered for the client: {connection.LARGE_READ >> 10} KB, "
+        f"or {connection.SMALL_READ >> 10} KB",
+        f"| {UPSTREAM.connections} exchanges | Maximum at once with one shop; up to "
+        f"{UPSTREAM.connections * slots.QUEUE_PER_CONNECTION:,} more wait for at most "
         f"{UPSTREAM.connect_timeout} s",
-        f"| {UPSTREAM.connections:,} WebSockets | with one shop; one on which no message passes for "
+        f"| {UPSTREAM.connections:,} WebSockets | Maximum with one shop. A WebSocket without a message for "
         f"{UPSTREAM.websocket_idle} s is closed",
-        f"| {sent.LEAST_RATE} bytes a second | a request's body has to bring, counted over "
-        f"{sent.BODY_SECONDS:g} s; a shorter one has to be there by then",
-        f"| {sent.GATHERED_BODY >> 10} KB | of a request's body, or all of it, are gathered before a "
-        f"connection to the shop is taken, {sent.GATHERED_SLOW >> 10} KB of one that brings less than "
+        f"| {sent.LEAST_RATE} bytes a second | Minimum rate of a request's body, measured over "
+        f"{sent.BODY_SECONDS:g} s. A shorter body must be complete by then",
+        f"| {sent.GATHERED_BODY >> 10} KB | A request's body is buffered up to this size before a connection "
+        f"to the shop is used; up to {sent.GATHERED_SLOW >> 10} KB if it arrives at less than "
         f"{sent.FAST_RATE >> 10} KB a second",
-        f"| {protocol.MOST_AHEAD} requests | that a client sends ahead",
-        f"| {websocket.MAX_MESSAGE >> 20} MB | one message of a WebSocket",
-        f"{upstream.LIFETIME:g} s | an idle connection",
+        f"| {protocol.MOST_AHEAD} requests | Maximum number of pipelined requests",
+        f"| {websocket.MAX_MESSAGE >> 20} MB | Maximum message of a WebSocket",
+        f"{upstream.LIFETIME:g} s | How long an idle connection",
     ],
 )
-def test_the_bounds_told_of_the_proxy_are_those_that_hold(row: str) -> None:
+def test_the_limits_of_the_proxy_are_documented(row: str) -> None:
     """proxy 2.9, 6.2."""
-    assert row in section(TOLD["proxy"])
+    assert row in section(DOCUMENTED["proxy"])
 
 
-def test_the_bounds_told_of_codings_are_those_that_hold() -> None:
+def test_the_limits_of_decoding_are_documented() -> None:
     """injection 4.6."""
     free, total = codings.FREE // 1024**2, codings.TOTAL // 1024**3
-    text = section(TOLD["injection"])
+    text = section(DOCUMENTED["injection"])
     assert f"| {free} MB, or {codings.RATIO} times the input |" in text
     assert f"never more than {total} GB" in text
 
@@ -161,5 +161,5 @@ def test_the_bounds_told_of_codings_are_those_that_hold() -> None:
         ("reinjection 3.11", []),
     ],
 )
-def test_marks_are_read_as_they_are_written(text: str, found: list[str]) -> None:
+def test_case_numbers_are_found_in_text(text: str, found: list[str]) -> None:
     assert [number for _, number in marks(text)] == found
