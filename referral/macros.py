@@ -14,9 +14,9 @@ _MACRO = re.compile(
 )
 # Only as the whole value, since ids may contain it: a name between marks (`[CLICK_ID]`, `%CLICK_ID%`,
 # `~clickid~`, `##clickid##`), one with a mark on one side (`:clickid`, `{click_id`, `clickid}`), and
-# placeholder words. A name has at most one digit, at its end (`aff_sub2`); most ids have more. Characters
-# of base64 are not marks; `@joe` and `#joe`, possible names of partners, are refused only with a mark at
-# the end.
+# placeholder words. With a mark on one side only, a name has at most one digit, at its end (`aff_sub2`);
+# most ids have more. Characters of base64 are not marks; `@joe` and `#joe`, possible names of partners,
+# are refused only with a mark at the end.
 _NAME = r"[A-Za-z_][A-Za-z_ .|-]{0,62}[0-9]?"
 _WHOLE = re.compile(
     rf"[\[<({{~:%$#@!*|^?`'\"]{{1,4}}\s?{_WORD}\s?[\]>)}}~:%$#@!*|^?`'\"]{{1,4}}|"

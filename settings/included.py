@@ -86,7 +86,7 @@ def _matches(pattern: str, folder: str) -> tuple[list[str], list[str]]:
     parts = [part for part in pattern.split("/") if part]
     found: list[str] = []
     refused: list[str] = []
-    # Each folder is searched once for the same rest of the pattern: links may lead round in a circle.
+    # Each folder is searched once for the same rest of the pattern, because links may form a loop.
     searched: set[tuple[int, int, int]] = set()
     waiting = [("/" if pattern.startswith("/") else folder, 0)]
     while waiting:

@@ -23,7 +23,7 @@ _TEXTS: Mapping[int, bytes] = {
     502: b"The shop does not answer at the moment. Please try again in a little while.\n",
     503: b"The shop is very busy at the moment. Please try again in a little while.\n",
     504: b"The shop takes too long to answer. Please try again in a little while.\n",
-    508: b"This request goes round in a circle.\n",
+    508: b"This request loops between proxies.\n",
 }
 
 
@@ -34,7 +34,7 @@ def date() -> Header:
 
 @lru_cache(maxsize=1)
 def _date(second: int) -> Header:
-    """Made once a second: it takes as long as a small answer."""
+    """Computed once a second: it takes as long as a small response."""
     return b"date", formatdate(usegmt=True).encode("ascii")
 
 

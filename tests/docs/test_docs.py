@@ -66,7 +66,7 @@ def test_the_table_of_reloads_has_every_key_and_those_that_need_a_restart() -> N
     text = page("operations.md").partition("| what changes | what happens |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
     keys = [
-        (key, effect.startswith("An error"))
+        (key, effect.startswith("The reload fails"))
         for subject, effect in rows
         # Of a site's own keys, others start with words.
         if subject.startswith("`") and subject != "`name` of a site"
