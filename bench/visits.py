@@ -20,7 +20,7 @@ from typing import Any
 from clew.postbacks.delivery import Worker
 from clew.postbacks.model import Report
 from clew.referral.cookie import new_visitor_id
-from clew.referral.visitor import Page, Viewed, Visitor
+from clew.referral.visitor import Page, Viewed, Visitor, changed
 from clew.settings.model import Delivery, Partner
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.outbox import Outbox
@@ -66,7 +66,7 @@ async def build_store(path: Path, rng: random.Random) -> int:
             visitor = Visitor(new_visitor_id())
             for page in range(rng.randint(1, 8)):
                 view = Page(f"view{number}-{page}", now - age, f"http://{HOST}/category/{page}", "A page")
-                visitor = Viewed(view, "en").apply(visitor, now - age)
+                visitor = changed(visitor, "v", [Viewed(view, "en")], now - age)
             expired = rng.random() < EXPIRED
             expired_count += expired
             expires = now - rng.uniform(1, 86400) if expired else now + keep_seconds(visitor)

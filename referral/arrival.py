@@ -4,7 +4,9 @@ Pure. Used for a landing request, and for a page from a cache that the browser r
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from msgspec import Struct
 
 from .consent.signals import Consent
 from .cookie import Known, new_visitor_id
@@ -12,8 +14,7 @@ from .touches import Touch, merge
 from .visitor import Change, Page, Touched
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """The result of an arrival.
 
     `known` is the new content of the visitor's cookie; `renew`: the browser does not have it yet. `touch` is

@@ -16,7 +16,8 @@ import re
 import secrets
 import struct
 import zlib
-from base64 import b32encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import b32encode, urlsafe_b64encode
+from binascii import a2b_base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -46,7 +47,9 @@ _LASTING = b"; Max-Age=%d" % MAX_AGE + _SESSION
 _AGREED, _NECESSARY = "agreed", "necessary"  # among the packed items
 _VERSION = 1
 _NONCE, _TAG = 12, 16
+_OURS = re.compile(rb"(?:^|;)[ \t]*" + NAME + rb"=([^;]*)")
 _VALUE = re.compile(rb"[A-Za-z0-9_-]+")
+_FROM_URLSAFE = bytes.maketrans(b"-_", b"+/")
 # Common parts of touches, for compression. Part of version 1: any change makes issued cookies unreadable.
 _DICTIONARY = (
     b'"utm_id""utm_term""utm_content""utm_campaign""utm_medium":"cpc","affiliate","email""utm_source":"google"'
@@ -56,7 +59,7 @@ _DICTIONARY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Known:
     """The content of a cookie: the visitor's id, its touches, and when it was first issued (unix seconds).
 
@@ -107,17 +110,10 @@ class VisitorCookie:
 
         Of several cookies (one of the host and one of the domain) the one with the latest touch counts.
         """
-        values: list[bytes] = []
-        for header in cookie_headers:
-            if NAME not in header:
-                continue
-            for pair in header.split(b";"):
-                name, _, value = pair.strip().partition(b"=")
-                if name == NAME and len(values) < COPIES:
-                    values.append(value)
+        values = [value.strip() for header in cookie_headers for value in _OURS.findall(header)]
         if len(values) == 1:
             return self.open(values[0])
-        found = [known for value in values if (known := self.open(value)) is not None]
+        found = [known for value in values[:COPIES] if (known := self.open(value)) is not None]
         return max(found, key=lambda k: (max((t.at for t in k.touches), default=0), k.issued), default=None)
 
     def open(self, value: bytes | str) -> Known | None:
@@ -125,7 +121,7 @@ class VisitorCookie:
         raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
         if len(raw) > READ_LIMIT or not _VALUE.fullmatch(raw) or len(raw) % 4 == 1:
             return None
-        sealed = urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
+        sealed = a2b_base64(raw.translate(_FROM_URLSAFE) + b"==")  # more padding than needed is ignored
         if len(sealed) < 2 + _NONCE + _TAG or sealed[0] != _VERSION:
             return None
         for cipher in self._ciphers.get(sealed[1], ()):
@@ -195,22 +191,28 @@ def _unpacked(plain: bytes) -> Known | None:
     try:
         end = 1 + plain[0]
         visitor = plain[1:end].decode("ascii")
-        (issued,) = struct.unpack(">I", plain[end : end + 4])
+        issued = int.from_bytes(plain[end : end + 4], "big")
         items = _items(zlib.decompressobj(-15, _DICTIONARY).decompress(plain[end + 4 :], TOUCHES_LIMIT))
-        touches = tuple(Touch.from_json(item) for item in items if isinstance(item, dict))
-        pages = [Page(*item) for item in items if isinstance(item, list)]
+        touches = tuple([item for item in items if type(item) is Touch])
+        if len(touches) == len(items):
+            return Known(visitor, touches, issued)
+        pages = [Page(*item) for item in items if type(item) is list]
         page = pages[0] if pages else None
         return Known(visitor, touches, issued, page, _AGREED in items, _NECESSARY in items)
-    except (IndexError, KeyError, TypeError, AttributeError, ValueError, struct.error, zlib.error):
+    except (IndexError, TypeError, ValueError, msgspec.ValidationError, zlib.error):
         return None
 
 
-def _items(text: bytes) -> Any:
+_Item = Touch | list[Any] | str
+_decode = msgspec.json.Decoder(list[_Item]).decode
+
+
+def _items(text: bytes) -> list[_Item]:
     try:
-        return msgspec.json.decode(text)
+        return _decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Click ids may have bytes outside UTF-8.
-        return json.loads(text.decode("utf-8", "surrogateescape"))
+        return msgspec.convert(json.loads(text.decode("utf-8", "surrogateescape")), list[_Item])
 
 
 def _fewer(touches: list[Touch]) -> list[Touch]:

@@ -5,9 +5,12 @@ with the same signature.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
+from operator import attrgetter
 from typing import Any
+
+from msgspec.structs import replace
 
 from .touches import DOUBTS, Click, Touch, doubted
 
@@ -97,7 +100,7 @@ def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float
     won: tuple[Touch, Click] | None = None
     considered: list[Considered] = []
     # Of two touches in the same second, the later one in the list counts as later.
-    for touch in sorted((_earning(t, terms) for t in touches), key=lambda t: t.at)[::-1]:
+    for touch in sorted((_earning(t, terms) for t in touches), key=_at)[::-1]:
         click, verdict = _weigh(touch, order_time, terms, now)
         if click is not None and not verdict:
             if won is None:
@@ -122,11 +125,15 @@ def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float
 
 def earning_now(touches: Iterable[Touch], now: float, terms: Terms) -> Click | None:
     """The click by which `credit` would credit an order made now, without its reasons."""
-    for touch in sorted((_earning(t, terms) for t in touches), key=lambda t: t.at)[::-1]:
-        click, verdict = _weigh(touch, now, terms, now)
-        if click is not None and not verdict:
-            return click
+    for touch in sorted(touches, key=_at)[::-1]:
+        for click in touch.clicks[::-1]:
+            partner = terms.partner(click)
+            if partner is not None and not _lost(touch, partner, now, terms, now):
+                return click if click.partner == partner else replace(click, partner=partner)
     return None
+
+
+_at = attrgetter("at")
 
 
 def _earning(touch: Touch, terms: Terms) -> Touch:

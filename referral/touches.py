@@ -1,10 +1,22 @@
 """Clicks and touches, and their compact form for the cookie and the store."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, convert, to_builtins
+
 SAME_ARRIVAL = 30 * 60
+
+# The names of a touch's fields in its compact form.
+_SHORT = {
+    "at": "t",
+    "clicks": "c",
+    "campaign": "u",
+    "referrer": "r",
+    "landing": "l",
+    "doubt": "d",
+    "consent": "k",
+}
 
 # Why a click is suspicious: the values of `Touch.doubt`, with texts for people.
 INSIDE, CHECKOUT, ELSEWHERE = "inside", "checkout", "elsewhere"
@@ -15,8 +27,7 @@ DOUBTS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Click:
+class Click(Struct, frozen=True, array_like=True):
     """One click id from the landing URL.
 
     `value` is the id after percent-decoding, with bytes outside UTF-8 as surrogate escapes, so that
@@ -30,8 +41,7 @@ class Click:
     partner: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
+class Touch(Struct, frozen=True, omit_defaults=True, rename=_SHORT):
     """One arrival with attribution. `at` is the landing time in unix seconds. `doubt` is empty, or a key of
     DOUBTS: then the arrival did not come from outside, and its clicks earn nothing unless the partner's
     terms allow it. `consent` is what shows the visitor's consent to keeping it, at a site that asks: the
@@ -39,41 +49,22 @@ class Touch:
 
     at: int
     clicks: tuple[Click, ...] = ()
-    campaign: Mapping[str, str] = field(default_factory=dict)
+    campaign: Mapping[str, str] = {}
     referrer: str = ""
     landing: str = ""
     doubt: str = ""
     consent: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The compact form: short keys, absent where empty."""
-        data: dict[str, Any] = {"t": self.at}
-        if self.clicks:
-            data["c"] = [[c.network, c.param, c.value, c.partner] for c in self.clicks]
-        if self.campaign:
-            data["u"] = dict(self.campaign)
-        if self.referrer:
-            data["r"] = self.referrer
-        if self.landing:
-            data["l"] = self.landing
-        if self.doubt:
-            data["d"] = self.doubt
-        if self.consent:
-            data["k"] = self.consent
+        """The compact form: short keys, absent where empty. Cookie and store have the same."""
+        data = to_builtins(self)
+        assert isinstance(data, dict)
         return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Touch":
-        """The reverse of `to_json`; raises KeyError, TypeError or ValueError on anything else."""
-        return cls(
-            at=int(data["t"]),
-            clicks=tuple(Click(n, p, v, partner) for n, p, v, partner in data.get("c", ())),
-            campaign={str(k): str(v) for k, v in data.get("u", {}).items()},
-            referrer=str(data.get("r", "")),
-            landing=str(data.get("l", "")),
-            doubt=str(data.get("d", "")),
-            consent=str(data.get("k", "")),
-        )
+        """The reverse of `to_json`; raises msgspec.ValidationError on anything else."""
+        return convert(data, cls)
 
 
 def doubted(touch: Touch, partner: str, inside: Collection[str]) -> bool:

@@ -5,10 +5,10 @@ that earn credit are in the visitor's cookie too.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from copy import copy
 from typing import Any
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, json, to_builtins
 from msgspec.structs import replace
 
 from .touches import Touch, merge
@@ -47,8 +47,8 @@ class Talk(Struct, frozen=True, array_like=True):
     answers: tuple[int, ...] = ()
 
 
-class Visitor(Struct, frozen=True, omit_defaults=True):
-    """One browser at one site.
+class Visitor(Struct, omit_defaults=True):
+    """One browser at one site. Only `changed` changes it, and before anybody else has it.
 
     `visits` counts runs of page views with gaps under 30 minutes, `visit_at` is the start of the current
     one and `pages` the number of its page views; `trail` holds the last page views of all visits. `cart`
@@ -105,7 +105,7 @@ class Visitor(Struct, frozen=True, omit_defaults=True):
 
     def viewed(self, view: str) -> bool:
         """Whether `view` is one of the last page views."""
-        return any(page.view == view for page in self.trail[-RECENT:])
+        return view in [page.view for page in self.trail[-RECENT:]]
 
 
 def _bytes(*texts: str) -> int:
@@ -142,35 +142,39 @@ def _short(page: Page) -> Page:
 
 def _trail(pages: tuple[Page, ...], page: Page) -> tuple[Page, ...]:
     """The pages and one more: the last `TRAIL_PAGES` that fit into `TRAIL_BYTES`; the last always does."""
-    pages = pages[-TRAIL_PAGES + 1 :]
+    trail = [*pages[-TRAIL_PAGES + 1 :], page]
     # Nobody asks for the number of an older page view again, and random text takes the most room.
-    old = len(pages) - RECENT + 1
-    if old > 0 and pages[old - 1].view:
-        pages = (*(replace(p, view="") for p in pages[:old]), *pages[old:])
-    pages = (*pages, page)
-    room = TRAIL_BYTES - 60 * len(pages) - _bytes("".join([f"{p.view}{p.url}{p.title}" for p in pages]))
-    start = 0
-    while room < 0 and start < len(pages) - 1:
-        gone = pages[start]
-        room += 60 + _bytes(gone.view, gone.url, gone.title)
-        start += 1
-    return pages[start:]
+    old = len(trail) - RECENT - 1
+    while old >= 0 and trail[old].view:
+        trail[old] = replace(trail[old], view="")
+        old -= 1
+    while len(trail) > 1 and _size(trail) > TRAIL_BYTES:
+        del trail[0]
+    return tuple(trail)
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+def _size(trail: list[Page]) -> int:
+    try:
+        return len(_encode(trail))
+    except UnicodeEncodeError:  # a lone surrogate
+        return sum(60 + _bytes(page.view, page.url, page.title) for page in trail)
+
+
+_encode = json.Encoder().encode
+
+
+class Touched(Struct, frozen=True):
     """A landing with attribution."""
 
     touch: Touch
 
-    def apply(self, visitor: Visitor, now: float) -> Visitor:
+    def apply(self, visitor: Visitor, now: float) -> None:
         """Add the touch unless its click is known already; the oldest go first when there are too many."""
-        touches = _bounded(merge(visitor.touches, (self.touch,)))
-        return replace(visitor, first_at=visitor.first_at or now, touches=touches)
+        visitor.touches = _bounded(merge(visitor.touches, (self.touch,)))
+        visitor.first_at = visitor.first_at or now
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(Struct, frozen=True):
     """What the visitor's cookie knows and the store may not: it keeps nobody before the cookie has come back,
     and it may have lost it. `page` is the page view with which the cookie was issued, if it was one.
     """
@@ -178,135 +182,126 @@ class Restored:
     touches: tuple[Touch, ...]
     page: Page | None = None
 
-    def apply(self, visitor: Visitor, now: float) -> Visitor:
+    def apply(self, visitor: Visitor, now: float) -> None:
         """Begin with the page, for a visitor without page views; join the touches in their order of time."""
         if self.page is not None and not visitor.seen_at:
-            visitor = Viewed(self.page).apply(visitor, self.page.at)
-        if all(touch in visitor.touches for touch in self.touches):
-            return visitor
-        touches = _bounded(merge(visitor.touches, self.touches))
-        return visitor if touches == visitor.touches else replace(visitor, touches=touches)
+            Viewed(self.page).apply(visitor, self.page.at)
+        known = visitor.touches
+        # Nearly always the same ones.
+        if self.touches != known and not all(touch in known for touch in self.touches):
+            visitor.touches = _bounded(merge(known, self.touches))
 
 
-@dataclass(frozen=True, slots=True)
-class Viewed:
+class Viewed(Struct, frozen=True):
     """A page that the browser shows. The same `page.view` again only refreshes url and title."""
 
     page: Page
     language: str = ""
 
-    def apply(self, visitor: Visitor, now: float) -> Visitor:
+    def apply(self, visitor: Visitor, now: float) -> None:
         """Count the page view, and a new visit after a gap of 30 minutes."""
+        seen_at, visitor.seen_at = visitor.seen_at, now
         if visitor.viewed(self.page.view):
-            return replace(visitor, seen_at=now)
-        if not visitor.seen_at or now - visitor.seen_at > VISIT_GAP:
-            visitor = replace(
-                visitor, visits=visitor.visits + 1, visit_at=now, pages=0, seen=(), dismissed=(), accepted=()
-            )
-        return replace(
-            visitor,
-            first_at=visitor.first_at or now,
-            seen_at=now,
-            pages=visitor.pages + 1,
-            language=self.language or visitor.language,
-            trail=_trail(visitor.trail, _short(self.page)),
-        )
+            return
+        if not seen_at or now - seen_at > VISIT_GAP:
+            visitor.visits += 1
+            visitor.visit_at = now
+            visitor.pages = 0
+            visitor.seen = visitor.dismissed = visitor.accepted = ()
+        visitor.first_at = visitor.first_at or now
+        visitor.pages += 1
+        visitor.language = self.language or visitor.language
+        visitor.trail = _trail(visitor.trail, _short(self.page))
 
 
-@dataclass(frozen=True, slots=True)
-class CartSeen:
+class CartSeen(Struct, frozen=True):
     """The cart on the page `path`: `value`, `currency`, `items`, each only where it was found; nothing: it
     is empty, or not there any more."""
 
     cart: Mapping[str, str]
     path: str = ""
 
-    def apply(self, visitor: Visitor, now: float) -> Visitor:
+    def apply(self, visitor: Visitor, now: float) -> None:
         """The newest cart is the cart."""
-        if not self.cart:
-            return replace(visitor, cart={})
-        paths = (*(p for p in visitor.cart_on if p != self.path), self.path)[-CART_PATHS:]
-        return replace(visitor, cart=dict(self.cart), cart_on=paths, shopped_at=now)
+        visitor.cart = dict(self.cart)
+        if self.cart:
+            paths = (*(p for p in visitor.cart_on if p != self.path), self.path)
+            visitor.cart_on = paths[-CART_PATHS:]
+            visitor.shopped_at = now
 
 
-@dataclass(frozen=True, slots=True)
-class Shopped:
+class Shopped(Struct, frozen=True):
     """The visitor was at the cart or the checkout."""
 
-    def apply(self, visitor: Visitor, now: float) -> Visitor:
+    def apply(self, visitor: Visitor, now: float) -> None:
         """The last time counts."""
-        return replace(visitor, first_at=visitor.first_at or now, shopped_at=now)
+        visitor.first_at = visitor.first_at or now
+        visitor.shopped_at = now
 
 
-@dataclass(frozen=True, slots=True)
-class Invited:
+class Invited(Struct, frozen=True):
     """What became of an invite: `what` is seen, dismissed or accepted."""
 
     rule: str
     what: str
 
-    def apply(self, visitor: Visitor, now: float) -> Visitor:
+    def apply(self, visitor: Visitor, now: float) -> None:
         """A rule is listed each time it was seen in a visit, and once if it was dismissed or accepted;
         dismissals are also counted over all visits."""
-        if self.what == "seen":
-            return replace(visitor, seen=(*visitor.seen, self.rule)[-SEEN:])
         listed: tuple[str, ...] = getattr(visitor, self.what)
-        if self.rule in listed:
-            return visitor
-        changed: dict[str, Any] = {self.what: (*listed, self.rule)}
-        visitor = replace(visitor, **changed)
-        return replace(visitor, dismissals=visitor.dismissals + 1) if self.what == "dismissed" else visitor
+        if self.what == "seen":
+            visitor.seen = (*listed, self.rule)[-SEEN:]
+        elif self.rule not in listed:
+            setattr(visitor, self.what, (*listed, self.rule))
+            visitor.dismissals += self.what == "dismissed"
 
 
-@dataclass(frozen=True, slots=True)
-class Ordered:
+class Ordered(Struct, frozen=True):
     """An order of this visitor was recorded; `page` is the address of the page that showed it, if one did."""
 
     at: float
     page: str = ""
 
-    def apply(self, visitor: Visitor, now: float) -> Visitor:
+    def apply(self, visitor: Visitor, now: float) -> None:
         """The cart is gone with the order."""
-        ordered_at = max(visitor.ordered_at, self.at)
-        page = self.page or visitor.ordered_on
-        return replace(
-            visitor, ordered_at=ordered_at, ordered_on=page, order_seen_at=now, shopped_at=0.0, cart={}
-        )
+        visitor.ordered_at = max(visitor.ordered_at, self.at)
+        visitor.ordered_on = self.page or visitor.ordered_on
+        visitor.order_seen_at = now
+        visitor.shopped_at = 0.0
+        visitor.cart = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Talked:
+class Talked(Struct, frozen=True):
     """This visitor opened a conversation."""
 
     at: float
 
-    def apply(self, visitor: Visitor, now: float) -> Visitor:
+    def apply(self, visitor: Visitor, now: float) -> None:
         """The last one counts."""
-        return replace(visitor, talked_at=max(visitor.talked_at, self.at))
+        visitor.talked_at = max(visitor.talked_at, self.at)
 
 
-@dataclass(frozen=True, slots=True)
-class TalkChanged:
+class TalkChanged(Struct, frozen=True):
     """What the ledger holds of the visitor's conversation, in place of `before`."""
 
     before: Talk | None
     talk: Talk
 
-    def apply(self, visitor: Visitor, now: float) -> Visitor:
+    def apply(self, visitor: Visitor, now: float) -> None:
         """Nothing where the record has changed since `before` was read: whoever did that knew more."""
-        return replace(visitor, talk=self.talk) if visitor.talk == self.before else visitor
+        if visitor.talk == self.before:
+            visitor.talk = self.talk
 
 
-@dataclass(frozen=True, slots=True)
-class MessagesRead:
+class MessagesRead(Struct, frozen=True):
     """The visitor has read the messages of its conversation up to this id."""
 
     message: int
 
-    def apply(self, visitor: Visitor, now: float) -> Visitor:
+    def apply(self, visitor: Visitor, now: float) -> None:
         """The newest counts, of those that there are."""
         newest = min(self.message, visitor.talk.last) if visitor.talk is not None else 0
-        return replace(visitor, read=newest) if newest > visitor.read else visitor
+        visitor.read = max(visitor.read, newest)
 
 
 Change = (
@@ -315,8 +310,8 @@ Change = (
 
 
 def changed(stored: Visitor | None, visitor: str, changes: Iterable[Change], now: float) -> Visitor:
-    """A visitor, new where it is not stored, with `changes` folded in."""
-    found = stored or Visitor(visitor)
+    """A visitor, new where it is not stored, with `changes` folded in; `stored` stays as it is."""
+    found = Visitor(visitor) if stored is None else copy(stored)
     for change in changes:
-        found = change.apply(found, now)
+        change.apply(found, now)
     return found

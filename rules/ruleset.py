@@ -4,6 +4,8 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
+
 from ..settings.model import Rule
 from .conditions import Condition, ConditionError, compile_line, line_of, where
 from .evaluation import LineExplained, Lookahead, Moment, Plan
@@ -35,8 +37,7 @@ class RuleErrors(ValueError):  # noqa: N818
         self.problems = tuple(problems)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The rule that acts now, if any, and in how many seconds to decide again. `retry_after` is None if the
     decision does not change with time."""
 

@@ -4,10 +4,10 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..events.events import Events
 from ..orders.money import is_currency
@@ -40,8 +40,7 @@ RETRY_AFTER_LEAST = 15
 VISIT_SECONDS = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """What the loader asks with, and from where. `referrer` is the browser's, empty where there is none.
 
     `consent` is what the visitor has consented to, as far as it is known; `settled`: nothing more of it is to
@@ -57,8 +56,7 @@ class Ask:
     landing: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What the loader gets, as JSON, and the Set-Cookie values that go with it."""
 
     action: str
@@ -100,7 +98,7 @@ class Decisions:
         self._attribution.notify_dropped(site, view.dropped)
         if known is None:
             # Who comes for the first time has not written.
-            return self._answer(view, structs.replace(view.unstored(None), talk=Talk()))
+            return self._answer(view, replace(view.unstored(None), talk=Talk()))
         try:
             visitor = self._visitors.update_at_once(site, known, view.happened, ask.origin.client, view.now)
         except Exception as error:
@@ -117,7 +115,7 @@ class Decisions:
         view = _View(site, None, ask, self._clock.now())
         self._attribution.notify_dropped(site, view.dropped)
         talk = Talk() if known is None else await self._talks.recall(site.name, known.visitor)
-        answer = self._answer(view, structs.replace(view.unstored(None), talk=talk))
+        answer = self._answer(view, replace(view.unstored(None), talk=talk))
         if known is None or not ask.settled or not _withdraws(site, known, ask.consent):
             return answer
         cookies = await self._withdraw(site, known, ask, talks=talk is not None and talk.open)
@@ -148,7 +146,7 @@ class Decisions:
     async def _recall(self, view: "_View", visitor: Visitor) -> Answer:
         if visitor.talk is None:
             talk = await self._talks.recall(view.site.name, visitor.id)
-            visitor = structs.replace(visitor, talk=talk)
+            visitor = replace(visitor, talk=talk)
         return self._answer(view, visitor)
 
     def _note_failure(self, site: SiteRuntime, error: Exception) -> None:
@@ -220,7 +218,7 @@ class Decisions:
         visitor = await self._visits.get(site.name, visitor_id)
         if visitor is None:
             return None
-        visitor = structs.replace(visitor, talk=await self._talks.bring_up(site.name, visitor.id))
+        visitor = replace(visitor, talk=await self._talks.bring_up(site.name, visitor.id))
         await self._agents.refresh()
         now = self._clock.now()
         facts = gather(site, visitor, page, self._agents.of(site.name, now), now)

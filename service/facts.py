@@ -1,11 +1,12 @@
 """The facts of one decision, gathered from the visitor, the page, the touch, the agents and the clock."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
+
+from msgspec import Struct
 
 from ..referral.credit import earning_now
 from ..referral.touches import Touch
@@ -23,16 +24,14 @@ CAMPAIGN = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class AgentLoad:
+class AgentLoad(Struct, frozen=True):
     """The agents of a site: how many have a desk open, how many conversations they have."""
 
     online: int = 0
     conversations: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PageNow:
+class PageNow(Struct, frozen=True):
     """The page the browser shows. `seconds` is the time it has been shown for."""
 
     view: str

@@ -1,12 +1,12 @@
 """What the loader and the widget ask of the rules: `decide`, and what became of an invite: `events`."""
 
 from collections.abc import Awaitable, Mapping
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response

@@ -15,9 +15,11 @@ was read is kept as evidence, also what did not count.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
+
+from msgspec.structs import replace
 
 from ...settings.model import Site
 from ..catalogue import Catalogue

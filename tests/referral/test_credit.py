@@ -1,9 +1,10 @@
-from dataclasses import replace
+import dataclasses
 
 import pytest
 from clew.referral.credit import DAY, SKEW, Considered, Terms, credit, earning_click, earning_now
 from clew.referral.touches import Click, Touch
-from clew.referral.visitor import TOUCHES, Touched, Visitor
+from clew.referral.visitor import TOUCHES, Touched, changed
+from msgspec.structs import replace
 
 ORDER = 1763860000.0
 TERMS = Terms({"awin": 30, "blog": 7})
@@ -157,7 +158,7 @@ def test_a_click_from_before_the_clock_was_set_back_by_an_hour_is_not_after_the_
     at: float, partner: str | None
 ) -> None:
     """field B6: the shop's clock was right, ours was an hour ahead until it was set back."""
-    terms = replace(TERMS, set_back=((ORDER + 3700, 3600.0),))
+    terms = dataclasses.replace(TERMS, set_back=((ORDER + 3700, 3600.0),))
     assert credit([Touch(int(at), (AWIN,))], ORDER, TERMS).partner is None
     assert credit([Touch(int(at), (AWIN,))], ORDER, terms).partner == partner
 
@@ -175,7 +176,7 @@ def test_a_suspicious_click_earns_nothing_unless_the_terms_say_so() -> None:
     assert earned.partner == "awin"
     assert earned.considered[1].verdict == "suspicious: it was made on one of the shop's own pages"
     assert "does not count: suspicious" in credit([inside], ORDER, TERMS).reason
-    terms = replace(TERMS, inside=frozenset({"blog"}))
+    terms = dataclasses.replace(TERMS, inside=frozenset({"blog"}))
     assert credit([touch(2 * DAY, AWIN), inside], ORDER, terms).partner == "blog"
     elsewhere = replace(inside, doubt="elsewhere")
     assert credit([elsewhere], ORDER, terms).partner is None
@@ -183,16 +184,16 @@ def test_a_suspicious_click_earns_nothing_unless_the_terms_say_so() -> None:
 
 def test_suspicious_touches_go_first_where_there_are_too_many_and_stay_suspicious() -> None:
     """field E11"""
-    visitor = Touched(touch(DAY, AWIN)).apply(Visitor("v"), ORDER)
+    visitor = changed(None, "v", [Touched(touch(DAY, AWIN))], ORDER)
     for number in range(3 * TOUCHES):
         click = Click("", "ref", f"{number}{'x' * 200}", "blog")
-        visitor = Touched(replace(touch(0, click), doubt="inside")).apply(visitor, ORDER)
+        visitor = changed(visitor, "v", [Touched(replace(touch(0, click), doubt="inside"))], ORDER)
     assert visitor.touches[0].clicks == (AWIN,)
     assert credit(visitor.touches, ORDER, TERMS).partner == "awin"
     large = replace(
         touch(0, *(Click("", "ref", f"{n}{'x' * 500}", "blog") for n in range(8))), doubt="inside"
     )
-    alone = Touched(replace(large, landing="/" + "x" * 5000)).apply(Visitor("w"), ORDER)
+    alone = changed(None, "v", [Touched(replace(large, landing="/" + "x" * 5000))], ORDER)
     assert [t.doubt for t in alone.touches] == ["inside"]
 
 

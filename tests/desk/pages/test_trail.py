@@ -5,7 +5,7 @@ import pytest
 from clew.desk.pages.trail import summary
 from clew.referral.masking import Masking
 from clew.referral.touches import Click, Touch
-from clew.referral.visitor import TITLE_LENGTH, CartSeen, Invited, Page, Touched, Viewed, Visitor
+from clew.referral.visitor import TITLE_LENGTH, CartSeen, Invited, Page, Touched, Viewed, Visitor, changed
 from clew.service.conversations import partner_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ HOSTS = frozenset({"shop.test", "127.0.0.1:8000"})
 
 
 def view(visitor: Visitor, at: float, url: str, title: str = "") -> Visitor:
-    return Viewed(Page(f"view-{at}", at, url, title)).apply(visitor, at)
+    return changed(visitor, "v", [Viewed(Page(f"view-{at}", at, url, title))], at)
 
 
 def one(url: str, title: str = "") -> Visitor:
@@ -91,7 +91,7 @@ def test_a_page_whose_path_holds_a_secret_does_not_show_it() -> None:
 def test_a_suspicious_arrival_says_why_and_names_no_partner() -> None:
     """field E11"""
     click = Click("", "ref", "7", "blog")
-    visitor = Touched(Touch(int(NOW), (click,), doubt="inside")).apply(Visitor("v"), NOW)
+    visitor = changed(None, "v", [Touched(Touch(int(NOW), (click,), doubt="inside"))], NOW)
     (arrival,) = summary(visitor, HOSTS, NOW).arrivals
     assert arrival.doubt == "it was made on one of the shop's own pages"
     assert partner_of(visitor) is None
@@ -99,7 +99,7 @@ def test_a_suspicious_arrival_says_why_and_names_no_partner() -> None:
 
 def test_a_visitor_of_whom_only_the_landing_is_known_has_not_been_here_since_1970() -> None:
     """field G3"""
-    visitor = Touched(Touch(int(NOW), landing="/")).apply(Visitor("v"), NOW)
+    visitor = changed(None, "v", [Touched(Touch(int(NOW), landing="/"))], NOW)
     assert summary(visitor, HOSTS, NOW).visit_at == NOW
 
 
@@ -136,7 +136,7 @@ def test_the_shops_own_search_is_named(query: str, word: str | None) -> None:
 
 
 def arrived(**touch: object) -> Visitor:
-    return Touched(Touch(at=int(NOW), **touch)).apply(Visitor("v"), NOW)  # type: ignore[arg-type]
+    return changed(None, "v", [Touched(Touch(at=int(NOW), **touch))], NOW)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -183,16 +183,16 @@ def test_clicks_name_network_partner_and_the_id_as_text() -> None:
 def test_the_partner_in_the_inbox_is_the_last_one_that_a_touch_names() -> None:
     visitor = arrived(clicks=(Click("awin", "awc", "1", None),))
     assert partner_of(visitor) == "awin"
-    visitor = Touched(Touch(int(NOW) + 5, campaign={"utm_source": "mail"})).apply(visitor, NOW)
+    visitor = changed(visitor, "v", [Touched(Touch(int(NOW) + 5, campaign={"utm_source": "mail"}))], NOW)
     assert partner_of(visitor) == "mail"
     assert partner_of(Visitor("v")) is None
 
 
 def test_cart_and_invites_are_listed() -> None:
-    visitor = CartSeen({"value": "129.90", "currency": "EUR", "items": "3"}).apply(Visitor("v"), NOW)
+    visitor = changed(None, "v", [CartSeen({"value": "129.90", "currency": "EUR", "items": "3"})], NOW)
     for what in ("seen", "accepted"):
-        visitor = Invited("after-wait", what).apply(visitor, NOW)
-    visitor = Invited("other", "seen").apply(visitor, NOW)
+        visitor = changed(visitor, "v", [Invited("after-wait", what)], NOW)
+    visitor = changed(visitor, "v", [Invited("other", "seen")], NOW)
     found = summary(visitor, HOSTS, NOW)
     assert found.cart == (("Value", "129.90 EUR"), ("Items", "3"))
     assert found.invites == (("after-wait", "accepted"), ("other", "seen"))
@@ -208,7 +208,7 @@ def test_nothing_that_a_browser_sends_makes_a_fault(
 ) -> None:
     visitor = arrived(referrer=referrer, campaign=campaign)
     for number, (at, url, title) in enumerate(sorted(pages)):
-        visitor = Viewed(Page(str(number), at, url, title)).apply(visitor, at)
+        visitor = changed(visitor, "v", [Viewed(Page(str(number), at, url, title))], at)
     found = summary(visitor, HOSTS, NOW)
     for visit in found.trail:
         for step in visit.steps:
