@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .checker import constant, fact_path
-from .facts import BY_NAME, Facts
+from .facts import BY_NAME, LazyFacts
 from .syntax import Node
 
-Direct = Callable[[Facts], bool | None]
+Direct = Callable[[LazyFacts], bool | None]
 """Whether a line is true; None: ask the engine."""
 
 # Above this a double does not hold every integer, and the engine may compare otherwise than Python.
@@ -56,7 +56,7 @@ def direct(line: str, node: Node) -> Direct | None:
 
 
 def _joined(left: Direct, right: Direct, both: bool) -> Direct:
-    def test(facts: Facts) -> bool | None:
+    def test(facts: LazyFacts) -> bool | None:
         found = left(facts)
         return found if found is None or found is not both else right(facts)
 
@@ -103,9 +103,9 @@ def _test(line: str, node: Node, compare: Callable[[Any, Any], bool], wanted: An
 def _of_text(
     group: str, name: str, key: str | None, compare: Callable[[Any, Any], bool], wanted: str
 ) -> Direct:
-    def test(facts: Facts) -> bool | None:
-        value = (facts.get(group) or {}).get(name)
-        if key is not None and isinstance(value, Mapping):
+    def test(facts: LazyFacts) -> bool | None:
+        value = facts[group].get(name)
+        if key is not None and (type(value) is dict or isinstance(value, Mapping)):
             value = value.get(key)
         if value is None:
             return False
@@ -116,8 +116,8 @@ def _of_text(
 
 
 def _of_flag(group: str, name: str, compare: Callable[[Any, Any], bool], wanted: bool) -> Direct:
-    def test(facts: Facts) -> bool | None:
-        value = (facts.get(group) or {}).get(name)
+    def test(facts: LazyFacts) -> bool | None:
+        value = facts[group].get(name)
         return False if value is None else compare(value, wanted) if type(value) is bool else None
 
     return test
@@ -126,8 +126,8 @@ def _of_flag(group: str, name: str, compare: Callable[[Any, Any], bool], wanted:
 def _of_number(
     group: str, name: str, kinds: tuple[type, ...], compare: Callable[[Any, Any], bool], wanted: float
 ) -> Direct:
-    def test(facts: Facts) -> bool | None:
-        value = (facts.get(group) or {}).get(name)
+    def test(facts: LazyFacts) -> bool | None:
+        value = facts[group].get(name)
         if value is None:
             return False
         return compare(value, wanted) if type(value) in kinds and abs(value) < _EXACT else None

@@ -1,8 +1,8 @@
 """Evaluates lines against facts: now, and at later moments.
 
 A line of a usual form is evaluated in Python (`direct`). For the others the facts are converted into one
-evaluation context, with only those that the lines use (the conversion costs more than the evaluation). Each
-line is evaluated at most once.
+evaluation context, with only those that the lines use (the conversion costs more than the evaluation). It
+evaluates each line at most once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import Any
 import cel
 
 from .conditions import Condition, matcher
-from .facts import BY_NAME, GROUPS, Facts, FactType, advance
+from .facts import BY_NAME, GROUPS, Facts, FactType, LazyFacts, advance
 from .moments import candidates
 
 # Number of contexts that one decision may build to look ahead, some 5 µs each.
@@ -104,16 +104,15 @@ class Moment:
     """The values of all lines at one moment, evaluated lazily."""
 
     def __init__(self, conditions: Sequence[Condition], plan: Plan, facts: Facts) -> None:
-        self.all_facts = facts
+        self.lazy = facts if isinstance(facts, LazyFacts) else LazyFacts.of(facts)
         self._conditions = conditions
         self._plan = plan
         self._values: dict[int, bool | Exception] = {}
-        self._held: dict[int, bool] = {}
 
     @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
         """The facts in use."""
-        return self._plan.select(self.all_facts)
+        return self._plan.select(self.lazy.complete())
 
     @cached_property
     def context(self) -> cel.Context:
@@ -127,16 +126,16 @@ class Moment:
             value = self._values[number] = self._conditions[number].value(self.context)
         return value
 
-    def holds(self, number: int) -> bool:
-        """Whether a line is true."""
-        held = self._held.get(number)
-        if held is None:
+    def all_hold(self, numbers: Sequence[int]) -> bool:
+        """Whether all of these lines are true."""
+        for number in numbers:
             direct = self._conditions[number].direct
-            held = direct(self.all_facts) if direct is not None else None
+            held = direct(self.lazy) if direct is not None else None
             if held is None:
                 held = self.value(number) is True
-            self._held[number] = held
-        return held
+            if not held:
+                return False
+        return True
 
     def explained(self, number: int) -> LineExplained:
         """The line with the facts that its value depends on."""

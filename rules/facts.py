@@ -1,6 +1,6 @@
 """The facts that a rule can use, and how they change with time."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any, Literal, get_args
@@ -90,6 +90,31 @@ SECONDS = frozenset({"visit.seconds", "page.seconds"})
 CLOCK = frozenset({"clock.hour", "clock.minute", "clock.weekday", "clock.date"})
 
 Facts = Mapping[str, Mapping[str, Any]]
+
+
+class LazyFacts(dict[str, Mapping[str, Any]]):
+    """Facts of which a group is gathered when somebody first asks for it by `[]`: most rules end at their
+    first line. `gather` returns a group, without what is not known; `groups` are those that there are."""
+
+    def __init__(self, gather: Callable[[str], Mapping[str, Any]], groups: Collection[str]) -> None:
+        super().__init__()
+        self._gather = gather
+        self._groups = groups
+
+    @classmethod
+    def of(cls, facts: Facts) -> "LazyFacts":
+        """These facts; groups that are not among them are empty."""
+        return cls(lambda group: facts.get(group) or {}, facts)
+
+    def __missing__(self, group: str) -> Mapping[str, Any]:
+        found = self[group] = self._gather(group)
+        return found
+
+    def complete(self) -> Facts:
+        """The facts of all groups."""
+        for group in self._groups:
+            self[group]
+        return self
 
 
 def advance(facts: Facts, seconds: int) -> dict[str, Mapping[str, Any]]:

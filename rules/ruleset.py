@@ -146,11 +146,10 @@ class RuleSet:
         waiting: list[_Compiled] = []
         winner = None
         for compiled in self._order:
-            if not compiled.rule.enabled or compiled.rule.name in skip:
+            rule = compiled.rule
+            if not rule.enabled or rule.name in skip or not moment.all_hold(compiled.timeless):
                 continue
-            if not all(map(moment.holds, compiled.timeless)):
-                continue
-            if all(map(moment.holds, compiled.timed)):
+            if moment.all_hold(compiled.timed):
                 winner = compiled
                 break
             waiting.append(compiled)
@@ -162,15 +161,15 @@ class RuleSet:
         self, moment: Moment, waiting: Sequence[_Compiled], winner: _Compiled | None
     ) -> float | None:
         """`waiting` are rules of which only lines with facts of time are false."""
-        ahead = Lookahead(self._conditions, self._timed_plan, moment.all_facts)
+        ahead = Lookahead(self._conditions, self._timed_plan, moment.lazy.complete())
         involved = [*waiting, winner] if winner else waiting
         for seconds in sorted(ahead.candidates(moment.context, {n for c in involved for n in c.timed})):
             later = ahead.moment(seconds)
             if later is None:
                 return max(float(seconds), LOOKAHEAD_SECONDS)
-            if any(all(map(later.holds, compiled.timed)) for compiled in waiting):
+            if any(later.all_hold(compiled.timed) for compiled in waiting):
                 return float(seconds)
-            if winner and not all(map(later.holds, winner.timed)):
+            if winner and not later.all_hold(winner.timed):
                 return float(seconds)
         return None
 
@@ -198,7 +197,7 @@ class RuleSet:
             verdict = "acts" if wins else "behind"
         else:
             verdict = "fails"
-            if all(map(moment.holds, compiled.timeless)):
+            if moment.all_hold(compiled.timeless):
                 retry_after = self._retry_after(moment, [compiled], None)
         why = skip.get(rule.name, "") if isinstance(skip, Mapping) and verdict == "skipped" else ""
         return RuleExplained(rule, verdict, failed, lines, retry_after, why)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from ..referral.credit import earning_now
 from ..referral.touches import Touch
 from ..referral.visitor import Visitor
-from ..rules.facts import ALL, WEEKDAYS
+from ..rules.facts import ALL, WEEKDAYS, LazyFacts
 from ..settings.addresses import decoded
 from .site import SiteRuntime
 
@@ -48,11 +48,11 @@ def gather(
     load: AgentLoad | None,
     now: float,
     wanted: Mapping[str, Collection[str]] = ALL,
-) -> dict[str, dict[str, Any]]:
+) -> LazyFacts:
     """The facts that are known now, by group; what is not known is absent from its group. `load` is None
     where the ledger has not told it. `wanted` are those that somebody asks for: others may be absent."""
     asked = _Asked(site, visitor, page, load, now, wanted)
-    return {group: _GROUPS[group](asked) for group in wanted}
+    return LazyFacts(lambda group: _GROUPS[group](asked), wanted)
 
 
 class _Asked(NamedTuple):

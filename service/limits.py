@@ -15,7 +15,7 @@ import math
 import secrets
 import time
 from array import array
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,17 +77,6 @@ class Rate:
     count: float
     seconds: float
 
-    def after(self, level: float, now: float, cost: float) -> float:
-        """The level once `cost` more is taken."""
-        taken = (min(self.count, cost)) * self.seconds / self.count
-        return (max(now, level)) + taken
-
-    def wait(self, after: float, now: float) -> float:
-        """Seconds until what leads to the level `after` may be taken; 0.0 if it may be now."""
-        # Rounding must not refuse the last one of a full burst.
-        over = after - now - self.seconds
-        return over if over > 1e-6 * self.seconds else 0.0
-
 
 @dataclass(frozen=True, slots=True)
 class Own:
@@ -112,9 +101,11 @@ class _Cells:
         mixed = hash((self._seed, key))
         return mixed % CELLS, (mixed >> 24) % CELLS
 
-    def level(self, place: tuple[int, int]) -> float:
+    def drained(self, place: tuple[int, int], now: float) -> float:
+        """When all that was taken will have drained; `now` where it has."""
         first, second = self._first[place[0]], self._second[place[1]]
-        return min(second, first)
+        level = first if first < second else second  # noqa: FURB136 - a call costs more than the rest
+        return level if level > now else now  # noqa: FURB136
 
     def raise_to(self, place: tuple[int, int], level: float) -> None:
         first, second = place
@@ -163,7 +154,7 @@ class Limits:
         # By limit: the rates of a client by the factor of its network, of a site, and of all.
         self._rates: dict[str, tuple[dict[int, Rate], Rate, Rate]] = {}
         # By limit and scope.
-        self._cells: dict[tuple[str, str], _Cells] = {}
+        self._cells: defaultdict[tuple[str, str], _Cells] = defaultdict(_Cells)
         # By limit, scope and key: one for each thing that is open, at most; as many as are held over all.
         self._held: dict[tuple[str, str, str], int] = {}
         self._proved: dict[str, OrderedDict[str, None]] = {}
@@ -185,10 +176,13 @@ class Limits:
         """
         now, found = self._clock(), []
         for scope, key, rate in self._keys(limit, site, client, own):
-            cells = self._cells.get((limit, scope)) or self._cells.setdefault((limit, scope), _Cells())
+            cells = self._cells[limit, scope]
             place = cells.place(key)
-            after = rate.after(cells.level(place), now, cost)
-            if (wait := rate.wait(after, now)) > 0:
+            count, seconds = rate.count, rate.seconds
+            after = cells.drained(place, now) + (min(count, cost)) * seconds / count
+            wait = after - now - seconds
+            # Rounding must not refuse the last one of a full burst.
+            if wait > 1e-6 * seconds:
                 raise self._refusal(limit, site, client, scope, wait)
             found.append((cells, place, after))
         for cells, place, after in found:
@@ -197,8 +191,8 @@ class Limits:
     def give_back(self, limit: str, site: str, client: str | None, *, own: Own | None = None) -> None:
         """Take back one that was counted: it turned out not to be what the limit is against."""
         for scope, key, rate in self._keys(limit, site, client, own):
-            if (cells := self._cells.get((limit, scope))) is not None:
-                cells.lower_by(cells.place(key), rate.seconds / rate.count)
+            cells = self._cells[limit, scope]
+            cells.lower_by(cells.place(key), rate.seconds / rate.count)
 
     def prove(self, limit: str, client: str | None) -> None:
         """The client knew the secret that `limit` protects: from now on, while the process lives, only what

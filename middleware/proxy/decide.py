@@ -2,7 +2,7 @@
 much as the decision.
 
 Only the usual request is answered here, as the loader sends it from a browser of our day. Whatever is unusual
-in its head (no length, another origin or type, an upgrade, two hosts) goes through ASGI like all other
+in its head (no length, another origin or type, an upgrade, a repeated field) goes through ASGI like all other
 requests below the prefix, and is checked there. `desk/api/decide.py` reads the body and decides for both.
 """
 
@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ...desk.api.decide import HEADERS, decide
 from ...desk.context import RequestContext
-from ...desk.guard import BODY_LIMIT, BODY_SECONDS, NO_STORE, Refused, first_values, is_own_json, refusal
+from ...desk.guard import BODY_LIMIT, BODY_SECONDS, NO_STORE, Refused, is_own_json, refusal
 from ...service.decisions import Answer
 from ...service.origin import is_host
 from ..http.handler import ClientConnection, RequestHandler
@@ -26,9 +26,9 @@ _UNUSUAL = frozenset({b"expect", b"service-worker", b"transfer-encoding", b"upgr
 
 
 def usual_fields(scope: Mapping[str, Any]) -> Mapping[bytes, bytes] | None:
-    """The fields of a usual request, the first of each name; None where something about its head is not."""
+    """The fields of a usual request by name; None where something about its head is not usual."""
     headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
-    fields = first_values(headers)
+    fields = dict(headers)
     length = fields.get(b"content-length", b"")
     if (
         scope["method"] != "POST"
@@ -37,7 +37,7 @@ def usual_fields(scope: Mapping[str, Any]) -> Mapping[bytes, bytes] | None:
         or not (length.isdigit() and len(length) <= 6 and int(length) <= BODY_LIMIT)
         or not _UNUSUAL.isdisjoint(fields)
         or not is_host(fields.get(b"host", b""))
-        or sum(name == b"host" for name, _ in headers) != 1
+        or len(fields) != len(headers)
     ):
         return None
     return fields

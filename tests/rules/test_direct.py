@@ -34,7 +34,7 @@ def test_a_line_holds_where_the_engine_says_true(fact: str, value: Any) -> None:
     plan = Plan(conditions)
     for number, condition in enumerate(conditions):
         by_engine = condition.value(Moment(conditions, plan, facts).context) is True
-        assert Moment(conditions, plan, facts).holds(number) is by_engine, condition.text
+        assert Moment(conditions, plan, facts).all_hold([number]) is by_engine, condition.text
 
 
 @pytest.mark.parametrize("query", [{}, {"size": "m"}, {"size": ""}, {"sort": "m"}])
@@ -45,7 +45,7 @@ def test_a_parameter_of_the_page_is_read_as_the_engine_reads_it(query: dict[str,
     facts, plan = {"page": {"query": query}}, Plan(conditions)
     for number, condition in enumerate(conditions):
         by_engine = condition.value(Moment(conditions, plan, facts).context) is True
-        assert Moment(conditions, plan, facts).holds(number) is by_engine, condition.text
+        assert Moment(conditions, plan, facts).all_hold([number]) is by_engine, condition.text
 
 
 def test_the_usual_forms_need_no_engine_and_others_do() -> None:
