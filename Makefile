@@ -10,11 +10,13 @@
 #                     all together
 #   make soak         load test of clew serve and the middleware with a faulty shop; REQUESTS=200000
 #                     CONCURRENCY=200 SEED=1
+#   make crash        orders while clew and its stores are killed and started again; SEED=1, and for a
+#                     part or other stores: ARGS="--orders 500 --kills 5 --stores sqlite"
 #   make pins         renews requirements-dev.txt and requirements-mitmproxy.txt from pyproject.toml
 
 BIN = .venv/bin
 
-.PHONY: demo demo-once test check bench fuzz soak setup pins
+.PHONY: demo demo-once test check bench fuzz soak crash setup pins
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -44,6 +46,10 @@ fuzz: .venv/.fuzz
 soak: setup
 	PYTHONPATH=tests/support:examples $(BIN)/python -m soak.run $(if $(REQUESTS),--requests $(REQUESTS)) \
 		$(if $(CONCURRENCY),--concurrency $(CONCURRENCY)) $(if $(SEED),--seed $(SEED))
+
+crash: setup
+	@.ci/setup debian postgresql redis-server
+	PYTHONPATH=tests/support:examples $(BIN)/python -m crash.run $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 setup: .venv/.done
 

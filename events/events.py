@@ -39,6 +39,7 @@ EVENTS: Mapping[str, str] = {
     "report_placed": "a report without a number was joined to an order, or a person moved a report",
     "report_given_up": "reports without an order number are not looked at any more: too many, or too old",
     "page_unread": "a page was not read for its order and cart: too large, too deep, too slow, too many wait",
+    "journal_replayed": "orders that waited in the journal of this machine are recorded at the start",
     "order_waiting": "an order waits in the journal of this machine, because its site is not in the settings",
     "order_unrecorded": "an order could not be written into the ledger; the line holds all of it",
     "host_unknown": "a request came for a host that fits no site; once an hour for each host",

@@ -217,6 +217,8 @@ class Service:
         except JournalError as error:
             self.events.notice("fault", site="", key="journal", where="journal", error=str(error))
             return
+        if left:
+            self.events.emit("journal_replayed", site="", orders=len(left))
         for number, entry in left:
             name = str(entry["sighting"]["site"])
             if (site := self.sites.get(name)) is None:

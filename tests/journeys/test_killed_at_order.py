@@ -96,6 +96,7 @@ def test_orders_that_the_ledger_did_not_take_are_recorded_after_a_crash(
         for _ in range(ORDERS):
             wait_for_event(clew, "order")
         clew.wait_for_line(lambda _: len(events(clew, "order")) >= ORDERS, 20)
+    assert [event["orders"] for event in events(clew, "journal_replayed")] == [ORDERS]
     assert sorted(int(row["order_id"]) for row in recorded(folder)) == list(range(ORDERS))
     assert {row["total"] for row in recorded(folder)} == {"59.90"}
     assert (tmp_path / "clew-orders.journal.0").stat().st_size == 0
