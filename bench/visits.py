@@ -22,7 +22,7 @@ from clew.postbacks.model import Report
 from clew.referral.cookie import new_visitor_id
 from clew.referral.visitor import Page, Viewed, Visitor, changed
 from clew.settings.model import Delivery, Partner
-from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.outbox import Outbox
 from clew.stores.visits_record import keep_seconds, packed
 from clew.stores.visits_sqlite import SqliteVisits
@@ -272,7 +272,7 @@ def report(number: int) -> str:
 async def rate(folder: Path, waiting: int, port: int) -> float:
     """Postbacks delivered per second with so many waiting."""
     path = folder / f"{waiting}-{time.monotonic_ns()}.db"
-    database = Database(f"sqlite:{path}")
+    database = database_at(f"sqlite:{path}")
     await database.open()
     fill(path, waiting)
     counter = DeliveryCounter()

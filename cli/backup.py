@@ -12,7 +12,7 @@ import typer
 from ..service.clock import Clock
 from ..settings.model import Settings
 from ..stores import backup
-from ..stores.ledger.database import sqlite_path
+from ..stores.ledger.addresses import sqlite_path
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, Config, fail, moment, require_ledger
 from .terminal import print_line

@@ -14,7 +14,7 @@ from ..desk.times import span
 from ..service.clock import Clock
 from ..settings.model import Settings
 from ..stores.ledger.agents import PASSWORD_LENGTH, Agent, AgentError, Agents
-from ..stores.ledger.database import Database
+from ..stores.ledger.engines import database_at
 from .check import load_or_exit
 from .ledger import UNUSABLE, description, require_ledger
 from .terminal import open_console, print_line
@@ -108,7 +108,7 @@ def _work(settings: Settings, work: Callable[[Agents], Awaitable[None]], *, make
         require_ledger(settings)
 
     async def run() -> None:
-        db = Database(settings.ledger)
+        db = database_at(settings.ledger)
         try:
             await db.open()
             await work(Agents(db))

@@ -11,7 +11,9 @@ import typer
 from ..service.service import StoreAddressError
 from ..settings.model import Settings
 from ..stores.errors import STORE_FAILURES
-from ..stores.ledger.database import Database, LedgerAddressError, sqlite_path
+from ..stores.ledger.addresses import LedgerAddressError, sqlite_path
+from ..stores.ledger.database import Database
+from ..stores.ledger.engines import database_at
 from ..stores.ledger.errors import LedgerError
 from ..stores.visits import VisitsError
 from .check import load_or_exit
@@ -38,7 +40,7 @@ def with_ledger(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:
     require_ledger(settings)
 
     async def run() -> T:
-        db = Database(settings.ledger)
+        db = database_at(settings.ledger)
         try:
             await db.open()
             return await work(db)

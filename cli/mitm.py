@@ -20,7 +20,7 @@ from rich.markup import escape
 from ..service.clock import Clock
 from ..settings.model import Settings
 from ..stores.ledger.agents import Agents
-from ..stores.ledger.database import Database
+from ..stores.ledger.engines import database_at
 from .check import load_or_exit
 from .terminal import open_console, print_line
 
@@ -137,7 +137,7 @@ def _address(url: str) -> tuple[str, str]:
 
 async def _add_agent(settings: Settings) -> str:
     password = secrets.token_urlsafe(9)
-    db = Database(settings.ledger)
+    db = database_at(settings.ledger)
     try:
         await db.open()
         await Agents(db).add(AGENT, password, site=None, now=Clock().now())

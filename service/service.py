@@ -17,13 +17,14 @@ from ..referral.catalogue import Network
 from ..referral.networks_file import load as load_catalogue
 from ..settings.changes import Changes
 from ..settings.load import Problem, logged_problem
-from ..settings.model import Settings
+from ..settings.model import JOURNAL, Settings
 from ..stores.housekeeping import PRUNE_EVERY
 from ..stores.journal import Journal, JournalError
 from ..stores.ledger import retention
+from ..stores.ledger.addresses import sqlite_path
 from ..stores.ledger.books import Ledger
-from ..stores.ledger.database import sqlite_path
 from ..stores.ledger.probe import Fresh, Probe
+from ..stores.ledger.sqlite import SqliteDatabase
 from ..stores.presence import Presence
 from ..stores.talks import Talks
 from ..stores.visits import Visits
@@ -164,7 +165,8 @@ class Service:
             )
         ledger = sqlite_path(self.settings.ledger)
         one_file = ledger is not None and path.resolve() == ledger.resolve()
-        return SqliteVisits(path, self.ledger.db.write_lock if one_file else None)
+        db = self.ledger.db
+        return SqliteVisits(path, db.write_lock if one_file and isinstance(db, SqliteDatabase) else None)
 
     def _clock_jumped(self, before: float, step: float) -> None:
         key = "back" if step < 0 else "forward"
@@ -324,7 +326,7 @@ def _journal_path(settings: Settings) -> Path:
     if settings.journal is not None:
         return Path(settings.journal)
     ledger = sqlite_path(settings.ledger)
-    return (ledger.parent if ledger is not None else Path()) / "clew-orders.journal"
+    return (ledger.parent if ledger is not None else Path()) / JOURNAL
 
 
 async def _nobody_knows(site: str) -> bool | None:

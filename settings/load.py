@@ -97,6 +97,11 @@ def beside(address: str, folder: Path) -> str:
     return f"{_SQLITE}///{folder / file}"
 
 
+def is_file(address: str) -> bool:
+    """Whether a store is a file of this machine."""
+    return address.startswith(_SQLITE)
+
+
 def key_text(path: KeyPath) -> str:
     """`sites[0].partners[1].param`; keys that need quotes in TOML are quoted."""
     text = ""

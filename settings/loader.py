@@ -18,8 +18,8 @@ from .changes import fixed_problems
 from .draft import Draft, drafted
 from .included import Included, Stamp, included, is_pattern, settled, stamp_of
 from .letters import not_ascii
-from .load import Problem, SettingsErrors, Source, beside, key_text, read
-from .model import Settings, Site
+from .load import Problem, SettingsErrors, Source, beside, is_file, key_text, read
+from .model import JOURNAL, Settings, Site
 from .positions import KeyPath
 from .wording import Wording, worded
 
@@ -166,8 +166,9 @@ class Loader:
             "store": beside(settings.store, folder),
             "ledger": beside(settings.ledger, folder),
         }
-        if settings.journal is not None:
-            addresses["journal"] = str(folder / settings.journal)
+        if settings.journal is not None or not is_file(settings.ledger):
+            # Without a file of a ledger to be beside, it is beside this one.
+            addresses["journal"] = str(folder / (settings.journal or JOURNAL))
         return settings.model_copy(update=addresses), problems
 
 

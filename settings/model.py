@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -343,6 +343,10 @@ class Limits(Model):
         default = cls.model_fields[info.field_name].default
         assert isinstance(default, Bound)
         return {**default.model_dump(), **value}
+
+
+JOURNAL: Final = "clew-orders.journal"
+"""What the names of the journal's files begin with."""
 
 
 class Settings(Model):

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from .files import readable_by_others
-from .ledger.database import sqlite_path
+from .ledger.addresses import LedgerAddressError, sqlite_path
+from .ledger.engines import database_at
 
 Told = tuple[str, str, bool]
 """What is wrong, what to do, and whether it is only a warning."""
@@ -13,7 +14,10 @@ def store_problems(address: str) -> Iterator[Told]:
     """What is wrong with an address of `store` or `ledger` whose file is named in full."""
     file = sqlite_path(address)
     if file is None:
-        yield "only SQLite is served so far", 'write "sqlite:clew.db"', False
+        try:
+            database_at(address)
+        except LedgerAddressError as error:
+            yield str(error), 'write "sqlite:clew.db" or "postgresql://user@host/database"', False
     elif not file.name:
         yield "names no file", 'write "sqlite:clew.db"', False
     elif file.is_dir():

@@ -60,7 +60,7 @@ class Watch:
     async def begin(self) -> None:
         """Look for the first time. Never raises."""
         try:
-            self._ledger.db.changed()
+            await self._ledger.db.changed()
             await self._look_at_ledger()
         except Exception as error:
             self._fail(error)
@@ -68,7 +68,7 @@ class Watch:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await self._ledger.db.idle(LOOK_SECONDS)
             try:
                 await self.look()
             except Exception as error:
@@ -77,7 +77,7 @@ class Watch:
     async def look(self) -> None:
         """Look once."""
         missed = self._missed and len(self._hub) > 0
-        if self._ledger.db.changed() or self._last is None:
+        if await self._ledger.db.changed() or self._last is None:
             await self._look_at_ledger(notify=not missed)
         if not len(self._hub):
             return

@@ -1,5 +1,6 @@
 """What tests of several rooms start: a browser, a real shop, a partner's server."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import oscar_shops
 import pytest
 import pytest_asyncio
 from clew.middleware.asgi import startup
+from clew.stores.ledger.engines import database_at
 from database_servers import Postgres, Redis
 from hypothesis import HealthCheck, settings
 from oscar_shops import OscarShop
@@ -83,6 +85,32 @@ def postgres() -> Iterator[Postgres]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def empty_ledger(postgres: Postgres) -> str:
+    """The name of a database with the ledger's tables, to be copied."""
+    name = postgres.database()
+
+    async def filled() -> None:
+        db = database_at(postgres.url(name))
+        await db.open()
+        await db.close()
+
+    asyncio.run(filled())
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty ledger, on each engine in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:{tmp_path / 'ledger.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.database(request.getfixturevalue("empty_ledger"))
+    yield server.url(name)
+    server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
 
-from .connection import Connection
+from .connection import Connection, executing
 from .database import Database
 from .schema import agent_sessions, agents
 
@@ -103,7 +103,9 @@ class Agents:
             "created_at": now,
             "seen_at": None,
         }
-        async with self._db.write() as tx:
+
+        async def work(tx: Connection) -> None:
+            await tx.lock("agents")
             found = (await tx.execute(select(agents.c.active).where(agents.c.name == name))).first()
             if found is None:
                 await tx.execute(insert(agents).values(name=name, **values))
@@ -112,17 +114,17 @@ class Agents:
             else:
                 await tx.execute(update(agents).where(agents.c.name == name).values(**values))
 
+        await self._db.transact(work)
+
     async def change_password(self, name: str, password: str) -> None:
         """Set a new password and end all sessions of the agent. Raises AgentError."""
         hashed = await self._hash(password)
-        async with self._db.write() as tx:
-            await _change(tx, name, password=hashed)
+        await self._db.transact(lambda tx: _change(tx, name, password=hashed))
 
     async def rename(self, name: str, shown: str | None) -> None:
         """Set the name that visitors see, also on what was written before. Raises AgentError."""
         shown = _shown(shown)
-        async with self._db.write() as tx:
-            await _update(tx, name, shown=shown)
+        await self._db.transact(lambda tx: _update(tx, name, shown=shown))
 
     async def shown(self, names: Collection[str]) -> Mapping[str, str]:
         """The names that visitors see, by login; without those of agents who have none."""
@@ -135,8 +137,7 @@ class Agents:
 
     async def deactivate(self, name: str) -> None:
         """Take the agent's access away at once; what they wrote stays under their name. Raises AgentError."""
-        async with self._db.write() as tx:
-            await _change(tx, name, active=False)
+        await self._db.transact(lambda tx: _change(tx, name, active=False))
 
     async def everyone(self) -> tuple[Agent, ...]:
         """All agents, also removed ones, by name."""
@@ -170,12 +171,8 @@ class Agents:
             return False
         if self._hasher.check_needs_rehash(row.password):
             stronger = await self._work(self._hasher.hash, password)
-            async with self._db.write() as tx:
-                await tx.execute(
-                    update(agents)
-                    .where(agents.c.name == name, agents.c.password == row.password)
-                    .values(password=stronger)
-                )
+            same = update(agents).where(agents.c.name == name, agents.c.password == row.password)
+            await self._db.transact(executing(same.values(password=stronger)))
         return True
 
     async def knows(self, name: str) -> bool:
@@ -187,19 +184,21 @@ class Agents:
     async def start_session(self, agent: str, place: Place, now: float) -> str:
         """Begin a session; the token for the cookie. The ledger keeps only the token's SHA-256."""
         token = secrets.token_urlsafe(32)
-        async with self._db.write() as tx:
+        session = {
+            "token": _digest(token),
+            "agent": agent,
+            "site": place.site,
+            "host": place.host,
+            "csrf": secrets.token_urlsafe(32),
+            "created_at": now,
+            "expires_at": now + SESSION_SECONDS,
+        }
+
+        async def work(tx: Connection) -> None:
             await tx.execute(delete(agent_sessions).where(agent_sessions.c.expires_at <= now))
-            await tx.execute(
-                insert(agent_sessions).values(
-                    token=_digest(token),
-                    agent=agent,
-                    site=place.site,
-                    host=place.host,
-                    csrf=secrets.token_urlsafe(32),
-                    created_at=now,
-                    expires_at=now + SESSION_SECONDS,
-                )
-            )
+            await tx.execute(insert(agent_sessions).values(**session))
+
+        await self._db.transact(work)
         return token
 
     async def session(self, token: str, place: Place, now: float, site: str | None = None) -> Session | None:
@@ -230,21 +229,20 @@ class Agents:
 
     async def end_session(self, token: str) -> None:
         """Log out."""
-        async with self._db.write() as tx:
-            await tx.execute(delete(agent_sessions).where(agent_sessions.c.token == _digest(token)))
+        await self._db.transact(
+            executing(delete(agent_sessions).where(agent_sessions.c.token == _digest(token)))
+        )
 
     # -- presence
 
     async def seen(self, agent: str, now: float) -> None:
         """Note that the agent's desk is open."""
-        async with self._db.write() as tx:
-            await tx.execute(update(agents).where(agents.c.name == agent).values(seen_at=now))
+        await self._db.transact(executing(update(agents).where(agents.c.name == agent).values(seen_at=now)))
 
     async def left(self, agent: str, at: float) -> None:
         """Note that the agent's last desk is closed, unless it was seen elsewhere after `at`."""
         gone = update(agents).where(agents.c.name == agent, agents.c.seen_at <= at).values(seen_at=None)
-        async with self._db.write() as tx:
-            await tx.execute(gone)
+        await self._db.transact(executing(gone))
 
     async def online(self, site: str, now: float) -> int:
         """How many agents of the site, those of all sites included, were seen in the last 30 seconds."""

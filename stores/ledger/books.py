@@ -3,6 +3,7 @@
 from .agents import Agents
 from .conversations import Conversations
 from .database import Database
+from .engines import database_at
 from .history import Histories
 from .inbox import Inbox
 from .loose import Loose
@@ -16,7 +17,7 @@ class Ledger:
     """The ledger's books, at an address or over a database. Open and close its `db`."""
 
     def __init__(self, at: str | Database) -> None:
-        self.db = Database(at) if isinstance(at, str) else at
+        self.db = database_at(at) if isinstance(at, str) else at
         self.orders = Orders(self.db)
         self.histories = Histories(self.db)
         self.stories = Stories(self.db)

@@ -1,6 +1,6 @@
 """A connection to the ledger, whatever its database: what statements are executed on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection as SyncConnection
@@ -19,21 +19,31 @@ class Connection(Protocol):
     async def scalar(self, statement: Executable) -> Any:
         """The first column of the first row; None if there is none."""
 
-    async def exec_driver_sql(self, statement: str, parameters: Any = None) -> Any:
-        """Execute plain SQL of the database."""
-
     async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
         """Do `work` on the synchronous connection."""
+
+    async def lock(self, name: str) -> None:
+        """Wait until no other transaction holds the lock of this name, and hold it until the end of this
+        one."""
+
+    async def announce(self) -> None:
+        """Tell other processes, once this is committed, that a message was written."""
+
+
+def executing(
+    statement: Executable, given: Parameters | None = None
+) -> Callable[[Connection], Coroutine[Any, Any, Any]]:
+    """A work of one statement, which comes to its result."""
+
+    async def work(tx: Connection) -> Any:
+        return await tx.execute(statement, given)
+
+    return work
 
 
 def executed(connection: SyncConnection, statement: Executable, parameters: Parameters | None) -> Any:
     """The result of a statement with all its rows, so that nothing is left to fetch."""
     return _whole(connection.execute(statement, parameters))
-
-
-def executed_sql(connection: SyncConnection, statement: str, parameters: Any) -> Any:
-    """The same for plain SQL."""
-    return _whole(connection.exec_driver_sql(statement, parameters))
 
 
 def _whole(result: Result[Any]) -> Any:

@@ -88,7 +88,9 @@ class Conversations:
         A `client_id` that this visitor has sent before adds nothing and returns the first message. `opening`
         is called before a new conversation is made; if it raises, nothing is written.
         """
-        async with self._db.write() as tx:
+
+        async def work(tx: Connection) -> Added:
+            await tx.lock(f"talk {site} {visitor}")
             repeat = (
                 await tx.execute(
                     select(messages.c.conversation, *MESSAGE)
@@ -103,7 +105,7 @@ class Conversations:
             if repeat is not None:
                 first = message_of(repeat[1:])
                 return Added(await _found(tx, site, repeat.conversation), first, created=False)
-            found = await _latest(tx, site, visitor)
+            found = await _latest(tx, site, visitor, lock=True)
             opened = found is None or found.state == "closed"
             if found is None or (opened and now - found.updated_at > REOPEN_SECONDS):
                 opening()
@@ -123,7 +125,9 @@ class Conversations:
                 page=sender.page,
                 client=sender.client,
             )
-        return Added(found, message, created=True, opened=opened)
+            return Added(found, message, created=True, opened=opened)
+
+        return await self._db.transact(work)
 
     async def visitor_talked(self, site: str, visitor: str, since: float, until: float) -> str | None:
         """The conversation in which the visitor last wrote in [since, until), or None."""
@@ -177,7 +181,8 @@ class Conversations:
 
         Raises NoConversationError. A repeated `client_id` adds nothing and returns the first message.
         """
-        async with self._db.write() as tx:
+
+        async def work(tx: Connection) -> Added:
             found = await _found(tx, site, conversation)
             if (repeat := await _sent(tx, found, client_id)) is not None:
                 return Added(found, repeat, created=False)
@@ -193,12 +198,17 @@ class Conversations:
                 said=conversations.c.said + 1,
                 last=message.id,
             )
-        return Added(found, message, created=True, opened=opened)
+            return Added(found, message, created=True, opened=opened)
+
+        return await self._db.transact(work)
 
     async def claim(self, site: str, conversation: str, agent: str, now: float) -> Conversation:
         """Give the conversation to an agent, whoever had it before. Raises NoConversationError."""
-        async with self._db.write() as tx:
+
+        async def work(tx: Connection) -> Conversation:
             return await _touch(tx, await _found(tx, site, conversation), now, agent=agent)
+
+        return await self._db.transact(work)
 
     async def close(
         self, site: str, conversation: str, now: float, note: Note = lambda found: None
@@ -207,9 +217,12 @@ class Conversations:
 
         `note` gives the system's word on that, which both sides read; it is written once.
         """
-        async with self._db.write() as tx:
+
+        async def work(tx: Connection) -> Conversation:
             found = await _found(tx, site, conversation)
             return found if found.state == "closed" else await _close(tx, found, now, note)
+
+        return await self._db.transact(work)
 
     async def close_many(
         self,
@@ -231,11 +244,16 @@ class Conversations:
         found = (
             select(*CONVERSATION)
             .where(conversations.c.site == site, conversations.c.state == "open", wanted)
+            .order_by(conversations.c.id)
             .limit(CLOSED_AT_ONCE)
+            .with_for_update()
         )
-        async with self._db.write() as tx:
+
+        async def work(tx: Connection) -> tuple[Conversation, ...]:
             rows = (await tx.execute(found)).all()
             return tuple([await _close(tx, conversation_of(row), now, note) for row in rows])
+
+        return await self._db.transact(work)
 
     async def last_message(self) -> int:
         """The id of the newest message of all sites."""
@@ -271,27 +289,31 @@ def message_of(row: Sequence[Any]) -> Message:
     return Message(*row)
 
 
-async def _get(connection: Connection, site: str, conversation: str) -> Conversation | None:
+async def _get(
+    connection: Connection, site: str, conversation: str, *, lock: bool = False
+) -> Conversation | None:
     one = select(*CONVERSATION).where(conversations.c.site == site, conversations.c.id == conversation)
-    row = (await connection.execute(one)).first()
+    row = (await connection.execute(one.with_for_update() if lock else one)).first()
     return None if row is None else conversation_of(row)
 
 
 async def _found(tx: Connection, site: str, conversation: str) -> Conversation:
-    found = await _get(tx, site, conversation)
+    found = await _get(tx, site, conversation, lock=True)
     if found is None:
         raise NoConversationError(f"site {site!r} has no conversation {conversation!r}")
     return found
 
 
-async def _latest(connection: Connection, site: str, visitor: str) -> Conversation | None:
+async def _latest(
+    connection: Connection, site: str, visitor: str, *, lock: bool = False
+) -> Conversation | None:
     newest = (
         select(*CONVERSATION)
         .where(conversations.c.site == site, conversations.c.visitor == visitor)
         .order_by(conversations.c.started_at.desc())
         .limit(1)
     )
-    row = (await connection.execute(newest)).first()
+    row = (await connection.execute(newest.with_for_update() if lock else newest)).first()
     return None if row is None else conversation_of(row)
 
 
@@ -329,8 +351,11 @@ async def _add(
     row = insert(messages).values(
         conversation=conversation.id, author=author, agent=agent, text=text, client_id=client_id, at=now
     )
+    # Whoever reads on from the last id that it saw may miss none: ids become visible in their order.
+    await tx.lock("messages")
     key = (await tx.execute(row)).inserted_primary_key
     assert key is not None
+    await tx.announce()
     return Message(int(key[0]), author, agent, text, now)
 
 

@@ -1,464 +1,71 @@
-"""The ledger's database: connections, transactions, and the migrations at the start."""
+"""The ledger's database, whichever it is: transactions, questions, and how changes are noticed."""
 
-import asyncio
-import sqlite3
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection as SyncConnection
-from sqlalchemy import Engine, Executable, NullPool, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-
-from ..files import make_private
-from ..undisturbed import undisturbed
-from .connection import Connection, Parameters, executed, executed_sql
-from .errors import LedgerBusyError, LedgerGoneError
+from .connection import Connection
 from .schema import probes
-from .upgrade import ledger_error, upgrade
 
-# How long a statement waits for another process, within SQLite; a write tries again until its time is over.
-BUSY_SECONDS = 0.25
-PROBE_SECONDS = 2.0  # longer than others' transactions ever take
-BUSY_PAUSE = 0.05
-WRITE_SECONDS = 3.5
-OPEN_SECONDS = 10.0
-GROUP: Final = 64
-"""Most works that share a transaction."""
-READERS: Final = 2
-"""Threads that read."""
+OPEN_SECONDS: Final = 10.0
+WRITE_SECONDS: Final = 3.5
+PROBE_SECONDS: Final = 2.0  # longer than others' transactions ever take
 
 T = TypeVar("T")
 Work = Callable[[Connection], Coroutine[Any, Any, T]]
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-class LedgerAddressError(ValueError):
-    """The `ledger` setting is no database address that clew can open."""
-
-
-def sqlite_path(address: str) -> Path | None:
-    """The file of `sqlite:clew.db`, `sqlite:///clew.db` or `sqlite:////var/lib/clew.db`; else None."""
-    if not address.startswith("sqlite:"):
-        return None
-    rest = address.removeprefix("sqlite:")
-    return Path(rest.removeprefix("///") if rest.startswith("///") else rest)
-
-
-def _engine_url(address: str) -> str:
-    path = sqlite_path(address)
-    if path is not None:
-        return f"sqlite:///{path}"
-    try:
-        make_url(address)
-    except ArgumentError as error:
-        raise LedgerAddressError(
-            f"ledger = {address!r}: not a database address; write sqlite:clew.db"
-        ) from error
-    raise LedgerAddressError(f"ledger = {address!r}: only SQLite is served so far; write sqlite:clew.db")
-
-
-@dataclass(eq=False, slots=True)
-class _Job:
-    """A work that waits for a transaction, until when, and what comes of it."""
-
-    work: Work[Any]
-    until: float
-    done: asyncio.Future[Any]
-
-
-class Database:
-    """Transactions on the ledger.
-
-    Statements run in threads of their own: one that writes, with one connection, and a few that read. SQLite
-    lets one writer in at a time. `write_lock` makes waiting for that an await instead of a blocked loop: the
-    visit store, which writes in the loop's own thread, takes it too if it shares the file, or a ledger
-    transaction that is half through could never get the loop back to commit.
-
-    `transact` does a whole transaction in one turn of that thread, and works that wait together share one
-    commit: most of what a transaction costs is waiting for the disk. `write` is for transactions that wait
-    for other things between their statements.
-
-    A statement that is cancelled goes on in its thread, and so do the locks that it takes. So no statement is
-    cancelled: the caller is cancelled when the statement is over, which is soon, and the transaction is
-    rolled back.
-    """
+class Database(ABC):
+    """Transactions on the ledger. `address` is the `ledger` setting."""
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._path = sqlite_path(address) or Path()
-        self._file: tuple[int, int] | None = None  # of the file that was opened
-        self.write_lock = asyncio.Lock()
-        self._engine: Engine = create_engine(
-            _engine_url(address),
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-        )
-        event.listen(self._engine, "connect", _on_connect)
-        self._writer = _Thread(self._engine, "clew-ledger")
-        self._readers = [_Thread(self._engine, f"clew-ledger-read-{n}") for n in range(READERS)]
-        self._jobs: deque[_Job] = deque()
-        self._pump: asyncio.Task[None] | None = None
-        self._watch: sqlite3.Connection | None = None
-        self._version = -1
 
+    @abstractmethod
     async def open(self) -> None:
-        """Build or upgrade the tables. Raises LedgerError if the file cannot be used, or is none of ours."""
-        make_private(self._path)
-        # One process at a time: workers that start together find the tables of the first.
-        try:
-            async with self.write(OPEN_SECONDS) as connection:
-                await connection.run_sync(upgrade)
-            self._file = self._found()
-        except SQLAlchemyError as error:
-            await self.close()
-            raise ledger_error(self._path, error) from error
-        except BaseException:
-            await self.close()
-            raise
+        """Build or upgrade the tables. Raises LedgerError if the database cannot be used, or is none of
+        ours."""
 
+    @abstractmethod
     async def close(self) -> None:
-        """Close all connections, and end their threads."""
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-        if self._pump is not None:
-            await asyncio.wait({self._pump})
-        for thread in (self._writer, *self._readers):
-            await thread.close()
+        """Close all connections."""
 
+    @abstractmethod
     async def transact(self, work: Work[T], wait: float = WRITE_SECONDS) -> T:
         """Do `work` in a transaction: all that it writes is on the disk when this returns, or nothing.
 
-        `work` awaits nothing but the connection. It may run in a transaction with others' works: what one of
-        them raises takes back its own statements only. Raises what `work` raises, LedgerBusyError if it
-        cannot begin within about `wait` seconds, LedgerGoneError if the file is not there any more.
-        """
-        loop = asyncio.get_running_loop()
-        job = _Job(work, loop.time() + wait, loop.create_future())
-        self._jobs.append(job)
-        if self._pump is None or self._pump.done():
-            self._pump = loop.create_task(self._work_off(), name="clew-ledger-writes")
-            self._pump.add_done_callback(self._stopped)
-        try:
-            return await asyncio.shield(job.done)
-        except asyncio.CancelledError:
-            with suppress(Exception):
-                await undisturbed(self._given_up(job))
-            raise
+        `work` awaits nothing but the connection, and has no effects of its own: it is done again if another
+        transaction came in its way. Others may write at the same time: what it reads to decide what it
+        writes, it locks (`with_for_update`, `Connection.lock`), or checks when it writes.
 
-    @asynccontextmanager
-    async def write(self, wait: float = WRITE_SECONDS) -> AsyncIterator[Connection]:
-        """One transaction that writes: all of it or nothing is in the file when the block has ended.
-
-        Raises LedgerBusyError if it cannot begin within about `wait` seconds, LedgerGoneError if the file is
-        not there any more.
+        Raises what `work` raises, LedgerBusyError if it is not done within about `wait` seconds, LedgerError
+        if the database cannot be used.
         """
-        async with self._turn(asyncio.get_running_loop().time() + wait):
-            try:
-                self._check_file()
-                yield _ThreadConnection(self._writer)
-                self._check_file()
-            except BaseException:
-                await self._writer.do(_roll_back)
-                raise
-            try:
-                await self._writer.do(_commit)
-            except BaseException:
-                await self._writer.do(_roll_back)
-                raise
+
+    @abstractmethod
+    async def query(self, work: Work[T]) -> T:
+        """What `work` reads. It awaits nothing but the connection. Each statement sees what is committed."""
+
+    @abstractmethod
+    def read(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection for reading, whose user may await other things as well."""
+
+    @abstractmethod
+    async def changed(self) -> bool:
+        """Whether anything may have been committed since the last call, here or in another process."""
+
+    @abstractmethod
+    async def idle(self, seconds: float) -> None:
+        """Wait so long, or until another process has written a message if that can be heard."""
 
     async def probe(self, now: float, wait: float = PROBE_SECONDS) -> None:
-        """Write a row and commit it, as an order would be: a full disk, a file that only lets itself be read,
-        a lock and a file that is gone raise here what they would raise there."""
+        """Write a row and commit it, as an order would be: a full disk, a database that only lets itself be
+        read, a lock and a file that is gone raise here what they would raise there."""
 
         async def work(tx: Connection) -> None:
+            await tx.lock("probe")
             await tx.execute(probes.delete())
             await tx.execute(probes.insert().values(at=now))
 
         await self.transact(work, wait)
-
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[Connection]:
-        """A connection for reading."""
-        yield _ThreadConnection(self._reader())
-
-    async def query(self, work: Work[T]) -> T:
-        """What `work` reads, in one turn of a thread. It awaits nothing but the connection."""
-        return await self._reader().do(lambda connection: _driven(work(_Direct(connection))))
-
-    def _reader(self) -> "_Thread":
-        return min(self._readers, key=lambda thread: thread.waiting)
-
-    # -- turns of the writer
-
-    async def _given_up(self, job: _Job) -> None:
-        """Wait for the end of a work that nobody waits for any more, if it has begun; and of a transaction
-        that has begun for it."""
-        if job not in self._jobs:
-            await job.done
-            return
-        self._jobs.remove(job)
-        async with self.write_lock:
-            pass
-
-    async def _work_off(self) -> None:
-        """Do the works that wait, many in one transaction, until none does."""
-        while self._jobs:
-            until = min(job.until for job in self._jobs)
-            try:
-                async with self._turn(until):
-                    jobs = [self._jobs.popleft() for _ in range(min(GROUP, len(self._jobs)))]
-                    await undisturbed(self._group(jobs))
-            except Exception as error:
-                busy = isinstance(error, LedgerBusyError)
-                failed = [job for job in self._jobs if job.until <= until or not busy]
-                for job in failed:
-                    self._jobs.remove(job)
-                _fail(failed, error)
-
-    def _stopped(self, pump: "asyncio.Task[None]") -> None:
-        """Tell those who wait when the task was cancelled, as at the end of a program."""
-        if pump is not self._pump:
-            return
-        jobs, self._jobs = list(self._jobs), deque()
-        _fail(jobs, LedgerBusyError("the ledger is being closed"))
-
-    async def _group(self, jobs: list[_Job]) -> None:
-        try:
-            self._check_file()
-            results = await self._writer.do(lambda connection: _grouped(connection, jobs, self._check_file))
-        except Exception as error:
-            with suppress(Exception):
-                await self._writer.do(_roll_back)
-            _fail(jobs, error)
-            return
-        for job, result in zip(jobs, results, strict=True):
-            if job.done.done():
-                continue
-            if isinstance(result, BaseException):
-                job.done.set_exception(result)
-            else:
-                job.done.set_result(result)
-
-    @asynccontextmanager
-    async def _turn(self, deadline: float) -> AsyncIterator[None]:
-        """A transaction of the writer that has begun. While another process writes, the lock is let go
-        between two tries, for the visit store."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self.write_lock.acquire()
-            except TimeoutError:
-                raise LedgerBusyError("the ledger is busy: too many wait to write to it") from None
-            try:
-                if await self._begin():
-                    yield
-                    return
-            finally:
-                self.write_lock.release()
-            if loop.time() >= deadline:
-                raise LedgerBusyError("the ledger is locked: another process writes to it, or keeps it open")
-            await asyncio.sleep(BUSY_PAUSE)
-
-    async def _begin(self) -> bool:
-        """Begin a transaction of the writer; False if another process writes. One that was begun for a caller
-        that has been cancelled meanwhile is rolled back."""
-        try:
-            return await self._writer.do(_begun)
-        except BaseException:
-            await self._writer.do(_roll_back)
-            raise
-
-    def _found(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
-
-    def _check_file(self) -> None:
-        if self._file is not None and self._found() != self._file:
-            raise LedgerGoneError(
-                f"the ledger {self._path} was deleted or replaced while clew had it open: put it back, or "
-                "restart clew"
-            )
-
-    def changed(self) -> bool:
-        """Whether anything was committed since the last call, here or in another process; if that cannot be
-        told, it was. Some 10 µs: SQLite keeps the number in shared memory (PRAGMA data_version)."""
-        try:
-            if self._watch is None:
-                self._watch = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-            version = int(self._watch.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.Error:
-            return True
-        changed, self._version = version != self._version, version
-        return changed
-
-
-class _Thread:
-    """A thread with one connection, which is opened when it is first used."""
-
-    def __init__(self, engine: Engine, name: str) -> None:
-        self._engine = engine
-        self._name = name
-        self._executor: ThreadPoolExecutor | None = None
-        self._connection: SyncConnection | None = None
-        self.waiting = 0
-
-    async def do(self, work: Callable[[SyncConnection], T]) -> T:
-        """Do `work` on the connection, to its end."""
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, self._name)
-        self.waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await undisturbed(loop.run_in_executor(self._executor, self._do, work))
-        finally:
-            self.waiting -= 1
-
-    async def close(self) -> None:
-        """Close the connection, and end the thread."""
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            await undisturbed(asyncio.get_running_loop().run_in_executor(executor, self._close))
-            executor.shutdown(wait=False)
-
-    def _do(self, work: Callable[[SyncConnection], T]) -> T:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        return work(self._connection)
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-class _ThreadConnection:
-    """A connection that takes a turn of its thread for each statement."""
-
-    def __init__(self, thread: _Thread) -> None:
-        self._thread = thread
-
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
-        return await self._thread.do(lambda connection: executed(connection, statement, parameters))
-
-    async def scalar(self, statement: Executable) -> Any:
-        return await self._thread.do(lambda connection: connection.scalar(statement))
-
-    async def exec_driver_sql(self, statement: str, parameters: Any = None) -> Any:
-        return await self._thread.do(lambda connection: executed_sql(connection, statement, parameters))
-
-    async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
-        return await self._thread.do(work)
-
-
-class _Direct:
-    """A connection in the thread itself: nothing that is awaited on it waits."""
-
-    def __init__(self, connection: SyncConnection) -> None:
-        self._connection = connection
-
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
-        return executed(self._connection, statement, parameters)
-
-    async def scalar(self, statement: Executable) -> Any:
-        return self._connection.scalar(statement)
-
-    async def exec_driver_sql(self, statement: str, parameters: Any = None) -> Any:
-        return executed_sql(self._connection, statement, parameters)
-
-    async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
-        return work(self._connection)
-
-
-def _fail(jobs: list[_Job], error: Exception) -> None:
-    for job in jobs:
-        if not job.done.done():
-            job.done.set_exception(error)
-
-
-def _driven(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never waits."""
-    try:
-        work.send(None)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    work.close()
-    raise RuntimeError("a work on the ledger awaited something else than its connection")
-
-
-def _grouped(connection: SyncConnection, jobs: list[_Job], check: Callable[[], None]) -> list[Any]:
-    """Do works in one transaction, and commit it. What one of them raises takes its own place in the list."""
-    results: list[Any] = []
-    if len(jobs) == 1:
-        results.append(_driven(jobs[0].work(_Direct(connection))))
-    else:
-        driver = _driver(connection)
-        for job in jobs:
-            driver.execute("SAVEPOINT work")
-            try:
-                results.append(_driven(job.work(_Direct(connection))))
-            except Exception as error:
-                # A full disk, for example, ends the whole transaction.
-                if not driver.in_transaction:
-                    raise
-                driver.execute("ROLLBACK TO work")
-                results.append(error)
-            driver.execute("RELEASE work")
-    check()
-    _commit(connection)
-    return results
-
-
-def _begun(connection: SyncConnection) -> bool:
-    """Begin to write; False if another process does."""
-    try:
-        # Taken at once: a read transaction that turns into a writing one fails instead of waiting.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    except DBAPIError as error:
-        if _code(error) in _BUSY:
-            return False
-        raise
-    return True
-
-
-def _commit(connection: SyncConnection) -> None:
-    connection.exec_driver_sql("COMMIT")
-
-
-def _roll_back(connection: SyncConnection) -> None:
-    if _driver(connection).in_transaction:
-        connection.exec_driver_sql("ROLLBACK")
-
-
-def _driver(connection: SyncConnection) -> sqlite3.Connection:
-    return connection.connection.dbapi_connection  # type: ignore[return-value]
-
-
-def _on_connect(connection: Any, _record: object) -> None:
-    # Transactions begin where `write` says so, not where the driver thinks fit.
-    connection.isolation_level = None
-    try:
-        cursor = connection.cursor()
-        # FULL: an order that was answered for is on the disk even when the power goes.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-    except BaseException:
-        # The pool forgets a connection that could not be prepared.
-        connection.close()
-        raise
-
-
-def _code(error: DBAPIError) -> int:
-    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF

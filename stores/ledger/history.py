@@ -236,7 +236,7 @@ class Histories:
 
     async def _due(self, tx: Connection, change: Change, row: int) -> tuple[Postback, ...]:
         planned = plan(
-            await _postbacks(tx, row) if change.known is not None else (),
+            await _postbacks(tx, row, lock=True) if change.known is not None else (),
             change.wanted,
             doubts=change.order.doubts,
             refused=change.order.refused,
@@ -253,7 +253,7 @@ class Histories:
         if not (await tx.execute(same.values(**gone, changed_at=change.at))).rowcount:
             raise _FasterError
         await tx.execute(update(sightings_table).where(_S.order == other.row).values(order=row))
-        planned = plan(await _postbacks(tx, other.row), {}, manual=change.manual)
+        planned = plan(await _postbacks(tx, other.row, lock=True), {}, manual=change.manual)
         await apply_plan(tx, other.row, change.site, planned, change.at)
 
     async def decisions(self, row: int) -> tuple[Decided, ...]:
@@ -486,6 +486,8 @@ async def _decided_of(connection: Connection, row: Row[Any]) -> Decided:
     return Decided(row.id, row.order_version, row.at, policy, inputs, decision)
 
 
-async def _postbacks(connection: Connection, row: int) -> tuple[Postback, ...]:
+async def _postbacks(connection: Connection, row: int, *, lock: bool = False) -> tuple[Postback, ...]:
     query = select(postbacks_table).where(_P.order == row).order_by(_P.partner, _P.sequence)
+    if lock:
+        query = query.with_for_update()
     return tuple(postback_of(one) for one in await connection.execute(query))

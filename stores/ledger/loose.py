@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, func, insert, or_, select
 
 from ...orders.join import WINDOW
 from ...orders.sighting import Sighting
-from .connection import Connection
+from .connection import Connection, executing
 from .database import Database
 from .history import Histories, Known, Stored, known_of, sighting_values, stored_of, stored_query, surviving
 from .schema import orders as orders_table
@@ -60,8 +60,7 @@ class Loose:
     async def add(self, sighting: Sighting, raw: str | None) -> Stored:
         """Keep a sighting without a number."""
         values = sighting_values(sighting, None, raw)
-        async with self._db.write() as tx:
-            added = await tx.execute(insert(sightings_table).values(order=None, **values))
+        added = await self._db.transact(executing(insert(sightings_table).values(order=None, **values)))
         return Stored(int(added.inserted_primary_key[0]), sighting, None)
 
     async def any(self, site: str) -> bool:
@@ -138,15 +137,16 @@ class Loose:
     async def give_up(self, site: str, since: float, most: int) -> int:
         """Stop looking for the order of those that came before `since`, and of the oldest beyond `most`. They
         stay in the ledger. Returns how many they are."""
-        async with self._db.write() as tx:
+
+        async def work(tx: Connection) -> int:
             newest = select(_S.id).where(*_unplaced(site), _S.at >= since).order_by(_S.id.desc()).limit(most)
             kept = [row[0] for row in await tx.execute(newest)]
             oldest = min(kept, default=None)
             gone = or_(_S.at < since, _S.id < oldest if oldest is not None else _S.at < since)
-            result = await tx.execute(
-                update(sightings_table).where(*_unplaced(site), gone).values(loose=False)
-            )
-        return int(result.rowcount)
+            ended = update(sightings_table).where(*_unplaced(site), gone).values(loose=False)
+            return int((await tx.execute(ended)).rowcount)
+
+        return await self._db.transact(work)
 
 
 def _unplaced(site: str) -> tuple[ColumnElement[bool], ...]:

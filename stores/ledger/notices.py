@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
 
+from .connection import Connection, executing
 from .database import Database
 from .schema import notices as notices_table
 
@@ -47,7 +48,9 @@ class Notices:
 
     async def add(self, noted: Sequence[Noted], now: float) -> None:
         """Write down what happened, in one transaction; several processes may tell of the same."""
-        async with self._db.write() as tx:
+
+        async def work(tx: Connection) -> None:
+            await tx.lock("notices")
             for one in noted:
                 same = (_C.site == one.site, _C.event == one.event, _C.key == one.key)
                 latest = {"last_at": now, "details": dict(one.details)}
@@ -62,6 +65,8 @@ class Notices:
             for site in {one.site for one in noted}:
                 kept = select(_C.id).where(_C.site == site).order_by(_C.last_at.desc(), _C.id.desc())
                 await tx.execute(delete(notices_table).where(_C.site == site, _C.id.not_in(kept.limit(MOST))))
+
+        await self._db.transact(work)
 
     async def list(self, sites: Collection[str], limit: int = SHOWN) -> tuple[Notice, ...]:
         """The newest notices of these sites, newest first."""
@@ -79,7 +84,6 @@ class Notices:
 
     async def done(self, sites: Collection[str], notice: int) -> Notice | None:
         """Take a notice of these sites away, and return it; if it happens again it is there again."""
-        async with self._db.write() as tx:
-            gone = delete(notices_table).where(_C.id == notice, _C.site.in_(sites))
-            row = (await tx.execute(gone.returning(*_C))).first()
+        gone = delete(notices_table).where(_C.id == notice, _C.site.in_(sites))
+        row = (await self._db.transact(executing(gone.returning(*_C)))).first()
         return None if row is None else Notice(**row._mapping)

@@ -8,13 +8,12 @@ cannot send what another has taken over.
 """
 
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Executable,
     Row,
     bindparam,
     func,
@@ -28,9 +27,10 @@ from sqlalchemy import (
 
 from ...postbacks.due import Plan, Planned, after_dead
 from ...postbacks.model import STATES, Attempt, Outcome, Postback, Report, State, Waiting
-from .connection import Connection
+from .connection import Connection, executing
 from .database import Database
 from .schema import attempts as attempts_table
+from .schema import orders as orders_table
 from .schema import postbacks as postbacks_table
 
 LIST_LIMIT = 500
@@ -63,8 +63,9 @@ class Outbox:
         """Lease those of them that are still due and free. Nothing of them has been sent."""
         # Written so that no index fits it: SQLite would go through all that is due instead of a few ids.
         is_due = (func.coalesce(_C.state, "") == "due") & (_C.next_at + 0 <= now)
-        leased = update(postbacks_table).where(_C.id.in_(ids), is_due, _free(now)).values(lease_until=until)
-        rows = (await self._db.transact(_executing(leased.returning(*postbacks_table.c)))).all()
+        free = select(_C.id).where(_C.id.in_(ids), is_due, _free(now)).with_for_update(skip_locked=True)
+        leased = update(postbacks_table).where(_C.id.in_(free)).values(lease_until=until)
+        rows = (await self._db.transact(executing(leased.returning(*postbacks_table.c)))).all()
         return tuple(sorted((postback_of(row) for row in rows), key=lambda p: p.next_at))
 
     async def begin(self, postback: Postback, until: float) -> Postback | None:
@@ -74,7 +75,7 @@ class Outbox:
         """
         tried = postback.attempts + 1
         given = {"row": postback.id, "lease": postback.lease_until, "until": until, "tried": tried}
-        begun = await self._db.transact(_executing(_BEGIN, given))
+        begun = await self._db.transact(executing(_BEGIN, given))
         if not begun.rowcount:
             return None
         return replace(postback, state="sending", lease_until=until, attempts=tried)
@@ -99,11 +100,13 @@ class Outbox:
         finish = _FINISH_DELIVERED if state == "delivered" else _FINISH
 
         async def work(tx: Connection) -> bool:
+            if state == "dead":
+                await lock_order(tx, postback.order)
             await tx.execute(_ATTEMPT, _attempt(postback.id, attempt))
             changed = bool((await tx.execute(finish, settled)).rowcount)
             if changed and state == "dead":
                 own = (_C.order == postback.order, _C.partner == postback.partner)
-                query = select(postbacks_table).where(*own).order_by(_C.sequence)
+                query = select(postbacks_table).where(*own).order_by(_C.sequence).with_for_update()
                 rows = [postback_of(row) for row in await tx.execute(query)]
                 planned = after_dead(rows, postback)
                 await apply_plan(tx, postback.order, postback.site, planned, attempt.at)
@@ -122,7 +125,7 @@ class Outbox:
             .where(_C.id == postback.id, _C.state.in_(("due", "sending")), _C.lease_until.in_(leases))
             .values(state="due", lease_until=None, attempts=postback.attempts)
         )
-        await self._db.transact(_executing(released))
+        await self._db.transact(executing(released))
 
     async def expire(self, now: float, repeats: Callable[[Postback], bool]) -> tuple[Postback, ...]:
         """Settle the rows whose call was cut off by the end of its process.
@@ -134,8 +137,10 @@ class Outbox:
         async with self._db.read() as connection:
             if (await connection.execute(cut_off.limit(1))).first() is None:
                 return ()
-        async with self._db.write() as tx:
-            rows = [postback_of(row) for row in (await tx.execute(cut_off)).all()]
+
+        async def work(tx: Connection) -> tuple[Postback, ...]:
+            found = await tx.execute(cut_off.with_for_update(skip_locked=True))
+            rows = [postback_of(row) for row in found.all()]
             settled = tuple(_cut_off(row, now, repeatable=repeats(row)) for row in rows)
             for row in settled:
                 outcome: Outcome = "retry" if row.state == "due" else "unknown"
@@ -147,7 +152,9 @@ class Outbox:
                     .where(_C.id == row.id)
                     .values({c: getattr(row, c) for c in _SETTLED})
                 )
-        return settled
+            return settled
+
+        return await self._db.transact(work)
 
     async def next_due(self) -> float | None:
         """When there is something to do next: a row becomes due, or a lease runs out. None if never."""
@@ -188,8 +195,10 @@ class Outbox:
 
         Raises OutboxError for an unknown id, and for one that was delivered, is being sent or is in doubt.
         """
-        async with self._db.write() as tx:
-            row = (await tx.execute(select(postbacks_table).where(_C.id == postback_id))).first()
+        own = select(postbacks_table).where(_C.id == postback_id).with_for_update()
+
+        async def work(tx: Connection) -> Postback:
+            row = (await tx.execute(own)).first()
             if row is None or site not in (None, row.site):
                 raise OutboxError(f"{postback_id}: no such postback")
             found = postback_of(row)
@@ -202,7 +211,9 @@ class Outbox:
                 .where(_C.id == postback_id)
                 .values({c: getattr(retried, c) for c in _SETTLED})
             )
-        return retried
+            return retried
+
+        return await self._db.transact(work)
 
     async def get(self, postback_id: str, *, site: str | None = None) -> Postback | None:
         """One postback; with `site` only one of that site."""
@@ -217,9 +228,8 @@ class Outbox:
         """
         held = (_C.id == postback_id, _C.state == "held", _C.hold == "manual")
         done = {"state": "delivered", "finished_at": now, "last_answer": f"reported by hand by {by}"}
-        async with self._db.write() as tx:
-            changed = update(postbacks_table).where(*held).values(hold=None, **done)
-            row = (await tx.execute(changed.returning(*postbacks_table.c))).first()
+        changed = update(postbacks_table).where(*held).values(hold=None, **done)
+        row = (await self._db.transact(executing(changed.returning(*postbacks_table.c)))).first()
         if row is None:
             raise OutboxError(f"{postback_id}: it is not held for a call that cannot be made")
         return postback_of(row)
@@ -233,12 +243,9 @@ class Outbox:
 
     async def retry_dead(self, now: float) -> int:
         """Make all dead postbacks due at once; how many they were."""
-        async with self._db.write() as tx:
-            result = await tx.execute(
-                update(postbacks_table)
-                .where(_C.state == "dead")
-                .values(state="due", attempts=0, next_at=now, lease_until=None, finished_at=None)
-            )
+        due = {"state": "due", "attempts": 0, "next_at": now, "lease_until": None, "finished_at": None}
+        retried = update(postbacks_table).where(_C.state == "dead").values(**due)
+        result = await self._db.transact(executing(retried))
         return int(result.rowcount)
 
     async def counts(self, site: str | None = None, states: Sequence[State] = STATES) -> dict[State, int]:
@@ -324,17 +331,6 @@ _NOT_AGAIN: Mapping[State, str] = {
 _CUT_OFF = "the process that sent it ended before the answer came"
 
 
-def _executing(
-    statement: Executable, given: Mapping[str, Any] | None = None
-) -> Callable[[Connection], Coroutine[Any, Any, Any]]:
-    """A work of one statement."""
-
-    async def work(tx: Connection) -> Any:
-        return await tx.execute(statement, given)
-
-    return work
-
-
 def _cut_off(row: Postback, now: float, *, repeatable: bool) -> Postback:
     return replace(
         row,
@@ -355,6 +351,11 @@ def postback_of(row: Row[Any]) -> Postback:
     """A postback from its row."""
     fields = dict(row._mapping)
     return Postback(**fields | {"report": Report.from_json(fields["report"])})
+
+
+async def lock_order(tx: Connection, row: int) -> None:
+    """Keep others from planning for an order; whoever plans holds it first, and its postbacks then."""
+    await tx.execute(select(orders_table.c.id).where(orders_table.c.id == row).with_for_update())
 
 
 async def apply_plan(tx: Connection, row: int, site: str, planned: Plan, now: float) -> tuple[Postback, ...]:

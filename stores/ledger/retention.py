@@ -112,7 +112,7 @@ async def _conversations(tx: Connection, before: float) -> int:
     rows = (await tx.execute(old.where(own.at < before, talk.updated_at < before).limit(STEP_ROWS))).all()
     await tx.execute(delete(messages).where(own.id.in_([row.id for row in rows])))
     emptied = {"said": 0, "last": None, "page": None, "client": None, "waiting_since": None}
-    named = talk.id.in_({row.conversation for row in rows})
+    named = talk.id.in_({row.conversation for row in rows}) & (talk.updated_at < before)
     await tx.execute(update(conversations).where(named).values(state="closed", **emptied))
     return len(rows)
 

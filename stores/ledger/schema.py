@@ -14,12 +14,12 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    String,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
+
+from .types import row_number, text_of
 
 metadata = MetaData(
     naming_convention={
@@ -34,30 +34,30 @@ metadata = MetaData(
 orders = Table(
     "orders",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("site", String(64), nullable=False),
-    Column("order_id", String(200), nullable=False),  # its first number, normalised
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("order_id", text_of(200), nullable=False),  # its first number, normalised
     Column("version", Integer, nullable=False),  # counts the changes; a writer checks it
-    Column("spelling", String(200)),  # the shop's own, where it is another
-    Column("state", String(16), nullable=False),
-    Column("total", String(40)),  # NULL: only a refund or a cancellation was reported so far
-    Column("currency", String(3)),
-    Column("refunded", String(40), nullable=False),
+    Column("spelling", text_of(200)),  # the shop's own, where it is another
+    Column("state", text_of(16), nullable=False),
+    Column("total", text_of(40)),  # NULL: only a refund or a cancellation was reported so far
+    Column("currency", text_of(3)),
+    Column("refunded", text_of(40), nullable=False),
     Column("details", JSON, nullable=False),  # net, shipping, tax, discount, customer, items, where known
-    Column("channel", String(10), nullable=False),
-    Column("source", String(10), nullable=False),  # of its amount: page, browser, api, …
-    Column("visitor", String(40)),
-    Column("named_by", String(10)),  # the source that said whose it is; NULL: none did
-    Column("coupon", String(200)),
-    Column("conversation", String(40)),
-    Column("agent", String(64)),
+    Column("channel", text_of(10), nullable=False),
+    Column("source", text_of(10), nullable=False),  # of its amount: page, browser, api, …
+    Column("visitor", text_of(40)),
+    Column("named_by", text_of(10)),  # the source that said whose it is; NULL: none did
+    Column("coupon", text_of(200)),
+    Column("conversation", text_of(40)),
+    Column("agent", text_of(64)),
     Column("sources", JSON, nullable=False),  # by field, the key of the sighting that it comes from
     Column("doubts", JSON, nullable=False),  # what stands against telling a partner
     Column("placed_at", Float, nullable=False),
     Column("recorded_at", Float, nullable=False),
     Column("changed_at", Float, nullable=False),
-    Column("decision", Integer),  # the credit decision that holds
-    Column("merged_into", Integer),  # NULL, or the order that this one turned out to be
+    Column("decision", row_number()),  # the credit decision that holds
+    Column("merged_into", row_number()),  # NULL, or the order that this one turned out to be
     UniqueConstraint("site", "order_id"),
     Index("ix_orders_visitor", "site", "visitor"),
     Index("ix_orders_newest", "site", "id"),
@@ -71,9 +71,9 @@ orders = Table(
 order_numbers = Table(
     "order_numbers",
     metadata,
-    Column("site", String(64), primary_key=True),
-    Column("number", String(200), primary_key=True, index=True),
-    Column("order", Integer, ForeignKey("orders.id"), nullable=False, index=True),
+    Column("site", text_of(64), primary_key=True),
+    Column("number", text_of(200), primary_key=True, index=True),
+    Column("order", row_number(), ForeignKey("orders.id"), nullable=False, index=True),
 )
 
 # Those that still have what came in are few, and found by this.
@@ -83,23 +83,23 @@ _RAW = text("raw IS NOT NULL")
 sightings = Table(
     "sightings",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("site", String(64), nullable=False),
-    Column("order", Integer, ForeignKey("orders.id")),
-    Column("key", String(40), nullable=False),  # names its content
-    Column("source", String(10), nullable=False),
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("order", row_number(), ForeignKey("orders.id")),
+    Column("key", text_of(40), nullable=False),  # names its content
+    Column("source", text_of(10), nullable=False),
     Column("at", Float, nullable=False),
     Column("said", JSON, nullable=False),  # `Sighting.to_json`
-    Column("raw", Text),  # as it came, for a stated time
-    Column("joined_by", String(60)),  # the evidence that it is about this order
-    Column("placed", String(200)),  # the order number that a person chose for it: the last of `placements`
+    Column("raw", text_of()),  # as it came, for a stated time
+    Column("joined_by", text_of(60)),  # the evidence that it is about this order
+    Column("placed", text_of(200)),  # the order number that a person chose for it: the last of `placements`
     # By what a sighting without a number, a `loose` one, is joined.
     Column("loose", Boolean, nullable=False),
     Column("around", Float, nullable=False),  # when the order was placed, as told; else `at`
-    Column("visitor", String(40)),
-    Column("email_hash", String(64)),
-    Column("coupon", String(200)),
-    Column("total", String(40)),
+    Column("visitor", text_of(40)),
+    Column("email_hash", text_of(64)),
+    Column("coupon", text_of(200)),
+    Column("total", text_of(40)),
     Index("ix_sightings_order", "order", "id"),
     Index("ix_sightings_raw", "at", sqlite_where=_RAW, postgresql_where=_RAW),
     Index("ix_sightings_loose", "site", "loose", "order", "around"),
@@ -112,13 +112,13 @@ sightings = Table(
 placements = Table(
     "placements",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("site", String(64), nullable=False),
-    Column("sighting", Integer, ForeignKey("sightings.id"), nullable=False, index=True),
-    Column("key", String(40), nullable=False),  # of the sighting: the same report again belongs there too
-    Column("number", String(200), nullable=False),
-    Column("by", String(64), nullable=False),
-    Column("why", Text, nullable=False),
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("sighting", row_number(), ForeignKey("sightings.id"), nullable=False, index=True),
+    Column("key", text_of(40), nullable=False),  # of the sighting: the same report again belongs there too
+    Column("number", text_of(200), nullable=False),
+    Column("by", text_of(64), nullable=False),
+    Column("why", text_of(), nullable=False),
     Column("at", Float, nullable=False),
     Index("ix_placements_key", "site", "key"),
 )
@@ -127,7 +127,7 @@ placements = Table(
 policies = Table(
     "policies",
     metadata,
-    Column("version", String(40), primary_key=True),
+    Column("version", text_of(40), primary_key=True),
     Column("policy", JSON, nullable=False),
 )
 
@@ -135,13 +135,13 @@ policies = Table(
 decisions = Table(
     "decisions",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("order", Integer, ForeignKey("orders.id"), nullable=False, index=True),
+    Column("id", row_number(), primary_key=True),
+    Column("order", row_number(), ForeignKey("orders.id"), nullable=False, index=True),
     Column("order_version", Integer, nullable=False),
     Column("at", Float, nullable=False),
-    Column("policy", String(40), ForeignKey("policies.version"), nullable=False),
+    Column("policy", text_of(40), ForeignKey("policies.version"), nullable=False),
     Column("inputs", JSON, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", text_of(), nullable=False),
     Column("considered", JSON, nullable=False),
 )
 
@@ -149,41 +149,41 @@ decisions = Table(
 shares = Table(
     "shares",
     metadata,
-    Column("decision", Integer, ForeignKey("decisions.id"), primary_key=True),
-    Column("partner", String(64), primary_key=True),
-    Column("order", Integer, ForeignKey("orders.id"), nullable=False),
+    Column("decision", row_number(), ForeignKey("decisions.id"), primary_key=True),
+    Column("partner", text_of(64), primary_key=True),
+    Column("order", row_number(), ForeignKey("orders.id"), nullable=False),
     Column("click", JSON),
     Column("touched_at", Float),
-    Column("part", String(20), nullable=False),  # from 0 to 1, decimal text
-    Column("reason", Text, nullable=False),
+    Column("part", text_of(20), nullable=False),  # from 0 to 1, decimal text
+    Column("reason", text_of(), nullable=False),
     Index("ix_shares_partner", "partner", "order"),
 )
 
 postbacks = Table(
     "postbacks",
     metadata,
-    Column("id", String(40), primary_key=True),
-    Column("order", Integer, ForeignKey("orders.id"), nullable=False),
-    Column("site", String(64), nullable=False),
-    Column("partner", String(64), nullable=False),
+    Column("id", text_of(40), primary_key=True),
+    Column("order", row_number(), ForeignKey("orders.id"), nullable=False),
+    Column("site", text_of(64), nullable=False),
+    Column("partner", text_of(64), nullable=False),
     Column("sequence", Integer, nullable=False),  # by order and partner: what is reported after what
-    Column("event", String(20), nullable=False),  # order, adjust or cancel
+    Column("event", text_of(20), nullable=False),  # order, adjust or cancel
     Column("report", JSON, nullable=False),  # the values the call is rendered from
     # due: waits for next_at; with a lease_until ahead, a worker has it and has sent nothing yet.
     # sending: its first byte may have left; a worker has it until lease_until. delivered, dead: done.
     # unknown: it was sent, no answer came; only a person, or a network that takes repeats, may resend.
     # held: in doubt; only a person, or the shop's server, makes it due. refused: a person said no.
     # superseded: nothing of it was sent, and a later one says what holds now.
-    Column("state", String(12), nullable=False),
+    Column("state", text_of(12), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_at", Float, nullable=False),
     Column("lease_until", Float),
-    Column("last_answer", Text),
+    Column("last_answer", text_of()),
     Column("last_status", Integer),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
-    Column("hold", String(10)),  # the kind of doubt, while it is held
-    Column("why", Text),  # the doubt in words, and who settled it
+    Column("hold", text_of(10)),  # the kind of doubt, while it is held
+    Column("why", text_of()),  # the doubt in words, and who settled it
     UniqueConstraint("order", "partner", "sequence"),
     Index("ix_postbacks_due", "state", "next_at"),
     Index("ix_postbacks_finished", "finished_at", "id"),
@@ -195,35 +195,35 @@ postbacks = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("postback", String(40), ForeignKey("postbacks.id"), nullable=False, index=True),
+    Column("id", row_number(), primary_key=True),
+    Column("postback", text_of(40), ForeignKey("postbacks.id"), nullable=False, index=True),
     Column("at", Float, nullable=False),
-    Column("request", Text, nullable=False),  # method and address, secrets masked
+    Column("request", text_of(), nullable=False),  # method and address, secrets masked
     Column("status", Integer),
-    Column("answer", Text),
-    Column("outcome", String(10), nullable=False),  # delivered, retry, dead, unknown
+    Column("answer", text_of()),
+    Column("outcome", text_of(10), nullable=False),  # delivered, retry, dead, unknown
     Index("ix_attempts_at", "at"),
 )
 
 conversations = Table(
     "conversations",
     metadata,
-    Column("id", String(40), primary_key=True),
-    Column("site", String(64), nullable=False),
-    Column("visitor", String(40), nullable=False),
-    Column("language", String(2), nullable=False),
-    Column("rule", String(64)),  # the rule whose invite started it
-    Column("state", String(10), nullable=False),  # open or closed
-    Column("agent", String(64)),
+    Column("id", text_of(40), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("visitor", text_of(40), nullable=False),
+    Column("language", text_of(2), nullable=False),
+    Column("rule", text_of(64)),  # the rule whose invite started it
+    Column("state", text_of(10), nullable=False),  # open or closed
+    Column("agent", text_of(64)),
     Column("started_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     # What a line of the inbox needs, kept with each message, so that a list of them is one query.
     Column("waiting_since", Float),  # the first message of the visitor that nobody has answered
     Column("said", Integer, nullable=False),  # messages of people
-    Column("last", Integer),  # id of the newest message
-    Column("partner", String(64)),  # who sent the visitor, and on which page the last message was written
-    Column("page", String(300)),
-    Column("client", String(32)),  # whoever opens many from one network has one value here, not an address
+    Column("last", row_number()),  # id of the newest message
+    Column("partner", text_of(64)),  # who sent the visitor, and on which page the last message was written
+    Column("page", text_of(300)),
+    Column("client", text_of(32)),  # whoever opens many from one network has one value here, not an address
     Index("ix_conversations_visitor", "site", "visitor"),
     Index("ix_conversations_updated", "site", "state", "updated_at"),
     Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),
@@ -234,13 +234,13 @@ conversations = Table(
 messages = Table(
     "messages",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("conversation", String(40), ForeignKey("conversations.id"), nullable=False),
-    Column("author", String(10), nullable=False),  # visitor, agent or system
-    Column("agent", String(64)),
-    Column("text", Text, nullable=False),
+    Column("id", row_number(), primary_key=True),
+    Column("conversation", text_of(40), ForeignKey("conversations.id"), nullable=False),
+    Column("author", text_of(10), nullable=False),  # visitor, agent or system
+    Column("agent", text_of(64)),
+    Column("text", text_of(), nullable=False),
     # The sender's own id of the message: sending it again after a lost answer adds nothing.
-    Column("client_id", String(64)),
+    Column("client_id", text_of(64)),
     Column("at", Float, nullable=False),
     UniqueConstraint("conversation", "client_id"),
     Index("ix_messages_conversation", "conversation", "id"),
@@ -252,10 +252,10 @@ messages = Table(
 agents = Table(
     "agents",
     metadata,
-    Column("name", String(64), primary_key=True),
-    Column("shown", String(64)),  # the name that visitors see; NULL: none
-    Column("password", Text, nullable=False),  # argon2id
-    Column("site", String(64)),  # NULL: all sites
+    Column("name", text_of(64), primary_key=True),
+    Column("shown", text_of(64)),  # the name that visitors see; NULL: none
+    Column("password", text_of(), nullable=False),  # argon2id
+    Column("site", text_of(64)),  # NULL: all sites
     Column("active", Boolean, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("seen_at", Float),  # last sign of an open desk
@@ -264,13 +264,13 @@ agents = Table(
 agent_sessions = Table(
     "agent_sessions",
     metadata,
-    Column("token", String(64), primary_key=True),  # SHA-256 of the cookie's value, hex
-    Column("agent", String(64), ForeignKey("agents.name"), nullable=False),
+    Column("token", text_of(64), primary_key=True),  # SHA-256 of the cookie's value, hex
+    Column("agent", text_of(64), ForeignKey("agents.name"), nullable=False),
     Column(
-        "site", String(64)
+        "site", text_of(64)
     ),  # where it was opened; NULL: on the desk's own host, for all the agent's sites
-    Column("host", String(261), nullable=False),
-    Column("csrf", String(64), nullable=False),
+    Column("host", text_of(261), nullable=False),
+    Column("csrf", text_of(64), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
 )
@@ -279,10 +279,10 @@ agent_sessions = Table(
 notices = Table(
     "notices",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("site", String(64), nullable=False),  # empty: the whole program
-    Column("event", String(40), nullable=False),
-    Column("key", String(200), nullable=False),
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),  # empty: the whole program
+    Column("event", text_of(40), nullable=False),
+    Column("key", text_of(200), nullable=False),
     Column("first_at", Float, nullable=False),
     Column("last_at", Float, nullable=False),
     Column("count", Integer, nullable=False),
@@ -294,8 +294,8 @@ notices = Table(
 turns = Table(
     "turns",
     metadata,
-    Column("name", String(40), primary_key=True),
-    Column("holder", String(40), nullable=False),
+    Column("name", text_of(40), primary_key=True),
+    Column("holder", text_of(40), nullable=False),
     Column("until", Float, nullable=False),
 )
 

@@ -20,8 +20,7 @@ from .schema import VERSION, metadata
 # What SQLite says of a file that holds something else, or is damaged.
 _NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _RESTORE = (
-    "Or name another file as `ledger`, or put back a copy that this clew wrote "
-    "(`clew backup copy.db` makes one)"
+    "Or name another one as `ledger`, or put back a copy that this clew wrote (docs/operations.md, Backups)"
 )
 _WAYS = {
     sqlite3.SQLITE_NOTADB: "It is no SQLite file: name another one as `ledger`, or move it away",
@@ -57,11 +56,15 @@ def _config() -> Config:
 def _check_version(connection: Connection, scripts: ScriptDirectory) -> None:
     tables = set(inspect(connection).get_table_names())
     if VERSION not in tables:
-        # The visits may be in the same file, and be there first.
-        if others := sorted(tables - VISITS_TABLES, key=lambda name: (name not in metadata.tables, name)):
+        # The visits may be in the same place, and be there first. A database of PostgreSQL may be shared with
+        # other programs as long as the names of tables differ; a file is one program's.
+        foreign = tables - VISITS_TABLES
+        if connection.dialect.name != "sqlite":
+            foreign &= metadata.tables.keys()
+        if others := sorted(foreign, key=lambda name: (name not in metadata.tables, name)):
             raise LedgerFormatError(
                 f"it has a table {others[0][:40]!r}, but not clew's: it belongs to another program. "
-                "Name another file as `ledger`"
+                "Name another one as `ledger`"
             )
         return
     known = {script.revision for script in scripts.walk_revisions()}

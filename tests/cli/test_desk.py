@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from clew.cli import app
 from clew.stores.ledger.agents import Agents
-from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from typer.testing import CliRunner, Result
 
 PASSWORD = "correct horse battery"
@@ -44,7 +44,7 @@ def run(config: Path, *arguments: str, stdin: str = "") -> Result:
 
 def verified(config: Path, name: str, password: str, site: str = "shop") -> bool:
     async def ask() -> bool:
-        db = Database(f"sqlite:{config.parent}/clew.db")
+        db = database_at(f"sqlite:{config.parent}/clew.db")
         await db.open()
         try:
             return await Agents(db).verify(name, password, site)

@@ -15,7 +15,7 @@ from clew.cli import app
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
 from clew.referral.credit import Credit
-from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from recorded import put_order
 from typer.testing import CliRunner, Result
 
@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> Callable[..., Result]:
     config.write_text(SETTINGS, encoding="utf-8")
 
     async def fill() -> None:
-        db = Database(f"sqlite:{tmp_path / 'clew.db'}")
+        db = database_at(f"sqlite:{tmp_path / 'clew.db'}")
         await db.open()
         for number, total, currency, channel, partner, day in ORDERS:
             reports = []

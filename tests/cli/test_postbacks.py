@@ -10,9 +10,11 @@ from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Postback, Report, State
 from clew.referral.credit import Credit
 from clew.referral.touches import Click
-from clew.stores.ledger.database import Database
+from clew.stores.ledger.connection import executing
+from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.outbox import Outbox
 from recorded import put_order
+from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
 NOW = 1763860000.0
@@ -46,7 +48,7 @@ def owed(config: Path) -> Callable[..., list[str]]:
     """Postbacks in these states; their ids."""
 
     async def fill(states: tuple[State, ...]) -> list[str]:
-        db = Database(f"sqlite:{config.parent / 'clew.db'}")
+        db = database_at(f"sqlite:{config.parent / 'clew.db'}")
         await db.open()
         outbox, ids = Outbox(db), []
         for number, state in enumerate(states):
@@ -72,7 +74,7 @@ def owed(config: Path) -> Callable[..., list[str]]:
 
 def rows(config: Path) -> list[Postback]:
     async def read() -> list[Postback]:
-        db = Database(f"sqlite:{config.parent / 'clew.db'}")
+        db = database_at(f"sqlite:{config.parent / 'clew.db'}")
         found = await Outbox(db).list()
         await db.close()
         return list(found)
@@ -170,9 +172,8 @@ def test_at_80_columns_words_are_whole_and_a_400_is_no_ok(
     (postback,) = owed("dead")
 
     async def answer() -> None:
-        db = Database(f"sqlite:{config.parent / 'clew.db'}")
-        async with db.write() as tx:
-            await tx.exec_driver_sql("UPDATE postbacks SET last_status = 400, last_answer = 'ok'")
+        db = database_at(f"sqlite:{config.parent / 'clew.db'}")
+        await db.transact(executing(text("UPDATE postbacks SET last_status = 400, last_answer = 'ok'")))
         await db.close()
 
     asyncio.run(answer())

@@ -14,7 +14,7 @@ from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Report
 from clew.referral.credit import Credit
 from clew.referral.touches import Click
-from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.outbox import Outbox
 from recorded import put_order
 from rich.table import Table
@@ -49,7 +49,7 @@ upstream = "http://127.0.0.1:1"
 
 async def fill(ledger: str) -> None:
     """An order of which every text is hostile, as a ledger may hold it that an earlier version wrote."""
-    db = Database(ledger)
+    db = database_at(ledger)
     await db.open()
     now = time.time()
     order = OrderSeen(f"10{HOSTILE}", Decimal("59.90"), "EUR", "page", spelling=HOSTILE, coupon=HOSTILE)

@@ -13,6 +13,7 @@ from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
 from clew.referral.credit import Credit
 from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from recorded import put_order
 
 
@@ -206,7 +207,7 @@ def events() -> Events:
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    found = Database(f"sqlite:{tmp_path / 'clew.db'}")
+    found = database_at(f"sqlite:{tmp_path / 'clew.db'}")
     await found.open()
     yield found
     await found.close()

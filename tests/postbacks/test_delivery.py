@@ -14,6 +14,7 @@ from clew.postbacks.model import Postback
 from clew.referral.catalogue import Answer, Conversion, Network, Param, SettingSpec, Success
 from clew.settings.model import Delivery, Partner
 from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.outbox import Outbox
 
 Owe = Callable[..., Awaitable[None]]
@@ -321,7 +322,7 @@ async def test_two_workers_on_one_file_deliver_each_postback_once(
     owe: Owe, db: Database, outbox: Outbox, build: Any, receiver: Any, events: Any
 ) -> None:
     orders = [f"o{n}" for n in range(40)]
-    other = Database(db.address)
+    other = database_at(db.address)
     await owe(*orders)
     async with running(build(), build(Outbox(other))):
         await events.outcomes(40)
@@ -455,7 +456,7 @@ async def test_stopping_while_a_row_is_being_marked_gives_it_back(
             reached.set()
             return await outbox.begin(postback, until)
 
-    async with db.write():  # so that it waits for its turn
+    async with db.write_lock:  # so that it waits for its turn
         task = asyncio.create_task(build(Told()).run())
         # It cannot claim while we write: let it.
         await asyncio.sleep(0)
@@ -597,6 +598,7 @@ WORKER = """
 import asyncio, sys
 from clew.postbacks.delivery import Worker
 from clew.settings.model import Delivery, Partner
+from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.outbox import Outbox
 
@@ -607,7 +609,7 @@ class Events:
 
 secret = sys.argv[3] or None
 partner = Partner(id="blog", param="ref", postback=sys.argv[2] + "/pb?o={order_id}", secret=secret)
-outbox = Outbox(Database(sys.argv[1]))
+outbox = Outbox(database_at(sys.argv[1]))
 worker = Worker(outbox, lambda *_: partner, {}, Delivery(timeout=60), lambda: 1763860000.0, Events())
 asyncio.run(worker.run())
 """

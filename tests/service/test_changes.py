@@ -20,8 +20,8 @@ from reporting import NOW, PARTNER, Shop, site
 
 
 @pytest_asyncio.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    built = Shop(tmp_path, site())
+async def shop(tmp_path: Path, ledger_address: str) -> AsyncIterator[Shop]:
+    built = Shop(tmp_path, site(), ledger_address)
     await built.service.open()
     yield built
     await built.service.close()

@@ -197,8 +197,9 @@ def test_what_would_fail_later_is_found_before(
 @pytest.mark.parametrize(
     ("text", "key", "message"),
     [
-        ("ledger = 'postgresql://db/clew'", "ledger", "only SQLite"),
-        ("store = 'redis://db'", "store", "only SQLite"),
+        ("ledger = 'postgresql://db'", "ledger", "names no database"),
+        ("ledger = 'mysql://db/clew'", "ledger", "is no address of a ledger"),
+        ("store = 'mongodb://db'", "store", "is no address"),
         ("store = 'sqlite:'", "store", "names no file"),
         ("ledger = 'sqlite:data/clew.db'", "ledger", "/data does not exist"),
         ("metrics_token = 'abc'", "metrics_token", "too short"),

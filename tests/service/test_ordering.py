@@ -32,13 +32,14 @@ class Clock:
 
 
 @pytest_asyncio.fixture
-async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    database = f"sqlite:{tmp_path / 'clew.db'}"
+async def service(
+    tmp_path: Path, ledger_address: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Service]:
     settings = Settings.model_validate(
         {
             "secret": "s" * 40,
-            "ledger": database,
-            "store": database,
+            "ledger": ledger_address,
+            "store": f"sqlite:{tmp_path / 'visits.db'}",
             "sites": [
                 {
                     "name": "shop",

@@ -19,9 +19,9 @@ EMAIL = "a" * 64
 
 
 @pytest_asyncio.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+async def shop(tmp_path: Path, ledger_address: str) -> AsyncIterator[Shop]:
     sending = PARTNER | {"postback": "http://127.0.0.1:9/p?c={click_id}&e={event}"}
-    built = Shop(tmp_path, site(partners=[sending], hold={"amounts": False}))
+    built = Shop(tmp_path, site(partners=[sending], hold={"amounts": False}), ledger_address)
     await built.service.open()
     yield built
     await built.service.close()

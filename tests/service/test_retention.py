@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 from clew.cli import app as commands
 from clew.stores.ledger import schema
+from clew.stores.ledger.connection import executing
 from clew.stores.ledger.retention import STEP_ROWS, Retention
 from filled import TOML, Filled
 from sqlalchemy import func, insert, select, update
@@ -16,15 +17,14 @@ DAY = 86400.0
 
 
 @pytest_asyncio.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Filled]:
-    filled = Filled(tmp_path)
+async def shop(tmp_path: Path, ledger_address: str) -> AsyncIterator[Filled]:
+    filled = Filled(tmp_path, ledger=ledger_address)
     await filled.service.open()
     await filled.bought("v1", "c1")
     await filled.order("1001", "59.90", "v1")
     await filled.deliver()
     await filled.talk("v1", "hello")
-    async with filled.service.ledger.db.write() as tx:
-        await tx.execute(update(schema.sightings).values(raw="{}"))
+    await filled.service.ledger.db.transact(executing(update(schema.sightings).values(raw="{}")))
     yield filled
     await filled.service.close()
 
@@ -60,12 +60,11 @@ async def test_each_kind_goes_after_its_time_and_the_accounts_stay(shop: Filled)
 async def test_one_process_at_a_time_does_it_and_goes_through_all_in_steps(shop: Filled) -> None:
     db = shop.service.ledger.db
     row = {"site": "", "event": "fault", "first_at": 0.0, "last_at": 0.0, "count": 1, "details": {}}
-    async with db.write() as tx:
-        await tx.execute(insert(schema.notices), [{**row, "key": str(n)} for n in range(2 * STEP_ROWS + 1)])
+    rows = [{**row, "key": str(n)} for n in range(2 * STEP_ROWS + 1)]
+    await db.transact(executing(insert(schema.notices), rows))
     first, second = Retention(db), Retention(db)
     assert await first.apply({"notices": 90}, shop.now, pause=0) == {"notices": 2 * STEP_ROWS + 1}
-    async with db.write() as tx:
-        await tx.execute(insert(schema.notices), [{**row, "key": "again"}])
+    await db.transact(executing(insert(schema.notices), [{**row, "key": "again"}]))
     assert await second.apply({"notices": 90}, shop.now + 60, pause=0) == {}
     assert await second.apply({"notices": 90}, shop.now + 3700, pause=0) == {"notices": 1}
 

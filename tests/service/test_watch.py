@@ -20,7 +20,7 @@ from clew.referral.credit import Credit
 from clew.referral.visitor import Page, Viewed
 from clew.stores import presence
 from clew.stores.ledger.conversations import Conversations
-from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from desks import VISITOR, House, events, house, until
 from recorded import put_order
 
@@ -38,7 +38,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[House]:
 @pytest_asyncio.fixture
 async def elsewhere(desk: House, tmp_path: Path) -> AsyncIterator[Conversations]:
     """The same ledger, as another process has it open."""
-    db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
+    db = database_at(f"sqlite:{tmp_path / 'ledger.db'}")
     await db.open()
     yield Conversations(db)
     await db.close()
@@ -158,7 +158,7 @@ async def test_an_order_held_in_another_process_reaches_the_desks(
         await anext(live)
         await desk.service.watch.look()
         told = Counted(monkeypatch, desk.service.hub, "notify")
-        db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
+        db = database_at(f"sqlite:{tmp_path / 'ledger.db'}")
         await db.open()
         report = Report("order", "anna", "c1", "1", "5.00", "EUR", "web", 1, 1)
         await put_order(
@@ -276,12 +276,12 @@ async def test_a_commit_anywhere_is_a_change_and_a_reading_is_none(
     desk: House, elsewhere: Conversations
 ) -> None:
     db = desk.service.ledger.db
-    db.changed()
-    assert db.changed() is False
+    await db.changed()
+    assert await db.changed() is False
     await desk.service.ledger.inbox.page("shop")
-    assert db.changed() is False
+    assert await db.changed() is False
     await write(elsewhere, "there")
-    assert db.changed() is True
+    assert await db.changed() is True
     await write(desk.conversations, "here")
-    assert db.changed() is True
-    assert db.changed() is False
+    assert await db.changed() is True
+    assert await db.changed() is False

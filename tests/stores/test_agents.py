@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -19,7 +18,9 @@ from clew.stores.ledger.agents import (
     BusyError,
     Place,
 )
+from clew.stores.ledger.connection import executing
 from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.schema import agent_sessions, agents
 from desks import until
 from sqlalchemy import select
@@ -33,8 +34,8 @@ LIGHT = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
 
 @pytest_asyncio.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
+async def db(ledger_address: str) -> AsyncIterator[Database]:
+    db = database_at(ledger_address)
     await db.open()
     yield db
     await db.close()
@@ -95,8 +96,7 @@ async def test_a_hash_with_old_parameters_is_renewed_at_the_next_login(db: Datab
 
 async def test_a_broken_hash_is_a_wrong_password_and_no_fault(db: Database, books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    async with db.write() as tx:
-        await tx.execute(agents.update().values(password="not a hash"))
+    await db.transact(executing(agents.update().values(password="not a hash")))
     assert not await books.verify("bo", PASSWORD, "shop")
 
 

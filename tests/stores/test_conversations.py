@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from clew.chat.model import Added, Crowd, Sender
 from clew.referral.visitor import Talk
 from clew.stores.ledger.conversations import REOPEN_SECONDS, Conversations, NoConversationError
-from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.inbox import Inbox
 from talks import open_by_agent, open_conversation
 
@@ -21,8 +20,8 @@ def inbox(books: Conversations) -> Inbox:
 
 
 @pytest_asyncio.fixture
-async def books(tmp_path: Path) -> AsyncIterator[Conversations]:
-    db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
+async def books(ledger_address: str) -> AsyncIterator[Conversations]:
+    db = database_at(ledger_address)
     await db.open()
     yield Conversations(db)
     await db.close()

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from clew.referral.visitor import Page, Viewed
-from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from clew.stores.visits_sqlite import SqliteVisits
 
 
@@ -14,7 +14,7 @@ async def test_the_stores_files_are_for_their_owner_alone(tmp_path: Path) -> Non
     """field E16: with the files that SQLite puts beside them, under the usual mask"""
     mask = os.umask(0o022)
     try:
-        db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
+        db = database_at(f"sqlite:{tmp_path / 'ledger.db'}")
         await db.open()
         visits = SqliteVisits(tmp_path / "visits.db", asyncio.Lock())
         await visits.open()
@@ -32,7 +32,7 @@ async def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     file.touch(0o600)
     file.chmod(0o640)
-    db = Database(f"sqlite:{file}")
+    db = database_at(f"sqlite:{file}")
     await db.open()
     await db.close()
     assert stat.S_IMODE(file.stat().st_mode) == 0o640

@@ -14,6 +14,7 @@ from clew.postbacks.model import Report
 from clew.referral.credit import Considered, Credit
 from clew.referral.touches import Click
 from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.history import Histories
 from clew.stores.ledger.orders import Orders, StoredOrder
 from clew.stores.ledger.outbox import Outbox
@@ -39,8 +40,8 @@ REPORT = Report("order", "awin", CLICK.value, "100001", "59.90", "EUR", "chat", 
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    found = Database(f"sqlite:{tmp_path / 'clew.db'}")
+async def db(ledger_address: str) -> AsyncIterator[Database]:
+    found = database_at(ledger_address)
     await found.open()
     yield found
     await found.close()
@@ -152,11 +153,12 @@ import asyncio, json, sys
 from decimal import Decimal
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
+from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.database import Database
 from recorded import put_order
 
 async def main():
-    db = Database(sys.argv[1])
+    db = database_at(sys.argv[1])
     created = []
     for number in range(25):
         order = OrderSeen(f"o{number}", Decimal("5"), "EUR", "page")

@@ -15,6 +15,7 @@ from clew.orders.model import OrderSeen
 from clew.orders.sighting import Sighting
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.inbox import Inbox
 from clew.stores.ledger.loose import Loose
 from clew.stores.ledger.orders import Orders
@@ -35,7 +36,7 @@ _ALL = re.compile(
 
 @pytest.fixture
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    found = Database(f"sqlite:{tmp_path / 'clew.db'}")
+    found = database_at(f"sqlite:{tmp_path / 'clew.db'}")
     await found.open()
     yield found
     await found.close()
@@ -56,7 +57,11 @@ async def plan(db: Database, ask: Ask) -> list[str]:
     steps: list[str] = []
     async with db.read() as connection:
         for statement, given in asked:
-            rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+            rows = await connection.run_sync(
+                lambda found, statement=statement, given=given: found.exec_driver_sql(
+                    f"EXPLAIN QUERY PLAN {statement}", given
+                ).freeze()()
+            )
             steps += [row[3] for row in rows.all()]
     return steps
 

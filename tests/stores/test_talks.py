@@ -13,6 +13,7 @@ from clew.referral.cookie import new_visitor_id
 from clew.referral.visitor import Talk
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 from desks import VISITOR, House, hidden, house
 from sqlalchemy.ext.asyncio import AsyncConnection
 from talks import open_conversation
@@ -191,7 +192,7 @@ async def test_what_a_killed_process_wrote_and_did_not_note_is_noted_after_a_res
         assert talk_of(await decide(first, "0001")) == (True, 0, "show")
         found = await open_conversation(first.conversations, "shop", VISITOR)
         assert found is not None
-    db = Database(f"sqlite:{tmp_path / 'ledger.db'}")
+    db = database_at(f"sqlite:{tmp_path / 'ledger.db'}")
     await db.open()
     await Conversations(db).add_agent_message("shop", found.id, "hi", agent="bo", client_id=None, now=1.0)
     await db.close()

@@ -28,7 +28,7 @@ from clew.referral.visitor import (
 )
 from clew.stores import housekeeping
 from clew.stores.housekeeping import PRUNE_EVERY, STEP_ROWS, Housekeeping
-from clew.stores.ledger.database import Database
+from clew.stores.ledger.sqlite import SqliteDatabase
 from clew.stores.visits import VisitsBusyError
 from clew.stores.visits_record import KEEP_PASSER_BY_SECONDS
 from clew.stores.visits_sqlite import BUSY_PAUSES, SqliteVisits
@@ -156,13 +156,13 @@ async def test_a_failed_change_leaves_nothing_behind(visits: SqliteVisits) -> No
 
 
 async def test_visits_and_ledger_share_one_file_without_blocking_each_other(tmp_path: Path) -> None:
-    database = Database(f"sqlite:{tmp_path / 'clew.db'}")
+    database = SqliteDatabase(f"sqlite:{tmp_path / 'clew.db'}")
     await database.open()
     store = SqliteVisits(tmp_path / "clew.db", database.write_lock)
     await store.open()
     try:
         async with asyncio.timeout(5):
-            async with database.write():
+            async with database.write_lock:  # as its transactions do
                 waiting = asyncio.create_task(store.change("shop", "v1", [view(1)], NOW))
                 await asyncio.sleep(0)
                 assert not waiting.done(), "the visit waits for the ledger's transaction, the loop does not"

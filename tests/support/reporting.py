@@ -26,13 +26,10 @@ def site(**changes: Any) -> dict[str, Any]:
 class Shop:
     """A service that delivers nothing by itself, and a partner that counts what it is told."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], ledger: str | None = None) -> None:
         database = f"sqlite:{folder / 'clew.db'}"
-        self.service = Service(
-            Settings.model_validate(
-                {"secret": "s" * 40, "ledger": database, "store": database, "sites": [settings]}
-            )
-        )
+        stores = {"ledger": ledger or database, "store": database}
+        self.service = Service(Settings.model_validate({"secret": "s" * 40, **stores, "sites": [settings]}))
         self.now = NOW
         self.service.clock.now = lambda: self.now  # type: ignore[method-assign]
         self.calls: list[tuple[str, str, str]] = []

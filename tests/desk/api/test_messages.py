@@ -9,9 +9,11 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
+from clew.stores.ledger.connection import executing
 from desks import OTHER, PASSWORD, SHOP, VISITOR, House, events, hidden, house, until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 from talks import open_conversation
 
 
@@ -308,8 +310,7 @@ async def test_no_bytes_make_a_fault(desk: House, raw: bytes) -> None:
 
 async def test_a_ledger_that_fails_is_told_as_a_fault_that_passes(desk: House) -> None:
     client = desk.visitor()
-    async with desk.service.ledger.db.write() as tx:
-        await tx.exec_driver_sql("DROP TABLE messages")
+    await desk.service.ledger.db.transact(executing(text("DROP TABLE messages")))
     answer = await client.post("messages", json=body())
     assert "try again" in await error_of(answer, 503)
     assert answer.headers["retry-after"] == "2"

@@ -14,7 +14,9 @@ from clew.desk.ops.readiness import readiness
 from clew.service.service import Service
 from clew.settings.model import Settings
 from clew.stores.ledger import probe
+from clew.stores.ledger.connection import executing
 from clew.stores.ledger.probe import Probe
+from sqlalchemy import text
 
 
 @pytest.fixture
@@ -70,17 +72,16 @@ async def test_a_ledger_that_was_deleted_or_replaced_is_not_ready(service: Servi
 async def test_a_ledger_that_only_lets_itself_be_read_is_not_ready(service: Service) -> None:
     """field D7"""
     # The one connection that writes.
-    async with service.ledger.db.write() as connection:
-        await connection.exec_driver_sql("PRAGMA query_only = ON")
+    await service.ledger.db.transact(executing(text("PRAGMA query_only = ON")))
     assert "readonly" in await why(service)
 
 
 FULL = """
 import asyncio, resource, sys
-from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
 
 async def main() -> None:
-    database = Database(sys.argv[1])
+    database = database_at(sys.argv[1])
     await database.open()
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     try:

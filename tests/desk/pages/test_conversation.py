@@ -13,8 +13,10 @@ from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import CartSeen, Change, Invited, Page, Touched, Viewed
 from clew.settings.model import LANGUAGES
+from clew.stores.ledger.connection import executing
 from desks import OTHER, SHOP, VISITOR, House, events, hidden, house
 from selectolax.lexbor import LexborHTMLParser
+from sqlalchemy import text
 from talks import open_by_agent
 
 XSS = '"><img src=x onerror=alert(1)></textarea><script>alert(2)</script>'
@@ -395,8 +397,7 @@ async def test_the_styles_and_the_script_come_from_here_and_may_be_kept(desk: Ho
 
 async def test_a_ledger_that_fails_is_told_on_a_page(desk: House) -> None:
     client = await desk.agent()
-    async with desk.service.ledger.db.write() as tx:
-        await tx.exec_driver_sql("DROP TABLE messages")
+    await desk.service.ledger.db.transact(executing(text("DROP TABLE messages")))
     answer = await client.get("desk/")
     assert answer.status_code == 503
     assert "cannot be reached" in answer.text

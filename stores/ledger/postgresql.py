@@ -1,0 +1,288 @@
+"""The ledger in PostgreSQL."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import asyncpg
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import Executable, bindparam, func, select, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from .addresses import LedgerAddressError
+from .connection import Connection, Parameters
+from .database import OPEN_SECONDS, WRITE_SECONDS, Database, T, Work
+from .errors import LedgerBusyError, LedgerError
+from .upgrade import upgrade
+
+CONNECTIONS: Final = 8
+"""Most connections of a process, beside the one that listens."""
+
+QUERY_SECONDS: Final = 30.0
+"""Most time of a question."""
+
+CONNECT_SECONDS: Final = 3.0
+CHANNEL: Final = "clew"
+LEAST_VERSION: Final = 120000
+
+# Of each connection. An order that was answered for is on the disk even when the power goes; a machine that
+# went away in the middle of a transaction keeps nobody waiting; no question here is worth compiling.
+_SETTINGS: Final = {
+    "application_name": "clew",
+    "synchronous_commit": "on",
+    "idle_in_transaction_session_timeout": "10s",
+    "jit": "off",
+}
+# serialization_failure, deadlock_detected: the same transaction may be done again.
+_AGAIN: Final = frozenset({"40001", "40P01"})
+_PAUSE: Final = (0.002, 0.03)
+_RECONNECT_SECONDS: Final = 2.0
+_LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
+_ANNOUNCE = select(func.pg_notify(CHANNEL, ""))
+# Grows with whatever is written in the whole cluster.
+_WRITTEN = text("SELECT pg_current_wal_insert_lsn()::text")
+
+
+class PostgresDatabase(Database):
+    """Transactions on the ledger, on a few connections at once.
+
+    They see what is committed, statement by statement (READ COMMITTED): see `Database.transact` for what that
+    asks of a work. One that met another in a deadlock is done again.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        _check_address(address)
+        self._engine: AsyncEngine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self._connect,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=WRITE_SECONDS,
+        )
+        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._written: str | None = None
+        self._heard = asyncio.Event()
+        self._listener: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """See `Database`. Of processes that start together one builds the tables."""
+
+        async def work(tx: Connection) -> None:
+            await tx.lock("upgrade")
+            await tx.run_sync(_check_server)
+            await tx.run_sync(upgrade)
+
+        try:
+            await self.transact(work, OPEN_SECONDS)
+        except SQLAlchemyError as error:
+            await self.close()
+            kind = type(error) if isinstance(error, LedgerError) else LedgerError
+            raise kind(f"the ledger {shown(self.address)} cannot be used: {_text(error)}") from error
+        except BaseException:
+            await self.close()
+            raise
+        self._listener = asyncio.create_task(self._listen(), name="clew-ledger-listen")
+
+    async def close(self) -> None:
+        """See `Database`."""
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.wait({self._listener})
+            self._listener = None
+        await self._engine.dispose()
+
+    async def transact(self, work: Work[T], wait: float = WRITE_SECONDS) -> T:
+        """See `Database`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        while True:
+            try:
+                async with asyncio.timeout_at(until):
+                    return await self._transacted(work)
+            except TimeoutError:
+                raise LedgerBusyError("the ledger does not answer, or others keep it locked") from None
+            except _UndoneError as error:
+                if loop.time() >= until:
+                    raise error.cause from error.cause.__cause__
+            await asyncio.sleep(random.uniform(*_PAUSE))  # noqa: S311 (so that two do not meet again)
+
+    async def query(self, work: Work[T]) -> T:
+        """See `Database`."""
+        for last in (False, True):
+            try:
+                async with asyncio.timeout(QUERY_SECONDS), self._connection(self._reading) as connection:
+                    return await work(_Statements(connection))
+            except TimeoutError:
+                raise LedgerBusyError(f"the ledger has not answered for {QUERY_SECONDS:.0f} s") from None
+            except DBAPIError as error:
+                # The server was restarted since the connection was used last.
+                if last or not error.connection_invalidated:
+                    raise
+        raise AssertionError
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        """See `Database`. Each statement takes a connection of its own."""
+        yield _Questions(self)
+
+    async def changed(self) -> bool:
+        """See `Database`. Other programs' writing counts too, and the server's own."""
+        before = self._written
+        self._written = await self.query(lambda connection: connection.scalar(_WRITTEN))
+        return self._written != before
+
+    async def idle(self, seconds: float) -> None:
+        """See `Database`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._heard.wait()
+        self._heard.clear()
+
+    async def _transacted(self, work: Work[T]) -> T:
+        """Do `work` once. Raises _UndoneError if nothing was written and it may be done again."""
+        async with self._connection(self._engine) as connection:
+            try:
+                await connection.begin()
+                result = await work(_Statements(connection))
+            except DBAPIError as error:
+                if error.connection_invalidated or _code(error) in _AGAIN:
+                    raise _UndoneError(error) from error
+                raise
+            # If the connection is lost from here on, nobody knows whether it was written.
+            try:
+                await connection.commit()
+            except DBAPIError as error:
+                if _code(error) in _AGAIN:
+                    raise _UndoneError(error) from error
+                raise
+            return result
+
+    @asynccontextmanager
+    async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        try:
+            connection = await engine.connect()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise LedgerError(f"the ledger does not answer: {_text(error)}") from error
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def _connect(self) -> asyncpg.Connection:
+        # asyncpg reads the address as libpq does: sslmode, several hosts, PGPASSWORD and ~/.pgpass.
+        try:
+            return await asyncpg.connect(
+                self.address,
+                timeout=CONNECT_SECONDS,
+                server_settings=_SETTINGS,
+                target_session_attrs="primary",
+            )
+        except TimeoutError:
+            raise LedgerError(f"no connection to the ledger in {CONNECT_SECONDS:.0f} s") from None
+
+    async def _listen(self) -> None:
+        """Hear of messages that other processes write; where that cannot be, `changed` finds them."""
+        while True:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, LedgerError):
+                connection = await self._connect()
+                try:
+                    ended = asyncio.Event()
+                    connection.add_termination_listener(lambda _connection, ended=ended: ended.set())
+                    await connection.add_listener(CHANNEL, lambda *_: self._heard.set())
+                    # What was written before.
+                    self._heard.set()
+                    await ended.wait()
+                finally:
+                    connection.terminate()
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+
+class _UndoneError(Exception):
+    """A transaction that was taken back, and may be done again."""
+
+    def __init__(self, cause: DBAPIError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class _Statements:
+    """Statements on one connection."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
+        return await self._connection.execute(statement, parameters)
+
+    async def scalar(self, statement: Executable) -> Any:
+        return await self._connection.scalar(statement)
+
+    async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
+        return await self._connection.run_sync(work)
+
+    async def lock(self, name: str) -> None:
+        await self._connection.execute(_LOCK, {"name": name})
+
+    async def announce(self) -> None:
+        await self._connection.execute(_ANNOUNCE)
+
+
+class _Questions:
+    """Statements on any connection, for reading."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._query = database.query
+
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
+        return await self._query(lambda connection: connection.execute(statement, parameters))
+
+    async def scalar(self, statement: Executable) -> Any:
+        return await self._query(lambda connection: connection.scalar(statement))
+
+    async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
+        return await self._query(lambda connection: connection.run_sync(work))
+
+    async def lock(self, name: str) -> None:
+        raise TypeError("a lock ends with its transaction, and this is none")
+
+    async def announce(self) -> None:
+        raise TypeError("nothing is written here")
+
+
+def shown(address: str) -> str:
+    """The address without user and password, for people."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _check_address(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018 (raises)
+    except ValueError as error:
+        raise LedgerAddressError(f"postgresql://…: {error}") from None
+    if not parts.path.strip("/") and "dbname" not in parts.query:
+        raise LedgerAddressError(f"{shown(address)} names no database: write postgresql://user@host/database")
+
+
+def _check_server(connection: SyncConnection) -> None:
+    version = int(connection.scalar(text("SHOW server_version_num")) or 0)
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if version < LEAST_VERSION:
+        raise LedgerError(f"the server is PostgreSQL {version // 10000}: clew needs 12 or later")
+    if encoding != "UTF8":
+        raise LedgerError(f"the database has the encoding {encoding}: make one with ENCODING 'UTF8'")
+
+
+def _code(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or "")
+
+
+def _text(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause.__cause__ or cause).split()) or type(cause).__name__

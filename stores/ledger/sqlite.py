@@ -1,0 +1,407 @@
+"""The ledger in a SQLite file."""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import Engine, Executable, NullPool, create_engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from ..files import make_private
+from ..undisturbed import undisturbed
+from .addresses import sqlite_path
+from .connection import Connection, Parameters, executed
+from .database import OPEN_SECONDS, WRITE_SECONDS, Database, T, Work
+from .errors import LedgerBusyError, LedgerGoneError
+from .upgrade import ledger_error, upgrade
+
+# How long a statement waits for another process, within SQLite; a write tries again until its time is over.
+BUSY_SECONDS = 0.25
+BUSY_PAUSE = 0.05
+GROUP: Final = 64
+"""Most works that share a transaction."""
+READERS: Final = 2
+"""Threads that read."""
+
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """A work that waits for a transaction, until when, and what comes of it."""
+
+    work: Work[Any]
+    until: float
+    done: asyncio.Future[Any]
+
+
+class SqliteDatabase(Database):
+    """Transactions on the ledger.
+
+    Statements run in threads of their own: one that writes, with one connection, and a few that read. SQLite
+    lets one writer in at a time. `write_lock` makes waiting for that an await instead of a blocked loop: the
+    visit store, which writes in the loop's own thread, takes it too if it shares the file, or a ledger
+    transaction that is half through could never get the loop back to commit.
+
+    `transact` does a whole transaction in one turn of that thread, and works that wait together share one
+    commit: most of what a transaction costs is waiting for the disk. What one of them raises takes back its
+    own statements only.
+
+    A statement that is cancelled goes on in its thread, and so do the locks that it takes. So no statement is
+    cancelled: the caller is cancelled when the statement is over, which is soon, and the transaction is
+    rolled back.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self._path = sqlite_path(address) or Path()
+        self._file: tuple[int, int] | None = None  # of the file that was opened
+        self.write_lock = asyncio.Lock()
+        self._engine: Engine = create_engine(
+            f"sqlite:///{self._path}",
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        )
+        event.listen(self._engine, "connect", _on_connect)
+        self._writer = _Thread(self._engine, "clew-ledger")
+        self._readers = [_Thread(self._engine, f"clew-ledger-read-{n}") for n in range(READERS)]
+        self._jobs: deque[_Job] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._watch: sqlite3.Connection | None = None
+        self._version = -1
+
+    async def open(self) -> None:
+        """Build or upgrade the tables. Raises LedgerError if the file cannot be used, or is none of ours."""
+        make_private(self._path)
+        # One process at a time: workers that start together find the tables of the first.
+        try:
+            await self.transact(lambda tx: tx.run_sync(upgrade), OPEN_SECONDS)
+            self._file = self._found()
+        except SQLAlchemyError as error:
+            await self.close()
+            raise ledger_error(self._path, error) from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close all connections, and end their threads."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if self._pump is not None:
+            await asyncio.wait({self._pump})
+        for thread in (self._writer, *self._readers):
+            await thread.close()
+
+    async def transact(self, work: Work[T], wait: float = WRITE_SECONDS) -> T:
+        """See `Database`; also raises LedgerGoneError if the file is not there any more."""
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop.time() + wait, loop.create_future())
+        self._jobs.append(job)
+        if self._pump is None or self._pump.done():
+            self._pump = loop.create_task(self._work_off(), name="clew-ledger-writes")
+            self._pump.add_done_callback(self._stopped)
+        try:
+            return await asyncio.shield(job.done)
+        except asyncio.CancelledError:
+            with suppress(Exception):
+                await undisturbed(self._given_up(job))
+            raise
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        """See `Database`."""
+        yield _ThreadConnection(self._reader())
+
+    async def query(self, work: Work[T]) -> T:
+        """See `Database`. It takes one turn of a thread."""
+        return await self._reader().do(lambda connection: _driven(work(_Direct(connection))))
+
+    def _reader(self) -> "_Thread":
+        return min(self._readers, key=lambda thread: thread.waiting)
+
+    # -- turns of the writer
+
+    async def _given_up(self, job: _Job) -> None:
+        """Wait for the end of a work that nobody waits for any more, if it has begun; and of a transaction
+        that has begun for it."""
+        if job not in self._jobs:
+            await job.done
+            return
+        self._jobs.remove(job)
+        async with self.write_lock:
+            pass
+
+    async def _work_off(self) -> None:
+        """Do the works that wait, many in one transaction, until none does."""
+        while self._jobs:
+            until = min(job.until for job in self._jobs)
+            try:
+                async with self._turn(until):
+                    jobs = [self._jobs.popleft() for _ in range(min(GROUP, len(self._jobs)))]
+                    await undisturbed(self._group(jobs))
+            except Exception as error:
+                busy = isinstance(error, LedgerBusyError)
+                failed = [job for job in self._jobs if job.until <= until or not busy]
+                for job in failed:
+                    self._jobs.remove(job)
+                _fail(failed, error)
+
+    def _stopped(self, pump: "asyncio.Task[None]") -> None:
+        """Tell those who wait when the task was cancelled, as at the end of a program."""
+        if pump is not self._pump:
+            return
+        jobs, self._jobs = list(self._jobs), deque()
+        _fail(jobs, LedgerBusyError("the ledger is being closed"))
+
+    async def _group(self, jobs: list[_Job]) -> None:
+        try:
+            self._check_file()
+            results = await self._writer.do(lambda connection: _grouped(connection, jobs, self._check_file))
+        except Exception as error:
+            with suppress(Exception):
+                await self._writer.do(_roll_back)
+            _fail(jobs, error)
+            return
+        for job, result in zip(jobs, results, strict=True):
+            if job.done.done():
+                continue
+            if isinstance(result, BaseException):
+                job.done.set_exception(result)
+            else:
+                job.done.set_result(result)
+
+    @asynccontextmanager
+    async def _turn(self, deadline: float) -> AsyncIterator[None]:
+        """A transaction of the writer that has begun. While another process writes, the lock is let go
+        between two tries, for the visit store."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self.write_lock.acquire()
+            except TimeoutError:
+                raise LedgerBusyError("the ledger is busy: too many wait to write to it") from None
+            try:
+                if await self._begin():
+                    yield
+                    return
+            finally:
+                self.write_lock.release()
+            if loop.time() >= deadline:
+                raise LedgerBusyError("the ledger is locked: another process writes to it, or keeps it open")
+            await asyncio.sleep(BUSY_PAUSE)
+
+    async def _begin(self) -> bool:
+        """Begin a transaction of the writer; False if another process writes. One that was begun for a caller
+        that has been cancelled meanwhile is rolled back."""
+        try:
+            return await self._writer.do(_begun)
+        except BaseException:
+            await self._writer.do(_roll_back)
+            raise
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _check_file(self) -> None:
+        if self._file is not None and self._found() != self._file:
+            raise LedgerGoneError(
+                f"the ledger {self._path} was deleted or replaced while clew had it open: put it back, or "
+                "restart clew"
+            )
+
+    async def changed(self) -> bool:
+        """See `Database`. If it cannot be told, it was. Some 10 µs, and nothing is waited for: SQLite keeps
+        the number in shared memory (PRAGMA data_version)."""
+        try:
+            if self._watch is None:
+                self._watch = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+            version = int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error:
+            return True
+        changed, self._version = version != self._version, version
+        return changed
+
+    async def idle(self, seconds: float) -> None:
+        """See `Database`. SQLite tells nobody of changes."""
+        await asyncio.sleep(seconds)
+
+
+class _Thread:
+    """A thread with one connection, which is opened when it is first used."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self._name = name
+        self._executor: ThreadPoolExecutor | None = None
+        self._connection: SyncConnection | None = None
+        self.waiting = 0
+
+    async def do(self, work: Callable[[SyncConnection], T]) -> T:
+        """Do `work` on the connection, to its end."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, self._name)
+        self.waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await undisturbed(loop.run_in_executor(self._executor, self._do, work))
+        finally:
+            self.waiting -= 1
+
+    async def close(self) -> None:
+        """Close the connection, and end the thread."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            await undisturbed(asyncio.get_running_loop().run_in_executor(executor, self._close))
+            executor.shutdown(wait=False)
+
+    def _do(self, work: Callable[[SyncConnection], T]) -> T:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return work(self._connection)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class _ThreadConnection:
+    """A connection that takes a turn of its thread for each statement."""
+
+    def __init__(self, thread: _Thread) -> None:
+        self._thread = thread
+
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
+        return await self._thread.do(lambda connection: executed(connection, statement, parameters))
+
+    async def scalar(self, statement: Executable) -> Any:
+        return await self._thread.do(lambda connection: connection.scalar(statement))
+
+    async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
+        return await self._thread.do(work)
+
+    async def lock(self, name: str) -> None:
+        """Nothing: it is for reading."""
+
+    async def announce(self) -> None:
+        """Nothing: see `SqliteDatabase.idle`."""
+
+
+class _Direct:
+    """A connection in the thread itself: nothing that is awaited on it waits."""
+
+    def __init__(self, connection: SyncConnection) -> None:
+        self._connection = connection
+
+    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
+        return executed(self._connection, statement, parameters)
+
+    async def scalar(self, statement: Executable) -> Any:
+        return self._connection.scalar(statement)
+
+    async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
+        return work(self._connection)
+
+    async def lock(self, name: str) -> None:
+        """Nothing: SQLite lets one writer in at a time."""
+
+    async def announce(self) -> None:
+        """Nothing: see `SqliteDatabase.idle`."""
+
+
+def _fail(jobs: list[_Job], error: Exception) -> None:
+    for job in jobs:
+        if not job.done.done():
+            job.done.set_exception(error)
+
+
+def _driven(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    work.close()
+    raise RuntimeError("a work on the ledger awaited something else than its connection")
+
+
+def _grouped(connection: SyncConnection, jobs: list[_Job], check: Callable[[], None]) -> list[Any]:
+    """Do works in one transaction, and commit it. What one of them raises takes its own place in the list."""
+    results: list[Any] = []
+    if len(jobs) == 1:
+        results.append(_driven(jobs[0].work(_Direct(connection))))
+    else:
+        driver = _driver(connection)
+        for job in jobs:
+            driver.execute("SAVEPOINT work")
+            try:
+                results.append(_driven(job.work(_Direct(connection))))
+            except Exception as error:
+                # A full disk, for example, ends the whole transaction.
+                if not driver.in_transaction:
+                    raise
+                driver.execute("ROLLBACK TO work")
+                results.append(error)
+            driver.execute("RELEASE work")
+    check()
+    _commit(connection)
+    return results
+
+
+def _begun(connection: SyncConnection) -> bool:
+    """Begin to write; False if another process does."""
+    try:
+        # Taken at once: a read transaction that turns into a writing one fails instead of waiting.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except DBAPIError as error:
+        if _code(error) in _BUSY:
+            return False
+        raise
+    return True
+
+
+def _commit(connection: SyncConnection) -> None:
+    connection.exec_driver_sql("COMMIT")
+
+
+def _roll_back(connection: SyncConnection) -> None:
+    if _driver(connection).in_transaction:
+        connection.exec_driver_sql("ROLLBACK")
+
+
+def _driver(connection: SyncConnection) -> sqlite3.Connection:
+    return connection.connection.dbapi_connection  # type: ignore[return-value]
+
+
+def _on_connect(connection: Any, _record: object) -> None:
+    # Transactions begin where `write` says so, not where the driver thinks fit.
+    connection.isolation_level = None
+    try:
+        cursor = connection.cursor()
+        # FULL: an order that was answered for is on the disk even when the power goes.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+    except BaseException:
+        # The pool forgets a connection that could not be prepared.
+        connection.close()
+        raise
+
+
+def _code(error: DBAPIError) -> int:
+    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF

@@ -1,0 +1,347 @@
+"""What holds of a ledger in PostgreSQL alone: several at once, a server that goes away, foreign databases."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from clew.orders.model import OrderSeen
+from clew.postbacks.model import Report
+from clew.stores.ledger import postgresql
+from clew.stores.ledger.addresses import LedgerAddressError
+from clew.stores.ledger.agents import AgentError, Agents
+from clew.stores.ledger.connection import Connection, executing
+from clew.stores.ledger.conversations import Conversations
+from clew.stores.ledger.engines import database_at
+from clew.stores.ledger.errors import LedgerBusyError, LedgerError, LedgerFormatError
+from clew.stores.ledger.notices import Noted, Notices
+from clew.stores.ledger.orders import Orders
+from clew.stores.ledger.outbox import Outbox
+from clew.stores.ledger.postgresql import PostgresDatabase
+from clew.stores.ledger.schema import messages, metadata, notices
+from database_servers import Postgres, free_port
+from hypothesis import given
+from hypothesis import strategies as st
+from recorded import put_order
+from sqlalchemy import select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+NOW = 1763860000.0
+
+
+@pytest.fixture
+async def address(postgres: Postgres, empty_ledger: str) -> str:
+    name = await asyncio.to_thread(postgres.database, empty_ledger)
+    return postgres.url(name)
+
+
+@pytest.fixture
+async def db(address: str) -> AsyncIterator[PostgresDatabase]:
+    found = PostgresDatabase(address)
+    await found.open()
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+async def others(address: str) -> AsyncIterator[list[PostgresDatabase]]:
+    """As many processes would have it open."""
+    found = [PostgresDatabase(address) for _ in range(4)]
+    for one in found:
+        await one.open()
+    yield found
+    for one in found:
+        await one.close()
+
+
+@pytest.fixture
+async def own_server() -> AsyncIterator[Postgres]:
+    """One that may be stopped."""
+    server = await asyncio.to_thread(Postgres)
+    await asyncio.to_thread(server.start)
+    yield server
+    await asyncio.to_thread(server.remove)
+
+
+# -- tables
+
+
+async def test_the_migrations_build_the_tables_of_the_schema(db: PostgresDatabase) -> None:
+    def differences(connection: Any) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, metadata))
+
+    assert await db.query(lambda connection: connection.run_sync(differences)) == []
+
+
+async def test_processes_that_start_at_once_build_the_tables_once(postgres: Postgres) -> None:
+    address = postgres.url(await asyncio.to_thread(postgres.database))
+    found = [PostgresDatabase(address) for _ in range(5)]
+    await asyncio.gather(*(one.open() for one in found))
+    await found[0].probe(NOW)
+    for one in found:
+        await one.close()
+
+
+async def test_a_ledger_of_a_later_version_is_refused_by_name(address: str, db: PostgresDatabase) -> None:
+    await db.transact(executing(text("UPDATE alembic_version SET version_num = '9999'")))
+    later = PostgresDatabase(address)
+    with pytest.raises(LedgerFormatError, match=r"its version is '9999'.*Upgrade clew"):
+        await later.open()
+
+
+async def test_tables_of_another_program_with_the_names_of_ours_are_left_alone(postgres: Postgres) -> None:
+    name = await asyncio.to_thread(postgres.database)
+    await asyncio.to_thread(postgres.execute, "CREATE TABLE orders (number text)", name)
+    found = PostgresDatabase(postgres.url(name))
+    with pytest.raises(LedgerFormatError, match="a table 'orders'"):
+        await found.open()
+
+
+async def test_a_database_may_be_shared_with_other_programs(postgres: Postgres) -> None:
+    name = await asyncio.to_thread(postgres.database)
+    await asyncio.to_thread(postgres.execute, "CREATE TABLE spatial_ref_sys (srid integer)", name)
+    found = PostgresDatabase(postgres.url(name))
+    await found.open()
+    await found.close()
+
+
+async def test_a_database_with_another_encoding_is_refused(postgres: Postgres) -> None:
+    made = "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    await asyncio.to_thread(postgres.execute, made)
+    with pytest.raises(LedgerError, match="the encoding LATIN1"):
+        await PostgresDatabase(postgres.url("latin")).open()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("postgresql://clew@db.example", "names no database"),
+        ("postgresql://clew@db.example:port/clew", "[Pp]ort"),
+        ("mysql://clew@db.example/clew", "is no address of a ledger"),
+    ],
+)
+def test_an_address_that_is_none_is_told(address: str, said: str) -> None:
+    with pytest.raises(LedgerAddressError, match=said):
+        database_at(address)
+
+
+async def test_a_password_is_in_no_error() -> None:
+    address = f"postgresql://clew:s3cr3t-word@127.0.0.1:{free_port()}/clew"
+    with pytest.raises(LedgerError) as error:
+        await PostgresDatabase(address).open()
+    assert "s3cr3t-word" not in str(error.value)
+    assert "127.0.0.1" in str(error.value)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=())))
+def test_any_text_is_kept_as_it_is(found: str) -> None:
+    kind = messages.c.text.type.dialect_impl(postgresql_dialect())
+    stored = kind.process_bind_param(found, None)
+    stored.encode()
+    assert "\0" not in stored
+    assert kind.process_result_value(stored, None) == found
+
+
+def postgresql_dialect() -> Any:
+    from sqlalchemy.dialects import postgresql as dialect
+
+    return dialect.dialect()
+
+
+async def test_texts_that_have_no_place_in_utf8_are_kept(db: PostgresDatabase) -> None:
+    odd = "a\0b\udcff\ufdd0c"
+    row = {"site": odd, "event": "fault", "key": odd, "details": {"said": odd}}
+    await db.transact(executing(notices.insert(), {**row, "first_at": NOW, "last_at": NOW, "count": 1}))
+    found = (await Notices(db).list([odd]))[0]
+    assert (found.site, found.key, found.details) == (odd, odd, {"said": odd})
+
+
+# -- several at once
+
+
+async def test_of_writers_in_several_processes_one_writes_each_order(others: list[PostgresDatabase]) -> None:
+    report = Report("order", "p", "c", "1", "5.00", "EUR", "web", 1, 1)
+    order = OrderSeen("1", Decimal(5), "EUR", "page")
+    done = await asyncio.gather(*(put_order(db, order, reports=[report], now=NOW) for db in others * 4))
+    assert len([one for one in done if one is not None]) == 1
+    assert len(await Orders(others[0]).list("shop")) == 1
+    assert len(await Outbox(others[0]).list()) == 1
+
+
+async def test_each_due_postback_is_claimed_by_one(others: list[PostgresDatabase]) -> None:
+    for number in range(30):
+        report = Report("order", "p", "c", str(number), "5.00", "EUR", "web", 1, 1)
+        await put_order(
+            others[0], OrderSeen(str(number), Decimal(5), "EUR", "page"), reports=[report], now=NOW
+        )
+    ids = [one.id for one in await Outbox(others[0]).waiting(NOW, each=99, limit=99)]
+    assert len(ids) == 30
+    claimed = await asyncio.gather(
+        *(Outbox(db).claim(ids if n % 2 else ids[::-1], NOW, NOW + 10 + n) for n, db in enumerate(others * 3))
+    )
+    assert sorted(p.id for one in claimed for p in one) == sorted(ids)
+
+
+async def test_a_first_message_sent_to_several_processes_opens_one_conversation(
+    others: list[PostgresDatabase],
+) -> None:
+    def write(db: PostgresDatabase, client_id: str) -> Any:
+        return Conversations(db).add_visitor_message(
+            "shop", "v1", "hello", client_id=client_id, language="en", rule=None, now=NOW
+        )
+
+    done = await asyncio.gather(*(write(db, f"m{n // 2}") for n, db in enumerate(others * 3)))
+    assert len({added.conversation.id for added in done}) == 1
+    assert sum(added.created for added in done) == 6
+    assert sum(added.opened for added in done) == 1
+
+
+async def test_messages_become_visible_in_the_order_of_their_numbers(
+    db: PostgresDatabase, others: list[PostgresDatabase]
+) -> None:
+    """A reader that goes on from the last number that it saw misses none."""
+
+    async def write(one: PostgresDatabase, visitor: str) -> None:
+        for n in range(10):
+            await Conversations(one).add_visitor_message(
+                "shop", visitor, "hello", client_id=f"m{n}", language="en", rule=None, now=NOW
+            )
+
+    seen: list[int] = []
+
+    async def look() -> None:
+        query = select(messages.c.id).where(messages.c.id > (seen[-1] if seen else 0)).order_by(messages.c.id)
+        found = await db.query(executing(query))
+        seen.extend(row[0] for row in found)
+
+    writing = asyncio.gather(*(write(one, f"v{n}") for n, one in enumerate(others)))
+    while not writing.done():
+        await look()
+        await asyncio.sleep(0)
+    await writing
+    await look()
+    assert len(seen) == 40
+
+
+async def test_the_same_agent_and_notice_of_several_processes_is_one(others: list[PostgresDatabase]) -> None:
+    adding = (Agents(db).add("anna", "a long password", site=None, now=NOW) for db in others[:2])
+    done = await asyncio.gather(*adding, return_exceptions=True)
+    assert sum(isinstance(one, AgentError) for one in done) == 1
+    noted = [Noted("shop", "fault", "k", 1, {})]
+    await asyncio.gather(*(Notices(db).add(noted, NOW) for db in others * 3))
+    assert [notice.count for notice in await Notices(others[0]).list(["shop"])] == [12]
+
+
+async def test_a_deadlock_is_done_again(others: list[PostgresDatabase]) -> None:
+    both = asyncio.Barrier(2)
+
+    def crossing(first: str, second: str) -> Any:
+        tries = 0
+
+        async def work(tx: Connection) -> int:
+            nonlocal tries
+            tries += 1
+            await tx.lock(first)
+            if tries == 1:
+                await both.wait()
+            await tx.lock(second)
+            return tries
+
+        return work
+
+    one, other = crossing("a", "b"), crossing("b", "a")
+    done = await asyncio.gather(others[0].transact(one), others[1].transact(other))
+    assert sorted(done) == [1, 2]
+
+
+async def test_a_message_wakes_the_other_processes(
+    db: PostgresDatabase, others: list[PostgresDatabase]
+) -> None:
+    await db.idle(5)  # heard at the start: it listens
+    waiting = asyncio.create_task(db.idle(60))
+    await asyncio.sleep(0)
+    await Conversations(others[0]).add_visitor_message(
+        "shop", "v1", "hello", client_id="m", language="en", rule=None, now=NOW
+    )
+    await asyncio.wait_for(waiting, 20)
+
+
+# -- a server that goes away
+
+
+async def opened(server: Postgres) -> PostgresDatabase:
+    db = PostgresDatabase(server.url(await asyncio.to_thread(server.database)))
+    await db.open()
+    return db
+
+
+async def test_a_server_that_was_restarted_is_used_again_at_once(own_server: Postgres) -> None:
+    db = await opened(own_server)
+    await asyncio.gather(*(db.probe(NOW + n) for n in range(8)))
+    await asyncio.to_thread(own_server.kill)
+    with pytest.raises(SQLAlchemyError):
+        await db.probe(NOW, wait=0.3)
+    await asyncio.to_thread(own_server.start)
+    await db.probe(NOW)
+    assert await db.changed() in (True, False)
+    await asyncio.to_thread(own_server.kill)
+    await asyncio.to_thread(own_server.start)
+    async with db.read() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM probes")) == 1
+    await db.close()
+
+
+def stopped(pid: int) -> bool:
+    """Whether there was such a process, which is stopped now."""
+    try:
+        os.kill(pid, signal.SIGSTOP)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_a_server_that_does_not_answer_is_told_as_busy_in_time(own_server: Postgres) -> None:
+    db = await opened(own_server)
+    await db.probe(NOW)
+    pids = [row[0] for row in await asyncio.to_thread(own_server.execute, "SELECT pid FROM pg_stat_activity")]
+    pids.append(int((own_server.folder / "data" / "postmaster.pid").read_text().split()[0]))
+    running = [pid for pid in pids if stopped(pid)]
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(LedgerBusyError):
+                await db.probe(NOW, wait=0.3)
+    finally:
+        for pid in running:
+            os.kill(pid, signal.SIGCONT)
+    await db.probe(NOW)
+    await db.close()
+
+
+async def test_a_transaction_whose_client_froze_keeps_nobody_waiting(
+    own_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgresql._SETTINGS, "idle_in_transaction_session_timeout", "200ms")
+    frozen = await opened(own_server)
+    other = PostgresDatabase(frozen.address)
+    await other.open()
+    holds, ended = asyncio.Event(), asyncio.Event()
+
+    async def hold(tx: Connection) -> None:
+        await tx.lock("probe")
+        holds.set()
+        await ended.wait()
+
+    holding = asyncio.create_task(frozen.transact(hold, 60))
+    await holds.wait()
+    await other.probe(NOW, wait=10)
+    ended.set()
+    with pytest.raises(SQLAlchemyError):
+        await holding
+    await frozen.close()
+    await other.close()

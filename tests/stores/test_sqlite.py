@@ -1,0 +1,43 @@
+"""What holds of a ledger in a SQLite file alone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from clew.stores.ledger.errors import LedgerError
+from clew.stores.ledger.outbox import _WAITING
+from clew.stores.ledger.sqlite import SqliteDatabase
+from sqlalchemy import text
+
+NOW = 1763860000.0
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    found = SqliteDatabase(f"sqlite:{tmp_path / 'clew.db'}")
+    await found.open()
+    yield found
+    await found.close()
+
+
+async def test_a_stopped_loop_of_writes_tells_those_who_wait(db: SqliteDatabase) -> None:
+    """When a program ends, all its tasks are cancelled, the ledger's own too."""
+    waiting = [asyncio.create_task(db.probe(NOW)) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert db._pump is not None
+    db._pump.cancel()
+    done = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+    assert all(result is None or isinstance(result, LedgerError) for result in done)
+    await db.probe(NOW)
+
+
+async def test_what_is_due_is_found_by_leaps_through_an_index(db: SqliteDatabase) -> None:
+    """field D5: what a round costs does not grow with what is due."""
+    given = {"now": NOW, "each": 3, "limit": 9}
+    async with db.read() as connection:
+        rows = (await connection.execute(text(f"EXPLAIN QUERY PLAN {_WAITING.text}"), given)).all()
+    plan = [row[3] for row in rows]
+    assert sum("ix_postbacks_queue" in line for line in plan) >= 3, plan
+    scanned = [line.split()[1] for line in plan if line.startswith("SCAN")]
+    assert not {"postbacks", "n", "h", "w", "d"} & set(scanned), plan
