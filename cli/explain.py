@@ -58,7 +58,7 @@ def order_command(
         raise typer.Exit(DIFFERENT)
 
 
-def _show(story: Story, told: tuple[Line, ...]) -> None:
+def _show(story: Story, lines: tuple[Line, ...]) -> None:
     order = story.order
     console = open_console(soft_wrap=True, highlight=False)
     console.print(f"[bold]Order {escape(order.spelling or order.order_id)}[/bold] of {escape(order.site)}")
@@ -70,7 +70,7 @@ def _show(story: Story, told: tuple[Line, ...]) -> None:
     for value in values(story, _moment):
         table.add_row(value.name, escape(value.text), escape(value.source))
     console.print(table)
-    for line in told:
+    for line in lines:
         console.print()
         console.print(f"{_moment(line.at)}  {escape(line.text)}", style=COLORS[line.kind])
         for detail in line.details:

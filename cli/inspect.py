@@ -157,7 +157,7 @@ def _report(console: Console, findings: "Findings") -> None:
             console, "yellow", "!", f"the shop calls itself {shown(findings.own_name)}: its links lead there"
         )
         commands = (
-            f"clew inspect {findings.own_name}, or from here: clew inspect {findings.asked} --host {name}"
+            f"clew inspect {findings.own_name}, or from here: clew inspect {findings.origin} --host {name}"
         )
         _line(console, "cyan", " ", f"→ {shown(commands, 400)}")
     if not findings.stopped and findings.own_name is None:

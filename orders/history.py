@@ -40,7 +40,7 @@ class Order:
     """One order as it stands. None is what nobody has said.
 
     `number` is the order's first number, `spelling` as the shop writes it. `placed_at` is in unix seconds;
-    `time_is_told`: a source named it.
+    `has_own_time` is whether a source named it.
     `refunded` is the money that went back. `doubts` is what stands against telling a partner; `refused`: a
     person decided that it is reported to none. `partner` is a person's choice of who earns it: an empty text
     for nobody, None where nobody chose. `sources` has by field name the `Sighting.key` that a value
@@ -69,7 +69,7 @@ class Order:
     refused: bool
     partner: str | None
     sources: Mapping[str, str]
-    time_is_told: bool = False
+    has_own_time: bool = False
 
     @property
     def is_sale(self) -> bool:
@@ -141,7 +141,7 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
         refused=ruling is not None and ruling.correction is not None and ruling.correction.refuse,
         partner=None if chosen is None or chosen.correction is None else chosen.correction.partner,
         sources=pick.sources,
-        time_is_told=any(s.placed_at is not None for s in sightings),
+        has_own_time=any(s.placed_at is not None for s in sightings),
     )
 
 
@@ -162,27 +162,27 @@ def _time(sighting: Sighting) -> float:
 
 
 def _refunded(sightings: Iterable[Sighting]) -> Decimal:
-    """Each refund once, by its id; told twice with different amounts, the one of more weight."""
-    told: dict[str, Refund] = {}
+    """The sum of all refunds, each once by its id. If one has several amounts, that of more weight counts."""
+    refunds: dict[str, Refund] = {}
     for sighting in sorted((s for s in sightings if s.rank >= _CORRECTS), key=_weight):
-        told |= {refund.id: refund for refund in sighting.refunds}
-    return sum((refund.amount for refund in told.values()), Decimal())
+        refunds |= {refund.id: refund for refund in sighting.refunds}
+    return sum((refund.amount for refund in refunds.values()), Decimal())
 
 
 def _state(
     pick: _Pick, sightings: Sequence[Sighting], money: Sighting | None, refunded: Decimal
 ) -> OrderState:
-    """The state that the source of the highest rank tells.
+    """The state that the source of the highest rank reports.
 
     Where its sender gives times (`as_of`), the latest state. Where it gives none, the furthest: "placed" and
     "cancelled" may arrive in any order, and a cancelled order is seldom placed again. Of pages the earliest
     that says that this is no sale, or that it is; a payment that comes later counts.
     """
-    told = [s for s in sightings if s.state is not None]
-    if not told:
+    with_state = [s for s in sightings if s.state is not None]
+    if not with_state:
         return "seen"
-    top = max(s.rank for s in told)
-    of_top = [s for s in told if s.rank == top]
+    top = max(s.rank for s in with_state)
+    of_top = [s for s in with_state if s.rank == top]
     if top >= CORRECTION:
         found = max(of_top, key=_weight)
     elif top >= _CORRECTS:
@@ -201,13 +201,13 @@ def _state(
 
 
 def _placed_at(pick: _Pick, sightings: Sequence[Sighting]) -> float:
-    """When the order was placed, as told; else when clew first heard of it. Never after that."""
+    """When the order was placed, as reported; else when clew got the first report. Never later than that."""
     first = min(sightings, key=lambda s: (s.at, s.key))
-    told = pick.sighting("placed_at", lambda s: s.placed_at)
-    if told is None or told.placed_at is None:
+    dated = pick.sighting("placed_at", lambda s: s.placed_at)
+    if dated is None or dated.placed_at is None:
         pick.sources["placed_at"] = first.key
         return first.at
-    return min(told.placed_at, first.at)
+    return min(dated.placed_at, first.at)
 
 
 def _naming(sightings: Iterable[Sighting]) -> Sighting | None:
@@ -268,23 +268,23 @@ def _about_amount(sightings: Iterable[Sighting], money: Sighting) -> Iterable[Do
     ]
     amounts = {(s.total, s.currency): s for s in sorted(alike, key=lambda s: (s.at, s.key), reverse=True)}
     if len(amounts) > 1:
-        told = "; ".join(sorted(f"{_amount(s)} by the {s.source}" for s in amounts.values()))
-        yield Doubt("conflict", f"it was reported with different amounts: {told}")
+        listed = "; ".join(sorted(f"{_amount(s)} by the {s.source}" for s in amounts.values()))
+        yield Doubt("conflict", f"it was reported with different amounts: {listed}")
 
 
 def _about_naming(sightings: Sequence[Sighting], naming: Sighting) -> Iterable[Doubt]:
-    """What stands against whose order it is. A server that names the visitor settles it. A server that tells
-    of the order only settles what a page told before: whoever opens a page afterwards may be a stranger."""
-    told = [s for s in sightings if s.of_server and s.state is not None and s.state in SALES]
+    """Doubts about the order's visitor. A server that names the visitor settles them. A server that only
+    reports the order settles doubts about earlier pages: whoever opens a page later may be a stranger."""
+    by_server = [s for s in sightings if s.of_server and s.state is not None and s.state in SALES]
     if naming.rank >= _SERVER:
         return
-    if naming.source == "browser" and told:
+    if naming.source == "browser" and by_server:
         yield NAMED_BY_BROWSER
         return
     for doubt in naming.doubts:
-        if doubt.kind == "confirm" and told:
+        if doubt.kind == "confirm" and by_server:
             continue
-        if doubt.kind == "checkout" and any(s.at >= naming.at for s in told):
+        if doubt.kind == "checkout" and any(s.at >= naming.at for s in by_server):
             continue
         if doubt.kind not in _OF_AMOUNT:
             yield doubt
@@ -300,11 +300,11 @@ def _about_buyer(sightings: Sequence[Sighting], naming: Sighting) -> Iterable[Do
 
 
 def _about_state(sightings: Sequence[Sighting]) -> Iterable[Doubt]:
-    """A page or an agent that says another thing than the sale that stands."""
+    """A page or an agent that contradicts the recorded sale."""
     if any(s.rank >= _CORRECTS and s.state is not None for s in sightings):
         return
-    told = {s.state: s for s in sightings if s.rank == RANK["page"] and s.state is not None}
-    if not SALES.isdisjoint(told) and (against := {s for s in told if _undone(s)}):
+    states = {s.state for s in sightings if s.rank == RANK["page"] and s.state is not None}
+    if not SALES.isdisjoint(states) and (against := {s for s in states if _undone(s)}):
         yield Doubt("conflict", f"it was reported as placed, and as {', '.join(sorted(map(str, against)))}")
 
 

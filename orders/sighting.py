@@ -73,8 +73,8 @@ class Sighting(OrderSeen):
     @classmethod
     def of(cls, seen: OrderSeen, **context: Any) -> "Sighting":
         """A sighting of what was seen; `context` are the fields that a sighting adds."""
-        told = {f.name: getattr(seen, f.name) for f in fields(OrderSeen)}
-        return cls(**told | context)
+        values = {f.name: getattr(seen, f.name) for f in fields(OrderSeen)}
+        return cls(**values | context)
 
     @property
     def rank(self) -> int:
@@ -88,15 +88,15 @@ class Sighting(OrderSeen):
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the ledger, without what was not said."""
-        told = ((name, getattr(self, name)) for name in _KEPT)
-        return {n: plain(v) for n, v in told if v is not None and v is not False and v != ()}
+        values = ((name, getattr(self, name)) for name in _KEPT)
+        return {n: plain(v) for n, v in values if v is not None and v is not False and v != ()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Sighting":
         """The reverse of `to_json`."""
-        told: dict[str, Any] = dict.fromkeys(("id", "total", "currency", "state"))
-        told |= {name: _READ[name](v) if name in _READ else v for name, v in data.items()}
-        return cls(**told)
+        values: dict[str, Any] = dict.fromkeys(("id", "total", "currency", "state"))
+        values |= {name: _READ[name](v) if name in _READ else v for name, v in data.items()}
+        return cls(**values)
 
 
 _KEPT: Final = tuple(f.name for f in fields(Sighting) if f.init and f.name != "figures")
@@ -130,8 +130,8 @@ def plain(value: object) -> object:
 
 def _item(data: Mapping[str, Any]) -> Item:
     amounts = ("quantity", "price", "discount", "tax")
-    told: dict[str, Any] = {n: Decimal(v) if n in amounts and v else v for n, v in data.items()}
-    return Item(**told)
+    values: dict[str, Any] = {n: Decimal(v) if n in amounts and v else v for n, v in data.items()}
+    return Item(**values)
 
 
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {

@@ -285,15 +285,17 @@ class LandingReader:
         word = word_query(query.decode("utf-8", "replace")) if query else ""
         return (f"{kept}?{word}" if word and len(kept) + len(word) < REFERRER_LENGTH else kept), False
 
-    def is_own(self, host: str, asked: str) -> bool:
+    def is_own(self, host: str, requested: str) -> bool:
         """Whether a page's host (with its port, if it has one) is the requested one or one of the site's."""
         name, colon, port = host.lower().rpartition(":")
         if not port.isdecimal():
             name, colon, port = host.lower(), "", ""
-        return self._is_own(name.rstrip("."), "" if port in ("80", "443") else colon + port, asked.lower())
+        return self._is_own(
+            name.rstrip("."), "" if port in ("80", "443") else colon + port, requested.lower()
+        )
 
-    def _is_own(self, name: str, port: str, asked: str) -> bool:
-        for own in (*self._hosts, re.sub(r":(80|443)$", "", asked)):
+    def _is_own(self, name: str, port: str, requested: str) -> bool:
+        for own in (*self._hosts, re.sub(r":(80|443)$", "", requested)):
             if own.startswith("*."):
                 if name.endswith(own[1:]):
                     return True

@@ -35,22 +35,22 @@ class Answers:
         order: list[str] | None = None,
         consent: Mapping[str, object] | None = None,
     ) -> bytes:
-        """A whole answer as JSON. `retry_after` in seconds; `order` are the selectors of an order's parts
-        that the browser is asked for, None where nothing is. `consent` is what the loader is told of the
-        visitor's, None where the site does not ask for it."""
+        """A whole answer as JSON. `retry_after` is in seconds. `order` are the selectors of an order that the
+        browser should read, None for none. `consent` is the visitor's consent for the loader, None if the
+        site does not ask for it."""
         part = self._parts.get((rule.name if rule is not None else None, language))
         if part is None:
             part = self._part(rule, language)
-        asked = b"" if order is None else b',"order":' + _json(order)
+        optional = b"" if order is None else b',"order":' + _json(order)
         if consent is not None:
-            asked += b',"consent":' + _json(consent)
+            optional += b',"consent":' + _json(consent)
         return b'%b,"retry_after":%b,"conversation":%b,"unread":%d,"online":%b%b}' % (
             part,
             b"null" if retry_after is None else _json(retry_after),
             b"true" if conversation else b"false",
             unread,
             b"true" if online else b"false",
-            asked,
+            optional,
         )
 
     def _part(self, rule: Rule | None, language: str) -> bytes:

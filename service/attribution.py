@@ -169,10 +169,10 @@ class Attribution:
         self, site: SiteRuntime, page: ReadPage, safe: Callable[[], None] = lambda: None
     ) -> None:
         """Read order and cart of a page, and record them. `safe` is called once an order is on the disk."""
-        asked = self._selector_watch.selectors_for(site.settings, page.kind)
-        found = await self._pages.read(site, page, asked)
+        selectors = self._selector_watch.selectors_for(site.settings, page.kind)
+        found = await self._pages.read(site, page, selectors)
         if found.refused is None:
-            self._selector_watch.record(site.settings, page.kind, asked, found.matched)
+            self._selector_watch.record(site.settings, page.kind, selectors, found.matched)
         if found.order is not None:
             if page.known is not None:
                 # An order is a sign of life: what its cookie tells of its way here counts.

@@ -49,14 +49,14 @@ def gather(
     now: float,
     wanted: Mapping[str, Collection[str]] = ALL,
 ) -> LazyFacts:
-    """The facts that are known now, by group; what is not known is absent from its group. `load` is None
-    where the ledger has not told it. `wanted` are those that somebody asks for: others may be absent."""
-    asked = _Asked(site, visitor, page, load, now, wanted)
-    return LazyFacts(lambda group: _GROUPS[group](asked), wanted)
+    """The facts that are known now, by group. An unknown fact is absent from its group. `load` is None if the
+    ledger did not provide it. `wanted` are the facts that are needed: others may be absent."""
+    inputs = _Inputs(site, visitor, page, load, now, wanted)
+    return LazyFacts(lambda group: _GROUPS[group](inputs), wanted)
 
 
-class _Asked(NamedTuple):
-    """What facts are gathered from."""
+class _Inputs(NamedTuple):
+    """The sources of facts."""
 
     site: SiteRuntime
     visitor: Visitor
@@ -66,8 +66,8 @@ class _Asked(NamedTuple):
     wanted: Mapping[str, Collection[str]]
 
 
-def _page(asked: _Asked) -> dict[str, Any]:
-    page, wanted = asked.page, asked.wanted["page"]
+def _page(inputs: _Inputs) -> dict[str, Any]:
+    page, wanted = inputs.page, inputs.wanted["page"]
     parts = urlsplit(page.url)
     facts: dict[str, Any] = {
         "url": page.url,
@@ -78,7 +78,7 @@ def _page(asked: _Asked) -> dict[str, Any]:
     }
     if "query" in wanted:
         facts["query"] = _parameters(parts.query)
-    if "type" in wanted and (kind := asked.site.page_type(parts.path, parts.query)) is not None:
+    if "type" in wanted and (kind := inputs.site.page_type(parts.path, parts.query)) is not None:
         facts["type"] = kind
     return facts
 
@@ -91,17 +91,17 @@ def _parameters(query: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _visit(asked: _Asked) -> dict[str, Any]:
-    visitor = asked.visitor
+def _visit(inputs: _Inputs) -> dict[str, Any]:
+    visitor = inputs.visitor
     if not visitor.visits:
         return {}  # no browser has shown a page yet: a landing was written down, and its visit has not begun
     facts: dict[str, Any] = {
-        "seconds": max(0, int(asked.now - visitor.visit_at)),
+        "seconds": max(0, int(inputs.now - visitor.visit_at)),
         "pages": visitor.pages,
         "count": visitor.visits,
         "returning": visitor.visits > 1,
     }
-    if "landing" in asked.wanted["visit"]:
+    if "landing" in inputs.wanted["visit"]:
         first = next((p for p in visitor.trail if p.at >= visitor.visit_at), None)
         if first is not None:
             facts["landing"] = urlsplit(first.url).path
@@ -113,11 +113,11 @@ def _last_arrival(visitor: Visitor) -> Touch | None:
     return next((t for t in reversed(visitor.touches) if not t.doubt), None)
 
 
-def _touch(asked: _Asked) -> dict[str, Any]:
-    last = _last_arrival(asked.visitor)
+def _touch(inputs: _Inputs) -> dict[str, Any]:
+    last = _last_arrival(inputs.visitor)
     if last is None:
         return {}
-    facts: dict[str, Any] = {"age_days": max(0, int((asked.now - last.at) // 86400))}
+    facts: dict[str, Any] = {"age_days": max(0, int((inputs.now - last.at) // 86400))}
     if last.landing:
         facts["landing"] = last.landing
     if last.referrer:
@@ -128,19 +128,19 @@ def _touch(asked: _Asked) -> dict[str, Any]:
     return facts
 
 
-def _campaign(asked: _Asked) -> dict[str, Any]:
-    last = _last_arrival(asked.visitor)
+def _campaign(inputs: _Inputs) -> dict[str, Any]:
+    last = _last_arrival(inputs.visitor)
     return {CAMPAIGN[k]: v for k, v in last.campaign.items() if k in CAMPAIGN} if last is not None else {}
 
 
-def _partner(asked: _Asked) -> dict[str, Any]:
+def _partner(inputs: _Inputs) -> dict[str, Any]:
     """Whoever would be credited if the visitor ordered now."""
-    click = earning_now(asked.visitor.touches, asked.now, asked.site.terms)
+    click = earning_now(inputs.visitor.touches, inputs.now, inputs.site.terms)
     return {} if click is None else {"id": click.partner, "network": click.network}
 
 
-def _cart(asked: _Asked) -> dict[str, Any]:
-    cart, facts = asked.visitor.cart, dict[str, Any]()
+def _cart(inputs: _Inputs) -> dict[str, Any]:
+    cart, facts = inputs.visitor.cart, dict[str, Any]()
     if not cart:
         return facts
     try:
@@ -155,8 +155,8 @@ def _cart(asked: _Asked) -> dict[str, Any]:
     return facts
 
 
-def _clock(asked: _Asked) -> dict[str, Any]:
-    local = datetime.fromtimestamp(asked.now, UTC).astimezone(asked.site.zone)
+def _clock(inputs: _Inputs) -> dict[str, Any]:
+    local = datetime.fromtimestamp(inputs.now, UTC).astimezone(inputs.site.zone)
     return {
         "hour": local.hour,
         "minute": local.minute,
@@ -167,20 +167,20 @@ def _clock(asked: _Asked) -> dict[str, Any]:
     }
 
 
-def _agents(asked: _Asked) -> dict[str, Any]:
-    load = asked.load
+def _agents(inputs: _Inputs) -> dict[str, Any]:
+    load = inputs.load
     if load is None:
         return {}
     facts: dict[str, Any] = {"online": load.online}
-    places = load.online * asked.site.settings.chat.per_agent
+    places = load.online * inputs.site.settings.chat.per_agent
     facts["free"] = max(0, places - load.conversations)
     if places:
         facts["load"] = load.conversations / places
     return facts
 
 
-def _invite(asked: _Asked) -> dict[str, Any]:
-    visitor = asked.visitor
+def _invite(inputs: _Inputs) -> dict[str, Any]:
+    visitor = inputs.visitor
     return {
         "seen": len(visitor.seen),
         "dismissed": len(visitor.dismissed),
@@ -188,17 +188,17 @@ def _invite(asked: _Asked) -> dict[str, Any]:
     }
 
 
-def _chat(asked: _Asked) -> dict[str, Any]:
-    talk = asked.visitor.talk
+def _chat(inputs: _Inputs) -> dict[str, Any]:
+    talk = inputs.visitor.talk
     return {"open": talk.open, "talked": talk.last > 0} if talk is not None else {}
 
 
-def _order(asked: _Asked) -> dict[str, Any]:
-    visitor = asked.visitor
+def _order(inputs: _Inputs) -> dict[str, Any]:
+    visitor = inputs.visitor
     return {"placed": bool(visitor.ordered_at and visitor.ordered_at >= visitor.visit_at)}
 
 
-_GROUPS: Mapping[str, Callable[[_Asked], dict[str, Any]]] = {
+_GROUPS: Mapping[str, Callable[[_Inputs], dict[str, Any]]] = {
     "page": _page,
     "visit": _visit,
     "touch": _touch,

@@ -65,7 +65,7 @@ def page_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
     pages = _pages_of(site) or _USUAL
     earlier: list[Pattern] = []
     for key, pattern, kind in sound:
-        for message, hint in (*_never_asked(pattern, site.prefix), *_too_wide(key, pattern, kind, pages)):
+        for message, hint in (*_never_requested(pattern, site.prefix), *_too_wide(key, pattern, kind, pages)):
             yield Wording((*path, *key), message, hint, "warning")
         if key[0] == "page_types":
             before = next((p for p in earlier if p.covers(pattern)), None)
@@ -101,7 +101,7 @@ def _reach(key: str, text: str, pages: Sequence[tuple[str, PageType]]) -> Reach:
     )
 
 
-def _never_asked(pattern: Pattern, prefix: str) -> Iterator[tuple[str, str]]:
+def _never_requested(pattern: Pattern, prefix: str) -> Iterator[tuple[str, str]]:
     if pattern.path.startswith(prefix):
         yield "these are clew's own pages, to which patterns do not apply", "remove it"
     if "/../" in f"{pattern.path}/" or "/./" in f"{pattern.path}/":

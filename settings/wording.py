@@ -170,11 +170,11 @@ def _hint(path: KeyPath, errors: Sequence[ErrorDetails]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is not known: the one that was probably meant, or all there are."""
+    """A hint for an unknown name: the most similar known name, or all known names."""
     plain = {key.lower().replace("-", "_"): key for key in known}
-    asked = name.lower().replace("-", "_")
-    part = [key for key in plain if len(asked) > 2 and asked in key]
-    close = part or get_close_matches(asked, plain, 1, 0.6)
+    wanted = name.lower().replace("-", "_")
+    part = [key for key in plain if len(wanted) > 2 and wanted in key]
+    close = part or get_close_matches(wanted, plain, 1, 0.6)
     if close:
         return f"did you mean {plain[close[0]]}?"
     return f"known are {', '.join(sorted(plain.values()))}"

@@ -56,7 +56,7 @@ class Findings:
     own_name: str | None = None
 
     @property
-    def asked(self) -> str:
+    def origin(self) -> str:
         """The origin that was inspected."""
         parts = urlsplit(self.proposal.address)
         return f"{parts.scheme}://{parts.netloc}"
@@ -89,7 +89,7 @@ async def survey(
         visits.known = preset.pages
     for wanted in _wanted(pages - 1):
         for url in visits.candidates(wanted):
-            if visits.asked >= pages:
+            if visits.requested >= pages:
                 break
             with suppress(Unreachable):
                 if (await visits.visit(wanted, url)).kind == wanted:
@@ -107,14 +107,14 @@ class _Visit:
 
 
 class _Round:
-    """The state of a survey. `asked` counts the pages that were requested from the shop."""
+    """The state of a survey. `requested` counts the pages that were requested from the shop."""
 
     def __init__(self, shop: Shop, prefix: str, before: Watch, after: Callable[[Step], None]) -> None:
         self.looks: list[Look] = []
         self.steps: list[Step] = []
         self.kinds = by_platform(None)
         self.known: Sequence[tuple[str, PageType]] = ()
-        self.asked = 0
+        self.requested = 0
         self._shop, self._prefix, self._before, self._after = shop, prefix, before, after
         self._seen: set[str] = set()
 
@@ -126,7 +126,7 @@ class _Round:
     async def visit(self, wanted: PageType, url: str) -> _Visit:
         """Fetch a page, read it and report it. Raises Unreachable, also reported unless for the home page."""
         self._before(wanted, url)
-        self.asked += self._shop.allowed(url)
+        self.requested += self._shop.allowed(url)
         self._seen.add(url)
         try:
             look = Look(await self._shop.get(url), wanted)

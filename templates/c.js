@@ -1,39 +1,39 @@
-// Watches what the visitor consents to, on pages of shops that ask: the IAB's interfaces, Google's Consent Mode, and
-// the cookies of consent tools. Nothing is stored on the device: what is told is forgotten with the page.
-const PAUSE = 500; // ms between two looks
+// Watches the visitor's consent on pages of sites that ask for it: the IAB's APIs, Google's Consent Mode, and the
+// cookies of consent tools. Nothing is stored on the device.
+const PAUSE = 500; // ms between two checks
 // The cookies of referral/consent/cookies.toml.
 const COOKIES =
   /^(euconsent-v2|eupubconsent-v2|Optanon(Consent|AlertBoxClosed)|CookieConsent|didomi_token|cookieyes-consent|cookielawinfo-checkbox-.*|viewed_cookie_policy|cmplz_.*|borlabs-cookie|klaro|__cmpcpcx.*|__cmpconsentx.*|cookiefirst-consent|_iub_cs-.*|CookieInformationConsent|CookieScriptConsent|CookieControl|cmapi_cookie_privacy|tarteaucitron|axeptio_cookies|_tracking_consent|wp_consent_.*|user_allowed_save_cookie)=/;
 
-export function watch(tell) {
+export function watch(update) {
   const message = {};
-  const asked = {};
+  const subscribed = {};
   let last, state, begun;
 
-  function ask(name, call) {
-    if (asked[name] || typeof window[name] !== "function") return;
-    asked[name] = true;
+  function subscribe(name, call) {
+    if (subscribed[name] || typeof window[name] !== "function") return;
+    subscribed[name] = true;
     call(window[name]);
   }
 
-  function look() {
-    ask("__tcfapi", (tcf) =>
+  function check() {
+    subscribe("__tcfapi", (tcf) =>
       tcf("addEventListener", 2, (data, ok) => {
-        // While the dialog is open, the string holds defaults.
+        // While the dialog is open, the string contains defaults.
         if (!ok || data.eventStatus === "cmpuishown") return;
         message.gdpr = data.gdprApplies;
         message.tcf = data.tcString;
         changed();
       }),
     );
-    ask("__gpp", (gpp) =>
+    subscribe("__gpp", (gpp) =>
       gpp("addEventListener", (event, ok) => {
         if (!ok || event?.pingData?.signalStatus !== "ready") return;
         message.gpp = event.pingData.gppString;
         changed();
       }),
     );
-    // What was updated is the visitor's choice; what was not is a default.
+    // Updated values are the visitor's choice; all others are defaults.
     const types = Object.entries(window.google_tag_data?.ics?.entries ?? {});
     const updated = types.filter(([, type]) => typeof type?.update === "boolean");
     if (updated.length)
@@ -47,26 +47,26 @@ export function watch(tell) {
     const now = JSON.stringify([message, cookies]);
     const before = last;
     last = now;
-    // The cookies of the first look came with the request.
+    // The server already got the cookies of the first check.
     const first = before === undefined;
-    if (first ? !state.sure && Object.keys(message).length : now !== before) tell({ ...message });
+    if (first ? !state.sure && Object.keys(message).length : now !== before) update({ ...message });
   }
 
-  look();
-  setInterval(look, PAUSE);
+  check();
+  setInterval(check, PAUSE);
   return (answer) => {
     state = answer;
-    // Once: a browser may refuse our cookie.
+    // Only once, because a browser may reject the cookie.
     if (answer.landing && !begun) {
       begun = true;
       const from = landing();
-      if (from) tell({ ...message }, from);
+      if (from) update({ ...message }, from);
     }
     changed();
   };
 }
 
-// Where the visit began, as the browser's own history of this tab has it; where it has none, the page before this one.
+// The first page of this tab's history; without the Navigation API, the page before this one.
 function landing() {
   const first = window.navigation?.entries?.()[0]?.url ?? document.referrer;
   return first.startsWith(location.origin + "/") && first !== location.href ? first : undefined;

@@ -12,8 +12,8 @@
   const LONGEST = 2 ** 31 - 1; // ms that a timer can wait
 
   let base, widget, sent, watcher, turn;
-  let consent, landing; // what the page says of it, once it does; where the visit began
-  // Of this page view. since: 0 until the visitor looks at it.
+  let consent, landing; // the page's consent message; the address at which the visit started
+  // Of this page view. since: 0 until the page is visible.
   let view, url, address, referrer, since, due, failed, timer, settling;
 
   const hidden = () => document.visibilityState === "hidden";
@@ -21,15 +21,15 @@
   const on = (target, type, act) => target.addEventListener(type, act);
   const once = (target, type) => new Promise((done) => on(target, type, done));
 
-  // The shop may call this at any time; before the loader is there, it sets window.clewConsent.
-  const told = (state) => ["granted", "denied"].includes(state) && { ...consent, told: state };
-  consent = told(window.clewConsent) || undefined;
-  (window.clew ??= {}).consent = (state) => tell(told(state));
-  function tell(message, from) {
+  // The shop may call this at any time. Before the loader runs, it sets window.clewConsent.
+  const chosen = (state) => ["granted", "denied"].includes(state) && { ...consent, choice: state };
+  consent = chosen(window.clewConsent) || undefined;
+  (window.clew ??= {}).consent = (state) => update(chosen(state));
+  function update(message, from) {
     if (!message) return;
     consent = { ...consent, ...message };
     landing = from ?? landing;
-    // One after the other: answers set cookies.
+    // One after the other, because responses set cookies.
     if (view) turn = turn.then(ask);
   }
 
@@ -65,7 +65,7 @@
       if (landing === from) landing = undefined;
       if (current !== view) return;
       if (answer.consent) {
-        watcher ??= import(base + "c.js").then((c) => c.watch(tell));
+        watcher ??= import(base + "c.js").then((c) => c.watch(update));
         watcher.then((watch) => watch(answer.consent)).catch(() => {});
       }
       if (answer.order && sent !== view) {

@@ -68,7 +68,7 @@ async def _talk(
         mark=mark,
         current=found.id,
         conversation=found,
-        who=short_name(found.visitor),
+        visitor_name=short_name(found.visitor),
         hue=hue(found.visitor),
         language=LANGUAGES.get(found.language, found.language),
         messages=await books.newest(found, SHOWN_MESSAGES),

@@ -30,10 +30,11 @@ _CLIENT = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A conversation in the inbox; `live`: its visitor is on the site now."""
+    """A conversation in the inbox. `visitor` is the visitor's short name; `live` is whether it is on the site
+    now."""
 
     entry: Entry
-    who: str
+    visitor: str
     hue: int
     live: bool
 

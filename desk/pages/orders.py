@@ -35,14 +35,14 @@ def _row(value: str) -> int | None:
 @signed_in
 async def listed(request: Request, context: AgentContext) -> Response:
     """The newest orders of the site, or those of a number."""
-    asked, problem = request.query_params.get("number", "").strip()[:200], ""
+    number, problem = request.query_params.get("number", "").strip()[:200], ""
     before = _row(request.query_params.get("before", ""))
     ledger, own = context.at.service.ledger, context.at.site.name
     shown: Sequence[StoredOrder] = ()
     try:
-        if not asked:
+        if not number:
             shown = await ledger.orders.list(own, limit=SHOWN, before=before)
-        elif (story := await ledger.stories.of(own, normalised(asked, "number").id)) is not None:
+        elif (story := await ledger.stories.of(own, normalised(number, "number").id)) is not None:
             shown = [story.order]
     except OrderError as error:
         problem = f"{error}."
@@ -52,9 +52,9 @@ async def listed(request: Request, context: AgentContext) -> Response:
         "orders.html",
         200,
         orders=shown,
-        asked=asked,
+        number=number,
         problem=problem,
-        more=shown[-1].row if not asked and len(shown) == SHOWN else None,
+        more=shown[-1].row if not number and len(shown) == SHOWN else None,
     )
 
 

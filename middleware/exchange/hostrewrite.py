@@ -199,18 +199,18 @@ class HostRewrite:
     @classmethod
     def of(cls, address: str, host: str) -> "HostRewrite":
         """The rewriting for an `upstream` address and the setting `upstream_host`."""
-        parts, asked_as = urlsplit(address), host.encode("ascii")
+        parts, shop_host = urlsplit(address), host.encode("ascii")
         scheme = b"https" if parts.scheme == "https" else b"http"
-        authorities = [asked_as]
+        authorities = [shop_host]
         if parts.scheme != "unix":
             port = parts.port or _PORTS[scheme]
-            authorities += [b"%b:%d" % (host_name(asked_as), port), parts.netloc.encode("latin-1")]
+            authorities += [b"%b:%d" % (host_name(shop_host), port), parts.netloc.encode("latin-1")]
         listening = {origin_text(scheme, authority) for authority in authorities}
         shops = {
-            proto: frozenset({*listening, origin_text(proto.encode(), asked_as)} - {None})
+            proto: frozenset({*listening, origin_text(proto.encode(), shop_host)} - {None})
             for proto in ("http", "https")
         }
-        return cls(asked_as, scheme, cast("Mapping[str, frozenset[bytes]]", shops))
+        return cls(shop_host, scheme, cast("Mapping[str, frozenset[bytes]]", shops))
 
     @property
     def name(self) -> str:

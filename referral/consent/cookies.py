@@ -102,7 +102,7 @@ def _signal(tool: Tool, name: str, value: str, beside: Mapping[str, str], servic
     source, raw = f"cookie {name}", shown(value)
     if value in tool.unneeded:
         granted = dict.fromkeys(tool.choices, True)
-        return Signal(source, raw, f"{tool.name}: no consent needed here", granted, Rank.UNASKED)
+        return Signal(source, raw, f"{tool.name}: no consent needed here", granted, Rank.NOT_REQUIRED)
     if value in tool.unmade or not value:
         return Signal(source, raw, f"{tool.name}: no choice yet" if value else "empty, or too long")
     try:
@@ -119,7 +119,7 @@ def _signal(tool: Tool, name: str, value: str, beside: Mapping[str, str], servic
         says, why = _of_services(tool, found, service)
     else:
         says, why = dict(_says(tool, found)), ""
-    rank = Rank.UNASKED if _holds(tool.implied, found) else Rank.CHOSEN
+    rank = Rank.NOT_REQUIRED if _holds(tool.implied, found) else Rank.CHOSEN
     return Signal(source, raw, f"{tool.name}: {why or _worded(says)}", says, rank, at, region)
 
 

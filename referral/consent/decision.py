@@ -140,9 +140,9 @@ def decide(
     With `mode = "assume"` nothing is parsed; only a page's own `clew.consent("denied")` counts. Never raises.
     """
     if terms.mode == "assume":
-        if message is None or message.told != "denied":
+        if message is None or message.choice != "denied":
             return ASSUMED
-        found: tuple[Signal, ...] = tuple(signals(PageMessage(message.told), now))
+        found: tuple[Signal, ...] = tuple(signals(PageMessage(message.choice), now))
     else:
         of_page = () if message is None else tuple(signals(message, now))
         found = (*of_page, *cookies.read(cookie_headers, terms.service))[: EVIDENCE - 2]

@@ -1,4 +1,4 @@
-"""What a page and the browser tell of consent: by `__tcfapi`, `__gpp`, Consent Mode, `clew.consent()`."""
+"""The page's own sources of consent: `__tcfapi`, `__gpp`, Consent Mode, `clew.consent()`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,8 @@ from .gpp import decode as decode_gpp
 from .signals import Purpose, Rank, Signal, shown, tcf_signal
 from .tcf import decode as decode_tcf
 
-# Google's consent types (developers.google.com/tag-platform/security/concepts/consent-mode), and ours.
+# Google's consent types (developers.google.com/tag-platform/security/concepts/consent-mode) and clew's
+# purposes.
 _TYPES: Mapping[str, Purpose] = {
     "functionality_storage": "preferences",
     "analytics_storage": "statistics",
@@ -19,14 +20,15 @@ _TYPES: Mapping[str, Purpose] = {
 
 @dataclass(frozen=True, slots=True)
 class PageMessage:
-    """What the loader tells of a page. `told` is the last call of `clew.consent()`: granted, denied or empty.
+    """The loader's message about a page. `choice` is the last value passed to `clew.consent()`: granted,
+    denied or empty.
 
-    `tcf` is the string of a `__tcfapi` whose visitor has chosen, `gdpr` what it says of whether the GDPR
-    applies. `mode` are Google's consent types with granted or denied, those alone that were *updated*: a
+    `tcf` is the string from `__tcfapi` once the visitor has chosen, `gdpr` whether the GDPR applies according
+    to it. `mode` are Google's consent types with granted or denied, but only those that were *updated*: a
     default is not the visitor's choice.
     """
 
-    told: str = ""
+    choice: str = ""
     tcf: str = ""
     gdpr: bool | None = None
     gpp: str = ""
@@ -34,12 +36,12 @@ class PageMessage:
 
 
 def read_message(data: object) -> PageMessage | None:
-    """The loader's message, from JSON that anybody may have sent; None where it says nothing."""
+    """The loader's message, from untrusted JSON; None if it has no valid value."""
     if not isinstance(data, dict):
         return None
-    told, tcf, gdpr, gpp, mode = (data.get(key) for key in ("told", "tcf", "gdpr", "gpp", "mode"))
+    choice, tcf, gdpr, gpp, mode = (data.get(key) for key in ("choice", "tcf", "gdpr", "gpp", "mode"))
     message = PageMessage(
-        told if told in ("granted", "denied") else "",
+        choice if choice in ("granted", "denied") else "",
         tcf if isinstance(tcf, str) and len(tcf) <= LONGEST else "",
         gdpr if isinstance(gdpr, bool) else None,
         gpp if isinstance(gpp, str) and len(gpp) <= LONGEST else "",
@@ -51,14 +53,15 @@ def read_message(data: object) -> PageMessage | None:
 
 
 def signals(message: PageMessage, now: float) -> Iterator[Signal]:
-    """What a page's message says. What cannot be read is a signal that says nothing, and why."""
-    if message.told:
-        says: dict[Purpose, bool] = dict.fromkeys(_TYPES.values(), message.told == "granted")
-        yield Signal("clew.consent()", message.told, f"the page says {message.told}", says, Rank.TOLD, now)
+    """The signals in a page's message. A value that cannot be read becomes a signal without purposes."""
+    if message.choice:
+        says: dict[Purpose, bool] = dict.fromkeys(_TYPES.values(), message.choice == "granted")
+        why = f"the page reported {message.choice}"
+        yield Signal("clew.consent()", message.choice, why, says, Rank.EXPLICIT, now)
     if message.gdpr is False:
-        unasked: dict[Purpose, bool] = dict.fromkeys(_TYPES.values(), True)
-        why = "the page's consent tool says that the GDPR does not apply"
-        yield Signal("__tcfapi", "gdprApplies=false", why, unasked, Rank.UNASKED)
+        granted: dict[Purpose, bool] = dict.fromkeys(_TYPES.values(), True)
+        why = "the page's consent tool reports that the GDPR does not apply"
+        yield Signal("__tcfapi", "gdprApplies=false", why, granted, Rank.NOT_REQUIRED)
     elif message.tcf:
         yield tcf_or_why("__tcfapi", message.tcf)
     if message.gpp:
@@ -70,7 +73,7 @@ def signals(message: PageMessage, now: float) -> Iterator[Signal]:
 
 
 def tcf_or_why(source: str, text: str) -> Signal:
-    """The signal of a TC string, which may be anything."""
+    """The signal of a TC string, which may be invalid."""
     try:
         return tcf_signal(source, text, decode_tcf(text))
     except UnreadableError as error:
@@ -92,7 +95,8 @@ def _of_gpp(text: str) -> Iterator[Signal]:
 
 
 def _opt_out(state: StateOptOut, text: str) -> Signal:
-    """In the United States nobody is asked first: whoever has not opted out has not refused."""
+    """The signal of a US section. US law requires an opt-out only: a visitor who has not opted out counts as
+    granting."""
     source, raw = f"__gpp {state.name}", shown(text)
     if state.opted_out:
         why = "opted out of sale, sharing or targeted advertising"
@@ -102,4 +106,4 @@ def _opt_out(state: StateOptOut, text: str) -> Signal:
     if state.opted_out is None:
         return Signal(source, raw, "no opt-out applies", region="US")
     says: dict[Purpose, bool] = dict.fromkeys(_TYPES.values(), True)
-    return Signal(source, raw, "not opted out", says, Rank.UNASKED, region="US")
+    return Signal(source, raw, "not opted out", says, Rank.NOT_REQUIRED, region="US")

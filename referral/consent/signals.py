@@ -1,4 +1,4 @@
-"""What one source says of a visitor's consent, before it is weighed against the others."""
+"""The signal of one source of a visitor's consent, before it is compared with the others."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from .tcf import TCString
 Purpose = Literal["preferences", "statistics", "marketing"]
 PURPOSES: tuple[Purpose, ...] = ("preferences", "statistics", "marketing")
 
-# The purposes of the TCF that each of ours needs: 1 store and access, 7 measure advertising, 8 content.
+# The purposes of the TCF that each of clew's needs: 1 store and access, 7 measure advertising, 8 content.
 TCF_PURPOSES: Mapping[Purpose, tuple[int, ...]] = {
     "preferences": (1,),
     "statistics": (1, 8),
@@ -28,21 +28,21 @@ class Consent(Enum):
 
 
 class Rank(IntEnum):
-    """How specific a source is: a higher one outweighs a lower one."""
+    """How specific a source is: a higher rank has precedence."""
 
     KEPT = 0  # the visitor cookie, which was issued with consent
-    DERIVED = 1  # told by a tag that itself only heard of it: Google's Consent Mode
-    UNASKED = 2  # the law, or the tool, asks nobody here: no consent needed, not opted out, implied
+    DERIVED = 1  # reported by a tag that got it from another source: Google's Consent Mode
+    NOT_REQUIRED = 2  # no consent is required here by law or by the tool, no opt-out, or implied consent
     CHOSEN = 3  # the visitor's own choice
-    TOLD = 4  # told to clew in particular: the page's clew.consent()
+    EXPLICIT = 4  # reported to clew itself: the page's clew.consent()
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One source's word. `says` has True (granted) or False (denied) for the purposes of which it says
-    anything; `at` is when the choice was made, in unix seconds, None where that is not known. `region` is an
-    ISO 3166 code. `tcf` is the TC string where it may be relied on, `text` its text. `unread`: it says
-    nothing because it could not be read, or may not be relied on."""
+    """The consent in one source. `says` has True (granted) or False (denied) for the purposes that the source
+    covers. `at` is when the choice was made, in Unix seconds, or None if not known. `region` is an ISO 3166
+    code. `tcf` is the TC string if it is valid, `text` its text. `unread` is true if the source could not be
+    read or must not be relied on; `says` is then empty."""
 
     source: str
     raw: str
@@ -57,13 +57,13 @@ class Signal:
 
 
 def shown(raw: str) -> str:
-    """A value shortened for people, without characters that a terminal or a log would act on."""
+    """A value shortened for display, without control characters."""
     short = raw if len(raw) <= SHOWN else f"{raw[: SHOWN - 1]}…"
     return "".join(c if c.isprintable() else "�" for c in short)
 
 
 def tcf_signal(source: str, text: str, found: TCString) -> Signal:
-    """What a decoded TC string says; nothing, if it may not be relied on."""
+    """The signal of a decoded TC string; without purposes if it must not be relied on."""
     raw = shown(text)
     if found.invalid:
         return Signal(source, raw, found.invalid, at=found.updated, region="EU", unread=True)

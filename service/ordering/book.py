@@ -88,7 +88,7 @@ class OrderBook:
             if written is None:
                 continue
             return Entry(sighting, before, written.order, True, written.postbacks)
-        raise LedgerBusyError(f"order {sighting.id}: other writers change it all the time")
+        raise LedgerBusyError(f"order {sighting.id}: it keeps changing; try again")
 
     async def _placed_elsewhere(self, sighting: Sighting) -> StoredOrder | None:
         """The order to which a person moved this report; None where it is where it says itself."""

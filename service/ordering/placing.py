@@ -106,10 +106,10 @@ class Placing:
             loosened = [fresh] if target is None else []
             written = await self._ledger.histories.write_all(changes, loosened=loosened)
             if written is not None:
-                told = tuple(p for one in written for p in one.postbacks)
+                postbacks = tuple(p for one in written for p in one.postbacks)
                 after = replace(fresh, order=row_now)
-                return Placed(after, row_now, (), told, changed=row_now != fresh.order)
-        raise LedgerBusyError(f"report {row}: other writers change its orders all the time")
+                return Placed(after, row_now, (), postbacks, changed=row_now != fresh.order)
+        raise LedgerBusyError(f"report {row}: its orders keep changing; try again")
 
     async def _rejoined(
         self, stored: Stored, target: Known | None, joined: Joined | None, terms: Crediting, now: float
@@ -191,9 +191,9 @@ class Placing:
             for one_loose in loosened:
                 await self.join(one_loose, terms, now)
             after = await self._ledger.loose.get(site, row)
-            told = tuple(p for one in written for p in one.postbacks)
-            return Placed(stored, None if after is None else after.order, (), told, changed=True)
-        raise LedgerBusyError(f"report {row}: other writers change its orders all the time")
+            postbacks = tuple(p for one in written for p in one.postbacks)
+            return Placed(stored, None if after is None else after.order, (), postbacks, changed=True)
+        raise LedgerBusyError(f"report {row}: its orders keep changing; try again")
 
     async def _moved(
         self,

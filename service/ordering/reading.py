@@ -48,16 +48,16 @@ class PageRead:
 
 
 def read_page(
-    page: ReadPage, order: Order | None, cart: Cart | None, asked: Mapping[str, str] = NOTHING
+    page: ReadPage, order: Order | None, cart: Cart | None, selectors: Mapping[str, str] = NOTHING
 ) -> PageRead:
-    """Order and cart of a page, each where its settings are given; a page with an order is asked for no
-    cart. `asked`: selectors by key of which is told whether they match."""
+    """Read the order and the cart of a page, each if its settings are given. If the page has an order, its
+    cart is not read. `matched` has the keys of those `selectors` that match."""
     try:
         document = read(page.body, _charset(page.content_type))
     except PageError as error:
         return PageRead(refused=str(error))
     unreadable: OrderError | None = None
-    matched = frozenset(key for key, selector in asked.items() if document.text(selector))
+    matched = frozenset(key for key, selector in selectors.items() if document.text(selector))
     if order is not None:
         try:
             if (seen := order_on(document, order)) is not None:
@@ -78,8 +78,10 @@ class PageReader:
         self._waiting: Counter[str] = Counter()  # by site
         self._of_client: Counter[tuple[str, str]] = Counter()  # by site and client network
 
-    async def read(self, site: SiteRuntime, page: ReadPage, asked: Mapping[str, str] = NOTHING) -> PageRead:
-        """What the page shows; nothing, and an event, where too much waits already. See `read_page`."""
+    async def read(
+        self, site: SiteRuntime, page: ReadPage, selectors: Mapping[str, str] = NOTHING
+    ) -> PageRead:
+        """Read a page in a thread; see `read_page`. If too many pages wait, it is refused with an event."""
         order = site.settings.order if page.order else None
         cart = site.settings.cart if page.cart else None
         client_key = (site.name, network_of(page.client) or "")
@@ -90,7 +92,7 @@ class PageReader:
         try:
             async with self._turns[site.name]:
                 work = asyncio.get_running_loop().run_in_executor(
-                    self._threads, read_page, page, order, cart, asked
+                    self._threads, read_page, page, order, cart, selectors
                 )
                 _, late = await asyncio.wait({work}, timeout=SLOW)
                 if late:

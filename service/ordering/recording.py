@@ -346,7 +346,7 @@ class _SiteCrediting:
             return "web", None
         since = order.placed_at - self._site.settings.chat.window_hours * 3600
         # What was written before an order that is seen now came before it, even if the clock was set back.
-        until = order.placed_at if order.time_is_told else order.placed_at + DAY
+        until = order.placed_at if order.has_own_time else order.placed_at + DAY
         talks = self._ledger.conversations
         talked_in = await talks.visitor_talked(self._site.name, order.visitor, since, until)
         return ("chat" if talked_in is not None else "web"), talked_in

@@ -105,9 +105,9 @@ async def test_the_loader_is_told_of_the_state_only_where_it_is_asked_for(tmp_pa
 async def test_the_landing_of_the_visit_is_credited_when_consent_comes_later(tmp_path: Path) -> None:
     async with clew(tmp_path, "ask") as (app, client):
         await decide(client, {}, url="https://shop.example/three")
-        await decide(client, {}, url="https://shop.example/three", consent={"told": "granted"})
+        await decide(client, {}, url="https://shop.example/three", consent={"choice": "granted"})
         await decide(
-            client, {}, url="https://shop.example/three", landing=LANDING, consent={"told": "granted"}
+            client, {}, url="https://shop.example/three", landing=LANDING, consent={"choice": "granted"}
         )
         known = app.service.sites["shop"].cookie
         found = known.open(client.cookies["clew_visitor"])
@@ -115,7 +115,7 @@ async def test_the_landing_of_the_visit_is_credited_when_consent_comes_later(tmp
         assert [click.value for touch in found.touches for click in touch.clicks] == ["A1"]
         assert found.agreed
         # An address that is none of the shop's is no arrival.
-        await decide(client, {}, landing="https://elsewhere.example/?ref=B2", consent={"told": "granted"})
+        await decide(client, {}, landing="https://elsewhere.example/?ref=B2", consent={"choice": "granted"})
         later = known.open(client.cookies["clew_visitor"])
         assert later is not None
         assert all(touch.doubt for touch in later.touches if touch.clicks[0].value == "B2")
@@ -129,7 +129,7 @@ async def test_a_refusal_deletes_what_there_was(tmp_path: Path, mode: str) -> No
         visitor = app.service.sites["shop"].cookie.open(client.cookies["clew_visitor"])
         assert visitor is not None
         assert await app.service.visits.get("shop", visitor.visitor) is not None
-        answer = await decide(client, {} if mode == "assume" else NO, consent={"told": "denied"})
+        answer = await decide(client, {} if mode == "assume" else NO, consent={"choice": "denied"})
         assert "Max-Age=0" in answer.headers["set-cookie"]
         assert "clew_visitor" not in client.cookies
         assert await app.service.visits.get("shop", visitor.visitor) is None
@@ -138,7 +138,7 @@ async def test_a_refusal_deletes_what_there_was(tmp_path: Path, mode: str) -> No
 async def test_a_control_of_the_browser_alone_waits_for_the_page_before_it_deletes(tmp_path: Path) -> None:
     """A tool that keeps the choice in the browser may say that the visitor is in Europe and agreed."""
     async with clew(tmp_path, "ask") as (_, client):
-        await decide(client, {}, consent={"told": "granted"})
+        await decide(client, {}, consent={"choice": "granted"})
         client.headers["Sec-GPC"] = "1"
         answer = await decide(client)
         assert answer.json()["consent"] == {"state": "denied", "sure": False, "landing": False}
@@ -157,7 +157,7 @@ async def test_cookies_from_before_the_site_asked_count_for_nothing(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "consent", ["granted", 5, [], {"told": "GRANTED"}, {"tcf": "x" * 9000}, {"mode": {"ad_storage": [1]}}]
+    "consent", ["granted", 5, [], {"choice": "GRANTED"}, {"tcf": "x" * 9000}, {"mode": {"ad_storage": [1]}}]
 )
 async def test_a_message_that_says_nothing_changes_nothing(tmp_path: Path, consent: Any) -> None:
     async with clew(tmp_path, "ask") as (_, client):
@@ -194,11 +194,11 @@ async def test_a_click_that_its_network_counts_as_necessary_goes_by_the_sites_se
         assert (click.param, campaign, referrer) == ("awc", {}, "")
         assert (known.agreed, known.necessary) == (False, True)
         # Pages are not stored; a refusal leaves it, a consent makes it an ordinary one.
-        answer = await decide(client, {}, consent={"told": "denied"}, url="https://shop.example/")
+        answer = await decide(client, {}, consent={"choice": "denied"}, url="https://shop.example/")
         assert ours(answer) == []
         stored = await app.service.visits.get("shop", known.visitor)
         assert stored is None or not stored.trail
-        await decide(client, {}, consent={"told": "granted"}, url="https://shop.example/")
+        await decide(client, {}, consent={"choice": "granted"}, url="https://shop.example/")
         later = app.service.sites["shop"].cookie.open(client.cookies["clew_visitor"])
         assert later is not None
         assert (later.visitor, later.agreed, later.necessary) == (known.visitor, True, False)

@@ -166,9 +166,9 @@ def test_purposes_are_told_apart() -> None:
 def test_where_no_consent_is_needed_it_is_granted_but_not_by_the_visitor() -> None:
     found = one("CookieConsent=-1")
     assert found.says["marketing"] is True
-    assert found.rank is Rank.UNASKED
+    assert found.rank is Rank.NOT_REQUIRED
     implied = COOKIEBOT.format("true", "true").replace("explicit", "implied")
-    assert one(f"CookieConsent={implied}").rank is Rank.UNASKED
+    assert one(f"CookieConsent={implied}").rank is Rank.NOT_REQUIRED
 
 
 def test_the_shop_says_under_which_name_a_tool_lists_clew() -> None:

@@ -92,8 +92,8 @@ def test_what_is_assumed_is_granted_and_nothing_is_read() -> None:
     assumed = Terms("assume")
     assert state(bot(False), terms=assumed, gpc=True) is ASSUMED
     assert state(terms=assumed, message={"tcf": "x", "mode": {"ad_storage": "denied"}}) is ASSUMED
-    assert state(terms=assumed, message={"told": "denied"}).consent is DENIED
-    assert state(terms=assumed, message={"told": "granted"}) is ASSUMED
+    assert state(terms=assumed, message={"choice": "denied"}).consent is DENIED
+    assert state(terms=assumed, message={"choice": "granted"}) is ASSUMED
 
 
 @pytest.mark.parametrize("cookies", [*permutations([bot(True, NOW - 50), "cmplz_marketing=deny"])])
@@ -121,8 +121,8 @@ def test_a_choice_from_the_far_future_does_not_stand_for_ever() -> None:
 
 
 def test_the_page_in_particular_counts_before_cookies() -> None:
-    assert state(bot(False), message={"told": "granted"}).consent is GRANTED
-    assert state(bot(True), message={"told": "denied"}).consent is DENIED
+    assert state(bot(False), message={"choice": "granted"}).consent is GRANTED
+    assert state(bot(True), message={"choice": "denied"}).consent is DENIED
 
 
 def test_googles_consent_mode_counts_only_where_nothing_closer_speaks() -> None:
@@ -171,7 +171,7 @@ def test_the_global_privacy_control_denies_marketing_alone() -> None:
     assert found.consent is DENIED
     assert found.purposes["statistics"].consent is PENDING
     assert state(bot(True), terms=Terms("strict"), gpc=True).consent is DENIED
-    assert state(bot(True, region=""), gpc=True, message={"told": "granted"}).consent is DENIED
+    assert state(bot(True, region=""), gpc=True, message={"choice": "granted"}).consent is DENIED
 
 
 def opt_out(*choices: int, gpc: bool | None = None) -> str:
@@ -229,9 +229,9 @@ def test_a_tc_string_that_may_not_be_relied_on_is_pending_and_not_passed_on() ->
         "granted",
         [],
         {},
-        {"told": True, "tcf": 5, "gdpr": "yes", "gpp": None, "mode": ["ad_storage"]},
+        {"choice": True, "tcf": 5, "gdpr": "yes", "gpp": None, "mode": ["ad_storage"]},
         {"mode": {"ad_storage": "maybe", "security_storage": "granted"}},
-        {"told": "Granted"},
+        {"choice": "Granted"},
         {"tcf": "C" * 20_000, "gpp": "D" * 20_000},
         {"mode": {"ad_storage": {}}},
     ],
@@ -249,7 +249,7 @@ json_like = st.recursive(
 
 @given(
     st.dictionaries(
-        st.sampled_from(["told", "tcf", "gdpr", "gpp", "mode"]), json_like | st.text(max_size=60)
+        st.sampled_from(["choice", "tcf", "gdpr", "gpp", "mode"]), json_like | st.text(max_size=60)
     ),
     st.lists(st.binary(max_size=200), max_size=3),
     st.booleans(),
@@ -262,7 +262,7 @@ def test_whatever_comes_a_state_comes_of_it(data: dict[str, Any], cookies: list[
 
 def test_a_page_message_is_read_as_the_loader_sends_it() -> None:
     told = {
-        "told": "granted",
+        "choice": "granted",
         "tcf": "CP",
         "gdpr": True,
         "gpp": "DB",

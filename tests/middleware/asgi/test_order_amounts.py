@@ -1,4 +1,4 @@
-"""An order that is told of in several ways: whose amount counts, in the order and in the postback."""
+"""An order that several sources report: whose amount counts, in the order and in the postback."""
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -19,13 +19,13 @@ async def shops(tmp_path: Path) -> AsyncIterator[Any]:
 
 
 async def figures(shop: Shop) -> tuple[str, str, str | None]:
-    """The order's total and where it is from, and the amount that its partner is told."""
+    """The order's total and its source, and the amount of the postback."""
     (order,), rows = await shop.orders(), await shop.postbacks()
     return str(order.total), order.source, rows[0].report.amount if rows else None
 
 
 async def opened_by_a_stranger(shop: Shop) -> str:
-    """Order 1001 is held for a stranger; returns the cookie of the visitor whose it is."""
+    """Order 1001 is held for a stranger. Returns the cookie of the visitor who ordered."""
     shop.pages["/thank-you/1001"] = ordered()
     async with shop.landed("thief") as thief:
         await thief.get("/thank-you/1001", headers=TYPED)
@@ -34,8 +34,10 @@ async def opened_by_a_stranger(shop: Shop) -> str:
         return str(buyer.cookies["clew_visitor"])
 
 
-async def test_the_servers_amount_counts_everywhere_where_it_names_another_visitor(shops: Any) -> None:
-    """The order kept the page's total, while the partner was told the server's."""
+async def test_the_servers_amount_counts_in_order_and_postback_if_it_names_another_visitor(
+    shops: Any,
+) -> None:
+    """The order kept the page's total, while the partner got the server's."""
     shop = await shops()
     value = await opened_by_a_stranger(shop)
     with structlog.testing.capture_logs() as lines:
@@ -51,7 +53,7 @@ async def test_the_servers_amount_counts_everywhere_where_it_names_another_visit
     assert not [key for key in await shop.notices() if key[0] == "order_conflict"]
 
 
-async def test_the_servers_amount_counts_where_nobody_is_told(shops: Any) -> None:
+async def test_the_servers_amount_counts_if_no_partner_earns_the_order(shops: Any) -> None:
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered()
     async with shop.visitor() as visitor:
@@ -62,8 +64,8 @@ async def test_the_servers_amount_counts_where_nobody_is_told(shops: Any) -> Non
     assert await figures(shop) == ("49.90", "api", None)
 
 
-async def test_a_page_that_says_whose_the_order_is_does_not_change_the_servers_amount(shops: Any) -> None:
-    """The partner was told the page's amount."""
+async def test_a_page_that_names_the_visitor_does_not_change_the_servers_amount(shops: Any) -> None:
+    """The partner got the page's amount."""
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered(total="71.28 €")
     assert (await shop.tell()).status_code == 201
@@ -73,7 +75,7 @@ async def test_a_page_that_says_whose_the_order_is_does_not_change_the_servers_a
     assert await figures(shop) == ("59.90", "api", "59.90")
 
 
-async def test_the_amount_with_which_the_money_came_is_the_orders(shops: Any) -> None:
+async def test_the_amount_of_the_paid_order_counts(shops: Any) -> None:
     shop = await shops(order={"page": "/thank-you*"})
     shop.pages["/thank-you"] = linked(orderStatus="OrderPaymentDue")
     async with shop.landed() as visitor:
@@ -86,8 +88,8 @@ async def test_the_amount_with_which_the_money_came_is_the_orders(shops: Any) ->
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new", "shown before"])
-async def test_the_server_hears_that_its_order_is_held(shops: Any, known: bool) -> None:
-    """The answer said `created`, and the partner was never told."""
+async def test_the_response_to_the_server_says_that_its_order_is_held(shops: Any, known: bool) -> None:
+    """The response said `created`, although the partner was not notified."""
     shop = await shops(order={**SELECTORS, "confirm": "server"})
     for number in range(6):
         assert "held" not in (await shop.tell(id=f"a{number}")).json()
@@ -107,9 +109,8 @@ async def test_the_server_hears_that_its_order_is_held(shops: Any, known: bool) 
     assert (row.state, row.hold, row.report.amount) == ("held", "amount", "5990.00")
 
 
-async def test_a_currency_is_new_once_only(shops: Any) -> None:
-    """A shop of two currencies had each order in the rarer one held, whenever fifty in the other had come
-    since."""
+async def test_a_currency_counts_as_new_only_once(shops: Any) -> None:
+    """Of two currencies, orders in the rarer one were held whenever fifty in the other had come since."""
     shop = await shops()
     async with shop.landed() as visitor:
         value = visitor.cookies["clew_visitor"]
