@@ -59,6 +59,7 @@ EVENTS: Mapping[str, str] = {
     "clock_jump": "the server's clock was set back or forward",
     "started": "clew is ready",
     "reloaded": "other settings are in use: which sites are new, changed or gone",
+    "reload_socket_taken": "another user of this machine has bound a name of the socket for `clew reload`",
     "reload_refused": "other settings were not taken, and clew goes on with those it has",
     "stopped": "clew has stopped",
 }
@@ -75,7 +76,7 @@ WARNINGS = frozenset(
             "order_held",
         ),
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
-        *("host_unknown", "selector_unmatched", "partner_slow", "reload_refused"),
+        *("host_unknown", "selector_unmatched", "partner_slow", "reload_refused", "reload_socket_taken"),
         *("order_waiting", "postback_failed", "report_given_up"),
     }
 )

@@ -263,6 +263,11 @@ class Service:
             self.events.unlimit("reload_refused", site="", key=found[0])
         self.events.notice("reload_refused", site="", key=found[0], why=found[0], errors=len(found))
 
+    def socket_taken(self, by: str, why: str) -> None:
+        """Report that a name of the socket for `clew reload` could not be bound, `by` whom it is taken, and
+        what follows (`why`)."""
+        self.events.notice("reload_socket_taken", site="", key=by or why, by=by or "nobody else", why=why)
+
     def announce(self, **details: Any) -> None:
         """Tell that clew is ready; a server does so once it listens, with its `addresses`."""
         self.events.emit("started", site="", sites=_some(self.sites), **details)

@@ -7,10 +7,9 @@ settings in use stay unchanged.
 import logging
 import os
 import selectors
-import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,12 +30,6 @@ WATCH_PART = 0.03
 RETRY_SECONDS = 5.0
 
 _LOG = logging.getLogger("clew.settings")
-
-Answer = Callable[["Reloaded"], None]
-"""Sends the result of a reload to the client that requested it."""
-
-Requests = Callable[[socket.socket], Sequence[Answer]]
-"""Accepts requests for a reload from a listening socket."""
 
 
 class ReloadError(Exception):
@@ -73,25 +66,15 @@ class Target(Protocol):
         """Report that a requested reload found no changes."""
 
     def refuse(self, problems: Sequence[Problem], *, requested: bool) -> None:
-        """Report that settings were refused; if the reload was requested (`requested`), even if reported
-        before."""
+        """Report that settings were refused; if the reload was `requested`, even if reported before."""
 
 
 class Reloader:
-    """Reloads the settings of `target` with `loader`. `requests` accepts requests from the sockets
-    `listening`."""
+    """Reloads the settings of `target` with `loader`."""
 
-    def __init__(
-        self,
-        loader: Loader,
-        target: Target,
-        listening: Sequence[socket.socket] = (),
-        requests: Requests = lambda sock: (),
-    ) -> None:
+    def __init__(self, loader: Loader, target: Target) -> None:
         self._loader = loader
         self._target = target
-        self._listening = listening
-        self._requests = requests
         self._asked: SimpleQueue[Future[Reloaded]] = SimpleQueue()
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
@@ -174,22 +157,17 @@ class Reloader:
 
     def _serve(self) -> None:
         with selectors.DefaultSelector() as selector:
-            for sock in self._listening:
-                sock.setblocking(False)
-                selector.register(sock, selectors.EVENT_READ)
             selector.register(self._wake_out, selectors.EVENT_READ)
             while not self._ended:
-                ready = [key.fileobj for key, _ in selector.select(self._wait())]
+                requested = bool(selector.select(self._wait()))
                 if self._ended:
                     return
-                listening = [sock for sock in self._listening if sock in ready]
-                answers = [answer for sock in listening for answer in self._requests(sock)]
-                if self._wake_out in ready and os.read(self._wake_out, 4096):
-                    answers += [future.set_result for future in self._taken()] or [_no_answer]
-                if answers:
+                if requested:
+                    os.read(self._wake_out, 4096)
+                    waiting = self._taken()
                     result = self.reload(requested=True)
-                    for answer in answers:
-                        _send(answer, result)
+                    for future in waiting:
+                        future.set_result(result)
                 elif self._target.settings.watch and time.monotonic() >= self._check_at:
                     self._try_check()
 
@@ -220,7 +198,7 @@ class Reloader:
 
     def reload(self, hold: Collection[str] = (), *, requested: bool = False) -> Reloaded:
         """Read changed files, validate all, and apply the result. Files in `hold` keep their last version.
-        If the reload was requested (`requested`), its result is reported in any case."""
+        If it was `requested`, its result is reported in any case."""
         began = time.monotonic()
         previous = self._loaded
         try:
@@ -258,17 +236,6 @@ class Reloader:
     def _failed(self, why: str) -> Reloaded:
         problem = Problem(str(self._loader.path), "", None, why, "the settings in use are unchanged")
         return Reloaded((problem,), sites=len(self._target.settings.sites))
-
-
-def _no_answer(result: Reloaded) -> None:
-    """For signals, which get no answer."""
-
-
-def _send(answer: Answer, result: Reloaded) -> None:
-    try:
-        answer(result)
-    except Exception:
-        _LOG.exception("the result of a reload could not be sent to the client that requested it")
 
 
 def _differ(path: str, one: Mapping[str, Stamp | None], other: Mapping[str, Stamp | None]) -> bool:

@@ -32,6 +32,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Changed settings were not accepted, with {errors} errors. The first: {why}",
         "Correct it, then `clew reload`; `clew check` shows all errors. The running settings stay in use.",
     ),
+    "reload_socket_taken": (
+        "The socket by which `clew reload` reaches clew is taken by {by}: {why}.",
+        "Find out why that process runs on this machine, and end it; then restart clew. SIGHUP reloads "
+        "the settings in any case.",
+    ),
     "clock_jump": (
         "The server's clock jumped by {seconds} seconds.",
         "Use a time service such as chrony. Clicks from before a step back still count.",

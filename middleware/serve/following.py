@@ -48,7 +48,8 @@ class Update:
 
 class Follower:
     """Runs in a worker the commands of its parent process: `prepare`, then `swap` or `drop`; `refused`
-    reports settings that were not accepted, `unchanged` a reload without changes. Each command and each reply
+    reports settings that were not accepted, `unchanged` a reload without changes, `socket_taken` that `clew
+    reload` may not reach the server. Each command and each reply
     is (kind, number, value). `base` is the number of the swap that brought the settings which the worker
     starts with."""
 
@@ -112,6 +113,8 @@ class Follower:
             case "refused":
                 problems, requested = value
                 in_loop(lambda: service.refuse_swap(problems, requested=requested))
+            case "socket_taken":
+                in_loop(lambda: service.socket_taken(*value))
             case "unchanged":
                 in_loop(lambda: service.announce_swap(Changes()))
 

@@ -36,6 +36,8 @@ class ServeConfig(uvicorn.Config):
 
     app: AppOfSettings
     ops: Sequence[socket.socket] = ()
+    # Who else has bound names of the socket of `clew reload`, and what follows; empty if nothing does.
+    socket_taken: tuple[str, str] = ("", "")
 
 
 class Running(uvicorn.Server):
@@ -68,6 +70,8 @@ class Running(uvicorn.Server):
             self.on_started()
         proxy.service.announce(addresses=addresses(sockets or []), ops=addresses(ops))
         if self.config.workers == 1:
+            if self.config.socket_taken[1]:
+                proxy.service.socket_taken(*self.config.socket_taken)
             print_addresses(sockets or [], ops)
 
     @property

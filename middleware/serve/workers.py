@@ -97,10 +97,14 @@ class Worker(Process):
         until = time.monotonic() + seconds
         assert self._reading is not None
         with suppress(OSError, EOFError, pickle.UnpicklingError):
-            while self.process.is_alive() and (left := until - time.monotonic()) > 0:
+            while self.process.is_alive():
+                # What has come is read, also if another worker took all the time.
+                left = max(0.0, until - time.monotonic())
                 with self._reading:
                     if not self._commands.poll(min(left, 0.2)):
-                        continue
+                        if left:
+                            continue
+                        return None
                     found_kind, found_number, value = self._commands.recv()
                 if (found_kind, found_number) == (kind, number):
                     return value
@@ -157,6 +161,9 @@ class Workers(Multiprocess):
         """Start them."""
         for _ in range(self.processes_num):
             self._start_at(None)
+        assert isinstance(self.config, ServeConfig)
+        if self.config.socket_taken[1]:
+            self._send_to_one("socket_taken", self.config.socket_taken)
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that have died, unless the server has to stop."""
@@ -271,8 +278,10 @@ class Workers(Multiprocess):
                 if worker not in recipients:
                     worker.send("prepare", number, update)
                 worker.send("swap", number, worker is workers[0])
+        until = time.monotonic() + SWAP_SECONDS
         for worker in recipients:
-            if worker.was_ready and worker.reply("swapped", number, SWAP_SECONDS) is None:
+            left = max(0.0, until - time.monotonic())
+            if worker.was_ready and worker.reply("swapped", number, left) is None:
                 _LOG.warning("worker %s did not confirm that it uses the new settings", worker.pid)
         return update.changes
 
@@ -304,26 +313,36 @@ def run(config: ServeConfig, sockets: Sequence[socket.socket], loader: Loader) -
     """Serve until a signal. Raises SystemExit if the server could not start, or its workers kept failing."""
     config.configure_logging()
     listening = control.listen(loader.path)
+    config.socket_taken = (listening.taken_by, listening.warning)
     target = Workers(config, list(sockets)) if config.workers > 1 else Running(config)
-    reloader = Reloader(loader, target, listening, control.reload_requests)
+    reloader = Reloader(loader, target)
+    requests = control.Control(listening.sockets, reloader.ask)
     if isinstance(target, Workers):
-        _run_workers(target, reloader)
+        _run_workers(target, reloader, requests)
     else:
-        _run_one(target, list(sockets), reloader)
+        _run_one(target, list(sockets), reloader, requests)
 
 
-def _run_workers(workers: Workers, reloader: Reloader) -> None:
+def _run_workers(workers: Workers, reloader: Reloader, requests: control.Control) -> None:
     workers.reloader = reloader
     reloader.start()
+    requests.start()
     release_hang_up()
     workers.run()
     reloader.stop()
+    requests.stop()
     if workers.status:
         sys.exit(workers.status)
 
 
-def _run_one(server: Running, sockets: list[socket.socket], reloader: Reloader) -> None:
-    server.on_started = reloader.start
+def _run_one(
+    server: Running, sockets: list[socket.socket], reloader: Reloader, requests: control.Control
+) -> None:
+    def started() -> None:
+        reloader.start()
+        requests.start()
+
+    server.on_started = started
     terminal = Terminal()
 
     def hang_up(*_: object) -> None:
@@ -342,5 +361,6 @@ def _run_one(server: Running, sockets: list[socket.socket], reloader: Reloader) 
         return
     finally:
         reloader.stop()
+        requests.stop()
     if not server.started:
         sys.exit(STARTUP_FAILURE)

@@ -64,6 +64,7 @@ class Case:
     """A reloader for a file with one site."""
 
     def __init__(self, folder: Path, top: str = "") -> None:
+        self.folder = folder
         read = loader(write(folder, "a", top=top), {})
         self.target = Target(read.load().used())
         self.reloader = Reloader(read, self.target)
@@ -105,11 +106,16 @@ def test_who_gives_up_during_the_reload_does_not_end_it(case: Case, tmp_path: Pa
 def test_an_answer_that_cannot_be_given_does_not_end_the_reloads(
     case: Case, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(result: reloading.Reloaded) -> None:
+    def fail(result: Future[reloading.Reloaded]) -> None:
         raise RuntimeError("nobody is there")
 
-    reloading._send(fail, reloading.Reloaded())
-    assert "could not be sent" in caplog.text
+    case.target.go_on.clear()
+    write(case.folder, "a", "b")
+    first = case.reloader.ask()
+    first.add_done_callback(fail)
+    case.target.go_on.set()
+    assert case.reloader.ask().result(20).sites == 2
+    assert "nobody is there" in caplog.text
 
 
 def test_what_could_not_be_applied_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

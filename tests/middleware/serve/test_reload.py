@@ -1,7 +1,6 @@
 """`clew serve` whose settings change while it runs: what is taken, what is not; no request is lost."""
 
 import asyncio
-import errno
 import json
 import os
 import re
@@ -11,10 +10,8 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from clew.injector.tag import tag
@@ -397,38 +394,30 @@ async def test_every_server_with_one_settings_file_is_reloaded(host: Host) -> No
                 assert (await page(clew.port, "b"))[0] == 200
 
 
-def test_nothing_of_another_users_is_asked(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    (listening,) = control.listen(host.folder.settings)
-    with listening:
-        monkeypatch.setattr(control, "_peer", lambda sock: (1, 1001))
-        monkeypatch.setattr(control.os, "geteuid", lambda: 1000)
-        assert control.reload_all(host.folder.settings, 0.2) == []
-
-
-def test_who_asks_is_left_alone_while_there_are_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr(control, "time", SimpleNamespace(sleep=pauses.append))
-
-    def accept(number: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    full: Any = SimpleNamespace(accept=lambda: accept(errno.EMFILE))
-    nobody: Any = SimpleNamespace(accept=lambda: accept(errno.EAGAIN))
-    assert control.reload_requests(full) == control.reload_requests(nobody) == []
-    assert pauses == [control.PAUSE_SECONDS]
-
-
-def test_an_answer_without_an_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "ANSWER_BYTES", 100)
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.sendall(b" " * 200)
-        assert control._answer(ours, 20) is None
-    clock = iter(range(100))
-    monkeypatch.setattr(control, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        # One byte at a time, each within the time for all.
-        said: Any = SimpleNamespace(sendall=ours.sendall, settimeout=ours.settimeout, recv=lambda _: b" ")
-        assert control._answer(said, 5) is None
-    assert next(clock) < 10
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_that_another_user_has_taken_the_socket_is_told_at_both_ends(host: Host, workers: int) -> None:
+    async with shops("one") as ports:
+        host.write("a", ports["one"])
+        with ExitStack() as stack:
+            os.seteuid(65534)
+            try:
+                for name in (name for names in control.names_of(host.folder.settings) for name in names):
+                    sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+                    sock.bind(name)
+                    sock.listen()
+            finally:
+                os.seteuid(0)
+            with host.serving("--workers", str(workers)) as clew:
+                event = await asyncio.to_thread(wait_for_event, clew, "reload_socket_taken")
+                assert (event["level"], event["by"]) == ("warning", "nobody")
+                assert "does not reach this server, SIGHUP does" in event["why"]
+                host.write("b", ports["one"])
+                status, told = await host.reloaded()
+                assert status == 1
+                assert f"process {os.getpid()} was not asked, it runs as the user nobody" in told
+                assert "no clew serve of this user runs with" in told
+                os.kill(clew.pid, signal.SIGHUP)
+                await asyncio.to_thread(wait_for_event, clew, "reloaded")
+                assert (await page(clew.port, "b"))[0] == 200
+                assert len(events(clew, "reload_socket_taken")) == 1

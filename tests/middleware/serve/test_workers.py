@@ -2,7 +2,10 @@
 
 import socket
 import threading
+import time
 from collections import deque
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +13,15 @@ import pytest
 import uvicorn
 from clew.middleware.serve import workers as module
 from clew.middleware.serve.listen import BindError, addresses, bind
+from clew.middleware.serve.running import ServeConfig
+from clew.middleware.serve.server import WorkerApp
 from clew.middleware.serve.workers import MOST_RESTARTS, Worker, Workers
+from clew.settings.model import Settings
+
+
+def settings(*names: str) -> Settings:
+    sites = [{"name": name, "hosts": [f"{name}.example"]} for name in names]
+    return Settings.model_validate({"secret": "x" * 40, "desk_host": "desk.example", "sites": sites})
 
 
 def supervised(*, once_ready: bool) -> Workers:
@@ -57,6 +68,40 @@ def test_a_worker_that_has_ended_leaves_nothing_behind(monkeypatch: pytest.Monke
     assert not sender.is_alive()
     assert worker._commands.closed
     assert worker._worker_end.closed
+
+
+class Hung(Worker):
+    """Prepares settings, and never confirms that it uses them."""
+
+    was_ready = True
+
+    def __init__(self, answers: Connection) -> None:
+        self.process = SimpleNamespace(is_alive=lambda: True, pid=1)
+        self._commands, self._reading = answers, threading.Lock()
+
+    def send(self, *message: object) -> None:
+        pass
+
+    def reply(self, kind: str, number: int, seconds: float) -> Any:
+        return "" if kind == "ready" else super().reply(kind, number, seconds)
+
+
+def test_all_workers_together_have_one_deadline_to_use_new_settings(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "SWAP_SECONDS", 0.4)
+    workers = supervised(once_ready=True)
+    workers._lock, workers._number, workers._swapped = threading.Lock(), 0, 0
+    old, new = settings("a"), settings("a", "b")
+    workers.config = ServeConfig(WorkerApp(old, access_log=False))
+    pipes = [Pipe() for _ in range(4)]
+    workers.processes = [Hung(ours) for ours, _ in pipes]
+    # The last one has confirmed before its turn comes.
+    pipes[-1][1].send(("swapped", 1, True))
+    began = time.monotonic()
+    assert workers.apply(new).added == ("b",)
+    assert time.monotonic() - began < 1.2
+    assert caplog.text.count("did not confirm") == 3
 
 
 def test_a_name_with_two_families_gets_one_port_on_both(monkeypatch: pytest.MonkeyPatch) -> None:
