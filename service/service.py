@@ -23,6 +23,7 @@ from ..stores.journal import Journal, JournalError
 from ..stores.ledger import retention
 from ..stores.ledger.addresses import sqlite_path
 from ..stores.ledger.books import Ledger
+from ..stores.ledger.errors import LedgerAwayError, LedgerError
 from ..stores.ledger.probe import Fresh, Probe
 from ..stores.ledger.sqlite import SqliteDatabase
 from ..stores.presence import Presence
@@ -46,6 +47,7 @@ Reachable = Callable[[str], Awaitable[bool | None]]
 OnSwap = Callable[[Settings, Changes], None]
 
 SHOWN_SITES = 50  # that are named in an event
+REOPEN_EVERY = 2.0  # while the ledger's server does not answer
 NOTICES_EVERY = 3.0  # one transaction for all that was noticed meanwhile
 
 
@@ -197,8 +199,10 @@ class Service:
         await self.ledger.db.close()
 
     async def start(self) -> None:
-        """Open the stores and begin to deliver. Raises what the stores raise."""
-        await self.open()
+        """Open the stores and begin to deliver. Raises what the stores raise; but a ledger's server that does
+        not answer yet is waited for meanwhile: pages are sent, and orders wait in the journal."""
+        await self._open_ledger()
+        await self.visits.open()
         await self._open_journal()
         await self.watch.begin()
         self.tasks.last(
@@ -211,6 +215,26 @@ class Service:
             ]
         )
         self.ready = True
+
+    async def _open_ledger(self) -> None:
+        try:
+            await self.ledger.db.open()
+        except LedgerAwayError as error:
+            self._not_open(error)
+            self.tasks.last([("clew-ledger-open", self._reopen_ledger())])
+
+    async def _reopen_ledger(self) -> None:
+        while True:
+            await asyncio.sleep(REOPEN_EVERY)
+            try:
+                await self.ledger.db.open()
+            except (LedgerError, OSError) as error:
+                self._not_open(error)
+            else:
+                return
+
+    def _not_open(self, error: Exception) -> None:
+        self.events.notice("fault", site="", key="ledger", where="ledger", error=str(error))
 
     async def _open_journal(self) -> None:
         """Take up the orders that wait in the journal. Without it the ledger alone has to do."""

@@ -18,7 +18,7 @@ class Tasks:
 
     def last(self, works: Iterable[tuple[str, Coroutine[Any, Any, None]]]) -> None:
         """Run these, each with its name, until `stop`."""
-        self._lasting = [asyncio.create_task(work, name=name) for name, work in works]
+        self._lasting += [asyncio.create_task(work, name=name) for name, work in works]
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do `work` after what is going on now; `stop` waits for it."""

@@ -87,6 +87,15 @@ def postgres() -> Iterator[Postgres]:
         server.remove()
 
 
+@pytest.fixture
+def own_server() -> Iterator[Postgres]:
+    """A PostgreSQL server that a test may stop."""
+    server = Postgres()
+    server.start()
+    yield server
+    server.remove()
+
+
 @pytest.fixture(scope="session")
 def empty_ledger(postgres: Postgres) -> str:
     """The name of a database with the ledger's tables, to be copied."""

@@ -12,6 +12,10 @@ class LedgerBusyError(LedgerError):
     """Another process holds the ledger, or too many wait for it: it may be tried again."""
 
 
+class LedgerAwayError(LedgerBusyError):
+    """The server that holds the ledger does not answer."""
+
+
 class LedgerGoneError(LedgerError):
     """The ledger's file was deleted or replaced while it was open: what is written would be lost with it."""
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from .addresses import LedgerAddressError
 from .connection import Connection, Parameters
 from .database import OPEN_SECONDS, WRITE_SECONDS, Database, T, Work
-from .errors import LedgerBusyError, LedgerError
+from .errors import LedgerAwayError, LedgerBusyError, LedgerError
 from .upgrade import upgrade
 
 CONNECTIONS: Final = 8
@@ -65,6 +65,7 @@ class PostgresDatabase(Database):
             pool_timeout=WRITE_SECONDS,
         )
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._closed: LedgerError | None = LedgerAwayError("the ledger is not open")
         self._written: str | None = None
         self._heard = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
@@ -78,14 +79,16 @@ class PostgresDatabase(Database):
             await tx.run_sync(upgrade)
 
         try:
-            await self.transact(work, OPEN_SECONDS)
+            await self._done(work, OPEN_SECONDS)
         except SQLAlchemyError as error:
             await self.close()
             kind = type(error) if isinstance(error, LedgerError) else LedgerError
-            raise kind(f"the ledger {shown(self.address)} cannot be used: {_text(error)}") from error
+            self._closed = kind(f"the ledger {shown(self.address)} cannot be used: {_text(error)}")
+            raise self._closed from error
         except BaseException:
             await self.close()
             raise
+        self._closed = None
         self._listener = asyncio.create_task(self._listen(), name="clew-ledger-listen")
 
     async def close(self) -> None:
@@ -98,6 +101,14 @@ class PostgresDatabase(Database):
 
     async def transact(self, work: Work[T], wait: float = WRITE_SECONDS) -> T:
         """See `Database`."""
+        self._check_open()
+        return await self._done(work, wait)
+
+    def _check_open(self) -> None:
+        if self._closed is not None:
+            raise type(self._closed)(str(self._closed))
+
+    async def _done(self, work: Work[T], wait: float) -> T:
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         while True:
@@ -113,6 +124,7 @@ class PostgresDatabase(Database):
 
     async def query(self, work: Work[T]) -> T:
         """See `Database`."""
+        self._check_open()
         for last in (False, True):
             try:
                 async with asyncio.timeout(QUERY_SECONDS), self._connection(self._reading) as connection:
@@ -167,7 +179,7 @@ class PostgresDatabase(Database):
         try:
             connection = await engine.connect()
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise LedgerError(f"the ledger does not answer: {_text(error)}") from error
+            raise LedgerAwayError(f"its server does not answer: {_text(error)}") from error
         try:
             yield connection
         finally:
@@ -183,7 +195,7 @@ class PostgresDatabase(Database):
                 target_session_attrs="primary",
             )
         except TimeoutError:
-            raise LedgerError(f"no connection to the ledger in {CONNECT_SECONDS:.0f} s") from None
+            raise LedgerAwayError(f"its server gives no connection in {CONNECT_SECONDS:.0f} s") from None
 
     async def _listen(self) -> None:
         """Hear of messages that other processes write; where that cannot be, `changed` finds them."""
@@ -284,5 +296,7 @@ def _code(error: DBAPIError) -> str:
 
 
 def _text(error: BaseException) -> str:
+    if isinstance(error, LedgerError):
+        return str(error)
     cause = getattr(error, "orig", None) or error
     return " ".join(str(cause.__cause__ or cause).split()) or type(cause).__name__

@@ -59,15 +59,6 @@ async def others(address: str) -> AsyncIterator[list[PostgresDatabase]]:
         await one.close()
 
 
-@pytest.fixture
-async def own_server() -> AsyncIterator[Postgres]:
-    """One that may be stopped."""
-    server = await asyncio.to_thread(Postgres)
-    await asyncio.to_thread(server.start)
-    yield server
-    await asyncio.to_thread(server.remove)
-
-
 # -- tables
 
 

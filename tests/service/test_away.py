@@ -1,0 +1,48 @@
+"""A ledger whose server does not answer when clew starts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from clew.orders.model import OrderSeen
+from clew.service import service as service_module
+from clew.stores.ledger.errors import LedgerAwayError
+from database_servers import Postgres
+from filled import Filled
+from structlog.testing import capture_logs
+
+
+@pytest_asyncio.fixture
+async def shop(
+    own_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Filled]:
+    monkeypatch.setattr(service_module, "REOPEN_EVERY", 0.1)
+    name = await asyncio.to_thread(own_server.database)
+    await asyncio.to_thread(own_server.kill)
+    found = Filled(tmp_path, ledger=own_server.url(name), journal=str(tmp_path / "journal"))
+    yield found
+    await found.service.stop()
+
+
+async def test_clew_starts_and_what_a_page_shows_is_recorded_when_the_server_is_there(
+    shop: Filled, own_server: Postgres
+) -> None:
+    with capture_logs() as lines:
+        await shop.service.start()
+    assert [line["where"] for line in lines if line["event"] == "fault"] == ["ledger", "watch"]
+    ordering, site = shop.service.ordering, shop.service.sites["shop"]
+    safe = asyncio.Event()
+    seen = OrderSeen("1001", Decimal("59.90"), "EUR", "page")
+    recording = asyncio.create_task(ordering.record_seen(site, seen, "v1", (), safe=safe.set))
+    await asyncio.wait_for(safe.wait(), 10)
+    assert shop.service.journal.waiting == 1
+    with pytest.raises(LedgerAwayError):
+        await shop.order("1002", "10.00")
+    assert "does not answer" in (await shop.service.ledger_probe.failure() or "")
+    await asyncio.to_thread(own_server.start)
+    await asyncio.wait_for(recording, 60)
+    assert [order.order_id for order in await shop.service.ledger.orders.list("shop")] == ["1001"]
+    assert shop.service.journal.waiting == 0
