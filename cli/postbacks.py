@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import typer
 from rich.console import Console
@@ -84,15 +84,18 @@ def retry_command(
     """Make postbacks due now, with the full schedule of retries.
 
     A postback in the state `unknown` was sent without a response: check with the network whether it has the
-    order before you retry.
+    order before you retry. One after which the partner was sent a later event of the same order is not sent
+    again; where needed, the order is sent as it stands now.
     """
     if bool(ids) == all_dead:
         raise typer.BadParameter("name the ids of postbacks, or write --all-dead")
     done, problems = _with_outbox(config, lambda outbox: _retry(outbox, ids or []))
     for problem in problems:
         print_line(problem, err=True)
-    if done or not problems:
-        print_line(f"{done} due again; a running clew takes them up within seconds.")
+    if done.superseded:
+        print_line(f"{done.superseded} not sent again: a later postback says what holds now.")
+    if done.due or not (problems or done.superseded):
+        print_line(f"{done.due} due again; a running clew takes them up within seconds.")
     if problems:
         raise typer.Exit(1)
 
@@ -207,17 +210,26 @@ def _settle(
         raise typer.Exit(1)
 
 
-async def _retry(outbox: Outbox, ids: list[str]) -> tuple[int, list[str]]:
-    """Retry the given ids, or all dead ones if there is none. Returns the number, and the problems."""
+class _Retried(NamedTuple):
+    """How many postbacks are due again, and how many are superseded instead."""
+
+    due: int
+    superseded: int = 0
+
+
+async def _retry(outbox: Outbox, ids: list[str]) -> tuple[_Retried, list[str]]:
+    """Retry the given ids, or all dead ones if there is none. Returns the numbers, and the problems."""
     if not ids:
-        return await outbox.retry_dead(Clock().now()), []
+        return _Retried(await outbox.retry_dead(Clock().now())), []
     problems: list[str] = []
+    states: list[State] = []
     for postback_id in dict.fromkeys(ids):
         try:
-            await outbox.retry(postback_id, Clock().now())
+            states.append((await outbox.retry(postback_id, Clock().now())).state)
         except OutboxError as error:
             problems.append(str(error))
-    return len(set(ids)) - len(problems), problems
+    superseded = states.count("superseded")
+    return _Retried(len(states) - superseded, superseded), problems
 
 
 def _with_outbox(config: Path, work: Callable[[Outbox], Awaitable[T]]) -> T:

@@ -155,6 +155,24 @@ def after_dead(rows: Sequence[Postback], dead: Postback) -> Plan:
     )
 
 
+def retried(rows: Sequence[Postback], row: Postback) -> Plan | None:
+    """What is sent when a person has an event sent again after later ones about the same order, which it must
+    not follow; None where that is the event itself. `rows` are all postbacks of the order to the partner.
+
+    A later event says all that holds now. Only a change may have come to nothing at a partner that never got
+    the event before it: to such a partner the order is reported as a new one, which it ignores if it has it.
+    """
+    later = [one for one in rows if one.sequence > row.sequence and one.state != "superseded"]
+    sent = [one for one in later if not _waits(one)]
+    if not later or (row.state != "dead" and not sent):
+        return None
+    last = later[-1]
+    if row.state == "dead" or last is not sent[-1] or last.event != ADJUST:
+        return Plan(superseded=(row.id,))
+    report = replace(last.report, event=NEW)
+    return Plan((row.id,), (), (Planned(max(one.sequence for one in rows) + 1, report, "due", None, None),))
+
+
 def _why(waiting: Sequence[Postback], settlement: str) -> str | None:
     """Of a call that is not held: what held it before, and who settled it."""
     before = waiting[-1] if waiting else None

@@ -9,6 +9,7 @@ cannot send what another has taken over.
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from ...postbacks.due import Plan, Planned, after_dead
+from ...postbacks.due import Plan, Planned, after_dead, retried
 from ...postbacks.model import STATES, Attempt, Outcome, Postback, Report, State, Waiting
 from .connection import Connection, executing
 from .database import Database
@@ -191,27 +192,43 @@ class Outbox:
         return tuple(Attempt(*row) for row in rows)
 
     async def retry(self, postback_id: str, now: float, *, site: str | None = None) -> Postback:
-        """Make a postback due at once, with the whole schedule before it; with `site` only one of that site.
+        """Make a postback due at once, with the schedule of retries before it; with `site` only one of that
+        site. Returns the row that is due.
+
+        Where later events about the order were sent to the partner meanwhile, it is not sent after them: it
+        is superseded, and what is due instead, if anything is, is a new row (see `due.retried`). Where
+        nothing is, the superseded row is returned.
 
         Raises OutboxError for an unknown id, and for one that was delivered, is being sent or is in doubt.
         """
-        own = select(postbacks_table).where(_C.id == postback_id).with_for_update()
+        own = select(postbacks_table).where(_C.id == postback_id)
 
         async def work(tx: Connection) -> Postback:
             row = (await tx.execute(own)).first()
             if row is None or site not in (None, row.site):
                 raise OutboxError(f"{postback_id}: no such postback")
-            found = postback_of(row)
+            await lock_order(tx, row.order)
+            told = select(postbacks_table).where(_C.order == row.order, _C.partner == row.partner)
+            query = told.order_by(_C.sequence).with_for_update()
+            rows = [postback_of(one) for one in await tx.execute(query)]
+            found = next(one for one in rows if one.id == postback_id)
             if found.state not in _RETRIABLE or (found.lease_until or 0) > now:
                 why = _NOT_AGAIN.get(found.state, "is being sent right now")
                 raise OutboxError(f"{postback_id}: it {why}, so it is not sent again")
-            retried = replace(found, state="due", attempts=0, next_at=now, lease_until=None, finished_at=None)
+            if (instead := retried(rows, found)) is not None:
+                added = await apply_plan(tx, found.order, found.site, instead, now)
+                return next(iter(added), replace(found, state="superseded", finished_at=now))
+            # What the partner may have is not unsent: a change is reported after it, not in its place.
+            tries = int(found.state != "dead" and found.attempts > 0)
+            again = replace(
+                found, state="due", attempts=tries, next_at=now, lease_until=None, finished_at=None
+            )
             await tx.execute(
                 update(postbacks_table)
                 .where(_C.id == postback_id)
-                .values({c: getattr(retried, c) for c in _SETTLED})
+                .values({c: getattr(again, c) for c in _SETTLED})
             )
-            return retried
+            return again
 
         return await self._db.transact(work)
 
@@ -242,11 +259,15 @@ class Outbox:
         return None if found is None else found[0] or "in doubt"
 
     async def retry_dead(self, now: float) -> int:
-        """Make all dead postbacks due at once; how many they were."""
-        due = {"state": "due", "attempts": 0, "next_at": now, "lease_until": None, "finished_at": None}
-        retried = update(postbacks_table).where(_C.state == "dead").values(**due)
-        result = await self._db.transact(executing(retried))
-        return int(result.rowcount)
+        """Retry all dead postbacks, the oldest first; how many are due. See `retry`."""
+        dead = select(_C.id).where(_C.state == "dead").order_by(_C.created_at, _C.sequence)
+        async with self._db.read() as connection:
+            ids = [row[0] for row in await connection.execute(dead)]
+        due = 0
+        for postback_id in ids:
+            with suppress(OutboxError):  # somebody else was faster
+                due += (await self.retry(postback_id, now)).state == "due"
+        return due
 
     async def counts(self, site: str | None = None, states: Sequence[State] = STATES) -> dict[State, int]:
         """How many postbacks are in each of these states, of one site or of all, with 0 where there is none.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from clew.orders.model import OrderSeen, Refund
-from clew.postbacks.model import Attempt
+from clew.postbacks.model import Attempt, Postback, State
 from clew.referral.decision import replay
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
@@ -149,6 +149,72 @@ async def test_a_change_of_an_order_that_the_partner_never_took_is_told_as_a_new
     await outbox.finish(begun, Attempt(shop.now, "", 400, "no", "dead"), "dead", shop.now)
     await shop.deliver()
     assert shop.calls == [("order", "1001", "100.00")]
+
+
+async def lost(shop: Shop, state: State) -> Postback:
+    """A call is made, and comes to nothing or to nobody knows what; the partner heard nothing."""
+    outbox = shop.service.ledger.outbox
+    (waiting,) = await outbox.waiting(shop.now, each=9, limit=9)
+    (row,) = await outbox.claim([waiting.id], shop.now, shop.now + 9)
+    begun = await outbox.begin(row, shop.now + 9)
+    assert begun is not None
+    await outbox.finish(begun, Attempt(shop.now, "", None, "", "unknown"), state, shop.now)
+    return begun
+
+
+async def test_an_unknown_call_is_not_sent_after_the_change_that_followed_it(shop: Shop) -> None:
+    """The partner may have ignored a change of an order that it had not heard of: it gets the order anew, as
+    it stands."""
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    first = await lost(shop, "unknown")
+    await shop.report(told(**PAID))
+    await shop.deliver()
+    again = await shop.service.ledger.outbox.retry(first.id, shop.now)
+    assert (again.state, again.event, again.sequence) == ("due", "order", 3)
+    await shop.deliver()
+    assert [(event, amount) for event, _, amount in shop.calls] == [("adjust", "100.00"), ("order", "100.00")]
+    states = {row["sequence"]: row["state"] for row in await shop.rows(schema.postbacks)}
+    assert states == {1: "superseded", 2: "delivered", 3: "delivered"}
+
+
+async def test_an_unknown_call_is_not_sent_after_a_cancellation(shop: Shop) -> None:
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    first = await lost(shop, "unknown")
+    await shop.report(told(state="cancelled"))
+    await shop.deliver()
+    assert (await shop.service.ledger.outbox.retry(first.id, shop.now)).state == "superseded"
+    await shop.deliver()
+    assert [event for event, _, _ in shop.calls] == ["cancel"]
+
+
+async def test_an_unknown_call_is_sent_again_before_a_change_that_waits_for_it(shop: Shop) -> None:
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    first = await lost(shop, "unknown")
+    await shop.service.ledger.outbox.retry(first.id, shop.now)
+    # The partner may have the order, so the change does not take the place of the call.
+    await shop.report(told(**PAID))
+    await shop.deliver()
+    assert [(event, amount) for event, _, amount in shop.calls] == [("order", "119.00"), ("adjust", "100.00")]
+
+
+@pytest.mark.parametrize("every", [False, True], ids=["by its id", "all that are dead"])
+async def test_a_dead_call_is_not_sent_after_the_one_that_took_its_place(shop: Shop, every: bool) -> None:
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    dead = await lost(shop, "dead")
+    await shop.report(told(**PAID))
+    await shop.deliver()
+    outbox = shop.service.ledger.outbox
+    if every:
+        assert await outbox.retry_dead(shop.now) == 0
+    else:
+        assert (await outbox.retry(dead.id, shop.now)).state == "superseded"
+    await shop.deliver()
+    assert shop.calls == [("order", "1001", "100.00")]
+    assert [row.state for row in await outbox.list()] == ["delivered", "superseded"]
 
 
 async def test_each_decision_is_kept_and_can_be_replayed(shop: Shop) -> None:
