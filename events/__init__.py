@@ -1,1 +1,1 @@
-"""What happens, told once: lines of the log, figures for Prometheus, notices for people."""
+"""Events: lines of the log, metrics for Prometheus, notices for people."""

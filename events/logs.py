@@ -1,7 +1,7 @@
-"""How `clew serve` writes events; an app that mounts the middleware has its own way of logging.
+"""The log of `clew serve`; an app that mounts the middleware configures its own logging.
 
-What is logged was often written by strangers. No character of it may act on a terminal, end a line or turn
-its direction: such characters are written as escapes, in every form of the log.
+Logged values are often untrusted. Characters that control a terminal, end a line or change the text's
+direction are escaped in every log format.
 """
 
 import re
@@ -12,19 +12,19 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-# C0, DEL and C1 (0x9b begins a command as ESC [ does); what turns direction or ends lines (Unicode UAX #9,
-# §5.8 of the standard); bytes outside UTF-8.
+# C0, DEL and C1 (0x9b starts a control sequence like ESC [); characters that change the direction or end a
+# line (Unicode UAX #9, §5.8 of the standard); bytes outside UTF-8.
 _ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# Of a traceback, which has lines; set in, so that none of them looks like an event.
+# For tracebacks, which have several lines: they are indented, so that none of them looks like an event.
 _ACTING_IN_LINES = re.compile(_ACTING.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 _LINES = frozenset({"exception", "stack"})
 
 
 def escaped(value: Any) -> Any:
-    """A value for the log: text, also within tables and lists, without characters that act by themselves."""
+    """A value for the log: control characters are escaped in text, also inside dicts and lists."""
     match value:
         case str():
-            # What is printable (Unicode's categories) holds no such character.
+            # Printable text (by Unicode's categories) contains no such character.
             return value if value.isprintable() else _ACTING.sub(_escape, value)
         case None | bool() | int() | float():
             return value
@@ -36,12 +36,12 @@ def escaped(value: Any) -> Any:
 
 
 def escaped_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same for an event's fields: nearly always they are plain, and nothing has to be done."""
+    """The same for an event's fields. Nearly always they are plain and are returned unchanged."""
     return fields if _are_plain(fields) else escaped(fields)
 
 
 def _are_plain(fields: Mapping[str, Any]) -> bool:
-    """Whether all values are numbers, or texts in which nothing acts."""
+    """Whether all values are numbers or printable text."""
     for value in fields.values():
         kind = type(value)
         if kind is str:
@@ -56,7 +56,7 @@ _NUMBERS = frozenset({bool, int, float})
 
 
 def escaped_lines(text: str) -> str:
-    """The same for text of several lines, which keeps its line breaks and tabs."""
+    """The same for text of several lines; line breaks and tabs are kept."""
     return _ACTING_IN_LINES.sub(_escape, text)
 
 
@@ -81,7 +81,7 @@ def _json(event: structlog.typing.EventDict, **_: object) -> str:
 
 
 def rendering(log: Literal["console", "json"]) -> list[structlog.typing.Processor]:
-    """What turns an event into a line: for people, or one JSON object."""
+    """The processors that turn an event into a line: for people, or one JSON object."""
     if log == "json":
         last: structlog.typing.Processor = structlog.processors.JSONRenderer(_json)
     else:
@@ -93,10 +93,10 @@ def rendering(log: Literal["console", "json"]) -> list[structlog.typing.Processo
 
 
 class _Lines:
-    """Renders an event of `configure_logs` as its line.
+    """Renders the events of `configure_logs` as lines.
 
-    In JSON nearly every one is plain: it is encoded as it is. It goes through the processors, some 20 µs,
-    where it holds anything else, or where JSON had to escape something.
+    Nearly all events have plain values and are encoded to JSON directly. Others, and those with characters
+    that JSON escapes, go through the processors, which take some 20 µs.
     """
 
     def __init__(self, log: Literal["console", "json"]) -> None:
@@ -105,7 +105,7 @@ class _Lines:
         self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
     def __call__(self, logger: Any, method: str, event: structlog.typing.EventDict) -> str:
-        """The line, without its end."""
+        """The line without a line break."""
         event["level"] = "error" if method == "exception" else method
         event = self._stamp(logger, method, event)
         if self._is_json and _are_plain(event) and "exc_info" not in event:

@@ -1,8 +1,8 @@
-"""The figures for Prometheus, over all workers of one machine.
+"""Metrics for Prometheus, of all workers on one machine.
 
-With several workers `clew serve` gives them a folder by `PROMETHEUS_MULTIPROC_DIR`, as the client library has
-it: each keeps its figures there in files of its own, and whichever is asked adds all of them up. What a
-worker that has died counted stays counted.
+With several workers `clew serve` sets `PROMETHEUS_MULTIPROC_DIR` to a folder, as the client library requires.
+Each worker keeps its metrics there in its own files, and the worker that gets a request adds all of them up.
+The counts of a worker that has died are kept.
 """
 
 import os
@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
-# Not from the package itself: where the working directory has a folder of its name, that is another one.
+# Imported from the module, because a folder in the working directory may shadow the package.
 VERSION = version("clew")
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -25,34 +25,34 @@ Timed = Literal["page", "decide", "postback"]
 
 _TIMED: Mapping[Timed, tuple[str, tuple[float, ...]]] = {
     "page": (
-        "From a navigation's request to the last byte of its answer, by what became of the page",
+        "From a navigation's request to the last byte of its response, by outcome",
         (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     ),
     "decide": (
-        "Of a call of decide, by what it said",
+        "Duration of a call of decide, by outcome",
         (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
     ),
     "postback": (
-        "Of a call to a partner, by what it came to",
+        "Duration of a call to a partner, by outcome",
         (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60),
     ),
 }
 
 
 class Metrics:
-    """What is counted. A figure's child is looked up once: that is four fifths of what counting costs."""
+    """The counters and histograms. Children are cached: looking them up is four fifths of the cost."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.events = Counter("clew_events", "What happened", ["site", "event"], registry=registry)
         self._answers = Counter(
             "clew_responses",
-            "Answers of the shop to navigations, by what became of them",
+            "Responses of the shop to navigations, by outcome",
             ["site", "outcome", "reason"],
             registry=registry,
         )
         self.limited = Counter(
             "clew_limited",
-            "Requests over a limit, by the scope that said no",
+            "Requests over a limit, by the scope that refused them",
             ["site", "limit", "scope"],
             registry=registry,
         )
@@ -74,7 +74,7 @@ class Metrics:
         child.inc()
 
     def answered(self, site: str, outcome: str, reason: str) -> None:
-        """Count an answer of the shop to a navigation."""
+        """Count a response of the shop to a navigation."""
         child = self._answer_of.get((site, outcome, reason))
         if child is None:
             child = self._answers.labels(site, outcome, reason)
@@ -82,7 +82,7 @@ class Metrics:
         child.inc()
 
     def took(self, what: Timed, site: str, outcome: str, seconds: float) -> None:
-        """Note how long something took, by what it came to (one of a few words)."""
+        """Record a duration. `outcome` is one of a few words."""
         child = self._seconds_of.get((what, site, outcome))
         if child is None:
             child = self._seconds_of[what, site, outcome] = self._seconds[what].labels(site, outcome)
@@ -90,9 +90,9 @@ class Metrics:
 
 
 def counted(registry: CollectorRegistry) -> Iterator[Metric]:
-    """What was counted, over all workers."""
+    """The metrics of all workers."""
     folder = os.environ.get(FOLDER_VARIABLE)
-    # With an app of the same process the folder holds that app's figures too.
+    # If an app shares the process, the folder contains the app's metrics too.
     found: Iterable[Metric] = registry.collect()
     if folder:
         found = MultiProcessCollector(CollectorRegistry(), folder).collect()  # type: ignore[no-untyped-call]
@@ -110,7 +110,7 @@ def build() -> Iterator[Metric]:
 
 
 def processes() -> Iterator[Metric]:
-    """The usual `process_…` figures, of each worker that lives."""
+    """The usual `process_…` metrics of each running worker."""
     families: dict[str, Metric] = {}
     for pid in _workers():
         for found in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
@@ -120,7 +120,8 @@ def processes() -> Iterator[Metric]:
 
 
 def _workers() -> list[int]:
-    """The processes of this server: those that keep figures in the folder, live, and have our parent."""
+    """The processes of this server: those with files in the folder that are running and have the same
+    parent."""
     folder = os.environ.get(FOLDER_VARIABLE)
     if not folder:
         return [os.getpid()]
@@ -130,7 +131,7 @@ def _workers() -> list[int]:
 
 def _parent(pid: int) -> int | None:
     try:
-        # proc(5): the name, the second field, may hold anything, and ends with the last parenthesis.
+        # proc(5): the second field, the name, may contain any character, and ends at the last parenthesis.
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, ValueError, IndexError):
         return None

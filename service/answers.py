@@ -1,4 +1,4 @@
-"""What the browser gets for a decision, made of parts that are written once for each rule and language."""
+"""The response of a decision, made of parts that are rendered once for each rule and language."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,14 +13,14 @@ _json = msgspec.json.Encoder().encode
 
 
 class Answers:
-    """The answers of one site. A part that does not hang on the visitor is made when it is first needed."""
+    """The answers of one site. A part that does not depend on the visitor is rendered when first needed."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._parts: dict[tuple[str | None, str], bytes] = {}
 
     def language(self, tag: str) -> str:
-        """The language in which a page in this one (a BCP 47 tag) gets its answer."""
+        """The language of the answer for a page in a language (a BCP 47 tag)."""
         return language_of(tag, self._site.language)
 
     def body(
@@ -71,7 +71,7 @@ class Answers:
         return part
 
     def action(self, rule: Rule | None) -> str:
-        """What is done where this rule acts, or none does."""
+        """The action of a rule; for None the action if no rule applies."""
         return rule.action if rule is not None else self._site.widget.default
 
 
@@ -83,7 +83,7 @@ def _invite(rule: Rule | None, language: str) -> dict[str, Any] | None:
 
 
 def localised(texts: str | dict[Any, str] | None, language: str) -> str | None:
-    """One text of a setting: in the language, else in English, else the first there is."""
+    """A text of the settings in the language, else in English, else in the first language."""
     if texts is None or isinstance(texts, str):
         return texts
     return texts.get(language) or texts.get("en") or next(iter(texts.values()), None)

@@ -1,4 +1,4 @@
-"""What a mount has done for an exchange: touches written before, page facts read after."""
+"""Performs the effects of an exchange: stores touches before the request, reads pages after the response."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -26,15 +26,15 @@ from .site import SiteRuntime
 from .visitors import Visitors
 
 CART_PATH_LENGTH = 200
-# How long a landing may wait for the visit store.
+# Maximum time that a landing waits for the visit store.
 TOUCH_SECONDS = 0.25
-# How long the last byte of a confirmation page waits at most until its order is on the disk. It takes some
-# milliseconds; a fifth of a second for the first order that the ledger does not take.
+# Maximum time that the last byte of a confirmation page waits until its order is on disk. It takes some
+# milliseconds, and a fifth of a second for the first order that the ledger does not accept.
 SECURE_SECONDS = 2.0
 
 
 class Attribution:
-    """Keeps who sent a visitor, and what it does until it orders. `later` runs what is to be done in the
+    """Stores who sent a visitor, and what the visitor does until it orders. `later` runs work in the
     background."""
 
     def __init__(
@@ -58,8 +58,8 @@ class Attribution:
         self._later = later
 
     async def perform(self, site: SiteRuntime, effects: Iterable[Before]) -> None:
-        """Write touches down, and that the visitor shops. A store that fails is told of and does not stop
-        the visitor: the touch is in its cookie too, and there alone until that has come back once."""
+        """Store touches, and that the visitor shops. A store that fails is reported, and the request
+        continues: the touch is in the cookie too, and only there until the cookie has come back once."""
         for effect in effects:
             if isinstance(effect, NotifyDropped):
                 self.notify_dropped(site, effect.dropped)
@@ -72,7 +72,7 @@ class Attribution:
                 self.notify_touch(site, effect.visitor, touch)
 
     def notify_touch(self, site: SiteRuntime, visitor: str, touch: Touch) -> None:
-        """Tell of a touch that was written down, and of one that did not come from outside."""
+        """Report a touch that was stored, and a click that did not come from outside."""
         self._events.touch(site.name, visitor, touch, site.masking)
         for click in touch.clicks:
             if click.partner is not None and doubted(touch, click.partner, site.terms.inside):
@@ -87,7 +87,7 @@ class Attribution:
                 )
 
     def notify_dropped(self, site: SiteRuntime, dropped: Iterable[Dropped]) -> None:
-        """Tell of parameters that held no click id."""
+        """Report parameters without a click id."""
         for one in dropped:
             self._events.notice(
                 "click_dropped",
@@ -110,12 +110,12 @@ class Attribution:
             async with asyncio.timeout(TOUCH_SECONDS):
                 await self._visitors.remember(site, known, changes, client)
         except LimitedError:
-            pass  # over it nobody new is stored
+            pass  # over the limit, no new visitor is stored
         except Exception as error:
             self._events.emit("fault", site=site.name, where=where, error=repr(error))
 
     def finish(self, finished: Finished) -> None:
-        """Count what became of an answer, and see to its page's facts now that the bytes are gone."""
+        """Count the outcome of a response, and read its page's facts now that the bytes are sent."""
         site = finished.site
         outcome, reason = finished.outcome
         metrics = self._events.metrics
@@ -141,8 +141,8 @@ class Attribution:
                 self._later(self.read_page(site, page))
 
     def secure(self, finished: Finished) -> asyncio.Future[None] | None:
-        """Begin to record the order that a page shows, before its last byte leaves. The future is done once
-        the order is on the disk, or after a moment. None where the page shows no order."""
+        """Start to record the order of a page before its last byte is sent. The future is done once the order
+        is on disk, or after a short timeout. None if the page shows no order."""
         page = next((page for page in finished.effects if page.order), None)
         if page is None or finished.secured:
             return None
@@ -168,14 +168,14 @@ class Attribution:
     async def read_page(
         self, site: SiteRuntime, page: ReadPage, safe: Callable[[], None] = lambda: None
     ) -> None:
-        """Read order and cart of a page, and record them. `safe` is called once an order is on the disk."""
+        """Read the order and cart of a page, and record them. `safe` is called once an order is on disk."""
         selectors = self._selector_watch.selectors_for(site.settings, page.kind)
         found = await self._pages.read(site, page, selectors)
         if found.refused is None:
             self._selector_watch.record(site.settings, page.kind, selectors, found.matched)
         if found.order is not None:
             if page.known is not None:
-                # An order is a sign of life: what its cookie tells of its way here counts.
+                # An order proves that the cookie is kept: store the visitor with the cookie's touches.
                 await self._change(site, page.known, [], page.client, "order")
             shown = Shown(page_mark(page.path, page.query), page.came, page.by_browser)
             order = replace(found.order, source="browser") if page.by_browser else found.order
@@ -187,8 +187,8 @@ class Attribution:
             await self._note_cart(site, page, page.known, found.cart)
 
     async def _note_no_order(self, site: SiteRuntime, page: ReadPage, unreadable: OrderError | None) -> None:
-        """An order's page showed none, or none that can be read. Where the visitor's order is known, nothing
-        is missing: many shops show it once, so that a reload finds it gone, or their server tells of it."""
+        """An order page showed no readable order. If the visitor's order is known, nothing is missing: many
+        shops show it only once, so that a reload no longer has it, or their server reports it."""
         settings, address = site.settings.order, _shown(site, page.path, page.query)
         if settings is None:
             return
@@ -214,7 +214,7 @@ class Attribution:
         return visitor is not None and is_settled(visitor)
 
     def _notify_unread(self, site: SiteRuntime, address: str, why: str, *, key: str) -> None:
-        """Tell that an order's page was shown, but no order was read on it."""
+        """Report that an order page was shown, but no order was read on it."""
         self._events.notice(
             "order_unreadable", site=site.name, key=key, type="confirmation", page=address, why=why
         )
@@ -222,8 +222,8 @@ class Attribution:
     async def _note_cart(
         self, site: SiteRuntime, page: ReadPage, known: Known, cart: dict[str, str] | None
     ) -> None:
-        """The cart as the page shows it. An empty one ends it, as does a page that shows none where one
-        was."""
+        """Store the cart that the page shows. An empty cart resets it, and so does a page without a cart if
+        one was stored."""
         cart = {} if cart is not None and is_empty(cart) else cart
         path = page.path[:CART_PATH_LENGTH]
         try:
@@ -236,18 +236,18 @@ class Attribution:
             if cart != dict(seen.cart) or (cart and path not in seen.cart_on):
                 await self._visitors.remember(site, known, [CartSeen(cart or {}, path)], page.client)
         except LimitedError:
-            pass  # the next page shows it again
+            pass  # the next page will show it again
         except Exception as error:
             self._events.emit("fault", site=site.name, where="cart", error=repr(error))
 
 
 def _shown(site: SiteRuntime, path: str, query: str) -> str:
-    """A page's address for people. Many shops tell their pages apart by the query alone."""
+    """A page's address for people. Many shops distinguish their pages by the query only."""
     return site.masking.stored(f"{path}?{query}" if query else path)
 
 
 def nothing_found(order: Order) -> str:
-    """Why a page may hold no order, in words."""
+    """Why a page may have no order, as text."""
     if order.id == "jsonld":
-        return "it holds no order in JSON-LD; set `id`, `total` and `currency` to CSS selectors"
+        return "it contains no order in JSON-LD; set `id`, `total` and `currency` to CSS selectors"
     return f"no element with text matches {order.id!r}, the setting `id`"

@@ -1,4 +1,4 @@
-"""The one validator of the settings: what each room has to say about them, found before anything starts."""
+"""Validates the settings with the checks of all packages, before anything starts."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,8 +18,8 @@ from ..stores.check import store_problems
 
 
 class RoomChecks:
-    """What the rooms check. `need_upstream`: each site has to name its shop's address; `clew serve` needs it,
-    the middleware does not."""
+    """The checks of all packages. `need_upstream` is whether each site must have its shop's address, which
+    `clew serve` needs and the middleware does not."""
 
     def __init__(self, need_upstream: bool) -> None:
         self._need_upstream = need_upstream
@@ -44,18 +44,18 @@ class RoomChecks:
 
 
 def loader(path: Path, environ: Mapping[str, str], need_upstream: bool = False) -> Loader:
-    """What reads and checks the settings of a file and of those that it includes, again and again."""
+    """A loader that reads and validates a settings file and its included files; it can be used repeatedly."""
     return Loader(path, environ, RoomChecks(need_upstream))
 
 
 def check(
     path: Path, environ: Mapping[str, str], need_upstream: bool = False
 ) -> tuple[Settings | None, list[Problem]]:
-    """The settings if they can be used, else None; and every problem. Warnings alone hinder nothing."""
+    """The settings if they are valid, else None; and all problems. Warnings do not make them invalid."""
     loaded = loader(path, environ, need_upstream).load()
     return loaded.settings, list(loaded.problems)
 
 
 def checked(path: Path, environ: Mapping[str, str], need_upstream: bool = False) -> Settings:
-    """The settings of a file that can be used. Raises SettingsErrors with all that is wrong."""
+    """The settings of a file. Raises SettingsErrors with all errors."""
     return loader(path, environ, need_upstream).load().used()

@@ -1,21 +1,21 @@
-"""The time of day, and whether somebody set it: clocks of servers jump when they are corrected.
+"""The time of day, and whether it was set: the clocks of servers step when they are corrected.
 
-Nothing else in the package reads the time of day. What needs it is given a `Clock`, or its `now`.
+No other module reads the time of day. Code that needs it gets a `Clock`, or its `now`.
 """
 
 import time
 from collections.abc import Callable
 
 LEAST_STEP = 2.0  # seconds
-# What correcting without a jump may come to (adjtime(3) slews by 500 ppm), doubled.
+# Twice the rate of a gradual correction (adjtime(3) slews by 500 ppm).
 SLEW = 0.001
 
-# Goes on while the machine sleeps, where there is such a clock (Linux).
+# A clock that also counts while the machine sleeps, if there is one (Linux).
 _BOOT = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def steady() -> float:
-    """Seconds that never go back, from any beginning."""
+    """Monotonic seconds with an arbitrary start."""
     return time.monotonic() if _BOOT is None else time.clock_gettime(_BOOT)
 
 
@@ -24,10 +24,10 @@ def _nobody(before: float, step: float) -> None:
 
 
 class Clock:
-    """Unix seconds, and seconds that never go back.
+    """Unix seconds, and monotonic seconds.
 
-    `jumped` is called at each jump: the time shown before it, and the step in seconds, negative where the
-    clock was set back.
+    `jumped` is called at each step of the time of day, with the time before it and the step in seconds, which
+    is negative if the clock was set back.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = steady) -> None:
@@ -37,7 +37,7 @@ class Clock:
         self._ahead = wall() - self._last
 
     def now(self) -> float:
-        """The time, in unix seconds."""
+        """The time in Unix seconds."""
         now, last = self._wall(), self._steady()
         ahead = now - last
         step, elapsed = ahead - self._ahead, last - self._last
@@ -47,5 +47,5 @@ class Clock:
         return now
 
     def monotonic(self) -> float:
-        """Seconds that never go back: for what waits or expires within the process."""
+        """Monotonic seconds, for timeouts and expiry within the process."""
         return time.monotonic()

@@ -1,24 +1,24 @@
-"""Tells a person where consent is asked for and cannot be found: then no visitor is ever recognised."""
+"""Reports sites that ask for consent but have no source of it: no visitor would ever be recognised."""
 
 from collections import Counter
 
 from ..events.events import Events
 from ..referral.consent.decision import ConsentState
 
-# Calls of `decide` in a row at one site in which no source said anything. A visitor who has not chosen yet
-# shows nothing either, so a few mean nothing.
+# Number of consecutive calls of `decide` at one site without any source of consent. A visitor who has not
+# chosen yet has none either, so a few such calls are normal.
 SILENT = 200
 
 
 class ConsentWatch:
-    """Counts, for each site, how long no source of consent was seen."""
+    """Counts the consecutive calls without a source of consent, for each site."""
 
     def __init__(self, events: Events) -> None:
         self._events = events
         self._silent: Counter[str] = Counter()
 
     def saw(self, site: str, state: ConsentState) -> None:
-        """Note the state of one call at a site that asks."""
+        """Record the state of one call at a site that asks for consent."""
         for signal in state.evidence:
             if signal.unread:
                 self._events.notice(

@@ -1,6 +1,6 @@
-"""What visitors and agents say to each other: the one way into the conversations for both.
+"""The conversations of visitors and agents. Both write through this module.
 
-Here are the limits, the checks of a text, the events, and the wake-ups of whoever reads along.
+It applies the limits, validates texts, emits the events, and wakes open streams.
 """
 
 import hashlib
@@ -26,21 +26,21 @@ from .limits import LimitedError, Limits, Own, Rate, network_of
 from .site import SiteRuntime
 from .visitors import Visitors
 
-# Seconds after which it is noted anew that a visitor talks.
+# Seconds after which the visitor's record is updated again during a conversation.
 TALK_NOTED = 3600.0
 
-# Control characters have no meaning in a message, and NUL has none in a database's text.
+# Control characters have no meaning in a message, and some databases reject NUL in text.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class MessageError(ValueError):
-    """A text that cannot be sent; says why."""
+    """A text that cannot be sent; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class VisitorMessage:
-    """What a visitor sends. `client_id` tells it from others of the same visitor, so that sending it again
-    adds nothing; `rule` names the rule whose invite it answers."""
+    """A message from a visitor. `client_id` identifies it among the visitor's messages, so that a repeat adds
+    nothing; `rule` is the name of the rule whose invite it answers."""
 
     text: str
     client_id: str
@@ -50,8 +50,8 @@ class VisitorMessage:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """Some messages of a visitor's newest conversation, None where there is none; `shown` has the names under
-    which visitors know the agents."""
+    """Some messages of a visitor's newest conversation, which is None if there is none. `shown` has the
+    agents' display names."""
 
     conversation: Conversation | None
     messages: Sequence[Message]
@@ -59,8 +59,8 @@ class Transcript:
 
 
 class Conversations:
-    """The conversations of all sites. Every method raises what the ledger raises. `later` runs what is to be
-    done in the background."""
+    """The conversations of all sites. Every method raises the ledger's errors. `later` runs work in the
+    background."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Conversations:
             written,
             client_id=said.client_id,
             language=said.language or site.settings.language,
-            # A page that was loaded before the rules changed may name one that is gone.
+            # A page that was loaded before the rules changed may name a removed rule.
             rule=said.rule if any(said.rule == r.name for r in site.settings.rules) else None,
             now=self._clock.now(),
             sender=await self._sender(site, known, client),
@@ -114,7 +114,7 @@ class Conversations:
         return added
 
     async def _sender(self, site: SiteRuntime, known: Known, client: str | None) -> Sender:
-        """Who writes, as the inbox shows it. Who talks is kept for longer, and from the first message on."""
+        """The sender for the inbox. From the first message on, the visitor is stored, and kept for longer."""
         mark, now = self._client_mark(client), self._clock.now()
         visitor = None
         try:
@@ -128,7 +128,7 @@ class Conversations:
         return Sender(client=mark) if visitor is None else Sender(partner_of(visitor), page_of(visitor), mark)
 
     def _client_mark(self, client: str | None) -> str | None:
-        """A text that is the same for all of a client network, and tells nobody which one that is."""
+        """A pseudonym of a client network: the same for all its clients, and not reversible."""
         network = network_of(client)
         if network is None:
             return None
@@ -138,7 +138,7 @@ class Conversations:
         """The visitor's newest conversation, open or closed, and the next messages of it."""
         conversation, messages = await self._books.visitor_messages(site, visitor, after)
         if not after:
-            # A ledger that was put back from a copy holds something else than what was noted.
+            # After the ledger was restored from a copy, the visitor's record may be newer.
             await self._talks.note(site, visitor)
         names = {message.agent for message in messages if message.agent}
         shown = await self._ledger.agents.shown(names) if names else {}
@@ -149,7 +149,7 @@ class Conversations:
     async def agent_says(
         self, site: SiteRuntime, conversation: str, said: str, *, agent: str, client_id: str | None
     ) -> Added:
-        """Add an agent's answer; whoever answers has the conversation. Raises MessageError."""
+        """Add an agent's answer and assign the conversation to the agent. Raises MessageError."""
         written = plain_text(said, site.settings.chat.message_length)
         added = await self._books.add_agent_message(
             site.name, conversation, written, agent=agent, client_id=client_id, now=self._clock.now()
@@ -158,31 +158,31 @@ class Conversations:
         return added
 
     async def take(self, site: str, conversation: str, agent: str) -> None:
-        """Give the conversation to an agent, whoever had it before."""
+        """Assign the conversation to an agent, even if another agent had it."""
         await self._books.claim(site, conversation, agent, self._clock.now())
         self._hub.notify(desk_topic(site))
 
     async def close(self, site: str, conversation: str) -> None:
-        """Close it; the visitor's next message opens it again."""
+        """Close it; the visitor's next message reopens it."""
         closed = await self._books.close(site, conversation, self._clock.now(), _farewell)
         await self._talks.note(closed.site, closed.visitor)
         self._closed(closed)
 
     async def close_many(self, site: str, ids: Sequence[str], client: str | None) -> None:
-        """Close these conversations, and all of a client network that nobody has taken."""
+        """Close these conversations, and all conversations of a client network that no agent has taken."""
         now = self._clock.now()
         for found in await self._books.close_many(site, now, ids=ids, client=client, note=_farewell):
             self._closed(found)
             self._later(self._talks.note(found.site, found.visitor))
 
     def changed(self, site: str) -> None:
-        """Wake the desk of a site: something that a conversation's page shows has changed."""
+        """Wake the desk of a site, because data on a conversation's page has changed."""
         self._hub.notify(desk_topic(site))
 
     # -- for both
 
     async def _added(self, added: Added) -> None:
-        # Also when it was sent again: the first time may have ended before this.
+        # Also for a repeat: the first attempt may have been interrupted before this.
         await self._talks.note(added.conversation.site, added.conversation.visitor)
         if not added.created:
             return
@@ -219,8 +219,8 @@ class Conversations:
 
 
 def plain_text(said: str, most: int) -> str:
-    """A message's text without control characters and blank ends. Raises MessageError if nothing is left, or
-    more than `most` characters."""
+    """A message's text without control characters, stripped. Raises MessageError if it is empty or has more
+    than `most` characters."""
     plain = _CONTROLS.sub("", said.replace("\r\n", "\n").replace("\r", "\n")).strip()
     if not plain:
         raise MessageError("the message is empty")
@@ -230,7 +230,7 @@ def plain_text(said: str, most: int) -> str:
 
 
 def _farewell(found: Conversation) -> str:
-    """What both sides read when a conversation is closed, in the visitor's language."""
+    """The message for both sides when a conversation is closed, in the visitor's language."""
     return text(found.language, "ended")
 
 
@@ -245,7 +245,7 @@ def partner_of(visitor: Visitor) -> str | None:
 
 
 def page_of(visitor: Visitor) -> str | None:
-    """The page that the visitor saw last: its title, or else its path."""
+    """The visitor's current page: its title, or else its path."""
     if not visitor.trail:
         return None
     last = visitor.trail[-1]

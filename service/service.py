@@ -46,23 +46,23 @@ from .visitors import Visitors
 Reachable = Callable[[str], Awaitable[bool | None]]
 OnSwap = Callable[[Settings, Changes], None]
 
-SHOWN_SITES = 50  # that are named in an event
-REOPEN_EVERY = 2.0  # while the ledger's server does not answer
-NOTICES_EVERY = 3.0  # one transaction for all that was noticed meanwhile
+SHOWN_SITES = 50  # maximum number of sites named in an event
+REOPEN_EVERY = 2.0  # seconds between two attempts to open the ledger while its server does not respond
+NOTICES_EVERY = 3.0  # seconds between two transactions that write notices
 
 
 class StoreAddressError(ValueError):
-    """The `store` setting is no place where clew can keep visits."""
+    """clew cannot keep visits at the address in the `store` setting."""
 
 
-# Keys of a site that decide which selectors its pages are read with.
+# Keys of a site that determine the selectors for its pages.
 SELECTORS = ("cart", "order", "platform", "page_types")
 
 
 class Service:
-    """Build it, `start` it in the loop it shall live in, `stop` it.
+    """Create it, `start` it in its event loop, `stop` it.
 
-    Building raises what the settings' parts raise; `clew check` finds the same beforehand, all at once.
+    The constructor raises the errors of the settings' parts; `clew check` finds all of them beforehand.
     """
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
@@ -86,16 +86,16 @@ class Service:
         self._build_watches()
         self._build_verbs()
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
-        # By site and state. Counting them goes through all there ever were.
+        # By site and state. Cached, because counting reads all postbacks.
         self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites), share=0.05)
         self.ready = False
-        # Whether a site's shop can be reached, None where nobody knows; the mount that connects to it tells.
+        # Whether a site's shop can be reached, None if not known; set by the mount that connects to it.
         self.shop_reachable: Reachable = _nobody_knows
-        # Whoever has to know of other settings, such as the mount that connects to the shops.
+        # Called with new settings, for example by the mount that connects to the shops.
         self.on_swap: list[OnSwap] = []
 
     def _new_worker(self, networks: Mapping[str, Network]) -> Worker:
-        """What delivers the postbacks."""
+        """The worker that delivers the postbacks."""
         return Worker(
             self.ledger.outbox,
             self.sites.partner,
@@ -106,7 +106,7 @@ class Service:
         )
 
     def _build_watches(self) -> None:
-        """What keeps the processes, the ledger and the visit store in step."""
+        """Create what keeps the processes, the ledger and the visit store in sync."""
         self.presence = Presence(self.hub, self.ledger, self.clock.now, self.tasks.later)
         self.agents = AgentLoads(self.ledger, self.clock)
         self.visitors = Visitors(self.visits, self.limits, self.clock)
@@ -123,7 +123,7 @@ class Service:
         )
 
     def _build_verbs(self) -> None:
-        """Attribution, decisions, ordering, conversations: each gets the parts that it needs."""
+        """Create attribution, decisions, ordering and conversations, each with the parts that it needs."""
         self.conversations = Conversations(
             self.ledger,
             self.visits,
@@ -186,7 +186,7 @@ class Service:
         self.events.emit("fault", site="", where="ready", error=repr(error))
 
     async def open(self) -> None:
-        """Open the stores. Raises what the stores raise."""
+        """Open the stores. Raises the stores' errors."""
         await self.ledger.db.open()
         await self.visits.open()
 
@@ -199,8 +199,11 @@ class Service:
         await self.ledger.db.close()
 
     async def start(self) -> None:
-        """Open the stores and begin to deliver. Raises what the stores raise; but a ledger's server that does
-        not answer yet is waited for meanwhile: pages are sent, and orders wait in the journal."""
+        """Open the stores and start to deliver. Raises the stores' errors.
+
+        If the ledger's server does not respond yet, nothing is raised: clew tries again, pages are sent, and
+        orders wait in the journal.
+        """
         await self._open_ledger()
         await self.visits.open()
         await self._open_journal()
@@ -237,7 +240,7 @@ class Service:
         self.events.notice("fault", site="", key="ledger", where="ledger", error=str(error))
 
     async def _open_journal(self) -> None:
-        """Take up the orders that wait in the journal. Without it the ledger alone has to do."""
+        """Record the orders that wait in the journal. If it cannot be opened, only the ledger is used."""
         try:
             left = await self.journal.open()
         except JournalError as error:
@@ -248,15 +251,15 @@ class Service:
         for number, entry in left:
             name = str(entry["sighting"]["site"])
             if (site := self.sites.get(name)) is None:
-                # It may return, for example if it is moved from one file to another.
+                # The site may be added again, for example when it is moved to another file.
                 self.events.notice("order_waiting", site=name, key=name, order=entry["sighting"].get("id"))
             else:
                 self.tasks.later(self.ordering.replay(site, number, entry))
 
     def swap(self, settings: Settings, table: SiteTable | None = None) -> Changes:
-        """Serve by these settings from now on, in one step of the loop. They are validated, and differ in
-        nothing of `settings.changes.FIXED`. What has begun goes on by those it began with. `table` is theirs,
-        where it was made before, in another thread."""
+        """Switch to these settings in one step of the loop. They must be valid, and must not change keys in
+        `settings.changes.FIXED`. Requests in progress keep the settings that they started with. `table` is
+        the settings' table if it was already created in another thread."""
         before = self.sites.table
         changes = self.sites.swap(settings, table)
         self.settings = settings
@@ -264,7 +267,7 @@ class Service:
         for name in changes.changed:
             old, new = before.by_name[name], self.sites.table.by_name[name]
             if any(getattr(old, key) != getattr(new, key) for key in SELECTORS):
-                # What the old selectors did not find says nothing of the new ones.
+                # The counts of the old selectors do not apply to the new ones.
                 self.selector_watch.forget(name)
         for name in changes.removed:
             self.hub.end(name)
@@ -276,28 +279,28 @@ class Service:
         return changes
 
     def announce_swap(self, changes: Changes) -> None:
-        """Tell that other settings are in use; of several workers one does."""
+        """Report that new settings are in use; one of several workers calls this."""
         named = {field.name: _some(getattr(changes, field.name)) for field in fields(changes)}
         self.events.emit("reloaded", site="", sites=len(self.sites), **named)
 
     def refuse_swap(self, problems: Sequence[Problem], *, requested: bool) -> None:
-        """Tell that other settings were not taken, and why; each time if the reload was `requested`."""
+        """Report that new settings were rejected, and why; each time if the reload was `requested`."""
         found = [logged_problem(problem) for problem in problems]
         if requested:
             self.events.unlimit("reload_refused", site="", key=found[0])
         self.events.notice("reload_refused", site="", key=found[0], why=found[0], errors=len(found))
 
     def socket_taken(self, by: str, why: str) -> None:
-        """Report that a name of the socket for `clew reload` could not be bound, `by` whom it is taken, and
-        what follows (`why`)."""
+        """Report that a name of the socket for `clew reload` could not be bound. `by` is the user who has it,
+        `why` describes the consequence."""
         self.events.notice("reload_socket_taken", site="", key=by or why, by=by or "nobody else", why=why)
 
     def announce(self, **details: Any) -> None:
-        """Tell that clew is ready; a server does so once it listens, with its `addresses`."""
+        """Report that clew is ready; a server does so once it listens, with its `addresses`."""
         self.events.emit("started", site="", sites=_some(self.sites), **details)
 
     async def stop(self) -> None:
-        """Let running work end, then close the stores."""
+        """Wait for work in progress, then close the stores."""
         if not self.ready:
             return
         self.ready = False
@@ -323,7 +326,7 @@ class Service:
             await asyncio.sleep(retention.EVERY)
 
     async def apply_retention(self) -> None:
-        """Delete from the ledger what is older than the settings say."""
+        """Delete rows from the ledger that are older than the settings allow."""
         days = self.settings.retention.model_dump()
         try:
             gone = await self.retention.apply(days, self.clock.now())
@@ -339,7 +342,7 @@ class Service:
             await self.write_notices()
 
     async def write_notices(self) -> None:
-        """Write the notices into the ledger; what a failing ledger does not take is kept."""
+        """Write the notices to the ledger. If that fails, they are kept."""
         noted = self.events.take_noted()
         if not noted:
             return
@@ -351,7 +354,7 @@ class Service:
 
 
 def _journal_path(settings: Settings) -> Path:
-    """Where orders wait for the ledger: as the settings say, else beside it."""
+    """The file in which orders wait for the ledger: `journal`, or a file in the ledger's folder."""
     if settings.journal is not None:
         return Path(settings.journal)
     ledger = sqlite_path(settings.ledger)
@@ -363,6 +366,6 @@ async def _nobody_knows(site: str) -> bool | None:
 
 
 def _some(names: Collection[str]) -> list[str]:
-    """The first names of many."""
+    """The first names, and the number of the others."""
     more = [f"and {len(names) - SHOWN_SITES} more"] if len(names) > SHOWN_SITES else []
     return [*islice(names, SHOWN_SITES), *more]

@@ -26,7 +26,7 @@ CLOSING = frozenset({"checkout", "confirmation"})
 
 
 class SiteRuntime:
-    """A site at work. Raises what its parts raise on settings that `clew check` would refuse."""
+    """A compiled site. The constructor raises the errors of its parts if the settings are invalid."""
 
     def __init__(self, settings: Settings, site: Site, catalogue: Catalogue) -> None:
         site = with_platform(site)
@@ -40,7 +40,7 @@ class SiteRuntime:
             p.id: catalogue.networks[p.network] for p in site.partners if p.network is not None
         }
         self.landing = LandingReader(site, catalogue, self._closes)
-        # What credit goes by; `set_back` adds to it.
+        # The terms for credit; `set_back` adds to them.
         self.terms = Terms(
             {p.id: self._lookback(p) for p in site.partners},
             frozenset(p.id for p in site.partners if p.inside_clicks),
@@ -64,14 +64,14 @@ class SiteRuntime:
         self.order_page = patterns_of((site.order.page,) if site.order else ())
         self.wants_cart = any((site.cart.value, site.cart.items, site.cart.currency))
         platform = platform_of(site)
-        # The owner's come before the platform's.
+        # The site's own patterns have precedence over the platform's.
         page_types = (*site.page_types.items(), *(platform.page_types if platform else ()))
         self.page_type = PageTypes(page_types)
         # Whether the settings say which pages are the cart or the checkout.
         self.knows_checkout = any(kind in ("cart", "checkout") for _, kind in page_types)
 
     def arrival_cookies(self, arrival: Arrival, secure: bool, host: str) -> list[bytes]:
-        """Values for Set-Cookie: those of the networks that sent the visitor, and its own."""
+        """Values for Set-Cookie: the visitor's, and those of the networks that sent it."""
         found = [] if arrival.touch is None else self.landing.set_cookies(arrival.touch, secure, host)
         return [*found, self.cookie.set_cookie(arrival.known, secure, host)]
 
@@ -80,20 +80,20 @@ class SiteRuntime:
         return [*self.landing.unset_cookies(secure, host), self.cookie.unset_cookie(secure, host)]
 
     def owns(self, path: bytes) -> bool:
-        """Whether a raw path is clew's own at this site, whatever kind of request asks for it."""
+        """Whether a raw path is under the site's prefix, for any kind of request."""
         return path.startswith(self.prefix_bytes) or path == self.prefix_bytes[:-1]
 
     def _closes(self, path: bytes, query: bytes) -> bool:
-        """Whether a page is where orders are closed."""
+        """Whether a page belongs to the checkout or shows an order."""
         return self.order_page(path, query) or self.page_type(path, query) in CLOSING
 
     def set_back(self, jumps: tuple[tuple[float, float], ...]) -> None:
-        """Take the jumps of the clock, see `Terms.set_back`."""
+        """Apply steps of the clock; see `Terms.set_back`."""
         self.terms = replace(self.terms, set_back=jumps)
         self.policy = Policy(self.terms)
 
     def kind_at(self, path: bytes, query: bytes) -> PageType | None:
-        """The kind of the page at a raw path and query: where orders are read, a confirmation."""
+        """The kind of the page at a raw path and query. An order page is a confirmation."""
         if self.order_page(path, query):
             return "confirmation"
         return self.page_type(path, query)
@@ -106,12 +106,12 @@ class SiteRuntime:
 
     @cached_property
     def tag(self) -> bytes:
-        """The tag for a page whose policy asks for no nonce."""
+        """The tag for a page whose policy requires no nonce."""
         return tag(self.prefix)
 
     @cached_property
     def mark(self) -> bytes:
-        """What marks an edited page's validator: it changes with every byte of the tag."""
+        """The mark for an edited page's ETag. It changes with every byte of the tag."""
         return b"cw" + hashlib.blake2b(self.tag, digest_size=4).hexdigest().encode()
 
 

@@ -1,8 +1,7 @@
-"""The sites of a running clew: by name, by the Host header of a request, and by what is clew's own.
+"""The sites of a running clew, by name and by the Host header of a request.
 
-Of thousands few are asked for at a time: a site is compiled when it is, and dropped again when others were
-asked for since. Another set of sites is swapped in between two steps of the loop: a request that has begun
-goes on with the site that it began with.
+A site is compiled when it is first requested, and dropped when many others were requested since. New settings
+are swapped in between two steps of the loop: a request in progress keeps the site that it started with.
 """
 
 from collections import OrderedDict
@@ -17,24 +16,23 @@ from ..settings.model import Partner, Settings, Site
 from .origin import LONGEST_HOST
 from .site import SiteRuntime
 
-# Compiled at a time: some 30 KB each, and a third of a millisecond to compile it again.
+# Maximum number of compiled sites: each takes some 30 KB, and a third of a millisecond to compile again.
 KEPT = 1000
-# Compiled at the start, so that the first visitor of a small set-up does not wait, and that what cannot be
-# compiled is told of.
+# Number of sites compiled at the start, so that the first visitor does not wait, and errors are found early.
 AT_ONCE = 50
-# Partners that the settings had while this process lived, for calls that were due when they went.
+# Maximum number of removed partners that are remembered, for calls that were already due.
 FORMER = 10_000
 CLOCK_JUMPS = 20
 
 
 class SiteTable:
-    """Which site is where, by one set of settings; may be made in any thread."""
+    """The sites of one version of the settings, by name and host. May be created in any thread."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.by_name: dict[str, Site] = {site.name: site for site in settings.sites}
         self.by_host = {host: site.name for site in settings.sites for host in site.hosts}
-        # Takes every host that no other site has.
+        # The site for every host that no other site has.
         self.any_host = next((site.name for site in settings.sites if not site.hosts), None)
         self.desk_host = host_key(settings.desk_host) if settings.desk_host else None
         prefixes = {site.prefix.encode("ascii") for site in settings.sites}
@@ -61,7 +59,7 @@ class SiteTable:
 
 
 class Sites(Mapping[str, SiteRuntime]):
-    """The sites by their names. Building raises what `SiteRuntime` raises, for the first few."""
+    """The sites by name. The constructor compiles the first ones and raises the errors of `SiteRuntime`."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue, kept: int = KEPT) -> None:
         self._catalogue = catalogue
@@ -69,7 +67,7 @@ class Sites(Mapping[str, SiteRuntime]):
         self.table = SiteTable(settings)
         self._compiled: OrderedDict[str, SiteRuntime] = OrderedDict()
         self._former: OrderedDict[tuple[str, str], Partner] = OrderedDict()
-        # Jumps of the clock, for sites that are compiled later.
+        # Steps of the clock, for sites that are compiled later.
         self._set_back: tuple[tuple[float, float], ...] = ()
         for name in islice(self.table.by_name, min(AT_ONCE, kept)):
             self._compile(name)
@@ -99,17 +97,17 @@ class Sites(Mapping[str, SiteRuntime]):
         return site
 
     def verify(self) -> None:
-        """Compile each once: for settings that no validator has seen. Raises what `SiteRuntime` raises."""
+        """Compile each site once, if the settings were not validated. Raises the errors of `SiteRuntime`."""
         self.try_out(self.table.settings)
 
     def try_out(self, settings: Settings) -> None:
-        """The same for settings that are not in use."""
+        """The same for other settings, which are not used."""
         for site in settings.sites:
             SiteRuntime(settings, site, self._catalogue)
 
     def swap(self, settings: Settings, table: SiteTable | None = None) -> Changes:
-        """Serve these sites from now on, and say what changed. Those that stay as they are stay compiled.
-        `table` is that of the settings, where it was made before."""
+        """Switch to these settings and return what changed. Unchanged sites stay compiled. `table` is the
+        settings' table if it was already created."""
         table = table or SiteTable(settings)
         old, new = self.table.by_name, table.by_name
         changes = Changes.between(old, new)
@@ -125,26 +123,27 @@ class Sites(Mapping[str, SiteRuntime]):
         return changes
 
     def clock_set_back(self, before: float, seconds: float) -> None:
-        """Touches from before the clock was set back seem later than they were: credit has to know."""
-        # Those from before an earlier jump now seem later still.
+        """Record that the clock was set back: earlier touches then seem later than they were, which matters
+        for credit."""
+        # Touches from before an earlier step now seem even later.
         earlier = [(at, step + seconds) for at, step in self._set_back]
         self._set_back = (*earlier, (before, seconds))[-CLOCK_JUMPS:]
         for site in self._compiled.values():
             site.set_back(self._set_back)
 
     def at(self, host: str) -> SiteRuntime | None:
-        """The site that serves a Host header, or None. A port counts only where the settings name one."""
+        """The site for a Host header, or None. A port is compared only if the settings have one."""
         table = self.table
         name = table.at(host) if len(host) <= LONGEST_HOST else table.any_host
         return None if name is None else self[name]
 
     def settings_of(self, name: str) -> Site | None:
-        """A site as the settings have it, without what its platform adds; for what need not be compiled."""
+        """A site's own settings, without those of its platform, and without compiling it."""
         return self.table.by_name.get(name)
 
     @property
     def hosts(self) -> list[str]:
-        """All hosts of the settings, in the order of the alphabet."""
+        """All hosts of the settings, sorted."""
         return self.table.hosts
 
     def is_desk_host(self, host: str) -> bool:
@@ -153,12 +152,13 @@ class Sites(Mapping[str, SiteRuntime]):
         return desk_host is not None and host_key(host) == desk_host
 
     def own(self, path: bytes) -> bool:
-        """Whether a raw path is clew's own at any site: no shop gets it, also by a host that no site has."""
+        """Whether a raw path is under any site's prefix. No shop gets such a request, even for an unknown
+        host."""
         return path.startswith(self.table.prefixes) or path in self.table.roots
 
     def partner(self, site: str, partner: str) -> Partner | None:
-        """A partner by site and id, as the settings have it, or had it last: what was due when it was taken
-        out is due still."""
+        """A partner by site and id, from the current settings, or from the last that had it: calls that were
+        due when a partner was removed are still made."""
         found = self.table.by_name.get(site)
         for one in found.partners if found else ():
             if one.id == partner:
