@@ -1,4 +1,4 @@
-"""How many agents are there, and how busy: in memory, so that no decision waits for the ledger."""
+"""How many agents are online and how busy they are: in memory, so that no decision waits for the ledger."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class AgentLoads:
-    """The load of the agents by site. The watch has it read anew when something was committed."""
+    """The load of the agents by site. The watch calls `refresh` after each commit to the ledger."""
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
@@ -21,7 +21,7 @@ class AgentLoads:
         self._conversations: Mapping[str, int] = {}
 
     async def refresh(self) -> None:
-        """Read the ledger. Raises what it raises; what was known before stays."""
+        """Read the ledger. Raises its errors; the previous values are then kept."""
         present = await self._ledger.agents.present(self._clock.now())
         self._conversations = await self._ledger.inbox.open_by_site()
         seen: dict[str | None, list[float]] = {}
@@ -30,11 +30,11 @@ class AgentLoads:
         self._seen = seen
 
     def of(self, site: str, now: float) -> AgentLoad | None:
-        """Of a site; None where the ledger has not answered yet."""
+        """The load of a site; None if the ledger has not responded yet."""
         if self._seen is None:
             return None
         since = now - ONLINE_SECONDS
-        # An agent of all sites is there for each of them.
+        # An agent of all sites counts for each of them.
         seen = (*self._seen.get(None, ()), *self._seen.get(site, ()))
         online = sum(at > since for at in seen) if seen else 0
         return AgentLoad(online, self._conversations.get(site, 0))

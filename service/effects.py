@@ -1,4 +1,4 @@
-"""What an exchange asks to be done: writes before the request goes on, reads after the bytes are gone."""
+"""The effects of an exchange: writes before the request is forwarded, reads after the response was sent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from ..referral.touches import Touch
 from ..settings.model import PageType
 from .site import SiteRuntime
 
-# How a page was come to: from one of the shop's own pages; by a link from elsewhere, or typed; not known.
+# How the visitor came to a page: from one of the shop's pages; by a link from elsewhere, or typed; unknown.
 CameFrom = Literal["inside", "outside", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class SaveTouch:
-    """Write the touch down; before the request goes to the shop, so that no redirect can lose it.
+    """Store the touch before the request goes to the shop, so that no redirect can lose it.
 
-    `known` is what the visitor's cookie said. Without one the touch goes into the cookie alone, which the
-    answer to this very request sets, be it a redirect.
+    `known` is the content of the visitor's cookie. Without it the touch is only in the cookie that the
+    response to this request sets, even if it is a redirect.
     """
 
     visitor: str
@@ -31,29 +31,29 @@ class SaveTouch:
 
 @dataclass(frozen=True, slots=True)
 class NotifyDropped:
-    """Tell that a landing carried what should have been a partner's click id and was none."""
+    """Report that a landing had a partner's parameter without a valid click id."""
 
     dropped: tuple[Dropped, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SaveShopped:
-    """The visitor goes to the cart or the checkout: what makes its order credible."""
+    """Store that the visitor opened the cart or the checkout, which makes its order credible."""
 
     known: Known
     client: str | None
 
 
-# What is done before the request goes to the shop.
+# The effects before the request goes to the shop.
 Before = SaveTouch | SaveShopped | NotifyDropped
 
 
 @dataclass(frozen=True, slots=True)
 class ReadPage:
-    """Read order and cart from a page that the visitor got; after its bytes were sent.
+    """Read the order and cart from a page after it was sent to the visitor.
 
-    `visitor` is None for a browser without our cookie: its order is recorded too, credited to nobody. `came`
-    says how it came to the page, `gap` why `body` is not all of it.
+    `visitor` is None for a browser without clew's cookie: its order is recorded too, and credited to nobody.
+    `came` is how the visitor came to the page, `gap` why `body` is incomplete.
     """
 
     visitor: str | None
@@ -67,8 +67,8 @@ class ReadPage:
     query: str = ""
     came: CameFrom = "unknown"
     gap: Reason = Reason.NONE
-    by_browser: bool = False  # nothing of it came from the shop's server
-    known: Known | None = None  # what the visitor's cookie said, if the request brought one
+    by_browser: bool = False  # reported by the browser, not part of the shop's response
+    known: Known | None = None  # the content of the visitor's cookie, if the request had one
     client: str | None = None
 
     @property
@@ -78,17 +78,17 @@ class ReadPage:
 
 
 class Finished(Protocol):
-    """An exchange that has come to its end, well or not."""
+    """An exchange that has ended, successfully or not."""
 
     site: SiteRuntime
     outcome: tuple[str, Reason]
     path: str
     fault: Exception | None
-    began: float  # on the monotonic clock; 0 where nobody measures
+    began: float  # on the monotonic clock; 0 if not measured
     unread: Reason
     effects: Sequence[ReadPage]
-    secured: bool  # the order of its page is being recorded already
+    secured: bool  # the page's order is already being recorded
 
     @property
     def query(self) -> str:
-        """The query of the page that was asked for."""
+        """The query of the requested page."""

@@ -94,7 +94,7 @@ def _parameters(query: str) -> dict[str, str]:
 def _visit(inputs: _Inputs) -> dict[str, Any]:
     visitor = inputs.visitor
     if not visitor.visits:
-        return {}  # no browser has shown a page yet: a landing was written down, and its visit has not begun
+        return {}  # a landing was stored, but no browser has shown a page yet
     facts: dict[str, Any] = {
         "seconds": max(0, int(inputs.now - visitor.visit_at)),
         "pages": visitor.pages,
@@ -109,7 +109,7 @@ def _visit(inputs: _Inputs) -> dict[str, Any]:
 
 
 def _last_arrival(visitor: Visitor) -> Touch | None:
-    """What was not brought from outside tells nothing of where the visitor came from."""
+    """The last touch that came from outside; others do not show where the visitor came from."""
     return next((t for t in reversed(visitor.touches) if not t.doubt), None)
 
 
@@ -134,7 +134,7 @@ def _campaign(inputs: _Inputs) -> dict[str, Any]:
 
 
 def _partner(inputs: _Inputs) -> dict[str, Any]:
-    """Whoever would be credited if the visitor ordered now."""
+    """The partner that would be credited if the visitor ordered now."""
     click = earning_now(inputs.visitor.touches, inputs.now, inputs.site.terms)
     return {} if click is None else {"id": click.partner, "network": click.network}
 
@@ -160,7 +160,7 @@ def _clock(inputs: _Inputs) -> dict[str, Any]:
     return {
         "hour": local.hour,
         "minute": local.minute,
-        # No rule asks for it; it makes the moment to ask again exact.
+        # Not used by rules; it makes `retry_after` exact.
         "second": local.second,
         "weekday": WEEKDAYS[local.weekday()],
         "date": local.date().isoformat(),

@@ -1,14 +1,14 @@
-"""Limits on what strangers can make clew store, compute or hold open: all of them, in one place.
+"""All limits on what anonymous clients can make clew store, compute or hold open.
 
-A visitor id, a cookie or a login name costs an attacker nothing, so every limit counts by client network, by
-site and over all. There are two shapes: a rate (so many in a period, all at once if need be), and things held
-open at the same time. What each limit is for and what happens over it: docs/operations.md#limits.
+A visitor id, a cookie or a login name is free to create, so every limit counts by client network, by site and
+in total. There are two kinds: a rate (a number per period, which can be used up at once), and a number of
+things held open at the same time. docs/operations.md#limits describes each limit and what happens over it.
 
-A rate is a GCRA (the continuous-state leaky bucket of ITU-T I.371): one number a key, the time at which all
-that was taken will have drained. The keys share two rows of cells by a secret hash, and a key counts as full
-only if both of its cells are (a count-min sketch with conservative update). So memory is constant and nothing
-is evicted: nobody can push out a counter, its own or another's. What is refused is not counted, so a flood
-cannot fill more cells than the limit over all pays for.
+A rate is a GCRA (the continuous-state leaky bucket of ITU-T I.371): one number per key, the time at which the
+bucket will be empty. The keys share two rows of cells, selected by a secret hash, and a key counts as full
+only if both of its cells are (a count-min sketch with conservative update). Memory is therefore constant and
+nothing is evicted: nobody can displace a counter. Refused requests are not counted, so a flood cannot fill
+more cells than the total limit allows.
 """
 
 import math
@@ -25,7 +25,7 @@ from typing import Protocol, Self
 
 from ..settings import model
 
-# The limits of `[limits]` in the settings: seconds that a rate's numbers are for, and what is held open.
+# The limits of `[limits]` in the settings: the period of each rate in seconds, and what is held open.
 PERIODS: Mapping[str, float] = {
     "visitors": 60,
     "decides": 60,
@@ -41,27 +41,27 @@ PERIODS: Mapping[str, float] = {
 }
 HELD = ("streams", "desk_streams", "uploads", "websockets", "connections")
 
-CELLS = 8192  # of a row; 128 KB for both rows of a limit
-# A client that holds all it may cannot know when one of those ends; a browser tries again after this.
+CELLS = 8192  # per row; both rows of a limit take 128 KB
+# Retry-After for what is held open: when one of them will end is unknown.
 HELD_WAIT = 30.0
-# Networks of a limit that have proved who they are; only those who know a secret get in here.
+# Maximum number of networks per limit that have proved that they know the secret.
 PROVED = 1000
-# A provider gives a customer a /48 as easily as a /64 (RFC 6177): it counts too, as so many networks.
+# A provider may give a customer a /48 instead of a /64 (RFC 6177): it counts too, as this many networks.
 IPV6_BLOCK, IPV6_BLOCK_FACTOR = 48, 8
 
 _NAT64 = ip_network("64:ff9b::/96")
 
 
 class Refusals(Protocol):
-    """Who hears of each refusal."""
+    """Is called for each refusal."""
 
     def limited(self, site: str, limit: str, scope: str, client: str) -> None:
         """A request of `client` (a network, or empty) at `site` was over a limit."""
 
 
 class LimitedError(Exception):
-    """Over a limit: `scope` (client, site, all, or that of a caller's own key) said no, and would say yes
-    after `wait` seconds."""
+    """A request over a limit: it was refused by `scope` (client, site, all, or that of a caller's own key),
+    and would be allowed after `wait` seconds."""
 
     def __init__(self, limit: str, scope: str, wait: float) -> None:
         super().__init__(f"limit {limit!r} by {scope}: try again in {math.ceil(wait)} s")
@@ -72,7 +72,7 @@ class LimitedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`count` in `seconds`; that many may come at once."""
+    """`count` per `seconds`, which may be used up at once."""
 
     count: float
     seconds: float
@@ -80,7 +80,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A key of the caller's own, such as a visitor or a login name, beside network, site and all."""
+    """An additional key of the caller, such as a visitor or a login name."""
 
     scope: str
     key: str
@@ -88,7 +88,7 @@ class Own:
 
 
 class _Cells:
-    """Levels by key, in constant memory; see the module's text."""
+    """Levels by key, in constant memory; see the module's docstring."""
 
     __slots__ = ("_first", "_second", "_seed")
 
@@ -97,12 +97,12 @@ class _Cells:
         self._first, self._second = (array("d", bytes(8 * CELLS)) for _ in range(2))
 
     def place(self, key: str) -> tuple[int, int]:
-        """Where a key's two cells are."""
+        """The indexes of a key's two cells."""
         mixed = hash((self._seed, key))
         return mixed % CELLS, (mixed >> 24) % CELLS
 
     def drained(self, place: tuple[int, int], now: float) -> float:
-        """When all that was taken will have drained; `now` where it has."""
+        """When the bucket will be empty; `now` if it is."""
         first, second = self._first[place[0]], self._second[place[1]]
         level = first if first < second else second  # noqa: FURB136 - a call costs more than the rest
         return level if level > now else now  # noqa: FURB136
@@ -120,7 +120,8 @@ class _Cells:
 
 
 class Hold:
-    """Something that is held open until `release`, which may be called more than once; or a `with` block."""
+    """Something held open until `release`, which may be called more than once, or until the `with` block
+    ends."""
 
     __slots__ = ("_keys", "_limits")
 
@@ -129,7 +130,7 @@ class Hold:
         self._keys = keys
 
     def release(self) -> None:
-        """Give the place free."""
+        """Free the place."""
         keys, self._keys = self._keys, ()
         self._limits._released(keys)
 
@@ -143,7 +144,7 @@ class Hold:
 
 
 class Limits:
-    """The counters of one process. `clock` gives seconds that never go back."""
+    """The counters of one process. `clock` returns monotonic seconds."""
 
     def __init__(
         self, settings: model.Limits, refusals: Refusals, clock: Callable[[], float] = time.monotonic
@@ -160,7 +161,7 @@ class Limits:
         self._proved: dict[str, OrderedDict[str, None]] = {}
 
     def use(self, settings: model.Limits) -> None:
-        """Count by other numbers from now on; what was counted, and is held, stays."""
+        """Use other limits from now on. The counters, and what is held, are kept."""
         self._settings = settings
         self._rates = {}
 
@@ -169,10 +170,10 @@ class Limits:
     def take(
         self, limit: str, site: str, client: str | None, *, cost: float = 1, own: Own | None = None
     ) -> None:
-        """Count one more of `limit`, or `cost` more. What is refused is not counted.
+        """Count one more of `limit`, or `cost` more. A refused request is not counted.
 
-        `client` is the address found through `trusted_proxies`; None, a peer without an address, counts by
-        site and over all only. Raises LimitedError, for the narrowest scope that is full.
+        `client` is the address found through `trusted_proxies`. If it is None (a peer without an address),
+        only site and total are counted. Raises LimitedError for the narrowest scope that is full.
         """
         now, found = self._clock(), []
         for scope, key, rate in self._keys(limit, site, client, own):
@@ -189,14 +190,14 @@ class Limits:
             cells.raise_to(place, after)
 
     def give_back(self, limit: str, site: str, client: str | None, *, own: Own | None = None) -> None:
-        """Take back one that was counted: it turned out not to be what the limit is against."""
+        """Undo one `take`, because the request turned out to be legitimate."""
         for scope, key, rate in self._keys(limit, site, client, own):
             cells = self._cells[limit, scope]
             cells.lower_by(cells.place(key), rate.seconds / rate.count)
 
     def prove(self, limit: str, client: str | None) -> None:
-        """The client knew the secret that `limit` protects: from now on, while the process lives, only what
-        its own network does counts for it."""
+        """The client knew the secret that `limit` protects: as long as the process runs, only its own
+        network's counter applies to it."""
         network = network_of(client)
         if network is not None:
             proved = self._proved.setdefault(limit, OrderedDict())
@@ -227,7 +228,7 @@ class Limits:
     # -- what is held open
 
     def hold(self, limit: str, site: str | None, client: str | None) -> Hold:
-        """Hold one more of `limit` until it is released; with `site` None it is of no site yet. Raises
+        """Hold one more of `limit` until it is released. `site` is None if the site is not known yet. Raises
         LimitedError."""
         keys = self._held_keys(limit, site, client)
         if (scope := self._full(limit, keys)) is not None:
@@ -238,7 +239,7 @@ class Limits:
         return Hold(self, held)
 
     def full(self, limit: str, site: str | None, client: str | None) -> str | None:
-        """The narrowest scope that would refuse one more of `limit`, None if none would. Nobody is told."""
+        """The narrowest scope that would refuse one more of `limit`, or None. Reports nothing."""
         return self._full(limit, self._held_keys(limit, site, client))
 
     def _held_keys(self, limit: str, site: str | None, client: str | None) -> list[tuple[str, str, float]]:
@@ -256,7 +257,7 @@ class Limits:
         )
 
     def held(self, limit: str) -> int:
-        """How many of `limit` are held now, over all."""
+        """How many of `limit` are held now, in total."""
         return self._held.get((limit, "all", ""), 0)
 
     def _released(self, keys: tuple[tuple[str, str, str], ...]) -> None:
@@ -283,8 +284,8 @@ def network_of(client: str | None) -> str | None:
 
 
 def networks_of(client: str | None) -> tuple[tuple[str, int], ...]:
-    """The keys of a client's address, each with the factor for its limits: its network, and for IPv6 the
-    block that this is likely to be cut from. What is no address is its own key."""
+    """The keys of a client's address, each with the factor for its limits: its network, and for IPv6 also the
+    block that the network is probably part of. Any other text is its own key."""
     return () if client is None else _networks_of(client[:64])
 
 

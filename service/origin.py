@@ -1,4 +1,4 @@
-"""Who really asked: the client's address, and scheme and host as the visitor sees them."""
+"""The client's address, and the scheme and host that the visitor uses."""
 
 import re
 from collections.abc import Iterable
@@ -7,13 +7,13 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal
 
-# A comma or a quote would break X-Forwarded-Host, Forwarded and a policy apart, whatever RFC 3986 allows.
+# RFC 3986 allows commas and quotes, but they would split X-Forwarded-Host, Forwarded and a policy.
 LONGEST_HOST = 261  # a DNS name of 253 characters, a dot, a colon and a port
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 
 
 def is_host(value: bytes) -> bool:
-    """Whether this may stand in a Host header."""
+    """Whether this is a valid Host header."""
     return len(value) <= LONGEST_HOST and _fits(value)
 
 
@@ -25,8 +25,8 @@ def _fits(value: bytes) -> bool:
 @dataclass(frozen=True, slots=True)
 class Origin:
     """`client` is None for a peer without an address (a unix socket). `host` is the Host header, or the
-    X-Forwarded-Host of a trusted proxy: then `host_forwarded` is set, and no shared cache may store what
-    depends on it, because its cache key has the Host header only."""
+    X-Forwarded-Host of a trusted proxy. In that case `host_forwarded` is set, and no shared cache may store a
+    response that depends on it, because the cache key contains only the Host header."""
 
     client: str | None
     scheme: Literal["http", "https"]
@@ -38,8 +38,8 @@ _PROXY_FIELDS = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
 
 
 def is_this_machine(headers: Iterable[tuple[bytes, bytes]], client: str | None) -> bool:
-    """Whether a request comes from this machine: its address says so, and no proxy's header says that it was
-    forwarded, since behind a proxy every peer may look local."""
+    """Whether a request comes from this machine: its address is local, and it has no proxy's header, since
+    behind a proxy every peer may look local."""
     if any(name.lower() in _PROXY_FIELDS for name, _ in headers):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Other settings for a service that runs, from another thread than its own."""
+"""Switches a running service to new settings, from another thread."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,17 +16,20 @@ from .sites import SiteTable
 T = TypeVar("T")
 
 CALL_SECONDS = 5.0
-# What a call in a loop may take in all: until it begins, and until it ends; and some room.
+# Timeouts of a call in the loop: until it starts, until it ends, and in total.
 SWAP_SECONDS = 2 * CALL_SECONDS + 2.0
 
 
 class LoopClosedError(Exception):
-    """The loop has ended, and calls nothing more."""
+    """The loop has ended and runs no more calls."""
 
 
 def called(loop: asyncio.AbstractEventLoop, work: Callable[[], T]) -> T:
-    """Call in a loop's thread, from another one, and wait for it. Raises what the call raises; TimeoutError
-    where the loop does not come to it, and LoopClosedError where it has ended: then it is not called."""
+    """Call `work` in a loop's thread from another thread, and wait for the result.
+
+    Raises the errors of the call, TimeoutError if the loop does not run it in time, and LoopClosedError if
+    the loop has ended. In the last two cases `work` is not called.
+    """
     future: Future[T] = Future()
 
     def call() -> None:
@@ -59,11 +62,11 @@ class OneProcess:
 
     @property
     def settings(self) -> Settings:
-        """Those in use."""
+        """The settings in use."""
         return self._service.settings
 
     def apply(self, settings: Settings) -> Changes:
-        """Swap them in, in one step of the loop, and tell of it."""
+        """Switch to these settings in one step of the loop, and report it."""
 
         table = SiteTable(settings)
 
@@ -75,16 +78,16 @@ class OneProcess:
         try:
             return called(self._loop, swap)
         except TimeoutError as error:
-            raise ReloadError("the server did not come to it in time") from error
+            raise ReloadError("the server was too busy to switch in time") from error
         except LoopClosedError as error:
             raise ReloadError("the server is stopping") from error
 
     def unchanged(self) -> None:
-        """Tell of it."""
+        """Report a reload without changes."""
         with suppress(TimeoutError, LoopClosedError):
             called(self._loop, lambda: self._service.announce_swap(Changes()))
 
     def refuse(self, problems: Sequence[Problem], *, requested: bool) -> None:
-        """Tell of it."""
+        """Report a rejected reload."""
         with suppress(TimeoutError, LoopClosedError):
             called(self._loop, lambda: self._service.refuse_swap(problems, requested=requested))

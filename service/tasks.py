@@ -1,4 +1,4 @@
-"""Work in the background, and its end."""
+"""Background tasks."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -10,7 +10,7 @@ STOP_SECONDS = 10
 
 
 class Tasks:
-    """Tasks that last as long as clew runs, and tasks that end by themselves."""
+    """Tasks that run as long as clew does, and tasks that end by themselves."""
 
     def __init__(self) -> None:
         self._lasting: list[asyncio.Task[None]] = []
@@ -21,7 +21,7 @@ class Tasks:
         self._lasting += [asyncio.create_task(work, name=name) for name, work in works]
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` after what is going on now; `stop` waits for it."""
+        """Run `work` in the background; `stop` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._work.add(task)
         task.add_done_callback(self._done)
@@ -32,7 +32,7 @@ class Tasks:
             structlog.get_logger("clew").error("fault", where="background", exc_info=error)
 
     async def stop(self) -> None:
-        """Cancel what lasts, and let the rest end within ten seconds."""
+        """Cancel the lasting tasks, and wait up to ten seconds for the others."""
         for task in self._lasting:
             task.cancel()
         if self._work:

@@ -1,7 +1,7 @@
-"""Who is stored: a visitor whose cookie has come back, its second sign of life.
+"""Stores visitors, once their cookie has come back.
 
-A landing or a `decide` without our cookie leaves nothing here: what it brought is in the cookie that its
-answer sets, sealed, and a browser that does not send that back would never be found again.
+A landing or a `decide` without clew's cookie stores nothing: its touch is encrypted in the cookie that the
+response sets. A browser that does not send the cookie back could never be recognised.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +13,12 @@ from .clock import Clock
 from .limits import Limits
 from .site import SiteRuntime
 
-# What happened to a visitor, told by what is stored of it, if it is.
+# The changes to a visitor, computed from its stored record, if there is one.
 Happened = Callable[[Visitor | None], Sequence[Change]]
 
 
 class Visitors:
-    """Folds what happened into the stored visitors, new ones within their limit."""
+    """Applies changes to the stored visitors, and adds new ones within their limit."""
 
     def __init__(self, visits: Visits, limits: Limits, clock: Clock) -> None:
         self._visits = visits
@@ -28,15 +28,15 @@ class Visitors:
     async def remember(
         self, site: SiteRuntime, known: Known, changes: Sequence[Change], client: str | None
     ) -> Visitor:
-        """Fold changes into the visitor. Raises what `update` raises."""
+        """Apply changes to the visitor. Raises the errors of `update`."""
         return await self.update(site, known, lambda stored: changes, client)
 
     async def update(
         self, site: SiteRuntime, known: Known, happened: Happened, client: str | None
     ) -> Visitor:
-        """Fold what `happened` into the visitor, in one operation on the store; the visitor as it is then.
+        """Apply what `happened` to the visitor, in one operation on the store. Returns the new visitor.
 
-        Raises LimitedError where it would be new to the store and too many are, and what the store raises.
+        Raises LimitedError if the visitor is not stored yet and too many are new, and the store's errors.
         """
         now = self._clock.now()
         fold = self._fold(site, known, happened, client, now)
@@ -45,7 +45,7 @@ class Visitors:
     def update_at_once(
         self, site: SiteRuntime, known: Known, happened: Happened, client: str | None, now: float
     ) -> Visitor | None:
-        """The same where nothing has to be waited for; None, and nothing is done, where it has."""
+        """The same without waiting. Returns None, and does nothing, if it would have to wait."""
         fold = self._fold(site, known, happened, client, now)
         return self._visits.update_at_once(site.name, known.visitor, fold, now)
 
