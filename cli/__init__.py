@@ -13,6 +13,7 @@ from . import correct, desk, explain, postbacks
 from .backup import backup_command, restore_command
 from .check import check_command
 from .export import export_command
+from .forget import forget_command
 from .init import init_command
 from .inspect import inspect_command
 from .mitm import mitm_command
@@ -37,6 +38,7 @@ app.command("report")(report_command)
 app.command("backup")(backup_command)
 app.command("restore")(restore_command)
 app.command("export")(export_command)
+app.command("forget")(forget_command)
 app.add_typer(explain.app, name="explain")
 app.add_typer(correct.app, name="orders")
 app.add_typer(desk.app, name="desk")

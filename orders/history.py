@@ -44,7 +44,7 @@ class Order:
     `refunded` is the money that went back. `doubts` is what stands against telling a partner; `refused`: a
     person decided that it is reported to none. `partner` is a person's choice of who earns it: an empty text
     for nobody, None where nobody chose. `sources` has by field name the `Sighting.key` that a value
-    comes from.
+    comes from. `forgotten`: it is known whose it was, and that visitor was forgotten.
     """
 
     number: str
@@ -70,6 +70,7 @@ class Order:
     partner: str | None
     sources: Mapping[str, str]
     has_own_time: bool = False
+    forgotten: bool = False
 
     @property
     def is_sale(self) -> bool:
@@ -142,6 +143,7 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
         partner=None if chosen is None or chosen.correction is None else chosen.correction.partner,
         sources=pick.sources,
         has_own_time=any(s.placed_at is not None for s in sightings),
+        forgotten=naming is not None and naming.visitor is None,
     )
 
 
@@ -189,7 +191,7 @@ def _state(
         found = max(of_top, key=lambda s: (s.as_of or 0.0, STATES.index(s.state or "seen"), s.key))
     else:
         # Anybody can open a page without our cookie: that does not say that the money has come.
-        named = [s for s in of_top if s.visitor is not None] or of_top
+        named = [s for s in of_top if s.names_visitor] or of_top
         settled = [s for s in named if STATES.index(s.state or "seen") >= STATES.index("placed")]
         found = max(settled or named, key=_weight)
     pick.sources["state"] = found.key
@@ -213,7 +215,7 @@ def _placed_at(pick: _Pick, sightings: Sequence[Sighting]) -> float:
 def _naming(sightings: Iterable[Sighting]) -> Sighting | None:
     """The sighting that says whose the order is: the server's; else the earliest page of a visitor who was
     seen at the checkout, before what a browser told, before anybody who opened the page."""
-    named = [s for s in sightings if s.visitor is not None]
+    named = [s for s in sightings if s.names_visitor]
 
     def counts(sighting: Sighting) -> tuple[object, ...]:
         bought = not any(doubt.kind == "checkout" for doubt in sighting.doubts)
@@ -294,7 +296,7 @@ def _about_buyer(sightings: Sequence[Sighting], naming: Sighting) -> Iterable[Do
     """An order that waited for its money on its buyer's page, and is paid on another visitor's."""
     if naming.state in SALES or any(s.rank >= _CORRECTS and s.state in SALES for s in sightings):
         return
-    own = [s for s in sightings if s.visitor in (None, naming.visitor)]
+    own = [s for s in sightings if not s.names_visitor or s.visitor == naming.visitor]
     if not any(s.state in SALES for s in own) and any(s.state in SALES for s in sightings):
         yield Doubt("conflict", "shown as a sale to another visitor than at first")
 

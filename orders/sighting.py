@@ -5,8 +5,8 @@ Sightings are append-only. What all sightings of one order come to is computed f
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, Final
@@ -50,8 +50,8 @@ class Sighting(OrderSeen):
 
     `at` is when clew was told, in unix seconds. `visitor`, `carrier` (the token that the shop keeps with the
     order), `email_hash`, `coupon` and `conversation` are evidence of whose the order is, and `touches` the
-    visitor's arrivals as plain data. `doubts` are what stood against this sighting when it came. `key` names
-    its content.
+    visitor's arrivals as plain data. `doubts` are what stood against this sighting when it came. `forgotten`
+    are the names of the fields that it had before a person asked to be forgotten. `key` names its content.
     """
 
     site: str
@@ -63,6 +63,7 @@ class Sighting(OrderSeen):
     touches: tuple[Mapping[str, Any], ...] = ()
     doubts: tuple[Doubt, ...] = ()
     correction: Correction | None = None
+    forgotten: tuple[str, ...] = ()
     key: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +86,25 @@ class Sighting(OrderSeen):
     def of_server(self) -> bool:
         """Whether the shop's own server said it."""
         return self.source in ("api", "webhook")
+
+    @property
+    def names_visitor(self) -> bool:
+        """Whether it says whose the order is, or did so before that visitor was forgotten."""
+        return self.visitor is not None or "visitor" in self.forgotten
+
+    def forget(self, visitors: Collection[str] = (), emails: Collection[str] = ()) -> "Sighting":
+        """The sighting without what names one of these visitors or e-mail hashes. It still tells that
+        somebody was named, and that it was in the chat, so that the order stays what it is."""
+        gone = [name for name in ("visitor", "carrier") if getattr(self, name) in visitors]
+        gone += ["conversation"] if gone and self.conversation is not None else []
+        touches = () if gone else self.touches
+        channel = self.channel or ("chat" if "conversation" in gone else None)
+        gone += ["email_hash"] if self.email_hash in emails else []
+        if not gone:
+            return self
+        forgotten = tuple(sorted({*self.forgotten, *gone}))
+        left: dict[str, Any] = dict.fromkeys(gone)
+        return replace(self, **left, touches=touches, channel=channel, forgotten=forgotten)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the ledger, without what was not said."""
@@ -138,6 +158,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     **dict.fromkeys(("total", "net", "shipping", "tax", "discount"), Decimal),
     "further": tuple,
     "touches": tuple,
+    "forgotten": tuple,
     "items": lambda rows: tuple(_item(row) for row in rows),
     "refunds": lambda rows: tuple(Refund(row["id"], Decimal(row["amount"])) for row in rows),
     "doubts": lambda rows: tuple(Doubt(**row) for row in rows),

@@ -122,7 +122,7 @@ def plan(
         if event is None:
             superseded += [row.id for row in waiting]
             continue
-        against = next(filter(None, (*doubts, manual(partner, event.event))), None)
+        against = next(filter(None, (*doubts, manual(partner, event.event), _without_click(event))), None)
         same = next((row for row in waiting if _content(row.report) == _content(event)), None)
         # A person's refusal keeps back what stood then. A cancellation is reported all the same.
         kept_back = refused and (event.event != CANCEL or same is not None)
@@ -189,6 +189,15 @@ def _waits(row: Postback) -> bool:
 def _may_be_reported(row: Postback) -> bool:
     """Whether the partner may have heard of it. A call that failed is tried again, and may yet arrive."""
     return row.state in ("sending", "delivered", "unknown") or (row.state == "due" and row.attempts > 0)
+
+
+def _without_click(event: Report) -> Doubt | None:
+    """Why a call cannot be made whose click id is not kept any more."""
+    if event.click_id:
+        return None
+    what = {NEW: "the order came about", ADJUST: "the order was changed", CANCEL: "the order was cancelled"}
+    why = "after its visitor was forgotten, and the click id with it"
+    return Doubt("manual", f"{what[event.event]} {why}: report it by hand, by the order's number")
 
 
 def manual(partner: Partner | None, event: str) -> Doubt | None:

@@ -49,7 +49,8 @@ class Inputs:
 
     `order_time` is when the order was placed, `decided_at` the time of the decision, in unix seconds.
     `consent` is the visitor's at the order. `partner` is a person's choice: an empty text for nobody, None
-    where nobody chose, with its reason in `chosen_by`.
+    where nobody chose, with its reason in `chosen_by`. `forgotten`: the visitor asked to be forgotten, and
+    its touches are not kept any more, so the decision cannot be replayed.
     """
 
     order_time: float
@@ -58,10 +59,11 @@ class Inputs:
     consent: str = "granted"
     partner: str | None = None
     chosen_by: str = ""
+    forgotten: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the ledger."""
-        return {
+        data = {
             "order_time": self.order_time,
             "decided_at": self.decided_at,
             "touches": [touch.to_json() for touch in self.touches],
@@ -69,6 +71,7 @@ class Inputs:
             "partner": self.partner,
             "chosen_by": self.chosen_by,
         }
+        return {**data, "forgotten": True} if self.forgotten else data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Inputs":

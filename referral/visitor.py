@@ -58,7 +58,8 @@ class Visitor(Struct, omit_defaults=True):
     clew heard of it (`ordered_at` is the order's own time), `shopped_at` the last time since then that a cart
     or the checkout was seen, `cart_on` the last paths on which a cart was read. `talk` is what the ledger
     holds of the last conversation, None where the ledger has not been asked; `read` is the id of the newest
-    message that the visitor has read.
+    message that the visitor has read. `forgotten`: the visitor asked to be forgotten, nothing else is kept,
+    and nothing is added any more; a browser that still has this id gets another one.
     """
 
     id: str
@@ -83,6 +84,7 @@ class Visitor(Struct, omit_defaults=True):
     cart_on: tuple[str, ...] = ()
     talk: Talk | None = None
     read: int = 0
+    forgotten: bool = False
 
     @property
     def unread(self) -> int:
@@ -304,8 +306,28 @@ class MessagesRead(Struct, frozen=True):
         visitor.read = max(visitor.read, newest)
 
 
+class Forgotten(Struct, frozen=True):
+    """The visitor asked to be forgotten."""
+
+    def apply(self, visitor: Visitor, now: float) -> None:
+        """Nothing but that is kept."""
+        empty = Visitor(visitor.id, forgotten=True)
+        for name in visitor.__struct_fields__:
+            setattr(visitor, name, getattr(empty, name))
+
+
 Change = (
-    TalkChanged | MessagesRead | Shopped | Talked | Touched | Restored | Viewed | CartSeen | Invited | Ordered
+    TalkChanged
+    | MessagesRead
+    | Shopped
+    | Talked
+    | Touched
+    | Restored
+    | Viewed
+    | CartSeen
+    | Invited
+    | Ordered
+    | Forgotten
 )
 
 
@@ -313,5 +335,7 @@ def changed(stored: Visitor | None, visitor: str, changes: Iterable[Change], now
     """A visitor, new where it is not stored, with `changes` folded in; `stored` stays as it is."""
     found = Visitor(visitor) if stored is None else copy(stored)
     for change in changes:
+        if found.forgotten:
+            break
         change.apply(found, now)
     return found

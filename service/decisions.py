@@ -3,7 +3,8 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -28,6 +29,7 @@ from .attribution import Attribution
 from .clock import Clock
 from .consent_watch import ConsentWatch
 from .facts import PageNow, gather
+from .forgetting import Forgetter
 from .limits import LimitedError
 from .ordering.shopping import page_mark, showed_its_order
 from .origin import Origin
@@ -65,7 +67,7 @@ class Answer(Struct, frozen=True):
 
 
 class Decisions:
-    """Decides what is shown to visitors."""
+    """Decides what is shown to visitors. `later` runs what is to be done in the background."""
 
     def __init__(
         self,
@@ -74,14 +76,18 @@ class Decisions:
         attribution: Attribution,
         talks: Talks,
         agents: AgentLoads,
+        forgetter: Forgetter,
         events: Events,
         clock: Clock,
+        later: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._visits = visits
         self._visitors = visitors
         self._attribution = attribution
         self._talks = talks
         self._agents = agents
+        self._forgetter = forgetter
+        self._later = later
         self._events = events
         self._clock = clock
         self._consents = ConsentWatch(events)
@@ -106,6 +112,8 @@ class Decisions:
             return self._decide_unstored(view)
         if visitor is None:
             return self._decide_later(view)
+        if visitor.forgotten:
+            return self._decide_anew(view)
         # Where a record does not say whether there is a talk, the ledger knows.
         return self._answer(view, visitor) if visitor.talk is not None else self._recall(view, visitor)
 
@@ -131,7 +139,12 @@ class Decisions:
         except Exception as error:
             self._note_failure(view.site, error)
             return await self._decide_unstored(view)
-        return await self._recall(view, visitor)
+        return self._decide_anew(view) if visitor.forgotten else await self._recall(view, visitor)
+
+    def _decide_anew(self, view: "_View") -> Answer:
+        """For a browser whose visitor asked to be forgotten: it is a new visitor, by a new cookie."""
+        anew = _View(view.site, None, view.ask, view.now)
+        return self._answer(anew, replace(anew.unstored(None), talk=Talk()))
 
     async def _decide_unstored(self, view: "_View") -> Answer:
         """Over a limit, or the store does not take it."""
@@ -141,6 +154,8 @@ class Decisions:
         except Exception as error:
             self._note_failure(view.site, error)
             stored = None
+        if stored is not None and stored.forgotten:
+            return self._decide_anew(view)
         return await self._recall(view, view.unstored(stored))
 
     async def _recall(self, view: "_View", visitor: Visitor) -> Answer:
@@ -191,6 +206,7 @@ class Decisions:
             await self._visits.forget(site.name, known.visitor)
         except Exception as error:
             self._events.emit("fault", site=site.name, where="consent", error=repr(error))
+        self._later(self._forgetter.withdraw(site.name, known.visitor, talks=talks))
         self._events.emit("consent_withdrawn", site=site.name, why=ask.consent.why)
         secure, host = ask.origin.scheme == "https", ask.origin.host
         if not talks:
@@ -216,7 +232,7 @@ class Decisions:
     async def explain(self, site: SiteRuntime, visitor_id: str, page: PageNow) -> Explanation | None:
         """Why the rules say what they say to a visitor now; None for one who is not known."""
         visitor = await self._visits.get(site.name, visitor_id)
-        if visitor is None:
+        if visitor is None or visitor.forgotten:
             return None
         visitor = replace(visitor, talk=await self._talks.bring_up(site.name, visitor.id))
         await self._agents.refresh()

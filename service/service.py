@@ -36,6 +36,7 @@ from .attribution import Attribution
 from .clock import Clock
 from .conversations import Conversations
 from .decisions import Decisions
+from .forgetting import Forgetter
 from .limits import Limits
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
@@ -149,14 +150,17 @@ class Service:
             self.clock,
             self.tasks.later,
         )
+        self.forgetter = Forgetter(self.ledger, self.visits, self.journal.path, self.events, self.clock)
         self.decisions = Decisions(
             self.visits,
             self.visitors,
             self.attribution,
             self.talks,
             self.agents,
+            self.forgetter,
             self.events,
             self.clock,
+            self.tasks.later,
         )
 
     def _visit_store(self, address: str) -> Visits:
@@ -330,9 +334,12 @@ class Service:
         days = self.settings.retention.model_dump()
         try:
             gone = await self.retention.apply(days, self.clock.now())
+            settled = await self.ledger.forgetting.settle(self.clock.now())
         except Exception as error:
             self.events.emit("fault", site="", where="retention", error=repr(error))
             return
+        if shares := settled.rows.get("shares"):
+            gone = {**gone, "click_ids": shares}
         if gone:
             self.events.emit("pruned", site="", **gone)
 

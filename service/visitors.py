@@ -25,6 +25,11 @@ class Visitors:
         self._limits = limits
         self._clock = clock
 
+    async def is_forgotten(self, site: SiteRuntime, visitor: str) -> bool:
+        """Whether this visitor asked to be forgotten. Raises what the store raises."""
+        stored = await self._visits.get(site.name, visitor)
+        return stored is not None and stored.forgotten
+
     async def remember(
         self, site: SiteRuntime, known: Known, changes: Sequence[Change], client: str | None
     ) -> Visitor:

@@ -46,7 +46,7 @@ class Talks:
         while True:
             stored = await self._visits.get(site, visitor)
             talk = await self._ledger.conversations.talk(site, visitor)
-            if stored is None or stored.talk == talk:
+            if stored is None or stored.forgotten or stored.talk == talk:
                 return talk
             change = TalkChanged(stored.talk, talk)
             stored = await self._visits.change(site, visitor, [change], self._now())

@@ -26,6 +26,8 @@ _DICTIONARY = (
 
 def keep_seconds(visitor: Visitor) -> float:
     """How long a visitor is kept from now on."""
+    if visitor.forgotten:
+        return KEEP_SECONDS
     sent = any(click.partner for touch in visitor.touches for click in touch.clicks)
     if sent or visitor.talked_at or visitor.ordered_at or (visitor.talk and visitor.talk.last):
         return KEEP_SECONDS

@@ -36,21 +36,24 @@ def _known(request: Request, at: RequestContext) -> Known:
     return known
 
 
-def _writer(request: Request, at: RequestContext) -> tuple[Known, dict[str, str]]:
+async def _writer(request: Request, at: RequestContext) -> tuple[Known, dict[str, str]]:
     """Who writes, and the header that sets a cookie. A visitor who is not recognised without its consent gets
     one when it writes: its conversation cannot do without (ePrivacy Directive, Art. 5(3)), so it needs none.
-    It holds nothing but the visitor's id, and is gone when the browser is closed."""
-    known = cookie_visitor(request.scope, at)
-    if known is not None or not at.site.consent.asks:
-        return known or _known(request, at), {}
+    It holds nothing but the visitor's id, and is gone when the browser is closed. One who asked to be
+    forgotten gets another id."""
+    known, asks = cookie_visitor(request.scope, at), at.site.consent.asks
+    if known is None and not asks:
+        known = _known(request, at)
+    if known is not None and not await at.service.visitors.is_forgotten(at.site, known.visitor):
+        return known, {}
     known = Known(new_visitor_id(), (), int(at.service.clock.now()))
-    cookie = at.site.cookie.set_cookie(known, at.origin.scheme == "https", at.origin.host, session=True)
+    cookie = at.site.cookie.set_cookie(known, at.origin.scheme == "https", at.origin.host, session=asks)
     return known, {"Set-Cookie": cookie.decode("ascii")}
 
 
 @api
 async def _send(request: Request, at: RequestContext) -> Response:
-    known, cookie = _writer(request, at)
+    known, cookie = await _writer(request, at)
     body = await json_body(request, MessageBody)
     message = VisitorMessage(body.text, body.client_id, body.language, body.rule)
     try:

@@ -16,6 +16,7 @@ from ...referral.touches import Touch, merge
 from ...settings.model import Partner
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.errors import LedgerBusyError
+from ...stores.ledger.forgotten import ForgottenError
 from ...stores.ledger.history import Change, Known, placed_of
 from ...stores.ledger.orders import StoredOrder
 
@@ -84,7 +85,11 @@ class OrderBook:
             if known is not None and before is not None and _says_nothing_new(known, others, sighting):
                 return Entry(sighting, before, before, added=False)
             change = await self._change(sighting, known, others, before, terms, now, consent, raw)
-            written = await self._ledger.histories.write(change)
+            try:
+                written = await self._ledger.histories.write(change)
+            except ForgottenError as gone:
+                sighting, raw = sighting.forget(gone.visitors, gone.emails), None
+                continue
             if written is None:
                 continue
             return Entry(sighting, before, written.order, True, written.postbacks)
@@ -143,7 +148,8 @@ async def change_of(
         partner=order.partner,
         chosen_by=_chosen_by(order, seen),
     )
-    policy, decision = terms.decide(inputs, known)
+    kept = _kept(order, known, inputs)
+    inputs, policy, decision = kept or (inputs, *terms.decide(inputs, known))
     return Change(
         site=site,
         sighting=None,
@@ -161,6 +167,18 @@ async def change_of(
         known=known,
         seen=seen,
     )
+
+
+def _kept(order: Order, known: Known | None, now: Inputs) -> tuple[Inputs, Policy, Decision] | None:
+    """The last decision, where what it went by is forgotten; None where it can be decided anew. A person's
+    choice counts all the same."""
+    if not order.forgotten or known is None or known.decided is None:
+        return None
+    before = known.decided
+    if now.partner == before.inputs.partner:
+        return before.inputs, before.policy, before.decision
+    inputs = replace(now, touches=(), forgotten=True)
+    return inputs, before.policy, decide(inputs, before.policy)
 
 
 def touches_of(order: Order, seen: Sequence[Sighting]) -> tuple[Touch, ...]:
@@ -199,6 +217,11 @@ def _says_nothing_new(known: Known, others: Sequence[Known], sighting: Sighting)
         # What is worth less must not keep out what counts more.
         alike = sum(s.source == sighting.source and bool(s.doubts) == bool(sighting.doubts) for s in seen)
         if alike >= SIGHTINGS:
+            return True
+    if any(s.forgotten for s in seen):
+        # It may repeat what was said of somebody who has been forgotten meanwhile.
+        named = [v for v in (sighting.visitor, sighting.carrier, sighting.email_hash) if v is not None]
+        if adds_nothing(seen, sighting.forget(named, named)):
             return True
     return adds_nothing(seen, sighting)
 

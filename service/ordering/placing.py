@@ -19,6 +19,7 @@ from ...postbacks.model import Postback
 from ...referral.decision import Inputs
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.errors import LedgerBusyError
+from ...stores.ledger.forgotten import ForgottenError
 from ...stores.ledger.history import Change, Known, Placement, Stored, placed_of
 from .book import TRIES, Crediting, change_of
 from .correcting import WHY_LENGTH
@@ -55,7 +56,10 @@ class Placing:
         loose, given_up = self._ledger.loose, 0
         stored = await loose.twin(sighting)
         if stored is None:
-            stored = await loose.add(sighting, raw)
+            try:
+                stored = await loose.add(sighting, raw)
+            except ForgottenError as gone:
+                return await self.add(sighting.forget(gone.visitors, gone.emails), terms, now)
             given_up = await loose.give_up(sighting.site, now - WAITING_SECONDS, WAITING)
         if not stored.by_evidence:
             return Placed(stored, stored.order)
@@ -97,6 +101,9 @@ class Placing:
             fresh = await self._ledger.loose.get(site, row)
             if fresh is None or not fresh.by_evidence:
                 return Placed(stored, None if fresh is None else fresh.order)
+            if fresh.order is not None and fresh.sighting.forgotten:
+                # What joined it is forgotten, so nothing more can be said against it.
+                return Placed(fresh, fresh.order)
             _, joined, known = await self.proposal(fresh)
             target = None if joined is None else next((k for k in known if k.number in joined.numbers), None)
             row_now = None if target is None else target.row

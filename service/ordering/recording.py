@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, cast
 
 from msgspec import structs
 
@@ -312,6 +312,9 @@ class Ordering:
             known = None
         if known is None:
             return Visitor(visitor, touches=touches)
+        if known.forgotten:
+            # Nor does its cookie count any more.
+            return None
         return structs.replace(known, touches=merge(known.touches, touches))
 
     async def _note_ordered(
@@ -340,6 +343,8 @@ class _SiteCrediting:
         the order did not bring it. The source of a report may name the channel itself."""
         if order.channel is not None:
             return order.channel, order.conversation
+        if order.forgotten and known is not None:
+            return cast("Channel", known.channel), known.conversation
         if order.conversation is not None:
             return "chat", order.conversation
         if order.visitor is None:

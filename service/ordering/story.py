@@ -38,7 +38,6 @@ _JOINED: Final = {
     "person": "a person's decision",
 }
 _EVENTS: Final = {NEW: "a new order over", ADJUST: "a change to", CANCEL: "a cancellation, now"}
-_CLICK: Final = "click {param} {click}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +63,24 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A credit decision that was decided again from its stored inputs."""
+    """A credit decision that was decided again from its stored inputs; `again` is None where these were
+    forgotten with the visitor."""
 
     stored: Decided
-    again: Decision
+    again: Decision | None
 
     @property
     def same(self) -> bool:
-        """Whether it came out the same."""
-        return self.again == self.stored.decision
+        """Whether it came out the same, as far as that can be told."""
+        return self.again is None or self.again == self.stored.decision
 
 
 def replays(story: Story) -> tuple[Replayed, ...]:
     """Each credit decision of an order, decided again."""
-    return tuple(Replayed(one, decide(one.inputs, one.policy)) for one in story.decisions)
+    return tuple(
+        Replayed(one, None if one.inputs.forgotten else decide(one.inputs, one.policy))
+        for one in story.decisions
+    )
 
 
 def lines(story: Story, moment: Moment, again: Sequence[Replayed] = ()) -> tuple[Line, ...]:
@@ -177,8 +180,14 @@ def _decision_json(one: Decided, replayed: Replayed | None) -> dict[str, Any]:
         **_decided_json(one.decision),
     }
     if replayed is not None:
-        found["replay"] = "same" if replayed.same else _decided_json(replayed.again)
+        found["replay"] = _replay_json(replayed)
     return found
+
+
+def _replay_json(replayed: Replayed) -> object:
+    if replayed.again is None:
+        return "inputs forgotten"
+    return "same" if replayed.same else _decided_json(replayed.again)
 
 
 def _decided_json(decision: Decision) -> dict[str, Any]:
@@ -258,6 +267,8 @@ def said(sighting: Sighting, moment: Moment) -> Iterator[str]:
         count = len(sighting.touches)
         arrivals = "1 arrival was" if count == 1 else f"{count} arrivals were"
         yield f"visitor {sighting.visitor}, of whom {arrivals} known"
+    if sighting.forgotten:
+        yield f"forgotten: {', '.join(sighting.forgotten).replace('_', ' ')}"
     if sighting.email_hash is not None:
         yield f"e-mail hash {short(sighting.email_hash)}"
     for name in ("coupon", "customer", "channel", "conversation", "net", "shipping", "tax", "discount"):
@@ -281,7 +292,9 @@ def _credit(one: Decided, moment: Moment, replayed: Replayed | None) -> Line:
         whose = " of ".join(filter(None, (touch.network, touch.partner))) or "no partner"
         consent = f"; consent: {touch.consent}" if touch.consent else ""
         details.append(f"considered: arrival {moment(touch.at)} by {whose}: {touch.verdict}{consent}")
-    if not decision.considered:
+    if one.inputs.forgotten:
+        details.append("considered: its visitor and the arrivals are forgotten")
+    elif not decision.considered:
         details.append("considered: no arrival is known of its visitor")
     details.append(
         f"version {one.order_version} of the order, model {one.policy.model}, "
@@ -296,11 +309,17 @@ def _share(share: Share, moment: Moment) -> str:
     part = f"share of {share.partner}: {(share.part * 100).normalize():f} %"
     if share.click is None or share.touched_at is None:
         return f"{part}, without a click that it could be told of"
-    click = _CLICK.format(param=share.click.param, click=short(share.click.value))
+    click = _click(share.click.param, share.click.value)
     return f"{part}, by {click} of {moment(share.touched_at)}"
 
 
+def _click(param: str, value: str) -> str:
+    return f"click {param} {short(value)}" if value else f"a click {param} whose id is forgotten"
+
+
 def _difference(replayed: Replayed) -> str:
+    if replayed.again is None:
+        return "not decided again: its inputs are forgotten"
     if replayed.same:
         return "decided again from its inputs: the same"
     again = ", ".join(f"{s.partner} {(s.part * 100).normalize():f} %" for s in replayed.again.shares)
@@ -312,7 +331,7 @@ def _postback(row: Postback, moment: Moment) -> Line:
     what = _EVENTS.get(row.event, row.event)
     details = [
         f"{row.id}, number {row.sequence} to {row.partner} about order {report.order_id}",
-        _CLICK.format(param=report.click_param, click=short(report.click_id)),
+        _click(report.click_param, report.click_id),
         _state(row, moment),
     ]
     text = f"Due to {row.partner}: {what} {report.amount} {report.currency}"

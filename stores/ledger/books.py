@@ -4,6 +4,7 @@ from .agents import Agents
 from .conversations import Conversations
 from .database import Database
 from .engines import database_at
+from .forgetting import Forgetting
 from .history import Histories
 from .inbox import Inbox
 from .loose import Loose
@@ -27,3 +28,4 @@ class Ledger:
         self.inbox = Inbox(self.db)
         self.agents = Agents(self.db)
         self.notices = Notices(self.db)
+        self.forgetting = Forgetting(self.db)

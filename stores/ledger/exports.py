@@ -255,7 +255,7 @@ def _credit_line(row: Row[Any], share: Row[Any] | None) -> Line:
         "part": None if share is None else share.part,
         "click_network": network,
         "click_param": param,
-        "click_id": _readable(value),
+        "click_id": _readable(value) or None,
         "touched_at": None if share is None else timestamp(share.touched_at),
         "reason": _readable(row.reason if share is None else share.reason),
     }

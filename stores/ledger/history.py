@@ -22,6 +22,7 @@ from ...referral.decision import Decision, Inputs, Policy, Share
 from ...referral.touches import Click
 from .connection import Connection
 from .database import Database
+from .forgotten import refuse_forgotten
 from .orders import StoredOrder, order_at
 from .outbox import apply_plan, postback_of
 from .schema import decisions as decisions_table
@@ -88,10 +89,11 @@ def placed_of(stored: Iterable[Stored]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A credit decision in the ledger."""
+    """A credit decision in the ledger. `visitor` is whose touches were weighed."""
 
     row: int
     order_version: int
+    visitor: str | None
     at: float
     policy: Policy
     inputs: Inputs
@@ -214,6 +216,8 @@ class Histories:
             return None
 
     async def _write(self, tx: Connection, change: Change) -> Written:
+        if change.sighting is not None:
+            await refuse_forgotten(tx, change.sighting)
         row = await _order(tx, change)
         if row is None:
             raise _FasterError
@@ -387,6 +391,8 @@ async def _decision(tx: Connection, change: Change, row: int) -> int | None:
         and known.policy.version == change.policy.version
         and known.decision == change.decision
         and known.inputs.touches == change.inputs.touches
+        # One whose visitor is forgotten holds, though its touches may be there for another moment.
+        and (not known.inputs.touches or known.visitor == change.order.visitor or change.order.forgotten)
     )
     if same:
         return None
@@ -399,6 +405,7 @@ async def _decision(tx: Connection, change: Change, row: int) -> int | None:
         {
             "order": row,
             "order_version": 1 if change.known is None else change.known.version + 1,
+            "visitor": change.order.visitor,
             "at": change.at,
             "policy": version,
             "inputs": change.inputs.to_json(),
@@ -471,8 +478,8 @@ def stored_of(row: Row[Any]) -> Stored:
 
 def _decided() -> Any:
     joined = decisions_table.join(policies_table, policies_table.c.version == _D.policy)
-    own = (_D.id, _D.order_version, _D.at, _D.inputs, _D.reason, _D.considered, policies_table.c.policy)
-    return select(*own).select_from(joined)
+    own = (_D.id, _D.order_version, _D.visitor, _D.at, _D.inputs, _D.reason, _D.considered)
+    return select(*own, policies_table.c.policy).select_from(joined)
 
 
 async def _decided_of(connection: Connection, row: Row[Any]) -> Decided:
@@ -483,7 +490,7 @@ async def _decided_of(connection: Connection, row: Row[Any]) -> Decided:
     )
     decision = Decision.of(shares, row.reason, row.considered)
     policy, inputs = Policy.from_json(row.policy), Inputs.from_json(row.inputs)
-    return Decided(row.id, row.order_version, row.at, policy, inputs, decision)
+    return Decided(row.id, row.order_version, row.visitor, row.at, policy, inputs, decision)
 
 
 async def _postbacks(connection: Connection, row: int, *, lock: bool = False) -> tuple[Postback, ...]:

@@ -7,8 +7,9 @@ from sqlalchemy import ColumnElement, and_, bindparam, func, insert, or_, select
 
 from ...orders.join import WINDOW
 from ...orders.sighting import Sighting
-from .connection import Connection, executing
+from .connection import Connection
 from .database import Database
+from .forgotten import refuse_forgotten
 from .history import Histories, Known, Stored, known_of, sighting_values, stored_of, stored_query, surviving
 from .schema import orders as orders_table
 from .schema import placements as placements_table
@@ -58,9 +59,14 @@ class Loose:
         return None if found is None else stored_of(found)
 
     async def add(self, sighting: Sighting, raw: str | None) -> Stored:
-        """Keep a sighting without a number."""
+        """Keep a sighting without a number. Raises ForgottenError."""
         values = sighting_values(sighting, None, raw)
-        added = await self._db.transact(executing(insert(sightings_table).values(order=None, **values)))
+
+        async def work(tx: Connection) -> Any:
+            await refuse_forgotten(tx, sighting)
+            return await tx.execute(insert(sightings_table).values(order=None, **values))
+
+        added = await self._db.transact(work)
         return Stored(int(added.inserted_primary_key[0]), sighting, None)
 
     async def any(self, site: str) -> bool:

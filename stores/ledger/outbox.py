@@ -215,6 +215,11 @@ class Outbox:
             if found.state not in _RETRIABLE or (found.lease_until or 0) > now:
                 why = _NOT_AGAIN.get(found.state, "is being sent right now")
                 raise OutboxError(f"{postback_id}: it {why}, so it is not sent again")
+            if not found.report.click_id:
+                raise OutboxError(
+                    f"{postback_id}: its visitor was forgotten, and the click id with it: "
+                    "report the order by hand, by its number"
+                )
             if (instead := retried(rows, found)) is not None:
                 added = await apply_plan(tx, found.order, found.site, instead, now)
                 return next(iter(added), replace(found, state="superseded", finished_at=now))

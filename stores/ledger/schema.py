@@ -123,6 +123,15 @@ placements = Table(
     Index("ix_placements_key", "site", "key"),
 )
 
+# Who asked to be forgotten: a digest of each visitor and e-mail hash (`forgotten.py`).
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("digest", text_of(40), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("at", Float, nullable=False),
+)
+
 # By what orders are credited; each is kept once.
 policies = Table(
     "policies",
@@ -138,12 +147,15 @@ decisions = Table(
     Column("id", row_number(), primary_key=True),
     Column("order", row_number(), ForeignKey("orders.id"), nullable=False, index=True),
     Column("order_version", Integer, nullable=False),
+    Column("visitor", text_of(40), index=True),  # whose touches were weighed, if it is known
     Column("at", Float, nullable=False),
     Column("policy", text_of(40), ForeignKey("policies.version"), nullable=False),
     Column("inputs", JSON, nullable=False),
     Column("reason", text_of(), nullable=False),
     Column("considered", JSON, nullable=False),
 )
+
+_FORGET = text("forget_by IS NOT NULL")
 
 # A partner's part of an order by one decision; none where nobody earns it.
 shares = Table(
@@ -156,7 +168,9 @@ shares = Table(
     Column("touched_at", Float),
     Column("part", text_of(20), nullable=False),  # from 0 to 1, decimal text
     Column("reason", text_of(), nullable=False),
+    Column("forget_by", Float),  # until then the click id of a forgotten visitor goes
     Index("ix_shares_partner", "partner", "order"),
+    Index("ix_shares_forget", "decision", sqlite_where=_FORGET, postgresql_where=_FORGET),
 )
 
 postbacks = Table(

@@ -16,6 +16,7 @@ from clew.orders.sighting import Sighting
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
+from clew.stores.ledger.forgetting import Forgetting, Person
 from clew.stores.ledger.inbox import Inbox
 from clew.stores.ledger.loose import Loose
 from clew.stores.ledger.orders import Orders
@@ -80,6 +81,15 @@ REPORT = Sighting(
 )
 
 
+async def forget(db: Database, *, dry: bool) -> None:
+    """A person whose order is known."""
+    await put_order(db, OrderSeen("1", Decimal(5), "EUR", "page"), visitor="v", now=NOW)
+    found = await Forgetting(db).person("shop", email="e" * 64)
+    assert found == await Forgetting(db).person("shop", visitor="v", email="e" * 64) or found.emails
+    await Forgetting(db).forget(Person("shop", ("v",), ("e" * 64,)), NOW, dry=dry)
+    await Forgetting(db).settle(NOW)
+
+
 async def story(db: Database) -> None:
     """An order, and what is near to it."""
     put = await put_order(db, OrderSeen("1", Decimal(5), "EUR", "page", coupon="c"), visitor="v", now=NOW)
@@ -92,6 +102,8 @@ async def story(db: Database) -> None:
 
 FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "amounts": lambda db: Orders(db).amounts("shop", limit=50),
+    "whom to forget": lambda db: forget(db, dry=True),
+    "a person who is forgotten": lambda db: forget(db, dry=False),
     "amounts in a currency": lambda db: Orders(db).amounts("shop", limit=50, currency="EUR"),
     "an order": lambda db: Orders(db).get("shop", "1"),
     "orders": lambda db: Orders(db).list("shop"),

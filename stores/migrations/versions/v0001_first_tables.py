@@ -196,6 +196,13 @@ def _sightings() -> None:
     )
     op.create_index("ix_placements_key", "placements", ["site", "key"], unique=False)
     op.create_index(op.f("ix_placements_sighting"), "placements", ["sighting"], unique=False)
+    op.create_table(
+        "forgotten",
+        sa.Column("digest", text_of(40), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_forgotten")),
+    )
 
 
 def _credits() -> None:
@@ -211,6 +218,7 @@ def _credits() -> None:
         sa.Column("id", row_number(), nullable=False),
         sa.Column("order", row_number(), nullable=False),
         sa.Column("order_version", sa.Integer(), nullable=False),
+        sa.Column("visitor", text_of(40), nullable=True),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("policy", text_of(40), nullable=False),
         sa.Column("inputs", sa.JSON(), nullable=False),
@@ -221,6 +229,7 @@ def _credits() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
     )
     op.create_index(op.f("ix_decisions_order"), "decisions", ["order"], unique=False)
+    op.create_index(op.f("ix_decisions_visitor"), "decisions", ["visitor"], unique=False)
     op.create_table(
         "shares",
         sa.Column("decision", row_number(), nullable=False),
@@ -230,11 +239,21 @@ def _credits() -> None:
         sa.Column("touched_at", sa.Float(), nullable=True),
         sa.Column("part", text_of(20), nullable=False),
         sa.Column("reason", text_of(), nullable=False),
+        sa.Column("forget_by", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(["decision"], ["decisions.id"], name=op.f("fk_shares_decision_decisions")),
         sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_shares_order_orders")),
         sa.PrimaryKeyConstraint("decision", "partner", name=op.f("pk_shares")),
     )
     op.create_index("ix_shares_partner", "shares", ["partner", "order"], unique=False)
+    forget = sa.text("forget_by IS NOT NULL")
+    op.create_index(
+        "ix_shares_forget",
+        "shares",
+        ["decision"],
+        unique=False,
+        sqlite_where=forget,
+        postgresql_where=forget,
+    )
 
 
 def _postbacks() -> None:

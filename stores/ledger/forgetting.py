@@ -1,0 +1,394 @@
+"""Takes out of the ledger what names a person who asks to be forgotten.
+
+Orders, credits and what partners were told stay, without the person: they are the ground of payments. It goes
+in transactions of a few rows each, so that a running clew goes on, and it may be done again after it was
+interrupted. Whoever writes an order meanwhile reads it anew, since its version is another one.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
+
+from sqlalchemy import ColumnElement, Row, delete, or_, select, update
+
+from ...orders.sighting import Sighting
+from ...postbacks.model import State
+from ...referral.touches import Click
+from .connection import Connection
+from .database import Database
+from .forgotten import mark
+from .schema import attempts as attempts_table
+from .schema import conversations as conversations_table
+from .schema import decisions as decisions_table
+from .schema import messages as messages_table
+from .schema import notices as notices_table
+from .schema import orders as orders_table
+from .schema import placements as placements_table
+from .schema import postbacks as postbacks_table
+from .schema import shares as shares_table
+from .schema import sightings as sightings_table
+
+STEP_ROWS: Final = 50
+"""Rows of a transaction."""
+
+PASSES: Final = 5
+"""Times that the tables are gone through at most, until nothing is found."""
+
+LATEST: Final = 30 * 86400.0
+"""Seconds for which a click id is kept at most so that a partner can still be told: the month within which a
+request has to be answered (GDPR Art. 12(3))."""
+
+T = TypeVar("T")
+_O, _S, _D, _P, _H = (
+    orders_table.c,
+    sightings_table.c,
+    decisions_table.c,
+    postbacks_table.c,
+    shares_table.c,
+)
+# Nothing is settled about these: the partner is told yet, or a person decides.
+_OPEN: Final[frozenset[State]] = frozenset({"due", "sending", "held", "unknown", "dead"})
+_UNPLACED: Final = ("seen", "held")
+_CLOSED: Final = "its visitor was forgotten, and the partner could not be told in time"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whom to forget at a site: visitors' ids, and SHA-256 hashes of e-mail addresses. `withdrawn`: they only
+    refuse to be recognised any more. What was written in the chat, and the click by which a partner is paid,
+    then stay."""
+
+    site: str
+    visitors: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    withdrawn: bool = False
+
+
+@dataclass(slots=True)
+class Forgot:
+    """The rows that were changed or deleted, by table and key, and the shares that keep their click id until
+    the partner was told (`waiting`)."""
+
+    changed: set[tuple[str, object]] = field(default_factory=set)
+    waiting: set[object] = field(default_factory=set)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows of each table."""
+        return dict(Counter(table for table, _ in self.changed))
+
+    def plus(self, other: "Forgot") -> "Forgot":
+        """Both together."""
+        return Forgot(self.changed | other.changed, (self.waiting | other.waiting))
+
+
+class Forgetting:
+    """Forgets people, in the ledger."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def person(self, site: str, *, visitor: str | None = None, email: str | None = None) -> Person:
+        """Who is meant: with an e-mail hash, the visitors whose orders have it; with the visitors, the
+        e-mail hashes of their orders."""
+
+        async def work(connection: Connection) -> Person:
+            visitors = [] if visitor is None else [visitor]
+            emails = [] if email is None else [email]
+            if email is not None:
+                named = (_S.site == site, _S.email_hash == email)
+                query = select(_S.visitor).where(*named, _S.visitor.is_not(None)).distinct()
+                visitors += [row[0] for row in await connection.execute(query)]
+                joined = sightings_table.join(orders_table, _O.id == _S.order)
+                query = select(_O.visitor).select_from(joined).where(*named, _O.visitor.is_not(None))
+                visitors += [row[0] for row in await connection.execute(query.distinct())]
+            visitors = list(dict.fromkeys(visitors))
+            for one in visitors:
+                own = select(_O.id).where(_O.site == site, _O.visitor == one)
+                of_orders = select(_S.email_hash).where(_S.order.in_(own), _S.email_hash.is_not(None))
+                told = select(_S.email_hash).where(
+                    _S.site == site, _S.visitor == one, _S.email_hash.is_not(None)
+                )
+                for query in (of_orders, told):
+                    emails += [row[0] for row in await connection.execute(query.distinct())]
+            return Person(site, tuple(visitors), tuple(dict.fromkeys(emails)))
+
+        return await self._db.query(work)
+
+    async def mark(self, person: Person, now: float) -> None:
+        """Note that they are forgotten: from now on no order names them."""
+        await self._db.transact(lambda tx: mark(tx, person.site, person.visitors, person.emails, now))
+
+    async def forget(self, person: Person, now: float, *, dry: bool = False) -> Forgot:
+        """Take them out of all tables; with `dry` only count. See `mark`, which comes first."""
+        done, found = _Done(dry, now), Forgot()
+        for _ in range(PASSES):
+            one = await self._pass(person, done)
+            found = found.plus(one)
+            if dry or not one.changed:
+                break
+        return found
+
+    async def _pass(self, person: Person, done: "_Done") -> Forgot:
+        """Go through all tables once. Who moved a report meanwhile may have written of the person again."""
+        found, through = Forgot(), partial(self._through, person, done)
+        for one in person.visitors:
+            found = found.plus(await through(_sightings, _S.site == person.site, _S.visitor == one))
+            found = found.plus(await through(_orders, _O.site == person.site, _O.visitor == one))
+            found = found.plus(await through(_decisions, _O.site == person.site, _D.visitor == one))
+            if not person.withdrawn:
+                found = found.plus(await self._talks(person.site, one, done))
+        for one in person.emails:
+            of_email = (_S.site == person.site, _S.email_hash == one)
+            if not person.withdrawn:
+                # Of visitors who had withdrawn their consent before.
+                orders = select(_S.order).where(*of_email)
+                found = found.plus(await through(_decisions, _D.order.in_(orders), _D.visitor.is_(None)))
+            found = found.plus(await through(_sightings, *of_email))
+        return found.plus(await self._work(lambda tx: _notices(tx, person, done), done))
+
+    async def settle(self, now: float) -> Forgot:
+        """Take out the click ids of forgotten visitors that were kept so that a partner could be told, where
+        it has been told meanwhile, or 30 days are over."""
+        return await self._through(None, _Done(False, now), _due, _H.forget_by.is_not(None))
+
+    async def _through(
+        self, person: Person | None, done: "_Done", step: "_Step", *which: ColumnElement[bool]
+    ) -> Forgot:
+        """Do a step again and again, each time behind the last row of the one before."""
+        found, after = Forgot(), 0
+        while True:
+            one, last = await self._work(partial(_at, step, person, which, after, done), done)
+            found = found.plus(one)
+            if last is None:
+                return found
+            after = last
+
+    async def _talks(self, site: str, visitor: str, done: "_Done") -> Forgot:
+        """Delete the conversations, messages first."""
+        own = conversations_table.c
+        async with self._db.read() as connection:
+            query = select(own.id).where(own.site == site, own.visitor == visitor)
+            talks = [row[0] for row in await connection.execute(query)]
+        found = Forgot()
+        for talk in talks:
+            left = True
+            while left:
+                step = await self._work(partial(_talk, talk=talk, done=done), done)
+                found, left = found.plus(step), ("conversations", talk) not in step.changed
+        return found
+
+    async def _work(self, work: Callable[[Connection], Coroutine[Any, Any, T]], done: "_Done") -> T:
+        return await (self._db.query(work) if done.dry else self._db.transact(work))
+
+
+class _Step(Protocol):
+    """The next rows behind `after`: what became of them, and the last one if there may be more."""
+
+    async def __call__(
+        self, tx: Connection, person: Any, which: Any, after: int, done: "_Done", /
+    ) -> tuple[Forgot, int | None]: ...
+
+
+@dataclass(slots=True)
+class _Done:
+    """Whether something is done or only counted, and when."""
+
+    dry: bool
+    now: float
+
+
+async def _at(
+    step: _Step, person: Person | None, which: Any, after: int, done: _Done, tx: Connection
+) -> tuple[Forgot, int | None]:
+    return await step(tx, person, which, after, done)
+
+
+async def _sightings(
+    tx: Connection, person: Person, which: Any, after: int, done: _Done
+) -> tuple[Forgot, int | None]:
+    """Take the person out of sightings, and what came in as text; the next ones, and the last row if there
+    may be more."""
+    query = select(_S.id, _S.order, _S.key, _S.said, _S.joined_by).where(*which, _S.id > after)
+    rows = (await tx.execute(query.order_by(_S.id).limit(STEP_ROWS))).all()
+    found = Forgot()
+    keys: defaultdict[int, dict[str, str]] = defaultdict(dict)
+    talks: set[str] = set()
+    for row in rows:
+        before = Sighting.from_json(row.said)
+        bare = before.forget(person.visitors, person.emails)
+        found.changed.add(("sightings", row.id))
+        if row.order is not None:
+            keys[row.order][row.key] = bare.key
+        if before.conversation is not None and bare.conversation is None:
+            talks.add(before.conversation)
+        if not done.dry:
+            await _rewrite(tx, row, bare)
+    for order, renamed in keys.items():
+        found.changed.add(("orders", order))
+        if not done.dry:
+            await _order(tx, order, person, done.now, renamed, talks)
+    return found, _more(rows)
+
+
+async def _rewrite(tx: Connection, row: Row[Any], bare: Sighting) -> None:
+    named = {"visitor": bare.carrier or bare.visitor, "email_hash": bare.email_hash}
+    same = update(sightings_table).where(_S.id == row.id)
+    await tx.execute(same.values(said=bare.to_json(), key=bare.key, raw=None, **named))
+    own = placements_table.c
+    placed = update(placements_table).where(own.sighting == row.id, own.key == row.key)
+    await tx.execute(placed.values(key=bare.key))
+
+
+async def _orders(
+    tx: Connection, person: Person, which: Any, after: int, done: _Done
+) -> tuple[Forgot, int | None]:
+    """Take the person out of orders."""
+    query = select(_O.id).where(*which, _O.id > after).order_by(_O.id)
+    rows = (await tx.execute(query.limit(STEP_ROWS))).all()
+    found = Forgot()
+    for row in rows:
+        found.changed.add(("orders", row.id))
+        if not done.dry:
+            await _order(tx, row.id, person, done.now, {}, None)
+    return found, _more(rows)
+
+
+async def _order(
+    tx: Connection,
+    order: int,
+    person: Person,
+    now: float,
+    keys: dict[str, str],
+    talks: Collection[str] | None,
+) -> None:
+    """Write an order without the person. `keys` are the new keys of its sightings by the old ones; `talks`
+    the conversations that go, None for whichever it has."""
+    own = (_O.version, _O.sources, _O.visitor, _O.conversation)
+    row = (await tx.execute(select(*own).where(_O.id == order).with_for_update())).one()
+    changes: dict[str, Any] = {"version": row.version + 1, "changed_at": now}
+    if keys:
+        changes["sources"] = {name: keys.get(key, key) for name, key in row.sources.items()}
+    if row.visitor in person.visitors:
+        changes["visitor"] = None
+    if talks is None or row.conversation in talks:
+        changes["conversation"] = None
+    await tx.execute(update(orders_table).where(_O.id == order).values(**changes))
+
+
+async def _decisions(
+    tx: Connection, person: Person, which: Any, after: int, done: _Done
+) -> tuple[Forgot, int | None]:
+    """Take the arrivals out of credit decisions, and the clicks out of what they led to."""
+    joined = decisions_table.join(orders_table, _O.id == _D.order)
+    query = select(_D.id, _D.visitor, _D.inputs).select_from(joined).where(*which, _D.id > after)
+    rows = (await tx.execute(query.order_by(_D.id).limit(STEP_ROWS))).all()
+    named = [row for row in rows if row.visitor is not None]
+    ids = [row.id for row in rows if row.visitor is not None or row.inputs.get("forgotten")]
+    found = Forgot({("decisions", row.id) for row in named})
+    until = done.now + LATEST
+    clicks = (_H.decision.in_(ids), _H.forget_by.is_(None), _H.touched_at.is_not(None))
+    if done.dry:
+        if not person.withdrawn:
+            found = found.plus(await _clicks(tx, (_H.decision.in_(ids), _H.touched_at.is_not(None)), done))
+        return found, _more(rows)
+    for row in named:
+        inputs = {**row.inputs, "touches": [], "forgotten": True}
+        bare = update(decisions_table).where(_D.id == row.id)
+        await tx.execute(bare.values(visitor=None, inputs=inputs, considered=[]))
+    if not person.withdrawn:
+        await tx.execute(update(shares_table).where(*clicks).values(forget_by=until))
+        which = (_H.decision.in_(ids), _H.forget_by.is_not(None))
+        found = found.plus(await _clicks(tx, which, done))
+    return found, _more(rows)
+
+
+async def _clicks(tx: Connection, which: Any, done: _Done) -> Forgot:
+    """Take out the click ids of these shares, with what partners were told of them; those that a partner has
+    to be told of yet stay for the time being."""
+    query = select(shares_table, _O.state).join(orders_table, _O.id == _H.order).where(*which)
+    found = Forgot()
+    for share in (await tx.execute(query)).all():
+        click = Click(*share.click)
+        if not click.value:
+            continue
+        told = await _told(tx, share, click.value, done)
+        late = share.forget_by is not None and share.forget_by <= done.now
+        sending = any(row.state == "sending" for row in told)
+        waits = any(row.state in _OPEN for row in told) or share.state in _UNPLACED
+        if sending or (waits and not late):
+            found.waiting.add((share.decision, share.partner))
+            continue
+        found.changed.add(("shares", (share.decision, share.partner)))
+        await _forget_calls(tx, told, done, found)
+        if not done.dry:
+            bare = [click.network, click.param, "", click.partner]
+            same = update(shares_table).where(_H.decision == share.decision, _H.partner == share.partner)
+            await tx.execute(same.values(click=bare, forget_by=None))
+    return found
+
+
+async def _told(tx: Connection, share: Row[Any], click: str, done: _Done) -> list[Row[Any]]:
+    """The postbacks that hold the click of a share. No worker takes one until this is committed."""
+    query = select(_P.id, _P.state, _P.report).where(_P.order == share.order, _P.partner == share.partner)
+    rows = await tx.execute(query if done.dry else query.with_for_update())
+    return [row for row in rows if row.report["click_id"] == click]
+
+
+async def _forget_calls(tx: Connection, told: Iterable[Row[Any]], done: _Done, found: Forgot) -> None:
+    """Take the click id out of postbacks, and the text of their calls and answers."""
+    own = attempts_table.c
+    for row in told:
+        made = (own.postback == row.id, or_(own.request != "", own.answer != ""))
+        found.changed.add(("postbacks", row.id))
+        found.changed |= {("attempts", one.id) for one in await tx.execute(select(own.id).where(*made))}
+        if done.dry:
+            continue
+        changes: dict[str, Any] = {"report": {**row.report, "click_id": ""}, "last_answer": None}
+        if row.state in ("due", "held", "dead"):
+            changes |= {"state": "refused", "hold": None, "why": _CLOSED, "finished_at": done.now}
+        await tx.execute(update(postbacks_table).where(_P.id == row.id).values(**changes))
+        await tx.execute(update(attempts_table).where(*made).values(request="", answer=""))
+
+
+async def _talk(tx: Connection, talk: str, done: _Done) -> Forgot:
+    """Delete messages of a conversation, and the conversation with the last of them."""
+    own, talks = messages_table.c, conversations_table
+    query = select(own.id).where(own.conversation == talk)
+    ids = [row[0] for row in await tx.execute(query if done.dry else query.limit(STEP_ROWS))]
+    found = Forgot({("messages", one) for one in ids})
+    if not done.dry:
+        await tx.execute(delete(messages_table).where(own.id.in_(ids)))
+    if done.dry or len(ids) < STEP_ROWS:
+        found.changed.add(("conversations", talk))
+    if not done.dry and len(ids) < STEP_ROWS:
+        await tx.execute(delete(talks).where(talks.c.id == talk))
+    return found
+
+
+async def _due(
+    tx: Connection, _person: Person | None, which: Any, after: int, done: _Done
+) -> tuple[Forgot, int | None]:
+    """Look again at the click ids that are to go."""
+    query = select(_H.decision.label("id")).where(*which, _H.decision > after).order_by(_H.decision)
+    rows = (await tx.execute(query.limit(STEP_ROWS))).all()
+    return await _clicks(tx, (*which, _H.decision.in_([row.id for row in rows])), done), _more(rows)
+
+
+async def _notices(tx: Connection, person: Person, done: _Done) -> Forgot:
+    """Delete the lines of “Needs attention” that name the person; a site has a few hundred at most."""
+    own = notices_table.c
+    query = select(own.id, own.key, own.details).where(own.site == person.site)
+    named = {*person.visitors, *person.emails}
+    ids = [
+        row.id for row in await tx.execute(query) if any(name in f"{row.key} {row.details}" for name in named)
+    ]
+    if ids and not done.dry:
+        await tx.execute(delete(notices_table).where(own.id.in_(ids)))
+    return Forgot({("notices", one) for one in ids})
+
+
+def _more(rows: Sequence[Row[Any]]) -> int | None:
+    return rows[-1].id if len(rows) == STEP_ROWS else None
