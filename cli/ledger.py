@@ -8,7 +8,6 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
-from ..service.service import StoreAddressError
 from ..settings.model import Settings
 from ..stores.errors import STORE_FAILURES
 from ..stores.ledger.addresses import LedgerAddressError, sqlite_path
@@ -16,6 +15,7 @@ from ..stores.ledger.database import Database
 from ..stores.ledger.engines import database_at
 from ..stores.ledger.errors import LedgerError
 from ..stores.visits import VisitsError
+from ..stores.visits_address import StoreAddressError
 from .check import load_or_exit
 from .terminal import print_line
 

@@ -75,7 +75,9 @@ def api(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> En
             return refusal(over(limited))
         except STORE_FAILURES as error:
             at.service.events.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
-            return refusal(Refused(503, "the ledger cannot be reached: try again in a moment", wait=2))
+            return refusal(
+                Refused(503, "the ledger or the visit store cannot be reached: try again in a moment", wait=2)
+            )
 
     return endpoint
 

@@ -53,6 +53,8 @@ EVENTS: Mapping[str, str] = {
     "postback_retried": "an agent made a failed or unknown postback due again",
     "notice_done": "an agent marked a line of “Needs attention” as done",
     "login": "an agent logged in to the desk, or a login failed",
+    "visits_down": "the visit store does not answer; pages go on without it, and credit by the cookie alone",
+    "visits_up": "the visit store answers again, after so many seconds",
     "fault": "something in clew failed; the shop's response was passed on unchanged",
     "unusable": "the settings or the ledger cannot be used: the shop is served without clew",
     "pruned": "rows older than `[retention]` allows were deleted from the ledger; how many of each kind",
@@ -77,7 +79,7 @@ WARNINGS = frozenset(
         ),
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
         *("host_unknown", "selector_unmatched", "partner_slow", "reload_refused", "reload_socket_taken"),
-        *("order_waiting", "postback_failed", "report_given_up"),
+        *("order_waiting", "postback_failed", "report_given_up", "visits_down"),
     }
 )
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})

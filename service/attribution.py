@@ -108,11 +108,9 @@ class Attribution:
     ) -> None:
         try:
             async with asyncio.timeout(TOUCH_SECONDS):
-                await self._visitors.remember(site, known, changes, client)
-        except LimitedError:
-            pass  # over the limit, no new visitor is stored
-        except Exception as error:
-            self._events.emit("fault", site=site.name, where=where, error=repr(error))
+                await self._visitors.note(site, known, changes, client, where)
+        except TimeoutError as error:
+            self._visitors.failed(site.name, where, error)
 
     def finish(self, finished: Finished) -> None:
         """Count the outcome of a response, and read its page's facts now that the bytes are sent."""
@@ -206,11 +204,7 @@ class Attribution:
     async def _is_known(self, site: SiteRuntime, page: ReadPage) -> bool:
         if page.visitor is None:
             return False
-        try:
-            visitor = await self._visits.get(site.name, page.visitor)
-        except Exception as error:
-            self._events.emit("fault", site=site.name, where="order", error=repr(error))
-            return False
+        visitor = await self._visitors.find(site.name, page.visitor, "order")
         return visitor is not None and is_settled(visitor)
 
     def _notify_unread(self, site: SiteRuntime, address: str, why: str, *, key: str) -> None:
@@ -238,7 +232,7 @@ class Attribution:
         except LimitedError:
             pass  # the next page will show it again
         except Exception as error:
-            self._events.emit("fault", site=site.name, where="cart", error=repr(error))
+            self._visitors.failed(site.name, "cart", error)
 
 
 def _shown(site: SiteRuntime, path: str, query: str) -> str:

@@ -14,7 +14,7 @@ from ..settings.load import Problem, Source, beside
 from ..settings.loader import Loader
 from ..settings.model import Settings
 from ..settings.wording import Wording
-from ..stores.check import store_problems
+from ..stores.check import ledger_problems, visits_problems
 
 
 class RoomChecks:
@@ -27,10 +27,10 @@ class RoomChecks:
 
     def top(self, source: Source) -> Iterator[Wording]:
         """See `Checks`."""
-        for key in ("store", "ledger"):
+        for key, problems in (("store", visits_problems), ("ledger", ledger_problems)):
             address = source.data.get(key, Settings.model_fields[key].default)
             if isinstance(address, str):
-                for message, hint, warns in store_problems(beside(address, source.file.absolute().parent)):
+                for message, hint, warns in problems(beside(address, source.file.absolute().parent)):
                     yield Wording((key,), message, hint, "warning" if warns else "error")
         yield from top_problems(source.data)
 

@@ -136,6 +136,10 @@ class Decisions:
             async with asyncio.timeout(VISIT_SECONDS):
                 client = view.ask.origin.client
                 visitor = await self._visitors.update(view.site, view.known, view.happened, client)
+        except TimeoutError as error:
+            # It would take as long to ask it once more.
+            self._note_failure(view.site, error)
+            return await self._recall(view, view.unstored(None))
         except Exception as error:
             self._note_failure(view.site, error)
             return await self._decide_unstored(view)
@@ -166,7 +170,7 @@ class Decisions:
 
     def _note_failure(self, site: SiteRuntime, error: Exception) -> None:
         if not isinstance(error, LimitedError):
-            self._events.emit("fault", site=site.name, where="decide", error=repr(error))
+            self._visitors.failed(site.name, "decide", error)
 
     def _answer(self, view: "_View", visitor: Visitor) -> Answer:
         """Ask the rules; tell of the decision and of a new touch."""
@@ -205,7 +209,7 @@ class Decisions:
         try:
             await self._visits.forget(site.name, known.visitor)
         except Exception as error:
-            self._events.emit("fault", site=site.name, where="consent", error=repr(error))
+            self._visitors.failed(site.name, "consent", error)
         self._later(self._forgetter.withdraw(site.name, known.visitor, talks=talks))
         self._events.emit("consent_withdrawn", site=site.name, why=ask.consent.why)
         secure, host = ask.origin.scheme == "https", ask.origin.host

@@ -29,7 +29,7 @@ from ..stores.ledger.sqlite import SqliteDatabase
 from ..stores.presence import Presence
 from ..stores.talks import Talks
 from ..stores.visits import Visits
-from ..stores.visits_sqlite import SqliteVisits
+from ..stores.visits_engines import visits_at
 from ..stores.watch import Watch
 from .agents import AgentLoads
 from .attribution import Attribution
@@ -50,10 +50,6 @@ OnSwap = Callable[[Settings, Changes], None]
 SHOWN_SITES = 50  # maximum number of sites named in an event
 REOPEN_EVERY = 2.0  # seconds between two attempts to open the ledger while its server does not respond
 NOTICES_EVERY = 3.0  # seconds between two transactions that write notices
-
-
-class StoreAddressError(ValueError):
-    """clew cannot keep visits at the address in the `store` setting."""
 
 
 # Keys of a site that determine the selectors for its pages.
@@ -87,6 +83,7 @@ class Service:
         self._build_watches()
         self._build_verbs()
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
+        self.visits_probe = Probe(self.visits.probe, self._visits_not_writable)
         # By site and state. Cached, because counting reads all postbacks.
         self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites), share=0.05)
         self.ready = False
@@ -110,7 +107,7 @@ class Service:
         """Create what keeps the processes, the ledger and the visit store in sync."""
         self.presence = Presence(self.hub, self.ledger, self.clock.now, self.tasks.later)
         self.agents = AgentLoads(self.ledger, self.clock)
-        self.visitors = Visitors(self.visits, self.limits, self.clock)
+        self.visitors = Visitors(self.visits, self.limits, self.events, self.clock)
         self.talks = Talks(self.ledger, self.visits, self.clock.now, self._talk_not_noted)
         self.watch = Watch(
             self.hub,
@@ -164,15 +161,15 @@ class Service:
         )
 
     def _visit_store(self, address: str) -> Visits:
-        path = sqlite_path(address)
-        if path is None:
-            raise StoreAddressError(
-                f"store = {address!r}: only SQLite is served so far; write sqlite:clew-visits.db"
-            )
-        ledger = sqlite_path(self.settings.ledger)
-        one_file = ledger is not None and path.resolve() == ledger.resolve()
-        db = self.ledger.db
-        return SqliteVisits(path, db.write_lock if one_file and isinstance(db, SqliteDatabase) else None)
+        db, ledger = self.ledger.db, sqlite_path(self.settings.ledger)
+        lock = db.write_lock if isinstance(db, SqliteDatabase) else None
+        return visits_at(address, self._visits_answer, ledger=ledger, write_lock=lock)
+
+    def _visits_answer(self, why: str | None, seconds: float) -> None:
+        if why is None:
+            self.events.emit("visits_up", site="", seconds=round(seconds, 1))
+        else:
+            self.events.notice("visits_down", site="", key="visits", why=why)
 
     def _clock_jumped(self, before: float, step: float) -> None:
         key = "back" if step < 0 else "forward"
@@ -188,6 +185,9 @@ class Service:
 
     def _not_writable(self, error: Exception) -> None:
         self.events.emit("fault", site="", where="ready", error=repr(error))
+
+    def _visits_not_writable(self, error: Exception) -> None:
+        self.visitors.failed("", "ready", error)
 
     async def open(self) -> None:
         """Open the stores. Raises the stores' errors."""

@@ -4,13 +4,14 @@ A landing or a `decide` without clew's cookie stores nothing: its touch is encry
 response sets. A browser that does not send the cookie back could never be recognised.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from ..events.events import Events
 from ..referral.cookie import Known
 from ..referral.visitor import Change, Visitor, changed
-from ..stores.visits import Fold, Visits
+from ..stores.visits import Fold, Visits, VisitsError
 from .clock import Clock
-from .limits import Limits
+from .limits import LimitedError, Limits
 from .site import SiteRuntime
 
 # The changes to a visitor, computed from its stored record, if there is one.
@@ -20,15 +21,49 @@ Happened = Callable[[Visitor | None], Sequence[Change]]
 class Visitors:
     """Applies changes to the stored visitors, and adds new ones within their limit."""
 
-    def __init__(self, visits: Visits, limits: Limits, clock: Clock) -> None:
+    def __init__(self, visits: Visits, limits: Limits, events: Events, clock: Clock) -> None:
         self._visits = visits
         self._limits = limits
+        self._events = events
         self._clock = clock
 
     async def is_forgotten(self, site: SiteRuntime, visitor: str) -> bool:
         """Whether this visitor asked to be forgotten. Raises what the store raises."""
         stored = await self._visits.get(site.name, visitor)
         return stored is not None and stored.forgotten
+
+    async def find(self, site: str, visitor: str, where: str) -> Visitor | None:
+        """What is known of a visitor; None also where the store fails, which is told: `where` names for what
+        it was asked."""
+        try:
+            return await self._visits.get(site, visitor)
+        except VisitsError as error:
+            self.failed(site, where, error)
+            return None
+
+    async def seen_at(self, site: str, visitors: Sequence[str], where: str) -> Mapping[str, float]:
+        """When each of some visitors was last seen, as `Visits.seen_at`; of none where the store fails."""
+        try:
+            return await self._visits.seen_at(site, visitors)
+        except VisitsError as error:
+            self.failed(site, where, error)
+            return {}
+
+    async def note(
+        self, site: SiteRuntime, known: Known, changes: Sequence[Change], client: str | None, where: str
+    ) -> None:
+        """Fold changes in, where that can be done: over the limit nobody new is stored, and a store that
+        fails is told of."""
+        try:
+            await self.remember(site, known, changes, client)
+        except LimitedError:
+            pass
+        except Exception as error:
+            self.failed(site.name, where, error)
+
+    def failed(self, site: str, where: str, error: Exception) -> None:
+        """Tell that the store failed; in the log once an hour, as it may fail at every page."""
+        self._events.notice("fault", site=site, key=where, where=where, error=repr(error))
 
     async def remember(
         self, site: SiteRuntime, known: Known, changes: Sequence[Change], client: str | None

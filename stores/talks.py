@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..referral.visitor import Talk, TalkChanged
 from .ledger.books import Ledger
-from .visits import Visits
+from .visits import Visits, VisitsError
 
 # How long a decision waits for the ledger, which another process may hold, or which may be gone.
 ANSWER_SECONDS = 0.25
@@ -62,7 +62,7 @@ class Talks:
         """
         if self._late:
             return None
-        task = asyncio.ensure_future(self.bring_up(site, visitor))
+        task = asyncio.ensure_future(self._bring_up_or_ask(site, visitor))
         try:
             await asyncio.wait({task}, timeout=ANSWER_SECONDS)
         finally:
@@ -78,6 +78,13 @@ class Talks:
             raise error
         self._failed(site, error)
         return None
+
+    async def _bring_up_or_ask(self, site: str, visitor: str) -> Talk:
+        """What the ledger holds, also where the visit store fails."""
+        try:
+            return await self.bring_up(site, visitor)
+        except VisitsError:
+            return await self._ledger.conversations.talk(site, visitor)
 
     def stop(self) -> None:
         """Give up what has not been answered yet."""

@@ -23,6 +23,14 @@ class VisitsBusyError(VisitsError):
     """Somebody else holds what would be changed: it may be tried again."""
 
 
+class VisitsUnavailableError(VisitsError):
+    """The store does not answer, or takes nothing now."""
+
+
+class VisitsRefusedError(VisitsUnavailableError):
+    """The store refuses us, or is another one than the setting says: a person has to mend that."""
+
+
 Fold = Callable[[Visitor | None], Visitor]
 
 

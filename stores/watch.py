@@ -8,7 +8,7 @@ from ..postbacks.model import STUCK
 from ..referral.visitor import Visitor
 from .ledger.books import Ledger
 from .talks import Talks
-from .visits import Visits
+from .visits import Visits, VisitsError
 
 LOOK_SECONDS = 1.0
 VISIT_SECONDS = 2.0
@@ -52,6 +52,9 @@ class Watch:
         self._refresh = refresh
         self._failed = failed
         self._last: int | None = None  # the message up to which was looked
+        # The message after which the records do not tell of all; None where they do.
+        self._unnoted: int | None = None
+        self._asked = False
         self._missed = True  # something may have been written that no stream was told of
         self._versions: dict[str, tuple[object, ...]] = {}
         self._marks: dict[tuple[str, str], list[object]] = {}
@@ -77,7 +80,7 @@ class Watch:
     async def look(self) -> None:
         """Look once."""
         missed = self._missed and len(self._hub) > 0
-        if await self._ledger.db.changed() or self._last is None:
+        if await self._ledger.db.changed() or self._last is None or self._behind:
             await self._look_at_ledger(notify=not missed)
         if not len(self._hub):
             return
@@ -90,28 +93,25 @@ class Watch:
             await self._look_at_visits()
 
     def _fail(self, error: Exception) -> None:
-        self._missed, self._last = True, None
+        self._missed, self._last, self._asked = True, None, False
         self._failed(error)
 
     async def _look_at_ledger(self, *, notify: bool = True) -> None:
         books, hub = self._ledger.conversations, self._hub
         await self._refresh()
-        noted = self._last
         if self._last is None:
-            newest, noted = await books.last_message(), await self._visits.noted_up_to()
-            # A new store has no records yet, and a ledger that holds less than was noted is another one.
-            self._last = noted if noted is not None and noted <= newest else newest
+            self._last = await books.last_message()
+        await self._catch_up(self._last)
         more = True
         while more:
             last, written = await books.written_after(self._last)
+            await self._bring_up(self._last, written)
             for site, visitor in written:
-                await self._talks.bring_up(site, visitor)
                 if notify:
                     hub.notify(visitor_topic(site, visitor))
                     hub.notify(desk_topic(site))
             self._last, more = last, bool(written)
-        if self._last != noted:
-            await self._visits.set_noted_up_to(self._last)
+        await self._keep_noted(self._last)
         # Whoever takes a conversation writes no message, nor does an order that is held.
         for gone in [site for site in self._versions if site not in self._sites]:
             del self._versions[gone]
@@ -123,7 +123,59 @@ class Watch:
                     hub.notify(desk_topic(site))
                 self._versions[site] = version
 
+    # -- the visitors' records; a store that fails is no reason to tell the streams nothing
+
+    @property
+    def _behind(self) -> bool:
+        return self._unnoted is not None or not self._asked
+
+    async def _catch_up(self, newest: int) -> None:
+        """Bring up the records of what was written while the store failed, or before this process began."""
+        if not self._behind:
+            return
+        try:
+            if not self._asked:
+                noted = await self._visits.noted_up_to()
+                # A new store has no records yet, and a ledger that holds less than was noted is another one.
+                self._unnoted = noted if noted is not None and noted <= newest else None
+                self._asked = True
+            while self._unnoted is not None:
+                last, written = await self._ledger.conversations.written_after(self._unnoted)
+                for site, visitor in written:
+                    await self._talks.bring_up(site, visitor)
+                self._unnoted = last if written else None
+        except VisitsError as error:
+            self._failed(error)
+
+    async def _bring_up(self, before: int, written: Collection[tuple[str, str]]) -> None:
+        """Bring up the records of what was written after the message `before`."""
+        if self._behind:
+            return
+        try:
+            for site, visitor in written:
+                await self._talks.bring_up(site, visitor)
+        except VisitsError as error:
+            self._unnoted = before
+            self._failed(error)
+
+    async def _keep_noted(self, last: int) -> None:
+        """Have the store keep up to where its records tell of all; also again, where it was emptied."""
+        if self._behind:
+            return
+        try:
+            if await self._visits.noted_up_to() != last:
+                await self._visits.set_noted_up_to(last)
+        except VisitsError as error:
+            self._unnoted = last
+            self._failed(error)
+
     async def _look_at_visits(self) -> None:
+        try:
+            await self._compare_visits()
+        except VisitsError as error:
+            self._failed(error)
+
+    async def _compare_visits(self) -> None:
         marks, self._marks = self._marks, {}
         for site, visitor in self._hub.shown_visits():
             mark = visit_mark(await self._visits.get(site, visitor), self._now())

@@ -12,6 +12,7 @@ from ...orders.money import amount_text
 from ...referral.cookie import NAME
 from ...referral.touches import Touch
 from ...service.ordering.recording import Recorded
+from ...stores.visits import VisitsError
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, read_body, require_api_token
 
@@ -85,7 +86,7 @@ async def _visitor(at: RequestContext, named: str | None) -> tuple[str | None, t
     known = at.site.cookie.open(named)
     if known is not None:
         return known.visitor, known.touches
-    if _VISITOR_ID.fullmatch(named) and await at.service.visits.get(at.site.name, named) is not None:
+    if _VISITOR_ID.fullmatch(named) and await _is_known(at, named):
         return named, ()
     raise Refused(
         422,
@@ -93,6 +94,20 @@ async def _visitor(at: RequestContext, named: str | None) -> tuple[str | None, t
         f"has {len(named)} characters: it may be cut off, decoded, or from another site. Send the cookie's "
         "whole value as the shop got it, or omit `visitor`. Nothing was recorded.",
     )
+
+
+async def _is_known(at: RequestContext, visitor: str) -> bool:
+    try:
+        return await at.service.visits.get(at.site.name, visitor) is not None
+    except VisitsError as error:
+        at.service.visitors.failed(at.site.name, "orders", error)
+        raise Refused(
+            503,
+            "the visit store cannot be reached, and only it knows this visitor's clicks: try again in a "
+            f"moment, or send the whole value of the cookie {NAME.decode()} as `visitor`. "
+            "Nothing was recorded.",
+            wait=2,
+        ) from error
 
 
 routes = [Route("/orders", orders_endpoint, methods=["POST"])]

@@ -51,17 +51,19 @@ async def _ledger(service: Service) -> list[Metric]:
         "clew_postbacks", "Postbacks in the ledger by state", labels=["site", "state"]
     )
     agents = GaugeMetricFamily("clew_agents_online", "Agents with an open desk", labels=["site"])
+    answers = await service.visits_probe.failure() is None
+    visits = GaugeMetricFamily("clew_visits_up", "Whether the visit store can be used", value=int(answers))
     try:
         async with asyncio.timeout(LEDGER_SECONDS):
             counts = await service.ledger.outbox.counts_by_site(service.sites)
             present = await service.ledger.agents.present(service.clock.now())
     except Exception as error:
         service.events.emit("fault", site="", where="metrics", error=repr(error))
-        return [up, journal]
+        return [up, journal, visits]
     for site, states in counts.items():
         for state, number in states.items():
             postbacks.add_metric([site, state], number)
     online = Counter(site for site, _ in present)
     for site in service.sites:
         agents.add_metric([site], online[None] + online[site])
-    return [GaugeMetricFamily(up.name, up.documentation, value=1), journal, postbacks, agents]
+    return [GaugeMetricFamily(up.name, up.documentation, value=1), journal, visits, postbacks, agents]

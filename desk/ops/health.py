@@ -23,13 +23,15 @@ async def ready(request: Request, at: RequestContext) -> Response:
     """200 when the ledger answers and the site's shop can be reached, else 503; also while clew stops.
 
     Every client gets the status; only clients that may read `metrics` get the reason, the postbacks by state,
-    and how many orders wait in the journal of this process.
+    how many orders wait in the journal of this process, and why the visit store cannot be used.
     """
     name = at.site.name
     found = await readiness(at.service, [name])
     body: dict[str, object] = {"ready": found.ready}
     if _may_see_figures(request, at):
         body["orders_waiting"] = at.service.journal.waiting
+        if found.visits:
+            body["visits"] = found.visits
         if found.ready:
             body["postbacks"] = await postbacks_of(at.service, name)
         else:

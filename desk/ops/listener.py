@@ -35,6 +35,7 @@ def operations_app(service: Service) -> Starlette:
         body = {
             "ready": found.ready,
             **({"why": found.why} if found.why else {}),
+            **({"visits": found.visits} if found.visits else {}),
             "version": VERSION,
             "sites": {
                 name: {"shop_reachable": reached, "postbacks": await postbacks_of(service, name)}

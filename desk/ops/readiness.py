@@ -18,11 +18,13 @@ SHOPS = 100
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """`why` is empty if it is ready. `shops`: whether each site's shop can be reached, None if clew does not
-    connect to it, or did not try."""
+    connect to it, or did not try. `visits` is why the visit store cannot be used, empty if it can: pages go
+    on without it, on every machine alike, so that alone makes none of them not ready."""
 
     ready: bool
     why: str = ""
     shops: dict[str, bool | None] = field(default_factory=dict)
+    visits: str = ""
 
 
 async def readiness(service: Service, sites: Sequence[str]) -> Readiness:
@@ -32,13 +34,14 @@ async def readiness(service: Service, sites: Sequence[str]) -> Readiness:
         return Readiness(False, f"no order can be recorded: {failure}")
     if not service.ready or service.hub.closed:
         return Readiness(False, "starting or stopping")
+    visits = await service.visits_probe.failure() or ""
     tried = sites[:SHOPS]
     found = await asyncio.gather(*(_reachable(service, site) for site in tried))
     shops = {**dict.fromkeys(sites), **dict(zip(tried, found, strict=True))}
     if found and all(reached is False for reached in found):
         why = "the shop cannot be reached" if len(found) == 1 else "no shop can be reached"
-        return Readiness(False, why, shops)
-    return Readiness(True, "", shops)
+        return Readiness(False, why, shops, visits)
+    return Readiness(True, "", shops, visits)
 
 
 async def postbacks_of(service: Service, site: str) -> dict[State, int] | None:

@@ -116,6 +116,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Clew cannot be used: {why}. The shop goes on without it.",
         "Correct the cause, then start clew again.",
     ),
+    "visits_down": (
+        "The visit store does not answer: {why}. Pages go on without it; orders are credited by the cookie.",
+        "Look at that server and at the way to it. Clew tries it again every few seconds.",
+    ),
     "fault": (
         "Something of clew's own failed in {where}: {error}. The shop's pages were passed on unchanged.",
         "Look at the log. If the ledger or the disk is the cause, fix that; otherwise report a bug.",

@@ -56,7 +56,7 @@ async def _talk(
     # Taken first, so that a change while the page is built makes the stream announce it at once.
     mark = await stamp(at, found.id)
     books = at.service.ledger.conversations
-    visitor = await at.service.visits.get(at.site.name, found.visitor)
+    visitor = await at.service.visitors.find(at.site.name, found.visitor, "desk")
     now = at.service.clock.now()
     seen = summary(visitor, _hosts(request, at.site.settings), now) if visitor is not None else None
     touches = visitor.touches if visitor is not None else ()

@@ -58,7 +58,7 @@ def _place(request: Request) -> tuple[int, str | None]:
 
 async def _lines(at: RequestContext, entries: Sequence[Entry]) -> list[Line]:
     visitors = [entry.conversation.visitor for entry in entries]
-    seen = await at.service.visits.seen_at(at.site.name, visitors) if visitors else {}
+    seen = await at.service.visitors.seen_at(at.site.name, visitors, "desk") if visitors else {}
     now = at.service.clock.now()
     return [
         Line(entry, short_name(visitor), hue(visitor), now - seen.get(visitor, 0) < LIVE_SECONDS)

@@ -31,7 +31,7 @@ async def stamp(at: RequestContext, conversation: str | None) -> str:
     found = await books.get(site, conversation) if conversation else None
     if found is not None:
         parts += [found.state, found.agent, found.updated_at]
-        visitor = await at.service.visits.get(site, found.visitor)
+        visitor = await at.service.visitors.find(site, found.visitor, "desk")
         parts.append(visit_mark(visitor, at.service.clock.now()))
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=9).hexdigest()
 

@@ -199,7 +199,8 @@ def test_what_would_fail_later_is_found_before(
     [
         ("ledger = 'postgresql://db'", "ledger", "names no database"),
         ("ledger = 'mysql://db/clew'", "ledger", "is no address of a ledger"),
-        ("store = 'mongodb://db'", "store", "is no address"),
+        ("store = 'redis://db/x'", "store", "no database number"),
+        ("store = 'mysql://db/x'", "store", "none of the stores"),
         ("store = 'sqlite:'", "store", "names no file"),
         ("ledger = 'sqlite:data/clew.db'", "ledger", "/data does not exist"),
         ("metrics_token = 'abc'", "metrics_token", "too short"),

@@ -122,11 +122,14 @@ class Redis:
         self.port = port or free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="clew-redis-"))
         self._arguments = arguments
+        self._file: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [_program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--save", "", "--appendonly", "no", "--dir", str(self.folder), *self._arguments]
+        command = [_program("redis-server"), *self._file, "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--dir", str(self.folder), *self._arguments]
+        if "--sentinel" not in self._arguments:
+            command += ["--save", "", "--appendonly", "no"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until = time.monotonic() + START_SECONDS
@@ -134,6 +137,12 @@ class Redis:
             if self.process.poll() is not None or time.monotonic() > until:
                 raise ServerError(f"redis-server: {(self.folder / 'log').read_text()[-2000:]}")
             time.sleep(0.02)
+
+    def configure(self, text: str) -> None:
+        """Have it read a file, which Sentinel also writes."""
+        file = self.folder / "redis.conf"
+        file.write_text(text)
+        self._file = [str(file)]
 
     def _answers(self) -> bool:
         try:
@@ -150,6 +159,15 @@ class Redis:
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Have it accept connections, and answer nothing."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def _end(self, number: signal.Signals) -> None:
         if self.process is not None:

@@ -1,0 +1,319 @@
+"""A visit store on another machine that does not answer: it costs a moment, is told, and comes back."""
+
+import asyncio
+import gc
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+from clew.referral.visitor import Page, Restored, Viewed
+from clew.stores import visits_breaker
+from clew.stores.visits import Visits, VisitsError, VisitsRefusedError, VisitsUnavailableError
+from clew.stores.visits_engines import visits_at
+from database_servers import Redis, free_port
+from visit_engines import Told
+
+NOW = 1_800_000_000.0
+# What a page may wait for a store that fails.
+PAGE_SECONDS = 0.3
+
+
+def view(number: int) -> Viewed:
+    return Viewed(Page(f"view-{number:04}", NOW + number, "https://shop.example/", "Shop"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open() -> Iterator[None]:
+    """A connection that is collected while it is open is a warning, and so an error: of this test."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def server() -> Iterator[Redis]:
+    found = Redis()
+    try:
+        found.start()
+        yield found
+    finally:
+        found.remove()
+
+
+@asynccontextmanager
+async def opened(address: str, told: Told | None = None) -> AsyncIterator[Visits]:
+    store = visits_at(address, told or Told(), ledger=None, write_lock=asyncio.Lock())
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def seconds_of_failure(store: Visits) -> float:
+    began = time.monotonic()
+    with pytest.raises(VisitsUnavailableError):
+        await store.change("shop", "v1", [view(99)], NOW)
+    return time.monotonic() - began
+
+
+async def until(found: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not found():  # noqa: ASYNC110 -- what is waited for is in another process
+            await asyncio.sleep(0.02)
+
+
+async def answers_again(store: Visits, told: Told) -> None:
+    await until(lambda: told.heard and told.heard[-1] is None)
+    await store.probe()
+
+
+async def test_a_killed_store_is_asked_once_and_comes_back(server: Redis) -> None:
+    told = Told()
+    async with opened(server.url(), told) as store:
+        await store.change("shop", "v1", [view(1)], NOW)
+        server.kill()
+        assert await seconds_of_failure(store) < PAGE_SECONDS
+        assert [await seconds_of_failure(store) < 0.05 for _ in range(20)] == [True] * 20
+        with pytest.raises(VisitsUnavailableError):
+            await store.get("shop", "v1")
+        assert len(told.heard) == 1
+        server.start()
+        await answers_again(store, told)
+        # Redis came back empty: what is in hand here is not what it holds.
+        assert (await store.change("shop", "v1", [Restored(()), view(2)], NOW)).pages == 1
+        found = await store.get("shop", "v1")
+        assert found is not None
+        assert found.pages == 1
+
+
+async def test_a_frozen_store_costs_a_moment_and_goes_on(server: Redis) -> None:
+    told = Told()
+    async with opened(server.url(), told) as store:
+        await store.change("shop", "v1", [view(1)], NOW)
+        server.freeze()
+        began = time.monotonic()
+        waiting = [store.change("shop", f"v{n}", [view(2)], NOW) for n in range(50)]
+        failed = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(error) for error in failed} == {VisitsUnavailableError}
+        assert time.monotonic() - began < PAGE_SECONDS
+        assert await seconds_of_failure(store) < 0.05
+        assert "does not answer within" in str(told.heard[0])
+        server.thaw()
+        await answers_again(store, told)
+        assert (await store.change("shop", "v1", [view(3)], NOW)).pages >= 2
+
+
+async def test_a_restart_between_two_changes_is_not_noticed(server: Redis) -> None:
+    told = Told()
+    async with opened(server.url(), told) as store:
+        await store.change("shop", "v1", [view(1)], NOW)
+        server.stop()
+        server.start()
+        assert (await store.change("shop", "v1", [view(2)], NOW)).pages == 1
+        assert told.heard == []
+
+
+async def test_clew_starts_without_a_store_and_uses_it_once_it_is_there() -> None:
+    port, told = free_port(), Told()
+    server = Redis(port=port)
+    try:
+        async with opened(server.url(), told) as store:
+            assert await seconds_of_failure(store) < 0.05
+            server.start()
+            await answers_again(store, told)
+            assert (await store.change("shop", "v1", [view(1)], NOW)).pages == 1
+    finally:
+        server.remove()
+
+
+async def test_who_is_to_be_forgotten_is_so_when_the_store_answers_again(server: Redis) -> None:
+    told = Told()
+    async with opened(server.url(), told) as store:
+        await store.change("shop", "v1", [view(1)], NOW)
+        server.freeze()
+        with pytest.raises(VisitsUnavailableError):
+            await store.forget("shop", "v1")
+        server.thaw()
+        await answers_again(store, told)
+        assert await store.get("shop", "v1") is None
+
+
+def full(client: redis.Redis) -> None:
+    client.config_set("maxmemory", 1)
+
+
+def replica(client: redis.Redis) -> None:
+    client.replicaof("127.0.0.1", 1)
+
+
+def locked(client: redis.Redis) -> None:
+    client.config_set("requirepass", "new")
+    client.client_kill_filter(_type="normal", skipme=True)
+
+
+@pytest.mark.parametrize(
+    ("harm", "heal", "said"),
+    [
+        (full, lambda client: client.config_set("maxmemory", 0), "maxmemory"),
+        (replica, lambda client: client.replicaof("NO", "ONE"), "replica"),
+        (locked, lambda client: client.config_set("requirepass", ""), "password"),
+    ],
+)
+async def test_a_store_that_takes_nothing_counts_as_down(
+    server: Redis, harm: Callable[[redis.Redis], None], heal: Callable[[redis.Redis], None], said: str
+) -> None:
+    told = Told()
+    client = redis.Redis(port=server.port)
+    async with opened(server.url(), told) as store:
+        await store.change("shop", "v1", [view(1)], NOW)
+        harm(client)
+        assert await seconds_of_failure(store) < PAGE_SECONDS
+        assert await seconds_of_failure(store) < 0.05
+        assert said in str(told.heard[0])
+        with pytest.raises(VisitsUnavailableError, match=said):
+            await store.probe()
+        heal(client)
+        await answers_again(store, told)
+        assert (await store.change("shop", "v1", [view(2)], NOW)).pages >= 1
+    client.close()
+
+
+async def test_a_server_that_has_lost_the_script_gets_it_again(server: Redis) -> None:
+    told = Told()
+    client = redis.Redis(port=server.port)
+    async with opened(server.url(), told) as store:
+        for number in range(3):
+            client.script_flush()
+            assert (await store.change("shop", "v1", [view(number)], NOW)).pages == number + 1
+    assert told.heard == []
+    client.close()
+
+
+async def test_a_key_of_another_program_is_an_error_of_one_visitor(server: Redis) -> None:
+    told = Told()
+    client = redis.Redis(port=server.port)
+    client.lpush("clew:{shop|v1}", "x")
+    async with opened(server.url(), told) as store:
+        with pytest.raises(VisitsError, match="Another program"):
+            await store.change("shop", "v1", [view(1)], NOW)
+        assert (await store.change("shop", "v2", [view(1)], NOW)).pages == 1
+    assert told.heard == []
+    client.close()
+
+
+async def test_a_wrong_password_is_an_error_at_the_start() -> None:
+    server = Redis("--requirepass", "right")
+    try:
+        server.start()
+        for password in ("", ":wr0ng@"):
+            address = f"redis://{password}127.0.0.1:{server.port}/0"
+            with pytest.raises(VisitsRefusedError, match="password in `store`") as refused:
+                async with opened(address):
+                    pass
+            assert "wr0ng" not in repr(refused.value)
+        async with opened(f"redis://:right@127.0.0.1:{server.port}/0") as store:
+            await store.probe()
+    finally:
+        server.remove()
+
+
+async def test_one_server_is_not_taken_for_a_cluster(server: Redis) -> None:
+    with pytest.raises(VisitsRefusedError, match="redis:// as `store`"):
+        async with opened(f"redis+cluster://127.0.0.1:{server.port}"):
+            pass
+
+
+async def test_a_store_that_fails_again_and_again_is_probed_ever_less(
+    server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that answers probes and then fails must not be asked ten times a second."""
+    monkeypatch.setattr(visits_breaker, "RESTS", (0.01, 0.2, 0.4))
+    told, probed = Told(), []
+    async with opened(server.url(), told) as store:
+        breaker = store.breaker  # type: ignore[attr-defined]
+        probe = breaker._probe
+
+        async def counted() -> None:
+            probed.append(time.monotonic())
+            await probe()
+
+        breaker._probe = counted
+        for _ in range(3):
+            breaker.trip("again")
+            await answers_again(store, told)
+    assert probed[1] - probed[0] >= 0.2
+    assert probed[2] - probed[1] >= 0.4
+
+
+# -- Cluster and Sentinel
+
+
+async def test_a_cluster_keeps_each_visitor_where_its_key_is() -> None:
+    servers = [Redis("--cluster-enabled", "yes") for _ in range(2)]
+    try:
+        for server in servers:
+            server.start()
+        await join(servers)
+        ports = [server.port for server in servers]
+        with pytest.raises(VisitsRefusedError, match=re.escape("redis+cluster:// as `store`")):
+            async with opened(f"redis://127.0.0.1:{ports[0]}"):
+                pass
+        async with opened(f"redis+cluster://127.0.0.1:{ports[0]}") as store:
+            visitors = [f"v{n}" for n in range(20)]
+            for visitor in visitors:
+                for number in range(3):
+                    await store.change("shop", visitor, [view(number)], NOW + number)
+            seen = await store.seen_at("shop", visitors)
+            assert dict(seen) == dict.fromkeys(visitors, NOW + 2)
+            assert list(await store.ending("shop", "v7")) == ["v7"]
+            await store.set_noted_up_to(7)
+            assert await store.noted_up_to() == 7
+            await store.forget("shop", "v7")
+            assert await store.get("shop", "v7") is None
+        kept = [redis.Redis(port=port).dbsize() for port in ports]
+        assert all(count > 3 for count in kept), "both nodes hold some"
+    finally:
+        for server in servers:
+            server.remove()
+
+
+async def join(servers: list[Redis]) -> None:
+    """Make a Cluster of two servers, each with half of the slots."""
+    nodes = [redis.Redis(port=server.port) for server in servers]
+    for number, slots in enumerate(["0 8191", "8192 16383"]):
+        nodes[number].execute_command(f"CLUSTER ADDSLOTSRANGE {slots}")
+        nodes[number].execute_command(f"CLUSTER SET-CONFIG-EPOCH {number + 1}")
+    nodes[0].execute_command(f"CLUSTER MEET 127.0.0.1 {servers[1].port}")
+    for node in nodes:
+        await until(lambda node=node: node.cluster("INFO")["cluster_state"] == "ok")
+
+
+async def test_sentinel_finds_the_master_also_after_a_failover() -> None:
+    master, second, finder, told = Redis(), Redis(), Redis("--sentinel"), Told()
+    try:
+        master.start()
+        second.start()
+        client = redis.Redis(port=second.port)
+        client.replicaof("127.0.0.1", master.port)
+        finder.configure(
+            f"sentinel monitor main 127.0.0.1 {master.port} 1\n"
+            "sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n"
+        )
+        finder.start()
+        await until(lambda: client.info("replication")["master_link_status"] == "up")
+        sentinel = redis.Redis(port=finder.port)
+        await until(lambda: len(sentinel.sentinel_slaves("main")) == 1)
+        async with opened(f"redis+sentinel://127.0.0.1:{finder.port}/main", told) as store:
+            await store.change("shop", "v1", [view(1)], NOW)
+            await until(lambda: client.exists("clew:{shop|v1}"))
+            master.kill()
+            assert await seconds_of_failure(store) < PAGE_SECONDS
+            await answers_again(store, told)
+            assert (await store.change("shop", "v1", [view(2)], NOW)).pages == 2
+            assert client.info("replication")["role"] == "master"
+    finally:
+        for server in (finder, second, master):
+            server.remove()
