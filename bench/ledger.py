@@ -20,6 +20,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import peers
 import sqlalchemy as sa
 from clew.orders.model import OrderSeen
@@ -32,6 +33,8 @@ from clew.service.service import Service
 from clew.settings.model import Partner as PartnerSettings
 from clew.settings.model import Settings
 from clew.stores.ledger import schema
+from clew.stores.ledger.engines import database_at
+from database_servers import Postgres
 from options import Options
 from pinned import LOAD_CORE, SERVER_CORE, BenchError, running
 from report import Section, median, ratios, spread, table
@@ -61,7 +64,8 @@ TABLES = (schema.orders, schema.sightings, schema.decisions, schema.shares, sche
 
 def bench_ledger(options: Options) -> Section:
     """Raises BenchError."""
-    found = [asyncio.run(measure_orders(options)), measure_api(options), asyncio.run(measure_calls(options))]
+    found = [asyncio.run(measure_sqlite(options)), measure_postgres(options)]
+    found += [measure_api(options), asyncio.run(measure_calls(options))]
     figures: dict[str, float] = {}
     for section in found:
         figures |= section.figures
@@ -71,9 +75,9 @@ def bench_ledger(options: Options) -> Section:
 # -- orders, in one process
 
 
-def settings(folder: Path, port: int) -> Settings:
+def settings(folder: Path, port: int, ledger: str | None = None) -> Settings:
     """A site with one partner whose postbacks go to a port of this machine."""
-    database = f"sqlite:{folder / 'clew.db'}"
+    database = ledger or f"sqlite:{folder / 'clew.db'}"
     partner = PARTNER | {"postback": str(PARTNER["postback"]).format(port=port)}
     site = {"name": "bench", "hosts": [HOST], "partners": [partner], "hold": {"amounts": False}}
     return Settings.model_validate(
@@ -102,32 +106,73 @@ class Book:
             }
 
 
-async def measure_orders(options: Options) -> Section:
+async def opened(folder: Path, ledger: str | None = None) -> Book:
+    """A book with one order."""
+    book = Book(Service(settings(folder, 9, ledger)), itertools.count())
+    await book.service.open()
+    touch = Touch(int(time.time()) - 60, (Click("", "ref", "c1", "friend"),), {}, "", "/")
+    await book.service.visits.change("bench", "v1", [Touched(touch)], time.time())
+    book.service.events.emit = lambda *_, **__: None  # type: ignore[method-assign]
+    await book.record()
+    return book
+
+
+async def measure_sqlite(options: Options) -> Section:
     """Orders a second with eight writers, beside bare inserts in turn."""
-    rng, rates = random.Random(options.seed), {"clew": list[float](), "bare": list[float]()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        book = Book(Service(settings(folder, 9)), itertools.count())
-        await book.service.open()
-        touch = Touch(int(time.time()) - 60, (Click("", "ref", "c1", "friend"),), {}, "", "/")
-        await book.service.visits.change("bench", "v1", [Touched(touch)], time.time())
-        book.service.events.emit = lambda *_, **__: None  # type: ignore[method-assign]
-        await book.record()
+        book = await opened(folder)
         bare = Bare(folder / "bare.db", await book.rows())
         await bare.open(folder / "clew.db")
-        for _ in range(options.rounds):
-            for which in rng.sample(sorted(rates), 2):
-                rates[which].append(await rate(book.record if which == "clew" else bare.insert))
+        section = await compared(options, "sqlite", "SQLite, synchronous=FULL", book, bare.insert)
         await bare.close()
         await book.service.close()
+    return section
+
+
+def measure_postgres(options: Options) -> Section:
+    """The same on PostgreSQL, which has the other core."""
+    server = Postgres(fast=False)
+    server.start()
+    try:
+        ledger, bare = server.url(server.database()), server.url(server.database())
+        return asyncio.run(_measure_postgres(options, ledger, bare))
+    finally:
+        server.remove()
+
+
+async def _measure_postgres(options: Options, ledger: str, bare: str) -> Section:
+    like = database_at(bare)
+    await like.open()
+    await like.close()
+    async with asyncpg.create_pool(bare, min_size=WRITERS, max_size=WRITERS) as pool:
+        with tempfile.TemporaryDirectory() as name:
+            book = await opened(Path(name), ledger)
+            inserts = BarePostgres(pool, await book.rows())
+            await inserts.prepare()
+            text = "PostgreSQL, synchronous_commit=on, on this machine"
+            section = await compared(options, "postgres", text, book, inserts.insert)
+            await book.service.close()
+    return section
+
+
+async def compared(
+    options: Options, engine: str, text: str, book: Book, bare: Callable[[], Awaitable[None]]
+) -> Section:
+    """Rates of orders and of bare inserts, in turn."""
+    rng, rates = random.Random(options.seed), {"clew": list[float](), "bare": list[float]()}
+    for _ in range(options.rounds):
+        for which in rng.sample(sorted(rates), 2):
+            rates[which].append(await rate(book.record if which == "clew" else bare))
     rows = [["clew", spread(rates["clew"])], ["bare inserts", spread(rates["bare"])]]
     share = ratios(rates["clew"], rates["bare"])
     rows.append(["the first to the second", spread(share, ".2f")])
     text = (
         f"{WRITERS} writers, each order a transaction with the same rows: order, sighting, decision, share, "
-        f"postback. SQLite, synchronous=FULL. {options.rounds} rounds of {ORDERS} orders in turn."
+        f"postback. {text}. {options.rounds} rounds of {ORDERS} orders in turn."
     )
-    figures = {"orders_vs_bare_sqlite": median(share, 3), "orders_in_process_per_s": median(rates["clew"], 0)}
+    figures = {f"orders_vs_bare_{engine}": median(share, 3)}
+    figures[f"orders_in_process_per_s_{engine}"] = median(rates["clew"], 0)
     return Section(figures, table("Orders beside bare inserts", text, ("", "a second"), rows))
 
 
@@ -192,6 +237,36 @@ class Bare:
                 marks = ", ".join("?" * len(values))
                 connection.execute(f"INSERT INTO {name} ({columns}) VALUES ({marks})", list(values.values()))
         connection.execute("COMMIT")
+
+
+class BarePostgres:
+    """Inserts the rows of an order by plain SQL with clew's driver, on as many connections as there are
+    writers."""
+
+    def __init__(self, pool: asyncpg.Pool, rows: dict[str, list[dict[str, Any]]]) -> None:
+        self._pool = pool
+        self._rows = rows
+        self._number = itertools.count(10)
+
+    async def prepare(self) -> None:
+        """Leave the rows to themselves."""
+        tables = ("order_numbers", *self._rows)
+        async with self._pool.acquire() as connection:
+            for name in tables:
+                await connection.execute(f"ALTER TABLE {name} DISABLE TRIGGER ALL")
+
+    async def insert(self) -> None:
+        """The rows of one order, in one transaction."""
+        number = next(self._number)
+        async with self._pool.acquire() as connection, connection.transaction():
+            for name, rows in self._rows.items():
+                for row in rows:
+                    values = _values(name, row, number)
+                    columns = ", ".join(f'"{column}"' for column in values)
+                    marks = ", ".join(f"${place}" for place in range(1, len(values) + 1))
+                    await connection.execute(
+                        f"INSERT INTO {name} ({columns}) VALUES ({marks})", *values.values()
+                    )
 
 
 def _values(name: str, row: dict[str, Any], number: int) -> dict[str, Any]:
