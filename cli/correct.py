@@ -20,7 +20,7 @@ from ..service.service import Service
 from ..settings.model import Site
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
-from ..stores.ledger.history import Stored
+from ..stores.ledger.known import Stored
 from .check import load_or_exit
 from .ledger import (
     DEFAULT_CONFIG,

@@ -17,7 +17,8 @@ from ...settings.model import Partner
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.errors import LedgerBusyError
 from ...stores.ledger.forgotten import ForgottenError
-from ...stores.ledger.history import Change, Known, placed_of
+from ...stores.ledger.history import Change
+from ...stores.ledger.known import Known, placed_of
 from ...stores.ledger.orders import StoredOrder
 
 TRIES: Final = 10

@@ -20,7 +20,8 @@ from ...referral.decision import Inputs
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.errors import LedgerBusyError
 from ...stores.ledger.forgotten import ForgottenError
-from ...stores.ledger.history import Change, Known, Placement, Stored, placed_of
+from ...stores.ledger.history import Change, Placement
+from ...stores.ledger.known import Known, Stored, placed_of
 from .book import TRIES, Crediting, change_of
 from .correcting import WHY_LENGTH
 

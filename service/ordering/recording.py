@@ -19,7 +19,7 @@ from ...referral.visitor import Ordered, Visitor
 from ...settings.model import Partner
 from ...stores.journal import Journal, JournalError
 from ...stores.ledger.books import Ledger
-from ...stores.ledger.history import Known, Stored
+from ...stores.ledger.known import Known, Stored
 from ...stores.ledger.orders import StoredOrder
 from ...stores.visits import Visits
 from ..clock import Clock

@@ -13,7 +13,7 @@ from ...postbacks.due import ADJUST, CANCEL, NEW
 from ...postbacks.model import Attempt, Postback
 from ...referral.decision import Decision, Share, decide
 from ...referral.masking import short
-from ...stores.ledger.history import Decided, Stored
+from ...stores.ledger.known import Decided, Stored
 from ...stores.ledger.stories import Story
 
 Kind = Literal["report", "correction", "credit", "postback", "attempt"]

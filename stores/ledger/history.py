@@ -4,12 +4,12 @@ One transaction writes all of it. Whoever changes an order reads it first, and w
 changed it meanwhile.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ...orders.doubt import Doubt
@@ -19,12 +19,12 @@ from ...orders.sighting import Sighting, plain
 from ...postbacks.due import plan
 from ...postbacks.model import Postback, Report
 from ...referral.decision import Decision, Inputs, Policy, Share
-from ...referral.touches import Click
 from .connection import Connection
 from .database import Database
 from .forgotten import refuse_forgotten
-from .orders import StoredOrder, order_at
-from .outbox import apply_plan, postback_of
+from .known import Decided, Known, Stored, decided_of, decided_query, known_of, postbacks_of, surviving
+from .orders import StoredOrder
+from .outbox import apply_plan
 from .schema import decisions as decisions_table
 from .schema import order_numbers as numbers_table
 from .schema import orders as orders_table
@@ -51,68 +51,6 @@ _BY_NUMBER = (
     .order_by(_O.id)
 )
 _DECIDED = update(orders_table).where(_O.id == bindparam("row"))
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """To the order of which number a person moved a sighting, when and why."""
-
-    at: float
-    number: str
-    by: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A sighting in the ledger. `row` counts them up; `joined_by` is the evidence that joined it. `placed` is
-    the order number that a person chose for it. `order` is the ledger's own number of its order; None while
-    that is not known. `placements` are what people said of it, oldest first, where they were asked for."""
-
-    row: int
-    sighting: Sighting
-    joined_by: str | None
-    placed: str | None = None
-    order: int | None = None
-    placements: tuple[Moved, ...] = ()
-
-    @property
-    def by_evidence(self) -> bool:
-        """Whether it names no number and no person placed it."""
-        return not self.sighting.numbers and self.placed is None
-
-
-def placed_of(stored: Iterable[Stored]) -> dict[str, str]:
-    """What people chose, for `join` and `project`."""
-    return {s.sighting.key: s.placed for s in stored if s.placed is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """A credit decision in the ledger. `visitor` is whose touches were weighed."""
-
-    row: int
-    order_version: int
-    visitor: str | None
-    at: float
-    policy: Policy
-    inputs: Inputs
-    decision: Decision
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An order as the ledger holds it. `row` is the ledger's number of it."""
-
-    row: int
-    site: str
-    number: str
-    version: int
-    channel: str
-    conversation: str | None
-    recorded_at: float
-    sightings: tuple[Stored, ...]
-    decided: Decided | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +108,7 @@ class Histories:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._policies: set[str] = set()  # versions that are in the ledger
 
     async def known(self, site: str, numbers: Sequence[str]) -> tuple[Known, ...]:
         """The orders of a site that have one of these numbers, oldest first; more than one where a sighting
@@ -210,37 +149,38 @@ class Histories:
             return tuple(written)
 
         try:
-            return await self._db.transact(work)
+            written = await self._db.transact(work)
         except (IntegrityError, _FasterError):
             # Two writers saw the order for the first time, or changed it.
+            self._policies.clear()
             return None
+        self._policies.update(change.policy.version for change in changes)
+        return written
 
     async def _write(self, tx: Connection, change: Change) -> Written:
         if change.sighting is not None:
             await refuse_forgotten(tx, change.sighting)
-        row = await _order(tx, change)
+        values = _columns(change)
+        row = await _order(tx, change, values)
         if row is None:
             raise _FasterError
         if change.sighting is not None:
-            values = sighting_values(change.sighting, change.joined_by, change.raw)
-            await tx.execute(_ADD_SIGHTING, {"order": row, **values})
+            said = sighting_values(change.sighting, change.joined_by, change.raw)
+            await tx.execute(_ADD_SIGHTING, {"order": row, **said})
         for stored in change.moved:
             await _move(tx, stored, row, change.joined_by)
         await _numbers(tx, change, row)
-        decision = await _decision(tx, change, row)
+        decision = await self._decision(tx, change, row)
         if decision is not None:
             await tx.execute(_DECIDED, {"row": row, "decision": decision})
         done = await self._due(tx, change, row)
         for other in change.others:
             await self._merge(tx, change, other, row)
-        order = await order_at(tx, row)
-        if order is None:
-            raise _FasterError
-        return Written(order, done)
+        return Written(_stored_order(change, row, values), done)
 
     async def _due(self, tx: Connection, change: Change, row: int) -> tuple[Postback, ...]:
         planned = plan(
-            await _postbacks(tx, row, lock=True) if change.known is not None else (),
+            await postbacks_of(tx, row, lock=True) if change.known is not None else (),
             change.wanted,
             doubts=change.order.doubts,
             refused=change.order.refused,
@@ -257,24 +197,50 @@ class Histories:
         if not (await tx.execute(same.values(**gone, changed_at=change.at))).rowcount:
             raise _FasterError
         await tx.execute(update(sightings_table).where(_S.order == other.row).values(order=row))
-        planned = plan(await _postbacks(tx, other.row, lock=True), {}, manual=change.manual)
+        planned = plan(await postbacks_of(tx, other.row, lock=True), {}, manual=change.manual)
         await apply_plan(tx, other.row, change.site, planned, change.at)
+
+    async def _decision(self, tx: Connection, change: Change, row: int) -> int | None:
+        """Write the credit decision; None where it is the one that holds already."""
+        if _same_decision(change):
+            return None
+        version, own = change.policy.version, policies_table.c
+        if version not in self._policies:
+            known = await tx.execute(select(own.version).where(own.version == version))
+            if known.first() is None:
+                await tx.execute(insert(policies_table).values(version=version, policy=change.policy.data))
+        added = await tx.execute(
+            _ADD_DECISION,
+            {
+                "order": row,
+                "order_version": _version(change),
+                "visitor": change.order.visitor,
+                "at": change.at,
+                "policy": version,
+                "inputs": change.inputs.to_json(),
+                "reason": change.decision.reason,
+                "considered": change.decision.considered_json(),
+            },
+        )
+        decision = int(added.inserted_primary_key[0])
+        if change.decision.shares:
+            await tx.execute(_ADD_SHARE, [_share(s, decision, row) for s in change.decision.shares])
+        return decision
 
     async def decisions(self, row: int) -> tuple[Decided, ...]:
         """All credit decisions of an order, oldest first."""
         async with self._db.read() as connection:
-            found = (await connection.execute(_decided().where(_D.order == row).order_by(_D.id))).all()
-            return tuple([await _decided_of(connection, one) for one in found])
+            found = (await connection.execute(decided_query().where(_D.order == row).order_by(_D.id))).all()
+            return tuple([await decided_of(connection, one) for one in found])
 
     async def postbacks(self, row: int) -> tuple[Postback, ...]:
         """All postbacks of an order, by partner in the order of their sequence."""
         async with self._db.read() as connection:
-            return await _postbacks(connection, row)
+            return await postbacks_of(connection, row)
 
 
-async def _order(tx: Connection, change: Change) -> int | None:
+async def _order(tx: Connection, change: Change, values: Mapping[str, Any]) -> int | None:
     """Write the order's row; None if another writer was faster."""
-    values = _columns(change)
     if change.known is None:
         first = {"site": change.site, "order_id": change.order.number, "recorded_at": change.at}
         added = await tx.execute(_ADD_ORDER, {**first, "version": 1, **values})
@@ -383,10 +349,9 @@ async def _numbers(tx: Connection, change: Change, row: int) -> None:
         await tx.execute(insert(numbers_table), new)
 
 
-async def _decision(tx: Connection, change: Change, row: int) -> int | None:
-    """Write the credit decision; None where it is the one that holds already."""
+def _same_decision(change: Change) -> bool:
     known = change.known.decided if change.known is not None else None
-    same = (
+    return (
         known is not None
         and known.policy.version == change.policy.version
         and known.decision == change.decision
@@ -394,29 +359,35 @@ async def _decision(tx: Connection, change: Change, row: int) -> int | None:
         # One whose visitor is forgotten holds, though its touches may be there for another moment.
         and (not known.inputs.touches or known.visitor == change.order.visitor or change.order.forgotten)
     )
-    if same:
-        return None
-    version = change.policy.version
-    own = policies_table.c
-    if (await tx.execute(select(own.version).where(own.version == version))).first() is None:
-        await tx.execute(insert(policies_table).values(version=version, policy=change.policy.data))
-    added = await tx.execute(
-        _ADD_DECISION,
-        {
-            "order": row,
-            "order_version": 1 if change.known is None else change.known.version + 1,
-            "visitor": change.order.visitor,
-            "at": change.at,
-            "policy": version,
-            "inputs": change.inputs.to_json(),
-            "reason": change.decision.reason,
-            "considered": change.decision.considered_json(),
+
+
+def _version(change: Change) -> int:
+    return 1 if change.known is None else change.known.version + 1
+
+
+def _stored_order(change: Change, row: int, values: Mapping[str, Any]) -> StoredOrder:
+    """The order as it is written: what `Orders.at` would read."""
+    shares = sorted(change.decision.shares, key=lambda share: share.partner)
+    first = shares[0] if shares else None
+    known = change.known
+    return StoredOrder(
+        row=row,
+        site=change.site,
+        order_id=change.order.number if known is None else known.number,
+        version=_version(change),
+        recorded_at=change.at if known is None else known.recorded_at,
+        partner=None if first is None else first.partner,
+        click=None if first is None else first.click,
+        touched_at=None if first is None else first.touched_at,
+        reason=change.decision.reason,
+        considered=tuple(change.decision.considered_json()),
+        **{name: value for name, value in values.items() if name not in ("changed_at", "merged_into")}
+        | {
+            "total": None if values["total"] is None else Decimal(values["total"]),
+            "refunded": Decimal(values["refunded"]),
+            "doubts": change.order.doubts,
         },
     )
-    decision = int(added.inserted_primary_key[0])
-    if change.decision.shares:
-        await tx.execute(_ADD_SHARE, [_share(s, decision, row) for s in change.decision.shares])
-    return decision
 
 
 def _share(share: Share, decision: int, row: int) -> dict[str, Any]:
@@ -430,71 +401,3 @@ def _share(share: Share, decision: int, row: int) -> dict[str, Any]:
         "part": str(share.part),
         "reason": share.reason,
     }
-
-
-async def surviving(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-    """The orders that hold: in place of one that was merged, the one that it was merged into."""
-    found = {row.id: row for row in rows}
-    while gone := [row for row in found.values() if row.merged_into is not None]:
-        for row in gone:
-            del found[row.id]
-        into = {row.merged_into for row in gone} - found.keys()
-        if into:
-            query = select(orders_table).where(_O.id.in_(into))
-            found |= {row.id: row for row in (await connection.execute(query)).all()}
-    return [found[key] for key in sorted(found)]
-
-
-async def known_of(connection: Connection, row: Row[Any]) -> Known:
-    """An order from its row, with what belongs to it."""
-    query = stored_query().where(_S.order == row.id).order_by(_S.id)
-    seen = [stored_of(s) for s in await connection.execute(query)]
-    decided = None
-    if row.decision is not None:
-        found = (await connection.execute(_decided().where(_D.id == row.decision))).first()
-        decided = None if found is None else await _decided_of(connection, found)
-    return Known(
-        row.id,
-        row.site,
-        row.order_id,
-        row.version,
-        row.channel,
-        row.conversation,
-        row.recorded_at,
-        tuple(seen),
-        decided,
-    )
-
-
-def stored_query() -> Any:
-    """What `stored_of` needs."""
-    return select(_S.id, _S.said, _S.joined_by, _S.placed, _S.order)
-
-
-def stored_of(row: Row[Any]) -> Stored:
-    """A sighting from its row."""
-    return Stored(row.id, Sighting.from_json(row.said), row.joined_by, row.placed, row.order)
-
-
-def _decided() -> Any:
-    joined = decisions_table.join(policies_table, policies_table.c.version == _D.policy)
-    own = (_D.id, _D.order_version, _D.visitor, _D.at, _D.inputs, _D.reason, _D.considered)
-    return select(*own, policies_table.c.policy).select_from(joined)
-
-
-async def _decided_of(connection: Connection, row: Row[Any]) -> Decided:
-    query = select(shares_table).where(shares_table.c.decision == row.id).order_by(shares_table.c.partner)
-    shares = tuple(
-        Share(s.partner, Click(*s.click) if s.click else None, s.touched_at, Decimal(s.part), s.reason)
-        for s in await connection.execute(query)
-    )
-    decision = Decision.of(shares, row.reason, row.considered)
-    policy, inputs = Policy.from_json(row.policy), Inputs.from_json(row.inputs)
-    return Decided(row.id, row.order_version, row.visitor, row.at, policy, inputs, decision)
-
-
-async def _postbacks(connection: Connection, row: int, *, lock: bool = False) -> tuple[Postback, ...]:
-    query = select(postbacks_table).where(_P.order == row).order_by(_P.partner, _P.sequence)
-    if lock:
-        query = query.with_for_update()
-    return tuple(postback_of(one) for one in await connection.execute(query))

@@ -10,7 +10,8 @@ from ...orders.sighting import Sighting
 from .connection import Connection
 from .database import Database
 from .forgotten import refuse_forgotten
-from .history import Histories, Known, Stored, known_of, sighting_values, stored_of, stored_query, surviving
+from .history import Histories, sighting_values
+from .known import Known, Stored, known_of, stored_of, stored_query, surviving
 from .schema import orders as orders_table
 from .schema import placements as placements_table
 from .schema import sightings as sightings_table

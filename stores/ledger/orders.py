@@ -89,8 +89,12 @@ class Orders:
 
     async def at(self, row: int) -> StoredOrder | None:
         """The order of the ledger's own number, or None."""
-        async with self._db.read() as connection:
-            return await order_at(connection, row)
+
+        async def work(connection: Connection) -> StoredOrder | None:
+            found = (await connection.execute(_AT, {"row": row})).first()
+            return None if found is None else StoredOrder(**_fields(found))
+
+        return await self._db.query(work)
 
     async def list(
         self, site: str, *, limit: int = 100, before: int | None = None
@@ -124,12 +128,6 @@ def _all() -> Select[Any]:
         .select_from(joined)
         .where(orders_table.c.merged_into.is_(None))
     )
-
-
-async def order_at(connection: Connection, row: int) -> StoredOrder | None:
-    """The order of the ledger's own number, or None."""
-    found = (await connection.execute(_AT, {"row": row})).first()
-    return None if found is None else StoredOrder(**_fields(found))
 
 
 _ALL = _all()

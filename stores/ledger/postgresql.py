@@ -65,7 +65,7 @@ class PostgresDatabase(Database):
             pool_timeout=WRITE_SECONDS,
         )
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._closed: LedgerError | None = LedgerAwayError("the ledger is not open")
+        self._closed: LedgerError | None = None  # why it could not be opened
         self._written: str | None = None
         self._heard = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None

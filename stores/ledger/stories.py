@@ -8,7 +8,8 @@ from sqlalchemy import select, union
 from ...postbacks.model import Attempt, Postback
 from .connection import Connection
 from .database import Database
-from .history import Decided, Histories, Known, Moved, Stored
+from .history import Histories
+from .known import Decided, Known, Moved, Stored
 from .orders import Orders, StoredOrder
 from .outbox import postback_of
 from .schema import attempts as attempts_table

@@ -12,7 +12,7 @@ import pytest_asyncio
 from clew.orders.model import OrderError, OrderSeen, Refund
 from clew.service.ordering import placing
 from clew.service.ordering.story import replays
-from clew.stores.ledger.history import Known
+from clew.stores.ledger.known import Known
 from reporting import PARTNER, Shop, site
 
 EMAIL = "a" * 64

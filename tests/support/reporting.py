@@ -42,7 +42,9 @@ class Shop:
     async def report(self, order: OrderSeen, visitor: str | None = None) -> None:
         self.now += 1
         shown = SHOWN if order.source == "page" else None
-        await self.service.ordering.record(self.service.sites["shop"], order, visitor=visitor, shown=shown)
+        site = self.service.sites["shop"]
+        recorded = await self.service.ordering.record(site, order, visitor=visitor, shown=shown)
+        assert recorded.order == await self.service.ledger.orders.at(recorded.order.row)
 
     async def deliver(self) -> None:
         """The partner takes all that is due."""

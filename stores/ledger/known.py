@@ -1,0 +1,156 @@
+"""What the ledger knows of an order: its sightings, the decision that holds, its postbacks."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from ...orders.sighting import Sighting
+from ...postbacks.model import Postback
+from ...referral.decision import Decision, Inputs, Policy, Share
+from ...referral.touches import Click
+from .connection import Connection
+from .outbox import postback_of
+from .schema import decisions as decisions_table
+from .schema import orders as orders_table
+from .schema import policies as policies_table
+from .schema import postbacks as postbacks_table
+from .schema import shares as shares_table
+from .schema import sightings as sightings_table
+
+_O, _S, _D, _P = orders_table.c, sightings_table.c, decisions_table.c, postbacks_table.c
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """To the order of which number a person moved a sighting, when and why."""
+
+    at: float
+    number: str
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A sighting in the ledger. `row` counts them up; `joined_by` is the evidence that joined it. `placed` is
+    the order number that a person chose for it. `order` is the ledger's own number of its order; None while
+    that is not known. `placements` are what people said of it, oldest first, where they were asked for."""
+
+    row: int
+    sighting: Sighting
+    joined_by: str | None
+    placed: str | None = None
+    order: int | None = None
+    placements: tuple[Moved, ...] = ()
+
+    @property
+    def by_evidence(self) -> bool:
+        """Whether it names no number and no person placed it."""
+        return not self.sighting.numbers and self.placed is None
+
+
+def placed_of(stored: Iterable[Stored]) -> dict[str, str]:
+    """What people chose, for `join` and `project`."""
+    return {s.sighting.key: s.placed for s in stored if s.placed is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A credit decision in the ledger. `visitor` is whose touches were weighed."""
+
+    row: int
+    order_version: int
+    visitor: str | None
+    at: float
+    policy: Policy
+    inputs: Inputs
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An order as the ledger holds it. `row` is the ledger's number of it."""
+
+    row: int
+    site: str
+    number: str
+    version: int
+    channel: str
+    conversation: str | None
+    recorded_at: float
+    sightings: tuple[Stored, ...]
+    decided: Decided | None
+
+
+async def surviving(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    """The orders that hold: in place of one that was merged, the one that it was merged into."""
+    found = {row.id: row for row in rows}
+    while gone := [row for row in found.values() if row.merged_into is not None]:
+        for row in gone:
+            del found[row.id]
+        into = {row.merged_into for row in gone} - found.keys()
+        if into:
+            query = select(orders_table).where(_O.id.in_(into))
+            found |= {row.id: row for row in (await connection.execute(query)).all()}
+    return [found[key] for key in sorted(found)]
+
+
+async def known_of(connection: Connection, row: Row[Any]) -> Known:
+    """An order from its row, with what belongs to it."""
+    query = stored_query().where(_S.order == row.id).order_by(_S.id)
+    seen = [stored_of(s) for s in await connection.execute(query)]
+    decided = None
+    if row.decision is not None:
+        found = (await connection.execute(decided_query().where(_D.id == row.decision))).first()
+        decided = None if found is None else await decided_of(connection, found)
+    return Known(
+        row.id,
+        row.site,
+        row.order_id,
+        row.version,
+        row.channel,
+        row.conversation,
+        row.recorded_at,
+        tuple(seen),
+        decided,
+    )
+
+
+def stored_query() -> Any:
+    """What `stored_of` needs."""
+    return select(_S.id, _S.said, _S.joined_by, _S.placed, _S.order)
+
+
+def stored_of(row: Row[Any]) -> Stored:
+    """A sighting from its row."""
+    return Stored(row.id, Sighting.from_json(row.said), row.joined_by, row.placed, row.order)
+
+
+def decided_query() -> Any:
+    """What `decided_of` needs."""
+    joined = decisions_table.join(policies_table, policies_table.c.version == _D.policy)
+    own = (_D.id, _D.order_version, _D.visitor, _D.at, _D.inputs, _D.reason, _D.considered)
+    return select(*own, policies_table.c.policy).select_from(joined)
+
+
+async def decided_of(connection: Connection, row: Row[Any]) -> Decided:
+    """A credit decision from its row."""
+    query = select(shares_table).where(shares_table.c.decision == row.id).order_by(shares_table.c.partner)
+    shares = tuple(
+        Share(s.partner, Click(*s.click) if s.click else None, s.touched_at, Decimal(s.part), s.reason)
+        for s in await connection.execute(query)
+    )
+    decision = Decision.of(shares, row.reason, row.considered)
+    policy, inputs = Policy.from_json(row.policy), Inputs.from_json(row.inputs)
+    return Decided(row.id, row.order_version, row.visitor, row.at, policy, inputs, decision)
+
+
+async def postbacks_of(connection: Connection, row: int, *, lock: bool = False) -> tuple[Postback, ...]:
+    """All postbacks of an order; with `lock` nobody else changes them until the end of the transaction."""
+    query = select(postbacks_table).where(_P.order == row).order_by(_P.partner, _P.sequence)
+    if lock:
+        query = query.with_for_update()
+    return tuple(postback_of(one) for one in await connection.execute(query))
