@@ -6,7 +6,7 @@ poll: `stores/watch.py` detects what other processes write, for all streams at o
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LISTENERS = 10_000
@@ -29,6 +29,11 @@ def desk_topic(site: str) -> str:
 def visit_topic(site: str, visitor: str) -> str:
     """The topic of desks that show this visitor's visit."""
     return f"visit/{site}/{visitor}"
+
+
+def _site(topic: str) -> str:
+    """The site of a topic."""
+    return topic.partition("/")[2].partition("/")[0]
 
 
 class Listener:
@@ -61,10 +66,12 @@ class Listener:
 
 
 class Hub:
-    """Listeners by topic, at most `limit` of them. Use it only from the event loop's thread."""
+    """Listeners by topic, at most `limit` of them; `has_site` says whether a site is in the settings. Use it
+    only from the event loop's thread."""
 
-    def __init__(self, limit: int = LISTENERS) -> None:
+    def __init__(self, limit: int = LISTENERS, has_site: Callable[[str], bool] = lambda name: True) -> None:
         self._limit = limit
+        self._has_site = has_site
         self._count = 0
         self._topics: dict[str, set[Listener]] = {}
         self.closed = False
@@ -97,12 +104,15 @@ class Hub:
     def listen(self, topic: str, most: int | None = None, *others: str) -> Iterator[Listener]:
         """Listen to `topic` and the `others` while the block runs.
 
+        The listener is stopped from the beginning if the site was removed since the request was accepted.
         Raises HubFullError if the hub is full or closed, or if `topic` already has `most` listeners.
         """
         there = self._topics.get(topic, ())
         if self.closed or self._count >= self._limit or (most is not None and len(there) >= most):
             raise HubFullError(topic)
         listener = Listener()
+        if not self._has_site(_site(topic)):
+            listener.stop(closing=True)
         for each in (topic, *others):
             self._topics.setdefault(each, set()).add(listener)
         self._count += 1
@@ -125,6 +135,6 @@ class Hub:
     def end(self, site: str) -> None:
         """End all streams of a site that was removed."""
         for topic, listeners in self._topics.items():
-            if topic.split("/", 2)[1] == site:
+            if _site(topic) == site:
                 for listener in listeners:
                     listener.stop(closing=True)

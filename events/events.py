@@ -158,7 +158,7 @@ class Events:
 
     def limited(self, site: str, limit: str, scope: str, client: str) -> None:
         """Count a request over a limit, and report the limit and the network that was refused last."""
-        self.metrics.limited.labels(site, limit, scope).inc()
+        self.metrics.limited(site, limit, scope)
         self.notice("limited", site=site, key=f"{limit} by {scope}", limit=limit, scope=scope, client=client)
 
     def host_unknown(self, host: str, known: Sequence[str]) -> None:
@@ -195,10 +195,12 @@ class Events:
         if count or len(self._noted) < PENDING:
             self._noted[site, name, key] = count + 1, _details(fields)
 
-    def forget(self, site: str) -> None:
-        """Drop the state of a removed site. Pending notices are still written."""
-        for place in [place for place in self._notices if place[1] == site]:
+    def forget(self, gone: Callable[[str], bool]) -> None:
+        """Drop the metrics of sites that are `gone`, and when their notices were logged. Pending notices are
+        still written."""
+        for place in [place for place in self._notices if gone(place[1])]:
             del self._notices[place]
+        self.metrics.forget(gone)
 
     def take_noted(self) -> list[Noted]:
         """The notices since the last call, to be written to the ledger."""

@@ -5,15 +5,17 @@ Each worker keeps its metrics there in its own files, and the worker that gets a
 The counts of a worker that has died are kept.
 """
 
+import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
@@ -50,7 +52,7 @@ class Metrics:
             ["site", "outcome", "reason"],
             registry=registry,
         )
-        self.limited = Counter(
+        self._limited = Counter(
             "clew_limited",
             "Requests over a limit, by the scope that refused them",
             ["site", "limit", "scope"],
@@ -64,7 +66,15 @@ class Metrics:
         }
         self._event_of: dict[tuple[str, str], Counter] = {}
         self._answer_of: dict[tuple[str, str, str], Counter] = {}
-        self._seconds_of: dict[tuple[Timed, str, str], Histogram] = {}
+        self._limited_of: dict[tuple[str, str, str], Counter] = {}
+        self._seconds_of: dict[Timed, dict[tuple[str, str], Histogram]] = {what: {} for what in _TIMED}
+        # Each figure with its children by their labels, of which the first is the site.
+        self._tables: Sequence[tuple[Counter | Histogram, dict[Any, Any]]] = (
+            (self.events, self._event_of),
+            (self._answers, self._answer_of),
+            (self._limited, self._limited_of),
+            *((self._seconds[what], self._seconds_of[what]) for what in _TIMED),
+        )
 
     def happened(self, site: str, event: str) -> None:
         """Count an event."""
@@ -81,16 +91,45 @@ class Metrics:
             self._answer_of[site, outcome, reason] = child
         child.inc()
 
+    def limited(self, site: str, limit: str, scope: str) -> None:
+        """Count a request over a limit, by the scope that refused it."""
+        child = self._limited_of.get((site, limit, scope))
+        if child is None:
+            child = self._limited_of[site, limit, scope] = self._limited.labels(site, limit, scope)
+        child.inc()
+
     def took(self, what: Timed, site: str, outcome: str, seconds: float) -> None:
         """Record a duration. `outcome` is one of a few words."""
-        child = self._seconds_of.get((what, site, outcome))
+        children = self._seconds_of[what]
+        child = children.get((site, outcome))
         if child is None:
-            child = self._seconds_of[what, site, outcome] = self._seconds[what].labels(site, outcome)
+            child = children[site, outcome] = self._seconds[what].labels(site, outcome)
         child.observe(seconds)
 
+    def forget(self, gone: Callable[[str], bool]) -> None:
+        """Drop the metrics of this process for sites that are `gone`: a site that is added again starts at 0.
+        Other sites keep theirs."""
+        for metric, children in self._tables:
+            for labels in [labels for labels in children if gone(labels[0])]:
+                if os.environ.get(FOLDER_VARIABLE):
+                    # The client library cannot remove anything from the files of several processes.
+                    _reset(children[labels])
+                else:
+                    del children[labels]
+                    metric.remove(*labels)
 
-def counted(registry: CollectorRegistry) -> Iterator[Metric]:
-    """The metrics of all workers."""
+
+def _reset(child: Counter | Histogram) -> None:
+    if isinstance(child, Counter):
+        child.reset()
+        return
+    # Histograms have no such method (prometheus_client 0.26).
+    for value in (child._sum, *child._buckets):
+        value.set(0)
+
+
+def counted(registry: CollectorRegistry, sites: Container[str]) -> Iterator[Metric]:
+    """The metrics of all workers, for these sites and for clew as a whole."""
     folder = os.environ.get(FOLDER_VARIABLE)
     # If an app shares the process, the folder contains the app's metrics too.
     found: Iterable[Metric] = registry.collect()
@@ -98,8 +137,36 @@ def counted(registry: CollectorRegistry) -> Iterator[Metric]:
         found = MultiProcessCollector(CollectorRegistry(), folder).collect()  # type: ignore[no-untyped-call]
     for family in sorted(found, key=lambda f: f.name):
         if family.name.startswith("clew_"):
-            family.samples = [s for s in family.samples if not s.name.endswith("_created")]
+            family.samples = [
+                sample
+                for sample in family.samples
+                # What was counted of a removed site stays in the files of the workers.
+                if not sample.name.endswith("_created") and _shown(sample.labels.get("site", ""), sites)
+            ]
             yield family
+
+
+def _shown(site: str, sites: Container[str]) -> bool:
+    return not site or site in sites
+
+
+def reset_ended(sites: Container[str]) -> None:
+    """Set to 0 what workers that have ended counted of these sites: nobody else writes into their files."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        return
+    living = {str(pid) for pid in _workers()}
+    for file in Path(folder).glob("*_*.db"):
+        if file.stem.rpartition("_")[2] in living:
+            continue
+        figures = MmapedDict(str(file))  # type: ignore[no-untyped-call]
+        try:
+            for key, value, _ in list(figures.read_all_values()):  # type: ignore[no-untyped-call]
+                family, _, labels, _ = json.loads(key)
+                if value and family.startswith("clew_") and labels.get("site", "") in sites:
+                    figures.write_value(key, 0.0, 0.0)  # type: ignore[no-untyped-call]
+        finally:
+            figures.close()  # type: ignore[no-untyped-call]
 
 
 def build() -> Iterator[Metric]:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from ..chat.hub import Hub
 from ..events.events import Events
+from ..events.metrics import reset_ended
 from ..orders.selector_watch import SelectorWatch
 from ..postbacks.delivery import Worker
 from ..referral.catalogue import Network
@@ -73,7 +74,7 @@ class Service:
         self.pages = PageReader(self.events)
         self.limits = Limits(settings.limits, self.events, self.clock.monotonic)
         self.selector_watch = SelectorWatch(self.events, self.clock.monotonic)
-        self.hub = Hub()
+        self.hub = Hub(has_site=self.sites.__contains__)
         self.tasks = Tasks()
         self.ledger = Ledger(settings.ledger)
         self.retention = retention.Retention(self.ledger.db)
@@ -256,7 +257,7 @@ class Service:
             name = str(entry["sighting"]["site"])
             if (site := self.sites.get(name)) is None:
                 # The site may be added again, for example when it is moved to another file.
-                self.events.notice("order_waiting", site=name, key=name, order=entry["sighting"].get("id"))
+                self.events.notice("order_waiting", site="", key=name, order=entry["sighting"].get("id"))
             else:
                 self.tasks.later(self.ordering.replay(site, number, entry))
 
@@ -277,7 +278,10 @@ class Service:
             self.hub.end(name)
             self.selector_watch.forget(name)
             self.pages.forget(name)
-            self.events.forget(name)
+        if changes.added or changes.removed:
+            # Also of sites that were removed earlier: what was under way then has counted since.
+            known, added = self.sites.table.by_name, frozenset(changes.added)
+            self.events.forget(lambda name: name != "" and (name not in known or name in added))
         for notify in self.on_swap:
             notify(settings, changes)
         return changes
@@ -286,6 +290,8 @@ class Service:
         """Report that new settings are in use; one of several workers calls this."""
         named = {field.name: _some(getattr(changes, field.name)) for field in fields(changes)}
         self.events.emit("reloaded", site="", sites=len(self.sites), **named)
+        if changes.added:
+            self.tasks.later(asyncio.to_thread(reset_ended, frozenset(changes.added)))
 
     def refuse_swap(self, problems: Sequence[Problem], *, requested: bool) -> None:
         """Report that new settings were rejected, and why; each time if the reload was `requested`."""

@@ -36,7 +36,7 @@ async def exposition(service: Service) -> bytes:
 
 def _written(service: Service, held: Iterable[Metric]) -> bytes:
     registry = CollectorRegistry()
-    registry.register(_Found([*counted(service.registry), *held, *build(), *processes()]))
+    registry.register(_Found([*counted(service.registry, service.sites), *held, *build(), *processes()]))
     return generate_latest(registry)
 
 

@@ -89,6 +89,20 @@ async def test_closing_ends_all_waits_and_lets_nobody_in() -> None:
         pass
 
 
+async def test_a_listener_of_a_site_that_was_removed_is_stopped_from_the_beginning() -> None:
+    sites = {"a"}
+    hub = Hub(has_site=sites.__contains__)
+    with hub.listen(visitor_topic("a", "v")) as first:
+        sites.clear()
+        hub.end("a")
+        with hub.listen(visitor_topic("a", "v")) as second, hub.listen(desk_topic("a"), None, "x") as third:
+            assert await second.wait(10) is True
+            assert all(each.stopped and each.closing for each in (first, second, third))
+    sites.add("a")
+    with hub.listen(visitor_topic("a", "v")) as again:
+        assert not again.stopped
+
+
 def test_topics_of_sites_and_visitors_are_apart() -> None:
     topics = {desk_topic("a"), desk_topic("b"), visitor_topic("a", "v"), visitor_topic("b", "v")}
     assert len(topics) == 4

@@ -8,7 +8,7 @@ import pytest
 from clew.desk.ops.exposition import exposition
 from clew.events.metrics import Metrics
 from clew.service.service import Service
-from clew.settings.model import Settings
+from clew.settings.model import Settings, Site
 from costs import cpu_seconds
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -49,6 +49,49 @@ async def test_times_are_told_in_seconds_by_site_and_outcome(tmp_path: Path, wha
     assert family.type == "histogram"
     sums = [s for s in family.samples if s.name.endswith("_sum")]
     assert (sums[0].labels, sums[0].value) == ({"site": "shop", "outcome": "good"}, 0.02)
+
+
+async def test_a_removed_site_has_no_figures_and_begins_at_zero_when_it_comes_back(tmp_path: Path) -> None:
+    def count(site: str) -> None:
+        running.events.metrics.answered(site, "edit", "")
+        running.events.emit("order", site=site)
+        running.events.limited(site, "reads", "client", "192.0.2.0/24")
+        for what in ("page", "decide", "postback"):
+            running.events.took(what, site, "good", 0.02)  # type: ignore[arg-type]
+
+    async def counts() -> dict[str, dict[str, float]]:
+        found: dict[str, dict[str, float]] = {}
+        for family in text_string_to_metric_families((await exposition(running)).decode()):
+            for sample in family.samples:
+                if sample.name.endswith(("_total", "_count")) and (site := sample.labels.get("site")):
+                    of_site = found.setdefault(site, {})
+                    of_site[sample.name] = of_site.get(sample.name, 0) + sample.value
+        return found
+
+    def swap(*names: str) -> None:
+        sites = [Site(name=name, hosts=[f"{name}.example"]) for name in names]
+        running.swap(running.settings.model_copy(update={"sites": sites}))
+
+    async with service(tmp_path) as running:
+        await running.ledger.db.open()
+        swap("a", "b")
+        for site in ("a", "a", "b"):
+            count(site)
+        before = await counts()
+        # An event and a limit, which is an event too.
+        assert set(before["a"].values()) == {2, 4}
+        swap("b")
+        # What was under way when the site was removed.
+        count("a")
+        assert await counts() == {"b": before["b"]}
+        swap("b", "c")
+        assert await counts() == {"b": before["b"]}
+        assert not any(labels[0] == "a" for _, table in running.events.metrics._tables for labels in table)
+        count("a")
+        swap("a", "b")
+        assert await counts() == {"b": before["b"]}
+        count("a")
+        assert await counts() == {"a": before["b"], "b": before["b"]}
 
 
 def test_counting_a_page_looks_nothing_up() -> None:

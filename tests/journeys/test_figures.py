@@ -124,6 +124,49 @@ def test_the_figures_are_those_of_all_workers_and_never_go_down(
             assert figures(port)[PAGES] == 16
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_removed_site_has_no_figures_and_begins_at_zero_when_it_comes_back(
+    tmp_path: Path, shop: str, workers: int
+) -> None:
+    port = free_port()
+    options = ["--workers", str(workers), "--ops", f"127.0.0.1:{port}"]
+    place = folder(tmp_path / "clew", shop)
+    with ClewServe(place, options) as clew:
+        clew.wait_for_line(lambda line: len(events(clew, "started")) == workers)
+        visit(clew, 6)
+        httpx2.get(f"{clew.address}/", headers={"Host": "down.example", "Accept": "text/html"})
+
+        def of(site: str) -> dict[tuple[str, str], float]:
+            return {
+                key: value
+                for key, value in figures(port).items()
+                if f"site={site}" in key[1].split(",") and "postbacks" not in key[0]
+            }
+
+        others = {key: value for key, value in of("down").items() if value}
+        assert len(others) > 1
+        assert of("shop")[PAGES] == 6
+        text = place.settings.read_text()
+        place.settings.write_text(text.replace('"shop"', '"new"').replace("shop.example", "new.example"))
+        place.run("reload")
+        for _ in range(3):
+            assert of("shop") == {}
+        if workers > 1:
+            # Its figures stay in the files of all workers.
+            pids = Path(f"/proc/{clew.pid}/task/{clew.pid}/children").read_text().split()
+            victim = max(map(int, pids))
+            os.kill(victim, signal.SIGKILL)
+            clew.wait_for_line(lambda line: f"worker {victim} ended" in line)
+        place.settings.write_text(text)
+        place.run("reload")
+        # Those of workers that have ended are set to 0 right after the reload.
+        while any(of("shop").values()):
+            pass
+        visit(clew, 2)
+        assert of("shop")[PAGES] == of("shop")[TIMED] == 2
+        assert {key: value for key, value in of("down").items() if value} == others
+
+
 def test_operations_have_an_address_of_their_own(tmp_path: Path, shop: str) -> None:
     """field G8: whatever the Host, and beside the paths under the prefix"""
     port = free_port()

@@ -346,6 +346,35 @@ async def test_messages_arrive_live_and_in_order(desk: House) -> None:
         assert (third["author"], third["agent"], third["text"]) == ("agent", None, "third")
 
 
+@pytest.mark.timeout(30)
+async def test_a_stream_of_a_site_that_is_removed_meanwhile_ends_at_once(
+    desk: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reload comes after the request was accepted, and before the stream listens."""
+    await desk.visitor().post("messages", json=body())
+    agent = await desk.agent()
+    settings = desk.service.settings
+
+    async def streamed(client: httpx2.AsyncClient, path: str) -> httpx2.Response:
+        limits = desk.service.limits
+        held = limits.hold
+
+        def hold_later(*arguments: Any) -> Any:
+            desk.service.swap(settings.model_copy(update={"sites": settings.sites[1:]}))
+            return held(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(limits, "hold", hold_later)
+            answer = await client.get(path)
+        desk.service.swap(settings)
+        return answer
+
+    for client, path in ((desk.visitor(), "stream"), (agent, "desk/stream")):
+        answer = await streamed(client, path)
+        assert (answer.status_code, answer.content) == (200, b"retry: 2000\n\n")
+    assert len(desk.service.hub) == 0
+
+
 @pytest.mark.parametrize("how", ["header", "query", "both"])
 async def test_a_stream_goes_on_after_the_last_message_that_was_seen(desk: House, how: str) -> None:
     await desk.says("one")
