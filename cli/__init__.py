@@ -16,6 +16,7 @@ from .export import export_command
 from .forget import forget_command
 from .init import init_command
 from .inspect import inspect_command
+from .migrate import migrate_command
 from .mitm import mitm_command
 from .orders import report_command
 from .reload import reload_command
@@ -33,6 +34,7 @@ app.command("check")(check_command)
 app.command("mitm")(mitm_command)
 app.command("init")(init_command)
 app.command("reload")(reload_command)
+app.command("migrate")(migrate_command)
 app.command("schema")(schema_command)
 app.command("report")(report_command)
 app.command("backup")(backup_command)

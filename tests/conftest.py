@@ -122,6 +122,15 @@ def ledger_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[s
     server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a ledger that has no tables yet, on each engine in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'ledger.db'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.url(server.database())
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Redis]:
     """A Redis server for all tests. What is in it is deleted by whoever needs it empty."""

@@ -23,9 +23,9 @@ class Database(ABC):
         self.address = address
 
     @abstractmethod
-    async def open(self) -> None:
-        """Build or upgrade the tables. Raises LedgerError if the database cannot be used, or is none of
-        ours."""
+    async def open(self) -> tuple[str | None, str]:
+        """Build or upgrade the tables; their version before, None where there were none, and after. Raises
+        LedgerError if the database cannot be used, or is none of ours."""
 
     @abstractmethod
     async def close(self) -> None:

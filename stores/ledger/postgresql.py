@@ -70,16 +70,16 @@ class PostgresDatabase(Database):
         self._heard = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
+    async def open(self) -> tuple[str | None, str]:
         """See `Database`. Of processes that start together one builds the tables."""
 
-        async def work(tx: Connection) -> None:
+        async def work(tx: Connection) -> tuple[str | None, str]:
             await tx.lock("upgrade")
             await tx.run_sync(_check_server)
-            await tx.run_sync(upgrade)
+            return await tx.run_sync(upgrade)
 
         try:
-            await self._done(work, OPEN_SECONDS)
+            versions = await self._done(work, OPEN_SECONDS)
         except SQLAlchemyError as error:
             await self.close()
             kind = type(error) if isinstance(error, LedgerError) else LedgerError
@@ -90,6 +90,7 @@ class PostgresDatabase(Database):
             raise
         self._closed = None
         self._listener = asyncio.create_task(self._listen(), name="clew-ledger-listen")
+        return versions
 
     async def close(self) -> None:
         """See `Database`."""

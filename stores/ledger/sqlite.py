@@ -78,13 +78,14 @@ class SqliteDatabase(Database):
         self._watch: sqlite3.Connection | None = None
         self._version = -1
 
-    async def open(self) -> None:
+    async def open(self) -> tuple[str | None, str]:
         """Build or upgrade the tables. Raises LedgerError if the file cannot be used, or is none of ours."""
         make_private(self._path)
         # One process at a time: workers that start together find the tables of the first.
         try:
-            await self.transact(lambda tx: tx.run_sync(upgrade), OPEN_SECONDS)
+            versions = await self.transact(lambda tx: tx.run_sync(upgrade), OPEN_SECONDS)
             self._file = self._found()
+            return versions
         except SQLAlchemyError as error:
             await self.close()
             raise ledger_error(self._path, error) from error

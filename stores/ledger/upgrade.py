@@ -31,13 +31,15 @@ _WAYS = {
 }
 
 
-def upgrade(connection: Connection) -> None:
-    """Build or upgrade the tables. Raises LedgerFormatError if they are not ours, or of a later version."""
+def upgrade(connection: Connection) -> tuple[str | None, str]:
+    """Build or upgrade the tables; their version before, None where there were none, and after. Raises
+    LedgerFormatError if they are not ours, or of a later version."""
     config = _config()
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
-    _check_version(connection, scripts)
+    before = _version(connection, scripts)
     command.upgrade(config, "head")
+    return before, str(scripts.get_current_head())
 
 
 def known_versions() -> frozenset[str]:
@@ -53,7 +55,8 @@ def _config() -> Config:
     return config
 
 
-def _check_version(connection: Connection, scripts: ScriptDirectory) -> None:
+def _version(connection: Connection, scripts: ScriptDirectory) -> str | None:
+    """The version of the tables, None where there are none."""
     tables = set(inspect(connection).get_table_names())
     if VERSION not in tables:
         # The visits may be in the same place, and be there first. A database of PostgreSQL may be shared with
@@ -66,7 +69,7 @@ def _check_version(connection: Connection, scripts: ScriptDirectory) -> None:
                 f"it has a table {others[0][:40]!r}, but not clew's: it belongs to another program. "
                 "Name another one as `ledger`"
             )
-        return
+        return None
     known = {script.revision for script in scripts.walk_revisions()}
     try:
         query: Select[Any] = select(column_of("version_num")).select_from(table_of(VERSION))
@@ -74,13 +77,14 @@ def _check_version(connection: Connection, scripts: ScriptDirectory) -> None:
     except DBAPIError as error:
         raise LedgerFormatError(f"its table {VERSION!r} is not clew's ({error.orig}). {_RESTORE}") from None
     if not found and not tables & set(metadata.tables):
-        return
+        return None
     if len(found) != 1 or found[0] not in known:
         said = ", ".join(repr(version[:40]) for version in found[:3]) or "none"
         raise LedgerFormatError(
             f"its version is {said}, and this clew knows {scripts.get_current_head()!r} and earlier: a later "
             f"clew wrote it, or another program. Upgrade clew (`pip install --upgrade clew`). {_RESTORE}"
         )
+    return found[0]
 
 
 def ledger_error(path: Path, error: SQLAlchemyError) -> LedgerError:
