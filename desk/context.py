@@ -1,7 +1,6 @@
 """Where a request below the prefix stands: the running service, the site, and who asked."""
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from starlette.requests import Request
 
 from ..service.limits import Hold, Own
@@ -13,8 +12,7 @@ from ..stores.ledger.agents import Place
 from .ways import Way
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(Struct, frozen=True):
     """Put into `scope["clew"]` by the mount. `way` is there on the desk's own host, None elsewhere."""
 
     service: Service

@@ -3,7 +3,6 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -119,11 +118,13 @@ class Events:
             self._note(site, name, key, fields)
         self._write(name, site, fields)
 
-    def _write(self, name: str, site: str, fields: Mapping[str, Any]) -> None:
+    def _write(self, name: str, site: str, fields: dict[str, Any]) -> None:
         self._count(name, site)
         level = "error" if name in ERRORS else "warning" if name in WARNINGS else "info"
-        with suppress(OSError):
+        try:
             getattr(self._log, level)(name, site=site, **escaped_fields(fields))
+        except OSError:
+            return  # see `emit`
 
     def _count(self, name: str, site: str) -> None:
         if name not in EVENTS:

@@ -7,6 +7,7 @@ direction are escaped in every log format.
 import re
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -35,24 +36,17 @@ def escaped(value: Any) -> Any:
     return escaped(str(value))
 
 
-def escaped_fields(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+def escaped_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """The same for an event's fields. Nearly always they are plain and are returned unchanged."""
-    return fields if _are_plain(fields) else escaped(fields)
-
-
-def _are_plain(fields: Mapping[str, Any]) -> bool:
-    """Whether all values are numbers or printable text."""
     for value in fields.values():
-        kind = type(value)
-        if kind is str:
-            if not value.isprintable():
-                return False
-        elif value is not None and kind not in _NUMBERS:
-            return False
-    return True
+        if not (value.isprintable() if type(value) is str else type(value) in _PLAIN):
+            return {escaped(key): escaped(found) for key, found in fields.items()}
+    return fields
 
 
-_NUMBERS = frozenset({bool, int, float})
+# Plain types, beside printable text.
+_PLAIN = frozenset({bool, int, float, type(None)})
+_JSON = _PLAIN | {str}
 
 
 def escaped_lines(text: str) -> str:
@@ -102,13 +96,12 @@ class _Lines:
     def __init__(self, log: Literal["console", "json"]) -> None:
         self._is_json = log == "json"
         self._processors = rendering(log)
-        self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
     def __call__(self, logger: Any, method: str, event: structlog.typing.EventDict) -> str:
         """The line without a line break."""
         event["level"] = "error" if method == "exception" else method
-        event = self._stamp(logger, method, event)
-        if self._is_json and _are_plain(event) and "exc_info" not in event:
+        event["timestamp"] = f"{datetime.now(UTC).isoformat()[:-6]}Z"
+        if self._is_json and _JSON.issuperset(map(type, event.values())) and "exc_info" not in event:
             line = _json(event)
             if "\\" not in line and line.isprintable():
                 return line
@@ -120,9 +113,17 @@ class _Lines:
 def configure_logs(log: Literal["console", "json"], level: str = "info") -> None:
     """Write events of `level` and above to stderr: for people, or one JSON object a line with `event`,
     `level` and `timestamp`."""
+    lines = _Lines(log)
+
+    class Logger(structlog.make_filtering_bound_logger(level)):  # type: ignore[misc]
+        """structlog's, which prepares any number of processors and outputs; there is one of each here."""
+
+        def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> None:
+            self._logger.msg(lines(self._logger, method_name, {**self._context, **fields, "event": event}))
+
     structlog.configure(
-        processors=[_Lines(log)],
+        processors=[],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=Logger,
         cache_logger_on_first_use=True,
     )

@@ -21,13 +21,14 @@ from binascii import a2b_base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from isal import isal_zlib
 
 from .credit import earning_click
 from .domains import CookieDomains
@@ -47,6 +48,7 @@ _LASTING = b"; Max-Age=%d" % MAX_AGE + _SESSION
 _AGREED, _NECESSARY = "agreed", "necessary"  # among the packed items
 _VERSION = 1
 _NONCE, _TAG = 12, 16
+_DEFLATE_ERROR = cast("type[Exception]", isal_zlib.error)  # an instance by isal's stubs
 _OURS = re.compile(rb"(?:^|;)[ \t]*" + NAME + rb"=([^;]*)")
 _VALUE = re.compile(rb"[A-Za-z0-9_-]+")
 _FROM_URLSAFE = bytes.maketrans(b"-_", b"+/")
@@ -192,14 +194,14 @@ def _unpacked(plain: bytes) -> Known | None:
         end = 1 + plain[0]
         visitor = plain[1:end].decode("ascii")
         issued = int.from_bytes(plain[end : end + 4], "big")
-        items = _items(zlib.decompressobj(-15, _DICTIONARY).decompress(plain[end + 4 :], TOUCHES_LIMIT))
+        items = _items(isal_zlib.decompressobj(-15, _DICTIONARY).decompress(plain[end + 4 :], TOUCHES_LIMIT))
         touches = tuple([item for item in items if type(item) is Touch])
         if len(touches) == len(items):
             return Known(visitor, touches, issued)
         pages = [Page(*item) for item in items if type(item) is list]
         page = pages[0] if pages else None
         return Known(visitor, touches, issued, page, _AGREED in items, _NECESSARY in items)
-    except (IndexError, TypeError, ValueError, msgspec.ValidationError, zlib.error):
+    except (IndexError, TypeError, ValueError, msgspec.ValidationError, _DEFLATE_ERROR):
         return None
 
 

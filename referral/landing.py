@@ -10,15 +10,16 @@ marked as suspicious (`Touch.doubt`): scripts, extensions and people add ids to 
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from ..settings.model import Site
 from ..settings.platforms import platform_of
 from .catalogue import Catalogue, LandingParam, Network
 from .macros import unfilled
-from .masking import SEARCH_PARAMS, Masking, masked_path, masked_text
+from .masking import OFTEN, OFTEN_LENGTH, SEARCH_PARAMS, Masking, masked_path, masked_text
 from .network_cookies import NetworkCookies
 from .query import Pair, filled, printable, raw_pairs
 from .search import word_query
@@ -156,6 +157,14 @@ class LandingReader:
         """The raw pairs with a known name, from a text that may not be a query."""
         return (p for p in raw_pairs(query, self._asks_for) if self._asks_for(unquote_to_bytes(p[0])))
 
+    def given(self, path: bytes, query: bytes, fragment: bytes) -> tuple[Pair, ...]:
+        """The raw pairs of a URL that tell of an arrival; a click id's parts only in the query."""
+        return (
+            *self._asked(_appended(path)),
+            *self._asked(_of_fragment(fragment)),
+            *(p for p in raw_pairs(query, self._asks_for) if self._tells(unquote_to_bytes(p[0]))),
+        )
+
     def partners(self) -> dict[tuple[str, str], str]:
         """By network and parameter of a click, the partner that it earns for."""
         meanings = (*self._any_case.values(), *self._exact.values(), *(c.meaning for c in self._composed))
@@ -173,7 +182,7 @@ class LandingReader:
         *,
         fragment: bytes = b"",
         same_origin: bool = False,
-        elsewhere: bool = False,
+        shown_at: str | None = None,
         dropped: list[Dropped] | None = None,
     ) -> Touch | None:
         """The touch of a landing; None without a click id, a campaign parameter or a foreign referrer.
@@ -181,17 +190,11 @@ class LandingReader:
         `query`, `path` and `fragment` are raw; `now` in unix seconds. `host` is the requested host, with its
         port if it has one: referrers from there, or from the site's `hosts`, are the shop itself. If neither
         is known, no referrer counts as foreign. `same_origin`: the browser says that the navigation came from
-        a page of this origin. `elsewhere`: the URL is not the site's. Parameters without a click id are added
-        to `dropped`.
+        a page of this origin. `shown_at`: the host of the URL, where a script tells it. Parameters without a
+        click id are added to `dropped`.
         """
-        appended = _appended(path)
-        if not (query or fragment or appended) and (not referrer or _came_from(referrer, host)):
-            return None
-        given = [
-            *self._asked(appended),
-            *self._asked(_of_fragment(fragment)),
-            *(p for p in raw_pairs(query, self._asks_for) if self._tells(unquote_to_bytes(p[0]))),
-        ]
+        short = len(path) + len(query) + len(fragment) <= OFTEN_LENGTH
+        given = (_given_often if short else _given)(self, path, query, fragment)
         if not given and (not referrer or _came_from(referrer, host)):
             return None
         clicks = self._clicks([(unquote_to_bytes(n), _decoded(v)) for n, v in given], dropped)
@@ -199,7 +202,10 @@ class LandingReader:
         foreign, own = self._referrer(referrer, host) if referrer else ("", False)
         if not (clicks or campaign or foreign):
             return None
-        doubt = self._doubt(path, query, elsewhere, own or (same_origin and not referrer)) if clicks else ""
+        doubt = ""
+        if clicks:
+            elsewhere = shown_at is not None and not self.is_own(shown_at, host)
+            doubt = self._doubt(path, query, elsewhere, own or (same_origin and not referrer))
         return Touch(int(now), clicks, campaign, foreign, self._landing(path, query), doubt)
 
     def _doubt(self, path: bytes, query: bytes, elsewhere: bool, inside: bool) -> str:
@@ -249,7 +255,7 @@ class LandingReader:
             if value is not None and len(value) <= ID_LENGTH:
                 found[composed.meaning] = (max(place for place, _ in parts), value)
 
-    def _campaign(self, given: list[Pair]) -> dict[str, str]:
+    def _campaign(self, given: Iterable[Pair]) -> dict[str, str]:
         campaign: dict[str, str] = {}
         for name, raw in given:
             if (key := self._utm.get(unquote_to_bytes(name).lower())) is not None:
@@ -340,6 +346,14 @@ class LandingReader:
     def unset_cookies(self, secure: bool, host: str = "") -> list[bytes]:
         """Values for Set-Cookie that delete the cookies of the site's networks."""
         return self._cookies.unset_cookies(secure, host)
+
+
+def _given(reader: LandingReader, path: bytes, query: bytes, fragment: bytes) -> tuple[Pair, ...]:
+    return reader.given(path, query, fragment)
+
+
+# For all sites: a shop's pages are few, and each is looked at again and again.
+_given_often = lru_cache(OFTEN)(_given)
 
 
 def _came_from(referrer: bytes, host: str) -> bool:

@@ -5,7 +5,6 @@ that earn credit are in the visitor's cookie too.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from copy import copy
 from typing import Any
 
 from msgspec import Struct, json, to_builtins
@@ -333,7 +332,7 @@ Change = (
 
 def changed(stored: Visitor | None, visitor: str, changes: Iterable[Change], now: float) -> Visitor:
     """A visitor, new where it is not stored, with `changes` folded in; `stored` stays as it is."""
-    found = Visitor(visitor) if stored is None else copy(stored)
+    found = Visitor(visitor) if stored is None else replace(stored)
     for change in changes:
         if found.forgotten:
             break

@@ -131,9 +131,7 @@ class Moment:
         for number in numbers:
             direct = self._conditions[number].direct
             held = direct(self.lazy) if direct is not None else None
-            if held is None:
-                held = self.value(number) is True
-            if not held:
+            if not (self.value(number) is True if held is None else held):
                 return False
         return True
 

@@ -92,22 +92,29 @@ CLOCK = frozenset({"clock.hour", "clock.minute", "clock.weekday", "clock.date"})
 Facts = Mapping[str, Mapping[str, Any]]
 
 
+Sources = Mapping[str, Callable[[Any], Mapping[str, Any]]]
+"""What makes each group of facts, without what is not known."""
+
+
 class LazyFacts(dict[str, Mapping[str, Any]]):
     """Facts of which a group is gathered when somebody first asks for it by `[]`: most rules end at their
-    first line. `gather` returns a group, without what is not known; `groups` are those that there are."""
+    first line. `sources` make these `groups` out of `about`; any other group is empty."""
 
-    def __init__(self, gather: Callable[[str], Mapping[str, Any]], groups: Collection[str]) -> None:
+    def __init__(self, sources: Sources, about: Any, groups: Collection[str]) -> None:
         super().__init__()
-        self._gather = gather
+        self._sources = sources
+        self._about = about
         self._groups = groups
 
     @classmethod
     def of(cls, facts: Facts) -> "LazyFacts":
-        """These facts; groups that are not among them are empty."""
-        return cls(lambda group: facts.get(group) or {}, facts)
+        """These facts."""
+        lazy = cls({}, None, ())
+        lazy.update((group, known) for group, known in facts.items() if known)
+        return lazy
 
     def __missing__(self, group: str) -> Mapping[str, Any]:
-        found = self[group] = self._gather(group)
+        found = self[group] = self._sources[group](self._about) if group in self._groups else {}
         return found
 
     def complete(self) -> Facts:

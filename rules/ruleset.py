@@ -149,7 +149,7 @@ class RuleSet:
             rule = compiled.rule
             if not rule.enabled or rule.name in skip or not moment.all_hold(compiled.timeless):
                 continue
-            if moment.all_hold(compiled.timed):
+            if not compiled.timed or moment.all_hold(compiled.timed):
                 winner = compiled
                 break
             waiting.append(compiled)

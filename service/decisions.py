@@ -96,12 +96,13 @@ class Decisions:
         """Decide for one page view: the answer where nothing has to be waited for, as is usual, else what
         leads to it. A store that fails, or does not answer soon, costs the facts it holds, not the answer."""
         if ask.consent is not ASSUMED:
-            if site.consent.asks:
+            if site.asks_consent:
                 self._consents.saw(site.name, ask.consent)
             if ask.consent.consent is not Consent.GRANTED:
                 return self._decide_unrecognised(site, known, ask)
         view = _View(site, known, ask, self._clock.now())
-        self._attribution.notify_dropped(site, view.dropped)
+        if view.dropped:
+            self._attribution.notify_dropped(site, view.dropped)
         if known is None:
             # Who comes for the first time has not written.
             return self._answer(view, replace(view.unstored(None), talk=Talk()))
@@ -254,7 +255,7 @@ class _View:
         self.ask = ask
         self.now = now
         touch, self.dropped = _landing(site, ask, now)
-        self._touch = permitted(touch, ask.consent)
+        self._touch = None if touch is None else permitted(touch, ask.consent)
         self._began = permitted(_begin(site, ask, now), ask.consent) if ask.landing else None
         page = ask.page
         self._shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
@@ -266,7 +267,7 @@ class _View:
         touch, known = self._touch, self.known
         if known is not None and touch is not None and _seen_before(touch, self._shown.view, known, stored):
             touch = None
-        consent, asked = self.ask.consent.consent, self.site.consent.asks
+        consent, asked = self.ask.consent.consent, self.site.asks_consent
         self._arrival = arrive(known, self._began or touch, consent, self.now, self._shown, agreed=asked)
         return (*self._arrival.changes, self._viewed)
 
@@ -320,20 +321,16 @@ def _in_talk(site: SiteRuntime, visitor: Visitor, now: float) -> bool:
 def _landing(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, list[Dropped]]:
     """What the address of the page brings along. Scripts can ask with any address: only one of the site's own
     is where somebody arrived."""
-    parts = urlsplit(ask.page.url)
-    query, path, fragment, referrer = (
-        text.encode("utf-8", "surrogatepass")
-        for text in (parts.query, parts.path, parts.fragment, ask.referrer)
-    )
+    _, netloc, path, query, fragment = urlsplit(ask.page.url)
     dropped: list[Dropped] = []
     touch = site.landing.read(
-        query,
-        path,
-        referrer or None,
+        query.encode("utf-8", "surrogatepass"),
+        path.encode("utf-8", "surrogatepass"),
+        ask.referrer.encode("utf-8", "surrogatepass") or None,
         now,
         ask.origin.host,
-        fragment=fragment,
-        elsewhere=not site.landing.is_own(parts.netloc.rpartition("@")[2], ask.origin.host),
+        fragment=fragment.encode("utf-8", "surrogatepass"),
+        shown_at=netloc.rpartition("@")[2],
         dropped=dropped,
     )
     return touch, dropped
@@ -347,14 +344,14 @@ def _begin(site: SiteRuntime, ask: Ask, now: float) -> Touch | None:
 
 def _withdraws(site: SiteRuntime, known: Known, consent: ConsentState) -> bool:
     """Whether a visitor who was recognised has refused that now."""
-    recognised = known.agreed or bool(known.touches) or not site.consent.asks
+    recognised = known.agreed or bool(known.touches) or not site.asks_consent
     return recognised and not known.necessary and consent.consent is Consent.DENIED
 
 
 def _told(site: SiteRuntime, known: Known | None, consent: ConsentState) -> dict[str, object] | None:
     """What the loader is told of consent: the state, whether cookies or the page decided it, and whether the
     address at which the visit began is wanted. None where the site does not ask."""
-    if not site.consent.asks:
+    if not site.asks_consent:
         return None
     begins = consent.consent is Consent.GRANTED and (known is None or not known.agreed)
     return {"state": consent.consent.value, "sure": consent.sure, "landing": begins}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Struct
@@ -51,11 +51,10 @@ def gather(
 ) -> LazyFacts:
     """The facts that are known now, by group. An unknown fact is absent from its group. `load` is None if the
     ledger did not provide it. `wanted` are the facts that are needed: others may be absent."""
-    inputs = _Inputs(site, visitor, page, load, now, wanted)
-    return LazyFacts(lambda group: _GROUPS[group](inputs), wanted)
+    return LazyFacts(_GROUPS, _Inputs(site, visitor, page, load, now, wanted), wanted)
 
 
-class _Inputs(NamedTuple):
+class _Inputs(Struct, frozen=True):
     """The sources of facts."""
 
     site: SiteRuntime
@@ -87,7 +86,7 @@ def _parameters(query: str) -> dict[str, str]:
     if "%" in query or "+" in query:
         return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=None))
     # Nothing is encoded: the same in a fifth of the time.
-    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
     return {name: value for name, _, value in pairs}
 
 
@@ -110,7 +109,10 @@ def _visit(inputs: _Inputs) -> dict[str, Any]:
 
 def _last_arrival(visitor: Visitor) -> Touch | None:
     """The last touch that came from outside; others do not show where the visitor came from."""
-    return next((t for t in reversed(visitor.touches) if not t.doubt), None)
+    for touch in reversed(visitor.touches):
+        if not touch.doubt:
+            return touch
+    return None
 
 
 def _touch(inputs: _Inputs) -> dict[str, Any]:

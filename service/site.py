@@ -48,6 +48,7 @@ class SiteRuntime:
         )
         self.policy = Policy(self.terms)
         self.consent = terms_of(site, catalogue)
+        self.asks_consent = self.consent.asks
         self.masking = self.landing.masking
         self.cookie = VisitorCookie(
             settings.secret.get_secret_value(),

@@ -24,6 +24,9 @@ import re2  # type: ignore[import-untyped]
 LENGTH = 500
 """Maximum length of a pattern, in characters."""
 
+OFTEN_LENGTH = 300
+"""Of an address, in characters: what is found of shorter ones is kept, since a shop's pages are few."""
+
 PARAMETERS = 200
 """Maximum number of parameters of an address that are read."""
 
@@ -35,6 +38,7 @@ _OPTIONS.max_mem = 16 << 20
 # Only in paths: in a query a `[` belongs to the parameter's name, as in `filter[size]=m`.
 _SET = re.compile(r"\[!?[^\[\]!/*?][^\[\]/*?]*\]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_AFTER_HOST = re.compile(r"[/?]")
 # A character that no text uses: it stands for "any characters" when two patterns are compared.
 _ANYTHING = "\U0010fffe"
 
@@ -54,12 +58,19 @@ def decoded(text: str | bytes) -> str:
 
 def split(address: str) -> tuple[str, str]:
     """Path and query of an address with or without scheme and host, not decoded."""
+    return _split_often(address) if len(address) <= OFTEN_LENGTH else _split(address)
+
+
+def _split(address: str) -> tuple[str, str]:
     address = address.partition("#")[0]
     if scheme := _SCHEME.match(address):
-        found = re.compile(r"[/?]").search(address, scheme.end())
+        found = _AFTER_HOST.search(address, scheme.end())
         address = address[found.start() :] if found else "/"
     path, _, query = address.partition("?")
     return path or "/", query
+
+
+_split_often = lru_cache(4096)(_split)
 
 
 def parameters(query: str | bytes) -> list[str]:

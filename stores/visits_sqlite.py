@@ -137,8 +137,10 @@ class SqliteVisits:
         """One transaction where nobody else writes; see `Visits.update_at_once`."""
         if self._lock.locked():
             return None
-        with _own_errors():
+        try:
             return None if self._try_begin() is not None else self._folded(site, visitor, fold, now)
+        except sqlite3.Error as error:
+            raise _own_error(error) from error
 
     def _folded(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
         """Read, fold, write, and end the transaction."""
@@ -235,7 +237,11 @@ def _own_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise VisitsError(f"the visit store failed: {error}") from error
+        raise _own_error(error) from error
+
+
+def _own_error(error: sqlite3.Error) -> VisitsError:
+    return VisitsError(f"the visit store failed: {error}")
 
 
 _TABLES = (

@@ -11,7 +11,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -73,6 +73,7 @@ def widget() -> Script:
     return _script(source)
 
 
+@lru_cache(256)
 def language(tag: str, default: str = "en") -> str:
     """The supported language for a BCP 47 tag ("de-AT" gives "de"), else `default`."""
     primary = tag.replace("_", "-").partition("-")[0].strip().lower()

@@ -108,7 +108,7 @@ def decide(
         service.events.proxy_untrusted(site.name, network_of(peer) or "", "X-Forwarded-Proto", by="Origin")
     known = cookie_visitor(scope, at)
     ask = Ask(page, body.referrer, at.origin)
-    if site.consent.asks or body.consent is not None:
+    if site.asks_consent or body.consent is not None:
         message = read_message(body.consent)
         consent = _consent(scope, at, known, message)
         # Without a message, the page may still have something to say.
@@ -183,7 +183,7 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
 def known_visitor(scope: Mapping[str, Any], at: RequestContext) -> Known | None:
     """Who asks, by the cookie; None without its consent, where the site asks for it."""
     known = cookie_visitor(scope, at)
-    if known is None or not at.site.consent.asks:
+    if known is None or not at.site.asks_consent:
         return known
     return recognised(at.site.consent, _consent(scope, at, known, None), known)
 
@@ -191,7 +191,7 @@ def known_visitor(scope: Mapping[str, Any], at: RequestContext) -> Known | None:
 def _consent(
     scope: Mapping[str, Any], at: RequestContext, known: Known | None, message: PageMessage | None
 ) -> ConsentState:
-    if not at.site.consent.asks and message is None:
+    if not at.site.asks_consent and message is None:
         return ASSUMED
     agreed, now = known is not None and known.agreed, at.service.clock.now()
     return of_request(at.site.consent, scope["headers"], now, agreed=agreed, message=message)

@@ -146,7 +146,9 @@ class DecideRequest(RequestHandler):
         self._write(response.status_code, STATUS_LINE[response.status_code], fields, bytes(response.body))
 
     def _answer(self, answer: Answer) -> None:
-        cookies = b"".join([b"set-cookie: %b\r\n" % cookie for cookie in answer.set_cookies])
+        cookies = b""
+        if answer.set_cookies:
+            cookies = b"".join([b"set-cookie: %b\r\n" % cookie for cookie in answer.set_cookies])
         fields = b"content-length: %d\r\n%b%b" % (len(answer.body), _FIELDS, cookies)
         self._write(200, b"HTTP/1.1 200 OK\r\n", fields, answer.body)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from clew.middleware.proxy.mount import ReverseProxy
 from clew.settings.model import Settings
-from clew.stores.visits import unpacked
+from clew.stores.visits_record import unpacked
 from playwright.async_api import BrowserContext
 from raw_http import PATIENCE, Request, Shop, read_request, serving
 

@@ -17,7 +17,7 @@ import pytest
 import tc_strings
 from clew.middleware.proxy.mount import ReverseProxy
 from clew.settings.model import Settings
-from clew.stores.visits import unpacked
+from clew.stores.visits_record import unpacked
 from playwright.async_api import BrowserContext, Page, Response
 from raw_http import PATIENCE, serving
 from small_shops import SmallShop, html

@@ -51,6 +51,14 @@ def test_a_click_id_becomes_a_touch_of_its_partner() -> None:
     )
 
 
+def test_each_site_reads_the_same_address_by_its_own_partners() -> None:
+    """Addresses are read once for each site."""
+    for _ in range(2):
+        assert clicks(b"ref=A1", plain("blog", "ref")) == (Click("", "ref", "A1", "blog"),)
+        assert clicks(b"ref=A1", plain("mail", "ref")) == (Click("", "ref", "A1", "mail"),)
+        assert clicks(b"ref=A1", plain("mail", "from")) == ()
+
+
 @given(raw=st.binary(min_size=1, max_size=ID_LENGTH), kept=st.sets(st.integers(0x21, 0x7E)))
 def test_any_click_id_comes_back_byte_for_byte_however_it_was_encoded(raw: bytes, kept: set[int]) -> None:
     assume(not unfilled(raw.decode("utf-8", "replace"), "awc"))

@@ -1,7 +1,9 @@
 from datetime import datetime, timedelta
 
 import pytest
-from clew.rules.facts import BY_NAME, FACTS, GROUPS, WEEKDAYS, advance
+from clew.rules.facts import BY_NAME, FACTS, GROUPS, WEEKDAYS, LazyFacts, advance
+from clew.rules.ruleset import RuleSet
+from clew.settings.model import Rule
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,3 +65,21 @@ def test_without_seconds_the_minute_is_taken_to_have_just_begun() -> None:
     facts = {"clock": {"hour": 9, "minute": 59, "date": "2026-01-01"}}
     assert advance(facts, 59)["clock"]["hour"] == 9
     assert advance(facts, 60)["clock"]["hour"] == 10
+
+
+def test_a_group_is_gathered_once_and_only_if_a_rule_reads_it() -> None:
+    gathered = []
+
+    def source(group: str) -> dict[str, object]:
+        gathered.append(group)
+        return {"visit": {"pages": 3}, "page": {"path": "/"}, "cart": {"value": 9.0}}[group]
+
+    rules = [
+        Rule(name="a", when=["visit.pages > 5", "cart.value > 1.0"], action="hide"),
+        Rule(name="b", when=["visit.pages > 2", 'page.path == "/"'], action="hide"),
+    ]
+    sources = {group: lambda about, group=group: about(group) for group in ("visit", "page", "cart")}
+    decision = RuleSet(rules).decide(LazyFacts(sources, source, ("visit", "page", "cart")))
+    assert decision.rule is not None
+    assert decision.rule.name == "b"
+    assert gathered == ["visit", "page"]

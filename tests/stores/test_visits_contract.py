@@ -156,6 +156,15 @@ async def test_usual_trails_and_touches_are_kept_whole(visits: Visits) -> None:
     assert visitor.trail[0].url == path
 
 
+def test_what_is_stored_stays_as_it_is_while_changes_are_folded_in() -> None:
+    """A store may call a fold again with the same record."""
+    stored = changed(None, "v1", [view(1), CartSeen({"value": "59.90"})], NOW)
+    before = stored.to_json()
+    after = changed(stored, "v1", [view(2), Touched(touch(NOW, "new")), Ordered(NOW)], NOW + 1)
+    assert (after.pages, len(after.touches), dict(after.cart)) == (2, 1, {})
+    assert stored.to_json() == before
+
+
 async def test_a_lost_store_gets_its_touches_back_from_the_cookie(visits: Visits) -> None:
     old, new = touch(NOW - 100, "old"), touch(NOW, "new")
     visitor = await visits.change("shop", "v1", [Restored((old,)), Touched(new)], NOW)

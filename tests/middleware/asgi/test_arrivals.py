@@ -13,7 +13,7 @@ import pytest
 from clew.middleware.proxy.mount import ReverseProxy
 from clew.service.clock import Clock
 from clew.settings.model import Settings
-from clew.stores.visits import unpacked
+from clew.stores.visits_record import unpacked
 from raw_http import Client, Response, Shop, answering, get, serving
 from structlog.testing import capture_logs
 

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew.injector.tag import tag
-from clew.stores.visits import unpacked
+from clew.stores.visits_record import unpacked
 from clews import ClewFolder, events
 from mitms import ClewMitm, Mitmdump
 from raw_http import PATIENCE, Client, Request, Response, Shop, get

@@ -134,6 +134,7 @@ async def test_a_body_that_is_wrong_is_refused_and_the_connection_goes_on(
         ((OWN[0], b"Content-Type: text/plain"), 415),
         ((*OWN, b"Host: other.test"), 400),
         ((*OWN, b"Service-Worker: script"), 403),
+        ((*OWN, b"Cookie: a=1", b"Cookie: b=2"), 200),
         ((OWN[1],), 200),
         ((b"Origin: http://shop.example", OWN[1]), 200),
     ],
