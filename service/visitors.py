@@ -28,8 +28,8 @@ class Visitors:
         self._clock = clock
 
     async def is_forgotten(self, site: SiteRuntime, visitor: str) -> bool:
-        """Whether this visitor asked to be forgotten. Raises what the store raises."""
-        stored = await self._visits.get(site.name, visitor)
+        """Whether this visitor asked to be forgotten; no where the store fails, which is told."""
+        stored = await self.find(site.name, visitor, "messages")
         return stored is not None and stored.forgotten
 
     async def find(self, site: str, visitor: str, where: str) -> Visitor | None:

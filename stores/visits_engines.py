@@ -18,7 +18,9 @@ def visits_at(address: str, told: Told, *, ledger: Path | None, write_lock: asyn
         one_file = ledger is not None and place.resolve() == ledger.resolve()
         return SqliteVisits(place, write_lock if one_file else None)
     if isinstance(place, PostgresAddress):
-        raise NotImplementedError
+        from .visits_postgres import PostgresVisits
+
+        return PostgresVisits(place, told)
     # Half a second of imports, that a clew without Redis does not wait for.
     from .visits_redis import RedisVisits
 

@@ -29,11 +29,11 @@ from clew.stores.visits import FOUND_AT_ONCE, SEEN_AT_ONCE, Visits
 from clew.stores.visits_record import packed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from visit_engines import Engine, RedisEngine, SqliteEngine, store_at
+from visit_engines import Engine, PostgresEngine, RedisEngine, SqliteEngine, store_at
 
 NOW = 1_800_000_000.0
 DAY = 86400
-ENGINES = ("sqlite", "redis")
+ENGINES = ("sqlite", "redis", "postgresql")
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +47,10 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     if request.param == "sqlite":
         yield SqliteEngine(tmp_path)
+    elif request.param == "postgresql":
+        database = PostgresEngine(request.getfixturevalue("postgres"))
+        yield database
+        database.remove()
     else:
         found = RedisEngine(request.getfixturevalue("redis_server"))
         found.empty()

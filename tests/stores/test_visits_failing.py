@@ -6,15 +6,17 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 import redis
-from clew.referral.visitor import Page, Restored, Viewed
+from clew.referral.visitor import Page, Restored, Talked, Viewed
 from clew.stores import visits_breaker
+from clew.stores.housekeeping import PRUNE_EVERY
 from clew.stores.visits import Visits, VisitsError, VisitsRefusedError, VisitsUnavailableError
 from clew.stores.visits_engines import visits_at
-from database_servers import Redis, free_port
-from visit_engines import Told
+from database_servers import Postgres, Redis
+from visit_engines import Told, run_in_thread
 
 NOW = 1_800_000_000.0
 # What a page may wait for a store that fails.
@@ -40,6 +42,35 @@ def server() -> Iterator[Redis]:
         yield found
     finally:
         found.remove()
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Postgres]:
+    found = Postgres()
+    try:
+        found.start()
+        yield found
+    finally:
+        found.remove()
+
+
+@dataclass
+class Engine:
+    """A server of a kind, and the address of an empty store on it. It is running before and after a test."""
+
+    server: Redis | Postgres
+    address: str
+    keeps: bool  # what was written, when it is killed
+
+
+@pytest.fixture(params=["redis", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    if request.param == "redis":
+        server = request.getfixturevalue("server")
+        yield Engine(server, server.url(), keeps=False)
+        return
+    server = request.getfixturevalue("own_postgres")
+    yield Engine(server, server.url(run_in_thread(server.database)), keeps=True)
 
 
 @asynccontextmanager
@@ -70,75 +101,78 @@ async def answers_again(store: Visits, told: Told) -> None:
     await store.probe()
 
 
-async def test_a_killed_store_is_asked_once_and_comes_back(server: Redis) -> None:
+async def test_a_killed_store_is_asked_once_and_comes_back(engine: Engine) -> None:
     told = Told()
-    async with opened(server.url(), told) as store:
+    async with opened(engine.address, told) as store:
         await store.change("shop", "v1", [view(1)], NOW)
-        server.kill()
+        engine.server.kill()
         assert await seconds_of_failure(store) < PAGE_SECONDS
         assert [await seconds_of_failure(store) < 0.05 for _ in range(20)] == [True] * 20
         with pytest.raises(VisitsUnavailableError):
             await store.get("shop", "v1")
         assert len(told.heard) == 1
-        server.start()
+        engine.server.start()
         await answers_again(store, told)
-        # Redis came back empty: what is in hand here is not what it holds.
-        assert (await store.change("shop", "v1", [Restored(()), view(2)], NOW)).pages == 1
-        found = await store.get("shop", "v1")
-        assert found is not None
-        assert found.pages == 1
+        # Redis comes back empty: what is in hand here is not what it holds.
+        changed = await store.change("shop", "v1", [Restored(()), view(2)], NOW)
+        assert await store.get("shop", "v1") == changed
+        assert changed.pages == 1 or engine.keeps
 
 
-async def test_a_frozen_store_costs_a_moment_and_goes_on(server: Redis) -> None:
+async def test_a_frozen_store_costs_a_moment_and_goes_on(engine: Engine) -> None:
     told = Told()
-    async with opened(server.url(), told) as store:
+    async with opened(engine.address, told) as store:
         await store.change("shop", "v1", [view(1)], NOW)
-        server.freeze()
-        began = time.monotonic()
-        waiting = [store.change("shop", f"v{n}", [view(2)], NOW) for n in range(50)]
-        failed = await asyncio.gather(*waiting, return_exceptions=True)
-        assert {type(error) for error in failed} == {VisitsUnavailableError}
-        assert time.monotonic() - began < PAGE_SECONDS
-        assert await seconds_of_failure(store) < 0.05
-        assert "does not answer within" in str(told.heard[0])
-        server.thaw()
+        engine.server.freeze()
+        try:
+            began = time.monotonic()
+            waiting = [store.change("shop", f"v{n}", [view(2)], NOW) for n in range(50)]
+            failed = await asyncio.gather(*waiting, return_exceptions=True)
+            assert {type(error) for error in failed} == {VisitsUnavailableError}
+            assert time.monotonic() - began < PAGE_SECONDS
+            assert await seconds_of_failure(store) < 0.05
+            assert "does not answer within" in str(told.heard[0])
+        finally:
+            engine.server.thaw()
         await answers_again(store, told)
         assert (await store.change("shop", "v1", [view(3)], NOW)).pages >= 2
 
 
-async def test_a_restart_between_two_changes_is_not_noticed(server: Redis) -> None:
+async def test_a_restart_between_two_changes_is_not_noticed(engine: Engine) -> None:
     told = Told()
-    async with opened(server.url(), told) as store:
+    async with opened(engine.address, told) as store:
         await store.change("shop", "v1", [view(1)], NOW)
-        server.stop()
-        server.start()
-        assert (await store.change("shop", "v1", [view(2)], NOW)).pages == 1
+        await asyncio.to_thread(engine.server.stop)
+        await asyncio.to_thread(engine.server.start)
+        assert (await store.change("shop", "v1", [view(2)], NOW)).pages == 1 + engine.keeps
         assert told.heard == []
 
 
-async def test_clew_starts_without_a_store_and_uses_it_once_it_is_there() -> None:
-    port, told = free_port(), Told()
-    server = Redis(port=port)
-    try:
-        async with opened(server.url(), told) as store:
-            assert await seconds_of_failure(store) < 0.05
-            server.start()
-            await answers_again(store, told)
-            assert (await store.change("shop", "v1", [view(1)], NOW)).pages == 1
-    finally:
-        server.remove()
-
-
-async def test_who_is_to_be_forgotten_is_so_when_the_store_answers_again(server: Redis) -> None:
+async def test_clew_starts_without_a_store_and_uses_it_once_it_is_there(engine: Engine) -> None:
     told = Told()
-    async with opened(server.url(), told) as store:
+    engine.server.stop()
+    async with opened(engine.address, told) as store:
+        assert await seconds_of_failure(store) < 0.05
+        engine.server.start()
+        await answers_again(store, told)
+        assert (await store.change("shop", "v1", [view(1)], NOW)).pages == 1
+
+
+async def test_who_is_to_be_forgotten_is_so_when_the_store_answers_again(engine: Engine) -> None:
+    told = Told()
+    async with opened(engine.address, told) as store:
         await store.change("shop", "v1", [view(1)], NOW)
-        server.freeze()
-        with pytest.raises(VisitsUnavailableError):
-            await store.forget("shop", "v1")
-        server.thaw()
+        engine.server.freeze()
+        try:
+            with pytest.raises(VisitsUnavailableError):
+                await store.forget("shop", "v1")
+        finally:
+            engine.server.thaw()
         await answers_again(store, told)
         assert await store.get("shop", "v1") is None
+
+
+# -- Redis
 
 
 def full(client: redis.Redis) -> None:
@@ -246,6 +280,89 @@ async def test_a_store_that_fails_again_and_again_is_probed_ever_less(
             await answers_again(store, told)
     assert probed[1] - probed[0] >= 0.2
     assert probed[2] - probed[1] >= 0.4
+
+
+# -- PostgreSQL
+
+
+def database_of(address: str) -> str:
+    return address.rpartition("/")[2]
+
+
+async def test_a_database_that_takes_no_changes_counts_as_down(own_postgres: Postgres) -> None:
+    """As the server that was the first before a failover."""
+    told, name = Told(), run_in_thread(own_postgres.database)
+
+    def set_up(read_only: str) -> None:
+        own_postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {read_only}")
+        ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        own_postgres.execute(ended)
+
+    async with opened(own_postgres.url(name), told) as store:
+        await store.change("shop", "v1", [view(1)], NOW)
+        run_in_thread(set_up, "on")
+        await until(lambda: store._idle[0].is_closed())  # type: ignore[attr-defined]
+        assert await seconds_of_failure(store) < PAGE_SECONDS
+        assert "read-only" in str(told.heard[0])
+        run_in_thread(set_up, "off")
+        await answers_again(store, told)
+        assert (await store.change("shop", "v1", [view(2)], NOW)).pages == 2
+
+
+async def test_tables_that_were_dropped_are_made_again(own_postgres: Postgres) -> None:
+    told, name = Told(), run_in_thread(own_postgres.database)
+    async with opened(own_postgres.url(name), told) as store:
+        await store.change("shop", "v1", [view(1)], NOW)
+        run_in_thread(own_postgres.execute, "DROP TABLE visits, marks, leases", name)
+        await seconds_of_failure(store)
+        await answers_again(store, told)
+        assert (await store.change("shop", "v1", [Restored(()), view(2)], NOW)).pages == 1
+
+
+@pytest.mark.parametrize("what", ["no database", "no user", "a foreign table"])
+async def test_a_database_that_refuses_is_an_error_at_the_start(own_postgres: Postgres, what: str) -> None:
+    address = own_postgres.url(name := run_in_thread(own_postgres.database))
+    said = "user, password and database in `store`"
+    if what == "no database":
+        address += "_not"
+    elif what == "no user":
+        address = address.replace("clew@", "somebody:S3cr3t@")
+    else:
+        statement = "CREATE TABLE visits (id int); CREATE TABLE marks (id int)"
+        for one in statement.split(";"):
+            run_in_thread(own_postgres.execute, one, name)
+        said = "a table visits that is not clew's"
+    with pytest.raises(VisitsRefusedError, match=said) as refused:
+        async with opened(address):
+            pass
+    assert "S3cr3t" not in repr(refused.value)
+
+
+async def test_stores_that_are_opened_at_once_make_the_tables_once(own_postgres: Postgres) -> None:
+    address = own_postgres.url(run_in_thread(own_postgres.database))
+    stores = [visits_at(address, Told(), ledger=None, write_lock=None) for _ in range(4)]
+    try:
+        await asyncio.gather(*(store.open() for store in stores))
+        for number, store in enumerate(stores):
+            assert (await store.change("shop", "v1", [view(number)], NOW)).pages == number + 1
+    finally:
+        for store in stores:
+            await store.close()
+
+
+async def test_whose_time_is_over_is_pruned_by_one_process_at_a_time(own_postgres: Postgres) -> None:
+    """field D1"""
+    address, later = own_postgres.url(run_in_thread(own_postgres.database)), NOW + 3 * 86400
+    async with opened(address) as store, opened(address) as other:
+        for number in range(250):
+            await store.change("shop", f"v{number}", [view(1)], NOW)
+        await store.change("shop", "talks", [view(1), Talked(NOW)], NOW)
+        assert await store.prune(NOW + 86400) == 0
+        assert sorted([await store.prune(later), await other.prune(later)]) == [0, 250]
+        assert await other.prune(later + 10) == 0, "only the one that has the lease"
+        await store.change("shop", "v1", [view(1)], NOW)
+        assert await other.prune(later + 20 + PRUNE_EVERY) == 1, "whoever comes first when its time is over"
+        assert await store.get("shop", "talks") is not None
 
 
 # -- Cluster and Sentinel

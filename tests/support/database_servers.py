@@ -87,8 +87,22 @@ class Postgres:
         """End all its processes at once, as a crash would; the next start recovers from the log."""
         self._run("pg_ctl", "stop", "-w", "-s", "-D", self._data, "-m", "immediate")
 
+    def freeze(self) -> None:
+        """Have it accept connections, and answer nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for pid in (postmaster, *map(int, children)):
+            os.kill(pid, number)
+
     def remove(self) -> None:
         if (self.folder / "data" / "postmaster.pid").exists():
+            self.thaw()
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 

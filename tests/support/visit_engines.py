@@ -1,6 +1,9 @@
 """The engines that keep visits, each empty: a SQLite file, or a database of a real server."""
 
+import asyncio
 import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,9 +11,7 @@ from typing import Any, Protocol
 import redis
 from clew.stores.visits import Visits
 from clew.stores.visits_engines import visits_at
-from database_servers import Redis
-
-LETTERS_KEPT = 26
+from database_servers import Postgres, Redis
 
 
 class Told:
@@ -37,9 +38,13 @@ class Engine(Protocol):
 
 def store_at(engine: Engine, told: Any = None) -> Visits:
     """A store on an engine, as one process has it; it is not open yet."""
-    import asyncio
-
     return visits_at(engine.address, told or Told(), ledger=None, write_lock=asyncio.Lock())
+
+
+def run_in_thread(work: Callable[..., Any], *values: Any) -> Any:
+    """For what starts a loop of its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work, *values).result()
 
 
 class SqliteEngine:
@@ -57,6 +62,28 @@ class SqliteEngine:
             query = "SELECT expires_at FROM visits WHERE site = ? AND visitor = ?"
             row = database.execute(query, (site, visitor)).fetchone()
         return None if row is None else row[0] - now
+
+
+class PostgresEngine:
+    def __init__(self, server: Postgres) -> None:
+        self._server = server
+        self._database = server.database()
+        self.address = server.url(self._database)
+
+    def _execute(self, statement: str) -> list[Any]:
+        # The tests run in a loop.
+        return run_in_thread(self._server.execute, statement, self._database)
+
+    def empty(self) -> None:
+        self._execute("DELETE FROM visits")
+        self._execute("DELETE FROM marks")
+
+    def expires_in(self, site: str, visitor: str, now: float) -> float | None:
+        rows = self._execute(f"SELECT expires_at FROM visits WHERE (site, visitor) = ('{site}', '{visitor}')")
+        return rows[0][0] - now if rows else None
+
+    def remove(self) -> None:
+        run_in_thread(self._server.execute, f"DROP DATABASE {self._database} WITH (FORCE)")
 
 
 class RedisEngine:

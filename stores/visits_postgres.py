@@ -1,0 +1,241 @@
+"""The visit store in PostgreSQL, for those who run nothing else. It may share a database with the ledger.
+
+It makes its tables itself: they hold nothing that would have to be moved to another form.
+"""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any, Final
+
+import asyncpg
+
+from ..referral.visitor import Visitor
+from .housekeeping import LEASE_SECONDS, PAUSE, PRUNE_EVERY, SHARE
+from .visits import (
+    FOUND_AT_ONCE,
+    SEEN_AT_ONCE,
+    VisitsError,
+    VisitsRefusedError,
+    VisitsUnavailableError,
+)
+from .visits_address import PostgresAddress
+from .visits_breaker import Told
+from .visits_remote import Place, RemoteVisits, Stored
+
+# Of one process. A change holds one for a millisecond or two.
+CONNECTIONS = 4
+CONNECT_SECONDS = 1.0
+PRUNED_AT_ONCE = 100
+
+# A power cut may cost the last visits, as with the other engines; it costs a fifth of the time.
+_SETTINGS: Final = {"application_name": "clew visits", "synchronous_commit": "off", "jit": "off"}
+
+# `seen_at` has no index and `expires_at` moves once an hour, so that most changes touch no index (HOT), as
+# long as a page has room for the new row.
+_TABLES: Final = """
+SELECT pg_advisory_xact_lock(hashtextextended('clew visits', 0));
+CREATE TABLE IF NOT EXISTS visits (site text NOT NULL, visitor text NOT NULL, version bigint NOT NULL,
+    data bytea NOT NULL, seen_at double precision NOT NULL, expires_at double precision NOT NULL,
+    PRIMARY KEY (site, visitor)) WITH (fillfactor = 70);
+CREATE INDEX IF NOT EXISTS visits_expiry ON visits (expires_at);
+CREATE INDEX IF NOT EXISTS visits_ending ON visits (site, reverse(visitor) text_pattern_ops);
+CREATE TABLE IF NOT EXISTS leases (name text PRIMARY KEY, holder text NOT NULL,
+    until double precision NOT NULL);
+INSERT INTO leases VALUES ('prune', '', 0) ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS marks (name text PRIMARY KEY, value bigint NOT NULL);
+"""
+_MISSING: Final = "SELECT to_regclass('marks') IS NULL OR to_regclass('visits') IS NULL"
+_COLUMNS: Final = "SELECT site, visitor, version, data, seen_at, expires_at FROM visits LIMIT 0"
+_FETCH: Final = "SELECT version, expires_at, data FROM visits WHERE site = $1 AND visitor = $2"
+# Each writes if it may, and says whether it has; else what the statement saw before.
+_REPLACE: Final = """
+WITH written AS (:change RETURNING 1)
+SELECT EXISTS (SELECT FROM written) AS written, version, expires_at, data
+FROM (SELECT) AS one LEFT JOIN visits ON site = $1 AND visitor = $2 AND NOT EXISTS (SELECT FROM written)
+"""
+_INSERT: Final = _REPLACE.replace(
+    ":change",
+    "INSERT INTO visits (site, visitor, version, data, seen_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6) "
+    "ON CONFLICT (site, visitor) DO NOTHING",
+)
+_UPDATE: Final = _REPLACE.replace(
+    ":change",
+    "UPDATE visits SET version = $3, data = $4, seen_at = $5, expires_at = $6 "
+    "WHERE site = $1 AND visitor = $2 AND version = $7",
+)
+_ENDING: Final = """
+SELECT visitor FROM visits WHERE site = $1 AND reverse(visitor) LIKE $2 ORDER BY seen_at DESC LIMIT $3
+"""
+_NOTE: Final = """
+INSERT INTO marks VALUES ('messages', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
+# A lease that reaches further than any can was taken before the clock was set back.
+_LEASE: Final = """
+UPDATE leases SET holder = $1, until = $2
+WHERE name = 'prune' AND (holder = $1 OR until <= $3 OR until > $3 + $4) RETURNING 1
+"""
+_PRUNE: Final = """
+WITH gone AS (DELETE FROM visits WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM visits WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)) RETURNING 1) SELECT count(*) FROM gone
+"""
+_REFUSALS: Final = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.ClientConfigurationError,
+)
+
+
+class PostgresVisits(RemoteVisits):
+    """Visits in PostgreSQL. `told` hears when it does not answer, and when it does again."""
+
+    def __init__(self, address: PostgresAddress, told: Told) -> None:
+        super().__init__(address.shown, told)
+        self._address = address
+        self._idle: list[asyncpg.Connection] = []
+        self._room = asyncio.Semaphore(CONNECTIONS)
+        self._holder = secrets.token_hex(8)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of our own few. One on which anything failed is not used again: a statement that was
+        given up may be under way."""
+        with self._own_errors():
+            async with self._room:
+                connection = await self._take()
+                try:
+                    yield connection
+                except BaseException:
+                    connection.terminate()
+                    raise
+                self._idle.append(connection)
+
+    async def _take(self) -> asyncpg.Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return await asyncpg.connect(
+            self._address.dsn, timeout=CONNECT_SECONDS, server_settings=dict(_SETTINGS)
+        )
+
+    async def _disconnect(self) -> None:
+        for connection in self._idle:
+            connection.terminate()
+        self._idle.clear()
+
+    async def _probe(self) -> None:
+        if self.breaker.why is not None:
+            await self._disconnect()
+        async with self._connection() as connection:
+            if await connection.fetchval(
+                "SELECT to_regclass('marks') IS NULL OR to_regclass('visits') IS NULL"
+            ):
+                async with connection.transaction():
+                    await connection.execute(_TABLES)
+            await connection.execute(_COLUMNS)
+            # A server that takes no changes says so, even where there is nothing to change.
+            await connection.execute("DELETE FROM marks WHERE false")
+
+    async def _row(self, statement: str, *values: Any) -> asyncpg.Record | None:
+        async with self._connection() as connection:
+            return await connection.fetchrow(statement, *values)
+
+    async def _fetch(self, place: Place) -> Stored | None:
+        return _stored(await self._row(_FETCH, *place))
+
+    async def _replace(
+        self, place: Place, old: Stored | None, new: Stored, found: Visitor, now: float
+    ) -> tuple[bool, Stored | None]:
+        # `seen_at` is the last page view: an agent's answer is no sign of the visitor.
+        values = (*place, new.version, new.data, found.seen_at or now, new.expires_at)
+        row = await (self._row(_INSERT, *values) if old is None else self._row(_UPDATE, *values, old.version))
+        if row is None or row["written"]:
+            return row is not None, None
+        there = _stored(row)
+        if (None if there is None else there.version) == (None if old is None else old.version):
+            # Somebody has written while this statement waited; it saw what was there before.
+            there = await self._fetch(place)
+        return False, there
+
+    async def _seen_at(self, site: str, visitors: Sequence[str]) -> Mapping[str, float]:
+        query = "SELECT visitor, seen_at FROM visits WHERE site = $1 AND visitor = ANY ($2)"
+        async with self._connection() as connection:
+            rows = await connection.fetch(query, site, list(visitors[:SEEN_AT_ONCE]))
+        return {row["visitor"]: row["seen_at"] for row in rows}
+
+    async def ending(self, site: str, letters: str) -> Sequence[str]:
+        """See `Visits.ending`."""
+        return await self.breaker.ask(partial(self._ending, site, letters))
+
+    async def _ending(self, site: str, letters: str) -> Sequence[str]:
+        pattern = re.sub(r"([\\%_])", r"\\\1", letters[::-1]) + "%"
+        async with self._connection() as connection:
+            rows = await connection.fetch(_ENDING, site, pattern, FOUND_AT_ONCE)
+        return [row["visitor"] for row in rows]
+
+    async def _forget(self, place: Place) -> None:
+        await self._row("DELETE FROM visits WHERE site = $1 AND visitor = $2", *place)
+
+    async def _noted_up_to(self) -> int | None:
+        row = await self._row("SELECT value FROM marks WHERE name = 'messages'")
+        return None if row is None else int(row["value"])
+
+    async def _set_noted_up_to(self, message: int) -> None:
+        await self._row(_NOTE, message)
+
+    async def prune(self, now: float) -> int:
+        """See `Visits.prune`: a few rows at a time, and one process at a time, by a lease."""
+        began, gone = time.monotonic(), 0
+        while True:
+            at, took = now + time.monotonic() - began, time.monotonic()
+            count = await self.breaker.ask(partial(self._prune_some, at))
+            took = time.monotonic() - took
+            gone += count
+            if count < PRUNED_AT_ONCE:
+                return gone
+            await asyncio.sleep(max(PAUSE, took * (1 / SHARE - 1)))
+
+    async def _prune_some(self, now: float) -> int:
+        """Delete some of those whose time is over, if the lease is ours; how many."""
+        async with self._connection() as connection, connection.transaction():
+            lease = (self._holder, now + LEASE_SECONDS, now, 2 * PRUNE_EVERY)
+            if await connection.fetchval(_LEASE, *lease) is None:
+                return 0
+            count = int(await connection.fetchval(_PRUNE, now, PRUNED_AT_ONCE))
+            if count < PRUNED_AT_ONCE:
+                await connection.fetchval(_LEASE, self._holder, now + PRUNE_EVERY, now, 2 * PRUNE_EVERY)
+            return count
+
+    @contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        name = self.breaker.name
+        try:
+            yield
+        except TimeoutError as error:
+            raise VisitsUnavailableError(f"{name} does not answer") from error
+        except asyncpg.UndefinedColumnError as error:
+            raise VisitsRefusedError(
+                f"{name} has a table visits that is not clew's: name another database as `store`"
+            ) from error
+        except _REFUSALS as error:
+            raise VisitsRefusedError(
+                f"{name}: {error}. See user, password and database in `store`"
+            ) from error
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            raise VisitsError(f"{name}: {error}") from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise VisitsUnavailableError(f"{name}: {error or type(error).__name__}") from error
+
+
+def _stored(row: asyncpg.Record | None) -> Stored | None:
+    if row is None or row["version"] is None:
+        return None
+    return Stored(row["version"], row["expires_at"], row["data"])
