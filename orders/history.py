@@ -20,7 +20,7 @@ from .doubt import Doubt
 from .join import numbers_of
 from .model import SALES, STATES, Channel, Item, OrderState, Refund
 from .money import amount_text
-from .sighting import CORRECTION, RANK, Sighting
+from .sighting import CORRECTION, RANK, UNKNOWN, Consented, Sighting
 
 _SERVER: Final = RANK["api"]
 _CORRECTS: Final = RANK["import"]
@@ -44,7 +44,8 @@ class Order:
     `refunded` is the money that went back. `doubts` is what stands against telling a partner; `refused`: a
     person decided that it is reported to none. `partner` is a person's choice of who earns it: an empty text
     for nobody, None where nobody chose. `sources` has by field name the `Sighting.key` that a value
-    comes from. `forgotten`: it is known whose it was, and that visitor was forgotten.
+    comes from. `forgotten`: it is known whose it was, and that visitor was forgotten. `consent` is the
+    visitor's when it ordered.
     """
 
     number: str
@@ -71,6 +72,7 @@ class Order:
     sources: Mapping[str, str]
     has_own_time: bool = False
     forgotten: bool = False
+    consent: Consented = UNKNOWN
 
     @property
     def is_sale(self) -> bool:
@@ -144,6 +146,7 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
         sources=pick.sources,
         has_own_time=any(s.placed_at is not None for s in sightings),
         forgotten=naming is not None and naming.visitor is None,
+        consent=_consent(pick, sightings, naming),
     )
 
 
@@ -223,6 +226,29 @@ def _naming(sightings: Iterable[Sighting]) -> Sighting | None:
         return sure, bought, sighting.rank, _time(sighting), sighting.key
 
     return max(named, key=counts, default=None)
+
+
+def _consent(pick: _Pick, sightings: Sequence[Sighting], naming: Sighting | None) -> Consented:
+    """The consent of whose the order is. What its browser told on a page counts before what is kept of it; of
+    pages whose visitor is not known the earliest does, since who has refused is not recognised."""
+    whose = None if naming is None else naming.visitor
+    known = [
+        (s, s.consent)
+        for s in sightings
+        if s.consent is not None and (naming is None or not s.names_visitor or s.visitor == whose)
+    ]
+
+    def counts(one: tuple[Sighting, Consented]) -> tuple[object, ...]:
+        sighting, consent = one
+        chosen = consent.state not in ("pending", "unknown")
+        of_page = chosen and sighting.rank <= RANK["page"] and sighting.agent is None
+        return of_page, chosen, consent.state == "pending", sighting.names_visitor, _weight(sighting)
+
+    found = max(known, key=counts, default=None)
+    if found is None:
+        return UNKNOWN
+    pick.sources["consent"] = found[0].key
+    return found[1]
 
 
 def _rules(sighting: Sighting) -> bool:

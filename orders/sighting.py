@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from .doubt import Doubt
 from .model import Item, OrderSeen, Refund, Source
@@ -44,14 +44,29 @@ class Correction:
     partner: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """The visitor's consent when a sighting was made: `assumed` where the site asks nobody, `unknown` where
+    nothing is known of it. `basis` is what shows it: the source, and when the choice was made. `tcf` is the
+    TC string, for networks that take one."""
+
+    state: Literal["granted", "denied", "pending", "assumed", "unknown"]
+    basis: str = ""
+    tcf: str = ""
+
+
+UNKNOWN: Final = Consented("unknown")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting(OrderSeen):
     """What one source said of an order, and when.
 
     `at` is when clew was told, in unix seconds. `visitor`, `carrier` (the token that the shop keeps with the
     order), `email_hash`, `coupon` and `conversation` are evidence of whose the order is, and `touches` the
-    visitor's arrivals as plain data. `doubts` are what stood against this sighting when it came. `forgotten`
-    are the names of the fields that it had before a person asked to be forgotten. `key` names its content.
+    visitor's arrivals as plain data. `consent` is the visitor's at that time; None in what people say.
+    `doubts` are what stood against this sighting when it came. `forgotten` are the names of the fields that
+    it had before a person asked to be forgotten. `key` names its content.
     """
 
     site: str
@@ -61,6 +76,7 @@ class Sighting(OrderSeen):
     conversation: str | None = None
     agent: str | None = None
     touches: tuple[Mapping[str, Any], ...] = ()
+    consent: Consented | None = None
     doubts: tuple[Doubt, ...] = ()
     correction: Correction | None = None
     forgotten: tuple[str, ...] = ()
@@ -104,6 +120,8 @@ class Sighting(OrderSeen):
             return self
         forgotten = tuple(sorted({*self.forgotten, *gone}))
         left: dict[str, Any] = dict.fromkeys(gone)
+        if self.consent is not None:
+            left["consent"] = Consented(self.consent.state)
         return replace(self, **left, touches=touches, channel=channel, forgotten=forgotten)
 
     def to_json(self) -> dict[str, Any]:
@@ -120,7 +138,7 @@ class Sighting(OrderSeen):
 
 
 _KEPT: Final = tuple(f.name for f in fields(Sighting) if f.init and f.name != "figures")
-_NOT_CONTENT: Final = ("at", "doubts", "touches")
+_NOT_CONTENT: Final = ("at", "doubts", "touches", "consent")
 
 
 def adds_nothing(known: Sequence[Sighting], new: Sighting) -> bool:
@@ -143,7 +161,7 @@ def plain(value: object) -> object:
         return str(value)
     if isinstance(value, tuple):
         return [plain(one) for one in value]
-    if isinstance(value, Item | Refund | Doubt | Correction):
+    if isinstance(value, Item | Refund | Doubt | Correction | Consented):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     return value
 
@@ -163,4 +181,5 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "refunds": lambda rows: tuple(Refund(row["id"], Decimal(row["amount"])) for row in rows),
     "doubts": lambda rows: tuple(Doubt(**row) for row in rows),
     "correction": lambda row: Correction(**row),
+    "consent": lambda row: Consented(**row),
 }

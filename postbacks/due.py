@@ -43,6 +43,8 @@ def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]
             landing_time=int(share.touched_at),
             voucher=order.coupon or "",
             state=order.state,
+            consent=order.consent.state,
+            tcf=order.consent.tcf,
         )
     return found
 
@@ -72,7 +74,7 @@ def _values(report: Report) -> tuple[str, str, str]:
 
 
 def _content(report: Report) -> tuple[object, ...]:
-    return report.event, *_values(report), report.channel, report.voucher
+    return report.event, *_values(report), report.channel, report.voucher, report.consent, report.tcf
 
 
 @dataclass(frozen=True, slots=True)

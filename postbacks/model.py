@@ -22,7 +22,8 @@ class Report:
     """An event of an order, for one partner. `amount` is decimal text with the currency's minor digits.
 
     Times are unix seconds. `click_id` is the value of `Click.value`, with bytes outside UTF-8 as surrogate
-    escapes; `click_param` is its landing parameter, empty if that is not known.
+    escapes; `click_param` is its landing parameter, empty if that is not known. `consent` is the visitor's
+    when it ordered (`Consented.state`), `tcf` its TC string, empty if there is none.
     """
 
     event: str
@@ -37,6 +38,8 @@ class Report:
     voucher: str = ""
     click_param: str = ""
     state: str = "placed"
+    consent: str = "unknown"
+    tcf: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the ledger."""

@@ -27,7 +27,7 @@ ANY_2XX = Success(ok=Answer(status=(200, 299)))
 EVENT_TYPES: Mapping[str, str] = MappingProxyType(
     {"order": "order.created", "adjust": "order.updated", "cancel": "order.cancelled"}
 )
-_PLACEHOLDER = re.compile(r"\{(click_id|order_id|amount|currency|channel|event)\}")
+_PLACEHOLDER = re.compile(r"\{(click_id|order_id|amount|currency|channel|event|consent)\}")
 
 
 def render(
@@ -113,6 +113,8 @@ def _payload(partner: Partner, report: Report) -> str:
         "order_time": _iso(report.order_time),
         "landing_time": _iso(report.landing_time),
     }
+    if report.consent != "unknown":
+        data["consent"] = report.consent
     if report.voucher:
         data["voucher"] = report.voucher
     return json_text({"type": kind, "timestamp": _iso(report.order_time), "data": data})
@@ -146,6 +148,7 @@ def _filled(partner: Partner, report: Report) -> str:
         "currency": report.currency,
         "channel": report.channel,
         "event": report.event,
+        "consent": report.consent,
     }
     return _PLACEHOLDER.sub(lambda m: percent(values[m[1]]), partner.postback or "")
 

@@ -120,6 +120,10 @@ _SOURCES: Mapping[str, Callable[[Param, Given], Json | None]] = MappingProxyType
         "order_time": lambda p, g: _time(g.report.order_time, p),
         "landing_time": lambda p, g: _time(g.report.landing_time, p),
         "voucher": lambda p, g: g.report.voucher,
+        "consent.gdpr": lambda p, g: "1" if g.report.tcf else None,
+        "consent.tcf": lambda p, g: g.report.tcf,
+        # What nobody was asked for is nobody's consent.
+        "consent.marketing": lambda p, g: {"granted": "yes", "denied": "no"}.get(g.report.consent),
         "commission_group": lambda p, g: _plain(g.settings.get("commission_group"), p),
         "parts": _parts,
         "setting": lambda p, g: _plain(g.settings.get(p.argument), p),

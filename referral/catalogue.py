@@ -31,6 +31,9 @@ SOURCES: Mapping[str, bool] = MappingProxyType(
         "order_time": True,
         "landing_time": True,
         "voucher": True,  # empty if none was used: the parameter is left out
+        "consent.gdpr": True,  # 1 with a TC string
+        "consent.tcf": True,
+        "consent.marketing": True,  # yes or no as the visitor chose; else left out
         "commission_group": True,  # setting `commission_group`, one for the whole order
         "parts": True,  # commission groups with their amounts; one group until orders know their items
         "setting": True,
@@ -56,9 +59,6 @@ SOURCES: Mapping[str, bool] = MappingProxyType(
         "item.discount": False,
         "item.index": False,
         "item.count": False,
-        "consent.gdpr": False,
-        "consent.tcf": False,
-        "consent.marketing": False,
     }
 )
 

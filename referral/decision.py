@@ -6,14 +6,14 @@ order, of what is known of its visitor, or a person's word makes a new decision 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Final
 
 from .credit import Considered, Terms, credit
-from .touches import Click, Touch
+from .touches import UNNEEDED, Click, Touch
 
 MODEL: Final = "last-click-1"
 """The attribution model, with its version: it changes when the same inputs would be decided otherwise."""
@@ -48,15 +48,16 @@ class Inputs:
     """What a decision goes by, beside the policy.
 
     `order_time` is when the order was placed, `decided_at` the time of the decision, in unix seconds.
-    `consent` is the visitor's at the order. `partner` is a person's choice: an empty text for nobody, None
-    where nobody chose, with its reason in `chosen_by`. `forgotten`: the visitor asked to be forgotten, and
-    its touches are not kept any more, so the decision cannot be replayed.
+    `consent` is the visitor's at the order (`Consented.state`); that at each landing is in the touches.
+    `partner` is a person's choice: an empty text for nobody, None where nobody chose, with its reason in
+    `chosen_by`. `forgotten`: the visitor asked to be forgotten, and its touches are not kept any more, so the
+    decision cannot be replayed.
     """
 
     order_time: float
     decided_at: float
     touches: tuple[Touch, ...] = ()
-    consent: str = "granted"
+    consent: str = "unknown"
     partner: str | None = None
     chosen_by: str = ""
     forgotten: bool = False
@@ -114,15 +115,29 @@ class Decision:
 
 def decide(inputs: Inputs, policy: Policy) -> Decision:
     """Credit an order."""
+    refused: list[Considered] = []
+    touches = inputs.touches
     if inputs.consent == "denied":
-        return Decision((), "nobody: the visitor refused consent to be credited to a partner", ())
-    found = credit(inputs.touches, inputs.order_time, policy.terms, inputs.decided_at)
+        touches = tuple(touch for touch in touches if touch.consent == UNNEEDED)
+        refused = [_refused(t, policy.terms) for t in inputs.touches if t.consent != UNNEEDED]
+    found = credit(touches, inputs.order_time, policy.terms, inputs.decided_at)
+    if refused:
+        considered = sorted((*refused, *found.considered), key=lambda one: one.at)
+        why = found.reason if touches else "nobody: the visitor refused consent to be credited to a partner"
+        found = replace(found, reason=why, considered=tuple(considered))
     if inputs.partner is not None:
         return _chosen(inputs, policy.terms, found.considered)
     shares: tuple[Share, ...] = ()
     if found.partner is not None:
         shares = (Share(found.partner, found.click, found.touched_at, Decimal(1), found.reason),)
     return Decision(shares, found.reason, found.considered)
+
+
+def _refused(touch: Touch, terms: Terms) -> Considered:
+    """What is said of a touch whose visitor had refused consent when it ordered."""
+    click = next(iter(touch.clicks), None)
+    partner, network = (None, None) if click is None else (terms.partner(click), click.network or None)
+    return Considered(touch.at, partner, network, "consent was refused at the order", touch.consent)
 
 
 def replay(inputs: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:

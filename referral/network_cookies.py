@@ -12,10 +12,9 @@ from ..settings.model import Site
 from .catalogue import Catalogue, Cookie
 from .domains import CookieDomains
 from .query import filled, pairs, placeholders
-from .touches import Click, Touch, doubted
+from .touches import UNNEEDED, Click, Touch, doubted
 
 _OCTETS = re.compile(rb"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")  # RFC 6265 §4.1.1
-UNNEEDED = "not needed: the network counts the click as strictly necessary"
 _LANDING_TIME = b"landing_time:"
 
 

@@ -18,6 +18,9 @@ _SHORT = {
     "consent": "k",
 }
 
+# `Touch.consent` of clicks that need none.
+UNNEEDED = "not needed: the network counts the click as strictly necessary"
+
 # Why a click is suspicious: the values of `Touch.doubt`, with texts for people.
 INSIDE, CHECKOUT, ELSEWHERE = "inside", "checkout", "elsewhere"
 DOUBTS: Mapping[str, str] = {

@@ -57,7 +57,8 @@ class Visitor(Struct, omit_defaults=True):
     clew heard of it (`ordered_at` is the order's own time), `shopped_at` the last time since then that a cart
     or the checkout was seen, `cart_on` the last paths on which a cart was read. `talk` is what the ledger
     holds of the last conversation, None where the ledger has not been asked; `read` is the id of the newest
-    message that the visitor has read. `forgotten`: the visitor asked to be forgotten, nothing else is kept,
+    message that the visitor has read. `consent` is what shows its consent, at a site that asks: the source,
+    and when the choice was made. `forgotten`: the visitor asked to be forgotten, nothing else is kept,
     and nothing is added any more; a browser that still has this id gets another one.
     """
 
@@ -83,6 +84,7 @@ class Visitor(Struct, omit_defaults=True):
     cart_on: tuple[str, ...] = ()
     talk: Talk | None = None
     read: int = 0
+    consent: str = ""
     forgotten: bool = False
 
     @property
@@ -305,6 +307,16 @@ class MessagesRead(Struct, frozen=True):
         visitor.read = max(visitor.read, newest)
 
 
+class Agreed(Struct, frozen=True):
+    """The visitor has consented to be recognised; `basis` shows it."""
+
+    basis: str
+
+    def apply(self, visitor: Visitor, now: float) -> None:
+        """What shows it now counts."""
+        visitor.consent = self.basis
+
+
 class Forgotten(Struct, frozen=True):
     """The visitor asked to be forgotten."""
 
@@ -326,6 +338,7 @@ Change = (
     | CartSeen
     | Invited
     | Ordered
+    | Agreed
     | Forgotten
 )
 

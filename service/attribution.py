@@ -20,7 +20,7 @@ from .effects import Before, Finished, NotifyDropped, ReadPage, SaveShopped
 from .limits import LimitedError
 from .ordering.doubts import Shown
 from .ordering.reading import PageReader
-from .ordering.recording import Ordering
+from .ordering.recording import Ordering, seen_consent
 from .ordering.shopping import is_settled, page_mark
 from .site import SiteRuntime
 from .visitors import Visitors
@@ -177,7 +177,9 @@ class Attribution:
                 await self._change(site, page.known, [], page.client, "order")
             shown = Shown(page_mark(page.path, page.query), page.came, page.by_browser)
             order = replace(found.order, source="browser") if page.by_browser else found.order
-            await self._ordering.record_seen(site, order, page.visitor, page.touches, shown, safe)
+            await self._ordering.record_seen(
+                site, order, page.visitor, page.touches, shown, safe, seen_consent(page.consent)
+            )
             return
         if page.order and found.refused is None:
             await self._note_no_order(site, page, found.unreadable)

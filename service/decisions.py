@@ -19,7 +19,7 @@ from ..referral.cookie import Known
 from ..referral.landing import Dropped
 from ..referral.masking import masked_text
 from ..referral.touches import SAME_ARRIVAL, Touch, merge
-from ..referral.visitor import Change, Page, Talk, Viewed, Visitor, changed
+from ..referral.visitor import Agreed, Change, Page, Talk, Viewed, Visitor, changed
 from ..rules.ruleset import Explanation
 from ..settings.addresses import split
 from ..stores.talks import Talks
@@ -269,7 +269,16 @@ class _View:
             touch = None
         consent, asked = self.ask.consent.consent, self.site.asks_consent
         self._arrival = arrive(known, self._began or touch, consent, self.now, self._shown, agreed=asked)
-        return (*self._arrival.changes, self._viewed)
+        return (*self._arrival.changes, *self._agreed(stored), self._viewed)
+
+    def _agreed(self, stored: Visitor | None) -> Sequence[Change]:
+        """What the visitor's record is to say of its consent, where that is new. That its cookie was issued
+        with consent says less than what was noted then."""
+        state = self.ask.consent
+        if not self.site.consent.asks or state.consent is not Consent.GRANTED:
+            return ()
+        noted = "" if stored is None else stored.consent
+        return (Agreed(state.basis),) if state.basis != noted and (state.sure or not noted) else ()
 
     def unstored(self, stored: Visitor | None) -> Visitor:
         """The visitor as it would be stored now: at a first sign of life, over a limit, or when the store

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ..injector.reasons import Reason
+from ..referral.consent.decision import ASSUMED, ConsentState
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
 from ..referral.touches import Touch
@@ -69,6 +70,7 @@ class ReadPage:
     gap: Reason = Reason.NONE
     by_browser: bool = False  # reported by the browser, not part of the shop's response
     known: Known | None = None  # the content of the visitor's cookie, if the request had one
+    consent: ConsentState = ASSUMED
     client: str | None = None
 
     @property

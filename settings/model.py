@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 LANGUAGES = ("de", "en", "fi", "fr", "nl", "ru")
-PLACEHOLDERS = ("click_id", "order_id", "amount", "currency", "channel", "event")
+PLACEHOLDERS = ("click_id", "order_id", "amount", "currency", "channel", "event", "consent")
 
 Language = Literal["de", "en", "fi", "fr", "nl", "ru"]
 PageType = Literal["home", "category", "product", "search", "cart", "checkout", "confirmation", "account"]

@@ -188,6 +188,11 @@ def known_visitor(scope: Mapping[str, Any], at: RequestContext) -> Known | None:
     return recognised(at.site.consent, _consent(scope, at, known, None), known)
 
 
+def consent_of(scope: Mapping[str, Any], at: RequestContext) -> ConsentState:
+    """What who asks has consented to, as far as the request tells."""
+    return _consent(scope, at, cookie_visitor(scope, at), None)
+
+
 def _consent(
     scope: Mapping[str, Any], at: RequestContext, known: Known | None, message: PageMessage | None
 ) -> ConsentState:

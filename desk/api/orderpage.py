@@ -12,7 +12,7 @@ from ...service.effects import CameFrom, ReadPage
 from ...settings.addresses import split
 from ..context import RequestContext
 from ..guard import NO_STORE, Refused, api, json_body
-from .decide import known_visitor
+from .decide import consent_of, known_visitor
 
 BODY_LIMIT = 256 * 1024  # bytes; enough for the fields below with every character escaped
 LENGTH = 65_536
@@ -58,6 +58,7 @@ async def order_page(request: Request, at: RequestContext) -> Response:
             came=_came_from(body.referrer, at.origin.host),
             by_browser=True,
             known=known,
+            consent=consent_of(request.scope, at),
             client=at.origin.client,
         )
         at.service.tasks.later(at.service.attribution.read_page(site, page))

@@ -48,6 +48,7 @@ def note_page(record: Record, copy: bytes) -> None:
             came=came_from(request),
             gap=record.unread,
             known=record.known,
+            consent=record.consent,
             client=request.client,
         ),
     )

@@ -68,7 +68,6 @@ class OrderBook:
         terms: Crediting,
         now: float,
         *,
-        consent: str | None = None,
         raw: str | None = None,
     ) -> Entry:
         """Add a sighting that names its order's number. Writes sighting, order, credit and what is due in one
@@ -85,7 +84,7 @@ class OrderBook:
             before = None if known is None else await self._ledger.orders.at(known.row)
             if known is not None and before is not None and _says_nothing_new(known, others, sighting):
                 return Entry(sighting, before, before, added=False)
-            change = await self._change(sighting, known, others, before, terms, now, consent, raw)
+            change = await self._change(sighting, known, others, before, terms, now, raw)
             try:
                 written = await self._ledger.histories.write(change)
             except ForgottenError as gone:
@@ -112,12 +111,11 @@ class OrderBook:
         before: StoredOrder | None,
         terms: Crediting,
         now: float,
-        consent: str | None,
         raw: str | None,
     ) -> Change:
         kept = [s for one in (known, *others) if one is not None for s in one.sightings]
         seen = [*(s.sighting for s in kept), sighting]
-        change = await change_of(sighting.site, seen, placed_of(kept), known, terms, now, consent=consent)
+        change = await change_of(sighting.site, seen, placed_of(kept), known, terms, now)
         settlement = _settlement(sighting, before)
         return replace(change, sighting=sighting, settlement=settlement, others=others, raw=raw)
 
@@ -129,13 +127,8 @@ async def change_of(
     known: Known | None,
     terms: Crediting,
     now: float,
-    *,
-    consent: str | None = None,
 ) -> Change:
-    """What these sightings, all of one order, make of it. `known` is the order as it is in the ledger.
-    Without a `consent` that of its last decision holds."""
-    if consent is None:
-        consent = known.decided.inputs.consent if known is not None and known.decided else "granted"
+    """What these sightings, all of one order, make of it. `known` is the order as it is in the ledger."""
     order = project(seen, placed)
     if known is not None:
         # The order was reported to the partner under this number.
@@ -145,7 +138,7 @@ async def change_of(
         order_time=order.placed_at,
         decided_at=now,
         touches=touches_of(order, seen),
-        consent=consent,
+        consent=order.consent.state,
         partner=order.partner,
         chosen_by=_chosen_by(order, seen),
     )

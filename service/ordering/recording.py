@@ -11,7 +11,8 @@ from msgspec import structs
 from ...events.events import Events
 from ...orders.history import Order
 from ...orders.model import Channel, OrderSeen
-from ...orders.sighting import Sighting
+from ...orders.sighting import UNKNOWN, Consented, Sighting
+from ...referral.consent.decision import ASSUMED, ConsentState
 from ...referral.credit import DAY
 from ...referral.decision import Decision, Inputs, Policy, decide
 from ...referral.touches import Touch, merge
@@ -81,12 +82,14 @@ class Ordering:
         shown: Shown | None = None,
         raw: str | None = None,
         at: float | None = None,
+        consent: Consented | None = None,
     ) -> Recorded:
         """Write a sighting, and what the order comes to with it: its amounts and state, who earns it, and the
         postbacks due, or held.
 
         `touches` are those of the visitor's cookie; `shown` belongs to an order that a page showed, at
-        the time `at` where that is past. Raises what the ledger raises.
+        the time `at` where that is past. `consent` is the visitor's as the page's request told it; without
+        it what its record says. Raises what the ledger raises.
         """
         now = self._clock.now()
         known = await self._visitor(site, visitor, touches)
@@ -98,6 +101,7 @@ class Ordering:
             conversation=conversation,
             agent=agent,
             touches=tuple(touch.to_json() for touch in known.touches) if known is not None else (),
+            consent=consent or _kept_consent(site, known),
             doubts=await doubts_of(self._ledger.orders, site, seen, known, shown, now, agent),
         )
         terms = _SiteCrediting(site, self._ledger)
@@ -138,6 +142,7 @@ class Ordering:
             at=now,
             visitor=visitor,
             touches=tuple(touch.to_json() for touch in known.touches) if known is not None else (),
+            consent=_kept_consent(site, known),
             doubts=await doubts_of(self._ledger.orders, site, seen, known, None, now),
         )
         placed = await self._placing.add(sighting, _SiteCrediting(site, self._ledger), now)
@@ -187,6 +192,7 @@ class Ordering:
         touches: tuple[Touch, ...],
         shown: Shown | None = None,
         safe: Callable[[], None] = lambda: None,
+        consent: Consented | None = None,
     ) -> None:
         """Record an order that a page showed. Nobody will tell us of it again, so `safe` is called once it is
         on the disk: in the ledger, or, where that does not take it at once, in the journal of this machine.
@@ -196,7 +202,9 @@ class Ordering:
         at = self._clock.now()
 
         def record() -> Coroutine[Any, Any, Recorded]:
-            return self.record(site, order, visitor=visitor, touches=touches, shown=shown, at=at)
+            return self.record(
+                site, order, visitor=visitor, touches=touches, shown=shown, at=at, consent=consent
+            )
 
         first, number = asyncio.ensure_future(record()), None
         try:
@@ -206,7 +214,7 @@ class Ordering:
                 safe()
                 return
             self._broken_until = self._clock.monotonic() + BREAKER
-            number = await self._journalled(site, order, visitor, touches, shown, at)
+            number = await self._journalled(site, order, visitor, touches, shown, at, consent)
             if number is not None:
                 safe()
             failure = await self._retried(first, record, for_ever=number is not None)
@@ -255,10 +263,11 @@ class Ordering:
         touches: tuple[Touch, ...],
         shown: Shown | None,
         at: float,
+        consent: Consented | None,
     ) -> int | None:
         """Write an order into the journal; its number there, None where that cannot be."""
         plain = tuple(touch.to_json() for touch in touches)
-        sighting = Sighting.of(order, site=site.name, at=at, visitor=visitor, touches=plain)
+        sighting = Sighting.of(order, site=site.name, at=at, visitor=visitor, touches=plain, consent=consent)
         how = None if shown is None else [shown.page, shown.came, shown.by_browser]
         try:
             return await self._journal.add({"sighting": sighting.to_json(), "shown": how})
@@ -273,7 +282,15 @@ class Ordering:
         touches = tuple(Touch.from_json(touch) for touch in seen.touches)
 
         def record() -> Coroutine[Any, Any, Recorded]:
-            return self.record(site, seen, visitor=seen.visitor, touches=touches, shown=shown, at=seen.at)
+            return self.record(
+                site,
+                seen,
+                visitor=seen.visitor,
+                touches=touches,
+                shown=shown,
+                at=seen.at,
+                consent=seen.consent,
+            )
 
         await self._retried(asyncio.ensure_future(record()), record, for_ever=True)
         await self._journal.done(number)
@@ -325,6 +342,20 @@ class Ordering:
             await self._visits.change(site.name, visitor, [Ordered(placed, page)], self._clock.now())
         except Exception as error:
             self._events.emit("fault", site=site.name, where="order", error=repr(error))
+
+
+def seen_consent(state: ConsentState) -> Consented:
+    """What a request told of the visitor's consent, for a sighting."""
+    if state is ASSUMED:
+        return Consented("assumed")
+    return Consented(state.consent.value, state.basis, state.tcf)
+
+
+def _kept_consent(site: SiteRuntime, known: Visitor | None) -> Consented:
+    """The consent of a visitor by its record."""
+    if not site.consent.asks:
+        return Consented("assumed")
+    return Consented("granted", known.consent) if known is not None and known.consent else UNKNOWN
 
 
 class _SiteCrediting:

@@ -267,6 +267,8 @@ def said(sighting: Sighting, moment: Moment) -> Iterator[str]:
         count = len(sighting.touches)
         arrivals = "1 arrival was" if count == 1 else f"{count} arrivals were"
         yield f"visitor {sighting.visitor}, of whom {arrivals} known"
+    if sighting.consent is not None:
+        yield f"consent {': '.join(filter(None, (sighting.consent.state, sighting.consent.basis)))}"
     if sighting.forgotten:
         yield f"forgotten: {', '.join(sighting.forgotten).replace('_', ' ')}"
     if sighting.email_hash is not None:

@@ -346,7 +346,7 @@ async def _forget_calls(tx: Connection, told: Iterable[Row[Any]], done: _Done, f
         found.changed |= {("attempts", one.id) for one in await tx.execute(select(own.id).where(*made))}
         if done.dry:
             continue
-        changes: dict[str, Any] = {"report": {**row.report, "click_id": ""}, "last_answer": None}
+        changes: dict[str, Any] = {"report": {**row.report, "click_id": "", "tcf": ""}, "last_answer": None}
         if row.state in ("due", "held", "dead"):
             changes |= {"state": "refused", "hold": None, "why": _CLOSED, "finished_at": done.now}
         await tx.execute(update(postbacks_table).where(_P.id == row.id).values(**changes))

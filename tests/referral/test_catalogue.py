@@ -86,7 +86,6 @@ def test_calls_that_need_nothing_but_an_order_and_a_click_can_be_made(network: s
         ("partnerize", "s2s_get", {"items"}),
         ("admitad", "postback", {"items"}),
         ("dub", "track_sale", {"customer_id"}),
-        ("effinity", "s2s_get", {"consent.marketing"}),
         ("google_ads", "data_manager", {"oauth2"}),
         ("adcell", "pixel", {"browser"}),
     ],
