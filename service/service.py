@@ -51,6 +51,8 @@ OnSwap = Callable[[Settings, Changes], None]
 SHOWN_SITES = 50  # maximum number of sites named in an event
 REOPEN_EVERY = 2.0  # seconds between two attempts to open the ledger while its server does not respond
 NOTICES_EVERY = 3.0  # seconds between two transactions that write notices
+# Seconds between two looks at reports without an order, which a process that ended may have left behind.
+JOIN_EVERY = 20.0
 
 
 # Keys of a site that determine the selectors for its pages.
@@ -218,6 +220,7 @@ class Service:
                 ("clew-delivery", self.worker.run()),
                 ("clew-prune", self._prune()),
                 ("clew-retention", self._retain()),
+                ("clew-reports", self._join_waiting()),
                 ("clew-watch", self.watch.run()),
                 ("clew-notices", self._keep_notices()),
             ]
@@ -327,6 +330,14 @@ class Service:
             except Exception as error:
                 self.events.emit("fault", site="", where="prune", error=repr(error))
             await asyncio.sleep(PRUNE_EVERY)
+
+    async def _join_waiting(self) -> None:
+        while True:
+            await asyncio.sleep(JOIN_EVERY)
+            try:
+                await self.ordering.join_waiting(self.sites.get)
+            except Exception as error:
+                self.events.notice("fault", site="", key="reports", where="reports", error=repr(error))
 
     async def _retain(self) -> None:
         # Not while clew starts.

@@ -37,6 +37,9 @@ JOURNAL_AFTER = 0.15
 # Seconds for which orders go into the journal at once after the ledger has not taken one.
 BREAKER = 5.0
 
+# Most waiting reports that are looked at again in one go.
+LOOKED_AT = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -69,6 +72,7 @@ class Ordering:
         self._book = OrderBook(ledger)
         self._placing = Placing(ledger)
         self._broken_until = 0.0  # on the monotonic clock
+        self._looked_at = 0  # the ledger's number of a report
 
     async def record(
         self,
@@ -170,6 +174,19 @@ class Ordering:
     async def waiting_count(self, site: str) -> int:
         """How many reports belong to no order yet."""
         return await self._ledger.loose.count(site, self._clock.now() - WAITING_SECONDS)
+
+    async def join_waiting(self, sites: Callable[[str], SiteRuntime | None]) -> None:
+        """Look again at the next reports that wait for an order. A process that ends between an order and the
+        look at the reports that belong to it leaves them behind. Raises what the ledger raises."""
+        now = self._clock.now()
+        found = await self._ledger.loose.next_waiting(self._looked_at, now - WAITING_SECONDS, LOOKED_AT)
+        for stored in found:
+            self._looked_at = stored.row
+            if (site := sites(stored.sighting.site)) is not None:
+                terms = _SiteCrediting(site, self._ledger)
+                self._notify_placed([await self._placing.join(stored, terms, now)])
+        if len(found) < LOOKED_AT:
+            self._looked_at = 0
 
     def _notify_placed(self, placed: Iterable[Placed], agent: str | None = None) -> None:
         for one in placed:

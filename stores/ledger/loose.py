@@ -135,6 +135,14 @@ class Loose:
         async with self._db.read() as connection:
             return tuple(stored_of(row) for row in await connection.execute(query))
 
+    async def next_waiting(self, after: int, since: float, limit: int) -> tuple[Stored, ...]:
+        """Those of all sites that belong to no order yet, from the time `since` on: the next ones by their
+        row, after this one."""
+        waits = (_S.order.is_(None), _S.loose.is_(True), _S.id > after)
+        query = stored_query().where(*waits, _S.at >= since).order_by(_S.id).limit(limit)
+        async with self._db.read() as connection:
+            return tuple(stored_of(row) for row in await connection.execute(query))
+
     async def count(self, site: str, since: float) -> int:
         """How many belong to no order yet, from the time `since` on."""
         query = select(func.count()).where(*_unplaced(site), _S.at >= since)

@@ -78,6 +78,8 @@ order_numbers = Table(
 
 # Those that still have what came in are few, and found by this.
 _RAW = text("raw IS NOT NULL")
+# So are those of which nobody knows the order.
+_UNPLACED = text('"order" IS NULL')
 
 # Append-only. `order` is NULL while it is not known which order a sighting is about.
 sightings = Table(
@@ -103,6 +105,7 @@ sightings = Table(
     Index("ix_sightings_order", "order", "id"),
     Index("ix_sightings_raw", "at", sqlite_where=_RAW, postgresql_where=_RAW),
     Index("ix_sightings_loose", "site", "loose", "order", "around"),
+    Index("ix_sightings_waiting", "loose", "id", sqlite_where=_UNPLACED, postgresql_where=_UNPLACED),
     Index("ix_sightings_visitor", "site", "visitor", "around"),
     Index("ix_sightings_email", "site", "email_hash", "around"),
     Index("ix_sightings_coupon", "site", "coupon", "around"),

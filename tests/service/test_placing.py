@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from clew.orders.model import OrderError, OrderSeen, Refund
-from clew.service.ordering import placing
+from clew.service import service
+from clew.service.ordering import placing, recording
 from clew.service.ordering.story import replays
 from clew.stores.ledger.known import Known
 from reporting import PARTNER, Shop, site
@@ -65,6 +66,70 @@ async def test_a_payment_without_a_number_is_joined_to_its_order_now_or_later(sh
         assert [s.joined_by for s in (await known(shop, number)).sightings if s.by_evidence] == [
             "carrier,amount"
         ]
+
+
+async def left_behind(shop: Shop, monkeypatch: pytest.MonkeyPatch, *visitors: str) -> None:
+    """Payments, and then their orders, whose process ends before it looks for the payments."""
+    for visitor in visitors:
+        await shop.bought(visitor)
+        await report(shop, told(None, state="paid"), visitor)
+
+    async def ended(*_: object) -> None:
+        raise EndedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(placing.Placing, "join_near", ended)
+        for visitor in visitors:
+            with pytest.raises(EndedError):
+                await report(shop, told(visitor), visitor)
+
+
+class EndedError(Exception):
+    pass
+
+
+async def test_reports_that_a_process_left_behind_are_joined_by_another(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await left_behind(shop, monkeypatch, "1", "2", "3", "4", "5")
+    monkeypatch.setattr(recording, "LOOKED_AT", 2)
+    counts = []
+    for _ in range(4):
+        await shop.service.ordering.join_waiting(shop.service.sites.get)
+        counts.append(await shop.service.ordering.waiting_count("shop"))
+    assert counts == [3, 1, 0, 0]
+    for number in "12345":
+        order = await shop.service.ledger.orders.get("shop", number)
+        assert order is not None
+        assert order.state == "paid"
+
+
+async def test_reports_that_fit_no_order_do_not_keep_others_from_being_looked_at(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.bought("nobody")
+    for total in ("1.00", "2.00", "3.00"):
+        await report(shop, told(None, total), "nobody")
+    await left_behind(shop, monkeypatch, "1")
+    assert await shop.service.ordering.waiting_count("shop") == 4
+    monkeypatch.setattr(recording, "LOOKED_AT", 2)
+    for _ in range(2):
+        await shop.service.ordering.join_waiting(shop.service.sites.get)
+    assert await shop.service.ordering.waiting_count("shop") == 3
+    for _ in range(3):
+        await shop.service.ordering.join_waiting(lambda _: None)
+
+
+async def test_a_running_clew_looks_for_them_by_itself(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await left_behind(shop, monkeypatch, "1")
+    monkeypatch.setattr(service, "JOIN_EVERY", 0.01)
+    await shop.service.close()
+    await shop.service.start()
+    async with asyncio.timeout(20):
+        while await shop.service.ordering.waiting_count("shop"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await shop.service.stop()
+    await shop.service.open()
 
 
 @pytest.mark.parametrize("told_at_once", [True, False])

@@ -134,6 +134,7 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "a report that was moved": lambda db: Loose(db).placed("shop", "k"),
     "reports without a number": lambda db: Loose(db).any("shop"),
     "waiting reports": lambda db: Loose(db).waiting("shop", 0, 9),
+    "waiting reports of all sites": lambda db: Loose(db).next_waiting(5, NOW - 9, 9),
     "how many reports wait": lambda db: Loose(db).count("shop", 0),
     "reports given up": lambda db: Loose(db).give_up("shop", 0, 9),
     "the same report": lambda db: Loose(db).twin(REPORT),

@@ -176,6 +176,13 @@ def _sightings() -> None:
     )
     op.create_index("ix_sightings_order", "sightings", ["order", "id"], unique=False)
     op.create_index("ix_sightings_loose", "sightings", ["site", "loose", "order", "around"], unique=False)
+    unplaced = sa.text('"order" IS NULL')
+    op.create_index(
+        *("ix_sightings_waiting", "sightings", ["loose", "id"]),
+        unique=False,
+        sqlite_where=unplaced,
+        postgresql_where=unplaced,
+    )
     op.create_index("ix_sightings_visitor", "sightings", ["site", "visitor", "around"], unique=False)
     op.create_index("ix_sightings_email", "sightings", ["site", "email_hash", "around"], unique=False)
     op.create_index("ix_sightings_coupon", "sightings", ["site", "coupon", "around"], unique=False)
