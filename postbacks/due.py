@@ -123,6 +123,9 @@ def plan(
         event = change(last, wanted.get(partner))
         if event is None:
             superseded += [row.id for row in waiting]
+            if last is None:
+                # The partner never took it, and is not to have it any more: nobody should send it again.
+                superseded += [row.id for row in own if row.state == "dead"]
             continue
         against = next(filter(None, (*doubts, manual(partner, event.event), _without_click(event))), None)
         same = next((row for row in waiting if _content(row.report) == _content(event)), None)

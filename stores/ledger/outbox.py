@@ -352,7 +352,7 @@ _NOT_AGAIN: Mapping[State, str] = {
     "delivered": "was delivered",
     "held": "is held: release or correct it",
     "refused": "was refused: release it if it is to be sent after all",
-    "superseded": "was replaced by a later one",
+    "superseded": "was replaced by a later one, or the partner is not to have it any more",
 }
 _CUT_OFF = "the process that sent it ended before the answer came"
 

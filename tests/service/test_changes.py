@@ -16,6 +16,7 @@ from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.ordering.book import SIGHTINGS
 from clew.stores.ledger import schema
+from clew.stores.ledger.outbox import OutboxError
 from reporting import NOW, PARTNER, Shop, site
 
 
@@ -153,12 +154,19 @@ async def test_a_change_of_an_order_that_the_partner_never_took_is_told_as_a_new
 
 async def lost(shop: Shop, state: State) -> Postback:
     """A call is made, and comes to nothing or to nobody knows what; the partner heard nothing."""
+    begun = await begin(shop)
+    unanswered = Attempt(shop.now, "", None, "", "unknown")
+    await shop.service.ledger.outbox.finish(begun, unanswered, state, shop.now)
+    return begun
+
+
+async def begin(shop: Shop) -> Postback:
+    """The only call that is due begins."""
     outbox = shop.service.ledger.outbox
     (waiting,) = await outbox.waiting(shop.now, each=9, limit=9)
     (row,) = await outbox.claim([waiting.id], shop.now, shop.now + 9)
     begun = await outbox.begin(row, shop.now + 9)
     assert begun is not None
-    await outbox.finish(begun, Attempt(shop.now, "", None, "", "unknown"), state, shop.now)
     return begun
 
 
@@ -215,6 +223,28 @@ async def test_a_dead_call_is_not_sent_after_the_one_that_took_its_place(shop: S
     await shop.deliver()
     assert shop.calls == [("order", "1001", "100.00")]
     assert [row.state for row in await outbox.list()] == ["delivered", "superseded"]
+
+
+@pytest.mark.parametrize("sending", [False, True], ids=["after it failed", "while it is sent"])
+async def test_a_dead_call_is_not_sent_again_when_its_order_was_cancelled(shop: Shop, sending: bool) -> None:
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    if sending:
+        begun = await begin(shop)
+        await shop.report(told(state="cancelled"))
+        failed = Attempt(shop.now, "", 400, "no", "dead")
+        await shop.service.ledger.outbox.finish(begun, failed, "dead", shop.now)
+    else:
+        begun = await lost(shop, "dead")
+        await shop.report(told(state="cancelled"))
+    with pytest.raises(OutboxError, match="not to have it any more"):
+        await shop.service.ledger.outbox.retry(begun.id, shop.now)
+    assert await shop.service.ledger.outbox.retry_dead(shop.now) == 0
+    await shop.deliver()
+    assert shop.calls == []
+    await shop.report(told(state="paid", as_of=shop.now + 1))
+    await shop.deliver()
+    assert [(event, amount) for event, _, amount in shop.calls] == [("order", "119.00")]
 
 
 async def test_each_decision_is_kept_and_can_be_replayed(shop: Shop) -> None:
