@@ -11,7 +11,7 @@
 #   make soak         load test of clew serve and the middleware with a faulty shop; REQUESTS=200000
 #                     CONCURRENCY=200 SEED=1
 #   make crash        orders while clew and its stores are killed and started again; SEED=1, and for a
-#                     part or other stores: ARGS="--orders 500 --kills 5 --stores sqlite"
+#                     part or on SQLite: ARGS="--orders 500 --kills 5 --stores sqlite"
 #   make pins         renews requirements-dev.txt and requirements-mitmproxy.txt from pyproject.toml
 
 BIN = .venv/bin

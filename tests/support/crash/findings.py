@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from .machines import Stores
 from .partner import Account, Books
 from .plan import Order, Stand, Step, optional, stand
+from .stores import Stores
 
 ORDERS = """
 SELECT o.id, o.order_id, o.state, o.total, o.refunded, o.merged_into, s.partner

@@ -1,82 +1,25 @@
-"""What gets killed: `clew serve`, its workers, and the servers of its stores."""
+"""What gets killed: `clew serve` and its workers."""
 
 import asyncio
 import json
 import os
 import signal
-import sqlite3
 import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from clews import ClewFolder
 from database_servers import free_port
 from processes import NotReadyError, Program
 
-# How long another program keeps the ledger's file locked: longer than clew waits before it takes its journal.
-LOCK_SECONDS: Final = 1.5
+from .stores import Stores
 
-
-class Stores(Protocol):
-    """Where the ledger and the visits are."""
-
-    machines: int
-    workers: int
-    kinds: Mapping[str, int]
-
-    def start(self) -> None:
-        """Make them ready."""
-
-    def settings(self, folder: Path) -> str:
-        """Their addresses in the settings of a machine."""
-
-    def fail(self, kind: str, seconds: float) -> None:
-        """Have one of them fail, for so many seconds."""
-
-    def rows(self, query: str) -> list[dict[str, Any]]:
-        """What the ledger holds."""
-
-    def remove(self) -> None:
-        """Leave nothing behind."""
-
-
-class SqliteStores:
-    """Two files, and another program that locks the ledger now and then."""
-
-    machines = 1
-    workers = 2
-    kinds: Mapping[str, int] = {"clew": 4, "worker": 3, "ledger locked": 3}
-
-    def __init__(self, folder: Path) -> None:
-        self._ledger = folder / "ledger.db"
-        self._visits = folder / "visits.db"
-
-    def start(self) -> None:
-        """Nothing: clew makes them."""
-
-    def settings(self, folder: Path) -> str:
-        """Their addresses."""
-        return f'store = "sqlite:{self._visits}"\nledger = "sqlite:{self._ledger}"\n'
-
-    def fail(self, kind: str, seconds: float) -> None:
-        """Lock the ledger."""
-        with closing(sqlite3.connect(self._ledger, isolation_level=None, timeout=20)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            threading.Event().wait(LOCK_SECONDS + seconds)
-            other.execute("ROLLBACK")
-
-    def rows(self, query: str) -> list[dict[str, Any]]:
-        """What the ledger holds."""
-        with closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True, timeout=20)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(query)]
-
-    def remove(self) -> None:
-        """Nothing: they are in the run's folder."""
+# A server that is killed again and again gets its address back, and is started by hand if it ends.
+STARTS: Final = 20
 
 
 class Machine:
@@ -103,10 +46,9 @@ class Machine:
             self.kill()
             raise
 
-    def revive(self, tries: int) -> None:
-        """Start it as whoever minds it would: once more where it ends, since a store may be down. Raises
-        NotReadyError."""
-        for left in reversed(range(tries)):
+    def revive(self) -> None:
+        """Start it as a process manager would: again where it ends. Raises NotReadyError."""
+        for left in reversed(range(STARTS)):
             try:
                 self.start()
             except NotReadyError:
@@ -123,12 +65,12 @@ class Machine:
             self._program = None
 
     def kill_worker(self, which: float) -> bool:
-        """SIGKILL to one of its workers, chosen by a number from 0 to 1; False where there is none."""
+        """SIGKILL to one of its workers, chosen by any number; False where there is none."""
         workers = [] if self._program is None else _workers(self._program.pid)
         if not workers:
             return False
         with suppress(ProcessLookupError):
-            os.kill(workers[int(which * len(workers)) % len(workers)], signal.SIGKILL)
+            os.kill(workers[int(which * 1000) % len(workers)], signal.SIGKILL)
         return True
 
     def end(self) -> None:
@@ -172,23 +114,17 @@ class Fleet:
         self.stores = stores
         self.machines = machines
         self.failures: Counter[str] = Counter()
-        self._turn = 0
-
-    @property
-    def kinds(self) -> Mapping[str, int]:
-        """What may fail, by weight."""
-        return self.stores.kinds
 
     async def fail(self, kind: str, seconds: float) -> None:
         """Have something fail, and wait until it is there again."""
-        self._turn += 1
-        machine = self.machines[self._turn % len(self.machines)]
-        if kind == "clew":
+        what, _, number = kind.partition(" ")
+        if what == "clew":
+            machine = self.machines[int(number) - 1]
             await asyncio.to_thread(machine.kill)
             await asyncio.sleep(seconds)
-            await asyncio.to_thread(machine.revive, 20)
+            await asyncio.to_thread(machine.revive)
         elif kind == "worker":
-            if not machine.kill_worker(seconds / 1.5):
+            if not self.machines[0].kill_worker(seconds):
                 return
         else:
             await asyncio.to_thread(self.stores.fail, kind, seconds)

@@ -5,8 +5,9 @@ import json
 from decimal import Decimal
 from typing import Any, Final
 
-from .machines import Machine, Stores
+from .machines import Machine
 from .partner import Books, Event
+from .stores import Stores
 
 LIMIT: Final = 1000
 # Calls that came to nothing: the partner said no, or nobody knows what it said.

@@ -20,12 +20,13 @@ from typing import Final
 import uvloop
 
 from .findings import LOOSE, Held, violations
-from .machines import Fleet, Machine, SqliteStores, Stores
+from .machines import Fleet, Machine
 from .partner import Books, Partners
 from .person import Person
 from .plan import Order, Planner, agendas, troubles
 from .shop import SETTINGS as ORDER_PAGE
 from .shop import Shop
+from .stores import ServerStores, SqliteStores, Stores
 from .writers import API_TOKEN, Tally, Writer
 
 WRITERS: Final = 8
@@ -96,14 +97,13 @@ async def crash(
     count: int,
     kills: int,
     folder: Path,
-    make: Callable[[Path], Stores] = SqliteStores,
+    stores: Stores,
     say: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """A run in an empty folder: so many orders, and so many times that something fails."""
     began = time.monotonic()
     orders, tally, books = Planner(seed).orders(count), Tally(), Books()
-    report = Report(seed, make.__name__, orders, tally, books)
-    stores = make(folder)
+    report = Report(seed, stores.name, orders, tally, books)
     await asyncio.to_thread(stores.start)
     try:
         async with Shop() as shop, Partners(seed, books) as partners:
@@ -133,7 +133,7 @@ def _fleet(stores: Stores, folder: Path, shop: int, partners: str) -> Fleet:
     for number in range(stores.machines):
         home = folder / f"machine{number}"
         text = SETTINGS.format(
-            stores=stores.settings(home), shop=shop, token=API_TOKEN, order=ORDER_PAGE, partners=partners
+            stores=stores.settings(), shop=shop, token=API_TOKEN, order=ORDER_PAGE, partners=partners
         )
         machines.append(Machine(home, text, environ, stores.workers))
     return Fleet(stores, machines)
@@ -152,7 +152,7 @@ async def _go(
             await asyncio.sleep(0.05)
 
     async def trouble() -> None:
-        for part, kind, seconds in troubles(seed, kills, fleet.kinds):
+        for part, kind, seconds in troubles(seed, kills, fleet.stores.kinds):
             await reached(part)
             say(f"{report.tally.done} of {every} reports: {kind} fails")
             await fleet.fail(kind, seconds)
@@ -237,7 +237,7 @@ def main() -> None:
             options.orders,
             options.kills,
             Path(folder),
-            STORES[options.stores],
+            STORES[options.stores](Path(folder)),
             lambda line: print(f"{time.monotonic() - began:.0f} s: {line}", flush=True),
         )
         report = uvloop.run(run)
@@ -245,7 +245,8 @@ def main() -> None:
     sys.exit(1 if report.problems else 0)
 
 
-STORES: Final[dict[str, Callable[[Path], Stores]]] = {"sqlite": SqliteStores}
+# By the name of the option; the first is the default.
+STORES: Final[dict[str, Callable[[Path], Stores]]] = {"servers": ServerStores, "sqlite": SqliteStores}
 
 if __name__ == "__main__":
     main()
