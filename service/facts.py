@@ -85,7 +85,7 @@ def _page(inputs: _Inputs) -> dict[str, Any]:
 def _parameters(query: str) -> dict[str, str]:
     if "%" in query or "+" in query:
         return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=None))
-    # Nothing is encoded: the same in a fifth of the time.
+    # Nothing is encoded: the same result in a fifth of the time.
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
     return {name: value for name, _, value in pairs}
 

@@ -182,7 +182,7 @@ class Limits:
             count, seconds = rate.count, rate.seconds
             after = cells.drained(place, now) + (min(count, cost)) * seconds / count
             wait = after - now - seconds
-            # Rounding must not refuse the last one of a full burst.
+            # Rounding errors must not refuse the last one of a burst.
             if wait > 1e-6 * seconds:
                 raise self._refusal(limit, site, client, scope, wait)
             found.append((cells, place, after))

@@ -49,7 +49,7 @@ def called(loop: asyncio.AbstractEventLoop, work: Callable[[], T]) -> T:
     except TimeoutError:
         if future.cancel():
             raise
-        # It has begun after all.
+        # It has started just now.
         return future.result(CALL_SECONDS)
 
 

@@ -1,1 +1,1 @@
-"""An order, from the page that shows it to the credit: read, judged, recorded, corrected."""
+"""Orders: read from pages, checked for doubts, recorded, credited, corrected."""

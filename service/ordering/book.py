@@ -1,4 +1,4 @@
-"""Adds a sighting to the history of its order: what the order comes to, who earns it, and what is due."""
+"""Adds a sighting to the history of its order, and computes the order, its credit, and the postbacks due."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,23 +22,23 @@ from ...stores.ledger.known import Known, placed_of
 from ...stores.ledger.orders import StoredOrder
 
 TRIES: Final = 10
-"""Times that a change is computed anew because another writer changed the order meanwhile."""
+"""Maximum number of times that a change is computed because another writer changed the order meanwhile."""
 
 SERVER: Final = "the shop's server"
 
 SIGHTINGS: Final = 200
-"""Most sightings of an order from pages, and as many from browsers; those in doubt are counted apart. Anybody
-may open a page, and a browser can report orders that do not exist yet."""
+"""Maximum number of an order's sightings from pages, and as many from browsers; those in doubt are counted
+separately. Anybody may open a page, and a browser can report orders that do not exist yet."""
 
 
 class Crediting(Protocol):
-    """What an order of one site is credited by."""
+    """The rules by which orders of one site are credited."""
 
     def decide(self, inputs: Inputs, known: Known | None) -> tuple[Policy, Decision]:
-        """Who earns it, and by which model and terms."""
+        """The policy, and the decision who earns the order."""
 
     async def channel(self, order: Order, known: Known | None) -> tuple[Channel, str | None]:
-        """Where the order was closed, and in which conversation."""
+        """The channel of the order, and its conversation."""
 
     def partner(self, partner: str) -> Partner | None:
         """A partner of the site."""
@@ -46,8 +46,8 @@ class Crediting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What became of a sighting. `before` and `after` are the order; `added` is False where the sighting said
-    nothing new. `postbacks` are those that are new or in another state."""
+    """The result of a sighting. `before` and `after` are the order; `added` is False if the sighting repeated
+    known values. `postbacks` are those that are new or changed their state."""
 
     sighting: Sighting
     before: StoredOrder | None
@@ -57,7 +57,7 @@ class Entry:
 
 
 class OrderBook:
-    """The histories of orders, to be added to."""
+    """Adds to the histories of orders."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -70,14 +70,14 @@ class OrderBook:
         *,
         raw: str | None = None,
     ) -> Entry:
-        """Add a sighting that names its order's number. Writes sighting, order, credit and what is due in one
-        transaction, or nothing. Raises what the ledger raises."""
+        """Add a sighting with an order number. Writes sighting, order, credit and the postbacks due in one
+        transaction, or nothing. Raises the ledger's errors."""
         for _ in range(TRIES):
             found = await self._ledger.histories.known(sighting.site, sighting.numbers)
             if found and (elsewhere := await self._placed_elsewhere(sighting)) is not None:
                 return Entry(sighting, elsewhere, elsewhere, added=False)
             if _contradicted(found, sighting):
-                # It would make one order of all that are reported with this further number.
+                # It would join all orders that are reported with this further number.
                 sighting = replace(sighting, further=())
                 continue
             known, others = (found[0], found[1:]) if found else (None, ())
@@ -96,7 +96,7 @@ class OrderBook:
         raise LedgerBusyError(f"order {sighting.id}: it keeps changing; try again")
 
     async def _placed_elsewhere(self, sighting: Sighting) -> StoredOrder | None:
-        """The order to which a person moved this report; None where it is where it says itself."""
+        """The order to which a person moved this report; None if it was not moved."""
         if sighting.correction is not None:
             return None
         number = await self._ledger.loose.placed(sighting.site, sighting.key)
@@ -131,7 +131,7 @@ async def change_of(
     """What these sightings, all of one order, make of it. `known` is the order as it is in the ledger."""
     order = project(seen, placed)
     if known is not None:
-        # The order was reported to the partner under this number.
+        # The number under which the order was reported to the partner.
         order = replace(order, number=known.number)
     channel, conversation = await terms.channel(order, known)
     inputs = Inputs(
@@ -176,13 +176,13 @@ def _kept(order: Order, known: Known | None, now: Inputs) -> tuple[Inputs, Polic
 
 
 def touches_of(order: Order, seen: Sequence[Sighting]) -> tuple[Touch, ...]:
-    """The arrivals of whose the order is, from all sightings that name the same visitor."""
+    """The arrivals of the order's visitor, from all sightings that name it."""
     named = [s.touches for s in seen if s.visitor is not None and s.visitor == order.visitor]
     return merge(*(tuple(Touch.from_json(touch) for touch in touches) for touches in named))
 
 
 def _settlement(sighting: Sighting, before: StoredOrder | None) -> str:
-    """How a sighting settles what is held, in words."""
+    """How a sighting settles held postbacks, as text."""
     correction = sighting.correction
     by = correction.by if correction is not None else SERVER if sighting.of_server else "a later report"
     if correction is not None and correction.refuse:
@@ -194,7 +194,7 @@ def _settlement(sighting: Sighting, before: StoredOrder | None) -> str:
 
 
 def _contradicted(found: Sequence[Known], sighting: Sighting) -> bool:
-    """Whether a source gives two orders, which it names by different numbers, one further number."""
+    """Whether a source reported the same further number for two orders with different numbers."""
     return any(
         stored.sighting.source == sighting.source and stored.sighting.id not in (None, *sighting.numbers)
         for known in found
@@ -208,7 +208,7 @@ def _says_nothing_new(known: Known, others: Sequence[Known], sighting: Sighting)
         return False
     seen = [stored.sighting for stored in known.sightings]
     if sighting.source in ("page", "browser"):
-        # What is worth less must not keep out what counts more.
+        # Sightings of less weight must not displace those of more.
         alike = sum(s.source == sighting.source and bool(s.doubts) == bool(sighting.doubts) for s in seen)
         if alike >= SIGHTINGS:
             return True
@@ -226,13 +226,13 @@ def _chosen_by(order: Order, seen: Sequence[Sighting]) -> str:
 
 
 class Kept:
-    """The terms of an order's last decision: for a person's correction, which changes the order only."""
+    """The terms of an order's last decision, for a person's correction, which changes only the order."""
 
     def __init__(self, partners: Sequence[Partner] = ()) -> None:
         self._partners = {partner.id: partner for partner in partners}
 
     def decide(self, inputs: Inputs, known: Known | None) -> tuple[Policy, Decision]:
-        """As it was, unless a person chose a partner."""
+        """The last decision, unless a person chose a partner."""
         if known is None or known.decided is None:
             raise LookupError("there is no such order")
         policy, before = known.decided.policy, known.decided
@@ -240,7 +240,7 @@ class Kept:
         return policy, before.decision if same else decide(inputs, policy)
 
     async def channel(self, order: Order, known: Known | None) -> tuple[Any, str | None]:
-        """As it was."""
+        """The channel of the last decision."""
         if known is None:
             raise LookupError("there is no such order")
         return known.channel, known.conversation

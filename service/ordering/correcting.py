@@ -1,5 +1,5 @@
-"""People's decisions about orders: what is held is sent or not, and what is wrong is corrected. Each is a new
-entry in the order's history that says who and why; nothing is edited in place."""
+"""People's decisions about orders: held postbacks are sent or refused, and wrong values are corrected. Each
+decision is a new entry in the order's history with name and reason; nothing is edited in place."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -35,16 +35,16 @@ async def correct(
     partner: str | None = None,
     hold: Hold = _UNLIMITED,
 ) -> Entry:
-    """A person corrects an order: its state, its amount, or the partner who earns it (an empty text for
-    nobody). None leaves a value as it is. The partners are notified of the difference.
+    """Correct an order: its state, its amount, or the partner that earns it (an empty text for nobody). None
+    keeps a value. The partners are notified of the difference.
 
-    `partners` are those of the site. Above the limit of `hold` it waits for another agent. Raises OrderError
-    for values that cannot be, and where nothing is corrected.
+    `partners` are those of the site. An amount above the limit of `hold` waits for another agent. Raises
+    OrderError for invalid values, and if nothing is corrected.
     """
     total, code = _corrected(order, amount, currency)
     right_state, right_partner = _state(state), _partner(partner, partners)
     if total is None and right_state is None and right_partner is None:
-        raise OrderError("nothing is corrected: name the state, the amount or the partner")
+        raise OrderError("nothing to correct: give a state, an amount or a partner")
     doubt = None
     if total is not None or right_partner:
         doubt = agent_doubt(by, total or order.total, code or order.currency, hold)
@@ -89,12 +89,12 @@ async def settle(
     site: str | None = None,
     hold: Hold = _UNLIMITED,
 ) -> Entry:
-    """A person decides on an order whose postback is held: it is sent, with another amount if one is given,
-    or refused. What was refused may still be sent.
+    """Settle an order whose postback is held: send it, with another amount if one is given, or refuse it. A
+    refused postback may still be sent.
 
-    `partners` are those of a site by its name. `by` says who decides. With `site` only one of that site is
-    found. Above the limit of `hold` an amount waits for another agent. Raises OutboxError for an unknown id,
-    for any other state, and for whoever must not decide alone; OrderError for an amount that cannot be.
+    `partners` are those of a site by its name. `by` is who decides. With `site` only a postback of that site
+    is found. An amount above the limit of `hold` waits for another agent. Raises OutboxError for an unknown
+    id, for any other state, and if `by` must not decide alone; OrderError for an invalid amount.
     """
     found = await ledger.outbox.get(postback_id, site=site)
     if found is None:
@@ -102,10 +102,10 @@ async def settle(
     if found.state not in ("held", "refused"):
         raise OutboxError(f"{postback_id}: it is {found.state}, not held")
     if found.hold == "manual":
-        raise OutboxError(f"{postback_id}: {found.why}. Then mark it as reported")
+        raise OutboxError(f"{postback_id}: {found.why}; then mark it as reported")
     order = await ledger.orders.at(found.order)
     if order is None:
-        raise OutboxError(f"{postback_id}: its order is another one now")
+        raise OutboxError(f"{postback_id}: its reports were moved to another order")
     if send and by in await _recorders(ledger, order):
         raise OutboxError(f"{postback_id}: {by} recorded it, so another agent has to release it")
     right = _corrected(order, amount, currency)
@@ -123,7 +123,7 @@ async def settle(
 
 
 async def _recorders(ledger: Ledger, order: StoredOrder) -> frozenset[str]:
-    """Who recorded more than one agent may, while that waits for another agent."""
+    """The agents who recorded an amount above their limit that waits for another agent."""
     if not any(doubt.kind == "agent" for doubt in order.doubts):
         return frozenset()
     known = await ledger.histories.known(order.site, [order.order_id])
@@ -163,13 +163,13 @@ async def _add(
 def _corrected(
     order: StoredOrder, amount: Decimal | None, currency: str | None
 ) -> tuple[Decimal | None, str | None]:
-    """Another amount of an order, checked; nothing where it stays."""
+    """The validated new amount of an order; nothing if it is not changed."""
     if amount is None and currency is None:
         return None, None
     code = checked_currency(currency) if currency is not None else order.currency
     right = order.total if amount is None else amount
     if right is None or code is None:
-        raise OrderError("total: the order has no amount yet; name both the amount and the currency")
+        raise OrderError("total: the order has no amount yet; give both the amount and the currency")
     total = Decimal(amount_text(right, code))
     if total != right or total < 0:
         raise OrderError(
@@ -179,7 +179,7 @@ def _corrected(
 
 
 def settled(entry: Entry, postback_id: str) -> Postback:
-    """The postback that a decision came to. Raises OutboxError where there is nothing left to tell."""
+    """The postback that results from a decision. Raises OutboxError if there is none."""
     if not entry.postbacks:
-        raise OutboxError(f"{postback_id}: there is nothing to tell the partner any more")
+        raise OutboxError(f"{postback_id}: there is nothing left to report to the partner")
     return next((row for row in entry.postbacks if row.id == postback_id), entry.postbacks[-1])

@@ -1,4 +1,4 @@
-"""What stands against telling a partner of an order: its amount, or how it was shown."""
+"""Doubts about an order: about its amount, or about how it was shown."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -13,13 +13,13 @@ from ..effects import CameFrom
 from ..site import SiteRuntime
 from .shopping import checkout_doubt
 
-EARLIER = 50  # orders with which an amount is compared
+EARLIER = 50  # number of earlier orders with which an amount is compared
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How an order was shown: on which page, how the visitor came there, and whether
-    only the browser says so."""
+    """How an order was shown: on which page, how the visitor came there, and whether only the browser
+    reported it."""
 
     page: str
     came: CameFrom
@@ -35,7 +35,7 @@ async def doubts_of(
     now: float,
     agent: str | None = None,
 ) -> tuple[Doubt, ...]:
-    """What stands against a sighting when it comes. Raises what the ledger raises."""
+    """The doubts about a new sighting. Raises the ledger's errors."""
     found = []
     cart = visitor.cart if visitor is not None else {}
     if (amount := await _amount_doubt(orders, site, seen, cart)) is not None:
@@ -51,7 +51,7 @@ async def doubts_of(
 def _visitor_doubts(site: SiteRuntime, visitor: Visitor, shown: Shown, now: float) -> Iterator[Doubt]:
     settings = site.settings.order
     if shown.by_browser and (settings is None or settings.browser != "send"):
-        yield Doubt("browser", "only the visitor's browser told of it, and a browser can say anything")
+        yield Doubt("browser", "only the visitor's browser reported it, and a browser can report anything")
     if settings is None or settings.confirm == "none":
         return
     if settings.confirm == "server":
@@ -63,10 +63,10 @@ def _visitor_doubts(site: SiteRuntime, visitor: Visitor, shown: Shown, now: floa
 async def _amount_doubt(
     orders: Orders, site: SiteRuntime, seen: OrderSeen, cart: Mapping[str, str]
 ) -> Doubt | None:
-    """What stands against the order's amount: the visitor's cart, or the site's earlier orders."""
+    """The doubt about the order's amount, compared with the visitor's cart or the site's earlier orders."""
     if not site.settings.hold.amounts or seen.total is None or not seen.is_sale:
         return None
-    # In a shop of many currencies the last orders may all be in others: a currency is new once only.
+    # In a shop with many currencies the last orders may all be in others; a currency counts as new only once.
     earlier = await orders.amounts(site.name, limit=EARLIER, currency=seen.currency)
     earlier = earlier or await orders.amounts(site.name, limit=EARLIER)
     figures: list[Figure] = []

@@ -1,4 +1,4 @@
-"""Tells what a report of an order came to, as events."""
+"""Emits the events for reports of orders and decisions about postbacks."""
 
 from ...events.events import Events
 from ...orders.model import SALES
@@ -9,7 +9,7 @@ from .book import SERVER, Entry, held
 
 
 def notify(events: Events, entry: Entry) -> None:
-    """Tell of a new order or of what changed, of its credit, and of a doubt that holds it."""
+    """Report a new or changed order, its credit, and the doubt that holds it."""
     before, after = entry.before, entry.after
     if before is None:
         events.emit(
@@ -38,7 +38,7 @@ def notify(events: Events, entry: Entry) -> None:
 
 
 def _notify_known(events: Events, entry: Entry, before: StoredOrder) -> None:
-    """Tell of a further report of an order: the same, a correction, or one that disagrees."""
+    """Report a further sighting of an order: a repeat, a correction, or a conflict."""
     after, sighting = entry.after, entry.sighting
     fields = {"order": after.order_id, "source": sighting.source, "visitor": sighting.visitor}
     if _stands(before) != _stands(after):
@@ -55,7 +55,7 @@ def _notify_postbacks(events: Events, entry: Entry) -> None:
     doubt = held(entry.postbacks)
     if doubt is not None:
         fields = {"order": after.order_id, "partner": after.partner, "why": doubt.text}
-        if doubt.kind == "confirm":  # nothing is wrong yet
+        if doubt.kind == "confirm":  # waiting for the server is normal
             events.emit("order_held", site=after.site, key=doubt.kind, **fields)
         else:
             events.notice("order_held", site=after.site, key=doubt.kind, **fields)
@@ -67,12 +67,12 @@ def _notify_postbacks(events: Events, entry: Entry) -> None:
 
 
 def notify_settled(events: Events, row: Postback, by: str) -> None:
-    """Tell what became of a postback that was in doubt, and who decided."""
+    """Report how a postback in doubt was settled, and by whom."""
     _notify_postback(events, "postback_settled", row, by)
 
 
 def notify_retried(events: Events, row: Postback, by: str) -> None:
-    """Tell that a postback is sent once more, and who wants it."""
+    """Report that a postback is sent again, and by whom."""
     _notify_postback(events, "postback_retried", row, by)
 
 
@@ -100,7 +100,7 @@ def _amount(order: StoredOrder) -> str | None:
 
 
 def _conflict(entry: Entry) -> str:
-    """In what a report disagrees with the order as it stands; an empty text where it does not."""
+    """How a report differs from the order; an empty text if it does not."""
     after, sighting, parts = entry.after, entry.sighting, []
     if sighting.total is not None and (sighting.total, sighting.currency) != (after.total, after.currency):
         parts.append(
@@ -110,5 +110,5 @@ def _conflict(entry: Entry) -> str:
     if sighting.state is not None and (sighting.state in SALES) != (after.state in SALES):
         parts.append(f"{sighting.state} by the {sighting.source}, but it is {after.state}")
     if None not in (sighting.visitor, after.visitor) and sighting.visitor != after.visitor:
-        parts.append("shown to another visitor than the one whose order it is")
+        parts.append("shown to another visitor than the order's")
     return "; ".join(parts)

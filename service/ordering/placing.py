@@ -1,8 +1,8 @@
 """Reports without an order number, and reports that a person moves to another order.
 
-Evidence joins a report without a number to an order only while it is sure (`orders/join.py`): that is looked
-at again with each report that may change it, so the result is the same in any order of arrival. It is looked
-at after the report is written, so of two writers at the same time the later one sees both.
+Evidence joins a report without a number to an order only if the match is certain (`orders/join.py`). The
+match is checked again with each report that may change it, so the result is the same in any order of arrival.
+It is checked after the report is written, so of two concurrent writers the later one sees both reports.
 """
 
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ from .book import TRIES, Crediting, change_of
 from .correcting import WHY_LENGTH
 
 WAITING: Final = 500
-"""Most reports of a site that wait for an order."""
+"""Maximum number of a site's reports that wait for an order."""
 WAITING_SECONDS: Final = 30 * 86400.0
-"""How long a report waits for an order."""
+"""Maximum time that a report waits for an order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What became of a report: the ledger's number of its order, None while it waits; the orders that it may
-    belong to; and the postbacks that are new or in another state. `given_up` counts the reports that wait no
-    longer, because too many do. `changed`: its order is another one than before."""
+    """The result for a report: the ledger's number of its order, None while it waits; the orders that it may
+    belong to; and the postbacks that are new or changed their state. `given_up` counts the reports that no
+    longer wait, because too many did. `changed` is whether its order is another one than before."""
 
     stored: Stored
     order: int | None
@@ -46,14 +46,14 @@ class Placed:
 
 
 class Placing:
-    """Gives reports to orders by evidence, or by a person's decision."""
+    """Assigns reports to orders by evidence, or by a person's decision."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     async def add(self, sighting: Sighting, terms: Crediting, now: float, raw: str | None = None) -> Placed:
-        """Keep a report without a number, and join it if that is sure. The same report again adds nothing.
-        Raises what the ledger raises."""
+        """Keep a report without a number, and join it to its order if the match is certain. A repeat adds
+        nothing. Raises the ledger's errors."""
         loose, given_up = self._ledger.loose, 0
         stored = await loose.twin(sighting)
         if stored is None:
@@ -77,7 +77,7 @@ class Placing:
         )
 
     async def join_near(self, order: int, terms: Crediting, now: float) -> tuple[Placed, ...]:
-        """Look again at the reports that may belong to an order which has changed."""
+        """Check the reports again that may belong to a changed order."""
         known = await self._ledger.loose.order_at(order)
         if known is None:
             return ()
@@ -87,7 +87,7 @@ class Placing:
     async def proposal(
         self, stored: Stored, *, sure: bool = True
     ) -> tuple[Proposal | None, Joined | None, tuple[Known, ...]]:
-        """To which order a report without a number belongs for sure, or what is proposed to a person."""
+        """The certain match of a report without a number, or the proposals for a person."""
         known = await self._ledger.loose.candidates(stored.sighting, sure=sure)
         numbered = [s for one in known for s in one.sightings if not s.by_evidence]
         joined, proposals = join([stored.sighting, *(s.sighting for s in numbered)], placed_of(numbered))
@@ -96,7 +96,7 @@ class Placing:
         return next(iter(proposals), None), next(iter(found), None), known
 
     async def join(self, stored: Stored, terms: Crediting, now: float) -> Placed:
-        """Give a report to the order that it belongs to for sure, or take it from one that it does not."""
+        """Join a report to its order if the match is certain, or remove it from an order if not."""
         site, row = stored.sighting.site, stored.row
         for _ in range(TRIES):
             fresh = await self._ledger.loose.get(site, row)
@@ -122,7 +122,7 @@ class Placing:
     async def _rejoined(
         self, stored: Stored, target: Known | None, joined: Joined | None, terms: Crediting, now: float
     ) -> list[Change]:
-        """The changes of the order that loses a report and of the one that gets it."""
+        """The changes of the orders that lose and get a report."""
         changes = []
         source = None if stored.order is None else await self._ledger.loose.order_at(stored.order)
         if source is not None and (target is None or target.row != source.row):
@@ -135,13 +135,13 @@ class Placing:
         return changes
 
     async def _of(self, known: Known, seen: Sequence[Stored], terms: Crediting, now: float) -> Change:
-        """What an order comes to with these sightings; where none names it any more, it is no order."""
+        """The change of an order with these sightings; without any, the order is emptied."""
         if any(not s.by_evidence for s in seen):
             return await change_of(known.site, [s.sighting for s in seen], placed_of(seen), known, terms, now)
         return self._emptied(known, terms, now)
 
     def _emptied(self, known: Known, terms: Crediting, now: float) -> Change:
-        """An order of which no report is left: it is cancelled, and nobody earns it."""
+        """The change of an order without reports: it is cancelled, and nobody earns it."""
         before = [s.sighting for s in known.sightings]
         order = project(before, placed_of(known.sightings) | {s.key: known.number for s in before})
         order = replace(
@@ -171,22 +171,22 @@ class Placing:
     async def move(
         self, site: str, row: int, number: str, terms: Crediting, now: float, *, by: str, why: str
     ) -> Placed:
-        """A person says that a report belongs to the order of this normalised number, which may be new. The
-        orders are computed anew, and their partners hear the difference.
+        """Move a report to the order with this normalised number, which may be new. The orders are computed
+        again, and their partners are notified of the difference.
 
-        Raises OrderError where there is no such report, or it is a person's correction.
+        Raises OrderError if the report does not exist or is a person's correction.
         """
         reason = checked_text(why, "why", WHY_LENGTH)
         for _ in range(TRIES):
             stored = await self._ledger.loose.get(site, row)
             if stored is None:
-                raise OrderError(f"report {row}: there is none at {site}")
+                raise OrderError(f"report {row}: {site} has no such report")
             if stored.sighting.correction is not None:
-                raise OrderError(f"report {row}: it is a person's correction, which belongs to its order")
+                raise OrderError(f"report {row}: it is a person's correction and cannot be moved")
             source = None if stored.order is None else await self._ledger.loose.order_at(stored.order)
             found = await self._ledger.histories.known(site, [number])
             known = list({k.row: k for k in (source, *found) if k is not None}.values())
-            # The same report again, which says nothing new, goes along.
+            # Repeats of the report are moved with it.
             alike = [s for s in source.sightings if s.sighting.key == stored.sighting.key] if source else []
             moving = [stored] if stored.by_evidence or not alike else alike
             changes, loosened = await self._moved(site, known, moving, number, terms, now)
@@ -212,8 +212,9 @@ class Placing:
         terms: Crediting,
         now: float,
     ) -> tuple[list[Change], list[Stored]]:
-        """What becomes of these orders when these reports belong to the order of a number: each group of
-        reports that share a number is one order. Those by evidence stay with their order, if it does."""
+        """The changes of these orders if these reports belong to the order with a number. Each group of
+        reports that share a number is one order. Reports joined by evidence stay with their order, if it
+        remains."""
         rows = {s.row for s in moving}
         every = {s.row: s for one in known for s in one.sightings} | {s.row: s for s in moving}
         every |= {row: replace(every[row], placed=number) for row in rows}
@@ -239,7 +240,7 @@ class Placing:
 
 
 def _evidence(stored: Stored, joined: Joined | None) -> str | None:
-    """The evidence that joins a report, as the ledger keeps it."""
+    """The evidence that joins a report, as stored in the ledger."""
     if joined is None:
         return None
     return ",".join(next(m.by for m in joined.members if m.sighting.key == stored.sighting.key))

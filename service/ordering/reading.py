@@ -1,8 +1,8 @@
-"""A page that a visitor got is read for its order and cart, off the loop: anybody may have written it.
+"""Reads the order and the cart of pages in threads, since pages are untrusted and parsing may be slow.
 
-The parser works without the interpreter's lock, so a thread is enough: a page that takes it a second takes
-nobody else's time. One page of a site is read at a time, so a site full of hostile pages holds one thread
-of several. What waits is bounded, and pages that may show an order go before those that only show a cart.
+The parser releases the interpreter's lock, so a page that takes a second does not delay the loop. One page of
+a site is read at a time, so a site with hostile pages occupies one of several threads. The number of waiting
+pages is limited, and pages that may show an order have precedence over those that only show a cart.
 """
 
 import asyncio
@@ -26,19 +26,19 @@ from ..site import SiteRuntime
 
 THREADS: Final = 2
 SITE_WAITING: Final = 32
-"""Most pages of a site that wait, a quarter of them for one client network; more than half of it only where
-the shop itself sent them and an order may be on them. Each is 512 KB at most."""
+"""Maximum number of a site's waiting pages, and a quarter of it for one client network. The second half is
+reserved for pages from the shop itself that may have an order. Each page has at most 512 KB."""
 WAITING: Final = 64
-"""Most pages of all sites that wait, divided in the same way."""
+"""Maximum number of waiting pages of all sites, divided in the same way."""
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 SLOW: Final = 2.0
-"""Seconds after which a page is told of as slow; it is read to its end all the same."""
+"""Seconds after which a page is reported as slow; it is still read to the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageRead:
-    """What a page showed. `unreadable` says why its order, `refused` why the whole page could not be read;
-    `matched` are the keys of the selectors asked for that found something."""
+    """The result for a page. `unreadable` says why its order could not be read, `refused` why the whole page
+    could not; `matched` are the keys of the given selectors that match."""
 
     order: OrderSeen | None = None
     unreadable: OrderError | None = None
@@ -69,7 +69,7 @@ def read_page(
 
 
 class PageReader:
-    """Reads pages in its threads. `close` it."""
+    """Reads pages in its threads. Must be closed."""
 
     def __init__(self, events: Events) -> None:
         self._events = events
@@ -101,7 +101,7 @@ class PageReader:
         finally:
             self._waiting[site.name] -= 1
             self._of_client[client_key] -= 1
-            # Drops those that have none waiting.
+            # Drops entries without waiting pages.
             self._waiting += Counter()
             self._of_client += Counter()
         if found.refused is not None:
@@ -109,8 +109,8 @@ class PageReader:
         return found
 
     def _full(self, site: SiteRuntime, client_key: tuple[str, str], *, trusted: bool) -> bool:
-        """Whether a further page may not wait. What a browser makes up, or what only shows a cart, must not
-        keep an order out that the shop sent."""
+        """Whether the queue is full. Pages reported by a browser, or with a cart only, must not displace an
+        order that the shop sent."""
         share = 1 if trusted else 2
         return (
             self._waiting[site.name] >= SITE_WAITING // share
@@ -135,7 +135,7 @@ class PageReader:
             self._turns.pop(site, None)
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Read no more pages."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

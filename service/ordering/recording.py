@@ -1,4 +1,4 @@
-"""Orders as they are reported: each is a sighting, which is credited, stored, and reported to partners."""
+"""Records reported orders: each report is a sighting, which is credited, stored, and reported to partners."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -30,11 +30,11 @@ from .doubts import Shown, doubts_of
 from .notify import notify
 from .placing import WAITING_SECONDS, Placed, Placing
 
-# Pauses between the tries to write an order that nobody will tell us of again.
+# Pauses between the attempts to write an order that will not be reported again.
 TRIES = (0.2, 1.0, 5.0, 20.0)
-# Seconds after which an order that the ledger has not taken goes into the journal.
+# Seconds after which an order that the ledger has not accepted is written to the journal.
 JOURNAL_AFTER = 0.15
-# Seconds for which orders go into the journal at once after the ledger has not taken one.
+# Seconds for which orders are written to the journal at once after the ledger has not accepted one.
 BREAKER = 5.0
 
 # Most waiting reports that are looked at again in one go.
@@ -43,8 +43,8 @@ LOOKED_AT = 50
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a report of an order came to. `created`: the order was not known before. `held` says why its
-    partner is not notified of it yet, None where nothing stands against it."""
+    """The result of a report. `created` is whether the order is new. `held` says why its partner is not
+    notified yet, or None."""
 
     order: StoredOrder
     created: bool
@@ -52,7 +52,7 @@ class Recorded:
 
 
 class Ordering:
-    """Records orders, credits them, and has them reported. `due` is called when a postback is due."""
+    """Records orders, credits them, and makes postbacks due. `due` is called when a postback is due."""
 
     def __init__(
         self,
@@ -115,11 +115,11 @@ class Ordering:
         notify(self._events, entry)
         if sighting.further and not entry.sighting.further:
             numbers = ", ".join(sighting.further)
-            why = f"the further number {numbers} was reported with another order too, and is left out"
+            why = f"the further number {numbers} was also reported with another order, and is ignored"
             fields = {"order": entry.after.order_id, "why": why}
             self._events.notice("order_conflict", site=site.name, key=entry.after.order_id, **fields)
         joined = False
-        # Also for a repeat: whoever reported it does so again if this failed.
+        # Also for a repeat, since the reporter retries if this failed.
         if await self._ledger.loose.any(site.name):
             placed = await self._placing.join_near(entry.after.row, terms, now)
             self._notify_placed(placed)
@@ -136,8 +136,8 @@ class Ordering:
     async def record_unnumbered(
         self, site: SiteRuntime, seen: OrderSeen, *, visitor: str | None, touches: tuple[Touch, ...] = ()
     ) -> Placed:
-        """Keep a report that names no order number, and join it to its order if that is sure; else a person
-        places it. Raises what the ledger raises."""
+        """Keep a report without an order number, and join it to its order if the match is certain; else a
+        person assigns it. Raises the ledger's errors."""
         now = self._clock.now()
         known = await self._visitor(site, visitor, touches)
         sighting = Sighting.of(
@@ -158,21 +158,21 @@ class Ordering:
         return placed
 
     async def move(self, site: SiteRuntime, report: int, number: str, *, by: str, why: str) -> Placed:
-        """A person says that a report belongs to the order of this number; see `Placing.move`."""
+        """Move a report to the order with this number; see `Placing.move`."""
         terms, now = _SiteCrediting(site, self._ledger), self._clock.now()
         placed = await self._placing.move(site.name, report, number, terms, now, by=by, why=why)
         self._notify_placed([placed], agent=by)
         return placed
 
     async def waiting(self, site: str, limit: int) -> tuple[tuple[Stored, Sequence[str]], ...]:
-        """The reports that belong to no order yet, newest first, each with the numbers of those to which it
-        may belong."""
+        """The reports without an order, newest first, each with the numbers of the orders to which it may
+        belong."""
         since = self._clock.now() - WAITING_SECONDS
         waiting = await self._ledger.loose.waiting(site, since, limit)
         return tuple([(stored, await self._placing.candidates(stored)) for stored in waiting])
 
     async def waiting_count(self, site: str) -> int:
-        """How many reports belong to no order yet."""
+        """The number of reports without an order."""
         return await self._ledger.loose.count(site, self._clock.now() - WAITING_SECONDS)
 
     async def join_waiting(self, sites: Callable[[str], SiteRuntime | None]) -> None:
@@ -211,10 +211,10 @@ class Ordering:
         safe: Callable[[], None] = lambda: None,
         consent: Consented | None = None,
     ) -> None:
-        """Record an order that a page showed. Nobody will tell us of it again, so `safe` is called once it is
-        on the disk: in the ledger, or, where that does not take it at once, in the journal of this machine.
-        From there it is tried until the ledger takes it, after a restart too. If neither takes it, all of it
-        goes into the log.
+        """Record an order that a page showed. It will not be reported again, so `safe` is called once it is
+        on disk: in the ledger, or, if that does not accept it at once, in this machine's journal. From there
+        it is retried until the ledger accepts it, also after a restart. If both fail, the whole order is
+        logged.
         """
         at = self._clock.now()
 
@@ -252,7 +252,7 @@ class Ordering:
         *,
         for_ever: bool,
     ) -> Exception | None:
-        """Try until the order is recorded; what failed last, where that is given up."""
+        """Retry until the order is recorded. Returns the last error if it gives up."""
         failure: Exception | None = None
         pauses = chain(TRIES, repeat(TRIES[-1]) if for_ever else ())
         for pause in pauses:
@@ -282,7 +282,7 @@ class Ordering:
         at: float,
         consent: Consented | None,
     ) -> int | None:
-        """Write an order into the journal; its number there, None where that cannot be."""
+        """Write an order to the journal. Returns its number there, or None if that fails."""
         plain = tuple(touch.to_json() for touch in touches)
         sighting = Sighting.of(order, site=site.name, at=at, visitor=visitor, touches=plain, consent=consent)
         how = None if shown is None else [shown.page, shown.came, shown.by_browser]
@@ -293,7 +293,7 @@ class Ordering:
             return None
 
     async def replay(self, site: SiteRuntime, number: int, entry: Mapping[str, Any]) -> None:
-        """Record an order that waited in the journal since before this process."""
+        """Record an order that an earlier process left in the journal."""
         seen = Sighting.from_json(entry["sighting"])
         shown = None if entry["shown"] is None else Shown(*entry["shown"])
         touches = tuple(Touch.from_json(touch) for touch in seen.touches)
@@ -335,13 +335,13 @@ class Ordering:
     async def _visitor(
         self, site: SiteRuntime, visitor: str | None, touches: tuple[Touch, ...]
     ) -> Visitor | None:
-        """What is known of the visitor, with the touches of its cookie."""
+        """The stored visitor, with the touches of its cookie."""
         if visitor is None:
             return Visitor("", touches=touches) if touches else None
         try:
             known = await self._visits.get(site.name, visitor)
         except Exception as error:
-            # The cookie's touches have to do.
+            # Only the cookie's touches are used then.
             self._events.emit("fault", site=site.name, where="order", error=repr(error))
             known = None
         if known is None:
@@ -376,19 +376,19 @@ def _kept_consent(site: SiteRuntime, known: Visitor | None) -> Consented:
 
 
 class _SiteCrediting:
-    """What orders of a site are credited by now."""
+    """The current terms by which a site's orders are credited."""
 
     def __init__(self, site: SiteRuntime, ledger: Ledger) -> None:
         self._site = site
         self._ledger = ledger
 
     def decide(self, inputs: Inputs, known: Known | None) -> tuple[Policy, Decision]:
-        """By the site's terms."""
+        """Decide by the site's terms."""
         return self._site.policy, decide(inputs, self._site.policy)
 
     async def channel(self, order: Order, known: Known | None) -> tuple[Channel, str | None]:
-        """`chat` when the visitor wrote within the window before it ordered; a conversation that began after
-        the order did not bring it. The source of a report may name the channel itself."""
+        """`chat` if the visitor wrote within the window before it ordered; a conversation that started after
+        the order does not count. A report may have its own channel."""
         if order.channel is not None:
             return order.channel, order.conversation
         if order.forgotten and known is not None:
@@ -398,7 +398,7 @@ class _SiteCrediting:
         if order.visitor is None:
             return "web", None
         since = order.placed_at - self._site.settings.chat.window_hours * 3600
-        # What was written before an order that is seen now came before it, even if the clock was set back.
+        # Messages stored before an order that is recorded now are earlier, even if the clock was set back.
         until = order.placed_at if order.has_own_time else order.placed_at + DAY
         talks = self._ledger.conversations
         talked_in = await talks.visitor_talked(self._site.name, order.visitor, since, until)

@@ -1,7 +1,7 @@
-"""Whether a visitor who is shown an order may well have placed it: what was seen of the checkout before.
+"""Whether a visitor who is shown an order has probably placed it: whether it was at the checkout before.
 
-Whoever opens a stranger's confirmation page, or one page number after the other, has done none of it. It is
-no proof: whoever wants to fake it can go to the checkout and leave. Proof is the shop's server
+A visitor who opens somebody else's confirmation page, or tries one order number after another, was not there.
+This is no proof, since it can be faked by visiting the checkout. Only the shop's server is proof
 (`order.confirm`).
 """
 
@@ -15,9 +15,9 @@ from ...settings.addresses import decoded, split
 from ..effects import CameFrom
 from ..site import SiteRuntime
 
-# A payment at a bank may take longer than the gap that ends a visit.
+# A payment on a bank's site may take longer than the gap that ends a visit.
 CHECKOUT_SECONDS = 2 * 3600
-# Where no page type says which pages are cart and checkout: words of their addresses in most shops.
+# Words in the addresses of cart and checkout in most shops, used if no page type names these pages.
 _WORDS = re.compile(
     r"cart|basket|bag\b|trolley|checkout|kasse|warenkorb|bestell|zahlung|panier|commande|paiement|winkelwagen|"
     r"afrekenen|ostoskori|tilaus|korzina|oformlenie|carrito|pedido|carrello|koszyk|payment|\bpay\b|purchase",
@@ -26,8 +26,8 @@ _WORDS = re.compile(
 
 
 def is_shopping(site: SiteRuntime, method: str, path: str, query: str) -> bool:
-    """Whether a page belongs to buying: the cart, the checkout; where the site does not say which these
-    are, a form that was sent, or an address that looks like it. The order's own page does not count."""
+    """Whether a page is the cart or the checkout. If the settings do not name these pages: whether a form was
+    sent, or the address looks like one of them. The order page does not count."""
     if site.order_page(path, query):
         return False
     kind = site.page_type(path, query)
@@ -37,23 +37,23 @@ def is_shopping(site: SiteRuntime, method: str, path: str, query: str) -> bool:
 
 
 def page_mark(path: str, query: str) -> str:
-    """What tells one page from another, without its address, which may hold what nobody is to read."""
+    """A hash that identifies a page. The address itself is not stored, because it may contain secrets."""
     return blake2b(f"{decoded(path)}?{query}".encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def is_settled(visitor: Visitor) -> bool:
-    """Whether the visitor has bought nothing since its last order was told of, by a page or by the server."""
+    """Whether the visitor has bought nothing since a page or the server reported its last order."""
     return visitor.order_seen_at > 0 and visitor.shopped_at <= visitor.order_seen_at
 
 
 def showed_its_order(visitor: Visitor, path: str, query: str) -> bool:
-    """Whether a page has shown the visitor's last order, and nothing was bought since: in many shops every
-    order is shown at one address."""
+    """Whether a page showed the visitor's last order and nothing was bought since. Many shops show all orders
+    at one address."""
     return visitor.ordered_on == page_mark(path, query) and is_settled(visitor)
 
 
 def came_from(head: RequestHead) -> CameFrom:
-    """How a browser came to ask for this, as far as it says so (Fetch Metadata, Referer)."""
+    """How the visitor came to a page, as far as the request shows it (Fetch Metadata, Referer)."""
     fields = dict(head.headers)
     site = fields.get(b"sec-fetch-site", b"").strip().lower()
     if site in (b"same-origin", b"same-site"):
@@ -69,7 +69,7 @@ def came_from(head: RequestHead) -> CameFrom:
 
 
 def checkout_doubt(site: SiteRuntime, visitor: Visitor, came: CameFrom, now: float) -> Doubt | None:
-    """What is missing, in words; None where enough was seen since the visitor's last order."""
+    """What is missing, as text; None if enough was seen since the visitor's last order."""
     since = max(visitor.order_seen_at, now - CHECKOUT_SECONDS)
     if visitor.visit_at and now - visitor.seen_at <= VISIT_GAP:
         since = max(visitor.order_seen_at, min(since, visitor.visit_at))
@@ -82,7 +82,7 @@ def checkout_doubt(site: SiteRuntime, visitor: Visitor, came: CameFrom, now: flo
             return None
         if came == "unknown" and earlier:
             return None
-        wanted += ", no form that was sent, no way from another page of the shop"
+        wanted += ", no submitted form and no navigation from another page of the shop"
     since_last = " since the last order" if visitor.order_seen_at else ""
     return Doubt(
         "checkout", f"no {wanted} was seen before the order{since_last}: anybody can open such an address"

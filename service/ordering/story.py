@@ -1,5 +1,5 @@
-"""The story of an order in plain words, as a time line: what was reported of it, who was credited and why,
-and what its partners were told."""
+"""The history of an order as text, in a time line: its reports, its credit with the reasons, and the calls to
+its partners."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -42,8 +42,8 @@ _EVENTS: Final = {NEW: "a new order over", ADJUST: "a change to", CANCEL: "a can
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the time line: when (unix seconds), what happened, and what belongs to it. `report` is the
-    number of a report that a person may move to another order."""
+    """One line of the time line: when (Unix seconds), what happened, and details. `report` is the number of a
+    report that a person may move to another order."""
 
     at: float
     kind: Kind
@@ -54,7 +54,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of an order, and who said it, in words."""
+    """One value of an order and its source, as text."""
 
     name: str
     text: str
@@ -63,29 +63,29 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A credit decision that was decided again from its stored inputs; `again` is None where these were
-    forgotten with the visitor."""
+    """A credit decision that was repeated with its stored inputs. `result` is None if these were deleted with
+    the visitor."""
 
     stored: Decided
-    again: Decision | None
+    result: Decision | None
 
     @property
     def same(self) -> bool:
-        """Whether it came out the same, as far as that can be told."""
-        return self.again is None or self.again == self.stored.decision
+        """Whether the result is the same, or cannot be compared."""
+        return self.result is None or self.result == self.stored.decision
 
 
 def replays(story: Story) -> tuple[Replayed, ...]:
-    """Each credit decision of an order, decided again."""
+    """Repeat each credit decision of an order."""
     return tuple(
         Replayed(one, None if one.inputs.forgotten else decide(one.inputs, one.policy))
         for one in story.decisions
     )
 
 
-def lines(story: Story, moment: Moment, again: Sequence[Replayed] = ()) -> tuple[Line, ...]:
-    """The time line, oldest first. With `again` each credit decision says whether it came out the same."""
-    outcomes = {one.stored.row: one for one in again}
+def lines(story: Story, moment: Moment, repeated: Sequence[Replayed] = ()) -> tuple[Line, ...]:
+    """The time line, oldest first. With `repeated` it says for each credit decision whether it is the same."""
+    outcomes = {one.stored.row: one for one in repeated}
     found = [_report(stored, moment) for stored in story.known.sightings]
     found += [_credit(one, moment, outcomes.get(one.row)) for one in story.decisions]
     for row in story.postbacks:
@@ -96,7 +96,7 @@ def lines(story: Story, moment: Moment, again: Sequence[Replayed] = ()) -> tuple
 
 
 def values(story: Story, moment: Moment) -> tuple[Value, ...]:
-    """What the order came to, each value with the report that it comes from."""
+    """The order's values, each with the report that it comes from."""
     order, by_key = story.order, {s.sighting.key: s.sighting for s in story.known.sightings}
 
     def source(field: str, otherwise: str) -> str:
@@ -105,13 +105,13 @@ def values(story: Story, moment: Moment) -> tuple[Value, ...]:
 
     found = [
         Value("number", order.spelling or order.order_id, source("number", "its first report")),
-        Value("state", order.state, source("state", "no report says one")),
-        Value("total", _money(order.total, order.currency), source("total", "no report says one")),
+        Value("state", order.state, source("state", "in no report")),
+        Value("total", _money(order.total, order.currency), source("total", "in no report")),
     ]
     if order.refunded:
         found.append(Value("refunded", _money(order.refunded, order.currency), "the refunds reported"))
     for field, value in order.details.items():
-        text = f"{len(value)} of them" if isinstance(value, list) else str(value)
+        text = str(len(value)) if isinstance(value, list) else str(value)
         found.append(Value(field, text, source(field, "")))
     named = ((field, getattr(order, field)) for field in ("coupon", "visitor", "conversation", "agent"))
     found += [Value(field, value, source(field, "the chat")) for field, value in named if value is not None]
@@ -123,10 +123,10 @@ def values(story: Story, moment: Moment) -> tuple[Value, ...]:
     return tuple(found)
 
 
-def story_json(story: Story, again: Sequence[Replayed] = ()) -> dict[str, Any]:
-    """The story as plain data. Times are unix seconds, amounts decimal text."""
+def story_json(story: Story, repeated: Sequence[Replayed] = ()) -> dict[str, Any]:
+    """The history as plain data. Times are Unix seconds, amounts decimal text."""
     order = story.order
-    outcomes = {one.stored.row: one for one in again}
+    outcomes = {one.stored.row: one for one in repeated}
     return {
         "site": order.site,
         "id": order.order_id,
@@ -163,7 +163,7 @@ def story_json(story: Story, again: Sequence[Replayed] = ()) -> dict[str, Any]:
 
 def _sighting_json(stored: Stored) -> dict[str, Any]:
     said = stored.sighting.to_json()
-    # The arrivals are in the credit decisions, where they count.
+    # The arrivals are part of the credit decisions.
     said.pop("touches", None)
     placements = [asdict(placed) for placed in stored.placements]
     own = {"report": stored.row, "key": stored.sighting.key, "joined_by": stored.joined_by}
@@ -187,7 +187,7 @@ def _decision_json(one: Decided, replayed: Replayed | None) -> dict[str, Any]:
 def _replay_json(replayed: Replayed) -> object:
     if replayed.again is None:
         return "inputs forgotten"
-    return "same" if replayed.same else _decided_json(replayed.again)
+    return "same" if replayed.same else _decided_json(replayed.result)
 
 
 def _decided_json(decision: Decision) -> dict[str, Any]:
@@ -216,8 +216,8 @@ def _report(stored: Stored, moment: Moment) -> Line:
 
 
 def reported(sighting: Sighting) -> str:
-    """What a report said, as a sentence."""
-    return f"{_who(sighting)} reported {', '.join(_said(sighting)) or 'nothing of its amount or state'}"
+    """The content of a report, as a sentence."""
+    return f"{_who(sighting)} reported {', '.join(_said(sighting)) or 'neither amount nor state'}"
 
 
 def _who(sighting: Sighting) -> str:
@@ -243,11 +243,11 @@ def _corrected(correction: Correction, sighting: Sighting) -> str:
     if said := ", ".join(_said(sighting)):
         did.append(f"set it to {said}")
     if correction.partner is not None:
-        did.append(f"gave it to {correction.partner or 'nobody'}")
+        did.append(f"credited it to {correction.partner or 'nobody'}")
     if correction.release:
-        did.append("released what was held")
+        did.append("released the held postbacks")
     if correction.refuse:
-        did.append("decided that no partner is told")
+        did.append("decided not to notify any partner")
     return f"{correction.by} {' and '.join(did) or 'looked at it'}"
 
 
@@ -260,13 +260,13 @@ def _evidence(stored: Stored) -> Iterator[str]:
 
 
 def said(sighting: Sighting, moment: Moment) -> Iterator[str]:
-    """What a report says beside its amount and state."""
+    """The content of a report besides amount and state."""
     if sighting.numbers:
         yield f"number {', '.join((sighting.spelling or sighting.numbers[0], *sighting.numbers[1:]))}"
     if sighting.visitor is not None:
         count = len(sighting.touches)
-        arrivals = "1 arrival was" if count == 1 else f"{count} arrivals were"
-        yield f"visitor {sighting.visitor}, of whom {arrivals} known"
+        arrivals = "1 known arrival" if count == 1 else f"{count} known arrivals"
+        yield f"visitor {sighting.visitor}, with {arrivals}"
     if sighting.consent is not None:
         yield f"consent {': '.join(filter(None, (sighting.consent.state, sighting.consent.basis)))}"
     if sighting.forgotten:
@@ -297,7 +297,7 @@ def _credit(one: Decided, moment: Moment, replayed: Replayed | None) -> Line:
     if one.inputs.forgotten:
         details.append("considered: its visitor and the arrivals are forgotten")
     elif not decision.considered:
-        details.append("considered: no arrival is known of its visitor")
+        details.append("considered: no arrival of the visitor is known")
     details.append(
         f"version {one.order_version} of the order, model {one.policy.model}, "
         f"policy {one.policy.version}, consent {one.inputs.consent}"
@@ -310,7 +310,7 @@ def _credit(one: Decided, moment: Moment, replayed: Replayed | None) -> Line:
 def _share(share: Share, moment: Moment) -> str:
     part = f"share of {share.partner}: {(share.part * 100).normalize():f} %"
     if share.click is None or share.touched_at is None:
-        return f"{part}, without a click that it could be told of"
+        return f"{part}, without a click for a postback"
     click = _click(share.click.param, share.click.value)
     return f"{part}, by {click} of {moment(share.touched_at)}"
 
@@ -320,12 +320,13 @@ def _click(param: str, value: str) -> str:
 
 
 def _difference(replayed: Replayed) -> str:
-    if replayed.again is None:
-        return "not decided again: its inputs are forgotten"
+    if replayed.result is None:
+        return "not repeated: its inputs are forgotten"
     if replayed.same:
-        return "decided again from its inputs: the same"
-    again = ", ".join(f"{s.partner} {(s.part * 100).normalize():f} %" for s in replayed.again.shares)
-    return f"DECIDED AGAIN FROM ITS INPUTS, IT DIFFERS: {again or 'nobody'}, because {replayed.again.reason}"
+        return "repeated with its inputs: the same result"
+    shares = ", ".join(f"{s.partner} {(s.part * 100).normalize():f} %" for s in replayed.result.shares)
+    result = f"{shares or 'nobody'}, because {replayed.result.reason}"
+    return f"REPEATED WITH ITS INPUTS, THE RESULT DIFFERS: {result}"
 
 
 def _postback(row: Postback, moment: Moment) -> Line:
@@ -344,7 +345,7 @@ def _state(row: Postback, moment: Moment) -> str:
     words = {
         "due": f"due, next try {moment(row.next_at)}",
         "held": f"held ({row.hold})",
-        "superseded": "superseded by a later one, without having been sent,",
+        "superseded": "superseded by a later one before it was sent,",
     }
     state = words.get(row.state, row.state)
     ended = "" if row.finished_at is None else f" {moment(row.finished_at)}"

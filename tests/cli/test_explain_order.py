@@ -156,7 +156,7 @@ def test_a_correction_says_who_and_why(config: Path) -> None:
 
     run(config, refuse)
     result = explain(config, "3003")
-    assert "ann decided that no partner is told" in result.output
+    assert "ann decided not to notify any partner" in result.output
     assert "    why: no cart or checkout of this visitor" in result.output
     assert "now refused" in result.output
     assert "refused by ann" in result.output
@@ -165,13 +165,13 @@ def test_a_correction_says_who_and_why(config: Path) -> None:
 def test_a_replay_says_that_all_is_the_same_or_how_it_differs(config: Path) -> None:
     same = explain(config, "1001", "--site", "shop", "--replay")
     assert same.exit_code == 0, same.output
-    assert "decided again from its inputs: the same" in same.output
+    assert "repeated with its inputs: the same result" in same.output
     with sqlite3.connect(config.parent / "ledger.db") as ledger:
         ledger.execute("UPDATE shares SET partner = 'other'")
     ledger.close()
     other = explain(config, "1001", "--site", "shop", "--replay")
     assert other.exit_code == 1
-    assert "DECIDED AGAIN FROM ITS INPUTS, IT DIFFERS: blog 100 %" in other.output
+    assert "REPEATED WITH ITS INPUTS, THE RESULT DIFFERS: blog 100 %" in other.output
     (decision,) = json.loads(explain(config, "1001", "--site", "shop", "--replay", "--json").output)[
         "decisions"
     ]
@@ -275,7 +275,7 @@ def test_a_correction_from_the_command_line_is_a_new_entry(config: Path) -> None
         (("1001", "--amount", "1"), "several sites have an order"),
         (("1001", "--site", "shop", "--state", "gone"), "is no state; there are: seen"),
         (("1001", "--site", "shop", "--partner", "anna"), "the site has no 'anna'; there are: blog"),
-        (("1001", "--site", "shop"), "nothing is corrected"),
+        (("1001", "--site", "shop"), "nothing to correct"),
         (("1001", "--site", "shop", "--amount", "1.234"), "has fewer digits"),
         (("1001", "--site", "shop", "--amount", "-1"), "is negative"),
     ],

@@ -165,5 +165,5 @@ async def test_explaining_the_order_afterwards_says_so_and_ends_well(shop: Fille
     line = ["explain", "order", "1001", "--replay", "--config", str(tmp_path / "clew.toml")]
     told = await asyncio.to_thread(CliRunner().invoke, commands, line, env={"COLUMNS": "200"})
     assert told.exit_code == 0, told.output
-    assert "not decided again: its inputs are forgotten" in told.stdout
+    assert "not repeated: its inputs are forgotten" in told.stdout
     assert VISITOR not in told.stdout

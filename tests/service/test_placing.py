@@ -289,7 +289,7 @@ async def test_an_order_without_its_only_report_is_cancelled_and_may_come_back(s
 async def test_what_cannot_be_moved_is_an_error(shop: Shop) -> None:
     at = shop.service.sites["shop"]
     await report(shop, told("1001"))
-    with pytest.raises(OrderError, match="there is none at shop"):
+    with pytest.raises(OrderError, match="shop has no such report"):
         await shop.service.ordering.move(at, 99, "1", by="ann", why="x")
     (stored,) = (await known(shop, "1001")).sightings
     with pytest.raises(OrderError, match="why"):

@@ -152,7 +152,7 @@ async def test_a_wrong_partner_is_corrected_and_both_hear_of_it(desk: House) -> 
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({}, "nothing is corrected"),
+        ({}, "nothing to correct"),
         ({"amount": "1.299,00"}, "no amount"),
         ({"amount": "5", "why": " "}, "why: it is empty"),
         ({"state": "gone"}, "is no state"),
