@@ -16,7 +16,7 @@ def run(*command: str | Path, folder: Path) -> str:
     return done.stdout
 
 
-def test_an_install_leaves_the_checkout_as_it_was(tmp_path: Path) -> None:
+def test_an_install_does_not_change_the_checkout(tmp_path: Path) -> None:
     """field G22"""
     checkout, target = tmp_path / "checkout", tmp_path / "target"
     shutil.copytree(ROOT, checkout, ignore=SKIPPED, symlinks=True)

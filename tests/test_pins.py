@@ -30,7 +30,7 @@ def test_mitmproxy_has_pins_of_its_own() -> None:
     assert "mitmproxy" not in _pins("requirements-dev.txt")
 
 
-def test_beside_mitmproxy_clew_gets_what_it_asks_for_but_for_what_is_named() -> None:
+def test_with_mitmproxys_pins_clew_lacks_only_the_named_versions() -> None:
     overrides = (ROOT / ".ci/mitmproxy-overrides.txt").read_text(encoding="ascii").splitlines()
     named = {r.name: r for r in (Requirement(line) for line in overrides if not line.startswith("#"))}
     assert set(named) == {"brotli", "h11"}

@@ -30,7 +30,7 @@ def test_the_right_page_is_right() -> None:
     ],
     ids=["status", "type", "coding", "no tag", "tag twice", "tag elsewhere", "cut"],
 )
-def test_a_wrong_page_is_told_of(wrong: Response, says: str) -> None:
+def test_a_wrong_page_is_reported(wrong: Response, says: str) -> None:
     assert says in str(fault(PAGE, tagged(HTML), wrong))
 
 
@@ -43,7 +43,7 @@ def test_a_packed_page_is_judged_by_what_is_in_it() -> None:
     )
 
 
-def test_an_unpacked_page_is_no_answer_to_who_wants_gzip() -> None:
+def test_an_uncompressed_response_fails_the_check_of_a_gzip_workload() -> None:
     assert "Content-Encoding" in str(fault(WORKLOADS["gzip100k"], tagged(HTML), RIGHT))
 
 

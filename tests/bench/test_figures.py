@@ -116,7 +116,7 @@ def test_what_a_middleware_adds_is_the_difference_to_the_shop_alone() -> None:
     assert found.figures == {"middleware_added_us": 50.0, "middleware_vs_bs4": 200.0}
 
 
-def test_memory_is_told_for_each_stream() -> None:
+def test_memory_is_reported_per_stream() -> None:
     assert streams.section(50_000, 150_000, 10.0, 4096).figures == {"stream_rss_kb": 100.0}
 
 

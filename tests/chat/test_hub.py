@@ -6,7 +6,7 @@ import pytest
 from clew.chat.hub import Hub, HubFullError, desk_topic, visitor_topic
 
 
-async def test_a_notification_ends_the_wait_of_all_who_listen_and_of_nobody_else() -> None:
+async def test_a_notification_wakes_all_listeners_of_its_topic_and_no_others() -> None:
     hub = Hub()
     with hub.listen("a") as first, hub.listen("a") as second, hub.listen("b") as other:
         waits = [asyncio.create_task(each.wait(10)) for each in (first, second)]
@@ -77,7 +77,7 @@ async def test_a_refused_listener_does_not_leave_its_topic_behind() -> None:
     assert hub._topics == {}
 
 
-async def test_closing_ends_all_waits_and_lets_nobody_in() -> None:
+async def test_closing_ends_all_waits_and_accepts_no_listeners() -> None:
     hub = Hub()
     with hub.listen("a") as listener:
         wait = asyncio.create_task(listener.wait(60))

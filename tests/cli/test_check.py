@@ -87,7 +87,7 @@ def test_warnings_are_printed_and_it_ends_with_0(config: Path) -> None:
     assert f"{config} can be used, with 3 warnings: 1 site" in result.output
 
 
-def test_what_a_partners_address_does_not_tell_is_said(config: Path) -> None:
+def test_check_prints_what_a_partners_address_lacks(config: Path) -> None:
     rest = '[[sites.partners]]\nid = "a"\nparam = "ref"\npostback = "https://blog.example/?o={order_id}&s={amount}"\n'
     config.write_text(GOOD + rest)
     result = CliRunner().invoke(app, ["check", "--config", str(config)])

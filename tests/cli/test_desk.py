@@ -66,7 +66,7 @@ def test_an_agent_is_added_with_a_password_typed_twice(config: Path) -> None:
     assert verified(config, "bo", PASSWORD)
 
 
-def test_two_different_passwords_are_asked_for_again(config: Path) -> None:
+def test_two_different_passwords_are_prompted_again(config: Path) -> None:
     result = run(config, "add-user", "bo", stdin=f"{PASSWORD}\nanother one\n{PASSWORD}\n{PASSWORD}\n")
     assert result.exit_code == 0, result.output
     assert verified(config, "bo", PASSWORD)

@@ -98,7 +98,7 @@ def test_a_path_is_completed_and_a_visit_has_its_seconds(
         ("ftp://shop.example/", "is no address"),
     ],
 )
-def test_an_address_that_is_none_of_the_shops_is_refused(
+def test_an_address_of_another_shop_is_refused(
     known: Callable[..., None], explained: Callable[..., Result], url: str, why: str
 ) -> None:
     """field G3"""

@@ -107,7 +107,7 @@ def explain(config: Path, *arguments: str) -> Result:
     )
 
 
-def test_an_order_is_told_from_the_first_report_to_the_last_call(config: Path) -> None:
+def test_explain_order_shows_everything_from_the_first_report_to_the_last_call(config: Path) -> None:
     result = explain(config, "#1001", "--site", "shop")
     assert result.exit_code == 0, result.output
     told = [line for line in result.output.splitlines() if line]
@@ -211,13 +211,13 @@ def test_the_same_as_json(config: Path) -> None:
         (("2002", "--site", "shpo"), "The settings have no site 'shpo'; there are: shop, other."),
     ],
 )
-def test_what_is_not_there_is_an_error(config: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_an_unknown_order_or_site_is_an_error(config: Path, arguments: tuple[str, ...], said: str) -> None:
     result = explain(config, *arguments)
     assert result.exit_code == 1
     assert said in result.output
 
 
-def test_of_one_site_no_name_is_needed_and_any_number_will_do(config: Path) -> None:
+def test_with_one_site_no_name_is_needed_and_any_number_is_accepted(config: Path) -> None:
     async def renumber(service: Service) -> None:
         seen = told("2002", **PAID, further=("internal-7",))
         await service.ordering.record(service.sites["other"], seen, visitor=None)

@@ -65,7 +65,7 @@ async def numbers(shop: Filled, after: str | None, limit: int = 1) -> tuple[list
             return found, after
 
 
-async def test_an_export_goes_on_where_the_last_one_ended(shop: Filled) -> None:
+async def test_an_export_continues_where_the_last_one_ended(shop: Filled) -> None:
     shop.now += 60
     found, end = await numbers(shop, None)
     assert found == ["1001", "1002"]
@@ -102,7 +102,7 @@ async def test_a_row_from_before_the_clock_was_set_back_stops_no_export(shop: Fi
     assert (await numbers(shop, None))[0] == ["1001", "1002"]
 
 
-async def test_two_orders_that_turn_out_to_be_one_are_told_as_merged(shop: Filled) -> None:
+async def test_two_orders_that_are_the_same_are_shown_as_merged(shop: Filled) -> None:
     shop.now += 60
     _, end = await numbers(shop, None)
     await shop.order("1002", "0.10", further=("1001",))

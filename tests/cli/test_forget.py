@@ -76,7 +76,7 @@ async def test_the_receipt_says_what_went_what_stayed_and_why(shop: Filled, tmp_
         (("jane@example.com",), "neither a visitor's id nor a value of its cookie"),
     ],
 )
-async def test_wrong_arguments_are_told(
+async def test_wrong_arguments_are_an_error(
     shop: Filled, tmp_path: Path, arguments: tuple[str, ...], why: str
 ) -> None:
     result = await run(tmp_path, *arguments)
@@ -122,7 +122,7 @@ async def test_a_cookie_that_comes_back_after_that_is_a_new_visitors(shop: Fille
         assert [c.value for t in again.touches for c in t.clicks] == ["A2"]
 
 
-async def test_who_writes_in_the_chat_after_that_gets_another_id(shop: Filled, tmp_path: Path) -> None:
+async def test_a_visitor_who_chats_after_forgetting_gets_a_new_id(shop: Filled, tmp_path: Path) -> None:
     async with client(shop) as browser:
         first = {"url": "https://shop.example/?ref=A1", "view": "view-0001"}
         await browser.post("decide", json=first)

@@ -65,7 +65,7 @@ def test_the_file_says_how_orders_come_in(tmp_path: Path, platform: str, said: s
     assert "orders: none" not in result.output
 
 
-def test_what_is_suggested_can_be_used_as_it_is(tmp_path: Path) -> None:
+def test_suggested_settings_are_valid(tmp_path: Path) -> None:
     """field G6"""
     file = tmp_path / "clew.toml"
     assert asked(file, typed="\n" * 5).exit_code == 0

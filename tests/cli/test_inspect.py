@@ -66,7 +66,7 @@ def test_nothing_is_followed_that_does_something_or_leads_elsewhere(file: Path) 
     assert not [path for path in shop.asked if "logout" in path or "elsewhere" in path]
 
 
-def test_no_more_pages_are_asked_for_than_said(file: Path) -> None:
+def test_no_more_pages_are_requested_than_allowed(file: Path) -> None:
     broken = "".join(f'<a href="/p/{n}"><img src="{n}.jpg"></a><a href="/c/{n}">{n}</a>' for n in range(30))
     with SmallShop({"/": html(broken)}) as shop:
         assert run(shop.address, file, "--pages", "5").exit_code == 0
@@ -79,13 +79,13 @@ def test_a_page_that_is_reached_twice_counts_once(file: Path) -> None:
     assert "redirects to a page that was already read" in result.output
 
 
-def test_addresses_that_are_none_are_passed_over(file: Path) -> None:
+def test_invalid_addresses_are_skipped(file: Path) -> None:
     links = '<a href="http://["></a><a href="//["></a><a href="http://h:x/"></a><base href="http://[">'
     with SmallShop({"/": html(SHOP + links)}) as shop:
         assert run(shop.address, file).exit_code == 0
 
 
-def test_a_file_that_is_there_is_not_overwritten_and_the_shop_not_asked(file: Path) -> None:
+def test_an_existing_file_is_kept_and_the_shop_is_not_requested(file: Path) -> None:
     file.write_text("mine")
     with a_shop() as shop:
         result = run(shop.address, file)
@@ -131,7 +131,9 @@ def test_robots_txt_is_kept_unless_the_owner_says_otherwise(file: Path) -> None:
         (Page(b""), "no readable content"),
     ],
 )
-def test_a_shop_that_cannot_be_looked_at_is_told_with_what_to_do(home: Page, told: str, file: Path) -> None:
+def test_a_shop_that_cannot_be_inspected_is_reported_with_what_to_do(
+    home: Page, told: str, file: Path
+) -> None:
     with SmallShop({"/": home}) as shop:
         result = run(shop.address, file)
     assert result.exit_code == 1
@@ -147,7 +149,7 @@ def test_a_redirect_within_the_shop_is_followed_and_said(file: Path) -> None:
     assert f"redirected from {shop.address}/" in result.output
 
 
-def test_nobody_there_no_such_name_and_no_tls_are_told_apart(file: Path) -> None:
+def test_refused_unresolvable_and_non_tls_hosts_have_different_errors(file: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -230,7 +232,7 @@ def test_a_gzip_bomb_costs_no_more_than_the_bound(file: Path) -> None:
         ),
     ],
 )
-def test_what_keeps_the_tag_out_is_told_and_ends_with_3(page: Page, told: str, file: Path) -> None:
+def test_obstacles_to_the_tag_are_reported_with_exit_status_3(page: Page, told: str, file: Path) -> None:
     with SmallShop({"/": page}) as shop:
         result = run(shop.address, file, "--pages", "1")
     assert result.exit_code == 3, result.output
@@ -270,7 +272,7 @@ def test_the_server_does_not_load_beautifulsoup() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd="/").returncode == 0
 
 
-def test_a_shop_that_calls_itself_by_another_name_is_told_and_can_be_asked_by_it(file: Path) -> None:
+def test_another_host_name_used_by_the_shop_is_reported_and_can_be_used(file: Path) -> None:
     """field C7"""
     links = "".join(f'<a href="https://www.tea.example/p/{n}"><img src="{n}.jpg">x</a>' for n in range(5))
     pages = {"/": html(links), **{f"/p/{n}": html(links, PRODUCT) for n in range(5)}}

@@ -39,7 +39,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
     assert "write for example https://shop.example" in done.output
 
 
-def test_errors_of_the_settings_file_are_told_before_anything_starts(tmp_path: Path) -> None:
+def test_errors_of_the_settings_file_are_printed_before_anything_starts(tmp_path: Path) -> None:
     config = tmp_path / "clew.toml"
     config.write_text("secret = 'short'\n")
     done = CliRunner().invoke(app, ["mitm", "https://shop.example", "--config", str(config)])
@@ -61,7 +61,7 @@ def test_a_settings_file_without_the_shop_ends_it_with_what_to_do(tmp_path: Path
     assert "has no site for other.example: add it to `hosts`" in done.stdout + done.stderr
 
 
-def test_a_port_in_use_ends_it_with_a_word() -> None:
+def test_a_port_in_use_ends_the_start_with_a_message() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run("https://shop.example", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 1

@@ -157,9 +157,7 @@ def test_a_name_that_the_settings_do_not_have_is_said(
         ["orders", "--order", " "],
     ],
 )
-def test_what_makes_no_sense_is_said_and_ends_with_2(
-    run: Callable[..., Result], arguments: list[str]
-) -> None:
+def test_senseless_arguments_exit_with_2(run: Callable[..., Result], arguments: list[str]) -> None:
     """field G6"""
     result = run(*arguments)
     assert result.exit_code == 2
@@ -188,7 +186,7 @@ def test_the_version_is_printed_and_completion_is_there() -> None:
     assert script.stdout.split() == ["report"]
 
 
-def test_check_tells_programs_what_it_found(tmp_path: Path) -> None:
+def test_check_has_json_output(tmp_path: Path) -> None:
     """field G6"""
     config = tmp_path / "clew.toml"
     config.write_text(f'secret = "{SECRET}"\n[[sites]]\nname = "shop"\nhosts = ["shop.example"]\nfoo = 1\n')

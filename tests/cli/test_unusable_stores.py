@@ -92,7 +92,9 @@ CASES = [(command, "later version") for command in COMMANDS] + [
 
 
 @pytest.mark.parametrize(("command", "damage"), [*CASES, (COMMANDS[-1], "text")])
-def test_a_ledger_that_is_none_is_told_in_words(tmp_path: Path, command: list[str], damage: str) -> None:
+def test_a_file_that_is_not_a_ledger_is_reported_in_words(
+    tmp_path: Path, command: list[str], damage: str
+) -> None:
     """field G10"""
     make, words = DAMAGES[damage]
     make(tmp_path / "clew.db")
@@ -109,7 +111,7 @@ def test_a_ledger_that_is_none_is_told_in_words(tmp_path: Path, command: list[st
 
 
 @pytest.mark.parametrize("command", [COMMANDS[-2], COMMANDS[-1]])
-def test_a_visit_store_that_is_none_is_told_in_words(tmp_path: Path, command: list[str]) -> None:
+def test_a_file_that_is_not_a_visit_store_is_reported_in_words(tmp_path: Path, command: list[str]) -> None:
     """field G10: the same of the other file."""
     text(tmp_path / "clew-visits.db")
     done = run(tmp_path, *command)
@@ -129,7 +131,7 @@ def test_a_file_of_another_program_gets_no_visits(tmp_path: Path) -> None:
     assert tables(tmp_path / "clew-visits.db") == ["users"]
 
 
-def test_asking_why_makes_no_files(tmp_path: Path) -> None:
+def test_explaining_creates_no_files(tmp_path: Path) -> None:
     """field G10: as with every command that only looks"""
     done = run(tmp_path, "explain", "visitor", "abcdef", "--url", "/")
     assert done.returncode == 1

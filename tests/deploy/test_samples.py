@@ -184,7 +184,7 @@ async def test_the_access_log_has_a_line_a_request_without_secrets(tmp_path: Pat
     assert (other["site"], other["host"], other["status"]) == ("", "other.example", 421)
 
 
-def test_the_log_can_be_told_to_say_less(tmp_path: Path) -> None:
+def test_the_log_level_can_be_raised(tmp_path: Path) -> None:
     """field G12"""
     text = SETTINGS.format(upstream="http://127.0.0.1:9").replace(
         "[[sites]]", 'log_level = "warning"\n[[sites]]', 1

@@ -104,7 +104,7 @@ async def test_new_visitors_of_many_networks_are_bounded_by_the_site(tmp_path: P
         assert taken == [201] * 5 + [429] * 3
 
 
-async def test_an_open_conversation_goes_on_while_no_new_one_may_begin(tmp_path: Path) -> None:
+async def test_an_open_conversation_continues_while_new_ones_are_refused(tmp_path: Path) -> None:
     async with house(tmp_path, limits={"conversations": {"client": 1}}) as desk:
         first, _ = await stranger(desk)
         second, _ = await stranger(desk)
@@ -140,7 +140,7 @@ async def test_events_are_bounded(tmp_path: Path) -> None:
         assert [(await client.post("events", json=event)).status_code for _ in range(3)] == [204, 204, 429]
 
 
-async def test_orders_that_browsers_tell_of_are_bounded(tmp_path: Path) -> None:
+async def test_orders_from_browsers_are_limited(tmp_path: Path) -> None:
     """field E3, E12: each would wait for a person."""
     async with house(tmp_path, limits={"browser_orders": {"client": 2}}) as desk:
         site = desk.service.sites["shop"]
@@ -150,7 +150,7 @@ async def test_orders_that_browsers_tell_of_are_bounded(tmp_path: Path) -> None:
         assert [(await client.post("order-page", json=page)).status_code for _ in range(3)] == [204, 204, 429]
 
 
-async def test_open_streams_of_one_network_are_bounded_whoever_they_are_of(tmp_path: Path) -> None:
+async def test_open_streams_are_limited_by_network_for_any_visitor(tmp_path: Path) -> None:
     """field E6: a visitor id is free, so eight streams for each is no bound."""
     async with house(tmp_path, limits={"streams": {"client": 3}}) as desk, AsyncExitStack() as tabs:
         address = await tabs.enter_async_context(desk.served())
@@ -167,7 +167,7 @@ async def test_open_streams_of_one_network_are_bounded_whoever_they_are_of(tmp_p
     assert desk.service.limits.held("streams") == 0
 
 
-async def test_guesses_of_the_api_token_are_limited_and_told(
+async def test_guesses_of_the_api_token_are_limited_and_reported(
     desk: House, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """field E23: after so many even the right one is not looked at, but the shop's own server goes on."""
@@ -216,7 +216,7 @@ async def test_a_flood_of_token_guesses_does_not_shut_out_a_shop_that_was_not_se
         assert (await desk.client().post("orders", json=ORDER, headers=headers)).status_code == 201
 
 
-async def test_an_order_without_a_token_is_no_guess(desk: House) -> None:
+async def test_an_order_without_a_token_does_not_count_as_a_guess(desk: House) -> None:
     for _ in range(40):
         assert (await desk.client(SHOP).post("orders", json=ORDER)).status_code == 401
 

@@ -43,7 +43,7 @@ def test_the_table_of_networks_is_the_catalogues() -> None:
     assert re.findall(r"^\| `.*$", text, re.MULTILINE)[1:] == list(rows())
 
 
-def test_the_numbers_told_are_those_that_the_program_counts() -> None:
+def test_documented_numbers_match_the_program() -> None:
     number = sum(map(called, NETWORKS.values()))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"{len(NETWORKS)} networks and ad platforms" in readme
@@ -53,7 +53,7 @@ def test_the_numbers_told_are_those_that_the_program_counts() -> None:
         assert "Awin, TUNE and Everflow" not in page.read_text(encoding="utf-8"), page.name
 
 
-def test_for_each_platform_it_is_told_where_the_visitors_address_is_switched_on() -> None:
+def test_each_platform_documents_where_to_enable_the_visitors_address() -> None:
     """field C9"""
     text = (ROOT / "docs" / "client-address.md").read_text(encoding="utf-8")
     told = [line.split("|")[1].lower() for line in text.splitlines() if line.startswith("| ")]

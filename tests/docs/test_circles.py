@@ -40,7 +40,7 @@ def circle(root: Path) -> list[str]:
     return []
 
 
-def test_no_imports_go_round_in_a_circle() -> None:
+def test_there_are_no_import_cycles() -> None:
     assert circle(ROOT) == []
 
 
@@ -54,7 +54,7 @@ def test_no_imports_go_round_in_a_circle() -> None:
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a import A",
     ],
 )
-def test_a_circle_is_found(tmp_path: Path, back: str) -> None:
+def test_a_cycle_is_found(tmp_path: Path, back: str) -> None:
     room = tmp_path / "room"
     room.mkdir()
     (room / "__init__.py").write_text("")

@@ -50,7 +50,7 @@ def test_every_setting_is_documented_and_every_documented_setting_exists(
     assert sorted(rows) == sorted(model.model_fields)
 
 
-def test_every_plain_default_is_documented_as_it_is() -> None:
+def test_every_plain_default_is_documented() -> None:
     for heading, model in models(Settings):
         text = section(page("settings.md"), heading)
         for name, field in model.model_fields.items():
@@ -79,7 +79,7 @@ def test_the_table_of_reloads_has_every_key_and_those_that_need_a_restart() -> N
 SPANS = {60: "minute", 600: "10 minutes", 3600: "hour", 86400: "day"}
 
 
-def test_every_limit_is_documented_as_it_is_and_counted_somewhere() -> None:
+def test_every_limit_is_documented_and_used() -> None:
     text = page("operations.md").partition("## Limits")[2].partition("## Events")[0]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|", text, re.MULTILINE)
     spans = {name: SPANS[int(seconds)] for name, seconds in PERIODS.items()} | dict.fromkeys(HELD, "at once")
@@ -126,7 +126,7 @@ def test_every_event_is_documented_and_every_documented_event_exists() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(EVENTS)
 
 
-def test_every_event_that_needs_a_person_is_told_in_plain_words() -> None:
+def test_every_event_for_people_has_a_text() -> None:
     """`desk/pages/advice.py`: what happened, and what to do."""
     assert sorted((WARNINGS | ERRORS) - set(ADVICE)) == []
     assert sorted(set(ADVICE) - set(EVENTS)) == []

@@ -45,7 +45,7 @@ def test_a_mark_names_a_listed_promise() -> None:
     assert marked() - set(LISTED) == set(), "add it to tests/field-cases.md"
 
 
-def test_a_listed_promise_has_a_test_or_a_reason_why_not_yet() -> None:
+def test_a_listed_promise_has_a_test_or_a_reason() -> None:
     assert set(LISTED) - NOT_YET.keys() - marked() == set(), "mark a test, or give a reason under Not yet"
 
 

@@ -41,13 +41,13 @@ def allowed(room: str, knows: str) -> set[str]:
     return set(re.findall(r"\w+", knows)) & set(above)
 
 
-def test_every_room_stands_in_the_table() -> None:
+def test_every_package_is_in_the_table() -> None:
     rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "bench", "examples"}
     assert set(ROOMS) == rooms
 
 
 @pytest.mark.parametrize(("room", "knows"), ROWS)
-def test_a_room_imports_only_what_the_table_says(room: str, knows: str) -> None:
+def test_a_package_imports_only_what_the_table_allows(room: str, knows: str) -> None:
     found = {(name[0], path.name) for path in (ROOT / room).rglob("*.py") for name in imported(path)}
     assert (
         sorted(pair for pair in found if pair[0] in ROOMS and pair[0] not in allowed(room, knows) | {room})
@@ -55,7 +55,7 @@ def test_a_room_imports_only_what_the_table_says(room: str, knows: str) -> None:
     )
 
 
-def test_the_picture_of_the_rooms_agrees_with_the_table() -> None:
+def test_the_diagram_of_the_packages_matches_the_table() -> None:
     drawn = set(re.findall(r"^    (\w+) --> (\w+)$", PAGE, re.MULTILINE))
     pairs = {(room, known) for room, knows in ROWS for known in allowed(room, knows)}
     assert drawn - pairs == set()
@@ -70,13 +70,13 @@ def _closure(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
     return found
 
 
-def test_every_room_of_the_middleware_stands_in_its_table() -> None:
+def test_every_middleware_package_is_in_its_table() -> None:
     rooms = {path.parent.name for path in (ROOT / "middleware").glob("*/__init__.py")}
     assert {room for room, _, _ in INNER_ROWS} == rooms
 
 
 @pytest.mark.parametrize(("room", "neighbours", "others"), INNER_ROWS)
-def test_a_room_of_the_middleware_imports_only_what_its_table_says(
+def test_a_middleware_package_imports_only_what_its_table_allows(
     room: str, neighbours: str, others: str
 ) -> None:
     near, far = (set(re.findall(r"`([\w/]+)`", cell)) for cell in (neighbours, others))
@@ -103,13 +103,13 @@ PARTS = [
 ]
 
 
-def test_every_part_of_desk_and_service_stands_in_the_table() -> None:
+def test_every_part_of_desk_and_service_is_in_the_table() -> None:
     parts = {name[:2] for name in MODULES if name[0] in ("desk", "service") and name[1] != "__init__"}
     assert {part for part, _ in PARTS} == parts
 
 
 @pytest.mark.parametrize(("part", "knows"), PARTS, ids=["/".join(part) for part, _ in PARTS])
-def test_a_part_imports_only_what_its_table_says(part: Module, knows: set[str]) -> None:
+def test_a_part_imports_only_what_its_table_allows(part: Module, knows: set[str]) -> None:
     wrong = {
         ("/".join(module), "/".join(name))
         for module, path in MODULES.items()

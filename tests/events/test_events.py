@@ -34,7 +34,7 @@ async def page(request: Request) -> HTMLResponse:
     return HTMLResponse(PAGE, headers=headers)
 
 
-async def test_the_owner_hears_of_a_policy_that_keeps_the_tag_out(tmp_path: Path) -> None:
+async def test_a_policy_that_blocks_the_tag_is_reported(tmp_path: Path) -> None:
     """injection 3.15, 6.4, 6.7, 6.11, 6.14: once, with the page it was seen on; all of them are counted."""
     database = f"sqlite:{tmp_path / 'clew.db'}"
     settings = {"secret": "s" * 40, "store": database, "ledger": database, "sites": [{"name": "shop"}]}
@@ -62,7 +62,7 @@ async def test_the_owner_hears_of_a_policy_that_keeps_the_tag_out(tmp_path: Path
         assert app.service.registry.get_sample_value("clew_responses_total", labels) == 2
 
 
-def test_a_notice_is_told_of_once_an_hour_for_each_site_and_key() -> None:
+def test_a_notice_is_logged_once_an_hour_for_each_site_and_key() -> None:
     at = 1000.0
     told = Events(CollectorRegistry(), lambda: at)
 

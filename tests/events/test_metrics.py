@@ -25,7 +25,7 @@ async def service(folder: Path) -> AsyncIterator[Service]:
         await running.ledger.db.close()  # its threads, too, where it could not be opened
 
 
-async def test_without_the_ledger_the_other_figures_are_told(tmp_path: Path) -> None:
+async def test_without_the_ledger_the_other_metrics_are_reported(tmp_path: Path) -> None:
     """field G7"""
     async with service(tmp_path / "nowhere") as running:
         running.events.metrics.answered("shop", "edit", "")
@@ -37,7 +37,7 @@ async def test_without_the_ledger_the_other_figures_are_told(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("what", ["page", "decide", "postback"])
-async def test_times_are_told_in_seconds_by_site_and_outcome(tmp_path: Path, what: str) -> None:
+async def test_durations_are_in_seconds_by_site_and_outcome(tmp_path: Path, what: str) -> None:
     """field G7"""
     async with service(tmp_path) as running:
         await running.ledger.db.open()

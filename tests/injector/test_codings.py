@@ -191,7 +191,7 @@ def test_damaged_body_never_raises_anything_else(name: str, at: int, damage: byt
 
 
 @pytest.mark.parametrize("name", CODED)
-def test_bomb_is_stopped_before_it_goes_off(name: str) -> None:
+def test_decompression_bomb_is_stopped_at_the_limit(name: str) -> None:
     """injection 4.6: not one step gives much more than its bound, and the whole stops at the ratio's."""
     coding, make = CODED[name]
     coded = gzip.compress(bytes(BOMB), 1) if name == "gzip stored" else make(bytes(BOMB))
@@ -285,7 +285,7 @@ def test_answer_is_in_the_coding_that_the_client_likes_best(field: bytes | None,
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_can_be_asked_for(field: bytes) -> None:
+def test_any_bytes_can_be_requested(field: bytes) -> None:
     assert negotiate(field) in ("identity", *PREFERENCE)
 
 

@@ -50,7 +50,7 @@ def sent(page: bytes, size: int, coding_in: str = "identity", coding_out: str = 
     return plain
 
 
-def test_there_is_something_to_try() -> None:
+def test_the_search_has_candidates() -> None:
     tagged = [page for page in pages().values() if TAG in sent(page, len(page) or 1)]
     assert len(pages()) > 500
     assert len(tagged) > 250
@@ -67,7 +67,7 @@ def test_each_page_is_its_own_bytes_and_at_most_one_tag_for_every_chunk_size() -
 
 
 @pytest.mark.parametrize("coding", PREFERENCE)
-def test_each_page_comes_through_a_coding_as_it_would_without(coding: str) -> None:
+def test_each_page_is_the_same_with_and_without_a_coding(coding: str) -> None:
     """injection 4.1, 4.10."""
     for name, page in pages().items():
         assert sent(page, 4096, coding, coding) == sent(page, 4096), name

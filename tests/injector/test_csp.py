@@ -52,7 +52,7 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize("policy", ALLOWED)
-def test_policies_that_allow_the_shop_itself_allow_the_tag_as_it_is(policy: bytes) -> None:
+def test_policies_that_allow_self_allow_the_tag_without_a_nonce(policy: bytes) -> None:
     """injection 6.1, 6.3, 6.5: nothing is copied where nothing is needed."""
     assert evaluate(policies(policy)) == Csp(allowed=True)
 
@@ -245,7 +245,7 @@ def test_integrity_policy_on_scripts_keeps_the_tag_out(value: bytes, allowed: bo
     assert evaluate([(b"integrity-policy-report-only", value)]).allowed
 
 
-def test_policy_in_the_page_itself_is_none_of_ours() -> None:
+def test_a_meta_policy_is_ignored_by_the_edit() -> None:
     """injection 6.8: the tag stands before any meta element, which governs only what follows it."""
     assert evaluate([(b"content-type", b"text/html")]) == Csp(allowed=True)
     page = (Path(__file__).parent / "pages" / "oscar.html").read_bytes()
@@ -288,7 +288,7 @@ SOURCES = [
         max_size=4,
     )
 )
-def test_every_policy_is_asked_however_they_are_written_down(
+def test_every_policy_is_evaluated_in_any_notation(
     directives: list[tuple[bytes, list[bytes]]],
 ) -> None:
     """injection 6.6: joined by commas or in fields of their own, in any order of fields."""

@@ -87,7 +87,7 @@ def test_coded_bodies_may_be_cut_at_any_byte(name: str, coding_in: str) -> None:
     st.lists(st.integers(0, 2000), max_size=8),
     st.integers(0, 3000),
 )
-def test_cuts_empty_chunks_and_copies_never_change_a_page(
+def test_chunking_and_copying_never_change_a_page(
     name: str, coding_in: str, coding_out: str, cuts: list[int], limit: int
 ) -> None:
     page = PAGES[name]
@@ -99,7 +99,7 @@ def test_cuts_empty_chunks_and_copies_never_change_a_page(
     assert edit.copy == page[:limit]
 
 
-def test_whole_page_in_one_chunk_tells_its_length_at_once() -> None:
+def test_a_whole_page_in_one_chunk_has_its_length() -> None:
     """injection 2.10: the head can be sent with the exact length."""
     edit = PageEdit(TAG, "identity", "identity")
     assert edit.feed(PAGE) == EDITED
@@ -231,7 +231,7 @@ def decoded_so_far(coding: str, body: bytes) -> tuple[bytes, bool]:
     return b"".join(made.decode(body)), made.complete
 
 
-def test_truncated_page_before_the_verdict_passes_as_it_came() -> None:
+def test_truncated_page_before_the_verdict_passes_unchanged() -> None:
     coded = gzip.compress(b"<!doctype html><html lang=")[:-9]
     edit = PageEdit(TAG, "gzip", "identity")
     assert send(edit, [coded]) == coded

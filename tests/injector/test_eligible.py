@@ -66,7 +66,7 @@ def test_navigations_are_for_us(headers: Headers, method: str) -> None:
         ([(b"upgrade", b"websocket"), (b"connection", b"upgrade")], "upgrade"),  # injection 2.7
     ],
 )
-def test_what_a_program_asks_for_passes(headers: Headers, reason: str) -> None:
+def test_requests_of_scripts_pass(headers: Headers, reason: str) -> None:
     assert request_reason(request(*headers)) == reason
     assert request_reason(request((b"sec-fetch-dest", b"document"), *headers[1:], *headers[:1])) == reason
 
@@ -89,7 +89,7 @@ def test_other_methods_pass(method: str) -> None:
         ([], False),
     ],
 )
-def test_a_script_asked_for_over_plain_http_is_told_from_a_page(headers: Headers, page: bool) -> None:
+def test_a_script_request_over_plain_http_is_distinguished_from_a_page(headers: Headers, page: bool) -> None:
     """injection 3.2: there browsers say by Accept alone what they want."""
     assert request_reason(request(*headers)) is None
     assert asks_for_page(request(*headers)) is page

@@ -61,7 +61,7 @@ def test_everything_else_keeps_its_place_and_its_duplicates() -> None:
     assert edited(headers) == headers
 
 
-def test_promises_about_the_shops_own_bytes_are_left_out() -> None:
+def test_headers_about_the_shops_own_bytes_are_removed() -> None:
     """injection 5.4, 5.12, 3.11, 3.16."""
     dropped = [
         (b"last-modified", b"Sun, 06 Nov 1994 08:49:37 GMT"),

@@ -15,7 +15,7 @@ from clew.injector.selectors import selector_error
         ":is(h1, h2).order-number",
     ],
 )
-def test_what_people_write_can_be_used(selector: str) -> None:
+def test_common_selectors_are_valid(selector: str) -> None:
     assert selector_error(selector) is None
 
 

@@ -250,7 +250,7 @@ async def test_withdrawal_deletes_cookies_visitor_and_touches(
         assert credited(at) == []
 
 
-async def test_who_has_consented_before_is_recognised_from_the_landing_on(
+async def test_a_visitor_with_earlier_consent_is_recognised_at_the_landing(
     tmp_path: Path, context: BrowserContext
 ) -> None:
     async with world(tmp_path) as at:
@@ -291,7 +291,7 @@ MODE = """<script>
         pytest.param(MODE, "choose(true)", "choose(false)", id="Consent Mode"),
     ],
 )
-async def test_a_tool_that_keeps_its_choice_in_the_browser_is_asked_on_the_page(
+async def test_the_page_reads_consent_tools_that_store_the_choice_in_the_browser(
     tmp_path: Path, context: BrowserContext, head: str, accept: str, refuse: str
 ) -> None:
     async with world(tmp_path, head) as at:
@@ -327,7 +327,7 @@ async def test_the_global_privacy_control_leaves_nothing(tmp_path: Path, context
         await stored_touches(at, page)
 
 
-async def test_who_refuses_can_talk_with_a_cookie_for_that_alone(
+async def test_a_visitor_who_refuses_can_chat_with_a_cookie_for_that_only(
     tmp_path: Path, context: BrowserContext
 ) -> None:
     async with world(tmp_path) as at:

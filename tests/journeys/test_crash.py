@@ -101,7 +101,7 @@ def test_a_run_in_which_all_went_well_has_no_violations() -> None:
         ),
     ],
 )
-def test_a_run_tells_which_order_went_wrong(given: Mapping[str, Any], expected: str) -> None:
+def test_a_run_reports_which_order_went_wrong(given: Mapping[str, Any], expected: str) -> None:
     assert any(expected in line for line in found(**given))
 
 

@@ -133,7 +133,7 @@ async def land(page: Page, address: str, click: str) -> None:
     await page.wait_for_url(f"{address}/*")
 
 
-async def test_each_order_is_told_once_whatever_the_visitor_does_on_its_page(
+async def test_each_order_is_reported_once_whatever_the_visitor_does(
     tmp_path: Path, context: BrowserContext
 ) -> None:
     async with world(tmp_path) as at:

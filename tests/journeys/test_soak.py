@@ -14,7 +14,7 @@ from soak.visitors import Tally
 pytestmark = pytest.mark.timeout(180)
 
 
-async def test_a_shop_full_of_faults_and_visitors_with_bad_manners_leave_nothing_behind(
+async def test_faulty_shops_and_misbehaving_clients_leak_nothing(
     tmp_path: Path,
 ) -> None:
     """No wrong page, no answer of another's, no connection left open, no memory that only grows."""
@@ -23,7 +23,7 @@ async def test_a_shop_full_of_faults_and_visitors_with_bad_manners_leave_nothing
     assert set(report.tally.ends) >= {"complete", "broken off", "left"}
 
 
-async def test_a_shop_behind_the_middleware_is_left_as_it_is(tmp_path: Path) -> None:
+async def test_soak_of_the_middleware(tmp_path: Path) -> None:
     """The same for the ASGI mount."""
     report = await soak_mounted(2_000, 50, 1, tmp_path, sites=100)
     assert report.problems == []

@@ -86,7 +86,7 @@ def settings(shop: SmallShop, port: int, more: str = "") -> str:
     return SETTINGS.format(shop=shop.address, token=TOKEN, port=port, more=more)
 
 
-def test_calls_whose_answers_come_while_it_stops_are_delivered_and_the_others_after_the_next_start(
+def test_calls_answered_during_the_stop_are_delivered_and_the_others_after_a_restart(
     tmp_path: Path,
 ) -> None:
     """field D2: each order is told once; nothing that was not sent keeps its lease"""
@@ -109,7 +109,7 @@ def test_calls_whose_answers_come_while_it_stops_are_delivered_and_the_others_af
 
 
 @pytest.mark.parametrize("repeats", [False, True])
-def test_calls_that_get_no_answer_before_it_stops_are_neither_lost_nor_told_twice(
+def test_calls_without_a_response_at_the_stop_are_neither_lost_nor_repeated(
     tmp_path: Path, repeats: bool
 ) -> None:
     """field D2: sent again only where the receiver knows a repeat by its id, else a person is asked"""

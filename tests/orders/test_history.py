@@ -152,7 +152,7 @@ def test_an_order_of_which_only_a_refund_is_known_waits_for_its_amount() -> None
     assert (order.total, order.is_sale, order.amount) == (None, False, 0)
 
 
-def test_whose_it_is_comes_from_the_server_before_a_page_and_from_a_page_before_a_browser() -> None:
+def test_the_visitor_is_taken_from_the_server_then_a_page_then_a_browser() -> None:
     browser = replace(page(0, visitor="b"), source="browser")
     assert project([browser, page(1, visitor="p")]).visitor == "p"
     assert project([browser, page(1, visitor="p"), server(2, **PLACED, visitor="s")]).visitor == "s"
@@ -165,14 +165,14 @@ def test_a_stranger_who_opens_the_page_first_does_not_take_the_order_from_its_bu
     assert (order.visitor, order.doubts) == ("buyer", ())
 
 
-def test_the_servers_word_settles_what_a_page_told_before_but_no_stranger_afterwards() -> None:
+def test_a_server_report_confirms_earlier_pages_but_not_later_strangers() -> None:
     doubted = replace(page(10, visitor="v"), doubts=(CHECKOUT,))
     assert project([doubted, server(11, **PLACED)]).doubts == ()
     assert project([doubted, server(9, **PLACED)]).doubts == (CHECKOUT,)
     assert project([doubted, server(9, **PLACED, visitor="v")]).doubts == ()
 
 
-def test_a_browsers_word_on_whose_it_is_needs_the_server_to_name_the_visitor() -> None:
+def test_a_visitor_named_by_a_browser_counts_only_if_the_server_names_it_too() -> None:
     browser = replace(page(0, visitor="v"), source="browser")
     assert project([browser, server(1, **PLACED)]).doubts == (NAMED_BY_BROWSER,)
     assert project([browser, server(1, **PLACED, visitor="v")]).doubts == ()
@@ -187,7 +187,7 @@ def test_two_pages_with_different_amounts_are_a_conflict_until_the_server_says()
     assert project([*two, server(2, **PLACED)]).doubts == ()
 
 
-def test_an_amount_in_doubt_is_believed_when_another_source_tells_the_same() -> None:
+def test_an_amount_in_doubt_is_accepted_if_another_source_reports_the_same() -> None:
     odd = Doubt("amount", "ten times the usual")
     doubted = replace(server(1, **PLACED), doubts=(odd,))
     assert project([doubted]).doubts == (odd,)
@@ -195,7 +195,7 @@ def test_an_amount_in_doubt_is_believed_when_another_source_tells_the_same() -> 
     assert project([doubted, replace(page(0, total=Decimal("100.00")), source="browser")]).doubts == (odd,)
 
 
-def test_a_page_that_says_cancelled_after_placed_is_a_question_and_a_server_that_does_is_an_answer() -> None:
+def test_a_cancellation_from_a_page_is_a_conflict_and_from_a_server_it_counts() -> None:
     two = [page(0), page(5, state="cancelled")]
     assert project(two).state == "placed"
     assert project(two).doubts[0].kind == "conflict"

@@ -62,7 +62,7 @@ def test_a_sighting_without_a_number_is_joined_by_its_evidence(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_not_sure_is_proposed(without: Sighting, why: str) -> None:
+def test_uncertain_matches_are_proposed(without: Sighting, why: str) -> None:
     order = seen("1001", total="10.00", coupon="SAVE", email_hash="e")
     orders, (proposal,) = join([order, without])
     assert len(orders[0].members) == 1, why
@@ -74,12 +74,12 @@ def test_what_is_not_sure_is_proposed(without: Sighting, why: str) -> None:
     [seen(total="11.00", carrier="t"), seen(at=WINDOW + 1, total="10.00", carrier="t"), seen(carrier="u")],
     ids=["another amount", "too late", "another carrier"],
 )
-def test_what_speaks_against_it_leaves_no_candidate(without: Sighting) -> None:
+def test_contradicting_evidence_excludes_a_candidate(without: Sighting) -> None:
     _, (proposal,) = join([seen("1001", total="10.00", carrier="t"), without])
     assert proposal.candidates == ()
 
 
-def test_of_two_orders_the_amount_decides_and_two_alike_are_a_question() -> None:
+def test_the_amount_chooses_between_two_orders_and_equal_ones_are_proposed() -> None:
     first, second = seen("1", total="10.00", carrier="t"), seen("2", total="20.00", carrier="t")
     orders, _ = join([first, second, seen(total="20.00", carrier="t")])
     assert [len(o.members) for o in orders] == [1, 2]

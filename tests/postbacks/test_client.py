@@ -105,7 +105,7 @@ async def test_no_more_of_a_body_is_read_than_the_limit(receiver: Any, reply: An
     assert not result.complete
 
 
-async def test_what_stops_the_call_before_its_first_byte_stops_all_of_it(receiver: Any) -> None:
+async def test_an_error_before_the_first_byte_cancels_the_whole_call(receiver: Any) -> None:
     async def before() -> None:
         raise StopError
 
@@ -118,7 +118,7 @@ async def test_what_stops_the_call_before_its_first_byte_stops_all_of_it(receive
     assert receiver.got == []
 
 
-async def test_nothing_leaves_while_before_is_at_work(receiver: Any) -> None:
+async def test_nothing_is_sent_while_effects_are_performed(receiver: Any) -> None:
     may_go = asyncio.Event()
 
     async def before() -> None:
@@ -190,7 +190,7 @@ async def test_the_address_that_was_looked_at_is_the_one_that_is_called(
 @pytest.mark.parametrize(
     "host", ["169.254.169.254", "[fe80::1]", "2852039166", "[::ffff:a9fe:a9fe]", "metadata.google.internal"]
 )
-async def test_an_address_that_is_never_called_is_told_at_once(host: str) -> None:
+async def test_a_link_local_address_is_refused_at_once(host: str) -> None:
     """field E23"""
     result = await make(call(f"http://{host}/latest/meta-data/"))
     assert isinstance(result, NotSent)

@@ -95,7 +95,7 @@ async def only(outbox: Outbox) -> Postback:
     return row
 
 
-async def test_a_postback_is_delivered_once_and_told_in_the_journal(
+async def test_a_postback_is_delivered_once_and_logged(
     owe: Owe, outbox: Outbox, build: Any, receiver: Any, events: Any
 ) -> None:
     worker = build()
@@ -374,7 +374,7 @@ class Failing:
         return await self._outbox.waiting(*args, **kwargs)
 
 
-async def test_a_ledger_that_fails_is_a_fault_and_delivery_goes_on_after_it(
+async def test_a_failing_ledger_is_a_fault_and_delivery_continues_afterwards(
     owe: Owe, outbox: Outbox, build: Any, events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "POLL_SECONDS", 0.02)
@@ -616,7 +616,7 @@ asyncio.run(worker.run())
 
 
 @pytest.mark.parametrize(("secret", "calls", "state"), [("", 1, "unknown"), ("s3cret", 2, "delivered")])
-async def test_kill_9_in_the_middle_of_a_call(
+async def test_a_call_interrupted_by_sigkill_is_unknown_or_repeated(
     owe: Owe,
     db: Database,
     outbox: Outbox,

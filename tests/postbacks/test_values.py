@@ -98,7 +98,7 @@ def test_values_are_translated_and_cut_as_the_catalogue_says(report: MakeReport)
     assert read(report(order_id="x" * 60), "order_id", max_length=50) == "x" * 50
 
 
-def test_what_clew_does_not_know_is_nothing_to_send(report: MakeReport) -> None:
+def test_unknown_values_are_omitted_from_calls(report: MakeReport) -> None:
     assert read(report(), "customer_type") is None
 
 

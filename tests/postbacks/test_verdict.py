@@ -118,7 +118,7 @@ def test_what_was_not_sent_is_tried_again_unless_it_never_can_be() -> None:
     assert judge(call(), NotSent("bad port", for_good=True), NOW, repeats=True).outcome == "dead"
 
 
-def test_a_webhook_receiver_that_is_gone_is_told_so() -> None:
+def test_a_webhook_response_of_410_is_final() -> None:
     assert "no more" in judge(call(gone=True), Answered(410), NOW, repeats=True).answer
 
 
@@ -164,7 +164,7 @@ def test_giving_up_after_calls_without_an_answer_leaves_it_unknown() -> None:
     assert settle(Verdict("retry", "timeout", unsure=True), 4, NOW, SCHEDULE, 0.0) == ("unknown", NOW)
 
 
-def test_a_receiver_that_asks_for_more_time_gets_it_and_never_less() -> None:
+def test_retry_after_can_lengthen_but_not_shorten_the_wait() -> None:
     assert settle(Verdict("retry", "", wait=600), 1, NOW, SCHEDULE, 0.0) == ("due", NOW + 600)
     assert settle(Verdict("retry", "", wait=1), 3, NOW, SCHEDULE, 0.0) == ("due", NOW + 90)
 

@@ -63,7 +63,7 @@ def test_a_suspicious_click_that_is_new_is_kept() -> None:
     assert arrive(known(), doubtful, GRANTED, NOW).known.touches == (doubtful,)
 
 
-def test_who_was_asked_has_that_in_its_cookie() -> None:
+def test_the_cookie_records_that_consent_was_asked() -> None:
     asked = arrive(None, None, GRANTED, NOW, agreed=True)
     assert asked.known.agreed
     assert not arrive(None, None, GRANTED, NOW).known.agreed

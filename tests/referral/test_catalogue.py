@@ -75,7 +75,7 @@ def test_keys_and_tokens_are_marked_to_be_masked() -> None:
         ("cj", "tracking_api"),
     ],
 )
-def test_calls_that_need_nothing_but_an_order_and_a_click_can_be_made(network: str, conversion: str) -> None:
+def test_calls_that_need_only_an_order_and_a_click_can_be_made(network: str, conversion: str) -> None:
     assert call(network, conversion).needs == frozenset()
 
 

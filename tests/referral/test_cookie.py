@@ -41,12 +41,12 @@ touches = st.builds(
 )
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_a_written_cookie_is_read_back() -> None:
     assert cookies().read([NAME + b"=" + VALUE]) == KNOWN
 
 
 @given(touch=touches)
-def test_any_touch_comes_back_as_it_was(touch: Touch) -> None:
+def test_any_touch_is_read_back_unchanged(touch: Touch) -> None:
     known = Known(new_visitor_id(), (touch,), NOW)
     assert cookies().open(value(cookies().set_cookie(known, secure=False))) == known
 
@@ -83,7 +83,7 @@ def test_the_cookie_has_the_flags_of_a_first_party_cookie_of_400_days() -> None:
     )
 
 
-def test_the_cookie_tells_nothing_and_is_new_each_time() -> None:
+def test_the_cookie_is_unreadable_and_different_each_time() -> None:
     again = value(cookies().set_cookie(KNOWN, secure=True))
     assert again != VALUE
     for part in (b"1001_", b"blog", b"a" * 8):
@@ -200,7 +200,7 @@ def test_a_flood_of_cookies_of_our_name_costs_little() -> None:
     st.integers(0, len(VALUE) - 1),
     st.sampled_from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.%= "),
 )
-def test_a_cookie_with_one_changed_character_is_nobody_s(place: int, char: int) -> None:
+def test_a_cookie_with_one_changed_character_is_invalid(place: int, char: int) -> None:
     forged = bytearray(VALUE)
     forged[place] = char
     opened = cookies().open(bytes(forged))
@@ -209,18 +209,18 @@ def test_a_cookie_with_one_changed_character_is_nobody_s(place: int, char: int) 
 
 
 @given(st.integers(0, len(VALUE) - 1))
-def test_a_cookie_cut_off_is_nobody_s(end: int) -> None:
+def test_a_truncated_cookie_is_invalid(end: int) -> None:
     assert cookies().open(VALUE[:end]) is None
 
 
 @given(st.binary(max_size=4500) | st.binary(max_size=400).map(urlsafe_b64encode))
-def test_any_other_value_is_nobody_s(raw: bytes) -> None:
+def test_any_other_cookie_value_is_invalid(raw: bytes) -> None:
     assert cookies().open(raw) is None
     assert cookies().open(b"AQ" + raw) is None
 
 
 @given(st.text(max_size=100))
-def test_any_text_is_nobody_s(text: str) -> None:
+def test_any_text_is_an_invalid_cookie(text: str) -> None:
     assert cookies().open(text) is None
 
 
@@ -236,7 +236,7 @@ def test_a_cookie_of_one_shop_is_nothing_at_another() -> None:
     assert cookies(site="other").open(VALUE) is None
 
 
-def test_a_cookie_under_another_secret_is_nobody_s() -> None:
+def test_a_cookie_encrypted_with_another_secret_is_invalid() -> None:
     assert cookies("x" * 32).open(VALUE) is None
 
 

@@ -77,7 +77,7 @@ def test_each_partner_has_its_own_window() -> None:
     assert earned.considered[1].verdict == "outside the lookback of 7 days: 8 days 2 hours before the order"
 
 
-def test_who_is_no_partner_any_more_earns_nothing_and_hides_nobody() -> None:
+def test_a_removed_partner_earns_nothing_and_does_not_displace_others() -> None:
     gone = Click("", "p", "x", "gone")
     earned = credit([touch(2 * DAY, AWIN), touch(DAY, gone)], ORDER, TERMS)
     assert earned.partner == "awin"
@@ -96,7 +96,7 @@ def test_who_is_no_partner_any_more_earns_nothing_and_hides_nobody() -> None:
         ),
     ],
 )
-def test_where_nobody_earns_the_reason_says_why(touches: list[Touch], reason: str) -> None:
+def test_credit_to_nobody_has_a_reason(touches: list[Touch], reason: str) -> None:
     earned = credit(touches, ORDER, TERMS)
     assert (earned.partner, earned.click, earned.touched_at) == (None, None, None)
     assert earned.reason == reason
@@ -110,7 +110,7 @@ def test_of_several_partners_in_one_address_the_last_one_earns() -> None:
     assert credit([touch(DAY, BLOG, AWIN)], ORDER, TERMS).click == AWIN
 
 
-def test_of_several_partners_in_one_address_one_whose_window_is_closed_gives_way() -> None:
+def test_of_several_partners_in_one_address_an_expired_one_is_skipped() -> None:
     assert credit([touch(10 * DAY, AWIN, BLOG)], ORDER, TERMS).click == AWIN
 
 
@@ -141,7 +141,7 @@ def test_every_touch_gets_exactly_one_verdict_and_one_at_most_wins() -> None:
         (-30, "less than a minute before"),
     ],
 )
-def test_the_reason_tells_the_age_in_words(age: float, words: str) -> None:
+def test_the_reason_has_the_clicks_age_in_words(age: float, words: str) -> None:
     assert words in credit([touch(age, AWIN)], ORDER, TERMS).reason
 
 
@@ -210,5 +210,5 @@ def test_suspicious_touches_go_first_where_there_are_too_many_and_stay_suspiciou
         [touch(31 * DAY, AWIN)],
     ],
 )
-def test_who_would_be_credited_now_is_who_is_credited(arrivals: list[Touch]) -> None:
+def test_the_partner_shown_as_credited_now_is_the_one_credited(arrivals: list[Touch]) -> None:
     assert earning_now(arrivals, ORDER, TERMS) == credit(arrivals, ORDER, TERMS, ORDER).click

@@ -95,7 +95,7 @@ def test_no_query_and_no_referrer_breaks_the_reader(query: bytes, referrer: byte
     assert touch is None or Touch.from_json(touch.to_json()) == touch
 
 
-def test_of_a_parameter_that_is_there_twice_the_last_value_counts() -> None:
+def test_the_last_value_of_a_repeated_parameter_counts() -> None:
     # The network's redirect adds its id behind a link that still carried an old one.
     (click,) = clicks(b"awc=old&x=1&awc=new", network("awin", "awin"))
     assert click.value == "new"
@@ -339,7 +339,7 @@ def test_a_foreign_referrer_is_kept_without_what_does_not_concern_us(referrer: b
         b"javascript:alert(1)",
     ],
 )
-def test_the_shop_itself_and_nonsense_are_no_referrers(referrer: bytes) -> None:
+def test_the_shop_itself_and_invalid_addresses_are_not_referrers(referrer: bytes) -> None:
     assert read(b"", referrer=referrer) is None
 
 
@@ -351,7 +351,7 @@ def test_a_port_in_the_settings_tells_two_hosts_of_one_name_apart() -> None:
     assert touch.referrer == "http://localhost:9000/"
 
 
-def test_without_hosts_in_the_settings_the_host_that_was_asked_for_is_the_shop() -> None:
+def test_without_hosts_any_requested_host_is_the_shops() -> None:
     anywhere = reader(hosts=())
     assert anywhere.read(b"", b"/", b"https://shop.example/a", NOW, "shop.example") is None
     assert anywhere.read(b"", b"/", b"https://shop.example/a", NOW, "shop.example:443") is None
@@ -368,7 +368,7 @@ def test_without_hosts_in_the_settings_the_host_that_was_asked_for_is_the_shop()
         b"https://pay.klarna.com/eu",
     ],
 )
-def test_the_way_back_from_a_payment_provider_is_no_touch(referrer: bytes) -> None:
+def test_the_return_from_a_payment_provider_is_not_a_touch(referrer: bytes) -> None:
     assert read(b"", referrer=referrer) is None
     touch = read(b"awc=1", network("awin", "awin"), referrer=referrer)
     assert touch is not None
@@ -395,7 +395,7 @@ def test_the_landing_address_is_kept_printable_and_without_values_of_unknown_par
     assert touch.landing == "/a%2Fb/%C3%BC?gclid=a%20b%FF&x&reset_token"
 
 
-def test_of_a_very_long_address_the_parameters_of_the_attribution_are_kept() -> None:
+def test_attribution_parameters_of_a_very_long_address_are_kept() -> None:
     rakuten = reader(network("r", "rakuten"))
     query = b"ranMID=77&junk=" + b"j" * 3000 + b"&ranSiteID=abc&utm_source=x"
     touch = rakuten.read(query, b"/" + b"p" * 2000, None, NOW)
@@ -524,7 +524,7 @@ UNFILLED = [
 
 @pytest.mark.parametrize("value", UNFILLED)
 @pytest.mark.parametrize("times", [1, 2])
-def test_what_a_tracker_did_not_fill_in_is_no_click(value: str, times: int) -> None:
+def test_unfilled_macros_are_not_clicks(value: str, times: int) -> None:
     """field B3: encoded once, and once more by a redirect on the way."""
     for _ in range(times):
         value = quote(value, safe="")
@@ -562,6 +562,6 @@ def test_what_a_tracker_did_not_fill_in_is_no_click(value: str, times: int) -> N
         ),
     ],
 )
-def test_what_may_be_an_id_stays_a_click(value: str) -> None:
+def test_possible_click_ids_are_accepted(value: str) -> None:
     """field B3"""
     assert len(clicks(f"aff={quote(quote(value, safe=''), safe='')}".encode(), plain("net", "aff"))) == 1

@@ -69,7 +69,7 @@ def test_only_known_values_of_an_address_are_kept(address: str, stored: str) -> 
         "/resetting-your-grinder",
     ],
 )
-def test_what_shops_call_their_pages_stays(path: str) -> None:
+def test_page_names_of_shops_are_kept(path: str) -> None:
     assert masked_path(path) == path
 
 
@@ -82,7 +82,7 @@ def test_without_a_site_every_value_is_hidden() -> None:
     assert Masking().logged("/?awc=1&q=2") == "/?awc&q"
 
 
-def test_a_site_keeps_what_tells_its_pages_apart() -> None:
+def test_the_values_of_known_query_parameters_are_stored() -> None:
     site = Site(
         name="shop",
         platform="opencart",

@@ -89,7 +89,7 @@ def test_a_click_id_that_no_cookie_can_hold_gets_none(written: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", [b"a:b=c|d%e", b"{12}", b"0::1::ref::::2"])
-def test_a_click_id_that_a_cookie_can_hold_stands_there_as_it_is(value: bytes) -> None:
+def test_a_click_id_that_fits_into_a_cookie_is_stored_unchanged(value: bytes) -> None:
     assert set_cookies(b"awc=" + value, "awin")[0].startswith(b"awc=" + value + b"; ")
 
 

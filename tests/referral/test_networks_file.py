@@ -138,7 +138,7 @@ def test_a_fault_is_named_by_network_and_key(old: str, new: str, where: str, wha
     assert what in found
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     text = (
         (NETWORK + CALL)
         .replace('from = "amount"', 'from = "x"')

@@ -33,7 +33,7 @@ def test_a_search_word_has_a_bounded_length() -> None:
 
 
 @given(st.text(min_size=1, max_size=30).filter(lambda t: any(c.isalpha() for c in t)))
-def test_the_word_that_is_kept_of_a_query_can_be_read_again(text: str) -> None:
+def test_a_stored_search_word_can_be_parsed_again(text: str) -> None:
     kept = word_query(
         word_query("q=" + text.replace("&", "").replace("%", "").replace("+", "").replace("#", ""))
     )

@@ -31,7 +31,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("fact", [f for f in FACTS if f.type != "map" and not f.values], ids=lambda f: f.name)
-def test_every_fact_can_be_asked_and_compared(fact: Fact) -> None:
+def test_every_fact_can_be_used_and_compared(fact: Fact) -> None:
     sample = repr(TEXTS[fact.name]) if fact.name in TEXTS else SAMPLES[fact.type]
     compile_line(f"has({fact.name}) && {fact.name} == {sample}")
 
@@ -247,7 +247,7 @@ def test_matches_is_found_wherever_it_stands_in_the_line(comment: str) -> None:
 
 @given(st.text(max_size=60) | st.text("visit.pages&|<>=!()[]{}'\"\\, +-*/%?:1e", max_size=40))
 @example("visit.pages == 1 ? true : 'a' in {'a': [1, 2][0]}")
-def test_whatever_is_written_it_is_either_a_condition_or_a_clear_refusal(line: str) -> None:
+def test_any_text_is_a_condition_or_a_clear_error(line: str) -> None:
     try:
         compile_line(line)
     except ConditionError as error:

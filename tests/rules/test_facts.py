@@ -27,7 +27,7 @@ def clock(moment: datetime) -> dict[str, int | str]:
 
 
 @given(LOCAL, st.integers(0, 10**6))
-def test_the_clock_goes_on_over_midnight_months_and_leap_days(moment: datetime, seconds: int) -> None:
+def test_clock_facts_are_right_over_midnight_months_and_leap_days(moment: datetime, seconds: int) -> None:
     later = advance({"clock": clock(moment)}, seconds)
     assert later["clock"] == clock(moment + timedelta(seconds=seconds))
 

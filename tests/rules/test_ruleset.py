@@ -43,14 +43,14 @@ class TestDecide:
     def test_no_rules_no_decision(self) -> None:
         assert decided([]) == (None, None)
 
-    def test_the_higher_priority_is_asked_first_and_equal_ones_in_the_order_of_the_file(self) -> None:
+    def test_rules_are_evaluated_by_priority_and_then_in_file_order(self) -> None:
         rules = [rule("a"), rule("b", priority=5), rule("c", priority=5), rule("d", priority=-1)]
         assert decided(rules)[0] == "b"
         assert decided(rules, frozenset({"b"}))[0] == "c"
         assert decided(rules, frozenset({"b", "c"}))[0] == "a"
         assert decided(rules, frozenset({"a", "b", "c"}))[0] == "d"
 
-    def test_a_rule_that_is_not_enabled_never_acts_and_never_asks_again(self) -> None:
+    def test_a_disabled_rule_neither_acts_nor_waits(self) -> None:
         assert decided([rule("off", enabled=False), rule("late", "visit.seconds > 9", enabled=False)]) == (
             None,
             None,
@@ -70,13 +70,13 @@ class TestDecide:
     def test_a_missing_fact_makes_its_line_false_also_behind_a_negation(self, line: str) -> None:
         assert decided([rule("r", line)])[0] is None
 
-    def test_only_the_keys_asked_for_leave_a_query_of_any_size(self) -> None:
+    def test_only_the_used_keys_of_a_query_are_passed_to_the_engine(self) -> None:
         """Else a visitor could make every decision as slow as its query is long."""
         known = facts(page={"query": {f"k{n}": "v" for n in range(5000)} | {"size": "xl"}, "title": "x"})
         keys = [compile_line(line) for line in ("page.query.size == 'xl'", "page.query['a.b'] == 'c'")]
         assert Plan(keys).select(known) == {"page": {"query": {"size": "xl"}}}
 
-    def test_keys_of_a_query_and_the_query_itself_can_be_asked_in_one_set(self) -> None:
+    def test_query_and_its_keys_can_be_used_in_one_set(self) -> None:
         rules = [rule("a", "page.query.size == 'm'"), rule("b", "'color' in page.query")]
         assert decided(rules, page={"query": {"size": "xl", "color": "red"}})[0] == "b"
 
@@ -102,7 +102,7 @@ class TestAgain:
         rules = [rule(f"r{n}", f"page.seconds > {n}") for n in (90, 20, 45)]
         assert decided(rules, page={"seconds": 5}) == (None, 16.0)
 
-    def test_a_skipped_rule_neither_acts_nor_asks_again(self) -> None:
+    def test_a_skipped_rule_neither_acts_nor_waits(self) -> None:
         rules = [rule("now"), rule("later", "visit.seconds >= 120", priority=1)]
         assert decided(rules, frozenset({"now", "later"}), visit={"seconds": 30}) == (None, None)
 
@@ -119,7 +119,7 @@ class TestAgain:
     def test_a_missing_time_is_not_waited_for(self) -> None:
         assert decided([rule("r", "visit.seconds >= 60")]) == (None, None)
 
-    def test_when_the_rule_that_acts_ends_it_is_asked_again(self) -> None:
+    def test_the_next_request_is_timed_for_the_end_of_the_acting_rule(self) -> None:
         """Else a chat hidden for the first seconds would stay hidden on this page for ever."""
         rules = [rule("hush", "page.seconds < 20", action="hide", priority=1), rule("show", action="show")]
         assert decided(rules, page={"seconds": 5}) == ("hush", 15.0)
@@ -155,7 +155,7 @@ class TestAgain:
             ("!(visit.seconds < 33) || page.seconds > 12", 3.0),
         ],
     )
-    def test_time_may_be_asked_in_any_form(self, line: str, again: float | None) -> None:
+    def test_time_may_be_compared_in_any_form(self, line: str, again: float | None) -> None:
         known = {"visit": {"seconds": 30, "pages": 3}, "page": {"seconds": 10}, "chat": {"open": False}}
         assert decided([rule("r", line)], **known) == (None, again)
 
@@ -216,7 +216,7 @@ MOMENTS = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(LINE, min_size=1, max_size=2), min_size=1, max_size=3), MOMENTS)
-def test_again_is_exactly_the_first_second_in_which_another_rule_would_act(
+def test_retry_after_is_the_first_second_in_which_another_rule_would_act(
     lines: list[list[str]], now: dict[str, dict[str, Any]]
 ) -> None:
     ruleset = RuleSet([rule(f"r{n}", *when) for n, when in enumerate(lines)])
@@ -263,7 +263,7 @@ def test_no_facts_make_a_decision_or_its_explanation_raise(known: dict[str, dict
     assert ALL_FACTS.explain(known).decision == decision
 
 
-def test_a_click_id_that_is_no_utf8_can_be_asked() -> None:
+def test_a_click_id_outside_utf8_can_be_used_in_rules() -> None:
     rules = [rule("r", "touch.click_id.startsWith('a') && touch.click_id.size() > 1")]
     assert decided(rules, touch={"click_id": "a\udce4"})[0] == "r"
 
@@ -292,7 +292,7 @@ class TestExplain:
         found = self.RULES.explain(self.KNOWN, {"tired"})
         return next(r for r in found.rules if r.rule.name == name)
 
-    def test_every_rule_gets_its_verdict_in_the_order_in_which_they_are_asked(self) -> None:
+    def test_every_rule_has_a_verdict_in_order_of_evaluation(self) -> None:
         found = self.RULES.explain(self.KNOWN, {"tired"})
         assert found.decision == self.RULES.decide(self.KNOWN, {"tired"})
         assert [(r.rule.name, r.verdict, r.failed) for r in found.rules] == [
@@ -323,12 +323,12 @@ class TestExplain:
         assert size.missing == ("page.query.size",)
         assert (color.missing, color.facts) == ((), {"page.query.color": None})
 
-    def test_a_fact_that_has_asks_for_is_not_called_missing(self) -> None:
+    def test_a_fact_inside_has_does_not_count_as_missing(self) -> None:
         ruleset = RuleSet([rule("r", "has(cart.value) ? cart.value > 3.0 : cart.items > 3")])
         (line,) = ruleset.explain(facts()).rules[0].lines
         assert line.missing == ("cart.items",)
 
-    def test_an_error_makes_the_line_false_and_is_told(self) -> None:
+    def test_an_error_makes_the_line_false_and_is_reported(self) -> None:
         (line,) = self.explained("broken").lines
         assert not line.holds
         assert "division by zero" in line.error

@@ -71,7 +71,7 @@ async def test_the_partners_sum_is_the_same_in_all_120_orders_of_arrival(shop: S
         assert shop.sums.get(name, Decimal()) == 0, name
 
 
-async def test_the_partner_hears_of_each_change_in_order_and_of_the_difference(shop: Shop) -> None:
+async def test_the_partner_is_notified_of_each_change_in_order(shop: Shop) -> None:
     """field A16: the page said 119.00, the server 100.00"""
     await shop.bought("v1")
     for seen, visitor in ((page(), "v1"), (told(**PAID), None), (told(**REFUNDED), None)):
@@ -88,7 +88,7 @@ async def test_the_partner_hears_of_each_change_in_order_and_of_the_difference(s
     assert [row["sequence"] for row in await shop.rows(schema.postbacks)] == [1, 2, 3, 4]
 
 
-async def test_what_was_not_sent_yet_is_folded_into_one_call(shop: Shop) -> None:
+async def test_unsent_changes_are_folded_into_one_call(shop: Shop) -> None:
     await shop.bought("v1")
     await shop.report(page(), "v1")
     await shop.report(told(**PAID))
@@ -102,7 +102,7 @@ async def test_what_was_not_sent_yet_is_folded_into_one_call(shop: Shop) -> None
     ]
 
 
-async def test_an_order_that_was_cancelled_before_the_partner_heard_of_it_is_not_told(shop: Shop) -> None:
+async def test_an_order_cancelled_before_its_postback_is_not_reported(shop: Shop) -> None:
     await shop.bought("v1")
     await shop.report(page(), "v1")
     await shop.report(told(state="cancelled"))
@@ -138,7 +138,9 @@ async def test_a_call_that_failed_is_tried_before_the_change_that_follows_it(sho
     assert [(event, amount) for event, _, amount in shop.calls] == [("order", "119.00"), ("adjust", "100.00")]
 
 
-async def test_a_change_of_an_order_that_the_partner_never_took_is_told_as_a_new_order(shop: Shop) -> None:
+async def test_a_change_is_reported_as_a_new_order_if_the_partner_never_accepted_the_first(
+    shop: Shop,
+) -> None:
     await shop.bought("v1")
     await shop.report(page(), "v1")
     outbox = shop.service.ledger.outbox
@@ -269,7 +271,7 @@ async def test_each_report_is_kept_once_and_says_what_it_said(shop: Shop) -> Non
     assert known.sightings[0].sighting.total == Decimal("119.00")
 
 
-async def test_two_orders_that_turn_out_to_be_one_are_one_and_the_partner_hears_it(shop: Shop) -> None:
+async def test_two_orders_that_are_the_same_are_merged_and_the_partner_is_notified(shop: Shop) -> None:
     """The page shows one number, the shop's server another, and later says that they are the same."""
     await shop.bought("v1")
     await shop.report(page(), "v1")
@@ -303,7 +305,7 @@ async def test_a_source_that_changes_its_number_may_name_the_one_before(shop: Sh
     assert order.order_id == "1001"
 
 
-async def test_browsers_that_invent_an_order_do_not_keep_out_the_shops_own_page(shop: Shop) -> None:
+async def test_invented_browser_reports_do_not_displace_the_shops_page(shop: Shop) -> None:
     """field E12: as many reports of the next number as are kept, before the order is placed."""
     for number in range(SIGHTINGS + 5):
         invented = replace(page(), source="browser", coupon=f"c{number}")
@@ -316,7 +318,7 @@ async def test_browsers_that_invent_an_order_do_not_keep_out_the_shops_own_page(
     assert (order.visitor, order.partner) == ("v1", "blog")
 
 
-async def test_a_partner_whose_call_cannot_tell_of_a_change_is_a_task_for_a_person(tmp_path: Path) -> None:
+async def test_a_change_that_the_partners_call_cannot_report_is_held_for_a_person(tmp_path: Path) -> None:
     plain = PARTNER | {"postback": "http://127.0.0.1:9/p?c={click_id}"}
     shop = Shop(tmp_path, site(partners=[plain]))
     await shop.service.open()

@@ -185,7 +185,7 @@ WRONG = [
 @pytest.mark.parametrize(
     ("text", "key", "line", "message", "hint"), WRONG, ids=[f"{k}-{m}" for _, k, _, m, _ in WRONG]
 )
-def test_what_would_fail_later_is_found_before(
+def test_check_finds_errors_that_would_occur_later(
     tmp_path: Path, text: str, key: str, line: int, message: str, hint: str | None
 ) -> None:
     ((at_key, at_line, told, what_to_do),) = found(tmp_path, TOP + SHOP + text)

@@ -18,7 +18,7 @@ from clew.service.clock import Clock
         (86400.0, 86400.0 - 3600.0, -3600.0),
     ],
 )
-def test_a_step_of_the_clock_is_told(passed: float, shown: float, step: float | None) -> None:
+def test_a_step_of_the_clock_is_reported(passed: float, shown: float, step: float | None) -> None:
     wall, steady = [1_800_000_000.0], [5.0]
     told: list[tuple[float, float]] = []
     clock = Clock(lambda: wall[0], lambda: steady[0])

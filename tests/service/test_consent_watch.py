@@ -20,7 +20,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return found
 
 
-def test_many_calls_without_any_source_are_told_of(told: list[tuple[str, str]]) -> None:
+def test_many_calls_without_any_source_are_reported(told: list[tuple[str, str]]) -> None:
     watch = ConsentWatch(Events(CollectorRegistry()))
     nothing = decide(ASK, [], False, None, NOW)
     undecided = decide(ASK, [b"CookieConsent=0"], False, None, NOW)
@@ -44,7 +44,7 @@ def test_many_calls_without_any_source_are_told_of(told: list[tuple[str, str]]) 
         ([], PageMessage(tcf="x")),
     ],
 )
-def test_what_cannot_be_read_is_told_of(
+def test_an_unreadable_order_is_reported(
     told: list[tuple[str, str]], cookies: list[bytes], message: PageMessage | None
 ) -> None:
     ConsentWatch(Events(CollectorRegistry())).saw("shop", decide(ASK, cookies, False, message, NOW))

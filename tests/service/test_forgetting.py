@@ -104,7 +104,7 @@ async def test_nothing_names_the_visitor_and_the_accounts_stay(shop: Filled) -> 
     assert (again.went, [line.table for line in again.stayed]) == ((), ["forgotten"])
 
 
-async def test_a_dry_run_tells_the_same_and_changes_nothing(shop: Filled) -> None:
+async def test_a_dry_run_reports_the_same_and_changes_nothing(shop: Filled) -> None:
     await bought(shop, ANN, "1001", MAIL)
     await shop.deliver()
     before = await dump(shop)
@@ -147,7 +147,7 @@ async def test_what_is_due_is_sent_with_its_click_id_which_then_goes(shop: Fille
     assert await naming(shop, ANN) == []
 
 
-async def test_after_a_month_a_click_id_goes_though_the_partner_was_not_told(shop: Filled) -> None:
+async def test_click_ids_of_unsent_postbacks_are_deleted_after_a_month(shop: Filled) -> None:
     await bought(shop, ANN, "1001")
     await forget(shop)
     shop.now += 30 * DAY
@@ -156,7 +156,7 @@ async def test_after_a_month_a_click_id_goes_though_the_partner_was_not_told(sho
     assert await naming(shop, ANN) == []
 
 
-async def test_an_order_that_is_not_paid_yet_is_told_when_it_is(shop: Filled) -> None:
+async def test_an_unpaid_order_is_reported_once_it_is_paid(shop: Filled) -> None:
     await shop.bought(ANN, f"click-{ANN}")
     await shop.order("1001", "59.90", ANN, state="seen")
     await forget(shop)
@@ -286,7 +286,7 @@ async def test_a_report_that_the_address_joined_stays_with_its_order(shop: Fille
     assert await naming(shop, MAIL) == []
 
 
-async def test_orders_that_are_written_meanwhile_name_nobody_either(shop: Filled) -> None:
+async def test_orders_written_during_forgetting_name_no_visitor_either(shop: Filled) -> None:
     await shop.bought(ANN, f"click-{ANN}")
     site, done = shop.service.sites["shop"], asyncio.Event()
 
@@ -322,7 +322,7 @@ async def test_an_order_that_turned_out_to_be_another_one_is_found_too(shop: Fil
     assert await naming(shop, ANN) == []
 
 
-async def test_who_withdraws_consent_is_not_named_and_its_partner_still_hears_of_a_refund(
+async def test_after_withdrawal_the_visitor_is_not_named_and_refunds_are_still_reported(
     shop: Filled,
 ) -> None:
     await bought(shop, ANN, "1001", MAIL)

@@ -74,7 +74,7 @@ def test_networks_and_sites_are_counted_apart_and_together() -> None:
     assert limited.scope == "all"
 
 
-def test_what_is_refused_by_the_site_costs_a_client_nothing() -> None:
+def test_a_refusal_by_the_site_limit_does_not_count_for_the_client() -> None:
     bench = Bench(messages=(3, 1, 100))
     assert bench.taken(50) == 1
     assert bench.taken(50, site="b") == 1
@@ -109,7 +109,7 @@ def test_a_cost_counts_as_so_many_and_one_above_the_limit_waits_for_an_empty_cou
     assert bench.taken(1, cost=50) == 1
 
 
-def test_what_is_given_back_may_be_taken_again() -> None:
+def test_a_returned_count_may_be_taken_again() -> None:
     bench = Bench(messages=(2, 100, 100))
     for _ in range(10):
         assert bench.taken(1) == 1
@@ -125,7 +125,7 @@ def test_a_network_that_knew_the_secret_is_not_shut_out_by_strangers() -> None:
     assert bench.taken(5, "203.0.113.7") == 3
 
 
-def test_minting_networks_moves_nobodys_counter_and_takes_no_memory() -> None:
+def test_many_invented_networks_change_no_other_counter_and_take_no_memory() -> None:
     """field E3: a flood from ever new networks neither frees who is held back nor holds back others."""
     bench = Bench(messages=(5, 2000, 2000))
     assert bench.taken(6) == 5
@@ -155,7 +155,7 @@ def test_a_clock_that_goes_back_is_not_what_limits_are_read_from() -> None:
     assert Limits(model.Limits(), Events(CollectorRegistry()))._clock is time.monotonic
 
 
-def test_things_are_held_until_they_are_released() -> None:
+def test_held_places_count_until_they_are_released() -> None:
     """field E6: by network, by site, over all."""
     bench = Bench(streams=(2, 3, 4))
     limits = bench.limits
@@ -177,7 +177,7 @@ def test_things_are_held_until_they_are_released() -> None:
     assert limits._held == {}
 
 
-def test_a_refusal_is_counted_and_told_once_an_hour(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_is_counted_and_logged_once_an_hour(capsys: pytest.CaptureFixture[str]) -> None:
     bench = Bench(messages=(1, 100, 100))
     bench.taken(5)
     labels = {"site": "a", "limit": "messages", "scope": "client"}

@@ -233,7 +233,7 @@ async def due(service: Service) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("with_click", [True, False])
 @pytest.mark.parametrize("total", ["10.00", "59.90"])
-async def test_an_order_that_a_strangers_browser_invented_gives_way_to_the_shops_own_page(
+async def test_the_shops_page_has_precedence_over_an_order_invented_by_a_browser(
     service: Service, site: SiteRuntime, with_click: bool, total: str
 ) -> None:
     """field E12: order numbers told of before they are placed."""
@@ -248,7 +248,7 @@ async def test_an_order_that_a_strangers_browser_invented_gives_way_to_the_shops
     assert (kept["visitor"], kept["total"], kept["source"]) == ("buyer", "59.90", "page")
 
 
-async def test_a_page_opened_without_the_cookie_settles_nothing_that_a_browser_told(
+async def test_a_page_opened_without_the_cookie_does_not_confirm_a_browsers_report(
     service: Service, site: SiteRuntime
 ) -> None:
     """field E12: a stranger tells of an order, then opens its page as nobody."""
@@ -269,7 +269,7 @@ async def test_a_page_opened_without_the_cookie_does_not_make_an_unpaid_order_a_
     assert await due(service) == []
 
 
-async def test_a_stranger_who_did_not_shop_takes_no_order_that_a_browser_told(
+async def test_a_stranger_who_did_not_shop_does_not_get_a_browsers_order(
     service: Service, site: SiteRuntime
 ) -> None:
     """field E12"""
@@ -280,7 +280,7 @@ async def test_a_stranger_who_did_not_shop_takes_no_order_that_a_browser_told(
     assert await due(service) == [("held", "real", "59.90")]
 
 
-async def test_a_persons_refusal_of_what_a_browser_told_stands(service: Service, site: SiteRuntime) -> None:
+async def test_a_persons_refusal_of_a_browsers_report_is_final(service: Service, site: SiteRuntime) -> None:
     """field E12: reloading the page does not send what a person refused."""
     await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR)), Shopped()], NOW)
     await told(service, site, "v1", DRAWN, "59.90")

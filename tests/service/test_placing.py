@@ -177,7 +177,7 @@ async def test_any_order_of_arrival_ends_the_same(shop: Shop, told_at_once: bool
 
 
 @pytest.mark.parametrize("arrival", list(permutations(range(3))), ids=lambda a: "".join(map(str, a)))
-async def test_with_a_second_candidate_a_report_is_taken_back_and_asked_of_a_person(
+async def test_a_second_candidate_undoes_a_join_and_the_report_is_proposed(
     shop: Shop, arrival: tuple[int, ...]
 ) -> None:
     three = [
@@ -238,7 +238,7 @@ async def test_too_many_and_too_old_ones_are_given_up_and_kept(
     assert len((await known(shop, "1")).sightings) == 1
 
 
-async def test_a_wrong_join_is_undone_and_both_orders_and_the_partner_hear_it(shop: Shop) -> None:
+async def test_undoing_a_wrong_join_separates_the_orders_and_notifies_the_partner(shop: Shop) -> None:
     """The server said that two numbers are one order. They are not."""
     await shop.bought("v1")
     await report(shop, told("1001"), "v1")
@@ -286,7 +286,7 @@ async def test_an_order_without_its_only_report_is_cancelled_and_may_come_back(s
     assert all(one.same for one in replays(story))
 
 
-async def test_what_cannot_be_moved_is_an_error(shop: Shop) -> None:
+async def test_moving_an_unknown_report_or_a_correction_is_an_error(shop: Shop) -> None:
     at = shop.service.sites["shop"]
     await report(shop, told("1001"))
     with pytest.raises(OrderError, match="shop has no such report"):

@@ -40,7 +40,7 @@ def test_an_order_goes_before_the_cart() -> None:
     assert found.cart is None
 
 
-def test_a_page_that_would_make_the_parser_run_away_is_refused_with_its_reason() -> None:
+def test_a_page_that_is_too_costly_to_parse_is_refused_with_the_reason() -> None:
     """field E4"""
     body = b"<p " + b" ".join(b"a%d" % n for n in range(120_000)) + b">"
     assert "256 attributes" in (read_page(page(body), ORDER, None).refused or "")
@@ -67,7 +67,7 @@ async def gate(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gate]:
     made.open.set()
 
 
-async def test_the_loop_goes_on_while_pages_are_read_and_one_site_holds_one_thread(gate: Gate) -> None:
+async def test_reading_pages_does_not_block_the_loop_and_a_site_uses_one_thread(gate: Gate) -> None:
     """field E4: pages of another site are read while a hostile one takes its time."""
     reader = PageReader(Events(CollectorRegistry()))
     one, other = site("one"), site("other")
@@ -81,7 +81,7 @@ async def test_the_loop_goes_on_while_pages_are_read_and_one_site_holds_one_thre
     reader.close()
 
 
-async def test_what_waits_is_bounded_and_orders_go_before_carts(gate: Gate) -> None:
+async def test_the_queue_is_limited_and_orders_have_precedence_over_carts(gate: Gate) -> None:
     """field E4"""
     registry = CollectorRegistry()
     reader = PageReader(Events(registry))

@@ -69,7 +69,7 @@ async def test_one_process_at_a_time_does_it_and_goes_through_all_in_steps(shop:
     assert await second.apply({"notices": 90}, shop.now + 3700, pause=0) == {"notices": 1}
 
 
-async def test_what_went_is_an_event(shop: Filled, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_deleted_rows_are_an_event(shop: Filled, capsys: pytest.CaptureFixture[str]) -> None:
     shop.now += 31 * DAY
     await shop.service.apply_retention()
     told = [line for line in capsys.readouterr().out.splitlines() if "pruned" in line]

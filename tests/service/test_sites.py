@@ -42,7 +42,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_a_site_is_compiled_when_it_is_asked_for_and_dropped_when_others_were(compiled: list[str]) -> None:
+def test_a_site_is_compiled_when_requested_and_dropped_after_many_others(compiled: list[str]) -> None:
     found = Sites(settings(*map(site, "abcd")), load(), kept=2)
     assert compiled == []
     for name in "abac":
@@ -66,7 +66,7 @@ def test_to_ask_whether_there_is_a_site_compiles_none(compiled: list[str]) -> No
     assert compiled == []
 
 
-def test_what_stays_as_it_is_stays_compiled(compiled: list[str]) -> None:
+def test_unchanged_sites_stay_compiled(compiled: list[str]) -> None:
     found = Sites(settings(*map(site, "abc")), load())
     before = {name: found[name] for name in "abc"}
     changes = found.swap(settings(site("a"), site("b", debug=True), site("d")))

@@ -37,5 +37,5 @@ def test_a_loop_that_has_ended_says_that_the_server_stops() -> None:
     one.refuse([], requested=True)
 
 
-def test_who_waits_for_a_swap_waits_as_long_as_it_may_take() -> None:
+def test_the_timeout_of_a_swap_covers_its_calls() -> None:
     assert SWAP_SECONDS > 2 * CALL_SECONDS

@@ -40,7 +40,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize("mount", ["proxy", "middleware"])
-async def test_a_host_that_fits_no_site_is_told_of_once_with_the_hosts_that_do(
+async def test_an_unknown_host_is_reported_once_with_the_known_hosts(
     tmp_path: Path, mount: str, logged: list[Any]
 ) -> None:
     """field G2"""

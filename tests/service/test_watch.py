@@ -175,7 +175,7 @@ async def test_an_order_held_in_another_process_reaches_the_desks(
         assert told.calls == [(desk_topic("shop"),)]
 
 
-async def test_a_desk_hears_of_the_visit_it_shows_and_of_no_other(
+async def test_a_desk_is_notified_only_of_the_visit_that_it_shows(
     desk: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field E6: visits are looked at once for all desks, and only those that a desk shows."""
@@ -203,7 +203,7 @@ async def test_a_desk_hears_of_the_visit_it_shows_and_of_no_other(
         assert (await anext(live))["event"] == "changed"
 
 
-async def test_many_changes_within_a_second_are_told_a_desk_together(desk: House) -> None:
+async def test_changes_within_a_second_are_sent_to_a_desk_together(desk: House) -> None:
     """field E5: each change makes the page fetch itself, so a flood must not become one of page views."""
     async with desk.served() as address, AsyncExitStack() as tabs:
         agent = await desk.agent(base=address.removesuffix("/-/clew/"))
@@ -229,7 +229,7 @@ async def test_many_changes_within_a_second_are_told_a_desk_together(desk: House
         counting.cancel()
 
 
-async def test_an_agent_whose_last_desk_is_closed_is_gone_within_seconds(
+async def test_an_agent_is_offline_seconds_after_closing_its_last_desk(
     desk: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field D12."""
@@ -251,7 +251,7 @@ async def test_an_agent_whose_last_desk_is_closed_is_gone_within_seconds(
         assert await online() == 0
 
 
-async def test_a_page_that_is_turned_does_not_send_the_agent_home(desk: House) -> None:
+async def test_changing_the_page_of_the_inbox_does_not_make_the_agent_offline(desk: House) -> None:
     """field D12."""
     with desk.service.presence.open("bo"):
         pass

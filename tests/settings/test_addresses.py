@@ -67,7 +67,7 @@ def test_does_not_fit(pattern: str, address: str) -> None:
     assert not fits(pattern, address)
 
 
-def test_the_first_that_fits_counts() -> None:
+def test_the_first_match_counts() -> None:
     patterns = Patterns(["/a?x=1", "/a*", "/ab"])
     assert [patterns.first(*split(address)) for address in ("/a?x=1", "/a", "/ab", "/b")] == [0, 1, 1, None]
     assert patterns.all("/ab") == [1, 2]
@@ -92,7 +92,7 @@ def test_raw_bytes_that_are_no_text_are_matched_too() -> None:
         ("/[z-a]", "no valid set of characters"),
     ],
 )
-def test_what_no_address_can_fit_is_no_pattern(pattern: str, message: str) -> None:
+def test_patterns_that_match_no_address_are_refused(pattern: str, message: str) -> None:
     with pytest.raises(PatternError, match=message.replace("*", r"\*").replace("?", r"\?")):
         Pattern(pattern)
 

@@ -48,7 +48,7 @@ def test_sites_come_from_all_files_in_the_order_of_their_names(folder: Path) -> 
     assert names(folder) == ["main", "a", "b", "c"]
 
 
-def test_what_is_not_meant_is_not_read(folder: Path) -> None:
+def test_backup_files_of_editors_are_not_included(folder: Path) -> None:
     for name in (".#a.toml", ".b.toml.swp", "b.toml~", "b.toml.dpkg-old"):
         (folder / "sites" / name).write_text("[[nonsense")
     assert names(folder) == ["a", "b", "c"]
@@ -121,7 +121,7 @@ def test_an_error_names_its_file_and_line(
     assert message in found[0][3]
 
 
-def test_two_files_with_sites_for_all_other_hosts_are_told(folder: Path) -> None:
+def test_two_files_with_sites_for_all_other_hosts_are_an_error(folder: Path) -> None:
     for name in ("x", "y"):
         (folder / f"sites/{name}.toml").write_text(f'[[sites]]\nname = "{name}"\n')
     ((file, key, line, message),) = errors(folder)
@@ -130,7 +130,7 @@ def test_two_files_with_sites_for_all_other_hosts_are_told(folder: Path) -> None
     assert message.endswith("x.toml")
 
 
-def test_the_desks_host_is_none_of_an_included_shop(folder: Path) -> None:
+def test_the_desk_cannot_use_an_included_sites_host(folder: Path) -> None:
     (folder / "sites/d.toml").write_text(site("d").replace("d.example", "desk.example:443"))
     assert errors(folder) == [
         ("clew.toml", "desk_host", 2, "is the host of a shop: the desk needs a host of its own")
@@ -158,7 +158,7 @@ def test_a_pattern_without_files_is_a_warning_and_a_name_without_a_file_an_error
     assert found == ("gone.toml", "", None, "cannot be read: no such file or directory")
 
 
-def test_a_name_with_a_nul_is_told(folder: Path) -> None:
+def test_a_name_with_nul_is_reported(folder: Path) -> None:
     (folder / "clew.toml").write_text(MAIN.replace("]", ', "a\\u0000.toml", "a\\u0000/*.toml"]'))
     assert [found[3] for found in errors(folder)] == ["cannot be read: no file can have this name"]
 
@@ -197,7 +197,7 @@ def test_a_file_that_becomes_a_pipe_while_it_is_read_does_not_block(
     assert errors(folder) == [(file.name, "", None, "cannot be read: is not a regular file")]
 
 
-def test_links_that_lead_round_in_a_circle_are_followed_once(folder: Path) -> None:
+def test_link_loops_are_followed_once(folder: Path) -> None:
     (folder / "sites/below").mkdir()
     (folder / "sites/below/d.toml").write_text(site("d"))
     for name in ("one", "two", "three"):
@@ -312,7 +312,7 @@ class TestReadAgain:
         os.utime(folder / "sites/a.toml", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
         assert [s.name for s in self.loaded(again).sites] == ["z", "b", "c"]
 
-    def test_a_file_that_is_being_written_counts_as_it_was(self, folder: Path) -> None:
+    def test_a_file_that_is_being_written_keeps_its_previous_settings(self, folder: Path) -> None:
         again = loader(folder / "clew.toml", {})
         self.loaded(again)
         (folder / "sites/b.toml").write_text('[[sites]]\nname = "b')
@@ -320,7 +320,7 @@ class TestReadAgain:
         held = again.load(hold={str(folder / "sites/b.toml"), str(folder / "sites/new.toml")}).used()
         assert [s.name for s in held.sites] == ["a", "b", "c"]
 
-    def test_a_wrong_file_is_told_again_until_it_is_mended(self, folder: Path) -> None:
+    def test_an_invalid_file_is_reported_again_until_it_is_fixed(self, folder: Path) -> None:
         self.settled(folder)
         again = loader(folder / "clew.toml", {})
         (folder / "sites/a.toml").write_text("[[sites]]\n")

@@ -54,7 +54,7 @@ def problems(folder: Path, text: str | bytes, environ: Mapping[str, str] | None 
     return list(caught.value.problems)
 
 
-def test_ten_lines_serve_a_shop(tmp_path: Path) -> None:
+def test_a_settings_file_of_ten_lines_serves_a_shop(tmp_path: Path) -> None:
     found = loaded(
         tmp_path,
         TOP + SHOP + 'hosts = ["Shop.Example"]\nupstream = "http://127.0.0.1:8000/"\n'
@@ -264,7 +264,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "key", "line", "message", "hint"), WRONG, ids=[text for text, *_ in WRONG])
-def test_what_is_wrong_is_said_with_key_line_and_what_to_do(
+def test_errors_have_key_line_and_what_to_do(
     tmp_path: Path, text: str, key: str, line: int, message: str | None, hint: str | None
 ) -> None:
     (found,) = problems(tmp_path, f"{TOP}{SHOP}{text}\n")

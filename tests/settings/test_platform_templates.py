@@ -37,7 +37,7 @@ def preset_of(name: str) -> str:
         ("woocommerce-block-received", "77", "1289.90", "GBP"),
     ],
 )
-def test_the_order_is_read_in_the_currencys_own_way_of_writing(
+def test_amounts_are_read_by_the_currencys_conventions(
     name: str, number: str, total: str, currency: str
 ) -> None:
     order = platforms()[preset_of(name)].order
@@ -84,7 +84,7 @@ def test_a_page_without_an_order_is_none() -> None:
 
 
 @pytest.mark.parametrize("name", ["magento", "opencart", "saleor", "shopify"])
-def test_where_no_template_shows_the_order_the_owner_is_told_how_it_gets_in(name: str) -> None:
+def test_check_explains_how_orders_come_in_if_no_page_shows_them(name: str) -> None:
     preset = platforms()[name]
     assert preset.order is None
     assert "POST orders" in preset.note
@@ -106,7 +106,7 @@ def test_magento_shows_a_number_but_no_total_and_no_cart() -> None:
         *((name, *page) for name, preset in platforms().items() for page in preset.pages),
     ],
 )
-def test_addresses_tell_the_kind_of_page(platform: str, address: str, kind: str | None) -> None:
+def test_addresses_show_the_kind_of_page(platform: str, address: str, kind: str | None) -> None:
     assert kind_of(Site(name="shop", platform=platform), address) == kind
 
 

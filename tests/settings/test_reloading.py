@@ -83,7 +83,7 @@ def case(tmp_path: Path) -> Iterator[Case]:
     case.reloader.stop()
 
 
-def test_who_gives_up_waiting_does_not_end_the_reloads(case: Case) -> None:
+def test_a_client_that_stops_waiting_does_not_end_the_reloader(case: Case) -> None:
     given_up = case.reloader._asked
     future: Future[reloading.Reloaded] = Future()
     assert future.cancel()
@@ -92,7 +92,7 @@ def test_who_gives_up_waiting_does_not_end_the_reloads(case: Case) -> None:
     assert case.reloader.ask().result(20).sites == 1
 
 
-def test_who_gives_up_during_the_reload_does_not_end_it(case: Case, tmp_path: Path) -> None:
+def test_a_client_that_disconnects_does_not_cancel_the_reload(case: Case, tmp_path: Path) -> None:
     case.target.go_on.clear()
     write(tmp_path, "a", "b")
     first = case.reloader.ask()
@@ -132,7 +132,7 @@ def test_what_could_not_be_applied_is_tried_again(tmp_path: Path, monkeypatch: p
     case.reloader.stop()
 
 
-def test_the_outcome_is_told_of_each_reload_that_was_asked_for(case: Case, tmp_path: Path) -> None:
+def test_the_outcome_of_each_requested_reload_is_reported(case: Case, tmp_path: Path) -> None:
     case.reloader.ask().result(20)
     case.reloader.reload()
     assert case.target.unchanged_told == 1
@@ -164,7 +164,7 @@ def test_files_that_cannot_be_looked_at_do_not_end_the_reloads(
     case.reloader.stop()
 
 
-def test_who_still_waits_at_the_end_is_told(case: Case, tmp_path: Path) -> None:
+def test_callers_still_waiting_at_the_end_get_an_error(case: Case, tmp_path: Path) -> None:
     case.target.go_on.clear()
     write(tmp_path, "a", "b")
     first = case.reloader.ask()
@@ -181,7 +181,7 @@ def test_who_still_waits_at_the_end_is_told(case: Case, tmp_path: Path) -> None:
         case.reloader.ask().result(20)
 
 
-def test_a_request_after_the_end_writes_to_nobodys_descriptor(case: Case) -> None:
+def test_a_request_after_the_end_writes_to_no_other_descriptor(case: Case) -> None:
     closed = case.reloader._wake_in
     case.reloader.stop()
     reading, writing = os.pipe()

@@ -32,7 +32,7 @@ WEAK = [
 
 
 @pytest.mark.parametrize("secret", WEAK)
-def test_what_can_be_guessed_is_refused(secret: str) -> None:
+def test_guessable_secrets_are_refused(secret: str) -> None:
     """field E17"""
     why = weakness(secret, 32)
     assert why is not None
@@ -58,7 +58,7 @@ def test_a_token_that_can_be_guessed_is_refused(token: str) -> None:
         (40, 32, string.ascii_lowercase),
     ],
 )
-def test_what_is_random_is_taken(length: int, least: int, alphabet: str) -> None:
+def test_random_secrets_are_accepted(length: int, least: int, alphabet: str) -> None:
     """field E17: the same 5,000 secrets in each run."""
     chance = random.Random(f"{length} of {alphabet}")
     for _ in range(5000):

@@ -94,7 +94,7 @@ async def test_a_hash_with_old_parameters_is_renewed_at_the_next_login(db: Datab
     assert await stronger.verify("bo", PASSWORD, "shop")
 
 
-async def test_a_broken_hash_is_a_wrong_password_and_no_fault(db: Database, books: Agents) -> None:
+async def test_a_damaged_password_hash_counts_as_a_wrong_password(db: Database, books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
     await db.transact(executing(agents.update().values(password="not a hash")))
     assert not await books.verify("bo", PASSWORD, "shop")
@@ -216,7 +216,7 @@ async def test_a_new_password_and_a_removal_end_all_sessions_at_once(books: Agen
     assert not await books.verify("bo", "a new password", "shop")
 
 
-async def test_changing_somebody_who_is_not_there_says_so(books: Agents) -> None:
+async def test_changing_an_unknown_agent_is_an_error(books: Agents) -> None:
     with pytest.raises(AgentError, match="no agent 'bo'"):
         await books.change_password("bo", "a new password")
     with pytest.raises(AgentError, match="no agent 'bo'"):
@@ -248,7 +248,7 @@ async def test_an_agent_is_online_for_thirty_seconds_after_each_sign(books: Agen
     assert await books.online("shop", NOW + ONLINE_SECONDS + 1) == 0
 
 
-async def test_a_flood_of_logins_is_sent_away_instead_of_filling_memory(db: Database) -> None:
+async def test_a_flood_of_logins_is_refused_instead_of_filling_memory(db: Database) -> None:
     release = threading.Event()
 
     class Held(PasswordHasher):

@@ -139,7 +139,7 @@ async def test_a_day_after_closing_a_new_conversation_begins_with_its_own_rule(b
     ]
 
 
-async def test_who_answers_has_the_conversation(books: Conversations) -> None:
+async def test_answering_assigns_the_conversation(books: Conversations) -> None:
     added = await write(books, "hello")
     assert added.conversation.agent is None
     answered = await answer(books, added, "hi", at=NOW + 5)
@@ -181,7 +181,7 @@ async def test_messages_after_an_id_are_those_that_a_reader_has_not_seen(books: 
     assert [m.text for m in await books.newest(first.conversation, 2)] == ["two", "three"]
 
 
-async def test_a_talk_tells_what_agents_wrote_after_the_visitors_last_word(books: Conversations) -> None:
+async def test_a_talk_has_the_agents_messages_since_the_visitors_last_one(books: Conversations) -> None:
     assert await books.talk("shop", "anna") == Talk()
     added = await write(books, "hello")
     assert await books.talk("shop", "anna") == Talk(added.message.id, open=True)
@@ -306,13 +306,13 @@ async def test_a_talk_that_begins_with_the_order_or_after_it_did_not_bring_it(bo
     assert await books.visitor_talked("shop", "anna", NOW - 86400, NOW) is None
 
 
-async def test_an_agents_words_alone_are_no_talk_of_the_visitor(books: Conversations) -> None:
+async def test_agents_messages_alone_do_not_count_as_the_visitors_talk(books: Conversations) -> None:
     added = await write(books, "hello", at=NOW - 5000)
     await answer(books, added, "still there?", at=NOW)
     assert await books.visitor_talked("shop", "anna", NOW - 10, NOW + 10) is None
 
 
-async def test_counts_tell_the_open_conversations_of_each_agent(books: Conversations) -> None:
+async def test_counts_are_the_open_conversations_of_each_agent(books: Conversations) -> None:
     for number in range(3):
         added = await write(books, "hello", visitor=f"v{number}")
         await books.claim("shop", added.conversation.id, "bo", NOW)

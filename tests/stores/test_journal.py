@@ -19,7 +19,7 @@ async def opened(path: Path, **options: Any) -> tuple[Journal, list[dict[str, An
     return journal, [entry for _, entry in await journal.open()]
 
 
-async def test_what_waits_is_there_after_a_restart_and_what_is_done_is_not(tmp_path: Path) -> None:
+async def test_waiting_entries_survive_a_restart_and_done_ones_do_not(tmp_path: Path) -> None:
     """field D8"""
     journal, found = await opened(tmp_path / "j")
     assert found == []

@@ -111,7 +111,7 @@ async def test_the_same_order_id_at_another_site_is_another_order(db: Database) 
     assert [o.site for o in await Orders(db).of_visitor("other", "v1")] == ["other"]
 
 
-async def test_an_order_that_nobody_earned_keeps_the_reason_and_owes_no_postback(db: Database) -> None:
+async def test_an_order_without_a_partner_has_a_reason_and_no_postback(db: Database) -> None:
     order = await recorded(db, credit=NOBODY, reports=[], visitor=None, conversation=None, agent=None)
     assert (order.partner, order.click, order.reason) == (None, None, "no click")
     assert await Outbox(db).list() == ()

@@ -76,7 +76,7 @@ def always(_: Postback) -> bool:
     return True
 
 
-async def test_the_way_of_a_delivered_postback(db: Database, outbox: Outbox) -> None:
+async def test_a_postback_is_delivered_and_its_click_id_deleted(db: Database, outbox: Outbox) -> None:
     await owe(db, "a")
     claimed = await take(outbox)
     assert (claimed.state, claimed.attempts, claimed.report.order_id) == ("due", 0, "a")
@@ -115,9 +115,7 @@ async def test_a_claimed_row_is_not_given_to_another(db: Database, outbox: Outbo
     assert await outbox.waiting(NOW, each=9, limit=9) == ()
 
 
-async def test_a_claim_whose_worker_died_before_sending_is_simply_due_again(
-    db: Database, outbox: Outbox
-) -> None:
+async def test_a_postback_claimed_by_a_dead_worker_is_due_again(db: Database, outbox: Outbox) -> None:
     await owe(db, "a")
     dead = await take(outbox, lease=10)
     assert await outbox.expire(NOW + 10, never) == ()
@@ -218,7 +216,7 @@ async def test_a_late_answer_does_not_touch_a_row_that_another_holds(db: Databas
     assert await outbox.finish(other, attempt(), "delivered", NOW + 33)
 
 
-async def test_a_released_row_is_as_it_was(db: Database, outbox: Outbox) -> None:
+async def test_a_released_row_is_unchanged(db: Database, outbox: Outbox) -> None:
     await owe(db, "a")
     before = await outbox.list()
     claimed = await take(outbox)

@@ -171,7 +171,7 @@ async def test_the_newest_come_from_the_end_of_an_index(db: Database, name: str)
     assert steps.count("USE TEMP B-TREE FOR ORDER BY") == name.startswith("report"), steps
 
 
-async def test_a_scan_would_be_seen(db: Database) -> None:
+async def test_a_full_scan_is_detected(db: Database) -> None:
     async def scan(db: Database) -> None:
         async with db.read() as connection:
             await connection.execute(text("SELECT * FROM postbacks WHERE last_status = 3"))

@@ -117,7 +117,7 @@ async def test_a_database_with_another_encoding_is_refused(postgres: Postgres) -
         ("mysql://clew@db.example/clew", "is no address of a ledger"),
     ],
 )
-def test_an_address_that_is_none_is_told(address: str, said: str) -> None:
+def test_an_invalid_address_is_reported(address: str, said: str) -> None:
     with pytest.raises(LedgerAddressError, match=said):
         database_at(address)
 
@@ -131,7 +131,7 @@ async def test_a_password_is_in_no_error() -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=())))
-def test_any_text_is_kept_as_it_is(found: str) -> None:
+def test_any_text_is_kept_unchanged(found: str) -> None:
     kind = messages.c.text.type.dialect_impl(postgresql_dialect())
     stored = kind.process_bind_param(found, None)
     stored.encode()
@@ -297,7 +297,7 @@ def stopped(pid: int) -> bool:
     return True
 
 
-async def test_a_server_that_does_not_answer_is_told_as_busy_in_time(own_server: Postgres) -> None:
+async def test_a_server_that_does_not_respond_is_reported_as_busy_in_time(own_server: Postgres) -> None:
     db = await opened(own_server)
     await db.probe(NOW)
     pids = [row[0] for row in await asyncio.to_thread(own_server.execute, "SELECT pid FROM pg_stat_activity")]
@@ -314,7 +314,7 @@ async def test_a_server_that_does_not_answer_is_told_as_busy_in_time(own_server:
     await db.close()
 
 
-async def test_a_transaction_whose_client_froze_keeps_nobody_waiting(
+async def test_a_transaction_of_a_frozen_client_does_not_block_others(
     own_server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(postgresql._SETTINGS, "idle_in_transaction_session_timeout", "200ms")

@@ -21,7 +21,7 @@ async def db(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     await found.close()
 
 
-async def test_a_stopped_loop_of_writes_tells_those_who_wait(db: SqliteDatabase) -> None:
+async def test_waiting_callers_get_an_error_when_the_write_loop_stops(db: SqliteDatabase) -> None:
     """When a program ends, all its tasks are cancelled, the ledger's own too."""
     waiting = [asyncio.create_task(db.probe(NOW)) for _ in range(5)]
     await asyncio.sleep(0)

@@ -93,7 +93,7 @@ async def close(desk: House) -> None:
     assert done.status_code == 303
 
 
-async def test_a_decision_asks_the_ledger_once_for_a_new_visitor_and_never_again(desk: House) -> None:
+async def test_a_decision_queries_the_ledger_only_once_for_a_new_visitor(desk: House) -> None:
     with counted(desk.service.ledger.db) as asked:
         await decide(desk, "0001")
         assert len(asked) == 1, "whether it wrote before the store knew it"
@@ -102,7 +102,7 @@ async def test_a_decision_asks_the_ledger_once_for_a_new_visitor_and_never_again
         assert len(asked) == 1
 
 
-async def test_a_browser_without_our_cookie_is_asked_about_nowhere(desk: House) -> None:
+async def test_a_browser_without_clews_cookie_causes_no_query(desk: House) -> None:
     page = {"view": "view-0001", "url": "http://shop.test/mug"}
     with counted(desk.service.ledger.db) as asked:
         async with desk.client() as browser:
@@ -110,7 +110,7 @@ async def test_a_browser_without_our_cookie_is_asked_about_nowhere(desk: House) 
     assert asked == []
 
 
-async def test_the_record_tells_of_a_talk_from_its_first_word_to_its_end(desk: House) -> None:
+async def test_the_record_has_the_talk_from_its_first_message_to_its_end(desk: House) -> None:
     await decide(desk, "0001")
     await say(desk)
     with counted(desk.service.ledger.db) as asked:
@@ -127,7 +127,7 @@ async def test_the_record_tells_of_a_talk_from_its_first_word_to_its_end(desk: H
         assert asked == []
 
 
-async def test_what_was_read_is_unread_in_no_other_tab(desk: House) -> None:
+async def test_a_message_read_in_one_tab_is_read_in_all(desk: House) -> None:
     await say(desk)
     await reply(desk)
     async with desk.visitor() as browser:
@@ -257,7 +257,7 @@ async def test_the_older_of_two_notes_never_wins(desk: House, monkeypatch: pytes
     assert visitor.unread == 2
 
 
-async def test_an_agents_answer_is_no_sign_of_the_visitor(desk: House) -> None:
+async def test_an_agents_answer_does_not_count_as_visitor_activity(desk: House) -> None:
     await decide(desk, "0001")
     await say(desk)
     desk.clock.ahead += 3600
@@ -266,7 +266,7 @@ async def test_an_agents_answer_is_no_sign_of_the_visitor(desk: House) -> None:
     assert desk.service.clock.now() - seen[VISITOR] >= 3600
 
 
-async def test_agents_are_known_without_a_question_a_decision(desk: House) -> None:
+async def test_decisions_need_no_query_for_the_agents(desk: House) -> None:
     assert (await decide(desk, "0001"))["online"] is False
     await desk.agents.add("bo", "correct horse battery", site="shop", now=desk.service.clock.now())
     await desk.agents.seen("bo", desk.service.clock.now())

@@ -91,7 +91,7 @@ def seen_page(number: int) -> Callable[[Visitor | None], Visitor]:
     return fold
 
 
-async def test_what_was_written_is_read_back_whole(visits: Visits) -> None:
+async def test_a_stored_visitor_is_read_back_completely(visits: Visits) -> None:
     changes = [Touched(touch(NOW, "a\udcffb")), view(1), CartSeen({"value": "59.90"}), Invited("r", "seen")]
     written = await visits.change("shop", "v1", changes, NOW)
     assert await visits.get("shop", "v1") == written
@@ -135,7 +135,7 @@ async def test_trail_and_touches_are_bounded(visits: Visits) -> None:
 
 
 @pytest.mark.parametrize("letter", ["x", "ж", "\U0001f600", '"'])
-async def test_whatever_strangers_send_a_visitor_stays_a_few_kilobytes(visits: Visits, letter: str) -> None:
+async def test_a_visitors_record_is_limited_to_a_few_kilobytes(visits: Visits, letter: str) -> None:
     """field E5: a page view and a touch with every field as long as it may be, many times."""
     long = letter * 500
     clicks = tuple(Click(f"network{n}", f"param{n}", long, "partner" if n == 4 else None) for n in range(8))
@@ -175,7 +175,7 @@ async def test_a_lost_store_gets_its_touches_back_from_the_cookie(visits: Visits
     assert [t.clicks[0].value for t in visitor.touches] == ["old", "new"]
 
 
-async def test_the_cart_is_gone_with_the_order(visits: Visits) -> None:
+async def test_an_order_resets_the_cart(visits: Visits) -> None:
     visitor = await visits.change("shop", "v1", [CartSeen({"value": "59.90"}), Ordered(NOW)], NOW)
     assert (dict(visitor.cart), visitor.ordered_at) == ({}, NOW)
 
@@ -209,7 +209,7 @@ async def test_a_partners_click_stays_when_many_other_arrivals_follow(visits: Vi
         ([view(1), Ordered(NOW)], 400),
     ],
 )
-async def test_who_did_nothing_that_counts_is_kept_for_a_shorter_time(
+async def test_visitors_without_activity_are_kept_for_a_shorter_time(
     visits: Visits, engine: Engine, changes: list[Change], days: int
 ) -> None:
     """field E7"""

@@ -143,7 +143,7 @@ async def test_a_lease_from_a_clock_that_went_wrong_does_not_stop_pruning(
     await other.close()
 
 
-async def test_pruning_finds_by_an_index_whom_to_forget(visits: SqliteVisits) -> None:
+async def test_pruning_finds_expired_visitors_by_an_index(visits: SqliteVisits) -> None:
     """field D1: with nothing to remove it looks at nothing."""
     query = "EXPLAIN QUERY PLAN SELECT id FROM visits WHERE expires_at <= 1 ORDER BY expires_at LIMIT 9"
     (plan,) = visits._db.execute(query).fetchall()
@@ -161,7 +161,7 @@ async def test_a_stopped_pruning_leaves_no_lock_behind(visits: SqliteVisits) -> 
     assert (await visits.change("shop", "v1", [view(1)], NOW)).pages == 1
 
 
-async def test_what_is_written_gets_from_the_log_into_the_file(
+async def test_the_write_ahead_log_is_checkpointed_into_the_file(
     visits: SqliteVisits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field D1: not by the loop's thread, which would wait for the disk."""

@@ -29,7 +29,7 @@ def beside_the_upstream(problems: Sequence[Problem]) -> list[Problem]:
 
 @pytest.mark.parametrize("platform", [None, *platforms()])
 @pytest.mark.parametrize("certainty", ["certain", "a guess"])
-def test_every_proposal_is_in_order_as_it_is(platform: str | None, certainty: str, tmp_path: Path) -> None:
+def test_every_proposal_is_valid_settings(platform: str | None, certainty: str, tmp_path: Path) -> None:
     named = Named(platform, certainty, ("cookie x",)) if platform else None  # type: ignore[arg-type]
     file = tmp_path / "clew.toml"
     file.write_text(
@@ -94,7 +94,7 @@ def test_what_was_found_is_written_with_what_it_reads() -> None:
     assert "reads '12,00 €' on 3 pages" in text
 
 
-def test_a_shop_with_a_consent_tool_asks_for_consent(tmp_path: Path) -> None:
+def test_a_shop_with_a_consent_tool_gets_the_mode_ask(tmp_path: Path) -> None:
     file = tmp_path / "clew.toml"
     file.write_text(written(consents=("Cookiebot", "Klaro")), encoding="utf-8")
     environ = {"CLEW_SECRET": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"}

@@ -52,7 +52,7 @@ async def test_all_pages_together_have_a_bound_too() -> None:
     assert small.asked == []
 
 
-async def test_another_site_is_never_asked() -> None:
+async def test_no_other_site_is_ever_requested() -> None:
     with SmallShop({"/": redirect("http://localhost:1/")}) as small:
         async with Shop(small.address) as shop:
             with pytest.raises(Unreachable, match="another site"):

@@ -64,7 +64,7 @@ def test_nothing_is_proposed_that_the_platform_knows() -> None:
     assert page_types([look(page(), "https://shop.example/cart", wanted="cart")], preset) == {}
 
 
-def test_a_shop_of_one_path_is_told_apart_by_its_query() -> None:
+def test_page_types_of_a_shop_with_one_path_use_the_query() -> None:
     """field C8"""
     cart = look(page(), "https://shop.example/index.php?lang=de&view=shop/cart", wanted="cart")
     checkout = look(page(), "https://shop.example/index.php?view=shop/checkout", wanted="checkout")
@@ -87,7 +87,7 @@ def test_proposals_do_not_overlap() -> None:
     assert found == {"/account*": "account"}
 
 
-def test_where_a_script_asks_the_search_the_platforms_own_address_is_tried() -> None:
+def test_the_platforms_search_address_is_tried_if_the_form_uses_a_script() -> None:
     """field C8"""
     preset = platforms()["opencart"]
     home = look(page("<form method=post><input name=search></form>"))

@@ -8,7 +8,7 @@ def found_on(body: str, *headers: tuple[str, str], **more: str) -> list[tuple[st
     return [(o.weight, o.what) for o in obstacles(found, "/-/clew/")]
 
 
-def test_nothing_stands_in_the_way_of_a_plain_page() -> None:
+def test_a_plain_page_has_no_obstacles() -> None:
     assert found_on(page("<p>Hello")) == []
 
 

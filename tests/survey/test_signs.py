@@ -84,7 +84,7 @@ def test_three_kinds_of_signs_make_a_platform_certain(
     assert (named.platform, named.certainty, len(named.evidence) >= 3) == (platform, "certain", True)
 
 
-def test_one_kind_is_a_guess_two_are_likely_and_none_is_nothing() -> None:
+def test_one_kind_of_sign_is_a_guess_and_two_are_likely() -> None:
     one = page("<i class=header-cart-total>")
     guess = name_platform([look(one)], ())
     likely = name_platform([look(one)], ["sw-states"])
@@ -94,7 +94,7 @@ def test_one_kind_is_a_guess_two_are_likely_and_none_is_nothing() -> None:
     assert name_platform([look(page("<p>Hello"))], ["session"]) is None
 
 
-def test_two_platforms_that_as_much_speaks_for_are_none() -> None:
+def test_no_platform_is_named_if_two_have_as_many_signs() -> None:
     assert name_platform([look(page("<i class=header-cart-total><i id=cart-total>"))], ()) is None
 
 
@@ -126,7 +126,7 @@ def test_networks_are_found_by_tag_or_cookie_and_ad_platforms_left_out() -> None
     assert networks_on([ads], (), networks) == ()
 
 
-def test_who_refused_is_known_by_header_or_text() -> None:
+def test_bot_protections_are_recognised_by_header_or_text() -> None:
     assert guard_of([(b"x-datadome", b"protected")], "") == "DataDome"
     assert guard_of([], "<title>Just a moment...</title>") == "Cloudflare's challenge"
     assert guard_of([(b"server", b"nginx")], "Forbidden") is None

@@ -56,7 +56,7 @@ async def test_a_screen_reader_finds_the_chat_named(clew: FakeClew, page: Page) 
     await expect(page.locator("clew-chat")).to_match_aria_snapshot(OPEN)
 
 
-async def test_the_whole_way_goes_without_a_mouse(clew: FakeClew, page: Page) -> None:
+async def test_everything_can_be_done_with_the_keyboard(clew: FakeClew, page: Page) -> None:
     clew.add_page("/", shop_page('<a href="/last" id="last">last link of the shop</a>'))
     clew.answer = INVITE
     await page.goto(clew.url)
@@ -83,7 +83,7 @@ async def test_the_whole_way_goes_without_a_mouse(clew: FakeClew, page: Page) ->
 
 
 @pytest.mark.parametrize("language", templates.LANGUAGES)
-async def test_the_chat_speaks_the_visitors_language(clew: FakeClew, page: Page, language: str) -> None:
+async def test_the_chat_uses_the_visitors_language(clew: FakeClew, page: Page, language: str) -> None:
     texts = templates.texts(language)
     clew.answer = SHOW | {"language": language, "online": False}
     await page.goto(clew.url)
@@ -148,7 +148,7 @@ async def test_the_chat_stands_on_the_side_that_the_shop_chose(clew: FakeClew, p
     assert box["x"] == (20 if side == "left" else 1280 - 20 - box["width"])
 
 
-async def test_who_wants_no_motion_gets_none_and_paper_shows_no_chat(clew: FakeClew, page: Page) -> None:
+async def test_reduced_motion_is_respected_and_the_chat_is_not_printed(clew: FakeClew, page: Page) -> None:
     """injection 7.10."""
     clew.answer = INVITE
     await page.goto(clew.url)

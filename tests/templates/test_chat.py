@@ -55,7 +55,7 @@ async def test_question_and_answer_come_and_go_live(clew: FakeClew, page: Page) 
     assert (clew.posted[0]["text"], clew.posted[0]["rule"]) == ("Is the pot in stock?", None)
 
 
-async def test_news_from_before_the_first_message_does_not_end_the_conversation(
+async def test_an_update_older_than_the_first_message_does_not_close_the_chat(
     clew: FakeClew, page: Page
 ) -> None:
     sent = asyncio.Event()
@@ -122,7 +122,7 @@ async def test_a_message_is_sent_until_it_arrives_and_arrives_once(
     await expect(texts(page)).to_have_text(["Hello?"])
 
 
-async def test_who_writes_too_fast_reads_when_the_message_is_sent(clew: FakeClew, page: Page) -> None:
+async def test_the_widget_shows_when_a_limited_message_will_be_sent(clew: FakeClew, page: Page) -> None:
     """field E3, G18."""
     clew.failures["POST messages"] = [429]
     clew.retry_after = 40
@@ -140,9 +140,7 @@ async def test_who_writes_too_fast_reads_when_the_message_is_sent(clew: FakeClew
     await expect(texts(page)).to_have_text(["Hello?"])
 
 
-async def test_who_wrote_far_too_much_reads_from_when_on_and_can_try_himself(
-    clew: FakeClew, page: Page
-) -> None:
+async def test_the_widget_shows_a_long_wait_and_offers_a_manual_retry(clew: FakeClew, page: Page) -> None:
     """field E3, G18."""
     clew.failures["POST messages"] = [429]
     clew.retry_after = 7200
@@ -181,7 +179,7 @@ async def test_an_unsent_message_is_carried_to_the_next_page(clew: FakeClew, pag
     assert len(clew.posted) == 2
 
 
-async def test_a_broken_stream_goes_on_where_it_broke(clew: FakeClew, page: Page) -> None:
+async def test_a_broken_stream_resumes_where_it_broke(clew: FakeClew, page: Page) -> None:
     await opened(clew, page)
     await write(page, "Hello?")
     await clew.until(lambda: clew.streams)
@@ -212,7 +210,7 @@ async def test_answers_come_even_where_no_stream_does(clew: FakeClew, page: Page
     await expect(texts(page).last).to_have_text("Now it flows")
 
 
-async def test_a_visitor_is_told_that_the_line_is_down_and_when_it_is_up(clew: FakeClew, page: Page) -> None:
+async def test_the_widget_shows_when_the_connection_is_lost_and_restored(clew: FakeClew, page: Page) -> None:
     await clew.say("Good morning")
     clew.answer = TALKING
     clew.failures["messages"] = [503] * 8
@@ -227,9 +225,7 @@ async def test_a_visitor_is_told_that_the_line_is_down_and_when_it_is_up(clew: F
     await expect(texts(page)).to_have_text(["Good morning"])
 
 
-async def test_a_tab_nobody_looks_at_holds_no_connection_and_misses_nothing(
-    clew: FakeClew, page: Page
-) -> None:
+async def test_a_hidden_tab_holds_no_connection_and_misses_no_message(clew: FakeClew, page: Page) -> None:
     await clew.say("Good morning")
     clew.answer = TALKING
     await opened(clew, page)
@@ -280,7 +276,7 @@ async def test_an_open_chat_and_its_draft_go_along_to_the_next_page(clew: FakeCl
     assert await page.evaluate("document.activeElement === document.body")
 
 
-async def test_a_visitor_is_told_when_nobody_is_there(clew: FakeClew, page: Page) -> None:
+async def test_the_widget_shows_when_no_agent_is_online(clew: FakeClew, page: Page) -> None:
     clew.answer = SHOW | {"online": False}
     dialog = await opened(clew, page)
     await expect(dialog).to_contain_text("Nobody is here right now.")
@@ -373,7 +369,7 @@ async def test_a_long_history_is_shown_up_to_its_bound(clew: FakeClew, page: Pag
     await expect(texts(page).last).to_be_in_viewport()
 
 
-async def test_the_server_is_told_what_was_read_once_it_is_seen(clew: FakeClew, page: Page) -> None:
+async def test_read_messages_are_reported_once_they_are_visible(clew: FakeClew, page: Page) -> None:
     clew.answer = TALKING | {"unread": 1}
     clew.state = "open"
     await clew.say("Yes, five of them.")

@@ -285,7 +285,7 @@ async def test_a_page_shut_off_from_other_origins_has_the_chat(shop: Shop, page:
     assert await violations(page) == []
 
 
-async def test_a_sandboxed_page_stays_as_it_is(shop: Shop, page: Page) -> None:
+async def test_a_sandboxed_page_is_not_edited(shop: Shop, page: Page) -> None:
     """injection 6.11."""
     shop.add("/", "<!doctype html><head><h1>Shop</h1>", content_security_policy="sandbox")
     answer = await page.goto(shop.url)
@@ -293,7 +293,7 @@ async def test_a_sandboxed_page_stays_as_it_is(shop: Shop, page: Page) -> None:
     assert await answer.text() == "<!doctype html><head><h1>Shop</h1>"
 
 
-async def test_without_scripts_the_page_looks_as_it_does_without_us(shop: Shop, chromium: Browser) -> None:
+async def test_without_javascript_the_page_looks_as_without_clew(shop: Shop, chromium: Browser) -> None:
     """injection 7.11."""
     html = '<!doctype html><html lang="en"><head><title>Shop</title></head><body><h1>Tea</h1></body></html>'
     shop.add("/", html)

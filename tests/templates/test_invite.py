@@ -21,7 +21,7 @@ async def invited(clew: FakeClew, page: Page) -> None:
     await clew.until(lambda: clew.events)
 
 
-async def test_a_question_asked_in_the_invite_opens_the_chat_as_its_first_message(
+async def test_a_question_in_the_invite_opens_the_chat_as_its_first_message(
     clew: FakeClew, page: Page
 ) -> None:
     clew.answer = INVITE
@@ -80,7 +80,7 @@ async def test_an_invite_takes_no_focus_and_is_announced(clew: FakeClew, page: P
     await expect(page.locator("#search")).to_be_focused()
 
 
-async def test_seen_means_looked_at_and_is_told_once(clew: FakeClew, page: Page) -> None:
+async def test_seen_requires_a_visible_page_and_is_reported_once(clew: FakeClew, page: Page) -> None:
     clew.answer = INVITE | {"retry_after": 1}
     await page.goto(clew.url)
     await clew.until(lambda: clew.events)

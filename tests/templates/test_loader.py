@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 WIDGET = f"GET {PREFIX}w.js"
 
 
-async def test_a_page_view_is_told_with_address_title_and_language(clew: FakeClew, page: Page) -> None:
+async def test_a_page_view_is_sent_with_address_title_and_language(clew: FakeClew, page: Page) -> None:
     clew.add_page("/tea", shop_page(title="Tea"))
     await page.goto(clew.url + "/tea?awc=1_2_3#leaf", referer="https://partner.example/")
     await clew.until(lambda: clew.asked)
@@ -37,7 +37,7 @@ async def test_the_browsers_language_counts_where_the_page_names_none(clew: Fake
     assert clew.asked[0]["language"] == "en-GB"
 
 
-async def test_nothing_is_loaded_for_a_visitor_to_whom_nothing_is_shown(clew: FakeClew, page: Page) -> None:
+async def test_the_widget_is_not_loaded_if_nothing_is_shown(clew: FakeClew, page: Page) -> None:
     clew.answer = HIDE
     await page.goto(clew.url)
     await clew.until(lambda: clew.asked)
@@ -54,7 +54,7 @@ async def test_an_answer_can_hide_what_an_earlier_one_showed(clew: FakeClew, pag
     await expect(page.locator("clew-chat")).to_have_count(0)
 
 
-async def test_a_rule_that_waits_is_asked_for_again_with_the_same_view(clew: FakeClew, page: Page) -> None:
+async def test_a_waiting_rule_is_requested_again_with_the_same_page_view(clew: FakeClew, page: Page) -> None:
     clew.answer = HIDE | {"retry_after": 20}
     await page.clock.install()
     await page.goto(clew.url)
@@ -69,7 +69,9 @@ async def test_a_rule_that_waits_is_asked_for_again_with_the_same_view(clew: Fak
     await expect(page.locator(".launcher")).to_be_visible()
 
 
-async def test_a_page_nobody_looks_at_asks_when_it_is_looked_at(clew: FakeClew, page: Page) -> None:
+async def test_a_hidden_page_requests_its_decision_when_it_becomes_visible(
+    clew: FakeClew, page: Page
+) -> None:
     clew.answer = HIDE | {"retry_after": 20}
     await page.clock.install()
     await page.goto(clew.url)
@@ -122,9 +124,7 @@ async def test_a_page_made_ready_ahead_is_no_page_view_until_it_is_looked_at(
 
 
 @pytest.mark.parametrize("status", [500, 404, 0])
-async def test_a_failing_service_is_asked_once_more_and_then_left_alone(
-    clew: FakeClew, page: Page, status: int
-) -> None:
+async def test_a_failing_service_is_retried_once(clew: FakeClew, page: Page, status: int) -> None:
     clew.failures["POST decide"] = [status, status, status]
     decide = f"POST {PREFIX}decide"
     await page.clock.install()
@@ -191,7 +191,7 @@ async def test_a_query_tidied_in_place_is_no_new_page_view(clew: FakeClew, page:
     assert clew.asked[1]["referrer"] == clew.url + "/one?utm_source=letter"
 
 
-async def test_a_turbo_visit_is_told_when_the_new_page_stands(clew: FakeClew, page: Page) -> None:
+async def test_a_turbo_visit_is_reported_when_the_new_page_is_shown(clew: FakeClew, page: Page) -> None:
     await page.goto(clew.url + "/one")
     await clew.until(lambda: clew.asked)
     await page.clock.install()
@@ -211,7 +211,7 @@ async def test_a_turbo_visit_is_told_when_the_new_page_stands(clew: FakeClew, pa
     assert clew.asked[1]["title"] == "Two"
 
 
-async def test_a_second_tag_on_the_page_asks_nothing_twice(clew: FakeClew, page: Page) -> None:
+async def test_a_second_tag_on_the_page_causes_no_second_request(clew: FakeClew, page: Page) -> None:
     """injection 1.13, 7.1."""
     clew.add_page("/", shop_page(head=TAG + TAG, body=TAG))
     await page.goto(clew.url)
@@ -221,7 +221,9 @@ async def test_a_second_tag_on_the_page_asks_nothing_twice(clew: FakeClew, page:
     assert await page.locator("clew-chat").count() == 1
 
 
-async def test_a_base_that_names_another_host_leads_nobody_astray(clew: FakeClew, page: Page) -> None:
+async def test_a_base_element_with_another_host_does_not_change_clews_addresses(
+    clew: FakeClew, page: Page
+) -> None:
     """injection 7.8."""
     clew.add_page("/", shop_page(head='<base href="https://cdn.example/assets/">'))
     await page.goto(clew.url)
@@ -258,7 +260,7 @@ async def test_a_page_inside_a_frame_is_left_alone(clew: FakeClew, page: Page) -
     assert clew.asked == []
 
 
-async def test_something_slow_on_the_page_holds_nothing_up_for_long(clew: FakeClew, page: Page) -> None:
+async def test_a_slow_resource_delays_the_loader_only_briefly(clew: FakeClew, page: Page) -> None:
     """injection 7.3."""
     held: list[Route] = []
     await page.route("**/slow.png", lambda route: held.append(route))

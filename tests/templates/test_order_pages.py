@@ -127,7 +127,7 @@ async def checked_out(shop: Shop, browser: Page, checkout: str) -> None:
     ],
     ids=["turbo", "htmx", "fetch", "iframe"],
 )
-async def test_an_order_on_a_page_that_is_fetched_or_framed_is_told(
+async def test_an_order_on_a_fetched_or_framed_page_is_recorded(
     shops: Any, page: Page, head: str, body: str
 ) -> None:
     """field A14."""
@@ -151,7 +151,7 @@ async def test_an_order_that_a_script_draws_is_seen_and_held_unless_the_browser_
     assert (row.report.order_id, row.report.amount, row.hold) == ("1001", "59.90", hold)
 
 
-async def test_the_page_that_the_shop_sent_settles_what_the_browser_told(shops: Any, page: Page) -> None:
+async def test_the_shops_page_confirms_a_browsers_report(shops: Any, page: Page) -> None:
     """field A14."""
     shop = await shops()
     checkout = html(f'<main><a href="/thank-you/1001">Pay</a></main><script>{ROUTER}</script>')
@@ -176,7 +176,7 @@ async def test_the_page_that_the_shop_sent_settles_what_the_browser_told(shops: 
         ({"url": "/thank-you/1", "html": "<p id=number>1</p><p id=total>5 €</p>"}, 204),
     ],
 )
-async def test_what_a_browser_may_tell_is_bounded(
+async def test_a_browsers_report_is_limited_in_size(
     shops: Any, page: Page, body: dict[str, Any], status: int
 ) -> None:
     shop = await shops()

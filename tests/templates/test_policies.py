@@ -79,7 +79,7 @@ async def test_a_policy_in_the_page_has_nothing_to_forbid(clew: FakeClew, page: 
     assert await violations(page) == []
 
 
-async def test_a_policy_in_the_page_whose_nonce_we_lack_is_obeyed(clew: FakeClew, page: Page) -> None:
+async def test_a_meta_policy_with_an_unknown_nonce_is_obeyed(clew: FakeClew, page: Page) -> None:
     # The tag stands before the policy and runs without a nonce; what it imports has none to inherit.
     clew.add_page("/", shop_page(head=META))
     await page.goto(clew.url)

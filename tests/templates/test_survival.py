@@ -72,7 +72,7 @@ async def test_the_chat_is_put_back_page_view_after_page_view(clew: FakeClew, pa
     await expect(page.get_by_role("button", name="Ask us")).to_be_visible()
 
 
-async def test_a_page_that_will_not_have_the_chat_wins_after_a_while(clew: FakeClew, page: Page) -> None:
+async def test_the_chat_gives_up_on_a_page_that_keeps_removing_it(clew: FakeClew, page: Page) -> None:
     await page.clock.install()
     await page.goto(clew.url)
     await page.clock.run_for(3000)
@@ -200,7 +200,7 @@ async def test_a_browser_too_old_for_the_widget_shows_the_shop_alone(clew: FakeC
     assert await page.locator("clew-chat").count() == 0
 
 
-async def test_another_language_on_the_way_changes_the_chat_with_it(clew: FakeClew, page: Page) -> None:
+async def test_the_chat_follows_the_pages_language(clew: FakeClew, page: Page) -> None:
     await page.goto(clew.url)
     await page.get_by_role("button", name="Ask us").click()
     await page.get_by_label("Write a message").fill("Hello?")

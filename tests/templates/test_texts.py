@@ -19,7 +19,7 @@ def braces(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
-def test_texts_speak_every_language_that_settings_know() -> None:
+def test_texts_exist_in_every_language_of_the_settings() -> None:
     assert templates.LANGUAGES == model.LANGUAGES
 
 
@@ -32,11 +32,11 @@ def test_every_text_exists_in_every_language(key: str, language: str) -> None:
     assert language == "en" or (key, language) in SAME or text != KEYS[key]["en"]
 
 
-def test_no_text_speaks_a_language_nobody_can_choose() -> None:
+def test_texts_have_no_language_that_cannot_be_selected() -> None:
     assert {language for lines in KEYS.values() for language in lines} == set(templates.LANGUAGES)
 
 
-def test_the_widget_asks_only_for_texts_that_exist() -> None:
+def test_the_widget_uses_only_texts_that_exist() -> None:
     source = templates.widget().body.decode()
     asked = set(re.findall(r"\btexts\.(\w+)", source))
     for names in re.findall(r"const \{ ([\w, ]+) \} = this\.texts;", source):

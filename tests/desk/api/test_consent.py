@@ -88,7 +88,7 @@ async def test_the_setting_says_what_the_global_privacy_control_means(tmp_path: 
         assert ours(answer) == ([] if setting == "always" else ["clew_visitor"])
 
 
-async def test_the_loader_is_told_of_the_state_only_where_it_is_asked_for(tmp_path: Path) -> None:
+async def test_the_loader_gets_the_consent_state_only_if_the_site_asks(tmp_path: Path) -> None:
     async with clew(tmp_path, "assume") as (_, client):
         assert "consent" not in (await decide(client)).json()
     async with clew(tmp_path, "ask") as (_, client):
@@ -135,7 +135,7 @@ async def test_a_refusal_deletes_what_there_was(tmp_path: Path, mode: str) -> No
         assert await app.service.visits.get("shop", visitor.visitor) is None
 
 
-async def test_a_control_of_the_browser_alone_waits_for_the_page_before_it_deletes(tmp_path: Path) -> None:
+async def test_gpc_alone_deletes_nothing_before_the_page_reports_its_consent(tmp_path: Path) -> None:
     """A tool that keeps the choice in the browser may say that the visitor is in Europe and agreed."""
     async with clew(tmp_path, "ask") as (_, client):
         await decide(client, {}, consent={"choice": "granted"})
@@ -147,7 +147,7 @@ async def test_a_control_of_the_browser_alone_waits_for_the_page_before_it_delet
         assert "Max-Age=0" in gone.headers["set-cookie"]
 
 
-async def test_cookies_from_before_the_site_asked_count_for_nothing(tmp_path: Path) -> None:
+async def test_cookies_from_before_the_site_asked_for_consent_are_ignored(tmp_path: Path) -> None:
     async with clew(tmp_path, "assume") as (_, client):
         await land(client)
         old = client.cookies["clew_visitor"]

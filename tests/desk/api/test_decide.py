@@ -103,7 +103,7 @@ METRICS = "m8Zq2Lx0Vb7Rk4Tn1Yw5"
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_ready_tells_strangers_its_status_and_nothing_else(
+async def test_ready_shows_other_machines_only_its_status(
     app: ClewMiddleware, browser: httpx2.AsyncClient, fails: bool
 ) -> None:
     """field E22: details are for the metrics token and this machine"""
@@ -214,7 +214,7 @@ async def test_bad_bodies_get_a_clear_answer(browser: httpx2.AsyncClient, body: 
         {"url": f"http://[v1.{'a' * 3000}]/x"},
     ],
 )
-async def test_a_body_that_says_little_is_answered(
+async def test_decide_accepts_bodies_with_missing_or_invalid_fields(
     browser: httpx2.AsyncClient, body: dict[str, object]
 ) -> None:
     assert (await browser.post("decide", json=body)).status_code == 200
@@ -270,7 +270,7 @@ ORDER = {"id": "1001", "total": "59.90", "currency": "EUR"}
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 
 
-async def test_the_shop_tells_of_an_order_and_may_repeat_itself(browser: httpx2.AsyncClient) -> None:
+async def test_the_shops_server_may_report_an_order_repeatedly(browser: httpx2.AsyncClient) -> None:
     landed = await browser.post("decide", json=ask("/?ref=c1"))
     visitor = landed.headers["set-cookie"].partition(";")[0].partition("=")[2]
     first = await browser.post("orders", json={**ORDER, "visitor": visitor}, headers=BEARER)
@@ -359,7 +359,7 @@ async def test_the_loaders_address_answers_also_where_clew_is_switched_off(tmp_p
     assert answer.text.count("\n") == 1
 
 
-async def test_health_and_ready_tell_how_it_is(app: ClewMiddleware, browser: httpx2.AsyncClient) -> None:
+async def test_health_and_ready_show_the_state(app: ClewMiddleware, browser: httpx2.AsyncClient) -> None:
     assert (await browser.get("health")).status_code == 200
     assert (await browser.get("ready")).status_code == 503, "not started yet"
     app.service.ready = True

@@ -257,7 +257,7 @@ async def test_a_message_longer_than_the_site_allows_is_refused_with_both_number
         assert (await client.post("messages", json=body("x" * 100))).status_code == 201
 
 
-async def test_who_writes_too_fast_is_told_when_to_come_back(tmp_path: Path) -> None:
+async def test_a_visitor_over_the_message_limit_gets_retry_after(tmp_path: Path) -> None:
     async with house(tmp_path, {"messages_per_minute": 3}) as desk:
         client = desk.visitor()
         for number in range(3):
@@ -274,7 +274,7 @@ async def test_who_writes_too_fast_is_told_when_to_come_back(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("after", ["-1", "x", "1.5", "", "9" * 40, "%C2%B2", "1%00"])
-async def test_an_id_that_is_none_is_refused(desk: House, after: str) -> None:
+async def test_an_invalid_after_parameter_is_refused(desk: House, after: str) -> None:
     await desk.says("hello")
     client = desk.visitor()
     for door in ("messages", "stream"):
@@ -308,7 +308,7 @@ async def test_no_bytes_make_a_fault(desk: House, raw: bytes) -> None:
     assert answer.status_code in (201, 200, 400, 422, 429), answer.text
 
 
-async def test_a_ledger_that_fails_is_told_as_a_fault_that_passes(desk: House) -> None:
+async def test_a_failing_ledger_is_reported_as_a_temporary_fault(desk: House) -> None:
     client = desk.visitor()
     await desk.service.ledger.db.transact(executing(text("DROP TABLE messages")))
     answer = await client.post("messages", json=body())
@@ -376,7 +376,7 @@ async def test_a_stream_of_a_site_that_is_removed_meanwhile_ends_at_once(
 
 
 @pytest.mark.parametrize("how", ["header", "query", "both"])
-async def test_a_stream_goes_on_after_the_last_message_that_was_seen(desk: House, how: str) -> None:
+async def test_a_stream_resumes_after_the_last_message_that_was_received(desk: House, how: str) -> None:
     await desk.says("one")
     await desk.says("two")
     one, two = (await desk.visitor().get("messages")).json()["messages"]
@@ -388,7 +388,7 @@ async def test_a_stream_goes_on_after_the_last_message_that_was_seen(desk: House
 
 
 @pytest.mark.parametrize("seen", ["", "x", "-1", "9" * 40])
-async def test_a_last_event_id_that_is_none_of_ours_starts_from_the_beginning(desk: House, seen: str) -> None:
+async def test_an_unknown_last_event_id_starts_from_the_beginning(desk: House, seen: str) -> None:
     await desk.says("one")
     async with desk.served() as address, stream(desk, address, "", {"last-event-id": seen}) as response:
         assert json.loads((await anext(events(response)))["data"])["text"] == "one"

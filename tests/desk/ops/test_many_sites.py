@@ -22,7 +22,7 @@ def service(folder: Path, count: int) -> Service:
     )
 
 
-async def test_ready_asks_some_shops_and_says_so_of_the_others(tmp_path: Path) -> None:
+async def test_ready_checks_some_shops_and_marks_the_others(tmp_path: Path) -> None:
     clew, asked = service(tmp_path, 250), []
 
     async def reachable(site: str) -> bool:

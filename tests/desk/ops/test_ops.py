@@ -22,7 +22,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[House]:
         yield built
 
 
-async def test_strangers_who_ask_whether_clew_is_ready_make_nobody_count(
+async def test_ready_requests_of_strangers_do_not_count_all_postbacks(
     desk: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field D7, E22: to count the postbacks is to go through all there ever were."""

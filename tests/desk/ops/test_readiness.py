@@ -106,7 +106,7 @@ def test_a_full_disk_is_not_ready(file: Path) -> None:
     assert "refused:" in done.stdout, done.stderr
 
 
-async def test_however_many_ask_one_try_is_made() -> None:
+async def test_concurrent_callers_share_one_check() -> None:
     """field D7: strangers who ask make no work."""
     tries = 0
     go_on = asyncio.Event()

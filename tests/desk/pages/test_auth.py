@@ -28,7 +28,7 @@ def cookie(answer: httpx2.Response, name: str = "clew_desk") -> "SimpleCookie":
     return SimpleCookie(lines[0])
 
 
-async def test_name_and_password_lead_to_the_inbox(desk: House) -> None:
+async def test_login_opens_the_inbox(desk: House) -> None:
     client = desk.client()
     answer = await login(client, "bo")
     assert (answer.status_code, answer.headers["location"]) == (303, f"{DESK}/")
@@ -110,7 +110,7 @@ async def test_there_is_no_stream_without_a_session(desk: House, token: str) -> 
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_the_login_leads_back_to_the_conversation_that_was_asked_for(desk: House) -> None:
+async def test_the_login_leads_back_to_the_requested_conversation(desk: House) -> None:
     talk = await desk.says("hello")
     client = desk.client()
     asked = await client.get(f"desk/conversations/{talk}")
@@ -307,7 +307,7 @@ async def test_an_address_that_tries_many_names_has_to_wait(desk: House) -> None
     assert (await login(client, "bo")).status_code == 303
 
 
-async def test_a_flood_of_passwords_is_sent_away_with_a_clear_page(desk: House) -> None:
+async def test_a_flood_of_passwords_is_refused_with_a_clear_page(desk: House) -> None:
     desk.agents._waiting = HASHES_WAITING
     answer = await login(desk.client(), "bo")
     assert answer.status_code == 503
@@ -325,7 +325,7 @@ async def test_a_flood_of_passwords_is_sent_away_with_a_clear_page(desk: House) 
         ("", b"", 415),
     ],
 )
-async def test_a_body_that_is_no_form_is_told_on_a_page(
+async def test_a_body_that_is_not_a_form_gets_an_error_page(
     desk: House, kind: str, content: bytes, status: int
 ) -> None:
     answer = await desk.client().post("desk/login", content=content, headers={"content-type": kind})
@@ -352,7 +352,7 @@ async def test_a_session_is_for_the_site_and_the_host_it_was_opened_on(desk: Hou
             assert answer.status_code in answers, (base, path)
 
 
-async def test_a_name_that_nobody_has_is_not_logged(desk: House) -> None:
+async def test_an_unknown_login_name_is_not_logged(desk: House) -> None:
     """field E20: somebody types the password into the name's field"""
     with structlog.testing.capture_logs() as told:
         for name in ("my real password", "bo", "nobody"):

@@ -262,7 +262,7 @@ async def test_an_order_number_that_is_known_changes_nothing_and_says_so(desk: H
         ({"order_id": "a\x00b"}, "id"),
     ],
 )
-async def test_an_order_that_has_two_readings_or_none_is_refused_with_the_fields_kept(
+async def test_an_ambiguous_or_invalid_order_is_refused_with_the_fields_kept(
     desk: House, fields: dict[str, str], told: str
 ) -> None:
     talk = await desk.says("I take it")
@@ -365,7 +365,7 @@ async def test_an_agent_who_reads_is_online_also_without_javascript(desk: House)
     assert await desk.agents.online("shop", desk.service.clock.now()) == 1
 
 
-async def test_an_open_stream_makes_the_agent_present_at_once_and_tells_of_changes(desk: House) -> None:
+async def test_an_open_stream_makes_the_agent_online_and_reports_changes(desk: House) -> None:
     client = await desk.agent()
     async with desk.served() as address:
         # The session is for the host that it was opened on.
@@ -395,7 +395,7 @@ async def test_the_styles_and_the_script_come_from_here_and_may_be_kept(desk: Ho
     assert page.count("desk.css?v=") == page.count("desk.js?v=") == 1
 
 
-async def test_a_ledger_that_fails_is_told_on_a_page(desk: House) -> None:
+async def test_a_failing_ledger_gets_an_error_page(desk: House) -> None:
     client = await desk.agent()
     await desk.service.ledger.db.transact(executing(text("DROP TABLE messages")))
     answer = await client.get("desk/")

@@ -98,7 +98,7 @@ async def test_the_inbox_has_pages_of_fifty(desk: House) -> None:
 
 
 @pytest.mark.parametrize("way", ["one", "many"])
-async def test_a_visitor_hears_that_the_conversation_is_closed(desk: House, way: str) -> None:
+async def test_the_visitor_is_notified_that_the_conversation_is_closed(desk: House, way: str) -> None:
     """field D11: through the very stream that the open widget reads."""
     talk = await desk.says("hello")
     agent = await desk.agent()

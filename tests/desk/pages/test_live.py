@@ -103,7 +103,7 @@ async def test_agent_and_visitor_talk_without_a_reload(desk: House, tab: Tab, ad
     assert [m["author"] for m in read] == ["visitor", "agent", "visitor"]
 
 
-async def test_the_open_chat_of_the_visitor_hears_that_the_conversation_is_closed(
+async def test_the_open_chat_shows_that_the_conversation_is_closed(
     desk: House, tab: Tab, address: str, context: BrowserContext
 ) -> None:
     """field D11: the real widget, the real stream, the real desk."""
@@ -161,7 +161,7 @@ async def test_a_ready_answer_is_put_into_the_field_and_not_sent(desk: House, ta
     assert len((await desk.visitor(base=HOST).get("messages")).json()["messages"]) == 1
 
 
-async def test_an_agent_who_is_removed_is_shown_the_door(desk: House, tab: Tab, address: str) -> None:
+async def test_a_removed_agent_is_logged_out(desk: House, tab: Tab, address: str) -> None:
     talk = await desk.says("hello")
     await tab.goto(f"{address}desk/conversations/{talk}")
     await desk.agents.deactivate("bo")

@@ -41,7 +41,7 @@ async def test_the_start_page_says_what_happened_and_what_to_do(desk: House) -> 
     assert "3 times" in page
 
 
-async def test_what_is_done_is_gone_until_it_happens_again(desk: House) -> None:
+async def test_a_done_line_disappears_until_it_happens_again(desk: House) -> None:
     notice(desk)
     client = await desk.agent()
     page = (await client.get("desk/")).text
@@ -54,7 +54,7 @@ async def test_what_is_done_is_gone_until_it_happens_again(desk: House) -> None:
     assert "once" in (await client.get("desk/")).text
 
 
-async def test_a_line_is_taken_away_only_by_a_form_of_this_session_and_site(desk: House) -> None:
+async def test_a_line_is_removed_only_by_a_form_of_this_session_and_site(desk: House) -> None:
     notice(desk)
     notice(desk, site="other")
     client = await desk.agent(site="shop")
@@ -245,7 +245,7 @@ async def test_a_person_settles_a_doubt_and_is_named(
         ({"do": "retry"}, 422),
     ],
 )
-async def test_what_is_not_clear_changes_nothing(desk: House, fields: dict[str, str], status: int) -> None:
+async def test_an_unclear_decision_changes_nothing(desk: House, fields: dict[str, str], status: int) -> None:
     held = await owe(desk)
     client = await desk.agent()
     page = (await client.get("desk/postbacks")).text

@@ -66,7 +66,7 @@ async def test_older_orders_are_on_the_next_page(desk: House, monkeypatch: pytes
     assert "#1002" not in second
 
 
-async def test_an_order_is_told_from_its_reports_to_its_calls(desk: House) -> None:
+async def test_the_order_page_shows_reports_credit_and_calls(desk: House) -> None:
     found = await order(desk)
     client = await desk.agent()
     page = text_of((await client.get(f"desk/orders/{found.row}")).text)
@@ -121,7 +121,7 @@ async def correct(desk: House, row: int, name: str = "bo", **fields: str) -> tup
     return answer.status_code, answer.text
 
 
-async def test_a_correction_is_a_new_entry_and_the_partner_hears_of_it(desk: House) -> None:
+async def test_a_correction_is_a_new_entry_and_the_partner_is_notified(desk: House) -> None:
     found = await order(desk)
     assert (await correct(desk, found.row, amount="59,00", state="paid"))[0] == 303
     client = await desk.agent()
@@ -133,7 +133,7 @@ async def test_a_correction_is_a_new_entry_and_the_partner_hears_of_it(desk: Hou
     assert (await desk.service.ledger.histories.postbacks(found.row))[-1].report.amount == "59.00"
 
 
-async def test_a_wrong_partner_is_corrected_and_both_hear_of_it(desk: House) -> None:
+async def test_correcting_the_partner_notifies_both_partners(desk: House) -> None:
     found = await order(desk)
     assert (await correct(desk, found.row, partner="-"))[0] == 303
     after = await desk.service.ledger.orders.at(found.row)
@@ -159,7 +159,7 @@ async def test_a_wrong_partner_is_corrected_and_both_hear_of_it(desk: House) -> 
         ({"partner": "stranger"}, "the site has no"),
     ],
 )
-async def test_what_cannot_be_is_said_and_nothing_changes(
+async def test_invalid_corrections_are_refused_and_change_nothing(
     desk: House, fields: dict[str, str], problem: str
 ) -> None:
     found = await order(desk)

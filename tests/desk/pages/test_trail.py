@@ -40,7 +40,7 @@ def test_visits_are_apart_by_half_an_hour_and_the_last_page_of_an_old_one_has_no
     assert (found.visits, found.pages, found.visit_at) == (2, 1, NOW - 60)
 
 
-def test_a_visitor_without_a_sign_for_a_minute_has_gone() -> None:
+def test_a_visitor_without_activity_for_a_minute_is_offline() -> None:
     visitor = one("http://shop.test/")
     assert summary(visitor, HOSTS, NOW + 59).live
     gone = summary(visitor, HOSTS, NOW + 60)
@@ -81,7 +81,7 @@ def test_a_page_of_the_shop_is_text_without_its_query(url: str) -> None:
     assert page.path in ("/a", "/", "/x")
 
 
-def test_a_page_whose_path_holds_a_secret_does_not_show_it() -> None:
+def test_a_secret_in_a_pages_path_is_not_shown() -> None:
     """field C6, E10"""
     page = summary(one(Masking().stored("http://shop.test/reset/SECRET?x=SECRET#SECRET")), HOSTS, NOW).page
     assert page is not None
@@ -97,7 +97,7 @@ def test_a_suspicious_arrival_says_why_and_names_no_partner() -> None:
     assert partner_of(visitor) is None
 
 
-def test_a_visitor_of_whom_only_the_landing_is_known_has_not_been_here_since_1970() -> None:
+def test_a_visitor_with_only_a_landing_has_no_visit_since_1970() -> None:
     """field G3"""
     visitor = changed(None, "v", [Touched(Touch(int(NOW), landing="/"))], NOW)
     assert summary(visitor, HOSTS, NOW).visit_at == NOW
@@ -160,7 +160,7 @@ def test_the_search_word_is_read_from_the_referrer_or_said_to_be_withheld(
     assert (arrival.word, arrival.silent) == (word, silent)
 
 
-def test_the_bought_keyword_goes_before_the_referrers() -> None:
+def test_the_campaigns_keyword_has_precedence_over_the_referrers() -> None:
     visitor = arrived(campaign={"utm_term": "krimi", "utm_source": "g"}, referrer="https://google.com/?q=x")
     (arrival,) = summary(visitor, HOSTS, NOW).arrivals
     assert arrival.word == "krimi"

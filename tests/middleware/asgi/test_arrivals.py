@@ -180,7 +180,7 @@ async def test_no_script_moves_the_credit_by_naming_an_address(
     assert visit.credited[0] == "good A1"
 
 
-async def test_a_partner_whose_terms_allow_it_earns_by_a_click_inside_the_shop(tmp_path: Path) -> None:
+async def test_a_partner_with_inside_clicks_earns_by_a_click_inside_the_shop(tmp_path: Path) -> None:
     """field E11"""
     partners = [{**p, "inside_clicks": p["id"] == "evil"} for p in PARTNERS]
     async with arriving(tmp_path, partners=partners) as visit:
@@ -305,7 +305,7 @@ async def test_a_click_behind_the_hash_is_read_by_decide(tmp_path: Path) -> None
             assert visit.credited[0] == "good A", address
 
 
-async def test_another_address_inside_an_address_is_none_of_its_parameters(tmp_path: Path) -> None:
+async def test_an_address_inside_an_address_is_not_parsed_for_parameters(tmp_path: Path) -> None:
     async with arriving(tmp_path) as visit:
         await visit.goes_to("/?ref=A1&back=/mug?evil=7", OUTSIDE)
         await visit.orders()
@@ -348,7 +348,7 @@ async def test_an_unfilled_macro_is_no_click_and_takes_no_credit(tmp_path: Path)
     assert sorted(line["why"] for line in told) == sorted(set(NONE.values()))
 
 
-async def test_what_networks_send_is_a_click(tmp_path: Path) -> None:
+async def test_click_ids_of_networks_are_accepted(tmp_path: Path) -> None:
     """field B3: nothing real is dropped."""
     async with arriving(tmp_path) as visit:
         for number, value in enumerate(IDS):

@@ -138,9 +138,7 @@ async def test_the_touch_is_kept_on_a_redirecting_landing_page(around: Wrap, tmp
     assert [touch.clicks[0].value for touch in visitor.touches] == ["A/b+c%", "another"]
 
 
-async def test_what_is_no_page_reaches_the_shop_and_the_browser_as_it_was(
-    around: Wrap, tmp_path: Path
-) -> None:
+async def test_other_requests_and_responses_are_unchanged(around: Wrap, tmp_path: Path) -> None:
     async with client(around(shop(tmp_path))) as browser:
         answer = await browser.get(
             "/api", headers={"sec-fetch-dest": "empty", "accept-encoding": "gzip;q=0.5"}
@@ -177,7 +175,7 @@ async def test_scope_receive_and_send_are_the_servers_own_where_nothing_is_to_be
     assert seen == [(receive, send)]
 
 
-async def test_a_file_is_asked_for_as_bytes_where_a_page_may_come(around: Wrap) -> None:
+async def test_pathsend_is_not_offered_if_the_response_may_be_a_page(around: Wrap) -> None:
     extensions: dict[str, Any] = {}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -245,7 +243,7 @@ async def test_work_after_the_response_neither_delays_it_nor_is_lost(around: Wra
     assert ended.is_set()
 
 
-async def test_an_app_that_fails_before_it_answers_fails_as_it_would_without_us(around: Wrap) -> None:
+async def test_an_app_that_fails_before_it_responds_fails_as_without_clew(around: Wrap) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise LookupError
 
@@ -254,7 +252,7 @@ async def test_an_app_that_fails_before_it_answers_fails_as_it_would_without_us(
             await browser.get("/")
 
 
-async def test_a_shop_whose_ledger_cannot_be_opened_is_served_without_us(tmp_path: Path) -> None:
+async def test_a_shop_is_served_without_clew_if_the_ledger_cannot_be_opened(tmp_path: Path) -> None:
     broken = settings(tmp_path).model_copy(
         update={"ledger": f"sqlite:{tmp_path / 'no' / 'such' / 'clew.db'}"}
     )

@@ -209,7 +209,7 @@ async def test_what_is_no_http_goes_to_the_app_with_the_servers_own_channels(wra
     assert (sent[0]["headers"], sent[1]["body"]) == (HTML, PAGE)
 
 
-async def test_the_app_hears_a_disconnect_from_the_server_itself(wrap: Wrap) -> None:
+async def test_the_app_receives_a_disconnect_from_the_server_itself(wrap: Wrap) -> None:
     """injection 8.9."""
     heard: list[Any] = []
 
@@ -231,7 +231,7 @@ NEWS: Message = {"type": "http.response.of_tomorrow", "answer": 42}
     "event", [FILE, HANDLE, NEWS], ids=["injection 8.1 path", "injection 8.2 file", "injection 8.8 unknown"]
 )
 @pytest.mark.parametrize("before", [[], [body(b"<!doctype html><html lang=", more=True)]])
-async def test_an_event_that_is_no_body_goes_on_in_its_place(
+async def test_other_messages_are_forwarded_after_the_held_head(
     wrap: Wrap, event: Message, before: list[Message]
 ) -> None:
     """Behind a head and bytes that were held until then, which go out as they came."""
@@ -240,7 +240,7 @@ async def test_an_event_that_is_no_body_goes_on_in_its_place(
 
 
 @pytest.mark.parametrize("name", BODY_BYPASSES)
-async def test_a_page_is_asked_for_as_bytes_and_a_picture_as_the_server_likes(wrap: Wrap, name: str) -> None:
+async def test_pathsend_is_offered_for_pictures_but_not_for_pages(wrap: Wrap, name: str) -> None:
     """injection 8.1, 8.2."""
     seen: list[Any] = []
 
@@ -267,9 +267,7 @@ async def test_a_page_is_asked_for_as_bytes_and_a_picture_as_the_server_likes(wr
         ("injection 8.6", {"type": "http.response.debug", "info": {"template": "a"}}),
     ],
 )
-async def test_what_belongs_before_the_head_does_not_wait_for_it(
-    wrap: Wrap, number: str, event: Message
-) -> None:
+async def test_messages_before_the_head_are_sent_at_once(wrap: Wrap, number: str, event: Message) -> None:
     """An app may send it when it has sent its head; ours is held, and on the wire the hint comes first."""
     async with asyncio.timeout(5):
         sent = await answered(wrap(says(event, start(), event, body(PAGE, more=False))))
@@ -287,7 +285,7 @@ async def test_trailers_come_after_the_body_and_end_it(wrap: Wrap) -> None:
     assert sent[0]["trailers"] is True
 
 
-async def test_the_app_is_asked_with_the_precondition_that_it_knows(wrap: Wrap) -> None:
+async def test_the_app_gets_the_precondition_with_its_own_etag(wrap: Wrap) -> None:
     """injection 5.5: the save of a page that came with our mark succeeds, and only where nothing changed."""
     seen: list[Any] = []
 
@@ -304,7 +302,7 @@ async def test_the_app_is_asked_with_the_precondition_that_it_knows(wrap: Wrap) 
     assert sent == [start(), body(PAGE, more=False)]
 
 
-async def test_two_of_us_in_a_row_write_one_tag(wrap: Wrap, tmp_path: Path) -> None:
+async def test_two_instances_in_a_row_insert_one_tag(wrap: Wrap, tmp_path: Path) -> None:
     """injection 7.1, 10: one in the shop's app, and one in front of it."""
 
     async def page(scope: Any, receive: Any, send: Any) -> None:
@@ -322,7 +320,7 @@ async def test_two_of_us_in_a_row_write_one_tag(wrap: Wrap, tmp_path: Path) -> N
     assert content(again) == EDITED
 
 
-async def test_two_of_us_write_one_tag_wherever_the_inner_ones_bytes_are_cut(wrap: Wrap) -> None:
+async def test_two_instances_insert_one_tag_for_any_chunks(wrap: Wrap) -> None:
     """injection 7.1."""
     parts: list[bytes] = []
 

@@ -144,7 +144,7 @@ STEPS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("where", "name"), STEPS, ids=[name for _, name in STEPS])
-async def test_a_fault_before_the_head_is_out_leaves_the_page_as_it_came(
+async def test_a_fault_before_the_head_is_sent_leaves_the_page_unchanged(
     clew: Mounted, monkeypatch: pytest.MonkeyPatch, where: Any, name: str
 ) -> None:
     monkeypatch.setattr(where, name, breaks)
@@ -153,7 +153,7 @@ async def test_a_fault_before_the_head_is_out_leaves_the_page_as_it_came(
     assert clew.faults == 1
 
 
-async def test_a_fault_at_the_end_of_a_page_that_was_held_leaves_it_as_it_came(
+async def test_a_fault_at_the_end_of_a_held_page_leaves_it_unchanged(
     clew: Mounted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PageEdit, "end", breaks)
@@ -200,7 +200,7 @@ async def test_a_fault_in_the_middle_of_an_edited_page_never_ends_it_cleanly(
     assert clew.count("clew_responses_total", outcome="broken", reason="fault") == 1
 
 
-async def test_a_coding_that_is_broken_at_once_arrives_as_it_came(clew: Mounted) -> None:
+async def test_a_body_with_a_coding_error_at_its_start_passes_unchanged(clew: Mounted) -> None:
     clew.answer.headers = [HTML, (b"content-encoding", b"gzip")]
     clew.answer.pieces = [b"<!doctype html>", b"<head></head>"]
     response = await clew.ask()

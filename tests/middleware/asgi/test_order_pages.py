@@ -55,7 +55,7 @@ class Behind:
                 return order, events()
 
 
-async def test_a_page_of_many_attributes_stops_nobody_and_is_told_of(tmp_path: Path) -> None:
+async def test_a_page_with_many_attributes_is_not_parsed_and_is_reported(tmp_path: Path) -> None:
     """field E4"""
     page = "<html><head></head><p id=id>1</p><p " + " ".join(f"a{n}" for n in range(70_000)) + ">"
     order, events = await Behind(tmp_path, page, {"id": "#id", "total": "#total"}).seen()
@@ -63,7 +63,7 @@ async def test_a_page_of_many_attributes_stops_nobody_and_is_told_of(tmp_path: P
     assert events == {"page_unread": 1}
 
 
-async def test_an_id_of_ten_thousand_letters_is_told_of(tmp_path: Path) -> None:
+async def test_a_click_id_that_is_too_long_is_reported(tmp_path: Path) -> None:
     """field E4"""
     page = f"<html><head></head><p id=id>{'Order ' * 2000}</p>"
     order, events = await Behind(tmp_path, page, {"id": "#id", "total": "#total"}).seen()
@@ -93,7 +93,7 @@ def shown(total: str, lang: str = "en") -> str:
         pytest.param("<div>2</div><div>99</div>", "EUR", None, id="field A1 cannot be told"),
     ],
 )
-async def test_what_stands_in_the_ledger_is_what_the_page_shows(
+async def test_the_page_shows_the_values_of_the_ledger(
     tmp_path: Path, total: str, currency: str, amount: str | None
 ) -> None:
     order, events = await Behind(tmp_path, shown(total), SELECTORS | {"currency": currency}).seen()
@@ -116,7 +116,7 @@ async def test_what_stands_in_the_ledger_is_what_the_page_shows(
         pytest.param('"price":', None, id="field A10 no reading"),
     ],
 )
-async def test_an_order_in_bent_jsonld_is_read_or_told_of(
+async def test_an_order_in_malformed_jsonld_is_read_or_reported(
     tmp_path: Path, script: str, amount: str | None
 ) -> None:
     order_text = f'{{"@type":"Order","orderNumber":"#1001",{script}}}'

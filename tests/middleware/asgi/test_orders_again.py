@@ -18,7 +18,7 @@ async def shops(tmp_path: Path) -> AsyncIterator[Any]:
         yield make
 
 
-async def test_a_reload_that_shows_no_order_any_more_is_no_alarm(shops: Any) -> None:
+async def test_a_reload_that_no_longer_shows_the_order_is_not_reported(shops: Any) -> None:
     """Each reload of a page that shows an order once was a line of "Needs attention"."""
     shop = await shops()
     shop.pages["/thank-you"] = ordered("1")
@@ -41,7 +41,7 @@ async def test_a_reload_that_shows_no_order_any_more_is_no_alarm(shops: Any) -> 
     assert ("order_unreadable", "no order") in await shop.notices()
 
 
-async def test_a_page_without_the_order_that_the_server_told_of_is_no_alarm(shops: Any) -> None:
+async def test_a_page_without_an_order_that_the_server_reported_is_not_reported(shops: Any) -> None:
     shop = await shops()
     shop.pages["/thank-you"] = page("Thank you")
     async with shop.landed() as visitor:
@@ -51,7 +51,7 @@ async def test_a_page_without_the_order_that_the_server_told_of_is_no_alarm(shop
     assert await shop.notices() == {}
 
 
-async def test_the_page_is_named_with_the_query_that_tells_it_from_others(shops: Any) -> None:
+async def test_the_reported_page_has_the_query_that_identifies_it(shops: Any) -> None:
     """Of a shop whose pages are all /index.php one read "Last seen on /index.php"."""
     shop = await shops(platform="opencart", order={**SELECTORS, "page": "*?route=checkout/success"})
     shop.pages["/index.php"] = page("Thank you")
@@ -67,7 +67,7 @@ async def wanted(visitor: httpx2.AsyncClient) -> bool:
     return "order" in (await visitor.post("/-/clew/decide", json=ask)).json()
 
 
-async def test_the_next_order_that_a_script_draws_at_the_same_address_is_told_of(shops: Any) -> None:
+async def test_the_next_order_rendered_at_the_same_address_is_reported(shops: Any) -> None:
     """The browser was asked for the first order only, so the second was never seen, in silence."""
     shop = await shops()
     shop.pages["/thank-you"] = page('<div id="app"></div>')

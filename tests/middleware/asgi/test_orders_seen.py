@@ -36,7 +36,7 @@ async def test_an_order_after_the_checkout_is_due(shops: Any) -> None:
 
 
 @pytest.mark.parametrize("headers", [TYPED, ELSEWHERE], ids=["typed", "link"])
-async def test_whoever_opens_a_strangers_confirmation_page_earns_nothing_in_silence(
+async def test_opening_a_strangers_confirmation_page_is_held_and_reported(
     shops: Any, headers: dict[str, str]
 ) -> None:
     """field E12: and the numbers after it."""
@@ -54,7 +54,7 @@ async def test_whoever_opens_a_strangers_confirmation_page_earns_nothing_in_sile
     assert "anybody can open such an address" in str(told["why"])
 
 
-async def test_one_checkout_speaks_for_one_order(shops: Any) -> None:
+async def test_one_checkout_confirms_one_order(shops: Any) -> None:
     """field E12."""
     shop = await shops()
     for number in ("3001", "3002", "3003"):
@@ -71,7 +71,7 @@ async def test_one_checkout_speaks_for_one_order(shops: Any) -> None:
     ]
 
 
-async def test_where_the_settings_name_the_checkout_nothing_else_stands_for_it(shops: Any) -> None:
+async def test_if_the_settings_name_the_checkout_no_other_page_counts_as_it(shops: Any) -> None:
     """field E12."""
     shop = await shops(page_types={"/kasse": "checkout"})
     shop.pages |= {"/thank-you/1": ordered("1"), "/thank-you/2": ordered("2"), "/kasse": page("pay")}
@@ -84,7 +84,7 @@ async def test_where_the_settings_name_the_checkout_nothing_else_stands_for_it(s
     assert {r.report.order_id: r.hold for r in await shop.postbacks()} == {"1": "checkout", "2": None}
 
 
-async def test_a_cart_that_was_read_speaks_for_an_order(shops: Any) -> None:
+async def test_a_cart_that_was_read_makes_an_order_credible(shops: Any) -> None:
     shop = await shops(page_types={"/kasse": "checkout"}, cart={"value": "#cart"})
     shop.pages |= {"/thank-you/1": ordered("1"), "/tea": page('<p id="cart">54.90 €</p>')}
     async with shop.landed() as visitor:
@@ -96,7 +96,7 @@ async def test_a_cart_that_was_read_speaks_for_an_order(shops: Any) -> None:
     assert row.state == "due"
 
 
-async def test_a_simple_shop_needs_no_word_of_its_checkout(shops: Any) -> None:
+async def test_a_simple_shop_needs_no_checkout_settings(shops: Any) -> None:
     """The ten lines of the README: the way from one of the shop's own pages is enough."""
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered()
@@ -124,7 +124,7 @@ async def test_an_order_waits_for_the_shops_server_where_the_settings_say_so(sho
     assert "corrected from 119.00 EUR to 100.00 EUR by the shop's server" in row.why
 
 
-async def test_the_shops_server_says_whose_order_it_is(shops: Any) -> None:
+async def test_the_shops_server_names_the_orders_visitor(shops: Any) -> None:
     """field E12: before the partner of whoever opened the page first was told."""
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered()
@@ -167,7 +167,7 @@ async def drawn(
 
 
 @pytest.mark.parametrize("total", ["59.90", "100.00"])
-async def test_a_visitor_whom_only_a_browser_named_gets_no_credit_by_the_servers_word_on_the_order(
+async def test_the_servers_report_gives_no_credit_to_a_visitor_named_only_by_a_browser(
     shops: Any, total: str
 ) -> None:
     """field A15, E12: a stranger invents order numbers, the shop's server posts one of them later."""
@@ -192,7 +192,7 @@ async def test_a_visitor_whom_only_a_browser_named_gets_no_credit_by_the_servers
     assert (row.state, row.report.click_id, row.report.amount) == ("due", "right", total)
 
 
-async def test_an_amount_in_doubt_that_a_browser_told_is_not_released_for_its_visitor(shops: Any) -> None:
+async def test_a_doubtful_amount_from_a_browser_is_not_released_for_its_visitor(shops: Any) -> None:
     """field E12: the doubt may be another one than who told of it."""
     shop = await shops()
     for number in range(5):
@@ -206,7 +206,7 @@ async def test_an_amount_in_doubt_that_a_browser_told_is_not_released_for_its_vi
     assert (row.state, row.hold, row.report.amount) == ("held", "browser", "59.90")
 
 
-async def test_an_unpaid_order_that_a_browser_told_is_not_its_visitors_once_it_is_paid(
+async def test_an_unpaid_order_from_a_browser_is_not_credited_to_its_visitor_once_paid(
     shops: Any,
 ) -> None:
     """field A7, E12"""
@@ -240,7 +240,7 @@ async def test_the_server_who_names_the_browsers_visitor_releases_its_credit(sho
     assert (row.state, row.report.click_id, row.report.amount) == ("due", "c1", "100.00")
 
 
-async def test_the_shops_page_names_the_visitor_of_an_order_that_the_server_told_and_a_browser_claimed(
+async def test_the_shops_page_names_the_visitor_of_an_order_claimed_by_a_browser(
     shops: Any,
 ) -> None:
     """field A15, E12: whichever of the three comes first"""
@@ -266,7 +266,7 @@ async def test_the_shops_page_names_the_visitor_of_an_order_that_the_server_told
         assert (order.source, order.named_by, str(order.total)) == ("api", "page", "100.00")
 
 
-async def test_a_browser_takes_no_order_that_the_shop_told_of_and_holds_none(shops: Any) -> None:
+async def test_a_browsers_report_neither_takes_nor_holds_an_order_of_the_shops_server(shops: Any) -> None:
     """field A12, E12: with another amount, or as cancelled, by whoever knows its number."""
     shop = await shops()
     shop.pages["/thank-you/3001"] = ordered("3001")
@@ -290,7 +290,7 @@ async def test_a_browser_takes_no_order_that_the_shop_told_of_and_holds_none(sho
     assert (row.state, row.report.click_id, row.report.amount) == ("due", "right", "59.90")
 
 
-async def test_a_page_does_not_change_the_amount_that_the_server_told_before(shops: Any) -> None:
+async def test_a_page_does_not_change_the_amount_that_the_server_reported_before(shops: Any) -> None:
     """field A15: the server tells first, of nobody; the page shows the visitor another amount"""
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered("1001", "119.00 €")
@@ -322,7 +322,7 @@ async def test_the_servers_amount_counts_where_no_partner_earns_the_order(shops:
     assert events == ["order_corrected"]
 
 
-async def test_the_server_has_told_where_its_word_is_waited_for(shops: Any) -> None:
+async def test_a_server_report_releases_an_order_that_waits_for_it(shops: Any) -> None:
     """field A15, E12: `confirm = "server"`, and the page comes after it"""
     shop = await shops(order={**SELECTORS, "confirm": "server"})
     shop.pages["/thank-you/1001"] = ordered("1001")
@@ -334,7 +334,7 @@ async def test_the_server_has_told_where_its_word_is_waited_for(shops: Any) -> N
     assert row.state == "due"
 
 
-async def test_whoever_opens_the_page_of_a_paid_order_does_not_take_it_from_its_visitor(shops: Any) -> None:
+async def test_opening_the_page_of_a_paid_order_does_not_change_its_visitor(shops: Any) -> None:
     """field A7, E12: it waited for its money when its own visitor saw it"""
     shop = await shops(order={"page": "/thank-you*"})
     shop.pages["/thank-you"] = linked(orderStatus="OrderPaymentDue")
@@ -482,7 +482,9 @@ async def test_one_order_whatever_the_spelling(shops: Any, spelling: str) -> Non
         ("OrderPaymentDue", "seen"),
     ],
 )
-async def test_what_is_no_sale_is_recorded_and_not_told(shops: Any, status: str, state: str) -> None:
+async def test_an_order_that_is_not_a_sale_is_recorded_but_not_reported(
+    shops: Any, status: str, state: str
+) -> None:
     """field A7."""
     shop = await shops(order={"page": "/thank-you*"})
     shop.pages["/thank-you"] = linked(orderStatus=status)
@@ -494,7 +496,7 @@ async def test_what_is_no_sale_is_recorded_and_not_told(shops: Any, status: str,
     assert await shop.postbacks() == ()
 
 
-async def test_an_order_whose_money_has_come_is_told_then(shops: Any) -> None:
+async def test_an_order_is_reported_once_it_is_paid(shops: Any) -> None:
     """field A7."""
     shop = await shops(order={"page": "/thank-you*"})
     shop.pages["/thank-you"] = linked(orderStatus="OrderPaymentDue")
@@ -509,7 +511,7 @@ async def test_an_order_whose_money_has_come_is_told_then(shops: Any) -> None:
     assert order.state == "placed"
 
 
-async def test_an_old_order_opened_today_through_a_partners_link_is_nobodys(shops: Any) -> None:
+async def test_an_old_order_opened_through_a_partners_link_is_credited_to_nobody(shops: Any) -> None:
     """field A8."""
     shop = await shops(order={"page": "/thank-you*"})
     shop.pages["/thank-you"] = linked(orderDate="2024-03-01T10:00:00+01:00")
@@ -557,7 +559,7 @@ async def test_a_visitor_that_cannot_be_opened_is_refused_and_nothing_recorded(
     ],
     ids=["no-order", "too-long", "no-total", "coding", "json"],
 )
-async def test_a_confirmation_page_without_a_readable_order_is_told_of(
+async def test_a_confirmation_page_without_a_readable_order_is_reported(
     shops: Any, answer: Response, key: str, why: str
 ) -> None:
     """field A13: an event that names the page type and the reason, a metric, a line on the desk."""
@@ -572,7 +574,7 @@ async def test_a_confirmation_page_without_a_readable_order_is_told_of(
     assert shop.clew.service.registry.get_sample_value("clew_events_total", labels) == 1
 
 
-async def test_a_page_without_structured_data_is_told_of(shops: Any) -> None:
+async def test_an_order_page_without_structured_data_is_reported(shops: Any) -> None:
     """field A13."""
     shop = await shops(order={"page": "/thank-you*"})
     shop.pages["/thank-you"] = page("Thank you")
@@ -581,7 +583,7 @@ async def test_a_page_without_structured_data_is_told_of(shops: Any) -> None:
     assert "JSON-LD" in str((await shop.notices())["order_unreadable", "no order"]["why"])
 
 
-async def test_where_no_order_is_to_be_expected_nothing_is_told(shops: Any) -> None:
+async def test_pages_without_an_expected_order_are_not_reported(shops: Any) -> None:
     shop = await shops()
     shop.pages |= {
         "/thank-you/1": Response(status_code=302, headers={"location": "/"}),
@@ -618,7 +620,7 @@ async def test_an_order_is_read_where_the_page_is_left_alone(shops: Any, site: d
     ],
     ids=["fetch", "iframe", "htmx", "turbo-frame", "pjax"],
 )
-async def test_an_order_page_that_is_fetched_or_framed_is_seen_and_stays_as_it_is(
+async def test_a_fetched_or_framed_order_page_is_read_and_not_edited(
     shops: Any, headers: dict[str, str]
 ) -> None:
     """field A14."""

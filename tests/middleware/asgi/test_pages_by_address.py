@@ -80,7 +80,7 @@ async def test_a_page_is_left_alone_by_its_query_too(tmp_path: Path, target: byt
     assert body == (PAGE.replace(b"<head>", b"<head>" + tag("/-/clew/")) if edited else PAGE)
 
 
-async def test_order_selectors_that_never_match_are_told_of_after_a_day(tmp_path: Path) -> None:
+async def test_order_selectors_that_never_match_are_reported_after_a_day(tmp_path: Path) -> None:
     """field C2"""
     order = {"page": "/thanks", "id": "#nowhere", "total": "#t", "currency": "EUR"}
     async with clew_itself(tmp_path, order=order) as (client, proxy):
@@ -137,7 +137,7 @@ async def test_the_shops_administration_does_not_get_the_chat(tmp_path: Path, ta
         (b"/admin/", ["/verwaltung/*"], True),
     ],
 )
-async def test_other_pages_get_it_and_the_owner_has_the_last_word(
+async def test_other_pages_get_the_tag_and_settings_have_precedence(
     tmp_path: Path, target: bytes, admin: list[str] | None, edited: bool
 ) -> None:
     """field C5"""

@@ -202,7 +202,7 @@ async def statuses(mount: ClewMiddleware, scope: dict[str, Any]) -> list[Any]:
     ],
 )
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-async def test_the_prefix_is_known_however_the_server_tells_it(
+async def test_the_prefix_is_matched_with_any_servers_scope(
     tmp_path: Path, kind: str, raw: bytes | None, path: str
 ) -> None:
     """field E1"""
@@ -245,7 +245,7 @@ async def test_our_own_pages_are_for_one_host_that_is_one(tmp_path: Path, mount:
         assert answer.status == 400
 
 
-async def test_a_connection_goes_on_after_a_refused_handshake(tmp_path: Path) -> None:
+async def test_a_connection_is_kept_after_a_refused_handshake(tmp_path: Path) -> None:
     async with mounted(tmp_path) as (port, _):
         answers = await asyncio.gather(*(_handshake(port) for _ in range(3)))
     assert answers == [404, 404, 404]

@@ -49,7 +49,7 @@ async def test_the_file_is_read_again(tmp_path: Path) -> None:
         assert await clew.reload() == Changes()
 
 
-async def test_what_is_wrong_is_raised_and_changes_nothing(tmp_path: Path) -> None:
+async def test_invalid_settings_raise_and_change_nothing(tmp_path: Path) -> None:
     clew = ClewMiddleware(app, write(tmp_path, "a"))
     async with serving(clew, lifespan="on") as port:
         write(tmp_path, "a", "b", more="never = ['x']\n")

@@ -73,7 +73,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("spoil", BROKEN)
-async def test_the_app_is_served_as_it_is_and_ready_says_why(
+async def test_the_app_is_served_unchanged_and_ready_says_why(
     tmp_path: Path, spoil: Callable[[Path], str]
 ) -> None:
     file = tmp_path / "clew.toml"

@@ -27,7 +27,7 @@ def test_a_page_that_the_shop_packs_all_the_same_is_edited_too() -> None:
     assert value(out.head.headers, b"content-encoding") is None
 
 
-def test_a_page_that_breaks_off_after_it_was_begun_never_ends_cleanly() -> None:
+def test_a_page_aborted_by_the_app_is_not_completed() -> None:
     exchange = Exchange(site(), NOW)
     navigate(exchange, request())
     packed = gzip.compress(PAGE * 2000, mtime=0)
@@ -47,7 +47,7 @@ def test_bytes_that_are_no_gzip_go_through_as_they_came() -> None:
     assert value(out.head.headers, b"content-encoding") == b"gzip"
 
 
-def test_an_editor_that_fails_before_the_head_is_out_leaves_the_page_as_it_came(
+def test_an_editor_that_fails_before_the_head_is_sent_leaves_the_page_unchanged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(PageEdit, "feed", lambda *_: 1 / 0)

@@ -92,7 +92,7 @@ def test_every_event_is_driven_by_its_row(
                     assert exchange.state is before
 
 
-def test_what_passes_needs_nobody_to_look() -> None:
+def test_in_state_passing_nothing_is_changed() -> None:
     """A mount forwards head and bytes itself in this state: nothing may change them."""
     steps = {event.name: event.steps[State.PASSING] for event in TABLE if State.PASSING in event.steps}
     assert {name: step.leads_to for name, step in steps.items()} == {
@@ -110,7 +110,7 @@ def test_what_passes_needs_nobody_to_look() -> None:
         assert steps[name].handler(record, None)[0] == Out()
 
 
-def test_what_is_no_body_goes_on_where_nothing_is_held() -> None:
+def test_other_messages_pass_if_nothing_is_held() -> None:
     exchange = Exchange(site(debug=False), NOW)
     navigate(exchange, request())
     assert exchange.other() == Out(), "before the head, as a later version of ASGI may have it"

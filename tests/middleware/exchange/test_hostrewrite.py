@@ -86,7 +86,7 @@ def test_a_reference_to_any_other_place_is_left_alone(reference: bytes) -> None:
     path=st.binary(max_size=60).map(lambda p: b"/" + p),
     shop=st.sampled_from(sorted(SHOPS)),
 )
-def test_whatever_stands_behind_the_origin_stays(path: bytes, shop: bytes) -> None:
+def test_the_part_after_the_origin_is_kept(path: bytes, shop: bytes) -> None:
     assert moved(shop + path, SHOPS, VISITOR) == VISITOR + path
 
 
@@ -301,7 +301,7 @@ def test_a_visitor_who_uses_the_shops_host_gets_what_it_says() -> None:
     assert rewrite.request(asked, Origin("203.0.113.9", "https", "www.shop.example")) == asked
 
 
-def test_a_host_that_is_none_is_never_written_into_an_answer() -> None:
+def test_an_invalid_host_never_appears_in_a_response() -> None:
     """proxy 3.10"""
     rewrite = HostRewrite.of("http://10.0.0.5:8000", "shop.internal")
     headers = [(b"location", b"http://shop.internal/x")]

@@ -91,7 +91,7 @@ def test_the_touch_survives_in_the_cookie_and_is_not_a_new_one_on_reload() -> No
     assert plan.effects == ()
 
 
-def test_a_validator_from_before_clew_asks_the_shop_for_the_whole_page() -> None:
+def test_an_etag_from_before_clew_gets_the_whole_page() -> None:
     plan = navigate(Exchange(site(), NOW), request(if_none_match='"v1"'))
     assert value(plan.headers, b"if-none-match") is None
 

@@ -38,7 +38,7 @@ def test_an_edited_pages_validator_is_marked_and_mapped_back() -> None:
     assert value(unchanged.head.headers, b"etag") == marked
 
 
-def test_the_shop_is_asked_for_an_unpacked_page_and_the_browser_gets_a_packed_one() -> None:
+def test_pages_are_requested_uncompressed_and_sent_compressed() -> None:
     exchange = Exchange(site(), NOW)
     plan = navigate(exchange, request(accept_encoding="gzip"))
     assert values(plan.headers, b"accept-encoding") == [b"identity"]
@@ -59,7 +59,7 @@ def test_the_shop_is_asked_for_an_unpacked_page_and_the_browser_gets_a_packed_on
         (html(content_security_policy="script-src 'none'"), "policy"),
     ],
 )
-def test_what_must_not_be_touched_arrives_as_it_came(head: ResponseHead, why: str) -> None:
+def test_responses_that_must_not_be_edited_are_unchanged(head: ResponseHead, why: str) -> None:
     exchange = Exchange(site(debug=False), NOW)
     navigate(exchange, request())
     out = run(exchange, head, PAGE)
@@ -67,7 +67,7 @@ def test_what_must_not_be_touched_arrives_as_it_came(head: ResponseHead, why: st
     assert exchange.outcome[0] == "pass"
 
 
-def test_head_tells_no_length_that_get_would_not_have() -> None:
+def test_head_has_no_length_that_get_would_not_have() -> None:
     exchange = Exchange(site(), NOW)
     navigate(exchange, request(method="HEAD"))
     out = run(exchange, html(content_length=str(len(PAGE)), etag='"v1"'))

@@ -72,7 +72,7 @@ REQUESTS: dict[str, RequestHead] = {
 
 @pytest.mark.parametrize("name", REQUESTS)
 @pytest.mark.parametrize("size", CHUNKS)
-def test_what_is_no_navigation_goes_there_and_back_as_it_came(name: str, size: int) -> None:
+def test_requests_other_than_navigations_pass_unchanged_both_ways(name: str, size: int) -> None:
     """injection 10."""
     head = REQUESTS[name]
     exchange = Exchange(site(), NOW)
@@ -186,7 +186,7 @@ def test_a_page_that_was_flushed_before_it_refused_the_tag_keeps_its_bytes(name:
 
 
 @pytest.mark.parametrize("change", [{"inject": False}, {"never": ["/pay*"]}])
-def test_a_page_that_the_owner_wants_left_alone_is_asked_for_as_without_us(change: dict[str, Any]) -> None:
+def test_requests_for_excluded_pages_are_forwarded_unchanged(change: dict[str, Any]) -> None:
     """injection 3.18, 5.7: also its validators and the coding that it comes in are the browser's and the
     shop's own."""
     conditions = [
@@ -204,7 +204,7 @@ def test_a_page_that_the_owner_wants_left_alone_is_asked_for_as_without_us(chang
         assert exchange.outcome in {("pass", "switched off"), ("pass", "never")}
 
 
-def test_a_script_asked_for_over_plain_http_is_asked_for_as_without_us() -> None:
+def test_a_script_request_over_plain_http_is_forwarded_unchanged() -> None:
     """injection 3.2: what looks like a navigation only because the browser sends no `Sec-Fetch-Dest`."""
     head = request((b"accept", b"*/*"), (b"accept-encoding", b"gzip"), (b"if-none-match", b'"v1"'))
     for answer, body in (
@@ -218,7 +218,7 @@ def test_a_script_asked_for_over_plain_http_is_asked_for_as_without_us() -> None
         assert run(exchange, answer, [body] if body else []) == Out(answer, body)
 
 
-def test_a_page_asked_for_without_saying_so_is_edited_by_its_content() -> None:
+def test_a_page_requested_with_accept_any_is_edited_by_its_content() -> None:
     """injection 3.2: and answered in a coding that was asked for."""
     exchange = Exchange(site(), NOW)
     exchange.request(request((b"accept", b"*/*"), (b"accept-encoding", b"gzip")))
@@ -227,7 +227,7 @@ def test_a_page_asked_for_without_saying_so_is_edited_by_its_content() -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST"])
-def test_who_saves_a_page_names_it_as_the_shop_does(method: str) -> None:
+def test_saved_pages_are_named_like_the_shops(method: str) -> None:
     """injection 5.5: by the tag that an editor in the browser read it with, and sends by a script."""
     marked = b'W/"v1-clew-%s", "v2"' % site().mark
     head = request((b"sec-fetch-dest", b"empty"), (b"if-match", marked), (b"a", b"b"), method=method)
@@ -269,7 +269,7 @@ def test_what_is_no_body_lets_a_held_head_go_first() -> None:
 
 
 @pytest.mark.parametrize("policy", [[], [(b"content-security-policy", b"script-src 'nonce-abc'")]])
-def test_the_edit_is_the_same_whoever_asks(policy: Headers) -> None:
+def test_the_edit_is_the_same_for_every_visitor(policy: Headers) -> None:
     """injection 4.9, 5.6, 9: nothing of a request is in the page: no secret to guess at, nothing to
     reflect, and one copy that suits everybody."""
     first: Out | None = None

@@ -151,7 +151,7 @@ async def test_a_connection_that_comes_too_late_is_closed(
     assert not won.aborted.is_set()  # type: ignore[attr-defined]
 
 
-async def test_who_gives_up_connecting_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_connect_leaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """proxy 6.7, 6.15"""
     ended: list[int] = []
 
@@ -202,7 +202,7 @@ async def test_a_name_of_this_machine_is_found_in_either_family() -> None:
             assert shop.requests[0].all("host") == [b"shop.example"]
 
 
-async def test_a_name_that_nobody_knows_is_a_bad_gateway() -> None:
+async def test_an_unresolvable_upstream_name_is_a_bad_gateway() -> None:
     """proxy 6.1"""
     async with Shop(answering(OK)) as shop:
         shop.url = "http://nobody.invalid"
@@ -251,7 +251,7 @@ async def test_a_shop_that_comes_back_is_reachable_again(monkeypatch: pytest.Mon
         assert await dial.reachable()
 
 
-async def test_who_asks_and_leaves_does_not_end_the_question_of_the_others() -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_shared_check() -> None:
     """proxy 6.13"""
     async with Shop(silent) as shop:
         dial = Dial(shop.url, PATIENCE)

@@ -54,7 +54,7 @@ def test_one_shop_is_bounded_by_its_own_limit_first() -> None:
     assert taken(only) == 500
 
 
-async def test_what_waits_is_served_shop_by_shop() -> None:
+async def test_waiting_requests_are_served_in_turn_by_shop() -> None:
     share = Share(6)
     busy, other = shops(2, share)
     assert (taken(busy), taken(other)) == (3, 2)
@@ -116,7 +116,7 @@ def test_idle_connections_of_any_shop_make_room() -> None:
     assert not newest.closed
 
 
-async def test_what_a_loop_that_has_ended_held_is_free_again() -> None:
+async def test_places_held_by_an_ended_loop_are_freed() -> None:
     share = Share(8)
     (slots,) = shops(1, share)
     taken(slots)

@@ -211,7 +211,7 @@ HANDSHAKE = (
         pytest.param(b"GET /caf\xe9 HTTP/1.1\r\n" + HANDSHAKE + b"\r\n", 400, id="not ASCII"),
     ],
 )
-async def test_a_handshake_that_is_none_is_answered_and_the_connection_closed(
+async def test_an_invalid_handshake_is_answered_and_the_connection_closed(
     request_bytes: bytes, status: int
 ) -> None:
     """proxy 3.9, 3.1"""

@@ -92,7 +92,7 @@ async def test_a_connection_that_is_not_clean_or_not_wanted_is_not_used_again(an
         await upstream.close()
 
 
-async def test_an_answer_nobody_asked_for_is_never_given_to_the_next(
+async def test_an_unrequested_response_is_never_given_to_the_next_client(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """proxy 3.5"""
@@ -155,7 +155,7 @@ async def test_an_order_does_not_take_a_connection_that_the_shop_has_closed() ->
         await upstream.close()
 
 
-async def test_nobody_listening_is_a_connect_error() -> None:
+async def test_a_refused_connection_is_a_connect_error() -> None:
     """proxy 6.1"""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -435,7 +435,7 @@ async def test_a_shop_that_reads_slowly_stops_the_upload(headers: list[tuple[byt
         await upstream.close()
 
 
-async def test_an_upload_is_framed_as_it_was_announced() -> None:
+async def test_an_upload_keeps_its_framing() -> None:
     """proxy 3.2"""
     async with Shop(answering(OK)) as shop:
         upstream = Upstream(shop.url, limits())
@@ -588,7 +588,7 @@ async def test_redirects_and_cookies_are_the_clients_business() -> None:
         await upstream.close()
 
 
-async def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_environment_proxies_are_not_used_for_upstreams(monkeypatch: pytest.MonkeyPatch) -> None:
     """proxy 8"""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -611,7 +611,7 @@ async def test_a_shop_may_listen_on_a_unix_socket(tmp_path: Path) -> None:
     ("known", "name", "trusted"),
     [(True, "localhost", True), (True, "other.example", False), (False, "localhost", False)],
 )
-async def test_a_tls_shop_is_asked_by_its_name_and_verified(
+async def test_a_tls_shop_is_requested_by_its_name_and_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool, name: str, trusted: bool
 ) -> None:
     """proxy 6.17"""

@@ -198,13 +198,13 @@ def test_a_connection_is_kept_only_where_both_want_it(answer: bytes, reusable: b
         (b"401 Unauthorized", b"WWW-Authenticate: Bearer", True),
     ],
 )
-def test_a_connection_that_was_logged_in_is_nobody_elses(status: bytes, line: bytes, reusable: bool) -> None:
+def test_an_authenticated_connection_is_not_reused(status: bytes, line: bytes, reusable: bool) -> None:
     """proxy 3.5, 8"""
     reader = read(b"HTTP/1.1 " + status + b"\r\n" + line + b"\r\nContent-Length: 0\r\n\r\n")
     assert (reader.complete, reader.reusable) == (True, reusable)
 
 
-def test_what_belongs_into_a_head_is_no_trailer() -> None:
+def test_head_fields_are_not_accepted_as_trailers() -> None:
     """proxy 3.8"""
     reader = read(
         OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
@@ -213,7 +213,7 @@ def test_what_belongs_into_a_head_is_no_trailer() -> None:
     assert reader.trailers == [(b"x-t", b"v")]
 
 
-def test_interim_responses_are_there_for_whoever_passes_them_on() -> None:
+def test_interim_responses_are_available_for_forwarding() -> None:
     """proxy 3.7, 2.1"""
     reader = read(
         b"HTTP/1.1 100 Continue\r\nX: 1\r\n\r\n"
@@ -273,7 +273,7 @@ def test_a_body_without_length_ends_with_the_connection() -> None:
     assert (reader.take(), reader.complete, reader.reusable) == (b"hello", True, False)
 
 
-def test_a_switch_of_protocols_that_was_asked_for_leaves_the_rest_unread() -> None:
+def test_after_a_requested_protocol_switch_the_rest_is_not_read() -> None:
     """proxy 3.9"""
     head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX: y\r\n\r\n"
     reader = read(head + b"\x81\x00", upgrade=True)

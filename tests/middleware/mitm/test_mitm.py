@@ -116,7 +116,7 @@ async def test_a_page_is_edited_once_and_is_the_shops_own_otherwise(town: Town) 
     assert response.all("x-clew") == [b"edit"]
 
 
-async def test_what_is_no_page_passes_as_it_is(town: Town) -> None:
+async def test_bodies_that_are_not_pages_pass_unchanged(town: Town) -> None:
     body = bytes(range(256)) * 3000
     lines = (b"Content-Type: image/png", b'ETag: "a"', b"Last-Modified: Mon, 23 Nov 2026 10:00:00 GMT")
     town.answers(b"/a.png", answer(*lines, body=body))
@@ -136,7 +136,7 @@ async def test_a_body_that_turns_out_to_be_no_page_keeps_the_head_that_waited_fo
     assert response.all("x-clew")[0].startswith(b"pass")
 
 
-async def test_a_client_without_chunks_gets_a_page_whose_length_has_changed(town: Town) -> None:
+async def test_an_http_1_0_client_gets_an_edited_page_without_chunks(town: Town) -> None:
     town.answers(b"/", answer(HTML, b"Content-Encoding: gzip", body=gzip.compress(PAGE)))
     response = await town.ask(get(b"/", *NAVIGATION).replace(b"HTTP/1.1", b"HTTP/1.0"))
     assert response.body == EDITED
@@ -207,7 +207,7 @@ async def test_the_first_byte_of_a_page_comes_before_its_last(town: Town, framin
             await client.reader.readuntil(b"</head> ")
 
 
-async def test_an_upload_reaches_the_shop_while_it_goes_on(town: Town) -> None:
+async def test_an_upload_is_streamed_to_the_shop(town: Town) -> None:
     arrived = asyncio.Event()
 
     async def take(request: Request, reader: asyncio.StreamReader, writer: Writer) -> None:
@@ -324,7 +324,7 @@ def message(number: int, text: str) -> dict[str, str]:
     return {"text": text, "client_id": f"client-000{number}", "language": "en"}
 
 
-async def test_nobody_gets_our_own_pages_past_mitmproxy(town: Town) -> None:
+async def test_own_pages_are_not_served_without_a_ticket(town: Town) -> None:
     """The port behind it believes what mitmproxy says of a visitor, and nobody else."""
     ports = {int(line.split(":")[1].split()[0], 16) for line in _listening(town.mitm)}
     behind = ports - {town.mitm.port}
@@ -424,7 +424,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("shop", BROKEN.values(), ids=BROKEN)
-async def test_a_page_that_breaks_off_is_seen_to_break_off(town: Town, shop: bytes) -> None:
+async def test_an_aborted_page_is_visibly_incomplete(town: Town, shop: bytes) -> None:
     """Hard cases proxy 6.3, 6.4."""
 
     async def break_off(request: Request, reader: asyncio.StreamReader, writer: Writer) -> None:
@@ -493,7 +493,7 @@ async def sabotaged(
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-async def test_whatever_fails_in_us_the_shops_page_arrives_unchanged_and_it_is_counted(
+async def test_any_failure_of_clew_leaves_the_page_unchanged_and_is_counted(
     town: Town, sabotaged: tuple[Mitmdump, Path], fault: str
 ) -> None:
     mitm, chosen = sabotaged

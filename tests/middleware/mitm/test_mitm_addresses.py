@@ -41,7 +41,7 @@ def test_only_the_shops_own_origin_is_moved_and_only_at_the_beginning(location: 
     assert local(b"refresh", b"5; URL=" + location) == b"5; URL=" + wanted
 
 
-def test_a_plain_shop_that_leads_to_https_leads_away_and_not_in_a_circle() -> None:
+def test_a_redirect_from_http_to_https_is_not_rewritten_into_a_loop() -> None:
     assert local(b"location", b"https://shop.example:8000/a", PLAIN) == b"https://shop.example:8000/a"
     assert leaves_to(b"https://shop.example/a", PLAIN) == b"https://shop.example"
     assert leaves_to(b"https://www.shop.example/a", HERE) == b"https://www.shop.example"
@@ -83,12 +83,12 @@ def test_a_cookie_loses_what_the_local_address_cannot_keep(
         (b"default-src upgrade-insecure-requests.example", b"default-src upgrade-insecure-requests.example"),
     ],
 )
-def test_a_page_on_http_is_not_told_to_ask_by_https(policy: bytes, wanted: bytes | None) -> None:
+def test_a_page_on_http_does_not_use_https(policy: bytes, wanted: bytes | None) -> None:
     assert local(b"content-security-policy", policy) == wanted
     assert local(b"content-security-policy", policy, SECURE) == policy
 
 
-def test_promises_about_the_shops_own_address_are_left_out() -> None:
+def test_headers_about_the_shops_own_host_are_removed() -> None:
     """Hard cases proxy 5.2, 5.3."""
     headers = [
         (b"Alt-Svc", b'h3=":443"'),

@@ -32,7 +32,7 @@ async def clew(
         yield port, proxy
 
 
-async def test_the_longest_idle_connection_of_a_network_gives_way_to_its_next(tmp_path: Path) -> None:
+async def test_over_a_networks_limit_its_longest_idle_connection_is_closed(tmp_path: Path) -> None:
     """field E9: idle connections of one network keep nobody out, not even its own next visitor"""
     async with (
         Shop(answering(OK)) as shop,
@@ -55,7 +55,7 @@ async def test_the_longest_idle_connection_of_a_network_gives_way_to_its_next(tm
         assert proxy.service.limits.held("connections") == 4
 
 
-async def test_a_network_whose_connections_are_all_busy_gets_no_more_and_it_is_told(tmp_path: Path) -> None:
+async def test_a_network_with_only_busy_connections_gets_no_more_and_it_is_reported(tmp_path: Path) -> None:
     """field E9: heads that never end, one byte at a time"""
     async with (
         Shop(answering(OK)) as shop,
@@ -79,7 +79,7 @@ async def test_a_network_whose_connections_are_all_busy_gets_no_more_and_it_is_t
         assert (await busy[0].response()).status == 200
 
 
-async def test_over_all_the_longest_idle_one_gives_way_whosever_it_is(tmp_path: Path) -> None:
+async def test_over_the_total_limit_the_longest_idle_connection_is_closed(tmp_path: Path) -> None:
     """field E9: many networks"""
     async with (
         Shop(answering(OK)) as shop,
@@ -109,7 +109,7 @@ async def test_connections_of_trusted_proxies_are_not_one_clients(tmp_path: Path
             assert (await client.ask(get())).status == 200
 
 
-async def test_what_ends_in_any_way_gives_its_place_back(tmp_path: Path) -> None:
+async def test_a_place_is_freed_however_the_work_ends(tmp_path: Path) -> None:
     """field E9: answered and closed, refused, broken off, upgraded to a WebSocket"""
 
     async def echo(socket: Any) -> None:

@@ -116,7 +116,7 @@ async def test_a_visitor_whose_cookie_comes_back_is_stored(tmp_path: Path, handl
         ('{"seconds": -1}', 422, "seconds"),
     ],
 )
-async def test_a_body_that_is_wrong_is_refused_and_the_connection_goes_on(
+async def test_a_wrong_body_is_refused_and_the_connection_is_kept(
     tmp_path: Path, handled: list[int], body: str, status: int, said: str
 ) -> None:
     async with opened(build(tmp_path)) as client:
@@ -139,7 +139,7 @@ async def test_a_body_that_is_wrong_is_refused_and_the_connection_goes_on(
         ((b"Origin: http://shop.example", OWN[1]), 200),
     ],
 )
-async def test_what_is_unusual_goes_the_way_of_all_requests(
+async def test_unusual_decide_requests_go_through_asgi(
     tmp_path: Path, handled: list[int], lines: tuple[bytes, ...], status: int
 ) -> None:
     async with opened(build(tmp_path)) as client:
@@ -174,7 +174,7 @@ async def test_a_body_that_does_not_come_is_408_and_the_end(
     assert handled == [408]
 
 
-async def test_a_fault_of_ours_is_500_and_told(
+async def test_a_fault_of_clew_is_a_500_and_is_reported(
     tmp_path: Path, handled: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = build(tmp_path)

@@ -88,7 +88,7 @@ def test_a_path_below_a_mount_goes_to_the_shop_whole() -> None:
     assert told(headers, b"x-forwarded-prefix") == []
 
 
-def test_a_body_of_a_get_is_announced_as_it_came_and_none_is_invented() -> None:
+def test_a_get_body_is_forwarded_with_its_framing_and_none_is_added() -> None:
     """proxy 2.16"""
     assert told(forwarded((b"content-length", b"3"))[1], b"content-length") == [b"3"]
     assert told(forwarded()[1], b"content-length") == []

@@ -121,7 +121,7 @@ def test_a_body_of_another_length_than_announced_is_refused(pieces: list[bytes])
     assert sent(owner) == []
 
 
-def test_what_is_dropped_takes_the_rest_of_the_body_and_does_nothing_with_it() -> None:
+def test_a_dropped_body_is_read_and_discarded() -> None:
     owner = Owner(few_uploads=True)
     half = request(owner, "POST", (b"transfer-encoding", b"chunked"))
     half.start()

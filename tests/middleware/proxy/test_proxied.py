@@ -93,7 +93,7 @@ async def test_many_refusals_behind_an_answer_take_no_stack() -> None:
         assert (await client.response()).body == b"/last"
 
 
-async def test_nonsense_behind_a_request_does_not_cost_its_answer() -> None:
+async def test_invalid_bytes_after_a_request_do_not_prevent_its_response() -> None:
     gate = Gate()
     async with Shop(gate) as shop, proxying(shop) as port, Client(port) as client:
         client.writer.write(get(b"/good") + b"nonsense\r\n\r\n")
@@ -134,7 +134,7 @@ async def test_an_upgrade_behind_an_answer_does_not_write_into_it() -> None:
 # -- clients that go, or do nothing
 
 
-async def test_an_answer_of_our_own_learns_that_its_client_has_gone_whatever_it_sent_ahead() -> None:
+async def test_clews_own_response_is_notified_of_a_disconnect_even_with_pipelined_data() -> None:
     """proxy 6.7: a live stream with a request behind it."""
     left, began = asyncio.Event(), asyncio.Event()
 
@@ -259,7 +259,9 @@ async def test_a_slow_client_keeps_what_was_answered_before_a_broken_answer() ->
         assert len(shop.requests) == 2
 
 
-async def test_who_does_not_close_an_ended_connection_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_close_an_ended_connection_is_disconnected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """proxy 3.6: soon if it is silent; later if it goes on sending, or still reads."""
     monkeypatch.setattr(protocol_module, "LINGER", 0.05)
     monkeypatch.setattr(protocol_module, "LINGERS_READING", 10**9)
@@ -289,7 +291,7 @@ async def written_in_vain(client: Client) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_nothing_is_asked_of_the_shop_behind_a_request_that_ends_the_connection() -> None:
+async def test_pipelined_requests_after_a_closing_request_are_not_forwarded() -> None:
     async with Shop(answering()) as shop, proxying(shop) as port, Client(port) as client:
         refused = await client.ask(b"GET /1 HTTP/1.1\r\n\r\n" + get(b"/2"))
         assert (refused.status, refused.all("connection")) == (400, [b"close"])

@@ -166,7 +166,7 @@ async def test_no_header_is_added_to_an_answer() -> None:
         ]
 
 
-async def test_a_browser_is_not_led_past_us() -> None:
+async def test_alt_svc_is_removed() -> None:
     """proxy 5.2"""
     answer = b'HTTP/1.1 200 OK\r\nAlt-Svc: h3=":443"\r\nContent-Length: 2\r\n\r\nok'
     async with Shop(answering(answer)) as shop, proxying(shop) as port, Client(port) as client:
@@ -262,7 +262,7 @@ async def test_a_fresh_connection_that_closes_is_not_tried_again() -> None:
         assert len(shop.requests) == 1
 
 
-async def test_a_shop_that_is_down_is_a_short_page_that_nobody_keeps(
+async def test_a_shop_that_is_down_gets_a_short_page_that_is_not_cached(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """proxy 6.1, 8"""
@@ -279,7 +279,7 @@ async def test_a_shop_that_is_down_is_a_short_page_that_nobody_keeps(
     assert "token" not in caplog.text
 
 
-async def test_a_shop_that_does_not_answer_is_a_gateway_timeout() -> None:
+async def test_a_shop_that_does_not_respond_is_a_gateway_timeout() -> None:
     """proxy 6.2"""
     async with Shop(silent) as shop, proxying(shop, response_timeout=0.1) as port, Client(port) as client:
         response = await client.ask(get())
@@ -478,7 +478,7 @@ CHUNKED = (
 
 
 @pytest.mark.parametrize(("asked", "trailers"), [((b"TE: trailers",), [(b"x-t", b"v")]), ((), [])])
-async def test_trailers_reach_who_asked_for_them(asked: tuple[bytes, ...], trailers: Pairs) -> None:
+async def test_trailers_reach_a_client_that_requested_them(asked: tuple[bytes, ...], trailers: Pairs) -> None:
     """proxy 3.8, proxy 2.1"""
     async with Shop(answering(CHUNKED)) as shop, proxying(shop) as port, Client(port) as client:
         response = await client.ask(get(b"/", *asked))
@@ -567,7 +567,7 @@ async def test_nothing_is_written_to_a_client_whose_connection_is_closing() -> N
     assert door.written == b""
 
 
-async def test_a_page_that_cannot_be_made_right_ends_the_shops_work_and_never_cleanly() -> None:
+async def test_a_broken_edited_page_cancels_the_app_and_is_not_completed() -> None:
     """proxy 6.7, proxy 6.4"""
 
     class Breaking:
@@ -599,7 +599,7 @@ async def test_a_page_that_cannot_be_made_right_ends_the_shops_work_and_never_cl
         await proxy.close()
 
 
-async def test_a_page_that_breaks_off_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_aborted_page_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """proxy 6.3"""
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
     async with (

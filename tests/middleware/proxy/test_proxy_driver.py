@@ -102,7 +102,7 @@ async def test_a_hint_before_an_upload_ends_does_not_end_it() -> None:
         assert (await client.ask(bytes(100_000))).body == b"ok"
 
 
-async def test_trailers_reach_a_client_that_asked_for_them() -> None:
+async def test_trailers_are_sent_to_a_client_that_requested_them() -> None:
     """proxy 0.15, 3.8, 2.1"""
     async with Shop(answering(TRAILING)) as shop, proxying(shop) as port, Client(port) as client:
         for _ in range(2):
@@ -116,7 +116,7 @@ async def test_trailers_reach_a_client_that_asked_for_them() -> None:
 
 
 @pytest.mark.parametrize("lines", [(), (b"TE: gzip", b"Connection: TE")])
-async def test_trailers_are_dropped_where_nobody_asked_for_them(lines: tuple[bytes, ...]) -> None:
+async def test_trailers_are_dropped_if_the_client_did_not_request_them(lines: tuple[bytes, ...]) -> None:
     """proxy 3.8"""
     async with Shop(answering(TRAILING)) as shop, proxying(shop) as port, Client(port) as client:
         response = await client.ask(get(b"/", *lines))

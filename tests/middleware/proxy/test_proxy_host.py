@@ -16,7 +16,7 @@ from websockets.typing import Origin
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 
 
-async def test_the_shop_is_asked_by_its_own_host_and_told_the_visitors() -> None:
+async def test_the_shop_gets_its_own_host_and_the_visitors_as_forwarded_host() -> None:
     """proxy 1.7, 5.9"""
     async with (
         Shop(answering(OK)) as shop,
@@ -33,7 +33,7 @@ async def test_the_shop_is_asked_by_its_own_host_and_told_the_visitors() -> None
         assert request.all("referer") == [b"http://shop.internal:8000/cart"]
 
 
-async def test_an_old_client_without_host_asks_by_the_shops_own_too() -> None:
+async def test_a_client_without_host_gets_the_shops_own_too() -> None:
     """proxy 1.7"""
     async with (
         Shop(answering(OK)) as shop,
@@ -143,7 +143,7 @@ async def test_a_websockets_page_is_the_shops_own_page() -> None:
         ("shop.internal", None, 502),
     ],
 )
-async def test_a_tls_shop_is_known_by_the_host_it_is_asked_by(
+async def test_a_tls_shop_is_verified_for_upstream_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certified: str, host: str | None, status: int
 ) -> None:
     """proxy 6.17"""
@@ -163,7 +163,7 @@ async def test_a_tls_shop_is_known_by_the_host_it_is_asked_by(
             assert asked == ["shop.internal"]
 
 
-async def test_a_shop_on_a_unix_socket_is_asked_by_a_host_of_its_own(tmp_path: Path) -> None:
+async def test_a_shop_on_a_unix_socket_gets_its_own_host(tmp_path: Path) -> None:
     """proxy 6.18, 1.7"""
     async with (
         Shop(answering(OK), unix=str(tmp_path / "shop.sock")) as shop,
@@ -200,9 +200,7 @@ async def test_via_is_added_on_request_and_what_is_there_stays() -> None:
         ([b"Via: 1.1 other, 1.1 other, 1.1 other, 1.1 other"], 200),
     ],
 )
-async def test_a_request_that_has_come_through_here_too_often_goes_no_further(
-    lines: list[bytes], status: int
-) -> None:
+async def test_a_looping_request_is_refused(lines: list[bytes], status: int) -> None:
     """proxy 2.14"""
     async with (
         Shop(answering(OK)) as shop,
@@ -215,7 +213,7 @@ async def test_a_request_that_has_come_through_here_too_often_goes_no_further(
             assert shop.requests[0].all("cdn-loop")[-1] == b"clew"
 
 
-async def test_a_shop_whose_name_leads_back_to_us_is_no_endless_circle() -> None:
+async def test_an_upstream_name_that_resolves_to_clew_is_no_endless_loop() -> None:
     """proxy 2.14"""
     async with AsyncExitStack() as stack:
         shop = await stack.enter_async_context(Shop(answering(OK)))

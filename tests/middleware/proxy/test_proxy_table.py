@@ -184,7 +184,7 @@ async def test_the_proxy_gets_right(row: Row) -> None:
 
 
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
-async def test_a_shop_that_dies_before_answering_is_asked_once(method: bytes) -> None:
+async def test_a_request_is_sent_once_to_a_shop_that_dies_before_it_responds(method: bytes) -> None:
     """proxy 0.21, 6.5"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:

@@ -40,7 +40,7 @@ async def told(folder: Path, *asked: bytes, **changes: Any) -> list[Any]:
         pytest.param([TLS, b"A: 1", b"A: 2"], "X-Forwarded-Proto", id="field G11: with a field twice"),
     ],
 )
-async def test_it_is_told_once_with_the_setting_to_write(
+async def test_it_is_reported_once_with_the_setting_to_write(
     tmp_path: Path, lines: list[bytes], header: str
 ) -> None:
     request = get(b"/", b"Accept: text/html", *lines)
@@ -57,7 +57,7 @@ async def test_a_trusted_proxy_and_a_plain_visitor_are_no_event(tmp_path: Path) 
     assert await told(tmp_path, get(b"/", b"Accept: text/html", TLS), **trusted) == []
 
 
-async def test_a_proxy_that_says_nothing_of_tls_is_told_of_too(tmp_path: Path) -> None:
+async def test_a_proxy_without_forwarded_proto_is_reported_too(tmp_path: Path) -> None:
     """field G11: the page's own origin is https, and we are asked by http"""
     database = f"sqlite:{tmp_path / 'clew.db'}"
     site = {"name": "shop", "hosts": ["shop.example"], "upstream": "http://127.0.0.1:9"}

@@ -46,7 +46,7 @@ async def closed(socket: ClientConnection) -> tuple[int, str]:
     return socket.close_code or 0, socket.close_reason or ""
 
 
-async def test_messages_pass_both_ways_as_what_they_are() -> None:
+async def test_text_and_binary_messages_pass_both_ways() -> None:
     async with chatting(echo) as address, connect(address, proxy=None) as socket:
         for message in ("héllo", b"\x00\xff", "", b"", "x" * 300_000, bytes(300_000)):
             await socket.send(message)

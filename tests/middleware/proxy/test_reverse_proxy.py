@@ -217,7 +217,7 @@ async def test_a_client_behind_a_trusted_proxy_does_not_choose_the_site(tmp_path
         b"/x/-/clew/health",
     ],
 )
-async def test_what_is_only_nearly_ours_is_the_shops(tmp_path: Path, target: bytes) -> None:
+async def test_paths_similar_to_the_prefix_belong_to_the_shop(tmp_path: Path, target: bytes) -> None:
     """proxy 1.2, 6.13"""
     async with (
         Shop(answering(OK)) as shop,
@@ -295,7 +295,7 @@ async def test_names_of_headers_are_written_small_and_the_shops_own_in_its_order
         assert [name for name, _ in shop.requests[0].headers[:3]] == [b"host", b"soapaction", b"x-custom"]
 
 
-async def test_ready_tells_whether_the_shop_can_be_reached(
+async def test_ready_shows_whether_the_shop_can_be_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """proxy 6.13"""
@@ -351,7 +351,7 @@ async def test_a_page_that_is_edited_keeps_the_shops_host_to_itself(tmp_path: Pa
         assert shop.requests[0].all("host") == [b"shop.internal"]
 
 
-def test_the_server_is_told_to_leave_addresses_and_headers_alone(
+def test_uvicorn_does_not_change_addresses_and_headers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """proxy 4.3, 2.13: uvicorn would take anybody on this machine for a proxy, and add Server and Date"""
@@ -496,7 +496,7 @@ async def test_reason_phrases_of_the_shop_are_not_kept_but_every_status_is(tmp_p
             assert (await client.ask(get(b"/" + status))).status == 502
 
 
-async def test_an_app_waits_for_the_servers_own_word_that_the_client_has_left(tmp_path: Path) -> None:
+async def test_an_app_receives_the_servers_own_disconnect(tmp_path: Path) -> None:
     """proxy 6.8: `receive` is the server's; nothing is invented on its way"""
     seen: list[Any] = []
 

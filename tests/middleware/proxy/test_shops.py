@@ -67,7 +67,7 @@ async def test_connections_stay_where_the_address_does_and_end_where_it_changes(
         assert (old.connections, old.closed, new.connections) == (2, 1, 1)
 
 
-async def test_what_is_under_way_at_a_site_that_goes_ends_well(running: Running) -> None:
+async def test_exchanges_in_progress_at_a_removed_site_are_completed(running: Running) -> None:
     go_on = asyncio.Event()
 
     async def slow(shop: Shop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,7 +101,9 @@ async def drained(proxy: ReverseProxy) -> bool:
     return True
 
 
-async def test_what_does_not_end_by_itself_is_cut(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_exchanges_that_do_not_end_are_cut_at_the_stop(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A WebSocket hears why; one of a site whose address only changed goes on."""
     monkeypatch.setattr(module, "DRAIN_SECONDS", 0.2)
 
@@ -130,9 +132,7 @@ async def test_what_does_not_end_by_itself_is_cut(running: Running, monkeypatch:
             assert await drained(proxy)
 
 
-async def test_shops_that_nobody_asks_for_are_dropped(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_shops_without_requests_are_dropped(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT", 2)
     async with (
         Shop(answering(OK)) as shop,

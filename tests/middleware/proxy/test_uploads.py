@@ -65,7 +65,7 @@ async def test_uploads_that_stop_in_the_middle_leave_connections_for_others(fram
 
 
 @pytest.mark.parametrize("start", [1, 100_000], ids=["gathered", "passed on"])
-async def test_an_upload_below_the_least_rate_ends(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
+async def test_an_upload_below_the_minimum_rate_is_ended(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
     """field E8: a 408, and the shop's connection is free."""
     monkeypatch.setattr(request_half, "BODY_SECONDS", 0.3)
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
@@ -75,7 +75,7 @@ async def test_an_upload_below_the_least_rate_ends(monkeypatch: pytest.MonkeyPat
         await shop.until(lambda: shop.closed == shop.connections)
 
 
-async def test_an_upload_above_the_least_rate_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_upload_above_the_minimum_rate_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     """field E8: slow, but not too slow."""
     monkeypatch.setattr(request_half, "BODY_SECONDS", 0.5)
     size, sent = 300_000, 0

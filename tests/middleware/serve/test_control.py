@@ -87,14 +87,14 @@ def connected(name: str) -> socket.socket:
     return sock
 
 
-def test_a_result_comes_back_as_it_was(config: Path) -> None:
+def test_a_result_is_read_back_unchanged(config: Path) -> None:
     with server(config):
         assert [(r.peer and r.peer.pid, r.result) for r in reload_all(config, 20)] == [(os.getpid(), RESULT)]
 
 
 class TestOtherUsers:
     @as_root
-    def test_a_name_that_another_user_has_is_told_and_another_one_used(self, config: Path) -> None:
+    def test_a_socket_name_taken_by_another_user_is_reported_and_another_one_used(self, config: Path) -> None:
         with user(STRANGER), taken(config, 1):
             with user(0):
                 found = listen(config)
@@ -104,26 +104,26 @@ class TestOtherUsers:
                 assert found.sockets[0].getsockname() == next(control.names_of(config))[1]
 
     @as_root
-    def test_that_no_name_is_left_is_told(self, config: Path) -> None:
+    def test_the_lack_of_a_free_socket_name_is_reported(self, config: Path) -> None:
         with user(STRANGER), taken(config), user(0):
             found = listen(config)
         assert (found.sockets, found.taken_by) == ([], "nobody")
         assert "does not reach this server, SIGHUP does" in found.warning
 
-    def test_a_name_at_which_nobody_listens_is_told_too(self, config: Path) -> None:
+    def test_a_socket_name_without_a_listener_is_reported_too(self, config: Path) -> None:
         with taken(config, 1, listens=False):
             found = listen(config)
             with found.sockets[0]:
                 assert found.taken_by == "a process that does not answer"
 
-    def test_a_second_server_of_the_same_user_is_nothing_to_tell(self, config: Path) -> None:
+    def test_a_second_server_of_the_same_user_is_not_reported(self, config: Path) -> None:
         with server(config):
             found = listen(config)
             with found.sockets[0]:
                 assert (found.taken_by, found.warning) == ("", "")
 
     @as_root
-    def test_a_strangers_server_is_not_asked_unless_it_is_named(self, config: Path) -> None:
+    def test_a_server_of_another_user_is_reloaded_only_if_named(self, config: Path) -> None:
         asked = []
         with user(STRANGER), taken(config, 1) as (sock,), ThreadPoolExecutor(1) as pool:
 
@@ -145,7 +145,7 @@ class TestOtherUsers:
         assert asked == [b"", RELOAD]
 
     @as_root
-    def test_root_asks_the_owner_of_the_settings(self, config: Path) -> None:
+    def test_root_reloads_the_server_of_the_settings_owner(self, config: Path) -> None:
         os.chown(config, STRANGER, -1)
         with user(STRANGER), taken(config, 1), user(0):
             (response,) = reload_all(config, 0.1)
@@ -182,7 +182,7 @@ class TestSlowClients:
             assert response.result == RESULT
             assert time.monotonic() - began < control.CLIENT_SECONDS / 2
 
-    def test_each_has_its_time_and_there_is_room_for_so_many(
+    def test_control_clients_time_out_and_are_limited_in_number(
         self, config: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(control, "CLIENT_SECONDS", 0.3)
@@ -196,7 +196,7 @@ class TestSlowClients:
             # Each is accepted after another was closed, and closed in turn.
             assert [sock.recv(10) for sock in silent] == [b""] * 9
 
-    def test_one_that_does_not_read_its_answer_holds_nobody(
+    def test_a_client_that_does_not_read_its_answer_does_not_block_others(
         self, config: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(control, "CLIENT_SECONDS", 0.3)
@@ -208,7 +208,7 @@ class TestSlowClients:
             assert response.result is not None
             assert len(response.result.problems) == 5000
 
-    def test_what_is_no_request_is_closed(self, config: Path) -> None:
+    def test_a_malformed_request_closes_the_connection(self, config: Path) -> None:
         for said in (b"reboot\n", b"reload", b"", b"r" * 1000):
             with server(config) as name, connected(name) as other:
                 other.sendall(said)
@@ -216,7 +216,7 @@ class TestSlowClients:
                 with suppress(ConnectionResetError):
                     assert other.recv(10) == b""
 
-    def test_a_failure_of_one_request_is_told_and_the_next_is_answered(
+    def test_a_failed_request_is_reported_and_the_next_is_answered(
         self, config: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         answers: list[Any] = [RuntimeError("broken"), ReloadError("clew is stopping"), None]
@@ -301,7 +301,7 @@ def answering(config: Path, *answers: bytes, wait: threading.Event | None = None
 
 
 @pytest.mark.parametrize("said", WRONG, ids=[str(text[:40] + text[-20:]) for text in WRONG])
-def test_an_answer_that_is_none_is_refused(
+def test_an_invalid_response_of_the_control_socket_is_refused(
     config: Path, said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_client, "peer_of", fake_peers())
@@ -363,7 +363,9 @@ def test_one_byte_at_a_time_does_not_stretch_it(config: Path) -> None:
     assert took < 2
 
 
-def test_a_socket_that_accepts_nobody_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_that_accepts_no_connection_is_reported(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(control_client, "CLIENT_SECONDS", 0.3)
     with ExitStack() as stack:
         sock = stack.enter_context(socket.socket(socket.AF_UNIX))

@@ -127,7 +127,7 @@ def host(tmp_path: Path) -> Host:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_sites_come_change_and_go_while_pages_are_asked_for(host: Host, workers: int) -> None:
+async def test_sites_are_added_changed_and_removed_under_load(host: Host, workers: int) -> None:
     """Each answer is wholly one shop's, none is lost, and after `clew reload` every worker has the new."""
     async with shops("old", "new", "other") as ports:
         host.write("a", ports["old"])
@@ -174,7 +174,7 @@ async def test_sites_come_change_and_go_while_pages_are_asked_for(host: Host, wo
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_what_is_wrong_is_kept_out_and_told(host: Host, workers: int) -> None:
+async def test_invalid_settings_are_rejected_and_reported(host: Host, workers: int) -> None:
     async with shops("one") as ports:
         host.write("a", ports["one"])
         with host.serving("--workers", str(workers)) as clew:
@@ -214,7 +214,7 @@ async def test_a_pipe_in_place_of_a_file_is_refused_and_blocks_nothing(host: Hos
             assert (await page(clew.port, "b"))[0] == 200
 
 
-async def test_what_only_a_new_start_can_change_is_said(host: Host) -> None:
+async def test_changes_that_need_a_restart_are_refused(host: Host) -> None:
     async with shops("one") as ports:
         host.write("a", ports["one"])
         with host.serving() as clew:
@@ -334,7 +334,7 @@ async def test_a_worker_that_dies_comes_back_with_the_settings_that_are_in_use(h
                 assert (await page(clew.port, "b"))[0] == 200
 
 
-async def test_what_one_worker_does_not_take_none_serves(host: Host) -> None:
+async def test_settings_that_one_worker_rejects_are_used_by_none(host: Host) -> None:
     """A worker that hangs keeps the settings out; when it goes on it serves by the old ones, as all do."""
     async with shops("old", "new") as ports:
         host.write("a", ports["old"])
@@ -396,7 +396,9 @@ async def test_every_server_with_one_settings_file_is_reloaded(host: Host) -> No
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_that_another_user_has_taken_the_socket_is_told_at_both_ends(host: Host, workers: int) -> None:
+async def test_a_socket_taken_by_another_user_is_reported_by_server_and_command(
+    host: Host, workers: int
+) -> None:
     async with shops("one") as ports:
         host.write("a", ports["one"])
         with ExitStack() as stack:

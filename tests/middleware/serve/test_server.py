@@ -101,7 +101,7 @@ async def test_requests_sent_ahead_are_answered_in_order() -> None:
         assert [(await client.response()).body for _ in range(5)] == [b"/0", b"/1", b"/2", b"/3", b"/4"]
 
 
-async def test_a_page_on_its_way_arrives_when_the_server_stops() -> None:
+async def test_a_page_in_progress_is_completed_when_the_server_stops() -> None:
     """proxy 6.12"""
     go_on = asyncio.Event()
 
@@ -143,7 +143,7 @@ async def test_the_end_of_the_grace_period_breaks_off_what_still_runs() -> None:
         await shop.until(lambda: shop.closed == 1)
 
 
-def test_malloc_is_told_to_keep_what_is_freed() -> None:
+def test_malloc_is_configured_to_keep_freed_memory() -> None:
     script = "from clew.middleware.serve.server import tune_malloc; print(tune_malloc())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(sys.platform == "linux")

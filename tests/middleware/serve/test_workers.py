@@ -45,7 +45,7 @@ def test_one_that_can_never_start_ends_the_whole_with_its_status(code: int, stat
     assert workers.status == status
 
 
-def test_deaths_are_made_good_until_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_workers_are_replaced_until_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """field D6"""
     clock = 1000.0
     monkeypatch.setattr(module.time, "monotonic", lambda: clock)

@@ -155,7 +155,7 @@ def test_every_tool_of_the_table_has_an_accepted_cookie() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_purposes_are_told_apart() -> None:
+def test_purposes_are_distinguished() -> None:
     found = one(REFUSED["cookiebot"])
     assert found.says == {"preferences": True, "statistics": True, "marketing": False}
     assert (found.region, found.at) == ("de", AT)

@@ -33,7 +33,7 @@ def state(
     return decide(terms, [c.encode() for c in cookies], gpc, told, NOW)
 
 
-def test_without_a_word_from_anybody_consent_is_pending() -> None:
+def test_consent_is_pending_without_any_source() -> None:
     found = state("_ga=GA1.1.1")
     assert (found.consent, found.why) == (PENDING, "no consent tool's choice was seen")
     assert found.of("awin").consent is PENDING
@@ -74,7 +74,7 @@ def test_a_network_that_was_refused_loses_its_click_alone() -> None:
     assert permitted(Touch(int(NOW), touch.clicks[:1]), found) is None
 
 
-def test_all_purposes_that_the_site_asks_for_are_needed() -> None:
+def test_all_purposes_that_the_site_requires_are_needed() -> None:
     cookie = bot(True, statistics=False)
     assert state(cookie).consent is GRANTED
     assert state(cookie, terms=Terms("ask", ("statistics", "marketing"))).consent is DENIED
@@ -114,7 +114,7 @@ def test_of_two_timed_choices_the_later_counts(granted: float, refused: float, e
     assert state(bot(False, refused), bot(True, granted)).consent is expected
 
 
-def test_a_choice_from_the_far_future_does_not_stand_for_ever() -> None:
+def test_a_choice_dated_in_the_far_future_does_not_win_for_ever() -> None:
     ahead = bot(True, NOW + 400 * 86400)
     assert state(ahead).consent is GRANTED
     assert state(ahead, bot(False, NOW - 10)).consent is DENIED
@@ -125,7 +125,7 @@ def test_the_page_in_particular_counts_before_cookies() -> None:
     assert state(bot(True), message={"choice": "denied"}).consent is DENIED
 
 
-def test_googles_consent_mode_counts_only_where_nothing_closer_speaks() -> None:
+def test_consent_mode_counts_only_without_a_more_specific_source() -> None:
     mode = {"mode": {"ad_storage": "granted", "analytics_storage": "denied"}}
     found = state(message=mode)
     assert (found.consent, found.purposes["statistics"].consent) == (GRANTED, DENIED)
@@ -133,7 +133,7 @@ def test_googles_consent_mode_counts_only_where_nothing_closer_speaks() -> None:
     assert state(bot(True), message={"mode": {"ad_storage": "denied"}}).consent is GRANTED
 
 
-def test_where_nobody_is_asked_it_is_granted_but_not_strictly() -> None:
+def test_consent_that_is_not_required_is_granted_except_in_strict_mode() -> None:
     for cookie, message in (
         ("CookieConsent=-1", None),
         ("_ga=1", {"gdpr": False}),
@@ -254,7 +254,7 @@ json_like = st.recursive(
     st.lists(st.binary(max_size=200), max_size=3),
     st.booleans(),
 )
-def test_whatever_comes_a_state_comes_of_it(data: dict[str, Any], cookies: list[bytes], gpc: bool) -> None:
+def test_any_signals_give_a_consent_state(data: dict[str, Any], cookies: list[bytes], gpc: bool) -> None:
     for terms in (ASK, Terms("strict"), Terms("assume"), Terms("ask", vendors=AWIN)):
         found = decide(terms, cookies, gpc, read_message(data), NOW)
         assert found.why

@@ -53,7 +53,7 @@ def test_the_examples_of_the_formats_document_are_read(text: str, ids: tuple[int
 
 
 @given(st.frozensets(st.integers(1, 60), min_size=1, max_size=12))
-def test_a_header_is_read_as_it_was_written(ids: frozenset[int]) -> None:
+def test_headers_are_read_unchanged(ids: frozenset[int]) -> None:
     others = ids - set(range(2, 28))
     text = "~".join([tc_strings.gpp_header(others), *("AA" for _ in others)])
     assert decode(text).ids == tuple(sorted(others))

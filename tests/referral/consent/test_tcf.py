@@ -152,7 +152,7 @@ purposes = st.frozensets(st.integers(1, 24))
     st.none() | st.tuples(purposes, purposes),
     st.booleans(),
 )
-def test_what_is_written_is_read(
+def test_an_encoded_tc_string_is_decoded(
     at: int,
     consents: frozenset[int],
     interests: frozenset[int],
