@@ -37,7 +37,7 @@ def test_an_install_does_not_change_the_checkout(tmp_path: Path) -> None:
     assert done.stdout.strip() == str(target / "clew" / "__init__.py"), done.stderr
 
 
-def test_the_readme_says_first_how_to_install() -> None:
+def test_the_readme_starts_with_the_installation() -> None:
     """field G22"""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     headings = [line for line in text.splitlines() if line.startswith("## ")]

@@ -88,12 +88,12 @@ class Ordering:
         at: float | None = None,
         consent: Consented | None = None,
     ) -> Recorded:
-        """Write a sighting, and what the order comes to with it: its amounts and state, who earns it, and the
-        postbacks due, or held.
+        """Write a sighting, and the resulting order: its amounts and state, who earns it, and the postbacks
+        due or held.
 
-        `touches` are those of the visitor's cookie; `shown` belongs to an order that a page showed, at
-        the time `at` where that is past. `consent` is the visitor's as the page's request told it; without
-        it what its record says. Raises what the ledger raises.
+        `touches` are those of the visitor's cookie. `shown` is given for an order that a page showed; `at` is
+        the time if it is in the past. `consent` is the visitor's consent in the page's request; without it,
+        that in its record. Raises the ledger's errors.
         """
         now = self._clock.now()
         known = await self._visitor(site, visitor, touches)

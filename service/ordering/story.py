@@ -84,7 +84,7 @@ def replays(story: Story) -> tuple[Replayed, ...]:
 
 
 def lines(story: Story, moment: Moment, repeated: Sequence[Replayed] = ()) -> tuple[Line, ...]:
-    """The time line, oldest first. With `repeated` it says for each credit decision whether it is the same."""
+    """The time line, oldest first. With `repeated` it says for each credit decision whether it is equal."""
     outcomes = {one.stored.row: one for one in repeated}
     found = [_report(stored, moment) for stored in story.known.sightings]
     found += [_credit(one, moment, outcomes.get(one.row)) for one in story.decisions]
@@ -185,7 +185,7 @@ def _decision_json(one: Decided, replayed: Replayed | None) -> dict[str, Any]:
 
 
 def _replay_json(replayed: Replayed) -> object:
-    if replayed.again is None:
+    if replayed.result is None:
         return "inputs forgotten"
     return "same" if replayed.same else _decided_json(replayed.result)
 

@@ -34,7 +34,7 @@ def test_a_wrong_page_is_reported(wrong: Response, says: str) -> None:
     assert says in str(fault(PAGE, tagged(HTML), wrong))
 
 
-def test_a_packed_page_is_judged_by_what_is_in_it() -> None:
+def test_a_compressed_page_is_decided_by_its_decoded_content() -> None:
     headers = {"content-type": "text/html", "content-encoding": "gzip"}
     packed = Response(200, headers, gzip.compress(tagged(HTML)))
     assert fault(WORKLOADS["gzip100k"], tagged(HTML), packed) is None

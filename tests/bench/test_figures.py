@@ -80,7 +80,7 @@ def test_ratios_are_taken_round_by_round() -> None:
     }
 
 
-def test_the_cost_of_a_page_among_many_sites_is_cpu_time_whatever_the_rate() -> None:
+def test_the_cost_of_a_page_among_many_sites_is_its_cpu_time() -> None:
     runners = [
         _runner("many", Round(10.0, 125.0), Round(90.0, 250.0)),
         _runner("only", Round(80.0, 100.0), Round(20.0, 200.0)),
@@ -108,7 +108,7 @@ def test_the_table_shows_median_and_spread() -> None:
     assert spread([3.0, 1.0, 200.0]) == "3 (1 to 200)"
 
 
-def test_what_a_middleware_adds_is_the_difference_to_the_shop_alone() -> None:
+def test_the_added_cost_is_the_difference_to_the_shop_alone() -> None:
     plain = _runner("plain", Round(1.0, 100.0), Round(1.0, 120.0), Round(1.0, 110.0))
     clew = _runner("clew", Round(1.0, 150.0), Round(1.0, 180.0), Round(1.0, 160.0))
     soup = _runner("soup", Round(1.0, 10_100.0), Round(1.0, 10_120.0), Round(1.0, 10_110.0))

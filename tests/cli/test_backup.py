@@ -56,7 +56,7 @@ async def test_a_copy_is_made_while_clew_writes_and_only_its_owner_reads_it(
     assert (again.exit_code, "--force" in again.stderr) == (1, True)
 
 
-async def test_a_check_says_what_a_copy_holds(shop: Filled, tmp_path: Path) -> None:
+async def test_a_check_prints_the_content_of_a_copy(shop: Filled, tmp_path: Path) -> None:
     assert (await run(tmp_path, "backup", str(tmp_path / "copy"))).exit_code == 0
     checked = await run(tmp_path, "restore", "--check", str(tmp_path / "copy"), "--json")
     found = json.loads(checked.stdout)

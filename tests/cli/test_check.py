@@ -16,7 +16,7 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "clew.toml"
 
 
-def test_a_file_in_order_is_summed_up_and_ends_with_0(config: Path) -> None:
+def test_a_valid_file_is_summarised_with_exit_status_0(config: Path) -> None:
     config.write_text(GOOD)
     result = CliRunner().invoke(app, ["check", "--config", str(config)])
     assert result.exit_code == 0
@@ -25,7 +25,7 @@ def test_a_file_in_order_is_summed_up_and_ends_with_0(config: Path) -> None:
     assert "0 partners, 0 rules" in result.output
 
 
-def test_what_consent_means_here_is_printed(config: Path) -> None:
+def test_check_explains_the_consent_mode(config: Path) -> None:
     config.write_text(GOOD)
     assumed = CliRunner().invoke(app, ["check", "--config", str(config)]).output
     assert "consent: not asked for: visitors are recognised and get cookies from the landing on" in assumed
@@ -34,7 +34,7 @@ def test_what_consent_means_here_is_printed(config: Path) -> None:
     assert "consent: by what visitors choose in a consent tool; until then nothing is stored" in asked
 
 
-def test_what_the_owner_of_a_platform_has_to_know_is_printed(config: Path) -> None:
+def test_check_prints_the_notes_of_a_platform(config: Path) -> None:
     config.write_text(GOOD + 'platform = "opencart"\n')
     result = CliRunner().invoke(app, ["check", "--config", str(config)])
     assert result.exit_code == 0
@@ -112,7 +112,7 @@ def test_the_known_pages_that_a_pattern_fits_are_shown(config: Path) -> None:
         ("advertiser_id = '1'", "awin: Awin is called by s2s_get; conversion_api would need api_key"),
     ],
 )
-def test_it_is_said_which_of_a_networks_calls_is_made(config: Path, settings: str, told: str) -> None:
+def test_check_prints_which_call_of_a_network_is_made(config: Path, settings: str, told: str) -> None:
     """field G21: without `api_key` Awin gets its other call, and nobody said so"""
     partner = f"[[sites.partners]]\nid = 'awin'\nnetwork = 'awin'\nsettings = {{ {settings} }}\n"
     config.write_text(GOOD + partner)

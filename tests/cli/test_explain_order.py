@@ -141,7 +141,7 @@ def test_explain_order_shows_everything_from_the_first_report_to_the_last_call(c
     assert "\x1b" not in result.output
 
 
-def test_a_correction_says_who_and_why(config: Path) -> None:
+def test_a_correction_has_name_and_reason(config: Path) -> None:
     async def refuse(service: Service) -> None:
         found = page(state="placed")
         stranger = Shown("/thanks", "outside")
@@ -162,7 +162,7 @@ def test_a_correction_says_who_and_why(config: Path) -> None:
     assert "refused by ann" in result.output
 
 
-def test_a_replay_says_that_all_is_the_same_or_how_it_differs(config: Path) -> None:
+def test_a_replay_reports_equality_or_the_difference(config: Path) -> None:
     same = explain(config, "1001", "--site", "shop", "--replay")
     assert same.exit_code == 0, same.output
     assert "repeated with its inputs: the same result" in same.output

@@ -89,7 +89,7 @@ async def test_an_order_that_changes_between_two_pages_is_not_missed(shop: Fille
     assert sorted(rest) == ["1001", "1002"]
 
 
-async def test_what_was_just_written_waits_until_no_transaction_can_come_before_it(shop: Filled) -> None:
+async def test_recent_rows_are_exported_once_no_earlier_transaction_can_follow(shop: Filled) -> None:
     assert (await numbers(shop, None))[0] == []
     shop.now += SETTLE_SECONDS - 1.5
     assert (await numbers(shop, None))[0] == ["1001"]
@@ -157,7 +157,7 @@ async def test_the_command_ends_with_its_cursor_and_takes_it(shop: Filled, tmp_p
     assert "no cursor of credits" in re.sub(r"\W+", " ", wrong.output)
 
 
-async def test_a_spreadsheet_runs_nothing_of_a_csv_file(shop: Filled, tmp_path: Path) -> None:
+async def test_csv_files_contain_no_formulas(shop: Filled, tmp_path: Path) -> None:
     found = list(csv.DictReader(io.StringIO((await run(tmp_path, "credits")).stdout)))
     assert found[0]["click_id"] == "'=cmd|' /C calc'!A0"
     (message,) = csv.DictReader(io.StringIO((await run(tmp_path, "conversations")).stdout))
@@ -244,7 +244,7 @@ async def test_the_api_gives_the_same_page_by_page(client: httpx2.AsyncClient, s
         ("export/orders?limit=1001", 400),
     ],
 )
-async def test_the_api_says_what_is_wrong(client: httpx2.AsyncClient, path: str, status: int) -> None:
+async def test_the_api_reports_wrong_parameters(client: httpx2.AsyncClient, path: str, status: int) -> None:
     answer = await client.get(path)
     assert (answer.status_code, set(answer.json())) == (status, {"error"})
 

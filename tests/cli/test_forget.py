@@ -47,7 +47,7 @@ def client(shop: Filled) -> httpx2.AsyncClient:
     )
 
 
-async def test_the_receipt_says_what_went_what_stayed_and_why(shop: Filled, tmp_path: Path) -> None:
+async def test_the_receipt_lists_deleted_and_kept_data_with_reasons(shop: Filled, tmp_path: Path) -> None:
     dry = await run(tmp_path, VISITOR, "--dry-run")
     assert dry.exit_code == 0, dry.output
     assert dry.stdout.startswith(f"Would forget at shop: visitor {VISITOR}, e-mail hash {MAIL}.")
@@ -98,7 +98,7 @@ async def test_with_several_sites_one_is_named(shop: Filled, tmp_path: Path) -> 
     assert order.visitor == VISITOR
 
 
-async def test_a_cookie_that_comes_back_after_that_is_a_new_visitors(shop: Filled, tmp_path: Path) -> None:
+async def test_a_cookie_sent_after_forgetting_is_a_new_visitor(shop: Filled, tmp_path: Path) -> None:
     """The running server wrote the cookie before, with the visitor's arrivals in it."""
     async with client(shop) as browser:
         first = {"url": "https://shop.example/?ref=A1", "view": "view-0001"}
@@ -160,7 +160,9 @@ async def test_the_shops_server_has_a_person_forgotten_with_its_token(shop: Fill
     assert (order.visitor, order.partner) == (None, "blog")
 
 
-async def test_explaining_the_order_afterwards_says_so_and_ends_well(shop: Filled, tmp_path: Path) -> None:
+async def test_explain_order_reports_forgotten_inputs_with_exit_status_0(
+    shop: Filled, tmp_path: Path
+) -> None:
     await run(tmp_path, VISITOR)
     line = ["explain", "order", "1001", "--replay", "--config", str(tmp_path / "clew.toml")]
     told = await asyncio.to_thread(CliRunner().invoke, commands, line, env={"COLUMNS": "200"})

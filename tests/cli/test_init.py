@@ -28,7 +28,7 @@ def asked(file: Path, *options: str, typed: str = "") -> Result:
 
 
 @pytest.mark.parametrize("typed", [True, False], ids=["field G6: typed", "field G6: by options"])
-def test_five_answers_make_a_file_that_is_in_order(tmp_path: Path, typed: bool) -> None:
+def test_five_answers_make_a_valid_file(tmp_path: Path, typed: bool) -> None:
     file = tmp_path / "clew.toml"
     options = [] if typed else [x for pair in zip(OPTIONS, ANSWERS, strict=True) for x in pair]
     result = asked(file, *options, typed="\n".join([*ANSWERS, ""]) if typed else "")
@@ -51,7 +51,7 @@ def test_five_answers_make_a_file_that_is_in_order(tmp_path: Path, typed: bool) 
         ("none", "orders: none comes in by itself: set [sites.order], or api_token"),
     ],
 )
-def test_the_file_says_how_orders_come_in(tmp_path: Path, platform: str, said: str) -> None:
+def test_the_file_explains_how_orders_are_received(tmp_path: Path, platform: str, said: str) -> None:
     """With OpenCart, Shopify and others the file was "in order", and no order could ever come in."""
     file = tmp_path / "clew.toml"
     assert asked(file, "--platform", platform, typed="\n" * 5).exit_code == 0
@@ -89,7 +89,7 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     ("option", "value"),
     [("--host", "no host"), ("--upstream", "shop"), ("--platform", "opncart"), ("--postback", 'x"y')],
 )
-def test_a_wrong_answer_is_named_and_nothing_is_written(tmp_path: Path, option: str, value: str) -> None:
+def test_a_wrong_answer_is_reported_and_nothing_is_written(tmp_path: Path, option: str, value: str) -> None:
     """field G6"""
     file = tmp_path / "clew.toml"
     result = asked(file, option, value, typed="\n" * 5)

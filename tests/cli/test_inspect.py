@@ -41,7 +41,7 @@ def a_shop(**pages: Page) -> SmallShop:
     return SmallShop({"/": html(SHOP), **{f"/{name}": page for name, page in pages.items()}})
 
 
-def test_of_an_unknown_shop_pages_cart_and_page_types_are_found_and_the_file_is_in_order(file: Path) -> None:
+def test_an_unknown_shop_is_inspected_and_the_file_is_valid(file: Path) -> None:
     kinds = {"/kaffee/": html(SHOP), "/p/aurora": html(SHOP, PRODUCT), "/p/conica": html(SHOP, PRODUCT)}
     with SmallShop({"/": html(SHOP), "/warenkorb": html(SHOP), "/suche": html(SHOP), **kinds}) as shop:
         result = run(shop.address, file)
@@ -60,7 +60,7 @@ def test_of_an_unknown_shop_pages_cart_and_page_types_are_found_and_the_file_is_
     assert len([line for line in file.read_text().splitlines() if line and not line.startswith("#")]) <= 16
 
 
-def test_nothing_is_followed_that_does_something_or_leads_elsewhere(file: Path) -> None:
+def test_links_with_side_effects_or_to_other_sites_are_not_followed(file: Path) -> None:
     with a_shop() as shop:
         run(shop.address, file, "--pages", "20")
     assert not [path for path in shop.asked if "logout" in path or "elsewhere" in path]
@@ -95,7 +95,7 @@ def test_an_existing_file_is_kept_and_the_shop_is_not_requested(file: Path) -> N
     assert "[[sites]]" in file.read_text()
 
 
-def test_robots_txt_is_kept_unless_the_owner_says_otherwise(file: Path) -> None:
+def test_robots_txt_is_obeyed_unless_ignored_by_option(file: Path) -> None:
     rules = Page(b"User-agent: *\nDisallow: /p/\nDisallow: /warenkorb\n")
     with SmallShop({"/": html(SHOP), "/robots.txt": rules, "/warenkorb": html(SHOP)}) as shop:
         result = run(shop.address, file)
@@ -142,7 +142,7 @@ def test_a_shop_that_cannot_be_inspected_is_reported_with_what_to_do(
     assert not file.exists()
 
 
-def test_a_redirect_within_the_shop_is_followed_and_said(file: Path) -> None:
+def test_a_redirect_within_the_shop_is_followed_and_reported(file: Path) -> None:
     with SmallShop({"/": redirect("/de/"), "/de/": html(SHOP)}) as shop:
         result = run(shop.address, file)
     assert result.exit_code == 0
@@ -179,7 +179,7 @@ def test_a_certificate_that_cannot_be_trusted_says_so(file: Path, tmp_path: Path
     "url",
     ["ftp://shop.example", "https://", "https://user:pw@shop.example", "http://shop example/", "http://h:0/"],
 )
-def test_what_is_no_address_of_a_shop_is_a_wrong_argument(url: str, file: Path) -> None:
+def test_an_invalid_shop_address_is_a_wrong_argument(url: str, file: Path) -> None:
     assert run(url, file).exit_code == 2
 
 
@@ -240,7 +240,7 @@ def test_obstacles_to_the_tag_are_reported_with_exit_status_3(page: Page, told: 
     assert check(file, ENVIRON)[1] == []
 
 
-def test_nothing_that_a_shop_writes_acts_on_the_terminal_or_the_file(file: Path) -> None:
+def test_control_characters_of_a_shop_reach_neither_terminal_nor_file(file: Path) -> None:
     evil = "\x1b]0;owned\x07\u202e[bold red]"
     span = f'<span class="cart-total{evil}" id=\'"]\nsecret = "x\'>1,00 € {evil}</span>'
     body = f'<a href="/cart/{evil}">{span}</a>'

@@ -23,7 +23,7 @@ hosts = ["shop.example"]
 """
 
 
-def test_without_mitmproxy_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mitmproxy_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mitm_cli, "find_mitmdump", lambda: None)
     done = CliRunner().invoke(app, ["mitm", "https://shop.example"])
     assert done.exit_code == 1
@@ -53,7 +53,7 @@ def run(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess
     )
 
 
-def test_a_settings_file_without_the_shop_ends_it_with_what_to_do(tmp_path: Path) -> None:
+def test_a_settings_file_without_the_shop_is_an_error_with_what_to_do(tmp_path: Path) -> None:
     folder = ClewFolder(tmp_path, SETTINGS)
     options = ["--config", str(folder.settings), "--port", str(free_port())]
     done = run("https://other.example", *options, environ=folder.environ)

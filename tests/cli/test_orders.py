@@ -114,7 +114,7 @@ def test_the_report_sums_up_exactly_and_by_currency(run: Callable[..., Result]) 
     assert "no orders in this period" in run("report", "--since", "2026-01-01").output
 
 
-def test_the_report_shows_what_partners_were_sent(run: Callable[..., Result], tmp_path: Path) -> None:
+def test_the_report_shows_amounts_sent_to_partners(run: Callable[..., Result], tmp_path: Path) -> None:
     """An order that is held, or that a person refused, was among those "credited to a partner", and the sum
     was not what had been reported to the partner."""
     of_order = "json_extract(report, '$.order_id') = ?"
@@ -140,7 +140,7 @@ def test_the_report_shows_what_partners_were_sent(run: Callable[..., Result], tm
         (["orders", "--since", "2030-01-01"], "There are no such orders.\n"),
     ],
 )
-def test_a_name_that_the_settings_do_not_have_is_said(
+def test_a_name_missing_from_the_settings_is_reported(
     run: Callable[..., Result], arguments: list[str], said: str
 ) -> None:
     result = run(*arguments)
@@ -164,7 +164,7 @@ def test_senseless_arguments_exit_with_2(run: Callable[..., Result], arguments: 
     assert "Traceback" not in result.output
 
 
-def test_a_ledger_that_is_not_there_is_said(run: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_missing_ledger_is_reported(run: Callable[..., Result], tmp_path: Path) -> None:
     """field G6"""
     (tmp_path / "clew.db").unlink()
     result = run("orders")

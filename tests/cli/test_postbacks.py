@@ -102,7 +102,7 @@ def test_list_can_be_narrowed_to_a_state_and_read_by_programs(
     assert [(f["id"], f["state"], f["report"]["order_id"]) for f in found] == [(ids[2], "unknown", "100002")]
 
 
-def test_an_empty_list_says_so(run: Callable[..., Result], owed: Callable[..., list[str]]) -> None:
+def test_an_empty_list_prints_a_text(run: Callable[..., Result], owed: Callable[..., list[str]]) -> None:
     owed()
     assert "no postbacks in the state dead" in run("list", "--state", "dead").output
     assert run("list", "--json").output == ""
@@ -204,7 +204,7 @@ def test_the_status_of_the_last_answer_is_kept(
     ],
     ids=["release", "correct", "refuse"],
 )
-def test_what_is_held_is_settled_by_name(
+def test_held_postbacks_are_settled_with_a_name(
     run: Callable[..., Result],
     owed: Callable[..., list[str]],
     config: Path,

@@ -35,7 +35,7 @@ async def test_each_shop_that_takes_no_connection_is_named_at_each_site_that_has
     assert "no such file" in found[2].message
 
 
-async def test_a_shop_that_says_nothing_is_waited_for_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_shop_is_waited_for_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     """field G4"""
     monkeypatch.setattr(reachable, "SECONDS", 0.05)
 

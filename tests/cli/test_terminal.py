@@ -76,7 +76,7 @@ async def fill(ledger: str) -> None:
     "command",
     [("postbacks", "list"), ("postbacks", "list", "--json"), ("orders",), ("orders", "--json"), ("report",)],
 )
-def test_what_strangers_wrote_does_not_act_on_the_terminal(
+def test_control_characters_of_strangers_do_not_reach_the_terminal(
     config: Path, command: tuple[str, ...], columns: str
 ) -> None:
     """field E20"""
@@ -87,7 +87,7 @@ def test_what_strangers_wrote_does_not_act_on_the_terminal(
     assert "u202e" in result.output
 
 
-def test_an_error_and_an_answer_of_a_command_do_not_act_on_the_terminal(config: Path) -> None:
+def test_control_characters_in_errors_and_answers_do_not_reach_the_terminal(config: Path) -> None:
     """field E20: `explain` names the visitor and the address, `settle` the order."""
     for command in (
         ("explain", "visitor", f"abc{HOSTILE}", "--url", "/cart"),

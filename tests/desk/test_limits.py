@@ -114,7 +114,7 @@ async def test_an_open_conversation_continues_while_new_ones_are_refused(tmp_pat
         assert await open_by_agent(desk.service.ledger.inbox, "shop") == {None: 1}
 
 
-async def test_what_visitors_write_in_a_day_is_bounded(tmp_path: Path) -> None:
+async def test_the_text_that_visitors_write_in_a_day_is_limited(tmp_path: Path) -> None:
     """field E3: the ledger does not grow without bound by what strangers write."""
     async with house(tmp_path, limits={"text": {"client": 10_000}}) as desk:
         client = desk.visitor()

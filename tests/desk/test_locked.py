@@ -47,7 +47,7 @@ async def test_an_order_is_refused_within_five_seconds_and_may_come_again(house:
     assert (answer.status_code, int(answer.headers["retry-after"])) == (503, 2)
 
 
-async def test_a_decision_comes_without_what_the_ledger_knows(house: House, lock: None) -> None:
+async def test_a_decision_works_without_the_ledgers_facts(house: House, lock: None) -> None:
     """field D4"""
     async with house.visitor() as browser, asyncio.timeout(1):
         answer = await browser.post("decide", json=VIEW)
@@ -106,7 +106,7 @@ async def test_a_locked_visit_store_is_still_read(house: House, tmp_path: Path) 
     assert (body["action"], body["conversation"]) == ("show", True)
 
 
-async def test_many_decisions_on_one_locked_file_for_both_stores_wait_together(tmp_path: Path) -> None:
+async def test_decisions_on_one_locked_file_for_both_stores_wait_concurrently(tmp_path: Path) -> None:
     """field D4: visits and ledger in one file, which another process holds."""
     file = f"sqlite:{tmp_path / 'clew.db'}"
     secret = "aV3ryl0ngSecretThatNobodyGuesses-42x"

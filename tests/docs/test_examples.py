@@ -62,7 +62,7 @@ def test_an_example_records_an_order(clew: ClewServe, tmp_path: Path, language: 
     assert (answer["total"], answer["currency"], answer["created"]) == ("59.90", "EUR", True)
 
 
-def test_another_host_is_refused_as_the_page_says(clew: ClewServe) -> None:
+def test_another_host_is_refused_as_documented(clew: ClewServe) -> None:
     """field G21"""
     answer = httpx2.post(
         f"{clew.address}/-/clew/orders",

@@ -29,7 +29,7 @@ def console(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("log", ["console", "json"])
-def test_no_character_of_an_event_acts_on_the_reader(console: pytest.CaptureFixture[str], log: Log) -> None:
+def test_control_characters_of_events_are_escaped(console: pytest.CaptureFixture[str], log: Log) -> None:
     """field E20: in values, in keys, in lists and tables, in a traceback"""
     configure_logs(log)
     Events(CollectorRegistry()).emit(
@@ -51,7 +51,7 @@ def test_no_character_of_an_event_acts_on_the_reader(console: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("log", ["console", "json"])
-def test_lines_of_the_server_and_the_proxy_do_not_act_either(log: Log) -> None:
+def test_control_characters_in_server_lines_are_escaped_too(log: Log) -> None:
     """field E20: uvicorn's own lines, and the proxy's with a target in them"""
     out = io.StringIO()
     handler = logging.StreamHandler(out)
@@ -67,13 +67,13 @@ def test_lines_of_the_server_and_the_proxy_do_not_act_either(log: Log) -> None:
     assert "forged" in out.getvalue()
 
 
-def test_an_app_that_logs_by_itself_gets_nothing_that_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_in_an_apps_own_log_have_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     """field E20: the middleware in an app that configures structlog in its own way"""
     with structlog.testing.capture_logs() as told:
         Events(CollectorRegistry()).emit("login", site="shop", agent=HOSTILE)
     assert acting(str(told[0]["agent"])) == set()
 
 
-def test_values_that_do_not_act_stay_as_they_are() -> None:
+def test_values_without_control_characters_are_unchanged() -> None:
     values: dict[str, Any] = {"a": "Köln, 東京 \\x1b", "b": [1, None, True, 1.5], "c": {"d": "e"}}
     assert escaped(values) == values

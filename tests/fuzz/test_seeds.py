@@ -23,7 +23,7 @@ SEEDS = sorted((HERE / "seeds").glob("*/*"))
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_what_must_hold_for_any_bytes_holds_for_this_seed(seed: Path) -> None:
+def test_the_promises_of_each_target_hold_for_its_seeds(seed: Path) -> None:
     TARGETS[seed.parent.name](seed.read_bytes())
 
 

@@ -41,7 +41,7 @@ def test_text_is_what_a_browser_would_read(copy: bytes | str, charset: str | Non
         b'<meta http-equiv=Content-Type content="text/html; charset=%s">',
     ],
 )
-def test_charset_of_a_meta_element_counts_where_the_header_has_none(meta: bytes) -> None:
+def test_charset_of_a_meta_element_counts_if_the_header_has_none(meta: bytes) -> None:
     page = meta % b"windows-1251" + "чайник".encode("cp1251")
     assert decoded(page, None).endswith("чайник")
     assert not decoded(page, "iso-8859-5").endswith("чайник")

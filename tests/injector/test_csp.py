@@ -82,7 +82,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("policy", "reason"), REFUSED)
-def test_page_whose_policy_refuses_the_tag_is_left_alone(policy: bytes, reason: str) -> None:
+def test_page_whose_policy_refuses_the_tag_is_not_edited(policy: bytes, reason: str) -> None:
     """injection 6.4, 6.11, 6.14."""
     assert evaluate(policies(policy), SCRIPT) == Csp(allowed=False, reason=reason)
     assert evaluate(policies(b"script-src 'self'", policy), SCRIPT).allowed is False
@@ -379,7 +379,7 @@ async def test_a_real_browser_judges_as_we_do(context: BrowserContext) -> None:
     assert 0 < ran < len(cases)
 
 
-def test_policies_beyond_what_any_page_has_are_not_judged() -> None:
+def test_extremely_long_policies_are_not_evaluated() -> None:
     """field E4: what costs more than a few milliseconds in the loop keeps the tag out."""
     long = b"script-src " + b" ".join(b"'nonce-%d'" % n for n in range(2000))
     judged = evaluate(policies(long, long))

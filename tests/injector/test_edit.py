@@ -107,7 +107,7 @@ def test_a_whole_page_in_one_chunk_has_its_length() -> None:
     assert edit.end() == b""
 
 
-def test_chunks_after_the_tag_go_through_as_they_are() -> None:
+def test_chunks_after_the_tag_pass_unchanged() -> None:
     edit = PageEdit(TAG, "identity", "identity")
     edit.feed(PAGE)
     chunk = b"</body>" * 1000
@@ -173,7 +173,7 @@ NO_PAGES = {
 @pytest.mark.parametrize("coding_in", CODINGS)
 @pytest.mark.parametrize("name", NO_PAGES)
 @pytest.mark.parametrize("size", [50, 70_000, 10**6])
-def test_what_is_no_page_passes_as_the_very_bytes_that_came(name: str, coding_in: str, size: int) -> None:
+def test_bodies_that_are_not_pages_pass_as_the_same_bytes(name: str, coding_in: str, size: int) -> None:
     body = NO_PAGES[name]
     chunks = cut(b"".join(encode(coding_in, [body] if body else [])), size)
     edit = PageEdit(TAG, coding_in, "gzip", copy_limit=100_000)
@@ -269,7 +269,7 @@ def test_bomb_behind_a_head_breaks_the_response_within_bounds(coding_in: str) ->
     assert peak < 32 * 1024 * 1024
 
 
-def test_coded_stream_that_says_nothing_is_not_held_for_ever() -> None:
+def test_coded_stream_without_output_is_not_held_for_ever() -> None:
     empty = gzip.compress(b"")
     edit = PageEdit(TAG, "gzip", "identity")
     fed = sent = 0
@@ -286,7 +286,7 @@ def incompressible_zstd() -> bytes:
     return zstd.compress(b"<!doctype html><html><head><!--" + noise.replace(b">", b"_") + b"-->" + PAGE)
 
 
-def test_a_first_block_longer_than_what_is_held_passes_however_it_comes() -> None:
+def test_a_first_block_longer_than_the_buffer_passes_for_any_chunks() -> None:
     """field F2: the verdict is the same for every cut."""
     coded = incompressible_zstd()
     assert len(coded) > HELD
@@ -339,7 +339,7 @@ def test_attribute_without_an_end_takes_no_memory() -> None:
     assert peak < 4 * len(chunk)
 
 
-def test_edited_page_without_a_place_goes_out_whole_and_untagged() -> None:
+def test_an_edited_page_without_a_position_is_complete_and_has_no_tag() -> None:
     edit = PageEdit(TAG, "identity", "identity")
     first = edit.feed(b"<!doctype html>")
     assert edit.verdict == "edit"
@@ -357,7 +357,7 @@ def test_without_a_tag_a_body_is_only_copied(coding_in: str) -> None:
     assert (edit.verdict, edit.copy) == ("pass", PAGE[:300])
 
 
-def test_copy_of_a_body_that_cannot_be_decoded_is_what_could() -> None:
+def test_the_copy_has_the_part_of_a_body_that_could_be_decoded() -> None:
     chunks = [*encode("deflate", [PAGE])[:1], b"\xff" * 50, b"more"]
     edit = PageEdit(b"", "deflate", "identity", copy_limit=10_000)
     assert send(edit, chunks) == b"".join(chunks)
@@ -371,7 +371,7 @@ def test_unknown_coding_passes_and_has_no_copy(coding: str) -> None:
     assert (edit.verdict, edit.reason, edit.copy) == ("pass", "coding", b"")
 
 
-def test_zlib_reads_what_is_made_of_a_page() -> None:
+def test_zlib_decodes_the_encoded_page() -> None:
     """injection 4.1, with a decoder that is not ours."""
     sent = send(PageEdit(TAG, "identity", "gzip"), cut(PAGE, 100))
     assert zlib.decompress(sent, 31) == EDITED

@@ -37,7 +37,7 @@ def answer(*headers: tuple[bytes, bytes], status: int = 200, method: str = "GET"
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_navigations_are_for_us(headers: Headers, method: str) -> None:
+def test_navigations_may_be_edited(headers: Headers, method: str) -> None:
     """injection 3.2, 3.17, and in-app browsers of Android, which name their app."""
     assert request_reason(request(*headers, method=method)) is None
 
@@ -156,7 +156,7 @@ def test_html_in_charsets_that_hold_ascii_is_edited(kind: bytes) -> None:
         [b"application/signed-exchange;v=b3"],  # injection 3.16
     ],
 )
-def test_what_is_not_plainly_html_passes(kinds: list[bytes]) -> None:
+def test_responses_that_are_not_clearly_html_pass(kinds: list[bytes]) -> None:
     assert answer(*((b"content-type", kind) for kind in kinds)) == "content type"
 
 

@@ -86,7 +86,7 @@ SEEN = [
 
 
 @pytest.mark.parametrize(("html", "text"), SEEN)
-def test_what_is_struck_through_or_hidden_is_no_text(html: str, text: str | None) -> None:
+def test_struck_through_and_hidden_text_is_omitted(html: str, text: str | None) -> None:
     assert read(f"<p>{html}</p>".encode(), "utf-8").text("p") == text
 
 
@@ -162,7 +162,7 @@ HIDDEN = [
 
 @pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize("around", ["{}", "<svg>{}</svg>", "<math>{}</math>", "<select>{}</select>"])
-def test_nothing_that_hides_in_other_text_reaches_the_parser(hidden: str, around: str) -> None:
+def test_markup_inside_scripts_and_comments_does_not_reach_the_parser(hidden: str, around: str) -> None:
     """field E4: what is a tag in one state of the tokenizer and text in another is left out."""
     page = around.format(hidden.format("<b id=evil>")) + "<p>x</p>"
     document = read(page.encode(), None)
@@ -201,9 +201,7 @@ def test_text_is_bounded() -> None:
         (ld("1e999999999999999999999"), []),
     ],
 )
-def test_structured_data_is_laid_flat_and_what_is_no_json_left_out(
-    html: bytes, objects: list[object]
-) -> None:
+def test_structured_data_is_flattened_and_invalid_json_omitted(html: bytes, objects: list[object]) -> None:
     assert read(html, None).jsonld().objects == objects
 
 

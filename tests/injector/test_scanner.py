@@ -110,7 +110,7 @@ AFTER_HEAD = {
 
 
 @pytest.mark.parametrize("name", AFTER_HEAD)
-def test_tag_goes_right_after_the_real_head(name: str) -> None:
+def test_tag_is_inserted_right_after_the_real_head(name: str) -> None:
     place = AFTER_HEAD[name].index(b">|") + 1
     body = AFTER_HEAD[name][:place] + AFTER_HEAD[name][place + 1 :]
     assert marked(body) == (place, "")
@@ -154,7 +154,7 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("name", BEFORE)
-def test_tag_goes_before_what_opens_the_head_by_itself(name: str) -> None:
+def test_tag_is_inserted_before_a_token_that_opens_the_head(name: str) -> None:
     before, after = BEFORE[name].split(b"|")
     assert marked(before + after) == (len(before), "")
 
@@ -225,7 +225,7 @@ PASSED = {
 
 
 @pytest.mark.parametrize("name", PASSED)
-def test_what_is_no_page_or_must_not_be_touched_gets_no_tag(name: str) -> None:
+def test_bodies_that_are_not_pages_or_are_excluded_get_no_tag(name: str) -> None:
     body, reason = PASSED[name]
     assert marked(body) == (None, reason)
 
@@ -265,7 +265,7 @@ def test_place_in_pages_of_shops_does_not_depend_on_chunks(page: Path) -> None:
     assert reason == ("amp" if place is None else "")
 
 
-def test_nothing_behind_the_first_64_kilobytes_is_looked_at() -> None:
+def test_bytes_after_the_first_64_kilobytes_are_not_scanned() -> None:
     """injection 2.8."""
     assert LOOK == 64 * 1024
     start = b"<!doctype html><!--"
@@ -298,7 +298,7 @@ def test_a_flushed_doctype_is_known_for_a_page() -> None:
 @pytest.mark.parametrize(
     "head", [b"<!doctype html><html a='", b"<!doctype ", b"<?php ", b"<!doctype html></a b="]
 )
-def test_markup_longer_than_anybody_writes_is_left_alone(head: bytes) -> None:
+def test_extremely_long_markup_is_not_edited(head: bytes) -> None:
     """injection 2.9."""
     body = head + b"x" * (MARKUP + 1)
     assert scan(body) == scan(body, 100) == (None, "long tag")
@@ -317,7 +317,7 @@ def test_longest_markup_is_the_same_however_it_comes(start: bytes, end: bytes) -
     assert scan(longer) == scan(longer, 1) == (None, "long tag")
 
 
-def test_debugging_output_is_let_through_up_to_its_bound() -> None:
+def test_debugging_output_is_accepted_up_to_its_limit() -> None:
     page = b"<!doctype html><head>"
     longest = b"x" * (LEADING - 1)
     assert scan(longest + page) == scan(longest + page, 1) == (LEADING - 1 + len(page), "")

@@ -38,7 +38,9 @@ def test_common_selectors_are_valid(selector: str) -> None:
         (":not(.a", "column"),
     ],
 )
-def test_what_never_selects_what_was_meant_is_refused_with_its_place(selector: str, told: str) -> None:
+def test_selectors_that_match_nothing_meaningful_are_refused_with_the_position(
+    selector: str, told: str
+) -> None:
     """field G4"""
     error = selector_error(selector)
     assert error is not None

@@ -25,7 +25,7 @@ def forwarded(field: bytes, value: bytes, mark: bytes = MARK) -> bytes | None:
     return found[0][1] if found else None
 
 
-def test_strong_tag_goes_out_weak_and_marked() -> None:
+def test_a_strong_etag_becomes_weak_and_marked() -> None:
     """injection 5.2: the edited bytes are not those that the shop's tag stands for."""
     assert marked(b'"abc"') == b'W/"abc-clew-1f2e3d"'
     assert marked(b'W/"abc"') == b'W/"abc-clewW-1f2e3d"'
@@ -33,12 +33,12 @@ def test_strong_tag_goes_out_weak_and_marked() -> None:
 
 
 @pytest.mark.parametrize("value", [b"abc", b'"abc', b'"a" "b"', b"", b'w/"abc"', b"'abc'"])
-def test_what_is_no_entity_tag_is_not_sent_with_an_edited_page(value: bytes) -> None:
+def test_an_invalid_etag_is_not_sent_with_an_edited_page(value: bytes) -> None:
     assert mark_etag([(b"a", b"b"), (b"etag", value), (b"c", b"d")], MARK) == [(b"a", b"b"), (b"c", b"d")]
 
 
 @given(entity_tags)
-def test_tag_comes_back_to_the_shop_byte_for_byte(tag: bytes) -> None:
+def test_the_shops_etag_is_restored_byte_for_byte(tag: bytes) -> None:
     """injection 5.3: there and back."""
     assert forwarded(b"if-none-match", marked(tag)) == tag
     assert forwarded(b"if-none-match", marked(tag).removeprefix(b"W/")) == tag
@@ -46,7 +46,7 @@ def test_tag_comes_back_to_the_shop_byte_for_byte(tag: bytes) -> None:
 
 
 @given(st.lists(entity_tags, min_size=1, max_size=5), st.lists(entity_tags, max_size=3))
-def test_lists_keep_what_bears_the_mark(ours: list[bytes], others: list[bytes]) -> None:
+def test_lists_keep_the_marked_etags(ours: list[bytes], others: list[bytes]) -> None:
     """injection 5.3: a copy that was edited otherwise, or not at all, must not be called fresh."""
     field = b", ".join([*others, *map(marked, ours), *(marked(tag, b"0ther") for tag in others)])
     assert forwarded(b"if-none-match", field) == b", ".join(ours)
@@ -94,7 +94,7 @@ def test_nested_marks_come_off_one_by_one() -> None:
 
 
 @given(st.binary(max_size=80))
-def test_any_bytes_may_stand_in_a_condition(value: bytes) -> None:
+def test_conditions_may_contain_any_bytes(value: bytes) -> None:
     found = forwarded(b"if-none-match", value)
     assert found is None or found.strip() == b"*" or (b"-clew" in value)
     forwarded(b"if-match", value)

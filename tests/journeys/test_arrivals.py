@@ -135,7 +135,7 @@ async def test_a_click_behind_a_hash_is_read_even_if_the_shop_tidies_it_away(
         assert '"d"' not in at.stored()
 
 
-async def test_a_page_that_a_partner_has_prefetched_is_no_landing(
+async def test_a_page_prefetched_by_a_partner_is_not_a_landing(
     tmp_path: Path, context: BrowserContext
 ) -> None:
     """field E13"""

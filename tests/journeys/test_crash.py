@@ -64,7 +64,7 @@ def test_a_seed_is_one_plan() -> None:
     assert plan(3) != plan(4)
 
 
-def test_every_order_of_a_plan_comes_to_something() -> None:
+def test_every_order_of_a_plan_has_an_expected_result() -> None:
     orders = Planner(5).orders(2000)
     stands = [stand(order, order.steps) for order in orders]
     assert {one.state for one in stands if one} == {

@@ -92,9 +92,7 @@ TIMED = "clew_page_duration_seconds_count", "outcome=edit,site=shop"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_figures_are_those_of_all_workers_and_never_go_down(
-    tmp_path: Path, shop: str, workers: int
-) -> None:
+def test_metrics_are_of_all_workers_and_never_decrease(tmp_path: Path, shop: str, workers: int) -> None:
     """field G7"""
     port = free_port()
     options = ["--workers", str(workers), "--ops", f"127.0.0.1:{port}"]
@@ -195,7 +193,7 @@ def test_operations_have_an_address_of_their_own(tmp_path: Path, shop: str) -> N
         assert clew.end() == 0, "told to stop, it has not failed"
 
 
-def test_an_operations_port_that_is_taken_is_said(tmp_path: Path, shop: str) -> None:
+def test_an_operations_port_in_use_is_reported(tmp_path: Path, shop: str) -> None:
     """field G8"""
     place = folder(tmp_path / "clew", shop)
     command = [sys.executable, "-m", "clew", "serve", "--config", str(place.settings), "--port", "0"]

@@ -155,7 +155,7 @@ async def test_each_order_is_reported_once_whatever_the_visitor_does(
         assert await at.told(2) == [("c1", "1001", "119.00"), ("c1", "1002", "119.00")]
 
 
-async def test_what_the_server_says_of_a_strangers_order_is_in_the_report_and_at_the_partner(
+async def test_the_servers_amount_of_a_strangers_order_is_reported_everywhere(
     tmp_path: Path, context: BrowserContext
 ) -> None:
     async with world(tmp_path) as at:

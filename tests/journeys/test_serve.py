@@ -72,7 +72,7 @@ def test_a_ledger_that_cannot_be_used_is_the_status_of_the_whole(tmp_path: Path,
             clew.wait_for_line(lambda line: "a worker could not start" in line)
 
 
-def test_a_port_that_is_taken_is_said_before_anything_is_started(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_anything_is_started(tmp_path: Path) -> None:
     """field D6, G6"""
     folder = ClewFolder(tmp_path / "clew", SETTINGS)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -208,7 +208,7 @@ def test_money_that_comes_later_makes_a_sale() -> None:
     assert project([server(0, **PLACED | {"state": "held"}), server(1, state="paid")]).state == "paid"
 
 
-def test_a_person_releases_what_is_held_and_later_doubts_stand() -> None:
+def test_a_release_settles_current_but_not_later_doubts() -> None:
     doubted = replace(page(0, visitor="v"), doubts=(CHECKOUT,))
     assert project([doubted, person(1, release=True)]).doubts == ()
     later = page(2, total=Decimal("990.00"), visitor="v")
@@ -232,7 +232,7 @@ def test_no_number_is_an_error() -> None:
         project([page(0, id=None)])
 
 
-def test_the_same_sighting_twice_adds_nothing_but_a_server_may_change_its_mind() -> None:
+def test_a_repeated_sighting_adds_nothing_but_a_server_may_return_to_an_earlier_value() -> None:
     first, second = server(0, **PLACED), server(1, **PLACED | {"total": Decimal("90.00")})
     assert adds_nothing([page(0)], page(9))
     assert adds_nothing([first], replace(first, at=NOW + 50))
@@ -243,7 +243,7 @@ def test_the_same_sighting_twice_adds_nothing_but_a_server_may_change_its_mind()
     assert not adds_nothing([person(1)], person(2))
 
 
-def test_an_order_knows_what_it_comes_to() -> None:
+def test_an_order_has_its_amount_and_whether_it_is_a_sale() -> None:
     order: Order = project([page(0)])
     assert order.is_sale
     assert order.amount == Decimal("119.00")

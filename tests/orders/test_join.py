@@ -87,7 +87,7 @@ def test_the_amount_chooses_between_two_orders_and_equal_ones_are_proposed() -> 
     assert [name for name, _ in proposal.candidates] == ["1", "2"]
 
 
-def test_a_person_says_where_a_sighting_belongs() -> None:
+def test_a_person_assigns_a_sighting() -> None:
     wrong, right, lost = seen("1001", total="10.00"), seen("1001", total="99.00"), seen(total="5.00")
     orders, proposals = join([wrong, right, lost], {right.key: "1001-old", lost.key: "1001"})
     assert [(o.numbers, len(o.members)) for o in orders] == [(("1001",), 2), (("1001-old",), 1)]

@@ -26,7 +26,7 @@ async def make(target: Call, seconds: float = 60.0, progress: Progress | None = 
         return await client.make(target, before, progress or Progress())
 
 
-async def test_the_target_goes_out_byte_for_byte(receiver: Any) -> None:
+async def test_the_target_is_sent_byte_for_byte(receiver: Any) -> None:
     target = "/a/../b//%7e;x?x[]=%zz&y={}|\"^`'&c=a%26b"
     assert await make(call(receiver.address + target)) == Answered(200)
     assert receiver.got[0].target == target.encode()

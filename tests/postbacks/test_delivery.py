@@ -275,7 +275,7 @@ async def test_a_network_that_answers_200_to_everything_is_judged_by_its_body(
     assert "hush" not in ((await only(outbox)).last_answer or "")
 
 
-async def test_a_partner_who_left_the_settings_is_waited_for_and_the_row_says_so(
+async def test_a_postback_of_a_removed_partner_waits_with_the_reason(
     owe: Owe, outbox: Outbox, build: Any, receiver: Any, partners: Any, events: Any
 ) -> None:
     del partners["blog"]
@@ -397,7 +397,7 @@ async def test_stopping_waits_for_the_answers_of_calls_that_were_sent(
     assert (await only(outbox)).state == "delivered"
 
 
-async def test_stopping_does_not_wait_forever_and_says_what_is_unknown(
+async def test_stopping_has_a_timeout_and_reports_unknown_calls(
     owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "GRACE_SECONDS", 0.05)
@@ -580,7 +580,7 @@ class Stuck:
         return None
 
 
-async def test_stopping_gives_back_what_was_not_sent(
+async def test_stopping_releases_unsent_postbacks(
     owe: Owe, outbox: Outbox, build: Any, receiver: Any
 ) -> None:
     await owe("100001")

@@ -49,7 +49,7 @@ def call(who: Partner, net: Network, report: Report) -> Call:
     return render(who, report, net, 1763860001.0, postback_id="pb_1")
 
 
-def test_a_query_is_built_from_what_the_catalogue_says(report: MakeReport) -> None:
+def test_a_query_is_built_from_the_catalogue(report: MakeReport) -> None:
     made = call(partner(), network(conversion()), report(click_id="a b&c"))
     assert (made.method, made.body) == ("GET", b"")
     assert made.url == "https://track.example/track/a%2F1?v=1&tid=a%20b%26c&amount=59.90&token=hush-hush"
@@ -99,7 +99,7 @@ def test_headers_and_basic_credentials_are_filled_from_the_settings_and_not_show
     assert "hush" not in made.masked
 
 
-def test_what_is_logged_of_a_networks_call_hides_secrets_and_click_id(report: MakeReport) -> None:
+def test_the_log_of_a_networks_call_hides_secrets_and_click_id(report: MakeReport) -> None:
     made = call(partner(), network(conversion()), report())
     assert made.masked == ("GET https://track.example/track/a%2F1?v=1&tid=1001...&amount=59.90&token=...")
     assert {"hush-hush", "1001_1763859600_0123456789abcdef"} <= set(made.hidden)
@@ -138,7 +138,7 @@ def test_the_preferred_call_is_taken_when_the_settings_are_enough_and_else_anoth
     assert missing_settings(partner(conversion="api"), net) == ["key"]
 
 
-def test_a_call_that_clew_cannot_make_yet_is_not_chosen_and_says_why(report: MakeReport) -> None:
+def test_an_unsupported_call_is_not_chosen_and_the_reason_is_given(report: MakeReport) -> None:
     basket = conversion("basket", needs=frozenset({"items"}))
     plain = conversion("plain", preferred=False, url="https://plain.example/")
     assert call(partner(), network(basket, plain), report()).url.startswith("https://plain.example/")
@@ -161,7 +161,7 @@ def test_a_setting_of_the_wrong_kind_is_an_error_that_names_the_key(report: Make
         call(partner(action_id="x"), net, report())
 
 
-def test_defaults_of_the_network_stand_in_for_settings(report: MakeReport) -> None:
+def test_defaults_of_the_network_replace_missing_settings(report: MakeReport) -> None:
     spec = {"group": SettingSpec("group", required=True, default="DEFAULT")}
     net = network(
         conversion(url="https://x.example/{group}", settings=spec, params=(Param("o", "order_id"),))

@@ -26,7 +26,7 @@ def plain(postback: str = TEMPLATE, **more: Any) -> Partner:
     return Partner(id="blog", param="ref", postback=postback, **more)
 
 
-def test_a_template_is_filled_with_the_words_of_the_report(report: MakeReport) -> None:
+def test_a_template_is_filled_with_the_values_of_the_report(report: MakeReport) -> None:
     call = render(plain(), report(), None, NOW, postback_id="pb_1")
     assert call.method == "GET"
     assert call.url == (
@@ -87,7 +87,7 @@ def test_the_user_of_an_address_becomes_a_header_and_is_not_shown(report: MakeRe
     assert "p%40ss" not in call.masked
 
 
-def test_what_is_logged_shows_no_secret_and_little_of_the_click_id(report: MakeReport) -> None:
+def test_the_log_shows_no_secret_and_little_of_the_click_id(report: MakeReport) -> None:
     partner = plain(TEMPLATE + "&security_token=hush-hush&Key=k3y")
     call = render(partner, report(), None, NOW, postback_id="pb_1")
     assert "c=1001..." in call.masked
@@ -159,7 +159,7 @@ def test_a_wrong_secret_is_an_error_that_names_the_key(report: MakeReport) -> No
         render(plain(secret="whsec_not base64"), report(), None, NOW, postback_id="pb_1")
 
 
-def test_repeats_are_safe_where_the_partner_the_network_or_the_standard_says_so() -> None:
+def test_repeats_are_safe_by_partner_network_or_standard() -> None:
     network = Network("n", "N", "affiliate_network", "verified")
     safe = Network("n", "N", "affiliate_network", "verified", retry_unknown=True)
     member = Partner(id="p", network="n")

@@ -87,7 +87,7 @@ def test_settings_and_constants_are_written_in_their_type(report: MakeReport) ->
     assert read(report(), "const", argument="ss") == "ss"
 
 
-def test_an_empty_voucher_is_nothing_to_send(report: MakeReport) -> None:
+def test_an_empty_voucher_is_not_sent(report: MakeReport) -> None:
     assert read(report(), "voucher") is None
     assert read(report(voucher="CHAT10"), "voucher") == "CHAT10"
 

@@ -100,7 +100,7 @@ def test_a_pointer_and_an_answer_that_it_is_there_already(answered: Answered, ex
     assert outcome(answered, CODED) == expected
 
 
-def test_an_answer_that_broke_off_before_it_said_yes_is_unknown() -> None:
+def test_a_response_aborted_before_its_confirmation_is_unknown() -> None:
     broken = Answered(200, b"succ", complete=False)
     assert outcome(broken, TUNE) == "unknown"
     assert outcome(broken, TUNE, repeats=True) == "retry"
@@ -113,7 +113,7 @@ def test_no_answer_is_unknown_unless_repeats_are_safe() -> None:
     assert judge(call(), Unanswered("reset"), NOW, repeats=True).outcome == "retry"
 
 
-def test_what_was_not_sent_is_tried_again_unless_it_never_can_be() -> None:
+def test_unsent_calls_are_retried_unless_they_can_never_be_sent() -> None:
     assert judge(call(), NotSent("refused"), NOW, repeats=False).outcome == "retry"
     assert judge(call(), NotSent("bad port", for_good=True), NOW, repeats=True).outcome == "dead"
 
@@ -174,5 +174,5 @@ def test_retries_are_spread_by_up_to_a_fifth() -> None:
 
 
 @pytest.mark.parametrize("done", ["delivered", "dead", "unknown"])
-def test_what_is_done_is_not_due_again(done: str) -> None:
+def test_a_finished_postback_is_not_due_again(done: str) -> None:
     assert settle(Verdict(done, ""), 1, NOW, SCHEDULE, 0.5) == (done, NOW)  # type: ignore[arg-type]

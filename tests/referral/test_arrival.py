@@ -32,7 +32,7 @@ def test_a_newcomer_without_one_gets_a_cookie_with_its_first_page() -> None:
     assert found.known.page == page
 
 
-def test_a_visitor_who_brings_nothing_keeps_its_cookie() -> None:
+def test_a_visitor_without_a_touch_keeps_its_cookie() -> None:
     assert arrive(known(touch()), None, GRANTED, NOW) == Arrival(known(touch()))
 
 

@@ -19,13 +19,13 @@ def test_the_catalogue_holds_all_networks_and_is_read_once() -> None:
     assert all(key == network.id for key, network in NETWORKS.items())
 
 
-def test_what_only_third_parties_say_stays_marked() -> None:
+def test_networks_known_only_from_third_parties_are_marked() -> None:
     likely = {n.id for n in NETWORKS.values() if n.confidence == "likely"}
     assert {"adcell", "financeads", "affilae", "timeone", "retailads", "linkconnector"} <= likely
     assert "awin" not in likely
 
 
-def test_an_unanswered_call_is_repeated_only_where_a_repeat_does_no_harm() -> None:
+def test_an_unanswered_call_is_repeated_only_if_repeats_are_safe() -> None:
     assert {n.id for n in NETWORKS.values() if n.retry_unknown} == {
         "cj",
         "tapfiliate",

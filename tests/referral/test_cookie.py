@@ -121,7 +121,7 @@ def test_the_cookie_is_at_most_3_kb_with_name_and_attributes(count: int, length:
     assert len(cookies(domain=domain).set_cookie(known, secure)) <= LIMIT
 
 
-def test_touches_without_a_partner_go_first_and_the_oldest_of_them_before_the_others() -> None:
+def test_touches_without_a_partner_are_dropped_first_oldest_first() -> None:
     all_of_them = many(24)
     known = cookies().open(value(cookies().set_cookie(Known("v", all_of_them, NOW), secure=True)))
     assert known is not None
@@ -133,7 +133,7 @@ def test_touches_without_a_partner_go_first_and_the_oldest_of_them_before_the_ot
     assert kept & set(others) == set(others[-len(kept & set(others)) :])
 
 
-def test_then_the_oldest_partner_touches_go_but_never_the_newest() -> None:
+def test_the_oldest_partner_touches_are_dropped_next_but_never_the_newest() -> None:
     partners = tuple(t for t in many(60) if t.clicks[0].partner)
     newer = Touch(NOW + 99, (Click("google_ads", "gclid", "x"),))
     known = cookies().open(value(cookies().set_cookie(Known("v", (*partners, newer), NOW), secure=True)))
@@ -232,7 +232,7 @@ def test_a_value_of_more_than_4_kb_is_not_looked_at() -> None:
     assert cookies().open(VALUE + b"A" * 4096) is None
 
 
-def test_a_cookie_of_one_shop_is_nothing_at_another() -> None:
+def test_a_cookie_of_one_shop_is_invalid_at_another() -> None:
     assert cookies(site="other").open(VALUE) is None
 
 

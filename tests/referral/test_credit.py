@@ -182,7 +182,7 @@ def test_a_suspicious_click_earns_nothing_unless_the_terms_say_so() -> None:
     assert credit([elsewhere], ORDER, terms).partner is None
 
 
-def test_suspicious_touches_go_first_where_there_are_too_many_and_stay_suspicious() -> None:
+def test_suspicious_touches_are_dropped_first_and_stay_suspicious() -> None:
     """field E11"""
     visitor = changed(None, "v", [Touched(touch(DAY, AWIN))], ORDER)
     for number in range(3 * TOUCHES):

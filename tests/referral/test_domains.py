@@ -39,7 +39,7 @@ def test_cookies_are_set_for_the_domain_that_the_hosts_share(
     assert CookieDomains(hosts).of(host) == domain
 
 
-def test_the_owners_domain_goes_first_where_a_browser_takes_it() -> None:
+def test_the_configured_domain_has_precedence_if_a_browser_accepts_it() -> None:
     domains = CookieDomains(["a.shop.example", "b.shop.example", "localhost"], ".Shop.example")
     assert [domains.of(host) for host in ("a.shop.example:80", "localhost", "")] == [
         "shop.example",

@@ -236,7 +236,7 @@ def test_a_chosen_name_replaces_the_generic_ones_and_leaves_the_network_s_own() 
     assert [c.value for c in clicks(b"irclickid=1", impact)] == ["1"]
 
 
-def test_clicks_stand_in_the_order_of_the_address() -> None:
+def test_clicks_are_in_the_order_of_the_address() -> None:
     awin, blog = network("awin", "awin"), plain("blog", "partner")
     assert [c.partner for c in clicks(b"awc=1&partner=b", awin, blog)] == ["awin", "blog"]
     assert [c.partner for c in clicks(b"partner=b&awc=1", awin, blog)] == ["blog", "awin"]
@@ -318,7 +318,7 @@ def test_an_empty_campaign_is_no_touch() -> None:
         (b"https://blog.example/\xc3\xbc\x00", "https://blog.example/%C3%BC%00"),
     ],
 )
-def test_a_foreign_referrer_is_kept_without_what_does_not_concern_us(referrer: bytes, kept: str) -> None:
+def test_a_foreign_referrer_is_stored_without_unknown_parameters(referrer: bytes, kept: str) -> None:
     touch = read(b"", referrer=referrer)
     assert touch is not None
     assert touch.referrer == kept
@@ -405,7 +405,7 @@ def test_attribution_parameters_of_a_very_long_address_are_kept() -> None:
 
 
 @given(st.binary(max_size=5000), st.binary(max_size=3000))
-def test_the_landing_address_is_bounded_and_printable_whatever_came(query: bytes, path: bytes) -> None:
+def test_the_landing_address_is_limited_and_printable(query: bytes, path: bytes) -> None:
     touch = reader().read(b"gclid=1&" + query, path, None, NOW)
     assert touch is not None
     assert len(touch.landing) <= LANDING_LENGTH

@@ -67,7 +67,7 @@ def test_a_visit_without_a_click_leaves_the_networks_cookies_alone() -> None:
     assert set_cookies(b"utm_source=mail", "awin", "cj") == []
 
 
-def test_networks_cookies_stand_on_the_domain_that_the_settings_name() -> None:
+def test_network_cookies_use_the_domain_in_the_settings() -> None:
     (cookie,) = set_cookies(b"cjevent=1", "cj", domain="shop.example")
     assert cookie == b"cje=1; Max-Age=34128000; Path=/; Domain=shop.example; Secure"
 
@@ -84,7 +84,7 @@ def test_a_cookie_is_set_for_the_parameter_that_the_partner_chose() -> None:
 @pytest.mark.parametrize(
     "written", [b"a%0D%0ASet-Cookie:%20x=1", b"a%3Bb", b"a%20b", b"a%2Cb", b"a%22b", b"%C3%BC", b"%00"]
 )
-def test_a_click_id_that_no_cookie_can_hold_gets_none(written: bytes) -> None:
+def test_a_click_id_that_no_cookie_can_contain_gets_no_cookie(written: bytes) -> None:
     assert set_cookies(b"awc=" + written, "awin") == []
 
 

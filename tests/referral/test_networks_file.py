@@ -43,7 +43,7 @@ def problems(text: str) -> str:
     return "\n".join(caught.value.problems)
 
 
-def test_a_sound_file_is_read() -> None:
+def test_a_valid_file_is_read() -> None:
     catalogue = read(HEAD + NETWORK + CALL)
     (network,) = catalogue.networks.values()
     (conversion,) = network.conversions
@@ -160,7 +160,7 @@ def test_a_network_cannot_be_there_twice() -> None:
     assert "network.one: the id is used twice" in problems(NETWORK + NETWORK)
 
 
-def test_a_file_that_is_no_toml_says_where() -> None:
+def test_an_error_in_toml_has_its_position() -> None:
     assert "line" in problems("[[network]\n")
 
 
@@ -175,7 +175,7 @@ def test_a_name_in_a_json_body_leads_to_its_place() -> None:
     assert [p.path for p in conversion.params] == [("data", 0, "user", "click"), ("total",)]
 
 
-def test_two_parameters_cannot_go_to_one_place_of_a_body() -> None:
+def test_two_parameters_cannot_have_the_same_path_in_a_body() -> None:
     call = (
         CALL.replace('"GET"', '"POST"')
         .replace('"query"', '"json"')

@@ -151,7 +151,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("line", "message", "hint", "at"), MISTAKES, ids=[line for line, *_ in MISTAKES])
-def test_a_mistake_is_named_with_its_place_and_what_to_do(
+def test_an_error_has_its_position_and_what_to_do(
     line: str, message: str | None, hint: str | None, at: int | None
 ) -> None:
     (found,) = refused(line)
@@ -198,7 +198,7 @@ def test_a_line_that_is_too_long_is_refused() -> None:
         ("visit.seconds > duration('2m').getSeconds()", False),
     ],
 )
-def test_lines_hold_as_cel_says(line: str, expected: bool) -> None:
+def test_lines_evaluate_as_in_cel(line: str, expected: bool) -> None:
     value = holds(
         line,
         visit={"pages": 3, "seconds": 100},

@@ -27,7 +27,7 @@ LINES = {
 
 
 @pytest.mark.parametrize(("fact", "value"), [(f, v) for f, (values, _) in LINES.items() for v in values])
-def test_a_line_holds_where_the_engine_says_true(fact: str, value: Any) -> None:
+def test_a_line_is_true_if_the_engine_returns_true(fact: str, value: Any) -> None:
     group, name = fact.split(".")
     facts: dict[str, dict[str, Any]] = {group: {name: value} if value is not None else {}}
     conditions = [compile_line(line) for line in LINES[fact][1]]

@@ -32,7 +32,7 @@ def test_clock_facts_are_right_over_midnight_months_and_leap_days(moment: dateti
     assert later["clock"] == clock(moment + timedelta(seconds=seconds))
 
 
-def test_only_what_time_changes_is_changed() -> None:
+def test_only_facts_that_depend_on_time_are_changed() -> None:
     facts = {
         "visit": {"seconds": 10, "pages": 3},
         "page": {"seconds": 4, "path": "/x"},

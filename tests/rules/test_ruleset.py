@@ -82,7 +82,7 @@ class TestDecide:
 
 
 class TestAgain:
-    def test_a_rule_that_waits_says_when_it_would_hold(self) -> None:
+    def test_explain_shows_when_a_waiting_rule_would_act(self) -> None:
         rules = [rule("later", "visit.seconds >= 60 * 2", "agents.online > 0")]
         assert decided(rules, visit={"seconds": 30}, agents={"online": 1}) == (None, 90.0)
 
@@ -106,7 +106,7 @@ class TestAgain:
         rules = [rule("now"), rule("later", "visit.seconds >= 120", priority=1)]
         assert decided(rules, frozenset({"now", "later"}), visit={"seconds": 30}) == (None, None)
 
-    def test_beyond_half_an_hour_nothing_is_waited_for(self) -> None:
+    def test_rules_wait_at_most_half_an_hour(self) -> None:
         rules = [rule("later", f"visit.seconds >= {HORIZON}")]
         assert decided(rules, visit={"seconds": 0}) == (None, float(HORIZON))
         assert decided([rule("later", f"visit.seconds > {HORIZON}")], visit={"seconds": 0}) == (None, None)
@@ -306,7 +306,7 @@ class TestExplain:
             ("off", "disabled", None),
         ]
 
-    def test_a_rule_that_only_waits_says_how_long(self) -> None:
+    def test_the_time_until_a_waiting_rule_acts_is_returned(self) -> None:
         assert self.explained("wait").retry_after == 40.0
         assert self.explained("partner").retry_after is None
 

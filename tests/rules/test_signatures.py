@@ -31,7 +31,7 @@ def works(line: str) -> bool:
 
 
 @pytest.mark.parametrize("operator", ARITHMETIC)
-def test_arithmetic_is_offered_just_where_the_engine_calculates(operator: str) -> None:
+def test_arithmetic_is_accepted_exactly_as_by_the_engine(operator: str) -> None:
     scalars = [kind for kind in SAMPLES if kind not in ("list", "map")]
     signatures = [((left, right), gives) for left, right, gives in ARITHMETIC[operator]]
     for left, right in product(scalars, scalars):
@@ -40,7 +40,7 @@ def test_arithmetic_is_offered_just_where_the_engine_calculates(operator: str) -
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "fits"])
-def test_methods_are_offered_just_for_what_the_engine_takes(name: str) -> None:
+def test_methods_are_accepted_exactly_as_by_the_engine(name: str) -> None:
     signatures = [((target, *arguments), gives) for target, arguments, gives in METHODS[name]]
     argument = ", ".join(SAMPLES[kind] for kind in METHODS[name][0][1])
     for kind in SAMPLES:
@@ -49,7 +49,7 @@ def test_methods_are_offered_just_for_what_the_engine_takes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_give_what_the_table_says(name: str) -> None:
+def test_functions_return_the_documented_values(name: str) -> None:
     for arguments, gives in FUNCTIONS[name]:
         sample = {"timestamp": "'2026-01-02T03:04:05Z'", "duration": "'90s'"}.get(name, SAMPLES[arguments[0]])
         value = cel.compile(f"{name}({sample})").execute({})
@@ -58,7 +58,7 @@ def test_functions_give_what_the_table_says(name: str) -> None:
 
 
 @pytest.mark.parametrize(("left", "right"), PAIRS)
-def test_comparison_is_offered_just_where_the_engine_compares(left: str, right: str) -> None:
+def test_comparison_is_accepted_exactly_as_by_the_engine(left: str, right: str) -> None:
     line = f"{SAMPLES[left]} < {SAMPLES[right]}"
     alike = (left in NUMBERS and right in NUMBERS) or (left == right and left in ORDERED)
     assert works(line) == alike, line

@@ -29,7 +29,7 @@ def lines(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 @given(st.recursive(ATOMS, lines, max_leaves=12))
-def test_what_the_engine_reads_is_read_here_too(line: str) -> None:
+def test_all_syntax_of_the_engine_is_parsed(line: str) -> None:
     try:
         cel.compile(line)
     except ValueError:
@@ -81,7 +81,7 @@ def outcome(line: str) -> object:
         ("{'a' 1}", 5),
     ],
 )
-def test_what_cannot_be_read_is_refused_where_it_stands(line: str, at: int) -> None:
+def test_an_unreadable_value_is_refused_with_its_position(line: str, at: int) -> None:
     with pytest.raises(UnsupportedError) as caught:
         parse(line)
     assert caught.value.at == at

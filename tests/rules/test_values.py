@@ -57,7 +57,7 @@ def test_a_value_that_a_fact_never_has_is_named(line: str, message: str, hint: s
         'campaign.source == "anything" && page.title == "Cart"',
     ],
 )
-def test_values_that_a_fact_can_have_are_in_order(line: str) -> None:
+def test_possible_values_of_a_fact_are_valid(line: str) -> None:
     compile_line(line, KNOWN)
 
 

@@ -261,7 +261,7 @@ async def test_each_decision_is_kept_and_can_be_replayed(shop: Shop) -> None:
         assert replay(row["inputs"], policy["policy"]) == one.decision
 
 
-async def test_each_report_is_kept_once_and_says_what_it_said(shop: Shop) -> None:
+async def test_each_report_is_kept_once_and_unchanged(shop: Shop) -> None:
     await shop.bought("v1")
     for _ in range(3):
         await shop.report(page(), "v1")

@@ -40,7 +40,7 @@ def found(folder: Path, text: str, **environ: str) -> list[tuple[str, int | None
     return [(p.key, p.line, p.message, p.hint) for p in problems]
 
 
-def test_a_file_in_order_gives_its_settings(tmp_path: Path) -> None:
+def test_a_valid_file_gives_its_settings(tmp_path: Path) -> None:
     rules = "[[sites.rules]]\nname = 'r'\naction = 'invite'\nwhen = ['visit.seconds > 60 * 2']\n"
     settings, problems = checked(
         tmp_path,
@@ -348,7 +348,7 @@ def test_a_postback_that_can_hardly_be_meant_is_a_warning(
         PLAIN.replace("https://blog.example/", "http://169.254.169.254/") + "allow_private = true\n",
     ],
 )
-def test_a_postback_to_this_machine_or_with_leave_is_in_order(tmp_path: Path, text: str) -> None:
+def test_a_postback_to_this_machine_or_with_allow_private_is_valid(tmp_path: Path, text: str) -> None:
     """field E23"""
     assert warned(tmp_path, TOP + SHOP + text) == []
 
@@ -400,7 +400,7 @@ def test_a_pattern_that_can_hardly_be_meant_is_a_warning(
         "page_types = { '/mills/*.html' = 'product', '/mills/*' = 'category', '/i.php?p=20*' = 'category' }",
     ],
 )
-def test_patterns_that_can_be_meant_are_in_order(tmp_path: Path, text: str) -> None:
+def test_plausible_patterns_have_no_warning(tmp_path: Path, text: str) -> None:
     assert warned(tmp_path, TOP + SHOP + text) == []
 
 
@@ -471,7 +471,7 @@ def test_several_sites_need_a_desk_of_its_own_host(tmp_path: Path, line: str, me
     assert message in told
 
 
-def test_several_sites_with_a_desk_host_are_in_order(tmp_path: Path) -> None:
+def test_several_sites_with_a_desk_host_are_valid(tmp_path: Path) -> None:
     settings, problems = checked(tmp_path, "desk_host = 'desk.example:8443'\n" + TOP + SEVERAL)
     assert settings is not None
     assert problems == []
@@ -494,7 +494,7 @@ def test_several_sites_with_a_desk_host_are_in_order(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_goes_wrong_without_an_error_is_a_warning(
+def test_problems_without_an_exception_are_warnings(
     tmp_path: Path, text: str, key: str, message: str
 ) -> None:
     """field G4, E3, E15"""
@@ -513,7 +513,7 @@ def test_what_goes_wrong_without_an_error_is_a_warning(
         SHOP + PLAIN.replace("?c={click_id}", "") + "secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\n",
     ],
 )
-def test_what_looks_like_it_and_is_meant_is_in_order(tmp_path: Path, text: str) -> None:
+def test_unusual_but_valid_settings_have_no_warning(tmp_path: Path, text: str) -> None:
     """field G4"""
     assert warned(tmp_path, TOP + text) == []
 

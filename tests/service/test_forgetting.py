@@ -126,7 +126,7 @@ async def test_a_person_is_found_by_the_hash_of_its_address(shop: Filled) -> Non
     assert "orders" in await naming(shop, BOB)
 
 
-async def test_what_is_due_is_sent_with_its_click_id_which_then_goes(shop: Filled) -> None:
+async def test_a_due_postback_is_sent_with_its_click_id_which_is_then_deleted(shop: Filled) -> None:
     await bought(shop, ANN, "1001")
     receipt = await forget(shop)
     click = f"click-{ANN}"
@@ -205,7 +205,7 @@ async def test_a_decision_says_that_its_inputs_are_forgotten(shop: Filled) -> No
     story = await shop.service.ledger.stories.of("shop", "1001")
     assert story is not None
     again = replays(story)
-    assert [one.again for one in again] == [None]
+    assert [one.result for one in again] == [None]
     assert all(one.same for one in again)
     assert {one["replay"] for one in story_json(story, again)["decisions"]} == {"inputs forgotten"}
     text = "\n".join(f"{line.text}\n{line.details}" for line in lines(story, str, again))
@@ -338,7 +338,7 @@ async def test_after_withdrawal_the_visitor_is_not_named_and_refunds_are_still_r
     assert await naming(shop, MAIL, f"click-{ANN}") == []
 
 
-async def test_a_second_order_of_the_visitor_goes_as_well(shop: Filled) -> None:
+async def test_a_second_order_of_the_visitor_is_reported_too(shop: Filled) -> None:
     for number in range(130):
         await shop.bought(ANN, f"click-{ANN}")
         await shop.service.visits.change("shop", ANN, [Shopped(), Touched(Touch(5))], shop.now)

@@ -45,7 +45,7 @@ class Bench:
         return None
 
 
-def test_a_whole_number_may_come_at_once_and_comes_back_evenly() -> None:
+def test_a_rate_may_be_used_up_at_once_and_is_refilled_evenly() -> None:
     bench = Bench(messages=(6, 100, 100))
     assert bench.taken(20) == 6
     limited = bench.refusal()
@@ -151,7 +151,7 @@ def test_a_block_of_ipv6_networks_counts_as_a_few_of_them() -> None:
     assert bench.taken(1, "2001:db8:2::1") == 1
 
 
-def test_a_clock_that_goes_back_is_not_what_limits_are_read_from() -> None:
+def test_limits_use_a_monotonic_clock() -> None:
     assert Limits(model.Limits(), Events(CollectorRegistry()))._clock is time.monotonic
 
 
@@ -220,5 +220,5 @@ def test_addresses_of_one_subscriber_have_one_key(client: str | None, key: str |
     assert network_of(client) == key
 
 
-def test_what_is_no_address_is_a_bounded_key() -> None:
+def test_invalid_addresses_are_keys_of_limited_length() -> None:
     assert networks_of("x" * 10_000) == (("x" * 64, 1),)

@@ -33,7 +33,7 @@ def site(name: str) -> SiteRuntime:
     return SiteRuntime(settings, settings.sites[0], load())
 
 
-def test_an_order_goes_before_the_cart() -> None:
+def test_an_order_has_precedence_over_the_cart() -> None:
     found = read_page(page(), ORDER, Cart(value="#cart"))
     assert found.order is not None
     assert found.order.id == "1001"
@@ -98,7 +98,7 @@ async def test_the_queue_is_limited_and_orders_have_precedence_over_carts(gate: 
     reader.close()
 
 
-async def test_what_a_browser_makes_up_and_one_networks_pages_keep_no_order_out(gate: Gate) -> None:
+async def test_browser_reports_and_one_networks_pages_do_not_displace_orders(gate: Gate) -> None:
     """field E3, E12: a flood of `order-page`, or of confirmation pages by one network."""
     reader = PageReader(Events(CollectorRegistry()))
     shop = site("shop")

@@ -57,7 +57,7 @@ async def test_each_kind_goes_after_its_time_and_the_accounts_stay(shop: Filled)
     assert await counts(shop) == {**ACCOUNTS, "raw": 0, "attempts": 0, "answers": 0, "messages": 0}
 
 
-async def test_one_process_at_a_time_does_it_and_goes_through_all_in_steps(shop: Filled) -> None:
+async def test_one_process_at_a_time_prunes_all_rows_in_steps(shop: Filled) -> None:
     db = shop.service.ledger.db
     row = {"site": "", "event": "fault", "first_at": 0.0, "last_at": 0.0, "count": 1, "details": {}}
     rows = [{**row, "key": str(n)} for n in range(2 * STEP_ROWS + 1)]

@@ -54,7 +54,7 @@ def test_a_site_is_compiled_when_requested_and_dropped_after_many_others(compile
     assert compiled == ["a", "b", "c", "b"]
 
 
-def test_to_ask_whether_there_is_a_site_compiles_none(compiled: list[str]) -> None:
+def test_checking_for_a_site_compiles_none(compiled: list[str]) -> None:
     found = Sites(settings(*map(site, "abc")), load())
     assert "b" in found
     assert "x" not in found
@@ -121,7 +121,7 @@ class TestSwap:
     def settings(self, *sites: dict[str, Any], **more: Any) -> Settings:
         return settings(*sites, **self.stores, **more)
 
-    async def test_streams_of_a_removed_site_end_and_others_go_on(self, service: Service) -> None:
+    async def test_streams_of_a_removed_site_end_and_others_continue(self, service: Service) -> None:
         with (
             service.hub.listen("desk/a", None, "visit/a/1") as gone,
             service.hub.listen("visitor/a/2") as too,
@@ -139,7 +139,7 @@ class TestSwap:
         with pytest.raises(LimitedError):
             service.limits.take("logins", "a", "192.0.2.1")
 
-    def test_what_other_selectors_did_not_find_is_not_held_against_new_ones(self, service: Service) -> None:
+    def test_counts_of_old_selectors_do_not_apply_to_new_ones(self, service: Service) -> None:
         cart = {"value": "#old"}
         service.swap(self.settings(site("a", cart=cart), site("b", cart=cart)))
         for name in "ab":

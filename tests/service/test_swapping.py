@@ -27,7 +27,7 @@ async def test_a_fault_of_the_swap_is_not_taken_for_a_server_that_stops() -> Non
         await asyncio.to_thread(one.apply, settings())
 
 
-def test_a_loop_that_has_ended_says_that_the_server_stops() -> None:
+def test_a_closed_loop_is_reported_as_a_stopping_server() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
     service: Any = SimpleNamespace()

@@ -89,9 +89,7 @@ async def first_look(desk: House, monkeypatch: pytest.MonkeyPatch, listeners: in
         await until(lambda: len(read.calls) == listeners)
 
 
-async def test_streams_cost_nothing_while_nothing_happens(
-    desk: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_idle_streams_cause_no_queries(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """field E6: no stream reads the ledger by itself, and nobody reads it for them."""
     async with AsyncExitStack() as tabs:
         lives = await streams(desk, tabs, [new_visitor_id() for _ in range(40)])
@@ -105,7 +103,7 @@ async def test_streams_cost_nothing_while_nothing_happens(
             await until(lambda: any(each.calls for each in read), 2.5)
 
 
-async def test_what_another_process_writes_wakes_those_concerned_only(
+async def test_writes_of_another_process_wake_only_the_streams_concerned(
     desk: House, elsewhere: Conversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field E6."""
@@ -120,7 +118,7 @@ async def test_what_another_process_writes_wakes_those_concerned_only(
         assert {call[1] for call in read.calls} == {visitors[3]}
 
 
-async def test_nothing_is_missed_that_was_written_before_the_first_look(
+async def test_messages_from_before_the_first_check_are_not_missed(
     desk: House, elsewhere: Conversations
 ) -> None:
     async with AsyncExitStack() as tabs:
@@ -272,9 +270,7 @@ async def test_two_desks_of_an_agent_write_once(desk: House, monkeypatch: pytest
     assert len(wrote.calls) == 2
 
 
-async def test_a_commit_anywhere_is_a_change_and_a_reading_is_none(
-    desk: House, elsewhere: Conversations
-) -> None:
+async def test_commits_count_as_changes_and_reads_do_not(desk: House, elsewhere: Conversations) -> None:
     db = desk.service.ledger.db
     await db.changed()
     assert await db.changed() is False

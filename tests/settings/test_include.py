@@ -61,7 +61,7 @@ def test_a_file_with_two_names_is_read_once(folder: Path) -> None:
     assert names(folder) == ["a", "b", "c"]
 
 
-def test_folders_below_are_read_where_the_pattern_says_so(folder: Path) -> None:
+def test_subfolders_are_read_if_the_pattern_includes_them(folder: Path) -> None:
     (folder / "sites/more/deep").mkdir(parents=True)
     (folder / "sites/more/deep/d.toml").write_text(site("d"))
     assert names(folder) == ["a", "b", "c"]
@@ -69,7 +69,7 @@ def test_folders_below_are_read_where_the_pattern_says_so(folder: Path) -> None:
     assert names(folder) == ["a", "b", "c", "d"]
 
 
-def test_values_of_the_environment_stand_in_included_files_too(folder: Path) -> None:
+def test_environment_values_work_in_included_files_too(folder: Path) -> None:
     (folder / "sites/a.toml").write_text(site("a", 'api_token = "env:TOKEN"\n'))
     settings, _ = check(folder / "clew.toml", {"TOKEN": "vN7kQ2xLrW7mZc4JpYb8"})
     assert settings is not None
@@ -163,13 +163,13 @@ def test_a_name_with_nul_is_reported(folder: Path) -> None:
     assert [found[3] for found in errors(folder)] == ["cannot be read: no file can have this name"]
 
 
-def test_no_file_at_all_says_that_there_is_no_site(folder: Path) -> None:
+def test_without_any_file_the_error_says_that_there_is_no_site(folder: Path) -> None:
     for file in (folder / "sites").iterdir():
         file.unlink()
     assert errors(folder) == [("clew.toml", "sites", None, "is missing")]
 
 
-def test_what_is_no_file_is_not_opened(folder: Path) -> None:
+def test_included_paths_that_are_not_regular_files_are_not_opened(folder: Path) -> None:
     (folder / "sites/folder.toml").mkdir()
     os.mkfifo(folder / "sites/pipe.toml")
     (folder / "sites/link.toml").symlink_to(folder / "nowhere")
@@ -285,7 +285,7 @@ class TestReadAgain:
     def loaded(self, found: Loader) -> Settings:
         return found.load().used()
 
-    def test_only_what_changed_is_read(self, folder: Path, reads: list[str]) -> None:
+    def test_only_changed_files_are_read(self, folder: Path, reads: list[str]) -> None:
         self.settled(folder)
         again = loader(folder / "clew.toml", {})
         first = self.loaded(again)

@@ -108,7 +108,7 @@ class TestEnvironment:
         assert loaded(tmp_path, 'secret = "env:CLEW_SECRET"\n' + SHOP, CLEW_SECRET=fresh)
 
     @pytest.mark.parametrize("value", ["env:", "env:my-token", "env:A B", "env:9"])
-    def test_what_is_no_variables_name_is_refused_rather_than_taken_for_a_token(
+    def test_an_invalid_variable_name_is_refused_instead_of_used_as_a_token(
         self, tmp_path: Path, value: str
     ) -> None:
         (found,) = problems(tmp_path, TOP + SHOP + f'api_token = "{value}"\n')
@@ -123,7 +123,7 @@ class TestEnvironment:
         assert "hush" not in "\n".join(map(format_problem, found))
 
 
-def test_what_a_network_has_to_know_is_not_shown_with_the_settings(tmp_path: Path) -> None:
+def test_secrets_of_networks_are_not_shown_with_the_settings(tmp_path: Path) -> None:
     partner = '[[sites.partners]]\nid = "a"\nnetwork = "awin"\n'
     found = loaded(
         tmp_path, TOP + SHOP + partner + 'settings = { api_key = "hush-hush", advertiser_id = 7 }\n'
@@ -199,7 +199,7 @@ def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path, name: str) -> N
     ],
     ids=["pipe", "folder", "device", "terminal", "socket"],
 )
-def test_what_is_no_file_is_refused_and_not_waited_for(
+def test_settings_paths_that_are_not_regular_files_are_refused(
     tmp_path: Path, make: Callable[[Path], object], why: str
 ) -> None:
     file = tmp_path / "clew.toml"

@@ -42,14 +42,14 @@ def test_without_a_platform_nothing_is_filled_in() -> None:
     assert with_platform(plain) == plain
 
 
-def test_the_preset_fills_what_the_owner_left_out() -> None:
+def test_the_preset_fills_missing_settings() -> None:
     preset = platforms()["django-oscar"]
     filled = with_platform(site(platform="django-oscar"))
     assert filled.order == preset.order
     assert filled.cart == preset.cart
 
 
-def test_what_the_owner_wrote_stays_key_by_key() -> None:
+def test_the_sites_own_settings_override_the_preset_by_key() -> None:
     preset = platforms()["django-oscar"]
     assert preset.order is not None
     given = site(
@@ -63,7 +63,7 @@ def test_what_the_owner_wrote_stays_key_by_key() -> None:
     assert with_platform(filled) == filled
 
 
-def test_pages_on_which_card_data_is_entered_stay_untouched_unless_the_owner_says_otherwise() -> None:
+def test_payment_pages_are_not_edited_unless_the_settings_allow_it() -> None:
     """injection 3.18."""
     assert with_platform(site(platform="django-oscar")).never == ["*/checkout/payment-details/*"]
     assert with_platform(site(platform="django-oscar", never=[])).never == []

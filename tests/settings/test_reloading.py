@@ -118,7 +118,9 @@ def test_an_answer_that_cannot_be_given_does_not_end_the_reloads(
     assert "nobody is there" in caplog.text
 
 
-def test_what_could_not_be_applied_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_could_not_be_applied_are_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reloading, "WATCH_SECONDS", 0.01)
     monkeypatch.setattr(reloading, "RETRY_SECONDS", 0.01)
     case = Case(tmp_path, "watch = true")

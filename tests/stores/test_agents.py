@@ -141,7 +141,7 @@ async def test_an_agent_of_one_site_cannot_log_in_at_another(books: Agents) -> N
         Place(None, "desk.test"),
     ],
 )
-async def test_a_session_is_worth_nothing_but_where_it_was_opened(books: Agents, place: Place) -> None:
+async def test_a_session_is_valid_only_where_it_was_opened(books: Agents, place: Place) -> None:
     """field E1: at another site, at another host, at the desk's own host, and the other way round"""
     await books.add("bo", PASSWORD, site=None, now=NOW)
     token = await books.start_session("bo", SHOP, NOW)

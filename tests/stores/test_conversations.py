@@ -201,7 +201,7 @@ async def test_open_conversations_are_counted_for_all_sites_at_once(books: Conve
     assert await inbox(books).open_by_site() == {"shop": 2, "other": 1}
 
 
-async def test_the_inbox_lists_the_newest_who_wait_then_the_answered(books: Conversations) -> None:
+async def test_the_inbox_lists_the_newest_waiting_then_the_answered(books: Conversations) -> None:
     answered = await write(books, "answered", visitor="v1", at=NOW)
     await answer(books, answered, "done", at=NOW + 100)
     await write(books, "late", visitor="v2", at=NOW + 50)

@@ -36,7 +36,7 @@ async def test_waiting_entries_survive_a_restart_and_done_ones_do_not(tmp_path: 
 
 
 @given(st.lists(st.integers(0, 5), max_size=12), st.integers(0, 400))
-def test_a_crash_at_any_byte_loses_nothing_that_was_safe(steps: list[int], cut: int) -> None:
+def test_a_crash_at_any_byte_loses_no_synced_entry(steps: list[int], cut: int) -> None:
     """field D8: an entry of which the end was not written was not safe."""
 
     async def work(folder: Path) -> None:
@@ -83,7 +83,7 @@ async def test_each_process_has_a_file_and_takes_over_what_others_left(tmp_path:
     assert (await opened(tmp_path / "j"))[1] == [{"by": 1}, {"by": 2}]
 
 
-async def test_it_is_private_and_bounded_and_says_so(tmp_path: Path) -> None:
+async def test_the_journal_is_private_and_refuses_entries_over_its_limit(tmp_path: Path) -> None:
     journal, _ = await opened(tmp_path / "j", limit=200)
     assert (tmp_path / "j.0").stat().st_mode & 0o077 == 0
     await journal.add({"text": "x" * 100})

@@ -292,7 +292,7 @@ async def test_a_cancelled_transaction_of_several_statements_leaves_none_behind(
 
 
 @pytest.mark.parametrize(("done", "tries"), [("dead", 0), ("unknown", 1)])
-async def test_a_person_may_retry_what_failed_with_the_schedule_before_it(
+async def test_a_person_may_retry_a_failed_postback(
     db: Database, outbox: Outbox, done: State, tries: int
 ) -> None:
     """Of what is unknown a call may have arrived, so it counts."""
@@ -304,7 +304,7 @@ async def test_a_person_may_retry_what_failed_with_the_schedule_before_it(
     assert await outbox.list("due") == (again,)
 
 
-async def test_what_was_delivered_or_is_being_sent_is_not_sent_again(db: Database, outbox: Outbox) -> None:
+async def test_delivered_and_sending_postbacks_are_not_sent_again(db: Database, outbox: Outbox) -> None:
     await owe(db, "a")
     sent = await send(outbox)
     with pytest.raises(OutboxError, match="being sent right now"):

@@ -86,7 +86,7 @@ async def test_a_ledger_of_a_later_version_is_refused_by_name(address: str, db: 
         await later.open()
 
 
-async def test_tables_of_another_program_with_the_names_of_ours_are_left_alone(postgres: Postgres) -> None:
+async def test_tables_of_another_program_with_the_same_names_are_not_changed(postgres: Postgres) -> None:
     name = await asyncio.to_thread(postgres.database)
     await asyncio.to_thread(postgres.execute, "CREATE TABLE orders (number text)", name)
     found = PostgresDatabase(postgres.url(name))

@@ -32,7 +32,7 @@ async def test_waiting_callers_get_an_error_when_the_write_loop_stops(db: Sqlite
     await db.probe(NOW)
 
 
-async def test_what_is_due_is_found_by_leaps_through_an_index(db: SqliteDatabase) -> None:
+async def test_due_postbacks_are_found_by_skipping_through_an_index(db: SqliteDatabase) -> None:
     """field D5: what a round costs does not grow with what is due."""
     given = {"now": NOW, "each": 3, "limit": 9}
     async with db.read() as connection:

@@ -177,7 +177,7 @@ async def test_a_lost_row_is_made_again_from_the_ledger(desk: House, tmp_path: P
         assert len(asked) == 1
 
 
-async def test_a_new_store_beside_an_old_ledger_learns_who_talks(tmp_path: Path) -> None:
+async def test_a_new_visit_store_is_filled_with_the_ledgers_conversations(tmp_path: Path) -> None:
     async with quiet(tmp_path) as first:
         await say(first)
         await reply(first)
@@ -187,7 +187,7 @@ async def test_a_new_store_beside_an_old_ledger_learns_who_talks(tmp_path: Path)
         assert talk_of(await decide(second, "0001")) == (True, 1, "show")
 
 
-async def test_what_a_killed_process_wrote_and_did_not_note_is_noted_after_a_restart(tmp_path: Path) -> None:
+async def test_messages_of_a_killed_process_are_noted_after_a_restart(tmp_path: Path) -> None:
     async with quiet(tmp_path) as first:
         await say(first)
         assert talk_of(await decide(first, "0001")) == (True, 0, "show")
@@ -201,7 +201,7 @@ async def test_what_a_killed_process_wrote_and_did_not_note_is_noted_after_a_res
         assert talk_of(await decide(second, "0002")) == (True, 1, "show")
 
 
-async def test_what_a_killed_process_wrote_is_noted_by_the_watch_of_another(desk: House) -> None:
+async def test_messages_of_a_killed_process_are_noted_by_another_process(desk: House) -> None:
     await say(desk)
     found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None

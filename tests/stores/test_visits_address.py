@@ -65,7 +65,7 @@ def test_sqlite_and_postgresql() -> None:
         ("postgresql://db:port/clew", "names no host"),
     ],
 )
-def test_what_is_wrong_is_said(address: str, message: str) -> None:
+def test_errors_are_reported(address: str, message: str) -> None:
     ((told, hint, warns),) = visits_problems(address)
     assert message in told
     assert hint

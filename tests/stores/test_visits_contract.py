@@ -219,7 +219,7 @@ async def test_visitors_without_activity_are_kept_for_a_shorter_time(
     assert days * DAY - 60 <= kept <= days * DAY
 
 
-async def test_who_comes_back_is_kept_for_longer(visits: Visits, engine: Engine) -> None:
+async def test_returning_visitors_are_kept_longer(visits: Visits, engine: Engine) -> None:
     await visits.change("shop", "v1", [view(1)], NOW)
     await visits.change("shop", "v1", [view(2), Talked(NOW)], NOW)
     kept = engine.expires_in("shop", "v1", NOW)
@@ -298,7 +298,7 @@ async def test_an_open_store_can_be_used(visits: Visits) -> None:
 # -- several processes
 
 
-async def test_what_another_process_wrote_meanwhile_is_not_lost(visits: Visits, other: Visits) -> None:
+async def test_concurrent_writes_of_another_process_are_not_lost(visits: Visits, other: Visits) -> None:
     await visits.change("shop", "v1", [view(1)], NOW)
     await other.change("shop", "v1", [view(2), Touched(touch(NOW))], NOW)
     await other.change("shop", "v1", [view(3)], NOW)

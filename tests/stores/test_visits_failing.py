@@ -101,7 +101,7 @@ async def answers_again(store: Visits, told: Told) -> None:
     await store.probe()
 
 
-async def test_a_killed_store_is_asked_once_and_comes_back(engine: Engine) -> None:
+async def test_a_killed_store_is_used_again_when_it_is_back(engine: Engine) -> None:
     told = Told()
     async with opened(engine.address, told) as store:
         await store.change("shop", "v1", [view(1)], NOW)
@@ -119,7 +119,7 @@ async def test_a_killed_store_is_asked_once_and_comes_back(engine: Engine) -> No
         assert changed.pages == 1 or engine.keeps
 
 
-async def test_a_frozen_store_costs_a_moment_and_goes_on(engine: Engine) -> None:
+async def test_a_frozen_store_delays_a_request_only_briefly(engine: Engine) -> None:
     told = Told()
     async with opened(engine.address, told) as store:
         await store.change("shop", "v1", [view(1)], NOW)
@@ -158,7 +158,7 @@ async def test_clew_starts_without_a_store_and_uses_it_once_it_is_there(engine: 
         assert (await store.change("shop", "v1", [view(1)], NOW)).pages == 1
 
 
-async def test_who_is_to_be_forgotten_is_so_when_the_store_answers_again(engine: Engine) -> None:
+async def test_forgetting_is_completed_when_the_store_responds_again(engine: Engine) -> None:
     told = Told()
     async with opened(engine.address, told) as store:
         await store.change("shop", "v1", [view(1)], NOW)
@@ -196,7 +196,7 @@ def locked(client: redis.Redis) -> None:
         (locked, lambda client: client.config_set("requirepass", ""), "password"),
     ],
 )
-async def test_a_store_that_takes_nothing_counts_as_down(
+async def test_a_store_that_accepts_no_writes_counts_as_down(
     server: Redis, harm: Callable[[redis.Redis], None], heal: Callable[[redis.Redis], None], said: str
 ) -> None:
     told = Told()

@@ -184,9 +184,7 @@ async def test_the_write_ahead_log_is_checkpointed_into_the_file(
     assert (tmp_path / "clew.db").stat().st_size > before
 
 
-async def test_many_who_wait_for_a_locked_file_do_not_wait_one_after_the_other(
-    visits: SqliteVisits, tmp_path: Path
-) -> None:
+async def test_callers_wait_for_a_locked_file_concurrently(visits: SqliteVisits, tmp_path: Path) -> None:
     """field D4"""
     other = sqlite3.connect(tmp_path / "clew.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

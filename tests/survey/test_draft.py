@@ -46,7 +46,7 @@ def test_every_proposal_is_valid_settings(platform: str | None, certainty: str, 
 
 
 @pytest.mark.parametrize("platform", [None, *platforms()])
-def test_every_line_that_is_off_is_in_order_once_it_is_on(platform: str | None, tmp_path: Path) -> None:
+def test_every_commented_line_is_valid_when_enabled(platform: str | None, tmp_path: Path) -> None:
     named = Named(platform, "certain", ()) if platform else None
     lines = written(named=named).splitlines()
     keys = (
@@ -82,7 +82,7 @@ def test_a_private_address_is_no_name_for_visitors(address: str) -> None:
     assert data["sites"][0]["upstream"] == address.removesuffix("/")
 
 
-def test_what_was_found_is_written_with_what_it_reads() -> None:
+def test_found_selectors_are_written_with_the_values_they_read() -> None:
     cart = CartFound(Found("#cart b", "12,00 €", 3), None)
     text = written(cart=cart, page_types={"/w/*": "product"}, language="fi")
     site = tomllib.loads(text)["sites"][0]

@@ -59,7 +59,7 @@ def test_a_folder_is_proposed_only_where_one_kind_was_seen_in_it() -> None:
     assert page_types([product, category], NOBODY) == {}
 
 
-def test_nothing_is_proposed_that_the_platform_knows() -> None:
+def test_values_of_the_platform_are_not_proposed() -> None:
     preset = PageTypes(platforms()["shopify"].page_types)
     assert page_types([look(page(), "https://shop.example/cart", wanted="cart")], preset) == {}
 

@@ -73,7 +73,7 @@ def test_xhtml_prevents_the_tag() -> None:
         ([], "<script>navigator.serviceWorker.register('/sw.js')</script>", "service worker"),
     ],
 )
-def test_what_does_not_prevent_the_tag_is_a_note(
+def test_hints_that_do_not_prevent_the_tag_are_notes(
     headers: list[tuple[str, str]], body: str, part: str
 ) -> None:
     found = found_on(page(head=body), *headers)

@@ -1,7 +1,7 @@
 from clew.survey.words import shown
 
 
-def test_what_cannot_be_printed_is_shown_as_an_escape_on_one_line() -> None:
+def test_unprintable_characters_are_shown_as_escapes_on_one_line() -> None:
     assert shown("a\x1b[31m\nb\u202ec\x00") == "a\\x1b[31m b\\u202ec\\x00"
 
 

@@ -118,7 +118,7 @@ async def test_text_can_be_read_on_any_colour(clew: FakeClew, page: Page, colour
     assert (lighter + 0.05) / (darker + 0.05) >= 4.5
 
 
-async def test_a_telephone_shows_the_chat_on_its_whole_screen(clew: FakeClew, chromium: Browser) -> None:
+async def test_the_chat_fills_the_screen_of_a_phone(clew: FakeClew, chromium: Browser) -> None:
     page = await chromium.new_page(
         viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True, reduced_motion="reduce"
     )

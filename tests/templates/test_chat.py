@@ -44,7 +44,7 @@ async def test_nothing_is_fetched_or_held_open_before_the_chat_is_opened(clew: F
     assert STREAM not in clew.requests
 
 
-async def test_question_and_answer_come_and_go_live(clew: FakeClew, page: Page) -> None:
+async def test_messages_are_shown_live_on_both_sides(clew: FakeClew, page: Page) -> None:
     await opened(clew, page)
     await write(page, "Is the pot in stock?")
     await clew.until(lambda: clew.streams)
@@ -77,7 +77,7 @@ async def test_an_update_older_than_the_first_message_does_not_close_the_chat(
     assert len(clew.resumed) == 1
 
 
-async def test_messages_stand_in_the_servers_order(clew: FakeClew, page: Page) -> None:
+async def test_messages_are_in_the_servers_order(clew: FakeClew, page: Page) -> None:
     await opened(clew, page)
     await write(page, "first")
     await clew.until(lambda: clew.streams)
@@ -152,7 +152,7 @@ async def test_the_widget_shows_a_long_wait_and_offers_a_manual_retry(clew: Fake
     await expect(page.get_by_text("Not sent")).to_have_count(0)
 
 
-async def test_what_cannot_be_sent_says_so_and_can_be_sent_again(clew: FakeClew, page: Page) -> None:
+async def test_a_message_that_cannot_be_sent_is_marked_and_can_be_retried(clew: FakeClew, page: Page) -> None:
     clew.failures["POST messages"] = [400]
     await opened(clew, page)
     await write(page, "Hello?")
@@ -268,7 +268,7 @@ async def test_a_new_tab_counts_what_the_server_counts(clew: FakeClew, page: Pag
     await expect(page.get_by_role("button", name="Ask us New messages: 2")).to_be_visible()
 
 
-async def test_an_open_chat_and_its_draft_go_along_to_the_next_page(clew: FakeClew, page: Page) -> None:
+async def test_an_open_chat_and_its_draft_are_kept_on_the_next_page(clew: FakeClew, page: Page) -> None:
     await opened(clew, page)
     await page.get_by_label("Write a message").fill("What I wanted to as")
     await page.goto(clew.url + "/two")
@@ -285,7 +285,9 @@ async def test_the_widget_shows_when_no_agent_is_online(clew: FakeClew, page: Pa
     await expect(dialog).not_to_contain_text("Nobody is here right now.")
 
 
-async def test_an_ended_conversation_says_so_and_an_agent_can_go_on(clew: FakeClew, page: Page) -> None:
+async def test_an_ended_conversation_is_marked_and_an_agent_can_continue_it(
+    clew: FakeClew, page: Page
+) -> None:
     dialog = await opened(clew, page)
     await write(page, "Hello?")
     await clew.until(lambda: clew.streams)
@@ -307,7 +309,7 @@ async def test_a_visitor_can_write_into_an_ended_conversation(clew: FakeClew, pa
     await expect(dialog).not_to_contain_text("This conversation has ended.")
 
 
-async def test_a_link_can_be_followed_and_nothing_else_becomes_one(clew: FakeClew, page: Page) -> None:
+async def test_only_http_addresses_become_links(clew: FakeClew, page: Page) -> None:
     await clew.say(
         f"See {clew.url}/pot?a=1&b=2. (Or https://other.example/x)! javascript:alert(1) //evil.example "
         'ftp://old.example https://"onmouseover=alert(1) data:text/html,x https://'

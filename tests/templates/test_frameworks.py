@@ -181,7 +181,7 @@ async def test_react_18_renders_a_whole_document_and_the_chat_is_there(shop: Sho
     await whole_document(shop, page, "react-18")
 
 
-async def test_the_chat_goes_along_from_page_to_page_with_turbo(shop: Shop, page: Page) -> None:
+async def test_the_chat_is_kept_from_page_to_page_with_turbo(shop: Shop, page: Page) -> None:
     """injection 3.3, 7.6: what Turbo fetches has no tag and needs none; the page is never loaded anew."""
     for name, other in (("one", "two"), ("two", "one")):
         shop.add(
@@ -309,7 +309,7 @@ async def test_without_javascript_the_page_looks_as_without_clew(shop: Shop, chr
     await context.close()
 
 
-async def test_a_page_fetched_ahead_has_the_tag_when_it_is_looked_at(shop: Shop, page: Page) -> None:
+async def test_a_prefetched_page_has_the_tag_when_it_is_shown(shop: Shop, page: Page) -> None:
     """injection 3.17: and is not fetched again."""
     rules = '{"prefetch": [{"source": "list", "urls": ["/two"], "eagerness": "immediate"}]}'
     html = '<!doctype html><html lang="en"><head><title>Shop</title></head><body>{}</body></html>'

@@ -156,7 +156,7 @@ async def test_a_dismissed_invite_does_not_come_back_with_the_next_answer(clew: 
     await expect(page.get_by_role("region")).to_have_count(0)
 
 
-async def test_an_invite_goes_with_the_page_it_belongs_to(clew: FakeClew, page: Page) -> None:
+async def test_an_invite_disappears_with_its_page(clew: FakeClew, page: Page) -> None:
     clew.answer = INVITE
     await invited(clew, page)
     clew.answer = SHOW

@@ -30,7 +30,7 @@ async def test_a_page_view_is_sent_with_address_title_and_language(clew: FakeCle
     assert isinstance(asked["seconds"], int)
 
 
-async def test_the_browsers_language_counts_where_the_page_names_none(clew: FakeClew, page: Page) -> None:
+async def test_the_browsers_language_counts_if_the_page_has_none(clew: FakeClew, page: Page) -> None:
     clew.add_page("/", shop_page().replace(' lang="en"', ""))
     await page.goto(clew.url)
     await clew.until(lambda: clew.asked)
@@ -86,7 +86,7 @@ async def test_a_hidden_page_requests_its_decision_when_it_becomes_visible(
     assert clew.asked[1]["view"] == clew.asked[0]["view"]
 
 
-async def test_a_page_opened_behind_others_is_no_page_view_until_it_is_seen(
+async def test_a_page_in_a_background_tab_is_not_a_page_view_until_it_is_shown(
     clew: FakeClew, page: Page
 ) -> None:
     await page.clock.install()
@@ -103,9 +103,7 @@ async def test_a_page_opened_behind_others_is_no_page_view_until_it_is_seen(
     assert clew.asked[0]["seconds"] == 0
 
 
-async def test_a_page_made_ready_ahead_is_no_page_view_until_it_is_looked_at(
-    clew: FakeClew, page: Page
-) -> None:
+async def test_a_prerendered_page_is_not_a_page_view_until_it_is_shown(clew: FakeClew, page: Page) -> None:
     """injection 3.17."""
     await page.clock.install()
     await page.add_init_script(
@@ -136,7 +134,7 @@ async def test_a_failing_service_is_retried_once(clew: FakeClew, page: Page, sta
     assert await page.locator("clew-chat").count() == 0
 
 
-async def test_a_service_that_recovers_shows_what_it_should(clew: FakeClew, page: Page) -> None:
+async def test_the_widget_is_shown_after_the_service_recovers(clew: FakeClew, page: Page) -> None:
     clew.failures["POST decide"] = [503]
     await page.clock.install()
     await page.goto(clew.url)
@@ -149,7 +147,7 @@ async def test_a_service_that_recovers_shows_what_it_should(clew: FakeClew, page
     [None, [], "show", {"action": "dance", "retry_after": "soon"}, {"action": "invite", "invite": 7}],
     ids=str,
 )
-async def test_an_answer_without_sense_harms_nothing(clew: FakeClew, page: Page, answer: Any) -> None:
+async def test_an_invalid_answer_is_harmless(clew: FakeClew, page: Page, answer: Any) -> None:
     clew.answer = answer
     await page.goto(clew.url)
     await clew.until(lambda: clew.asked)
@@ -239,7 +237,7 @@ async def test_a_tag_that_an_optimiser_runs_late_still_finds_its_way(clew: FakeC
     await expect(page.locator(".launcher")).to_be_visible()
 
 
-async def test_a_frameset_is_left_alone(clew: FakeClew, page: Page) -> None:
+async def test_nothing_is_shown_in_a_frameset(clew: FakeClew, page: Page) -> None:
     """injection 1.15."""
     clew.add_page("/", f'<html><head>{TAG}</head><frameset cols="50%,50%"><frame src="/a"></frameset></html>')
     clew.add_page("/a", "<p>framed</p>")
@@ -249,7 +247,7 @@ async def test_a_frameset_is_left_alone(clew: FakeClew, page: Page) -> None:
     assert clew.asked == []
 
 
-async def test_a_page_inside_a_frame_is_left_alone(clew: FakeClew, page: Page) -> None:
+async def test_a_page_inside_a_frame_is_not_edited(clew: FakeClew, page: Page) -> None:
     """injection 3.10: where no header told of it."""
     clew.add_page("/", '<!doctype html><iframe src="/inner"></iframe>')
     clew.add_page("/inner", shop_page(title="Inner"))

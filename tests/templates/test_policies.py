@@ -60,7 +60,7 @@ async def first_violation(page: Page) -> str:
     ],
     ids=["self", "self-trusted-types", "two-policies", "strict-dynamic", "strict-dynamic-all"],
 )
-async def test_a_strict_policy_has_nothing_to_forbid(
+async def test_a_strict_policy_blocks_nothing_that_clew_uses(
     clew: FakeClew, page: Page, tag: str, policy: str
 ) -> None:
     """injection 6.1, 6.2, 6.9, 6.10, 6.12: no host, no style, no sink, no nonce read from the page."""
@@ -72,7 +72,7 @@ async def test_a_strict_policy_has_nothing_to_forbid(
 META = f'<meta http-equiv="content-security-policy" content="{DYNAMIC}">'
 
 
-async def test_a_policy_in_the_page_has_nothing_to_forbid(clew: FakeClew, page: Page) -> None:
+async def test_a_meta_policy_blocks_nothing_that_clew_uses(clew: FakeClew, page: Page) -> None:
     """injection 6.8."""
     clew.add_page("/", shop_page(head=META).replace(TAG, NONCED))
     await ask_and_get_an_answer(clew, page)
@@ -88,7 +88,7 @@ async def test_a_meta_policy_with_an_unknown_nonce_is_obeyed(clew: FakeClew, pag
     assert await page.locator("clew-chat").count() == 0
 
 
-async def test_the_style_holds_where_the_policy_allows_none(clew: FakeClew, page: Page) -> None:
+async def test_the_widget_is_styled_under_a_policy_without_styles(clew: FakeClew, page: Page) -> None:
     clew.answer = INVITE | {"widget": {"color": "#7a1fa2", "side": "left", "title": None}}
     clew.add_page("/", shop_page(), content_security_policy=SELF + "; style-src 'none'")
     await page.goto(clew.url)
@@ -98,7 +98,9 @@ async def test_the_style_holds_where_the_policy_allows_none(clew: FakeClew, page
     await expect(launcher).to_have_css("left", "20px")
 
 
-async def test_a_policy_that_forbids_us_is_heard_and_harms_nothing(clew: FakeClew, page: Page) -> None:
+async def test_a_policy_that_blocks_the_chat_is_obeyed_without_side_effects(
+    clew: FakeClew, page: Page
+) -> None:
     """injection 6.9."""
     clew.add_page("/", shop_page(), content_security_policy="default-src 'none'; script-src 'self'")
     await page.goto(clew.url)

@@ -60,7 +60,7 @@ def test_the_widget_carries_all_languages_and_its_style() -> None:
         ),
     ],
 )
-def test_no_script_does_what_would_cost_the_shop_something(path: Path, what: str) -> None:
+def test_no_script_uses_browser_features_that_affect_the_shop(path: Path, what: str) -> None:
     code = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
     assert re.search(what, code) is None
 

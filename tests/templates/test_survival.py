@@ -31,7 +31,7 @@ UPHEAVALS = {
 
 
 @pytest.mark.parametrize("upheaval", UPHEAVALS.values(), ids=UPHEAVALS)
-async def test_an_open_chat_outlives_what_the_page_does_to_its_document(
+async def test_an_open_chat_survives_document_changes_of_the_page(
     clew: FakeClew, page: Page, upheaval: str
 ) -> None:
     """injection 7.2, 7.7."""

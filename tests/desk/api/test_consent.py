@@ -81,7 +81,7 @@ async def test_a_landing_sets_cookies_with_consent_alone(
 
 
 @pytest.mark.parametrize("setting", ["always", "us", "ignore"])
-async def test_the_setting_says_what_the_global_privacy_control_means(tmp_path: Path, setting: str) -> None:
+async def test_a_setting_controls_global_privacy_control(tmp_path: Path, setting: str) -> None:
     european = "{necessary:true%2Cmarketing:true%2Cregion:'de'%2Cutc:1}"
     async with clew(tmp_path, "ask", gpc=setting) as (_, client):
         answer = await land(client, {"CookieConsent": european}, **{"Sec-GPC": "1"})
@@ -122,7 +122,7 @@ async def test_the_landing_of_the_visit_is_credited_when_consent_comes_later(tmp
 
 
 @pytest.mark.parametrize("mode", ["ask", "assume"])
-async def test_a_refusal_deletes_what_there_was(tmp_path: Path, mode: str) -> None:
+async def test_a_refusal_deletes_the_stored_data(tmp_path: Path, mode: str) -> None:
     async with clew(tmp_path, mode) as (app, client):
         await land(client, YES)
         await decide(client)
@@ -180,7 +180,7 @@ CASHBACK = "/?awc=1_2_a&sn=1&ref=A1&utm_source=mail"
         ("/?ref=A1&sn=1", True, set()),
     ],
 )
-async def test_a_click_that_its_network_counts_as_necessary_goes_by_the_sites_setting(
+async def test_a_click_marked_as_necessary_follows_the_sites_setting(
     tmp_path: Path, cookies: dict[str, str], address: str, setting: bool, expected: set[str]
 ) -> None:
     async with clew(tmp_path, "ask", necessary_clicks=setting) as (app, client):

@@ -139,7 +139,7 @@ async def test_no_route_is_redirected_to_another_spelling(browser: httpx2.AsyncC
             assert "location" not in answer.headers
 
 
-async def test_the_answer_says_when_to_ask_again_for_a_rule_that_waits(
+async def test_the_answer_has_retry_after_for_a_waiting_rule(
     app: ClewMiddleware, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1_800_000_000.0]
@@ -243,7 +243,7 @@ async def test_a_visit_store_that_fails_costs_no_answer(
     assert told.json()["error"]
 
 
-async def test_a_fault_of_our_own_is_answered_and_noted(
+async def test_a_fault_of_clew_is_answered_and_recorded(
     app: ClewMiddleware, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*given: object) -> None:
@@ -318,7 +318,7 @@ async def test_a_wrong_order_is_refused_by_the_field(
     assert field in answer.json()["error"]
 
 
-async def test_a_number_loses_nothing_on_its_way(browser: httpx2.AsyncClient) -> None:
+async def test_numbers_keep_all_digits(browser: httpx2.AsyncClient) -> None:
     body = b'{"id": "1002", "total": 100000000000.07, "currency": "EUR"}'
     answer = await browser.post("orders", content=body, headers=BEARER | {"content-type": "application/json"})
     assert answer.json()["total"] == "100000000000.07"

@@ -83,7 +83,7 @@ async def test_without_a_conversation_there_are_no_messages_and_no_stream(desk: 
     assert (await client.get("stream")).status_code == 204
 
 
-async def test_a_closed_conversation_says_so_and_opens_again_by_a_message(desk: House) -> None:
+async def test_a_closed_conversation_is_shown_as_closed_and_reopened_by_a_message(desk: House) -> None:
     client = desk.visitor()
     await client.post("messages", json=body())
     await desk.conversations.close("shop", await desk.says("more"), desk.service.clock.now())
@@ -93,7 +93,7 @@ async def test_a_closed_conversation_says_so_and_opens_again_by_a_message(desk: 
 
 
 @pytest.mark.parametrize("cookie", ["", "clew_visitor=", "clew_visitor=forged", "clew_visitor=" + "A" * 3000])
-async def test_without_a_cookie_of_ours_nothing_is_read_or_written(desk: House, cookie: str) -> None:
+async def test_without_clews_cookie_nothing_is_read_or_written(desk: House, cookie: str) -> None:
     client = desk.client()
     client.headers["cookie"] = cookie
     for answer in (
@@ -105,7 +105,7 @@ async def test_without_a_cookie_of_ours_nothing_is_read_or_written(desk: House, 
     assert await desk.service.ledger.inbox.page("shop") == ()
 
 
-async def test_a_cookie_of_one_site_is_worth_nothing_at_another(desk: House) -> None:
+async def test_a_cookie_of_one_site_is_invalid_at_another(desk: House) -> None:
     client = desk.client(OTHER)
     client.headers["cookie"] = desk.cookie(base=SHOP)
     await error_of(await client.post("messages", json=body()), 403)
@@ -243,7 +243,7 @@ async def test_an_oversized_body_is_refused_by_its_length_and_by_its_bytes(desk:
 
 
 @pytest.mark.parametrize("length", ["99999999999999999999", "-1", "1e9", "²"])
-async def test_a_lying_content_length_does_no_harm(desk: House, length: str) -> None:
+async def test_a_wrong_content_length_is_harmless(desk: House, length: str) -> None:
     headers = {"content-type": "application/json", "content-length": length.encode()}
     answer = await desk.visitor().post("messages", content=json.dumps(body()).encode(), headers=headers)
     assert answer.status_code in (201, 413)
@@ -303,7 +303,7 @@ JSON = st.recursive(VALUES, lambda v: st.lists(v) | st.dictionaries(KEYS, v), ma
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
-async def test_no_bytes_make_a_fault(desk: House, raw: bytes) -> None:
+async def test_no_bytes_cause_a_fault(desk: House, raw: bytes) -> None:
     answer = await desk.visitor().post("messages", content=raw, headers={"content-type": "application/json"})
     assert answer.status_code in (201, 200, 400, 422, 429), answer.text
 
@@ -404,7 +404,7 @@ async def test_a_message_written_by_another_process_arrives_too(desk: House) -> 
         assert json.loads((await anext(live))["data"])["text"] == "from elsewhere"
 
 
-async def test_a_visitor_who_goes_leaves_no_stream_behind(desk: House) -> None:
+async def test_no_stream_is_left_after_a_visitor_disconnects(desk: House) -> None:
     await desk.says("one")
     async with desk.served() as address:
         async with AsyncExitStack() as tabs:

@@ -50,9 +50,7 @@ async def test_a_ledger_that_can_be_written_is_ready(service: Service) -> None:
     assert (found.ready, found.why) == (True, "")
 
 
-async def test_a_ledger_locked_by_another_process_is_not_ready_until_it_is_let_go(
-    service: Service, file: Path
-) -> None:
+async def test_a_locked_ledger_is_not_ready_until_it_is_unlocked(service: Service, file: Path) -> None:
     """field D7"""
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

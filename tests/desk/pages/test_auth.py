@@ -220,7 +220,7 @@ async def test_an_agents_form_needs_the_token_of_its_own_session(desk: House, pa
     assert await desk.service.ledger.orders.list("shop") == ()
 
 
-async def test_a_token_planted_before_the_login_is_worth_nothing_after_it(desk: House) -> None:
+async def test_a_token_planted_before_the_login_is_invalid_after_it(desk: House) -> None:
     """Session fixation: neither a made-up token nor somebody's real one survives the login of another."""
     eve = await desk.agent("eve")
     for planted in ("A" * 43, eve.cookies["clew_desk"]):

@@ -53,7 +53,7 @@ def harmless(page: str) -> None:
             assert target.startswith(("/-/clew/desk", "#", "/", "data:image/svg+xml,", f"{SHOP}/")), target
 
 
-async def test_the_inbox_shows_who_waits_since_when_with_partner_and_page(desk: House) -> None:
+async def test_the_inbox_shows_waiting_time_partner_and_page(desk: House) -> None:
     await visit(
         desk,
         Touched(Touch(int(desk.service.clock.now()), (Click("plain", "aff", "x1", "anna"),))),
@@ -70,7 +70,7 @@ async def test_the_inbox_shows_who_waits_since_when_with_partner_and_page(desk: 
     assert "<title>(1) Inbox" in page
 
 
-async def test_an_empty_inbox_says_so(desk: House) -> None:
+async def test_an_empty_inbox_shows_a_text(desk: House) -> None:
     page = (await (await desk.agent()).get("desk/")).text
     assert "Nobody is waiting" in page
     assert 'http-equiv="refresh"' in page
@@ -230,7 +230,7 @@ async def test_the_agent_sees_that_the_order_is_held(desk: House) -> None:
     assert "/desk/postbacks?state=held" in page
 
 
-async def test_an_order_number_that_is_known_changes_nothing_and_says_so(desk: House) -> None:
+async def test_a_known_order_number_changes_nothing_and_is_reported(desk: House) -> None:
     talk = await desk.says("I take it")
     client = await desk.agent()
     token = hidden((await client.get("desk/")).text)
@@ -405,6 +405,6 @@ async def test_a_failing_ledger_gets_an_error_page(desk: House) -> None:
 
 
 @pytest.mark.parametrize("language", [*LANGUAGES, "xx"])
-def test_there_are_ready_answers_in_every_language(language: str) -> None:
+def test_there_are_canned_responses_in_every_language(language: str) -> None:
     assert len(canned(language)) >= 4
     assert all(canned(language))

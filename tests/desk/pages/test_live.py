@@ -64,7 +64,7 @@ async def test_a_new_conversation_appears_in_the_open_inbox(desk: House, tab: Ta
     await expect(tab).to_have_title("(1) Inbox, shop · clew")
 
 
-async def test_what_needs_a_person_appears_and_goes_in_the_open_inbox(desk: House, tab: Tab) -> None:
+async def test_lines_for_a_person_appear_and_disappear_in_the_open_inbox(desk: House, tab: Tab) -> None:
     """The page said "live", and showed neither an order that was held since nor one that was settled."""
     soon = (LOOK_SECONDS + 5) * 1000  # the stream looks at what needs a person by itself
     now = desk.service.clock.now()
@@ -152,7 +152,7 @@ async def test_an_answer_that_could_not_be_sent_stays_in_the_field(
     assert len((await desk.visitor(base=HOST).get("messages")).json()["messages"]) == 2
 
 
-async def test_a_ready_answer_is_put_into_the_field_and_not_sent(desk: House, tab: Tab, address: str) -> None:
+async def test_a_canned_response_is_inserted_and_not_sent(desk: House, tab: Tab, address: str) -> None:
     talk = await desk.says("hallo")
     await tab.goto(f"{address}desk/conversations/{talk}")
     await tab.get_by_text("Canned responses").click()

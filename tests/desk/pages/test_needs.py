@@ -31,7 +31,7 @@ def notice(desk: House, key: str = "csp script-src", site: str = "shop", event: 
     desk.service.events.notice(event, site=site, key=key, reason=key, path="/p", outcome="pass")
 
 
-async def test_the_start_page_says_what_happened_and_what_to_do(desk: House) -> None:
+async def test_the_start_page_lists_events_and_what_to_do(desk: House) -> None:
     for _ in range(3):
         notice(desk)
     client = await desk.agent()
@@ -112,9 +112,7 @@ async def test_several_workers_count_into_one_row(desk: House) -> None:
     assert row.count == 8
 
 
-async def test_what_a_failing_ledger_does_not_take_is_kept(
-    desk: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_notices_are_kept_while_the_ledger_fails(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
     notice(desk)
 
     async def locked(*_: object) -> None:
@@ -168,7 +166,7 @@ def still(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("still")
-async def test_that_orders_are_held_is_said_until_they_are_settled(desk: House) -> None:
+async def test_held_orders_are_listed_until_they_are_settled(desk: House) -> None:
     """The line stayed when nothing was held any more, and sent people to a list that was not there."""
     first, second = await owe(desk, "1"), await owe(desk, "2")
     desk.service.events.notice("order_held", site="shop", key="amount", order="2", partner="anna", why="so")
@@ -180,7 +178,7 @@ async def test_that_orders_are_held_is_said_until_they_are_settled(desk: House) 
 
 
 @pytest.mark.usefixtures("still")
-async def test_that_calls_failed_is_said_until_they_are_sent_again(desk: House) -> None:
+async def test_failed_calls_are_listed_until_they_are_sent_again(desk: House) -> None:
     row = await owe(desk, "1", "dead")
     told = {"partner": "anna", "order": "1", "outcome": "dead", "status": 404, "answer": "no such page"}
     desk.service.events.notice("postback_failed", site="shop", key="anna dead", **told)

@@ -103,7 +103,7 @@ async def test_the_login_leads_back_to_the_order(desk: House) -> None:
     assert asked.headers["location"].endswith(f"/desk/login?to=/orders/{found.row}")
 
 
-async def test_the_conversation_and_what_is_held_lead_to_the_order(desk: House) -> None:
+async def test_the_conversation_and_held_postbacks_link_to_the_order(desk: House) -> None:
     found = await order(desk)
     await order(desk, "1002", "99999.00", agent="bo")
     held = await order(desk, "1003", "900.00", agent="bo")

@@ -203,7 +203,7 @@ def test_cart_and_invites_are_listed() -> None:
     st.text(max_size=80),
     st.dictionaries(st.sampled_from(["utm_term", "utm_source", "x"]), st.text(max_size=20)),
 )
-def test_nothing_that_a_browser_sends_makes_a_fault(
+def test_no_browser_input_causes_a_fault(
     pages: list[tuple[float, str, str]], referrer: str, campaign: dict[str, str]
 ) -> None:
     visitor = arrived(referrer=referrer, campaign=campaign)

@@ -371,7 +371,7 @@ async def test_click_ids_of_networks_are_accepted(tmp_path: Path) -> None:
         (b"X-Purpose: preview",),
     ],
 )
-async def test_a_page_fetched_ahead_is_no_landing_until_it_is_shown(
+async def test_a_prefetched_page_is_not_a_landing_until_it_is_shown(
     tmp_path: Path, lines: tuple[bytes, ...]
 ) -> None:
     """field E13"""
@@ -400,7 +400,7 @@ async def test_a_page_fetched_ahead_is_no_landing_until_it_is_shown(
         ((b"Sec-Fetch-Dest: iframe", b"Sec-Fetch-Mode: navigate", b"Upgrade-Insecure-Requests: 1"), False),
     ],
 )
-async def test_what_a_service_worker_fetches_for_a_navigation_is_one(
+async def test_a_service_workers_fetch_for_a_navigation_counts_as_one(
     tmp_path: Path, lines: tuple[bytes, ...], seen: bool
 ) -> None:
     """field B5"""

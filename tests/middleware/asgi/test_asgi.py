@@ -147,7 +147,7 @@ async def test_other_requests_and_responses_are_unchanged(around: Wrap, tmp_path
     assert "set-cookie" not in answer.headers
 
 
-async def test_scope_receive_and_send_are_the_servers_own_where_nothing_is_to_be_done(around: Wrap) -> None:
+async def test_other_requests_get_the_servers_own_scope_receive_and_send(around: Wrap) -> None:
     seen: list[tuple[object, object]] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

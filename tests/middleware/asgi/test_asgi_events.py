@@ -134,7 +134,7 @@ async def test_an_app_that_never_sends_a_body_has_not_answered(wrap: Wrap) -> No
 
 
 @pytest.mark.parametrize("at", range(4))
-async def test_a_client_who_left_is_noticed_by_the_app_and_is_no_fault(wrap: Wrap, at: int) -> None:
+async def test_the_app_is_notified_of_a_disconnect_which_is_not_a_fault(wrap: Wrap, at: int) -> None:
     """injection 2.12: `send` raises for the app, whose cleaning up runs."""
     seen: list[str] = []
 
@@ -186,7 +186,7 @@ async def test_the_app_runs_in_the_servers_own_task_and_context(wrap: Wrap) -> N
 
 
 @pytest.mark.parametrize("kind", ["websocket", "something.new"])
-async def test_what_is_no_http_goes_to_the_app_with_the_servers_own_channels(wrap: Wrap, kind: str) -> None:
+async def test_other_scopes_get_the_servers_own_receive_and_send(wrap: Wrap, kind: str) -> None:
     """injection 2.7, 8.7: an upgrade, its refusal with a page, and whatever comes."""
     channels: list[Any] = []
 

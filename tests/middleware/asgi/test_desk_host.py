@@ -69,7 +69,7 @@ async def apart(tmp_path: Path) -> AsyncIterator[Apart]:
     "path", ["desk", "desk/", "desk/login", "desk/desk.js", "desk/stream", "desk/conversations/x", "desk/x"]
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-async def test_on_the_shops_hosts_there_is_no_desk(apart: Apart, path: str, method: str) -> None:
+async def test_the_shops_hosts_do_not_serve_the_desk(apart: Apart, path: str, method: str) -> None:
     """field E2"""
     for base in (TEA, COFFEE):
         assert (await apart.client(base).request(method, f"/-/clew/{path}")).status_code == 404
@@ -77,7 +77,7 @@ async def test_on_the_shops_hosts_there_is_no_desk(apart: Apart, path: str, meth
     assert apart.forwarded == []
 
 
-async def test_on_the_desks_host_there_is_nothing_but_the_desk(apart: Apart) -> None:
+async def test_the_desks_host_serves_only_the_desk(apart: Apart) -> None:
     """field E2: and nothing of it reaches a shop"""
     client = apart.client("http://DESK.test:80")
     assert (await client.get("/")).headers["location"] == "/-/clew/desk/"

@@ -88,7 +88,7 @@ def test_an_edited_file_is_packed_as_the_client_likes(server: tuple[str, Program
         assert gzip.decompress(packed) == EDITED
 
 
-def test_a_client_who_leaves_an_edited_page_is_noticed(server: tuple[str, Program]) -> None:
+def test_a_disconnect_during_an_edited_page_is_detected(server: tuple[str, Program]) -> None:
     """injection 2.12, 8.9, 10: the page's own code hears of it, and the next visitor of nothing."""
     address, program = server
     host, port = address.removeprefix("http://").split(":")

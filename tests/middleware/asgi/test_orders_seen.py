@@ -459,7 +459,7 @@ async def test_the_same_number_with_another_amount_is_a_conflict(shops: Any) -> 
 
 
 @pytest.mark.parametrize("spelling", ["#1003", "Order #1003", "Bestellnummer: 1003"])
-async def test_one_order_whatever_the_spelling(shops: Any, spelling: str) -> None:
+async def test_spellings_of_a_number_are_one_order(shops: Any, spelling: str) -> None:
     """field A11: page and API."""
     shop = await shops()
     shop.pages["/thank-you/1003"] = ordered(spelling)
@@ -599,7 +599,7 @@ async def test_pages_without_an_expected_order_are_not_reported(shops: Any) -> N
 @pytest.mark.parametrize(
     "site", [{"never": ["/thank-you*"]}, {"inject": False}], ids=["never", "switched-off"]
 )
-async def test_an_order_is_read_where_the_page_is_left_alone(shops: Any, site: dict[str, Any]) -> None:
+async def test_an_order_is_read_on_a_page_that_is_not_edited(shops: Any, site: dict[str, Any]) -> None:
     """field A13: a page that is not edited is read all the same."""
     shop = await shops(**site)
     shop.pages["/thank-you/1"] = ordered()

@@ -68,7 +68,7 @@ async def test_a_refusal_has_a_date(request_bytes: bytes, status: int) -> None:
     parsedate_to_datetime(response.all("date")[0].decode())
 
 
-async def test_the_shops_answer_keeps_its_own_date_and_gets_none() -> None:
+async def test_the_shops_date_is_kept_and_none_is_added() -> None:
     """field F6"""
     dated = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n"
     async with Shop(answering(dated, OK)) as shop, proxying(shop) as port, Client(port) as client:

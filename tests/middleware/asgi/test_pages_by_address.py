@@ -73,7 +73,7 @@ async def test_an_order_is_read_on_a_page_known_by_its_query(
         (b"/p%61y/now", False),
     ],
 )
-async def test_a_page_is_left_alone_by_its_query_too(tmp_path: Path, target: bytes, edited: bool) -> None:
+async def test_a_page_can_be_excluded_by_its_query(tmp_path: Path, target: bytes, edited: bool) -> None:
     """field C1"""
     async with clew(tmp_path, never=["/index.php?route=extension/*", "/pay/*"]) as client:
         body = (await client.ask(get(target, *NAVIGATION))).body

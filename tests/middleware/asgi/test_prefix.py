@@ -233,7 +233,7 @@ async def test_while_clew_cannot_start_the_prefix_and_the_cookies_stay_its_own(
 
 
 @pytest.mark.parametrize("mount", [proxied, mounted])
-async def test_our_own_pages_are_for_one_host_that_is_one(tmp_path: Path, mount: Any) -> None:
+async def test_own_pages_require_exactly_one_valid_host(tmp_path: Path, mount: Any) -> None:
     """field E23: two Host headers, or one that is no host"""
     async with mount(tmp_path, hosts=[]) as (port, _), Client(port) as client:
         health = get(b"/-/clew/health")

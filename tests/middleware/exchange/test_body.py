@@ -18,7 +18,7 @@ def test_chunking_changes_nothing(size: int) -> None:
     assert out.body == PAGE.replace(b"<head>", b"<head>" + tag("/-/clew/"))
 
 
-def test_a_page_that_the_shop_packs_all_the_same_is_edited_too() -> None:
+def test_a_page_that_the_shop_compresses_nevertheless_is_edited() -> None:
     exchange = Exchange(site(), NOW)
     navigate(exchange, request(accept_encoding="identity"))
     out = run(exchange, html(content_encoding="gzip"), gzip.compress(PAGE))
@@ -38,7 +38,7 @@ def test_a_page_aborted_by_the_app_is_not_completed() -> None:
     assert exchange.state is State.BROKEN
 
 
-def test_bytes_that_are_no_gzip_go_through_as_they_came() -> None:
+def test_bytes_that_are_not_gzip_pass_unchanged() -> None:
     exchange = Exchange(site(), NOW)
     navigate(exchange, request())
     out = run(exchange, html(content_encoding="gzip", content_length="9"), b"no gzip!!")

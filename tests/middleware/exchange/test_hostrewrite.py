@@ -47,7 +47,9 @@ def test_an_origin_is_written_as_browsers_write_it(
         (b"//shop.internal/x", VISITOR + b"/x"),
     ],
 )
-def test_a_reference_to_the_shop_is_moved_and_keeps_its_bytes(reference: bytes, result: bytes) -> None:
+def test_a_reference_to_the_shop_gets_the_visitors_origin_and_keeps_its_bytes(
+    reference: bytes, result: bytes
+) -> None:
     """proxy 5.1, 2.6"""
     assert moved(reference, SHOPS, VISITOR) == result
 
@@ -77,7 +79,7 @@ def test_a_reference_to_the_shop_is_moved_and_keeps_its_bytes(reference: bytes, 
         b"mailto:shop.internal",
     ],
 )
-def test_a_reference_to_any_other_place_is_left_alone(reference: bytes) -> None:
+def test_a_reference_to_another_origin_is_unchanged(reference: bytes) -> None:
     """proxy 5.1: never by a part of the text"""
     assert moved(reference, SHOPS, VISITOR) == reference
 
@@ -91,7 +93,7 @@ def test_the_part_after_the_origin_is_kept(path: bytes, shop: bytes) -> None:
 
 
 @given(reference=st.binary(max_size=80))
-def test_what_does_not_name_the_shop_is_never_changed(reference: bytes) -> None:
+def test_headers_that_do_not_name_the_shop_are_unchanged(reference: bytes) -> None:
     if b"shop.internal" not in reference.lower():
         assert moved(reference, SHOPS, VISITOR) == reference
 
@@ -148,7 +150,7 @@ def test_a_field_as_long_as_a_head_is_read_in_one_pass() -> None:
         assert len(to_visitor([(b"link", value), (b"refresh", value)], SHOPS, VISITOR)) == 2
 
 
-def test_what_a_browser_keeps_for_a_whole_host_is_dropped_where_the_hosts_differ() -> None:
+def test_host_wide_headers_are_dropped_if_the_hosts_differ() -> None:
     """proxy 5.3"""
     headers = [
         (b"strict-transport-security", b"max-age=1; includeSubDomains; preload"),
@@ -291,7 +293,7 @@ def test_the_shops_own_origins_are_those_it_may_believe_in(
     assert HostRewrite.of(address, host).shops[scheme] == shops
 
 
-def test_a_visitor_who_uses_the_shops_host_gets_what_it_says() -> None:
+def test_a_visitor_on_the_shops_host_gets_unchanged_headers() -> None:
     """proxy 1.7"""
     rewrite = HostRewrite.of("http://10.0.0.5:8000", "www.shop.example")
     headers = [(b"location", b"http://www.shop.example/x"), (b"strict-transport-security", b"max-age=1")]

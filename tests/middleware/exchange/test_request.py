@@ -54,7 +54,7 @@ def test_a_path_under_the_prefix_is_ours_and_matched_on_raw_bytes() -> None:
     assert isinstance(Exchange(site(), NOW).request(request(b"/x/../-/clew/l.js")), Forward)
 
 
-def test_what_is_no_navigation_is_passed_with_no_state_touched() -> None:
+def test_other_requests_pass_without_reading_any_state() -> None:
     exchange = Exchange(site(), NOW)
     head = request(b"/api", AWC, sec_fetch_dest="empty")
     plan = navigate(exchange, head)
@@ -96,7 +96,7 @@ def test_an_etag_from_before_clew_gets_the_whole_page() -> None:
     assert value(plan.headers, b"if-none-match") is None
 
 
-def test_a_fault_of_our_own_leaves_the_shops_bytes_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_clew_leaves_the_shops_bytes_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = site(debug=False)
     exchange = Exchange(runtime, NOW)
     monkeypatch.setattr(runtime.landing, "read", lambda *_, **__: 1 / 0)

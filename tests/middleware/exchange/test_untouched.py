@@ -158,7 +158,7 @@ LATE = (
 
 @pytest.mark.parametrize("name", RESPONSES)
 @pytest.mark.parametrize("size", CHUNKS)
-def test_what_may_not_be_edited_arrives_with_its_own_head_and_bytes(name: str, size: int) -> None:
+def test_responses_that_must_not_be_edited_keep_head_and_bytes(name: str, size: int) -> None:
     """injection 10. Flushed at any byte, but for `LATE` not right behind the doctype: see the next test."""
     head, body = RESPONSES[name]
     exchange = Exchange(site(), NOW)
@@ -254,7 +254,7 @@ def test_no_transform_may_be_meant_for_others() -> None:
     assert run(exchange, refused, [PAGE]) == Out(refused, PAGE)
 
 
-def test_what_is_no_body_lets_a_held_head_go_first() -> None:
+def test_a_held_head_is_released_before_other_messages() -> None:
     """injection 8.1, 8.8: with the bytes that were held, all as they came."""
     exchange = Exchange(site(), NOW)
     exchange.request(request(*DOCUMENT))

@@ -43,7 +43,7 @@ async def opens(clew: ReverseProxy, peer: str, forwarded: str = "") -> int:
 
 
 @pytest.mark.parametrize("way", ["direct", "behind our proxy", "invented hops", "invented header", "ipv6"])
-async def test_one_client_is_one_whatever_it_says(clew: ReverseProxy, way: str) -> None:
+async def test_a_client_cannot_appear_as_several(clew: ReverseProxy, way: str) -> None:
     """field E3: the address is that of the last hop that is not ours."""
     taken = []
     for number in range(6):
@@ -60,6 +60,6 @@ async def test_one_client_is_one_whatever_it_says(clew: ReverseProxy, way: str) 
     assert taken == [201] * 3 + [429] * 3
 
 
-async def test_customers_behind_our_proxy_are_counted_apart(clew: ReverseProxy) -> None:
+async def test_customers_behind_a_trusted_proxy_are_counted_separately(clew: ReverseProxy) -> None:
     """field E3."""
     assert [await opens(clew, "10.0.0.1", f"198.51.100.{n}") for n in range(6)] == [201] * 6

@@ -124,7 +124,7 @@ class Stand:
 
 
 @pytest.mark.parametrize("cancellable", [True, False])
-async def test_a_connection_that_comes_too_late_is_closed(
+async def test_a_connection_established_too_late_is_closed(
     monkeypatch: pytest.MonkeyPatch, cancellable: bool
 ) -> None:
     """proxy 6.15"""
@@ -215,7 +215,7 @@ async def silent(shop: Shop, reader: Reader, writer: Writer) -> None:
     await ended(reader)
 
 
-async def test_what_the_last_connection_showed_is_known_without_another() -> None:
+async def test_the_result_of_the_last_connection_is_reused() -> None:
     """proxy 6.13"""
     async with Shop(silent) as shop:
         dial = Dial(shop.url, PATIENCE)
@@ -226,7 +226,7 @@ async def test_what_the_last_connection_showed_is_known_without_another() -> Non
         assert shop.connections == 1
 
 
-async def test_an_old_knowledge_is_renewed_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_expired_result_is_renewed_once_for_all_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     """proxy 6.13"""
     async with Shop(silent) as shop:
         dial = Dial(shop.url, PATIENCE)

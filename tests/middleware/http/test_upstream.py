@@ -242,7 +242,7 @@ async def test_a_pause_within_a_page_ends_and_one_between_events_does_not(
         await upstream.close()
 
 
-async def test_connections_are_bounded_and_who_waits_is_served_in_turn() -> None:
+async def test_connections_are_limited_and_waiting_requests_are_served_in_turn() -> None:
     """proxy 6.14"""
     go_on = asyncio.Event()
 
@@ -285,7 +285,7 @@ async def test_waiting_for_a_connection_has_an_end_and_so_has_the_queue() -> Non
         await upstream.close()
 
 
-async def test_a_slot_is_not_lost_when_who_waits_for_it_is_cancelled() -> None:
+async def test_a_slot_is_not_lost_if_its_waiter_is_cancelled() -> None:
     """proxy 6.7, 6.14"""
     go_on = asyncio.Event()
 
@@ -356,7 +356,7 @@ async def test_a_response_that_is_not_read_to_its_end_closes_the_connection() ->
             await drained(response)
 
 
-async def test_a_client_that_takes_nothing_does_not_hold_a_connection_for_ever(
+async def test_a_client_that_reads_nothing_does_not_keep_a_connection_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """proxy 6.10"""

@@ -98,7 +98,7 @@ def test_a_head_that_could_be_read_in_two_ways_is_refused(head: bytes) -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
     ],
 )
-def test_what_is_no_answer_in_http_1_is_refused_at_once(start: bytes) -> None:
+def test_responses_that_are_not_http_1_are_refused_at_once(start: bytes) -> None:
     """proxy 5.11, 3.9"""
     with pytest.raises(ResponseError):
         read(start)
@@ -260,7 +260,7 @@ def test_a_head_of_64_kb_is_read_and_one_without_end_is_refused() -> None:
         OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-T: v",
     ],
 )
-def test_an_end_that_comes_too_early_is_no_end(answer: bytes) -> None:
+def test_a_premature_end_is_an_error(answer: bytes) -> None:
     """proxy 6.3"""
     with pytest.raises(BrokenError):
         read(answer).eof()
@@ -304,7 +304,7 @@ def test_an_answer_reads_the_same_however_it_is_cut(answer: bytes, body: bytes, 
     noise=st.binary(max_size=6),
     cut=st.integers(0, 120),
 )
-def test_damaged_answers_end_in_our_own_errors_only(
+def test_damaged_responses_raise_only_documented_errors(
     answer: bytes, place: int, noise: bytes, cut: int
 ) -> None:
     damaged = answer[:place] + noise + answer[place + len(noise) :]

@@ -169,7 +169,7 @@ async def test_several_set_cookie_stay_several(town: Town) -> None:
     assert response.all("set-cookie") == [b"a=1", b"b=2; Path=/", b"a=3"]
 
 
-async def test_what_ends_at_this_hop_does_not_go_on_to_the_client(town: Town) -> None:
+async def test_hop_by_hop_headers_are_not_sent_to_the_client(town: Town) -> None:
     lines = (b"Connection: X-Secret", b"X-Secret: 1", b"Keep-Alive: timeout=5", b"X-Open: 1")
     town.answers(b"/", answer(HTML, *lines, body=PAGE))
     response = await town.ask(get(b"/", *NAVIGATION))
@@ -228,7 +228,7 @@ async def test_an_upload_is_streamed_to_the_shop(town: Town) -> None:
 
 
 @pytest.mark.parametrize("accepts", [b"gzip", b"identity"])
-async def test_a_packed_page_is_edited_and_packed_as_the_client_wants_it(town: Town, accepts: bytes) -> None:
+async def test_a_compressed_page_is_edited_and_compressed_for_the_client(town: Town, accepts: bytes) -> None:
     town.answers(b"/", answer(HTML, b"Content-Encoding: gzip", body=gzip.compress(PAGE)))
     response = await town.ask(get(b"/", *NAVIGATION, b"Accept-Encoding: " + accepts))
     assert town.last.all("accept-encoding") == [b"identity"]
@@ -294,7 +294,7 @@ async def test_a_redirecting_landing_page_keeps_the_click_and_it_is_written_down
     assert known == [[], ["spring-sale", "summer"]]
 
 
-async def test_our_own_pages_answer_through_it_and_a_live_stream_is_live(town: Town) -> None:
+async def test_own_pages_and_live_streams_work_through_mitmproxy(town: Town) -> None:
     base = f"{town.mitm.address}/-/clew/"
     asked = len(town.shop.requests)
     async with httpx2.AsyncClient(base_url=base, trust_env=False) as visitor:
@@ -389,14 +389,14 @@ async def test_a_websocket_below_the_prefix_is_never_the_shops(town: Town, below
 
 
 @pytest.mark.parametrize("lines", [NAVIGATION, (b"Sec-Fetch-Dest: image",)], ids=["page", "image"])
-async def test_the_desks_cookies_do_not_go_to_the_shop(town: Town, lines: tuple[bytes, ...]) -> None:
+async def test_the_desks_cookies_are_not_sent_to_the_shop(town: Town, lines: tuple[bytes, ...]) -> None:
     """field E1"""
     town.answers(b"/", answer(HTML, body=PAGE))
     await town.ask(get(b"/", b"Cookie: a=1; clew_desk=x; b=2", b"Cookie: clew_desk_login=y", *lines))
     assert town.last.all("cookie") == [b"a=1; b=2"]
 
 
-async def test_two_host_headers_are_refused_on_our_own_pages(town: Town) -> None:
+async def test_two_host_headers_are_refused_on_own_pages(town: Town) -> None:
     """field E23"""
     twice = get(b"/-/clew/health").replace(b"\r\n\r\n", b"\r\nHost: other.example\r\n\r\n")
     assert (await town.ask(twice)).status == 400
@@ -566,7 +566,7 @@ ORDER = b"""<html><head><script type="application/ld+json">{"@context": "https:/
 "@type": "Order", "orderNumber": "1001", "price": "59.90", "priceCurrency": "EUR"}</script></head></html>"""
 
 
-async def test_a_try_without_settings_shows_what_happens_and_leaves_nothing_behind(
+async def test_mitm_without_settings_shows_events_and_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def script(shop: Shop, reader: asyncio.StreamReader, writer: Writer) -> None:

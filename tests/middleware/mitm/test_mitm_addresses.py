@@ -63,7 +63,7 @@ def test_a_redirect_from_http_to_https_is_not_rewritten_into_a_loop() -> None:
         (b"Secure=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT",) * 3,
     ],
 )
-def test_a_cookie_loses_what_the_local_address_cannot_keep(
+def test_cookie_attributes_that_the_local_address_cannot_have_are_removed(
     cookie: bytes, on_http: bytes, on_https: bytes
 ) -> None:
     """Hard cases proxy 5.4, 5.6, 5.7."""

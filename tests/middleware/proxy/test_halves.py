@@ -145,7 +145,7 @@ def answer() -> AnswerHalf:
     return AnswerHalf(client, "GET", forwarding, origin, modern=True, keep_alive=True)
 
 
-def test_an_answer_of_our_own_takes_the_shops_place_only_before_it_has_begun() -> None:
+def test_an_error_page_replaces_the_shops_response_only_before_it_has_started() -> None:
     half = answer()
     half.own(502, [], b"sorry")
     assert half.state is AnswerState.COMPLETE

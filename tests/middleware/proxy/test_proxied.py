@@ -41,7 +41,7 @@ class Gate:
 # -- requests sent ahead
 
 
-async def test_what_a_client_sends_ahead_is_read_no_faster_than_it_is_answered() -> None:
+async def test_pipelined_requests_are_read_no_faster_than_they_are_answered() -> None:
     gate, made = Gate(), 0
 
     class Counting(Proxy):
@@ -65,7 +65,7 @@ async def test_what_a_client_sends_ahead_is_read_no_faster_than_it_is_answered()
         await proxy.close()
 
 
-async def test_too_many_requests_sent_ahead_are_answered_as_far_as_they_are_taken() -> None:
+async def test_too_many_pipelined_requests_are_answered_up_to_the_limit() -> None:
     gate, ahead = Gate(), 3 * protocol_module.MOST_AHEAD
     async with Shop(gate) as shop, proxying(shop) as port, Client(port) as client:
         client.writer.write(b"".join(get(b"/%d" % number) for number in range(ahead)))
@@ -161,7 +161,7 @@ async def test_clews_own_response_is_notified_of_a_disconnect_even_with_pipeline
         await proxy.close()
 
 
-async def test_a_client_that_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_reads_nothing_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     """proxy 6.10"""
     monkeypatch.setattr(protocol_module, "STALLED_CLIENT", 0.2)
 
@@ -179,7 +179,7 @@ async def test_a_client_that_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyP
 # -- memory that is borrowed
 
 
-async def test_what_waits_for_a_slow_client_is_not_overwritten_by_another_answer() -> None:
+async def test_bytes_for_a_slow_client_are_not_overwritten_by_another_response() -> None:
     def page(target: bytes) -> bytes:
         return random.Random(target).randbytes(1_000_000) * 6
 

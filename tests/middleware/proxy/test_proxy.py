@@ -137,7 +137,7 @@ async def test_an_old_client_without_host_gets_the_shops_own() -> None:
         assert shop.requests[0].all("host") == [b"127.0.0.1:%d" % shop.port]
 
 
-async def test_what_a_trusted_proxy_says_of_the_client_is_passed_on() -> None:
+async def test_a_trusted_proxys_report_of_the_client_is_forwarded() -> None:
     """proxy 4.1, 4.6"""
     trusted = [ip_network("127.0.0.0/8")]
     async with Shop(answering(OK)) as shop, proxying(shop, trusted=trusted) as port, Client(port) as client:
@@ -195,7 +195,7 @@ async def test_answers_without_a_body_leave_the_connection_in_step(
         assert shop.connections == 1
 
 
-async def test_a_stale_connection_is_no_error_for_the_next_visitor() -> None:
+async def test_a_stale_connection_causes_no_error_for_the_next_visitor() -> None:
     """proxy 6.5, 6.6"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -242,7 +242,9 @@ async def test_a_safe_request_is_sent_a_second_time_on_a_stale_connection_and_no
         (b"GET", b"", b"HTTP/1.1 200 O"),
     ],
 )
-async def test_what_may_have_had_an_effect_is_sent_once(method: bytes, body: bytes, first: bytes) -> None:
+async def test_requests_that_may_have_had_an_effect_are_sent_once(
+    method: bytes, body: bytes, first: bytes
+) -> None:
     """proxy 6.5"""
     length = (b"Content-Length: %d" % len(body),) if body else ()
     async with Shop(hanging_up(first)) as shop, proxying(shop) as port, Client(port) as client:
@@ -334,7 +336,7 @@ async def test_a_shop_that_resets_in_the_middle_never_makes_a_whole_answer(frami
             assert not response.complete
 
 
-async def test_a_visitor_who_leaves_ends_the_shops_work() -> None:
+async def test_a_visitors_disconnect_ends_the_shops_work() -> None:
     """proxy 6.7"""
     async with Shop(silent) as shop, proxying(shop) as port:
         async with Client(port) as client:
@@ -343,7 +345,7 @@ async def test_a_visitor_who_leaves_ends_the_shops_work() -> None:
         await shop.until(lambda: shop.closed == 1)
 
 
-async def test_a_visitor_who_leaves_an_event_stream_ends_it() -> None:
+async def test_a_disconnect_ends_an_event_stream() -> None:
     """proxy 6.7, 7: SSE"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -449,7 +451,7 @@ async def test_an_upgrade_to_anything_but_websocket_is_not_passed_on() -> None:
             assert not shop.requests[0].all(name)
 
 
-async def test_redirects_go_to_the_visitor() -> None:
+async def test_redirects_are_passed_to_the_visitor() -> None:
     """proxy 8, 5.1"""
     answer = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"
     async with Shop(answering(answer)) as shop, proxying(shop) as port, Client(port) as client:
@@ -548,7 +550,7 @@ def proxied(client: Any, proxy: Proxy, watch: Watch | None = None, **changes: An
         {"headers": [(b"host", b"shop.example"), (b"content-length", b"+1")]},
     ],
 )
-async def test_what_a_lenient_parser_lets_through_is_refused(changes: dict[str, Any]) -> None:
+async def test_messages_that_lenient_parsers_accept_are_refused(changes: dict[str, Any]) -> None:
     """proxy 1.1, proxy 1.5, proxy 3.1, proxy 3.4, proxy 3.10"""
     async with Shop(answering(OK)) as shop:
         proxy, door = Proxy(shop.url, limits()), Door()

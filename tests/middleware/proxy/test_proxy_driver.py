@@ -23,7 +23,7 @@ async def interim(client: Client) -> tuple[list[Response], Response]:
     return found, response
 
 
-async def test_an_early_hint_reaches_the_visitor_before_the_answer_is_there() -> None:
+async def test_an_early_hint_is_sent_before_the_response() -> None:
     """proxy 0.14, 3.7"""
     go_on = asyncio.Event()
 

@@ -174,7 +174,7 @@ async def test_a_shop_on_a_unix_socket_gets_its_own_host(tmp_path: Path) -> None
         assert shop.requests[0].all("host") == [b"shop.internal"]
 
 
-async def test_via_is_added_on_request_and_what_is_there_stays() -> None:
+async def test_via_is_added_if_configured_and_existing_values_are_kept() -> None:
     """proxy 2.13"""
     async with Shop(answering(OK)) as shop:
         async with proxying(shop) as port, Client(port) as client:
@@ -237,7 +237,7 @@ async def test_max_forwards_counts_down_for_options(limit: bytes, arrives: bytes
         assert shop.requests[0].all("max-forwards") == [arrives or limit]
 
 
-async def test_an_options_request_that_may_go_no_further_is_answered_here() -> None:
+async def test_options_with_max_forwards_0_is_answered_by_clew() -> None:
     """proxy 2.14"""
     async with Shop(answering(OK)) as shop, proxying(shop) as port, Client(port) as client:
         response = await client.ask(get(b"*", b"Max-Forwards: 0", method=b"OPTIONS"))

@@ -50,7 +50,7 @@ async def test_it_is_reported_once_with_the_setting_to_write(
     assert line["log_level"] == "warning"
 
 
-async def test_a_trusted_proxy_and_a_plain_visitor_are_no_event(tmp_path: Path) -> None:
+async def test_a_trusted_proxy_and_a_direct_visitor_cause_no_event(tmp_path: Path) -> None:
     """field G11"""
     assert await told(tmp_path, get(b"/", b"Accept: text/html")) == []
     trusted = {"trusted_proxies": ["127.0.0.1/32"]}

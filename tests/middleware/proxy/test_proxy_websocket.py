@@ -110,7 +110,7 @@ async def test_a_message_in_fragments_arrives_whole() -> None:
         assert await socket.recv() == "one two three"
 
 
-async def test_the_handshake_carries_what_the_shop_decides_by() -> None:
+async def test_the_handshake_is_forwarded_with_origin_cookies_and_subprotocols() -> None:
     """proxy 7, 4.1, 1.1, 1.7: Origin, cookies, subprotocols"""
     seen: list[ServerConnection] = []
 
@@ -283,7 +283,7 @@ async def test_only_a_proven_switch_opens_a_tunnel(answer: Callable[[bytes], byt
         await shop.until(lambda: shop.closed == 1)
 
 
-async def test_what_the_shop_says_right_behind_the_handshake_is_not_lost() -> None:
+async def test_bytes_right_after_the_handshake_are_not_lost() -> None:
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         request = await shop.request(reader)
         writer.write(switched(request.all("sec-websocket-key")[0], b"Set-Cookie: a=1") + b"\x81\x02hi")

@@ -43,7 +43,7 @@ async def clew(
         yield port, proxy
 
 
-async def test_each_host_has_its_shop_and_an_unknown_one_has_none(tmp_path: Path) -> None:
+async def test_each_host_has_its_shop_and_an_unknown_host_has_none(tmp_path: Path) -> None:
     """proxy 1.8: a Host that nobody named reaches no shop"""
     async with (
         Shop(answering(OK)) as tea,
@@ -143,7 +143,7 @@ async def test_a_target_that_cannot_be_is_refused(tmp_path: Path, request_line: 
         ((b"evil.example",), 421),
     ],
 )
-async def test_a_request_without_one_host_is_malformed_whatever_hosts_are_known(
+async def test_a_request_without_exactly_one_host_is_malformed(
     tmp_path: Path, path: bytes, hosts: tuple[bytes, ...], status: int
 ) -> None:
     """RFC 9112 §3.2, field E23"""
@@ -240,7 +240,7 @@ async def test_paths_similar_to_the_prefix_belong_to_the_shop(tmp_path: Path, ta
         b"/-/clew",
     ],
 )
-async def test_what_is_below_our_prefix_never_reaches_the_shop(tmp_path: Path, target: bytes) -> None:
+async def test_requests_under_the_prefix_never_reach_the_shop(tmp_path: Path, target: bytes) -> None:
     """proxy 1.2, 6.13, 8: whatever a shop would make of the path"""
     async with (
         Shop(answering(OK)) as shop,
@@ -254,7 +254,7 @@ async def test_what_is_below_our_prefix_never_reaches_the_shop(tmp_path: Path, t
         assert shop.requests == []
 
 
-async def test_only_our_own_cookie_is_ours_and_the_shop_gets_it_too(tmp_path: Path) -> None:
+async def test_only_clews_own_cookie_is_read_and_the_shop_gets_it_too(tmp_path: Path) -> None:
     """proxy 2.12, 2.10: the shop may send it back with an order"""
     cookies = b'clew_visitor=abc; session="a,b"; =; clew_other=1'
     async with (
@@ -282,7 +282,7 @@ async def test_only_where_we_may_edit_the_answer_do_we_ask_for_another_coding(
         assert (shop.requests[0].all("accept-encoding") != [offered]) is narrowed
 
 
-async def test_names_of_headers_are_written_small_and_the_shops_own_in_its_order(tmp_path: Path) -> None:
+async def test_header_names_are_lower_case_and_the_shops_order_is_kept(tmp_path: Path) -> None:
     """proxy 2.4, 2.3"""
     answer = b"HTTP/1.1 200 OK\r\nX-Zeta: 1\r\nContent-Length: 2\r\nX-ALPHA: 2\r\nx-zeta: 3\r\n\r\nok"
     async with (
@@ -399,7 +399,7 @@ async def test_events_arrive_one_by_one_as_the_shop_sent_them(tmp_path: Path) ->
         assert shop.requests[0].all("last-event-id") == [b"41"]
 
 
-async def test_nothing_of_the_environment_stands_between_us_and_the_shop(
+async def test_environment_proxies_are_not_used_for_the_shop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """proxy 8: no proxy, no .netrc, no cookie jar, on a name for which such tools would use them"""
@@ -436,7 +436,7 @@ async def test_nothing_of_the_environment_stands_between_us_and_the_shop(
         pytest.param(b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\nevil", id="205 with a body"),
     ],
 )
-async def test_no_visitor_gets_what_was_left_of_anothers_answer(tmp_path: Path, answer: bytes) -> None:
+async def test_no_visitor_gets_leftover_bytes_of_another_response(tmp_path: Path, answer: bytes) -> None:
     """proxy 3.5"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -458,7 +458,7 @@ async def test_no_visitor_gets_what_was_left_of_anothers_answer(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
-async def test_what_may_have_had_an_effect_is_not_sent_twice(tmp_path: Path, method: bytes) -> None:
+async def test_requests_that_may_have_had_an_effect_are_not_repeated(tmp_path: Path, method: bytes) -> None:
     """proxy 6.5: a kept connection that dies under a request"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:

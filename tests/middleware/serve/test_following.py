@@ -90,7 +90,7 @@ async def test_a_worker_that_cannot_swap_ends(monkeypatch: pytest.MonkeyPatch) -
     worker.orders.close()
 
 
-async def test_what_is_for_other_settings_is_not_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_update_of_other_settings_is_not_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(monkeypatch)
     update = Update.between(settings("a"), settings("a", "b"), 0)
     assert await worker.ask("prepare", 1, update) == ("ready", 1, "")

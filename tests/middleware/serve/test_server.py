@@ -90,7 +90,7 @@ async def test_an_answer_may_take_longer_than_a_head(monkeypatch: pytest.MonkeyP
         assert (await client.ask(get())).status == 200
 
 
-async def test_requests_sent_ahead_are_answered_in_order() -> None:
+async def test_pipelined_requests_are_answered_in_order() -> None:
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
         while True:
             target = (await shop.request(reader)).target
@@ -124,7 +124,7 @@ async def test_a_page_in_progress_is_completed_when_the_server_stops() -> None:
             await stopping
 
 
-async def test_the_end_of_the_grace_period_breaks_off_what_still_runs() -> None:
+async def test_exchanges_are_aborted_after_the_grace_period() -> None:
     """proxy 6.12, 6.7"""
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -162,7 +162,7 @@ def test_as_many_files_may_be_open_as_the_user_is_allowed() -> None:
     assert done.stdout.strip() == "True"
 
 
-def test_another_libc_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_libc_is_not_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     assert tune_malloc() is False
 
@@ -181,7 +181,7 @@ def record(message: str, error: BaseException | None = None) -> logging.LogRecor
         (record("something else"), True),
     ],
 )
-def test_what_the_proxy_has_said_is_not_said_again(entry: logging.LogRecord, written: bool) -> None:
+def test_a_proxy_that_was_reported_is_not_reported_again(entry: logging.LogRecord, written: bool) -> None:
     assert RedundantRecords().filter(entry) is written
 
 

@@ -171,7 +171,7 @@ def test_where_no_consent_is_needed_it_is_granted_but_not_by_the_visitor() -> No
     assert one(f"CookieConsent={implied}").rank is Rank.NOT_REQUIRED
 
 
-def test_the_shop_says_under_which_name_a_tool_lists_clew() -> None:
+def test_the_settings_name_clews_service_in_a_consent_tool() -> None:
     cookie = "klaro=" + obj({"awin": True, "matomo": False})
     assert one(cookie).says == {}
     assert one(cookie, service="awin").says["marketing"] is True

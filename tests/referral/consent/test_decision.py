@@ -49,7 +49,7 @@ def test_a_choice_is_shown_with_its_evidence() -> None:
     assert evidence.raw.startswith("{stamp:'x',necessary:true")
 
 
-def test_a_touch_keeps_what_shows_the_consent_to_it() -> None:
+def test_a_touch_keeps_the_evidence_of_its_consent() -> None:
     touch = Touch(int(NOW), (Click("awin", "awc", "1", "awin"), Click("cj", "cjevent", "2", "cj")))
     granted = permitted(touch, state(bot(True)))
     assert granted is not None
@@ -88,7 +88,7 @@ def test_all_purposes_that_the_site_requires_are_needed() -> None:
     assert state(bot(False), terms=Terms("ask", ("statistics",))).consent is GRANTED
 
 
-def test_what_is_assumed_is_granted_and_nothing_is_read() -> None:
+def test_mode_assume_grants_without_reading_anything() -> None:
     assumed = Terms("assume")
     assert state(bot(False), terms=assumed, gpc=True) is ASSUMED
     assert state(terms=assumed, message={"tcf": "x", "mode": {"ad_storage": "denied"}}) is ASSUMED
@@ -158,9 +158,7 @@ def test_consent_that_is_not_required_is_granted_except_in_strict_mode() -> None
         ("ignore", "us-06", GRANTED),
     ],
 )
-def test_the_global_privacy_control_counts_as_the_site_says(
-    setting: Any, region: str, expected: Consent
-) -> None:
+def test_the_site_configures_global_privacy_control(setting: Any, region: str, expected: Consent) -> None:
     found = state(bot(True, region=region), terms=Terms("ask", gpc=setting), gpc=True)
     assert found.consent is expected
     assert any(signal.source == "Sec-GPC" for signal in found.evidence)
@@ -213,7 +211,7 @@ def test_a_tc_string_refuses_a_network_in_particular() -> None:
     assert given(vendor_consents=[(907, 907)], consents={1}).of("awin").consent is DENIED
 
 
-def test_a_tc_string_that_may_not_be_relied_on_is_pending_and_not_passed_on() -> None:
+def test_an_invalid_tc_string_is_pending_and_not_forwarded() -> None:
     old = tc_strings.tc_string(at=NOW - 9, consents={1, 7}, disclosed=None)
     found = state(f"euconsent-v2={old}")
     assert (found.consent, found.tcf) == (PENDING, "")
@@ -236,7 +234,7 @@ def test_a_tc_string_that_may_not_be_relied_on_is_pending_and_not_passed_on() ->
         {"mode": {"ad_storage": {}}},
     ],
 )
-def test_a_message_that_says_nothing_is_none(data: object) -> None:
+def test_a_message_without_valid_values_is_none(data: object) -> None:
     assert read_message(data) is None
 
 

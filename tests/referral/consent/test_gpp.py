@@ -60,7 +60,7 @@ def test_headers_are_read_unchanged(ids: frozenset[int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["1YN", "2YNN", "1YNNN", "1XNN", "", "1---~"])
-def test_what_is_no_us_privacy_string_is_refused(text: str) -> None:
+def test_an_invalid_us_privacy_string_is_refused(text: str) -> None:
     with pytest.raises(UnreadableError):
         usp(text)
 
