@@ -19,7 +19,7 @@ from pathlib import Path
 
 import peers
 from answers import fault, require
-from clew.middleware.serve.control import reload_all
+from clew.middleware.serve.control_client import reload_all
 from load import CONNECTIONS, Runner, load, print_progress, take_turns, write_script
 from options import Options
 from pinned import LOAD_CORE, SERVER_CORE, BenchError, Process, allow_open_files, resident_kb, running
@@ -169,7 +169,7 @@ def reloaded(home: Path, port: int, upstream: int, turn: int) -> float:
     began = time.monotonic()
     answers = reload_all(home / "clew.toml", 30)
     took = time.monotonic() - began
-    result = answers[0][1] if len(answers) == 1 else None
+    result = answers[0].result if len(answers) == 1 else None
     if result is None or result.errors or result.changes.changed != (f"shop{number}",):
         raise BenchError(f"not reloaded: {answers}")
     connection = HTTPConnection("127.0.0.1", port, timeout=30)

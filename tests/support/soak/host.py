@@ -5,7 +5,7 @@ import random
 import time
 from pathlib import Path
 
-from clew.middleware.serve.control import reload_all
+from clew.middleware.serve.control_client import reload_all
 
 # All are the soak's one shop, by several hosts.
 _SITE = """
@@ -89,7 +89,7 @@ class Host:
         began = time.monotonic()
         answers = await asyncio.to_thread(reload_all, self._settings, 60)
         took = time.monotonic() - began
-        result = answers[0][1] if len(answers) == 1 else None
+        result = answers[0].result if len(answers) == 1 else None
         if result is None or bool(result.errors) != errors:
             self.problems.append(f"a reload gave {answers!r}"[:500])
         elif not errors:
