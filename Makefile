@@ -26,9 +26,9 @@ demo-once: setup
 	@$(BIN)/python examples/demo.py --once
 
 # libatomic1 is for the Node.js in Playwright; curl and php-cli run the examples of docs/api.md,
-# nginx the sample of deploy/; the stores run on real PostgreSQL and Redis servers.
+# haproxy and nginx the samples of deploy/; the stores run on real PostgreSQL and Redis servers.
 test: setup .venv/mitmproxy/.done
-	@.ci/setup debian chromium libatomic1 curl nginx php-cli postgresql redis-server
+	@.ci/setup debian chromium libatomic1 curl haproxy nginx php-cli postgresql redis-server
 	$(BIN)/pytest --numprocesses logical --dist worksteal $(ARGS)
 
 check: setup
