@@ -170,6 +170,7 @@ class Service:
 
     def _visits_answer(self, why: str | None, seconds: float) -> None:
         if why is None:
+            self.watch.visits_are_back()
             self.events.emit("visits_up", site="", seconds=round(seconds, 1))
         else:
             self.events.notice("visits_down", site="", key="visits", why=why)

@@ -54,6 +54,7 @@ class Watch:
         self._last: int | None = None  # the message up to which was looked
         # The message after which the records do not tell of all; None where they do.
         self._unnoted: int | None = None
+        self._kept = 0  # up to where we have told the store that its records tell of all
         self._asked = False
         self._missed = True  # something may have been written that no stream was told of
         self._versions: dict[str, tuple[object, ...]] = {}
@@ -123,6 +124,11 @@ class Watch:
                     hub.notify(desk_topic(site))
                 self._versions[site] = version
 
+    def visits_are_back(self) -> None:
+        """The visit store has failed, and answers again. It may have lost what was written last, and then
+        also how far the records told of all: what it says now counts."""
+        self._asked = False
+
     # -- the visitors' records; a store that fails is no reason to tell the streams nothing
 
     @property
@@ -163,8 +169,12 @@ class Watch:
         if self._behind:
             return
         try:
-            if await self._visits.noted_up_to() != last:
+            noted = await self._visits.noted_up_to()
+            if noted is not None and noted < self._kept:
+                self._unnoted = noted
+            elif noted != last:
                 await self._visits.set_noted_up_to(last)
+            self._kept = last
         except VisitsError as error:
             self._unnoted = last
             self._failed(error)
