@@ -1,10 +1,16 @@
 """uvicorn's WebSocket protocol, extended to answer every handshake."""
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets import http11
 
 from .pages import closing
+from .protocol import MAX_HEAD
 
 _REFUSED = b"HTTP/1.1 400 Bad Request\r\n"
+
+# One line holds all cookies; the library's default of 8 KB refuses handshakes that carry more. It reads its
+# environment variable, WEBSOCKETS_MAX_LINE_LENGTH, at its first import, which may be anybody's.
+http11.MAX_LINE_LENGTH = max(http11.MAX_LINE_LENGTH, MAX_HEAD)
 
 
 class AnsweringWebSocket(WebSocketsSansIOProtocol):

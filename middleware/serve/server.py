@@ -22,13 +22,12 @@ from ...events.metrics import FOLDER_VARIABLE
 from ...settings.loader import Loader
 from ...settings.model import Settings
 from ..http.faults import UpstreamError
-from ..http.protocol import MAX_HEAD, BoundedProtocol
+from ..http.handshake import AnsweringWebSocket
+from ..http.protocol import BoundedProtocol
 from .listen import BindError, bind, split_address
 from .running import ServeConfig
 from .workers import run
 
-# By its name: what it imports reads WEBSOCKETS_MAX_LINE_LENGTH, which `serve` sets before it is loaded.
-HANDSHAKE = f"{__package__.removesuffix('serve')}http.handshake:AnsweringWebSocket"
 # Longer than load balancers keep their connections (AWS: 60 s), so that they close first.
 KEEP_ALIVE_SECONDS = 75
 
@@ -59,8 +58,6 @@ def serve(
     line for each request. The server's own warnings and errors go to stderr, in the form of the setting
     `log`. Raises SystemExit with 3 where it cannot start.
     """
-    # One line holds all cookies; the library's default of 8 KB refuses handshakes that carry more.
-    os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", str(MAX_HEAD))
     tune_malloc()
     allow_files()
     try:
@@ -77,7 +74,7 @@ def serve(
         workers=workers,
         loop="uvloop",
         http=BoundedProtocol,
-        ws=HANDSHAKE,
+        ws=AnsweringWebSocket,
         lifespan="on",
         proxy_headers=False,
         server_header=False,

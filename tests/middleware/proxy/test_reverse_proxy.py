@@ -357,7 +357,6 @@ def test_uvicorn_does_not_change_addresses_and_headers(
     """proxy 4.3, 2.13: uvicorn would take anybody on this machine for a proxy, and add Server and Date"""
     told: list[Any] = []
     monkeypatch.setattr(server_module, "run", lambda config, sockets, loader: told.extend([config, *sockets]))
-    monkeypatch.setenv("WEBSOCKETS_MAX_LINE_LENGTH", "")
     settings = Settings.model_validate({"secret": "s" * 40, "sites": [{"name": "shop"}]})
     server_module.serve(loader(tmp_path / "clew.toml", {}), settings, port=0)
     config, *sockets = told
