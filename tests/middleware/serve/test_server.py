@@ -11,7 +11,8 @@ import sys
 import pytest
 from clew.middleware.http import protocol as protocol_module
 from clew.middleware.http.faults import BrokenError
-from clew.middleware.serve.server import MAX_HEAD, RedundantRecords, log_config, tune_malloc
+from clew.middleware.http.protocol import MAX_HEAD
+from clew.middleware.serve.server import RedundantRecords, log_config, tune_malloc
 from raw_http import OK, Client, Shop, answering, ended, get, proxying
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
