@@ -19,6 +19,10 @@ def test_a_reason_is_its_short_form_and_has_a_sentence(reason: Reason) -> None:
 
 def test_every_policy_reason_is_in_the_operations_guide() -> None:
     table = OPERATIONS.partition("### Pages without the tag")[2].partition("\n## ")[0]
-    told = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
-    for reason in (r for r in Reason if r.by_policy):
-        assert any(reason == name or reason.value.startswith(name.removesuffix("…")) for name in told), reason
+    names = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    reasons = [reason for reason in Reason if reason.by_policy]
+    assert Reason.CSP_SCRIPT_SRC in reasons
+    for reason in reasons:
+        assert any(reason == name or reason.value.startswith(name.removesuffix("…")) for name in names), (
+            reason
+        )

@@ -58,11 +58,14 @@ def test_awin_s_json_body_is_a_list_of_orders() -> None:
 
 def test_keys_and_tokens_are_marked_to_be_masked() -> None:
     words = ("token", "key", "secret", "password", "secure", "signature")
+    found = set()
     for network in NETWORKS.values():
         for conversion in network.conversions:
             for spec in conversion.settings.values():
                 if spec.name.split("_")[-1] in words and spec.name not in ("public_key", "provider_key"):
                     assert spec.secret, (network.id, conversion.id, spec.name)
+                    found.add((network.id, spec.name))
+    assert ("awin", "api_key") in found
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,10 @@ async def test_the_landing_of_the_visit_is_credited_when_consent_comes_later(tmp
         await decide(client, {}, landing="https://elsewhere.example/?ref=B2", consent={"choice": "granted"})
         later = known.open(client.cookies["clew_visitor"])
         assert later is not None
-        assert all(touch.doubt for touch in later.touches if touch.clicks[0].value == "B2")
+        assert [(touch.clicks[0].value, bool(touch.doubt)) for touch in later.touches] == [
+            ("A1", False),
+            ("B2", True),
+        ]
 
 
 @pytest.mark.parametrize("mode", ["ask", "assume"])

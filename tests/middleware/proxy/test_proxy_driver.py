@@ -142,6 +142,7 @@ async def test_a_requests_trailers_are_no_headers() -> None:
             assert (
                 await client.ask(get(b"/", b"Transfer-Encoding: chunked", method=b"POST") + body)
             ).status == 200
+        assert len(shop.requests) == 2
         for request in shop.requests:
             assert request.body == b"abc"
             assert request.all("host") == [b"shop.example"]

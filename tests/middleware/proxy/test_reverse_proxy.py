@@ -416,6 +416,7 @@ async def test_environment_proxies_are_not_used_for_the_shop(
     ):
         for _ in range(2):
             assert (await client.ask(get())).body == b"ok"
+        assert len(shop.requests) == 2
         for request in shop.requests:
             assert request.all("authorization") == request.all("cookie") == []
 
