@@ -11,7 +11,8 @@
 #   make soak         load test of clew serve and the middleware with a faulty shop; REQUESTS=200000
 #                     CONCURRENCY=200 SEED=1
 #   make crash        orders while clew and its stores are killed and started again; SEED=1, and for a
-#                     part or on SQLite: ARGS="--orders 500 --kills 5 --stores sqlite"
+#                     part, or on SQLite: ARGS="--orders 500 --kills 5 --stores sqlite"; with
+#                     --stores network their links are cut
 #   make pins         renews requirements-dev.txt and requirements-mitmproxy.txt from pyproject.toml
 
 BIN = .venv/bin
@@ -28,7 +29,7 @@ demo-once: setup
 # libatomic1 is for the Node.js in Playwright; curl and php-cli run the examples of docs/api.md,
 # haproxy and nginx the samples of deploy/; the stores run on real PostgreSQL and Redis servers.
 test: setup .venv/mitmproxy/.done
-	@.ci/setup debian chromium libatomic1 curl haproxy nginx php-cli postgresql redis-server
+	@.ci/setup debian chromium libatomic1 curl haproxy iproute2 nginx php-cli postgresql redis-server
 	$(BIN)/pytest --numprocesses logical --dist worksteal $(ARGS)
 
 check: setup
@@ -48,7 +49,7 @@ soak: setup
 		$(if $(CONCURRENCY),--concurrency $(CONCURRENCY)) $(if $(SEED),--seed $(SEED))
 
 crash: setup
-	@.ci/setup debian postgresql redis-server
+	@.ci/setup debian iproute2 postgresql redis-server
 	PYTHONPATH=tests/support:examples $(BIN)/python -m crash.run $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 setup: .venv/.done

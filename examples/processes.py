@@ -86,7 +86,7 @@ class Program:
         """Whether the program is running."""
         return self._process.poll() is None
 
-    def wait_for_port(self, port: int, seconds: float = READY_SECONDS) -> None:
+    def wait_for_port(self, port: int, seconds: float = READY_SECONDS, host: str = "127.0.0.1") -> None:
         """Return when the port accepts connections. Raises NotReadyError on exit or timeout."""
         deadline = time.monotonic() + seconds
         while True:
@@ -94,7 +94,7 @@ class Program:
                 self._reader.join()
                 raise NotReadyError(f"{self._name} ended with {self._process.returncode}:\n{self.tail()}")
             try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                socket.create_connection((host, port), timeout=1).close()
                 return
             except OSError:
                 if time.monotonic() > deadline:

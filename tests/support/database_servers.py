@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,20 @@ def _program(name: str) -> str:
 
 
 class Postgres:
-    """A PostgreSQL cluster. `fast` gives up what protects it from a power cut."""
+    """A PostgreSQL cluster. `fast` gives up what protects it from a power cut. It listens on `host`; `inside`
+    is a command that runs another one where it is to run, for which it takes root."""
 
-    def __init__(self, *, fast: bool = True, port: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        fast: bool = True,
+        port: int | None = None,
+        host: str = "127.0.0.1",
+        inside: Sequence[str] = (),
+    ) -> None:
         self.port = port or free_port()
+        self.host = host
+        self._inside = list(inside)
         self.folder = Path(tempfile.mkdtemp(prefix="clew-postgres-"))
         # PostgreSQL refuses to run as root.
         self._user = "postgres" if os.getuid() == 0 else None
@@ -47,9 +58,11 @@ class Postgres:
             account = pwd.getpwnam(self._user)
             os.chown(self.folder, account.pw_uid, account.pw_gid)
         self._options = ["-F", "-c", "full_page_writes=off"] if fast else []
-        self._options += ["-c", "max_connections=200", "-c", "listen_addresses=127.0.0.1"]
+        self._options += ["-c", "max_connections=200", "-c", f"listen_addresses={host}"]
         self._options += ["-c", "unix_socket_directories=", "-p", str(self.port)]
         self._run("initdb", "-D", self._data, "-U", "clew", "-A", "trust", "-E", "UTF8", "--no-sync")
+        with (self.folder / "data" / "pg_hba.conf").open("a") as file:
+            file.write(f"host all all {host}/16 trust\n")
 
     @property
     def _data(self) -> str:
@@ -57,11 +70,12 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [_program(program), *arguments]
+        if self._user is not None:
+            user = pwd.getpwnam(self._user)
+            ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+            command = [*self._inside, "setpriv", *ids, *command]
         done = subprocess.run(
             command,
-            user=self._user,
-            group=self._user,
-            extra_groups=[] if self._user else None,
             cwd=self.folder,
             env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
@@ -107,7 +121,7 @@ class Postgres:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: str) -> str:
-        return f"postgresql://clew@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://clew@{self.host}:{self.port}/{database}"
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
         """The rows of a statement, for callers outside of a loop."""
@@ -132,16 +146,32 @@ class Postgres:
 class Redis:
     """A Redis server that keeps nothing on the disk."""
 
-    def __init__(self, *arguments: str, port: int | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        port: int | None = None,
+        host: str = "127.0.0.1",
+        inside: Sequence[str] = (),
+    ) -> None:
         self.port = port or free_port()
+        self.host = host
+        self._inside = list(inside)
         self.folder = Path(tempfile.mkdtemp(prefix="clew-redis-"))
         self._arguments = arguments
         self._file: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [_program("redis-server"), *self._file, "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--dir", str(self.folder), *self._arguments]
+        command = [*self._inside, _program("redis-server"), *self._file, "--port", str(self.port)]
+        command += [
+            "--bind",
+            self.host,
+            "--protected-mode",
+            "no",
+            "--dir",
+            str(self.folder),
+            *self._arguments,
+        ]
         if "--sentinel" not in self._arguments:
             command += ["--save", "", "--appendonly", "no"]
         with (self.folder / "log").open("ab") as log:
@@ -160,7 +190,7 @@ class Redis:
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            with socket.create_connection((self.host, self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
                 # Also a server that asks for a password, or still loads, is there.
                 return connection.recv(64)[:1] in (b"+", b"-")
@@ -194,4 +224,4 @@ class Redis:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: int = 0) -> str:
-        return f"redis://127.0.0.1:{self.port}/{database}"
+        return f"redis://{self.host}:{self.port}/{database}"

@@ -186,14 +186,13 @@ class Client:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    def __init__(self, port: int, **options: Any) -> None:
-        self._port = port
+    def __init__(self, port: int, host: str = "127.0.0.1", **options: Any) -> None:
+        self._address = host, port
         self._options = options
 
     async def __aenter__(self) -> Self:
-        self.reader, self.writer = await asyncio.open_connection(
-            "127.0.0.1", self._port, **({"limit": 2**20} | self._options)
-        )
+        options = {"limit": 2**20} | self._options
+        self.reader, self.writer = await asyncio.open_connection(*self._address, **options)
         return self
 
     async def __aexit__(self, *_: object) -> None:

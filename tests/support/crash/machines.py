@@ -16,7 +16,7 @@ from clews import ClewFolder
 from database_servers import free_port
 from processes import NotReadyError, Program
 
-from .stores import Stores
+from .stores import Place, Stores
 
 # A server that is killed again and again gets its address back, and is started by hand if it ends.
 STARTS: Final = 20
@@ -25,23 +25,27 @@ STARTS: Final = 20
 class Machine:
     """One `clew serve` on a port that stays the same, with a folder of its own."""
 
-    def __init__(self, folder: Path, settings: str, environ: Mapping[str, str], workers: int) -> None:
-        self.port = free_port()
+    def __init__(
+        self, folder: Path, settings: str, environ: Mapping[str, str], workers: int, place: Place
+    ) -> None:
+        self.address = place.host, free_port()
         self.events: Counter[str] = Counter()
         self.replayed = 0
         self.cries: list[str] = []
         self.home = ClewFolder(folder, settings, environ)
         self._workers = workers
+        self._inside = place.inside
         self._program: Program | None = None
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        command = [sys.executable, "-m", "clew", "serve", "--config", str(self.home.settings)]
-        command += ["--port", str(self.port), "--workers", str(self._workers)]
+        host, port = self.address
+        command = [*self._inside, sys.executable, "-m", "clew", "serve", "--config", str(self.home.settings)]
+        command += ["--host", host, "--port", str(port), "--workers", str(self._workers)]
         program = Program(command, environ=self.home.environ, cwd=self.home.path, on_line=self._heard)
         self._program = program
         try:
-            program.wait_for_port(self.port, 60)
+            program.wait_for_port(port, 60, host)
         except BaseException:
             self.kill()
             raise

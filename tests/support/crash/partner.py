@@ -93,7 +93,8 @@ class Books:
 class Partners:
     """Listens for each of the partners on a port of its own. Use it as a context."""
 
-    def __init__(self, seed: int, books: Books) -> None:
+    def __init__(self, host: str, seed: int, books: Books) -> None:
+        self._host = host
         self.ports: dict[str, int] = {}
         self._seed = seed
         self._books = books
@@ -104,7 +105,7 @@ class Partners:
     async def __aenter__(self) -> "Partners":
         for partner in PARTNERS:
             server = await asyncio.start_server(
-                lambda reader, writer, partner=partner: self._serve(partner, reader, writer), "127.0.0.1", 0
+                lambda reader, writer, partner=partner: self._serve(partner, reader, writer), self._host, 0
             )
             self._servers.append(server)
             self.ports[partner] = server.sockets[0].getsockname()[1]
@@ -117,7 +118,7 @@ class Partners:
     def settings(self) -> str:
         """The partners in the settings of a site."""
         query = "click={click_id}&order={order_id}&sum={amount}&event={event}"
-        address = {partner: f"http://127.0.0.1:{port}" for partner, port in self.ports.items()}
+        address = {partner: f"http://{self._host}:{port}" for partner, port in self.ports.items()}
         return f"""
 [[sites.partners]]
 id = "plain"

@@ -21,6 +21,7 @@ import uvloop
 
 from .findings import LOOSE, Held, violations
 from .machines import Fleet, Machine
+from .network import NetworkStores
 from .partner import Books, Partners
 from .person import Person
 from .plan import Order, Planner, agendas, troubles
@@ -53,7 +54,7 @@ visitors = {{ client = 100000, site = 100000, all = 100000 }}
 [[sites]]
 name = "shop"
 hosts = ["shop.example"]
-upstream = "http://127.0.0.1:{shop}"
+upstream = "http://{shop}"
 api_token = "{token}"
 {order}
 {partners}
@@ -106,7 +107,8 @@ async def crash(
     report = Report(seed, stores.name, orders, tally, books)
     await asyncio.to_thread(stores.start)
     try:
-        async with Shop() as shop, Partners(seed, books) as partners:
+        host = stores.place().host
+        async with Shop(host) as shop, Partners(host, seed, books) as partners:
             fleet = _fleet(stores, folder, shop.port, partners.settings())
             try:
                 for machine in fleet.machines:
@@ -133,9 +135,13 @@ def _fleet(stores: Stores, folder: Path, shop: int, partners: str) -> Fleet:
     for number in range(stores.machines):
         home = folder / f"machine{number}"
         text = SETTINGS.format(
-            stores=stores.settings(), shop=shop, token=API_TOKEN, order=ORDER_PAGE, partners=partners
+            stores=stores.settings(),
+            shop=f"{stores.place().host}:{shop}",
+            token=API_TOKEN,
+            order=ORDER_PAGE,
+            partners=partners,
         )
-        machines.append(Machine(home, text, environ, stores.workers))
+        machines.append(Machine(home, text, environ, stores.workers, stores.place(number)))
     return Fleet(stores, machines)
 
 
@@ -145,7 +151,7 @@ async def _go(
     """All writers at once, while things fail and a person looks."""
     plan = agendas(report.orders, WRITERS, seed)
     every = sum(map(len, plan))
-    ports = [machine.port for machine in fleet.machines]
+    clews = [machine.address for machine in fleet.machines]
 
     async def reached(part: float) -> None:
         while report.tally.done < part * every:  # noqa: ASYNC110
@@ -170,7 +176,7 @@ async def _go(
         group.create_task(trouble())
         group.create_task(look())
         for number, agenda in enumerate(plan):
-            group.create_task(Writer(number, ports, report.tally).run(agenda))
+            group.create_task(Writer(number, clews, report.tally).run(agenda))
 
 
 async def _settle(fleet: Fleet, person: Person, report: Report, say: Callable[[str], None]) -> None:
@@ -246,7 +252,11 @@ def main() -> None:
 
 
 # By the name of the option; the first is the default.
-STORES: Final[dict[str, Callable[[Path], Stores]]] = {"servers": ServerStores, "sqlite": SqliteStores}
+STORES: Final[dict[str, Callable[[Path], Stores]]] = {
+    "servers": ServerStores,
+    "sqlite": SqliteStores,
+    "network": NetworkStores,
+}
 
 if __name__ == "__main__":
     main()

@@ -27,14 +27,15 @@ def confirmation(number: str, total: object) -> str:
 
 
 class Shop:
-    """Listens on the loopback address. Use it as a context."""
+    """Use it as a context."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str) -> None:
+        self._host = host
         self.port = 0
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> "Shop":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self._host, 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

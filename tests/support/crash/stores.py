@@ -4,8 +4,9 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -18,6 +19,17 @@ LOCK_SECONDS: Final = 1.5
 READ_SECONDS: Final = 60.0
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a program runs: an address, and the command that runs another one there."""
+
+    host: str = "127.0.0.1"
+    inside: Sequence[str] = ()
+
+
+HERE: Final = Place()
+
+
 class Stores(Protocol):
     """Where the ledger and the visits are. `kinds` is what may fail, each with its weight."""
 
@@ -28,6 +40,9 @@ class Stores(Protocol):
 
     def start(self) -> None:
         """Make them ready."""
+
+    def place(self, machine: int | None = None) -> Place:
+        """Where a machine runs, counted from 0; without a number, the shop and the partners."""
 
     def settings(self) -> str:
         """Their addresses in the settings of a machine."""
@@ -56,6 +71,10 @@ class SqliteStores:
 
     def start(self) -> None:
         """Nothing: clew makes them."""
+
+    def place(self, machine: int | None = None) -> Place:
+        """All on this machine."""
+        return HERE
 
     def settings(self) -> str:
         """Their addresses."""
@@ -87,9 +106,9 @@ class ServerStores:
     workers = 1
     kinds: Mapping[str, int] = {"clew 1": 2, "clew 2": 2, "PostgreSQL": 3, "Redis": 3}
 
-    def __init__(self, folder: Path) -> None:
-        self._postgres = Postgres()
-        self._redis = Redis()
+    def __init__(self, folder: Path, postgres: Place = HERE, redis: Place = HERE) -> None:
+        self._postgres = Postgres(host=postgres.host, inside=postgres.inside)
+        self._redis = Redis(host=redis.host, inside=redis.inside)
         self._database = ""
 
     def start(self) -> None:
@@ -97,6 +116,10 @@ class ServerStores:
         self._postgres.start()
         self._redis.start()
         self._database = self._postgres.database()
+
+    def place(self, machine: int | None = None) -> Place:
+        """All on this machine."""
+        return HERE
 
     def settings(self) -> str:
         """Their addresses."""

@@ -18,6 +18,9 @@ API_TOKEN: Final = "crash-test-api-token"
 # A restart takes some seconds, on a machine that does much else more than that.
 GIVE_UP_SECONDS: Final = 120.0
 PAUSE: Final = 0.1
+# For an answer; whatever was sent over a link that is cut may come to nothing.
+PATIENCE: Final = 15.0
+Address = tuple[str, int]
 _COOKIE: Final = re.compile(rb"clew_visitor=([^;]+)")
 _NAVIGATION: Final = b"Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n"
 _BROKEN: Final = (ConnectionError, asyncio.IncompleteReadError, TimeoutError, OSError)
@@ -41,13 +44,13 @@ class Tally:
 
 
 class Writer:
-    """Works through an agenda. `ports` are those of all clews."""
+    """Works through an agenda. `clews` are the host and the port of each."""
 
-    def __init__(self, name: int, ports: Sequence[int], tally: Tally) -> None:
-        self._ports = ports
+    def __init__(self, name: int, clews: Sequence[Address], tally: Tally) -> None:
+        self._clews = clews
         self._turn = name
         self._tally = tally
-        self._idle: defaultdict[int, list[Client]] = defaultdict(list)
+        self._idle: defaultdict[Address, list[Client]] = defaultdict(list)
         self._cookies: dict[str, bytes] = {}
 
     async def run(self, agenda: Sequence[tuple[Order, int]]) -> None:
@@ -103,7 +106,7 @@ class Writer:
         while loop.time() < until:
             self._turn += 1
             try:
-                answer = await self._once(self._ports[self._turn % len(self._ports)], request)
+                answer = await self._once(self._clews[self._turn % len(self._clews)], request)
             except _BROKEN as error:
                 last = type(error).__name__
             else:
@@ -120,17 +123,21 @@ class Writer:
             await asyncio.sleep(PAUSE)
         raise NeverAnsweredError(f"{what}: no good answer in {GIVE_UP_SECONDS:.0f} s, the last was {last}")
 
-    async def _once(self, port: int, request: bytes) -> Response:
+    async def _once(self, clew: Address, request: bytes) -> Response:
         """One try, on a connection that was kept or a new one."""
         self._tally.requests += 1
-        client = self._idle[port].pop() if self._idle[port] else await Client(port).__aenter__()
+        host, port = clew
+        idle = self._idle[clew]
+        async with asyncio.timeout(PATIENCE):
+            client = idle.pop() if idle else await Client(port, host).__aenter__()
         try:
-            answer = await client.ask(request)
+            async with asyncio.timeout(PATIENCE):
+                answer = await client.ask(request)
         except BaseException:
             client.writer.close()
             raise
         if answer.complete and not answer.all("connection"):
-            self._idle[port].append(client)
+            idle.append(client)
         else:
             client.writer.close()
         return answer
