@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from ..events.events import Events
 from ..orders.money import is_currency
-from ..referral.arrival import Arrival, arrive
-from ..referral.consent.decision import ASSUMED, ConsentState, permitted
+from ..referral.arrival import Arrival, arrive, arrive_unrecognised
+from ..referral.consent.decision import ASSUMED, ConsentState, permitted, recognised
 from ..referral.consent.signals import Consent
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
@@ -126,9 +126,30 @@ class Decisions:
         talk = Talk() if known is None else await self._talks.recall(site.name, known.visitor)
         answer = self._answer(view, replace(view.unstored(None), talk=talk))
         if known is None or not ask.settled or not _withdraws(site, known, ask.consent):
-            return answer
+            kept = await self._arrive_unrecognised(view, known)
+            return replace(answer, set_cookies=kept) if kept else answer
         cookies = await self._withdraw(site, known, ask, talks=talk is not None and talk.open)
         return replace(answer, set_cookies=cookies)
+
+    async def _arrive_unrecognised(self, view: "_View", known: Known | None) -> list[bytes]:
+        """Keep a click that needs no consent, where the server did not see its landing: the page came from a
+        cache, or a script led there. The cookies for that."""
+        site, ask = view.site, view.ask
+        if view.necessary is None:
+            return []
+        seen = recognised(site.consent, ask.consent, known)
+        if seen is None and known is not None and not known.agreed and not known.touches:
+            seen = known
+        arrival = arrive_unrecognised(seen, view.necessary, view.now)
+        if arrival.touch is None or not arrival.new:
+            return []
+        if seen is not None:
+            try:
+                await self._visitors.remember(site, seen, arrival.changes, ask.origin.client)
+            except Exception as error:
+                self._note_failure(site, error)
+        self._attribution.notify_touch(site, arrival.known.visitor, arrival.touch)
+        return site.arrival_cookies(arrival, ask.origin.scheme == "https", ask.origin.host)
 
     async def _decide_later(self, view: "_View") -> Answer:
         """Another process, or the ledger, writes to the store."""
@@ -255,8 +276,10 @@ class _View:
         self.ask = ask
         self.now = now
         touch, self.dropped = _landing(site, ask, now)
-        self._touch = None if touch is None else permitted(touch, ask.consent)
-        self._began = permitted(_begin(site, ask, now), ask.consent) if ask.landing else None
+        self.necessary = None if touch is None else _necessary(site, touch)
+        self._touch = None if touch is None else permitted(touch, ask.consent, self.necessary)
+        began = _begin(site, ask, now) if ask.landing else None
+        self._began = permitted(began, ask.consent, _necessary(site, began))
         page = ask.page
         self._shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
         self._viewed = Viewed(self._shown, page.language)
@@ -275,7 +298,7 @@ class _View:
         """What the visitor's record is to say of its consent, where that is new. That its cookie was issued
         with consent says less than what was noted then."""
         state = self.ask.consent
-        if not self.site.consent.asks or state.consent is not Consent.GRANTED:
+        if not self.site.asks_consent or state.consent is not Consent.GRANTED:
             return ()
         noted = "" if stored is None else stored.consent
         return (Agreed(state.basis),) if state.basis != noted and (state.sure or not noted) else ()
@@ -343,6 +366,11 @@ def _landing(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, lis
         dropped=dropped,
     )
     return touch, dropped
+
+
+def _necessary(site: SiteRuntime, touch: Touch | None) -> Touch | None:
+    """The part of an arrival that needs no consent."""
+    return site.landing.necessary(touch) if touch is not None and site.consent.necessary else None
 
 
 def _begin(site: SiteRuntime, ask: Ask, now: float) -> Touch | None:

@@ -98,9 +98,10 @@ class Forgetter:
         the same id."""
         person, now = Person(site, (visitor,), withdrawn=True), self._clock.now()
         try:
-            if not talks:
+            found = await self._ledger.forgetting.forget(person, now)
+            # Of whom the ledger knew nothing, nothing is left.
+            if found.changed and not talks:
                 await self._ledger.forgetting.mark(person, now)
-            await self._ledger.forgetting.forget(person, now)
         except Exception as error:
             self._events.emit("fault", site=site, where="consent", error=repr(error))
 

@@ -86,6 +86,7 @@ class Record:
     visitor: str | None = None
     touches: tuple[Touch, ...] = ()
     set_cookies: Sequence[bytes] = ()  # for the response
+    carried = b""  # what tells of the landing, where a redirect must not lose it
     left_alone: Reason | None = None  # why the page is not edited, whatever the response
     mapped = False  # the request's validators were translated for the shop
     content_type = b""

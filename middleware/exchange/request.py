@@ -15,6 +15,7 @@ from ...service.ordering.shopping import is_shopping
 from ...service.site import raw_path_text
 from .facts import WITHIN_A_PAGE
 from .record import Forward, OwnPage, Record, State
+from .redirects import carried
 
 if TYPE_CHECKING:
     from ...referral.landing import Dropped
@@ -94,13 +95,15 @@ def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
     if touch is None or not (touch.clicks or touch.campaign):
         return tuple(effects)
     known = record.recognise()
-    touch = permitted(touch, record.consent)
+    necessary = site.landing.necessary(touch) if site.consent.necessary else None
+    touch = permitted(touch, record.consent, necessary)
     if touch is None or not (touch.clicks or touch.campaign):
         return tuple(effects)
     if record.consent.consent is Consent.GRANTED:
         arrival = arrive(known, touch, Consent.GRANTED, record.now, agreed=site.consent.asks)
     else:
-        necessary = site.landing.necessary(touch) if site.consent.necessary else None
+        if record.consent.consent is Consent.PENDING and site.settings.inject:
+            record.carried = carried(site, head)
         arrival = arrive_unrecognised(known or record.talker, necessary, record.now)
     if arrival.new:
         record.visitor, record.touches = arrival.known.visitor, arrival.known.touches

@@ -13,6 +13,7 @@ from ...injector.tag import tag
 from .caching import unshared, with_cookies
 from .facts import COPY_LIMIT, wants_copy
 from .record import Out, Record, State
+from .redirects import keep_click
 
 
 def pass_on(record: Record, head: ResponseHead) -> tuple[Out, State]:
@@ -23,7 +24,7 @@ def pass_on(record: Record, head: ResponseHead) -> tuple[Out, State]:
 def judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
     """Release the head, or hold it until the first bytes of the body decide."""
     try:
-        head = with_cookies(head, record.set_cookies)
+        head = keep_click(record, with_cookies(head, record.set_cookies))
         return _judge(record, head)
     except Exception as error:
         record.note_fault(error)

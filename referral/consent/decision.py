@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from ...settings.model import Site
 from ..catalogue import Catalogue
 from ..cookie import Known
-from ..touches import Touch
+from ..touches import UNNEEDED, Touch
 from . import cookies
 from .message import PageMessage, signals
 from .signals import PURPOSES, Consent, Purpose, Rank, Signal
@@ -251,12 +251,14 @@ def recognised(terms: Terms, state: ConsentState, known: Known | None) -> Known 
     return known if known.necessary and terms.necessary else None
 
 
-def permitted(touch: Touch | None, state: ConsentState) -> Touch | None:
+def permitted(touch: Touch | None, state: ConsentState, necessary: Touch | None = None) -> Touch | None:
     """A touch without the clicks of networks that the visitor refused in particular, with what shows its
-    consent; None where nothing is left of it."""
+    consent; None where nothing is left of it. Clicks that are `necessary` stay: they need no consent."""
     if touch is None or state is ASSUMED or state.consent is not Consent.GRANTED:
         return touch
-    kept = tuple(click for click in touch.clicks if state.of(click.network).consent is Consent.GRANTED)
+    granted = [click for click in touch.clicks if state.of(click.network).consent is Consent.GRANTED]
+    unneeded = () if necessary is None else necessary.clicks
+    kept = tuple(click for click in touch.clicks if click in granted or click in unneeded)
     if not (kept or touch.campaign or touch.referrer):
         return None
-    return replace(touch, clicks=kept, consent=state.basis)
+    return replace(touch, clicks=kept, consent=UNNEEDED if kept and not granted else state.basis)

@@ -20,7 +20,7 @@ from clew.settings.model import Settings
 from clew.stores.visits_record import unpacked
 from playwright.async_api import BrowserContext, Page, Response
 from raw_http import PATIENCE, serving
-from small_shops import SmallShop, html
+from small_shops import SmallShop, html, redirect
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -110,7 +110,8 @@ async def world(folder: Path, head: str = "", **consent: Any) -> AsyncIterator[W
     database = f"sqlite:{folder / 'clew.db'}"
     links = "<a id=two href=/two>2</a><a id=three href=/three>3</a><a id=thanks href=/thanks>4</a>"
     pages = {f"/{name}": html(links, head) for name in ("", "two", "three")}
-    with SmallShop({**pages, "/thanks": THANKS}) as shop, SmallShop({}) as partner:
+    moved = {"/old": redirect("/older"), "/older": redirect("/two")}
+    with SmallShop({**pages, **moved, "/thanks": THANKS}) as shop, SmallShop({}) as partner:
         site = {
             "name": "shop",
             "upstream": shop.address,
@@ -134,7 +135,10 @@ async def world(folder: Path, head: str = "", **consent: Any) -> AsyncIterator[W
         )
         async with serving(proxy, lifespan="on") as port:
             address = f"http://shop.test:{port}"
-            partner.pages = {"/": html(f"<a href='{address}/?ref=A1'>shop</a>")}
+            partner.pages = {
+                "/": html(f"<a href='{address}/?ref=A1'>shop</a>"),
+                "/redirected": html(f"<a href='{address}/old?ref=A1'>shop</a>"),
+            }
             yield World(address, f"http://partner.test:{partner.port}", folder / "clew.db")
 
 
@@ -215,6 +219,31 @@ async def test_consent_on_the_third_page_credits_the_first_landing(
         assert credited(at) == ["blog"]
         # What shows the consent is kept with the decision.
         assert TOOLS[tool][0][-1].partition("=")[0].replace("AlertBoxClosed", "Consent") in considered(at)
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "on the next page"])
+async def test_a_landing_that_redirects_is_credited_when_consent_comes(
+    tmp_path: Path, context: BrowserContext, later: bool
+) -> None:
+    """The shop's redirects leave the click out, and nothing may be stored before the visitor has chosen."""
+    async with world(tmp_path) as at:
+        page = await context.new_page()
+        await page.goto(at.partner + "/redirected")
+        answer = await asked(page, page.click("a"), "/two")
+        assert answer["consent"]["state"] == "pending"
+        if later:
+            await asked(page, page.click("#three"), "/three")
+        assert await nothing_stored(at, page) == []
+        if later:
+            await page.evaluate(choose(TOOLS["complianz"][0]))
+        else:
+            await asked(page, page.evaluate(choose(TOOLS["complianz"][0])), "/two")
+            # The cookie has to come back once.
+            await asked(page, page.click("#three"), "/three")
+        await stored_touches(at, page)
+        await page.goto(f"{at.address}/thanks")
+        await at.until(lambda: credited(at))
+        assert credited(at) == ["blog"]
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -388,7 +417,7 @@ async def test_a_network_that_the_tc_string_refuses_gets_no_cookie_and_no_credit
             cookies = {c["name"] for c in await context.cookies(at.address)}
             assert cookies - {"euconsent-v2"} == names
             await at.until(lambda: at.visitors())
-            clicks = [c["param"] for v in at.visitors() for t in v["touches"] for c in t["clicks"]]
+            clicks = [c[1] for v in at.visitors() for t in v["touches"] for c in t["c"]]
             assert ("awc" in clicks) == ("awc" in names)
 
 

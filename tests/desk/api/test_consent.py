@@ -1,13 +1,18 @@
 """Consent through the whole mount: what landings and `decide` set, keep and delete."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import tc_strings
 from clew.middleware.asgi.mount import ClewMiddleware
+from clew.orders.model import OrderSeen
+from clew.referral.touches import UNNEEDED
 from clew.settings.model import Settings
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
@@ -205,3 +210,75 @@ async def test_a_click_marked_as_necessary_follows_the_sites_setting(
         later = app.service.sites["shop"].cookie.open(client.cookies["clew_visitor"])
         assert later is not None
         assert (later.visitor, later.agreed, later.necessary) == (known.visitor, True, False)
+
+
+def tc_string(*vendors: tuple[int, int]) -> str:
+    return tc_strings.tc_string(at=time.time(), consents=[1, 7], vendor_consents=list(vendors))
+
+
+@pytest.mark.parametrize("setting", [True, False])
+@pytest.mark.parametrize("by", ["landing", "decide"])
+async def test_a_necessary_click_stays_where_its_network_is_refused_and_others_are_not(
+    tmp_path: Path, setting: bool, by: str
+) -> None:
+    """A TC string refuses Awin (vendor 907) and grants the rest; the landing has clicks of both."""
+    async with clew(tmp_path, "ask", necessary_clicks=setting) as (app, client):
+        client.cookies.set("euconsent-v2", tc_string((1, 906)), domain="shop.example")
+        if by == "landing":
+            await client.get(CASHBACK, headers=NAVIGATION)
+        else:
+            await decide(client, url=f"https://shop.example{CASHBACK}")
+        assert ("sn_awc" in client.cookies) == setting
+        known = app.service.sites["shop"].cookie.open(client.cookies["clew_visitor"])
+        assert known is not None
+        clicks = [c.param for t in known.touches for c in t.clicks]
+        assert clicks == (["awc", "ref"] if setting else ["ref"])
+
+
+async def test_a_necessary_click_alone_is_kept_as_one_that_needs_no_consent(tmp_path: Path) -> None:
+    async with clew(tmp_path, "ask", necessary_clicks=True) as (app, client):
+        client.cookies.set("euconsent-v2", tc_string((1, 906)), domain="shop.example")
+        await client.get("/?awc=1_2_a&sn=1", headers=NAVIGATION)
+        known = app.service.sites["shop"].cookie.open(client.cookies["clew_visitor"])
+        assert known is not None
+        assert [t.consent for t in known.touches] == [UNNEEDED]
+
+
+@pytest.mark.parametrize("cookies", [{}, NO])
+async def test_a_necessary_click_on_a_page_from_a_cache_is_kept_too(
+    tmp_path: Path, cookies: dict[str, str]
+) -> None:
+    """The server does not see the landing: the script tells of it."""
+    async with clew(tmp_path, "ask", necessary_clicks=True) as (app, client):
+        answer = await decide(client, cookies, url=f"https://shop.example{CASHBACK}")
+        assert set(ours(answer)) == {"sn_awc", "clew_visitor"}
+        known = app.service.sites["shop"].cookie.open(client.cookies["clew_visitor"])
+        assert known is not None
+        assert (known.necessary, known.agreed) == (True, False)
+        ((click,), campaign) = known.touches[0].clicks, known.touches[0].campaign
+        assert (click.param, campaign) == ("awc", {})
+        # The same page again sets nothing; another page neither.
+        assert ours(await decide(client, {}, url=f"https://shop.example{CASHBACK}", view="view-0002")) == []
+        assert ours(await decide(client, {}, url="https://shop.example/", view="view-0003")) == []
+    async with clew(tmp_path, "strict") as (_, client):
+        assert ours(await decide(client, cookies, url=f"https://shop.example{CASHBACK}")) == []
+
+
+async def test_withdrawing_takes_the_visitor_out_of_its_orders(tmp_path: Path) -> None:
+    async with clew(tmp_path, "ask") as (app, client):
+        await land(client, YES)
+        await decide(client)
+        visitor = app.service.sites["shop"].cookie.open(client.cookies["clew_visitor"])
+        assert visitor is not None
+        order = OrderSeen("1001", Decimal("59.90"), "EUR", "api")
+        await app.service.ordering.record(app.service.sites["shop"], order, visitor=visitor.visitor)
+        await decide(client, NO, consent={"choice": "denied"})
+        await app.service.tasks.stop()
+        found = await app.service.ledger.orders.get("shop", "1001")
+        assert found is not None
+        assert (found.visitor, found.partner) == (None, "blog")
+        assert found.click is not None
+        assert found.click.value == "A1"
+        (decision,) = await app.service.ledger.histories.decisions(found.row)
+        assert decision.inputs.forgotten
+        assert decision.inputs.touches == ()
