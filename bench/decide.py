@@ -1,4 +1,5 @@
-"""The cost of a decision, compared with a bare endpoint that reads and writes one row of the same file."""
+"""The cost of a decision, compared with a bare endpoint that reads and writes one row of the same file; and
+with the visits in Redis instead of the file."""
 
 import asyncio
 import json
@@ -6,7 +7,8 @@ import random
 import sqlite3
 import tempfile
 import time
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,13 @@ from typing import Any
 import peers
 from clew.referral.cookie import Known, new_visitor_id
 from clew.referral.touches import Click, Touch
-from clew.referral.visitor import Page, Restored, Talk, TalkChanged, Viewed, changed
+from clew.referral.visitor import Page, Restored, Talk, TalkChanged, Viewed, Visitor, changed
+from clew.stores.visits_engines import visits_at
 from clew.stores.visits_record import keep_seconds, packed
 from clew.stores.visits_sqlite import SqliteVisits
 from load import CONNECTIONS, Runner, load, take_turns, write_script
 from options import Options
-from pinned import LOAD_CORE, SERVER_CORE, BenchError, running
+from pinned import LOAD_CORE, SERVER_CORE, BenchError, free_port, running
 from report import Section, median, ratios, spread, table
 from visitors import SITE, visitor_cookie
 from workloads import HOST, NAVIGATION, write_shop
@@ -72,20 +75,26 @@ def bench_decide(options: Options) -> Section:
         origin, upstream = peers.shop(folder)
         command, port = peers.clew(folder, upstream)
         write_settings(folder)
-        cookies = asyncio.run(fill(folder / "clew-visits.db", rng))
+        cookies, visitors = asyncio.run(fill(folder / "clew-visits.db", rng))
         script = write_posts(folder / "decide.lua", cookies)
         pages = write_script(folder / "pages.lua", "/page.html", NAVIGATION, cookies[:512])
         stack.enter_context(running(origin, upstream, folder, LOAD_CORE))
         clew = stack.enter_context(running(command, port, folder, SERVER_CORE))
         require_decisions(port, cookies[0])
+        redis_port = stack.enter_context(redis_server(folder))
+        fill_redis(redis_port, visitors)
+        redis_command, redis_clew_port = peers.serve(redis_settings(folder, redis_port))
+        on_redis = stack.enter_context(running(redis_command, redis_clew_port, folder, SERVER_CORE))
+        require_decisions(redis_clew_port, cookies[0])
         bare_command, bare_port = peers.uvicorn("bare:app")
         bare = stack.enter_context(running(bare_command, bare_port, folder, SERVER_CORE))
         runners = [
             Runner("decide", "`decide`", port, clew),
             Runner("bare", "a bare endpoint", bare_port, bare),
             Runner("page", "a page of 100 KB", port, clew),
+            Runner("redis", "`decide` with Redis", redis_clew_port, on_redis),
         ]
-        scripts = {"decide": script, "bare": script, "page": pages}
+        scripts = {"decide": script, "bare": script, "page": pages, "redis": script}
         for runner in runners:
             load(runner, scripts[runner.name], 1)
         take_turns(runners, rng, options.rounds, lambda r: load(r, scripts[r.name], options.seconds))
@@ -94,10 +103,12 @@ def bench_decide(options: Options) -> Section:
 
 def section(runners: list[Runner], options: Options) -> Section:
     """The figures, and the table."""
-    decide, bare, page = runners
+    decide, bare, page, on_redis = runners
     figures = {
         "decide_vs_bare": median(ratios(decide.rates, bare.rates), 3),
         "decide_vs_page": median(ratios(decide.rates, page.rates), 3),
+        "decide_redis_vs_sqlite": median(ratios(on_redis.rates, decide.rates), 3),
+        "decide_redis_cpu_us": median(on_redis.cpu_us, 1),
         "decide_cpu_us": median(decide.cpu_us, 1),
         "decide_bare_cpu_us": median(bare.cpu_us, 1),
     }
@@ -113,7 +124,8 @@ def section(runners: list[Runner], options: Options) -> Section:
     how = (
         f"{RULES} rules, of which {EVALUATED} are evaluated; {VISITORS:,} visitors in a SQLite store, each "
         "request a page view. The bare endpoint is Starlette's, on uvicorn, and reads and writes one row of "
-        f"the same file in one transaction. {options.rounds} rounds of {options.seconds} s in turn, "
+        "the same file in one transaction. Redis is on the core of the load. "
+        f"{options.rounds} rounds of {options.seconds} s in turn, "
         f"{CONNECTIONS} connections, one core; median (lowest to highest)."
     )
     columns = ("asked for", "a second", "CPU µs each", "rate of `decide` to it")
@@ -151,13 +163,50 @@ def write_settings(folder: Path) -> None:
     file.write_text(f"{text}{rules}\n[limits]\n{limits}")
 
 
-async def fill(path: Path, rng: random.Random) -> list[str]:
-    """Fill a store with visitors who each have a click and some page views. Returns their Cookie headers."""
+@contextmanager
+def redis_server(folder: Path) -> Iterator[int]:
+    """A Redis that keeps nothing on the disk; its port."""
+    port = free_port()
+    command = f"redis-server --port {port} --bind 127.0.0.1 --save  --appendonly no --dir {folder}".split(" ")
+    with running(command, port, folder, LOAD_CORE):
+        yield port
+
+
+def redis_settings(folder: Path, port: int) -> Path:
+    """A folder with the same settings, but with the visits in Redis, and a ledger of its own."""
+    other = folder / "redis"
+    other.mkdir()
+    (other / "clew.toml").write_text(
+        f'store = "redis://127.0.0.1:{port}/0"\n{(folder / "clew.toml").read_text()}'
+    )
+    return other
+
+
+def fill_redis(port: int, visitors: list[Visitor]) -> None:
+    """Fill the store with the same visitors."""
+
+    async def filled() -> None:
+        store = visits_at(
+            f"redis://127.0.0.1:{port}/0", lambda why, seconds: None, ledger=None, write_lock=None
+        )
+        await store.open()
+        now = time.time()
+        for start in range(0, len(visitors), 64):
+            some = visitors[start : start + 64]
+            await asyncio.gather(*(store.update(SITE, v.id, lambda stored, v=v: v, now) for v in some))
+        await store.close()
+
+    asyncio.run(filled())
+
+
+async def fill(path: Path, rng: random.Random) -> tuple[list[str], list[Visitor]]:
+    """Fill a store with visitors who each have a click and some page views. Returns their Cookie headers, and
+    the visitors."""
     store = SqliteVisits(path)
     await store.open()
     await store.close()
     cookie, now = visitor_cookie(), time.time()
-    headers, rows = [], []
+    headers, rows, visitors = [], [], []
     for number in range(VISITORS):
         at = int(now) - 3600 - number
         click = Click("awin", "awc", f"1001_{at}_{number:016x}", "awin")
@@ -173,6 +222,7 @@ async def fill(path: Path, rng: random.Random) -> list[str]:
             TalkChanged(None, Talk()),
         ]
         visitor = changed(None, known.visitor, changes, now)
+        visitors.append(visitor)
         rows.append((SITE, visitor.id, packed(visitor), now, now + keep_seconds(visitor)))
         headers.append(cookie.set_cookie(known, False).decode("ascii").partition(";")[0])
     with closing(sqlite3.connect(path)) as database:
@@ -180,7 +230,7 @@ async def fill(path: Path, rng: random.Random) -> list[str]:
             "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?)", rows
         )
         database.commit()
-    return headers
+    return headers, visitors
 
 
 def body(view: str) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from .visits import VisitsError, VisitsUnavailableError
 
 # How long who asks waits for one round trip; a change takes two at most where nobody comes between.
 ANSWER_SECONDS = 0.15
+# It is counted in steps, each from the end of the one before: where this process is held up for longer, which
+# is one step, the answer may have come meanwhile, and is read in the next one.
+STEPS = 5
 # How long a probe may take, for which nobody waits.
 PROBE_SECONDS = 2.0
 # Before the probes of a store that has failed. The first comes at once: often it was our own process that was
@@ -42,8 +45,12 @@ class Breaker:
         if self.why is not None:
             raise VisitsUnavailableError(self.why)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await question()
+            async with asyncio.timeout(None) as limit:
+                patience = _Patience(limit)
+                try:
+                    return await question()
+                finally:
+                    patience.end()
         except TimeoutError:
             self.trip(late := f"{self.name} does not answer within {ANSWER_SECONDS:g} s")
             raise VisitsUnavailableError(late) from None
@@ -87,3 +94,24 @@ class Breaker:
             with suppress(asyncio.CancelledError):
                 await self._recovery
             self._recovery = None
+
+
+class _Patience:
+    """Has a timeout expire after ANSWER_SECONDS in which the loop has run."""
+
+    def __init__(self, limit: asyncio.Timeout) -> None:
+        self._limit = limit
+        self._left = STEPS
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(ANSWER_SECONDS / STEPS, self._step)
+
+    def _step(self) -> None:
+        self._left -= 1
+        if self._left:
+            self._timer = self._loop.call_later(ANSWER_SECONDS / STEPS, self._step)
+        else:
+            self._limit.reschedule(self._loop.time())
+
+    def end(self) -> None:
+        """The answer has come."""
+        self._timer.cancel()

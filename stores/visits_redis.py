@@ -31,11 +31,14 @@ from .visits import (
     VisitsUnavailableError,
 )
 from .visits_address import RedisAddress
-from .visits_breaker import ANSWER_SECONDS, Told
+from .visits_breaker import Told
 from .visits_record import keep_seconds, unpacked
 from .visits_remote import EXPIRY_STEP, Place, RemoteVisits, Stored
 
 CONNECT_SECONDS = 1.0
+# After which a connection without an answer is closed. Who asks does not wait for so long, see `Breaker`.
+SOCKET_SECONDS = 1.0
+SENTINEL_SECONDS = 0.4
 # Commands that are sent in one go.
 BATCH = 64
 # Visitors of a site who are found by the end of their id; those whose time is over first go first.
@@ -198,7 +201,7 @@ class RedisVisits(RemoteVisits):
     def _own_error(self, error: Exception) -> VisitsError:
         said = f"{self.breaker.name}: {error or type(error).__name__}"
         if isinstance(error, exceptions.TimeoutError):
-            return VisitsUnavailableError(f"{self.breaker.name} does not answer within {ANSWER_SECONDS:g} s")
+            return VisitsUnavailableError(f"{self.breaker.name} does not answer")
         if isinstance(error, exceptions.MovedError):
             return VisitsRefusedError(
                 f"{self.breaker.name} is part of a Cluster: write redis+cluster:// as `store`"
@@ -350,7 +353,7 @@ def _commands(address: RedisAddress) -> _Commands:
     common: dict[str, Any] = {
         "username": address.username,
         "password": address.password,
-        "socket_timeout": ANSWER_SECONDS,
+        "socket_timeout": SOCKET_SECONDS,
         "socket_connect_timeout": CONNECT_SECONDS,
         "protocol": 2,
         "ssl": address.tls,
@@ -370,8 +373,9 @@ def _commands(address: RedisAddress) -> _Commands:
         sentinel_kwargs={
             "username": options.get("sentinel_username"),
             "password": options.get("sentinel_password"),
-            "socket_timeout": ANSWER_SECONDS,
-            "socket_connect_timeout": ANSWER_SECONDS,
+            # There are several, and one that hangs must leave time for the others.
+            "socket_timeout": SENTINEL_SECONDS,
+            "socket_connect_timeout": SENTINEL_SECONDS,
             "ssl": address.tls,
             **tls,
         },

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from clew.chat.hub import visitor_topic
 from clew.referral.cookie import Known
 from clew.service.decisions import Ask
 from clew.service.facts import PageNow
@@ -17,7 +18,9 @@ from clew.service.service import Service
 from clew.settings.model import Settings
 from clew.stores.ledger.errors import LedgerError
 from clew.stores.talks import ANSWER_SECONDS
-from desks import House
+from clew.stores.visits import VisitsUnavailableError
+from desks import VISITOR, House
+from talks import open_conversation
 
 BEARER = {"authorization": "Bearer s3cret-token-of-the-shop"}
 ORDER = {"id": "1001", "total": "59.90", "currency": "EUR"}
@@ -104,6 +107,43 @@ async def test_a_locked_visit_store_is_still_read(house: House, tmp_path: Path) 
             body = (await browser.post("decide", json=VIEW)).json()
             other.execute("ROLLBACK")
     assert (body["action"], body["conversation"]) == ("show", True)
+
+
+async def test_a_visit_store_that_fails_costs_what_it_holds_and_no_conversation(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """field D4: the visitor writes, and reads the answer, also of another process; the desk shows it."""
+
+    async def fail(*given: object) -> None:
+        raise VisitsUnavailableError("Redis at db:6379 does not answer within 0.15 s")
+
+    agent = await house.agent()
+    async with house.visitor() as browser:
+        message = {"text": "hello", "client_id": "widget-id-1"}
+        assert (await browser.post("messages", json=message)).status_code == 201
+        found = await open_conversation(house.conversations, "shop", VISITOR)
+        assert found is not None
+        await house.service.watch.begin()
+        for name in ("get", "update", "seen_at", "forget", "noted_up_to", "set_noted_up_to"):
+            monkeypatch.setattr(house.service.visits, name, fail)
+        monkeypatch.setattr(house.service.visits, "update_at_once", lambda *given: None)
+        message = {"text": "anybody?", "client_id": "widget-id-2"}
+        assert (await browser.post("messages", json=message)).status_code == 201
+        answer = (await browser.post("decide", json=VIEW)).json()
+        assert (answer["action"], answer["conversation"]) == ("show", True)
+        for page in ("desk/", f"desk/conversations/{found.id}"):
+            shown = await agent.get(page)
+            assert shown.status_code == 200, page
+        assert "anybody?" in shown.text
+        told: list[str] = []
+        monkeypatch.setattr(house.service.hub, "notify", told.append)
+        await house.conversations.add_agent_message(
+            "shop", found.id, "hi", agent="bo", client_id=None, now=1.0
+        )
+        await house.service.watch.look()
+        assert visitor_topic("shop", VISITOR) in told
+        read = (await browser.get("messages")).json()
+        assert [m["text"] for m in read["messages"]] == ["hello", "anybody?", "hi"]
 
 
 async def test_decisions_on_one_locked_file_for_both_stores_wait_concurrently(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ ENGINES = ("sqlite", "redis", "postgresql")
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """How fast the machine is says nothing about what a store does."""
     monkeypatch.setattr(visits_breaker, "ANSWER_SECONDS", 20.0)
-    monkeypatch.setattr(visits_redis, "ANSWER_SECONDS", 20.0)
+    monkeypatch.setattr(visits_redis, "SOCKET_SECONDS", 20.0)
 
 
 @pytest.fixture(params=ENGINES)

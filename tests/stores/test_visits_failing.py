@@ -138,6 +138,19 @@ async def test_a_frozen_store_delays_a_request_only_briefly(engine: Engine) -> N
         assert (await store.change("shop", "v1", [view(3)], NOW)).pages >= 2
 
 
+async def test_a_process_that_was_held_up_does_not_take_its_store_for_down(engine: Engine) -> None:
+    """It was parsing, or the machine had other things to do: the answers are there when it goes on."""
+    told = Told()
+    async with opened(engine.address, told) as store:
+        for number in range(5):
+            changing = asyncio.create_task(store.change("shop", "v1", [view(number)], NOW))
+            for _ in range(number):
+                await asyncio.sleep(0)
+            time.sleep(0.4)  # noqa: ASYNC251 -- that is what is tried
+            assert (await changing).pages == number + 1
+    assert told.heard == []
+
+
 async def test_a_restart_between_two_changes_is_not_noticed(engine: Engine) -> None:
     told = Told()
     async with opened(engine.address, told) as store:
