@@ -31,7 +31,7 @@ SLOW_FOLDERS = ("tests/journeys/", "tests/examples/", "tests/cli/test_mitm", "te
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what is."""
+    """Mark slow tests."""
     for item in items:
         folder = item.nodeid.startswith(SLOW_FOLDERS)
         if folder or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
@@ -133,7 +133,7 @@ def new_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Redis]:
-    """A Redis server for all tests. What is in it is deleted by whoever needs it empty."""
+    """A Redis server for all tests. A test that needs it empty deletes its data."""
     server = Redis()
     try:
         server.start()

@@ -113,7 +113,7 @@ def test_the_known_pages_that_a_pattern_fits_are_shown(config: Path) -> None:
     ],
 )
 def test_check_prints_which_call_of_a_network_is_made(config: Path, settings: str, told: str) -> None:
-    """field G21: without `api_key` Awin gets its other call, and nobody said so"""
+    """field G21: without `api_key` Awin gets its other call, and check did not say so"""
     partner = f"[[sites.partners]]\nid = 'awin'\nnetwork = 'awin'\nsettings = {{ {settings} }}\n"
     config.write_text(GOOD + partner)
     result = CliRunner().invoke(app, ["check", "--config", str(config)])

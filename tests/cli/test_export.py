@@ -55,7 +55,7 @@ def cursor(result: Result) -> str:
 
 
 async def numbers(shop: Filled, after: str | None, limit: int = 1) -> tuple[list[str], str]:
-    """The orders that an export brings, asked for page by page, and the cursor at its end."""
+    """The orders of an export, requested page by page, and the cursor at its end."""
     found: list[str] = []
     while True:
         page = await Exports(shop.service.ledger.db).page("orders", ALL, after, limit, shop.now)

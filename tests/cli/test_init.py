@@ -123,7 +123,7 @@ def test_the_schema_knows_every_key_and_no_other() -> None:
 
 
 def test_the_schema_allows_a_variable_of_the_environment_anywhere() -> None:
-    """field G6: `env:NAME` may stand for numbers and truth values too"""
+    """field G6: `env:NAME` may replace numbers and booleans too"""
     debug = schema()["$defs"]["Site"]["properties"]["debug"]
     assert [entry["type"] for entry in debug["anyOf"]] == ["boolean", "string"]
     assert debug["default"] is False

@@ -1,4 +1,4 @@
-"""Files that are no ledger, or none of this version: what is wrong and what to do, at every command."""
+"""Every command reports a file that is not a ledger, or of another version, and what to do."""
 
 import sqlite3
 import subprocess

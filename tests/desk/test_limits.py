@@ -31,7 +31,7 @@ def stored(desk: House) -> int:
 
 
 async def stranger(desk: House, address: str = FLOOD) -> tuple[httpx2.AsyncClient, httpx2.Response]:
-    """Somebody without a cookie who asks `decide`, and its answer; the client keeps the cookie."""
+    """A client without a cookie that calls `decide`, and the response; the client keeps the cookie."""
     client = desk.client()
     client.headers["x-test-client"] = address
     return client, await client.post("decide", json=ASK)
@@ -170,7 +170,7 @@ async def test_open_streams_are_limited_by_network_for_any_visitor(tmp_path: Pat
 async def test_guesses_of_the_api_token_are_limited_and_reported(
     desk: House, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """field E23: after so many even the right one is not looked at, but the shop's own server goes on."""
+    """field E23: over the limit even the right token is not checked, but the shop's own server continues."""
 
     async def post(token: str, address: str) -> int:
         client = desk.client()

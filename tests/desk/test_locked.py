@@ -37,7 +37,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 @pytest.fixture
 def lock(house: House, tmp_path: Path) -> Iterator[None]:
-    """Held while a test runs, by a connection that is none of ours."""
+    """A lock held during a test by another connection."""
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, timeout=5)) as other:
         other.execute("BEGIN EXCLUSIVE")
         yield
@@ -98,7 +98,7 @@ async def test_a_ledger_that_fails_costs_its_facts_and_not_the_page(
 
 
 async def test_a_locked_visit_store_is_still_read(house: House, tmp_path: Path) -> None:
-    """field D4: another process writes to it; what is known of the visitor counts all the same."""
+    """field D4: another process writes to it; the visitor's data is used nevertheless."""
     async with house.visitor() as browser:
         message = {"text": "hello", "client_id": "widget-id-1"}
         assert (await browser.post("messages", json=message)).status_code == 201

@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "compatibility.md"
 
 
 def numbered(**last: int) -> list[str]:
-    """`_1=3` stands for 1.1, 1.2 and 1.3."""
+    """`_1=3` means 1.1, 1.2 and 1.3."""
     return [f"{part[1:]}.{n}" for part, count in last.items() for n in range(1, count + 1)]
 
 

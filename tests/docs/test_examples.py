@@ -1,4 +1,4 @@
-"""The examples of `POST orders` in docs/api.md, run as they stand against a running clew."""
+"""The examples of `POST orders` in docs/api.md, run unchanged against a running clew."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The commands of the first steps, run as they stand in the README and in docs/getting-started.md."""
+"""The commands of the first steps in the README and docs/getting-started.md, run unchanged."""
 
 import re
 import subprocess

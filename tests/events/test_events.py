@@ -1,4 +1,4 @@
-"""Which events are told, and how often."""
+"""Which events are logged, and how often."""
 
 from pathlib import Path
 from typing import Any

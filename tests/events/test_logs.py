@@ -1,4 +1,4 @@
-"""What is written into the log, and that nothing of it acts on whoever reads it."""
+"""The log, and the escaping of control characters in it."""
 
 import io
 import json

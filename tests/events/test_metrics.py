@@ -1,4 +1,4 @@
-"""What is counted for Prometheus, and what counting costs."""
+"""The metrics for Prometheus, and the cost of counting."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

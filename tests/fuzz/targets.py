@@ -150,7 +150,7 @@ def codings(data: bytes) -> None:
 
 
 def edit(data: bytes) -> None:
-    """The body without the tag is the shop's; what is not edited is not changed; what is held is bounded."""
+    """The body without the tag is the shop's; a body that passes is unchanged; buffers are bounded."""
     given = Input(data)
     coding_in, coding_out = given.choice(CODINGS), given.choice(CODINGS)
     seed, damaged, body = given.byte(), given.byte() % 2, given.rest()
@@ -247,7 +247,7 @@ def wire(data: bytes) -> None:
 
 
 def request(data: bytes) -> None:
-    """Whoever asks, the shop gets one request of as many lines as were meant, or none."""
+    """The shop gets exactly one request with the intended number of lines, or none."""
     given = Input(data)
     method, peer = given.choice(METHODS), given.choice((("192.0.2.1", 1), ("10.0.0.1", 1), None))
     raw_path, query = given.part(), given.part()
@@ -297,7 +297,7 @@ def landing(data: bytes) -> None:
 
 
 def exchange(data: bytes) -> None:
-    """One head goes out, our own code never fails, and the body is the shop's, or the shop's with the tag."""
+    """One head is sent, clew's code never fails, and the body is the shop's, with or without the tag."""
     given = Input(data)
     method, status, seed = given.choice(METHODS), 200 + given.byte() * 2 % 400, given.byte()
     path, query, asked, answered = given.part(), given.part(), given.part(), given.part()

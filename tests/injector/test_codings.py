@@ -310,7 +310,7 @@ def test_any_bytes_can_be_requested(field: bytes) -> None:
     ],
 )
 def test_coding_of_a_response(fields: list[bytes], coding: str | None) -> None:
-    """injection 4.2: unknown and stacked codings are not for us."""
+    """injection 4.2: unknown and stacked codings are not decoded."""
     assert coding_of([(b"content-encoding", field) for field in fields]) == coding
 
 

@@ -216,7 +216,7 @@ def test_report_only_policy_never_blocks_but_is_noted() -> None:
 
 
 def test_nonce_also_serves_report_only_policies_where_it_can() -> None:
-    """injection 6.7: the shop's endpoint gets no reports because of us."""
+    """injection 6.7: the shop's endpoint gets no reports because of the tag."""
     report = (REPORT, b"script-src 'strict-dynamic' 'nonce-r'")
     assert evaluate([report]) == Csp(allowed=True, nonce=b"r")
     assert evaluate([*policies(b"script-src 'self'"), report]) == Csp(allowed=True, nonce=b"r")
@@ -246,7 +246,7 @@ def test_integrity_policy_on_scripts_keeps_the_tag_out(value: bytes, allowed: bo
 
 
 def test_a_meta_policy_is_ignored_by_the_edit() -> None:
-    """injection 6.8: the tag stands before any meta element, which governs only what follows it."""
+    """injection 6.8: the tag is before any meta element, whose policy applies only to what follows it."""
     assert evaluate([(b"content-type", b"text/html")]) == Csp(allowed=True)
     page = (Path(__file__).parent / "pages" / "oscar.html").read_bytes()
     assert page.index(b"<head>") < page.index(b"<meta")

@@ -116,7 +116,7 @@ def test_chunks_after_the_tag_pass_unchanged() -> None:
 
 
 def test_flushed_doctype_is_not_held_back() -> None:
-    """injection 2.4: what is decided goes out with the chunk that brought it."""
+    """injection 2.4: bytes are sent with the chunk that made the decision possible."""
     edit = PageEdit(TAG, "identity", "identity")
     assert edit.feed(b"<!doctype html>\n") == b"<!doctype html>\n"
     assert (edit.verdict, edit.added) == ("edit", None)
@@ -199,7 +199,7 @@ def test_broken_coding_before_the_verdict_passes(coding: str) -> None:
 
 
 def test_fault_in_the_chunk_that_would_decide_passes() -> None:
-    """Nothing has been sent yet, so the client may see for itself what is wrong."""
+    """Nothing has been sent yet, so the client gets the original bytes."""
     coded = bytearray(gzip.compress(PAGE * 100, 0))
     coded[-1] ^= 1
     edit = PageEdit(TAG, "gzip", "identity")
@@ -281,7 +281,7 @@ def test_coded_stream_without_output_is_not_held_for_ever() -> None:
 
 
 def incompressible_zstd() -> bytes:
-    """A page whose first block of zstd is longer than what is held, and says nothing before its last byte."""
+    """A page whose first zstd block is longer than the buffer, and cannot be decoded before its last byte."""
     noise = bytes(random.Random(1).choices(range(0x21, 0x7F), k=120_000)).replace(b"--", b"__")
     return zstd.compress(b"<!doctype html><html><head><!--" + noise.replace(b">", b"_") + b"-->" + PAGE)
 
@@ -372,6 +372,6 @@ def test_unknown_coding_passes_and_has_no_copy(coding: str) -> None:
 
 
 def test_zlib_decodes_the_encoded_page() -> None:
-    """injection 4.1, with a decoder that is not ours."""
+    """injection 4.1, with another decoder."""
     sent = send(PageEdit(TAG, "identity", "gzip"), cut(PAGE, 100))
     assert zlib.decompress(sent, 31) == EDITED

@@ -163,7 +163,7 @@ HIDDEN = [
 @pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize("around", ["{}", "<svg>{}</svg>", "<math>{}</math>", "<select>{}</select>"])
 def test_markup_inside_scripts_and_comments_does_not_reach_the_parser(hidden: str, around: str) -> None:
-    """field E4: what is a tag in one state of the tokenizer and text in another is left out."""
+    """field E4: markup that is a tag in one tokenizer state and text in another is removed."""
     page = around.format(hidden.format("<b id=evil>")) + "<p>x</p>"
     document = read(page.encode(), None)
     assert not document.has("#evil") or hidden.startswith("<![CDATA")

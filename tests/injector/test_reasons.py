@@ -1,4 +1,4 @@
-"""Reasons are told by their short forms, which dashboards and logs keep."""
+"""Reasons are reported by their short forms, on which dashboards and logs rely."""
 
 import pickle
 import re

@@ -131,7 +131,7 @@ def test_vary_names_what_the_edit_depended_on(headers: Headers, coding_out: str,
 
 
 def test_head_and_get_answer_with_the_same_head() -> None:
-    """injection 3.12: but for the length, which HEAD need not tell (RFC 9110 §9.3.2)."""
+    """injection 3.12: except for the length, which HEAD need not have (RFC 9110 §9.3.2)."""
     headers = [(b"etag", b'"x"'), (b"content-length", b"5"), (b"content-type", b"text/html")]
     get = edited(headers, "gzip", 101)
     assert edited(headers, "gzip", None) == get

@@ -43,7 +43,7 @@ def test_nothing_but_a_nonce_is_copied_into_the_page(nonce: bytes) -> None:
 
 
 def test_prefix_outside_ascii_is_refused() -> None:
-    """injection 4.16: the page's encoding is not known yet where the tag stands."""
+    """injection 4.16: the page's encoding is not known yet at the tag."""
     with pytest.raises(UnicodeEncodeError):
         tag("/-/clëw/")
 

@@ -26,7 +26,7 @@ def forwarded(field: bytes, value: bytes, mark: bytes = MARK) -> bytes | None:
 
 
 def test_a_strong_etag_becomes_weak_and_marked() -> None:
-    """injection 5.2: the edited bytes are not those that the shop's tag stands for."""
+    """injection 5.2: the shop's ETag does not identify the edited bytes."""
     assert marked(b'"abc"') == b'W/"abc-clew-1f2e3d"'
     assert marked(b'W/"abc"') == b'W/"abc-clewW-1f2e3d"'
     assert marked(b' "abc" ') == b'W/"abc-clew-1f2e3d"'
@@ -66,7 +66,7 @@ def test_any_representation_stays_any() -> None:
 
 
 def test_precondition_of_a_writer_is_never_lost() -> None:
-    """injection 5.5: a CMS that saves a page must still be told that somebody else did meanwhile."""
+    """injection 5.5: a CMS that saves a page must still get a conflict if it was changed meanwhile."""
     assert forwarded(b"if-match", b'"a", W/"b-clew-0ld", "c-clew-1f2e3d"') == b'"a", "b", "c"'
     headers = [(b"if-unmodified-since", b"Sat, 29 Oct 1994 19:43:31 GMT")]
     assert forward_conditionals(headers, MARK) == headers
@@ -86,7 +86,7 @@ def test_dates_and_ranges_of_a_navigation_go() -> None:
 
 
 def test_nested_marks_come_off_one_by_one() -> None:
-    """A shop behind two of us, one in front of the other."""
+    """A shop behind two instances of clew."""
     inner = marked(b'"abc"', b"1nner")
     outer = marked(inner, b"0uter")
     assert forwarded(b"if-none-match", outer, b"0uter") == inner

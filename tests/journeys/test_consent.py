@@ -1,4 +1,4 @@
-"""Consent in a real browser, with the cookies of real consent tools: what is stored, and when."""
+"""Consent in a real browser, with the cookies of real consent tools: which data is stored, and when."""
 
 import asyncio
 import json
@@ -93,7 +93,7 @@ class World:
             return [unpacked(data).to_json() for (data,) in database.execute("SELECT data FROM visits")]
 
     def written(self) -> dict[str, int]:
-        """How many rows each table has that tells of visitors."""
+        """The number of rows of each table with data of visitors."""
         with closing(sqlite3.connect(self.database)) as database:
             names = [n for (n,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             counts = {n: database.execute(f'SELECT count(*) FROM "{n}"').fetchone()[0] for n in names}

@@ -73,7 +73,7 @@ def visit(clew: ClewServe, times: int) -> None:
 
 
 def figures(port: int) -> dict[tuple[str, str], float]:
-    """Name and labels → value, of what the operations listener tells."""
+    """Name and labels → value, of the metrics of the operations listener."""
     answer = httpx2.get(f"http://127.0.0.1:{port}/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")

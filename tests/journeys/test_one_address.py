@@ -34,7 +34,7 @@ CART = f'<b id="cart">119,00 €</b><form method="post" action="{CONFIRM}"><butt
 
 @dataclass
 class OneAddress:
-    """The shop: whoever buys sees number and total once; `?order=` shows any order to anybody."""
+    """The shop: a buyer sees number and total once; `?order=` shows any order to any visitor."""
 
     orders: dict[str, str] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)
@@ -84,13 +84,13 @@ class World:
         return [(one["c"][0], one["o"][0], one["a"][0]) for one in asked]
 
     async def settled(self) -> None:
-        """Wait for what is done after the pages were sent."""
+        """Wait for the work after the pages were sent."""
         while self.proxy.service.tasks._work:
             for task in list(self.proxy.service.tasks._work):
                 await task
 
     async def tell(self, **order: str) -> httpx2.Response:
-        """The shop's server tells of an order."""
+        """Report an order as the shop's server."""
         async with httpx2.AsyncClient() as server:
             headers = {"authorization": f"Bearer {TOKEN}"}
             return await server.post(f"{self.address}/-/clew/orders", json=order, headers=headers)

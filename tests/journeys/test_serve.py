@@ -1,4 +1,4 @@
-"""`clew serve` as those who run it see it: it stops when it is told."""
+"""`clew serve` for operators: start, stop and exit status."""
 
 import os
 import re
@@ -105,7 +105,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
 
 
 def test_the_address_is_printed_once_the_port_answers(tmp_path: Path) -> None:
-    """field G6: before that nobody is told that clew has started"""
+    """field G6: before that nothing reports that clew has started"""
     folder = ClewFolder(tmp_path / "clew", SETTINGS)
     answers: list[int] = []
     both = threading.Event()

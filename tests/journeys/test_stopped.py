@@ -1,4 +1,4 @@
-"""`clew serve` is told to stop while it calls partners (field D2)."""
+"""`clew serve` is stopped while it calls partners (field D2)."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ class SlowReceiver(Receiver):
 
 
 def order(clew: ClewServe) -> None:
-    """A visitor whom the partner sent, and its orders, told by the shop's server."""
+    """A visitor sent by the partner, and its orders, reported by the shop's server."""
     headers = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     with httpx2.Client(base_url=clew.address, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
         visitor = client.get("/?friend=c1", headers=headers).cookies["clew_visitor"]
@@ -69,7 +69,7 @@ def order(clew: ClewServe) -> None:
 
 
 def stop(clew: ClewServe) -> None:
-    """Tell it to stop, as systemd does, and return as soon as it lets nobody in any more."""
+    """Stop it like systemd does, and return as soon as it accepts no more connections."""
     os.kill(clew.pid, signal.SIGTERM)
     while True:
         try:
@@ -89,7 +89,7 @@ def settings(shop: SmallShop, port: int, more: str = "") -> str:
 def test_calls_answered_during_the_stop_are_delivered_and_the_others_after_a_restart(
     tmp_path: Path,
 ) -> None:
-    """field D2: each order is told once; nothing that was not sent keeps its lease"""
+    """field D2: each order is reported once; unsent postbacks have no lease"""
     port = free_port()
     with SmallShop({"/": html("Tea")}) as shop, SlowReceiver(port) as receiver:
         folder = ClewFolder(tmp_path / "clew", settings(shop, port))
@@ -112,7 +112,7 @@ def test_calls_answered_during_the_stop_are_delivered_and_the_others_after_a_res
 def test_calls_without_a_response_at_the_stop_are_neither_lost_nor_repeated(
     tmp_path: Path, repeats: bool
 ) -> None:
-    """field D2: sent again only where the receiver knows a repeat by its id, else a person is asked"""
+    """field D2: repeated only if the receiver recognises a repeat by its id, else a person decides"""
     port = free_port()
     more = f'secret = "{SECRET}"' if repeats else ""
     with SmallShop({"/": html("Tea")}) as shop:

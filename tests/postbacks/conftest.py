@@ -1,4 +1,4 @@
-"""A partner's receiver on a real socket that answers as it is told, and reports to send there."""
+"""A partner's receiver on a real socket with configurable responses, and reports to send there."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from recorded import put_order
 
 @dataclass
 class Got:
-    """A request as it came over the wire."""
+    """A received request."""
 
     method: str
     target: bytes
@@ -150,7 +150,7 @@ def report() -> Callable[..., Report]:
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that is advanced by the test."""
 
     def __init__(self) -> None:
         self.now = 1763860000.0
@@ -180,14 +180,14 @@ class Events:
         self.timed.append((what, site, outcome))
 
     async def told(self, name: str) -> None:
-        """Once an event of this name was told."""
+        """Wait until an event of this name was emitted."""
         async with asyncio.timeout(60):
             while all(e["name"] != name for e in self.events):
                 self._more.clear()
                 await self._more.wait()
 
     async def outcomes(self, count: int) -> list[str]:
-        """The outcomes of all postbacks told of, once there are so many."""
+        """Wait until there are so many postback events; returns their outcomes."""
         async with asyncio.timeout(60):
             while len(found := [e["outcome"] for e in self.events if e["name"] == "postback"]) < count:
                 self._more.clear()

@@ -1,4 +1,4 @@
-"""A visitor arrives: one function says what is kept, and what its cookies say, for every way it came."""
+"""Arrivals: one function computes the stored touches and the cookies for each kind of arrival."""
 
 import pytest
 from clew.referral.arrival import Arrival, Consent, arrive

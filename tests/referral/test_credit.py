@@ -157,14 +157,14 @@ def test_the_reason_has_the_clicks_age_in_words(age: float, words: str) -> None:
 def test_a_click_from_before_the_clock_was_set_back_by_an_hour_is_not_after_the_order(
     at: float, partner: str | None
 ) -> None:
-    """field B6: the shop's clock was right, ours was an hour ahead until it was set back."""
+    """field B6: the shop's clock was right, clew's was an hour ahead until it was set back."""
     terms = dataclasses.replace(TERMS, set_back=((ORDER + 3700, 3600.0),))
     assert credit([Touch(int(at), (AWIN,))], ORDER, TERMS).partner is None
     assert credit([Touch(int(at), (AWIN,))], ORDER, terms).partner == partner
 
 
 def test_a_click_cannot_be_later_than_now() -> None:
-    """field B6: after a restart nobody knows of the step."""
+    """field B6: after a restart the step is not known."""
     assert credit([touch(-3600, AWIN)], ORDER, TERMS, now=ORDER + 30).partner == "awin"
     assert credit([touch(-3600, AWIN)], ORDER, TERMS, now=ORDER + 3600).partner is None
 

@@ -155,7 +155,7 @@ async def test_a_change_is_reported_as_a_new_order_if_the_partner_never_accepted
 
 
 async def lost(shop: Shop, state: State) -> Postback:
-    """A call is made, and comes to nothing or to nobody knows what; the partner heard nothing."""
+    """A call is made and fails or has an unknown result; the partner did not get it."""
     begun = await begin(shop)
     unanswered = Attempt(shop.now, "", None, "", "unknown")
     await shop.service.ledger.outbox.finish(begun, unanswered, state, shop.now)

@@ -1,4 +1,4 @@
-"""The visitor's consent when it ordered: kept with each report, weighed for the credit, told to partners."""
+"""The visitor's consent at the order: stored with each report, used for the credit, sent to partners."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""A site that asks for consent and sees no source of it recognises nobody: a person is told."""
+"""A site that asks for consent without any source of it recognises no visitor, which is reported."""
 
 import pytest
 from clew.events.events import Events

@@ -41,7 +41,7 @@ async def forget(shop: Filled, visitor: str | None = ANN, **more: Any) -> Receip
 
 
 async def bought(shop: Filled, visitor: str, number: str, email: str | None = None) -> None:
-    """A visitor came by a click, wrote in the chat, and ordered; the page and the server tell of it."""
+    """A visitor came by a click, wrote in the chat, and ordered; the page and the server report the order."""
     await shop.bought(visitor, f"click-{visitor}")
     await shop.talk(visitor, f"secret of {visitor}")
     shop.now += 1
@@ -63,7 +63,7 @@ async def dump(shop: Filled) -> dict[str, list[str]]:
 
 
 async def naming(shop: Filled, *texts: str) -> list[str]:
-    """The tables in which one of these stands."""
+    """The tables that contain one of these values."""
     stored = await dump(shop)
     return sorted(n for n, rows in stored.items() if any(text in row for text in texts for row in rows))
 

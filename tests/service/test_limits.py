@@ -145,7 +145,7 @@ def test_many_invented_networks_change_no_other_counter_and_take_no_memory() -> 
 
 
 def test_a_block_of_ipv6_networks_counts_as_a_few_of_them() -> None:
-    """Whoever has a /48 has 65,536 networks for nothing."""
+    """A client with a /48 has 65,536 networks for free."""
     bench = Bench(messages=(5, 10_000, 10_000))
     assert sum(bench.taken(1, f"2001:db8:1:{number:x}::1") for number in range(1000)) == 40
     assert bench.taken(1, "2001:db8:2::1") == 1

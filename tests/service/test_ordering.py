@@ -236,7 +236,7 @@ async def due(service: Service) -> list[tuple[str, str, str]]:
 async def test_the_shops_page_has_precedence_over_an_order_invented_by_a_browser(
     service: Service, site: SiteRuntime, with_click: bool, total: str
 ) -> None:
-    """field E12: order numbers told of before they are placed."""
+    """field E12: order numbers reported before the orders are placed."""
     if with_click:
         await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
     await told(service, site, "stranger", DRAWN, total)
@@ -251,7 +251,7 @@ async def test_the_shops_page_has_precedence_over_an_order_invented_by_a_browser
 async def test_a_page_opened_without_the_cookie_does_not_confirm_a_browsers_report(
     service: Service, site: SiteRuntime
 ) -> None:
-    """field E12: a stranger tells of an order, then opens its page as nobody."""
+    """field E12: a stranger reports an order, then opens its page without a cookie."""
     await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
     await told(service, site, "stranger", DRAWN, "59.90")
     await told(service, site, None, SENT, "59.90")
@@ -261,7 +261,7 @@ async def test_a_page_opened_without_the_cookie_does_not_confirm_a_browsers_repo
 async def test_a_page_opened_without_the_cookie_does_not_make_an_unpaid_order_a_sale(
     service: Service, site: SiteRuntime
 ) -> None:
-    """field A7, E12: a stranger opens the page of an order that waits for its money, then again as nobody."""
+    """field A7, E12: a stranger opens the page of an unpaid order, then again without a cookie."""
     await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
     unpaid = order(state="seen")
     await service.ordering.record(site, unpaid, visitor="stranger", shown=Shown("/thanks", "outside"))

@@ -1,4 +1,4 @@
-"""The sites of a running clew: compiled when they are asked for, swapped in one step."""
+"""The sites of a running clew: compiled when first requested, swapped in one step."""
 
 from pathlib import Path
 from typing import Any

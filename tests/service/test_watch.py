@@ -90,7 +90,7 @@ async def first_look(desk: House, monkeypatch: pytest.MonkeyPatch, listeners: in
 
 
 async def test_idle_streams_cause_no_queries(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """field E6: no stream reads the ledger by itself, and nobody reads it for them."""
+    """field E6: without changes neither a stream nor the watch reads the ledger."""
     async with AsyncExitStack() as tabs:
         lives = await streams(desk, tabs, [new_visitor_id() for _ in range(40)])
         await first_look(desk, monkeypatch, len(lives))
@@ -176,7 +176,7 @@ async def test_an_order_held_in_another_process_reaches_the_desks(
 async def test_a_desk_is_notified_only_of_the_visit_that_it_shows(
     desk: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """field E6: visits are looked at once for all desks, and only those that a desk shows."""
+    """field E6: visits are read once for all desks, and only those that a desk shows."""
     talk, other = await write(desk.conversations, "hello"), new_visitor_id()
     async with desk.served() as address, AsyncExitStack() as tabs:
         agent = await desk.agent(base=address.removesuffix("/-/clew/"))

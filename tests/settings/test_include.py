@@ -1,4 +1,4 @@
-"""Sites in files of their own: which are read, what is wrong with them, and what is read again."""
+"""Included files: which are read, their errors, and which are read again."""
 
 import errno
 import glob
@@ -274,7 +274,7 @@ class TestReadAgain:
         return found
 
     def settled(self, folder: Path) -> None:
-        """As if all files had been written an hour ago, as far as anybody can tell."""
+        """Make all files look as if they had been written an hour ago."""
         later = time.time() + 3600
         self.patch.setattr("clew.settings.included.time.time", lambda: later)
 

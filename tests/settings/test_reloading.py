@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(30)
 
 
 class Target:
-    """Takes settings, unless it is told not to."""
+    """Accepts settings, unless configured to fail."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -159,7 +159,7 @@ async def test_an_agents_form_sent_twice_is_one_answer(books: Conversations) -> 
 
 
 async def test_a_note_at_the_end_is_read_by_both_and_written_once(books: Conversations) -> None:
-    """field D11: a stream hears of the end because there is something new to read."""
+    """field D11: a stream is notified of the end because there is a new message."""
     added = await write(books, "hello")
     for _ in range(2):
         await books.close("shop", added.conversation.id, NOW + 1, lambda found: f"closed, {found.language}")
@@ -230,7 +230,7 @@ async def test_the_inbox_has_pages(books: Conversations) -> None:
 
 
 async def test_many_from_one_network_are_a_crowd_and_are_closed_together(books: Conversations) -> None:
-    """field E3: what nobody has taken; the rest, and other networks, stay in the list."""
+    """field E3: conversations that no agent has taken; others, and other networks, stay in the list."""
     for number in range(8):
         await write(books, "spam", visitor=f"s{number}", at=NOW + number, sender=Sender(client="aa"))
     for number in range(5):

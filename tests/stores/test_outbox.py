@@ -245,7 +245,7 @@ async def test_one_partner_with_many_rows_does_not_crowd_out_the_others(db: Data
 
 
 async def test_each_partner_gets_its_turn_oldest_first(db: Database, outbox: Outbox) -> None:
-    """field D5: what a round costs does not grow with what is due."""
+    """field D5: the cost of a round does not grow with the number of due postbacks."""
     for partner in ("a", "b", "c"):
         await owe(db, *(f"{partner}{n}" for n in range(4)), partner=partner)
     await owe(db, "later", partner="d", now=NOW + 100)
@@ -295,7 +295,7 @@ async def test_a_cancelled_transaction_of_several_statements_leaves_none_behind(
 async def test_a_person_may_retry_a_failed_postback(
     db: Database, outbox: Outbox, done: State, tries: int
 ) -> None:
-    """Of what is unknown a call may have arrived, so it counts."""
+    """An unknown call may have arrived, so its attempt counts."""
     await owe(db, "a")
     sent = await send(outbox)
     await outbox.finish(sent, attempt("dead"), done, NOW)

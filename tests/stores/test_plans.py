@@ -91,7 +91,7 @@ async def forget(db: Database, *, dry: bool) -> None:
 
 
 async def story(db: Database) -> None:
-    """An order, and what is near to it."""
+    """An order and its neighbours."""
     put = await put_order(db, OrderSeen("1", Decimal(5), "EUR", "page", coupon="c"), visitor="v", now=NOW)
     assert put is not None
     assert await Stories(db).at("shop", put.row) is not None

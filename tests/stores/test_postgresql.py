@@ -196,7 +196,7 @@ async def test_a_first_message_sent_to_several_processes_opens_one_conversation(
 async def test_messages_become_visible_in_the_order_of_their_numbers(
     db: PostgresDatabase, others: list[PostgresDatabase]
 ) -> None:
-    """A reader that goes on from the last number that it saw misses none."""
+    """A reader that continues after the last number it saw misses none."""
 
     async def write(one: PostgresDatabase, visitor: str) -> None:
         for n in range(10):

@@ -33,7 +33,7 @@ async def test_waiting_callers_get_an_error_when_the_write_loop_stops(db: Sqlite
 
 
 async def test_due_postbacks_are_found_by_skipping_through_an_index(db: SqliteDatabase) -> None:
-    """field D5: what a round costs does not grow with what is due."""
+    """field D5: the cost of a round does not grow with the number of due postbacks."""
     given = {"now": NOW, "each": 3, "limit": 9}
     async with db.read() as connection:
         rows = (await connection.execute(text(f"EXPLAIN QUERY PLAN {_WAITING.text}"), given)).all()

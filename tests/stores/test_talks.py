@@ -30,7 +30,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[House]:
 
 @asynccontextmanager
 async def quiet(folder: Path) -> AsyncIterator[House]:
-    """A desk whose watch looks only when a test says so, and where nobody else asks the ledger meanwhile."""
+    """A desk whose watch runs only on demand, and where nothing else queries the ledger."""
     async with house(folder) as built:
         for task in built.service.tasks._lasting:
             task.cancel()
@@ -40,7 +40,7 @@ async def quiet(folder: Path) -> AsyncIterator[House]:
 
 @contextmanager
 def counted(db: Database) -> Iterator[list[None]]:
-    """What is asked of the ledger while the block runs, one entry for each connection that is taken."""
+    """The queries of the ledger while the block runs, one entry for each connection."""
     asked: list[None] = []
     with pytest.MonkeyPatch.context() as patch:
         read = db.read

@@ -1,4 +1,4 @@
-"""A visit store on another machine that does not answer: it costs a moment, is told, and comes back."""
+"""A remote visit store that does not respond delays requests briefly, is reported, and used again later."""
 
 import asyncio
 import gc
@@ -276,7 +276,7 @@ async def test_one_server_is_not_taken_for_a_cluster(server: Redis) -> None:
 async def test_a_store_that_fails_again_and_again_is_probed_ever_less(
     server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that answers probes and then fails must not be asked ten times a second."""
+    """A store that answers probes but then fails must not be used ten times a second."""
     monkeypatch.setattr(visits_breaker, "RESTS", (0.01, 0.2, 0.4))
     told, probed = Told(), []
     async with opened(server.url(), told) as store:

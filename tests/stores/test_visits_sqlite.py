@@ -89,7 +89,7 @@ async def crowd(visits: SqliteVisits, count: int) -> None:
 async def test_pruning_leaves_the_file_to_others_between_small_steps(
     visits: SqliteVisits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """field D1: in a thread of its own, a few rows at a time, and whoever writes meanwhile comes between."""
+    """field D1: in a separate thread, a few rows at a time, with other writers in between."""
     await crowd(visits, 400)
     steps: list[tuple[int, int]] = []
     step = Housekeeping._step

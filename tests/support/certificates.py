@@ -1,4 +1,4 @@
-"""Certificates that nobody signed."""
+"""Self-signed certificates."""
 
 import datetime
 from pathlib import Path

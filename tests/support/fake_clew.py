@@ -49,7 +49,7 @@ def shop_page(body: str = "", head: str = "", title: str = "Shop") -> str:
 
 
 class FakeClew:
-    """What came in, and what is to be answered. One conversation."""
+    """The received requests and the configured responses. One conversation."""
 
     def __init__(self) -> None:
         self.url = ""

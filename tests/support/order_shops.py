@@ -1,4 +1,4 @@
-"""A shop of a few pages behind the middleware, its visitors, and what is in the ledger."""
+"""A shop with a few pages behind the middleware, its visitors, and the ledger."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def linked(**order: str) -> HTMLResponse:
 
 
 class Shop:
-    """Pages behind clew, visitors in front of it, and what is in the ledger."""
+    """A shop's pages behind clew, its visitors, and the ledger."""
 
     def __init__(self, folder: Path, **site: Any) -> None:
         self.pages: dict[str, Response] = {"/": page("home"), "/checkout": page("pay"), "/tea": page("tea")}
@@ -66,7 +66,7 @@ class Shop:
             yield visitor
 
     async def settled(self) -> None:
-        """Wait for what is done after the pages were sent."""
+        """Wait for the work after the pages were sent."""
         while self.clew.service.tasks._work:
             await asyncio.gather(*list(self.clew.service.tasks._work))
 

@@ -210,7 +210,7 @@ class Client:
         return await self.response(method)
 
     async def response(self, method: str = "GET") -> Response:
-        """The next final response with its whole body, as far as it came."""
+        """The next final response with its body, as far as it was received."""
         async with asyncio.timeout(PATIENCE):
             response = await self.head()
             while 100 <= response.status < 200:

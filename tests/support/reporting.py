@@ -24,7 +24,7 @@ def site(**changes: Any) -> dict[str, Any]:
 
 
 class Shop:
-    """A service that delivers nothing by itself, and a partner that counts what it is told."""
+    """A service without delivery, and a partner that counts the reports it gets."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], ledger: str | None = None) -> None:
         database = f"sqlite:{folder / 'clew.db'}"

@@ -15,7 +15,7 @@ from database_servers import Postgres, Redis
 
 
 class Told:
-    """What a store tells of itself: why it is down, None when it is up again."""
+    """The reports of a store: why it is down, or None when it is up again."""
 
     def __init__(self) -> None:
         self.heard: list[str | None] = []

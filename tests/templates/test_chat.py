@@ -1,4 +1,4 @@
-"""The chat: what is written arrives once, what is answered is seen, and a bad line costs patience only."""
+"""The chat: messages arrive once, answers are shown, and a bad connection only delays them."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ async def write(page: Page, text: str) -> None:
 
 
 def texts(page: Page) -> Locator:
-    """What stands in the bubbles, the greeting left out."""
+    """The texts of the bubbles, without the greeting."""
     return page.locator(".row .text").locator("visible=true").filter(has_not_text="How can we help you?")
 
 

@@ -51,7 +51,7 @@ class Shop:
 
     @property
     def views(self) -> float:
-        """Page views that the browser has told of."""
+        """The page views reported by the browser."""
         labels = {"site": "shop", "event": "decision"}
         return self.clew.service.registry.get_sample_value("clew_events_total", labels) or 0
 
@@ -87,7 +87,7 @@ def script(text: str) -> str:
 
 
 async def violations(page: Page) -> list[str]:
-    """What the policy had to say; the reports come as tasks of their own."""
+    """The policy's reports, which arrive in separate tasks."""
     found: list[str] = await page.evaluate(
         "new Promise(done => setTimeout(() => done(window.violations), 100))"
     )
@@ -134,7 +134,7 @@ async def buy(page: Page) -> None:
 async def test_react_takes_over_its_part_of_a_page_as_the_server_sent_it(
     shop: Shop, page: Page, version: str
 ) -> None:
-    """injection 7.2, 7.3, 7.5: the root has no child of ours, before and after."""
+    """injection 7.2, 7.3, 7.5: the root has no child of clew's, before and after."""
     shop.add(
         "/",
         '<!doctype html><html lang="en"><head><title>Shop</title></head><body>'
@@ -177,12 +177,12 @@ async def test_react_19_takes_over_a_whole_document_with_the_tag_in_it(shop: Sho
 
 
 async def test_react_18_renders_a_whole_document_and_the_chat_is_there(shop: Shop, page: Page) -> None:
-    """injection 7.2: it renders anew what it finds changed, whoever changed it; nothing else is lost."""
+    """injection 7.2: it renders changed parts again, whatever changed them; nothing else is lost."""
     await whole_document(shop, page, "react-18")
 
 
 async def test_the_chat_is_kept_from_page_to_page_with_turbo(shop: Shop, page: Page) -> None:
-    """injection 3.3, 7.6: what Turbo fetches has no tag and needs none; the page is never loaded anew."""
+    """injection 3.3, 7.6: pages fetched by Turbo have no tag and need none; the page is never reloaded."""
     for name, other in (("one", "two"), ("two", "one")):
         shop.add(
             f"/{name}",

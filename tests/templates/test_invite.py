@@ -15,7 +15,7 @@ TEXT_ONLY = INVITE | {"invite": {"rule": "hesitates", "text": "We can help.", "q
 
 
 async def invited(clew: FakeClew, page: Page) -> None:
-    """A page on which the invite stands and was seen."""
+    """A page that shows the invite, which was seen."""
     await page.goto(clew.url)
     await expect(page.get_by_role("region", name="Invitation to chat")).to_be_visible()
     await clew.until(lambda: clew.events)

@@ -248,7 +248,7 @@ async def test_nothing_is_shown_in_a_frameset(clew: FakeClew, page: Page) -> Non
 
 
 async def test_a_page_inside_a_frame_is_not_edited(clew: FakeClew, page: Page) -> None:
-    """injection 3.10: where no header told of it."""
+    """injection 3.10: without any header that shows it."""
     clew.add_page("/", '<!doctype html><iframe src="/inner"></iframe>')
     clew.add_page("/inner", shop_page(title="Inner"))
     await page.goto(clew.url)

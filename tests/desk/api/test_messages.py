@@ -395,7 +395,7 @@ async def test_an_unknown_last_event_id_starts_from_the_beginning(desk: House, s
 
 
 async def test_a_message_written_by_another_process_arrives_too(desk: House) -> None:
-    """Nobody notifies here: the stream looks by itself."""
+    """No notification is sent: the stream checks by itself."""
     await desk.says("one")
     async with desk.served() as address, stream(desk, address) as response:
         live = events(response)
@@ -436,7 +436,7 @@ async def test_a_server_that_stops_ends_the_streams(desk: House) -> None:
 
 
 async def test_a_visitor_sees_the_agents_display_name_and_never_the_login(desk: House) -> None:
-    """field E21: in what is read, in the stream, and after a change"""
+    """field E21: in messages that are read, in the stream, and after a change"""
     talk = await desk.says("hello")
     await desk.agents.add(
         "bo.miller", PASSWORD, site=None, now=desk.service.clock.now(), shown="Bo from the shop"

@@ -221,7 +221,7 @@ async def test_an_agents_form_needs_the_token_of_its_own_session(desk: House, pa
 
 
 async def test_a_token_planted_before_the_login_is_invalid_after_it(desk: House) -> None:
-    """Session fixation: neither a made-up token nor somebody's real one survives the login of another."""
+    """Session fixation: neither an invented token nor another user's survives the login."""
     eve = await desk.agent("eve")
     for planted in ("A" * 43, eve.cookies["clew_desk"]):
         victim = desk.client()
@@ -353,7 +353,7 @@ async def test_a_session_is_for_the_site_and_the_host_it_was_opened_on(desk: Hou
 
 
 async def test_an_unknown_login_name_is_not_logged(desk: House) -> None:
-    """field E20: somebody types the password into the name's field"""
+    """field E20: a user types the password into the name field"""
     with structlog.testing.capture_logs() as told:
         for name in ("my real password", "bo", "nobody"):
             await login(desk.client(), name, "wrong password")

@@ -34,7 +34,7 @@ async def customer(desk: House) -> None:
 
 
 async def test_a_flood_from_one_network_is_one_line_and_is_closed_at_once(desk: House) -> None:
-    """field E3, D11: customers stay in sight; the flood's visitors hear of the end like everybody."""
+    """field E3, D11: customers stay visible; the flood's visitors are notified of the end too."""
     await customer(desk)
     await flood(desk, 80)
     agent = await desk.agent()
@@ -52,7 +52,7 @@ async def test_a_flood_from_one_network_is_one_line_and_is_closed_at_once(desk: 
 
 
 async def test_the_conversations_of_one_network_can_be_looked_at(desk: House) -> None:
-    """A mobile network's customers share an address: what is grouped must not be hidden."""
+    """Customers of a mobile network share an address, so grouped conversations must remain accessible."""
     await flood(desk, 8)
     await customer(desk)
     agent = await desk.agent()

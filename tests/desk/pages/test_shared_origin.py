@@ -112,7 +112,7 @@ STREAM = """new Promise((done) => {
 async def test_a_script_of_the_shop_cannot_listen_at_the_agents_desk(
     context: BrowserContext, shop: str
 ) -> None:
-    """field E2: when somebody writes, and an agent who counts as present for as long as it listens"""
+    """field E2: when a message is written, and an agent who is online as long as the stream is open"""
     desk = await signed_in(context, shop)
     await desk.locator("#pulse-text", has_text="live").wait_for()
     key = await desk.locator("header.top").get_attribute("data-key")

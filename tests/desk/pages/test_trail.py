@@ -1,4 +1,4 @@
-"""What is drawn from a visitor: pure, from values to values."""
+"""The summary of a visitor, a pure function."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""Who brought the visitor, seen through the proxy: what is a click, and what is kept of addresses."""
+"""Arrivals through the proxy: which values are clicks, and what is kept of addresses."""
 
 import json
 import sqlite3
@@ -68,7 +68,7 @@ class Visit:
         return answer
 
     async def orders(self, number: str = "1001", **more: Any) -> None:
-        """The shop's server tells of an order."""
+        """Report an order as the shop's server."""
         visitor = self.cookie.partition(b"=")[2].decode()
         order = {"id": number, "total": "59.90", "currency": "EUR", "visitor": visitor, **more}
         body = json.dumps(order).encode()

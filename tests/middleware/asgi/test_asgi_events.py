@@ -268,7 +268,7 @@ async def test_pathsend_is_offered_for_pictures_but_not_for_pages(wrap: Wrap, na
     ],
 )
 async def test_messages_before_the_head_are_sent_at_once(wrap: Wrap, number: str, event: Message) -> None:
-    """An app may send it when it has sent its head; ours is held, and on the wire the hint comes first."""
+    """An app may send it after its head; the head is held, and the hint is sent first."""
     async with asyncio.timeout(5):
         sent = await answered(wrap(says(event, start(), event, body(PAGE, more=False))))
     assert sent[:2] == [event, event]
@@ -286,7 +286,7 @@ async def test_trailers_come_after_the_body_and_end_it(wrap: Wrap) -> None:
 
 
 async def test_the_app_gets_the_precondition_with_its_own_etag(wrap: Wrap) -> None:
-    """injection 5.5: the save of a page that came with our mark succeeds, and only where nothing changed."""
+    """injection 5.5: saving a page with clew's mark succeeds only if the page did not change."""
     seen: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

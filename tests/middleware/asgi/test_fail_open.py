@@ -1,4 +1,4 @@
-"""Whatever of our own fails, the shop's bytes arrive and a metric counts it: behind both mounts."""
+"""If any part of clew fails, the shop's bytes arrive and a metric counts the fault, in both mounts."""
 
 import asyncio
 import gzip

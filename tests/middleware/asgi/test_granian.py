@@ -89,7 +89,7 @@ def test_an_edited_file_is_packed_as_the_client_likes(server: tuple[str, Program
 
 
 def test_a_disconnect_during_an_edited_page_is_detected(server: tuple[str, Program]) -> None:
-    """injection 2.12, 8.9, 10: the page's own code hears of it, and the next visitor of nothing."""
+    """injection 2.12, 8.9, 10: the page's own code is notified, and the next visitor is not affected."""
     address, program = server
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 10) as connection:

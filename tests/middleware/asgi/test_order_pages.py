@@ -1,4 +1,4 @@
-"""Confirmation pages behind the proxy: what a shop shows, and the order that stands in the ledger then."""
+"""Confirmation pages behind the proxy, and the resulting orders in the ledger."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ NAVIGATION = (b"Sec-Fetch-Mode: navigate", b"Sec-Fetch-Dest: document", b"Accept
 
 
 class Behind:
-    """A shop that answers everything with `page`, behind clew, once asked for its confirmation page."""
+    """A shop behind clew that answers everything with `page`; its confirmation page is requested once."""
 
     def __init__(self, folder: Path, page: str, order: dict[str, Any]) -> None:
         self._folder, self._page, self._order = folder, page.encode(), order

@@ -62,13 +62,13 @@ async def test_the_reported_page_has_the_query_that_identifies_it(shops: Any) ->
 
 
 async def wanted(visitor: httpx2.AsyncClient) -> bool:
-    """Whether the loader is asked to look for an order on the page."""
+    """Whether the loader should look for an order on the page."""
     ask = {**DRAWN, "url": "https://shop.example/thank-you", "referrer": "", "seconds": 1}
     return "order" in (await visitor.post("/-/clew/decide", json=ask)).json()
 
 
 async def test_the_next_order_rendered_at_the_same_address_is_reported(shops: Any) -> None:
-    """The browser was asked for the first order only, so the second was never seen, in silence."""
+    """The browser was asked for the first order only, so the second was silently missed."""
     shop = await shops()
     shop.pages["/thank-you"] = page('<div id="app"></div>')
     html = '<p id="number">{}</p><p id="total">59.90 €</p>'

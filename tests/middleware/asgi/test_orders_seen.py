@@ -1,4 +1,4 @@
-"""Orders on pages: who may be believed, what is held, and what nobody could read."""
+"""Orders on pages: which sources count, which orders are held, and which could not be read."""
 
 import json
 import time
@@ -125,7 +125,7 @@ async def test_an_order_waits_for_the_shops_server_where_the_settings_say_so(sho
 
 
 async def test_the_shops_server_names_the_orders_visitor(shops: Any) -> None:
-    """field E12: before the partner of whoever opened the page first was told."""
+    """field E12: before the partner of the first visitor of the page was notified."""
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered()
     async with shop.landed("thief") as thief:
@@ -159,7 +159,7 @@ async def test_an_order_that_came_without_a_visitor_is_credited_when_it_is_known
 async def drawn(
     visitor: httpx2.AsyncClient, number: str = "3001", total: str = "59.90 €", **more: Any
 ) -> int:
-    """Tell of an order as the loader does on a page that a script drew, or whoever wrote to the console."""
+    """Report an order like the loader on a page rendered by a script, or like a visitor in the console."""
     html = f'<p id="number">{number}</p><p id="total">{total}</p>'
     told = {"url": f"https://shop.example/thank-you/{number}", "referrer": "", "html": html, **more}
     answer = await visitor.post("/-/clew/order-page", json=told)
@@ -193,7 +193,7 @@ async def test_the_servers_report_gives_no_credit_to_a_visitor_named_only_by_a_b
 
 
 async def test_a_doubtful_amount_from_a_browser_is_not_released_for_its_visitor(shops: Any) -> None:
-    """field E12: the doubt may be another one than who told of it."""
+    """field E12: the doubt may be about something other than the source."""
     shop = await shops()
     for number in range(5):
         await shop.tell(id=f"90{number}", total="50.00")
@@ -267,7 +267,7 @@ async def test_the_shops_page_names_the_visitor_of_an_order_claimed_by_a_browser
 
 
 async def test_a_browsers_report_neither_takes_nor_holds_an_order_of_the_shops_server(shops: Any) -> None:
-    """field A12, E12: with another amount, or as cancelled, by whoever knows its number."""
+    """field A12, E12: with another amount, or as cancelled, by anybody who knows its number."""
     shop = await shops()
     shop.pages["/thank-you/3001"] = ordered("3001")
     async with shop.landed("right") as buyer:
@@ -291,7 +291,7 @@ async def test_a_browsers_report_neither_takes_nor_holds_an_order_of_the_shops_s
 
 
 async def test_a_page_does_not_change_the_amount_that_the_server_reported_before(shops: Any) -> None:
-    """field A15: the server tells first, of nobody; the page shows the visitor another amount"""
+    """field A15: the server reports first, without a visitor; the page shows another amount"""
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered("1001", "119.00 €")
     assert (await shop.tell(total="100.00")).status_code == 201

@@ -144,7 +144,7 @@ async def test_watched_files_are_reloaded_in_an_app_too(tmp_path: Path) -> None:
 
 
 async def test_the_app_has_begun_with_one_set_and_ends_with_it(tmp_path: Path) -> None:
-    """A page whose head was asked for before the reload is edited by the settings of that moment."""
+    """A page requested before the reload is edited with the settings of that time."""
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:

@@ -105,7 +105,7 @@ async def test_the_app_is_served_unchanged_and_ready_says_why(
 async def test_a_secret_that_is_offered_is_not_in_the_log_nor_in_an_answer(
     tmp_path: Path, secret: str
 ) -> None:
-    """Whoever pastes it would seal the visitors' cookies with what every reader of the log knows."""
+    """Otherwise the visitors' cookies would be encrypted with a secret that is in the log."""
     file = tmp_path / "clew.toml"
     file.write_text(secret + SHOP)
     offered = re.compile(r"[A-Za-z0-9_-]{43}")

@@ -1,4 +1,4 @@
-"""A shop that is asked under another name: header fields, both ways."""
+"""Host rewriting of headers, both ways."""
 
 import re
 
@@ -248,7 +248,7 @@ def test_only_the_domain_leaves_a_cookie(pair: bytes, attributes: list[bytes], p
 
 
 def test_the_visitors_own_page_is_the_shops_own_page() -> None:
-    """proxy 5.9: a CSRF check that compares Origin and Referer with Host goes on holding"""
+    """proxy 5.9: a CSRF check that compares Origin and Referer with Host still passes"""
     own = [(b"origin", VISITOR), (b"referer", VISITOR + b"/cart?x=1"), (b"x-a", VISITOR)]
     assert to_shop(own, VISITOR, SHOP) == [
         (b"origin", SHOP),

@@ -1,4 +1,4 @@
-"""Who asked, and what the shop is told about it."""
+"""The client of a request, and how it is reported to the shop."""
 
 from ipaddress import ip_network
 from typing import Any

@@ -1,4 +1,4 @@
-"""The request's head: whose it is, what the visitor brings along, what the shop is asked for."""
+"""The request's head: who answers it, the visitor's touch, the headers for the shop."""
 
 import pytest
 from clew.injector.heads import ResponseHead, value, values

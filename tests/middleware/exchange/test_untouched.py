@@ -219,7 +219,7 @@ def test_a_script_request_over_plain_http_is_forwarded_unchanged() -> None:
 
 
 def test_a_page_requested_with_accept_any_is_edited_by_its_content() -> None:
-    """injection 3.2: and answered in a coding that was asked for."""
+    """injection 3.2: and sent in a coding that the client accepts."""
     exchange = Exchange(site(), NOW)
     exchange.request(request((b"accept", b"*/*"), (b"accept-encoding", b"gzip")))
     sent = run(exchange, html((b"content-encoding", b"gzip")), [gzip.compress(PAGE)])
@@ -241,7 +241,7 @@ def test_saved_pages_are_named_like_the_shops(method: str) -> None:
 
 
 def test_no_transform_may_be_meant_for_others() -> None:
-    """injection 3.15: the owner of the shop may say so; the word itself stays for those it is meant for."""
+    """injection 3.15: a setting may override it; the directive itself is kept for other caches."""
     exchange = Exchange(site(ignore_no_transform=True), NOW)
     exchange.request(request(*DOCUMENT))
     sent = run(exchange, html((b"cache-control", b"no-transform")), [PAGE])

@@ -44,7 +44,7 @@ async def opens(clew: ReverseProxy, peer: str, forwarded: str = "") -> int:
 
 @pytest.mark.parametrize("way", ["direct", "behind our proxy", "invented hops", "invented header", "ipv6"])
 async def test_a_client_cannot_appear_as_several(clew: ReverseProxy, way: str) -> None:
-    """field E3: the address is that of the last hop that is not ours."""
+    """field E3: the address is that of the last untrusted hop."""
     taken = []
     for number in range(6):
         if way == "direct":

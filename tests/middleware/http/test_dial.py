@@ -1,4 +1,4 @@
-"""Opening connections: names with many addresses, dead ones among them, and what is known of a shop."""
+"""Opening connections: names with many addresses, some of them dead, and whether a shop is reachable."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ Names = list[str]
 
 @pytest_asyncio.fixture
 async def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """A name service with one name: what is put in is what it resolves to, one address for each shop."""
+    """A resolver with one name, which resolves to the given addresses, one for each shop."""
     known: Names = []
     loop = asyncio.get_running_loop()
 

@@ -1,4 +1,4 @@
-"""Who gets one of the connections to a shop: nobody holds them all, nobody waits behind another's queue."""
+"""Sharing a shop's connections: no client can hold them all or wait behind another's queue."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The client towards a shop, against shops that speak bytes."""
+"""The client towards a shop, tested with raw bytes."""
 
 import asyncio
 import ipaddress
@@ -45,7 +45,7 @@ async def drained(response: UpstreamResponse) -> None:
 
 
 async def blocked(work: Awaitable[object]) -> bool:
-    """Whether it is still not done after half a second of nobody reading."""
+    """Whether it is still not done after half a second without a reader."""
     return not (await asyncio.wait({asyncio.ensure_future(work)}, timeout=0.5))[0]
 
 

@@ -1,4 +1,4 @@
-"""clew in mitmproxy: a real mitmdump between a client and a shop that both speak bytes."""
+"""clew in mitmproxy: a real mitmdump between a client and a shop, tested with raw bytes."""
 
 import asyncio
 import gzip
@@ -325,7 +325,7 @@ def message(number: int, text: str) -> dict[str, str]:
 
 
 async def test_own_pages_are_not_served_without_a_ticket(town: Town) -> None:
-    """The port behind it believes what mitmproxy says of a visitor, and nobody else."""
+    """The port for own pages trusts mitmproxy's report of a visitor, and no other client's."""
     ports = {int(line.split(":")[1].split()[0], 16) for line in _listening(town.mitm)}
     behind = ports - {town.mitm.port}
     assert len(behind) == 1

@@ -81,7 +81,7 @@ async def _buys(context: BrowserContext, mitm: ClewMitm, address: str) -> None:
 async def test_a_foreign_shop_can_be_used_on_the_local_address(
     chromium: Browser, tmp_path: Path, scheme: str
 ) -> None:
-    """By https the browser speaks HTTP/2 with mitmproxy."""
+    """Over https the browser uses HTTP/2 with mitmproxy."""
     names = (x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
     path = certificate(tmp_path, *names)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

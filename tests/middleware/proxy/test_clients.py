@@ -33,7 +33,7 @@ async def clew(
 
 
 async def test_over_a_networks_limit_its_longest_idle_connection_is_closed(tmp_path: Path) -> None:
-    """field E9: idle connections of one network keep nobody out, not even its own next visitor"""
+    """field E9: idle connections of one network do not block others, nor its own next visitor"""
     async with (
         Shop(answering(OK)) as shop,
         clew(tmp_path, shop.url, 3, 100) as (port, proxy),
@@ -98,7 +98,7 @@ async def test_over_the_total_limit_the_longest_idle_connection_is_closed(tmp_pa
 
 
 async def test_connections_of_trusted_proxies_are_not_one_clients(tmp_path: Path) -> None:
-    """field E9: they stand for all of the proxy's clients"""
+    """field E9: they are those of all of the proxy's clients"""
     async with (
         Shop(answering(OK)) as shop,
         clew(tmp_path, shop.url, 2, 100, trusted_proxies=["127.0.0.2/32"]) as (port, _),

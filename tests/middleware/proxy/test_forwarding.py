@@ -40,7 +40,7 @@ def test_cookies_that_come_one_by_one_are_one_field_for_the_shop(version: str) -
 
 
 def test_two_cookie_fields_of_http_1_stay_two() -> None:
-    """proxy 2.10, 2.11: it is not for us to mend them"""
+    """proxy 2.10, 2.11: cookies are not repaired"""
     _, headers = forwarded((b"cookie", b"a=1"), (b"cookie", b"b=2"))
     assert told(headers, b"cookie") == [b"a=1", b"b=2"]
 

@@ -23,7 +23,7 @@ def test_every_state_has_a_row() -> None:
 
 
 class Owner:
-    """Whose half it is; finds a connection when it is told to."""
+    """The half's owner, which gets a connection on command."""
 
     def __init__(self, *, few_uploads: bool = False) -> None:
         self.client = MagicMock()

@@ -237,7 +237,7 @@ async def test_an_old_client_sees_a_broken_answer_as_broken(answer: bytes) -> No
 
 
 async def test_a_slow_client_keeps_what_was_answered_before_a_broken_answer() -> None:
-    """proxy 3.6: what a client has not read yet is not cut off by what it has sent and nobody read."""
+    """proxy 3.6: unread bytes of the client do not cut off a response that it has not read yet."""
     picture = random.Random(5).randbytes(1_000_000)
 
     async def script(shop: Shop, reader: Reader, writer: Writer) -> None:
@@ -262,7 +262,7 @@ async def test_a_slow_client_keeps_what_was_answered_before_a_broken_answer() ->
 async def test_a_client_that_does_not_close_an_ended_connection_is_disconnected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """proxy 3.6: soon if it is silent; later if it goes on sending, or still reads."""
+    """proxy 3.6: soon if it is silent; later if it continues to send or read."""
     monkeypatch.setattr(protocol_module, "LINGER", 0.05)
     monkeypatch.setattr(protocol_module, "LINGERS_READING", 10**9)
     page = bytes(16_000_000)
@@ -282,7 +282,7 @@ async def test_a_client_that_does_not_close_an_ended_connection_is_disconnected(
 
 
 async def written_in_vain(client: Client) -> None:
-    """Wait until the other side has closed for good: what is written then breaks the connection."""
+    """Wait until the other side has closed completely, so that further writes reset the connection."""
     await client.reader.read()
     with contextlib.suppress(ConnectionError):
         while True:

@@ -1,4 +1,4 @@
-"""The proxy between a real server and shops that speak bytes."""
+"""The proxy between a real server and shops, tested with raw bytes."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Interim responses, trailers and old clients: what a server that speaks HTTP by itself can pass on."""
+"""Interim responses, trailers and old clients, which ASGI cannot express."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A shop that is asked by another Host than the visitor's, from end to end; and requests in circles."""
+"""A shop that gets another Host than the visitor's, end to end; and request loops."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""What other proxies get wrong, each as one request through a real server to a shop that speaks bytes."""
+"""What other proxies get wrong, each as one request through a real server to a raw shop."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Behind a proxy that nobody named: what it says of the client is dropped, and that is told."""
+"""Behind an untrusted proxy: its report of the client is dropped, which is reported."""
 
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ async def test_a_trusted_proxy_and_a_direct_visitor_cause_no_event(tmp_path: Pat
 
 
 async def test_a_proxy_without_forwarded_proto_is_reported_too(tmp_path: Path) -> None:
-    """field G11: the page's own origin is https, and we are asked by http"""
+    """field G11: the page's own origin is https, but the request is http"""
     database = f"sqlite:{tmp_path / 'clew.db'}"
     site = {"name": "shop", "hosts": ["shop.example"], "upstream": "http://127.0.0.1:9"}
     proxy = ReverseProxy(

@@ -1,4 +1,4 @@
-"""WebSockets through the proxy, between a browser's library and shops that speak frames or bytes."""
+"""WebSockets through the proxy, between a client library and shops that use frames or raw bytes."""
 
 import asyncio
 import base64

@@ -44,7 +44,7 @@ async def clew(
 
 
 async def test_each_host_has_its_shop_and_an_unknown_host_has_none(tmp_path: Path) -> None:
-    """proxy 1.8: a Host that nobody named reaches no shop"""
+    """proxy 1.8: an unknown Host reaches no shop"""
     async with (
         Shop(answering(OK)) as tea,
         Shop(answering(OK)) as coffee,

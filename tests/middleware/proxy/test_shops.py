@@ -1,4 +1,4 @@
-"""What becomes of connections to a shop when its site changes, goes, or was not asked for in a while."""
+"""Connections to a shop when its site changes, is removed, or was not requested for some time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -104,7 +104,7 @@ async def drained(proxy: ReverseProxy) -> bool:
 async def test_exchanges_that_do_not_end_are_cut_at_the_stop(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A WebSocket hears why; one of a site whose address only changed goes on."""
+    """A WebSocket gets a close code; one of a site whose upstream changed continues."""
     monkeypatch.setattr(module, "DRAIN_SECONDS", 0.2)
 
     async def echo(socket: ServerConnection) -> None:

@@ -1,4 +1,4 @@
-"""Uploads and WebSockets that do nothing keep nobody from the shop."""
+"""Idle uploads and WebSockets do not block the shop for others."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -67,7 +67,7 @@ def server(config: Path, ask: Callable[[], Future[Reloaded]] = done) -> Iterator
 def taken(
     config: Path, count: int = control.SERVERS, *, listens: bool = True
 ) -> Iterator[list[socket.socket]]:
-    """The first names, bound by somebody else."""
+    """The first names, bound by another process."""
     with ExitStack() as stack:
         socks = []
         for names in control.names_of(config):

@@ -1,4 +1,4 @@
-"""`clew serve` whose settings change while it runs: what is taken, what is not; no request is lost."""
+"""Reloading the settings of a running `clew serve`; no request is lost."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ PAGE = b"<html><head></head><body>%b</body></html>"
 
 
 async def shop(name: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pages of a shop; `/slow` ends when the shop hears of it, `/drip` says something every now and then."""
+    """Pages of a shop; `/slow` ends on request, `/drip` sends something now and then."""
     try:
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -335,7 +335,7 @@ async def test_a_worker_that_dies_comes_back_with_the_settings_that_are_in_use(h
 
 
 async def test_settings_that_one_worker_rejects_are_used_by_none(host: Host) -> None:
-    """A worker that hangs keeps the settings out; when it goes on it serves by the old ones, as all do."""
+    """A worker that hangs prevents the reload; all workers continue with the old settings."""
     async with shops("old", "new") as ports:
         host.write("a", ports["old"])
         with host.serving("--workers", "2") as clew:

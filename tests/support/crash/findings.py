@@ -47,7 +47,7 @@ class Held:
 def violations(
     orders: Sequence[Order], told: Mapping[str, Sequence[Step]], held: Held, books: Books
 ) -> Iterator[str]:
-    """What is not as it must be: which order, what was expected, what is there."""
+    """The violations: the order, the expected and the actual value."""
     yield from books.wrong
     if held.loose:
         yield f"{held.loose} reports without a number wait for their order, which is there"

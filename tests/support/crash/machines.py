@@ -135,5 +135,5 @@ class Fleet:
         self.failures[kind] += 1
 
     def total(self, event: str) -> int:
-        """How often all machines told of an event."""
+        """How often all machines logged an event."""
         return sum(machine.events[event] for machine in self.machines)

@@ -41,7 +41,7 @@ _EVENTS: Final = {"order.created": "order", "order.updated": "adjust", "order.ca
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a call told of an order. `key` is what tells it from others of the order."""
+    """The content of a call. `key` distinguishes it from other calls about the order."""
 
     partner: str
     number: str

@@ -1,4 +1,4 @@
-"""Whoever minds clew: looks at what waits for a person, and settles it with `clew postbacks`."""
+"""The operator: settles postbacks that wait for a person with `clew postbacks`."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ class Person:
         self._books = books
 
     async def retry(self) -> None:
-        """Retry what is unknown or dead. Raises AssertionError where the program fails."""
+        """Retry unknown and dead postbacks. Raises AssertionError if the program fails."""
         for state in RETRIED:
             ids = [row["id"] for row in await self._listed(state)]
             if ids:
@@ -37,7 +37,7 @@ class Person:
                 self.works += len(ids)
 
     async def settle_held(self) -> None:
-        """Tell partners by hand what their calls cannot, and release what was held for lack of a visit."""
+        """Mark `manual` postbacks as reported, and release those held for lack of a visit."""
         held = await self._listed("held")
         manual = [row for row in held if row["hold"] == "manual"]
         for row in manual:

@@ -56,7 +56,8 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """How an order stands. `worth` is what its partner earns by, `visitor` whether its visitor is known."""
+    """The expected state of an order. `worth` is the amount for its partner, `visitor` whether its visitor
+    is known."""
 
     state: str
     total: Decimal
@@ -182,7 +183,7 @@ def _chosen(rng: random.Random, weights: Mapping[Any, int]) -> Any:
 
 
 def _distinct(order: Order) -> bool:
-    """Whether no two stands over which the order may come earn the same, so that an amount names a call."""
+    """Whether all states of the order have different amounts, so that an amount identifies a call."""
     steps = order.steps
     worths: dict[tuple[Decimal, Decimal], Decimal] = {}
     for size in range(1, len(steps) + 1):

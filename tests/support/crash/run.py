@@ -180,7 +180,7 @@ async def _go(
 
 
 async def _settle(fleet: Fleet, person: Person, report: Report, say: Callable[[str], None]) -> None:
-    """Wait until all is delivered, and let a person settle what is not."""
+    """Wait until everything is delivered, and settle the rest like a person."""
     for number in range(ROUNDS):
         waiting = await _quiet(fleet)
         say(f"round {number + 1} of the person's work, after {waiting or 'nothing'} was left")
@@ -193,7 +193,7 @@ async def _settle(fleet: Fleet, person: Person, report: Report, say: Callable[[s
 
 
 async def _quiet(fleet: Fleet) -> dict[str, int]:
-    """Wait until nothing is due and no journal has anything; what is left after too long."""
+    """Wait until nothing is due and all journals are empty. Returns what is left after a timeout."""
     until = time.monotonic() + QUIET_SECONDS
     while True:
         query = "SELECT state, count(*) AS n FROM postbacks WHERE state IN ('due', 'sending') GROUP BY state"

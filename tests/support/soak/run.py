@@ -58,7 +58,7 @@ class Size:
 
     @classmethod
     def of(cls, pid: int) -> "Size":
-        """As /proc tells it."""
+        """From /proc."""
         status = Path(f"/proc/{pid}/status").read_text()
         resident = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return cls(_sockets(pid), int(resident.split()[1]) / 1024)
@@ -89,7 +89,7 @@ class Report:
 
     @property
     def problems(self) -> list[str]:
-        """What is not as it should be; empty if all is well."""
+        """The problems; empty if there are none."""
         found = list(self.tally.wrong[:20])
         if len(self.tally.wrong) > 20:
             found.append(f"and {len(self.tally.wrong) - 20} more wrong answers")

@@ -213,7 +213,7 @@ ANSWERS: dict[str, Callable[[Writer, str, Request], Awaitable[None]]] = {
 
 
 async def talk(reader: asyncio.StreamReader, writer: Writer, start: bytes) -> None:
-    """A WebSocket that says what it hears; messages are short."""
+    """An echoing WebSocket; messages are short."""
     _, fields = split_head(start)
     (key,) = [value for name, value in fields if name.lower() == b"sec-websocket-key"]
     accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())

@@ -61,7 +61,7 @@ def plain(response: Response) -> bytes:
 
 
 def fault_of(kind: str, token: str, method: str, sent: bytes, response: Response) -> str | None:
-    """What is wrong with an answer, None if it is as it should be."""
+    """The problem of a response, or None."""
     tokens = response.all("x-token")
     if tokens not in ([], [token.encode()]):
         return f"another's answer: {tokens}"
