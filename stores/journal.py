@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import json
 import os
+import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -97,6 +98,10 @@ class Journal:
             if self._file is not None and not path.exists():
                 continue
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE)
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                os.close(file)
+                # A pipe would never end, and a device keeps nothing.
+                raise OSError(None, f"{path.name} is not a regular file")
             if not _lock(file):
                 os.close(file)
             elif self._file is None:

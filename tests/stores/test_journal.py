@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,13 @@ async def test_the_journal_is_private_and_refuses_entries_over_its_limit(tmp_pat
 async def test_a_folder_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match=str(tmp_path / "no" / "j")):
         await opened(tmp_path / "no" / "j")
+
+
+@pytest.mark.timeout(20)
+async def test_a_pipe_in_place_of_its_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "j.0")
+    with pytest.raises(JournalError, match=r"j\.0 is not a regular file"):
+        await opened(tmp_path / "j")
 
 
 async def test_lines_that_are_damaged_are_left_out(tmp_path: Path) -> None:
