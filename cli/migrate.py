@@ -1,23 +1,48 @@
-"""`clew migrate`: builds or upgrades the ledger's tables before a new clew is started."""
+"""`clew migrate`: builds or upgrades the ledger's tables, or fills them from another ledger."""
 
 import asyncio
+from typing import Annotated
 
+import typer
+
+from ..stores import backup
+from ..stores.ledger.addresses import sqlite_path
+from ..stores.ledger.copying import copy_ledger
 from ..stores.ledger.database import Database
 from ..stores.ledger.engines import database_at
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, UNUSABLE, Config, description, fail
 from .terminal import print_line
 
+Source = Annotated[
+    str | None,
+    typer.Option("--from", metavar="ADDRESS", help="Copy this ledger into the one of the settings."),
+]
 
-def migrate_command(config: Config = DEFAULT_CONFIG) -> None:
+
+def migrate_command(config: Config = DEFAULT_CONFIG, source: Source = None) -> None:
     """Build or upgrade the ledger's tables. `clew serve` does the same when it starts; with this command it
-    is done beforehand, for example by another database user."""
+    is done beforehand, for example by another database user. With --from it copies another ledger, which
+    nobody may be writing to, into the new one."""
     settings = load_or_exit(config)
     try:
-        db = database_at(settings.ledger)
-        before, after = asyncio.run(_upgraded(db))
-    except UNUSABLE as error:
+        target = database_at(settings.ledger)
+        if source is None:
+            _tell(*asyncio.run(_upgraded(target)))
+            return
+        if (file := sqlite_path(source)) is not None:
+            if not file.is_file():
+                fail(f"there is no ledger at {file}")
+            with backup.unused(file):
+                pass
+        copied = asyncio.run(_copied(database_at(source), target))
+    except (*UNUSABLE, backup.BackupError) as error:
         fail(description(error))
+    rows = ", ".join(f"{count} {name}" for name, count in copied.items() if count)
+    print_line(f"copied {rows or 'nothing: the ledger is empty'}")
+
+
+def _tell(before: str | None, after: str) -> None:
     if before == after:
         print_line(f"the ledger has version {after}: there is nothing to do")
     elif before is None:
@@ -27,8 +52,17 @@ def migrate_command(config: Config = DEFAULT_CONFIG) -> None:
 
 
 async def _upgraded(db: Database) -> tuple[str | None, str]:
-    """Its version before and after."""
     try:
         return await db.open()
     finally:
         await db.close()
+
+
+async def _copied(source: Database, target: Database) -> dict[str, int]:
+    try:
+        await source.open()
+        await target.open()
+        return dict(await copy_ledger(source, target))
+    finally:
+        await source.close()
+        await target.close()

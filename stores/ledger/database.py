@@ -59,6 +59,10 @@ class Database(ABC):
     async def idle(self, seconds: float) -> None:
         """Wait so long, or until another process has written a message if that can be heard."""
 
+    @abstractmethod
+    async def continue_numbers(self) -> None:
+        """Give rows that are added from now on higher numbers than those that are there."""
+
     async def probe(self, now: float, wait: float = PROBE_SECONDS) -> None:
         """Write a row and commit it, as an order would be: a full disk, a database that only lets itself be
         read, a lock and a file that is gone raise here what they would raise there."""

@@ -17,6 +17,7 @@ from .addresses import LedgerAddressError
 from .connection import Connection, Parameters
 from .database import OPEN_SECONDS, WRITE_SECONDS, Database, T, Work
 from .errors import LedgerAwayError, LedgerBusyError, LedgerError
+from .schema import metadata
 from .upgrade import upgrade
 
 CONNECTIONS: Final = 8
@@ -148,6 +149,20 @@ class PostgresDatabase(Database):
         before = self._written
         self._written = await self.query(lambda connection: connection.scalar(_WRITTEN))
         return self._written != before
+
+    async def continue_numbers(self) -> None:
+        """See `Database`."""
+
+        async def work(tx: Connection) -> None:
+            for table in metadata.sorted_tables:
+                column = table.autoincrement_column
+                if column is None:
+                    continue
+                sequence = func.pg_get_serial_sequence(table.name, column.name)
+                highest = select(func.coalesce(func.max(column), 0)).scalar_subquery()
+                await tx.execute(select(func.setval(sequence, highest + 1, False)))
+
+        await self.transact(work)
 
     async def idle(self, seconds: float) -> None:
         """See `Database`."""

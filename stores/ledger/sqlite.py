@@ -237,6 +237,9 @@ class SqliteDatabase(Database):
         changed, self._version = version != self._version, version
         return changed
 
+    async def continue_numbers(self) -> None:
+        """See `Database`. SQLite does so by itself."""
+
     async def idle(self, seconds: float) -> None:
         """See `Database`. SQLite tells nobody of changes."""
         await asyncio.sleep(seconds)

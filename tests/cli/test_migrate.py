@@ -3,11 +3,13 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from clew.cli import app
 from clew.stores.ledger.connection import executing
 from clew.stores.ledger.engines import database_at
-from filled import SECRET
-from sqlalchemy import text
+from clew.stores.ledger.schema import metadata
+from filled import SECRET, Filled
+from sqlalchemy import select, text
 from typer.testing import CliRunner
 
 
@@ -37,3 +39,53 @@ def test_a_ledger_of_a_later_version_is_left_alone(tmp_path: Path, ledger_addres
     assert done.exit_code == 1
     assert "its version is '9999'" in done.output
     assert "Upgrade clew" in done.output
+
+
+@pytest.fixture
+async def filled(tmp_path: Path) -> str:
+    """The address of a ledger with something in most of its tables."""
+    shop = Filled(tmp_path)
+    await shop.service.open()
+    await shop.bought("v1", "c\udcff1")
+    await shop.order("1001", "59.90", "v1", coupon="A\0B")
+    await shop.refund("1001", "10.00")
+    await shop.order("1002", "1.00")
+    await shop.talk("v1", "hello")
+    await shop.deliver()
+    await shop.service.close()
+    return shop.service.settings.ledger
+
+
+async def content(address: str) -> dict[str, list[tuple[object, ...]]]:
+    db = database_at(address)
+    await db.open()
+    async with db.read() as connection:
+        found = {
+            table.name: [
+                tuple(row) for row in await connection.execute(select(table).order_by(*table.primary_key))
+            ]
+            for table in metadata.sorted_tables
+        }
+    await db.close()
+    return found
+
+
+async def test_a_ledger_is_copied_whole_and_goes_on(tmp_path: Path, filled: str, new_ledger: str) -> None:
+    config = settings(tmp_path, new_ledger)
+    command = ["migrate", "--from", filled, "--config", str(config)]
+    done = await asyncio.to_thread(CliRunner().invoke, app, command)
+    assert done.exit_code == 0, done.output
+    assert "2 orders" in done.output
+    assert await content(new_ledger) == await content(filled)
+    again = await asyncio.to_thread(CliRunner().invoke, app, command)
+    assert (again.exit_code, "into an empty ledger" in again.output) == (1, True)
+    shop = Filled(tmp_path, ledger=new_ledger)
+    await shop.service.open()
+    await shop.order("1003", "5.00")
+    await shop.talk("v2", "I am new")
+    assert [order.order_id for order in await shop.service.ledger.orders.list("shop")] == [
+        "1003",
+        "1002",
+        "1001",
+    ]
+    await shop.service.close()
