@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -40,6 +41,7 @@ _SETTINGS: Final = {
 }
 # serialization_failure, deadlock_detected: the same transaction may be done again.
 _AGAIN: Final = frozenset({"40001", "40P01"})
+_HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.%-]*)(:\d{1,5})?", re.ASCII)
 _PAUSE: Final = (0.002, 0.03)
 _RECONNECT_SECONDS: Final = 2.0
 _LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
@@ -289,11 +291,12 @@ def shown(address: str) -> str:
 
 
 def _check_address(address: str) -> None:
-    try:
-        parts = urlsplit(address)
-        parts.port  # noqa: B018 (raises)
-    except ValueError as error:
-        raise LedgerAddressError(f"postgresql://…: {error}") from None
+    parts = urlsplit(address)
+    for host in parts.netloc.rpartition("@")[2].split(","):
+        if not _HOST.fullmatch(host):
+            raise LedgerAddressError(
+                f"{shown(address)}: {host!r} is no host; write postgresql://user@host:5432/database"
+            )
     if not parts.path.strip("/") and "dbname" not in parts.query:
         raise LedgerAddressError(f"{shown(address)} names no database: write postgresql://user@host/database")
 

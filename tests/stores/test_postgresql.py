@@ -113,7 +113,7 @@ async def test_a_database_with_another_encoding_is_refused(postgres: Postgres) -
     ("address", "said"),
     [
         ("postgresql://clew@db.example", "names no database"),
-        ("postgresql://clew@db.example:port/clew", "[Pp]ort"),
+        ("postgresql://clew@db.example:port/clew", "'db.example:port' is no host"),
         ("mysql://clew@db.example/clew", "is no address of a ledger"),
     ],
 )
@@ -336,3 +336,33 @@ async def test_a_transaction_of_a_frozen_client_does_not_block_others(
         await holding
     await frozen.close()
     await other.close()
+
+
+async def test_after_a_failover_the_server_that_takes_writes_is_used(own_server: Postgres) -> None:
+    name = await asyncio.to_thread(own_server.database)
+    elsewhere = free_port()
+    hosts = f"127.0.0.1:{own_server.port},127.0.0.1:{elsewhere}"
+    db = PostgresDatabase(f"postgresql://clew@{hosts}/{name}")
+    await db.open()
+    report = Report("order", "p", "c", "1", "5.00", "EUR", "web", 1, 1)
+    await put_order(db, OrderSeen("1", Decimal(5), "EUR", "page"), reports=[report], now=NOW)
+    await asyncio.to_thread(own_server.kill)
+    await asyncio.to_thread(own_server.move, elsewhere)
+    await asyncio.to_thread(own_server.start)
+    await put_order(db, OrderSeen("2", Decimal(5), "EUR", "page"), now=NOW)
+    assert [order.order_id for order in await Orders(db).list("shop")] == ["2", "1"]
+    await db.close()
+
+
+async def test_a_server_that_only_lets_itself_be_read_is_told(own_server: Postgres) -> None:
+    """field D7"""
+    db = await opened(own_server)
+    await asyncio.to_thread(
+        own_server.execute, "ALTER SYSTEM SET default_transaction_read_only = on", "postgres"
+    )
+    await asyncio.to_thread(own_server.execute, "SELECT pg_reload_conf()")
+    await asyncio.to_thread(own_server.kill)
+    await asyncio.to_thread(own_server.start)
+    with pytest.raises(SQLAlchemyError, match="read-only"):
+        await db.probe(NOW, wait=1)
+    await db.close()

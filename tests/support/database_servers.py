@@ -59,7 +59,7 @@ class Postgres:
             os.chown(self.folder, account.pw_uid, account.pw_gid)
         self._options = ["-F", "-c", "full_page_writes=off"] if fast else []
         self._options += ["-c", "max_connections=200", "-c", f"listen_addresses={host}"]
-        self._options += ["-c", "unix_socket_directories=", "-p", str(self.port)]
+        self._options += ["-c", "unix_socket_directories="]
         self._run("initdb", "-D", self._data, "-U", "clew", "-A", "trust", "-E", "UTF8", "--no-sync")
         with (self.folder / "data" / "pg_hba.conf").open("a") as file:
             file.write(f"host all all {host}/16 trust\n")
@@ -90,12 +90,16 @@ class Postgres:
     def start(self) -> None:
         # The server writes into a file: a pipe would be open for as long as it runs.
         log = str(self.folder / "log")
-        options = " ".join(self._options)
+        options = " ".join([*self._options, "-p", str(self.port)])
         self._run("pg_ctl", "start", "-w", "-s", "-D", self._data, "-l", log, "-o", options)
 
     def stop(self) -> None:
         """Stop it as its administrator would."""
         self._run("pg_ctl", "stop", "-w", "-s", "-D", self._data, "-m", "fast")
+
+    def move(self, port: int) -> None:
+        """Have it listen on another port from its next start on."""
+        self.port = port
 
     def kill(self) -> None:
         """End all its processes at once, as a crash would; the next start recovers from the log."""
