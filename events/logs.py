@@ -6,8 +6,10 @@ direction are escaped in every log format.
 
 import re
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -100,7 +102,9 @@ class _Lines:
     def __call__(self, logger: Any, method: str, event: structlog.typing.EventDict) -> str:
         """The line without a line break."""
         event["level"] = "error" if method == "exception" else method
-        event["timestamp"] = f"{datetime.now(UTC).isoformat()[:-6]}Z"
+        at = time.time()
+        second = int(at)
+        event["timestamp"] = f"{_date_and_time(second)}.{int((at - second) * 1e6):06d}Z"
         if self._is_json and _JSON.issuperset(map(type, event.values())) and "exc_info" not in event:
             line = _json(event)
             if "\\" not in line and line.isprintable():
@@ -108,6 +112,12 @@ class _Lines:
         for processor in self._processors:
             event = processor(logger, method, event)  # type: ignore[assignment]
         return str(event)
+
+
+@lru_cache(maxsize=1)
+def _date_and_time(second: int) -> str:
+    """In UTC, by ISO 8601. Many events are of one second."""
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 
 
 def configure_logs(log: Literal["console", "json"], level: str = "info") -> None:

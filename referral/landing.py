@@ -19,7 +19,7 @@ from ..settings.model import Site
 from ..settings.platforms import platform_of
 from .catalogue import Catalogue, LandingParam, Network
 from .macros import unfilled
-from .masking import OFTEN, OFTEN_LENGTH, SEARCH_PARAMS, Masking, masked_path, masked_text
+from .masking import OFTEN_LENGTH, SEARCH_PARAMS, Masking, masked_path, masked_text
 from .network_cookies import NetworkCookies
 from .query import Pair, filled, printable, raw_pairs
 from .search import word_query
@@ -193,8 +193,10 @@ class LandingReader:
         a page of this origin. `shown_at`: the host of the URL, where a script tells it. Parameters without a
         click id are added to `dropped`.
         """
-        short = len(path) + len(query) + len(fragment) <= OFTEN_LENGTH
-        given = (_given_often if short else _given)(self, path, query, fragment)
+        given: tuple[Pair, ...] = ()
+        if query or fragment or _appended(path):
+            short = len(path) + len(query) + len(fragment) <= OFTEN_LENGTH
+            given = (_given_often if short else _given)(self, path, query, fragment)
         if not given and (not referrer or _came_from(referrer, host)):
             return None
         clicks = self._clicks([(unquote_to_bytes(n), _decoded(v)) for n, v in given], dropped)
@@ -352,8 +354,8 @@ def _given(reader: LandingReader, path: bytes, query: bytes, fragment: bytes) ->
     return reader.given(path, query, fragment)
 
 
-# For all sites: a shop's pages are few, and each is looked at again and again.
-_given_often = lru_cache(OFTEN)(_given)
+# For all sites: a shop's pages are few, and each is looked at again and again. An entry keeps its reader.
+_given_often = lru_cache(1024)(_given)
 
 
 def _came_from(referrer: bytes, host: str) -> bool:

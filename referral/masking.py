@@ -61,16 +61,15 @@ class Masking:
 
     def stored(self, address: str) -> str:
         """A URL or path with query as it may be stored and shown at the desk."""
-        return self._one(address, shorten=False)
+        if len(address) > OFTEN_LENGTH:
+            return self._masked(address, shorten=False)
+        return _often(self._clicks, self._kept, address, False)
 
     def logged(self, address: str) -> str:
         """Like `stored`, for the log and for consoles: click ids are shortened too."""
-        return self._one(address, shorten=True)
-
-    def _one(self, address: str, shorten: bool) -> str:
         if len(address) > OFTEN_LENGTH:
-            return self._masked(address, shorten)
-        return _often(self._clicks, self._kept, address, shorten)
+            return self._masked(address, shorten=True)
+        return _often(self._clicks, self._kept, address, True)
 
     def _masked(self, address: str, shorten: bool) -> str:
         address = address[:ADDRESS_LENGTH].partition("#")[0]

@@ -130,7 +130,7 @@ def _of_number(
         value = facts[group].get(name)
         if value is None:
             return False
-        return compare(value, wanted) if type(value) in kinds and abs(value) < _EXACT else None
+        return compare(value, wanted) if type(value) in kinds and -_EXACT < value < _EXACT else None
 
     return test
 

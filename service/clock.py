@@ -1,10 +1,12 @@
 """The time of day, and whether it was set: the clocks of servers step when they are corrected.
 
-No other module reads the time of day. Code that needs it gets a `Clock`, or its `now`.
+No other module reads the time of day, except for the time of a log line. Code that needs it gets a `Clock`,
+or its `now`.
 """
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 LEAST_STEP = 2.0  # seconds
 # Twice the rate of a gradual correction (adjtime(3) slews by 500 ppm).
@@ -14,9 +16,8 @@ SLEW = 0.001
 _BOOT = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-def steady() -> float:
-    """Monotonic seconds with an arbitrary start."""
-    return time.monotonic() if _BOOT is None else time.clock_gettime(_BOOT)
+steady: Callable[[], float] = time.monotonic if _BOOT is None else partial(time.clock_gettime, _BOOT)
+"""Monotonic seconds with an arbitrary start."""
 
 
 def _nobody(before: float, step: float) -> None:

@@ -197,8 +197,8 @@ class Decisions:
     def _answer(self, view: "_View", visitor: Visitor) -> Answer:
         """Ask the rules; tell of the decision and of a new touch."""
         site, ask, now = view.site, view.ask, view.now
-        if (touch := view.new_touch) is not None:
-            self._attribution.notify_touch(site, visitor.id, touch)
+        if view.arrival.new and view.arrival.touch is not None:
+            self._attribution.notify_touch(site, visitor.id, view.arrival.touch)
         load = self._agents.of(site.name, now)
         facts = gather(site, visitor, ask.page, load, now, site.rules.facts)
         skip = _skip(site, visitor, ask.page.url, _in_talk(site, visitor, now))
@@ -221,7 +221,7 @@ class Decisions:
             unread=visitor.unread,
             online=load is not None and load.online > 0,
             order=_wanted(site, visitor, ask.page.url),
-            consent=_told(site, view.known, ask.consent),
+            consent=_told(view.known, ask.consent) if site.asks_consent else None,
         )
         return Answer(action, body, view.set_cookies())
 
@@ -283,7 +283,7 @@ class _View:
         page = ask.page
         self._shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
         self._viewed = Viewed(self._shown, page.language)
-        self._arrival: Arrival | None = None
+        self.arrival: Arrival  # the result, after `happened`
 
     def happened(self, stored: Visitor | None) -> Sequence[Change]:
         """The changes to the visitor's record; it may be called again."""
@@ -291,8 +291,8 @@ class _View:
         if known is not None and touch is not None and _seen_before(touch, self._shown.view, known, stored):
             touch = None
         consent, asked = self.ask.consent.consent, self.site.asks_consent
-        self._arrival = arrive(known, self._began or touch, consent, self.now, self._shown, agreed=asked)
-        return (*self._arrival.changes, *self._agreed(stored), self._viewed)
+        self.arrival = arrive(known, self._began or touch, consent, self.now, self._shown, agreed=asked)
+        return (*self.arrival.changes, *self._agreed(stored), self._viewed)
 
     def _agreed(self, stored: Visitor | None) -> Sequence[Change]:
         """What the visitor's record is to say of its consent, where that is new. That its cookie was issued
@@ -309,17 +309,6 @@ class _View:
         changes = self.happened(stored)
         restored = [self.known.restored] if self.known is not None else []
         return changed(stored, self.arrival.known.visitor, [*restored, *changes], self.now)
-
-    @property
-    def arrival(self) -> Arrival:
-        """The result, after `happened`."""
-        assert self._arrival is not None
-        return self._arrival
-
-    @property
-    def new_touch(self) -> Touch | None:
-        """The touch, if it was not known before."""
-        return self.arrival.touch if self.arrival.new else None
 
     def set_cookies(self) -> list[bytes]:
         """Values for Set-Cookie, where the browser does not have them yet."""
@@ -385,11 +374,9 @@ def _withdraws(site: SiteRuntime, known: Known, consent: ConsentState) -> bool:
     return recognised and not known.necessary and consent.consent is Consent.DENIED
 
 
-def _told(site: SiteRuntime, known: Known | None, consent: ConsentState) -> dict[str, object] | None:
+def _told(known: Known | None, consent: ConsentState) -> dict[str, object]:
     """What the loader is told of consent: the state, whether cookies or the page decided it, and whether the
-    address at which the visit began is wanted. None where the site does not ask."""
-    if not site.asks_consent:
-        return None
+    address at which the visit began is wanted."""
     begins = consent.consent is Consent.GRANTED and (known is None or not known.agreed)
     return {"state": consent.consent.value, "sure": consent.sure, "landing": begins}
 

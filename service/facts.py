@@ -67,17 +67,17 @@ class _Inputs(Struct, frozen=True):
 
 def _page(inputs: _Inputs) -> dict[str, Any]:
     page, wanted = inputs.page, inputs.wanted["page"]
-    parts = urlsplit(page.url)
+    _, _, path, query, _ = urlsplit(page.url)
     facts: dict[str, Any] = {
         "url": page.url,
-        "path": decoded(parts.path) if "%" in parts.path else parts.path,
+        "path": decoded(path) if "%" in path else path,
         "title": page.title,
         "language": page.language,
         "seconds": page.seconds,
     }
     if "query" in wanted:
-        facts["query"] = _parameters(parts.query)
-    if "type" in wanted and (kind := inputs.site.page_type(parts.path, parts.query)) is not None:
+        facts["query"] = _parameters(query)
+    if "type" in wanted and (kind := inputs.site.page_type(path, query)) is not None:
         facts["type"] = kind
     return facts
 
@@ -126,7 +126,8 @@ def _touch(inputs: _Inputs) -> dict[str, Any]:
         facts["referrer"] = last.referrer
     if last.clicks:
         facts["network"] = last.clicks[0].network
-        facts["click_id"] = last.clicks[0].value.encode("utf-8", "replace").decode("utf-8")
+        if "click_id" in inputs.wanted["touch"]:
+            facts["click_id"] = last.clicks[0].value.encode("utf-8", "replace").decode("utf-8")
     return facts
 
 

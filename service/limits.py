@@ -96,16 +96,11 @@ class _Cells:
         self._seed = secrets.token_bytes(16)
         self._first, self._second = (array("d", bytes(8 * CELLS)) for _ in range(2))
 
-    def place(self, key: str) -> tuple[int, int]:
-        """The indexes of a key's two cells."""
+    def find(self, key: str, now: float) -> tuple[tuple[int, int], float]:
+        """The indexes of a key's two cells, and when its bucket will be empty; `now` if it is."""
         mixed = hash((self._seed, key))
-        return mixed % CELLS, (mixed >> 24) % CELLS
-
-    def drained(self, place: tuple[int, int], now: float) -> float:
-        """When the bucket will be empty; `now` if it is."""
-        first, second = self._first[place[0]], self._second[place[1]]
-        level = first if first < second else second  # noqa: FURB136 - a call costs more than the rest
-        return level if level > now else now  # noqa: FURB136
+        place = mixed % CELLS, (mixed >> 24) % CELLS
+        return place, max(now, min(self._first[place[0]], self._second[place[1]]))
 
     def raise_to(self, place: tuple[int, int], level: float) -> None:
         first, second = place
@@ -178,9 +173,9 @@ class Limits:
         now, found = self._clock(), []
         for scope, key, rate in self._keys(limit, site, client, own):
             cells = self._cells[limit, scope]
-            place = cells.place(key)
+            place, drained = cells.find(key, now)
             count, seconds = rate.count, rate.seconds
-            after = cells.drained(place, now) + (min(count, cost)) * seconds / count
+            after = drained + (min(count, cost)) * seconds / count
             wait = after - now - seconds
             # Rounding errors must not refuse the last one of a burst.
             if wait > 1e-6 * seconds:
@@ -193,7 +188,7 @@ class Limits:
         """Undo one `take`, because the request turned out to be legitimate."""
         for scope, key, rate in self._keys(limit, site, client, own):
             cells = self._cells[limit, scope]
-            cells.lower_by(cells.place(key), rate.seconds / rate.count)
+            cells.lower_by(cells.find(key, 0.0)[0], rate.seconds / rate.count)
 
     def prove(self, limit: str, client: str | None) -> None:
         """The client knew the secret that `limit` protects: as long as the process runs, only its own

@@ -42,6 +42,7 @@ class SqliteVisits:
         self._connection: sqlite3.Connection | None = None
         self._house: Housekeeping | None = None
         self._log: asyncio.Task[None] | None = None
+        self._row: _Row  # the one that `folded` changes
         self._locked_until = 0.0  # monotonic; another process has the file until then, as far as we know
 
     @property
@@ -80,6 +81,7 @@ class SqliteVisits:
         for statement in _TABLES:
             connection.execute(statement)
         connection.execute("PRAGMA busy_timeout=0")
+        connection.create_function("folded", 2, self._fold_row)
 
     async def close(self) -> None:
         """Close the file."""
@@ -138,9 +140,37 @@ class SqliteVisits:
         if self._lock.locked():
             return None
         try:
+            if (found := self._folded_in_place(site, visitor, fold, now)) is not None:
+                return found
             return None if self._try_begin() is not None else self._folded(site, visitor, fold, now)
         except sqlite3.Error as error:
             raise _own_error(error) from error
+
+    def _folded_in_place(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor | None:
+        """A page view of a stored visitor, the usual change, in one statement, which takes less time than the
+        four of a transaction. None, and nothing is done, for any other change, and where others write."""
+        row = self._row = _Row(fold, now)
+        try:
+            self._db.execute(_FOLD, (now, site, visitor))
+        except (sqlite3.OperationalError, sqlite3.IntegrityError):
+            if row.error is not None:
+                raise row.error from None
+            return None
+        return row.found
+
+    def _fold_row(self, data: bytes, expires_at: float) -> bytes | None:
+        """The SQL function `folded`: the new data of a row. NULL, which the column does not take, ends the
+        statement."""
+        row = self._row
+        try:
+            found = row.fold(unpacked(data))
+            if found.seen_at != row.now or _moves(found, row.now, expires_at):
+                return None
+            row.found = found
+            return packed(found)
+        except BaseException as error:
+            row.error = error
+            return None
 
     def _folded(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
         """Read, fold, write, and end the transaction."""
@@ -152,7 +182,7 @@ class SqliteVisits:
             data, seen_at, expires_at = packed(found), found.seen_at or now, now + keep_seconds(found)
             if row is None:
                 db.execute(_INSERT, (site, visitor, data, seen_at, expires_at))
-            elif abs(expires_at - row[2]) > EXPIRY_STEP:
+            elif _moves(found, now, row[2]):
                 db.execute(_MOVE, (data, seen_at, expires_at, row[0]))
             else:
                 db.execute(_UPDATE, (data, seen_at, row[0]))
@@ -231,6 +261,23 @@ class SqliteVisits:
         raise VisitsBusyError(f"another process writes to the visit store: {busy}")
 
 
+class _Row:
+    """A change of one row: what is folded in, and what it comes to."""
+
+    __slots__ = ("error", "fold", "found", "now")
+
+    def __init__(self, fold: Fold, now: float) -> None:
+        self.fold = fold
+        self.now = now
+        self.found: Visitor | None = None
+        self.error: BaseException | None = None
+
+
+def _moves(visitor: Visitor, now: float, expires_at: float) -> bool:
+    """Whether a visitor's time of expiry has to be written anew."""
+    return abs(now + keep_seconds(visitor) - expires_at) > EXPIRY_STEP
+
+
 @contextmanager
 def _own_errors() -> Iterator[None]:
     """Raise VisitsError for what sqlite3 raises."""
@@ -255,4 +302,5 @@ _TABLES = (
 _READ = "SELECT id, data, expires_at FROM visits WHERE site = ? AND visitor = ?"
 _INSERT = "INSERT INTO visits (site, visitor, data, seen_at, expires_at) VALUES (?, ?, ?, ?, ?)"
 _MOVE = "UPDATE visits SET data = ?, seen_at = ?, expires_at = ? WHERE id = ?"
+_FOLD = "UPDATE visits SET data = folded(data, expires_at), seen_at = ? WHERE site = ? AND visitor = ?"
 _UPDATE = "UPDATE visits SET data = ?, seen_at = ? WHERE id = ?"

@@ -47,11 +47,13 @@ class ReverseProxy(ClewMiddleware):
         another way."""
         origin = self._origin_of(scope)
         site = self.service.sites.at(origin.host)
-        shop = self._shops.of(site.name) if site is not None else None
-        if site is None or shop is None or self.service.sites.is_desk_host(origin.host):
+        if site is None or self.service.sites.is_desk_host(origin.host):
             return None
         if site.owns(scope["raw_path"]):
             return self._decide(client, site, scope, origin, keep_alive=keep_alive)
+        shop = self._shops.of(site.name)
+        if shop is None:
+            return None
         exchange = Exchange(site, self.service.clock.now())
         head = RequestHead(
             scope["method"],

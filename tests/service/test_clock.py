@@ -38,8 +38,9 @@ TIME_OF_DAY = {
 }
 
 
-# `settings/included.py` compares it with the times of files, and knows no other room.
-READS_IT = {ROOT / "service/clock.py", ROOT / "settings/included.py"}
+# `settings/included.py` compares it with the times of files, and knows no other room. `events/logs.py` writes
+# it into lines of the log, as structlog does for those who mount the middleware.
+READS_IT = {ROOT / name for name in ("service/clock.py", "settings/included.py", "events/logs.py")}
 
 
 def test_only_the_clock_reads_the_time_of_day() -> None:

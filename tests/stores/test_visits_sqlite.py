@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from clew.referral.touches import Click, Touch
-from clew.referral.visitor import (
-    Page,
-    Viewed,
-)
+from clew.referral.visitor import Page, Viewed, Visitor
 from clew.stores import housekeeping
 from clew.stores.housekeeping import PRUNE_EVERY, STEP_ROWS, Housekeeping
 from clew.stores.ledger.sqlite import SqliteDatabase
 from clew.stores.visits import VisitsBusyError
+from clew.stores.visits_record import KEEP_VISITOR_SECONDS
 from clew.stores.visits_sqlite import BUSY_PAUSES, SqliteVisits
 
 NOW = 1_800_000_000.0
@@ -37,6 +35,38 @@ def touch(at: float, click: str = "1001_1_a") -> Touch:
 
 def view(number: int, url: str = "https://shop.example/") -> Viewed:
     return Viewed(Page(f"view-{number:04}", NOW + number, url, "Shop"))
+
+
+async def test_a_page_view_of_a_stored_visitor_is_one_statement(visits: SqliteVisits) -> None:
+    # Whoever has seen two pages is kept for longer.
+    await visits.change("shop", "v1", [view(0), view(1)], NOW)
+    statements: list[str] = []
+    visits._db.set_trace_callback(statements.append)
+    seen = await visits.change("shop", "v1", [view(2)], NOW + 60)
+    assert [statement.partition(" ")[0] for statement in statements] == ["UPDATE"]
+    assert (seen.pages, await visits.get("shop", "v1")) == (3, seen)
+    assert await visits.seen_at("shop", ["v1"]) == {"v1": NOW + 60}
+
+
+async def test_a_page_view_that_fails_leaves_the_record_as_it_was(visits: SqliteVisits) -> None:
+    before = await visits.change("shop", "v1", [view(1)], NOW)
+
+    def fails(stored: Visitor | None) -> Visitor:
+        raise RuntimeError("a fault in the fold")
+
+    with pytest.raises(RuntimeError, match="a fault in the fold"):
+        await visits.update("shop", "v1", fails, NOW + 60)
+    assert await visits.get("shop", "v1") == before
+    assert not visits._db.in_transaction
+
+
+async def test_a_page_view_after_an_hour_moves_the_time_of_expiry(visits: SqliteVisits) -> None:
+    for number, at in enumerate((NOW, NOW + 60, NOW + 2 * 3600)):
+        await visits.change(
+            "shop", "v1", [Viewed(Page(f"view-{number:04}", at, "https://shop.example/"))], at
+        )
+    (expires_at,) = visits._db.execute("SELECT expires_at FROM visits").fetchone()
+    assert expires_at == NOW + 2 * 3600 + KEEP_VISITOR_SECONDS
 
 
 async def test_visits_and_ledger_share_one_file_without_blocking_each_other(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ async def test_a_visitor_whose_cookie_comes_back_is_stored(tmp_path: Path, handl
         # While another writer holds the store it is waited for, and other requests go on.
         async with proxy.service.visits._lock:  # type: ignore[attr-defined]
             await client.send(again.replace(b"view-number-1", b"view-number-2"))
-            async with Client(client._port) as other:
+            async with Client(client._address[1]) as other:
                 assert (await other.ask(get(b"/-/clew/l.js", b"Accept: */*"))).status == 200
             assert handled == [200, 200]
         assert (await client.response()).status == 200
