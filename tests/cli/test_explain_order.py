@@ -46,7 +46,7 @@ VISITOR = "v" * 26
 PAID = {"total": Decimal("100.00"), "currency": "EUR", "state": "paid"}
 
 
-def told(number: str | None = "1001", **said: object) -> OrderSeen:
+def order_seen(number: str | None = "1001", **said: object) -> OrderSeen:
     return OrderSeen(id=number, source="api", **({"total": None, "currency": None, "state": None} | said))  # type: ignore[arg-type]
 
 
@@ -73,12 +73,12 @@ async def history(service: Service) -> None:
         NOW + 1.5, "GET http://127.0.0.1:9/?c=blog...&e=order", 200, "ok\x1b]0;x\x07", "delivered"
     )
     await outbox.finish(begun, answered, "delivered", NOW + 1.5)
-    await service.ordering.record(site, told(**PAID, spelling="#1001"), visitor=None)
+    await service.ordering.record(site, order_seen(**PAID, spelling="#1001"), visitor=None)
     await service.ordering.record(
-        site, told(currency="EUR", refunds=(Refund("r1", Decimal(30)),)), visitor=None
+        site, order_seen(currency="EUR", refunds=(Refund("r1", Decimal(30)),)), visitor=None
     )
-    await service.ordering.record(service.sites["other"], told("1001", **PAID), visitor=None)
-    await service.ordering.record(service.sites["other"], told("2002", **PAID), visitor=None)
+    await service.ordering.record(service.sites["other"], order_seen("1001", **PAID), visitor=None)
+    await service.ordering.record(service.sites["other"], order_seen("2002", **PAID), visitor=None)
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_an_unknown_order_or_site_is_an_error(config: Path, arguments: tuple[str
 
 def test_with_one_site_no_name_is_needed_and_any_number_is_accepted(config: Path) -> None:
     async def renumber(service: Service) -> None:
-        seen = told("2002", **PAID, further=("internal-7",))
+        seen = order_seen("2002", **PAID, further=("internal-7",))
         await service.ordering.record(service.sites["other"], seen, visitor=None)
 
     run(config, renumber)
@@ -232,7 +232,9 @@ def test_with_one_site_no_name_is_needed_and_any_number_is_accepted(config: Path
 def test_a_report_is_moved_from_the_command_line(config: Path) -> None:
     async def pay(service: Service) -> None:
         site = service.sites["shop"]
-        await service.ordering.record_unnumbered(site, told(None, **PAID, email_hash="a" * 64), visitor=None)
+        await service.ordering.record_unnumbered(
+            site, order_seen(None, **PAID, email_hash="a" * 64), visitor=None
+        )
 
     run(config, pay)
     options = ["--site", "shop", "--config", str(config)]

@@ -11,7 +11,7 @@ import pytest_asyncio
 from clew.referral.cookie import new_visitor_id
 from clew.settings.addresses import Patterns
 from clew.settings.model import Order
-from desks import SHOP, VISITOR, House, house
+from desks import SHOP, VISITOR, DeskServer, desk_server
 from talks import open_by_agent
 
 FLOOD, CUSTOMER = "198.51.100.9", "203.0.113.50"
@@ -20,17 +20,17 @@ ORDER = {"id": "1001", "total": "59.90", "currency": "EUR"}
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path) as built:
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    async with desk_server(tmp_path) as built:
         yield built
 
 
-def stored(desk: House) -> int:
+def stored(desk: DeskServer) -> int:
     visits: Any = desk.service.visits
     return int(visits._db.execute("SELECT count(*) FROM visits").fetchone()[0])
 
 
-async def stranger(desk: House, address: str = FLOOD) -> tuple[httpx2.AsyncClient, httpx2.Response]:
+async def stranger(desk: DeskServer, address: str = FLOOD) -> tuple[httpx2.AsyncClient, httpx2.Response]:
     """A client without a cookie that calls `decide`, and the response; the client keeps the cookie."""
     client = desk.client()
     client.headers["x-test-client"] = address
@@ -41,7 +41,7 @@ async def write(client: httpx2.AsyncClient, text: str = "hello", number: int = 1
     return await client.post("messages", json={"text": text, "client_id": f"widget-id-{number}"})
 
 
-async def test_a_flood_from_one_address_leaves_the_inbox_to_the_customers(desk: House) -> None:
+async def test_a_flood_from_one_address_leaves_the_inbox_to_the_customers(desk: DeskServer) -> None:
     """field E3: 210 visitors made by one address, each with a message, and a customer after them."""
     for _ in range(210):
         client, answer = await stranger(desk)
@@ -59,7 +59,7 @@ async def test_a_flood_from_one_address_leaves_the_inbox_to_the_customers(desk: 
 
 async def test_a_new_visitor_over_the_limit_gets_an_answer_and_is_not_stored(tmp_path: Path) -> None:
     """field E3: nor does the cookie that it got store it later, while the limit holds."""
-    async with house(tmp_path, limits={"visitors": {"client": 2}}) as desk:
+    async with desk_server(tmp_path, limits={"visitors": {"client": 2}}) as desk:
         for _ in range(2):
             client, _ = await stranger(desk)
             await client.post("decide", json=ASK)
@@ -78,7 +78,7 @@ async def test_a_new_visitor_over_the_limit_gets_an_answer_and_is_not_stored(tmp
 
 async def test_decide_over_the_limit_answers_without_a_look_at_the_stores(tmp_path: Path) -> None:
     """field E3: the page does not break, and asks again later."""
-    async with house(tmp_path, limits={"decides": {"client": 1}}) as desk:
+    async with desk_server(tmp_path, limits={"decides": {"client": 1}}) as desk:
         client, _ = await stranger(desk)
         await desk.service.visits.close()
         answer = await client.post("decide", json=ASK)
@@ -96,7 +96,7 @@ async def test_decide_over_the_limit_answers_without_a_look_at_the_stores(tmp_pa
 
 async def test_new_visitors_of_many_networks_are_bounded_by_the_site(tmp_path: Path) -> None:
     """field E3: an attacker has as many networks as it likes, the site has one limit."""
-    async with house(tmp_path, limits={"conversations": {"client": 3, "site": 5}}) as desk:
+    async with desk_server(tmp_path, limits={"conversations": {"client": 3, "site": 5}}) as desk:
         taken = []
         for number in range(8):
             client, _ = await stranger(desk, f"2001:db8:{number:x}::1")
@@ -105,7 +105,7 @@ async def test_new_visitors_of_many_networks_are_bounded_by_the_site(tmp_path: P
 
 
 async def test_an_open_conversation_continues_while_new_ones_are_refused(tmp_path: Path) -> None:
-    async with house(tmp_path, limits={"conversations": {"client": 1}}) as desk:
+    async with desk_server(tmp_path, limits={"conversations": {"client": 1}}) as desk:
         first, _ = await stranger(desk)
         second, _ = await stranger(desk)
         assert (await write(first)).status_code == 201
@@ -116,7 +116,7 @@ async def test_an_open_conversation_continues_while_new_ones_are_refused(tmp_pat
 
 async def test_the_text_that_visitors_write_in_a_day_is_limited(tmp_path: Path) -> None:
     """field E3: the ledger does not grow without bound by what strangers write."""
-    async with house(tmp_path, limits={"text": {"client": 10_000}}) as desk:
+    async with desk_server(tmp_path, limits={"text": {"client": 10_000}}) as desk:
         client = desk.visitor()
         statuses = [(await write(client, "x" * 4000, n)).status_code for n in range(5)]
         assert statuses == [201, 201, 429, 429, 429]
@@ -126,7 +126,7 @@ async def test_the_text_that_visitors_write_in_a_day_is_limited(tmp_path: Path) 
 
 @pytest.mark.parametrize("door", ["messages", "stream"])
 async def test_reading_is_bounded(tmp_path: Path, door: str) -> None:
-    async with house(tmp_path, limits={"reads": {"client": 3}}) as desk:
+    async with desk_server(tmp_path, limits={"reads": {"client": 3}}) as desk:
         client = desk.visitor()
         statuses = [(await client.get(door)).status_code for _ in range(4)]
         assert statuses[-1] == 429
@@ -134,7 +134,7 @@ async def test_reading_is_bounded(tmp_path: Path, door: str) -> None:
 
 
 async def test_events_are_bounded(tmp_path: Path) -> None:
-    async with house(tmp_path, limits={"events": {"client": 2}}) as desk:
+    async with desk_server(tmp_path, limits={"events": {"client": 2}}) as desk:
         client = desk.visitor()
         event = {"kind": "seen", "rule": "after-wait"}
         assert [(await client.post("events", json=event)).status_code for _ in range(3)] == [204, 204, 429]
@@ -142,7 +142,7 @@ async def test_events_are_bounded(tmp_path: Path) -> None:
 
 async def test_orders_from_browsers_are_limited(tmp_path: Path) -> None:
     """field E3, E12: each would wait for a person."""
-    async with house(tmp_path, limits={"browser_orders": {"client": 2}}) as desk:
+    async with desk_server(tmp_path, limits={"browser_orders": {"client": 2}}) as desk:
         site = desk.service.sites["shop"]
         site.settings = site.settings.model_copy(update={"order": Order(page="/thanks", id="jsonld")})
         site.order_page = Patterns(["/thanks"])
@@ -152,7 +152,7 @@ async def test_orders_from_browsers_are_limited(tmp_path: Path) -> None:
 
 async def test_open_streams_are_limited_by_network_for_any_visitor(tmp_path: Path) -> None:
     """field E6: a visitor id is free, so eight streams for each is no bound."""
-    async with house(tmp_path, limits={"streams": {"client": 3}}) as desk, AsyncExitStack() as tabs:
+    async with desk_server(tmp_path, limits={"streams": {"client": 3}}) as desk, AsyncExitStack() as tabs:
         address = await tabs.enter_async_context(desk.served())
         for number in range(4):
             visitor = new_visitor_id()
@@ -168,7 +168,7 @@ async def test_open_streams_are_limited_by_network_for_any_visitor(tmp_path: Pat
 
 
 async def test_guesses_of_the_api_token_are_limited_and_reported(
-    desk: House, capsys: pytest.CaptureFixture[str]
+    desk: DeskServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """field E23: over the limit even the right token is not checked, but the shop's own server continues."""
 
@@ -193,7 +193,7 @@ async def test_guesses_of_the_api_token_are_limited_and_reported(
 
 async def test_a_flood_of_token_guesses_from_everywhere_does_not_shut_the_shop_out(tmp_path: Path) -> None:
     """field E23."""
-    async with house(tmp_path, limits={"tokens": {"site": 5}}) as desk:
+    async with desk_server(tmp_path, limits={"tokens": {"site": 5}}) as desk:
         headers = {"authorization": "Bearer s3cret-token-of-the-shop"}
         assert (await desk.client().post("orders", json=ORDER, headers=headers)).status_code == 201
         for number in range(8):
@@ -207,7 +207,7 @@ async def test_a_flood_of_token_guesses_does_not_shut_out_a_shop_that_was_not_se
     tmp_path: Path,
 ) -> None:
     """field E23: right after a start, or from another machine of the shop's"""
-    async with house(tmp_path, limits={"tokens": {"client": 3, "site": 5}}) as desk:
+    async with desk_server(tmp_path, limits={"tokens": {"client": 3, "site": 5}}) as desk:
         for number in range(8):
             wrong = {"authorization": "Bearer wrong", "x-test-client": f"198.51.100.{number}"}
             refused = await desk.client().post("orders", json=ORDER, headers=wrong)
@@ -216,14 +216,14 @@ async def test_a_flood_of_token_guesses_does_not_shut_out_a_shop_that_was_not_se
         assert (await desk.client().post("orders", json=ORDER, headers=headers)).status_code == 201
 
 
-async def test_an_order_without_a_token_does_not_count_as_a_guess(desk: House) -> None:
+async def test_an_order_without_a_token_does_not_count_as_a_guess(desk: DeskServer) -> None:
     for _ in range(40):
         assert (await desk.client(SHOP).post("orders", json=ORDER)).status_code == 401
 
 
 async def test_messages_over_the_limit_say_when(tmp_path: Path) -> None:
     """field E3: in the header for the widget, in words for people."""
-    async with house(tmp_path, limits={"messages": {"client": 1}}) as desk:
+    async with desk_server(tmp_path, limits={"messages": {"client": 1}}) as desk:
         assert (await write(desk.visitor(VISITOR))).status_code == 201
         refused = await write(desk.visitor(new_visitor_id()))
         assert refused.status_code == 429

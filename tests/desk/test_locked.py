@@ -19,7 +19,7 @@ from clew.settings.model import Settings
 from clew.stores.ledger.errors import LedgerError
 from clew.stores.talks import ANSWER_SECONDS
 from clew.stores.visits import VisitsUnavailableError
-from desks import VISITOR, House
+from desks import VISITOR, DeskServer
 from talks import open_conversation
 
 BEARER = {"authorization": "Bearer s3cret-token-of-the-shop"}
@@ -28,37 +28,39 @@ VIEW = {"view": "v1234567", "url": "http://shop.test/mug", "title": "Mug"}
 
 
 @pytest_asyncio.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    found = House(tmp_path)
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    found = DeskServer(tmp_path)
     await found.service.open()
     yield found
     await found.service.close()
 
 
 @pytest.fixture
-def lock(house: House, tmp_path: Path) -> Iterator[None]:
+def lock(desk: DeskServer, tmp_path: Path) -> Iterator[None]:
     """A lock held during a test by another connection."""
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, timeout=5)) as other:
         other.execute("BEGIN EXCLUSIVE")
         yield
 
 
-async def test_an_order_is_refused_within_five_seconds_and_may_come_again(house: House, lock: None) -> None:
+async def test_an_order_is_refused_within_five_seconds_and_may_come_again(
+    desk: DeskServer, lock: None
+) -> None:
     """field D4: 503, and when to try again."""
-    async with house.client() as shop, asyncio.timeout(5):
+    async with desk.client() as shop, asyncio.timeout(5):
         answer = await shop.post("orders", json=ORDER, headers=BEARER)
     assert (answer.status_code, int(answer.headers["retry-after"])) == (503, 2)
 
 
-async def test_a_decision_works_without_the_ledgers_facts(house: House, lock: None) -> None:
+async def test_a_decision_works_without_the_ledgers_facts(desk: DeskServer, lock: None) -> None:
     """field D4"""
-    async with house.visitor() as browser, asyncio.timeout(1):
+    async with desk.visitor() as browser, asyncio.timeout(1):
         answer = await browser.post("decide", json=VIEW)
     assert (answer.status_code, answer.json()["rule"]) == (200, "after-wait")
 
 
 async def test_a_ledger_that_does_not_answer_costs_its_facts_and_not_the_page(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field D4: for a visitor whose record does not say whether it talks. What was asked too late is not
     asked again while it waits, so nothing piles up."""
@@ -69,9 +71,9 @@ async def test_a_ledger_that_does_not_answer_costs_its_facts_and_not_the_page(
         asked += 1
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(house.service.ledger.conversations, "talk", hang)
+    monkeypatch.setattr(desk.service.ledger.conversations, "talk", hang)
     began = time.monotonic()
-    async with house.visitor() as browser:
+    async with desk.visitor() as browser:
         for number in range(10):
             answer = await browser.post("decide", json={**VIEW, "view": f"v123456{number}"})
             body = answer.json()
@@ -82,24 +84,24 @@ async def test_a_ledger_that_does_not_answer_costs_its_facts_and_not_the_page(
 
 
 async def test_a_ledger_that_fails_costs_its_facts_and_not_the_page(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field D4: a damaged file, for one."""
 
     async def fail(*given: object) -> None:
         raise LedgerError("database disk image is malformed")
 
-    monkeypatch.setattr(house.service.ledger.conversations, "talk", fail)
-    monkeypatch.setattr(house.service.ledger.inbox, "open_by_site", fail)
-    await house.service.watch.begin()
-    async with house.visitor() as browser:
+    monkeypatch.setattr(desk.service.ledger.conversations, "talk", fail)
+    monkeypatch.setattr(desk.service.ledger.inbox, "open_by_site", fail)
+    await desk.service.watch.begin()
+    async with desk.visitor() as browser:
         answer = await browser.post("decide", json=VIEW)
     assert (answer.status_code, answer.json()["rule"]) == (200, "after-wait")
 
 
-async def test_a_locked_visit_store_is_still_read(house: House, tmp_path: Path) -> None:
+async def test_a_locked_visit_store_is_still_read(desk: DeskServer, tmp_path: Path) -> None:
     """field D4: another process writes to it; the visitor's data is used nevertheless."""
-    async with house.visitor() as browser:
+    async with desk.visitor() as browser:
         message = {"text": "hello", "client_id": "widget-id-1"}
         assert (await browser.post("messages", json=message)).status_code == 201
         with closing(sqlite3.connect(tmp_path / "visits.db", isolation_level=None, timeout=5)) as other:
@@ -110,23 +112,23 @@ async def test_a_locked_visit_store_is_still_read(house: House, tmp_path: Path) 
 
 
 async def test_a_visit_store_that_fails_costs_what_it_holds_and_no_conversation(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field D4: the visitor writes, and reads the answer, also of another process; the desk shows it."""
 
     async def fail(*given: object) -> None:
         raise VisitsUnavailableError("Redis at db:6379 does not answer within 0.15 s")
 
-    agent = await house.agent()
-    async with house.visitor() as browser:
+    agent = await desk.agent()
+    async with desk.visitor() as browser:
         message = {"text": "hello", "client_id": "widget-id-1"}
         assert (await browser.post("messages", json=message)).status_code == 201
-        found = await open_conversation(house.conversations, "shop", VISITOR)
+        found = await open_conversation(desk.conversations, "shop", VISITOR)
         assert found is not None
-        await house.service.watch.begin()
+        await desk.service.watch.begin()
         for name in ("get", "update", "seen_at", "forget", "noted_up_to", "set_noted_up_to"):
-            monkeypatch.setattr(house.service.visits, name, fail)
-        monkeypatch.setattr(house.service.visits, "update_at_once", lambda *given: None)
+            monkeypatch.setattr(desk.service.visits, name, fail)
+        monkeypatch.setattr(desk.service.visits, "update_at_once", lambda *given: None)
         message = {"text": "anybody?", "client_id": "widget-id-2"}
         assert (await browser.post("messages", json=message)).status_code == 201
         answer = (await browser.post("decide", json=VIEW)).json()
@@ -136,11 +138,11 @@ async def test_a_visit_store_that_fails_costs_what_it_holds_and_no_conversation(
             assert shown.status_code == 200, page
         assert "anybody?" in shown.text
         told: list[str] = []
-        monkeypatch.setattr(house.service.hub, "notify", told.append)
-        await house.conversations.add_agent_message(
+        monkeypatch.setattr(desk.service.hub, "notify", told.append)
+        await desk.conversations.add_agent_message(
             "shop", found.id, "hi", agent="bo", client_id=None, now=1.0
         )
-        await house.service.watch.look()
+        await desk.service.watch.look()
         assert visitor_topic("shop", VISITOR) in told
         read = (await browser.get("messages")).json()
         assert [m["text"] for m in read["messages"]] == ["hello", "anybody?", "hi"]

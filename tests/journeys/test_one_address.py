@@ -76,7 +76,7 @@ class World:
         await page.get_by_role("button", name="Buy").click()
         await page.wait_for_url("**route=checkout/success*")
 
-    async def told(self, count: int) -> list[tuple[str, str, str]]:
+    async def reported(self, count: int) -> list[tuple[str, str, str]]:
         """Click, order and amount of all calls, once there are so many."""
         await self.settled()
         await self.receiver.waited(count)
@@ -89,7 +89,7 @@ class World:
             for task in list(self.proxy.service.tasks._work):
                 await task
 
-    async def tell(self, **order: str) -> httpx2.Response:
+    async def report(self, **order: str) -> httpx2.Response:
         """Report an order as the shop's server."""
         async with httpx2.AsyncClient() as server:
             headers = {"authorization": f"Bearer {TOKEN}"}
@@ -140,7 +140,7 @@ async def test_each_order_is_reported_once_whatever_the_visitor_does(
         page = await context.new_page()
         await land(page, at.address, "c1")
         await at.buy(page)
-        assert await at.told(1) == [("c1", "1001", "119.00")]
+        assert await at.reported(1) == [("c1", "1001", "119.00")]
         await page.reload()
         second = await context.new_page()
         await second.goto(f"{at.address}/index.php?route=checkout/success")
@@ -152,7 +152,7 @@ async def test_each_order_is_reported_once_whatever_the_visitor_does(
         await at.buy(page)
         await page.go_back()
         await page.go_forward()
-        assert await at.told(2) == [("c1", "1001", "119.00"), ("c1", "1002", "119.00")]
+        assert await at.reported(2) == [("c1", "1001", "119.00"), ("c1", "1002", "119.00")]
 
 
 async def test_the_servers_amount_of_a_strangers_order_is_reported_everywhere(
@@ -168,9 +168,9 @@ async def test_the_servers_amount_of_a_strangers_order_is_reported_everywhere(
         await context.clear_cookies()
         await land(page, at.address, "right")
         value = next(c["value"] for c in await context.cookies() if c["name"] == "clew_visitor")
-        answer = await at.tell(id="2001", total="99.00", currency="EUR", visitor=value)
+        answer = await at.report(id="2001", total="99.00", currency="EUR", visitor=value)
         assert (answer.status_code, answer.json()["total"]) == (200, "99.00")
-        assert await at.told(1) == [("right", "2001", "99.00")]
+        assert await at.reported(1) == [("right", "2001", "99.00")]
         async with asyncio.timeout(PATIENCE):
             while (await at.proxy.service.ledger.outbox.counts("shop"))["delivered"] == 0:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

@@ -179,7 +179,7 @@ class Events:
         assert 0 <= seconds < 60
         self.timed.append((what, site, outcome))
 
-    async def told(self, name: str) -> None:
+    async def wait_for(self, name: str) -> None:
         """Wait until an event of this name was emitted."""
         async with asyncio.timeout(60):
             while all(e["name"] != name for e in self.events):

@@ -528,7 +528,7 @@ async def test_a_healthy_partner_does_not_wait_for_slow_ones(
             worker.wake()
             assert await events.outcomes(10) == ["delivered"] * 10
             assert max(s.most for s in slow) <= CALLS_PER_DESTINATION
-            await events.told("partner_slow")
+            await events.wait_for("partner_slow")
 
 
 async def test_a_partner_that_is_quick_again_gets_its_share_again(clock: Any) -> None:

@@ -32,7 +32,7 @@ def page(total: str = "119.00", **changes: Any) -> OrderSeen:
     return OrderSeen("1001", Decimal(total), "EUR", "page", **changes)
 
 
-def told(**changes: Any) -> OrderSeen:
+def order_seen(**changes: Any) -> OrderSeen:
     values: dict[str, Any] = {"total": None, "currency": None, "state": None, **changes}
     return OrderSeen(id="1001", source="api", **values)
 
@@ -47,9 +47,9 @@ async def test_the_partners_sum_is_the_same_in_all_120_orders_of_arrival(shop: S
     five: list[tuple[OrderSeen, bool]] = [
         (page(), False),
         (page(), True),
-        (told(**PAID), False),
-        (told(**REFUNDED), False),
-        (told(state="cancelled"), False),
+        (order_seen(**PAID), False),
+        (order_seen(**REFUNDED), False),
+        (order_seen(state="cancelled"), False),
     ]
     for arrival in permutations(range(5)):
         name = "".join(map(str, arrival))
@@ -74,10 +74,10 @@ async def test_the_partners_sum_is_the_same_in_all_120_orders_of_arrival(shop: S
 async def test_the_partner_is_notified_of_each_change_in_order(shop: Shop) -> None:
     """field A16: the page said 119.00, the server 100.00"""
     await shop.bought("v1")
-    for seen, visitor in ((page(), "v1"), (told(**PAID), None), (told(**REFUNDED), None)):
+    for seen, visitor in ((page(), "v1"), (order_seen(**PAID), None), (order_seen(**REFUNDED), None)):
         await shop.report(seen, visitor)
         await shop.deliver()
-    await shop.report(told(state="cancelled"))
+    await shop.report(order_seen(state="cancelled"))
     await shop.deliver()
     assert [(event, amount) for event, _, amount in shop.calls] == [
         ("order", "119.00"),
@@ -91,8 +91,8 @@ async def test_the_partner_is_notified_of_each_change_in_order(shop: Shop) -> No
 async def test_unsent_changes_are_folded_into_one_call(shop: Shop) -> None:
     await shop.bought("v1")
     await shop.report(page(), "v1")
-    await shop.report(told(**PAID))
-    await shop.report(told(**REFUNDED))
+    await shop.report(order_seen(**PAID))
+    await shop.report(order_seen(**REFUNDED))
     await shop.deliver()
     assert [(event, amount) for event, _, amount in shop.calls] == [("order", "70.00")]
     assert [row["state"] for row in await shop.rows(schema.postbacks)] == [
@@ -105,7 +105,7 @@ async def test_unsent_changes_are_folded_into_one_call(shop: Shop) -> None:
 async def test_an_order_cancelled_before_its_postback_is_not_reported(shop: Shop) -> None:
     await shop.bought("v1")
     await shop.report(page(), "v1")
-    await shop.report(told(state="cancelled"))
+    await shop.report(order_seen(state="cancelled"))
     await shop.deliver()
     assert shop.calls == []
 
@@ -113,7 +113,7 @@ async def test_an_order_cancelled_before_its_postback_is_not_reported(shop: Shop
 async def test_a_later_report_names_the_visitor_and_the_partner_earns(shop: Shop) -> None:
     """field A15: the first sighting had no cookie"""
     await shop.bought("v1")
-    await shop.report(told(**PAID))
+    await shop.report(order_seen(**PAID))
     await shop.deliver()
     assert shop.calls == []
     await shop.report(page(), "v1")
@@ -131,7 +131,7 @@ async def test_a_call_that_failed_is_tried_before_the_change_that_follows_it(sho
     assert begun is not None
     retry = Attempt(shop.now, "", 500, "", "retry")
     await outbox.finish(begun, retry, "due", shop.now + 60)
-    await shop.report(told(**PAID))
+    await shop.report(order_seen(**PAID))
     assert await outbox.waiting(shop.now, each=9, limit=9) == ()
     shop.now += 60
     await shop.deliver()
@@ -148,7 +148,7 @@ async def test_a_change_is_reported_as_a_new_order_if_the_partner_never_accepted
     (row,) = await outbox.claim([waiting.id], shop.now, shop.now + 9)
     begun = await outbox.begin(row, shop.now + 9)
     assert begun is not None
-    await shop.report(told(**PAID))
+    await shop.report(order_seen(**PAID))
     await outbox.finish(begun, Attempt(shop.now, "", 400, "no", "dead"), "dead", shop.now)
     await shop.deliver()
     assert shop.calls == [("order", "1001", "100.00")]
@@ -178,7 +178,7 @@ async def test_an_unknown_call_is_not_sent_after_the_change_that_followed_it(sho
     await shop.bought("v1")
     await shop.report(page(), "v1")
     first = await lost(shop, "unknown")
-    await shop.report(told(**PAID))
+    await shop.report(order_seen(**PAID))
     await shop.deliver()
     again = await shop.service.ledger.outbox.retry(first.id, shop.now)
     assert (again.state, again.event, again.sequence) == ("due", "order", 3)
@@ -192,7 +192,7 @@ async def test_an_unknown_call_is_not_sent_after_a_cancellation(shop: Shop) -> N
     await shop.bought("v1")
     await shop.report(page(), "v1")
     first = await lost(shop, "unknown")
-    await shop.report(told(state="cancelled"))
+    await shop.report(order_seen(state="cancelled"))
     await shop.deliver()
     assert (await shop.service.ledger.outbox.retry(first.id, shop.now)).state == "superseded"
     await shop.deliver()
@@ -205,7 +205,7 @@ async def test_an_unknown_call_is_sent_again_before_a_change_that_waits_for_it(s
     first = await lost(shop, "unknown")
     await shop.service.ledger.outbox.retry(first.id, shop.now)
     # The partner may have the order, so the change does not take the place of the call.
-    await shop.report(told(**PAID))
+    await shop.report(order_seen(**PAID))
     await shop.deliver()
     assert [(event, amount) for event, _, amount in shop.calls] == [("order", "119.00"), ("adjust", "100.00")]
 
@@ -215,7 +215,7 @@ async def test_a_dead_call_is_not_sent_after_the_one_that_took_its_place(shop: S
     await shop.bought("v1")
     await shop.report(page(), "v1")
     dead = await lost(shop, "dead")
-    await shop.report(told(**PAID))
+    await shop.report(order_seen(**PAID))
     await shop.deliver()
     outbox = shop.service.ledger.outbox
     if every:
@@ -233,25 +233,25 @@ async def test_a_dead_call_is_not_sent_again_when_its_order_was_cancelled(shop: 
     await shop.report(page(), "v1")
     if sending:
         begun = await begin(shop)
-        await shop.report(told(state="cancelled"))
+        await shop.report(order_seen(state="cancelled"))
         failed = Attempt(shop.now, "", 400, "no", "dead")
         await shop.service.ledger.outbox.finish(begun, failed, "dead", shop.now)
     else:
         begun = await lost(shop, "dead")
-        await shop.report(told(state="cancelled"))
+        await shop.report(order_seen(state="cancelled"))
     with pytest.raises(OutboxError, match="not to have it any more"):
         await shop.service.ledger.outbox.retry(begun.id, shop.now)
     assert await shop.service.ledger.outbox.retry_dead(shop.now) == 0
     await shop.deliver()
     assert shop.calls == []
-    await shop.report(told(state="paid", as_of=shop.now + 1))
+    await shop.report(order_seen(state="paid", as_of=shop.now + 1))
     await shop.deliver()
     assert [(event, amount) for event, _, amount in shop.calls] == [("order", "119.00")]
 
 
 async def test_each_decision_is_kept_and_can_be_replayed(shop: Shop) -> None:
     await shop.bought("v1")
-    await shop.report(told(**PAID))
+    await shop.report(order_seen(**PAID))
     await shop.report(page(), "v1")
     (order,) = await shop.service.ledger.orders.list("shop")
     found = await shop.service.ledger.histories.decisions(order.row)
@@ -265,7 +265,7 @@ async def test_each_report_is_kept_once_and_unchanged(shop: Shop) -> None:
     await shop.bought("v1")
     for _ in range(3):
         await shop.report(page(), "v1")
-        await shop.report(told(**PAID))
+        await shop.report(order_seen(**PAID))
     (known,) = await shop.service.ledger.histories.known("shop", ["1001"])
     assert [s.sighting.source for s in known.sightings] == ["page", "api"]
     assert known.sightings[0].sighting.total == Decimal("119.00")
@@ -275,14 +275,14 @@ async def test_two_orders_that_are_the_same_are_merged_and_the_partner_is_notifi
     """The page shows one number, the shop's server another, and later says that they are the same."""
     await shop.bought("v1")
     await shop.report(page(), "v1")
-    await shop.report(replace(told(**PAID), id="x-77"))
+    await shop.report(replace(order_seen(**PAID), id="x-77"))
     await shop.deliver()
-    await shop.report(replace(told(**PAID), id="x-77", further=("1001",)))
+    await shop.report(replace(order_seen(**PAID), id="x-77", further=("1001",)))
     await shop.deliver()
     (order,) = await shop.service.ledger.orders.list("shop")
     assert (order.order_id, order.total, order.partner) == ("1001", Decimal("100.00"), "blog")
     assert shop.sums == {"1001": Decimal("100.00")}
-    await shop.report(replace(told(state="cancelled"), id="x-77"))
+    await shop.report(replace(order_seen(state="cancelled"), id="x-77"))
     await shop.deliver()
     assert shop.sums == {"1001": Decimal("0.00")}
 
@@ -290,7 +290,7 @@ async def test_two_orders_that_are_the_same_are_merged_and_the_partner_is_notifi
 async def test_a_further_number_that_is_always_the_same_makes_no_one_order_of_all(shop: Shop) -> None:
     """A shop that sends an empty field as "0", or the number of a customer."""
     for number in ("1", "2", "3", "2"):
-        await shop.report(replace(told(**PAID), id=number, further=("0",)))
+        await shop.report(replace(order_seen(**PAID), id=number, further=("0",)))
     orders = await shop.service.ledger.orders.list("shop")
     assert [order.order_id for order in orders] == ["3", "2", "1"]
     await shop.service.write_notices()
@@ -299,8 +299,8 @@ async def test_a_further_number_that_is_always_the_same_makes_no_one_order_of_al
 
 
 async def test_a_source_that_changes_its_number_may_name_the_one_before(shop: Shop) -> None:
-    await shop.report(replace(told(**PAID), id="1001"))
-    await shop.report(replace(told(**PAID), id="5", further=("1001",)))
+    await shop.report(replace(order_seen(**PAID), id="1001"))
+    await shop.report(replace(order_seen(**PAID), id="5", further=("1001",)))
     (order,) = await shop.service.ledger.orders.list("shop")
     assert order.order_id == "1001"
 
@@ -325,14 +325,14 @@ async def test_a_change_that_the_partners_call_cannot_report_is_held_for_a_perso
     await shop.bought("v1")
     await shop.report(page(), "v1")
     await shop.deliver()
-    await shop.report(told(**PAID))
+    await shop.report(order_seen(**PAID))
     await shop.deliver()
     assert [event for event, *_ in shop.calls] == ["order"]
     outbox = shop.service.ledger.outbox
     (held,) = await outbox.list("held")
     assert (held.event, held.report.amount, held.hold) == ("adjust", "100.00", "manual")
     await outbox.mark_reported(held.id, shop.now, by="ann")
-    await shop.report(told(**REFUNDED))
+    await shop.report(order_seen(**REFUNDED))
     (held,) = await outbox.list("held")
     assert held.report.amount == "70.00"
     await shop.service.close()

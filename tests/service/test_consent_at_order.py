@@ -74,7 +74,7 @@ async def came(client: Any, address: str = "/?ref=A1") -> None:
     await client.post("/-/clew/decide", json={"url": f"https://shop.example{address}", "view": "view-0001"})
 
 
-async def told(service: Service, number: str = "1001") -> tuple[str, str | None, str]:
+async def credit_of(service: Service, number: str = "1001") -> tuple[str, str | None, str]:
     """The order's consent in its decision, who earned it, and the time line."""
     story = await service.ledger.stories.of("shop", number)
     assert story is not None
@@ -88,7 +88,7 @@ async def test_the_state_at_the_order_is_kept_and_the_partner_is_told(tmp_path: 
         await came(client)
         await client.get("/thanks")
         await service.tasks.stop()
-        consent, partner, text = await told(service)
+        consent, partner, text = await credit_of(service)
         assert (consent, partner) == ("granted", "blog")
         assert "consent granted: cookie cmplz_marketing" in text
         (due,) = await service.ledger.outbox.list()
@@ -106,12 +106,12 @@ async def test_the_shops_server_has_what_the_visitors_record_says(tmp_path: Path
         cookie = client.cookies["clew_visitor"]
         order = {"id": "1001", "total": "59.90", "currency": "EUR", "visitor": cookie}
         assert (await client.post("/-/clew/orders", json=order, headers=headers)).status_code == 201
-        consent, partner, text = await told(service)
+        consent, partner, text = await credit_of(service)
         assert (consent, partner) == ("granted", "blog")
         assert "consent granted: cookie cmplz_marketing" in text
         nobody = {"id": "1002", "total": "59.90", "currency": "EUR"}
         await client.post("/-/clew/orders", json=nobody, headers=headers)
-        assert (await told(service, "1002"))[0] == "unknown"
+        assert (await credit_of(service, "1002"))[0] == "unknown"
 
 
 async def test_where_nobody_is_asked_consent_is_assumed_and_no_network_is_told_of_it(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ async def test_where_nobody_is_asked_consent_is_assumed_and_no_network_is_told_o
         await came(client)
         await client.get("/thanks")
         await service.tasks.stop()
-        assert (await told(service))[:2] == ("assumed", "blog")
+        assert (await credit_of(service))[:2] == ("assumed", "blog")
 
 
 async def test_who_refuses_before_it_orders_is_credited_to_nobody(tmp_path: Path) -> None:
@@ -132,10 +132,10 @@ async def test_who_refuses_before_it_orders_is_credited_to_nobody(tmp_path: Path
         choose(client, NO)
         await client.get("/thanks")
         await service.tasks.stop()
-        assert (await told(service))[:2] == ("denied", None)
+        assert (await credit_of(service))[:2] == ("denied", None)
         order = {"id": "1001", "total": "59.90", "currency": "EUR", "visitor": cookie}
         assert (await client.post("/-/clew/orders", json=order, headers=headers)).status_code == 200
-        consent, partner, text = await told(service)
+        consent, partner, text = await credit_of(service)
         assert (consent, partner) == ("denied", None)
         assert "consent was refused at the order" in text
 
@@ -146,7 +146,7 @@ async def test_a_click_that_needs_no_consent_earns_though_the_visitor_refused(tm
         await came(client, "/?awc=1_2_a&sn=1")
         await client.get("/thanks")
         await service.tasks.stop()
-        consent, partner, text = await told(service)
+        consent, partner, text = await credit_of(service)
         assert (consent, partner) == ("denied", "awin"), text
 
 
@@ -172,7 +172,7 @@ def server(state: Any, visitor: str) -> Sighting:
         # A stranger who opens the page later, or earlier without a name, says nothing of the visitor.
         ([seen("granted", "v"), seen("denied", "w", at=AT + 9.0)], "granted"),
         ([seen("denied", at=AT - 9.0), seen("granted", "v")], "granted"),
-        # What the browser told counts before what is kept of the visitor, a page without cookies does not.
+        # The browser's report has precedence over the stored consent; a page without cookies has none.
         ([seen("denied"), server("granted", "v")], "denied"),
         ([seen("pending"), server("granted", "v")], "granted"),
         ([seen("granted", "v"), server("unknown", "v")], "granted"),

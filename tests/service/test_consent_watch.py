@@ -12,7 +12,7 @@ ASK = Terms("ask")
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def notices(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     monkeypatch.setattr(
         Events, "notice", lambda self, name, *, site, key, **fields: found.append((name, key))
@@ -20,7 +20,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return found
 
 
-def test_many_calls_without_any_source_are_reported(told: list[tuple[str, str]]) -> None:
+def test_many_calls_without_any_source_are_reported(notices: list[tuple[str, str]]) -> None:
     watch = ConsentWatch(Events(CollectorRegistry()))
     nothing = decide(ASK, [], False, None, NOW)
     undecided = decide(ASK, [b"CookieConsent=0"], False, None, NOW)
@@ -30,9 +30,9 @@ def test_many_calls_without_any_source_are_reported(told: list[tuple[str, str]])
     watch.saw("other", nothing)
     for _ in range(SILENT - 1):
         watch.saw("shop", nothing)
-    assert told == []
+    assert notices == []
     watch.saw("shop", nothing)
-    assert told == [("consent_silent", "")]
+    assert notices == [("consent_silent", "")]
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_many_calls_without_any_source_are_reported(told: list[tuple[str, str]])
     ],
 )
 def test_an_unreadable_order_is_reported(
-    told: list[tuple[str, str]], cookies: list[bytes], message: PageMessage | None
+    notices: list[tuple[str, str]], cookies: list[bytes], message: PageMessage | None
 ) -> None:
     ConsentWatch(Events(CollectorRegistry())).saw("shop", decide(ASK, cookies, False, message, NOW))
-    ((name, key),) = told
+    ((name, key),) = notices
     assert name == "consent_unreadable"
     assert "unreadable" in key

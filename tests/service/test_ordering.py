@@ -219,7 +219,9 @@ DRAWN = Shown("/thanks", "inside", by_browser=True)
 SENT = Shown("/thanks", "inside")
 
 
-async def told(service: Service, site: SiteRuntime, visitor: str | None, shown: Shown, total: str) -> None:
+async def report_order(
+    service: Service, site: SiteRuntime, visitor: str | None, shown: Shown, total: str
+) -> None:
     source = "browser" if shown.by_browser else "page"
     seen = order(total=Decimal(total), source=source)
     await service.ordering.record(site, seen, visitor=visitor, shown=shown)
@@ -239,10 +241,10 @@ async def test_the_shops_page_has_precedence_over_an_order_invented_by_a_browser
     """field E12: order numbers reported before the orders are placed."""
     if with_click:
         await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
-    await told(service, site, "stranger", DRAWN, total)
+    await report_order(service, site, "stranger", DRAWN, total)
     buyer = [Touched(click(NOW - HOUR, "real")), Shopped()]
     await service.visits.change("shop", "buyer", buyer, NOW)
-    await told(service, site, "buyer", SENT, "59.90")
+    await report_order(service, site, "buyer", SENT, "59.90")
     assert await due(service) == [("due", "real", "59.90")]
     (kept,) = await rows(service, schema.orders)
     assert (kept["visitor"], kept["total"], kept["source"]) == ("buyer", "59.90", "page")
@@ -253,8 +255,8 @@ async def test_a_page_opened_without_the_cookie_does_not_confirm_a_browsers_repo
 ) -> None:
     """field E12: a stranger reports an order, then opens its page without a cookie."""
     await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
-    await told(service, site, "stranger", DRAWN, "59.90")
-    await told(service, site, None, SENT, "59.90")
+    await report_order(service, site, "stranger", DRAWN, "59.90")
+    await report_order(service, site, None, SENT, "59.90")
     assert await due(service) == [("held", "theirs", "59.90")]
 
 
@@ -265,7 +267,7 @@ async def test_a_page_opened_without_the_cookie_does_not_make_an_unpaid_order_a_
     await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
     unpaid = order(state="seen")
     await service.ordering.record(site, unpaid, visitor="stranger", shown=Shown("/thanks", "outside"))
-    await told(service, site, None, SENT, "59.90")
+    await report_order(service, site, None, SENT, "59.90")
     assert await due(service) == []
 
 
@@ -274,17 +276,17 @@ async def test_a_stranger_who_did_not_shop_does_not_get_a_browsers_order(
 ) -> None:
     """field E12"""
     await service.visits.change("shop", "buyer", [Touched(click(NOW - HOUR, "real")), Shopped()], NOW)
-    await told(service, site, "buyer", DRAWN, "59.90")
+    await report_order(service, site, "buyer", DRAWN, "59.90")
     await service.visits.change("shop", "stranger", [Touched(click(NOW - HOUR, "theirs"))], NOW)
-    await told(service, site, "stranger", Shown("/thanks", "outside"), "59.90")
+    await report_order(service, site, "stranger", Shown("/thanks", "outside"), "59.90")
     assert await due(service) == [("held", "real", "59.90")]
 
 
 async def test_a_persons_refusal_of_a_browsers_report_is_final(service: Service, site: SiteRuntime) -> None:
     """field E12: reloading the page does not send what a person refused."""
     await service.visits.change("shop", "v1", [Touched(click(NOW - HOUR)), Shopped()], NOW)
-    await told(service, site, "v1", DRAWN, "59.90")
+    await report_order(service, site, "v1", DRAWN, "59.90")
     (row,) = await service.ledger.outbox.list()
     assert await settle(service.ledger, lambda _: [], row.id, NOW, by="anna", send=False)
-    await told(service, site, "v1", SENT, "59.90")
+    await report_order(service, site, "v1", SENT, "59.90")
     assert [state for state, *_ in await due(service)] == ["refused"]

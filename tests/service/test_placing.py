@@ -28,7 +28,7 @@ async def shop(tmp_path: Path, ledger_address: str) -> AsyncIterator[Shop]:
     await built.service.close()
 
 
-def told(number: str | None, total: str | None = "100.00", **said: object) -> OrderSeen:
+def order_seen(number: str | None, total: str | None = "100.00", **said: object) -> OrderSeen:
     amount = None if total is None else Decimal(total)
     state = "placed" if total else None
     values = {"total": amount, "currency": "EUR", "state": state} | said
@@ -51,7 +51,7 @@ async def known(shop: Shop, number: str) -> Known:
 
 async def test_a_payment_without_a_number_is_joined_to_its_order_now_or_later(shop: Shop) -> None:
     await shop.bought("v1")
-    paid = told(None, state="paid", coupon="SAVE")
+    paid = order_seen(None, state="paid", coupon="SAVE")
     for number, arrival in (("1", ("order", "payment")), ("2", ("payment", "order"))):
         visitor = f"v{number}"
         await shop.bought(visitor)
@@ -59,7 +59,7 @@ async def test_a_payment_without_a_number_is_joined_to_its_order_now_or_later(sh
             if step == "payment":
                 await report(shop, paid, visitor)
             else:
-                await report(shop, told(number), visitor)
+                await report(shop, order_seen(number), visitor)
         order = await shop.service.ledger.orders.get("shop", number)
         assert order is not None
         assert order.state == "paid", arrival
@@ -72,7 +72,7 @@ async def left_behind(shop: Shop, monkeypatch: pytest.MonkeyPatch, *visitors: st
     """Payments, and then their orders, whose process ends before it looks for the payments."""
     for visitor in visitors:
         await shop.bought(visitor)
-        await report(shop, told(None, state="paid"), visitor)
+        await report(shop, order_seen(None, state="paid"), visitor)
 
     async def ended(*_: object) -> None:
         raise EndedError
@@ -81,7 +81,7 @@ async def left_behind(shop: Shop, monkeypatch: pytest.MonkeyPatch, *visitors: st
         patched.setattr(placing.Placing, "join_near", ended)
         for visitor in visitors:
             with pytest.raises(EndedError):
-                await report(shop, told(visitor), visitor)
+                await report(shop, order_seen(visitor), visitor)
 
 
 class EndedError(Exception):
@@ -109,7 +109,7 @@ async def test_reports_that_fit_no_order_do_not_keep_others_from_being_looked_at
 ) -> None:
     await shop.bought("nobody")
     for total in ("1.00", "2.00", "3.00"):
-        await report(shop, told(None, total), "nobody")
+        await report(shop, order_seen(None, total), "nobody")
     await left_behind(shop, monkeypatch, "1")
     assert await shop.service.ordering.waiting_count("shop") == 4
     monkeypatch.setattr(recording, "LOOKED_AT", 2)
@@ -140,11 +140,11 @@ async def test_any_order_of_arrival_ends_the_same(shop: Shop, told_at_once: bool
         name = "".join(map(str, arrival))
         await shop.bought(name)
         five: list[tuple[OrderSeen, str | None]] = [
-            (told(name, "100.00", email_hash=None), name),
-            (told(f"{name}-b", "80.00"), None),
-            (told(None, "100.00", state="paid", coupon=f"C{name}"), name),
-            (told(f"{name}-b", None, coupon=f"C{name}"), None),
-            (told(None, "80.00", coupon=f"C{name}", refunds=(Refund("r", Decimal(30)),)), None),
+            (order_seen(name, "100.00", email_hash=None), name),
+            (order_seen(f"{name}-b", "80.00"), None),
+            (order_seen(None, "100.00", state="paid", coupon=f"C{name}"), name),
+            (order_seen(f"{name}-b", None, coupon=f"C{name}"), None),
+            (order_seen(None, "80.00", coupon=f"C{name}", refunds=(Refund("r", Decimal(30)),)), None),
         ]
         for step in arrival:
             seen, visitor = five[step]
@@ -181,9 +181,9 @@ async def test_a_second_candidate_undoes_a_join_and_the_report_is_proposed(
     shop: Shop, arrival: tuple[int, ...]
 ) -> None:
     three = [
-        told("1", email_hash=EMAIL),
-        told("2", email_hash=EMAIL),
-        told(None, state="paid", email_hash=EMAIL),
+        order_seen("1", email_hash=EMAIL),
+        order_seen("2", email_hash=EMAIL),
+        order_seen(None, state="paid", email_hash=EMAIL),
     ]
     for step in arrival:
         await report(shop, three[step])
@@ -208,7 +208,10 @@ async def test_of_two_writers_at_the_same_time_the_later_one_joins(shop: Shop) -
     for number in range(20):
         visitor = f"v{number}"
         await shop.bought(visitor)
-        both = [report(shop, told(str(number)), visitor), report(shop, told(None, state="paid"), visitor)]
+        both = [
+            report(shop, order_seen(str(number)), visitor),
+            report(shop, order_seen(None, state="paid"), visitor),
+        ]
         await asyncio.gather(*(reversed(both) if number % 2 else both))
         order = await shop.service.ledger.orders.get("shop", str(number))
         assert order is not None
@@ -216,7 +219,7 @@ async def test_of_two_writers_at_the_same_time_the_later_one_joins(shop: Shop) -
 
 
 async def test_the_same_report_without_a_number_adds_nothing(shop: Shop) -> None:
-    paid = told(None, state="paid", email_hash=EMAIL)
+    paid = order_seen(None, state="paid", email_hash=EMAIL)
     rows = {await report(shop, paid) for _ in range(3)}
     assert len(rows) == 1
     assert await report(shop, replace(paid, as_of=shop.now)) not in rows
@@ -227,23 +230,23 @@ async def test_too_many_and_too_old_ones_are_given_up_and_kept(
 ) -> None:
     monkeypatch.setattr(placing, "WAITING", 3)
     for number in range(5):
-        await report(shop, told(None, f"{number}.00", email_hash=EMAIL))
+        await report(shop, order_seen(None, f"{number}.00", email_hash=EMAIL))
     assert await shop.service.ordering.waiting_count("shop") == 3
     shop.now += 31 * 86400
-    await report(shop, told(None, "9.00", email_hash=EMAIL))
+    await report(shop, order_seen(None, "9.00", email_hash=EMAIL))
     assert await shop.service.ordering.waiting_count("shop") == 1
     noted = {(n.event, n.details["reports"]): n.count for n in shop.service.events.take_noted()}
     assert noted == {("report_given_up", 3): 3}
-    await report(shop, told("1", "0.00", email_hash=EMAIL, placed_at=shop.now - 31 * 86400))
+    await report(shop, order_seen("1", "0.00", email_hash=EMAIL, placed_at=shop.now - 31 * 86400))
     assert len((await known(shop, "1")).sightings) == 1
 
 
 async def test_undoing_a_wrong_join_separates_the_orders_and_notifies_the_partner(shop: Shop) -> None:
     """The server said that two numbers are one order. They are not."""
     await shop.bought("v1")
-    await report(shop, told("1001"), "v1")
-    await report(shop, told("x7", "40.00"))
-    await report(shop, replace(told("1001", None), further=("x7",)))
+    await report(shop, order_seen("1001"), "v1")
+    await report(shop, order_seen("x7", "40.00"))
+    await report(shop, replace(order_seen("1001", None), further=("x7",)))
     await shop.deliver()
     merged = await known(shop, "x7")
     assert (merged.number, len(merged.sightings)) == ("1001", 3)
@@ -260,14 +263,14 @@ async def test_undoing_a_wrong_join_separates_the_orders_and_notifies_the_partne
         ), number
     assert shop.sums["1001"] == Decimal("100.00")
     # The same report again goes where the person put it.
-    await report(shop, replace(told("1001", None), further=("x7",)))
+    await report(shop, replace(order_seen("1001", None), further=("x7",)))
     assert (await known(shop, "x7")).number == "x7"
     assert len((await known(shop, "9999")).sightings) == 1
 
 
 async def test_an_order_without_its_only_report_is_cancelled_and_may_come_back(shop: Shop) -> None:
     await shop.bought("v1")
-    await report(shop, told("1001"), "v1")
+    await report(shop, order_seen("1001"), "v1")
     await shop.deliver()
     (stored,) = (await known(shop, "1001")).sightings
     at = shop.service.sites["shop"]
@@ -277,7 +280,7 @@ async def test_an_order_without_its_only_report_is_cancelled_and_may_come_back(s
     gone = await shop.service.ledger.orders.get("shop", "1001")
     assert gone is not None
     assert (gone.state, gone.partner) == ("cancelled", None)
-    await report(shop, told("1001", "55.00"))
+    await report(shop, order_seen("1001", "55.00"))
     back = await shop.service.ledger.orders.get("shop", "1001")
     assert back is not None
     assert (back.state, back.total) == ("placed", Decimal("55.00"))
@@ -288,7 +291,7 @@ async def test_an_order_without_its_only_report_is_cancelled_and_may_come_back(s
 
 async def test_moving_an_unknown_report_or_a_correction_is_an_error(shop: Shop) -> None:
     at = shop.service.sites["shop"]
-    await report(shop, told("1001"))
+    await report(shop, order_seen("1001"))
     with pytest.raises(OrderError, match="shop has no such report"):
         await shop.service.ordering.move(at, 99, "1", by="ann", why="x")
     (stored,) = (await known(shop, "1001")).sightings

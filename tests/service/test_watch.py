@@ -21,22 +21,22 @@ from clew.referral.visitor import Page, Viewed
 from clew.stores import presence
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.engines import database_at
-from desks import VISITOR, House, events, house, until
+from desks import VISITOR, DeskServer, desk_server, events, until
 from recorded import put_order
 
 BASE = "http://127.0.0.1"
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[House]:
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
     """A desk whose watch looks only when a test says so."""
-    async with house(tmp_path) as built:
+    async with desk_server(tmp_path) as built:
         next(task for task in built.service.tasks._lasting if task.get_name() == "clew-watch").cancel()
         yield built
 
 
 @pytest_asyncio.fixture
-async def elsewhere(desk: House, tmp_path: Path) -> AsyncIterator[Conversations]:
+async def elsewhere(desk: DeskServer, tmp_path: Path) -> AsyncIterator[Conversations]:
     """The same ledger, as another process has it open."""
     db = database_at(f"sqlite:{tmp_path / 'ledger.db'}")
     await db.open()
@@ -66,7 +66,7 @@ async def write(books: Conversations, text: str, visitor: str = VISITOR) -> str:
 
 
 async def streams(
-    desk: House, tabs: AsyncExitStack, visitors: list[str]
+    desk: DeskServer, tabs: AsyncExitStack, visitors: list[str]
 ) -> list[AsyncIterator[dict[str, str]]]:
     """An open stream of each visitor, from which the history has been read."""
     address = await tabs.enter_async_context(desk.served())
@@ -81,7 +81,7 @@ async def streams(
     return found
 
 
-async def first_look(desk: House, monkeypatch: pytest.MonkeyPatch, listeners: int) -> None:
+async def first_look(desk: DeskServer, monkeypatch: pytest.MonkeyPatch, listeners: int) -> None:
     """The first one wakes all: it cannot know what was written before."""
     with monkeypatch.context() as patched:
         read = Counted(patched, desk.conversations, "visitor_messages")
@@ -89,7 +89,7 @@ async def first_look(desk: House, monkeypatch: pytest.MonkeyPatch, listeners: in
         await until(lambda: len(read.calls) == listeners)
 
 
-async def test_idle_streams_cause_no_queries(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_streams_cause_no_queries(desk: DeskServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """field E6: without changes neither a stream nor the watch reads the ledger."""
     async with AsyncExitStack() as tabs:
         lives = await streams(desk, tabs, [new_visitor_id() for _ in range(40)])
@@ -104,7 +104,7 @@ async def test_idle_streams_cause_no_queries(desk: House, monkeypatch: pytest.Mo
 
 
 async def test_writes_of_another_process_wake_only_the_streams_concerned(
-    desk: House, elsewhere: Conversations, monkeypatch: pytest.MonkeyPatch
+    desk: DeskServer, elsewhere: Conversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field E6."""
     visitors = [new_visitor_id() for _ in range(10)]
@@ -119,7 +119,7 @@ async def test_writes_of_another_process_wake_only_the_streams_concerned(
 
 
 async def test_messages_from_before_the_first_check_are_not_missed(
-    desk: House, elsewhere: Conversations
+    desk: DeskServer, elsewhere: Conversations
 ) -> None:
     async with AsyncExitStack() as tabs:
         (live,) = await streams(desk, tabs, [VISITOR])
@@ -129,7 +129,7 @@ async def test_messages_from_before_the_first_check_are_not_missed(
 
 
 async def test_a_conversation_taken_in_another_process_reaches_the_desks(
-    desk: House, elsewhere: Conversations
+    desk: DeskServer, elsewhere: Conversations
 ) -> None:
     talk = await write(desk.conversations, "hello")
     async with desk.served() as address, AsyncExitStack() as tabs:
@@ -145,7 +145,7 @@ async def test_a_conversation_taken_in_another_process_reaches_the_desks(
 
 
 async def test_an_order_held_in_another_process_reaches_the_desks(
-    desk: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: DeskServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page said "live", and showed for ten seconds that nothing was held."""
     async with desk.served() as address, AsyncExitStack() as tabs:
@@ -174,7 +174,7 @@ async def test_an_order_held_in_another_process_reaches_the_desks(
 
 
 async def test_a_desk_is_notified_only_of_the_visit_that_it_shows(
-    desk: House, monkeypatch: pytest.MonkeyPatch
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field E6: visits are read once for all desks, and only those that a desk shows."""
     talk, other = await write(desk.conversations, "hello"), new_visitor_id()
@@ -201,7 +201,7 @@ async def test_a_desk_is_notified_only_of_the_visit_that_it_shows(
         assert (await anext(live))["event"] == "changed"
 
 
-async def test_changes_within_a_second_are_sent_to_a_desk_together(desk: House) -> None:
+async def test_changes_within_a_second_are_sent_to_a_desk_together(desk: DeskServer) -> None:
     """field E5: each change makes the page fetch itself, so a flood must not become one of page views."""
     async with desk.served() as address, AsyncExitStack() as tabs:
         agent = await desk.agent(base=address.removesuffix("/-/clew/"))
@@ -228,7 +228,7 @@ async def test_changes_within_a_second_are_sent_to_a_desk_together(desk: House) 
 
 
 async def test_an_agent_is_offline_seconds_after_closing_its_last_desk(
-    desk: House, monkeypatch: pytest.MonkeyPatch
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field D12."""
     monkeypatch.setattr(presence, "LEAVE_SECONDS", 0.1)
@@ -249,7 +249,7 @@ async def test_an_agent_is_offline_seconds_after_closing_its_last_desk(
         assert await online() == 0
 
 
-async def test_changing_the_page_of_the_inbox_does_not_make_the_agent_offline(desk: House) -> None:
+async def test_changing_the_page_of_the_inbox_does_not_make_the_agent_offline(desk: DeskServer) -> None:
     """field D12."""
     with desk.service.presence.open("bo"):
         pass
@@ -260,7 +260,7 @@ async def test_changing_the_page_of_the_inbox_does_not_make_the_agent_offline(de
         assert await desk.agents.online("shop", desk.service.clock.now()) == 1
 
 
-async def test_two_desks_of_an_agent_write_once(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_desks_of_an_agent_write_once(desk: DeskServer, monkeypatch: pytest.MonkeyPatch) -> None:
     wrote = Counted(monkeypatch, desk.agents, "seen")
     for _ in range(5):
         await desk.service.presence.seen("bo")
@@ -270,7 +270,7 @@ async def test_two_desks_of_an_agent_write_once(desk: House, monkeypatch: pytest
     assert len(wrote.calls) == 2
 
 
-async def test_commits_count_as_changes_and_reads_do_not(desk: House, elsewhere: Conversations) -> None:
+async def test_commits_count_as_changes_and_reads_do_not(desk: DeskServer, elsewhere: Conversations) -> None:
     db = desk.service.ledger.db
     await db.changed()
     assert await db.changed() is False

@@ -15,7 +15,7 @@ from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
 from clew.stores.visits import VisitsError
-from desks import VISITOR, House, hidden, house
+from desks import VISITOR, DeskServer, desk_server, hidden
 from sqlalchemy.ext.asyncio import AsyncConnection
 from talks import open_conversation
 
@@ -23,15 +23,15 @@ pytestmark = pytest.mark.asyncio
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[House]:
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
     async with quiet(tmp_path) as built:
         yield built
 
 
 @asynccontextmanager
-async def quiet(folder: Path) -> AsyncIterator[House]:
+async def quiet(folder: Path) -> AsyncIterator[DeskServer]:
     """A desk whose watch runs only on demand, and where nothing else queries the ledger."""
-    async with house(folder) as built:
+    async with desk_server(folder) as built:
         for task in built.service.tasks._lasting:
             task.cancel()
         await asyncio.gather(*built.service.tasks._lasting, return_exceptions=True)
@@ -55,7 +55,7 @@ def counted(db: Database) -> Iterator[list[None]]:
         yield asked
 
 
-async def decide(desk: House, view: str, visitor: str = VISITOR) -> dict[str, Any]:
+async def decide(desk: DeskServer, view: str, visitor: str = VISITOR) -> dict[str, Any]:
     page = {"view": f"view-{view}", "url": "http://shop.test/mug", "title": "Mug"}
     async with desk.visitor(visitor) as browser:
         answer = await browser.post("decide", json=page)
@@ -68,13 +68,13 @@ def talk_of(answer: dict[str, Any]) -> tuple[bool, int, str]:
     return answer["conversation"], answer["unread"], answer["action"]
 
 
-async def say(desk: House, text: str = "hello", visitor: str = VISITOR) -> None:
+async def say(desk: DeskServer, text: str = "hello", visitor: str = VISITOR) -> None:
     async with desk.visitor(visitor) as browser:
         body = {"text": text, "client_id": new_visitor_id()}
         assert (await browser.post("messages", json=body)).status_code == 201
 
 
-async def reply(desk: House, text: str = "hi") -> None:
+async def reply(desk: DeskServer, text: str = "hi") -> None:
     """An agent answers the visitor's conversation at its desk."""
     agent = await desk.agent()
     found = await open_conversation(desk.conversations, "shop", VISITOR)
@@ -84,7 +84,7 @@ async def reply(desk: House, text: str = "hi") -> None:
     assert (await agent.post(f"desk/conversations/{found.id}/messages", data=fields)).status_code == 303
 
 
-async def close(desk: House) -> None:
+async def close(desk: DeskServer) -> None:
     agent = await desk.agent()
     found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None
@@ -93,7 +93,7 @@ async def close(desk: House) -> None:
     assert done.status_code == 303
 
 
-async def test_a_decision_queries_the_ledger_only_once_for_a_new_visitor(desk: House) -> None:
+async def test_a_decision_queries_the_ledger_only_once_for_a_new_visitor(desk: DeskServer) -> None:
     with counted(desk.service.ledger.db) as asked:
         await decide(desk, "0001")
         assert len(asked) == 1, "whether it wrote before the store knew it"
@@ -102,7 +102,7 @@ async def test_a_decision_queries_the_ledger_only_once_for_a_new_visitor(desk: H
         assert len(asked) == 1
 
 
-async def test_a_browser_without_clews_cookie_causes_no_query(desk: House) -> None:
+async def test_a_browser_without_clews_cookie_causes_no_query(desk: DeskServer) -> None:
     page = {"view": "view-0001", "url": "http://shop.test/mug"}
     with counted(desk.service.ledger.db) as asked:
         async with desk.client() as browser:
@@ -110,7 +110,7 @@ async def test_a_browser_without_clews_cookie_causes_no_query(desk: House) -> No
     assert asked == []
 
 
-async def test_the_record_has_the_talk_from_its_first_message_to_its_end(desk: House) -> None:
+async def test_the_record_has_the_talk_from_its_first_message_to_its_end(desk: DeskServer) -> None:
     await decide(desk, "0001")
     await say(desk)
     with counted(desk.service.ledger.db) as asked:
@@ -127,7 +127,7 @@ async def test_the_record_has_the_talk_from_its_first_message_to_its_end(desk: H
         assert asked == []
 
 
-async def test_a_message_read_in_one_tab_is_read_in_all(desk: House) -> None:
+async def test_a_message_read_in_one_tab_is_read_in_all(desk: DeskServer) -> None:
     await say(desk)
     await reply(desk)
     async with desk.visitor() as browser:
@@ -140,7 +140,7 @@ async def test_a_message_read_in_one_tab_is_read_in_all(desk: House) -> None:
     assert (await decide(desk, "0003"))["unread"] == 1, "nobody reads what is not written yet"
 
 
-async def test_conversations_that_are_closed_together_are_noted_too(desk: House) -> None:
+async def test_conversations_that_are_closed_together_are_noted_too(desk: DeskServer) -> None:
     visitors = [new_visitor_id() for _ in range(3)]
     for visitor in visitors:
         await say(desk, visitor=visitor)
@@ -157,7 +157,7 @@ async def test_conversations_that_are_closed_together_are_noted_too(desk: House)
         assert asked == []
 
 
-async def test_an_answer_from_another_process_counts_at_once(desk: House, tmp_path: Path) -> None:
+async def test_an_answer_from_another_process_counts_at_once(desk: DeskServer, tmp_path: Path) -> None:
     await say(desk)
     async with quiet(tmp_path) as other:
         await reply(other)
@@ -166,7 +166,7 @@ async def test_an_answer_from_another_process_counts_at_once(desk: House, tmp_pa
         assert talk_of(await decide(desk, "0002")) == (False, 0, "invite")
 
 
-async def test_a_lost_row_is_made_again_from_the_ledger(desk: House, tmp_path: Path) -> None:
+async def test_a_lost_row_is_made_again_from_the_ledger(desk: DeskServer, tmp_path: Path) -> None:
     await say(desk)
     await reply(desk)
     with closing(sqlite3.connect(tmp_path / "visits.db", isolation_level=None)) as store:
@@ -201,7 +201,7 @@ async def test_messages_of_a_killed_process_are_noted_after_a_restart(tmp_path: 
         assert talk_of(await decide(second, "0002")) == (True, 1, "show")
 
 
-async def test_messages_of_a_killed_process_are_noted_by_another_process(desk: House) -> None:
+async def test_messages_of_a_killed_process_are_noted_by_another_process(desk: DeskServer) -> None:
     await say(desk)
     found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None
@@ -212,7 +212,7 @@ async def test_messages_of_a_killed_process_are_noted_by_another_process(desk: H
 
 
 async def test_a_store_that_failed_while_it_was_noted_is_brought_up_later(
-    desk: House, monkeypatch: pytest.MonkeyPatch
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await decide(desk, "0001")
 
@@ -227,7 +227,7 @@ async def test_a_store_that_failed_while_it_was_noted_is_brought_up_later(
     assert talk_of(await decide(desk, "0002")) == (True, 0, "show")
 
 
-async def test_the_older_of_two_notes_never_wins(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_older_of_two_notes_never_wins(desk: DeskServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """One process has read the ledger and is held up before it writes; another writes what came after."""
     await say(desk)
     books, service = desk.conversations, desk.service
@@ -257,7 +257,7 @@ async def test_the_older_of_two_notes_never_wins(desk: House, monkeypatch: pytes
     assert visitor.unread == 2
 
 
-async def test_an_agents_answer_does_not_count_as_visitor_activity(desk: House) -> None:
+async def test_an_agents_answer_does_not_count_as_visitor_activity(desk: DeskServer) -> None:
     await decide(desk, "0001")
     await say(desk)
     desk.clock.ahead += 3600
@@ -266,7 +266,7 @@ async def test_an_agents_answer_does_not_count_as_visitor_activity(desk: House) 
     assert desk.service.clock.now() - seen[VISITOR] >= 3600
 
 
-async def test_decisions_need_no_query_for_the_agents(desk: House) -> None:
+async def test_decisions_need_no_query_for_the_agents(desk: DeskServer) -> None:
     assert (await decide(desk, "0001"))["online"] is False
     await desk.agents.add("bo", "correct horse battery", site="shop", now=desk.service.clock.now())
     await desk.agents.seen("bo", desk.service.clock.now())

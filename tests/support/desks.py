@@ -37,7 +37,7 @@ class AheadClock(Clock):
         return super().monotonic() + self.ahead
 
 
-class House:
+class DeskServer:
     """The desk of two sites, `shop` and `other`, as an ASGI app below `/-/clew/`."""
 
     def __init__(
@@ -162,14 +162,14 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def house(
+async def desk_server(
     folder: Path,
     chat: dict[str, Any] | None = None,
     limits: dict[str, Any] | None = None,
     hold: dict[str, Any] | None = None,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[DeskServer]:
     """A desk for as long as the block runs."""
-    built = House(folder, chat, limits, hold)
+    built = DeskServer(folder, chat, limits, hold)
     await built.service.start()
     try:
         yield built

@@ -86,7 +86,7 @@ class Shop:
         found = await self.clew.service.ledger.notices.list(["shop"])
         return {(n.event, n.key): n.details for n in found}
 
-    async def tell(self, **order: Any) -> httpx2.Response:
+    async def report(self, **order: Any) -> httpx2.Response:
         async with self.visitor() as server:
             told = {"id": "1001", "total": "59.90", "currency": "EUR", **order}
             return await server.post("/-/clew/orders", json=told, headers=BEARER)

@@ -126,7 +126,7 @@ class Shop:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self.connections += 1
-        await self.tell()
+        await self.notify()
         try:
             await self._script(self, reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
@@ -134,16 +134,16 @@ class Shop:
         finally:
             writer.close()
             self.closed += 1
-            await self.tell()
+            await self.notify()
 
     async def request(self, reader: asyncio.StreamReader) -> Request:
         """Read a request and remember it."""
         request = await read_request(reader)
         self.requests.append(request)
-        await self.tell()
+        await self.notify()
         return request
 
-    async def tell(self) -> None:
+    async def notify(self) -> None:
         """Something changed that `until` may wait for."""
         async with self._changed:
             self._changed.notify_all()

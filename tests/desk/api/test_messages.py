@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew.stores.ledger.connection import executing
-from desks import OTHER, PASSWORD, SHOP, VISITOR, House, events, hidden, house, until
+from desks import OTHER, PASSWORD, SHOP, VISITOR, DeskServer, desk_server, events, hidden, until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -18,8 +18,8 @@ from talks import open_conversation
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path) as built:
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    async with desk_server(tmp_path) as built:
         yield built
 
 
@@ -37,7 +37,7 @@ async def error_of(answer: httpx2.Response, status: int) -> str:
     return error
 
 
-async def test_a_message_is_written_and_read_back(desk: House) -> None:
+async def test_a_message_is_written_and_read_back(desk: DeskServer) -> None:
     client = desk.visitor()
     sent = await client.post("messages", json=body(rule="after-wait"))
     assert sent.status_code == 201
@@ -61,7 +61,7 @@ async def test_a_message_is_written_and_read_back(desk: House) -> None:
     assert (found.rule, found.language) == ("after-wait", "de")
 
 
-async def test_a_repeat_is_answered_with_the_first_message(desk: House) -> None:
+async def test_a_repeat_is_answered_with_the_first_message(desk: DeskServer) -> None:
     client = desk.visitor()
     first = await client.post("messages", json=body())
     again = await client.post("messages", json=body("changed"))
@@ -69,7 +69,7 @@ async def test_a_repeat_is_answered_with_the_first_message(desk: House) -> None:
     assert len((await client.get("messages")).json()["messages"]) == 1
 
 
-async def test_messages_after_an_id_leave_out_what_is_known(desk: House) -> None:
+async def test_messages_after_an_id_leave_out_what_is_known(desk: DeskServer) -> None:
     client = desk.visitor()
     first = (await client.post("messages", json=body("one"))).json()["id"]
     await client.post("messages", json=body("two", client_id="widget-id-2"))
@@ -77,13 +77,13 @@ async def test_messages_after_an_id_leave_out_what_is_known(desk: House) -> None
     assert [m["text"] for m in read["messages"]] == ["two"]
 
 
-async def test_without_a_conversation_there_are_no_messages_and_no_stream(desk: House) -> None:
+async def test_without_a_conversation_there_are_no_messages_and_no_stream(desk: DeskServer) -> None:
     client = desk.visitor()
     assert (await client.get("messages")).json() == {"messages": [], "state": "none"}
     assert (await client.get("stream")).status_code == 204
 
 
-async def test_a_closed_conversation_is_shown_as_closed_and_reopened_by_a_message(desk: House) -> None:
+async def test_a_closed_conversation_is_shown_as_closed_and_reopened_by_a_message(desk: DeskServer) -> None:
     client = desk.visitor()
     await client.post("messages", json=body())
     await desk.conversations.close("shop", await desk.says("more"), desk.service.clock.now())
@@ -93,7 +93,7 @@ async def test_a_closed_conversation_is_shown_as_closed_and_reopened_by_a_messag
 
 
 @pytest.mark.parametrize("cookie", ["", "clew_visitor=", "clew_visitor=forged", "clew_visitor=" + "A" * 3000])
-async def test_without_clews_cookie_nothing_is_read_or_written(desk: House, cookie: str) -> None:
+async def test_without_clews_cookie_nothing_is_read_or_written(desk: DeskServer, cookie: str) -> None:
     client = desk.client()
     client.headers["cookie"] = cookie
     for answer in (
@@ -105,13 +105,13 @@ async def test_without_clews_cookie_nothing_is_read_or_written(desk: House, cook
     assert await desk.service.ledger.inbox.page("shop") == ()
 
 
-async def test_a_cookie_of_one_site_is_invalid_at_another(desk: House) -> None:
+async def test_a_cookie_of_one_site_is_invalid_at_another(desk: DeskServer) -> None:
     client = desk.client(OTHER)
     client.headers["cookie"] = desk.cookie(base=SHOP)
     await error_of(await client.post("messages", json=body()), 403)
 
 
-async def test_one_visitor_never_reads_what_another_wrote(desk: House) -> None:
+async def test_one_visitor_never_reads_what_another_wrote(desk: DeskServer) -> None:
     await desk.visitor().post("messages", json=body("secret"))
     other = desk.visitor("zzzzbbbbccccddddeeeeffff22")
     assert (await other.get("messages?after=0")).json() == {"messages": [], "state": "none"}
@@ -137,12 +137,12 @@ async def test_one_visitor_never_reads_what_another_wrote(desk: House) -> None:
         ("rule", "x" * 65),
     ],
 )
-async def test_a_wrong_field_is_named_in_the_answer(desk: House, field: str, value: Any) -> None:
+async def test_a_wrong_field_is_named_in_the_answer(desk: DeskServer, field: str, value: Any) -> None:
     answer = await desk.visitor().post("messages", json=body(**{field: value}))
     assert (await error_of(answer, 422)).startswith(f"{field}:")
 
 
-async def test_several_wrong_fields_are_named_at_once(desk: House) -> None:
+async def test_several_wrong_fields_are_named_at_once(desk: DeskServer) -> None:
     error = await error_of(await desk.visitor().post("messages", json={"text": 1, "client_id": "x"}), 422)
     assert "text:" in error
     assert "client_id:" in error
@@ -160,13 +160,13 @@ async def test_several_wrong_fields_are_named_at_once(desk: House) -> None:
         b"1" * 20_000,
     ],
 )
-async def test_a_body_that_is_no_json_is_refused(desk: House, raw: bytes) -> None:
+async def test_a_body_that_is_no_json_is_refused(desk: DeskServer, raw: bytes) -> None:
     answer = await desk.visitor().post("messages", content=raw, headers={"content-type": "application/json"})
     assert "JSON" in await error_of(answer, 400)
 
 
 @pytest.mark.parametrize("raw", [b"[]", b"null", b'"text"', b"17"])
-async def test_json_that_is_no_object_is_refused(desk: House, raw: bytes) -> None:
+async def test_json_that_is_no_object_is_refused(desk: DeskServer, raw: bytes) -> None:
     answer = await desk.visitor().post("messages", content=raw, headers={"content-type": "application/json"})
     await error_of(answer, 422)
 
@@ -174,7 +174,7 @@ async def test_json_that_is_no_object_is_refused(desk: House, raw: bytes) -> Non
 @pytest.mark.parametrize(
     "kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
 )
-async def test_only_json_is_taken_since_a_foreign_form_cannot_send_it(desk: House, kind: str) -> None:
+async def test_only_json_is_taken_since_a_foreign_form_cannot_send_it(desk: DeskServer, kind: str) -> None:
     headers = {"content-type": kind} if kind else {}
     answer = await desk.visitor().post("messages", content=json.dumps(body()).encode(), headers=headers)
     assert "application/json" in await error_of(answer, 415)
@@ -196,7 +196,7 @@ async def test_only_json_is_taken_since_a_foreign_form_cannot_send_it(desk: Hous
     ],
 )
 async def test_another_sites_page_cannot_write_in_the_visitors_name(
-    desk: House, headers: dict[str, str]
+    desk: DeskServer, headers: dict[str, str]
 ) -> None:
     answer = await desk.visitor().post("messages", json=body(), headers=headers)
     assert "another site" in await error_of(answer, 403)
@@ -215,17 +215,17 @@ async def test_another_sites_page_cannot_write_in_the_visitors_name(
         {"origin": "https://shop.test"},
     ],
 )
-async def test_our_own_page_may_write(desk: House, headers: dict[str, str]) -> None:
+async def test_our_own_page_may_write(desk: DeskServer, headers: dict[str, str]) -> None:
     assert (await desk.visitor().post("messages", json=body(), headers=headers)).status_code == 201
 
 
-async def test_a_page_without_tls_cannot_write_to_a_site_with_it(desk: House) -> None:
+async def test_a_page_without_tls_cannot_write_to_a_site_with_it(desk: DeskServer) -> None:
     desk.scheme = "https"
     answer = await desk.visitor().post("messages", json=body(), headers={"origin": SHOP})
     await error_of(answer, 403)
 
 
-async def test_an_oversized_body_is_refused_by_its_length_and_by_its_bytes(desk: House) -> None:
+async def test_an_oversized_body_is_refused_by_its_length_and_by_its_bytes(desk: DeskServer) -> None:
     client = desk.visitor()
     headers = {"content-type": "application/json"}
     long = json.dumps(body("x" * 40_000)).encode()
@@ -243,14 +243,14 @@ async def test_an_oversized_body_is_refused_by_its_length_and_by_its_bytes(desk:
 
 
 @pytest.mark.parametrize("length", ["99999999999999999999", "-1", "1e9", "²"])
-async def test_a_wrong_content_length_is_harmless(desk: House, length: str) -> None:
+async def test_a_wrong_content_length_is_harmless(desk: DeskServer, length: str) -> None:
     headers = {"content-type": "application/json", "content-length": length.encode()}
     answer = await desk.visitor().post("messages", content=json.dumps(body()).encode(), headers=headers)
     assert answer.status_code in (201, 413)
 
 
 async def test_a_message_longer_than_the_site_allows_is_refused_with_both_numbers(tmp_path: Path) -> None:
-    async with house(tmp_path, {"message_length": 100}) as desk:
+    async with desk_server(tmp_path, {"message_length": 100}) as desk:
         client = desk.visitor()
         error = await error_of(await client.post("messages", json=body("x" * 101)), 422)
         assert error == "text: the message has 101 characters, at most 100 can be sent"
@@ -258,7 +258,7 @@ async def test_a_message_longer_than_the_site_allows_is_refused_with_both_number
 
 
 async def test_a_visitor_over_the_message_limit_gets_retry_after(tmp_path: Path) -> None:
-    async with house(tmp_path, {"messages_per_minute": 3}) as desk:
+    async with desk_server(tmp_path, {"messages_per_minute": 3}) as desk:
         client = desk.visitor()
         for number in range(3):
             sent = await client.post("messages", json=body(client_id=f"widget-id-{number}"))
@@ -274,21 +274,21 @@ async def test_a_visitor_over_the_message_limit_gets_retry_after(tmp_path: Path)
 
 
 @pytest.mark.parametrize("after", ["-1", "x", "1.5", "", "9" * 40, "%C2%B2", "1%00"])
-async def test_an_invalid_after_parameter_is_refused(desk: House, after: str) -> None:
+async def test_an_invalid_after_parameter_is_refused(desk: DeskServer, after: str) -> None:
     await desk.says("hello")
     client = desk.visitor()
     for door in ("messages", "stream"):
         assert (await error_of(await client.get(f"{door}?after={after}"), 400)).startswith("after:")
 
 
-async def test_a_rule_that_is_not_of_the_site_is_left_out(desk: House) -> None:
+async def test_a_rule_that_is_not_of_the_site_is_left_out(desk: DeskServer) -> None:
     assert (await desk.visitor().post("messages", json=body(rule="made-up"))).status_code == 201
     found = await open_conversation(desk.conversations, "shop", VISITOR)
     assert found is not None
     assert found.rule is None
 
 
-async def test_text_is_kept_as_written_but_for_control_characters(desk: House) -> None:
+async def test_text_is_kept_as_written_but_for_control_characters(desk: DeskServer) -> None:
     client = desk.visitor()
     written = "  <b>\u00e4\U0001f600</b>\r\nline\ttwo\x00\x1b[31m \u202e  "
     await client.post("messages", json=body(written))
@@ -303,12 +303,12 @@ JSON = st.recursive(VALUES, lambda v: st.lists(v) | st.dictionaries(KEYS, v), ma
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
-async def test_no_bytes_cause_a_fault(desk: House, raw: bytes) -> None:
+async def test_no_bytes_cause_a_fault(desk: DeskServer, raw: bytes) -> None:
     answer = await desk.visitor().post("messages", content=raw, headers={"content-type": "application/json"})
     assert answer.status_code in (201, 200, 400, 422, 429), answer.text
 
 
-async def test_a_failing_ledger_is_reported_as_a_temporary_fault(desk: House) -> None:
+async def test_a_failing_ledger_is_reported_as_a_temporary_fault(desk: DeskServer) -> None:
     client = desk.visitor()
     await desk.service.ledger.db.transact(executing(text("DROP TABLE messages")))
     answer = await client.post("messages", json=body())
@@ -318,7 +318,7 @@ async def test_a_failing_ledger_is_reported_as_a_temporary_fault(desk: House) ->
 
 @asynccontextmanager
 async def stream(
-    desk: House, address: str, query: str = "", headers: dict[str, str] | None = None
+    desk: DeskServer, address: str, query: str = "", headers: dict[str, str] | None = None
 ) -> AsyncIterator[httpx2.Response]:
     """A visitor's open stream."""
     client = httpx2.AsyncClient(headers={"cookie": desk.cookie(), **(headers or {})}, timeout=10)
@@ -326,7 +326,7 @@ async def stream(
         yield response
 
 
-async def test_messages_arrive_live_and_in_order(desk: House) -> None:
+async def test_messages_arrive_live_and_in_order(desk: DeskServer) -> None:
     talk = await desk.says("hello")
     agent = await desk.agent()
     async with desk.served() as address, stream(desk, address) as response:
@@ -348,7 +348,7 @@ async def test_messages_arrive_live_and_in_order(desk: House) -> None:
 
 @pytest.mark.timeout(30)
 async def test_a_stream_of_a_site_that_is_removed_meanwhile_ends_at_once(
-    desk: House, monkeypatch: pytest.MonkeyPatch
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reload comes after the request was accepted, and before the stream listens."""
     await desk.visitor().post("messages", json=body())
@@ -376,7 +376,7 @@ async def test_a_stream_of_a_site_that_is_removed_meanwhile_ends_at_once(
 
 
 @pytest.mark.parametrize("how", ["header", "query", "both"])
-async def test_a_stream_resumes_after_the_last_message_that_was_received(desk: House, how: str) -> None:
+async def test_a_stream_resumes_after_the_last_message_that_was_received(desk: DeskServer, how: str) -> None:
     await desk.says("one")
     await desk.says("two")
     one, two = (await desk.visitor().get("messages")).json()["messages"]
@@ -388,13 +388,13 @@ async def test_a_stream_resumes_after_the_last_message_that_was_received(desk: H
 
 
 @pytest.mark.parametrize("seen", ["", "x", "-1", "9" * 40])
-async def test_an_unknown_last_event_id_starts_from_the_beginning(desk: House, seen: str) -> None:
+async def test_an_unknown_last_event_id_starts_from_the_beginning(desk: DeskServer, seen: str) -> None:
     await desk.says("one")
     async with desk.served() as address, stream(desk, address, "", {"last-event-id": seen}) as response:
         assert json.loads((await anext(events(response)))["data"])["text"] == "one"
 
 
-async def test_a_message_written_by_another_process_arrives_too(desk: House) -> None:
+async def test_a_message_written_by_another_process_arrives_too(desk: DeskServer) -> None:
     """No notification is sent: the stream checks by itself."""
     await desk.says("one")
     async with desk.served() as address, stream(desk, address) as response:
@@ -404,7 +404,7 @@ async def test_a_message_written_by_another_process_arrives_too(desk: House) -> 
         assert json.loads((await anext(live))["data"])["text"] == "from elsewhere"
 
 
-async def test_no_stream_is_left_after_a_visitor_disconnects(desk: House) -> None:
+async def test_no_stream_is_left_after_a_visitor_disconnects(desk: DeskServer) -> None:
     await desk.says("one")
     async with desk.served() as address:
         async with AsyncExitStack() as tabs:
@@ -415,7 +415,7 @@ async def test_no_stream_is_left_after_a_visitor_disconnects(desk: House) -> Non
         await until(lambda: len(desk.service.hub) == 0)
 
 
-async def test_a_visitor_may_have_eight_streams_and_no_more(desk: House) -> None:
+async def test_a_visitor_may_have_eight_streams_and_no_more(desk: DeskServer) -> None:
     await desk.says("one")
     async with desk.served() as address, AsyncExitStack() as tabs:
         for _ in range(8):
@@ -425,7 +425,7 @@ async def test_a_visitor_may_have_eight_streams_and_no_more(desk: House) -> None
         assert "streams" in json.loads(await refused.aread())["error"]
 
 
-async def test_a_server_that_stops_ends_the_streams(desk: House) -> None:
+async def test_a_server_that_stops_ends_the_streams(desk: DeskServer) -> None:
     await desk.says("one")
     async with desk.served() as address, stream(desk, address) as response:
         live = events(response)
@@ -435,7 +435,7 @@ async def test_a_server_that_stops_ends_the_streams(desk: House) -> None:
             await anext(live)
 
 
-async def test_a_visitor_sees_the_agents_display_name_and_never_the_login(desk: House) -> None:
+async def test_a_visitor_sees_the_agents_display_name_and_never_the_login(desk: DeskServer) -> None:
     """field E21: in messages that are read, in the stream, and after a change"""
     talk = await desk.says("hello")
     await desk.agents.add(

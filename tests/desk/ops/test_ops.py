@@ -11,19 +11,19 @@ import pytest_asyncio
 from clew.desk.ops.listener import operations_app
 from clew.postbacks.model import State
 from clew.stores.ledger import probe
-from desks import House, house
+from desks import DeskServer, desk_server
 
 LOCAL = {"x-test-client": "127.0.0.1"}
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path) as built:
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    async with desk_server(tmp_path) as built:
         yield built
 
 
 async def test_ready_requests_of_strangers_do_not_count_all_postbacks(
-    desk: House, monkeypatch: pytest.MonkeyPatch
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """field D7, E22: to count the postbacks is to go through all there ever were."""
     monkeypatch.setattr(probe, "FRESH_SECONDS", 60.0)
@@ -46,7 +46,7 @@ async def test_ready_requests_of_strangers_do_not_count_all_postbacks(
 
 
 async def test_a_ledger_that_cannot_count_is_no_failure_of_ready(
-    desk: House, monkeypatch: pytest.MonkeyPatch
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def locked(sites: Iterable[str]) -> dict[str, dict[State, int]]:
         raise sqlite3.OperationalError("locked")

@@ -9,15 +9,15 @@ import pytest
 import pytest_asyncio
 import structlog
 from clew.stores.ledger.agents import HASHES_WAITING, SESSION_SECONDS
-from desks import OTHER, PASSWORD, SHOP, House, hidden, house, login
+from desks import OTHER, PASSWORD, SHOP, DeskServer, desk_server, hidden, login
 
 WRONG = "Name or password is wrong."
 DESK = "/-/clew/desk"
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path) as built:
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    async with desk_server(tmp_path) as built:
         await built.agents.add("bo", PASSWORD, site=None, now=built.service.clock.now())
         yield built
 
@@ -28,7 +28,7 @@ def cookie(answer: httpx2.Response, name: str = "clew_desk") -> "SimpleCookie":
     return SimpleCookie(lines[0])
 
 
-async def test_login_opens_the_inbox(desk: House) -> None:
+async def test_login_opens_the_inbox(desk: DeskServer) -> None:
     client = desk.client()
     answer = await login(client, "bo")
     assert (answer.status_code, answer.headers["location"]) == (303, f"{DESK}/")
@@ -39,7 +39,7 @@ async def test_login_opens_the_inbox(desk: House) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_the_session_cookie_is_for_the_desk_alone_and_out_of_reach_of_scripts(
-    desk: House, scheme: str
+    desk: DeskServer, scheme: str
 ) -> None:
     desk.scheme = "https" if scheme == "https" else "http"
     client = desk.client()
@@ -61,7 +61,7 @@ async def test_the_session_cookie_is_for_the_desk_alone_and_out_of_reach_of_scri
 
 
 @pytest.mark.parametrize("path", ["desk/login", "desk/", "desk/nothing", "desk/conversations/x"])
-async def test_every_page_forbids_foreign_code_frames_and_caches(desk: House, path: str) -> None:
+async def test_every_page_forbids_foreign_code_frames_and_caches(desk: DeskServer, path: str) -> None:
     client = await desk.agent()
     answer = await client.get(path)
     if path != "desk/nothing":
@@ -91,7 +91,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize(("method", "path"), PAGES)
-async def test_nothing_is_shown_or_done_without_a_session(desk: House, method: str, path: str) -> None:
+async def test_nothing_is_shown_or_done_without_a_session(desk: DeskServer, method: str, path: str) -> None:
     talk = await desk.says("secret words")
     client = desk.client()
     for token in ("", "forged", "clew_desk", "\u00e9"):
@@ -105,12 +105,12 @@ async def test_nothing_is_shown_or_done_without_a_session(desk: House, method: s
 
 
 @pytest.mark.parametrize("token", ["", "forged"])
-async def test_there_is_no_stream_without_a_session(desk: House, token: str) -> None:
+async def test_there_is_no_stream_without_a_session(desk: DeskServer, token: str) -> None:
     answer = await desk.client().get("desk/stream", headers={"cookie": f"clew_desk={token}"})
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_the_login_leads_back_to_the_requested_conversation(desk: House) -> None:
+async def test_the_login_leads_back_to_the_requested_conversation(desk: DeskServer) -> None:
     talk = await desk.says("hello")
     client = desk.client()
     asked = await client.get(f"desk/conversations/{talk}")
@@ -131,7 +131,7 @@ async def test_the_login_leads_back_to_the_requested_conversation(desk: House) -
         "\r\nX: y",
     ],
 )
-async def test_the_login_leads_nowhere_else(desk: House, to: str) -> None:
+async def test_the_login_leads_nowhere_else(desk: DeskServer, to: str) -> None:
     client = desk.client()
     form = await client.get("desk/login", params={"to": to})
     assert hidden(form.text, "to") == ""
@@ -140,7 +140,7 @@ async def test_the_login_leads_nowhere_else(desk: House, to: str) -> None:
     assert "x" not in answer.headers
 
 
-async def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(desk: House) -> None:
+async def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(desk: DeskServer) -> None:
     known = await login(desk.client(), "bo", "wrong password")
     unknown = await login(desk.client(), "eve", "wrong password")
     assert known.status_code == unknown.status_code == 403
@@ -155,25 +155,25 @@ async def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(desk: Ho
     assert "clew_desk=" not in "".join(known.headers.get_list("set-cookie"))
 
 
-async def test_a_password_is_never_shown_again(desk: House) -> None:
+async def test_a_password_is_never_shown_again(desk: DeskServer) -> None:
     answer = await login(desk.client(), "bo", "wrong but precious")
     assert "wrong but precious" not in answer.text
 
 
-async def test_a_name_that_is_markup_is_shown_as_text(desk: House) -> None:
+async def test_a_name_that_is_markup_is_shown_as_text(desk: DeskServer) -> None:
     answer = await login(desk.client(), '"><script>alert(1)</script>', "wrong password")
     assert "<script>alert(1)" not in answer.text
     assert "&lt;script&gt;alert(1)" in answer.text
 
 
-async def test_an_agent_of_another_site_gets_the_same_answer_as_a_stranger(desk: House) -> None:
+async def test_an_agent_of_another_site_gets_the_same_answer_as_a_stranger(desk: DeskServer) -> None:
     await desk.agents.add("cy", PASSWORD, site="other", now=desk.service.clock.now())
     assert WRONG in (await login(desk.client(SHOP), "cy")).text
     assert (await login(desk.client(OTHER), "cy")).status_code == 303
 
 
 @pytest.mark.parametrize("field", ["missing", "empty", "foreign"])
-async def test_a_login_needs_the_token_of_its_own_form(desk: House, field: str) -> None:
+async def test_a_login_needs_the_token_of_its_own_form(desk: DeskServer, field: str) -> None:
     client = desk.client()
     await client.get("desk/login")
     token = {"missing": {}, "empty": {"csrf": ""}, "foreign": {"csrf": "A" * 43}}[field]
@@ -182,13 +182,15 @@ async def test_a_login_needs_the_token_of_its_own_form(desk: House, field: str) 
     assert "clew_desk=" not in "".join(answer.headers.get_list("set-cookie"))
 
 
-async def test_a_login_without_cookies_is_refused_even_with_matching_empty_tokens(desk: House) -> None:
+async def test_a_login_without_cookies_is_refused_even_with_matching_empty_tokens(desk: DeskServer) -> None:
     answer = await desk.client().post("desk/login", data={"name": "bo", "password": PASSWORD, "csrf": ""})
     assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("headers", [{"origin": "https://evil.test"}, {"sec-fetch-site": "cross-site"}])
-async def test_another_sites_page_cannot_log_anybody_in_or_out(desk: House, headers: dict[str, str]) -> None:
+async def test_another_sites_page_cannot_log_anybody_in_or_out(
+    desk: DeskServer, headers: dict[str, str]
+) -> None:
     client = await desk.agent()
     token = hidden((await client.get("desk/")).text)
     assert (await client.post("desk/logout", data={"csrf": token}, headers=headers)).status_code == 403
@@ -201,7 +203,9 @@ async def test_another_sites_page_cannot_log_anybody_in_or_out(desk: House, head
 
 @pytest.mark.parametrize("path", ["messages", "take", "close", "order"])
 @pytest.mark.parametrize("token", ["none", "empty", "other session", "not ascii"])
-async def test_an_agents_form_needs_the_token_of_its_own_session(desk: House, path: str, token: str) -> None:
+async def test_an_agents_form_needs_the_token_of_its_own_session(
+    desk: DeskServer, path: str, token: str
+) -> None:
     talk = await desk.says("hello")
     client, other = await desk.agent(), await desk.agent("cy")
     foreign = hidden((await other.get("desk/")).text)
@@ -220,7 +224,7 @@ async def test_an_agents_form_needs_the_token_of_its_own_session(desk: House, pa
     assert await desk.service.ledger.orders.list("shop") == ()
 
 
-async def test_a_token_planted_before_the_login_is_invalid_after_it(desk: House) -> None:
+async def test_a_token_planted_before_the_login_is_invalid_after_it(desk: DeskServer) -> None:
     """Session fixation: neither an invented token nor another user's survives the login."""
     eve = await desk.agent("eve")
     for planted in ("A" * 43, eve.cookies["clew_desk"]):
@@ -234,7 +238,7 @@ async def test_a_token_planted_before_the_login_is_invalid_after_it(desk: House)
         assert (await thief.get("desk/")).status_code == 303
 
 
-async def test_logging_out_ends_the_session_in_the_ledger(desk: House) -> None:
+async def test_logging_out_ends_the_session_in_the_ledger(desk: DeskServer) -> None:
     client = await desk.agent()
     token = client.cookies["clew_desk"]
     answer = await client.post("desk/logout", data={"csrf": hidden((await client.get("desk/")).text)})
@@ -245,7 +249,7 @@ async def test_logging_out_ends_the_session_in_the_ledger(desk: House) -> None:
     assert (await again.get("desk/")).status_code == 303
 
 
-async def test_a_session_ends_by_its_age_and_by_removal_of_the_agent(desk: House) -> None:
+async def test_a_session_ends_by_its_age_and_by_removal_of_the_agent(desk: DeskServer) -> None:
     first, second = await desk.agent(), await desk.agent("cy")
     await desk.agents.deactivate("cy")
     assert (await second.get("desk/")).status_code == 303
@@ -254,14 +258,14 @@ async def test_a_session_ends_by_its_age_and_by_removal_of_the_agent(desk: House
     assert (await first.get("desk/")).status_code == 303
 
 
-async def test_a_session_of_an_agent_of_one_site_opens_no_other(desk: House) -> None:
+async def test_a_session_of_an_agent_of_one_site_opens_no_other(desk: DeskServer) -> None:
     client = await desk.agent("cy", site="shop")
     other = desk.client(OTHER)
     other.headers["cookie"] = f"clew_desk={client.cookies['clew_desk']}"
     assert (await other.get("desk/")).status_code == 303
 
 
-async def test_after_some_failures_a_name_has_to_wait_before_each_further_try(desk: House) -> None:
+async def test_after_some_failures_a_name_has_to_wait_before_each_further_try(desk: DeskServer) -> None:
     client = desk.client()
     for _ in range(5):
         assert (await login(client, "bo", "wrong password")).status_code == 403
@@ -277,7 +281,7 @@ async def test_after_some_failures_a_name_has_to_wait_before_each_further_try(de
     assert (await login(client, "bo")).status_code == 303
 
 
-async def test_nobody_locks_out_an_agent_who_has_logged_in_from_that_network(desk: House) -> None:
+async def test_nobody_locks_out_an_agent_who_has_logged_in_from_that_network(desk: DeskServer) -> None:
     """field E3: failing under a name costs nothing, so it must not be what keeps its owner out."""
     assert (await login(desk.client(), "bo")).status_code == 303
     stranger = desk.client()
@@ -288,7 +292,7 @@ async def test_nobody_locks_out_an_agent_who_has_logged_in_from_that_network(des
     assert (await login(desk.client(), "bo")).status_code == 303
 
 
-async def test_names_of_others_are_not_slowed_down(desk: House) -> None:
+async def test_names_of_others_are_not_slowed_down(desk: DeskServer) -> None:
     await desk.agents.add("cy", PASSWORD, site=None, now=desk.service.clock.now())
     client = desk.client()
     for _ in range(5):
@@ -297,7 +301,7 @@ async def test_names_of_others_are_not_slowed_down(desk: House) -> None:
     assert (await login(client, "cy")).status_code == 303
 
 
-async def test_an_address_that_tries_many_names_has_to_wait(desk: House) -> None:
+async def test_an_address_that_tries_many_names_has_to_wait(desk: DeskServer) -> None:
     client = desk.client()
     client.headers["x-test-client"] = "198.51.100.9"
     for number in range(20):
@@ -307,7 +311,7 @@ async def test_an_address_that_tries_many_names_has_to_wait(desk: House) -> None
     assert (await login(client, "bo")).status_code == 303
 
 
-async def test_a_flood_of_passwords_is_refused_with_a_clear_page(desk: House) -> None:
+async def test_a_flood_of_passwords_is_refused_with_a_clear_page(desk: DeskServer) -> None:
     desk.agents._waiting = HASHES_WAITING
     answer = await login(desk.client(), "bo")
     assert answer.status_code == 503
@@ -326,7 +330,7 @@ async def test_a_flood_of_passwords_is_refused_with_a_clear_page(desk: House) ->
     ],
 )
 async def test_a_body_that_is_not_a_form_gets_an_error_page(
-    desk: House, kind: str, content: bytes, status: int
+    desk: DeskServer, kind: str, content: bytes, status: int
 ) -> None:
     answer = await desk.client().post("desk/login", content=content, headers={"content-type": kind})
     assert answer.status_code == status
@@ -334,7 +338,7 @@ async def test_a_body_that_is_not_a_form_gets_an_error_page(
     assert 'role="alert"' in answer.text
 
 
-async def test_a_session_is_for_the_site_and_the_host_it_was_opened_on(desk: House) -> None:
+async def test_a_session_is_for_the_site_and_the_host_it_was_opened_on(desk: DeskServer) -> None:
     """field E1: an agent of all sites; the same cookie with another site's Host, or another host's"""
     client = await desk.agent()
     token = client.cookies["clew_desk"]
@@ -352,7 +356,7 @@ async def test_a_session_is_for_the_site_and_the_host_it_was_opened_on(desk: Hou
             assert answer.status_code in answers, (base, path)
 
 
-async def test_an_unknown_login_name_is_not_logged(desk: House) -> None:
+async def test_an_unknown_login_name_is_not_logged(desk: DeskServer) -> None:
     """field E20: a user types the password into the name field"""
     with structlog.testing.capture_logs() as told:
         for name in ("my real password", "bo", "nobody"):
@@ -385,7 +389,7 @@ PASSED_ON = {**FETCH, "sec-fetch-mode": "navigate"}
     ],
 )
 async def test_on_the_shops_origin_the_desks_pages_are_for_navigations_alone(
-    desk: House, path: str, headers: dict[str, str]
+    desk: DeskServer, path: str, headers: dict[str, str]
 ) -> None:
     """field E2: a script that got into the shop, or its service worker, runs on the desk's origin"""
     client = await desk.agent()
@@ -395,7 +399,7 @@ async def test_on_the_shops_origin_the_desks_pages_are_for_navigations_alone(
     assert 'name="csrf"' not in answer.text
 
 
-async def test_the_desks_own_script_and_a_navigation_get_the_page(desk: House) -> None:
+async def test_the_desks_own_script_and_a_navigation_get_the_page(desk: DeskServer) -> None:
     client = await desk.agent()
     page = await client.get("desk/", headers={**PASSED_ON, "sec-fetch-dest": "document"})
     token = {"x-clew-csrf": hidden(page.text)}
@@ -405,14 +409,14 @@ async def test_the_desks_own_script_and_a_navigation_get_the_page(desk: House) -
 
 
 @pytest.mark.parametrize("path", ["l.js", "w.js", "desk/desk.js", "desk/"])
-async def test_nothing_below_the_prefix_becomes_a_service_worker(desk: House, path: str) -> None:
+async def test_nothing_below_the_prefix_becomes_a_service_worker(desk: DeskServer, path: str) -> None:
     """field E2"""
     answer = await (await desk.agent()).get(path, headers={"service-worker": "script"})
     assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "[2001:db8::7]:8080", "a_b.test"])
-async def test_a_host_that_a_policy_cannot_name_is_self(desk: House, host: str) -> None:
+async def test_a_host_that_a_policy_cannot_name_is_self(desk: DeskServer, host: str) -> None:
     settings = desk.service.settings
     shop = settings.sites[0]
     shop = shop.model_copy(update={"hosts": [*shop.hosts, host]})

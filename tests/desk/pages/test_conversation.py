@@ -14,7 +14,7 @@ from clew.referral.touches import Click, Touch
 from clew.referral.visitor import CartSeen, Change, Invited, Page, Touched, Viewed
 from clew.settings.model import LANGUAGES
 from clew.stores.ledger.connection import executing
-from desks import OTHER, SHOP, VISITOR, House, events, hidden, house
+from desks import OTHER, SHOP, VISITOR, DeskServer, desk_server, events, hidden
 from selectolax.lexbor import LexborHTMLParser
 from sqlalchemy import text
 from talks import open_by_agent
@@ -23,16 +23,16 @@ XSS = '"><img src=x onerror=alert(1)></textarea><script>alert(2)</script>'
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path) as built:
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    async with desk_server(tmp_path) as built:
         yield built
 
 
-async def visit(desk: House, *changes: Change, visitor: str = VISITOR) -> None:
+async def visit(desk: DeskServer, *changes: Change, visitor: str = VISITOR) -> None:
     await desk.service.visits.change("shop", visitor, changes, desk.service.clock.now())
 
 
-def viewed(desk: House, path: str, title: str, ago: float = 0) -> Viewed:
+def viewed(desk: DeskServer, path: str, title: str, ago: float = 0) -> Viewed:
     return Viewed(Page(f"view-{path}", desk.service.clock.now() - ago, f"{SHOP}{path}", title))
 
 
@@ -53,7 +53,7 @@ def harmless(page: str) -> None:
             assert target.startswith(("/-/clew/desk", "#", "/", "data:image/svg+xml,", f"{SHOP}/")), target
 
 
-async def test_the_inbox_shows_waiting_time_partner_and_page(desk: House) -> None:
+async def test_the_inbox_shows_waiting_time_partner_and_page(desk: DeskServer) -> None:
     await visit(
         desk,
         Touched(Touch(int(desk.service.clock.now()), (Click("plain", "aff", "x1", "anna"),))),
@@ -70,19 +70,19 @@ async def test_the_inbox_shows_waiting_time_partner_and_page(desk: House) -> Non
     assert "<title>(1) Inbox" in page
 
 
-async def test_an_empty_inbox_shows_a_text(desk: House) -> None:
+async def test_an_empty_inbox_shows_a_text(desk: DeskServer) -> None:
     page = (await (await desk.agent()).get("desk/")).text
     assert "Nobody is waiting" in page
     assert 'http-equiv="refresh"' in page
 
 
-async def test_the_desk_without_its_slash_is_the_inbox(desk: House) -> None:
+async def test_the_desk_without_its_slash_is_the_inbox(desk: DeskServer) -> None:
     """field E19: nothing below the prefix leads to another spelling"""
     answer = await (await desk.agent()).get("desk")
     assert (answer.status_code, "Nobody is waiting" in answer.text) == (200, True)
 
 
-async def test_a_conversation_shows_its_messages_and_the_whole_trail(desk: House) -> None:
+async def test_a_conversation_shows_its_messages_and_the_whole_trail(desk: DeskServer) -> None:
     now = desk.service.clock.now()
     click = Click("awin", "awc", "123_456_abc", "anna")
     await visit(
@@ -117,14 +117,14 @@ async def test_a_conversation_shows_its_messages_and_the_whole_trail(desk: House
     assert f"{SHOP}/sale" not in page  # field E2: no address of a visitor is a link
 
 
-async def test_a_visitor_without_stored_data_can_be_answered(desk: House) -> None:
+async def test_a_visitor_without_stored_data_can_be_answered(desk: DeskServer) -> None:
     talk = await desk.says("hello")
     answer = await (await desk.agent()).get(f"desk/conversations/{talk}")
     assert answer.status_code == 200
     assert "No data about this visitor" in answer.text
 
 
-async def test_a_returning_visitors_earlier_conversation_is_one_click_away(desk: House) -> None:
+async def test_a_returning_visitors_earlier_conversation_is_one_click_away(desk: DeskServer) -> None:
     earlier = await desk.says("last year", now=desk.service.clock.now() - 90 * 86400)
     await desk.conversations.close("shop", earlier, desk.service.clock.now() - 90 * 86400)
     talk = await desk.says("today")
@@ -133,7 +133,7 @@ async def test_a_returning_visitors_earlier_conversation_is_one_click_away(desk:
     assert f"/desk/conversations/{earlier}" in page.partition("Earlier conversations")[2]
 
 
-async def test_an_answer_reaches_the_visitor_and_makes_the_conversation_the_agents(desk: House) -> None:
+async def test_an_answer_reaches_the_visitor_and_makes_the_conversation_the_agents(desk: DeskServer) -> None:
     talk = await desk.says("hello")
     client = await desk.agent()
     page = (await client.get(f"desk/conversations/{talk}")).text
@@ -150,7 +150,7 @@ async def test_an_answer_reaches_the_visitor_and_makes_the_conversation_the_agen
     assert hidden(after, "client_id") != fields["client_id"]
 
 
-async def test_a_form_that_is_sent_twice_answers_once(desk: House) -> None:
+async def test_a_form_that_is_sent_twice_answers_once(desk: DeskServer) -> None:
     talk = await desk.says("hello")
     client = await desk.agent()
     page = (await client.get(f"desk/conversations/{talk}")).text
@@ -161,7 +161,9 @@ async def test_a_form_that_is_sent_twice_answers_once(desk: House) -> None:
 
 
 @pytest.mark.parametrize(("text", "told"), [("", "empty"), (" \n ", "empty"), ("x" * 4001, "at most 4000")])
-async def test_an_answer_that_cannot_be_sent_is_kept_in_the_form(desk: House, text: str, told: str) -> None:
+async def test_an_answer_that_cannot_be_sent_is_kept_in_the_form(
+    desk: DeskServer, text: str, told: str
+) -> None:
     talk = await desk.says("hello")
     client = await desk.agent()
     token = hidden((await client.get("desk/")).text)
@@ -173,7 +175,7 @@ async def test_an_answer_that_cannot_be_sent_is_kept_in_the_form(desk: House, te
     assert len((await desk.visitor().get("messages")).json()["messages"]) == 1
 
 
-async def test_taking_and_closing_change_the_inbox(desk: House) -> None:
+async def test_taking_and_closing_change_the_inbox(desk: DeskServer) -> None:
     talk = await desk.says("hello")
     client = await desk.agent()
     token = hidden((await client.get("desk/")).text)
@@ -187,7 +189,7 @@ async def test_taking_and_closing_change_the_inbox(desk: House) -> None:
     assert "is closed" in (await client.get(f"desk/conversations/{talk}")).text
 
 
-async def test_answering_a_closed_conversation_opens_it(desk: House) -> None:
+async def test_answering_a_closed_conversation_opens_it(desk: DeskServer) -> None:
     talk = await desk.says("hello")
     await desk.conversations.close("shop", talk, desk.service.clock.now())
     client = await desk.agent()
@@ -196,7 +198,9 @@ async def test_answering_a_closed_conversation_opens_it(desk: House) -> None:
     assert (await desk.visitor().get("messages")).json()["state"] == "open"
 
 
-async def test_an_order_closed_in_the_chat_is_recorded_for_the_visitor_and_this_agent(desk: House) -> None:
+async def test_an_order_closed_in_the_chat_is_recorded_for_the_visitor_and_this_agent(
+    desk: DeskServer,
+) -> None:
     talk = await desk.says("I take it")
     client = await desk.agent()
     token = hidden((await client.get("desk/")).text)
@@ -212,7 +216,7 @@ async def test_an_order_closed_in_the_chat_is_recorded_for_the_visitor_and_this_
     assert re.search(r"1001 \d\d:\d\d 129.90 EUR chat nobody", text_of(page))
 
 
-async def test_the_agent_sees_that_the_order_is_held(desk: House) -> None:
+async def test_the_agent_sees_that_the_order_is_held(desk: DeskServer) -> None:
     """The desk said only "The order is recorded", although the partner was not notified."""
     now = desk.service.clock.now()
     touch = Touched(Touch(int(now), (Click("plain", "aff", "x1", "anna"),)))
@@ -230,7 +234,7 @@ async def test_the_agent_sees_that_the_order_is_held(desk: House) -> None:
     assert "/desk/postbacks?state=held" in page
 
 
-async def test_a_known_order_number_changes_nothing_and_is_reported(desk: House) -> None:
+async def test_a_known_order_number_changes_nothing_and_is_reported(desk: DeskServer) -> None:
     talk = await desk.says("I take it")
     client = await desk.agent()
     token = hidden((await client.get("desk/")).text)
@@ -263,7 +267,7 @@ async def test_a_known_order_number_changes_nothing_and_is_reported(desk: House)
     ],
 )
 async def test_an_ambiguous_or_invalid_order_is_refused_with_the_fields_kept(
-    desk: House, fields: dict[str, str], told: str
+    desk: DeskServer, fields: dict[str, str], told: str
 ) -> None:
     talk = await desk.says("I take it")
     client = await desk.agent()
@@ -280,7 +284,7 @@ FORGED = ["x", "A" * 22, "%2e%2e", "%00", "a%2Fb", "1' OR '1'='1", "A" * 5000, "
 
 
 @pytest.mark.parametrize("door", ["", "/messages", "/take", "/close", "/order"])
-async def test_a_forged_conversation_id_finds_nothing(desk: House, door: str) -> None:
+async def test_a_forged_conversation_id_finds_nothing(desk: DeskServer, door: str) -> None:
     await desk.says("secret words")
     client = await desk.agent()
     fields = {"csrf": hidden((await client.get("desk/")).text), "text": "x"}
@@ -294,7 +298,7 @@ async def test_a_forged_conversation_id_finds_nothing(desk: House, door: str) ->
 
 
 @pytest.mark.parametrize("site", [None, "shop"])
-async def test_a_conversation_of_another_site_is_not_there(desk: House, site: str | None) -> None:
+async def test_a_conversation_of_another_site_is_not_there(desk: DeskServer, site: str | None) -> None:
     """Also for an agent of all sites: each desk shows its own site."""
     foreign = await desk.says("secret words", site="other")
     client = await desk.agent("bo", site)
@@ -313,13 +317,13 @@ async def test_a_conversation_of_another_site_is_not_there(desk: House, site: st
     assert (entry.conversation.state, entry.conversation.agent, entry.count) == ("open", None, 1)
 
 
-async def test_an_agent_of_all_sites_works_at_each_of_them(desk: House) -> None:
+async def test_an_agent_of_all_sites_works_at_each_of_them(desk: DeskServer) -> None:
     talk = await desk.says("over here", site="other")
     client = await desk.agent(base=OTHER)
     assert "over here" in (await client.get(f"desk/conversations/{talk}")).text
 
 
-async def test_whatever_a_visitor_sends_is_shown_as_text(desk: House) -> None:
+async def test_whatever_a_visitor_sends_is_shown_as_text(desk: DeskServer) -> None:
     now = desk.service.clock.now()
     await visit(
         desk,
@@ -346,7 +350,7 @@ async def test_whatever_a_visitor_sends_is_shown_as_text(desk: House) -> None:
     assert "javascript:alert(3)" in page
 
 
-async def test_an_answer_that_is_markup_stays_text_in_every_place(desk: House) -> None:
+async def test_an_answer_that_is_markup_stays_text_in_every_place(desk: DeskServer) -> None:
     talk = await desk.says("hello")
     client = await desk.agent()
     token = hidden((await client.get("desk/")).text)
@@ -358,14 +362,14 @@ async def test_an_answer_that_is_markup_stays_text_in_every_place(desk: House) -
         harmless(page)
 
 
-async def test_an_agent_who_reads_is_online_also_without_javascript(desk: House) -> None:
+async def test_an_agent_who_reads_is_online_also_without_javascript(desk: DeskServer) -> None:
     client = await desk.agent()
     assert await desk.agents.online("shop", desk.service.clock.now()) == 0
     await client.get("desk/")
     assert await desk.agents.online("shop", desk.service.clock.now()) == 1
 
 
-async def test_an_open_stream_makes_the_agent_online_and_reports_changes(desk: House) -> None:
+async def test_an_open_stream_makes_the_agent_online_and_reports_changes(desk: DeskServer) -> None:
     client = await desk.agent()
     async with desk.served() as address:
         # The session is for the host that it was opened on.
@@ -384,7 +388,7 @@ async def test_an_open_stream_makes_the_agent_online_and_reports_changes(desk: H
             assert second["id"] != first["id"]
 
 
-async def test_the_styles_and_the_script_come_from_here_and_may_be_kept(desk: House) -> None:
+async def test_the_styles_and_the_script_come_from_here_and_may_be_kept(desk: DeskServer) -> None:
     client = await desk.agent()
     page = (await client.get("desk/")).text
     for path, kind in re.findall(r'(?:href|src)="/-/clew/(desk/desk\.(css|js)\?v=[0-9a-f]+)"', page):
@@ -395,7 +399,7 @@ async def test_the_styles_and_the_script_come_from_here_and_may_be_kept(desk: Ho
     assert page.count("desk.css?v=") == page.count("desk.js?v=") == 1
 
 
-async def test_a_failing_ledger_gets_an_error_page(desk: House) -> None:
+async def test_a_failing_ledger_gets_an_error_page(desk: DeskServer) -> None:
     client = await desk.agent()
     await desk.service.ledger.db.transact(executing(text("DROP TABLE messages")))
     answer = await client.get("desk/")

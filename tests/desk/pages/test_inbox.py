@@ -9,18 +9,18 @@ import pytest
 import pytest_asyncio
 from clew.referral.cookie import new_visitor_id
 from clew.referral.visitor import Page, Viewed
-from desks import VISITOR, House, hidden, house
+from desks import VISITOR, DeskServer, desk_server, hidden
 
 FLOOD = "198.51.100.9"
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path, limits={"conversations": {"client": 1000}}) as built:
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    async with desk_server(tmp_path, limits={"conversations": {"client": 1000}}) as built:
         yield built
 
 
-async def flood(desk: House, number: int, address: str = FLOOD) -> None:
+async def flood(desk: DeskServer, number: int, address: str = FLOOD) -> None:
     for each in range(number):
         client = desk.visitor(new_visitor_id())
         client.headers["x-test-client"] = address
@@ -28,12 +28,12 @@ async def flood(desk: House, number: int, address: str = FLOOD) -> None:
         assert sent.status_code == 201
 
 
-async def customer(desk: House) -> None:
+async def customer(desk: DeskServer) -> None:
     sent = await desk.visitor().post("messages", json={"text": "is it blue?", "client_id": "widget-id-1"})
     assert sent.status_code == 201
 
 
-async def test_a_flood_from_one_network_is_one_line_and_is_closed_at_once(desk: House) -> None:
+async def test_a_flood_from_one_network_is_one_line_and_is_closed_at_once(desk: DeskServer) -> None:
     """field E3, D11: customers stay visible; the flood's visitors are notified of the end too."""
     await customer(desk)
     await flood(desk, 80)
@@ -51,7 +51,7 @@ async def test_a_flood_from_one_network_is_one_line_and_is_closed_at_once(desk: 
     assert await desk.service.ledger.inbox.numbers("shop") == (1, 1)
 
 
-async def test_the_conversations_of_one_network_can_be_looked_at(desk: House) -> None:
+async def test_the_conversations_of_one_network_can_be_looked_at(desk: DeskServer) -> None:
     """Customers of a mobile network share an address, so grouped conversations must remain accessible."""
     await flood(desk, 8)
     await customer(desk)
@@ -63,13 +63,13 @@ async def test_the_conversations_of_one_network_can_be_looked_at(desk: House) ->
     assert (await agent.get("desk/?network=' OR 1=1")).status_code == 200
 
 
-async def test_a_few_from_one_network_are_listed_as_all_others(desk: House) -> None:
+async def test_a_few_from_one_network_are_listed_as_all_others(desk: DeskServer) -> None:
     await flood(desk, 5)
     page = (await (await desk.agent()).get("desk/")).text
     assert page.count("spam") == 5
 
 
-async def test_chosen_conversations_are_closed_together(desk: House) -> None:
+async def test_chosen_conversations_are_closed_together(desk: DeskServer) -> None:
     await flood(desk, 3)
     agent = await desk.agent()
     page = (await agent.get("desk/")).text
@@ -82,7 +82,7 @@ async def test_chosen_conversations_are_closed_together(desk: House) -> None:
     assert await desk.service.ledger.inbox.numbers("shop") == (1, 1)
 
 
-async def test_the_inbox_has_pages_of_fifty(desk: House) -> None:
+async def test_the_inbox_has_pages_of_fifty(desk: DeskServer) -> None:
     """field E3."""
     for number in range(60):
         await flood(desk, 1, f"198.51.100.{number}")
@@ -98,7 +98,7 @@ async def test_the_inbox_has_pages_of_fifty(desk: House) -> None:
 
 
 @pytest.mark.parametrize("way", ["one", "many"])
-async def test_the_visitor_is_notified_that_the_conversation_is_closed(desk: House, way: str) -> None:
+async def test_the_visitor_is_notified_that_the_conversation_is_closed(desk: DeskServer, way: str) -> None:
     """field D11: through the very stream that the open widget reads."""
     talk = await desk.says("hello")
     agent = await desk.agent()
@@ -115,7 +115,7 @@ async def test_the_visitor_is_notified_that_the_conversation_is_closed(desk: Hou
     )
 
 
-async def test_four_desks_and_a_message_a_second_cost_the_loop_milliseconds(desk: House) -> None:
+async def test_four_desks_and_a_message_a_second_cost_the_loop_milliseconds(desk: DeskServer) -> None:
     """field E5: 60 conversations of visitors with full trails; the loop stays free."""
     now = desk.service.clock.now()
     for number in range(60):

@@ -11,7 +11,7 @@ from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Page, Touched, Viewed
 from clew.service.ordering.correcting import settle
-from desks import PASSWORD, VISITOR, House, house, until
+from desks import PASSWORD, VISITOR, DeskServer, desk_server, until
 from playwright.async_api import BrowserContext, expect
 from playwright.async_api import Page as Tab
 
@@ -20,14 +20,14 @@ HOST = "http://127.0.0.1"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def desk(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path) as built:
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    async with desk_server(tmp_path) as built:
         await built.agents.add("bo", PASSWORD, site=None, now=built.service.clock.now())
         yield built
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def address(desk: House) -> AsyncIterator[str]:
+async def address(desk: DeskServer) -> AsyncIterator[str]:
     async with desk.served() as address:
         yield address
 
@@ -49,7 +49,7 @@ async def tab(context: BrowserContext, address: str) -> AsyncIterator[Tab]:
     assert [line for line in said if "net::ERR_FAILED" not in line] == []
 
 
-async def write(desk: House, text: str, number: int = 1) -> None:
+async def write(desk: DeskServer, text: str, number: int = 1) -> None:
     """A message by the visitor's own endpoint."""
     sent = await desk.visitor(base=HOST).post(
         "messages", json={"text": text, "client_id": f"widget-id-{number}"}
@@ -57,14 +57,14 @@ async def write(desk: House, text: str, number: int = 1) -> None:
     assert sent.status_code == 201, sent.text
 
 
-async def test_a_new_conversation_appears_in_the_open_inbox(desk: House, tab: Tab) -> None:
+async def test_a_new_conversation_appears_in_the_open_inbox(desk: DeskServer, tab: Tab) -> None:
     await expect(tab.get_by_text("Nobody is waiting")).to_be_visible()
     await write(desk, "is it blue?")
     await expect(tab.get_by_text("is it blue?")).to_be_visible()
     await expect(tab).to_have_title("(1) Inbox, shop · clew")
 
 
-async def test_lines_for_a_person_appear_and_disappear_in_the_open_inbox(desk: House, tab: Tab) -> None:
+async def test_lines_for_a_person_appear_and_disappear_in_the_open_inbox(desk: DeskServer, tab: Tab) -> None:
     """The page said "live", and showed neither an order that was held since nor one that was settled."""
     soon = (LOOK_SECONDS + 5) * 1000  # the stream looks at what needs a person by itself
     now = desk.service.clock.now()
@@ -83,7 +83,7 @@ async def test_lines_for_a_person_appear_and_disappear_in_the_open_inbox(desk: H
     await expect(tab.get_by_text("Needs attention")).to_have_count(0, timeout=soon)
 
 
-async def test_agent_and_visitor_talk_without_a_reload(desk: House, tab: Tab, address: str) -> None:
+async def test_agent_and_visitor_talk_without_a_reload(desk: DeskServer, tab: Tab, address: str) -> None:
     talk = await desk.says("is it blue?")
     await tab.goto(f"{address}desk/conversations/{talk}")
     await tab.evaluate("window.same = true")
@@ -104,7 +104,7 @@ async def test_agent_and_visitor_talk_without_a_reload(desk: House, tab: Tab, ad
 
 
 async def test_the_open_chat_shows_that_the_conversation_is_closed(
-    desk: House, tab: Tab, address: str, context: BrowserContext
+    desk: DeskServer, tab: Tab, address: str, context: BrowserContext
 ) -> None:
     """field D11: the real widget, the real stream, the real desk."""
     talk = await desk.says("is it blue?")
@@ -126,7 +126,7 @@ async def test_the_open_chat_shows_that_the_conversation_is_closed(
     await expect(shop.locator(".row.system", has_text="Das Gespräch wurde beendet.")).to_be_visible()
 
 
-async def test_the_trail_grows_while_the_agent_looks_on(desk: House, tab: Tab, address: str) -> None:
+async def test_the_trail_grows_while_the_agent_looks_on(desk: DeskServer, tab: Tab, address: str) -> None:
     """feature B10: the stream looks at the visit store by itself."""
     talk = await desk.says("hello")
     await tab.goto(f"{address}desk/conversations/{talk}")
@@ -137,7 +137,7 @@ async def test_the_trail_grows_while_the_agent_looks_on(desk: House, tab: Tab, a
 
 
 async def test_an_answer_that_could_not_be_sent_stays_in_the_field(
-    desk: House, tab: Tab, address: str
+    desk: DeskServer, tab: Tab, address: str
 ) -> None:
     talk = await desk.says("hello")
     await tab.goto(f"{address}desk/conversations/{talk}")
@@ -152,7 +152,7 @@ async def test_an_answer_that_could_not_be_sent_stays_in_the_field(
     assert len((await desk.visitor(base=HOST).get("messages")).json()["messages"]) == 2
 
 
-async def test_a_canned_response_is_inserted_and_not_sent(desk: House, tab: Tab, address: str) -> None:
+async def test_a_canned_response_is_inserted_and_not_sent(desk: DeskServer, tab: Tab, address: str) -> None:
     talk = await desk.says("hallo")
     await tab.goto(f"{address}desk/conversations/{talk}")
     await tab.get_by_text("Canned responses").click()
@@ -161,7 +161,7 @@ async def test_a_canned_response_is_inserted_and_not_sent(desk: House, tab: Tab,
     assert len((await desk.visitor(base=HOST).get("messages")).json()["messages"]) == 1
 
 
-async def test_a_removed_agent_is_logged_out(desk: House, tab: Tab, address: str) -> None:
+async def test_a_removed_agent_is_logged_out(desk: DeskServer, tab: Tab, address: str) -> None:
     talk = await desk.says("hello")
     await tab.goto(f"{address}desk/conversations/{talk}")
     await desk.agents.deactivate("bo")
@@ -172,7 +172,7 @@ async def test_a_removed_agent_is_logged_out(desk: House, tab: Tab, address: str
 
 
 async def test_the_desk_works_at_a_shop_without_tls(
-    desk: House, context: BrowserContext, address: str
+    desk: DeskServer, context: BrowserContext, address: str
 ) -> None:
     """There a browser sends no fetch metadata: `Origin` has to do, and the pages must not suppress it."""
     talk = await desk.says("hello")

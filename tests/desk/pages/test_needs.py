@@ -17,21 +17,21 @@ from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Touched
 from clew.service.ordering.correcting import settle
 from clew.stores.ledger.notices import MOST, Noted, Notices
-from desks import VISITOR, House, hidden, house
+from desks import VISITOR, DeskServer, desk_server, hidden
 from prometheus_client import CollectorRegistry
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path) as built:
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    async with desk_server(tmp_path) as built:
         yield built
 
 
-def notice(desk: House, key: str = "csp script-src", site: str = "shop", event: str = "policy") -> None:
+def notice(desk: DeskServer, key: str = "csp script-src", site: str = "shop", event: str = "policy") -> None:
     desk.service.events.notice(event, site=site, key=key, reason=key, path="/p", outcome="pass")
 
 
-async def test_the_start_page_lists_events_and_what_to_do(desk: House) -> None:
+async def test_the_start_page_lists_events_and_what_to_do(desk: DeskServer) -> None:
     for _ in range(3):
         notice(desk)
     client = await desk.agent()
@@ -41,7 +41,7 @@ async def test_the_start_page_lists_events_and_what_to_do(desk: House) -> None:
     assert "3 times" in page
 
 
-async def test_a_done_line_disappears_until_it_happens_again(desk: House) -> None:
+async def test_a_done_line_disappears_until_it_happens_again(desk: DeskServer) -> None:
     notice(desk)
     client = await desk.agent()
     page = (await client.get("desk/")).text
@@ -54,7 +54,7 @@ async def test_a_done_line_disappears_until_it_happens_again(desk: House) -> Non
     assert "once" in (await client.get("desk/")).text
 
 
-async def test_a_line_is_removed_only_by_a_form_of_this_session_and_site(desk: House) -> None:
+async def test_a_line_is_removed_only_by_a_form_of_this_session_and_site(desk: DeskServer) -> None:
     notice(desk)
     notice(desk, site="other")
     client = await desk.agent(site="shop")
@@ -69,7 +69,7 @@ async def test_a_line_is_removed_only_by_a_form_of_this_session_and_site(desk: H
     assert (await client.post("desk/needs", data=strange)).status_code == 422
 
 
-async def test_an_agent_of_one_of_several_sites_sees_nothing_of_the_others(desk: House) -> None:
+async def test_an_agent_of_one_of_several_sites_sees_nothing_of_the_others(desk: DeskServer) -> None:
     notice(desk, key="theirs", site="other")
     notice(desk, key="the-whole-program", site="")
     page = (await (await desk.agent(site="shop")).get("desk/")).text
@@ -80,7 +80,7 @@ async def test_an_agent_of_one_of_several_sites_sees_nothing_of_the_others(desk:
     assert "theirs" not in page
 
 
-async def test_strangers_fill_neither_the_ledger_nor_the_page(desk: House) -> None:
+async def test_strangers_fill_neither_the_ledger_nor_the_page(desk: DeskServer) -> None:
     for number in range(NOTICE_KEYS * 3):
         notice(desk, key=f"<i>{number}</i>\udcff")
     await desk.service.write_notices()
@@ -91,7 +91,7 @@ async def test_strangers_fill_neither_the_ledger_nor_the_page(desk: House) -> No
     assert "<i>" not in page
 
 
-async def test_a_site_keeps_a_bounded_number_of_rows_the_newest(desk: House) -> None:
+async def test_a_site_keeps_a_bounded_number_of_rows_the_newest(desk: DeskServer) -> None:
     books = Notices(desk.service.ledger.db)
     for hour in range(5):
         told = [Noted("shop", "policy", f"{hour}-{n}", 1, {}) for n in range(NOTICE_KEYS)]
@@ -101,7 +101,7 @@ async def test_a_site_keeps_a_bounded_number_of_rows_the_newest(desk: House) -> 
     assert {n.key.partition("-")[0] for n in found} == {"1", "2", "3", "4"}
 
 
-async def test_several_workers_count_into_one_row(desk: House) -> None:
+async def test_several_workers_count_into_one_row(desk: DeskServer) -> None:
     journals = [Events(CollectorRegistry()) for _ in range(4)]
     for events in journals:
         events.notice("policy", site="shop", key="a", reason="a")
@@ -112,7 +112,9 @@ async def test_several_workers_count_into_one_row(desk: House) -> None:
     assert row.count == 8
 
 
-async def test_notices_are_kept_while_the_ledger_fails(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_notices_are_kept_while_the_ledger_fails(
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     notice(desk)
 
     async def locked(*_: object) -> None:
@@ -127,7 +129,7 @@ async def test_notices_are_kept_while_the_ledger_fails(desk: House, monkeypatch:
     assert found == {"policy": 2, "fault": 1}
 
 
-async def test_a_fault_is_a_line_too(desk: House) -> None:
+async def test_a_fault_is_a_line_too(desk: DeskServer) -> None:
     desk.service.events.emit("fault", site="shop", where="decide", error="OSError()")
     page = (await (await desk.agent()).get("desk/")).text
     assert "Something of clew&#39;s own failed in decide: OSError()" in page
@@ -136,7 +138,7 @@ async def test_a_fault_is_a_line_too(desk: House) -> None:
 # -- postbacks that wait for a person
 
 
-async def owe(desk: House, number: str = "1001", state: State = "held", site: str = "shop") -> Postback:
+async def owe(desk: DeskServer, number: str = "1001", state: State = "held", site: str = "shop") -> Postback:
     """An order of a partner's visitor whose postback is in that state."""
     visits, now = desk.service.visits, desk.service.clock.now()
     click = Click("", "aff", "c1", "anna")
@@ -156,7 +158,7 @@ async def owe(desk: House, number: str = "1001", state: State = "held", site: st
 
 
 @pytest.fixture
-def still(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def still(desk: DeskServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is delivered."""
 
     async def nothing(*_: object, **__: object) -> tuple[()]:
@@ -166,7 +168,7 @@ def still(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("still")
-async def test_held_orders_are_listed_until_they_are_settled(desk: House) -> None:
+async def test_held_orders_are_listed_until_they_are_settled(desk: DeskServer) -> None:
     """The line stayed when nothing was held any more, and sent people to a list that was not there."""
     first, second = await owe(desk, "1"), await owe(desk, "2")
     desk.service.events.notice("order_held", site="shop", key="amount", order="2", partner="anna", why="so")
@@ -178,7 +180,7 @@ async def test_held_orders_are_listed_until_they_are_settled(desk: House) -> Non
 
 
 @pytest.mark.usefixtures("still")
-async def test_failed_calls_are_listed_until_they_are_sent_again(desk: House) -> None:
+async def test_failed_calls_are_listed_until_they_are_sent_again(desk: DeskServer) -> None:
     row = await owe(desk, "1", "dead")
     told = {"partner": "anna", "order": "1", "outcome": "dead", "status": 404, "answer": "no such page"}
     desk.service.events.notice("postback_failed", site="shop", key="anna dead", **told)
@@ -189,7 +191,7 @@ async def test_failed_calls_are_listed_until_they_are_sent_again(desk: House) ->
 
 
 @pytest.mark.usefixtures("still")
-async def test_the_start_page_counts_the_calls_that_wait_for_a_person(desk: House) -> None:
+async def test_the_start_page_counts_the_calls_that_wait_for_a_person(desk: DeskServer) -> None:
     await owe(desk, "1")
     await owe(desk, "2")
     await owe(desk, "3", "dead")
@@ -213,7 +215,7 @@ async def test_the_start_page_counts_the_calls_that_wait_for_a_person(desk: Hous
     ids=["release", "correct", "refuse"],
 )
 async def test_a_person_settles_a_doubt_and_is_named(
-    desk: House, fields: dict[str, str], state: State, amount: str, said: str
+    desk: DeskServer, fields: dict[str, str], state: State, amount: str, said: str
 ) -> None:
     held = await owe(desk)
     client = await desk.agent()
@@ -243,7 +245,9 @@ async def test_a_person_settles_a_doubt_and_is_named(
         ({"do": "retry"}, 422),
     ],
 )
-async def test_an_unclear_decision_changes_nothing(desk: House, fields: dict[str, str], status: int) -> None:
+async def test_an_unclear_decision_changes_nothing(
+    desk: DeskServer, fields: dict[str, str], status: int
+) -> None:
     held = await owe(desk)
     client = await desk.agent()
     page = (await client.get("desk/postbacks")).text
@@ -253,7 +257,7 @@ async def test_an_unclear_decision_changes_nothing(desk: House, fields: dict[str
 
 
 @pytest.mark.usefixtures("still")
-async def test_a_postback_of_another_site_cannot_be_settled(desk: House) -> None:
+async def test_a_postback_of_another_site_cannot_be_settled(desk: DeskServer) -> None:
     held = await owe(desk)
     client = await desk.agent(base="http://other.test")
     page = (await client.get("desk/postbacks")).text
@@ -266,7 +270,7 @@ async def test_a_postback_of_another_site_cannot_be_settled(desk: House) -> None
 
 
 @pytest.mark.usefixtures("still")
-async def test_a_dead_call_is_sent_again_from_the_desk(desk: House) -> None:
+async def test_a_dead_call_is_sent_again_from_the_desk(desk: DeskServer) -> None:
     await owe(desk, state="dead")
     client = await desk.agent()
     page = (await client.get("desk/postbacks?state=dead")).text

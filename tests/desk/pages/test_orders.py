@@ -11,20 +11,25 @@ from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.stores.ledger.orders import StoredOrder
-from desks import OTHER, VISITOR, House, hidden, house
+from desks import OTHER, VISITOR, DeskServer, desk_server, hidden
 
 LIMIT = Decimal(500)
 TOUCH = Touch(1, (Click("", "aff", "click-1234567890", "anna"),), {}, "", "/")
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path, hold={"agent_limit": LIMIT, "amounts": False}) as built:
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    async with desk_server(tmp_path, hold={"agent_limit": LIMIT, "amounts": False}) as built:
         yield built
 
 
 async def order(
-    desk: House, number: str = "1001", total: str = "100.00", site: str = "shop", *, agent: str | None = None
+    desk: DeskServer,
+    number: str = "1001",
+    total: str = "100.00",
+    site: str = "shop",
+    *,
+    agent: str | None = None,
 ) -> StoredOrder:
     """An order of a visitor that anna referred, by the shop's server or an agent."""
     now = int(desk.service.clock.now())
@@ -41,7 +46,7 @@ def text_of(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
 
 
-async def test_the_newest_orders_are_listed_and_found_by_any_spelling(desk: House) -> None:
+async def test_the_newest_orders_are_listed_and_found_by_any_spelling(desk: DeskServer) -> None:
     for number in ("1001", "1002"):
         await order(desk, number)
     client = await desk.agent()
@@ -54,7 +59,7 @@ async def test_the_newest_orders_are_listed_and_found_by_any_spelling(desk: Hous
     assert "No order has this number" in (await client.get("desk/orders?number=9")).text
 
 
-async def test_older_orders_are_on_the_next_page(desk: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_older_orders_are_on_the_next_page(desk: DeskServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clew.desk.pages.orders.SHOWN", 2)
     for number in ("1001", "1002", "1003"):
         await order(desk, number)
@@ -66,7 +71,7 @@ async def test_older_orders_are_on_the_next_page(desk: House, monkeypatch: pytes
     assert "#1002" not in second
 
 
-async def test_the_order_page_shows_reports_credit_and_calls(desk: House) -> None:
+async def test_the_order_page_shows_reports_credit_and_calls(desk: DeskServer) -> None:
     found = await order(desk)
     client = await desk.agent()
     page = text_of((await client.get(f"desk/orders/{found.row}")).text)
@@ -84,7 +89,7 @@ async def test_the_order_page_shows_reports_credit_and_calls(desk: House) -> Non
     assert "click-1234567890" not in page
 
 
-async def test_an_agent_sees_the_orders_of_its_own_site_only(desk: House) -> None:
+async def test_an_agent_sees_the_orders_of_its_own_site_only(desk: DeskServer) -> None:
     theirs = await order(desk, site="other")
     await order(desk, "2002")
     client = await desk.agent(site="shop")
@@ -97,13 +102,13 @@ async def test_an_agent_sees_the_orders_of_its_own_site_only(desk: House) -> Non
     assert (await client.get("desk/orders/9999999999999999999999")).status_code == 404
 
 
-async def test_the_login_leads_back_to_the_order(desk: House) -> None:
+async def test_the_login_leads_back_to_the_order(desk: DeskServer) -> None:
     found = await order(desk)
     asked = await desk.client().get(f"desk/orders/{found.row}")
     assert asked.headers["location"].endswith(f"/desk/login?to=/orders/{found.row}")
 
 
-async def test_the_conversation_and_held_postbacks_link_to_the_order(desk: House) -> None:
+async def test_the_conversation_and_held_postbacks_link_to_the_order(desk: DeskServer) -> None:
     found = await order(desk)
     await order(desk, "1002", "99999.00", agent="bo")
     held = await order(desk, "1003", "900.00", agent="bo")
@@ -114,14 +119,14 @@ async def test_the_conversation_and_held_postbacks_link_to_the_order(desk: House
     assert '/desk/orders"' in (await client.get("desk/")).text
 
 
-async def correct(desk: House, row: int, name: str = "bo", **fields: str) -> tuple[int, str]:
+async def correct(desk: DeskServer, row: int, name: str = "bo", **fields: str) -> tuple[int, str]:
     client = await desk.agent(name)
     csrf = hidden((await client.get(f"desk/orders/{row}")).text)
     answer = await client.post(f"desk/orders/{row}/correct", data={"csrf": csrf, "why": "rang up", **fields})
     return answer.status_code, answer.text
 
 
-async def test_a_correction_is_a_new_entry_and_the_partner_is_notified(desk: House) -> None:
+async def test_a_correction_is_a_new_entry_and_the_partner_is_notified(desk: DeskServer) -> None:
     found = await order(desk)
     assert (await correct(desk, found.row, amount="59,00", state="paid"))[0] == 303
     client = await desk.agent()
@@ -133,7 +138,7 @@ async def test_a_correction_is_a_new_entry_and_the_partner_is_notified(desk: Hou
     assert (await desk.service.ledger.histories.postbacks(found.row))[-1].report.amount == "59.00"
 
 
-async def test_correcting_the_partner_notifies_both_partners(desk: House) -> None:
+async def test_correcting_the_partner_notifies_both_partners(desk: DeskServer) -> None:
     found = await order(desk)
     assert (await correct(desk, found.row, partner="-"))[0] == 303
     after = await desk.service.ledger.orders.at(found.row)
@@ -160,7 +165,7 @@ async def test_correcting_the_partner_notifies_both_partners(desk: House) -> Non
     ],
 )
 async def test_invalid_corrections_are_refused_and_change_nothing(
-    desk: House, fields: dict[str, str], problem: str
+    desk: DeskServer, fields: dict[str, str], problem: str
 ) -> None:
     found = await order(desk)
     status, page = await correct(desk, found.row, **fields)
@@ -170,7 +175,7 @@ async def test_invalid_corrections_are_refused_and_change_nothing(
     assert after.version == found.version
 
 
-async def test_above_the_limit_an_agents_order_waits_for_a_second_agent(desk: House) -> None:
+async def test_above_the_limit_an_agents_order_waits_for_a_second_agent(desk: DeskServer) -> None:
     """field E24"""
     small = await order(desk, "1001", "500.00", agent="bo")
     assert small.doubts == ()
@@ -191,7 +196,7 @@ async def test_above_the_limit_an_agents_order_waits_for_a_second_agent(desk: Ho
     assert await desk.service.ledger.outbox.list("held") == ()
 
 
-async def test_above_the_limit_a_correction_waits_for_a_second_agent_too(desk: House) -> None:
+async def test_above_the_limit_a_correction_waits_for_a_second_agent_too(desk: DeskServer) -> None:
     """field E24"""
     found = await order(desk)
     assert (await correct(desk, found.row, amount="501"))[0] == 303
@@ -204,7 +209,7 @@ async def test_above_the_limit_a_correction_waits_for_a_second_agent_too(desk: H
     assert (held.report.amount, held.hold) == ("800.00", "agent")
 
 
-async def test_the_shops_server_overrides_what_an_agent_recorded(desk: House) -> None:
+async def test_the_shops_server_overrides_what_an_agent_recorded(desk: DeskServer) -> None:
     """field E24"""
     await order(desk, "1001", "900.00", agent="bo")
     (held,) = await desk.service.ledger.outbox.list("held")
@@ -218,7 +223,7 @@ TOKEN = {"authorization": "Bearer s3cret-token-of-the-shop"}
 PAID = {"total": "100.00", "currency": "EUR", "state": "paid", "email_hash": "a" * 64}
 
 
-async def test_a_report_without_a_number_waits_until_an_agent_places_it(desk: House) -> None:
+async def test_a_report_without_a_number_waits_until_an_agent_places_it(desk: DeskServer) -> None:
     api = desk.client()
     for number in ("1001", "1002"):
         await api.post("orders", json={**PAID, "id": number, "state": "placed"}, headers=TOKEN)
@@ -244,7 +249,7 @@ async def test_a_report_without_a_number_waits_until_an_agent_places_it(desk: Ho
     assert "moved to 1001 by bo: the bank says so" in story
 
 
-async def test_a_report_without_a_number_is_joined_where_that_is_sure(desk: House) -> None:
+async def test_a_report_without_a_number_is_joined_where_that_is_sure(desk: DeskServer) -> None:
     await order(desk)
     answer = await desk.client().post("orders", json={**PAID, "visitor": VISITOR}, headers=TOKEN)
     assert (answer.status_code, answer.json()["id"], answer.json()["state"]) == (200, "1001", "paid")
@@ -259,13 +264,15 @@ async def test_a_report_without_a_number_is_joined_where_that_is_sure(desk: Hous
         {"id": "", "total": "1.00", "currency": "EUR", "coupon": "SAVE"},
     ],
 )
-async def test_a_report_without_a_number_and_evidence_is_refused(desk: House, body: dict[str, str]) -> None:
+async def test_a_report_without_a_number_and_evidence_is_refused(
+    desk: DeskServer, body: dict[str, str]
+) -> None:
     answer = await desk.client().post("orders", json=body, headers=TOKEN)
     assert answer.status_code == 422
     assert "id: " in answer.json()["error"]
 
 
-async def test_a_wrong_join_is_undone_on_the_orders_page(desk: House) -> None:
+async def test_a_wrong_join_is_undone_on_the_orders_page(desk: DeskServer) -> None:
     found = await order(desk)
     theirs = await order(desk, "3003", site="other")
     client = await desk.agent(site="shop")

@@ -41,14 +41,14 @@ async def test_the_servers_amount_counts_in_order_and_postback_if_it_names_anoth
     shop = await shops()
     value = await opened_by_a_stranger(shop)
     with structlog.testing.capture_logs() as lines:
-        answer = await shop.tell(total="49.90", visitor=value)
+        answer = await shop.report(total="49.90", visitor=value)
     assert (answer.status_code, answer.json()["total"]) == (200, "49.90")
     assert await figures(shop) == ("49.90", "api", "49.90")
     (row,) = await shop.postbacks()
     assert (row.state, row.report.click_id) == ("due", "right")
     assert [e["order"] for e in lines if e["event"] == "order_corrected"] == ["1001"]
     assert not [key for key in await shop.notices() if key[0] == "order_conflict"]
-    again = await shop.tell(total="49.90", visitor=value)
+    again = await shop.report(total="49.90", visitor=value)
     assert again.json()["total"] == "49.90"
     assert not [key for key in await shop.notices() if key[0] == "order_conflict"]
 
@@ -60,7 +60,7 @@ async def test_the_servers_amount_counts_if_no_partner_earns_the_order(shops: An
         await visitor.get("/checkout", headers=TYPED)
         await visitor.get("/thank-you/1001", headers=INSIDE)
         await shop.settled()
-    assert (await shop.tell(total="49.90")).json()["total"] == "49.90"
+    assert (await shop.report(total="49.90")).json()["total"] == "49.90"
     assert await figures(shop) == ("49.90", "api", None)
 
 
@@ -68,7 +68,7 @@ async def test_a_page_that_names_the_visitor_does_not_change_the_servers_amount(
     """The partner got the page's amount."""
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered(total="71.28 €")
-    assert (await shop.tell()).status_code == 201
+    assert (await shop.report()).status_code == 201
     async with shop.landed() as visitor:
         await visitor.post("/checkout", headers=INSIDE)
         await visitor.get("/thank-you/1001", headers=INSIDE)
@@ -92,7 +92,7 @@ async def test_the_response_to_the_server_says_that_its_order_is_held(shops: Any
     """The response said `created`, although the partner was not notified."""
     shop = await shops(order={**SELECTORS, "confirm": "server"})
     for number in range(6):
-        assert "held" not in (await shop.tell(id=f"a{number}")).json()
+        assert "held" not in (await shop.report(id=f"a{number}")).json()
     async with shop.landed() as visitor:
         value = visitor.cookies["clew_visitor"]
         if known:
@@ -100,7 +100,7 @@ async def test_the_response_to_the_server_says_that_its_order_is_held(shops: Any
             await visitor.get("/thank-you/b", headers=INSIDE)
             await shop.settled()
     for _ in range(3):
-        answer = await shop.tell(id="b", total="5990.00", visitor=value)
+        answer = await shop.report(id="b", total="5990.00", visitor=value)
         why = "5990.00 EUR, but the median of the site's last 6 orders is 59.90 EUR"
         assert answer.json()["held"].endswith(why)
         assert answer.json()["held"].count(why) == 1
@@ -115,9 +115,9 @@ async def test_a_currency_counts_as_new_only_once(shops: Any) -> None:
     async with shop.landed() as visitor:
         value = visitor.cookies["clew_visitor"]
     ordering, site = shop.clew.service.ordering, shop.clew.service.sites["shop"]
-    await shop.tell(id="first", currency="GBP", visitor=value)
+    await shop.report(id="first", currency="GBP", visitor=value)
     for number in range(55):
         await ordering.record(site, OrderSeen(f"a{number}", Decimal(60), "EUR", "api"), visitor=None)
-    assert "held" not in (await shop.tell(id="rare", currency="GBP", visitor=value)).json()
-    held = (await shop.tell(id="new", currency="USD", visitor=value)).json()["held"]
+    assert "held" not in (await shop.report(id="rare", currency="GBP", visitor=value)).json()
+    held = (await shop.report(id="new", currency="USD", visitor=value)).json()["held"]
     assert held == "59.90 USD, but the site's last 50 orders are in EUR, GBP"

@@ -46,7 +46,7 @@ async def test_a_page_without_an_order_that_the_server_reported_is_not_reported(
     shop.pages["/thank-you"] = page("Thank you")
     async with shop.landed() as visitor:
         await visitor.post("/checkout", headers=INSIDE)
-        assert (await shop.tell(visitor=visitor.cookies["clew_visitor"])).status_code == 201
+        assert (await shop.report(visitor=visitor.cookies["clew_visitor"])).status_code == 201
         await visitor.get("/thank-you", headers=INSIDE)
     assert await shop.notices() == {}
 

@@ -116,7 +116,7 @@ async def test_an_order_waits_for_the_shops_server_where_the_settings_say_so(sho
     (row,) = await shop.postbacks()
     assert (row.state, row.hold) == ("held", "confirm")
     assert ("order_held", "confirm") not in await shop.notices()
-    answer = await shop.tell(total="100.00")
+    answer = await shop.report(total="100.00")
     assert (answer.status_code, answer.json()["total"]) == (200, "100.00")
     (row,) = await shop.postbacks()
     assert (row.state, row.report.amount) == ("due", "100.00")
@@ -133,7 +133,7 @@ async def test_the_shops_server_names_the_orders_visitor(shops: Any) -> None:
         await shop.settled()
     async with shop.landed("right") as buyer:
         value = buyer.cookies["clew_visitor"]
-    assert (await shop.tell(visitor=value)).status_code == 200
+    assert (await shop.report(visitor=value)).status_code == 200
     (row,) = await shop.postbacks()
     assert (row.state, row.report.click_id) == ("due", "right")
 
@@ -142,7 +142,7 @@ async def test_an_order_that_came_without_a_visitor_is_credited_when_it_is_known
     """field A15."""
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered()
-    assert (await shop.tell()).status_code == 201
+    assert (await shop.report()).status_code == 201
     assert await shop.postbacks() == ()
     async with shop.landed() as visitor:
         await visitor.post("/checkout", headers=INSIDE)
@@ -177,7 +177,7 @@ async def test_the_servers_report_gives_no_credit_to_a_visitor_named_only_by_a_b
         (row,) = await shop.postbacks()
         assert (row.state, row.hold) == ("held", "browser")
     for _ in range(2):
-        answer = await shop.tell(id="3001", total=total)
+        answer = await shop.report(id="3001", total=total)
         assert (answer.status_code, answer.json()["total"]) == (200, total)
         (row,) = await shop.postbacks()
         assert (row.state, row.hold, row.report.amount) == ("held", "browser", total)
@@ -187,7 +187,7 @@ async def test_the_servers_report_gives_no_credit_to_a_visitor_named_only_by_a_b
     assert "only a browser says" in str(notices["order_held", "browser"]["why"])
     async with shop.landed("right") as buyer:
         value = buyer.cookies["clew_visitor"]
-    assert (await shop.tell(id="3001", total=total, visitor=value)).status_code == 200
+    assert (await shop.report(id="3001", total=total, visitor=value)).status_code == 200
     (row,) = await shop.postbacks()
     assert (row.state, row.report.click_id, row.report.amount) == ("due", "right", total)
 
@@ -196,12 +196,12 @@ async def test_a_doubtful_amount_from_a_browser_is_not_released_for_its_visitor(
     """field E12: the doubt may be about something other than the source."""
     shop = await shops()
     for number in range(5):
-        await shop.tell(id=f"90{number}", total="50.00")
+        await shop.report(id=f"90{number}", total="50.00")
     async with shop.landed("thief") as thief:
         await drawn(thief, total="5990.00 €")
         (row,) = await shop.postbacks()
         assert (row.state, row.hold) == ("held", "amount")
-    await shop.tell(id="3001", total="59.90")
+    await shop.report(id="3001", total="59.90")
     (row,) = await shop.postbacks()
     assert (row.state, row.hold, row.report.amount) == ("held", "browser", "59.90")
 
@@ -224,7 +224,7 @@ async def test_an_unpaid_order_from_a_browser_is_not_credited_to_its_visitor_onc
         assert await drawn(thief, linked=[linked_]) == 204
     (order,) = await shop.orders()
     assert order.state == "seen"
-    await shop.tell(id="3001")
+    await shop.report(id="3001")
     (row,) = await shop.postbacks()
     assert (row.state, row.hold) == ("held", "browser")
 
@@ -235,7 +235,7 @@ async def test_the_server_who_names_the_browsers_visitor_releases_its_credit(sho
     async with shop.landed("c1") as buyer:
         await drawn(buyer)
         await shop.settled()
-        await shop.tell(id="3001", total="100.00", visitor=buyer.cookies["clew_visitor"])
+        await shop.report(id="3001", total="100.00", visitor=buyer.cookies["clew_visitor"])
     (row,) = await shop.postbacks()
     assert (row.state, row.report.click_id, row.report.amount) == ("due", "c1", "100.00")
 
@@ -250,11 +250,11 @@ async def test_the_shops_page_names_the_visitor_of_an_order_claimed_by_a_browser
         shop.pages[f"/thank-you/{number}"] = ordered(number, "119.00 €")
         async with shop.landed("thief") as thief:
             if first == "server":
-                await shop.tell(id=number, total="100.00")
+                await shop.report(id=number, total="100.00")
             await drawn(thief, number, "119.00 €")
             await shop.settled()
             if first == "browser":
-                await shop.tell(id=number, total="100.00")
+                await shop.report(id=number, total="100.00")
         (row,) = await shop.postbacks()
         assert (row.state, row.hold) == ("held", "browser")
         async with shop.landed("right") as buyer:
@@ -294,7 +294,7 @@ async def test_a_page_does_not_change_the_amount_that_the_server_reported_before
     """field A15: the server reports first, without a visitor; the page shows another amount"""
     shop = await shops()
     shop.pages["/thank-you/1001"] = ordered("1001", "119.00 €")
-    assert (await shop.tell(total="100.00")).status_code == 201
+    assert (await shop.report(total="100.00")).status_code == 201
     async with shop.landed() as visitor:
         await visitor.post("/checkout", headers=INSIDE)
         for _ in range(2):
@@ -314,7 +314,7 @@ async def test_the_servers_amount_counts_where_no_partner_earns_the_order(shops:
         await visitor.get("/thank-you/1001", headers=INSIDE)
         await shop.settled()
         with structlog.testing.capture_logs() as lines:
-            answer = await shop.tell(total="100.00")
+            answer = await shop.report(total="100.00")
     assert answer.json()["total"] == "100.00"
     (order,) = await shop.orders()
     assert (str(order.total), order.source) == ("100.00", "api")
@@ -326,7 +326,7 @@ async def test_a_server_report_releases_an_order_that_waits_for_it(shops: Any) -
     """field A15, E12: `confirm = "server"`, and the page comes after it"""
     shop = await shops(order={**SELECTORS, "confirm": "server"})
     shop.pages["/thank-you/1001"] = ordered("1001")
-    await shop.tell()
+    await shop.report()
     async with shop.landed() as visitor:
         await visitor.post("/checkout", headers=INSIDE)
         await visitor.get("/thank-you/1001", headers=INSIDE)
@@ -348,7 +348,7 @@ async def test_opening_the_page_of_a_paid_order_does_not_change_its_visitor(shop
         await thief.get("/thank-you", headers=INSIDE)
     (row,) = await shop.postbacks()
     assert (row.state, row.hold, row.report.click_id) == ("held", "conflict", "right")
-    await shop.tell()
+    await shop.report()
     (row,) = await shop.postbacks()
     assert (row.state, row.report.click_id) == ("due", "right")
 
@@ -360,12 +360,12 @@ async def test_a_click_that_came_after_an_order_does_not_earn_it_when_the_server
     shop = await shops()
     now = time.time()
     monkeypatch.setattr(shop.clew.service.clock, "now", lambda: now)
-    assert (await shop.tell()).status_code == 201
+    assert (await shop.report()).status_code == 201
     now += 3600
     async with shop.landed("late") as visitor:
         value = visitor.cookies["clew_visitor"]
     now += 60
-    assert (await shop.tell(visitor=value)).status_code == 200
+    assert (await shop.report(visitor=value)).status_code == 200
     assert await shop.postbacks() == ()
     (order,) = await shop.orders()
     assert (order.partner, order.named_by) == (None, "api")
@@ -420,13 +420,13 @@ async def test_an_amount_is_held_against_the_pages_structured_data(
 async def test_an_amount_far_off_the_sites_orders_is_held_and_a_wrong_one_hides_no_other(shops: Any) -> None:
     shop = await shops()
     for number in range(8):
-        assert (await shop.tell(id=f"a{number}", total=str(40 + number))).status_code == 201
+        assert (await shop.report(id=f"a{number}", total=str(40 + number))).status_code == 201
     async with shop.landed() as visitor:
         value = visitor.cookies["clew_visitor"]
     for number, total in (("b1", "4400.00"), ("b2", "4500.00"), ("b3", "44.00")):
-        await shop.tell(id=number, total=total, visitor=value)
-        await shop.tell(id=number, total=total, visitor=value)  # the same again releases nothing
-    await shop.tell(id="b4", total="44.00", currency="USD", visitor=value)
+        await shop.report(id=number, total=total, visitor=value)
+        await shop.report(id=number, total=total, visitor=value)  # the same again releases nothing
+    await shop.report(id="b4", total="44.00", currency="USD", visitor=value)
     held = {r.report.order_id: r.hold for r in await shop.postbacks()}
     assert held == {"b1": "amount", "b2": "amount", "b3": None, "b4": "currency"}
 
@@ -467,7 +467,7 @@ async def test_spellings_of_a_number_are_one_order(shops: Any, spelling: str) ->
         await visitor.post("/checkout", headers=INSIDE)
         await visitor.get("/thank-you/1003", headers=INSIDE)
         await shop.settled()
-        await shop.tell(id="1003", visitor=visitor.cookies["clew_visitor"])
+        await shop.report(id="1003", visitor=visitor.cookies["clew_visitor"])
     (order,) = await shop.orders()
     assert (order.order_id, order.spelling) == ("1003", spelling)
     assert len(await shop.postbacks()) == 1
@@ -504,7 +504,7 @@ async def test_an_order_is_reported_once_it_is_paid(shops: Any) -> None:
         await visitor.post("/checkout", headers=INSIDE)
         await visitor.get("/thank-you", headers=INSIDE)
     await shop.settled()
-    assert (await shop.tell()).status_code == 200
+    assert (await shop.report()).status_code == 200
     (row,) = await shop.postbacks()
     assert (row.state, row.report.click_id) == ("due", "c1")
     (order,) = await shop.orders()
@@ -532,11 +532,11 @@ async def test_a_visitor_that_cannot_be_opened_is_refused_and_nothing_recorded(
     shop = await shops()
     async with shop.landed() as visitor:
         value = visitor.cookies["clew_visitor"]
-    answer = await shop.tell(visitor=value[cut])
+    answer = await shop.report(visitor=value[cut])
     assert answer.status_code == 422
     assert "cut off" in answer.json()["error"]
     assert await shop.orders() == ()
-    assert (await shop.tell(visitor=value)).status_code == 201
+    assert (await shop.report(visitor=value)).status_code == 201
     (order,) = await shop.orders()
     assert order.partner == "blog"
 

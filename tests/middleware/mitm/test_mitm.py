@@ -85,7 +85,7 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
             head = await reader.readuntil(b"\r\n\r\n")
             request = Request(*_split(head))
             shop.requests.append(request)
-            await shop.tell()
+            await shop.notify()
             found = answers[request.target.partition(b"?")[0]]
             if isinstance(found, bytes):
                 writer.write(found)

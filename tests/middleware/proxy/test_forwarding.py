@@ -27,7 +27,7 @@ def forwarded(*headers: tuple[bytes, bytes], **changes: Any) -> tuple[bytes, Pai
     return Forwarding(b"127.0.0.1:8000").request(scope, scope["headers"], origin_of(scope, ()))
 
 
-def told(headers: Pairs, name: bytes) -> list[bytes]:
+def values_of(headers: Pairs, name: bytes) -> list[bytes]:
     return [value for found, value in headers if found == name]
 
 
@@ -42,7 +42,7 @@ def test_cookies_that_come_one_by_one_are_one_field_for_the_shop(version: str) -
 def test_two_cookie_fields_of_http_1_stay_two() -> None:
     """proxy 2.10, 2.11: cookies are not repaired"""
     _, headers = forwarded((b"cookie", b"a=1"), (b"cookie", b"b=2"))
-    assert told(headers, b"cookie") == [b"a=1", b"b=2"]
+    assert values_of(headers, b"cookie") == [b"a=1", b"b=2"]
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_the_shop_gets_the_whole_path_below_a_mount() -> None:
         (b"x-forwarded-prefix", b"/evil"), raw_path=b"/shop/a%2Fb", path="/shop/a/b", root_path="/shop"
     )
     assert target == b"/shop/a%2Fb"
-    assert told(headers, b"x-forwarded-prefix") == []
+    assert values_of(headers, b"x-forwarded-prefix") == []
 
 
 def test_a_get_body_is_forwarded_with_its_framing_and_none_is_added() -> None:
     """proxy 2.16"""
-    assert told(forwarded((b"content-length", b"3"))[1], b"content-length") == [b"3"]
-    assert told(forwarded()[1], b"content-length") == []
+    assert values_of(forwarded((b"content-length", b"3"))[1], b"content-length") == [b"3"]
+    assert values_of(forwarded()[1], b"content-length") == []

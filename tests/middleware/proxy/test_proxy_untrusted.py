@@ -15,7 +15,7 @@ HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\
 TLS = b"X-Forwarded-Proto: https"
 
 
-async def told(folder: Path, *asked: bytes, **changes: Any) -> list[Any]:
+async def reports_of(folder: Path, *asked: bytes, **changes: Any) -> list[Any]:
     database = f"sqlite:{folder / 'clew.db'}"
     async with Shop(answering(HTML)) as shop:
         site = {"name": "shop", "hosts": ["shop.example"], "upstream": shop.url}
@@ -44,7 +44,7 @@ async def test_it_is_reported_once_with_the_setting_to_write(
     tmp_path: Path, lines: list[bytes], header: str
 ) -> None:
     request = get(b"/", b"Accept: text/html", *lines)
-    (line,) = await told(tmp_path, request, request)
+    (line,) = await reports_of(tmp_path, request, request)
     assert (line["header"], line["peer"], line["site"]) == (header, "127.0.0.1", "shop")
     assert line["setting"] == 'trusted_proxies = ["127.0.0.1"]'
     assert line["log_level"] == "warning"
@@ -52,9 +52,9 @@ async def test_it_is_reported_once_with_the_setting_to_write(
 
 async def test_a_trusted_proxy_and_a_direct_visitor_cause_no_event(tmp_path: Path) -> None:
     """field G11"""
-    assert await told(tmp_path, get(b"/", b"Accept: text/html")) == []
+    assert await reports_of(tmp_path, get(b"/", b"Accept: text/html")) == []
     trusted = {"trusted_proxies": ["127.0.0.1/32"]}
-    assert await told(tmp_path, get(b"/", b"Accept: text/html", TLS), **trusted) == []
+    assert await reports_of(tmp_path, get(b"/", b"Accept: text/html", TLS), **trusted) == []
 
 
 async def test_a_proxy_without_forwarded_proto_is_reported_too(tmp_path: Path) -> None:
