@@ -135,9 +135,7 @@ class PostgresVisits(RemoteVisits):
         if self.breaker.why is not None:
             await self._disconnect()
         async with self._connection() as connection:
-            if await connection.fetchval(
-                "SELECT to_regclass('marks') IS NULL OR to_regclass('visits') IS NULL"
-            ):
+            if await connection.fetchval(_MISSING):
                 async with connection.transaction():
                     await connection.execute(_TABLES)
             await connection.execute(_COLUMNS)
@@ -231,7 +229,7 @@ class PostgresVisits(RemoteVisits):
             ) from error
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise VisitsError(f"{name}: {error}") from error
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             raise VisitsUnavailableError(f"{name}: {error or type(error).__name__}") from error
 
 

@@ -42,6 +42,21 @@ _SETTINGS: Final = {
 # serialization_failure, deadlock_detected: the same transaction may be done again.
 _AGAIN: Final = frozenset({"40001", "40P01"})
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.%-]*)(:\d{1,5})?", re.ASCII)
+# What asyncpg raises where there is no connection, or it ends in the middle of something.
+_LOST: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+# A server that starts, stops, recovers from a crash, or has as many connections as it takes: that passes.
+_UNREADY: Final = (
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
 _PAUSE: Final = (0.002, 0.03)
 _RECONNECT_SECONDS: Final = 2.0
 _LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
@@ -196,7 +211,7 @@ class PostgresDatabase(Database):
     async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         try:
             connection = await engine.connect()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _LOST as error:
             raise LedgerAwayError(f"its server does not answer: {_text(error)}") from error
         try:
             yield connection
@@ -214,11 +229,18 @@ class PostgresDatabase(Database):
             )
         except TimeoutError:
             raise LedgerAwayError(f"its server gives no connection in {CONNECT_SECONDS:.0f} s") from None
+        except _UNREADY as error:
+            raise LedgerAwayError(f"its server takes no connections now: {error}") from error
+        except asyncpg.TargetServerAttributeNotMatched:
+            raise LedgerAwayError(
+                "its server is a standby, which takes no changes: promote it, or name the primary, too "
+                "(ledger = postgresql://user@host1,host2/database)"
+            ) from None
 
     async def _listen(self) -> None:
         """Hear of messages that other processes write; where that cannot be, `changed` finds them."""
         while True:
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, LedgerError):
+            with suppress(*_LOST, LedgerError):
                 connection = await self._connect()
                 try:
                     ended = asyncio.Event()

@@ -18,7 +18,7 @@ from clew.stores.ledger.agents import AgentError, Agents
 from clew.stores.ledger.connection import Connection, executing
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.engines import database_at
-from clew.stores.ledger.errors import LedgerBusyError, LedgerError, LedgerFormatError
+from clew.stores.ledger.errors import LedgerAwayError, LedgerBusyError, LedgerError, LedgerFormatError
 from clew.stores.ledger.notices import Noted, Notices
 from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
@@ -365,4 +365,28 @@ async def test_a_server_that_only_lets_itself_be_read_is_told(own_server: Postgr
     await asyncio.to_thread(own_server.start)
     with pytest.raises(SQLAlchemyError, match="read-only"):
         await db.probe(NOW, wait=1)
+    await db.close()
+
+
+# -- what the driver raises is the ledger's own error
+
+
+@pytest.mark.parametrize(
+    ("hot", "said"),
+    [(True, "is a standby, which takes no changes"), (False, "takes no connections now")],
+)
+async def test_a_server_that_became_a_standby_is_away_until_it_is_promoted(
+    own_server: Postgres, hot: bool, said: str
+) -> None:
+    db = await opened(own_server)
+    await asyncio.to_thread(own_server.stop)
+    await asyncio.to_thread(own_server.demote, hot=hot)
+    await asyncio.to_thread(own_server.start)
+    for asked in (db.probe(NOW, wait=0.3), db.changed(), PostgresDatabase(db.address).open()):
+        with pytest.raises(LedgerAwayError, match=said):
+            await asked
+    assert db._listener is not None
+    assert not db._listener.done()
+    await asyncio.to_thread(own_server.promote)
+    await db.probe(NOW)
     await db.close()

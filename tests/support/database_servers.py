@@ -105,6 +105,15 @@ class Postgres:
         """End all its processes at once, as a crash would; the next start recovers from the log."""
         self._run("pg_ctl", "stop", "-w", "-s", "-D", self._data, "-m", "immediate")
 
+    def demote(self, *, hot: bool = True) -> None:
+        """Have it be a standby at the next start. One that is not `hot` takes no connections, like a server
+        that recovers from a crash."""
+        (self.folder / "data" / "standby.signal").touch()
+        self._options += ["-c", f"hot_standby={'on' if hot else 'off'}"]
+
+    def promote(self) -> None:
+        self._run("pg_ctl", "promote", "-w", "-s", "-D", self._data)
+
     def freeze(self) -> None:
         """Have it accept connections, and answer nothing."""
         self._signal(signal.SIGSTOP)
