@@ -24,6 +24,7 @@ from load import CONNECTIONS, Runner, load, take_turns, write_script
 from options import Options
 from pinned import LOAD_CORE, SERVER_CORE, BenchError, free_port, running
 from report import Section, median, ratios, spread, table
+from scale import measure_scale
 from visitors import SITE, visitor_cookie
 from workloads import HOST, NAVIGATION, write_shop
 
@@ -98,7 +99,11 @@ def bench_decide(options: Options) -> Section:
         for runner in runners:
             load(runner, scripts[runner.name], 1)
         take_turns(runners, rng, options.rounds, lambda r: load(r, scripts[r.name], options.seconds))
-        return section(runners, options)
+        scale = measure_scale(
+            folder, options, rng, redis_port, script, lambda port: require_decisions(port, cookies[0])
+        )
+    found = section(runners, options)
+    return Section(found.figures | scale.figures, f"{found.table}\n{scale.table}")
 
 
 def section(runners: list[Runner], options: Options) -> Section:
