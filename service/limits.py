@@ -47,9 +47,15 @@ HELD_WAIT = 30.0
 # Maximum number of networks per limit that have proved that they know the secret.
 PROVED = 1000
 # A provider may give a customer a /48 instead of a /64 (RFC 6177): it counts too, as this many networks.
+# Keys that other processes are told of at once.
+SHARED = 4000
 IPV6_BLOCK, IPV6_BLOCK_FACTOR = 48, 8
 
 _NAT64 = ip_network("64:ff9b::/96")
+
+
+Place = tuple[str, str, str]
+"""A limit, a scope, and whom it counts for."""
 
 
 class Refusals(Protocol):
@@ -139,7 +145,8 @@ class Hold:
 
 
 class Limits:
-    """The counters of one process. `clock` returns monotonic seconds."""
+    """The counters of one process. `clock` returns monotonic seconds. `SharedLimits` joins the rates with
+    those of other processes."""
 
     def __init__(
         self, settings: model.Limits, refusals: Refusals, clock: Callable[[], float] = time.monotonic
@@ -154,6 +161,8 @@ class Limits:
         # By limit, scope and key: one for each thing that is open, at most; as many as are held over all.
         self._held: dict[tuple[str, str, str], int] = {}
         self._proved: dict[str, OrderedDict[str, None]] = {}
+        # Seconds by limit, scope and key that were counted since the last `taken`; None if nobody asks.
+        self._taken: dict[Place, float] | None = None
 
     def use(self, settings: model.Limits) -> None:
         """Use other limits from now on. The counters, and what is held, are kept."""
@@ -171,7 +180,8 @@ class Limits:
         only site and total are counted. Raises LimitedError for the narrowest scope that is full.
         """
         now, found = self._clock(), []
-        for scope, key, rate in self._keys(limit, site, client, own):
+        keys = self._keys(limit, site, client, own)
+        for scope, key, rate in keys:
             cells = self._cells[limit, scope]
             place, drained = cells.find(key, now)
             count, seconds = rate.count, rate.seconds
@@ -183,12 +193,43 @@ class Limits:
             found.append((cells, place, after))
         for cells, place, after in found:
             cells.raise_to(place, after)
+        if self._taken is not None:
+            self._note(limit, keys, cost)
 
     def give_back(self, limit: str, site: str, client: str | None, *, own: Own | None = None) -> None:
         """Undo one `take`, because the request turned out to be legitimate."""
-        for scope, key, rate in self._keys(limit, site, client, own):
+        keys = self._keys(limit, site, client, own)
+        for scope, key, rate in keys:
             cells = self._cells[limit, scope]
             cells.lower_by(cells.find(key, 0.0)[0], rate.seconds / rate.count)
+        if self._taken is not None:
+            self._note(limit, keys, -1)
+
+    def share(self) -> None:
+        """From now on keep for `taken` what is counted."""
+        self._taken = {}
+
+    def taken(self) -> dict[Place, float]:
+        """What was counted since the last call, as seconds of each level, and no more of it."""
+        taken, self._taken = self._taken or {}, {}
+        return taken
+
+    def learn(self, levels: Mapping[Place, float]) -> None:
+        """After so many seconds each of these levels will have drained, with what other processes have
+        counted; one that is higher here stays."""
+        now = self._clock()
+        for (limit, scope, key), left in levels.items():
+            cells = self._cells[limit, scope]
+            cells.raise_to(cells.find(key, now)[0], now + left)
+
+    def _note(self, limit: str, keys: list[tuple[str, str, Rate]], cost: float) -> None:
+        taken = self._taken
+        assert taken is not None
+        for scope, key, rate in keys:
+            place = (limit, scope, key)
+            # A flood of keys is refused by the limits over all, which are told of all the same.
+            if place in taken or len(taken) < SHARED or scope in ("site", "all"):
+                taken[place] = taken.get(place, 0.0) + min(rate.count, cost) * rate.seconds / rate.count
 
     def prove(self, limit: str, client: str | None) -> None:
         """The client knew the secret that `limit` protects: as long as the process runs, only its own

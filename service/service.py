@@ -28,6 +28,7 @@ from ..stores.ledger.errors import LedgerAwayError, LedgerError
 from ..stores.ledger.probe import Fresh, Probe
 from ..stores.ledger.sqlite import SqliteDatabase
 from ..stores.presence import Presence
+from ..stores.shared import SharesLevels
 from ..stores.talks import Talks
 from ..stores.visits import Visits
 from ..stores.visits_engines import visits_at
@@ -41,6 +42,7 @@ from .forgetting import Forgetter
 from .limits import Limits
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
+from .shared_limits import SharedLimits
 from .sites import Sites, SiteTable
 from .tasks import Tasks
 from .visitors import Visitors
@@ -226,6 +228,10 @@ class Service:
                 ("clew-notices", self._keep_notices()),
             ]
         )
+        if isinstance(self.visits, SharesLevels):
+            secret = self.settings.secret.get_secret_value()
+            shared = SharedLimits(self.limits, self.visits, secret)
+            self.tasks.last([("clew-limits", shared.run())])
         self.ready = True
 
     async def _open_ledger(self) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from redis import exceptions
 from redis.asyncio import Redis
@@ -45,22 +45,49 @@ BATCH = 64
 INDEXED = 100_000
 # Of the visitors who end in some letters, so many are compared by when they were last seen.
 MATCHED = 200
+LEVELS_AT_ONCE = 500
 NOTED = "clew:messages"
 PROBED = "clew:probe"
 
 _HEAD = struct.Struct("<Qd")
 _VERSION = struct.Struct("<Q")
+
+
+class _Script(NamedTuple):
+    """A script, and the name that Redis gives to it."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def of(cls, text: str) -> "_Script":
+        return cls(text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324 -- Redis names them by it
+
+
 # Writes if the version is the one that was read, an empty one for a visitor who is not there. 1 if it has
 # written, else what is there, or nothing.
-_REPLACE = """
+_REPLACE = _Script.of("""
 local found = redis.call('GET', KEYS[1])
 if (found and string.sub(found, 1, 8) or '') == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
   return 1
 end
 return found
-"""
-_REPLACE_SHA = hashlib.sha1(_REPLACE.encode()).hexdigest()  # noqa: S324 -- by which Redis names scripts
+""")
+# A level is how long its key lives still. Raises each by milliseconds; how high each is then.
+_RAISE = _Script.of("""
+local levels = {}
+for number, key in ipairs(KEYS) do
+  local left = math.max(0, redis.call('PTTL', key)) + tonumber(ARGV[number])
+  if left >= 1 then
+    redis.call('SET', key, '', 'PX', left)
+  else
+    redis.call('DEL', key)
+  end
+  levels[number] = math.max(0, left)
+end
+return levels
+""")
 
 
 class RedisVisits(RemoteVisits):
@@ -112,7 +139,7 @@ class RedisVisits(RemoteVisits):
         before = b"" if old is None else _VERSION.pack(old.version)
         script = [1, key, before, value, int(keep_seconds(found) * 1000)]
         with self._own_errors():
-            writing = self._run_script(script)
+            writing = self._run_script(_REPLACE, script)
             if old is not None and new.expires_at == old.expires_at:
                 answer = await writing
             else:
@@ -123,11 +150,11 @@ class RedisVisits(RemoteVisits):
         # The answer to the first try may have been lost with its connection.
         return there is not None and there.version == new.version, there
 
-    async def _run_script(self, script: list[Any]) -> Any:
+    async def _run_script(self, script: "_Script", values: list[Any]) -> Any:
         try:
-            return await self._redis.run("EVALSHA", _REPLACE_SHA, *script)
+            return await self._redis.run("EVALSHA", script.sha, *values)
         except exceptions.NoScriptError:
-            return await self._redis.run("EVAL", _REPLACE, *script)
+            return await self._redis.run("EVAL", script.text, *values)
 
     def _index(self, place: Place, expires_at: float, now: float) -> Iterator[Any]:
         """Have a visitor found by the end of its id; and the index bounded."""
@@ -180,6 +207,22 @@ class RedisVisits(RemoteVisits):
     async def _set_noted_up_to(self, message: int) -> None:
         with self._own_errors():
             await self._redis.run("SET", NOTED, message)
+
+    async def raise_levels(self, added: Mapping[str, float]) -> Sequence[float]:
+        """See `SharesLevels`: each is a key that expires once it has drained, so that they are bounded by
+        what the limits let through."""
+        names, levels = list(added), list[float]()
+        for start in range(0, len(names), LEVELS_AT_ONCE):
+            some = names[start : start + LEVELS_AT_ONCE]
+            more = [added[name] for name in some]
+            levels += await self.breaker.ask(partial(self._raise_levels, some, more))
+        return levels
+
+    async def _raise_levels(self, names: Sequence[str], added: Sequence[float]) -> Sequence[float]:
+        keys = [f"clew:{{limits}}:{name}" for name in names]
+        script = [len(keys), *keys, *(round(seconds * 1000) for seconds in added)]
+        with self._own_errors():
+            return [int(left) / 1000 for left in await self._run_script(_RAISE, script)]
 
     async def prune(self, now: float) -> int:
         """0: Redis forgets by itself."""
