@@ -1,1 +1,1 @@
-"""Where things are kept: visits, and the ledger."""
+"""The stores: visits, and the ledger."""

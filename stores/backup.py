@@ -1,4 +1,4 @@
-"""Copies of the ledger and the visits, and putting them back. For commands: all of it blocks."""
+"""Backup and restore of the ledger and the visits. For commands: all functions block."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from .files import PRIVATE
 from .ledger.upgrade import known_versions
 
 VISITS_ENDING: Final = ".visits"
-"""What the name of the visits' copy ends with, if they are in a file of their own."""
+"""The suffix of the visits' copy, if they are in a separate file."""
 
 # Every connection to a SQLite file in WAL mode holds a shared lock on these bytes ("File Locking And
 # Concurrency In SQLite Version 3": SHARED_FIRST, SHARED_SIZE).
@@ -23,13 +23,13 @@ _COUNTED = ("orders", "sightings", "decisions", "shares", "postbacks", "conversa
 
 
 class BackupError(OSError):
-    """A copy cannot be made, is damaged, or cannot be put in place; the text says why."""
+    """A copy cannot be made, is damaged, or cannot be restored; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """What a copy of a ledger holds: rows by table, postbacks by state, and by currency what the orders that
-    count come to, as decimal text. `newest` is when its newest order was recorded, unix seconds."""
+    """The content of a ledger's copy: rows by table, postbacks by state, and the total of orders by currency,
+    as decimal text. `newest` is when the newest order was recorded, in Unix seconds."""
 
     version: str
     rows: Mapping[str, int]
@@ -39,10 +39,10 @@ class Holds:
 
 
 def copy(source: Path, target: Path, *, force: bool = False) -> None:
-    """Copy a database as it is at one moment, while others write to it. The copy gets its name when it is
-    whole, and only its owner may read it. Raises BackupError."""
+    """Copy a consistent state of a database, while others write to it. The copy gets its name when it is
+    complete, and only its owner may read it. Raises BackupError."""
     if target.exists() and not force:
-        raise BackupError(f"{target} is there already: choose another name, or --force to replace it")
+        raise BackupError(f"{target} already exists: choose another name, or use --force to replace it")
     part = target.with_name(f"{target.name}.part")
     try:
         part.unlink(missing_ok=True)
@@ -60,14 +60,14 @@ def copy(source: Path, target: Path, *, force: bool = False) -> None:
 
 
 def check(file: Path) -> Holds:
-    """Look a copy of a ledger through. Raises BackupError if it is damaged, none of clew's, or of a version
-    that this clew does not read."""
+    """Verify a copy of a ledger. Raises BackupError if it is damaged, not a ledger, or of a version that this
+    clew cannot read."""
     try:
         with closing(_reading(file)) as db:
             _check_integrity(db, file)
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if "alembic_version" not in tables:
-                raise BackupError(f"{file} is no ledger of clew's: it has no version")
+                raise BackupError(f"{file} is not a ledger of clew: it has no version")
             (version,) = db.execute("SELECT version_num FROM alembic_version").fetchone() or ("none",)
             _check_version(file, version)
             rows = {name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in _COUNTED}  # noqa: S608
@@ -81,7 +81,7 @@ def check(file: Path) -> Holds:
 
 
 def check_visits(file: Path) -> int:
-    """How many visitors a copy of the visits holds. Raises BackupError."""
+    """The number of visitors in a copy of the visits. Raises BackupError."""
     try:
         with closing(_reading(file)) as db:
             _check_integrity(db, file)
@@ -92,7 +92,7 @@ def check_visits(file: Path) -> int:
 
 @contextmanager
 def unused(file: Path) -> Iterator[None]:
-    """Keep everybody from opening a database meanwhile. Raises BackupError if somebody has it open."""
+    """Prevent others from opening a database meanwhile. Raises BackupError if another process has it open."""
     if not file.exists():
         yield
         return
@@ -101,15 +101,15 @@ def unused(file: Path) -> Iterator[None]:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
         except OSError:
-            raise BackupError(f"{file} is in use: stop every clew that has it open first") from None
+            raise BackupError(f"{file} is in use: stop all clew processes that have it open first") from None
         yield
     finally:
         os.close(descriptor)
 
 
 def put_in_place(copied: Path, target: Path, aside: str) -> Path | None:
-    """Put a copy where `target` is. The old file, with those beside it, gets `aside` at the end of its name;
-    returns its new name. Whoever calls holds `unused(target)`. Raises BackupError."""
+    """Replace `target` with a copy. The old file and its WAL files get the suffix `aside`. Returns the old
+    file's new name. The caller must hold `unused(target)`. Raises BackupError."""
     part = target.with_name(f"{target.name}.part")
     copy(copied, part, force=True)
     old = target.with_name(target.name + aside)
@@ -128,7 +128,7 @@ def put_in_place(copied: Path, target: Path, aside: str) -> Path | None:
 
 def _reading(file: Path) -> sqlite3.Connection:
     if not file.is_file():
-        raise BackupError(f"there is no file {file}")
+        raise BackupError(f"{file} does not exist")
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
 
 
@@ -137,16 +137,16 @@ def _check_integrity(db: sqlite3.Connection, file: Path) -> None:
     if found != ["ok"]:
         raise BackupError(f"{file} is damaged: {'; '.join(found)[:300]}")
     if (broken := db.execute("PRAGMA foreign_key_check").fetchone()) is not None:
-        raise BackupError(f"{file} is damaged: a row of {broken[0]} names one of {broken[2]} that is missing")
+        raise BackupError(f"{file} is damaged: a row of {broken[0]} refers to a missing row of {broken[2]}")
 
 
 def _check_version(file: Path, version: str) -> None:
     if version not in known_versions():
-        raise BackupError(f"{file} has the version {version!r}, which this clew does not know: upgrade clew")
+        raise BackupError(f"{file} has the version {version!r}, which this clew cannot read: upgrade clew")
 
 
 def _totals(db: sqlite3.Connection) -> Mapping[str, str]:
-    """By currency; SQLite would add decimal text as floats."""
+    """The totals by currency, added here, because SQLite would add decimal text as floats."""
     found: dict[str, Decimal] = {}
     for currency, total, refunded in db.execute(
         "SELECT currency, total, refunded FROM orders WHERE total IS NOT NULL AND merged_into IS NULL "

@@ -1,4 +1,4 @@
-"""Files that only their owner may read: they hold visitors, conversations and orders."""
+"""Files that only their owner may read, because they contain visitors, conversations and orders."""
 
 import os
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ _BESIDE = ("", "-wal", "-shm", "-journal")
 
 
 def make_private(path: Path) -> None:
-    """Make a SQLite file that is not there, for its owner alone. SQLite gives the files beside it the same
-    mode. One that is there keeps its mode: `clew check` tells of it. An error is left to SQLite to tell."""
+    """Create a SQLite file, readable by its owner only, unless it exists. SQLite gives its WAL files the same
+    mode. An existing file keeps its mode, and `clew check` warns about it. Errors are left to SQLite."""
     if str(path) != ":memory:":
         with suppress(OSError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
 
 
 def readable_by_others(path: Path) -> Iterator[Path]:
-    """The SQLite file and those beside it that its group or everybody may read or write."""
+    """The SQLite file and its WAL files, if the group or others may read or write them."""
     for end in _BESIDE:
         file = path.with_name(path.name + end)
         try:

@@ -1,8 +1,9 @@
-"""What keeps the visit store's file small, in a thread of its own: visitors whose time is over, and the log.
+"""Keeps the visit store's file small, in a separate thread: deletes expired visitors, checkpoints the log.
 
-The file has one writer at a time, and pages wait for it. So what is to go is found, and read into the caches,
-before the file is locked; the lock is held for a few rows, for as many as go in about two milliseconds; and
-between two steps there is time for everybody else. One process at a time does it, by a lease in the file.
+The file has one writer at a time, and pages wait for it. So expired rows are found, and read into the caches,
+before the file is locked. The lock is held for a few rows, as many as can be deleted in about two
+milliseconds, and between two steps there is time for other writers. A lease in the file makes sure that one
+process at a time does this.
 """
 
 import asyncio
@@ -19,21 +20,21 @@ from typing import TypeVar
 
 from .undisturbed import undisturbed
 
-PRUNE_EVERY = 300.0  # seconds between two rounds, over all processes
+PRUNE_EVERY = 300.0  # seconds between two rounds, for all processes together
 LEASE_SECONDS = 60.0
 STEP_SECONDS = 0.002
 STEP_ROWS = (5, 100)
-# Of the time, this share is spent on pruning at most, and it pauses for so long at least.
+# The maximum share of time spent on pruning, and the minimum pause in seconds.
 SHARE, PAUSE = 0.1, 0.01
 CHECKPOINT_EVERY = 1.0
-# A log that readers and writers never let go of is emptied while they wait, once it is this long.
+# A log that is always in use is emptied at this size, while readers and writers wait.
 LOG_BYTES = 32 * 2**20
 
 T = TypeVar("T")
 
 
 class Housekeeping:
-    """`lock` is the one that all writers to the file of this process take."""
+    """`lock` is the one that all writers of this process hold."""
 
     def __init__(self, path: Path, lock: asyncio.Lock) -> None:
         self._path = path
@@ -48,7 +49,7 @@ class Housekeeping:
         self._thread.shutdown()
 
     async def prune(self, now: float) -> int:
-        """Delete visitors whose time was over at `now`; how many. 0 if another process has just done it."""
+        """Delete visitors that have expired at `now`. Returns how many; 0 if another process just did it."""
         began, gone, rows = time.monotonic(), 0, STEP_ROWS[0]
         while True:
             at = now + time.monotonic() - began
@@ -66,9 +67,9 @@ class Housekeeping:
             await asyncio.sleep(max(PAUSE, took * (1 / SHARE - 1)))
 
     async def keep_log_short(self) -> None:
-        """Move what was written from the log into the file now and then, until cancelled.
+        """Checkpoint the log into the file from time to time, until cancelled.
 
-        SQLite would have whoever commits do it: the loop's thread, which then waits for the disk.
+        SQLite would do this at a commit, in the loop's thread, which would wait for the disk.
         """
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY)
@@ -95,7 +96,7 @@ class Housekeeping:
             self._connection.close()
 
     def _due(self, now: float, rows: int) -> list[int]:
-        """The next to go. Their lengths are read so that deleting them finds their pages in memory."""
+        """The next expired rows. Their lengths are read so that their pages are in memory when deleted."""
         found = self._db.execute(
             "SELECT id, length(data), (SELECT other.id FROM visits AS other "
             "WHERE (other.site, other.visitor) = (visits.site, visits.visitor)) "
@@ -105,12 +106,13 @@ class Housekeeping:
         return [row[0] for row in found]
 
     def _step(self, now: float, due: list[int]) -> int | None:
-        """Delete those that are still due, if the lease is ours; how many, or None if another has it."""
+        """Delete those that are still due, if this process has the lease. Returns how many, or None if another
+        process has it."""
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
             until = now + (LEASE_SECONDS if due else PRUNE_EVERY)
-            # A lease that reaches further than any can was taken before the clock was set back.
+            # A lease that ends too far in the future was taken before the clock was set back.
             held = db.execute(
                 "UPDATE leases SET holder = ?1, until = ?2 "
                 "WHERE name = 'prune' AND (holder = ?1 OR until <= ?3 OR until > ?3 + ?4)",
@@ -133,7 +135,7 @@ class Housekeeping:
         try:
             self._db.execute(f"PRAGMA wal_checkpoint({kind})").fetchall()
         except sqlite3.OperationalError as error:
-            # Another one is at it, or writes: the next time will do.
+            # Another process checkpoints or writes. The next run will do it.
             if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise
 

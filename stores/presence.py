@@ -1,4 +1,4 @@
-"""Which agents have a desk open in this process, and the ledger's note of it for all processes."""
+"""Which agents have a desk open in this process, stored in the ledger for all processes."""
 
 import asyncio
 from collections import Counter
@@ -9,14 +9,14 @@ from typing import Any
 from ..chat.hub import Hub
 from .ledger.books import Ledger
 
-# All desks of an agent together write this often that the agent is there.
+# Interval at which an agent's presence is written, for all its desks together.
 WRITE_SECONDS = 9.0
-# A page that is turned closes its stream and opens the next.
+# When the agent opens another page, the stream is closed and a new one opened.
 LEAVE_SECONDS = 3.0
 
 
 class Presence:
-    """The agents with an open desk in this process. `later` runs what is to be done in the background."""
+    """The agents with an open desk in this process. `later` runs work in the background."""
 
     def __init__(
         self,
@@ -34,12 +34,12 @@ class Presence:
         self._stopping = False
 
     def stop(self) -> None:
-        """Leave the agents there whose desks are closed from now on: a restart sends nobody home."""
+        """Keep agents online whose desks are closed from now on, so that a restart does not change it."""
         self._stopping = True
 
     @contextmanager
     def open(self, agent: str) -> Iterator[None]:
-        """A stream of the agent's desk, for as long as the block runs."""
+        """Count a stream of the agent's desk while the block runs."""
         self._streams[agent] += 1
         try:
             yield
@@ -50,7 +50,7 @@ class Presence:
                 asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._leave, agent)
 
     async def seen(self, agent: str) -> None:
-        """Note that the agent is there, unless another desk of the same agent did so just now."""
+        """Write that the agent is online, unless another of its desks has just done so."""
         now = self._now()
         if now - self._written.get(agent, 0.0) >= WRITE_SECONDS:
             self._written[agent] = now

@@ -1,4 +1,4 @@
-"""Work that a cancellation may not cut in the middle."""
+"""Work that must not be interrupted by a cancellation."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 async def undisturbed(work: Awaitable[T]) -> T:
-    """Await `work` to its end. A cancellation meanwhile is raised when it has ended, not before.
+    """Await `work` to its end. A cancellation meanwhile is raised afterwards.
 
-    For what runs in a thread: cancelling the wait for a database's statement leaves the statement running,
-    with the locks that it takes, while whoever was cancelled believes that it is over.
+    For work in a thread: cancelling the wait for a database statement would leave the statement running, with
+    its locks, while the caller continues.
     """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

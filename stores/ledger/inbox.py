@@ -1,4 +1,4 @@
-"""The conversations of a site as lists and counts: what waits for an agent, and how much of it."""
+"""Lists and counts of a site's conversations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,15 +20,15 @@ PREVIEW = 200
 
 
 class Inbox:
-    """The lists and counts of all sites. Times in unix seconds."""
+    """The lists and counts of all sites. Times are in Unix seconds."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     async def page(self, site: str, number: int = 0, client: str | None = None) -> tuple[Entry, ...]:
-        """One page of 50 open conversations: those that wait, the newest first, then the answered ones.
+        """One page of 50 open conversations: the waiting ones, newest first, then the answered ones.
 
-        The crowds' are left out; `client` lists the untaken ones of one client network instead.
+        Those of crowds are omitted. `client` lists the untaken ones of one client network instead.
         """
         mine = [conversations.c.site == site, conversations.c.state == "open"]
         async with self._db.read() as connection:
@@ -48,7 +48,7 @@ class Inbox:
             return tuple(_entry(row) for row in (await connection.execute(listed)).all())
 
     async def closed(self, site: str) -> tuple[Entry, ...]:
-        """The last 20 that were closed."""
+        """The last 20 closed conversations."""
         listed = (
             _entries(conversations.c.site == site, conversations.c.state == "closed")
             .order_by(conversations.c.updated_at.desc())
@@ -58,8 +58,8 @@ class Inbox:
             return tuple(_entry(row) for row in (await connection.execute(listed)).all())
 
     async def crowds(self, site: str) -> tuple[Crowd, ...]:
-        """Client networks with more than 5 waiting conversations that nobody has taken; the
-        newest first, at most 20."""
+        """Client networks with more than 5 waiting conversations that no agent has taken; newest first, at
+        most 20."""
         async with self._db.read() as connection:
             return await _crowds(connection, site)
 
@@ -74,8 +74,8 @@ class Inbox:
             return tuple(_entry(row) for row in (await connection.execute(listed)).all())
 
     async def numbers(self, site: str) -> tuple[int, int]:
-        """How many conversations are open, and how many of them wait for an answer."""
-        # COUNT of a column leaves out NULL.
+        """The number of open conversations, and of those that wait for an answer."""
+        # COUNT of a column omits NULL.
         both = select(func.count(), func.count(conversations.c.waiting_since)).where(
             conversations.c.site == site, conversations.c.state == "open"
         )
@@ -84,7 +84,7 @@ class Inbox:
         return int(count), int(waiting)
 
     async def open_by_site(self) -> Mapping[str, int]:
-        """How many conversations are open at each site that has any."""
+        """The number of open conversations of each site that has any."""
         grouped = (
             select(conversations.c.site, func.count())
             .where(conversations.c.state == "open")

@@ -1,20 +1,20 @@
-"""What anybody may ask for, so that it must cost nothing: found out at most once in a while."""
+"""Cached answers to questions that any client may ask, computed at most once in a while."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-# However many ask; a load balancer asks every few seconds.
+# For any number of requests; a load balancer sends one every few seconds.
 FRESH_SECONDS = 2.0
-# For one try, so that an answer comes within a load balancer's patience.
+# Timeout of one attempt, shorter than a load balancer's.
 TRY_SECONDS = 3.0
 
 T = TypeVar("T")
 
 
 class Fresh(Generic[T]):
-    """What `ask` found, at most two seconds ago; longer, where asking would else take over `share` of the
+    """The result of `ask`, at most two seconds old; older if computing it would take more than `share` of the
     time."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]], share: float = 1.0) -> None:
@@ -24,7 +24,7 @@ class Fresh(Generic[T]):
         self._asking: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
-        """Raises what `ask` raises. Who asks meanwhile waits for the same try."""
+        """The result. Raises the errors of `ask`. Concurrent callers share one attempt."""
         known = self._asking
         if known is None or (known.done() and time.monotonic() >= self._until):
             known = self._asking = asyncio.create_task(self._try(), name="clew-fresh")
@@ -40,8 +40,7 @@ class Fresh(Generic[T]):
 
 
 class Probe:
-    """Whether an order could be recorded now: tried by `attempt`, which raises where the ledger cannot be
-    used."""
+    """Whether an order could be recorded now. `attempt` tries it, and raises if the ledger cannot be used."""
 
     def __init__(self, attempt: Callable[[], Awaitable[None]], failed: Callable[[Exception], None]) -> None:
         self._attempt = attempt
@@ -49,7 +48,7 @@ class Probe:
         self._found = Fresh(self._ask)
 
     async def failure(self) -> str | None:
-        """Why nothing can be written, None if it can; at most two seconds old."""
+        """Why the ledger cannot be written, or None; at most two seconds old."""
         return await self._found.get()
 
     async def _ask(self) -> str | None:

@@ -16,9 +16,9 @@ from .schema import decisions, orders, postbacks, shares
 
 @dataclass(frozen=True, slots=True)
 class OrderFilter:
-    """Which orders; None is all. `since` (from then on) and `until` (before then) are unix seconds, by the
-    time an order was recorded. `state` is that of its postback, or `none` where nobody is told. `number` is
-    an order's, normalised (`orders/ids.py`)."""
+    """A filter for orders; None matches all. `since` (inclusive) and `until` (exclusive) are Unix seconds, of
+    the time an order was recorded. `state` is that of its postback, or `none` if it has none. `number` is an
+    order's normalised number (`orders/ids.py`)."""
 
     site: str | None = None
     partner: str | None = None
@@ -31,7 +31,7 @@ class OrderFilter:
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """An order in a list; `state` as in `OrderFilter`, `at` in unix seconds."""
+    """An order in a list; `state` as in `OrderFilter`, `at` in Unix seconds."""
 
     site: str
     id: str
