@@ -10,7 +10,7 @@ __all__ = ["ClewMiddleware", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    # On demand: whoever imports one room does not load all of them.
+    # On demand, so that importing one package does not load all of them.
     if name == "ClewMiddleware":
         from .middleware.asgi.mount import ClewMiddleware
 

@@ -41,7 +41,7 @@ app = typer.Typer()
 app.callback(invoke_without_command=True)(orders_command)
 
 By = Annotated[str | None, typer.Option(help="Who decides; your user name if you leave it out.")]
-Why = Annotated[str, typer.Option(help="Why, for whoever looks at the order later.")]
+Why = Annotated[str, typer.Option(help="The reason, for people who look at the order later.")]
 NOBODY = "nobody"
 LIMIT = 100
 T = TypeVar("T")
@@ -105,9 +105,9 @@ def move_command(
     site: OneSite = None,
     by: By = None,
 ) -> None:
-    """Say that a report belongs to another order: it was joined wrongly, or it named no order number.
+    """Move a report to another order: it was joined wrongly, or it had no order number.
 
-    The orders are computed anew, and the partners are notified of the difference.
+    The orders are computed again, and the partners are notified of the difference.
     """
 
     async def work(service: Service, name: str) -> Placed:

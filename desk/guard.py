@@ -43,7 +43,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
         self.text = text
         self.headers = dict(NO_STORE)
         if wait is not None:
-            # RFC 9110 §10.2.3; rounded up, so that whoever waits that long has waited long enough.
+            # RFC 9110 §10.2.3; rounded up, so that this wait is long enough.
             self.headers["Retry-After"] = str(max(1, math.ceil(wait)))
 
 
@@ -57,7 +57,7 @@ def over(limited: LimitedError) -> Refused:
 
 
 def refusal(refused: Refused) -> Response:
-    """How a program is told."""
+    """The response of an API to a refused request."""
     return JSONResponse({"error": refused.text}, refused.status, refused.headers)
 
 

@@ -40,10 +40,10 @@ class EventStream(Response):
 
     `read` returns the events since its last call and may raise StreamEnd. `hold` takes a place under the
     limits for as long as the stream lives, and at most `most` streams (None: any number) listen to one
-    topic: the next is refused with 429. At least `gap` seconds lie between two readings that found
-    something: what happens meanwhile is told together. A comment goes out after 25 silent seconds, so that
-    no proxy takes the silence for the end, and `retry` tells the browser when to come back. While nothing
-    happens a stream does nothing else.
+    topic: the next is refused with 429. At least `gap` seconds pass between two readings that found
+    something: events in between are sent together. A comment is sent after 25 silent seconds, so that no
+    proxy closes the connection, and `retry` sets the browser's reconnection time. An idle stream does nothing
+    else.
     """
 
     def __init__(

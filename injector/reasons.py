@@ -14,7 +14,7 @@ class Reason(StrEnum):
     by_policy: bool
 
     def __new__(cls, short: str, text: str, by_policy: bool = False) -> "Reason":
-        """A member from its short form and what is told of it."""
+        """Create a member from its short form and its sentence."""
         member = str.__new__(cls, short)
         member._value_ = short
         member.text = text

@@ -54,7 +54,7 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Postback:
     """A row of the outbox. `order` is the ledger's own number of the order; times are unix seconds.
-    `sequence` counts what one partner is told of one order.
+    `sequence` numbers the postbacks of one order to one partner.
 
     `attempts` counts the attempted calls. `lease_until`: until then a worker has the row; while `due` it has
     not sent anything, while `sending` it may have. `hold` is the kind of doubt while the postback is held,

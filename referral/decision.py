@@ -83,7 +83,7 @@ class Inputs:
 @dataclass(frozen=True, slots=True)
 class Share:
     """One partner's part of an order. `part` is from 0 to 1. `click` and `touched_at` (unix seconds) are None
-    where a person chose a partner of whom no click is known."""
+    if a person chose a partner without a known click."""
 
     partner: str
     click: Click | None

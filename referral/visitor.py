@@ -291,7 +291,7 @@ class TalkChanged(Struct, frozen=True):
     talk: Talk
 
     def apply(self, visitor: Visitor, now: float) -> None:
-        """Nothing where the record has changed since `before` was read: whoever did that knew more."""
+        """Does nothing if the record has changed since `before` was read: the other change is newer."""
         if visitor.talk == self.before:
             visitor.talk = self.talk
 

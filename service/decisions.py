@@ -375,8 +375,8 @@ def _withdraws(site: SiteRuntime, known: Known, consent: ConsentState) -> bool:
 
 
 def _told(known: Known | None, consent: ConsentState) -> dict[str, object]:
-    """What the loader is told of consent: the state, whether cookies or the page decided it, and whether the
-    address at which the visit began is wanted."""
+    """The consent for the loader: the state, whether cookies or the page decided it, and whether the address
+    at which the visit started is needed."""
     begins = consent.consent is Consent.GRANTED and (known is None or not known.agreed)
     return {"state": consent.consent.value, "sure": consent.sure, "landing": begins}
 

@@ -121,7 +121,7 @@ class Forgetter:
         stayed = [Line(table, rows[table], what) for table, what in _STAYED.items() if rows.get(table)]
         if found.waiting:
             days = round(LATEST / 86400)
-            why = f"the click id, until the partner has been told of the order; at most {days} days"
+            why = f"the click id, until the partner was notified of the order; at most {days} days"
             stayed.append(Line("shares", len(found.waiting), why))
         named = len(person.visitors) + len(person.emails)
         stayed.append(Line("forgotten", named, "a digest, so that no late report brings the person back"))

@@ -28,13 +28,13 @@ class Visitors:
         self._clock = clock
 
     async def is_forgotten(self, site: SiteRuntime, visitor: str) -> bool:
-        """Whether this visitor asked to be forgotten; no where the store fails, which is told."""
+        """Whether this visitor asked to be forgotten. False if the store fails, which is reported."""
         stored = await self.find(site.name, visitor, "messages")
         return stored is not None and stored.forgotten
 
     async def find(self, site: str, visitor: str, where: str) -> Visitor | None:
-        """What is known of a visitor; None also where the store fails, which is told: `where` names for what
-        it was asked."""
+        """The stored visitor, or None. Also None if the store fails, which is reported with `where`, the
+        purpose of the query."""
         try:
             return await self._visits.get(site, visitor)
         except VisitsError as error:
@@ -42,7 +42,7 @@ class Visitors:
             return None
 
     async def seen_at(self, site: str, visitors: Sequence[str], where: str) -> Mapping[str, float]:
-        """When each of some visitors was last seen, as `Visits.seen_at`; of none where the store fails."""
+        """When each of some visitors was last seen, as `Visits.seen_at`; empty if the store fails."""
         try:
             return await self._visits.seen_at(site, visitors)
         except VisitsError as error:
@@ -52,8 +52,8 @@ class Visitors:
     async def note(
         self, site: SiteRuntime, known: Known, changes: Sequence[Change], client: str | None, where: str
     ) -> None:
-        """Fold changes in, where that can be done: over the limit nobody new is stored, and a store that
-        fails is told of."""
+        """Apply changes if possible: over the limit no new visitor is stored, and a failing store is
+        reported."""
         try:
             await self.remember(site, known, changes, client)
         except LimitedError:

@@ -106,8 +106,8 @@ class Housekeeping:
         return [row[0] for row in found]
 
     def _step(self, now: float, due: list[int]) -> int | None:
-        """Delete those that are still due, if this process has the lease. Returns how many, or None if another
-        process has it."""
+        """Delete those that are still due, if this process has the lease. Returns how many, or None if
+        another process has it."""
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:

@@ -41,7 +41,7 @@ async def ready(request: Request, at: RequestContext) -> Response:
 
 @api
 async def metrics(request: Request, at: RequestContext) -> Response:
-    """The metrics for Prometheus: to this machine, or to whoever has the `metrics_token`."""
+    """The metrics for Prometheus, for this machine or with the `metrics_token`."""
     if not _may_see_figures(request, at):
         raise Refused(403, "metrics are available to this machine, or with `metrics_token` as bearer token")
     return Response(await exposition(at.service), headers={"content-type": CONTENT_TYPE_LATEST, **NO_STORE})

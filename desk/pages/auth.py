@@ -69,7 +69,7 @@ def _problem(request: Request, refused: Refused) -> Response:
 
 
 def signed_in(handler: Callable[[Request, AgentContext], Awaitable[Response]]) -> Endpoint:
-    """A page of the desk for agents; whoever is not logged in is led to the login."""
+    """A page of the desk for agents; without a login it redirects to the login page."""
 
     @anyone
     @functools.wraps(handler)

@@ -104,7 +104,7 @@ def sites(request: Request, context: AgentContext) -> Response:
 
 @signed_in
 async def inbox(request: Request, context: AgentContext) -> Response:
-    """What needs a person, and the open conversations, whoever waits before the answered ones."""
+    """The start page: what needs attention, and the open conversations, waiting ones first."""
     if context.at.chosen is None:
         return sites(request, context)
     mark = await stamp(context.at, None)

@@ -4,10 +4,10 @@ import math
 
 
 class UpstreamError(Exception):
-    """The shop could not be reached, or its answer cannot be passed on.
+    """The shop could not be reached, or its response cannot be forwarded.
 
-    `status` is what the client is told if no byte of the answer has left yet; after that the only honest end
-    is an incomplete message (RFC 9112 §8), so the error is raised on and the server cuts the connection.
+    `status` is the client's status if no byte of the response was sent yet. After that the message must stay
+    incomplete (RFC 9112 §8), so the error is raised again and the server closes the connection.
     """
 
     status = 502

@@ -164,8 +164,8 @@ async def change_of(
 
 
 def _kept(order: Order, known: Known | None, now: Inputs) -> tuple[Inputs, Policy, Decision] | None:
-    """The last decision, where what it went by is forgotten; None where it can be decided anew. A person's
-    choice counts all the same."""
+    """The last decision if its inputs were deleted; None if it can be repeated. A person's choice counts in
+    any case."""
     if not order.forgotten or known is None or known.decided is None:
         return None
     before = known.decided

@@ -362,7 +362,7 @@ class Ordering:
 
 
 def seen_consent(state: ConsentState) -> Consented:
-    """What a request told of the visitor's consent, for a sighting."""
+    """The visitor's consent in a request, for a sighting."""
     if state is ASSUMED:
         return Consented("assumed")
     return Consented(state.consent.value, state.basis, state.tcf)

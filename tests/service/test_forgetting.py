@@ -131,7 +131,7 @@ async def test_a_due_postback_is_sent_with_its_click_id_which_is_then_deleted(sh
     receipt = await forget(shop)
     click = f"click-{ANN}"
     assert await naming(shop, ANN) == ["postbacks", "shares"]
-    assert "click id, until the partner has been told" in receipt.stayed[-2].what
+    assert "click id, until the partner was notified" in receipt.stayed[-2].what
     assert await calls(shop) == [
         ("order", "superseded", "60.00", click),
         ("order", "due", "59.90", click),
