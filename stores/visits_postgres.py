@@ -15,6 +15,7 @@ from typing import Any, Final
 import asyncpg
 
 from ..referral.visitor import Visitor
+from . import postgres
 from .housekeeping import LEASE_SECONDS, PAUSE, PRUNE_EVERY, SHARE
 from .visits import (
     FOUND_AT_ONCE,
@@ -33,7 +34,12 @@ CONNECT_SECONDS = 1.0
 PRUNED_AT_ONCE = 100
 
 # A power cut may cost the last visits, as with the other engines; it costs a fifth of the time.
-_SETTINGS: Final = {"application_name": "clew visits", "synchronous_commit": "off", "jit": "off"}
+_SESSION: Final = {
+    "application_name": "clew visits",
+    "synchronous_commit": "off",
+    "idle_in_transaction_session_timeout": "10s",
+    "statement_timeout": "5s",
+}
 
 # `seen_at` has no index and `expires_at` moves once an hour, so that most changes touch no index (HOT), as
 # long as a page has room for the new row.
@@ -122,9 +128,7 @@ class PostgresVisits(RemoteVisits):
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        return await asyncpg.connect(
-            self._address.dsn, timeout=CONNECT_SECONDS, server_settings=dict(_SETTINGS)
-        )
+        return await postgres.connect(self._address.dsn, CONNECT_SECONDS, _SESSION)
 
     async def _disconnect(self) -> None:
         for connection in self._idle:
@@ -229,7 +233,7 @@ class PostgresVisits(RemoteVisits):
             ) from error
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise VisitsError(f"{name}: {error}") from error
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+        except postgres.FAILURES as error:
             raise VisitsUnavailableError(f"{name}: {error or type(error).__name__}") from error
 
 

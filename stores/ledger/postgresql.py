@@ -12,8 +12,10 @@ import asyncpg
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import Executable, bindparam, func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from .. import postgres
 from .addresses import LedgerAddressError
 from .connection import Connection, Parameters
 from .database import OPEN_SECONDS, WRITE_SECONDS, Database, T, Work
@@ -32,31 +34,17 @@ CHANNEL: Final = "clew"
 LEAST_VERSION: Final = 120000
 
 # Of each connection. An order that was answered for is on the disk even when the power goes; a machine that
-# went away in the middle of a transaction keeps nobody waiting; no question here is worth compiling.
-_SETTINGS: Final = {
+# went away in the middle of a transaction, or of a question, keeps nobody waiting.
+_SESSION: Final = {
     "application_name": "clew",
     "synchronous_commit": "on",
     "idle_in_transaction_session_timeout": "10s",
-    "jit": "off",
+    "statement_timeout": "35s",
 }
 # serialization_failure, deadlock_detected: the same transaction may be done again.
 _AGAIN: Final = frozenset({"40001", "40P01"})
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.%-]*)(:\d{1,5})?", re.ASCII)
-# What asyncpg raises where there is no connection, or it ends in the middle of something.
-_LOST: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-# A server that starts, stops, recovers from a crash, or has as many connections as it takes: that passes.
-_UNREADY: Final = (
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-)
+_READ_ONLY: Final = "25006"  # read_only_sql_transaction
 _PAUSE: Final = (0.002, 0.03)
 _RECONNECT_SECONDS: Final = 2.0
 _LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
@@ -129,7 +117,7 @@ class PostgresDatabase(Database):
 
     async def _done(self, work: Work[T], wait: float) -> T:
         loop = asyncio.get_running_loop()
-        until = loop.time() + wait
+        until, renewed = loop.time() + wait, False
         while True:
             try:
                 async with asyncio.timeout_at(until):
@@ -137,8 +125,13 @@ class PostgresDatabase(Database):
             except TimeoutError:
                 raise LedgerBusyError("the ledger does not answer, or others keep it locked") from None
             except _UndoneError as error:
-                if loop.time() >= until:
+                read_only = _code(error.cause) == _READ_ONLY
+                if loop.time() >= until or (read_only and renewed):
                     raise error.cause from error.cause.__cause__
+                if read_only:
+                    # A session keeps the default that it began with, and the server that it began on.
+                    await self._engine.dispose()
+                    renewed = True
             await asyncio.sleep(random.uniform(*_PAUSE))  # noqa: S311 (so that two do not meet again)
 
     async def query(self, work: Work[T]) -> T:
@@ -195,9 +188,11 @@ class PostgresDatabase(Database):
                 await connection.begin()
                 result = await work(_Statements(connection))
             except DBAPIError as error:
-                if error.connection_invalidated or _code(error) in _AGAIN:
-                    raise _UndoneError(error) from error
-                raise
+                if _code(error) == _READ_ONLY:
+                    await connection.invalidate()
+                elif not error.connection_invalidated and _code(error) not in _AGAIN:
+                    raise
+                raise _UndoneError(error) from error
             # If the connection is lost from here on, nobody knows whether it was written.
             try:
                 await connection.commit()
@@ -211,7 +206,9 @@ class PostgresDatabase(Database):
     async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         try:
             connection = await engine.connect()
-        except _LOST as error:
+        except PoolTimeoutError:
+            raise LedgerBusyError(f"all {CONNECTIONS} connections to the ledger are in use") from None
+        except postgres.FAILURES as error:
             raise LedgerAwayError(f"its server does not answer: {_text(error)}") from error
         try:
             yield connection
@@ -221,26 +218,27 @@ class PostgresDatabase(Database):
     async def _connect(self) -> asyncpg.Connection:
         # asyncpg reads the address as libpq does: sslmode, several hosts, PGPASSWORD and ~/.pgpass.
         try:
-            return await asyncpg.connect(
-                self.address,
-                timeout=CONNECT_SECONDS,
-                server_settings=_SETTINGS,
-                target_session_attrs="primary",
+            return await postgres.connect(
+                self.address, CONNECT_SECONDS, _SESSION, target_session_attrs="primary"
             )
         except TimeoutError:
             raise LedgerAwayError(f"its server gives no connection in {CONNECT_SECONDS:.0f} s") from None
-        except _UNREADY as error:
-            raise LedgerAwayError(f"its server takes no connections now: {error}") from error
         except asyncpg.TargetServerAttributeNotMatched:
             raise LedgerAwayError(
                 "its server is a standby, which takes no changes: promote it, or name the primary, too "
                 "(ledger = postgresql://user@host1,host2/database)"
             ) from None
+        except postgres.FAILURES as error:
+            if not postgres.is_away(error):
+                raise LedgerError(_text(error)) from error
+            refused = isinstance(error, asyncpg.PostgresError)
+            said = "takes no connections now" if refused else "does not answer"
+            raise LedgerAwayError(f"its server {said}: {_text(error)}") from error
 
     async def _listen(self) -> None:
         """Hear of messages that other processes write; where that cannot be, `changed` finds them."""
         while True:
-            with suppress(*_LOST, LedgerError):
+            with suppress(*postgres.FAILURES, LedgerError):
                 connection = await self._connect()
                 try:
                     ended = asyncio.Event()

@@ -317,7 +317,7 @@ async def test_a_server_that_does_not_respond_is_reported_as_busy_in_time(own_se
 async def test_a_transaction_of_a_frozen_client_does_not_block_others(
     own_server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(postgresql._SETTINGS, "idle_in_transaction_session_timeout", "200ms")
+    monkeypatch.setitem(postgresql._SESSION, "idle_in_transaction_session_timeout", "200ms")
     frozen = await opened(own_server)
     other = PostgresDatabase(frozen.address)
     await other.open()
