@@ -30,8 +30,8 @@ class Machine:
     ) -> None:
         self.address = place.host, free_port()
         self.events: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
         self.replayed = 0
-        self.cries: list[str] = []
         self.home = ClewFolder(folder, settings, environ)
         self._workers = workers
         self._inside = place.inside
@@ -61,6 +61,13 @@ class Machine:
                 threading.Event().wait(0.5)
             else:
                 return
+
+    @property
+    def last_words(self) -> str | None:
+        """What it printed at the end, if it ended by itself; else None."""
+        if self._program is None or self._program.running:
+            return None
+        return self._program.tail(5)
 
     def kill(self) -> None:
         """SIGKILL to all its processes."""
@@ -92,10 +99,11 @@ class Machine:
         with suppress(ValueError):
             found = json.loads(line)
         if not isinstance(found, dict):
-            if "Traceback" in line and len(self.cries) < 100:
-                self.cries.append(line)
+            self.faults["traceback"] += line.startswith("Traceback")
             return
         self.events[str(found.get("event"))] += 1
+        if found.get("event") == "fault":
+            self.faults[f"{found.get('where')}: {str(found.get('error')).partition('(')[0]}"] += 1
         if found.get("event") == "journal_replayed":
             self.replayed += int(found["orders"])
 
@@ -118,21 +126,37 @@ class Fleet:
         self.stores = stores
         self.machines = machines
         self.failures: Counter[str] = Counter()
+        # What a machine said that ended by itself.
+        self.ended: list[str] = []
+        self._turns = [asyncio.Lock() for _ in machines]
 
     async def fail(self, kind: str, seconds: float) -> None:
         """Have something fail, and wait until it is there again."""
         what, _, number = kind.partition(" ")
         if what == "clew":
             machine = self.machines[int(number) - 1]
-            await asyncio.to_thread(machine.kill)
-            await asyncio.sleep(seconds)
-            await asyncio.to_thread(machine.revive)
+            async with self._turns[int(number) - 1]:
+                await asyncio.to_thread(machine.kill)
+                await asyncio.sleep(seconds)
+                await asyncio.to_thread(machine.revive)
         elif kind == "worker":
             if not self.machines[0].kill_worker(seconds):
                 return
         else:
             await asyncio.to_thread(self.stores.fail, kind, seconds)
         self.failures[kind] += 1
+
+    async def mind(self) -> None:
+        """Start whichever machine ends by itself, as a process manager does, until cancelled. It does when a
+        worker is killed before the first one serves: it may be the settings."""
+        while True:
+            for machine, turn in zip(self.machines, self._turns, strict=True):
+                async with turn:
+                    if (words := machine.last_words) is not None:
+                        self.ended.append(words)
+                        await asyncio.to_thread(machine.kill)
+                        await asyncio.to_thread(machine.revive)
+            await asyncio.sleep(0.5)
 
     def total(self, event: str) -> int:
         """How often all machines logged an event."""

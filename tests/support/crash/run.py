@@ -115,9 +115,14 @@ async def crash(
                     await asyncio.to_thread(machine.start)
                 person = Person(fleet.machines[0], stores, books)
                 say("all is started")
-                await _go(seed, kills, fleet, person, report, say)
-                say("all is reported")
-                await _settle(fleet, person, report, say)
+                minding = asyncio.create_task(fleet.mind())
+                try:
+                    await _go(seed, kills, fleet, person, report, say)
+                    say("all is reported")
+                    await _settle(fleet, person, report, say)
+                finally:
+                    minding.cancel()
+                    await asyncio.wait([minding])
                 held = await asyncio.to_thread(Held.of, stores)
             finally:
                 for machine in fleet.machines:
@@ -153,19 +158,25 @@ async def _go(
     every = sum(map(len, plan))
     clews = [machine.address for machine in fleet.machines]
 
-    async def reached(part: float) -> None:
-        while report.tally.done < part * every:  # noqa: ASYNC110
+    over = asyncio.Event()
+
+    async def reached(part: float) -> bool:
+        """False where no writer works any more."""
+        while report.tally.done < part * every and not over.is_set():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+        return report.tally.done >= part * every
 
     async def trouble() -> None:
         for part, kind, seconds in troubles(seed, kills, fleet.stores.kinds):
-            await reached(part)
+            if not await reached(part):
+                return
             say(f"{report.tally.done} of {every} reports: {kind} fails")
             await fleet.fail(kind, seconds)
 
     async def look() -> None:
         for done in range(LOOK_AFTER, every, LOOK_AFTER):
-            await reached(done / every)
+            if not await reached(done / every):
+                return
             try:
                 await person.retry()
             except AssertionError as error:
@@ -175,8 +186,9 @@ async def _go(
     async with asyncio.TaskGroup() as group:
         group.create_task(trouble())
         group.create_task(look())
-        for number, agenda in enumerate(plan):
-            group.create_task(Writer(number, clews, report.tally).run(agenda))
+        writers = (Writer(number, clews, report.tally) for number in range(WRITERS))
+        await asyncio.gather(*(w.run(agenda) for w, agenda in zip(writers, plan, strict=True)))
+        over.set()
 
 
 async def _settle(fleet: Fleet, person: Person, report: Report, say: Callable[[str], None]) -> None:
@@ -211,6 +223,7 @@ async def _quiet(fleet: Fleet) -> dict[str, int]:
 def _count(report: Report, fleet: Fleet, person: Person, held: Held, seconds: float) -> None:
     states = Counter(row["state"] for rows in held.postbacks.values() for row in rows)
     report.failures = fleet.failures
+    faults = sum((machine.faults for machine in fleet.machines), Counter())
     report.figures = {
         "postbacks": ", ".join(f"{state} {n}" for state, n in states.most_common()),
         "postbacks delivered": states["delivered"],
@@ -222,7 +235,8 @@ def _count(report: Report, fleet: Fleet, person: Person, held: Held, seconds: fl
         "released": len(person.released),
         "journal replays": sum(machine.replayed for machine in fleet.machines),
         "reports joined without a number": fleet.total("report_placed"),
-        "faults told by clew": fleet.total("fault"),
+        "faults told by clew": ", ".join(f"{what} {n}" for what, n in faults.most_common(12)) or "none",
+        "clew ended by itself": len(fleet.ended),
         "seconds": round(seconds),
     }
 

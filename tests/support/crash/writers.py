@@ -54,7 +54,15 @@ class Writer:
         self._cookies: dict[str, bytes] = {}
 
     async def run(self, agenda: Sequence[tuple[Order, int]]) -> None:
-        """Make all reports."""
+        """Make all reports, until one never gets a good answer."""
+        try:
+            await self._work(agenda)
+        except NeverAnsweredError as error:
+            self._tally.wrong.append(str(error))
+        for client in (client for idle in self._idle.values() for client in idle):
+            client.writer.close()
+
+    async def _work(self, agenda: Sequence[tuple[Order, int]]) -> None:
         for order, number in agenda:
             if number == 0 and order.partner is not None:
                 await self._arrive(order)
@@ -62,8 +70,6 @@ class Writer:
             self._tally.done += 1
             if number == len(order.groups) - 1:
                 self._cookies.pop(order.number, None)
-        for client in (client for idle in self._idle.values() for client in idle):
-            client.writer.close()
 
     async def _arrive(self, order: Order) -> None:
         """A visitor comes by its partner's link, and goes to the checkout."""
