@@ -38,6 +38,8 @@ from .visitors import Visitors
 
 # Seconds: the least `retry_after` of an answer over the limit.
 RETRY_AFTER_LEAST = 15
+# How long after its consent a visitor without a touch is asked where its visit began.
+BEGIN_SECONDS = 60
 # How long a decision may wait for the visit store.
 VISIT_SECONDS = 0.2
 
@@ -221,7 +223,7 @@ class Decisions:
             unread=visitor.unread,
             online=load is not None and load.online > 0,
             order=_wanted(site, visitor, ask.page.url),
-            consent=_told(view.known, ask.consent) if site.asks_consent else None,
+            consent=_told(view.known, ask.consent, now) if site.asks_consent else None,
         )
         return Answer(action, body, view.set_cookies())
 
@@ -374,11 +376,17 @@ def _withdraws(site: SiteRuntime, known: Known, consent: ConsentState) -> bool:
     return recognised and not known.necessary and consent.consent is Consent.DENIED
 
 
-def _told(known: Known | None, consent: ConsentState) -> dict[str, object]:
+def _told(known: Known | None, consent: ConsentState, now: float) -> dict[str, object]:
     """The consent for the loader: the state, whether cookies or the page decided it, and whether the address
     at which the visit started is needed."""
-    begins = consent.consent is Consent.GRANTED and (known is None or not known.agreed)
+    begins = consent.consent is Consent.GRANTED and (known is None or _begins(known, now))
     return {"state": consent.consent.value, "sure": consent.sure, "landing": begins}
+
+
+def _begins(known: Known, now: float) -> bool:
+    """Whether it is to be told where the visit began. Who goes on to the next page right after it has
+    consented may not have told yet."""
+    return not known.agreed or (not known.touches and now - known.issued < BEGIN_SECONDS)
 
 
 def _seen_before(touch: Touch, view: str, known: Known, stored: Visitor | None) -> bool:

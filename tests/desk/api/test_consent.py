@@ -282,3 +282,23 @@ async def test_withdrawing_takes_the_visitor_out_of_its_orders(tmp_path: Path) -
         (decision,) = await app.service.ledger.histories.decisions(found.row)
         assert decision.inputs.forgotten
         assert decision.inputs.touches == ()
+
+
+async def test_who_goes_on_before_it_has_told_of_its_landing_is_asked_again(tmp_path: Path) -> None:
+    async with clew(tmp_path, "ask") as (app, client):
+        now = app.service.clock.now()
+        app.service.clock.now = lambda: now
+        page = {"url": "https://shop.example/three"}
+        assert (await decide(client, YES, **page)).json()["consent"]["landing"]
+        again = await decide(client, {}, view="view-0002", url="https://shop.example/four")
+        assert again.json()["consent"]["landing"], "the answer to the first page came too late"
+        told = await decide(client, {}, view="view-0002", url="https://shop.example/four", landing=LANDING)
+        assert not (await decide(client, {}, view="view-0003", **page)).json()["consent"]["landing"]
+        assert "clew_visitor" in told.headers["set-cookie"]
+    async with clew(tmp_path, "strict") as (app, client):
+        now = app.service.clock.now()
+        app.service.clock.now = lambda: now
+        assert (await decide(client, YES, **page)).json()["consent"]["landing"]
+        now += 61
+        later = await decide(client, {}, view="view-0002", url="https://shop.example/four")
+        assert not later.json()["consent"]["landing"], "who came without a link is not asked for ever"
