@@ -242,7 +242,7 @@ class RedisVisits(RemoteVisits):
             raise VisitsUnavailableError(f"{self.breaker.name}: {error}") from error
 
     def _own_error(self, error: Exception) -> VisitsError:
-        said = f"{self.breaker.name}: {error or type(error).__name__}"
+        said = f"{self.breaker.name}: {str(error).rstrip('.') or type(error).__name__}"
         if isinstance(error, exceptions.TimeoutError):
             return VisitsUnavailableError(f"{self.breaker.name} does not answer")
         if isinstance(error, exceptions.MovedError):
