@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from sqlalchemy import Connection as SyncConnection
-from sqlalchemy import Executable, bindparam, func, select, text
+from sqlalchemy import Executable, bindparam, event, func, select, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -70,6 +71,7 @@ class PostgresDatabase(Database):
             max_overflow=0,
             pool_timeout=WRITE_SECONDS,
         )
+        event.listen(self._engine.sync_engine, "handle_error", _give_up_read_only)
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._closed: LedgerError | None = None  # why it could not be opened
         self._written: str | None = None
@@ -128,10 +130,7 @@ class PostgresDatabase(Database):
                 read_only = _code(error.cause) == _READ_ONLY
                 if loop.time() >= until or (read_only and renewed):
                     raise error.cause from error.cause.__cause__
-                if read_only:
-                    # A session keeps the default that it began with, and the server that it began on.
-                    await self._engine.dispose()
-                    renewed = True
+                renewed = renewed or read_only
             await asyncio.sleep(random.uniform(*_PAUSE))  # noqa: S311 (so that two do not meet again)
 
     async def query(self, work: Work[T]) -> T:
@@ -188,11 +187,9 @@ class PostgresDatabase(Database):
                 await connection.begin()
                 result = await work(_Statements(connection))
             except DBAPIError as error:
-                if _code(error) == _READ_ONLY:
-                    await connection.invalidate()
-                elif not error.connection_invalidated and _code(error) not in _AGAIN:
-                    raise
-                raise _UndoneError(error) from error
+                if error.connection_invalidated or _code(error) in _AGAIN:
+                    raise _UndoneError(error) from error
+                raise
             # If the connection is lost from here on, nobody knows whether it was written.
             try:
                 await connection.commit()
@@ -302,6 +299,13 @@ class _Questions:
 
     async def announce(self) -> None:
         raise TypeError("nothing is written here")
+
+
+def _give_up_read_only(context: ExceptionContext) -> None:
+    """Close all connections when one takes no changes: a session keeps the default that it began with, and
+    the server that it began on."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def shown(address: str) -> str:

@@ -1,8 +1,9 @@
 """Ledger and visits in a PostgreSQL that is set up in another way than by default."""
 
 import asyncio
+import gc
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -22,6 +23,13 @@ NOW = 1763860000.0
 
 # Makes a database and executes a statement about it, in which it is called DB; its address.
 Prepare = Callable[[str], str]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open() -> Iterator[None]:
+    """A connection that is collected while it is open is a warning, and so an error: of this test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
