@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -73,10 +74,12 @@ class Housekeeping:
         """
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY)
-            await undisturbed(self._in_thread(partial(self._checkpoint, "PASSIVE")))
-            if self._log_bytes() > LOG_BYTES:
-                async with self._lock:
-                    await undisturbed(self._in_thread(partial(self._checkpoint, "RESTART")))
+            # A disk that is full or fails is told of by whoever writes; it may have room again.
+            with suppress(sqlite3.Error):
+                await undisturbed(self._in_thread(partial(self._checkpoint, "PASSIVE")))
+                if self._log_bytes() > LOG_BYTES:
+                    async with self._lock:
+                        await undisturbed(self._in_thread(partial(self._checkpoint, "RESTART")))
 
     # -- in the thread
 
@@ -132,12 +135,7 @@ class Housekeeping:
         return gone
 
     def _checkpoint(self, kind: str) -> None:
-        try:
-            self._db.execute(f"PRAGMA wal_checkpoint({kind})").fetchall()
-        except sqlite3.OperationalError as error:
-            # Another process checkpoints or writes. The next run will do it.
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise
+        self._db.execute(f"PRAGMA wal_checkpoint({kind})").fetchall()
 
     def _log_bytes(self) -> int:
         try:

@@ -169,7 +169,8 @@ def _pending(file: int) -> Iterator[tuple[int, dict[str, Any]]]:
     nobody was told that it is safe."""
     os.lseek(file, 0, os.SEEK_SET)
     with os.fdopen(os.dup(file), "rb") as lines:
-        content = lines.read(LIMIT + 1)
+        # All of it: a file that took over what others left may be longer than LIMIT.
+        content = lines.read()
     waiting: dict[int, dict[str, Any]] = {}
     for line in content.split(b"\n"):
         checksum, _, text = line.partition(b" ")

@@ -31,7 +31,7 @@ from .notify import notify
 from .placing import WAITING_SECONDS, Placed, Placing
 
 # Pauses between the attempts to write an order that will not be reported again.
-TRIES = (0.2, 1.0, 5.0, 20.0)
+PAUSES = (0.2, 1.0, 5.0, 20.0)
 # Seconds after which an order that the ledger has not accepted is written to the journal.
 JOURNAL_AFTER = 0.15
 # Seconds for which orders are written to the journal at once after the ledger has not accepted one.
@@ -254,7 +254,7 @@ class Ordering:
     ) -> Exception | None:
         """Retry until the order is recorded. Returns the last error if it gives up."""
         failure: Exception | None = None
-        pauses = chain(TRIES, repeat(TRIES[-1]) if for_ever else ())
+        pauses = chain(PAUSES, repeat(PAUSES[-1]) if for_ever else ())
         for pause in pauses:
             try:
                 await first

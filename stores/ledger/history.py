@@ -23,6 +23,7 @@ from .connection import Connection
 from .database import Database
 from .forgotten import refuse_forgotten
 from .known import Decided, Known, Stored, decided_of, decided_query, known_of, postbacks_of, surviving
+from .numbers import keep_numbers
 from .orders import StoredOrder
 from .outbox import apply_plan
 from .schema import decisions as decisions_table
@@ -332,21 +333,13 @@ def sighting_values(sighting: Sighting, joined_by: str | None, raw: str | None) 
 
 
 async def _numbers(tx: Connection, change: Change, row: int) -> None:
-    """Write down the numbers by which the order is not found yet."""
+    """Write down the numbers by which the order is not found yet. Raises _FasterError."""
     first = change.known.number if change.known is not None else change.order.number
     further = [number for number in change.numbers if number != first]
-    if not further:
-        return
-    own = numbers_table.c
-    found = select(own.number, own.order).where(own.site == change.site, own.number.in_(further))
-    known = {row.number: row.order for row in await tx.execute(found)}
-    moved = [number for number, order in known.items() if order != row]
-    if moved:
-        there = (own.site == change.site, own.number.in_(moved))
-        await tx.execute(update(numbers_table).where(*there).values(order=row))
-    new = [{"site": change.site, "number": n, "order": row} for n in further if n not in known]
-    if new:
-        await tx.execute(insert(numbers_table), new)
+    named = change.sighting.numbers if change.sighting is not None else ()
+    others = [other.row for other in change.others]
+    if further and not await keep_numbers(tx, change.site, row, further, named=named, others=others):
+        raise _FasterError
 
 
 def _same_decision(change: Change) -> bool:

@@ -223,6 +223,10 @@ class Outbox:
             if (instead := retried(rows, found)) is not None:
                 added = await apply_plan(tx, found.order, found.site, instead, now)
                 return next(iter(added), replace(found, state="superseded", finished_at=now))
+            if any(one.sequence > found.sequence and (one.lease_until or 0) > now for one in rows):
+                raise OutboxError(
+                    f"{postback_id}: a later one about the order is being sent right now: try again after it"
+                )
             # What the partner may have is not unsent: a change is reported after it, not in its place.
             tries = int(found.state != "dead" and found.attempts > 0)
             again = replace(

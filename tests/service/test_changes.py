@@ -1,6 +1,6 @@
 """An order that changes: however its reports arrive, it ends the same, and so does the partner's sum."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import permutations
@@ -16,6 +16,7 @@ from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.ordering.book import SIGHTINGS
 from clew.stores.ledger import schema
+from clew.stores.ledger.known import Known
 from clew.stores.ledger.outbox import OutboxError
 from reporting import NOW, PARTNER, Shop, site
 
@@ -210,6 +211,23 @@ async def test_an_unknown_call_is_sent_again_before_a_change_that_waits_for_it(s
     assert [(event, amount) for event, _, amount in shop.calls] == [("order", "119.00"), ("adjust", "100.00")]
 
 
+async def test_an_unknown_call_is_not_retried_while_a_worker_has_the_change_after_it(shop: Shop) -> None:
+    """The worker would send the change before it."""
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    first = await lost(shop, "unknown")
+    await shop.report(order_seen(**PAID))
+    outbox = shop.service.ledger.outbox
+    (waiting,) = await outbox.waiting(shop.now, each=9, limit=9)
+    (change,) = await outbox.claim([waiting.id], shop.now, shop.now + 9)
+    with pytest.raises(OutboxError, match="a later one about the order is being sent right now"):
+        await outbox.retry(first.id, shop.now)
+    await outbox.release(change, shop.now + 9)
+    assert (await outbox.retry(first.id, shop.now)).state == "due"
+    await shop.deliver()
+    assert [event for event, _, _ in shop.calls] == ["order", "adjust"]
+
+
 @pytest.mark.parametrize("every", [False, True], ids=["by its id", "all that are dead"])
 async def test_a_dead_call_is_not_sent_after_the_one_that_took_its_place(shop: Shop, every: bool) -> None:
     await shop.bought("v1")
@@ -285,6 +303,28 @@ async def test_two_orders_that_are_the_same_are_merged_and_the_partner_is_notifi
     await shop.report(replace(order_seen(state="cancelled"), id="x-77"))
     await shop.deliver()
     assert shop.sums == {"1001": Decimal("0.00")}
+
+
+@pytest.mark.parametrize("first", [{"id": "1001"}, {"id": "1002", "further": ("1001",)}])
+async def test_two_writers_at_once_that_share_a_number_make_one_order(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, first: dict[str, Any]
+) -> None:
+    """The second one looked for the order before the first one had written it."""
+    histories = shop.service.ledger.histories
+    known, looked = histories.known, 0
+
+    async def slow(site: str, numbers: Sequence[str]) -> tuple[Known, ...]:
+        nonlocal looked
+        looked += 1
+        found = await known(site, numbers)
+        if looked == 1:
+            await shop.report(replace(page(), **first))
+        return found
+
+    monkeypatch.setattr(histories, "known", slow)
+    await shop.report(replace(order_seen(**PAID), id="x-77", further=("1001",)))
+    (order,) = await shop.service.ledger.orders.list("shop")
+    assert (order.order_id, order.total) == (first["id"], Decimal("100.00"))
 
 
 async def test_a_further_number_that_is_always_the_same_makes_no_one_order_of_all(shop: Shop) -> None:

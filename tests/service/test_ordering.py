@@ -185,7 +185,7 @@ async def test_an_order_without_a_touch_is_credited_to_nobody_and_says_so(
 async def test_an_order_on_a_page_is_tried_again_when_the_ledger_fails(
     service: Service, site: SiteRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clew.service.ordering.recording.TRIES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("clew.service.ordering.recording.PAUSES", (0.0, 0.0, 0.0))
     write, failures = service.ledger.histories.write, [sqlite3.OperationalError("locked")] * 2
 
     async def flaky(*args: object, **named: object) -> object:
@@ -201,7 +201,7 @@ async def test_an_order_on_a_page_is_tried_again_when_the_ledger_fails(
 async def test_an_order_that_cannot_be_written_is_whole_in_the_log(
     service: Service, site: SiteRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clew.service.ordering.recording.TRIES", (0.0,))
+    monkeypatch.setattr("clew.service.ordering.recording.PAUSES", (0.0,))
     told: dict[str, object] = {}
     monkeypatch.setattr(service.events, "emit", lambda name, **fields: told.update(event=name, **fields))
     await service.ledger.db.close()

@@ -120,3 +120,20 @@ async def test_lines_that_are_damaged_are_left_out(tmp_path: Path) -> None:
 
 def test_entries_are_plain_ascii_json(tmp_path: Path) -> None:
     assert json.loads(json.dumps(ENTRY)) == ENTRY
+
+
+async def test_a_file_that_took_over_more_than_its_limit_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clew.stores.journal.LIMIT", 1000)
+    journals = [await opened(tmp_path / "j", limit=1000) for _ in range(3)]
+    for number, (journal, _) in enumerate(journals):
+        for entry in range(10):
+            await journal.add({"value": number * 10 + entry, "text": "x" * 40})
+    for journal, _ in journals:
+        journal.close()
+    (journal, _) = await opened(tmp_path / "j", limit=1000)
+    journal.close()
+    journal, found = await opened(tmp_path / "j", limit=1000)
+    assert sorted(entry["value"] for entry in found) == list(range(30))
+    journal.close()

@@ -214,6 +214,27 @@ async def test_the_write_ahead_log_is_checkpointed_into_the_file(
     assert (tmp_path / "clew.db").stat().st_size > before
 
 
+async def test_checkpoints_go_on_after_the_disk_has_failed(
+    visits: SqliteVisits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    tries = 0
+
+    def failing(self: Housekeeping, kind: str) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise sqlite3.OperationalError("disk I/O error")
+        loop.call_soon_threadsafe(done.set)
+
+    monkeypatch.setattr(housekeeping, "CHECKPOINT_EVERY", 0.01)
+    monkeypatch.setattr(Housekeeping, "_checkpoint", failing)
+    await visits.close()
+    await visits.open()
+    async with asyncio.timeout(20):
+        await done.wait()
+
+
 async def test_callers_wait_for_a_locked_file_concurrently(visits: SqliteVisits, tmp_path: Path) -> None:
     """field D4"""
     other = sqlite3.connect(tmp_path / "clew.db", isolation_level=None)
