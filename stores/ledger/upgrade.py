@@ -12,7 +12,6 @@ from sqlalchemy import column as column_of
 from sqlalchemy import table as table_of
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ... import stores
 from ..visits import TABLES as VISITS_TABLES
 from .errors import LedgerError, LedgerFormatError
 from .schema import VERSION, metadata
@@ -50,7 +49,7 @@ def known_versions() -> frozenset[str]:
 
 def _config() -> Config:
     config = Config()
-    folder = Path(stores.__file__).parent / "migrations"
+    folder = Path(__file__).parents[1] / "migrations"
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     return config
 
