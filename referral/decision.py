@@ -140,11 +140,6 @@ def _refused(touch: Touch, terms: Terms) -> Considered:
     return Considered(touch.at, partner, network, "consent was refused at the order", touch.consent)
 
 
-def replay(inputs: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
-    """Decide once more from what the ledger keeps of a decision."""
-    return decide(Inputs.from_json(inputs), Policy.from_json(policy))
-
-
 def _chosen(inputs: Inputs, terms: Terms, considered: Sequence[Considered]) -> Decision:
     """A person's choice, with the partner's last click before the order, if there is one."""
     reason = f"{inputs.partner or 'nobody'}: {inputs.chosen_by}"

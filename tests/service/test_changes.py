@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from clew.orders.model import OrderSeen, Refund
 from clew.postbacks.model import Attempt, Postback, State
-from clew.referral.decision import replay
+from clew.referral.decision import Inputs, Policy, decide
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.ordering.book import SIGHTINGS
@@ -276,7 +276,7 @@ async def test_each_decision_is_kept_and_can_be_replayed(shop: Shop) -> None:
     assert [len(one.decision.shares) for one in found] == [0, 1]
     for row, one in zip(await shop.rows(schema.decisions), found, strict=True):
         (policy,) = [p for p in await shop.rows(schema.policies) if p["version"] == row["policy"]]
-        assert replay(row["inputs"], policy["policy"]) == one.decision
+        assert decide(Inputs.from_json(row["inputs"]), Policy.from_json(policy["policy"])) == one.decision
 
 
 async def test_each_report_is_kept_once_and_unchanged(shop: Shop) -> None:
