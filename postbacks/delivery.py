@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
@@ -30,7 +30,8 @@ LEASE_MARGIN = 15.0  # seconds beyond the timeout of a call, for storing its res
 GRACE_SECONDS = 10.0  # for responses to arrive when the worker is stopped
 LAST_SECONDS = 4.0  # after that, for storing unknown outcomes and releasing leases
 BEGIN_SECONDS = 5.0  # for marking a row as sending, if its call is cancelled meanwhile
-FINISH_TRIES = (0.0, 1.0, 3.0)  # seconds before each attempt to store a response
+# Seconds before each attempt to store a response, or that nothing was sent: a failover takes about so long.
+FINISH_TRIES = (0.0, 1.0, 3.0, 10.0, 20.0)
 
 
 class Outbox(Protocol):
@@ -92,6 +93,7 @@ class _Flight:
         self.postback = postback
         self.destination = destination
         self.until = until
+        self.marking = False  # whether the row may be marked as sending
         self.began: Postback | None = None
         self.progress = Progress()
         self.call: asyncio.Task[Result] | None = None
@@ -236,6 +238,11 @@ class Worker:
             # The ledger failed, or a bug. Nothing was sent unless the call had begun.
             self._events.emit("fault", site=postback.site, where="delivery", error=repr(error))
             result = Unanswered(repr(error)) if flight.progress.sent else NotSent(repr(error))
+            if flight.marking and flight.began is None and not flight.progress.sent:
+                # Whether the row is marked as sending is not known: the connection may have been lost between
+                # COMMIT and its answer. If it stayed so, its outcome would count as unknown.
+                await self._stored(postback, lambda: self._outbox.release(postback, flight.until))
+                return
         if result is not None:
             verdict = judge(call, result, self._now(), repeats=self._repeats(postback))
             flight.seconds = time.monotonic() - began - flight.ledger
@@ -255,6 +262,7 @@ class Worker:
 
         async def before() -> None:
             waited = time.monotonic()
+            flight.marking = True
             begin = asyncio.create_task(self._outbox.begin(flight.postback, flight.until))
             try:
                 flight.began = await asyncio.shield(begin)
@@ -300,16 +308,21 @@ class Worker:
         outcome = _OUTCOMES[state]
         answer = hide(verdict.answer, hidden)
         attempt = Attempt(now, request, verdict.status, answer, outcome)
-        for wait in FINISH_TRIES:
-            await asyncio.sleep(wait)
-            try:
-                await self._outbox.finish(flight.began or postback, attempt, state, next_at)
-                break
-            except Exception as error:
-                self._events.emit("fault", site=postback.site, where="delivery", error=repr(error))
+        row = flight.began or postback
+        await self._stored(postback, lambda: self._outbox.finish(row, attempt, state, next_at))
         if took is not None:
             self._events.took("postback", postback.site, outcome, took)
         self._report(postback, outcome, answer, request=request, status=verdict.status, attempt=tried)
+
+    async def _stored(self, postback: Postback, write: Callable[[], Awaitable[object]]) -> None:
+        """Write to the ledger, again if that fails."""
+        for wait in FINISH_TRIES:
+            await asyncio.sleep(wait)
+            try:
+                await write()
+                return
+            except Exception as error:
+                self._events.emit("fault", site=postback.site, where="delivery", error=repr(error))
 
     # -- helpers
 

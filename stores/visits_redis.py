@@ -122,11 +122,16 @@ class RedisVisits(RemoteVisits):
             if self._address.kind == "server":
                 await self._require_no_cluster()
             await self._redis.run("SET", PROBED, "1", "PX", 1000)
+            # A server may take changes, and no scripts.
+            await self._run_script(_REPLACE, [1, PROBED, b"1", b"1", 1000])
 
     async def _require_no_cluster(self) -> None:
-        with suppress(exceptions.NoPermissionError):
-            if (await self._redis.run("INFO", "cluster")).get("cluster_enabled"):
-                raise exceptions.MovedError("0 :0")
+        try:
+            told = await self._redis.run("INFO", "cluster")
+        except exceptions.ResponseError:
+            return  # the command is not allowed, or was renamed
+        if told.get("cluster_enabled"):
+            raise exceptions.MovedError("0 :0")
 
     async def _fetch(self, place: Place) -> Stored | None:
         with self._own_errors():
@@ -255,6 +260,11 @@ class RedisVisits(RemoteVisits):
             if isinstance(error, kind):
                 refused = kind in _REFUSALS
                 return (VisitsRefusedError if refused else VisitsUnavailableError)(f"{said}. {way}")
+        if "unknown command" in str(error):
+            return VisitsRefusedError(
+                f"{said}. clew needs the commands for strings, sorted sets and scripts: see rename-command "
+                "in the settings of Redis"
+            )
         if "cluster support disabled" in str(error) or "Cluster mode is not enabled" in str(error):
             return VisitsRefusedError(f"{self.breaker.name} is no Cluster: write redis:// as `store`")
         return VisitsUnavailableError(said)

@@ -15,6 +15,7 @@ from clew.referral.catalogue import Answer, Conversion, Network, Param, SettingS
 from clew.settings.model import Delivery, Partner
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
+from clew.stores.ledger.errors import LedgerAwayError
 from clew.stores.ledger.outbox import Outbox
 
 Owe = Callable[..., Awaitable[None]]
@@ -578,6 +579,52 @@ class Stuck:
         self.reached.set()
         await asyncio.Event().wait()
         return None
+
+
+class Cut:
+    """An outbox whose connection is lost between COMMIT and its answer: once, in `begin`. The next `failures`
+    writes fail, too."""
+
+    def __init__(self, outbox: Outbox, failures: int = 0) -> None:
+        self._outbox = outbox
+        self._failures = failures
+        self._lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._outbox, name)
+
+    async def begin(self, postback: Postback, until: float) -> Postback | None:
+        begun = await self._outbox.begin(postback, until)
+        if self._lost:
+            return begun
+        self._lost = True
+        raise LedgerAwayError("connection was closed in the middle of operation")
+
+    async def release(self, postback: Postback, until: float) -> None:
+        self._failures -= 1
+        if self._failures >= 0:
+            raise LedgerAwayError("its server does not answer")
+        await self._outbox.release(postback, until)
+
+
+@pytest.mark.parametrize("failures", [0, 4])
+async def test_a_row_that_was_marked_before_the_ledger_went_away_is_sent_once(
+    owe: Owe,
+    outbox: Outbox,
+    build: Any,
+    receiver: Any,
+    events: Any,
+    failures: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing had been sent, so nothing is in doubt, also where the partner does not take a call twice."""
+    monkeypatch.setattr(delivery, "FINISH_TRIES", (0.0,) * len(delivery.FINISH_TRIES))
+    await owe("100001")
+    async with running(build(Cut(outbox, failures))):
+        assert await events.outcomes(1) == ["delivered"]
+    assert len(receiver.got) == 1
+    row = await only(outbox)
+    assert (row.state, row.attempts) == ("delivered", 1)
 
 
 async def test_stopping_releases_unsent_postbacks(

@@ -267,6 +267,32 @@ async def test_a_wrong_password_is_an_error_at_the_start() -> None:
         server.remove()
 
 
+async def test_a_server_without_scripts_is_an_error_at_the_start() -> None:
+    """It would count as up and down in turn: a probe that only writes a key succeeds."""
+    server = Redis("--rename-command", "EVALSHA", "", "--rename-command", "EVAL", "")
+    try:
+        server.start()
+        with pytest.raises(VisitsRefusedError, match="rename-command"):
+            async with opened(server.url()):
+                pass
+    finally:
+        server.remove()
+
+
+async def test_commands_that_clew_can_do_without_may_be_renamed() -> None:
+    renamed = [("--rename-command", name, "") for name in ("CONFIG", "INFO", "FLUSHALL", "KEYS")]
+    server = Redis(*(word for words in renamed for word in words))
+    told = Told()
+    try:
+        server.start()
+        async with opened(server.url(), told) as store:
+            assert (await store.change("shop", "v1", [view(1)], NOW)).pages == 1
+            await store.probe()
+        assert told.heard == []
+    finally:
+        server.remove()
+
+
 async def test_one_server_is_not_taken_for_a_cluster(server: Redis) -> None:
     with pytest.raises(VisitsRefusedError, match="redis:// as `store`"):
         async with opened(f"redis+cluster://127.0.0.1:{server.port}"):
