@@ -1,8 +1,10 @@
 """Adds a sighting to the history of its order, and computes the order, its credit, and the postbacks due."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
+from weakref import WeakValueDictionary
 
 from ...orders.doubt import Doubt
 from ...orders.history import Order, project
@@ -61,6 +63,7 @@ class OrderBook:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._turns: WeakValueDictionary[tuple[str, str | None], asyncio.Lock] = WeakValueDictionary()
 
     async def add(
         self,
@@ -72,6 +75,16 @@ class OrderBook:
     ) -> Entry:
         """Add a sighting with an order number. Writes sighting, order, credit and the postbacks due in one
         transaction, or nothing. Raises the ledger's errors."""
+        # Of many reports of one order at the same time, this process writes one after the other. Otherwise,
+        # each that is written makes all others compute anew, and most give up.
+        place = (sighting.site, sighting.numbers[0] if sighting.numbers else None)
+        turn = self._turns.get(place)
+        if turn is None:
+            turn = self._turns[place] = asyncio.Lock()
+        async with turn:
+            return await self._add(sighting, terms, now, raw)
+
+    async def _add(self, sighting: Sighting, terms: Crediting, now: float, raw: str | None) -> Entry:
         for _ in range(TRIES):
             found = await self._ledger.histories.known(sighting.site, sighting.numbers)
             if found and (elsewhere := await self._placed_elsewhere(sighting)) is not None:

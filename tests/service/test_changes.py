@@ -1,5 +1,6 @@
 """An order that changes: however its reports arrive, it ends the same, and so does the partner's sum."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -388,3 +389,13 @@ async def test_a_partner_that_is_added_later_earns_by_clicks_from_before(tmp_pat
     (order,) = await shop.service.ledger.orders.list("shop")
     assert order.partner == "awin"
     await shop.service.close()
+
+
+async def test_none_of_many_reports_of_one_order_at_the_same_time_is_refused(shop: Shop) -> None:
+    """Anyone may open a confirmation page, and the shop's server reports the same order meanwhile."""
+    place = shop.service.sites["shop"]
+    many = [order_seen(total=Decimal(100 + number), currency="EUR") for number in range(30)]
+    await asyncio.gather(*(shop.service.ordering.record(place, one, visitor=None) for one in many))
+    assert len(await shop.rows(schema.sightings)) == 30
+    (row,) = await shop.rows(schema.orders)
+    assert row.version == 30
