@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .files import PRIVATE
+from .undisturbed import undisturbed
 
 LIMIT: Final = 64 * 1024 * 1024
 """Most bytes of a file."""
@@ -65,11 +66,13 @@ class Journal:
                 raise JournalError("the journal of orders is not open")
             if self._size + len(line) > self._limit:
                 raise JournalError(f"the journal of orders is full: it has {self._size} bytes")
-            try:
-                await asyncio.to_thread(self._write, line)
-            except OSError as error:
-                raise JournalError(f"the journal of orders {self.path}: {error.strerror}") from error
+            # Whoever is cancelled meanwhile leaves it written, so it waits from here on.
             self._waiting.add(number)
+            try:
+                await undisturbed(asyncio.to_thread(self._write, line))
+            except OSError as error:
+                self._waiting.discard(number)
+                raise JournalError(f"the journal of orders {self.path}: {error.strerror}") from error
         return number
 
     async def done(self, number: int) -> None:

@@ -22,9 +22,9 @@ class Connection(Protocol):
     async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
         """Do `work` on the synchronous connection."""
 
-    async def lock(self, name: str) -> None:
+    async def lock(self, name: str, *, shared: bool = False) -> None:
         """Wait until no other transaction holds the lock of this name, and hold it until the end of this
-        one."""
+        one. Several may hold it at once where all of them share it."""
 
     async def announce(self) -> None:
         """Tell other processes, once this is committed, that a message was written."""

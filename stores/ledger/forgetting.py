@@ -19,6 +19,7 @@ from ...referral.touches import Click
 from .connection import Connection
 from .database import Database
 from .forgotten import mark
+from .outbox import lock_order
 from .schema import attempts as attempts_table
 from .schema import conversations as conversations_table
 from .schema import decisions as decisions_table
@@ -314,6 +315,11 @@ async def _clicks(tx: Connection, which: Any, done: _Done) -> Forgot:
         click = Click(*share.click)
         if not click.value:
             continue
+        if not done.dry:
+            # Nobody plans further calls by the decision as it was: who has read it finds another version.
+            await lock_order(tx, share.order)
+            changed = update(orders_table).where(_O.id == share.order)
+            await tx.execute(changed.values(version=_O.version + 1))
         told = await _told(tx, share, click.value, done)
         late = share.forget_by is not None and share.forget_by <= done.now
         sending = any(row.state == "sending" for row in told)

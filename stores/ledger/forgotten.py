@@ -46,7 +46,8 @@ async def refuse_forgotten(tx: Connection, sighting: Sighting) -> None:
     emails = {digest(sighting.site, EMAIL, e): e for e in (sighting.email_hash,) if e}
     if not visitors and not emails:
         return
-    await _lock(tx, [*visitors, *emails])
+    # Writers of the same person, or of a placeholder that many guests share, do not wait for each other.
+    await _lock(tx, [*visitors, *emails], shared=True)
     query = select(_F.digest).where(_F.digest.in_([*visitors, *emails]))
     found = {row[0] for row in await tx.execute(query)}
     if found:
@@ -55,7 +56,7 @@ async def refuse_forgotten(tx: Connection, sighting: Sighting) -> None:
         )
 
 
-async def _lock(tx: Connection, digests: Iterable[str]) -> None:
+async def _lock(tx: Connection, digests: Iterable[str], *, shared: bool = False) -> None:
     # In one order, so that two do not wait for each other.
     for one in sorted(set(digests)):
-        await tx.lock(f"forgotten {one}")
+        await tx.lock(f"forgotten {one}", shared=shared)

@@ -49,6 +49,7 @@ _READ_ONLY: Final = "25006"  # read_only_sql_transaction
 _PAUSE: Final = (0.002, 0.03)
 _RECONNECT_SECONDS: Final = 2.0
 _LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
+_LOCK_SHARED = select(func.pg_advisory_xact_lock_shared(func.hashtextextended(bindparam("name"), 0)))
 _ANNOUNCE = select(func.pg_notify(CHANNEL, ""))
 # Grows with whatever is written in the whole cluster.
 _WRITTEN = text("SELECT pg_current_wal_insert_lsn()::text")
@@ -272,8 +273,8 @@ class _Statements:
     async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
         return await self._connection.run_sync(work)
 
-    async def lock(self, name: str) -> None:
-        await self._connection.execute(_LOCK, {"name": name})
+    async def lock(self, name: str, *, shared: bool = False) -> None:
+        await self._connection.execute(_LOCK_SHARED if shared else _LOCK, {"name": name})
 
     async def announce(self) -> None:
         await self._connection.execute(_ANNOUNCE)
@@ -294,7 +295,7 @@ class _Questions:
     async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
         return await self._query(lambda connection: connection.run_sync(work))
 
-    async def lock(self, name: str) -> None:
+    async def lock(self, name: str, *, shared: bool = False) -> None:
         raise TypeError("a lock ends with its transaction, and this is none")
 
     async def announce(self) -> None:

@@ -299,7 +299,7 @@ class _ThreadConnection:
     async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
         return await self._thread.do(work)
 
-    async def lock(self, name: str) -> None:
+    async def lock(self, name: str, *, shared: bool = False) -> None:
         """Nothing: it is for reading."""
 
     async def announce(self) -> None:
@@ -321,7 +321,7 @@ class _Direct:
     async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
         return work(self._connection)
 
-    async def lock(self, name: str) -> None:
+    async def lock(self, name: str, *, shared: bool = False) -> None:
         """Nothing: SQLite lets one writer in at a time."""
 
     async def announce(self) -> None:

@@ -137,3 +137,26 @@ async def test_a_file_that_took_over_more_than_its_limit_is_read_to_its_end(
     journal, found = await opened(tmp_path / "j", limit=1000)
     assert sorted(entry["value"] for entry in found) == list(range(30))
     journal.close()
+
+
+async def test_an_entry_whose_writer_was_cancelled_is_not_emptied_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the only trace of an order whose page was sent."""
+    journal, _ = await opened(tmp_path / "j")
+    other = await journal.add(ENTRY)
+    begun = asyncio.Event()
+    write, loop = journal._write, asyncio.get_running_loop()
+
+    def slow(line: bytes) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        write(line)
+
+    monkeypatch.setattr(journal, "_write", slow)
+    adding = asyncio.create_task(journal.add(ENTRY | {"n": 2}))
+    await begun.wait()
+    adding.cancel()
+    await asyncio.gather(adding, return_exceptions=True)
+    await journal.done(other)
+    journal.close()
+    assert ENTRY | {"n": 2} in (await opened(tmp_path / "j"))[1]

@@ -251,6 +251,18 @@ async def test_a_deadlock_is_done_again(others: list[PostgresDatabase]) -> None:
     assert sorted(done) == [1, 2]
 
 
+async def test_those_who_share_a_lock_do_not_wait_for_each_other(others: list[PostgresDatabase]) -> None:
+    """Shops send one placeholder address for all guests."""
+    both = asyncio.Barrier(2)
+
+    async def work(tx: Connection) -> None:
+        await tx.lock("guest@shop.example", shared=True)
+        await both.wait()
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(others[0].transact(work, 15), others[1].transact(work, 15))
+
+
 async def test_a_message_wakes_the_other_processes(
     db: PostgresDatabase, others: list[PostgresDatabase]
 ) -> None:
