@@ -58,7 +58,7 @@ def test_a_settings_file_without_the_shop_is_an_error_with_what_to_do(tmp_path: 
     options = ["--config", str(folder.settings), "--port", str(free_port())]
     done = run("https://other.example", *options, environ=folder.environ)
     assert done.returncode == 1
-    assert "has no site for other.example: add it to `hosts`" in done.stdout + done.stderr
+    assert "has no site for other.example: add it to a site's `hosts`" in done.stdout + done.stderr
 
 
 def test_a_port_in_use_ends_the_start_with_a_message() -> None:
