@@ -288,7 +288,7 @@ async def test_a_report_that_the_address_joined_stays_with_its_order(shop: Fille
 
 async def test_orders_written_during_forgetting_name_no_visitor_either(shop: Filled) -> None:
     await shop.bought(ANN, f"click-{ANN}")
-    site, done = shop.service.sites["shop"], asyncio.Event()
+    site, done, written = shop.service.sites["shop"], asyncio.Event(), asyncio.Event()
 
     async def order(writer: int) -> None:
         count = 0
@@ -296,9 +296,10 @@ async def test_orders_written_during_forgetting_name_no_visitor_either(shop: Fil
             seen = OrderSeen(f"{writer}-{count % 5}", Decimal(5 + count), "EUR", "api", email_hash=MAIL)
             await shop.service.ordering.record(site, seen, visitor=ANN)
             count += 1
+            written.set()
 
     writers = [asyncio.create_task(order(n)) for n in range(4)]
-    await asyncio.sleep(0.2)
+    await written.wait()
     receipt = await forget(shop)
     done.set()
     await asyncio.gather(*writers)
