@@ -5,10 +5,14 @@ const PAUSE = 500; // ms between two checks
 const COOKIES =
   /^(euconsent-v2|eupubconsent-v2|Optanon(Consent|AlertBoxClosed)|CookieConsent|didomi_token|cookieyes-consent|cookielawinfo-checkbox-.*|viewed_cookie_policy|cmplz_.*|borlabs-cookie|klaro|__cmpcpcx.*|__cmpconsentx.*|cookiefirst-consent|_iub_cs-.*|CookieInformationConsent|CookieScriptConsent|CookieControl|cmapi_cookie_privacy|tarteaucitron|axeptio_cookies|_tracking_consent|wp_consent_.*|user_allowed_save_cookie)=/;
 
+const named = (cookies) => cookies.split(/;\s*/).filter((cookie) => COOKIES.test(cookie));
+
+// Calls `update` with what the page says of consent when that changes. Returns a function to be called with each
+// answer of the server, and the cookies that were sent for it.
 export function watch(update) {
   const message = {};
   const subscribed = {};
-  let last, state, begun;
+  let last, state, begun, sent;
 
   function subscribe(name, call) {
     if (subscribed[name] || typeof window[name] !== "function") return;
@@ -43,19 +47,20 @@ export function watch(update) {
 
   function changed() {
     if (!state) return;
-    const cookies = document.cookie.split(/;\s*/).filter((cookie) => COOKIES.test(cookie));
+    const cookies = named(document.cookie);
     const now = JSON.stringify([message, cookies]);
     const before = last;
     last = now;
-    // The server already got the cookies of the first check.
-    const first = before === undefined;
-    if (first ? !state.sure && Object.keys(message).length : now !== before) update({ ...message });
+    // The visitor may have chosen after the request, while this script was loaded.
+    const first = () => String(cookies) !== String(named(sent)) || (!state.sure && Object.keys(message).length);
+    if (before === undefined ? first() : now !== before) update({ ...message });
   }
 
   check();
   setInterval(check, PAUSE);
-  return (answer) => {
+  return (answer, cookies) => {
     state = answer;
+    sent ??= cookies;
     // Only once, because a browser may reject the cookie.
     if (answer.landing && !begun) {
       begun = true;

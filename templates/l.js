@@ -13,7 +13,7 @@
 
   let base, widget, sent, watcher, turn;
   let consent, landing; // the page's consent message; the address at which the visit started
-  // Of this page view. since: 0 until the page is visible.
+  // Of this view. since: 0 until it is visible.
   let view, url, address, referrer, since, due, failed, timer, settling;
 
   const hidden = () => document.visibilityState === "hidden";
@@ -29,7 +29,7 @@
     if (!message) return;
     consent = { ...consent, ...message };
     landing = from ?? landing;
-    // One after the other, because responses set cookies.
+    // In turn, because responses set cookies.
     if (view) turn = turn.then(ask);
   }
 
@@ -53,6 +53,7 @@
     const from = landing;
     const title = document.title;
     const language = document.documentElement.lang || navigator.language || "";
+    const jar = document.cookie;
     const seconds = Math.max(0, Math.floor((Date.now() - since) / 1000));
     try {
       const response = await fetch(base + "decide", {
@@ -66,7 +67,7 @@
       if (current !== view) return;
       if (answer.consent) {
         watcher ??= import(base + "c.js").then((c) => c.watch(update));
-        watcher.then((watch) => watch(answer.consent)).catch(() => {});
+        watcher.then((watch) => watch(answer.consent, jar)).catch(() => {});
       }
       if (answer.order && sent !== view) {
         sent = view;

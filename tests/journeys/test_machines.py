@@ -179,6 +179,8 @@ def _talks(inbox: str) -> list[str]:
 async def test_when_a_machine_dies_the_other_goes_on(machines: Machines) -> None:
     async with machines.landed("c1") as visitor:
         await visitor.get("/thanks/1", headers=INSIDE)
+        # A call that is cut off by the kill is unknown, for a person to settle.
+        await machines.receiver.waited(1, 60)
         os.kill(machines.clews[0].pid, signal.SIGKILL)
         for _ in range(20):
             answer = await visitor.get("/checkout", headers=INSIDE)

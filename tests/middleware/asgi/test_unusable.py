@@ -68,7 +68,7 @@ BROKEN = [
         written(SECRET + SHOP + "[[sites.rules]]\nname='r'\naction='show'\nwhen=['visit.']\n", "when"),
         id="field G1: a rule that cannot be read",
     ),
-    pytest.param(written(SECRET + 'store = "redis://x"\n' + SHOP, "store"), id="field G1: no such store"),
+    pytest.param(written(SECRET + 'store = "mongodb://x"\n' + SHOP, "store"), id="field G1: no such store"),
 ]
 
 
