@@ -74,7 +74,7 @@ class Housekeeping:
         """
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY)
-            # A disk that is full or fails is told of by whoever writes; it may have room again.
+            # Writers report a disk that is full or fails; it may have room again.
             with suppress(sqlite3.Error):
                 await undisturbed(self._in_thread(partial(self._checkpoint, "PASSIVE")))
                 if self._log_bytes() > LOG_BYTES:

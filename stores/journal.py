@@ -169,7 +169,7 @@ def _line(data: Mapping[str, Any]) -> bytes:
 
 def _pending(file: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """The entries of a file that are not done. A line that was cut off by the end of its process is left out:
-    nobody was told that it is safe."""
+    it was never reported as safe."""
     os.lseek(file, 0, os.SEEK_SET)
     with os.fdopen(os.dup(file), "rb") as lines:
         # All of it: a file that took over what others left may be longer than LIMIT.

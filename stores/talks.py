@@ -1,6 +1,6 @@
 """What a visitor's own record says of its conversation, and how that gets there.
 
-The ledger holds the conversations, and each page view asks whether there is one. So whoever changes one in
+The ledger holds the conversations, and each page view asks whether there is one. So a change of one in
 the ledger notes it in the visitor's record, and a decision reads that alone. The ledger is asked where a
 record does not say: once for each visitor who is new to the store, or whom the store has lost. What was not
 noted, because a process was killed in between or the store failed, is noted by the watch of any process.
@@ -94,4 +94,4 @@ class Talks:
     def _ended(self, task: asyncio.Future[Talk]) -> None:
         self._late.discard(task)
         if not task.cancelled():
-            task.exception()  # told of as late
+            task.exception()  # it was reported as late

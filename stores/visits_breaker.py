@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from .visits import VisitsError, VisitsUnavailableError
 
-# How long who asks waits for one round trip; a change takes two at most where nobody comes between.
+# How long a caller waits for one round trip; a change takes two at most without a conflict.
 ANSWER_SECONDS = 0.15
 # It is counted in steps, each from the end of the one before: where this process is held up for longer, which
 # is one step, the answer may have come meanwhile, and is read in the next one.
 STEPS = 5
-# How long a probe may take, for which nobody waits.
+# How long a probe may take; no request waits for it.
 PROBE_SECONDS = 2.0
 # Before the probes of a store that has failed. The first comes at once: often it was our own process that was
 # held up, or one connection that broke.

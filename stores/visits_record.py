@@ -12,6 +12,8 @@ from ..referral.visitor import Visitor
 KEEP_SECONDS = 400 * 86400
 KEEP_VISITOR_SECONDS = 30 * 86400
 KEEP_PASSER_BY_SECONDS = 2 * 86400
+# The time of expiry has an index, which costs as much to write as the record: it is moved once an hour.
+EXPIRY_STEP = 3600.0
 # Of ISA-L's deflate. The next one, as that of zlib, takes three times as long, and saves one byte in three.
 LEVEL = 0
 # What most visitors have in common. Changing a byte makes what is stored unreadable.

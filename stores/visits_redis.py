@@ -32,8 +32,8 @@ from .visits import (
 )
 from .visits_address import RedisAddress
 from .visits_breaker import Told
-from .visits_record import keep_seconds, unpacked
-from .visits_remote import EXPIRY_STEP, Place, RemoteVisits, Stored
+from .visits_record import EXPIRY_STEP, keep_seconds, unpacked
+from .visits_remote import Place, RemoteVisits, Stored
 
 CONNECT_SECONDS = 1.0
 # After which a connection without an answer is closed. Who asks does not wait for so long, see `Breaker`.

@@ -18,16 +18,14 @@ from weakref import WeakValueDictionary
 from ..referral.visitor import Change, Visitor, changed
 from .visits import Fold, VisitsBusyError, VisitsRefusedError, VisitsUnavailableError
 from .visits_breaker import PROBE_SECONDS, Breaker, Told
-from .visits_record import keep_seconds, packed, unpacked
+from .visits_record import EXPIRY_STEP, keep_seconds, packed, unpacked
 
 # Of the records in hand, in one process.
 HELD_BYTES = 8 * 2**20
-# How often a change begins anew because another process has written.
+# How often a change is started again because another process has written.
 TRIES = 100
 # Visitors who are to be forgotten once the store answers again.
 UNFORGOTTEN = 10_000
-# The time of expiry stands in an index. It is moved there once an hour, as it costs as much as the record.
-EXPIRY_STEP = 3600.0
 
 Place = tuple[str, str]
 """A site and a visitor."""
@@ -48,7 +46,7 @@ class RemoteVisits(ABC):
 
     def __init__(self, name: str, told: Told) -> None:
         self.breaker = Breaker(name, self._recover, told)
-        # Whom the store could not be told to forget.
+        # Visitors to forget when the store is back.
         self._unforgotten: dict[Place, None] = {}
         self._held = _Held(HELD_BYTES)
         # Who changes the same visitor in this process waits in line: those who come at once would else all

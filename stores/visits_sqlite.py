@@ -17,16 +17,14 @@ from .files import make_private
 from .housekeeping import Housekeeping
 from .ledger.schema import TABLES as LEDGER_TABLES
 from .visits import FOUND_AT_ONCE, SEEN_AT_ONCE, TABLES, Fold, VisitsBusyError, VisitsError
-from .visits_record import keep_seconds, packed, unpacked
+from .visits_record import EXPIRY_STEP, keep_seconds, packed, unpacked
 
 BUSY_SECONDS = 5
-# The time of expiry has an index, which costs as much to write as the record: it is moved once an hour.
-EXPIRY_STEP = 3600.0
 # Another process may be writing. Its lock is waited for outside SQLite, so that the loop goes on.
 BUSY_PAUSES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
 # After a wait in vain the next ones do not wait as well.
 BUSY_REST = 0.5
-# Pages of the log after which the loop's own thread empties it, should nobody else have done so: 64 MB.
+# Pages of the log after which the loop's own thread empties it if no other thread has: 64 MB.
 LOG_PAGES = 16384
 
 
@@ -136,7 +134,7 @@ class SqliteVisits:
                 return self._folded(site, visitor, fold, now)
 
     def update_at_once(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor | None:
-        """One transaction where nobody else writes; see `Visits.update_at_once`."""
+        """One transaction if no other process writes; see `Visits.update_at_once`."""
         if self._lock.locked():
             return None
         try:
@@ -274,7 +272,7 @@ class _Row:
 
 
 def _moves(visitor: Visitor, now: float, expires_at: float) -> bool:
-    """Whether a visitor's time of expiry has to be written anew."""
+    """Whether a visitor's time of expiry has to be updated."""
     return abs(now + keep_seconds(visitor) - expires_at) > EXPIRY_STEP
 
 

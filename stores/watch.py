@@ -29,7 +29,7 @@ def visit_mark(visitor: Visitor | None, now: float) -> list[object]:
 
 class Watch:
     """Looks once a second at the ledger, and reads it only if something was committed: for the visitors'
-    records, for whoever counts (`refresh`), and for all streams; every two seconds at the visits that a desk
+    records, for the counts (`refresh`), and for all streams; every two seconds at the visits that a desk
     shows."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Watch:
         self._unnoted: int | None = None
         self._kept = 0  # up to where we have told the store that its records tell of all
         self._asked = False
-        self._missed = True  # something may have been written that no stream was told of
+        self._missed = True  # streams may have missed a change
         self._versions: dict[str, tuple[object, ...]] = {}
         self._marks: dict[tuple[str, str], list[object]] = {}
         self._visits_at = 0.0

@@ -22,7 +22,7 @@ PASSWORD_LENGTH = (10, 200)
 SHOWN_LENGTH = 64
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}")
 
-# A hash takes 64 MB for some 0.1 s: two at a time, and whoever comes when 40 wait is sent away.
+# A hash takes 64 MB for some 0.1 s: two at a time; further logins are refused while 40 wait.
 HASHES_AT_ONCE = 2
 HASHES_WAITING = 40
 
@@ -284,7 +284,7 @@ class Agents:
 
 
 def _present(now: float) -> ColumnElement[bool]:
-    # After a clock was set back, nobody is there for an hour.
+    # After a clock was set back, a time of an hour ahead does not count as present.
     return and_(
         agents.c.active,
         agents.c.seen_at > now - ONLINE_SECONDS,

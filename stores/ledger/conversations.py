@@ -18,7 +18,7 @@ from .schema import conversations, messages
 REOPEN_SECONDS = 24 * 3600
 PAGE = 500
 CLOSED_AT_ONCE = 500
-ANSWERS = 50  # unread ones that are told apart
+ANSWERS = 50  # unread ones that are counted one by one
 
 CONVERSATION = [
     conversations.c[name]

@@ -1,4 +1,4 @@
-"""What is wrong with a ledger, in words for whoever runs clew. They are SQLAlchemyErrors, so that who minds a
+"""What is wrong with a ledger, in words for operators. They are SQLAlchemyErrors, so that who handles a
 ledger that fails catches one kind."""
 
 from sqlalchemy.exc import SQLAlchemyError

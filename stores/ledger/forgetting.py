@@ -1,8 +1,8 @@
 """Takes out of the ledger what names a person who asks to be forgotten.
 
-Orders, credits and what partners were told stay, without the person: they are the ground of payments. It goes
-in transactions of a few rows each, so that a running clew goes on, and it may be done again after it was
-interrupted. Whoever writes an order meanwhile reads it anew, since its version is another one.
+Orders, credits and what was reported to partners stay, without the person: payments are based on them. It
+works in transactions of a few rows each, so that a running clew goes on, and may be repeated after an
+interruption. A concurrent writer of an order reads it again, since its version has changed.
 """
 
 from collections import Counter, defaultdict
@@ -38,8 +38,8 @@ PASSES: Final = 5
 """Times that the tables are gone through at most, until nothing is found."""
 
 LATEST: Final = 30 * 86400.0
-"""Seconds for which a click id is kept at most so that a partner can still be told: the month within which a
-request has to be answered (GDPR Art. 12(3))."""
+"""Seconds for which a click id is kept at most so that it can still be reported to the partner: the month
+within which a request has to be answered (GDPR Art. 12(3))."""
 
 T = TypeVar("T")
 _O, _S, _D, _P, _H = (
@@ -49,10 +49,10 @@ _O, _S, _D, _P, _H = (
     postbacks_table.c,
     shares_table.c,
 )
-# Nothing is settled about these: the partner is told yet, or a person decides.
+# These are not settled: they have yet to be sent, or a person decides.
 _OPEN: Final[frozenset[State]] = frozenset({"due", "sending", "held", "unknown", "dead"})
 _UNPLACED: Final = ("seen", "held")
-_CLOSED: Final = "its visitor was forgotten, and the partner could not be told in time"
+_CLOSED: Final = "its visitor was forgotten, and it could not be reported to the partner in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Person:
 @dataclass(slots=True)
 class Forgot:
     """The rows that were changed or deleted, by table and key, and the shares that keep their click id until
-    the partner was told (`waiting`)."""
+    the partner was notified (`waiting`)."""
 
     changed: set[tuple[str, object]] = field(default_factory=set)
     waiting: set[object] = field(default_factory=set)
@@ -109,10 +109,10 @@ class Forgetting:
             for one in visitors:
                 own = select(_O.id).where(_O.site == site, _O.visitor == one)
                 of_orders = select(_S.email_hash).where(_S.order.in_(own), _S.email_hash.is_not(None))
-                told = select(_S.email_hash).where(
+                by_reports = select(_S.email_hash).where(
                     _S.site == site, _S.visitor == one, _S.email_hash.is_not(None)
                 )
-                for query in (of_orders, told):
+                for query in (of_orders, by_reports):
                     emails += [row[0] for row in await connection.execute(query.distinct())]
             return Person(site, tuple(visitors), tuple(dict.fromkeys(emails)))
 
@@ -151,8 +151,8 @@ class Forgetting:
         return found.plus(await self._work(lambda tx: _notices(tx, person, done), done))
 
     async def settle(self, now: float) -> Forgot:
-        """Take out the click ids of forgotten visitors that were kept so that a partner could be told, where
-        it has been told meanwhile, or 30 days are over."""
+        """Take out the click ids of forgotten visitors that were kept to be reported, where
+        that is done, or 30 days are over."""
         return await self._through(None, _Done(False, now), _due, _H.forget_by.is_not(None))
 
     async def _through(
@@ -307,8 +307,8 @@ async def _decisions(
 
 
 async def _clicks(tx: Connection, which: Any, done: _Done) -> Forgot:
-    """Take out the click ids of these shares, with what partners were told of them; those that a partner has
-    to be told of yet stay for the time being."""
+    """Take out the click ids of these shares, with what was reported with them; those that have yet to be
+    reported stay for now."""
     query = select(shares_table, _O.state).join(orders_table, _O.id == _H.order).where(*which)
     found = Forgot()
     for share in (await tx.execute(query)).all():
@@ -320,15 +320,15 @@ async def _clicks(tx: Connection, which: Any, done: _Done) -> Forgot:
             await lock_order(tx, share.order)
             changed = update(orders_table).where(_O.id == share.order)
             await tx.execute(changed.values(version=_O.version + 1))
-        told = await _told(tx, share, click.value, done)
+        sent = await _sent(tx, share, click.value, done)
         late = share.forget_by is not None and share.forget_by <= done.now
-        sending = any(row.state == "sending" for row in told)
-        waits = any(row.state in _OPEN for row in told) or share.state in _UNPLACED
+        sending = any(row.state == "sending" for row in sent)
+        waits = any(row.state in _OPEN for row in sent) or share.state in _UNPLACED
         if sending or (waits and not late):
             found.waiting.add((share.decision, share.partner))
             continue
         found.changed.add(("shares", (share.decision, share.partner)))
-        await _forget_calls(tx, told, done, found)
+        await _forget_calls(tx, sent, done, found)
         if not done.dry:
             bare = [click.network, click.param, "", click.partner]
             same = update(shares_table).where(_H.decision == share.decision, _H.partner == share.partner)
@@ -336,17 +336,17 @@ async def _clicks(tx: Connection, which: Any, done: _Done) -> Forgot:
     return found
 
 
-async def _told(tx: Connection, share: Row[Any], click: str, done: _Done) -> list[Row[Any]]:
+async def _sent(tx: Connection, share: Row[Any], click: str, done: _Done) -> list[Row[Any]]:
     """The postbacks that hold the click of a share. No worker takes one until this is committed."""
     query = select(_P.id, _P.state, _P.report).where(_P.order == share.order, _P.partner == share.partner)
     rows = await tx.execute(query if done.dry else query.with_for_update())
     return [row for row in rows if row.report["click_id"] == click]
 
 
-async def _forget_calls(tx: Connection, told: Iterable[Row[Any]], done: _Done, found: Forgot) -> None:
+async def _forget_calls(tx: Connection, sent: Iterable[Row[Any]], done: _Done, found: Forgot) -> None:
     """Take the click id out of postbacks, and the text of their calls and answers."""
     own = attempts_table.c
-    for row in told:
+    for row in sent:
         made = (own.postback == row.id, or_(own.request != "", own.answer != ""))
         found.changed.add(("postbacks", row.id))
         found.changed |= {("attempts", one.id) for one in await tx.execute(select(own.id).where(*made))}

@@ -1,6 +1,6 @@
 """The history of orders: each sighting, what the order came to with it, who was credited and what is due.
 
-One transaction writes all of it. Whoever changes an order reads it first, and writes only if nobody else has
+One transaction writes all of it. A writer reads an order first, and writes only if no other writer has
 changed it meanwhile.
 """
 

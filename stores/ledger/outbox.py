@@ -1,4 +1,4 @@
-"""The outbox: postbacks due, in work and done. What stands here is delivered once, or its state tells why.
+"""The outbox: postbacks due, in work and done. What is here is delivered once, or its state says why not.
 
 A worker takes a row in two steps. `claim` leases it while nothing has been sent: when that lease runs out,
 the row is simply due again. `begin` marks it as sending, in a transaction of its own, before the call's first
@@ -208,8 +208,8 @@ class Outbox:
             if row is None or site not in (None, row.site):
                 raise OutboxError(f"{postback_id}: no such postback")
             await lock_order(tx, row.order)
-            told = select(postbacks_table).where(_C.order == row.order, _C.partner == row.partner)
-            query = told.order_by(_C.sequence).with_for_update()
+            every = select(postbacks_table).where(_C.order == row.order, _C.partner == row.partner)
+            query = every.order_by(_C.sequence).with_for_update()
             rows = [postback_of(one) for one in await tx.execute(query)]
             found = next(one for one in rows if one.id == postback_id)
             if found.state not in _RETRIABLE or (found.lease_until or 0) > now:
@@ -384,7 +384,7 @@ def postback_of(row: Row[Any]) -> Postback:
 
 
 async def lock_order(tx: Connection, row: int) -> None:
-    """Keep others from planning for an order; whoever plans holds it first, and its postbacks then."""
+    """Keep others from planning for an order; who plans locks it first, and then its postbacks."""
     await tx.execute(select(orders_table.c.id).where(orders_table.c.id == row).with_for_update())
 
 

@@ -1,7 +1,7 @@
 """The tables of the ledger: what may never be lost.
 
 Times are unix seconds as floats, money is decimal text beside its ISO 4217 code, ids of postbacks and
-conversations are random text that tells nothing. `stores/migrations` builds these tables; a test holds the
+conversations are random text. `stores/migrations` builds these tables; a test holds the
 two against each other.
 """
 
@@ -30,7 +30,7 @@ metadata = MetaData(
     }
 )
 
-# What the sightings of an order come to (`orders/history.py`): computed anew with each sighting.
+# What the sightings of an order come to (`orders/history.py`): computed again with each sighting.
 orders = Table(
     "orders",
     metadata,
@@ -97,7 +97,7 @@ sightings = Table(
     Column("placed", text_of(200)),  # the order number that a person chose for it: the last of `placements`
     # By what a sighting without a number, a `loose` one, is joined.
     Column("loose", Boolean, nullable=False),
-    Column("around", Float, nullable=False),  # when the order was placed, as told; else `at`
+    Column("around", Float, nullable=False),  # when the order was placed, as reported; else `at`
     Column("visitor", text_of(40)),
     Column("email_hash", text_of(64)),
     Column("coupon", text_of(200)),
@@ -240,7 +240,7 @@ conversations = Table(
     Column("last", row_number()),  # id of the newest message
     Column("partner", text_of(64)),  # who sent the visitor, and on which page the last message was written
     Column("page", text_of(300)),
-    Column("client", text_of(32)),  # whoever opens many from one network has one value here, not an address
+    Column("client", text_of(32)),  # the same for all of one client network; not an address
     Index("ix_conversations_visitor", "site", "visitor"),
     Index("ix_conversations_updated", "site", "state", "updated_at"),
     Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),

@@ -226,7 +226,7 @@ class SqliteDatabase(Database):
             )
 
     async def changed(self) -> bool:
-        """See `Database`. If it cannot be told, it was. Some 10 µs, and nothing is waited for: SQLite keeps
+        """See `Database`. If that is unknown, True. Some 10 µs, without waiting: SQLite keeps
         the number in shared memory (PRAGMA data_version)."""
         try:
             if self._watch is None:
@@ -241,7 +241,7 @@ class SqliteDatabase(Database):
         """See `Database`. SQLite does so by itself."""
 
     async def idle(self, seconds: float) -> None:
-        """See `Database`. SQLite tells nobody of changes."""
+        """See `Database`. SQLite does not announce changes."""
         await asyncio.sleep(seconds)
 
 

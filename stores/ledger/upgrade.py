@@ -87,7 +87,7 @@ def _version(connection: Connection, scripts: ScriptDirectory) -> str | None:
 
 
 def ledger_error(path: Path, error: SQLAlchemyError) -> LedgerError:
-    """An error of opening the ledger, as it is told to whoever runs clew."""
+    """An error of opening the ledger, for operators."""
     said = f"the ledger {path} cannot be used: "
     if isinstance(error, LedgerError):
         return type(error)(said + str(error))
