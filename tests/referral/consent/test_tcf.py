@@ -212,11 +212,11 @@ def test_reading_takes_linear_time_whatever_the_string_claims(bits: str) -> None
     )
     assert len(every) > LONGEST
     longest = tc_strings.tc_string(at=NOW, vendor_consents=[(1, 65535)] * 1400, as_ranges=True)
-    assert cpu_seconds(lambda: decode(longest).permits(AWIN)) < 2
+    assert cpu_seconds(lambda: decode(longest).permits(AWIN)) < 0.2
     garbage = "C" + tc_strings._packed(bits)[: LONGEST - 1]
 
     def refused() -> None:
         with pytest.raises(UnreadableError):
             decode(garbage)
 
-    assert cpu_seconds(refused) < 2
+    assert cpu_seconds(refused) < 0.2
