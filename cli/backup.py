@@ -38,6 +38,8 @@ def backup_command(
             beside = _beside(file)
             backup.copy(visits, beside, force=force)
             print_line(f"{beside}: {backup.check_visits(beside)} visitors")
+        elif sqlite_path(settings.store) is None:
+            print_line("the visits are in a server, and are not copied: see docs/operations.md, Backups")
     except backup.BackupError as error:
         fail(str(error))
 

@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from weakref import WeakValueDictionary
 
 from ..referral.visitor import Change, Visitor, changed
+from .locks import KeyedLocks
 from .visits import Fold, VisitsBusyError, VisitsRefusedError, VisitsUnavailableError
 from .visits_breaker import PROBE_SECONDS, Breaker, Told
 from .visits_record import EXPIRY_STEP, keep_seconds, packed, unpacked
@@ -51,7 +51,7 @@ class RemoteVisits(ABC):
         self._held = _Held(HELD_BYTES)
         # Who changes the same visitor in this process waits in line: those who come at once would else all
         # write in vain but one.
-        self._turns: WeakValueDictionary[Place, asyncio.Lock] = WeakValueDictionary()
+        self._turns = KeyedLocks[Place]()
 
     # -- what an engine does; each raises VisitsError, VisitsUnavailableError where nothing can be asked
 
@@ -136,10 +136,7 @@ class RemoteVisits(ABC):
     async def update(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
         """See `Visits.update`."""
         place = (site, visitor)
-        turn = self._turns.get(place)
-        if turn is None:
-            turn = self._turns[place] = asyncio.Lock()
-        async with turn:
+        async with self._turns.of(place):
             return await self._update(place, fold, now)
 
     async def _update(self, place: Place, fold: Fold, now: float) -> Visitor:

@@ -79,21 +79,15 @@ def oscar_shop(oscar_folder: Path) -> Iterator[OscarShop]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server for all tests; each makes databases of its own in it."""
-    server = Postgres()
-    try:
-        server.start()
+    with Postgres() as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture
 def own_server() -> Iterator[Postgres]:
     """A PostgreSQL server that a test may stop."""
-    server = Postgres()
-    server.start()
-    yield server
-    server.remove()
+    with Postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -134,12 +128,8 @@ def new_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Redis]:
     """A Redis server for all tests. A test that needs it empty deletes its data."""
-    server = Redis()
-    try:
-        server.start()
+    with Redis() as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

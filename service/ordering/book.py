@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
-from weakref import WeakValueDictionary
 
 from ...orders.doubt import Doubt
 from ...orders.history import Order, project
@@ -22,9 +21,14 @@ from ...stores.ledger.forgotten import ForgottenError
 from ...stores.ledger.history import Change
 from ...stores.ledger.known import Known, placed_of
 from ...stores.ledger.orders import StoredOrder
+from ...stores.locks import KeyedLocks
 
 TRIES: Final = 10
 """Maximum number of times that a change is computed because another writer changed the order meanwhile."""
+
+TURN_SECONDS: Final = 10.0
+"""How long a report waits for earlier ones of the same order. A ledger that does not answer keeps each for
+seconds."""
 
 SERVER: Final = "the shop's server"
 
@@ -63,7 +67,7 @@ class OrderBook:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._turns: WeakValueDictionary[tuple[str, str | None], asyncio.Lock] = WeakValueDictionary()
+        self._turns = KeyedLocks[tuple[str, str | None]]()
 
     async def add(
         self,
@@ -78,11 +82,16 @@ class OrderBook:
         # Of many reports of one order at the same time, this process writes one after the other. Otherwise,
         # each that is written makes all others compute anew, and most give up.
         place = (sighting.site, sighting.numbers[0] if sighting.numbers else None)
-        turn = self._turns.get(place)
-        if turn is None:
-            turn = self._turns[place] = asyncio.Lock()
-        async with turn:
+        turn = self._turns.of(place)
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await turn.acquire()
+        except TimeoutError:
+            raise LedgerBusyError(f"order {sighting.id}: too many reports of it wait; try again") from None
+        try:
             return await self._add(sighting, terms, now, raw)
+        finally:
+            turn.release()
 
     async def _add(self, sighting: Sighting, terms: Crediting, now: float, raw: str | None) -> Entry:
         for _ in range(TRIES):

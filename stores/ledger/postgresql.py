@@ -48,6 +48,7 @@ _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.%-]*)(:\d{1,5})?", re.ASCII)
 _READ_ONLY: Final = "25006"  # read_only_sql_transaction
 _PAUSE: Final = (0.002, 0.03)
 _RECONNECT_SECONDS: Final = 2.0
+_GATHER_SECONDS: Final = 0.02
 _LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
 _LOCK_SHARED = select(func.pg_advisory_xact_lock_shared(func.hashtextextended(bindparam("name"), 0)))
 _ANNOUNCE = select(func.pg_notify(CHANNEL, ""))
@@ -179,6 +180,8 @@ class PostgresDatabase(Database):
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._heard.wait()
+                # All that is written meanwhile is one look.
+                await asyncio.sleep(_GATHER_SECONDS)
         self._heard.clear()
 
     async def _transacted(self, work: Work[T]) -> T:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 
@@ -36,7 +36,28 @@ def _program(name: str) -> str:
     return found
 
 
-class Postgres:
+class Server:
+    """A server that runs for as long as a block does."""
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class Postgres(Server):
     """A PostgreSQL cluster. `fast` gives up what protects it from a power cut. It listens on `host`; `inside`
     is a command that runs another one where it is to run, for which it takes root."""
 
@@ -156,7 +177,7 @@ class Postgres:
         return name
 
 
-class Redis:
+class Redis(Server):
     """A Redis server that keeps nothing on the disk."""
 
     def __init__(

@@ -14,6 +14,7 @@ def upgrade() -> None:
     _agents()
     _orders()
     _sightings()
+    _placements()
     _credits()
     _postbacks()
     _rest()
@@ -148,7 +149,7 @@ def _orders() -> None:
 
 
 def _sightings() -> None:
-    """The reports that orders are made of, and where people placed them."""
+    """The reports that orders are made of."""
     op.create_table(
         "sightings",
         sa.Column("id", row_number(), nullable=False),
@@ -186,6 +187,10 @@ def _sightings() -> None:
     op.create_index("ix_sightings_visitor", "sightings", ["site", "visitor", "around"], unique=False)
     op.create_index("ix_sightings_email", "sightings", ["site", "email_hash", "around"], unique=False)
     op.create_index("ix_sightings_coupon", "sightings", ["site", "coupon", "around"], unique=False)
+
+
+def _placements() -> None:
+    """Where people placed reports, and who was forgotten."""
     op.create_table(
         "placements",
         sa.Column("id", row_number(), nullable=False),
