@@ -73,8 +73,9 @@ async def test_the_migrations_build_the_tables_of_the_schema(db: PostgresDatabas
 async def test_processes_that_start_at_once_build_the_tables_once(postgres: Postgres) -> None:
     address = postgres.url(await asyncio.to_thread(postgres.database))
     found = [PostgresDatabase(address) for _ in range(5)]
-    await asyncio.gather(*(one.open() for one in found))
-    await found[0].probe(NOW)
+    versions = await asyncio.gather(*(one.open() for one in found))
+    assert sorted(before or "none" for before, _ in versions) == ["0001"] * 4 + ["none"]
+    assert {after for _, after in versions} == {"0001"}
     for one in found:
         await one.close()
 
@@ -98,8 +99,9 @@ async def test_a_database_may_be_shared_with_other_programs(postgres: Postgres) 
     name = await asyncio.to_thread(postgres.database)
     await asyncio.to_thread(postgres.execute, "CREATE TABLE spatial_ref_sys (srid integer)", name)
     found = PostgresDatabase(postgres.url(name))
-    await found.open()
+    assert await found.open() == (None, "0001")
     await found.close()
+    assert await asyncio.to_thread(postgres.execute, "SELECT count(*) FROM spatial_ref_sys", name) == [(0,)]
 
 
 async def test_a_database_with_another_encoding_is_refused(postgres: Postgres) -> None:
@@ -251,16 +253,27 @@ async def test_a_deadlock_is_done_again(others: list[PostgresDatabase]) -> None:
     assert sorted(done) == [1, 2]
 
 
-async def test_those_who_share_a_lock_do_not_wait_for_each_other(others: list[PostgresDatabase]) -> None:
+async def test_a_lock_is_shared_by_those_who_ask_for_that_alone(others: list[PostgresDatabase]) -> None:
     """Shops send one placeholder address for all guests."""
-    both = asyncio.Barrier(2)
+    both, order = asyncio.Barrier(3), list[str]()
 
-    async def work(tx: Connection) -> None:
+    async def share(tx: Connection) -> None:
         await tx.lock("guest@shop.example", shared=True)
         await both.wait()
+        order.append("shared")
 
+    async def alone(tx: Connection) -> None:
+        await tx.lock("guest@shop.example")
+        order.append("alone")
+
+    sharing = [asyncio.create_task(db.transact(share, 15)) for db in others[:2]]
     async with asyncio.timeout(20):
-        await asyncio.gather(others[0].transact(work, 15), others[1].transact(work, 15))
+        while both.n_waiting < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        waiting = asyncio.create_task(others[2].transact(alone, 15))
+        await both.wait()
+        await asyncio.gather(*sharing, waiting)
+    assert order == ["shared", "shared", "alone"]
 
 
 async def test_a_message_wakes_the_other_processes(
@@ -269,6 +282,7 @@ async def test_a_message_wakes_the_other_processes(
     await db.idle(5)  # heard at the start: it listens
     waiting = asyncio.create_task(db.idle(60))
     await asyncio.sleep(0)
+    assert not waiting.done()
     await Conversations(others[0]).add_visitor_message(
         "shop", "v1", "hello", client_id="m", language="en", rule=None, now=NOW
     )
