@@ -342,7 +342,7 @@ class Ordering:
             known = await self._visits.get(site.name, visitor)
         except Exception as error:
             # Only the cookie's touches are used then.
-            self._events.emit("fault", site=site.name, where="order", error=repr(error))
+            self._events.notice("fault", site=site.name, key="order", where="order", error=repr(error))
             known = None
         if known is None:
             return Visitor(visitor, touches=touches)
@@ -358,7 +358,7 @@ class Ordering:
         try:
             await self._visits.change(site.name, visitor, [Ordered(placed, page)], self._clock.now())
         except Exception as error:
-            self._events.emit("fault", site=site.name, where="order", error=repr(error))
+            self._events.notice("fault", site=site.name, key="order", where="order", error=repr(error))
 
 
 def seen_consent(state: ConsentState) -> Consented:
