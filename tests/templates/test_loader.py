@@ -82,7 +82,7 @@ async def test_a_hidden_page_requests_its_decision_when_it_becomes_visible(
     await settled(page)
     assert len(clew.asked) == 1
     await look_away(page, away=False)
-    await clew.until(lambda: len(clew.asked) == 2)
+    await pass_time(page, lambda: len(clew.asked) == 2)
     assert clew.asked[1]["view"] == clew.asked[0]["view"]
 
 
