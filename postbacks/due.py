@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
+from ..credit.decision import Decision
 from ..orders.doubt import Doubt, Kind
 from ..orders.history import Order
 from ..orders.money import amount_text
-from ..referral.decision import Decision
 from ..settings.model import Partner
 from .model import Postback, Report, State
 

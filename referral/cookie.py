@@ -30,9 +30,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from isal import isal_zlib
 
-from .credit import earning_click
 from .domains import CookieDomains
-from .touches import Touch
+from .touches import Touch, earning_click
 from .visitor import Page, Restored
 
 NAME = b"clew_visitor"

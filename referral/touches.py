@@ -76,6 +76,17 @@ def doubted(touch: Touch, partner: str, inside: Collection[str]) -> bool:
     return touch.doubt != "" and (touch.doubt == ELSEWHERE or partner not in inside)
 
 
+def earning_click(touch: Touch) -> Click | None:
+    """The earning click of a touch: of those with a partner, the last in the landing URL.
+
+    Each redirect appends its own id, so the last one belongs to the last referrer. None for a suspicious
+    touch, since the partners' terms are not known here.
+    """
+    if touch.doubt:
+        return None
+    return next((c for c in reversed(touch.clicks) if c.partner is not None), None)
+
+
 def merge(*groups: tuple[Touch, ...]) -> tuple[Touch, ...]:
     """Touches of several sources (store, cookie), each once, oldest first.
 

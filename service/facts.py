@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Struct
 
-from ..referral.credit import earning_now
+from ..credit.arrivals import earning_now
 from ..referral.touches import Touch
 from ..referral.visitor import Visitor
 from ..rules.facts import ALL, WEEKDAYS, LazyFacts

@@ -6,13 +6,13 @@ from functools import cached_property, lru_cache
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from ..credit.arrivals import Terms
+from ..credit.decision import Policy
 from ..injector.tag import tag
 from ..referral.arrival import Arrival
 from ..referral.catalogue import Catalogue, Network
 from ..referral.consent.decision import terms_of
 from ..referral.cookie import VisitorCookie
-from ..referral.credit import Terms
-from ..referral.decision import Policy
 from ..referral.domains import CookieDomains
 from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet

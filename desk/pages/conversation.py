@@ -7,8 +7,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...chat.model import Conversation
+from ...credit.arrivals import credit
 from ...orders.model import OrderError
-from ...referral.credit import credit
 from ...service.conversations import MessageError
 from ...settings.model import Site
 from ..context import RequestContext

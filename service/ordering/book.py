@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
+from ...credit.decision import Decision, Inputs, Policy, decide
 from ...orders.doubt import Doubt
 from ...orders.history import Order, project
 from ...orders.join import numbers_of
@@ -12,7 +13,6 @@ from ...orders.model import Channel
 from ...orders.sighting import Sighting, adds_nothing
 from ...postbacks.due import manual, reports
 from ...postbacks.model import Postback
-from ...referral.decision import Decision, Inputs, Policy, decide
 from ...referral.touches import Touch, merge
 from ...settings.model import Partner
 from ...stores.ledger.books import Ledger

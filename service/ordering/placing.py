@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ...credit.decision import Inputs
 from ...orders.checks import checked_text
 from ...orders.history import project
 from ...orders.join import Joined, Proposal, join
@@ -16,7 +17,6 @@ from ...orders.model import OrderError
 from ...orders.sighting import Sighting
 from ...postbacks.due import manual
 from ...postbacks.model import Postback
-from ...referral.decision import Inputs
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.errors import LedgerBusyError
 from ...stores.ledger.forgotten import ForgottenError

@@ -8,13 +8,13 @@ from typing import Any, cast
 
 from msgspec import structs
 
+from ...credit.arrivals import DAY
+from ...credit.decision import Decision, Inputs, Policy, decide
 from ...events.events import Events
 from ...orders.history import Order
 from ...orders.model import Channel, OrderSeen
 from ...orders.sighting import UNKNOWN, Consented, Sighting
 from ...referral.consent.decision import ASSUMED, ConsentState
-from ...referral.credit import DAY
-from ...referral.decision import Decision, Inputs, Policy, decide
 from ...referral.touches import Touch, merge
 from ...referral.visitor import Ordered, Visitor
 from ...settings.model import Partner

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Final, Literal
 
+from ...credit.decision import Decision, Share, decide
 from ...orders.model import Source
 from ...orders.money import amount_text
 from ...orders.sighting import Correction, Sighting, plain
 from ...postbacks.due import ADJUST, CANCEL, NEW
 from ...postbacks.model import Attempt, Postback
-from ...referral.decision import Decision, Share, decide
 from ...referral.masking import short
 from ...stores.ledger.known import Decided, Stored
 from ...stores.ledger.stories import Story

@@ -12,13 +12,13 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from ...credit.decision import Decision, Inputs, Policy, Share
 from ...orders.doubt import Doubt
 from ...orders.history import Order
 from ...orders.money import amount_text
 from ...orders.sighting import Sighting, plain
 from ...postbacks.due import plan
 from ...postbacks.model import Postback, Report
-from ...referral.decision import Decision, Inputs, Policy, Share
 from .connection import Connection
 from .database import Database
 from .forgotten import refuse_forgotten

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from ...credit.decision import Decision, Inputs, Policy, Share
 from ...orders.sighting import Sighting
 from ...postbacks.model import Postback
-from ...referral.decision import Decision, Inputs, Policy, Share
 from ...referral.touches import Click
 from .connection import Connection
 from .outbox import postback_of

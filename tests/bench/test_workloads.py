@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from clew.referral.credit import earning_click
 from clew.referral.networks_file import load as load_catalogue
+from clew.referral.touches import earning_click
 from clew.service.check import checked
 from clew.service.site import SiteRuntime
 from peers import clew_settings

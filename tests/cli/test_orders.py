@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from clew import __version__
 from clew.cli import app
+from clew.credit.arrivals import Credit
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
-from clew.referral.credit import Credit
 from clew.stores.ledger.engines import database_at
 from recorded import put_order
 from typer.testing import CliRunner, Result

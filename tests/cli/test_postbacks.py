@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from clew.cli.postbacks import app
+from clew.credit.arrivals import Credit
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Postback, Report, State
-from clew.referral.credit import Credit
 from clew.referral.touches import Click
 from clew.stores.ledger.connection import executing
 from clew.stores.ledger.engines import database_at

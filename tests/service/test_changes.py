@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from clew.credit.decision import Inputs, Policy, decide
 from clew.orders.model import OrderSeen, Refund
 from clew.postbacks.model import Attempt, Postback, State
-from clew.referral.decision import Inputs, Policy, decide
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.ordering.book import SIGHTINGS

@@ -9,14 +9,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from clew.credit.arrivals import Terms
+from clew.credit.decision import Inputs, Policy, decide
 from clew.middleware.asgi.mount import ClewMiddleware
 from clew.orders.history import project
 from clew.orders.model import OrderSeen
 from clew.orders.sighting import Consented, Sighting, adds_nothing
 from clew.postbacks.due import reports
 from clew.postbacks.render import render
-from clew.referral.credit import Terms
-from clew.referral.decision import Inputs, Policy, decide
 from clew.referral.networks_file import load
 from clew.referral.touches import UNNEEDED, Click, Touch
 from clew.service.ordering.story import lines

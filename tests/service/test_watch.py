@@ -12,11 +12,11 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew.chat.hub import desk_topic
+from clew.credit.arrivals import Credit
 from clew.orders.doubt import Doubt
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
 from clew.referral.cookie import new_visitor_id
-from clew.referral.credit import Credit
 from clew.referral.visitor import Page, Viewed
 from clew.stores import presence
 from clew.stores.ledger.conversations import Conversations

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clew.credit.arrivals import Considered, Credit
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
-from clew.referral.credit import Considered, Credit
 from clew.referral.touches import Click
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
+from clew.credit.arrivals import Credit
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Outcome, Postback, Report, State
-from clew.referral.credit import Credit
 from clew.stores.ledger.connection import Connection
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at

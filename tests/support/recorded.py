@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
+from clew.credit.arrivals import Credit, Terms
+from clew.credit.decision import Decision, Inputs, Policy, Share
 from clew.orders.doubt import Doubt
 from clew.orders.history import project
 from clew.orders.model import Channel, OrderSeen
 from clew.orders.sighting import Sighting
 from clew.postbacks.model import Report
-from clew.referral.credit import Credit, Terms
-from clew.referral.decision import Decision, Inputs, Policy, Share
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.history import Change, Histories
 from clew.stores.ledger.orders import StoredOrder

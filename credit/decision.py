@@ -12,8 +12,8 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Final
 
-from .credit import Considered, Terms, credit
-from .touches import UNNEEDED, Click, Touch
+from ..referral.touches import UNNEEDED, Click, Touch
+from .arrivals import Considered, Terms, credit
 
 MODEL: Final = "last-click-1"
 """The attribution model, with its version: it changes when the same inputs would be decided otherwise."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from .touches import DOUBTS, Click, Touch, doubted
+from ..referral.touches import DOUBTS, Click, Touch, doubted
 
 DAY = 86400
 # Shops truncate an order's time to the minute, and their clocks differ: a click up to a minute after the
@@ -42,17 +42,6 @@ class Credit:
     touched_at: float | None
     reason: str
     considered: tuple[Considered, ...]
-
-
-def earning_click(touch: Touch) -> Click | None:
-    """The earning click of a touch: of those with a partner, the last in the landing URL.
-
-    Each redirect appends its own id, so the last one belongs to the last referrer. None for a suspicious
-    touch, since the partners' terms are not known here.
-    """
-    if touch.doubt:
-        return None
-    return next((c for c in reversed(touch.clicks) if c.partner is not None), None)
 
 
 @dataclass(frozen=True, slots=True)

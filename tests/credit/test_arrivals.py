@@ -1,8 +1,8 @@
 import dataclasses
 
 import pytest
-from clew.referral.credit import DAY, SKEW, Considered, Terms, credit, earning_click, earning_now
-from clew.referral.touches import Click, Touch
+from clew.credit.arrivals import DAY, SKEW, Considered, Terms, credit, earning_now
+from clew.referral.touches import Click, Touch, earning_click
 from clew.referral.visitor import TOUCHES, Touched, changed
 from msgspec.structs import replace
 

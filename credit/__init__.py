@@ -1,0 +1,1 @@
+"""Who earns an order: the weighing of arrivals, and the decision with its reasons."""
