@@ -10,13 +10,34 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 import asyncpg
 
 START_SECONDS = 30.0
+
+# The server takes the place of this shell. Another process waits until its standard input is closed, which
+# happens when the process that started it ends, even by SIGKILL. It then ends the server with its children,
+# and deletes the server's folder. Children of PostgreSQL are not in the server's process group.
+_WATCHED = """
+signal=$1 folder=$2
+shift 2
+exec 3<&0 </dev/null
+( {
+    trap "" HUP INT QUIT TERM
+    read -r _ <&3
+    all="$$ $(cat /proc/$$/task/*/children)"
+    kill -CONT $all
+    kill -"$signal" $$
+    for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 $$ && sleep 0.1; done
+    kill -KILL $all
+    rm -rf "$folder"
+} >/dev/null 2>&1 & )
+exec "$@" 3<&-
+"""
 
 
 class ServerError(RuntimeError):
@@ -36,11 +57,106 @@ def _program(name: str) -> str:
     return found
 
 
+class _Process:
+    """A server's process, which ends with this one. `signal` is what it ends itself by; its output goes to
+    a file in its folder."""
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, by: str, environ: Mapping[str, str] | None = None
+    ) -> None:
+        with (folder / "log").open("ab") as log:
+            self._popen = subprocess.Popen(
+                ["/bin/sh", "-c", _WATCHED, "sh", by, str(folder), *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env=environ,
+                start_new_session=True,
+            )
+        self.pid = self._popen.pid
+
+    @property
+    def running(self) -> bool:
+        return self._popen.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the server and its children."""
+        for pid in (self.pid, *self.children()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def children(self) -> list[int]:
+        with suppress(OSError):
+            return [
+                int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            ]
+        return []
+
+    def end(self, number: signal.Signals) -> None:
+        """Send a signal to the server, and wait until it has ended."""
+        self._popen.send_signal(number)
+        self.wait()
+
+    def kill(self) -> None:
+        """SIGKILL to the server and its children, as a power cut would; none of them cleans up."""
+        # One that is stopped makes no more children.
+        self._popen.send_signal(signal.SIGSTOP)
+        children = self.children()
+        for pid in (self.pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.wait()
+        until(lambda: not any(map(lives, children)), "the children of a killed server live on")
+
+    def wait(self) -> None:
+        self._popen.wait(START_SECONDS)
+        # The process that watches for the end of this one.
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        assert self._popen.stdin is not None
+        self._popen.stdin.close()
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def until(true: Callable[[], bool], otherwise: str) -> None:
+    """Wait until something is true; raises ServerError with the other text if that takes too long."""
+    late = time.monotonic() + START_SECONDS
+    while not true():
+        if time.monotonic() > late:
+            raise ServerError(otherwise)
+        time.sleep(0.01)
+
+
 class Server:
     """A server that runs for as long as a block does."""
 
+    process: _Process | None = None
+
     def start(self) -> None:
         raise NotImplementedError
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes."""
+        if self.process is not None:
+            self.process.kill()
+            self.process = None
+
+    def freeze(self) -> None:
+        """Have it accept connections, and answer nothing."""
+        assert self.process is not None
+        self.process.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self.process is not None:
+            self.process.send(signal.SIGCONT)
 
     def remove(self) -> None:
         raise NotImplementedError
@@ -78,6 +194,7 @@ class Postgres(Server):
         if self._user is not None:
             account = pwd.getpwnam(self._user)
             os.chown(self.folder, account.pw_uid, account.pw_gid)
+        # What is written is in the kernel's hands when a process is killed, so that needs no fsync.
         self._options = ["-F", "-c", "full_page_writes=off"] if fast else []
         self._options += ["-c", "max_connections=200", "-c", f"listen_addresses={host}"]
         self._options += ["-c", "unix_socket_directories="]
@@ -89,16 +206,23 @@ class Postgres(Server):
     def _data(self) -> str:
         return str(self.folder / "data")
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _command(self, program: str, *arguments: str) -> list[str]:
         command = [_program(program), *arguments]
-        if self._user is not None:
-            user = pwd.getpwnam(self._user)
-            ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-            command = [*self._inside, "setpriv", *ids, *command]
+        if self._user is None:
+            return command
+        user = pwd.getpwnam(self._user)
+        ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+        return [*self._inside, "setpriv", *ids, *command]
+
+    @property
+    def _environ(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+
+    def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            command,
+            self._command(program, *arguments),
             cwd=self.folder,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+            env=self._environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -109,22 +233,34 @@ class Postgres(Server):
             raise ServerError(f"{program}: {done.stdout.decode(errors='replace')[-2000:]}")
 
     def start(self) -> None:
-        # The server writes into a file: a pipe would be open for as long as it runs.
-        log = str(self.folder / "log")
-        options = " ".join([*self._options, "-p", str(self.port)])
-        self._run("pg_ctl", "start", "-w", "-s", "-D", self._data, "-l", log, "-o", options)
+        command = self._command("postgres", "-D", self._data, *self._options, "-p", str(self.port))
+        self.process = _Process(command, self.folder, "QUIT", self._environ)
+        until(self._is_up, f"PostgreSQL does not start: {self._log()}")
+
+    def _is_up(self) -> bool:
+        """Whether it takes connections, or says that it is a standby, which may take none."""
+        assert self.process is not None
+        if not self.process.running:
+            raise ServerError(f"PostgreSQL has ended: {self._log()}")
+        try:
+            said = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        # As pg_ctl sees it: the first line is the process, the eighth its state.
+        return said[:1] == [str(self.process.pid)] and "".join(said[7:8]).strip() in ("ready", "standby")
+
+    def _log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")[-2000:]
 
     def stop(self) -> None:
         """Stop it as its administrator would."""
-        self._run("pg_ctl", "stop", "-w", "-s", "-D", self._data, "-m", "fast")
+        if self.process is not None:
+            self.process.end(signal.SIGINT)
+            self.process = None
 
     def move(self, port: int) -> None:
         """Have it listen on another port from its next start on."""
         self.port = port
-
-    def kill(self) -> None:
-        """End all its processes at once, as a crash would; the next start recovers from the log."""
-        self._run("pg_ctl", "stop", "-w", "-s", "-D", self._data, "-m", "immediate")
 
     def demote(self, *, hot: bool = True) -> None:
         """Have it be a standby at the next start. One that is not `hot` takes no connections, like a server
@@ -135,23 +271,12 @@ class Postgres(Server):
     def promote(self) -> None:
         self._run("pg_ctl", "promote", "-w", "-s", "-D", self._data)
 
-    def freeze(self) -> None:
-        """Have it accept connections, and answer nothing."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for pid in (postmaster, *map(int, children)):
-            os.kill(pid, number)
-
     def remove(self) -> None:
-        if (self.folder / "data" / "postmaster.pid").exists():
+        if self.process is not None:
             self.thaw()
-            self.kill()
+            # It gives its shared memory back.
+            self.process.end(signal.SIGQUIT)
+            self.process = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: str) -> str:
@@ -193,7 +318,6 @@ class Redis(Server):
         self.folder = Path(tempfile.mkdtemp(prefix="clew-redis-"))
         self._arguments = arguments
         self._file: list[str] = []
-        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command = [*self._inside, _program("redis-server"), *self._file, "--port", str(self.port)]
@@ -208,13 +332,8 @@ class Redis(Server):
         ]
         if "--sentinel" not in self._arguments:
             command += ["--save", "", "--appendonly", "no"]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > until:
-                raise ServerError(f"redis-server: {(self.folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.02)
+        self.process = _Process(command, self.folder, "TERM")
+        until(lambda: self._answers() or self._has_ended(), "Redis does not answer")
 
     def configure(self, text: str) -> None:
         """Have it read a file, which Sentinel also writes."""
@@ -231,26 +350,16 @@ class Redis(Server):
         except OSError:
             return False
 
+    def _has_ended(self) -> bool:
+        assert self.process is not None
+        if self.process.running:
+            return False
+        raise ServerError(f"redis-server: {(self.folder / 'log').read_text()[-2000:]}")
+
     def stop(self) -> None:
         """End it as its administrator would."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self._end(signal.SIGKILL)
-
-    def freeze(self) -> None:
-        """Have it accept connections, and answer nothing."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
-
-    def _end(self, number: signal.Signals) -> None:
         if self.process is not None:
-            self.process.send_signal(number)
-            self.process.wait(START_SECONDS)
+            self.process.end(signal.SIGTERM)
             self.process = None
 
     def remove(self) -> None:
