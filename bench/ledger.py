@@ -59,7 +59,14 @@ param = "friend"
 postback = "{postback}"
 allow_private = true
 """
-TABLES = (schema.orders, schema.sightings, schema.decisions, schema.shares, schema.postbacks)
+TABLES = (
+    schema.orders,
+    schema.order_numbers,
+    schema.sightings,
+    schema.decisions,
+    schema.shares,
+    schema.postbacks,
+)
 
 
 def bench_ledger(options: Options) -> Section:
@@ -250,9 +257,8 @@ class BarePostgres:
 
     async def prepare(self) -> None:
         """Leave the rows to themselves."""
-        tables = ("order_numbers", *self._rows)
         async with self._pool.acquire() as connection:
-            for name in tables:
+            for name in self._rows:
                 await connection.execute(f"ALTER TABLE {name} DISABLE TRIGGER ALL")
 
     async def insert(self) -> None:
@@ -271,7 +277,7 @@ class BarePostgres:
 
 def _values(name: str, row: dict[str, Any], number: int) -> dict[str, Any]:
     keys: dict[str, Any] = {"id": f"pb{number}" if name == "postbacks" else number, "order": number}
-    keys |= {"order_id": f"b{number}", "decision": number}
+    keys |= {"order_id": f"b{number}", "number": f"b{number}", "decision": number}
     plain = {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()}
     return plain | {key: value for key, value in keys.items() if key in row}
 

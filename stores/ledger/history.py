@@ -23,7 +23,7 @@ from .connection import Connection
 from .database import Database
 from .forgotten import refuse_forgotten
 from .known import Decided, Known, Stored, decided_of, decided_query, known_of, postbacks_of, surviving
-from .numbers import keep_numbers
+from .numbers import add_first, keep_numbers
 from .orders import StoredOrder
 from .outbox import apply_plan
 from .schema import decisions as decisions_table
@@ -141,10 +141,10 @@ class Histories:
         async def work(tx: Connection) -> tuple[Written, ...]:
             if placement is not None:
                 await _place(tx, placement)
-            if placement is not None or len(changes) > 1:
+            if anew := placement is not None or len(changes) > 1:
                 known = [change.known.row for change in changes if change.known is not None]
                 await tx.execute(delete(numbers_table).where(numbers_table.c.order.in_(known)))
-            written = [await self._write(tx, change) for change in changes]
+            written = [await self._write(tx, change, anew=anew) for change in changes]
             for stored in loosened:
                 await _move(tx, stored, None, None)
             return tuple(written)
@@ -158,7 +158,7 @@ class Histories:
         self._policies.update(change.policy.version for change in changes)
         return written
 
-    async def _write(self, tx: Connection, change: Change) -> Written:
+    async def _write(self, tx: Connection, change: Change, *, anew: bool) -> Written:
         if change.sighting is not None:
             await refuse_forgotten(tx, change.sighting)
         values = _columns(change)
@@ -170,7 +170,7 @@ class Histories:
             await tx.execute(_ADD_SIGHTING, {"order": row, **said})
         for stored in change.moved:
             await _move(tx, stored, row, change.joined_by)
-        await _numbers(tx, change, row)
+        await _numbers(tx, change, row, anew=anew)
         decision = await self._decision(tx, change, row)
         if decision is not None:
             await tx.execute(_DECIDED, {"row": row, "decision": decision})
@@ -332,13 +332,17 @@ def sighting_values(sighting: Sighting, joined_by: str | None, raw: str | None) 
     }
 
 
-async def _numbers(tx: Connection, change: Change, row: int) -> None:
-    """Write down the numbers by which the order is not found yet. Raises _FasterError."""
+async def _numbers(tx: Connection, change: Change, row: int, *, anew: bool) -> None:
+    """Write down the numbers by which the order is not found yet. Raises _FasterError. `anew`: those that it
+    had were deleted."""
     first = change.known.number if change.known is not None else change.order.number
-    further = [number for number in change.numbers if number != first]
+    if change.known is None:
+        await add_first(tx, change.site, row, first)
+        anew = False
+    numbers = [first, *change.numbers] if anew else [n for n in change.numbers if n != first]
     named = change.sighting.numbers if change.sighting is not None else ()
     others = [other.row for other in change.others]
-    if further and not await keep_numbers(tx, change.site, row, further, named=named, others=others):
+    if numbers and not await keep_numbers(tx, change.site, row, numbers, named=named, others=others):
         raise _FasterError
 
 

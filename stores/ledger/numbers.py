@@ -1,49 +1,54 @@
-"""The further numbers of orders: an order may be reported with several."""
+"""The numbers of orders: the first one, and further ones where an order is reported with several."""
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import insert, select, update
 
 from .connection import Connection
 from .schema import order_numbers as numbers_table
 from .schema import orders as orders_table
 
 _N, _O = numbers_table.c, orders_table.c
+_ADD = insert(numbers_table)
+
+
+async def add_first(tx: Connection, site: str, row: int, number: str) -> None:
+    """Have a new order found by its first number. Raises IntegrityError if another order has the number,
+    also as a further one; a writer that is about to commit it is waited for."""
+    await tx.execute(_ADD, {"site": site, "number": number, "order": row})
 
 
 async def keep_numbers(
     tx: Connection,
     site: str,
     row: int,
-    further: Sequence[str],
+    numbers: Sequence[str],
     *,
     named: Collection[str],
     others: Collection[int],
 ) -> bool:
-    """Have an order found by its further numbers, which `others` had until now. `named` are the numbers of
-    the report that is being written.
+    """Have an order found by all its numbers, which `others` had until now. `named` are the numbers of the
+    report that is being written.
 
     False, and nothing is written, if another order has one of these: a writer was faster, and the two orders
-    have to be merged.
+    have to be merged. Raises IntegrityError if another writer adds one of the numbers at the same time.
     """
-    found = select(_N.number, _N.order).where(_N.site == site, _N.number.in_(further))
-    known = {one.number: one.order for one in await tx.execute(found)}
-    mine = (row, *others)
-    if shared := [number for number in further if number in named]:
-        had = _O.id.in_([known[number] for number in shared if number in known])
-        another = select(_O.id).where(
-            _O.site == site,
-            _O.merged_into.is_(None),
-            _O.id.not_in(mine),
-            or_(_O.order_id.in_(shared), had),
-        )
-        if (await tx.execute(another.limit(1))).first() is not None:
-            return False
-    moved = [number for number, order in known.items() if order != row]
+    found = (
+        select(_N.number, _N.order, _O.order_id, _O.merged_into)
+        .join_from(numbers_table, orders_table, _O.id == _N.order)
+        .where(_N.site == site, _N.number.in_(numbers))
+    )
+    known = {one.number: one for one in await tx.execute(found)}
+    foreign = [one for one in known.values() if one.order not in (row, *others) and one.merged_into is None]
+    if any(one.number in named for one in foreign):
+        return False
+    # Another order keeps the number that it was first reported with.
+    kept = {one.number for one in foreign if one.number == one.order_id}
+    moved = [number for number, one in known.items() if one.order != row and number not in kept]
     if moved:
         there = (_N.site == site, _N.number.in_(moved))
         await tx.execute(update(numbers_table).where(*there).values(order=row))
-    new = [{"site": site, "number": n, "order": row} for n in further if n not in known]
+    new = [{"site": site, "number": n, "order": row} for n in dict.fromkeys(numbers) if n not in known]
     if new:
-        await tx.execute(insert(numbers_table), new)
+        await tx.execute(_ADD, new)
     return True

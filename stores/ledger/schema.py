@@ -67,7 +67,7 @@ orders = Table(
     Index("ix_orders_changed", "changed_at", "id"),
 )
 
-# The further numbers of an order that has several.
+# All numbers of each order, its first one too: two orders never have the same.
 order_numbers = Table(
     "order_numbers",
     metadata,

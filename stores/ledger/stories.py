@@ -43,10 +43,10 @@ class Stories:
 
     async def sites(self, number: str) -> tuple[str, ...]:
         """The sites that have an order of this normalised number (`orders/ids.py`), by name."""
-        own, further = orders_table.c, numbers_table.c
+        own, every = orders_table.c, numbers_table.c
         query = union(
             select(own.site).where(own.order_id == number),
-            select(further.site).where(further.number == number),
+            select(every.site).where(every.number == number),
         )
         async with self._db.read() as connection:
             return tuple(sorted(row[0] for row in await connection.execute(query)))
@@ -66,7 +66,8 @@ class Stories:
             return None
         own = numbers_table.c
         async with self._db.read() as connection:
-            query = select(own.number).where(own.site == site, own.order == known.row)
+            further = (own.order == known.row, own.number != known.number)
+            query = select(own.number).where(own.site == site, *further)
             numbers = tuple(sorted(row[0] for row in await connection.execute(query)))
             postbacks = await _postbacks(connection, site, known.row, numbers)
             attempts = await _attempts(connection, [row.id for row in postbacks])

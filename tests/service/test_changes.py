@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import sqlalchemy
 from clew.credit.decision import Inputs, Policy, decide
 from clew.orders.model import OrderSeen, Refund
 from clew.postbacks.model import Attempt, Postback, State
@@ -306,9 +307,16 @@ async def test_two_orders_that_are_the_same_are_merged_and_the_partner_is_notifi
     assert shop.sums == {"1001": Decimal("0.00")}
 
 
-@pytest.mark.parametrize("first", [{"id": "1001"}, {"id": "1002", "further": ("1001",)}])
+ALONE: dict[str, Any] = {"id": "1001"}
+BESIDE: dict[str, Any] = {"id": "1002", "further": ("1001",)}
+SERVERS: dict[str, Any] = {"id": "x-77", "further": ("1001",)}
+
+
+@pytest.mark.parametrize(
+    ("faster", "slower"), [(ALONE, SERVERS), (BESIDE, SERVERS), (SERVERS, ALONE), (SERVERS, BESIDE)]
+)
 async def test_two_writers_at_once_that_share_a_number_make_one_order(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, first: dict[str, Any]
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, faster: dict[str, Any], slower: dict[str, Any]
 ) -> None:
     """The second one looked for the order before the first one had written it."""
     histories = shop.service.ledger.histories
@@ -319,13 +327,45 @@ async def test_two_writers_at_once_that_share_a_number_make_one_order(
         looked += 1
         found = await known(site, numbers)
         if looked == 1:
-            await shop.report(replace(page(), **first))
+            await shop.report(replace(page(), **faster))
         return found
 
     monkeypatch.setattr(histories, "known", slow)
-    await shop.report(replace(order_seen(**PAID), id="x-77", further=("1001",)))
+    await shop.report(replace(order_seen(**PAID), **slower))
     (order,) = await shop.service.ledger.orders.list("shop")
-    assert (order.order_id, order.total) == (first["id"], Decimal("100.00"))
+    assert (order.order_id, order.total) == (faster["id"], Decimal("100.00"))
+
+
+@pytest.mark.parametrize(("faster", "slower"), [(ALONE, SERVERS), (SERVERS, ALONE), (SERVERS, BESIDE)])
+async def test_a_writer_waits_for_another_that_is_about_to_commit_its_number(
+    shop: Shop,
+    ledger_address: str,
+    monkeypatch: pytest.MonkeyPatch,
+    faster: dict[str, Any],
+    slower: dict[str, Any],
+) -> None:
+    if ledger_address.startswith("sqlite"):
+        pytest.skip("it has one writer at a time")
+    histories, others = shop.service.ledger.histories, list[asyncio.Task[None]]()
+    due = histories._due
+    waiting = sqlalchemy.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+    async def due_later(*given: Any) -> tuple[Postback, ...]:
+        """Begin the other report where this one has written all but its postbacks."""
+        if not others:
+            others.append(asyncio.create_task(shop.report(replace(order_seen(**PAID), **slower))))
+            async with shop.service.ledger.db.read() as connection:
+                while not others[0].done() and not await connection.scalar(waiting):  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+        return await due(*given)
+
+    # With it, the policy is written, for which two writers would wait as well.
+    await shop.report(replace(page(), id="1"))
+    monkeypatch.setattr(histories, "_due", due_later)
+    await shop.report(replace(page(), **faster))
+    await asyncio.gather(*others)
+    order, _ = await shop.service.ledger.orders.list("shop")
+    assert (order.order_id, order.total) == (faster["id"], Decimal("100.00"))
 
 
 async def test_a_further_number_that_is_always_the_same_makes_no_one_order_of_all(shop: Shop) -> None:
