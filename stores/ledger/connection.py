@@ -6,6 +6,8 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import Executable, Result
 
+from .prepared import Prepared
+
 T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -13,7 +15,7 @@ Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 class Connection(Protocol):
     """Executes statements. All rows of a result are in memory."""
 
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
+    async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         """Execute a statement; with a list of parameters, once for each."""
 
     async def scalar(self, statement: Executable) -> Any:
@@ -22,16 +24,16 @@ class Connection(Protocol):
     async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
         """Do `work` on the synchronous connection."""
 
-    async def lock(self, name: str, *, shared: bool = False) -> None:
-        """Wait until no other transaction holds the lock of this name, and hold it until the end of this
-        one. Several may hold it at once where all of them share it."""
+    async def lock(self, *names: str, shared: bool = False) -> None:
+        """Wait until no other transaction holds the locks of these names, one after the other, and hold them
+        until the end of this one. Several may hold them at once where all of them share them."""
 
     async def announce(self) -> None:
         """Tell other processes, once this is committed, that a message was written."""
 
 
 def executing(
-    statement: Executable, given: Parameters | None = None
+    statement: Executable | Prepared, given: Parameters | None = None
 ) -> Callable[[Connection], Coroutine[Any, Any, Any]]:
     """A work of one statement, which comes to its result."""
 

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, false, func, insert, or_, select, update
 
 from ...chat.model import Added, Author, Conversation, Message, Sender
 from ...referral.visitor import Talk
-from .connection import Connection
+from .connection import Connection, executing
 from .database import Database
+from .prepared import Prepared
 from .schema import conversations, messages
 
 # A visitor who writes again within a day goes on with the same conversation; later a new one begins, so
@@ -26,6 +27,20 @@ CONVERSATION = [
 ]
 MESSAGE = [messages.c[name] for name in ("id", "author", "agent", "text", "at")]
 
+
+_TALKED_IN = Prepared(
+    select(messages.c.conversation)
+    .join(conversations, conversations.c.id == messages.c.conversation)
+    .where(
+        conversations.c.site == bindparam("site"),
+        conversations.c.visitor == bindparam("visitor"),
+        messages.c.author == "visitor",
+        messages.c.at >= bindparam("since"),
+        messages.c.at < bindparam("until"),
+    )
+    .order_by(messages.c.id.desc())
+    .limit(1)
+)
 
 NOBODY = Sender()
 Note = Callable[[Conversation], str | None]
@@ -131,21 +146,8 @@ class Conversations:
 
     async def visitor_talked(self, site: str, visitor: str, since: float, until: float) -> str | None:
         """The conversation in which the visitor last wrote in [since, until), or None."""
-        said = (
-            select(messages.c.conversation)
-            .join(conversations, conversations.c.id == messages.c.conversation)
-            .where(
-                conversations.c.site == site,
-                conversations.c.visitor == visitor,
-                messages.c.author == "visitor",
-                messages.c.at >= since,
-                messages.c.at < until,
-            )
-            .order_by(messages.c.id.desc())
-            .limit(1)
-        )
-        async with self._db.read() as connection:
-            found: str | None = await connection.scalar(said)
+        given = {"site": site, "visitor": visitor, "since": since, "until": until}
+        found: str | None = (await self._db.query(executing(_TALKED_IN, given))).scalar()
         return found
 
     # -- the agent's side

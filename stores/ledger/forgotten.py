@@ -1,13 +1,15 @@
 """Who has been forgotten: a digest of each visitor and e-mail hash, so that nothing late brings it back."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from ...orders.sighting import Sighting
 from .connection import Connection
+from .prepared import Prepared
 from .schema import forgotten as forgotten_table
 
 VISITOR: Final = "visitor"
@@ -48,8 +50,9 @@ async def refuse_forgotten(tx: Connection, sighting: Sighting) -> None:
         return
     # Writers of the same person, or of a placeholder that many guests share, do not wait for each other.
     await _lock(tx, [*visitors, *emails], shared=True)
-    query = select(_F.digest).where(_F.digest.in_([*visitors, *emails]))
-    found = {row[0] for row in await tx.execute(query)}
+    digests = [*visitors, *emails]
+    given = {f"digest{place}": one for place, one in enumerate(digests)}
+    found = {row[0] for row in await tx.execute(_marked(len(digests)), given)}
     if found:
         raise ForgottenError(
             [visitors[one] for one in found & visitors.keys()], [emails[one] for one in found & emails.keys()]
@@ -58,5 +61,11 @@ async def refuse_forgotten(tx: Connection, sighting: Sighting) -> None:
 
 async def _lock(tx: Connection, digests: Iterable[str], *, shared: bool = False) -> None:
     # In one order, so that two do not wait for each other.
-    for one in sorted(set(digests)):
-        await tx.lock(f"forgotten {one}", shared=shared)
+    await tx.lock(*(f"forgotten {one}" for one in sorted(set(digests))), shared=shared)
+
+
+@lru_cache
+def _marked(count: int) -> Prepared:
+    """Which of so many digests are those of somebody who is forgotten."""
+    digests = [bindparam(f"digest{place}", type_=_F.digest.type) for place in range(count)]
+    return Prepared(select(_F.digest).where(_F.digest.in_(digests)))

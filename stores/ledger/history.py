@@ -7,6 +7,7 @@ changed it meanwhile.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, or_, select, update
@@ -26,6 +27,7 @@ from .known import Decided, Known, Stored, decided_of, decided_query, known_of, 
 from .numbers import add_first, keep_numbers
 from .orders import StoredOrder
 from .outbox import apply_plan
+from .prepared import Prepared, values_of
 from .schema import decisions as decisions_table
 from .schema import order_numbers as numbers_table
 from .schema import orders as orders_table
@@ -36,22 +38,42 @@ from .schema import shares as shares_table
 from .schema import sightings as sightings_table
 
 _O, _S, _D, _P = orders_table.c, sightings_table.c, decisions_table.c, postbacks_table.c
-# Made once: building a statement costs more than executing it.
-_ADD_ORDER, _ADD_SIGHTING = insert(orders_table), insert(sightings_table)
-_ADD_DECISION, _ADD_SHARE = insert(decisions_table), insert(shares_table)
-_FURTHER = select(numbers_table.c.order).where(
-    numbers_table.c.site == bindparam("site"),
-    numbers_table.c.number.in_(bindparam("numbers", expanding=True)),
+_NOT_OF_A_NEW_ORDER = ("id", "decision")
+_NOT_OF_A_CHANGE = (*_NOT_OF_A_NEW_ORDER, "site", "order_id", "version", "recorded_at")
+_ADD_ORDER = Prepared(
+    insert(orders_table)
+    .values(values_of([c for c in _O if c.name not in _NOT_OF_A_NEW_ORDER]))
+    .returning(_O.id)
 )
-_BY_NUMBER = (
-    select(orders_table)
-    .where(
-        _O.site == bindparam("site"),
-        or_(_O.order_id.in_(bindparam("numbers", expanding=True)), _O.id.in_(_FURTHER)),
+_CHANGE_ORDER = Prepared(
+    update(orders_table)
+    .where(_O.id == bindparam("row"), _O.version == bindparam("before"))
+    .values(values_of([c for c in _O if c.name not in _NOT_OF_A_CHANGE]) | {"version": _O.version + 1})
+)
+_ADD_SIGHTING = Prepared(
+    insert(sightings_table).inline().values(values_of([c for c in _S if c.name not in ("id", "placed")]))
+)
+_ADD_DECISION = Prepared(
+    insert(decisions_table).values(values_of([c for c in _D if c.name != "id"])).returning(_D.id)
+)
+_ADD_SHARE = Prepared(
+    insert(shares_table).values(values_of([c for c in shares_table.c if c.name != "forget_by"]))
+)
+_DECIDED = Prepared(update(orders_table).where(_O.id == bindparam("row")).values(values_of([_O.decision])))
+_HAS_POLICY = Prepared(
+    select(policies_table.c.version).where(policies_table.c.version == bindparam("version"))
+)
+
+
+@lru_cache
+def _by_numbers(count: int) -> Prepared:
+    """The orders of a site that have one of so many numbers."""
+    numbers = [bindparam(f"number{place}", type_=_O.order_id.type) for place in range(count)]
+    further = select(numbers_table.c.order).where(
+        numbers_table.c.site == bindparam("site"), numbers_table.c.number.in_(numbers)
     )
-    .order_by(_O.id)
-)
-_DECIDED = update(orders_table).where(_O.id == bindparam("row"))
+    of_them = or_(_O.order_id.in_(numbers), _O.id.in_(further))
+    return Prepared(select(orders_table).where(_O.site == bindparam("site"), of_them).order_by(_O.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +136,11 @@ class Histories:
     async def known(self, site: str, numbers: Sequence[str]) -> tuple[Known, ...]:
         """The orders of a site that have one of these numbers, oldest first; more than one where a sighting
         names numbers that were taken for two orders."""
-        given = {"site": site, "numbers": list(numbers)}
+        given = {"site": site} | {f"number{place}": number for place, number in enumerate(numbers)}
+        by_numbers = _by_numbers(len(numbers))
 
         async def work(connection: Connection) -> tuple[Known, ...]:
-            rows = (await connection.execute(_BY_NUMBER, given)).all()
+            rows = (await connection.execute(by_numbers, given)).all()
             rows = await surviving(connection, rows)
             return tuple([await known_of(connection, row) for row in rows])
 
@@ -205,9 +228,9 @@ class Histories:
         """Write the credit decision; None where it is the one that holds already."""
         if _same_decision(change):
             return None
-        version, own = change.policy.version, policies_table.c
+        version = change.policy.version
         if version not in self._policies:
-            known = await tx.execute(select(own.version).where(own.version == version))
+            known = await tx.execute(_HAS_POLICY, {"version": version})
             if known.first() is None:
                 await tx.execute(insert(policies_table).values(version=version, policy=change.policy.data))
         added = await tx.execute(
@@ -223,9 +246,9 @@ class Histories:
                 "considered": change.decision.considered_json(),
             },
         )
-        decision = int(added.inserted_primary_key[0])
-        if change.decision.shares:
-            await tx.execute(_ADD_SHARE, [_share(s, decision, row) for s in change.decision.shares])
+        decision = int(added.scalar())
+        for share in change.decision.shares:
+            await tx.execute(_ADD_SHARE, _share(share, decision, row))
         return decision
 
     async def decisions(self, row: int) -> tuple[Decided, ...]:
@@ -244,14 +267,9 @@ async def _order(tx: Connection, change: Change, values: Mapping[str, Any]) -> i
     """Write the order's row; None if another writer was faster."""
     if change.known is None:
         first = {"site": change.site, "order_id": change.order.number, "recorded_at": change.at}
-        added = await tx.execute(_ADD_ORDER, {**first, "version": 1, **values})
-        return int(added.inserted_primary_key[0])
-    version = change.known.version
-    done = await tx.execute(
-        update(orders_table)
-        .where(_O.id == change.known.row, _O.version == version)
-        .values(version=version + 1, **values)
-    )
+        return int((await tx.execute(_ADD_ORDER, {**first, "version": 1, **values})).scalar())
+    place = {"row": change.known.row, "before": change.known.version}
+    done = await tx.execute(_CHANGE_ORDER, {**place, **values})
     return change.known.row if done.rowcount else None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 
 from ...credit.decision import Decision, Inputs, Policy, Share
 from ...orders.sighting import Sighting
@@ -13,6 +13,7 @@ from ...postbacks.model import Postback
 from ...referral.touches import Click
 from .connection import Connection
 from .outbox import postback_of
+from .prepared import Prepared
 from .schema import decisions as decisions_table
 from .schema import orders as orders_table
 from .schema import policies as policies_table
@@ -100,11 +101,10 @@ async def surviving(connection: Connection, rows: Sequence[Row[Any]]) -> Sequenc
 
 async def known_of(connection: Connection, row: Row[Any]) -> Known:
     """An order from its row, with what belongs to it."""
-    query = stored_query().where(_S.order == row.id).order_by(_S.id)
-    seen = [stored_of(s) for s in await connection.execute(query)]
+    seen = [stored_of(s) for s in await connection.execute(_SIGHTINGS, {"order": row.id})]
     decided = None
     if row.decision is not None:
-        found = (await connection.execute(decided_query().where(_D.id == row.decision))).first()
+        found = (await connection.execute(_DECIDED, {"decision": row.decision})).first()
         decided = None if found is None else await decided_of(connection, found)
     return Known(
         row.id,
@@ -138,10 +138,9 @@ def decided_query() -> Any:
 
 async def decided_of(connection: Connection, row: Row[Any]) -> Decided:
     """A credit decision from its row."""
-    query = select(shares_table).where(shares_table.c.decision == row.id).order_by(shares_table.c.partner)
     shares = tuple(
         Share(s.partner, Click(*s.click) if s.click else None, s.touched_at, Decimal(s.part), s.reason)
-        for s in await connection.execute(query)
+        for s in await connection.execute(_SHARES, {"decision": row.id})
     )
     decision = Decision.of(shares, row.reason, row.considered)
     policy, inputs = Policy.from_json(row.policy), Inputs.from_json(row.inputs)
@@ -150,7 +149,16 @@ async def decided_of(connection: Connection, row: Row[Any]) -> Decided:
 
 async def postbacks_of(connection: Connection, row: int, *, lock: bool = False) -> tuple[Postback, ...]:
     """All postbacks of an order; with `lock` nobody else changes them until the end of the transaction."""
-    query = select(postbacks_table).where(_P.order == row).order_by(_P.partner, _P.sequence)
-    if lock:
-        query = query.with_for_update()
-    return tuple(postback_of(one) for one in await connection.execute(query))
+    found = await connection.execute(_LOCKED_POSTBACKS if lock else _POSTBACKS, {"order": row})
+    return tuple(postback_of(one) for one in found)
+
+
+_SIGHTINGS = Prepared(stored_query().where(_S.order == bindparam("order")).order_by(_S.id))
+_DECIDED = Prepared(decided_query().where(_D.id == bindparam("decision")))
+_SHARES = Prepared(
+    select(shares_table)
+    .where(shares_table.c.decision == bindparam("decision"))
+    .order_by(shares_table.c.partner)
+)
+_OF_ORDER = select(postbacks_table).where(_P.order == bindparam("order")).order_by(_P.partner, _P.sequence)
+_POSTBACKS, _LOCKED_POSTBACKS = Prepared(_OF_ORDER), Prepared(_OF_ORDER.with_for_update())

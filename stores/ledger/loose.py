@@ -12,6 +12,7 @@ from .database import Database
 from .forgotten import refuse_forgotten
 from .history import Histories, sighting_values
 from .known import Known, Stored, known_of, stored_of, stored_query, surviving
+from .prepared import Prepared
 from .schema import orders as orders_table
 from .schema import placements as placements_table
 from .schema import sightings as sightings_table
@@ -20,8 +21,7 @@ _S, _P = sightings_table.c, placements_table.c
 CANDIDATES: Final = 20
 """Most orders that a sighting is compared with. With more there is none that it belongs to for sure."""
 
-# Asked with each order, so it is made once.
-_ANY = select(_S.id).where(_S.site == bindparam("site"), _S.loose.is_(True)).limit(1)
+_ANY = Prepared(select(_S.id).where(_S.site == bindparam("site"), _S.loose.is_(True)).limit(1))
 _PLAIN = (_S.visitor, _S.email_hash, _S.coupon)
 
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, select
+from sqlalchemy import ColumnElement, Integer, Row, Select, bindparam, select
 
 from ...orders.doubt import Doubt
 from ...orders.model import SALES, OrderState
 from ...referral.touches import Click
-from .connection import Connection
+from .connection import Connection, executing
 from .database import Database
+from .prepared import Prepared, one_of
 from .schema import decisions as decisions_table
 from .schema import orders as orders_table
 from .schema import postbacks as postbacks_table
@@ -68,18 +69,12 @@ class Orders:
     ) -> tuple[tuple[Decimal, str], ...]:
         """Total and currency of the site's newest orders that are in no doubt, newest first; with `currency`
         only of those in it."""
-        own, calls = orders_table.c, postbacks_table
-        doubtful = select(calls.c.id).where(calls.c.order == own.id, calls.c.state.in_(("held", "refused")))
-        query = (
-            select(own.total, own.currency)
-            .where(own.site == site, own.state.in_(SALES), own.total.is_not(None), ~doubtful.exists())
-            .order_by(own.id.desc())
-            .limit(limit)
-        )
-        if currency is not None:
-            query = query.where(own.currency == currency)
-        async with self._db.read() as connection:
-            return tuple((Decimal(total), code) for total, code in (await connection.execute(query)).all())
+        given: dict[str, Any] = {"site": site, "limit": limit}
+        if currency is None:
+            found = await self._db.query(executing(_AMOUNTS, given))
+        else:
+            found = await self._db.query(executing(_AMOUNTS_IN, given | {"currency": currency}))
+        return tuple((Decimal(total), code) for total, code in found)
 
     async def get(self, site: str, order_id: str) -> StoredOrder | None:
         """The order of a normalised number (`orders/ids.py`), or None."""
@@ -131,7 +126,23 @@ def _all() -> Select[Any]:
 
 
 _ALL = _all()
-_AT = _ALL.where(orders_table.c.id == bindparam("row"))
+_AT = Prepared(_ALL.where(orders_table.c.id == bindparam("row")))
+
+
+def _amounts(*conditions: ColumnElement[bool]) -> Prepared:
+    own, calls = orders_table.c, postbacks_table.c
+    doubtful = select(calls.id).where(calls.order == own.id, one_of(calls.state, ("held", "refused")))
+    return Prepared(
+        select(own.total, own.currency)
+        .where(own.site == bindparam("site"), one_of(own.state, sorted(SALES)), own.total.is_not(None))
+        .where(~doubtful.exists(), *conditions)
+        .order_by(own.id.desc())
+        .limit(bindparam("limit", type_=Integer))
+    )
+
+
+_AMOUNTS = _amounts()
+_AMOUNTS_IN = _amounts(orders_table.c.currency == bindparam("currency"))
 
 
 def _one(site: str, order_id: str) -> Select[Any]:
@@ -139,7 +150,7 @@ def _one(site: str, order_id: str) -> Select[Any]:
 
 
 def _fields(row: Row[Any]) -> dict[str, Any]:
-    fields = dict(row._mapping)
+    fields = row._asdict()
     click, total = fields["click"], fields["total"]
     return fields | {
         "total": None if total is None else Decimal(total),

@@ -30,6 +30,7 @@ from ...postbacks.due import Plan, Planned, after_dead, retried
 from ...postbacks.model import STATES, Attempt, Outcome, Postback, Report, State, Waiting
 from .connection import Connection, executing
 from .database import Database
+from .prepared import Prepared, values_of
 from .schema import attempts as attempts_table
 from .schema import orders as orders_table
 from .schema import postbacks as postbacks_table
@@ -338,17 +339,25 @@ ORDER BY turn, next_at, id LIMIT :limit
 """)
 
 # Made once: building a statement costs more than executing it.
-_ATTEMPT = insert(attempts_table)
+_ADD = Prepared(insert(postbacks_table).values(values_of(list(_C))))
+_ATTEMPT = Prepared(
+    insert(attempts_table).inline().values(values_of([c for c in attempts_table.c if c.name != "id"]))
+)
 _OWN = (_C.id == bindparam("row"), _C.lease_until == bindparam("lease"))
-_BEGIN = (
+_BEGIN = Prepared(
     update(postbacks_table)
     .where(*_OWN, _C.state == "due")
     .values(state="sending", lease_until=bindparam("until"), attempts=bindparam("tried"))
 )
-_FINISH = update(postbacks_table).where(*_OWN).values(lease_until=None)
+_OUTCOME = values_of(
+    [_C[n] for n in ("state", "attempts", "next_at", "last_answer", "last_status", "finished_at")]
+)
+_FINISH = Prepared(update(postbacks_table).where(*_OWN).values(lease_until=None, **_OUTCOME))
 # A late delivery counts, as long as nobody else has the row: nothing is left to send.
-_FINISH_DELIVERED = (
-    update(postbacks_table).where(_OWN[0], or_(_OWN[1], _C.lease_until.is_(None))).values(lease_until=None)
+_FINISH_DELIVERED = Prepared(
+    update(postbacks_table)
+    .where(_OWN[0], or_(_OWN[1], _C.lease_until.is_(None)))
+    .values(lease_until=None, **_OUTCOME)
 )
 _SETTLED = ("state", "attempts", "next_at", "lease_until", "last_answer", "last_status", "finished_at")
 _ADDED = tuple(column.name for column in postbacks_table.c if column.name != "report")
@@ -379,7 +388,7 @@ def _free(now: float) -> ColumnElement[bool]:
 
 def postback_of(row: Row[Any]) -> Postback:
     """A postback from its row."""
-    fields = dict(row._mapping)
+    fields = row._asdict()
     return Postback(**fields | {"report": Report.from_json(fields["report"])})
 
 
@@ -403,7 +412,7 @@ async def apply_plan(tx: Connection, row: int, site: str, planned: Plan, now: fl
     added = [_added(row, site, p, now) for p in planned.added]
     if added:
         values = [{n: getattr(p, n) for n in _ADDED} | {"report": p.report.to_json()} for p in added]
-        await tx.execute(insert(postbacks_table), values)
+        await tx.execute(_ADD, values)
     return (*planned.changed, *added)
 
 

@@ -3,25 +3,25 @@
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import asyncpg
 from sqlalchemy import Connection as SyncConnection
-from sqlalchemy import Executable, bindparam, event, func, select, text
-from sqlalchemy.engine import ExceptionContext
+from sqlalchemy import Executable, func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from .. import postgres
 from .addresses import LedgerAddressError
 from .connection import Connection, Parameters
 from .database import OPEN_SECONDS, WRITE_SECONDS, Database, T, Work
 from .errors import LedgerAwayError, LedgerBusyError, LedgerError
+from .prepared import Prepared
 from .schema import metadata
+from .sessions import READ_ONLY, Session, Sessions
 from .upgrade import upgrade
 
 CONNECTIONS: Final = 8
@@ -45,12 +45,9 @@ _SESSION: Final = {
 # serialization_failure, deadlock_detected: the same transaction may be done again.
 _AGAIN: Final = frozenset({"40001", "40P01"})
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.%-]*)(:\d{1,5})?", re.ASCII)
-_READ_ONLY: Final = "25006"  # read_only_sql_transaction
 _PAUSE: Final = (0.002, 0.03)
 _RECONNECT_SECONDS: Final = 2.0
 _GATHER_SECONDS: Final = 0.02
-_LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("name"), 0)))
-_LOCK_SHARED = select(func.pg_advisory_xact_lock_shared(func.hashtextextended(bindparam("name"), 0)))
 _ANNOUNCE = select(func.pg_notify(CHANNEL, ""))
 # Grows with whatever is written in the whole cluster.
 _WRITTEN = text("SELECT pg_current_wal_insert_lsn()::text")
@@ -66,15 +63,7 @@ class PostgresDatabase(Database):
     def __init__(self, address: str) -> None:
         super().__init__(address)
         _check_address(address)
-        self._engine: AsyncEngine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=self._connect,
-            pool_size=CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=WRITE_SECONDS,
-        )
-        event.listen(self._engine.sync_engine, "handle_error", _give_up_read_only)
-        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._sessions = Sessions(self._connect, CONNECTIONS, WRITE_SECONDS)
         self._closed: LedgerError | None = None  # why it could not be opened
         self._written: str | None = None
         self._heard = asyncio.Event()
@@ -108,7 +97,7 @@ class PostgresDatabase(Database):
             self._listener.cancel()
             await asyncio.wait({self._listener})
             self._listener = None
-        await self._engine.dispose()
+        await self._sessions.close()
 
     async def transact(self, work: Work[T], wait: float = WRITE_SECONDS) -> T:
         """See `Database`."""
@@ -129,7 +118,7 @@ class PostgresDatabase(Database):
             except TimeoutError:
                 raise LedgerBusyError("the ledger does not answer, or others keep it locked") from None
             except _UndoneError as error:
-                read_only = _code(error.cause) == _READ_ONLY
+                read_only = _code(error.cause) == READ_ONLY
                 if loop.time() >= until or (read_only and renewed):
                     raise error.cause from error.cause.__cause__
                 renewed = renewed or read_only
@@ -140,8 +129,8 @@ class PostgresDatabase(Database):
         self._check_open()
         for last in (False, True):
             try:
-                async with asyncio.timeout(QUERY_SECONDS), self._connection(self._reading) as connection:
-                    return await work(_Statements(connection))
+                async with asyncio.timeout(QUERY_SECONDS):
+                    return await self._used(lambda session: work(_Statements(session)))
             except TimeoutError:
                 raise LedgerBusyError(f"the ledger has not answered for {QUERY_SECONDS:.0f} s") from None
             except DBAPIError as error:
@@ -186,35 +175,40 @@ class PostgresDatabase(Database):
 
     async def _transacted(self, work: Work[T]) -> T:
         """Do `work` once. Raises _UndoneError if nothing was written and it may be done again."""
-        async with self._connection(self._engine) as connection:
+
+        async def use(session: Session) -> T:
+            transaction = _Transaction(session)
             try:
-                await connection.begin()
-                result = await work(_Statements(connection))
+                result = await work(transaction)
             except DBAPIError as error:
                 if error.connection_invalidated or _code(error) in _AGAIN:
                     raise _UndoneError(error) from error
                 raise
             # If the connection is lost from here on, nobody knows whether it was written.
             try:
-                await connection.commit()
+                await transaction.commit()
             except DBAPIError as error:
                 if _code(error) in _AGAIN:
                     raise _UndoneError(error) from error
                 raise
             return result
 
-    @asynccontextmanager
-    async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        return await self._used(use)
+
+    async def _used(self, use: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+        """What comes of a session. A transaction that is left open is rolled back; a session whose statement
+        was interrupted is given up."""
+        session = await self._sessions.take()
         try:
-            connection = await engine.connect()
-        except PoolTimeoutError:
-            raise LedgerBusyError(f"all {CONNECTIONS} connections to the ledger are in use") from None
-        except postgres.FAILURES as error:
-            raise LedgerAwayError(f"its server does not answer: {_text(error)}") from error
-        try:
-            yield connection
+            return await use(session)
+        except Exception:
+            await session.roll_back()
+            raise
+        except BaseException:
+            session.give_up()
+            raise
         finally:
-            await connection.close()
+            await self._sessions.give_back(session)
 
     async def _connect(self) -> asyncpg.Connection:
         # asyncpg reads the address as libpq does: sslmode, several hosts, PGPASSWORD and ~/.pgpass.
@@ -262,25 +256,62 @@ class _UndoneError(Exception):
 
 
 class _Statements:
-    """Statements on one connection."""
+    """Statements of one session, each a transaction of its own."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
-        return await self._connection.execute(statement, parameters)
+    async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
+        return await self._session.execute(statement, parameters)
 
     async def scalar(self, statement: Executable) -> Any:
-        return await self._connection.scalar(statement)
+        return await self._session.connection.scalar(statement)
 
     async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
-        return await self._connection.run_sync(work)
+        return await self._session.connection.run_sync(work)
 
-    async def lock(self, name: str, *, shared: bool = False) -> None:
-        await self._connection.execute(_LOCK_SHARED if shared else _LOCK, {"name": name})
+    async def lock(self, *names: str, shared: bool = False) -> None:
+        raise TypeError("a lock ends with its transaction, and this is none")
 
     async def announce(self) -> None:
-        await self._connection.execute(_ANNOUNCE)
+        raise TypeError("nothing is written here")
+
+
+class _Transaction(_Statements):
+    """A transaction, which begins with its first statement."""
+
+    _begun = False
+
+    async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
+        await self._begin()
+        return await super().execute(statement, parameters)
+
+    async def scalar(self, statement: Executable) -> Any:
+        await self._begin()
+        return await super().scalar(statement)
+
+    async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
+        await self._begin()
+        return await super().run_sync(work)
+
+    async def lock(self, *names: str, shared: bool = False) -> None:
+        how = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+        await self._begin("; ".join(f"SELECT {how}({_lock_key(name)})" for name in names))
+
+    async def announce(self) -> None:
+        await self.execute(_ANNOUNCE)
+
+    async def commit(self) -> None:
+        """Raises DBAPIError."""
+        if self._begun and (status := await self._session.script("COMMIT")) != "COMMIT":
+            raise LedgerError(f"a transaction of which a statement had failed was to be committed: {status}")
+
+    async def _begin(self, then: str = "") -> None:
+        """Begin it if it has not begun; in the same round trip execute `then`."""
+        script = "; ".join(filter(None, ("" if self._begun else "BEGIN", then)))
+        self._begun = True
+        if script:
+            await self._session.script(script)
 
 
 class _Questions:
@@ -289,7 +320,7 @@ class _Questions:
     def __init__(self, database: PostgresDatabase) -> None:
         self._query = database.query
 
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
+    async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         return await self._query(lambda connection: connection.execute(statement, parameters))
 
     async def scalar(self, statement: Executable) -> Any:
@@ -298,18 +329,16 @@ class _Questions:
     async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
         return await self._query(lambda connection: connection.run_sync(work))
 
-    async def lock(self, name: str, *, shared: bool = False) -> None:
+    async def lock(self, *names: str, shared: bool = False) -> None:
         raise TypeError("a lock ends with its transaction, and this is none")
 
     async def announce(self) -> None:
         raise TypeError("nothing is written here")
 
 
-def _give_up_read_only(context: ExceptionContext) -> None:
-    """Close all connections when one takes no changes: a session keeps the default that it began with, and
-    the server that it began on."""
-    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
-        context.is_disconnect = True
+def _lock_key(name: str) -> int:
+    """PostgreSQL's locks are named by numbers of 64 bits."""
+    return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), signed=True)
 
 
 def shown(address: str) -> str:

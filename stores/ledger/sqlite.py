@@ -3,11 +3,12 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Final
 
 from sqlalchemy import Connection as SyncConnection
@@ -20,6 +21,7 @@ from .addresses import sqlite_path
 from .connection import Connection, Parameters, executed
 from .database import OPEN_SECONDS, WRITE_SECONDS, Database, T, Work
 from .errors import LedgerBusyError, LedgerGoneError
+from .prepared import Prepared, Rows
 from .upgrade import ledger_error, upgrade
 
 # How long a statement waits for another process, within SQLite; a write tries again until its time is over.
@@ -245,43 +247,63 @@ class SqliteDatabase(Database):
         await asyncio.sleep(seconds)
 
 
+class _Done(asyncio.Future[Any]):
+    """The result of a work in a thread, which goes on to its end: whoever awaits it and is cancelled learns
+    of that when the work is over."""
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Nothing: the task that awaits this is told once it continues."""
+        return False
+
+
 class _Thread:
     """A thread with one connection, which is opened when it is first used."""
 
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self._name = name
-        self._executor: ThreadPoolExecutor | None = None
-        self._connection: SyncConnection | None = None
+        self._queue: SimpleQueue[tuple[Callable[[SyncConnection], Any], _Done] | None] = SimpleQueue()
+        self._thread: Thread | None = None
         self.waiting = 0
 
     async def do(self, work: Callable[[SyncConnection], T]) -> T:
         """Do `work` on the connection, to its end."""
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, self._name)
+        if self._thread is None:
+            # A daemon, since nothing is lost by its end: what is not committed by then has not been answered.
+            self._thread = Thread(target=self._run, args=(self._queue,), name=self._name, daemon=True)
+            self._thread.start()
+        done = _Done()
+        self._queue.put((work, done))
         self.waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await undisturbed(loop.run_in_executor(self._executor, self._do, work))
+            found: T = await done
+            return found
         finally:
             self.waiting -= 1
 
     async def close(self) -> None:
         """Close the connection, and end the thread."""
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            await undisturbed(asyncio.get_running_loop().run_in_executor(executor, self._close))
-            executor.shutdown(wait=False)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            queue, self._queue = self._queue, SimpleQueue()
+            queue.put(None)
+            await undisturbed(asyncio.to_thread(thread.join))
 
-    def _do(self, work: Callable[[SyncConnection], T]) -> T:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        return work(self._connection)
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    def _run(self, queue: "SimpleQueue[tuple[Callable[[SyncConnection], Any], _Done] | None]") -> None:
+        connection: SyncConnection | None = None
+        while (job := queue.get()) is not None:
+            work, done = job
+            try:
+                if connection is None:
+                    connection = self._engine.connect()
+                told, found = done.set_result, work(connection)
+            except BaseException as error:
+                told, found = done.set_exception, error
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits
+                done.get_loop().call_soon_threadsafe(told, found)
+            del work, done, job, told, found
+        if connection is not None:
+            connection.close()
 
 
 class _ThreadConnection:
@@ -290,8 +312,8 @@ class _ThreadConnection:
     def __init__(self, thread: _Thread) -> None:
         self._thread = thread
 
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
-        return await self._thread.do(lambda connection: executed(connection, statement, parameters))
+    async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
+        return await self._thread.do(lambda connection: _executed(connection, statement, parameters))
 
     async def scalar(self, statement: Executable) -> Any:
         return await self._thread.do(lambda connection: connection.scalar(statement))
@@ -299,7 +321,7 @@ class _ThreadConnection:
     async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
         return await self._thread.do(work)
 
-    async def lock(self, name: str, *, shared: bool = False) -> None:
+    async def lock(self, *names: str, shared: bool = False) -> None:
         """Nothing: it is for reading."""
 
     async def announce(self) -> None:
@@ -312,8 +334,8 @@ class _Direct:
     def __init__(self, connection: SyncConnection) -> None:
         self._connection = connection
 
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> Any:
-        return executed(self._connection, statement, parameters)
+    async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
+        return _executed(self._connection, statement, parameters)
 
     async def scalar(self, statement: Executable) -> Any:
         return self._connection.scalar(statement)
@@ -321,11 +343,29 @@ class _Direct:
     async def run_sync(self, work: Callable[[SyncConnection], T]) -> T:
         return work(self._connection)
 
-    async def lock(self, name: str, *, shared: bool = False) -> None:
+    async def lock(self, *names: str, shared: bool = False) -> None:
         """Nothing: SQLite lets one writer in at a time."""
 
     async def announce(self) -> None:
         """Nothing: see `SqliteDatabase.idle`."""
+
+
+def _executed(
+    connection: SyncConnection, statement: Executable | Prepared, parameters: Parameters | None
+) -> Any:
+    """The result of a statement, with all its rows."""
+    if not isinstance(statement, Prepared):
+        return executed(connection, statement, parameters)
+    compiled, driver = statement.of(connection.dialect), _driver(connection)
+    try:
+        if isinstance(parameters, Sequence):
+            cursor = driver.executemany(compiled.text, [compiled.values(one) for one in parameters])
+        else:
+            cursor = driver.execute(compiled.text, compiled.values(parameters or {}))
+        found = compiled.rows(cursor.fetchall()) if compiled.returns_rows else ()
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(compiled.text, None, error, sqlite3.Error) from error
+    return Rows(found, cursor.rowcount)
 
 
 def _fail(jobs: list[_Job], error: Exception) -> None:
