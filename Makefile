@@ -70,6 +70,6 @@ setup: .venv/.done
 PIN = $(BIN)/uv pip compile --python-version 3.11 --python-platform linux --no-header --no-annotate --quiet
 
 pins: setup
-	$(PIN) --upgrade --extra dev --output-file requirements-dev.txt pyproject.toml
+	$(PIN) --upgrade --override .ci/dev-overrides.txt --extra dev --output-file requirements-dev.txt pyproject.toml
 	echo mitmproxy | $(PIN) --upgrade --override .ci/mitmproxy-overrides.txt \
 		--output-file requirements-mitmproxy.txt pyproject.toml -

@@ -143,7 +143,8 @@ def _order_ways(site: Site) -> list[str]:
     """How orders of the site are reported, besides by agents."""
     order = with_platform(site).order
     ways = [] if order is None else [f"read on {order.page}"]
-    return [*ways, "reported by POST orders"] if site.api_token is not None else ways
+    reports = site.api_token is not None or any("orders:write" in one.scopes for one in site.api_tokens)
+    return [*ways, "reported by POST orders"] if reports else ways
 
 
 def _note(site: Site, *, heard: bool) -> str:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from .api import decide, exports, forget, messages, orderpage, orders, scripts
+from .api import decide, messages, openapi, orderpage, scripts
 from .context import request_context
 from .front import Front
 from .guard import NO_STORE
@@ -61,9 +61,7 @@ def desk_app() -> DeskApp:
             *health.routes,
             *scripts.routes,
             *decide.routes,
-            *orders.routes,
-            *exports.routes,
-            *forget.routes,
+            *openapi.routes,
             *orderpage.routes,
             *messages.routes,
             *conversation.routes,

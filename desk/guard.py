@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope
 
 from ..service.limits import LimitedError, network_of
 from ..service.origin import Origin
+from ..settings.model import ApiScope
 from ..stores.errors import STORE_FAILURES
 from .context import RequestContext, request_context
 from .times import span
@@ -123,8 +124,8 @@ def require_type(request: Request, wanted: str) -> None:
         raise Refused(415, f"Content-Type has to be {wanted}, not {found[:60] or 'empty'}")
 
 
-def bearer(request: Request, at: RequestContext, token: str) -> bool:
-    """Whether the request brings `token` as its bearer token (RFC 6750 §2.1).
+def bearer(request: Request, at: RequestContext, *tokens: str) -> str | None:
+    """The one of `tokens` that the request brings as its bearer token (RFC 6750 §2.1), or None.
 
     A guess counts before it is compared, and a right one is given back. Raises LimitedError for a wrong one
     over the limit, and for any whose own network is over it. What other networks guess keeps nobody out who
@@ -132,7 +133,7 @@ def bearer(request: Request, at: RequestContext, token: str) -> bool:
     """
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if not given:
-        return False
+        return None
     limits, site, client = at.service.limits, at.site.name, at.origin.client
     over: LimitedError | None = None
     try:
@@ -141,27 +142,44 @@ def bearer(request: Request, at: RequestContext, token: str) -> bool:
         if limited.scope == "client":
             raise
         over = limited
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1"), token.encode()):
+    brought = given.strip().encode("latin-1")
+    # All are compared, so that the time says nothing about which one was nearly right.
+    equal = [token for token in tokens if hmac.compare_digest(brought, token.encode())]
+    if scheme.lower() != "bearer" or not equal:
         if over is not None:
             raise over
         at.service.events.notice(
             "token_refused", site=site, key=network_of(client) or "", path=request.url.path
         )
-        return False
+        return None
     if over is None:
         limits.give_back("tokens", site, client)
     limits.prove("tokens", client)
-    return True
+    return equal[0]
 
 
-def require_api_token(request: Request, at: RequestContext) -> None:
-    """Raise Refused unless the request brings the site's API token: 401, or 403 where the site has none."""
-    token = at.site.settings.api_token
-    if token is None:
+def require_scope(request: Request, at: RequestContext, scope: ApiScope) -> None:
+    """Raise Refused unless the request brings a token of the site with this scope; `api_token` has all.
+
+    401 without a token of the site, 403 if the site has none or if the token's scopes do not suffice.
+    """
+    settings = at.site.settings
+    scopes: dict[str, list[ApiScope]] = {
+        one.token.get_secret_value(): one.scopes for one in settings.api_tokens
+    }
+    if settings.api_token is not None:
+        scopes[settings.api_token.get_secret_value()] = [scope]
+    if not scopes:
         raise Refused(403, "this site has no API token: set `api_token` in its settings")
-    if not bearer(request, at, token.get_secret_value()):
+    token = bearer(request, at, *scopes)
+    if token is None:
         refused = Refused(401, "send the site's API token: Authorization: Bearer …")
         refused.headers["WWW-Authenticate"] = "Bearer"
+        raise refused
+    if scope not in scopes[token]:
+        refused = Refused(403, f"this token may only {', '.join(scopes[token])}; this call needs {scope}")
+        # RFC 6750 §3.1.
+        refused.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{scope}"'
         raise refused
 
 

@@ -15,12 +15,13 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
 )
 
 from .checks import checked_text
 from .ids import normalised
 from .model import Channel, Item, OrderError, OrderSeen, OrderState, Refund, Source
-from .money import checked_currency, checked_total
+from .money import checked_currency, checked_total, currencies
 
 BODY_LIMIT = 64 * 1024  # bytes
 ITEMS = 200
@@ -79,8 +80,30 @@ def _time(value: object) -> object:
     return found
 
 
-Amount = Annotated[Decimal, _amount("an amount")]
-Time = Annotated[float, BeforeValidator(_time)]
+# What JSON Schema can say of these values; the validators say the rest.
+_ID_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 200}, {"type": "integer"}]}
+)
+_TEXT_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200})
+_AMOUNT_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "number", "minimum": 0, "exclusiveMaximum": 10**15},
+            {"type": "string", "pattern": r"^[0-9]{1,15}(\.[0-9]+)?$"},
+        ]
+    }
+)
+_TIME_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "format": "date-time"},
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": int(_LATEST)},
+        ]
+    }
+)
+_CURRENCY_SCHEMA = WithJsonSchema({"type": "string", "enum": currencies()})
+Amount = Annotated[Decimal, _amount("an amount"), _AMOUNT_SCHEMA]
+Time = Annotated[float, BeforeValidator(_time), _TIME_SCHEMA]
 
 
 class _Body(BaseModel):
@@ -90,9 +113,9 @@ class _Body(BaseModel):
 class ItemBody(_Body):
     """A line of the order."""
 
-    id: Annotated[str, BeforeValidator(_id), _text("items: id")]
-    name: Annotated[str, _text("items: name")] = ""
-    category: Annotated[str, _text("items: category")] = ""
+    id: Annotated[str, BeforeValidator(_id), _text("items: id"), _ID_SCHEMA]
+    name: Annotated[str, _text("items: name"), _TEXT_SCHEMA] = ""
+    category: Annotated[str, _text("items: category"), _TEXT_SCHEMA] = ""
     quantity: Amount = Decimal(1)
     price: Amount | None = None
     discount: Amount | None = None
@@ -102,22 +125,48 @@ class ItemBody(_Body):
 class RefundBody(_Body):
     """Money that went back, by the shop's own id of the refund."""
 
-    id: Annotated[str, BeforeValidator(_id), _text("refunds: id")]
+    id: Annotated[str, BeforeValidator(_id), _text("refunds: id"), _ID_SCHEMA]
     amount: Amount
+
+
+def _with(*fields: str) -> dict[str, Any]:
+    """JSON Schema: these fields are there, and not null."""
+    there = {"not": {"anyOf": [{"type": "null"}, {"type": "array", "maxItems": 0}]}}
+    return {"required": list(fields), "properties": dict.fromkeys(fields, there)}
+
+
+# As `_missing` says it.
+_NEEDED: dict[str, Any] = {
+    "allOf": [
+        {
+            "anyOf": [
+                _with("id"),
+                _with("numbers"),
+                _with("visitor"),
+                _with("total", "email_hash"),
+                _with("total", "coupon"),
+            ]
+        },
+        {"anyOf": [_with("total"), _with("state"), _with("refunds")]},
+        {"anyOf": [_with("currency"), {"not": {"anyOf": [_with("total"), _with("refunds")]}}]},
+    ]
+}
 
 
 class OrderBody(_Body):
     """The fields of `POST orders`."""
 
-    id: Annotated[str, BeforeValidator(_id), _text("id")] | None = None
-    total: Annotated[Decimal, _amount("total")] | None = None
-    currency: Annotated[str, AfterValidator(checked_currency)] | None = None
-    visitor: Annotated[str, _text("visitor", VISITOR_LENGTH)] | None = None
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_NEEDED)
+
+    id: Annotated[str, BeforeValidator(_id), _text("id"), _ID_SCHEMA] | None = None
+    total: Annotated[Decimal, _amount("total"), _AMOUNT_SCHEMA] | None = None
+    currency: Annotated[str, AfterValidator(checked_currency), _CURRENCY_SCHEMA] | None = None
+    visitor: Annotated[str, _text("visitor", VISITOR_LENGTH), _TEXT_SCHEMA] | None = None
     channel: Channel | None = None
-    coupon: Annotated[str, _text("coupon")] | None = None
+    coupon: Annotated[str, _text("coupon"), _TEXT_SCHEMA] | None = None
     state: OrderState | None = None
     numbers: Annotated[
-        list[Annotated[str, BeforeValidator(_id), _text("numbers")]], Field(max_length=NUMBERS)
+        list[Annotated[str, BeforeValidator(_id), _text("numbers"), _ID_SCHEMA]], Field(max_length=NUMBERS)
     ] = []
     refunds: Annotated[list[RefundBody], Field(max_length=REFUNDS)] = []
     placed_at: Time | None = None

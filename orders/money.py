@@ -38,6 +38,11 @@ def is_currency(code: str) -> bool:
     return code in get_global("all_currencies") and code not in _NOT_MONEY
 
 
+def currencies() -> list[str]:
+    """All codes of ISO 4217, in alphabetical order."""
+    return sorted(code for code in get_global("all_currencies") if is_currency(code))
+
+
 def minor_digits(currency: str) -> int:
     """Digits after the dot by ISO 4217: 2 for EUR, 0 for JPY, 3 for KWD."""
     if currency in _ISO_DIGITS:

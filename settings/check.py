@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from .check_pages import page_problems
 from .draft import Draft
+from .model import Site
 from .platforms import PlatformError, platform_of
 from .positions import KeyPath
 from .weak import weakness
@@ -64,11 +65,26 @@ def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
             "warning",
         )
     yield from secret_problems((*path, "api_token"), site.api_token, TOKEN_LENGTH)
+    yield from _token_problems(site, path)
     try:
         platform_of(site)
     except PlatformError as error:
         yield Wording((*path, "platform"), error.message, error.hint)
     yield from page_problems(site, path)
+
+
+def _token_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
+    names: set[str] = set()
+    values = {site.api_token.get_secret_value()} if site.api_token is not None else set[str]()
+    for number, one in enumerate(site.api_tokens):
+        here = (*path, "api_tokens", number)
+        yield from secret_problems((*here, "token"), one.token, TOKEN_LENGTH)
+        if one.name in names:
+            yield Wording((*here, "name"), f"is {one.name!r} twice", "give each token a name of its own")
+        if one.token.get_secret_value() in values:
+            yield Wording((*here, "token"), "is another token's value too", fresh_secret("token"))
+        names.add(one.name)
+        values.add(one.token.get_secret_value())
 
 
 def _own_host(upstream: str) -> str:

@@ -233,6 +233,18 @@ class Consent(Model):
     necessary_clicks: bool = False
 
 
+ApiScope = Literal["orders:write", "orders:read", "export", "forget"]
+"""What a token for programs may do."""
+
+
+class ApiToken(Model):
+    """A token for one program, with its scopes."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    token: SecretStr
+    scopes: list[ApiScope] = Field(min_length=1)
+
+
 class Site(Model):
     """One shop: its hosts, its upstream, its partners and its rules."""
 
@@ -247,6 +259,7 @@ class Site(Model):
     time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
     debug: bool = False
     api_token: SecretStr | None = None
+    api_tokens: list[ApiToken] = []
     inject: bool = True
     never: list[str] = []
     admin: list[str] | None = None

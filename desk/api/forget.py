@@ -3,10 +3,11 @@
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from ..context import RequestContext
-from ..guard import NO_STORE, Refused, api, json_body, require_api_token
+from ..guard import NO_STORE, Refused, json_body
+from . import schemas
+from .operation import Operation
 
 
 class ForgetBody(BaseModel):
@@ -19,11 +20,9 @@ class ForgetBody(BaseModel):
     dry_run: bool = False
 
 
-@api
-async def forget_endpoint(request: Request, at: RequestContext) -> Response:
+async def forget(request: Request, at: RequestContext) -> Response:
     """200 with the receipt: what went, what stayed, and why."""
-    require_api_token(request, at)
-    at.service.limits.take("exports", at.site.name, at.origin.client)
+    at.take("exports")
     body = await json_body(request, ForgetBody)
     if (body.visitor is None) == (body.email_hash is None):
         raise Refused(422, "name either `visitor` or `email_hash`")
@@ -37,4 +36,16 @@ async def forget_endpoint(request: Request, at: RequestContext) -> Response:
     return JSONResponse(receipt.to_json(), headers=NO_STORE)
 
 
-routes = [Route("/forget", forget_endpoint, methods=["POST"])]
+operations = [
+    Operation(
+        "POST",
+        "/forget",
+        "forget_person",
+        "Delete what names a person: a visitor, or the hash of an e-mail address. The answer is the receipt.",
+        forget,
+        {200: schemas.Receipt},
+        scope="forget",
+        body=ForgetBody,
+        errors=(408, 413, 415, 422),
+    )
+]

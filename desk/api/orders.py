@@ -1,31 +1,38 @@
-"""`POST orders`: orders reported by the shop's server."""
+"""`orders`: orders reported by the shop's server, and read by its programs."""
 
 import re
+from typing import get_args
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from ...orders.intake import parse_order
-from ...orders.model import OrderError, OrderSeen
+from ...orders.ids import normalised
+from ...orders.intake import OrderBody, parse_order
+from ...orders.model import STATES, Channel, OrderError, OrderSeen
 from ...orders.money import amount_text
+from ...orders.sighting import plain
 from ...referral.cookie import NAME
 from ...referral.touches import Touch
 from ...service.ordering.recording import Recorded
+from ...service.ordering.story import lines
+from ...stores.ledger.exports import timestamp
+from ...stores.ledger.orders import StoredOrder, WantedOrders
+from ...stores.ledger.stories import Story
 from ...stores.visits import VisitsError
 from ..context import RequestContext
-from ..guard import NO_STORE, Refused, api, read_body, require_api_token
+from ..guard import NO_STORE, Refused, read_body, whole_number
+from . import schemas
+from .operation import Operation, Parameter
+from .parameters import LIMIT, SINCE, UNTIL, limit_of, one_of, time_of
 
 BODY_LIMIT = 64 * 1024
+PAGE = 100
 _VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
-@api
-async def orders_endpoint(request: Request, at: RequestContext) -> Response:
+async def report(request: Request, at: RequestContext) -> Response:
     """201 with the recorded order, 200 if it was known before, 202 if it has no number and no order fits for
-    sure. `held` is present if its postback waits, and
-    says why."""
-    require_api_token(request, at)
+    sure. `held` is present if its postback waits, and says why."""
     try:
         order, named = parse_order(await read_body(request, BODY_LIMIT))
     except OrderError as error:
@@ -110,4 +117,143 @@ async def _is_known(at: RequestContext, visitor: str) -> bool:
         ) from error
 
 
-routes = [Route("/orders", orders_endpoint, methods=["POST"])]
+async def listed(request: Request, at: RequestContext) -> Response:
+    """A page of the site's orders, newest first."""
+    at.take("exports")
+    limit = limit_of(request)
+    wanted = WantedOrders(
+        state=one_of(request, "state", STATES),
+        channel=one_of(request, "channel", get_args(Channel)),
+        since=time_of(request, "since"),
+        until=time_of(request, "until"),
+        before=whole_number(request, "cursor") or None,
+    )
+    found = await at.service.ledger.orders.wanted(at.site.name, wanted, limit + 1)
+    page = schemas.Orders(
+        orders=[_order(one) for one in found[:limit]],
+        next=str(found[limit - 1].row) if len(found) > limit else None,
+    )
+    return _sent(page)
+
+
+async def one(request: Request, at: RequestContext) -> Response:
+    """An order with its history. Raises Refused (404) if the site has none of this number."""
+    at.take("exports")
+    try:
+        number = normalised(request.path_params["number"], "number").id
+    except OrderError as error:
+        raise Refused(404, f"{error}") from None
+    story = await at.service.ledger.stories.of(at.site.name, number)
+    if story is None:
+        raise Refused(404, f"this site has no order {number[:60]!r}")
+    return _sent(_story(story))
+
+
+def _sent(body: schemas.Shape) -> Response:
+    return Response(body.model_dump_json(), media_type="application/json", headers=NO_STORE)
+
+
+def _order(order: StoredOrder) -> schemas.Order:
+    details, currency = order.details, order.currency
+    return schemas.Order(
+        id=order.order_id,
+        spelling=order.spelling or order.order_id,
+        state=order.state,
+        total=amount_text(order.total, currency) if order.total is not None and currency else None,
+        currency=currency,
+        refunded=amount_text(order.refunded, currency) if currency else plain(order.refunded) or "0",
+        **{name: details.get(name) for name in ("net", "shipping", "tax", "discount", "customer")},
+        coupon=order.coupon,
+        items=[schemas.Item.model_validate(item) for item in details.get("items") or ()],
+        channel=order.channel,
+        source=order.source,
+        visitor=order.visitor,
+        conversation=order.conversation,
+        agent=order.agent,
+        partner=order.partner,
+        reason=order.reason,
+        placed_at=_time(order.placed_at),
+        recorded_at=_time(order.recorded_at),
+        version=order.version,
+    )
+
+
+def _story(story: Story) -> schemas.OrderStory:
+    decision = story.decisions[-1].decision if story.decisions else None
+    return schemas.OrderStory(
+        order=_order(story.order),
+        numbers=list(story.numbers),
+        shares=[
+            schemas.Share(partner=share.partner, part=str(share.part), reason=share.reason)
+            for share in (decision.shares if decision is not None else ())
+        ],
+        postbacks=[
+            schemas.Postback(
+                **{name: getattr(row, name) for name in ("id", "partner", "sequence", "event", "state")},
+                amount=row.report.amount,
+                currency=row.report.currency,
+                attempts=row.attempts,
+                created_at=_time(row.created_at),
+                finished_at=timestamp(row.finished_at),
+                why=row.why or "",
+            )
+            for row in story.postbacks
+        ],
+        history=[
+            schemas.Step(at=_time(line.at), kind=line.kind, text=line.text, details=list(line.details))
+            for line in lines(story, _time)
+        ],
+    )
+
+
+def _time(seconds: float) -> str:
+    return timestamp(seconds) or ""
+
+
+NUMBER = Parameter("number", "The order's number, in any spelling of it.", {"type": "string"}, "path")
+operations = [
+    Operation(
+        "POST",
+        "/orders",
+        "report_order",
+        "Report an order that no page shows, or a change of one: another amount, a refund, a cancellation. "
+        "The same report again adds nothing.",
+        report,
+        {200: schemas.Recorded, 201: schemas.Recorded, 202: schemas.Waiting},
+        scope="orders:write",
+        body=OrderBody,
+        errors=(408, 413, 422),
+    ),
+    Operation(
+        "GET",
+        "/orders",
+        "list_orders",
+        "The site's orders, newest first, page by page.",
+        listed,
+        {200: schemas.Orders},
+        scope="orders:read",
+        parameters=(
+            Parameter("state", "Only orders in this state.", {"type": "string", "enum": list(STATES)}),
+            Parameter(
+                "channel",
+                "Only orders closed there.",
+                {"type": "string", "enum": list(get_args(Channel))},
+            ),
+            SINCE,
+            UNTIL,
+            Parameter("cursor", "`next` of the page before.", {"type": "string", "pattern": "^[0-9]{1,18}$"}),
+            LIMIT,
+        ),
+    ),
+    Operation(
+        "GET",
+        "/orders/{number}",
+        "get_order",
+        "An order with its whole history: reports, corrections, credit with its reasons, calls to partners.",
+        one,
+        {200: schemas.OrderStory},
+        scope="orders:read",
+        parameters=(NUMBER,),
+        errors=(404,),
+    ),
+]

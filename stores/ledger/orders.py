@@ -58,6 +58,34 @@ class StoredOrder:
     considered: tuple[Mapping[str, Any], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class WantedOrders:
+    """Which orders of a site: all conditions that are not None hold. `since` and `until` are for the time
+    when they were recorded, in unix seconds; `before` is the row of the last order of the page before."""
+
+    state: str | None = None
+    channel: str | None = None
+    since: float | None = None
+    until: float | None = None
+    before: int | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The conditions in SQL."""
+        own = orders_table.c
+        found: list[ColumnElement[bool]] = []
+        if self.state is not None:
+            found.append(own.state == self.state)
+        if self.channel is not None:
+            found.append(own.channel == self.channel)
+        if self.since is not None:
+            found.append(own.recorded_at >= self.since)
+        if self.until is not None:
+            found.append(own.recorded_at < self.until)
+        if self.before is not None:
+            found.append(own.id < self.before)
+        return found
+
+
 class Orders:
     """The orders of all sites, each known once by (site, order id)."""
 
@@ -97,6 +125,10 @@ class Orders:
         """The site's newest orders, newest first; with `before` those recorded before the one of that row."""
         query = _ALL.where(orders_table.c.site == site)
         return await self._newest(query if before is None else query.where(orders_table.c.id < before), limit)
+
+    async def wanted(self, site: str, wanted: WantedOrders, limit: int) -> tuple[StoredOrder, ...]:
+        """The newest of these orders, newest first."""
+        return await self._newest(_ALL.where(orders_table.c.site == site, *wanted.conditions()), limit)
 
     async def of_visitor(self, site: str, visitor: str, *, limit: int = 20) -> tuple[StoredOrder, ...]:
         """The visitor's newest orders at the site, newest first."""

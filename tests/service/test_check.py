@@ -212,6 +212,19 @@ def test_the_top_of_the_file_is_checked_too(tmp_path: Path, text: str, key: str,
     assert message in told
 
 
+def test_each_api_token_has_a_name_and_a_strong_value_of_its_own(tmp_path: Path) -> None:
+    strong = "vN7kQ2xLrW7mZc4JpYb8"
+    token = "[[sites.api_tokens]]\nname = '{}'\ntoken = '{}'\nscopes = ['export']\n"
+    tokens = token.format("a", "test-test-test-test") + token.format("a", strong)
+    errors = found(tmp_path, f"{TOP}{SHOP}api_token = '{strong}'\n{tokens}")
+    assert [(key, line) for key, line, *_ in errors] == [
+        ("sites[0].api_tokens[0].token", 7),
+        ("sites[0].api_tokens[1].name", 10),
+        ("sites[0].api_tokens[1].token", 11),
+    ]
+    assert [message for _, _, message, _ in errors[1:]] == ["is 'a' twice", "is another token's value too"]
+
+
 def test_sites_do_not_take_each_others_names_and_hosts(tmp_path: Path) -> None:
     text = APART + TOP + SHOP + "hosts = ['a', 'b']\n" + SHOP + "hosts = ['b', 'A']\n"
     assert [problem[:3] for problem in found(tmp_path, text)] == [

@@ -1,0 +1,159 @@
+"""The bodies of the API's responses. Amounts are decimal text with a dot, times RFC 3339 in UTC."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ...orders.model import Channel, OrderState
+
+
+class Shape(BaseModel):
+    """The base of all: what is not declared is not sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Error(Shape):
+    """Why a call was refused, and what to do."""
+
+    error: str
+
+
+class Recorded(Shape):
+    """An order as it stands after a report of it."""
+
+    id: str
+    total: str | None = Field(description="None if only a refund or a cancellation was reported so far.")
+    currency: str | None
+    state: OrderState
+    channel: Channel
+    created: bool = Field(description="Whether this report was the first of the order.")
+    held: str | None = Field(None, description="Why its partner is not notified yet.")
+    report: int | None = Field(None, description="The number of a report that named no order.")
+
+
+class Waiting(Shape):
+    """A report without an order number that fits no order for sure yet."""
+
+    id: None
+    report: int
+    waiting: str
+    candidates: list[str]
+
+
+class Item(Shape):
+    """A line of an order. `price` is for one unit, `discount` and `tax` are for the line."""
+
+    id: str
+    name: str
+    category: str
+    quantity: str
+    price: str | None
+    discount: str | None
+    tax: str | None
+
+
+class Order(Shape):
+    """An order as its reports add up."""
+
+    id: str = Field(description="Its first number, normalised.")
+    spelling: str = Field(description="The number as the shop writes it.")
+    state: OrderState
+    total: str | None
+    currency: str | None
+    refunded: str
+    net: str | None
+    shipping: str | None
+    tax: str | None
+    discount: str | None
+    coupon: str | None
+    customer: Literal["new", "returning"] | None
+    items: list[Item]
+    channel: Channel
+    source: str = Field(description="Who said its amount: page, browser, agent, api, webhook or import.")
+    visitor: str | None
+    conversation: str | None
+    agent: str | None
+    partner: str | None = Field(description="Who earns it.")
+    reason: str = Field(description="Why this partner earns it, or why nobody does.")
+    placed_at: str
+    recorded_at: str
+    version: int = Field(description="Counts the changes of the order.")
+
+
+class Orders(Shape):
+    """A page of orders, newest first."""
+
+    orders: list[Order]
+    next: str | None = Field(description="The `cursor` of the next page; None on the last one.")
+
+
+class Step(Shape):
+    """One step of an order's history, in words."""
+
+    at: str
+    kind: Literal["report", "correction", "credit", "postback", "attempt"]
+    text: str
+    details: list[str]
+
+
+class Share(Shape):
+    """One partner's part of an order, from 0 to 1."""
+
+    partner: str
+    part: str
+    reason: str
+
+
+class Postback(Shape):
+    """One call that is due to a partner, or was."""
+
+    id: str
+    partner: str
+    sequence: int
+    event: str
+    amount: str
+    currency: str
+    state: str
+    attempts: int
+    created_at: str
+    finished_at: str | None
+    why: str
+
+
+class OrderStory(Shape):
+    """An order with its whole history: reports, corrections, credit, and the calls to partners."""
+
+    order: Order
+    numbers: list[str] = Field(description="Further numbers of the same order.")
+    shares: list[Share]
+    postbacks: list[Postback]
+    history: list[Step]
+
+
+class Went(Shape):
+    """Rows of one table."""
+
+    table: str
+    rows: int
+    what: str
+
+
+class Receipt(Shape):
+    """What was deleted of a person, what was kept, and why."""
+
+    site: str
+    visitors: list[str]
+    email_hashes: list[str]
+    dry_run: bool
+    went: list[Went]
+    stayed: list[Went]
+    notes: list[str]
+
+
+class Document(BaseModel):
+    """An OpenAPI document."""
+
+    openapi: str
+    info: dict[str, Any]
+    paths: dict[str, Any]
