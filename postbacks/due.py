@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from ..credit.decision import Decision
+from ..credit.division import divided
 from ..orders.doubt import Doubt, Kind
 from ..orders.history import Order
 from ..orders.money import amount_text
@@ -21,15 +22,15 @@ EVENTS: Final[Sequence[str]] = (NEW, ADJUST, CANCEL)
 
 
 def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]:
-    """By partner, what each should have of the order as it stands. Empty where nobody earns it, or it is no
-    sale and never was one to a partner."""
+    """By partner, what each should have of the order as it stands: its part of the amount. Empty where nobody
+    earns it, or it is no sale and never was one to a partner."""
     if order.total is None or order.currency is None:
         return {}
     found = {}
-    for share in decision.shares:
+    amounts = divided(order.amount, order.currency, [share.part for share in decision.shares])
+    for share, amount in zip(decision.shares, amounts, strict=True):
         if share.click is None or share.touched_at is None:
             continue
-        amount = order.amount * share.part
         found[share.partner] = Report(
             event=NEW if order.is_sale else CANCEL,
             partner=share.partner,

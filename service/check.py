@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ..credit.check import credit_problems
 from ..orders.check import selector_problems
 from ..postbacks.check import partner_problems
 from ..referral.check import cookie_problems
@@ -41,6 +42,7 @@ class RoomChecks:
         yield from selector_problems(draft.site, draft.path)
         yield from partner_problems(draft, self._networks)
         yield from rule_problems(draft, self._networks)
+        yield from credit_problems(draft)
 
 
 def loader(path: Path, environ: Mapping[str, str], need_upstream: bool = False) -> Loader:

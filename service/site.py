@@ -6,8 +6,8 @@ from functools import cached_property, lru_cache
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from ..credit.arrivals import Terms
-from ..credit.decision import Policy
+from ..credit.compiled import terms_for
+from ..credit.terms import Policy
 from ..injector.tag import tag
 from ..referral.arrival import Arrival
 from ..referral.catalogue import Catalogue, Network
@@ -21,7 +21,6 @@ from ..settings.model import PageType, Partner, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
 from .answers import Answers
 
-DEFAULT_LOOKBACK_DAYS = 30
 CLOSING = frozenset({"checkout", "confirmation"})
 
 
@@ -41,11 +40,7 @@ class SiteRuntime:
         }
         self.landing = LandingReader(site, catalogue, self._closes)
         # The terms for credit; `set_back` adds to them.
-        self.terms = Terms(
-            {p.id: self._lookback(p) for p in site.partners},
-            frozenset(p.id for p in site.partners if p.inside_clicks),
-            partners=self.landing.partners(),
-        )
+        self.terms = terms_for(site, self.networks, self.landing.partners())
         self.policy = Policy(self.terms)
         self.consent = terms_of(site, catalogue)
         self.asks_consent = self.consent.asks
@@ -98,12 +93,6 @@ class SiteRuntime:
         if self.order_page(path, query):
             return "confirmation"
         return self.page_type(path, query)
-
-    def _lookback(self, partner: Partner) -> int:
-        if partner.lookback_days is not None:
-            return partner.lookback_days
-        network = self.networks.get(partner.id)
-        return (network.lookback_days if network else None) or DEFAULT_LOOKBACK_DAYS
 
     @cached_property
     def tag(self) -> bytes:

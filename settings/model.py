@@ -223,6 +223,27 @@ class Chat(Model):
     per_agent: int = Field(3, ge=1, le=50)
 
 
+class Lookback(Model):
+    """The lookback window of some clicks; the first one in the list that applies counts."""
+
+    days: int = Field(ge=1, le=400)
+    network: str | None = None
+    partner: str | None = None
+    channel: Literal["web", "chat", "phone"] | None = None
+
+
+CreditModel = Literal["last", "first", "linear", "position"]
+
+
+class Credit(Model):
+    """Who earns an order: see docs/credit.md."""
+
+    model: CreditModel = "last"
+    ends: int = Field(40, ge=0, le=50)
+    compare: list[CreditModel] = []
+    lookback: list[Lookback] = Field([], max_length=200)
+
+
 class Consent(Model):
     """When visitors may be recognised: see docs/privacy.md."""
 
@@ -274,6 +295,7 @@ class Site(Model):
     cart: Cart = Cart()
     widget: Widget = Widget()
     chat: Chat = Chat()
+    credit: Credit = Credit()
     consent: Consent = Consent()
 
 

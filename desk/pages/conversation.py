@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...chat.model import Conversation
-from ...credit.arrivals import credit
+from ...credit.decision import Inputs, decide
 from ...orders.model import OrderError
 from ...service.conversations import MessageError
 from ...settings.model import Site
@@ -74,7 +74,7 @@ async def _talk(
         messages=await books.newest(found, SHOWN_MESSAGES),
         shown=SHOWN_MESSAGES,
         seen=seen,
-        earned=credit(touches, now, at.site.terms, now),
+        earned=decide(Inputs(now, now, touches, channel="chat"), at.site.policy),
         earlier=[e for e in others if e.conversation.id != found.id],
         orders=await at.service.ledger.orders.of_visitor(at.site.name, found.visitor),
         canned=canned(found.language),

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from ...credit.decision import Decision, Inputs, Policy, decide
+from ...credit.decision import Decision, Inputs, decide
+from ...credit.terms import Policy
 from ...orders.doubt import Doubt
 from ...orders.history import Order, project
 from ...orders.join import numbers_of
@@ -163,6 +164,7 @@ async def change_of(
         consent=order.consent.state,
         partner=order.partner,
         chosen_by=_chosen_by(order, seen),
+        channel=channel,
     )
     kept = _kept(order, known, inputs)
     inputs, policy, decision = kept or (inputs, *terms.decide(inputs, known))

@@ -9,7 +9,8 @@ from typing import Any, cast
 from msgspec import structs
 
 from ...credit.arrivals import DAY
-from ...credit.decision import Decision, Inputs, Policy, decide
+from ...credit.decision import Decision, Inputs, decide
+from ...credit.terms import Policy
 from ...events.events import Events
 from ...orders.history import Order
 from ...orders.model import Channel, OrderSeen

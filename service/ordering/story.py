@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 from ...credit.decision import Decision, Share, decide
+from ...credit.models import WORDS
+from ...credit.words import divided_words, percent
 from ...orders.model import Source
 from ...orders.money import amount_text
 from ...orders.sighting import Correction, Sighting, plain
@@ -119,7 +121,9 @@ def values(story: Story, moment: Moment) -> tuple[Value, ...]:
     found.append(Value("placed at", moment(order.placed_at), source("placed_at", "its first report")))
     if story.numbers:
         found.append(Value("further numbers", ", ".join(story.numbers), "the reports that name them"))
-    found.append(Value("partner", order.partner or "nobody", order.reason))
+    shares = story.decisions[-1].decision.shares if story.decisions else ()
+    earned = divided_words((share.partner, share.part) for share in shares)
+    found.append(Value("partner", earned, order.reason))
     return tuple(found)
 
 
@@ -204,6 +208,7 @@ def _decided_json(decision: Decision) -> dict[str, Any]:
             for share in decision.shares
         ],
         "considered": decision.considered_json(),
+        "compared": decision.compared_json(),
     }
 
 
@@ -288,12 +293,17 @@ def said(sighting: Sighting, moment: Moment) -> Iterator[str]:
 
 def _credit(one: Decided, moment: Moment, replayed: Replayed | None) -> Line:
     decision = one.decision
-    to = ", ".join(share.partner for share in decision.shares) or "nobody"
-    details = [decision.reason, *(_share(share, moment) for share in decision.shares)]
+    to = divided_words((share.partner, share.part) for share in decision.shares)
+    details = [decision.reason]
+    for share in decision.shares:
+        details.append(_share(share, moment))
+        if len(decision.shares) > 1:
+            details.append(f"why: {share.reason}")
     for touch in decision.considered:
         whose = " of ".join(filter(None, (touch.network, touch.partner))) or "no partner"
         consent = f"; consent: {touch.consent}" if touch.consent else ""
         details.append(f"considered: arrival {moment(touch.at)} by {whose}: {touch.verdict}{consent}")
+    details += [f"by {WORDS[c.model]} it would be: {divided_words(c.parts)}" for c in decision.compared]
     if one.inputs.forgotten:
         details.append("considered: its visitor and the arrivals are forgotten")
     elif not decision.considered:
@@ -308,7 +318,7 @@ def _credit(one: Decided, moment: Moment, replayed: Replayed | None) -> Line:
 
 
 def _share(share: Share, moment: Moment) -> str:
-    part = f"share of {share.partner}: {(share.part * 100).normalize():f} %"
+    part = f"share of {share.partner}: {percent(share.part)}"
     if share.click is None or share.touched_at is None:
         return f"{part}, without a click for a postback"
     click = _click(share.click.param, share.click.value)
@@ -324,7 +334,7 @@ def _difference(replayed: Replayed) -> str:
         return "not repeated: its inputs are forgotten"
     if replayed.same:
         return "repeated with its inputs: the same result"
-    shares = ", ".join(f"{s.partner} {(s.part * 100).normalize():f} %" for s in replayed.result.shares)
+    shares = ", ".join(f"{s.partner} {percent(s.part)}" for s in replayed.result.shares)
     result = f"{shares or 'nobody'}, because {replayed.result.reason}"
     return f"REPEATED WITH ITS INPUTS, THE RESULT DIFFERS: {result}"
 

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ...credit.decision import Decision, Inputs, Policy, Share
+from ...credit.decision import Decision, Inputs, Share
+from ...credit.terms import Policy
 from ...orders.doubt import Doubt
 from ...orders.history import Order
 from ...orders.money import amount_text
@@ -244,11 +245,12 @@ class Histories:
                 "inputs": change.inputs.to_json(),
                 "reason": change.decision.reason,
                 "considered": change.decision.considered_json(),
+                "compared": change.decision.compared_json() or None,
             },
         )
         decision = int(added.scalar())
-        for share in change.decision.shares:
-            await tx.execute(_ADD_SHARE, _share(share, decision, row))
+        for place, share in enumerate(change.decision.shares):
+            await tx.execute(_ADD_SHARE, _share(share, decision, row, place))
         return decision
 
     async def decisions(self, row: int) -> tuple[Decided, ...]:
@@ -382,8 +384,7 @@ def _version(change: Change) -> int:
 
 def _stored_order(change: Change, row: int, values: Mapping[str, Any]) -> StoredOrder:
     """The order as it is written: what `Orders.at` would read."""
-    shares = sorted(change.decision.shares, key=lambda share: share.partner)
-    first = shares[0] if shares else None
+    first = next(iter(change.decision.shares), None)
     known = change.known
     return StoredOrder(
         row=row,
@@ -405,11 +406,12 @@ def _stored_order(change: Change, row: int, values: Mapping[str, Any]) -> Stored
     )
 
 
-def _share(share: Share, decision: int, row: int) -> dict[str, Any]:
+def _share(share: Share, decision: int, row: int, place: int) -> dict[str, Any]:
     click = share.click
     return {
         "decision": decision,
         "partner": share.partner,
+        "place": place,
         "order": row,
         "click": None if click is None else [click.network, click.param, click.value, click.partner],
         "touched_at": share.touched_at,

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, select
 
-from ...credit.decision import Decision, Inputs, Policy, Share
+from ...credit.decision import Decision, Inputs, Share
+from ...credit.terms import Policy
 from ...orders.sighting import Sighting
 from ...postbacks.model import Postback
 from ...referral.touches import Click
@@ -132,7 +133,7 @@ def stored_of(row: Row[Any]) -> Stored:
 def decided_query() -> Any:
     """What `decided_of` needs."""
     joined = decisions_table.join(policies_table, policies_table.c.version == _D.policy)
-    own = (_D.id, _D.order_version, _D.visitor, _D.at, _D.inputs, _D.reason, _D.considered)
+    own = (_D.id, _D.order_version, _D.visitor, _D.at, _D.inputs, _D.reason, _D.considered, _D.compared)
     return select(*own, policies_table.c.policy).select_from(joined)
 
 
@@ -142,7 +143,7 @@ async def decided_of(connection: Connection, row: Row[Any]) -> Decided:
         Share(s.partner, Click(*s.click) if s.click else None, s.touched_at, Decimal(s.part), s.reason)
         for s in await connection.execute(_SHARES, {"decision": row.id})
     )
-    decision = Decision.of(shares, row.reason, row.considered)
+    decision = Decision.of(shares, row.reason, row.considered, row.compared or ())
     policy, inputs = Policy.from_json(row.policy), Inputs.from_json(row.inputs)
     return Decided(row.id, row.order_version, row.visitor, row.at, policy, inputs, decision)
 
@@ -158,7 +159,7 @@ _DECIDED = Prepared(decided_query().where(_D.id == bindparam("decision")))
 _SHARES = Prepared(
     select(shares_table)
     .where(shares_table.c.decision == bindparam("decision"))
-    .order_by(shares_table.c.partner)
+    .order_by(shares_table.c.place)
 )
 _OF_ORDER = select(postbacks_table).where(_P.order == bindparam("order")).order_by(_P.partner, _P.sequence)
 _POSTBACKS, _LOCKED_POSTBACKS = Prepared(_OF_ORDER), Prepared(_OF_ORDER.with_for_update())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Row, Select, bindparam, select
+from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, select
 
 from ...orders.doubt import Doubt
 from ...orders.model import SALES, OrderState
@@ -24,10 +24,10 @@ class StoredOrder:
     """An order and its credit. `row` is the ledger's own number; times are unix seconds.
 
     `total` and `currency` are None while only a refund or a cancellation was reported. `partner`, `click` and
-    `touched_at` are None where nobody earned it; `reason` says why or why not. `considered` lists the touches
-    that were weighed, as plain data. `named_by` is the source that said whose the order is, as `source` is
-    that of its amount. `sources` has by field the key of the sighting that it comes from. `doubts` is what
-    stands against telling a partner.
+    `touched_at` are those of its largest share, None where nobody earned it; `reason` says why or why not.
+    `considered` lists the touches that were weighed, as plain data. `named_by` is the source that said whose
+    the order is, as `source` is that of its amount. `sources` has by field the key of the sighting that it
+    comes from. `doubts` is what stands against telling a partner.
     """
 
     row: int
@@ -147,7 +147,7 @@ def _all() -> Select[Any]:
     share = shares_table.c
     joined = orders_table.outerjoin(
         decisions_table, decisions_table.c.id == orders_table.c.decision
-    ).outerjoin(shares_table, share.decision == orders_table.c.decision)
+    ).outerjoin(shares_table, and_(share.decision == orders_table.c.decision, share.place == 0))
     earned = (share.partner, share.click, share.touched_at)
     why = (decisions_table.c.reason, decisions_table.c.considered)
     return (

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Join, ScalarSelect, and_, or_, select
 
+from ...credit.division import divided
 from ...orders.model import SALES
 from ...postbacks.model import STATES
+from .connection import Connection
 from .database import Database
 from .schema import decisions, orders, postbacks, shares
 
@@ -86,6 +88,18 @@ _EARNED = shares.join(
 ).join(decisions, decisions.c.id == orders.c.decision)
 
 
+_AMOUNTS = (
+    orders.c.state,
+    orders.c.total,
+    orders.c.refunded,
+    shares.c.decision,
+    shares.c.place,
+    shares.c.part,
+)
+# Decisions that one query asks for.
+_AT_ONCE = 500
+
+
 def _credited(wanted: OrderFilter) -> Join:
     """Orders beside their credit."""
     return _EVERY if wanted.partner is None else _EARNED
@@ -126,7 +140,7 @@ class Reports:
         """Number and total of the matching orders, credited ones first."""
         line = (orders.c.site, shares.c.partner, orders.c.channel, orders.c.currency)
         query = (
-            select(*line, orders.c.state, orders.c.total, orders.c.refunded, shares.c.part, _STATE, _REPORTED)
+            select(*line, *_AMOUNTS, _STATE, _REPORTED)
             .select_from(_credited(wanted))
             .where(*_conditions(wanted))
         )
@@ -134,8 +148,9 @@ class Reports:
         async with self._db.read() as connection:
             for row in await connection.execute(query):
                 values: tuple[Any, ...] = tuple(row)
-                found[values[:4]].append(_Amounts(*values[4:]))
-        sums = [_sum(key, rows) for key, rows in found.items()]
+                found[values[:4]].append(_Amounts(*values[3:]))
+            parts = await _parts(connection, [row for rows in found.values() for row in rows])
+        sums = [_sum(key, rows, parts) for key, rows in found.items()]
         return tuple(sorted(sums, key=lambda s: (s.site, s.partner is None, s.partner or "", s.channel)))
 
 
@@ -143,29 +158,50 @@ class _Amounts(NamedTuple):
     """An order's amounts, a partner's part of it, the state of its last postback, and the values of the last
     one that was delivered; None where there is none."""
 
+    currency: str | None
     state: str
     total: str | None
     refunded: str
+    decision: int | None
+    place: int | None
     part: str | None
     postback: str | None
     reported: Mapping[str, Any] | None
 
-    @property
-    def amount(self) -> Decimal:
-        """What the partner's part comes to."""
-        if self.total is None or self.state not in SALES:
+    def amount(self, parts: Mapping[int, Sequence[Decimal]]) -> Decimal:
+        """What the partner's part comes to. `parts` are those of all partners, by decision."""
+        if self.total is None or self.currency is None or self.state not in SALES:
             return Decimal()
-        return max(Decimal(self.total) - Decimal(self.refunded), Decimal()) * Decimal(self.part or 1)
+        amount = max(Decimal(self.total) - Decimal(self.refunded), Decimal())
+        if self.decision is None or self.place is None or self.decision not in parts:
+            return amount
+        return divided(amount, self.currency, parts[self.decision])[self.place]
 
 
-def _sum(key: tuple[str, str | None, str, str], rows: Sequence[_Amounts]) -> Sum:
+async def _parts(connection: Connection, rows: Sequence[_Amounts]) -> Mapping[int, Sequence[Decimal]]:
+    """The parts of all partners of the orders that have several, by decision, the largest first."""
+    several = list({row.decision for row in rows if row.decision is not None and row.part not in (None, "1")})
+    found: defaultdict[int, list[Decimal]] = defaultdict(list)
+    for start in range(0, len(several), _AT_ONCE):
+        wanted = shares.c.decision.in_(several[start : start + _AT_ONCE])
+        query = select(shares.c.decision, shares.c.part).where(wanted)
+        for row in await connection.execute(query.order_by(shares.c.decision, shares.c.place)):
+            found[row.decision].append(Decimal(row.part))
+    return found
+
+
+def _sum(
+    key: tuple[str, str | None, str, str],
+    rows: Sequence[_Amounts],
+    parts: Mapping[int, Sequence[Decimal]],
+) -> Sum:
     # Exact, so not in the database: SQLite would add up as floats.
     reported = [Decimal(row.reported["amount"]) for row in rows if row.reported]
     refused = sum(row.postback == "refused" for row in rows)
     return Sum(
         *key,
         orders=len(rows),
-        total=sum((row.amount for row in rows), Decimal()),
+        total=sum((row.amount(parts) for row in rows), Decimal()),
         reported=len(reported),
         reported_total=sum(reported, Decimal()),
         waiting=sum(row.postback not in (None, "delivered", "refused") for row in rows),

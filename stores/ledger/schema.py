@@ -156,6 +156,7 @@ decisions = Table(
     Column("inputs", JSON, nullable=False),
     Column("reason", text_of(), nullable=False),
     Column("considered", JSON, nullable=False),
+    Column("compared", JSON),  # what other models would give
 )
 
 _FORGET = text("forget_by IS NOT NULL")
@@ -166,6 +167,7 @@ shares = Table(
     metadata,
     Column("decision", row_number(), ForeignKey("decisions.id"), primary_key=True),
     Column("partner", text_of(64), primary_key=True),
+    Column("place", Integer, nullable=False),  # 0 for the largest part
     Column("order", row_number(), ForeignKey("orders.id"), nullable=False),
     Column("click", JSON),
     Column("touched_at", Float),

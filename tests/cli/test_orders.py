@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 from clew import __version__
 from clew.cli import app
-from clew.credit.arrivals import Credit
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
 from clew.stores.ledger.engines import database_at
-from recorded import put_order
+from recorded import Credit, put_order
 from typer.testing import CliRunner, Result
 
 DAY = 86400.0

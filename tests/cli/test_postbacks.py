@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 from clew.cli.postbacks import app
-from clew.credit.arrivals import Credit
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Postback, Report, State
 from clew.referral.touches import Click
 from clew.stores.ledger.connection import executing
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.outbox import Outbox
-from recorded import put_order
+from recorded import Credit, put_order
 from sqlalchemy import text
 from typer.testing import CliRunner, Result
 

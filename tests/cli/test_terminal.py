@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 from clew.cli import app, postbacks
 from clew.cli.terminal import open_console
-from clew.credit.arrivals import Credit
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Report
 from clew.referral.touches import Click
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.outbox import Outbox
-from recorded import put_order
+from recorded import Credit, put_order
 from rich.table import Table
 from rich.text import Text
 from typer.testing import CliRunner, Result

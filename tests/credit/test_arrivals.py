@@ -1,10 +1,12 @@
 import dataclasses
 
 import pytest
-from clew.credit.arrivals import DAY, SKEW, Considered, Terms, credit, earning_now
+from clew.credit.arrivals import DAY, SKEW, Considered, earning_now
+from clew.credit.terms import Terms
 from clew.referral.touches import Click, Touch, earning_click
 from clew.referral.visitor import TOUCHES, Touched, changed
 from msgspec.structs import replace
+from recorded import credit
 
 ORDER = 1763860000.0
 TERMS = Terms({"awin": 30, "blog": 7})

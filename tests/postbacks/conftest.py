@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clew.credit.arrivals import Credit
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
-from recorded import put_order
+from recorded import Credit, put_order
 
 
 @dataclass

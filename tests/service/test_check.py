@@ -121,6 +121,19 @@ PARTNERS = [
     ),
     (AWIN.replace("'k'", "'k', conversion = 'x'"), "[0].settings.conversion", 7, "no such call", None),
 ]
+WINDOW = "[[sites.credit.lookback]]\ndays = 9\n"
+CREDIT = [
+    ("[sites.credit]\nmodel = 'lasst'\n", "model", 5, "must be", 'did you mean "last"?'),
+    (WINDOW + "partner = 'blgo'\n", "lookback[0].partner", 6, "no partner 'blgo'", "did you mean blog?"),
+    (WINDOW + "network = 'awin'\n", "lookback[0].network", 6, "no partner in the network", "add it first"),
+    (
+        f"{WINDOW}channel = 'chat'\n{WINDOW}partner = 'blog'\nchannel = 'chat'\n",
+        "lookback[1]",
+        7,
+        "never applies: entry 1",
+        "move it before that entry, or remove it",
+    ),
+]
 # field E23
 PARTNERS += [
     (PLAIN.replace("blog.example", host), "[0].postback", 7, "is never called", ALLOW)
@@ -178,6 +191,7 @@ RULES = [
 WRONG = [
     *SITE,
     *((text, f"partners{key}", *rest) for text, key, *rest in PARTNERS),
+    *((text + PLAIN, f"credit.{key}", *rest) for text, key, *rest in CREDIT),
     *((text, f"rules{key}", *rest) for text, key, *rest in RULES),
 ]
 

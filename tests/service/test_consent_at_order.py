@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from clew.credit.arrivals import Terms
-from clew.credit.decision import Inputs, Policy, decide
+from clew.credit.decision import Inputs, decide
+from clew.credit.terms import Policy, Terms
 from clew.middleware.asgi.mount import ClewMiddleware
 from clew.orders.history import project
 from clew.orders.model import OrderSeen

@@ -12,7 +12,6 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew.chat.hub import desk_topic
-from clew.credit.arrivals import Credit
 from clew.orders.doubt import Doubt
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
@@ -22,7 +21,7 @@ from clew.stores import presence
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.engines import database_at
 from desks import VISITOR, DeskServer, desk_server, events, until
-from recorded import put_order
+from recorded import Credit, put_order
 
 BASE = "http://127.0.0.1"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clew.credit.arrivals import Considered, Credit
+from clew.credit.arrivals import Considered
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
 from clew.referral.touches import Click
@@ -21,7 +21,7 @@ from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.schema import decisions as decisions_table
 from clew.stores.ledger.schema import orders as orders_table
 from clew.stores.ledger.schema import postbacks as postbacks_table
-from recorded import put_order
+from recorded import Credit, put_order
 from sqlalchemy import func, select
 
 NOW = 1763860000.0
@@ -154,7 +154,7 @@ from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.database import Database
-from recorded import put_order
+from recorded import Credit, put_order
 
 async def main():
     db = database_at(sys.argv[1])

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
-from clew.credit.arrivals import Credit
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Outcome, Postback, Report, State
 from clew.stores.ledger.connection import Connection
@@ -13,7 +12,7 @@ from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.outbox import Outbox, OutboxError
 from clew.stores.ledger.schema import probes
-from recorded import put_order
+from recorded import Credit, put_order
 
 NOW = 1763860000.0
 NOBODY = Credit(partner=None, click=None, touched_at=None, reason="no click", considered=())

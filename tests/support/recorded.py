@@ -1,19 +1,43 @@
 """Orders put into a ledger with the credit and the postbacks that a test wants."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from math import inf
 
-from clew.credit.arrivals import Credit, Terms
-from clew.credit.decision import Decision, Inputs, Policy, Share
+from clew.credit.arrivals import Considered
+from clew.credit.decision import Decision, Inputs, Share, decide
+from clew.credit.terms import Policy, Terms
 from clew.orders.doubt import Doubt
 from clew.orders.history import project
 from clew.orders.model import Channel, OrderSeen
 from clew.orders.sighting import Sighting
 from clew.postbacks.model import Report
+from clew.referral.touches import Click, Touch
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.history import Change, Histories
 from clew.stores.ledger.orders import StoredOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """The credit for an order of one partner, or of nobody."""
+
+    partner: str | None
+    click: Click | None
+    touched_at: float | None
+    reason: str
+    considered: tuple[Considered, ...]
+
+
+def credit(touches: Iterable[Touch], order_time: float, terms: Terms, now: float = inf) -> Credit:
+    """The first share of a decision."""
+    found = decide(Inputs(order_time, now, tuple(touches)), Policy(terms))
+    share = next(iter(found.shares), None)
+    if share is None:
+        return Credit(None, None, None, found.reason, found.considered)
+    return Credit(share.partner, share.click, share.touched_at, found.reason, found.considered)
+
 
 NOBODY = Credit(partner=None, click=None, touched_at=None, reason="no click", considered=())
 POLICY = Policy(Terms({}))

@@ -1,0 +1,127 @@
+"""The terms by which a site's orders are credited, as plain data that the ledger keeps with each decision."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, Final, Literal, get_args
+
+from ..referral.touches import Click
+
+Model = Literal["last", "first", "linear", "position"]
+MODELS: Final[tuple[Model, ...]] = get_args(Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A lookback window of `days` for the clicks of a network or a partner, or for orders of a channel (web,
+    chat, phone). None: any."""
+
+    days: int
+    network: str | None = None
+    partner: str | None = None
+    channel: str | None = None
+
+    def applies(self, network: str, partner: str, channel: str) -> bool:
+        """Whether it is the window of this click for an order of this channel."""
+        pairs = ((self.network, network), (self.partner, partner), (self.channel, channel))
+        return all(wanted is None or wanted == given for wanted, given in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The terms for a decision.
+
+    `lookback_days` is by partner id, for the site's current partners; the first of `windows` that applies has
+    precedence. `inside` are those whose terms accept clicks made inside the shop. `partners` is the partner
+    that a click earns for now, by network and parameter; it may be newer than the click. `set_back` lists
+    when the clock was set back: the time before, and the seconds. `model` is how an order is divided between
+    the clicks that count, `ends` the percentage of the first and of the last of them in the model
+    `position`, `compare` are models that are only shown.
+    """
+
+    lookback_days: Mapping[str, int]
+    inside: frozenset[str] = frozenset()
+    set_back: tuple[tuple[float, float], ...] = ()
+    partners: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    model: Model = "last"
+    ends: int = 40
+    compare: tuple[Model, ...] = ()
+    windows: tuple[Window, ...] = ()
+
+    def partner(self, click: Click) -> str | None:
+        """The partner that a click earns for."""
+        return self.partners.get((click.network, click.param), click.partner)
+
+    def lookback(self, click: Click, partner: str, channel: str) -> int:
+        """The lookback window in days of a partner's click, for an order of this channel."""
+        if self.windows:
+            for window in self.windows:
+                if window.applies(click.network, partner, channel):
+                    return window.days
+        return self.lookback_days[partner]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the same for the same terms. What has its default is left out."""
+        data = {
+            "lookback_days": dict(sorted(self.lookback_days.items())),
+            "inside": sorted(self.inside),
+            "set_back": [list(jump) for jump in self.set_back],
+            "partners": [[*click, partner] for click, partner in sorted(self.partners.items())],
+        }
+        further = {
+            "model": (self.model, "last"),
+            "ends": (self.ends, 40),
+            "compare": (list(self.compare), []),
+            "windows": ([[w.days, w.network, w.partner, w.channel] for w in self.windows], []),
+        }
+        return data | {name: value for name, (value, usual) in further.items() if value != usual}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Terms":
+        """The reverse of `to_json`."""
+        return cls(
+            dict(data["lookback_days"]),
+            frozenset(data["inside"]),
+            tuple((before, step) for before, step in data["set_back"]),
+            {(network, param): partner for network, param, partner in data["partners"]},
+            model=data.get("model", "last"),
+            ends=data.get("ends", 40),
+            compare=tuple(data.get("compare", ())),
+            windows=tuple(Window(*window) for window in data.get("windows", ())),
+        )
+
+
+class Policy:
+    """The terms by which orders are credited, and the version of the rules that read them. `version` is the
+    same for the same policy."""
+
+    def __init__(self, terms: Terms, rules: str = "") -> None:
+        self.terms = terms
+        self.model = rules or f"{terms.model}-{RULES}"
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """Plain data for the ledger."""
+        return {"model": self.model, "terms": self.terms.to_json()}
+
+    @cached_property
+    def version(self) -> str:
+        """Names the policy: a digest of its data, hex."""
+        text = json.dumps(self.data, sort_keys=True, separators=(",", ":"))
+        return blake2b(text.encode("utf-8"), digest_size=12).hexdigest()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Policy":
+        """The reverse of `data`."""
+        return cls(Terms.from_json(data["terms"]), data["model"])
+
+
+RULES: Final = "click-1"
+"""The version of the rules: it changes when the same inputs would be decided otherwise."""
+
+
+def names(partners: Iterable[str]) -> str:
+    """Partners in a sentence."""
+    return ", ".join(dict.fromkeys(partners))
