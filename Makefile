@@ -13,11 +13,12 @@
 #   make crash        orders while clew and its stores are killed and started again; SEED=1, and for a
 #                     part, or on SQLite: ARGS="--orders 500 --kills 5 --stores sqlite"; with
 #                     --stores network their links are cut
+#   make networks     writes the table of docs/networks.md from the catalogue
 #   make pins         renews requirements-dev.txt and requirements-mitmproxy.txt from pyproject.toml
 
 BIN = .venv/bin
 
-.PHONY: demo demo-once test check bench fuzz soak crash setup pins
+.PHONY: demo demo-once test check bench fuzz soak crash setup networks pins
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -51,6 +52,9 @@ soak: setup
 crash: setup
 	@.ci/setup debian iproute2 postgresql redis-server
 	PYTHONPATH=tests/support:examples $(BIN)/python -m crash.run $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+networks: setup
+	PYTHONPATH=tests/support $(BIN)/python -m networks_table
 
 setup: .venv/.done
 

@@ -131,12 +131,13 @@ def _calls(site: Site) -> Iterator[str]:
                 yield f"{partner.id}: its address does not contain {', '.join(left_out)}"
         network = networks.get(partner.network or "")
         used = chosen(partner, network) if network is not None else None
-        if network is None or used is None or len(network.conversions) < 2:
+        if network is None or used is None:
             continue
-        preferred = network.conversions[0]
-        wanting = ", ".join(missing(partner, preferred))
-        other = f"; {preferred.id} would need {wanting}" if preferred is not used and wanting else ""
-        yield f"{partner.id}: {network.name} is called by {used.id}{other}"
+        calls = network.calls_for("conversion", {})
+        wanting = ", ".join(missing(partner, calls[0]))
+        if len(calls) > 1:
+            other = f"; {calls[0].id} would need {wanting}" if calls[0] is not used and wanting else ""
+            yield f"{partner.id}: {network.name} is called by {used.id}{other}"
 
 
 def _order_ways(site: Site) -> list[str]:

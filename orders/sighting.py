@@ -166,7 +166,8 @@ def plain(value: object) -> object:
     return value
 
 
-def _item(data: Mapping[str, Any]) -> Item:
+def item_of(data: Mapping[str, Any]) -> Item:
+    """An item from its plain data."""
     amounts = ("quantity", "price", "discount", "tax")
     values: dict[str, Any] = {n: Decimal(v) if n in amounts and v else v for n, v in data.items()}
     return Item(**values)
@@ -177,7 +178,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "further": tuple,
     "touches": tuple,
     "forgotten": tuple,
-    "items": lambda rows: tuple(_item(row) for row in rows),
+    "items": lambda rows: tuple(item_of(row) for row in rows),
     "refunds": lambda rows: tuple(Refund(row["id"], Decimal(row["amount"])) for row in rows),
     "doubts": lambda rows: tuple(Doubt(**row) for row in rows),
     "correction": lambda row: Correction(**row),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from urllib.parse import quote
 
-from ..referral.catalogue import Success
+from ..referral.calls import Success
 from .values import Json
 
 _OUTSIDE_ASCII = re.compile(r"[^\x21-\x7e]")
@@ -27,8 +27,9 @@ class Call:
     """One HTTP call. `url` is sent byte for byte; its host may be an international name.
 
     `masked` is method, URL and body as they may be logged; `hidden` are the values to mask in a response.
-    `gone`: status 410 means that the receiver wants no more calls (Standard Webhooks). `allow_private`: the
-    call may go into private networks, see `reach`.
+    `keys` are the order ids of the reports that it carries, in their order. `gone`: status 410 means that
+    the receiver wants no more calls (Standard Webhooks). `allow_private`: the call may go into private
+    networks, see `reach`.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Call:
     body: bytes = field(repr=False)
     masked: str
     success: Success
+    keys: tuple[str, ...] = ()
     hidden: tuple[str, ...] = field(repr=False, default=())
     gone: bool = False
     allow_private: bool = False

@@ -73,21 +73,21 @@ def _network_partner(place: KeyPath, partner: Partner, network: Network) -> Iter
         yield Wording(
             (*place, "param"), f"is not used by {network.name}, whose parameters are known", "leave it out"
         )
-    conversion = chosen(partner, network)
-    if conversion is None:
+    entry = chosen(partner, network)
+    if entry is None:
         yield from _no_call(place, partner, network)
         return
-    if conversion.needs:
-        needs = ", ".join(sorted(conversion.needs))
+    if entry.needs:
+        needs = ", ".join(sorted(entry.needs))
         yield Wording(
             (*place, "network"),
-            f"{network.name} needs {needs} with each order, which clew does not support yet",
+            f"{network.name} needs {needs} with each order, which clew does not have",
         )
     yield from _call_problems(place, partner, network)
     for key in missing_settings(partner, network):
         hint = f'write {key} = "…" in `settings` of the partner {partner.id}'
         yield Wording((*place, "settings", key), f"is missing: {network.name} needs it", hint)
-    known = {"conversion", *(key for c in network.conversions for key in c.settings)}
+    known = {"conversion", *(key for c in network.calls for key in c.settings)}
     for key in partner.settings:
         if key not in known:
             message = f"{network.name} has no such setting{not_ascii(key)}"
@@ -95,7 +95,7 @@ def _network_partner(place: KeyPath, partner: Partner, network: Network) -> Iter
 
 
 def _no_call(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wording]:
-    names = [conversion.id for conversion in network.conversions]
+    names = [call.id for call in network.calls_for("conversion", {})]
     if names and "conversion" in partner.settings:
         name = str(partner.plain_settings["conversion"])
         message = f"{network.name} has no such call{not_ascii(name)}"

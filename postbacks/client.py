@@ -148,7 +148,7 @@ def _request(
         # The certificate must be for the name, whatever address is connected to.
         extensions["sni_hostname"] = url.raw_host.decode("ascii")
         url = url.copy_with(host=dialled)
-    content = call.body if call.method == "POST" else None
+    content = call.body if call.body or call.method not in ("GET", "DELETE") else None
     return httpx2.Request(call.method, url, headers=headers, content=content, extensions=extensions)
 
 

@@ -331,7 +331,7 @@ class Worker:
 
     def _repeats(self, postback: Postback) -> bool:
         partner = self._lookup(postback.site, postback.partner)
-        return partner is not None and repeats_are_safe(partner, self._network(partner))
+        return partner is not None and repeats_are_safe(partner, self._network(partner), postback.event)
 
     def _report(self, postback: Postback, outcome: str, answer: str, **fields: Any) -> None:
         if outcome in ("dead", "unknown"):

@@ -14,8 +14,10 @@ from ..credit.division import divided
 from ..orders.doubt import Doubt, Kind
 from ..orders.history import Order
 from ..orders.money import amount_text
+from ..referral.catalogue import Network
 from ..settings.model import Partner
 from .model import Postback, Report, State
+from .network_call import unable
 
 NEW, ADJUST, CANCEL = "order", "adjust", "cancel"
 EVENTS: Final[Sequence[str]] = (NEW, ADJUST, CANCEL)
@@ -46,6 +48,11 @@ def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]
             state=order.state,
             consent=order.consent.state,
             tcf=order.consent.tcf,
+            items=order.items,
+            customer=order.customer or "",
+            discount=_text(order.discount, order.currency),
+            tax=_text(order.tax, order.currency),
+            shipping=_text(order.shipping, order.currency),
         )
     return found
 
@@ -64,10 +71,15 @@ def change(reported: Report | None, now: Report | None) -> Report | None:
             return None
         last = reported if now is None else now
         nothing = amount_text(Decimal(), last.currency)
-        return replace(last, event=CANCEL, amount=nothing, click_id=reported.click_id)
+        before = reported.amount
+        return replace(last, event=CANCEL, amount=nothing, click_id=reported.click_id, before=before)
     if reported.event == CANCEL or _values(reported) != _values(now):
-        return replace(now, event=ADJUST)
+        return replace(now, event=ADJUST, before=reported.amount)
     return None
+
+
+def _text(amount: Decimal | None, currency: str) -> str:
+    return "" if amount is None else amount_text(amount, currency)
 
 
 def _values(report: Report) -> tuple[str, str, str]:
@@ -75,7 +87,8 @@ def _values(report: Report) -> tuple[str, str, str]:
 
 
 def _content(report: Report) -> tuple[object, ...]:
-    return report.event, *_values(report), report.channel, report.voucher, report.consent, report.tcf
+    said = report.channel, report.voucher, report.consent, report.tcf, report.items, report.customer
+    return report.event, *_values(report), *said
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +119,13 @@ def plan(
     doubts: Sequence[Doubt] = (),
     refused: bool = False,
     settlement: str = "",
-    manual: Callable[[str, str], Doubt | None] = lambda partner, event: None,
+    manual: Callable[[Report], Doubt | None] = lambda report: None,
 ) -> Plan:
     """Bring an order's partners from what was reported to them to `wanted`, by partner (see `reports`).
 
     `rows` are all postbacks of the order in the order of their sequence. What has not been sent is folded
     into one. `doubts` hold it, unless a person `refused` it; `settlement` is who settled them, and how.
-    `manual` says by partner and event why its call cannot be made.
+    `manual` says of a report why no call can be made of it.
     """
     superseded: list[str] = []
     changed: list[Postback] = []
@@ -128,7 +141,7 @@ def plan(
                 # The partner never took it, and is not to have it any more: nobody should send it again.
                 superseded += [row.id for row in own if row.state == "dead"]
             continue
-        against = next(filter(None, (*doubts, manual(partner, event.event), _without_click(event))), None)
+        against = next(filter(None, (*doubts, manual(event), _without_click(event))), None)
         same = next((row for row in waiting if _content(row.report) == _content(event)), None)
         # A person's refusal keeps back what stood then. A cancellation is reported all the same.
         kept_back = refused and (event.event != CANCEL or same is not None)
@@ -152,7 +165,7 @@ def after_dead(rows: Sequence[Postback], dead: Postback) -> Plan:
     if not later:
         return Plan()
     last = later[-1]
-    wanted = replace(last.report, event=last.event if last.event == CANCEL else NEW)
+    wanted = replace(last.report, event=last.event if last.event == CANCEL else NEW, before="")
     found = plan([row for row in rows if row.partner == dead.partner], {dead.partner: wanted})
     return replace(
         found,
@@ -175,7 +188,7 @@ def retried(rows: Sequence[Postback], row: Postback) -> Plan | None:
     last = later[-1]
     if row.state == "dead" or last is not sent[-1] or last.event != ADJUST:
         return Plan(superseded=(row.id,))
-    report = replace(last.report, event=NEW)
+    report = replace(last.report, event=NEW, before="")
     return Plan((row.id,), (), (Planned(max(one.sequence for one in rows) + 1, report, "due", None, None),))
 
 
@@ -206,13 +219,25 @@ def _without_click(event: Report) -> Doubt | None:
     return Doubt("manual", f"{what[event.event]} {why}: report it by hand, by the order's number")
 
 
-def manual(partner: Partner | None, event: str) -> Doubt | None:
-    """Why a partner's call cannot tell of this kind of event; None if it can. A signed webhook tells of all,
-    a URL template of all if it has `{event}` in it."""
-    if event == NEW or partner is None:
+def manual(
+    partner: Partner | None, report: Report, networks: Mapping[str, Network], now: float
+) -> Doubt | None:
+    """Why no call can tell the partner of this report; None if one can. `networks` is the catalogue by id.
+
+    A signed webhook tells of all events, a URL template of all if it has `{event}` in it, a network of those
+    for which it has a call.
+    """
+    if partner is None:
         return None
-    if partner.network is None and (partner.secret is not None or "{event}" in (partner.postback or "")):
+    if partner.network is not None:
+        network = networks.get(partner.network)
+        why = unable(partner, network, report, now) if network is not None else None
+    elif report.event == NEW or partner.secret is not None or "{event}" in (partner.postback or ""):
+        why = None
+    else:
+        why = "its `postback` has no {event}"
+    if why is None:
         return None
-    what = "changed" if event == ADJUST else "cancelled"
-    where = f"{partner.network} has no call for it" if partner.network else "its `postback` has no {event}"
-    return Doubt("manual", f"the order was {what} after it was reported, and {where}: report it by hand")
+    said = {ADJUST: "changed", CANCEL: "cancelled"}.get(report.event)
+    after = f"the order was {said} after it was reported, and " if said is not None else ""
+    return Doubt("manual", f"{after}{why}: report it by hand")

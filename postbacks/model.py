@@ -1,10 +1,12 @@
 """A report to a partner, and the postback that delivers it: values, state and attempts."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from ..orders.doubt import Kind
+from ..orders.model import Item
+from ..orders.sighting import item_of, plain
 
 # due: waits for its time. sending: the first byte of the call may have been sent. delivered, dead: final.
 # unknown: it was sent, and there was no response. held: in doubt, not sent until a person or the shop's
@@ -19,11 +21,13 @@ STUCK: tuple[State, ...] = ("held", "dead", "unknown")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An event of an order, for one partner. `amount` is decimal text with the currency's minor digits.
+    """An event of an order, for one partner. Amounts are decimal text with the currency's minor digits.
 
     Times are unix seconds. `click_id` is the value of `Click.value`, with bytes outside UTF-8 as surrogate
     escapes; `click_param` is its landing parameter, empty if that is not known. `consent` is the visitor's
-    when it ordered (`Consented.state`), `tcf` its TC string, empty if there is none.
+    when it ordered (`Consented.state`), `tcf` its TC string, empty if there is none. `before` is the amount
+    that was reported last, empty in the first report. `items` are the order's, None if they are not known.
+    `customer` is new or returning, `email_sha256` the hash of the address. Empty text: not known.
     """
 
     event: str
@@ -40,15 +44,28 @@ class Report:
     state: str = "placed"
     consent: str = "unknown"
     tcf: str = ""
+    before: str = ""
+    items: tuple[Item, ...] | None = None
+    customer: str = ""
+    discount: str = ""
+    tax: str = ""
+    shipping: str = ""
+    email_sha256: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the ledger."""
-        return asdict(self)
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: plain(value) for name, value in values if name in _ALWAYS or value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Report":
         """The reverse of `to_json`."""
-        return cls(**data)
+        items = data.get("items")
+        return cls(**{**data, "items": None if items is None else tuple(map(item_of, items))})
+
+
+# Kept even where they are empty: others read them from the ledger.
+_ALWAYS = frozenset(field.name for field in fields(Report)[:14])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,130 +1,311 @@
-"""Renders the call to any network from its entry in the catalogue."""
+"""Renders the calls to any network from its entries in the catalogue."""
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from types import MappingProxyType
+from xml.sax.saxutils import escape
 
-from ..referral.catalogue import Conversion, Network, Setting
+from ..referral.calls import ELEMENT, REPORT, CallEntry, Param, Purpose, Setting
+from ..referral.catalogue import Network
 from ..settings.model import Partner
 from .call import Call, RenderError, json_text, percent
 from .masking import MASK, masked_click
 from .model import Report
-from .values import Given, Json, text, value
+from .values import Given, Json, elements, given, text, value
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
+_ANY = re.compile(r"\{([^{}]+)\}")
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 _TYPES = {
     "json": "application/json",
     "graphql": "application/json",
     "form": "application/x-www-form-urlencoded",
+    "xml": "text/xml; charset=utf-8",
 }
+PURPOSE: Mapping[str, Purpose] = MappingProxyType(
+    {
+        "order": "conversion",
+        "adjust": "adjust",
+        "cancel": "cancel",
+        "approve": "approve",
+        "decline": "decline",
+    }
+)
+_WORDS: Mapping[Purpose, str] = MappingProxyType(
+    {
+        "conversion": "orders from servers",
+        "adjust": "changes of an order",
+        "cancel": "cancellations",
+        "approve": "approvals",
+        "decline": "refusals",
+    }
+)
+Path = tuple[str | int, ...]
 
 
-def chosen(partner: Partner, network: Network) -> Conversion | None:
-    """The call for which the partner's settings suffice, the preferred one if there are several.
+class LackingError(RenderError):
+    """The order has no value for something that the call requires."""
 
-    If they suffice for none, the call with the fewest missing settings. None if the network has no
-    server-side call, or not the one that the setting `conversion` names.
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A value at its place. `number` is the item's or the group's, 0 for a value of the order."""
+
+    param: Param
+    name: str
+    value: Json
+    number: int = 0
+
+
+def chosen(partner: Partner, network: Network, purpose: Purpose = "conversion") -> CallEntry | None:
+    """The network's call for this purpose for which the partner's settings suffice, the preferred one if
+    there are several. If they suffice for none, the one with the fewest missing settings.
+
+    None if the network has none, or not the one that the setting `conversion` names.
     """
-    named = network.conversion(partner.plain_settings)
-    if named is None or "conversion" in partner.settings:
-        return named
-    others = [c for c in network.conversions if c is not named]
-    return min((named, *others), key=lambda c: (bool(c.needs), len(missing(partner, c))))
+    found = network.calls_for(purpose, partner.plain_settings)
+    return min(found, key=lambda c: (bool(c.needs), len(missing(partner, c))), default=None)
 
 
-def missing(partner: Partner, conversion: Conversion) -> list[str]:
+def missing(partner: Partner, entry: CallEntry) -> list[str]:
     """The required settings that are missing. A host is not required if `endpoint` replaces it."""
-    lacking = conversion.missing(partner.plain_settings)
+    lacking = entry.missing(partner.plain_settings)
     if partner.endpoint is None:
         return lacking
-    host = set(_PLACEHOLDER.findall(_host_and_rest(conversion.url)[0]))
+    host = set(_PLACEHOLDER.findall(_host_and_rest(entry.url)[0]))
     return [key for key in lacking if key not in host]
 
 
-def network_call(partner: Partner, report: Report, network: Network) -> Call:
-    """The call that reports an order to a network. Raises RenderError if it cannot be built."""
-    conversion = chosen(partner, network)
-    if conversion is None:
-        raise RenderError(f"network {network.id}: it has no call that clew could make")
-    if conversion.needs:
+def usable(partner: Partner, network: Network, purpose: Purpose) -> CallEntry:
+    """The call for this purpose. Raises RenderError if it cannot be made, with the reason."""
+    entry = chosen(partner, network, purpose)
+    if entry is None:
+        by_hand = network.by_hand.get(purpose)
         raise RenderError(
-            f"network {network.id}, call {conversion.id}: it needs {', '.join(sorted(conversion.needs))}, "
-            "which clew does not support yet"
+            f"{network.name} takes {_WORDS[purpose]} only by hand: {by_hand}"
+            if by_hand
+            else f"{network.name} has no call for {_WORDS[purpose]}"
         )
-    if lacking := missing(partner, conversion):
+    if entry.needs:
+        raise RenderError(
+            f"{network.name}, call {entry.id}: it needs {', '.join(sorted(entry.needs))}, "
+            "which clew does not have"
+        )
+    if lacking := missing(partner, entry):
         keys = ", ".join(f"settings.{key}" for key in lacking)
-        raise RenderError(f"partner {partner.id}: {network.name} ({conversion.id}) needs {keys}")
-    defaults = {s.name: s.default for s in conversion.settings.values() if s.default is not None}
-    settings: dict[str, Setting] = {**defaults, **partner.plain_settings}
-    secrets = {s.name for s in conversion.settings.values() if s.secret and s.name in settings}
-    url, headers, body = _built(partner, conversion, Given(report, settings))
-    shown_settings: dict[str, Setting] = {**settings, **dict.fromkeys(secrets, MASK)}
-    shown_report = replace(report, click_id=masked_click(report.click_id))
-    shown_url, _, shown_body = _built(partner, conversion, Given(shown_report, shown_settings))
+        raise RenderError(f"partner {partner.id}: {network.name} ({entry.id}) needs {keys}")
+    return entry
+
+
+def unable(partner: Partner, network: Network, report: Report, now: float) -> str | None:
+    """Why a report cannot be sent to the network by a call; None if it can."""
+    try:
+        entry = usable(partner, network, PURPOSE[report.event])
+        if entry.days is not None and now > report.order_time + entry.days * 86400:
+            return f"{network.name} takes this only for {entry.days} days after the order"
+        list(_fields(partner, entry, _input(partner, entry, report, now, "")))
+    except RenderError as error:
+        return str(error)
+    return None
+
+
+def network_call(
+    partner: Partner,
+    reports: Sequence[Report],
+    network: Network,
+    now: float,
+    *,
+    token: str = "",
+    kept: Sequence[str] = (),
+    test: bool = False,
+) -> Call:
+    """The call that tells a network of these reports: several of one event, as many as the entry's `batch`.
+
+    `token` is the OAuth token if the entry asks for one, `kept` what the responses to the orders contained,
+    by report. `test` marks it as a test. Raises RenderError if it cannot be built.
+    """
+    entry = usable(partner, network, PURPOSE[reports[0].event])
+    inputs = [
+        _input(partner, entry, report, now, kept[n] if n < len(kept) else "", test=test)
+        for n, report in enumerate(reports)
+    ]
+    secrets = {s.name for s in entry.settings.values() if s.secret and s.name in inputs[0].settings}
+    url, headers, body = _built(partner, entry, inputs, token, test=test)
+    hidden_settings = {**inputs[0].settings, **dict.fromkeys(secrets, MASK)}
+    shown = [replace(one, report=_masked(one.report), settings=hidden_settings) for one in inputs]
+    shown_url, _, shown_body = _built(partner, entry, shown, MASK, test=test)
     return Call(
-        method=conversion.method,
+        method=entry.method,
         url=url,
         headers=headers,
         body=body.encode("utf-8"),
-        masked=f"{conversion.method} {shown_url} {shown_body}".rstrip(),
-        success=conversion.success,
-        hidden=(report.click_id, percent(report.click_id), *(str(settings[name]) for name in secrets)),
+        masked=f"{entry.method} {shown_url} {shown_body}".rstrip(),
+        success=entry.success,
+        keys=tuple(report.order_id for report in reports),
+        hidden=tuple(
+            {
+                *(text for report in reports for text in (report.click_id, percent(report.click_id))),
+                *(report.email_sha256 for report in reports if report.email_sha256),
+                *(str(inputs[0].settings[name]) for name in secrets),
+                *([token] if token else []),
+            }
+        ),
     )
 
 
-def _built(partner: Partner, conversion: Conversion, given: Given) -> tuple[str, dict[str, str], str]:
-    url = _address(partner, conversion, given.settings)
-    headers = {name: _filled(t, given.settings) for name, t in conversion.headers.items()}
-    if conversion.basic is not None:
-        user, password = (_filled(part, given.settings) for part in conversion.basic)
+def _masked(report: Report) -> Report:
+    masked = replace(report, click_id=masked_click(report.click_id))
+    return replace(masked, email_sha256=MASK) if report.email_sha256 else masked
+
+
+def _input(
+    partner: Partner, entry: CallEntry, report: Report, now: float, kept: str, *, test: bool = False
+) -> Given:
+    defaults = {s.name: s.default for s in entry.settings.values() if s.default is not None}
+    settings = {**defaults, **partner.plain_settings, **(entry.test.settings if test else {})}
+    groups = partner.commission_groups
+    return given(report, settings, groups, now=now, kept=kept, without_items=entry.without_items)
+
+
+def _built(
+    partner: Partner, entry: CallEntry, inputs: Sequence[Given], token: str, *, test: bool
+) -> tuple[str, dict[str, str], str]:
+    """Address, headers and body."""
+    settings = inputs[0].settings
+    found = [list(_fields(partner, entry, one)) for one in inputs]
+    first = found[0]
+    body = _body(entry, found)
+    url = _address(partner, entry.test.url if test and entry.test.url else entry.url, settings, first)
+    if entry.encoding == "path":
+        url += _segments([f for f in first if f.param.place == "body"])
+    query = "body" if entry.encoding == "query" else "query"
+    if pairs := _pairs(f for f in first if f.param.place in (query, "query")):
+        url += f"{'&' if '?' in url else '?'}{pairs}"
+    headers = {name: _filled(template, settings) for name, template in entry.headers.items()}
+    if entry.basic is not None:
+        user, password = (_filled(part, settings) for part in entry.basic)
         headers["Authorization"] = "Basic " + b64encode(f"{user}:{password}".encode()).decode("ascii")
-    if conversion.encoding in _TYPES:
-        headers["Content-Type"] = _TYPES[conversion.encoding]
-    params = list(_params(partner, conversion, given))
-    match conversion.encoding:
-        case "query":
-            return f"{url}{'&' if '?' in url else '?'}{_pairs(params)}", headers, ""
-        case "path":
-            return url + "/".join(f"{name}:{percent(text(v))}" for name, _, v in params), headers, ""
+    if entry.oauth is not None:
+        headers["Authorization"] = _filled(entry.oauth.header, {**settings, "token": token})
+    if entry.encoding in _TYPES:
+        headers["Content-Type"] = _TYPES[entry.encoding]
+    if any(param.place == "header" for param in entry.params):
+        signed = _fields(partner, entry, replace(inputs[0], body=body), headers=True)
+        headers |= {field.name: text(field.value) for field in signed}
+    return url, headers, body
+
+
+def _fields(partner: Partner, entry: CallEntry, one: Given, *, headers: bool = False) -> Iterator[_Field]:
+    """The values of a report. Raises RenderError, naming what is missing or wrong."""
+    params = [param for param in entry.params if (param.place == "header") == headers]
+    try:
+        for each, run in groupby(params, key=lambda param: param.each if param.repeated else ""):
+            if each:
+                yield from _repeated(list(run), one)
+                continue
+            for param in run:
+                if (found := value(param, one)) is not None:
+                    yield _Field(param, param.name, found)
+                elif param.required and _is_due(param, one):
+                    raise LackingError(f"{param.name} is required, but there is no {_what(param)}")
+    except LackingError:
+        raise
+    except ValueError as error:
+        raise RenderError(f"partner {partner.id}: {error}") from error
+
+
+def _repeated(params: Sequence[Param], one: Given) -> Iterator[_Field]:
+    """The values of all items, or of all commission groups: all parameters of one, then those of the next."""
+    for number, element in enumerate(elements(params[0], one), start=1):
+        for param in params:
+            if (found := value(param, one, element)) is not None:
+                yield _Field(param, _numbered(param.name, number), found, number)
+            elif param.required and _is_due(param, one):
+                raise LackingError(f"{param.name} is required, but an item has no {_what(param)}")
+    for param in params:
+        if param.required and _is_due(param, one) and not elements(param, one):
+            known = "items" if param.each == "item" else "commission group"
+            raise LackingError(f"{param.name} is required, but the order has no {known}")
+
+
+def _numbered(name: str, number: int) -> str:
+    """{n} counts from 1, {i} from 0."""
+    return name.replace("{n}", str(number)).replace("{i}", str(number - 1))
+
+
+def _is_due(param: Param, one: Given) -> bool:
+    return not param.when or (param.when == "items") == one.has_items
+
+
+def _what(param: Param) -> str:
+    return param.template or (f"settings.{param.argument}" if param.source == "setting" else param.source)
+
+
+# -- encodings
+
+
+def _body(entry: CallEntry, found: Sequence[Sequence[_Field]]) -> str:
+    first = [field for field in found[0] if field.param.place == "body"]
+    match entry.encoding:
         case "form":
-            return url, headers, _pairs(params)
+            return _pairs(first)
         case "json":
-            return url, headers, json_text(_body(params))
+            return json_text(_document(found))
         case "graphql":
-            document: Json = {"query": conversion.document, "variables": _body(params)}
-            return url, headers, json_text(document)
+            document: Json = {"query": entry.document, "variables": _document(found)}
+            return json_text(document)
+        case "xml":
+            values = {field.name: escape(text(field.value)) for field in first}
+            return _ANY.sub(lambda m: values.get(m[1], ""), entry.document)
+        case _:
+            return ""
 
 
-def _params(
-    partner: Partner, conversion: Conversion, given: Given
-) -> Iterator[tuple[str, tuple[str | int, ...], Json]]:
-    for param in conversion.params:
-        try:
-            found = value(param, given)
-        except ValueError as error:
-            raise RenderError(f"partner {partner.id}: {error}") from error
-        if found is not None:
-            yield param.name, param.path or (param.name,), found
-        elif param.required:
-            raise RenderError(
-                f"partner {partner.id}: {param.name} is required, but there is no {param.source}"
-            )
+def _pairs(found: Iterator[_Field] | Sequence[_Field]) -> str:
+    return "&".join(f"{percent(field.name)}={percent(text(field.value))}" for field in found)
 
 
-def _pairs(params: list[tuple[str, tuple[str | int, ...], Json]]) -> str:
-    return "&".join(f"{percent(name)}={percent(text(found))}" for name, _, found in params)
+def _segments(found: Sequence[_Field]) -> str:
+    """key:value segments, and one group in brackets for each item."""
+    plain = [f"{f.name}:{percent(text(f.value))}" for f in found if not f.number]
+    groups = [
+        "[" + "/".join(f"{f.name}:{percent(text(f.value))}" for f in run) + "]"
+        for _, run in groupby((f for f in found if f.number), key=lambda f: f.number)
+    ]
+    return "/".join(plain) + ("/" if plain and groups else "") + "".join(groups)
 
 
-def _body(params: list[tuple[str, tuple[str | int, ...], Json]]) -> Json:
+def _document(found: Sequence[Sequence[_Field]]) -> Json:
     root: dict[str | int, object] = {}
-    for _, path, found in params:
-        node = root
-        for key in path[:-1]:
-            node = node.setdefault(key, {})  # type: ignore[assignment]
-        node[path[-1]] = found
+    for number, fields in enumerate(found):
+        for field in fields:
+            if field.param.place == "body":
+                _put(root, _placed(field, number), field.value)
     return _listed(root)
+
+
+def _placed(field: _Field, report: int) -> Path:
+    """The path with the positions of the report and of the item."""
+    path = field.param.path or (field.param.name,)
+    found: list[str | int] = []
+    for step in path:
+        if step == REPORT:
+            found.append(report)
+        elif step == ELEMENT:
+            found.append(field.number - 1)
+        else:
+            found.append(_numbered(step, field.number) if isinstance(step, str) else step)
+    return tuple(found)
+
+
+def _put(root: dict[str | int, object], path: Path, found: Json) -> None:
+    node = root
+    for key in path[:-1]:
+        node = node.setdefault(key, {})  # type: ignore[assignment]
+    node[path[-1]] = found
 
 
 def _listed(node: object) -> Json:
@@ -136,9 +317,14 @@ def _listed(node: object) -> Json:
     return {str(key): _listed(inner) for key, inner in node.items()}
 
 
-def _address(partner: Partner, conversion: Conversion, settings: Mapping[str, Setting]) -> str:
-    host, rest = _host_and_rest(conversion.url)
-    target = _PLACEHOLDER.sub(lambda m: percent(str(settings[m[1]])), rest)
+# -- address
+
+
+def _address(partner: Partner, url: str, settings: Mapping[str, Setting], fields: Sequence[_Field]) -> str:
+    host, rest = _host_and_rest(url)
+    values = {**{key: str(found) for key, found in settings.items()}}
+    values |= {field.name: text(field.value) for field in fields if field.param.place == "url"}
+    target = _PLACEHOLDER.sub(lambda m: percent(values[m[1]]), rest)
     if partner.endpoint is not None:
         return partner.endpoint + target
     scheme, _, name = host.partition("://")

@@ -12,12 +12,13 @@ from urllib.parse import unquote
 
 from standardwebhooks import Webhook
 
-from ..referral.catalogue import Answer, Network, Success
+from ..referral.calls import Answer, Success
+from ..referral.catalogue import Network
 from ..settings.model import Partner
 from .call import Call, RenderError, SecretError, json_text, percent
 from .masking import masked_address, masked_click
 from .model import Report
-from .network_call import chosen, missing, network_call
+from .network_call import PURPOSE, chosen, missing, network_call
 
 if TYPE_CHECKING:
     from .values import Json
@@ -41,7 +42,7 @@ def render(
     if partner.network is not None:
         if network is None:
             raise RenderError(f"partner {partner.id}: the catalogue has no network {partner.network!r}")
-        call = network_call(partner, report, network)
+        call = network_call(partner, [report], network, now)
     elif partner.secret is not None:
         call = _webhook(partner, report, now, postback_id)
     else:
@@ -51,16 +52,19 @@ def render(
 
 def missing_settings(partner: Partner, network: Network) -> list[str]:
     """The keys of `settings` that are missing for a call to the partner's network."""
-    conversion = chosen(partner, network)
-    return [] if conversion is None else missing(partner, conversion)
+    entry = chosen(partner, network)
+    return [] if entry is None else missing(partner, entry)
 
 
-def repeats_are_safe(partner: Partner, network: Network | None) -> bool:
+def repeats_are_safe(partner: Partner, network: Network | None, event: str) -> bool:
     """Whether a call without a response may be repeated: by the partner's settings, by its network's entry,
     or because it is a webhook, whose id lets the receiver ignore it (Standard Webhooks, "idempotency")."""
     if partner.retry_unknown is not None:
         return partner.retry_unknown
-    return network.retry_unknown if network is not None else partner.secret is not None
+    if network is None:
+        return partner.secret is not None
+    entry = chosen(partner, network, PURPOSE[event])
+    return entry is not None and entry.repeatable
 
 
 def _plain(partner: Partner, report: Report) -> Call:

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..referral.catalogue import Answer
+from ..referral.calls import Answer, Each
 from .call import Call
 from .model import Outcome, State
 
@@ -59,14 +59,23 @@ class Verdict:
 
 
 def judge(call: Call, result: Result, now: float, *, repeats: bool) -> Verdict:
-    """Evaluate the result of a call; `repeats`: the destination ignores a repeated call."""
+    """Evaluate the result of a call with one report; `repeats`: the destination ignores a repeated call."""
+    return judge_each(call, result, now, repeats=repeats)[0]
+
+
+def judge_each(call: Call, result: Result, now: float, *, repeats: bool) -> tuple[Verdict, ...]:
+    """The same for each report that a call carried, in their order."""
+    count = max(1, len(call.keys))
     match result:
         case NotSent(reason, for_good):
-            return Verdict("dead" if for_good else "retry", reason)
+            return (Verdict("dead" if for_good else "retry", reason),) * count
         case Unanswered(reason):
-            return Verdict("retry" if repeats else "unknown", reason, unsure=True)
+            return (Verdict("retry" if repeats else "unknown", reason, unsure=True),) * count
         case Answered():
-            return _judged(call, result, now, repeats=repeats)
+            whole = _judged(call, result, now, repeats=repeats)
+            if whole.outcome == "delivered" and call.success.each is not None:
+                return _each_judged(call, call.success.each, result, whole)
+            return (whole,) * count
 
 
 def settle(
@@ -88,6 +97,8 @@ def _judged(call: Call, result: Answered, now: float, *, repeats: bool) -> Verdi
     status, body = result.status, result.body.decode("utf-8", "replace")
     answer = _readable(body)
     success = call.success
+    if success.later is not None and _matches(success.later, status, body):
+        return Verdict("retry", answer, status, wait=_seconds(result.retry_after, now))
     if _matches(success.ok, status, body) or (success.already and _matches(success.already, status, body)):
         return Verdict("delivered", answer, status)
     if status in _LATER or status >= 500:
@@ -102,6 +113,53 @@ def _judged(call: Call, result: Answered, now: float, *, repeats: bool) -> Verdi
         reason = _with("the response ended before it said whether the order was accepted", answer)
         return Verdict("retry" if repeats else "unknown", reason, status, unsure=True)
     return Verdict("dead", answer, status)
+
+
+def _each_judged(call: Call, each: Each, result: Answered, whole: Verdict) -> tuple[Verdict, ...]:
+    """What the response says of each report."""
+    try:
+        listed = _pointed(json.loads(result.body), each.list)
+    except (ValueError, RecursionError):
+        listed = None
+    found: dict[str, Any] = {}
+    for number, element in enumerate(listed if isinstance(listed, list) else []):
+        name = _pointed(element, each.key) if each.key else None
+        if each.key:
+            found.setdefault(str(name), element)
+        elif number < len(call.keys):
+            found.setdefault(call.keys[number], element)
+    return tuple(_one_judged(each, key in found, found.get(key), whole) for key in call.keys)
+
+
+def _one_judged(each: Each, listed: bool, element: Any, whole: Verdict) -> Verdict:
+    if not listed:
+        if each.failed:
+            return whole
+        return replace(
+            whole,
+            outcome="unknown",
+            answer=_with("the response says nothing of it", whole.answer),
+            unsure=True,
+        )
+    found = _pointed(element, each.pointer) if each.pointer else element
+    words = _pointed(element, each.text) if each.text else element
+    answer = _readable(words if isinstance(words, str) else json.dumps(words))
+    if _is_one_of(found, each.later):
+        return replace(whole, outcome="retry", answer=answer)
+    if _is_one_of(found, each.already):
+        return replace(whole, answer=answer)
+    if each.failed or not (_is_one_of(found, each.ok) if each.ok else _is_nothing(found)):
+        return replace(whole, outcome="dead", answer=answer)
+    return replace(whole, answer=answer)
+
+
+def _is_one_of(found: Any, allowed: Sequence[str | int | bool]) -> bool:
+    # In Python True == 1, and in JSON they are two values.
+    return any(found == one and isinstance(found, bool) == isinstance(one, bool) for one in allowed)
+
+
+def _is_nothing(found: Any) -> bool:
+    return not found and found != 0
 
 
 def _readable(body: str) -> str:
@@ -129,7 +187,7 @@ def _points(expected: Answer, body: str) -> bool:
         found = _pointed(json.loads(body), expected.pointer)
     except (ValueError, RecursionError):
         return False
-    return not found and found != 0 if expected.equals is None else found == expected.equals
+    return _is_one_of(found, expected.equals) if expected.equals else _is_nothing(found)
 
 
 def _pointed(document: Any, pointer: str) -> Any:

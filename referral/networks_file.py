@@ -5,41 +5,17 @@ All errors are reported at once, each with network and key.
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from pydantic import ValidationError
 
-from .catalogue import (
-    SOURCES,
-    Answer,
-    Catalogue,
-    Conversion,
-    Cookie,
-    LandingParam,
-    Network,
-    Param,
-    Setting,
-    SettingSpec,
-    Success,
-)
+from .calls_file import call_faults, entry, settings_of
+from .catalogue import Catalogue, Cookie, LandingParam, Network
 from .consent.tcf import Vendor
-from .networks_schema import (
-    KEY,
-    ConversionTable,
-    FileTable,
-    LandingTable,
-    NetworkTable,
-    ParamTable,
-    SettingTable,
-    SuccessTable,
-    VendorTable,
-    formats_of,
-)
-
-Path = tuple[str | int, ...]
+from .networks_schema import FileTable, LandingTable, NetworkTable, VendorTable
 
 
 class CatalogueError(ValueError):
@@ -70,7 +46,7 @@ def read(text: str) -> Catalogue:
     if problems:
         raise CatalogueError(problems)
     return Catalogue(
-        networks={n.id: _network(n) for n in file.network},
+        networks={n.id: _network(n, file.example) for n in file.network},
         utm=tuple(file.utm.params),
         payment_hosts=frozenset(file.referrers.payment_hosts),
     )
@@ -119,29 +95,22 @@ def _network_faults(network: NetworkTable) -> Iterator[str]:
         yield f"{at}.landing_params: all are `fallback`; one must not be"
     for cookie in network.cookies:
         yield from _unknown_params(f"{at}.cookies.{cookie.name}", cookie.of, names)
-    used = {key for c in network.conversion for key in _settings(network, c)}
+    used = {key for call in network.call for key in settings_of(network, call)}
     for key in network.settings:
         if key not in used:
             yield f"{at}.settings.{key}: no call uses it"
     if "conversion" in used:
         yield f"{at}: the settings key `conversion` is reserved: it selects the call"
-    if network.conversion and sum(c.preferred for c in network.conversion) != 1:
-        yield f"{at}.conversion: exactly one must be `preferred`"
-    for conversion in network.conversion:
-        yield from _conversion_faults(f"{at}.conversion.{conversion.id}", conversion, names)
-
-
-def _conversion_faults(at: str, conversion: ConversionTable, names: list[str]) -> Iterator[str]:
-    for key in conversion.placeholders():
-        if not KEY.fullmatch(key):
-            yield f"{at}: {{{key}}} is not a settings key"
-    taken: set[Path] = set()
-    for param in conversion.all_params():
-        path = _path(conversion, param)
-        if any(path[: len(t)] == t or t[: len(path)] == path for t in taken):
-            yield f"{at}.params.{param.name}: another parameter has the same path"
-        taken.add(path)
-        yield from _unknown_params(f"{at}.params.{param.name}", param.of, names)
+    conversions = [call for call in network.call if "conversion" in call.purposes]
+    if conversions and sum(call.preferred for call in conversions) != 1:
+        yield f"{at}.call: exactly one for conversions must be `preferred`"
+    if len({call.id for call in network.call}) < len(network.call):
+        yield f"{at}.call: an id is used twice"
+    for purpose in network.by_hand:
+        if any(purpose in call.purposes and not call.needs for call in network.call):
+            yield f"{at}.by_hand.{purpose}: there is a call for it"
+    for call in network.call:
+        yield from call_faults(f"{at}.call.{call.id}", call, names)
 
 
 def _unknown_params(at: str, of: tuple[str, ...], names: list[str]) -> Iterator[str]:
@@ -153,7 +122,7 @@ def _unknown_params(at: str, of: tuple[str, ...], names: list[str]) -> Iterator[
 # -- values
 
 
-def _network(table: NetworkTable) -> Network:
+def _network(table: NetworkTable, base: Mapping[str, object]) -> Network:
     return Network(
         id=table.id,
         name=table.name,
@@ -162,85 +131,13 @@ def _network(table: NetworkTable) -> Network:
         landing_params=tuple(LandingParam(**p.model_dump()) for p in table.landing_params),
         own_param=table.own_param,
         lookback_days=table.lookback_days,
-        retry_unknown=table.retry_unknown,
         vendor=_vendor(table.tcf) if table.tcf is not None else None,
         necessary=table.necessary,
         cookies=tuple(Cookie(**c.model_dump()) for c in table.cookies),
-        conversions=tuple(_conversion(table, c) for c in table.conversion),
+        calls=tuple(entry(table, call, base) for call in table.call),
+        by_hand=table.by_hand,
     )
 
 
 def _vendor(table: VendorTable) -> Vendor:
     return Vendor(table.vendor, table.consent, table.interest, table.flexible)
-
-
-def _conversion(network: NetworkTable, table: ConversionTable) -> Conversion:
-    # Data that not every order has, and that the call requires, is added to `needs`.
-    lacking = {p.word for p in table.all_params() if p.req and not SOURCES[p.word]}
-    return Conversion(
-        id=table.id,
-        method=table.method,
-        url=table.url,
-        encoding=table.encoding,
-        success=_success(table.success),
-        params=tuple(_param(table, p) for p in table.all_params()),
-        settings=_settings(network, table),
-        preferred=table.preferred,
-        headers=table.headers,
-        basic=(table.basic.user, table.basic.password) if table.basic else None,
-        document=table.document,
-        needs=table.needs | {"items" if word.startswith("item.") else word for word in lacking},
-    )
-
-
-def _success(table: SuccessTable) -> Success:
-    ok = Answer(**table.model_dump(exclude={"already", "silent"}))
-    return Success(ok, Answer(**table.already.model_dump()) if table.already else None, table.silent)
-
-
-def _param(conversion: ConversionTable, table: ParamTable) -> Param:
-    return Param(
-        name=table.name.removeprefix("/"),
-        source=table.word,
-        argument=table.argument,
-        required=table.req,
-        format=table.format or formats_of(table.word)[0],
-        path=_path(conversion, table),
-        join=table.join,
-        of=table.of,
-        values=table.values,
-        max_length=table.max_length,
-        default=table.default,
-    )
-
-
-def _path(conversion: ConversionTable, param: ParamTable) -> Path:
-    if conversion.encoding not in ("json", "graphql"):
-        return (param.name,)
-    name = param.name
-    if conversion.envelope and not name.startswith("/"):
-        name = f"{conversion.envelope}.{name}"
-    path: list[str | int] = []
-    for part in name.removeprefix("/").split("."):
-        path.append(part.removesuffix("[]"))
-        if part.endswith("[]"):
-            path.append(0)
-    return tuple(path)
-
-
-def _settings(network: NetworkTable, conversion: ConversionTable) -> dict[str, SettingSpec]:
-    """All settings keys that the call uses, and whether each is required."""
-    required = dict.fromkeys(conversion.placeholders(), True)
-    defaults: dict[str, Setting] = {}
-    for param in conversion.all_params():
-        key = param.argument if param.word == "setting" else "commission_group"
-        if param.word in ("setting", "commission_group", "parts"):
-            required[key] = required.get(key, False) or param.req
-            if param.default is not None:
-                defaults[key] = param.default
-    specs: dict[str, SettingSpec] = {}
-    for key, needed in required.items():
-        special = network.settings.get(key, SettingTable())
-        default = defaults.get(key) if special.default is None else special.default
-        specs[key] = SettingSpec(key, needed, special.secret, default)
-    return specs

@@ -130,6 +130,8 @@ class Partner(Model):
     network: str | None = None
     # Which of the texts are secret the network's entry says, which these models do not know: so all are.
     settings: dict[str, SecretStr | int | bool] = {}
+    # By category or id of an item.
+    commission_groups: dict[str, str] = {}
     param: str | None = Field(None, pattern=r"^[A-Za-z0-9_.~-]{1,64}$")
     postback: Annotated[str, AfterValidator(_postback)] | None = None
     secret: SecretStr | None = None
@@ -158,6 +160,8 @@ class Partner(Model):
             raise ValueError(
                 "`postback` and `secret` are only for a plain partner: remove them, or remove `network`"
             )
+        if self.network is None and self.commission_groups:
+            raise ValueError("`commission_groups` is only for a network: remove it")
         if self.network is None and self.endpoint is not None:
             raise ValueError("`endpoint` is only for a network: the URL of a plain partner is `postback`")
         return self

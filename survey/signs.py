@@ -146,8 +146,8 @@ def networks_on(
 
 def _hosts(network: Network) -> Iterator[str]:
     yield from signs().networks.get(network.id, ())
-    for conversion in network.conversions:
-        host = urlsplit(conversion.url).hostname or ""
+    for call in network.calls:
+        host = urlsplit(call.url).hostname or ""
         if "{" not in host and host.count("."):
             yield ".".join(host.split(".")[-2:])
 

@@ -14,6 +14,7 @@ from ...orders.model import Channel
 from ...orders.sighting import Sighting, adds_nothing
 from ...postbacks.due import manual, reports
 from ...postbacks.model import Postback
+from ...referral.networks_file import load as load_catalogue
 from ...referral.touches import Touch, merge
 from ...settings.model import Partner
 from ...stores.ledger.books import Ledger
@@ -166,6 +167,7 @@ async def change_of(
         chosen_by=_chosen_by(order, seen),
         channel=channel,
     )
+    networks = load_catalogue().networks
     kept = _kept(order, known, inputs)
     inputs, policy, decision = kept or (inputs, *terms.decide(inputs, known))
     return Change(
@@ -180,7 +182,7 @@ async def change_of(
         policy=policy,
         decision=decision,
         wanted=reports(order, decision, channel),
-        manual=lambda partner, event: manual(terms.partner(partner), event),
+        manual=lambda report: manual(terms.partner(report.partner), report, networks, now),
         at=now,
         known=known,
         seen=seen,

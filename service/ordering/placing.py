@@ -17,6 +17,7 @@ from ...orders.model import OrderError
 from ...orders.sighting import Sighting
 from ...postbacks.due import manual
 from ...postbacks.model import Postback
+from ...referral.networks_file import load as load_catalogue
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.errors import LedgerBusyError
 from ...stores.ledger.forgotten import ForgottenError
@@ -150,6 +151,7 @@ class Placing:
         why = "its reports were moved to other orders"
         inputs = Inputs(order.placed_at, now, partner="", chosen_by=why)
         policy, decision = terms.decide(inputs, known)
+        networks = load_catalogue().networks
         return Change(
             site=known.site,
             sighting=None,
@@ -162,7 +164,7 @@ class Placing:
             policy=policy,
             decision=decision,
             wanted={},
-            manual=lambda partner, event: manual(terms.partner(partner), event),
+            manual=lambda report: manual(terms.partner(report.partner), report, networks, now),
             at=now,
             known=known,
             seen=before,

@@ -94,7 +94,7 @@ class Change:
     policy: Policy
     decision: Decision
     wanted: Mapping[str, Report]
-    manual: Callable[[str, str], Doubt | None]
+    manual: Callable[[Report], Doubt | None]
     at: float
     settlement: str = ""
     known: Known | None = None

@@ -11,7 +11,8 @@ import pytest
 from clew.postbacks import delivery, pace
 from clew.postbacks.delivery import CALLS_PER_DESTINATION, Worker
 from clew.postbacks.model import Postback
-from clew.referral.catalogue import Answer, Conversion, Network, Param, SettingSpec, Success
+from clew.referral.calls import Answer, CallEntry, Param, SettingSpec, Success
+from clew.referral.catalogue import Network
 from clew.settings.model import Delivery, Partner
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
@@ -25,9 +26,10 @@ TRACKER = Network(
     "A tracker",
     "partner_platform",
     "verified",
-    conversions=(
-        Conversion(
+    calls=(
+        CallEntry(
             id="postback",
+            purposes=frozenset({"conversion"}),
             preferred=True,
             method="GET",
             url="https://{network_domain}/aff_lsr",

@@ -7,14 +7,16 @@ import pytest
 from clew.postbacks.call import Call, RenderError
 from clew.postbacks.model import Report
 from clew.postbacks.render import ANY_2XX, missing_settings, render
-from clew.referral.catalogue import Conversion, Network, Param, SettingSpec
+from clew.referral.calls import ELEMENT, CallEntry, Param, SettingSpec
+from clew.referral.catalogue import Network
 from clew.settings.model import Partner
 
 MakeReport = Callable[..., Report]
 
 
-def conversion(name: str = "call", **changes: Any) -> Conversion:
+def conversion(name: str = "call", **changes: Any) -> CallEntry:
     values: dict[str, Any] = {
+        "purposes": frozenset({"conversion"}),
         "method": "GET",
         "url": "https://{host}/track/{account}?v=1",
         "encoding": "query",
@@ -32,11 +34,11 @@ def conversion(name: str = "call", **changes: Any) -> Conversion:
             "token": SettingSpec("token", required=False, secret=True),
         },
     }
-    return Conversion(id=name, **values | changes)
+    return CallEntry(id=name, **values | changes)
 
 
-def network(*conversions: Conversion) -> Network:
-    return Network("net", "Net", "affiliate_network", "verified", conversions=conversions)
+def network(*calls: CallEntry) -> Network:
+    return Network("net", "Net", "affiliate_network", "verified", calls=calls)
 
 
 def partner(endpoint: str | None = None, **settings: Any) -> Partner:
@@ -66,7 +68,14 @@ def test_a_json_body_is_nested_by_the_paths_and_keeps_the_digits_of_amounts(repo
     params = (
         Param("reference", "order_id", path=("orders", 0, "reference")),
         Param("amount", "amount", format="number", path=("orders", 0, "amount")),
-        Param("groups", "parts", format="group_objects", path=("orders", 0, "groups")),
+        Param("group", "part.group", each="part", path=("orders", 0, "groups", ELEMENT, "code")),
+        Param(
+            "sum",
+            "part.amount",
+            each="part",
+            format="number",
+            path=("orders", 0, "groups", ELEMENT, "amount"),
+        ),
         Param("test", "setting", argument="test", format="boolean", path=("test",)),
     )
     net = network(conversion(method="POST", encoding="json", params=params))
@@ -144,7 +153,7 @@ def test_an_unsupported_call_is_not_chosen_and_the_reason_is_given(report: MakeR
     assert call(partner(), network(basket, plain), report()).url.startswith("https://plain.example/")
     with pytest.raises(RenderError, match="it needs items"):
         call(partner(), network(basket), report())
-    with pytest.raises(RenderError, match="no call that clew could make"):
+    with pytest.raises(RenderError, match="Net has no call for orders from servers"):
         call(partner(), network(), report())
 
 

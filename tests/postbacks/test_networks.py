@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from clew.orders.model import Item
 from clew.postbacks.call import Call, RenderError
 from clew.postbacks.model import Report
+from clew.postbacks.network_call import PURPOSE
 from clew.postbacks.render import missing_settings, render
 from clew.postbacks.verdict import Answered, judge
 from clew.referral.networks_file import load
@@ -61,7 +64,7 @@ def test_awin_gets_the_server_to_server_address_where_it_has_none(report: MakeRe
     assert made.method == "GET"
     assert made.url == (
         "https://www.awin1.com/sread.php?tt=ss&tv=2&merchant=1001&amount=59.90&ch=aw&parts=DEFAULT%3A59.90"
-        f"&cr=EUR&ref=100001&cks={CLICK}&testmode=0&p1=chat"
+        f"&cr=EUR&ref=100001&testmode=0&cks={CLICK}&p1=chat"
     )
 
 
@@ -148,16 +151,24 @@ def test_the_settings_that_a_network_still_needs_are_named(
             call(partner, report())
 
 
+ITEMS = (Item(id="SKU-1", name="Socks", category="Sports", quantity=Decimal(2), price=Decimal("29.95")),)
+
+
 def test_every_call_of_the_catalogue_can_be_rendered_or_says_what_it_needs(report: MakeReport) -> None:
     rendered = 0
     for network in NETWORKS.values():
-        for conversion in network.conversions:
-            given = {name: "71" for name, spec in conversion.settings.items() if spec.required}
-            partner = member(network.id, conversion=conversion.id, **given)
-            if conversion.needs:
-                with pytest.raises(RenderError, match="it needs"):
-                    call(partner, report())
-            else:
-                assert call(partner, report()).url.isascii()
-                rendered += 1
-    assert rendered >= 20
+        for entry in network.calls:
+            given = {name: "71" for name, spec in entry.settings.items() if spec.required}
+            named = {"conversion": entry.id} if "conversion" in entry.purposes else {}
+            only = replace(network, calls=(entry,))
+            for purpose in entry.purposes:
+                event = next(event for event, found in PURPOSE.items() if found == purpose)
+                made = report(event=event, items=ITEMS, before="80.00")
+                partner = member(network.id, **named, **given)
+                if entry.needs:
+                    with pytest.raises(RenderError, match="it needs"):
+                        render(partner, made, only, 1763860001.0, postback_id="pb_1")
+                else:
+                    assert render(partner, made, only, 1763860001.0, postback_id="pb_1").url.isascii()
+                    rendered += 1
+    assert rendered >= 30

@@ -9,6 +9,7 @@ import pytest
 from clew.postbacks.call import RenderError, split_address
 from clew.postbacks.model import Report
 from clew.postbacks.render import render, repeats_are_safe
+from clew.referral.calls import Answer, CallEntry, Repeat, Success
 from clew.referral.catalogue import Network
 from clew.settings.model import Partner
 from hypothesis import HealthCheck, given, settings
@@ -160,16 +161,33 @@ def test_a_wrong_secret_is_an_error_that_names_the_key(report: MakeReport) -> No
 
 
 def test_repeats_are_safe_by_partner_network_or_standard() -> None:
-    network = Network("n", "N", "affiliate_network", "verified")
-    safe = Network("n", "N", "affiliate_network", "verified", retry_unknown=True)
+    def repeating(repeat: Repeat) -> Network:
+        success = Success(Answer((200, 299)))
+        entry = CallEntry(
+            "c",
+            frozenset({"conversion"}),
+            "GET",
+            "https://n.example/",
+            "query",
+            success,
+            (),
+            {},
+            repeat=repeat,
+        )
+        return Network("n", "N", "affiliate_network", "verified", calls=(entry,))
+
+    network, safe = repeating("unknown"), repeating("ignored")
     member = Partner(id="p", network="n")
-    assert not repeats_are_safe(plain(), None)
-    assert repeats_are_safe(plain(secret="s"), None)
-    assert not repeats_are_safe(plain(secret="s", retry_unknown=False), None)
-    assert repeats_are_safe(plain(retry_unknown=True), None)
-    assert not repeats_are_safe(member, network)
-    assert repeats_are_safe(member, safe)
-    assert not repeats_are_safe(Partner(id="p", network="n", retry_unknown=False), safe)
+    assert not repeats_are_safe(plain(), None, "order")
+    assert repeats_are_safe(plain(secret="s"), None, "order")
+    assert not repeats_are_safe(plain(secret="s", retry_unknown=False), None, "order")
+    assert repeats_are_safe(plain(retry_unknown=True), None, "order")
+    assert not repeats_are_safe(member, network, "order")
+    assert repeats_are_safe(member, safe, "order")
+    assert repeats_are_safe(member, repeating("overwrites"), "order")
+    assert not repeats_are_safe(member, repeating("counts"), "order")
+    assert not repeats_are_safe(member, safe, "cancel")
+    assert not repeats_are_safe(Partner(id="p", network="n", retry_unknown=False), safe, "order")
 
 
 def test_a_network_that_the_catalogue_does_not_know_is_an_error(report: MakeReport) -> None:

@@ -1,17 +1,24 @@
+import hmac
+from base64 import b64decode
 from collections.abc import Callable
 from decimal import Decimal
+from hashlib import md5
 from typing import Any
 
 import pytest
+from clew.orders.model import Item
+from clew.orders.money import minor_digits
 from clew.postbacks.model import Report
-from clew.postbacks.values import Given, text, value
-from clew.referral.catalogue import Param
+from clew.postbacks.values import given, text, value
+from clew.referral.calls import Param
+from hypothesis import given as given_by_hypothesis
+from hypothesis import strategies as st
 
 MakeReport = Callable[..., Report]
 
 
 def read(report: Report, source: str, written: str = "text", settings: Any = None, **more: Any) -> Any:
-    return value(Param("p", source, format=written, **more), Given(report, settings or {}))
+    return value(Param("p", source, format=written, **more), given(report, settings or {}))
 
 
 @pytest.mark.parametrize(
@@ -68,13 +75,105 @@ def test_one_click_id_is_a_list_of_one_where_several_are_taken(report: MakeRepor
     assert read(report(click_id="X"), "click_ids") == ["X"]
 
 
-def test_an_order_is_one_part_in_the_partners_commission_group(report: MakeReport) -> None:
-    settings = {"commission_group": "CHAT"}
-    assert read(report(), "parts", "group:amount", settings) == "CHAT:59.90"
-    assert read(report(), "parts", "group_objects", settings) == [
-        {"code": "CHAT", "amount": Decimal("59.90")}
-    ]
-    assert read(report(), "parts", "group:amount") is None
+def groups_of(report: Report, groups: dict[str, str], **settings: Any) -> list[tuple[str, Decimal]]:
+    return [(part.group, part.amount) for part in given(report, settings, groups).parts]
+
+
+BASKET = (
+    Item(id="1", category="Shoes", quantity=Decimal(3), price=Decimal("10.01")),
+    Item(id="2", category="Books", quantity=Decimal(2), price=Decimal("21.01"), discount=Decimal("2.02")),
+    Item(id="3", category="Mugs", price=Decimal("9.97")),
+)
+
+
+def test_an_order_of_which_no_items_are_known_is_one_part_in_the_commission_group(report: MakeReport) -> None:
+    assert groups_of(report(), {}, commission_group="CHAT") == [("CHAT", Decimal("59.90"))]
+    assert groups_of(report(), {"Shoes": "S"}, commission_group="CHAT") == [("CHAT", Decimal("59.90"))]
+    assert groups_of(report(), {}) == []
+
+
+def test_the_items_of_an_order_are_in_the_groups_of_their_category_or_id(report: MakeReport) -> None:
+    order = report(amount="80.00", items=BASKET)
+    found = groups_of(order, {"Shoes": "S", "2": "B"}, commission_group="D")
+    assert found == [("S", Decimal("30.03")), ("B", Decimal("40.00")), ("D", Decimal("9.97"))]
+    assert groups_of(order, {"Shoes": "S"}) == []  # an item without a group
+
+
+@given_by_hypothesis(
+    amount=st.integers(0, 10**9),
+    before=st.integers(0, 10**9),
+    items=st.lists(
+        st.tuples(st.integers(0, 10**7), st.integers(1, 50), st.integers(0, 10**7)), min_size=1, max_size=12
+    ),
+    currency=st.sampled_from(["EUR", "JPY", "KWD"]),
+)
+def test_the_items_are_together_exactly_what_is_reported(
+    amount: int, before: int, items: list[tuple[int, int, int]], currency: str
+) -> None:
+    unit = Decimal(1).scaleb(-minor_digits(currency))
+    bought = tuple(
+        Item(id=str(n), quantity=Decimal(q), price=p * unit, discount=d * unit)
+        for n, (p, q, d) in enumerate(items)
+    )
+    money = lambda minor: format(minor * unit, "f")  # noqa: E731
+    told = Report(
+        "adjust", "p", "c", "1", money(amount), currency, "web", 1, 1, before=money(before), items=bought
+    )
+    lines = given(told, {"commission_group": "A"}).lines
+    assert sum(line.total for line in lines) == amount * unit
+    assert sum(line.change for line in lines) == (amount - before) * unit
+    assert all(line.unit_price * line.quantity - line.discount == line.total for line in lines)
+    assert all(line.discount >= 0 and line.total >= 0 for line in lines)
+    assert sum(part.amount for part in given(told, {"commission_group": "A"}).parts) == amount * unit
+
+
+def test_items_without_a_price_are_as_if_they_were_not_known(report: MakeReport) -> None:
+    order = report(items=(*BASKET, Item(id="4")))
+    assert given(order, {}).lines == ()
+    (line,) = given(order, {}, without_items="ORDER").lines
+    assert (line.sku, line.unit_price, line.quantity, line.total) == (
+        "ORDER",
+        Decimal("59.90"),
+        Decimal(1),
+        Decimal("59.90"),
+    )
+
+
+def test_a_cancelled_order_takes_back_what_was_reported_of_each_item(report: MakeReport) -> None:
+    told = report(event="cancel", amount="0.00", before="80.00", items=BASKET)
+    changes = [line.change for line in given(told, {}).lines]
+    assert changes == [Decimal("-30.03"), Decimal("-40.00"), Decimal("-9.97")]
+    assert read(told, "amount.change", "minor") == -8000
+    assert read(told, "amount.change", "decimal", negative=True) == "80.00"
+
+
+def test_a_template_is_filled_and_its_separators_stay_its_own(report: MakeReport) -> None:
+    order = report(amount="80.00", items=(Item(id="a|b", name="Tea & more", price=Decimal("80.00")),))
+    param = Param(
+        "p",
+        "template",
+        template="{item.sku}|{item.name}|{item.line_total:minor}",
+        each="item",
+        join=";",
+        remove="|",
+    )
+    assert value(param, given(order, {})) == "a b|Tea & more|8000"
+    assert read(report(), "template", template="{order_id}-{amount:minor}") == "100001-5990"
+    assert read(report(), "template", template="{voucher}{settings.none}") is None
+
+
+def test_values_are_hashed_and_signed(report: MakeReport) -> None:
+    assert read(report(), "order_id", digest="md5", prefix="v04") == "v04" + md5(b"100001").hexdigest()
+    signed = read(report(), "order_id", settings={"key": "k"}, digest="hmac-sha256", key="key")
+    assert signed == hmac.new(b"k", b"100001", "sha256").hexdigest()
+    short = read(report(), "order_id", settings={"key": "k"}, digest="hmac-sha256", key="key", base64=True)
+    assert b64decode(short).hex() == signed
+
+
+def test_an_email_hash_goes_only_where_the_person_consented(report: MakeReport) -> None:
+    assert read(report(email_sha256="ab", consent="granted"), "email_sha256") == "ab"
+    for consent in ("denied", "pending", "unknown", "assumed"):
+        assert read(report(email_sha256="ab", consent=consent), "email_sha256") is None
 
 
 def test_settings_and_constants_are_written_in_their_type(report: MakeReport) -> None:

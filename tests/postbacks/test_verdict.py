@@ -12,7 +12,7 @@ from clew.postbacks.verdict import (
     judge,
     settle,
 )
-from clew.referral.catalogue import Answer, Success
+from clew.referral.calls import Answer, Success
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ SCHEDULE = [5, 30, 90]
 TUNE = Success(ok=Answer((200, 299), contains="success=true;"))
 GRAPHQL = Success(ok=Answer((200, 299), pointer="/errors"))
 CODED = Success(
-    ok=Answer((200, 299), pointer="/data/0/code", equals=0), already=Answer((422, 422), contains="taken")
+    ok=Answer((200, 299), pointer="/data/0/code", equals=(0,)), already=Answer((422, 422), contains="taken")
 )
 
 

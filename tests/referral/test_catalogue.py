@@ -1,12 +1,12 @@
 import pytest
-from clew.referral.catalogue import Answer, Conversion, Param
+from clew.referral.calls import ELEMENT, REPORT, Answer, CallEntry, Param
 from clew.referral.networks_file import load
 
 NETWORKS = load().networks
 
 
-def call(network: str, conversion: str) -> Conversion:
-    return next(c for c in NETWORKS[network].conversions if c.id == conversion)
+def call(network: str, name: str) -> CallEntry:
+    return next(c for c in NETWORKS[network].calls if c.id == name)
 
 
 def params(network: str, conversion: str) -> dict[str, Param]:
@@ -25,14 +25,10 @@ def test_networks_known_only_from_third_parties_are_marked() -> None:
     assert "awin" not in likely
 
 
-def test_an_unanswered_call_is_repeated_only_if_repeats_are_safe() -> None:
-    assert {n.id for n in NETWORKS.values() if n.retry_unknown} == {
-        "cj",
-        "tapfiliate",
-        "adtraction",
-        "dub",
-        "tune",
-    }
+def test_an_unanswered_order_is_repeated_only_if_repeats_are_safe() -> None:
+    safe = {n.id for n in NETWORKS.values() for c in n.calls_for("conversion", {}) if c.repeatable}
+    assert {"cj", "tapfiliate", "adtraction", "dub", "tune"} <= safe
+    assert {"awin", "impact", "everflow"}.isdisjoint(safe)
 
 
 def test_awin_s_channel_is_the_marketing_channel_and_the_closing_one_goes_into_a_custom_parameter() -> None:
@@ -40,27 +36,27 @@ def test_awin_s_channel_is_the_marketing_channel_and_the_closing_one_goes_into_a
     api, get = params("awin", "conversion_api"), params("awin", "s2s_get")
     assert (api["channel"].source, api["channel"].argument) == ("const", "aw")
     assert (get["ch"].source, get["ch"].argument) == ("const", "aw")
-    assert (api["custom.1"].source, api["custom.1"].path) == ("channel", ("orders", 0, "custom", "1"))
+    assert (api["custom.1"].source, api["custom.1"].path) == ("channel", ("orders", REPORT, "custom", "1"))
     assert get["p1"].source == "channel"
 
 
 def test_awin_s_commission_group_is_default_unless_the_settings_name_another() -> None:
     spec = call("awin", "conversion_api").settings["commission_group"]
     assert (spec.required, spec.default) == (True, "DEFAULT")
-    assert params("awin", "conversion_api")["commissionGroups"].format == "group_objects"
-    assert params("awin", "s2s_get")["parts"].format == "group:amount"
+    assert params("awin", "conversion_api")["commissionGroups[].code"].path[-2:] == (ELEMENT, "code")
+    assert params("awin", "s2s_get")["parts"].template == "{part.group}:{part.amount}"
 
 
 def test_awin_s_json_body_is_a_list_of_orders() -> None:
     paths = {p.path[:2] for p in call("awin", "conversion_api").params}
-    assert paths == {("orders", 0)}
+    assert paths == {("orders", REPORT)}
 
 
 def test_keys_and_tokens_are_marked_to_be_masked() -> None:
     words = ("token", "key", "secret", "password", "secure", "signature")
     found = set()
     for network in NETWORKS.values():
-        for conversion in network.conversions:
+        for conversion in network.calls:
             for spec in conversion.settings.values():
                 if spec.name.split("_")[-1] in words and spec.name not in ("public_key", "provider_key"):
                     assert spec.secret, (network.id, conversion.id, spec.name)
@@ -85,9 +81,6 @@ def test_calls_that_need_only_an_order_and_a_click_can_be_made(network: str, con
 @pytest.mark.parametrize(
     ("network", "conversion", "needs"),
     [
-        ("impact", "conversions_api", {"items"}),
-        ("partnerize", "s2s_get", {"items"}),
-        ("admitad", "postback", {"items"}),
         ("dub", "track_sale", {"customer_id"}),
         ("google_ads", "data_manager", {"oauth2"}),
         ("adcell", "pixel", {"browser"}),
@@ -108,15 +101,15 @@ def test_networks_that_answer_200_to_everything_have_a_rule_for_the_body() -> No
     assert (
         call("tiktok", "events_api").success.ok.pointer,
         call("tiktok", "events_api").success.ok.equals,
-    ) == ("/code", 0)
-    assert {n.id for n in NETWORKS.values() for c in n.conversions if c.success.silent} == {
+    ) == ("/code", (0,))
+    assert {n.id for n in NETWORKS.values() for c in n.calls if c.success.silent} == {
         "admitad",
         "effinity",
     }
 
 
 def test_redirects_are_success_only_where_the_network_answers_so() -> None:
-    assert {n.id for n in NETWORKS.values() for c in n.conversions if c.success.ok.status[1] > 299} == {
+    assert {n.id for n in NETWORKS.values() for c in n.calls if c.success.ok.status[1] > 299} == {
         "tradedoubler",
         "shareasale",
     }
@@ -124,12 +117,11 @@ def test_redirects_are_success_only_where_the_network_answers_so() -> None:
 
 def test_the_settings_choose_among_a_network_s_calls() -> None:
     awin = NETWORKS["awin"]
-    assert (chosen := awin.conversion({})) is not None
-    assert chosen.id == "conversion_api"
-    assert (chosen := awin.conversion({"conversion": "s2s_get"})) is not None
-    assert chosen.id == "s2s_get"
-    assert awin.conversion({"conversion": "fax"}) is None
-    assert NETWORKS["skimlinks"].conversion({}) is None
+    assert [c.id for c in awin.calls_for("conversion", {})] == ["conversion_api", "s2s_get"]
+    assert [c.id for c in awin.calls_for("conversion", {"conversion": "s2s_get"})] == ["s2s_get"]
+    assert awin.calls_for("conversion", {"conversion": "fax"}) == ()
+    assert [c.id for c in awin.calls_for("adjust", {"conversion": "s2s_get"})] == ["validate_amend"]
+    assert NETWORKS["skimlinks"].calls_for("conversion", {}) == ()
 
 
 def test_missing_settings_are_named() -> None:

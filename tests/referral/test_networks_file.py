@@ -1,4 +1,5 @@
 import pytest
+from clew.referral.calls import REPORT
 from clew.referral.networks_file import CatalogueError, read
 
 HEAD = """
@@ -22,8 +23,9 @@ landing_params = ["oneid"]
 """
 COOKIE = 'name = "c", days = 9, http_only = true'
 CALL = """
-  [[network.conversion]]
+  [[network.call]]
   id = "get"
+  for = ["conversion"]
   preferred = true
   method = "GET"
   url = "https://one.example/{account}"
@@ -46,7 +48,7 @@ def problems(text: str) -> str:
 def test_a_valid_file_is_read() -> None:
     catalogue = read(HEAD + NETWORK + CALL)
     (network,) = catalogue.networks.values()
-    (conversion,) = network.conversions
+    (conversion,) = network.calls
     assert list(conversion.settings) == ["account"]
     assert conversion.settings["account"].required
     assert [(p.name, p.format, p.path) for p in conversion.params] == [
@@ -60,36 +62,36 @@ def test_a_valid_file_is_read() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "where", "what"),
     [
-        ('from = "amount"', 'from = "amuont"', "one.conversion.get.params.sum", "unknown source 'amuont'"),
+        ('from = "amount"', 'from = "amuont"', "one.call.get.params.sum", "unknown source 'amuont'"),
         (
             'from = "amount"',
             'from = "amount", format = "iso8601"',
-            "one.conversion.get.params.sum",
+            "one.call.get.params.sum",
             "decimal",
         ),
         (
             'from = "amount"',
             'from = "settings.No Key"',
-            "one.conversion.get.params.sum",
+            "one.call.get.params.sum",
             "not a settings key",
         ),
         (
             'from = "amount"',
             'from = "amount", colour = 1',
-            "one.conversion.get.params.sum.colour",
+            "one.call.get.params.sum.colour",
             "not permitted",
         ),
-        ('name = "sum"', 'name = "sum{n}"', "one.conversion.get.params.sum{n}", "{n} counts items"),
-        ('name = "sum"', 'name = "click"', "one.conversion.get.params.click", "the same path"),
-        ("req = true", 'of = ["twoid"]', "one.conversion.get.params.click", "'twoid'"),
-        ('method = "GET"', 'method = "POST"', "network.one.conversion.get", "query requires GET"),
-        ('encoding = "query"', 'encoding = "quary"', "network.one.conversion.get.encoding", "'query'"),
-        ('url = "https:', 'url = "ftp:', "network.one.conversion.get.url", "https"),
-        ("{account}", "{Account No}", "network.one.conversion.get", "{Account No} is not a settings key"),
+        ('name = "sum"', 'name = "sum{n}"', "one.call.get.params.sum{n}", "{n} and {i} count items"),
+        ('name = "sum"', 'name = "click"', "one.call.get.params.click", "the same path"),
+        ("req = true", 'of = ["twoid"]', "one.call.get.params.click", "'twoid'"),
+        ('encoding = "query"', 'encoding = "form"', "network.one.call.get", "GET has none"),
+        ('encoding = "query"', 'encoding = "quary"', "network.one.call.get.encoding", "'query'"),
+        ('url = "https:', 'url = "ftp:', "network.one.call.get.url", "https"),
+        ("{account}", "{Account No}", "network.one.call.get", "{Account No} is not a settings key"),
         ("{account}", "{conversion}", "network.one", "`conversion` is reserved"),
-        ("preferred = true", "preferred = false", "network.one.conversion", "`preferred`"),
-        ("[200, 299]", "[299, 200]", "network.one.conversion.get.success", "[lowest, highest]"),
-        ("[200, 299]", "[200, 299], equals = 1", "network.one.conversion.get.success", "`pointer`"),
+        ("preferred = true", "preferred = false", "network.one.call", "`preferred`"),
+        ("[200, 299]", "[299, 200]", "network.one.call.get.success", "[lowest, highest]"),
+        ("[200, 299]", "[200, 299], equals = 1", "network.one.call.get.success", "`pointer`"),
         ('"oneid"', '"oneid", "oneid"', "network.one.landing_params", "twice"),
         (
             '"oneid"',
@@ -171,8 +173,8 @@ def test_a_name_in_a_json_body_leads_to_its_place() -> None:
         .replace('name = "click"', 'name = "user.click"')
         .replace('name = "sum"', 'name = "/total"')
     )
-    (conversion,) = read(HEAD + NETWORK + call).networks["one"].conversions
-    assert [p.path for p in conversion.params] == [("data", 0, "user", "click"), ("total",)]
+    (conversion,) = read(HEAD + NETWORK + call).networks["one"].calls
+    assert [p.path for p in conversion.params] == [("data", REPORT, "user", "click"), ("total",)]
 
 
 def test_two_parameters_cannot_have_the_same_path_in_a_body() -> None:

@@ -102,7 +102,7 @@ PARTNERS = [
         "did you mean awin?",
     ),
     (f"{NEW}id = 'a'\nnetwork = 'awinn'", "[0].network", 6, "unknown network 'awinn'", "did you mean awin?"),
-    (f"{NEW}id = 'g'\nnetwork = 'google_ads'", "[0].network", 6, "clew does not support yet", ""),
+    (f"{NEW}id = 'g'\nnetwork = 'google_ads'", "[0].network", 6, "clew does not have", ""),
     (
         f"{NEW}id = 't'\nnetwork = 'tune'\nsettings = {{ network_domain = 'a.b' }}",
         "[0].param",

@@ -231,7 +231,7 @@ def test_networks_that_take_a_tc_string_get_it() -> None:
     decision = decide(Inputs(AT, AT, (click,)), Policy(Terms({"k": 30})))
     (report,) = reports(project([with_string]), decision, "web").values()
     network = load().networks["kwanko"]
-    settings = {s: "1" for c in network.conversions for s in c.missing({})}
+    settings = {s: "1" for c in network.calls for s in c.missing({})}
     partner = Partner.model_validate({"id": "k", "network": "kwanko", "settings": settings})
     url = render(partner, report, network, AT, postback_id="pb").url
     assert "gdpr=1" in url

@@ -75,7 +75,7 @@ async def put_order(
         policy=POLICY,
         decision=Decision(shares, credit.reason, credit.considered),
         wanted={report.partner: report for report in reports},
-        manual=lambda partner, event: None,
+        manual=lambda report: None,
         at=now,
     )
     written = await Histories(db).write(change)
