@@ -19,6 +19,7 @@ from .inspect import inspect_command
 from .migrate import migrate_command
 from .mitm import mitm_command
 from .orders import report_command
+from .reconcile import reconcile_command
 from .reload import reload_command
 from .schema import schema_command
 from .terminal import print_line
@@ -37,6 +38,7 @@ app.command("reload")(reload_command)
 app.command("migrate")(migrate_command)
 app.command("schema")(schema_command)
 app.command("report")(report_command)
+app.command("reconcile")(reconcile_command)
 app.command("backup")(backup_command)
 app.command("restore")(restore_command)
 app.command("export")(export_command)

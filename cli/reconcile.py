@@ -1,0 +1,136 @@
+"""`clew reconcile`: a network's report beside what the network was told."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ..orders.ids import normalised
+from ..orders.model import OrderError
+from ..postbacks.reconcile import KINDS, Comparison, compare
+from ..postbacks.report_file import FIELDS, LARGEST, ReportFileError, Row, format_of, read_report, rows_of
+from ..settings.model import Partner, Settings
+from ..stores.ledger.database import Database
+from ..stores.ledger.told import credited_elsewhere, told_of
+from .check import load_or_exit
+from .ledger import DEFAULT_CONFIG, AsJson, Config, day, fail, with_ledger
+from .orders import Since, Site, Until
+from .terminal import open_console, print_line
+
+DAY = 86400.0
+
+
+def reconcile_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The network's report: CSV or JSON.")],
+    partner: Annotated[str, typer.Option(help="The partner whose report it is.")],
+    config: Config = DEFAULT_CONFIG,
+    site: Site = None,
+    since: Since = None,
+    until: Until = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=NAME", help=f"The column of a field: {', '.join(FIELDS)}. May be repeated."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a network's report of its transactions with what it was told: orders that are missing,
+    doubled or different. Exits with 1 if there is a difference.
+
+    Without --since and --until the period is that of the report's rows.
+    """
+    name, found = _partner(load_or_exit(config), site, partner)
+    form = format_of(found.network)
+    try:
+        rows = read_report(_body(file), form, _named(column or []))
+    except ReportFileError as error:
+        fail(f"{file}: {error}")
+    start, end = _period(rows, day(since), day(until))
+    wanted = list(rows_of(rows, start, end))
+    result = with_ledger(config, lambda db: _compared(db, name, partner, wanted, start, end))
+    if as_json:
+        for one in result.differences:
+            typer.echo(json.dumps(asdict(one)))
+    else:
+        if result.differences:
+            open_console().print(_table(result))
+        print_line(f"{result.agree} orders agree, {len(result.differences)} differ.")
+    raise typer.Exit(1 if result.differences else 0)
+
+
+async def _compared(
+    db: Database, site: str, partner: str, rows: list[Row], since: float | None, until: float | None
+) -> Comparison:
+    told = await told_of(db, site, partner, since, until)
+    known = {one.order for one in told}
+    numbers = {number for row in rows if (number := _number(row.order)) not in known}
+    return compare(told, rows, await credited_elsewhere(db, site, partner, numbers))
+
+
+def _number(order: str) -> str:
+    try:
+        return normalised(order).id
+    except OrderError:
+        return order
+
+
+def _period(
+    rows: tuple[Row, ...], since: float | None, until: float | None
+) -> tuple[float | None, float | None]:
+    """The days that the report's rows are of, where no others are asked for."""
+    times = [row.at for row in rows if row.at is not None]
+    if not times:
+        return since, until
+    first, last = min(times) // DAY * DAY, (max(times) // DAY + 1) * DAY
+    return (first if since is None else since), (last if until is None else until)
+
+
+def _partner(settings: Settings, site: str | None, partner: str) -> tuple[str, Partner]:
+    found = [
+        (one.name, each)
+        for one in settings.sites
+        if site in (None, one.name)
+        for each in one.partners
+        if each.id == partner
+    ]
+    if not found:
+        there = dict.fromkeys(each.id for one in settings.sites for each in one.partners)
+        fail(f"there is no partner {partner!r}; there are {', '.join(there) or 'none'}")
+    if len(found) > 1:
+        fail(
+            f"several sites have a partner {partner!r}: {', '.join(n for n, _ in found)}; choose with --site"
+        )
+    return found[0]
+
+
+def _body(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(LARGEST + 1)
+    except OSError as error:
+        fail(f"{file}: {error.strerror or error}")
+
+
+def _named(columns: list[str]) -> dict[str, str]:
+    found = {}
+    for text in columns:
+        field, equals, name = text.partition("=")
+        if not equals or field not in FIELDS:
+            raise typer.BadParameter(f"--column {text!r}: write FIELD=NAME; fields are {', '.join(FIELDS)}")
+        found[field] = name.strip("\"'")
+    return found
+
+
+def _table(result: Comparison) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("order", "difference", "we told", "they have"):
+        table.add_column(name, overflow="fold")
+    for one in result.differences:
+        row = (one.order, KINDS[one.kind], one.ours, one.theirs)
+        table.add_row(*map(escape, row))
+    return table

@@ -1,0 +1,137 @@
+"""Compares what a network has with what it was told: missing, doubled, different."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, Literal
+
+from ..orders.ids import normalised
+from ..orders.model import OrderError
+from .model import State
+from .report_file import Row
+
+Kind = Literal["missing", "not told", "unknown here", "not theirs", "doubled", "amount", "currency", "state"]
+KINDS: Final[Mapping[Kind, str]] = {
+    "missing": "the partner took the call, but has no such order",
+    "not told": "the partner has no such order, because no call was delivered",
+    "unknown here": "the partner has it, and the ledger has no such order",
+    "not theirs": "the partner has it, and it is credited to somebody else",
+    "doubled": "the partner has it more than once",
+    "amount": "the amounts differ",
+    "currency": "the currencies differ",
+    "state": "one says sale, the other cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a partner was told of an order, as one of its calls has it.
+
+    `order` is the number as the calls write it. `amount` and `currency` are those of the last call that it
+    took; None if it took none. `cancelled`: the last call that it took was a cancellation. `state` and `why`
+    are those of the last call of all. `at` is when the order was recorded, in unix seconds.
+    """
+
+    order: str
+    amount: Decimal | None
+    currency: str | None
+    cancelled: bool
+    state: State
+    why: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference: the order, what the ledger says, and what the partner's report says."""
+
+    kind: Kind
+    order: str
+    ours: str
+    theirs: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The result: how many orders agree, and all that do not, by kind and order."""
+
+    agree: int
+    differences: tuple[Difference, ...]
+
+
+def compare(told: Iterable[Told], rows: Iterable[Row], others: Mapping[str, str]) -> Comparison:
+    """Compare the orders of a period. `others` has by normalised number those orders of the site that are not
+    credited to this partner, and to whom they are."""
+    ours = {_number(one.order): one for one in told}
+    theirs: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        theirs[_number(row.order)].append(row)
+    agree, found = 0, list[Difference]()
+    for number in ours.keys() | theirs.keys():
+        differences = list(_compared(number, ours.get(number), theirs.get(number, ()), others))
+        agree += not differences
+        found += differences
+    kinds = list(KINDS)
+    return Comparison(agree, tuple(sorted(found, key=lambda d: (kinds.index(d.kind), d.order))))
+
+
+def _compared(
+    number: str, told: Told | None, rows: Sequence[Row], others: Mapping[str, str]
+) -> Iterator[Difference]:
+    live = [row for row in rows if row.status != "declined"]
+    theirs = _theirs(rows)
+    if told is None:
+        # A declined one that we do not know costs nothing.
+        if live:
+            kind: Kind = "not theirs" if number in others else "unknown here"
+            yield Difference(kind, rows[0].order, others.get(number, "no such order"), theirs)
+        return
+    ours = _ours(told)
+    if not rows:
+        if told.amount is None:
+            if told.state not in ("refused", "superseded"):
+                yield Difference("not told", told.order, ours, "nothing")
+        elif not told.cancelled:
+            yield Difference("missing", told.order, ours, "nothing")
+        return
+    if told.amount is None:
+        if live:
+            yield Difference("state", told.order, ours, theirs)
+        return
+    if told.cancelled != (not live):
+        yield Difference("state", told.order, ours, theirs)
+        return
+    yield from _figures(told, live, ours, theirs)
+
+
+def _figures(told: Told, live: Sequence[Row], ours: str, theirs: str) -> Iterator[Difference]:
+    if not live:
+        return
+    currencies = {row.currency for row in live if row.currency is not None}
+    if currencies - {told.currency}:
+        yield Difference("currency", told.order, ours, theirs)
+    # Several rows of one order are its parts, by product group, if they add up to it.
+    elif sum((row.amount for row in live), Decimal()) != told.amount:
+        doubled = len(live) > 1 and all(row.amount == told.amount for row in live)
+        yield Difference("doubled" if doubled else "amount", told.order, ours, theirs)
+
+
+def _number(order: str) -> str:
+    try:
+        return normalised(order).id
+    except OrderError:
+        return order.strip()
+
+
+def _ours(told: Told) -> str:
+    if told.amount is None:
+        return f"{told.state}{f': {told.why}' if told.why else ''}"
+    return "cancelled" if told.cancelled else f"{told.amount} {told.currency}"
+
+
+def _theirs(rows: Sequence[Row]) -> str:
+    return " + ".join(
+        f"{row.amount}{f' {row.currency}' if row.currency else ''}{f' {row.status}' if row.status else ''}"
+        for row in rows
+    )

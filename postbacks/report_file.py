@@ -1,0 +1,220 @@
+"""Reads a network's report of its transactions: CSV or JSON, by the formats in `reports.toml`."""
+
+import csv
+import io
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["pending", "approved", "declined", "paid"]
+FIELDS: Final = ("order", "amount", "currency", "status", "time")
+LARGEST: Final = 256 * 1024 * 1024
+"""Bytes of a file."""
+
+_NEEDED: Final = ("order", "amount")
+_MARKS: Final = re.compile(r"[\W_]+")
+_NUMBER: Final = re.compile(r"-?\d[\d.,' ]*")
+
+
+class ReportFileError(ValueError):
+    """The file cannot be read; the text says what is missing, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A transaction as the network has it. `line` counts the file's rows from 1, `at` is in unix seconds;
+    `currency`, `status` and `at` are None if the report does not say them."""
+
+    line: int
+    order: str
+    amount: Decimal
+    currency: str | None
+    status: Status | None
+    at: float | None
+
+
+class Format(BaseModel):
+    """One entry of `reports.toml`; see there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: str = ""
+    name: str = ""
+    confidence: Literal["verified", "likely"]
+    source: Annotated[list[str], Field(min_length=1)]
+    columns: dict[Literal["order", "amount", "currency", "status", "time"], list[str]]
+    statuses: dict[Status, list[str]]
+    records: Annotated[str, Field(pattern=r"^(/[^/]+)*$")] = ""
+
+    def words(self) -> Mapping[str, Status]:
+        """Our word for each of the network's."""
+        return {_plain(word): ours for ours, theirs in self.statuses.items() for word in theirs}
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    generic: Format
+    report: list[Format]
+
+
+@cache
+def _formats() -> _File:
+    text = files(__package__).joinpath("reports.toml").read_text("utf-8")
+    return _File.model_validate(tomllib.loads(text))
+
+
+def format_of(network: str | None) -> Format:
+    """The format of a network's report; the generic one for all others."""
+    known = _formats()
+    return next((one for one in known.report if one.network == network), known.generic)
+
+
+def read_report(body: bytes, form: Format, named: Mapping[str, str]) -> tuple[Row, ...]:
+    """The transactions in a file. `named` has by field the column that a person chose.
+
+    Raises ReportFileError that names the column that is missing, or the line that cannot be read.
+    """
+    if len(body) > LARGEST:
+        raise ReportFileError(f"the file has {len(body)} bytes; at most {LARGEST} are read: split it")
+    text = _text(body)
+    records = _of_json(text, form) if text.lstrip()[:1] in ("[", "{") else _of_csv(text)
+    if not records:
+        raise ReportFileError("the file has no rows")
+    columns = _columns(list(records[0]), form, named)
+    amounts = [str(record.get(columns["amount"]) or "") for record in records]
+    comma = _comma_is_decimal(amounts)
+    words = form.words()
+    return tuple(
+        _row(number, record, columns, words, _amount(amount, comma, number))
+        for number, (record, amount) in enumerate(zip(records, amounts, strict=True), 1)
+        if str(record.get(columns["order"]) or "").strip()
+    )
+
+
+def _text(body: bytes) -> str:
+    if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return body.decode("utf-16", "replace")
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return body.decode("cp1252", "replace")
+
+
+def _of_csv(text: str) -> Sequence[Mapping[str, Any]]:
+    head = text.partition("\n")[0]
+    delimiter = max(",;\t|", key=head.count)
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise ReportFileError(f"the file is not CSV: {error}") from None
+
+
+def _of_json(text: str, form: Format) -> Sequence[Mapping[str, Any]]:
+    try:
+        found = json.loads(text, parse_float=str, parse_int=str)
+    except (ValueError, RecursionError) as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        try:
+            found = [json.loads(line, parse_float=str, parse_int=str) for line in lines]
+        except (ValueError, RecursionError):
+            raise ReportFileError(f"the file is not JSON: {error}") from None
+    if isinstance(found, Mapping):
+        for key in form.records.split("/")[1:]:
+            found = found.get(key) if isinstance(found, Mapping) else None
+    if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
+        raise ReportFileError(f"the file has no list of records at {form.records or 'its top'}")
+    return found
+
+
+def _plain(text: str) -> str:
+    return _MARKS.sub("", text.casefold())
+
+
+def _columns(there: Sequence[str], form: Format, named: Mapping[str, str]) -> Mapping[str, str]:
+    by_name = {_plain(name or ""): name for name in reversed(there)}
+    found = {}
+    for field in FIELDS:
+        wanted = [named[field]] if field in named else form.columns.get(field, ())
+        match = next((by_name[p] for name in wanted if (p := _plain(name)) in by_name), None)
+        if match is not None:
+            found[field] = match
+        elif field in named or field in _NEEDED:
+            tried = ", ".join(wanted)
+            columns = ", ".join(name or "" for name in there[:40])
+            raise ReportFileError(
+                f"there is no column {tried} for the {field}; the file has {columns}. "
+                f'Name it: --column {field}="…"'
+            )
+    return found
+
+
+def _row(
+    number: int,
+    record: Mapping[str, Any],
+    columns: Mapping[str, str],
+    words: Mapping[str, Status],
+    amount: Decimal,
+) -> Row:
+    def value(field: str) -> str:
+        return str(record.get(columns.get(field, "")) or "").strip()
+
+    status = value("status")
+    known = words.get(_plain(status)) if status else None
+    if status and known is None:
+        raise ReportFileError(f"row {number}: unknown status {status[:40]!r}; known are {', '.join(words)}")
+    return Row(number, value("order"), amount, value("currency").upper() or None, known, _time(value("time")))
+
+
+def _comma_is_decimal(amounts: Iterable[str]) -> bool:
+    """Whether "1.234,50" is the way in which this file writes amounts. A file writes them all alike."""
+    comma, dot = 0, 0
+    for text in amounts:
+        sign = max(text.rfind(","), text.rfind("."))
+        if sign < 0:
+            continue
+        digits = len(re.sub(r"\D", "", text[sign + 1 :]))
+        # Three digits after a sign that stands alone may be a group, "1.234", or a currency's minor digits.
+        if digits != 3 or (("," in text) and ("." in text)):
+            comma += text[sign] == ","
+            dot += text[sign] == "."
+    return comma > dot
+
+
+def _amount(text: str, comma: bool, number: int) -> Decimal:
+    found = _NUMBER.search(text.replace("\xa0", " ").replace("\u202f", " "))
+    if found is None:
+        raise ReportFileError(f"row {number}: {text[:40]!r} is no amount")
+    plain = re.sub(r"[' ]", "", found[0])
+    plain = plain.replace(".", "").replace(",", ".") if comma else plain.replace(",", "")
+    if plain.count(".") > 1:
+        raise ReportFileError(f"row {number}: {text[:40]!r} is no amount")
+    return Decimal(plain.rstrip("."))
+
+
+def _time(text: str) -> float | None:
+    if text.isascii() and text.isdigit() and len(text) >= 9:
+        return float(text[:10])
+    # The day first, as in Europe; "11/23/2026" is no time then.
+    european = re.sub(r"^(\d\d)[./](\d\d)[./](\d{4})", r"\3-\2-\1", text)
+    try:
+        at = datetime.fromisoformat(european)
+    except ValueError:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def rows_of(rows: Iterable[Row], since: float | None, until: float | None) -> Iterator[Row]:
+    """Those of a period; rows without a time belong to each."""
+    for row in rows:
+        if row.at is None or ((since is None or row.at >= since) and (until is None or row.at < until)):
+            yield row

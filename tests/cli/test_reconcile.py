@@ -1,0 +1,130 @@
+"""`clew reconcile`."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from clew.cli import app
+from clew.orders.model import OrderSeen
+from clew.postbacks.model import Report
+from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
+from clew.stores.ledger.schema import postbacks
+from recorded import Credit, put_order
+from sqlalchemy import update
+from typer.testing import CliRunner, Result
+
+DAY = 86400.0
+NOW = 1763856000.0  # 2025-11-23 00:00 UTC
+SETTINGS = """
+secret = "env:SECRET"
+[[sites]]
+name = "shop"
+hosts = ["shop.example"]
+[[sites.partners]]
+id = "blog"
+param = "aff"
+postback = "https://blog.example/?c={click_id}"
+"""
+SECRET = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
+
+# id, total, partner, state of the call, day
+ORDERS = [
+    ("1001", "59.90", "blog", "delivered", 0),
+    ("1002", "10.00", "blog", "delivered", 1),
+    ("1003", "20.00", "blog", "dead", 1),
+    ("1004", "30.00", None, None, 1),
+    ("1005", "40.00", "blog", "delivered", 40),
+]
+
+
+async def fill(db: Database) -> None:
+    for number, total, partner, state, day in ORDERS:
+        reports = []
+        if partner:
+            reports.append(Report("order", partner, "click", number, total, "EUR", "web", 1, 1))
+        await put_order(
+            db,
+            OrderSeen(number, Decimal(total), "EUR", "page"),
+            channel="web",
+            credit=Credit(partner, None, None, "for the test", ()),
+            reports=reports,
+            now=NOW + day * DAY,
+        )
+        if state:
+            change = update(postbacks).where(postbacks.c.state == "due").values(state=state)
+
+            async def work(tx: object, change: object = change) -> None:
+                await tx.execute(change)  # type: ignore[attr-defined]
+
+            await db.transact(work)
+
+
+@pytest.fixture
+async def run(tmp_path: Path) -> Callable[..., Result]:
+    config = tmp_path / "clew.toml"
+    config.write_text(SETTINGS, encoding="utf-8")
+    db = database_at(f"sqlite:{tmp_path / 'clew.db'}")
+    await db.open()
+    await fill(db)
+    await db.close()
+    return lambda *arguments: CliRunner().invoke(
+        app,
+        ["reconcile", *arguments, "--config", str(config)],
+        env={"COLUMNS": "120", "SECRET": SECRET},
+    )
+
+
+def test_a_report_is_compared_with_what_the_partner_was_told(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    report = tmp_path / "report.csv"
+    report.write_text(
+        "Order;Amount;Status;Date\n#1001;59,90;approved;23.11.2025\n1004;30,00;pending;24.11.2025\n"
+        "9999;1,00;pending;24.11.2025\n"
+    )
+    result = run(str(report), "--partner", "blog", "--json")
+    assert result.exit_code == 1, result.output
+    found = [json.loads(line) for line in result.output.splitlines()]
+    assert [(one["kind"], one["order"], one["ours"], one["theirs"]) for one in found] == [
+        ("missing", "1002", "10.00 EUR", "nothing"),
+        ("not told", "1003", "dead", "nothing"),
+        ("unknown here", "9999", "no such order", "1.00 pending"),
+        ("not theirs", "1004", "credited to nobody", "30.00 pending"),
+    ]
+    shown = run(str(report), "--partner", "blog").output
+    assert "the partner took the call, but has no such order" in shown
+    assert shown.splitlines()[-1] == "1 orders agree, 4 differ."
+
+
+def test_a_report_that_agrees_exits_with_0(run: Callable[..., Result], tmp_path: Path) -> None:
+    report = tmp_path / "report.csv"
+    report.write_text("Order,Amount,Date\n1001,59.90,2025-11-23\n")
+    result = run(str(report), "--partner", "blog")
+    assert (result.exit_code, result.output) == (0, "1 orders agree, 0 differ.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--partner", "blogg"), "there is no partner 'blogg'; there are blog"),
+        (("--partner", "blog", "--column", "id=Order"), "write FIELD=NAME; fields are order, amount"),
+        (("--partner", "blog", "--column", "order=No"), "there is no column No for the order"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(
+    run: Callable[..., Result], tmp_path: Path, arguments: tuple[str, ...], problem: str
+) -> None:
+    report = tmp_path / "report.csv"
+    report.write_text("Order,Amount\n1001,59.90\n")
+    result = run(str(report), *arguments)
+    assert result.exit_code != 0
+    assert problem in " ".join(result.output.split())
+
+
+def test_a_file_that_is_not_there_says_so(run: Callable[..., Result], tmp_path: Path) -> None:
+    result = run(str(tmp_path / "none.csv"), "--partner", "blog")
+    assert result.exit_code == 1
+    assert "No such file" in result.output
