@@ -38,6 +38,11 @@ EVENTS: Mapping[str, str] = {
     "report_placed": "a report without a number was joined to an order, or a person moved a report",
     "report_given_up": "reports without an order number no longer wait for their order: too many, or too old",
     "page_unread": "a page was not read for its order and cart: too large, deep or slow, or too many waiting",
+    "webhook": "a shop system's webhook was understood: an order, a repeat, or nothing about an order",
+    "webhook_refused": "a webhook was refused: its signature or its time is wrong, or no secret is set",
+    "webhook_unread": "a signed webhook could not be read; it is kept as it came in, and no order changed",
+    "webhook_state": "a shop system's word for an order's state is not known, so the state was not changed",
+    "carrier_unknown": "an order brought a token that is not of this site, so it does not name the visitor",
     "journal_replayed": "orders that waited in the journal of this machine are recorded at the start",
     "order_waiting": "an order waits in the journal of this machine, because its site is not in the settings",
     "order_unrecorded": "an order could not be written to the ledger; the line contains all of it",
@@ -79,6 +84,7 @@ WARNINGS = frozenset(
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
         *("host_unknown", "selector_unmatched", "partner_slow", "reload_refused", "reload_socket_taken"),
         *("order_waiting", "postback_failed", "report_given_up", "visits_down"),
+        *("webhook_refused", "webhook_unread", "webhook_state", "carrier_unknown"),
     }
 )
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})

@@ -12,7 +12,7 @@ Which sighting counts, field by field:
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Literal
 
@@ -41,7 +41,8 @@ class Order:
 
     `number` is the order's first number, `spelling` as the shop writes it. `placed_at` is in unix seconds;
     `has_own_time` is whether a source named it.
-    `refunded` is the money that went back. `doubts` is what stands against telling a partner; `refused`: a
+    `refunded` is the money that went back by `refunds`, each once. `recurring`: it renews a subscription.
+    `doubts` is what stands against telling a partner; `refused`: a
     person decided that it is reported to none. `partner` is a person's choice of who earns it: an empty text
     for nobody, None where nobody chose. `sources` has by field name the `Sighting.key` that a value
     comes from. `forgotten`: it is known whose it was, and that visitor was forgotten. `consent` is the
@@ -73,6 +74,8 @@ class Order:
     has_own_time: bool = False
     forgotten: bool = False
     consent: Consented = UNKNOWN
+    refunds: tuple[Refund, ...] = ()
+    recurring: bool = False
 
     @property
     def is_sale(self) -> bool:
@@ -109,12 +112,15 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
     """The order that these sightings, all of one order, come to. Raises ValueError where there are none, or
     none names a number. `placed`: see `join`."""
     pick = _Pick(sightings)
-    numbered = pick.sighting("number", lambda s: numbers_of(s, placed) or None)
+    # A report of a refund may know only a number that no customer sees.
+    numbered = pick.sighting("number", lambda s: placed.get(s.key) or s.id)
+    numbered = numbered or pick.sighting("number", lambda s: numbers_of(s, placed) or None)
     if numbered is None:
         raise ValueError("no sighting names the order's number")
     spelled = pick.sighting("spelling", lambda s: None if s.key in placed else s.spelling)
     money = pick.sighting("total", lambda s: s.total)
-    refunded = _refunded(sightings)
+    refunds = _refunds(sightings)
+    refunded = sum((refund.amount for refund in refunds), Decimal())
     state = _state(pick, sightings, money, refunded)
     naming = _naming(sightings)
     if naming is not None:
@@ -145,7 +151,9 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
         partner=None if chosen is None or chosen.correction is None else chosen.correction.partner,
         sources=pick.sources,
         has_own_time=any(s.placed_at is not None for s in sightings),
-        forgotten=naming is not None and naming.visitor is None,
+        forgotten=_is_forgotten(sightings, naming),
+        refunds=refunds,
+        recurring=any(s.recurring for s in sightings),
         consent=_consent(pick, sightings, naming),
     )
 
@@ -166,12 +174,16 @@ def _time(sighting: Sighting) -> float:
     return at if sighting.rank >= _CORRECTS else -at
 
 
-def _refunded(sightings: Iterable[Sighting]) -> Decimal:
-    """The sum of all refunds, each once by its id. If one has several amounts, that of more weight counts."""
+def _refunds(sightings: Iterable[Sighting]) -> tuple[Refund, ...]:
+    """All refunds, each once by its id. If one has several amounts, that of more weight counts; if some name
+    its items, and that one does not, theirs do."""
     refunds: dict[str, Refund] = {}
     for sighting in sorted((s for s in sightings if s.rank >= _CORRECTS), key=_weight):
-        refunds |= {refund.id: refund for refund in sighting.refunds}
-    return sum((refund.amount for refund in refunds.values()), Decimal())
+        for refund in sighting.refunds:
+            before = refunds.get(refund.id)
+            items = refund.items or (before.items if before is not None else ())
+            refunds[refund.id] = replace(refund, items=items)
+    return tuple(refunds[name] for name in sorted(refunds))
 
 
 def _state(
@@ -226,6 +238,13 @@ def _naming(sightings: Iterable[Sighting]) -> Sighting | None:
         return sure, bought, sighting.rank, _time(sighting), sighting.key
 
     return max(named, key=counts, default=None)
+
+
+def _is_forgotten(sightings: Iterable[Sighting], naming: Sighting | None) -> bool:
+    """Whether what the order is credited by is forgotten: its visitor, or arrivals without one."""
+    if naming is not None:
+        return naming.visitor is None
+    return any("touches" in s.forgotten for s in sightings)
 
 
 def _consent(pick: _Pick, sightings: Sequence[Sighting], naming: Sighting | None) -> Consented:

@@ -20,7 +20,7 @@ from pydantic import (
 
 from .checks import checked_text
 from .ids import normalised
-from .model import Channel, Item, OrderError, OrderSeen, OrderState, Refund, Source
+from .model import Channel, Item, OrderError, OrderSeen, OrderState, Refund, RefundItem, Source
 from .money import checked_currency, checked_total, currencies
 
 BODY_LIMIT = 64 * 1024  # bytes
@@ -122,11 +122,20 @@ class ItemBody(_Body):
     tax: Amount | None = None
 
 
+class RefundItemBody(_Body):
+    """What of a line was refunded."""
+
+    id: Annotated[str, BeforeValidator(_id), _text("refunds: items: id"), _ID_SCHEMA]
+    quantity: Amount = Decimal(1)
+    amount: Amount | None = None
+
+
 class RefundBody(_Body):
     """Money that went back, by the shop's own id of the refund."""
 
     id: Annotated[str, BeforeValidator(_id), _text("refunds: id"), _ID_SCHEMA]
     amount: Amount
+    items: Annotated[list[RefundItemBody], Field(max_length=ITEMS)] = []
 
 
 def _with(*fields: str) -> dict[str, Any]:
@@ -178,6 +187,7 @@ class OrderBody(_Body):
     customer: Literal["new", "returning"] | None = None
     email_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     items: Annotated[list[ItemBody], Field(max_length=ITEMS)] | None = None
+    recurring: bool = False
 
 
 def parse_order(body: bytes) -> ParsedOrder:
@@ -187,6 +197,11 @@ def parse_order(body: bytes) -> ParsedOrder:
     """
     if len(body) > BODY_LIMIT:
         raise OrderError(f"the body has {len(body)} bytes; at most {BODY_LIMIT} are allowed")
+    return parsed_order(json_object(body), "api")
+
+
+def json_object(body: bytes) -> Mapping[str, Any]:
+    """The JSON object in a body; its numbers with a dot are decimals. Raises OrderError."""
     try:
         values = json.loads(
             body,
@@ -203,7 +218,7 @@ def parse_order(body: bytes) -> ParsedOrder:
         ) from error
     if not isinstance(values, Mapping):
         raise OrderError('the body is not a JSON object; send {"id": …, "total": …, "currency": …}')
-    return parsed_order(values, "api")
+    return values
 
 
 def parsed_order(values: Mapping[str, Any], source: Source) -> ParsedOrder:
@@ -223,7 +238,7 @@ def _missing(values: Mapping[str, Any], source: Source) -> Iterator[str]:
     """What is needed beside what is there: only a state or refunds of a known order go without a total."""
     if values.get("id") is None and not values.get("numbers"):
         beside = values.get("total") is not None and (values.get("email_hash") or values.get("coupon"))
-        if source != "api" or not (values.get("visitor") or beside):
+        if source not in ("api", "webhook") or not (values.get("visitor") or beside):
             yield "id: it is missing; without it send `visitor`, or the total with `email_hash` or `coupon`"
     alone = values.get("state") is not None or bool(values.get("refunds"))
     if values.get("total") is None and not alone:
@@ -248,7 +263,8 @@ def _seen(body: OrderBody, source: Source) -> OrderSeen:
         coupon=body.coupon,
         channel=body.channel,
         placed_at=body.placed_at,
-        state=body.state or ("placed" if body.total is not None else None),
+        # A webhook always says the state, unless it is one that clew does not know.
+        state=body.state or ("placed" if body.total is not None and source != "webhook" else None),
         spelling=number.spelling if number is not None and number.spelling != number.id else None,
         further=tuple(dict.fromkeys(normalised(n, "numbers").id for n in body.numbers)),
         as_of=body.updated_at,
@@ -258,8 +274,12 @@ def _seen(body: OrderBody, source: Source) -> OrderSeen:
         discount=amount(body.discount),
         customer=body.customer,
         items=None if body.items is None else tuple(Item(**dict(item)) for item in body.items),
-        refunds=tuple(Refund(one.id, amount(one.amount) or Decimal()) for one in body.refunds),
+        refunds=tuple(
+            Refund(one.id, amount(one.amount) or Decimal(), tuple(RefundItem(**dict(i)) for i in one.items))
+            for one in body.refunds
+        ),
         email_hash=body.email_hash,
+        recurring=body.recurring,
     )
 
 

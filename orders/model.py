@@ -48,11 +48,23 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class RefundItem:
+    """What of a line of the order was refunded. `id` is that of the line's `Item`; `amount` is None where
+    only the quantity is known."""
+
+    id: str
+    quantity: Decimal = Decimal(1)
+    amount: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund. `id` is the shop's own id of it: two with the same id are one refund."""
+    """A refund. `id` is the shop's own id of it: two with the same id are one refund. `items` are the lines
+    of the order that it is for, empty where that is not known."""
 
     id: str
     amount: Decimal
+    items: tuple[RefundItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +77,7 @@ class OrderSeen:
     it is the end of the day, which may be in the future. `as_of` is the sender's own time of this state.
     `refunds` are all that the source names. `guess` is whether the amount was read from structured data,
     without a selector. `email_hash` is the SHA-256 of the customer's e-mail address in lower case, in hex.
-    `figures` are other amounts on the page.
+    `recurring`: the order renews a subscription. `figures` are other amounts on the page.
     """
 
     id: str | None
@@ -89,6 +101,7 @@ class OrderSeen:
     refunds: tuple[Refund, ...] = ()
     guess: bool = False
     email_hash: str | None = None
+    recurring: bool = False
 
     @property
     def is_sale(self) -> bool:

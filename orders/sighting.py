@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from .doubt import Doubt
-from .model import Item, OrderSeen, Refund, Source
+from .model import Item, OrderSeen, Refund, RefundItem, Source
 
 RANK: Final[Mapping[Source, int]] = {
     "browser": 0,
@@ -118,8 +118,11 @@ class Sighting(OrderSeen):
         gone += ["email_hash"] if self.email_hash in emails else []
         if not gone:
             return self
-        forgotten = tuple(sorted({*self.forgotten, *gone}))
         left: dict[str, Any] = dict.fromkeys(gone)
+        if touches and self.visitor is None:
+            # The address at which the order's visit began, as the shop keeps it.
+            touches, gone = (), [*gone, "touches"]
+        forgotten = tuple(sorted({*self.forgotten, *gone}))
         if self.consent is not None:
             left["consent"] = Consented(self.consent.state)
         return replace(self, **left, touches=touches, channel=channel, forgotten=forgotten)
@@ -161,8 +164,9 @@ def plain(value: object) -> object:
         return str(value)
     if isinstance(value, tuple):
         return [plain(one) for one in value]
-    if isinstance(value, Item | Refund | Doubt | Correction | Consented):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Item | Refund | RefundItem | Doubt | Correction | Consented):
+        found = ((f.name, getattr(value, f.name)) for f in fields(value))
+        return {name: plain(one) for name, one in found if one != ()}
     return value
 
 
@@ -173,13 +177,21 @@ def item_of(data: Mapping[str, Any]) -> Item:
     return Item(**values)
 
 
+def _refund(data: Mapping[str, Any]) -> Refund:
+    items = tuple(
+        RefundItem(i["id"], Decimal(i["quantity"]), None if i["amount"] is None else Decimal(i["amount"]))
+        for i in data.get("items", ())
+    )
+    return Refund(data["id"], Decimal(data["amount"]), items)
+
+
 _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     **dict.fromkeys(("total", "net", "shipping", "tax", "discount"), Decimal),
     "further": tuple,
     "touches": tuple,
     "forgotten": tuple,
     "items": lambda rows: tuple(item_of(row) for row in rows),
-    "refunds": lambda rows: tuple(Refund(row["id"], Decimal(row["amount"])) for row in rows),
+    "refunds": lambda rows: tuple(_refund(row) for row in rows),
     "doubts": lambda rows: tuple(Doubt(**row) for row in rows),
     "correction": lambda row: Correction(**row),
     "consent": lambda row: Consented(**row),

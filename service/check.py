@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..credit.check import credit_problems
 from ..orders.check import selector_problems
+from ..orders.check_webhooks import webhook_problems
 from ..postbacks.check import partner_problems
 from ..referral.check import cookie_problems
 from ..referral.networks_file import load as load_catalogue
@@ -40,6 +41,7 @@ class RoomChecks:
         yield from site_problems(draft, self._need_upstream)
         yield from cookie_problems(draft.site, draft.path)
         yield from selector_problems(draft.site, draft.path)
+        yield from webhook_problems(draft.site, draft.path)
         yield from partner_problems(draft, self._networks)
         yield from rule_problems(draft, self._networks)
         yield from credit_problems(draft)

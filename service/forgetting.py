@@ -22,6 +22,7 @@ _WENT: Final = {
     "shares": "the click id",
     "postbacks": "the click id, and the partner's answer",
     "attempts": "the text of the call and of the answer",
+    "deliveries": "the webhooks of the site that could not be read: whom they name is not known",
     "notices": "the line of “Needs attention”",
 }
 _STAYED: Final = {

@@ -38,6 +38,7 @@ PERIODS: Mapping[str, float] = {
     "logins": 3600,
     "tokens": 3600,
     "exports": 60,
+    "webhooks": 60,
 }
 HELD = ("streams", "desk_streams", "uploads", "websockets", "connections")
 

@@ -42,6 +42,7 @@ from .forgetting import Forgetter
 from .limits import Limits
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
+from .ordering.webhooks import Webhooks
 from .shared_limits import SharedLimits
 from .sites import Sites, SiteTable
 from .tasks import Tasks
@@ -142,6 +143,7 @@ class Service:
         self.ordering = Ordering(
             self.ledger, self.visits, self.journal, self.events, self.clock, self.worker.wake
         )
+        self.webhooks = Webhooks(self.ledger, self.ordering, self.events, self.clock)
         self.attribution = Attribution(
             self.visits,
             self.visitors,

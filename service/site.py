@@ -10,6 +10,7 @@ from ..credit.compiled import terms_for
 from ..credit.terms import Policy
 from ..injector.tag import tag
 from ..referral.arrival import Arrival
+from ..referral.carrier import Carrier
 from ..referral.catalogue import Catalogue, Network
 from ..referral.consent.decision import terms_of
 from ..referral.cookie import VisitorCookie
@@ -50,6 +51,11 @@ class SiteRuntime:
             [s.get_secret_value() for s in settings.previous_secrets],
             site.name,
             CookieDomains(site.hosts, site.cookie_domain),
+        )
+        self.carrier = Carrier(
+            settings.secret.get_secret_value(),
+            [s.get_secret_value() for s in settings.previous_secrets],
+            site.name,
         )
         self.answers = Answers(site)
         self.rules = RuleSet(site.rules)

@@ -24,6 +24,10 @@ PLACEHOLDERS = ("click_id", "order_id", "amount", "currency", "channel", "event"
 
 Language = Literal["de", "en", "fi", "fr", "nl", "ru"]
 PageType = Literal["home", "category", "product", "search", "cart", "checkout", "confirmation", "account"]
+# What a shop system's own word for a state means; empty: nothing is said by it.
+WebhookState = Literal[
+    "", "seen", "held", "placed", "paid", "part_refunded", "refunded", "cancelled", "charged_back", "test"
+]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
 
@@ -270,6 +274,17 @@ class ApiToken(Model):
     scopes: list[ApiScope] = Field(min_length=1)
 
 
+class Webhook(Model):
+    """A shop system that reports orders by webhooks: see docs/api.md#webhooks."""
+
+    secret: SecretStr
+    previous_secrets: list[SecretStr] = []
+    states: dict[str, WebhookState] = {}
+    store: str | None = Field(None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    token: SecretStr | None = None
+    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
+
+
 class Site(Model):
     """One shop: its hosts, its upstream, its partners and its rules."""
 
@@ -301,6 +316,7 @@ class Site(Model):
     chat: Chat = Chat()
     credit: Credit = Credit()
     consent: Consent = Consent()
+    webhooks: dict[str, Webhook] = {}
 
 
 class Delivery(Model):
@@ -334,6 +350,7 @@ class Retention(Model):
     """How many days the ledger keeps what is not an order, a credit or a sum."""
 
     raw: int = Field(30, ge=1, le=3650)
+    webhooks: int = Field(30, ge=1, le=3650)
     attempts: int = Field(180, ge=1, le=3650)
     conversations: int = Field(400, ge=1, le=3650)
     notices: int = Field(90, ge=1, le=3650)
@@ -367,6 +384,7 @@ class Limits(Model):
     logins: Bound = Bound(client=20, site=300, all=600)
     tokens: Bound = Bound(client=20, site=300, all=600)
     exports: Bound = Bound(client=60, site=120, all=600)
+    webhooks: Bound = Bound(client=60, site=600, all=3000)
     streams: Bound = Bound(client=100, site=2000, all=5000)
     desk_streams: Bound = Bound(client=200, site=500, all=2000)
     uploads: Bound = Bound(client=50, site=500, all=2000)

@@ -51,6 +51,24 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "missed order by `POST orders`. If it did not, make `order.page` narrower. If a script draws the "
         "page, the browser tells of its orders: see `order.browser`.",
     ),
+    "webhook_refused": (
+        "A webhook of {source} was refused: {why}.",
+        "Compare the secret in `[sites.webhooks]` with the one that the shop system shows. If nobody has set "
+        "the webhook up, a stranger tries the address.",
+    ),
+    "webhook_unread": (
+        "A webhook of {source} could not be read, so no order was changed: {why}.",
+        "Report the order by `POST orders`, or correct the shop system's settings. The body is kept in the "
+        "ledger's table `deliveries`.",
+    ),
+    "webhook_state": (
+        "The shop system has a state that clew does not know; the order {order} kept its own. Key: {key}.",
+        "Say what it means in the settings: {setting}",
+    ),
+    "carrier_unknown": (
+        "The order {order} of {key} brought a token that names no visitor: {why}.",
+        "The shop has to keep the whole token, as it got it, and each site has its own.",
+    ),
     "order_held": (
         "Orders are held, and their partners were not notified. Last: order {order} for {partner}: {why}.",
         "Release, correct or refuse each under “held” above. If many correct orders are held, see "

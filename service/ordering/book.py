@@ -104,6 +104,7 @@ class OrderBook:
                 # It would join all orders that are reported with this further number.
                 sighting = replace(sighting, further=())
                 continue
+            found = tuple(sorted(found, key=lambda one: not _is_named(one)))
             known, others = (found[0], found[1:]) if found else (None, ())
             before = None if known is None else await self._ledger.orders.at(known.row)
             if known is not None and before is not None and _says_nothing_new(known, others, sighting):
@@ -154,7 +155,7 @@ async def change_of(
 ) -> Change:
     """What these sightings, all of one order, make of it. `known` is the order as it is in the ledger."""
     order = project(seen, placed)
-    if known is not None:
+    if known is not None and _is_named(known):
         # The number under which the order was reported to the partner.
         order = replace(order, number=known.number)
     channel, conversation = await terms.channel(order, known)
@@ -189,6 +190,12 @@ async def change_of(
     )
 
 
+def _is_named(known: Known) -> bool:
+    """Whether a report says the order's number, and not only further ones."""
+    named = (one.placed or one.sighting.id for one in known.sightings if not one.by_evidence)
+    return any(number is not None for number in named)
+
+
 def _kept(order: Order, known: Known | None, now: Inputs) -> tuple[Inputs, Policy, Decision] | None:
     """The last decision if its inputs were deleted; None if it can be repeated. A person's choice counts in
     any case."""
@@ -202,8 +209,9 @@ def _kept(order: Order, known: Known | None, now: Inputs) -> tuple[Inputs, Polic
 
 
 def touches_of(order: Order, seen: Sequence[Sighting]) -> tuple[Touch, ...]:
-    """The arrivals of the order's visitor, from all sightings that name it."""
-    named = [s.touches for s in seen if s.visitor is not None and s.visitor == order.visitor]
+    """The arrivals of the order's visitor, from all sightings that name it. If none does, those that the
+    shop's server keeps with the order."""
+    named = [s.touches for s in seen if s.visitor == order.visitor and (s.visitor or s.of_server)]
     return merge(*(tuple(Touch.from_json(touch) for touch in touches) for touches in named))
 
 
@@ -221,6 +229,9 @@ def _settlement(sighting: Sighting, before: StoredOrder | None) -> str:
 
 def _contradicted(found: Sequence[Known], sighting: Sighting) -> bool:
     """Whether a source reported the same further number for two orders with different numbers."""
+    if sighting.id is None:
+        # A refund or a dispute, of the order that has this further number.
+        return False
     return any(
         stored.sighting.source == sighting.source and stored.sighting.id not in (None, *sighting.numbers)
         for known in found

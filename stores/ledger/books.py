@@ -3,6 +3,7 @@
 from .agents import Agents
 from .conversations import Conversations
 from .database import Database
+from .deliveries import Deliveries
 from .engines import database_at
 from .forgetting import Forgetting
 from .history import Histories
@@ -23,6 +24,7 @@ class Ledger:
         self.histories = Histories(self.db)
         self.stories = Stories(self.db)
         self.loose = Loose(self.db)
+        self.deliveries = Deliveries(self.db)
         self.outbox = Outbox(self.db)
         self.conversations = Conversations(self.db)
         self.inbox = Inbox(self.db)

@@ -23,6 +23,7 @@ from .outbox import lock_order
 from .schema import attempts as attempts_table
 from .schema import conversations as conversations_table
 from .schema import decisions as decisions_table
+from .schema import deliveries as deliveries_table
 from .schema import messages as messages_table
 from .schema import notices as notices_table
 from .schema import orders as orders_table
@@ -148,6 +149,7 @@ class Forgetting:
                 orders = select(_S.order).where(*of_email)
                 found = found.plus(await through(_decisions, _D.order.in_(orders), _D.visitor.is_(None)))
             found = found.plus(await through(_sightings, *of_email))
+        found = found.plus(await self._work(lambda tx: _unread(tx, person, done), done))
         return found.plus(await self._work(lambda tx: _notices(tx, person, done), done))
 
     async def settle(self, now: float) -> Forgot:
@@ -381,6 +383,16 @@ async def _due(
     query = select(_H.decision.label("id")).where(*which, _H.decision > after).order_by(_H.decision)
     rows = (await tx.execute(query.limit(STEP_ROWS))).all()
     return await _clicks(tx, (*which, _H.decision.in_([row.id for row in rows])), done), _more(rows)
+
+
+async def _unread(tx: Connection, person: Person, done: _Done) -> Forgot:
+    """Delete the webhooks that could not be read. Of whom they tell is not known, so all of the site's go."""
+    own = deliveries_table.c
+    which = (own.site == person.site, own.raw.is_not(None))
+    ids = [row.id for row in await tx.execute(select(own.id).where(*which))]
+    if ids and not done.dry:
+        await tx.execute(update(deliveries_table).where(*which).values(raw=None))
+    return Forgot({("deliveries", one) for one in ids})
 
 
 async def _notices(tx: Connection, person: Person, done: _Done) -> Forgot:

@@ -40,7 +40,7 @@ from .schema import sightings as sightings_table
 
 _O, _S, _D, _P = orders_table.c, sightings_table.c, decisions_table.c, postbacks_table.c
 _NOT_OF_A_NEW_ORDER = ("id", "decision")
-_NOT_OF_A_CHANGE = (*_NOT_OF_A_NEW_ORDER, "site", "order_id", "version", "recorded_at")
+_NOT_OF_A_CHANGE = (*_NOT_OF_A_NEW_ORDER, "site", "version", "recorded_at")
 _ADD_ORDER = Prepared(
     insert(orders_table)
     .values(values_of([c for c in _O if c.name not in _NOT_OF_A_NEW_ORDER]))
@@ -270,7 +270,7 @@ async def _order(tx: Connection, change: Change, values: Mapping[str, Any]) -> i
     if change.known is None:
         first = {"site": change.site, "order_id": change.order.number, "recorded_at": change.at}
         return int((await tx.execute(_ADD_ORDER, {**first, "version": 1, **values})).scalar())
-    place = {"row": change.known.row, "before": change.known.version}
+    place = {"row": change.known.row, "before": change.known.version, "order_id": change.order.number}
     done = await tx.execute(_CHANGE_ORDER, {**place, **values})
     return change.known.row if done.rowcount else None
 
@@ -282,7 +282,8 @@ def _columns(change: Change) -> dict[str, Any]:
     first = change.sighting or change.seen[0]
     money, naming = by.get(order.sources.get("total", "")), by.get(order.sources.get("visitor", ""))
     details: dict[str, Any] = {n: getattr(order, n) for n in ("net", "shipping", "tax", "discount")}
-    details |= {"customer": order.customer, "items": order.items}
+    details |= {"customer": order.customer, "items": order.items, "refunds": order.refunds or None}
+    details |= {"recurring": order.recurring or None}
     total = None
     if order.total is not None and order.currency is not None:
         total = amount_text(order.total, order.currency)
@@ -389,7 +390,7 @@ def _stored_order(change: Change, row: int, values: Mapping[str, Any]) -> Stored
     return StoredOrder(
         row=row,
         site=change.site,
-        order_id=change.order.number if known is None else known.number,
+        order_id=change.order.number,
         version=_version(change),
         recorded_at=change.at if known is None else known.recorded_at,
         partner=None if first is None else first.partner,

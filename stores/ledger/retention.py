@@ -14,7 +14,17 @@ from sqlalchemy.exc import IntegrityError
 
 from .connection import Connection
 from .database import Database
-from .schema import agent_sessions, attempts, conversations, messages, notices, postbacks, sightings, turns
+from .schema import (
+    agent_sessions,
+    attempts,
+    conversations,
+    deliveries,
+    messages,
+    notices,
+    postbacks,
+    sightings,
+    turns,
+)
 
 STEP_ROWS: Final = 100
 """Rows of a transaction."""
@@ -94,6 +104,12 @@ async def _raw(tx: Connection, before: float) -> int:
     return len(ids)
 
 
+async def _webhooks(tx: Connection, before: float) -> int:
+    ids = await _ids(tx, select(deliveries.c.id).where(deliveries.c.at < before))
+    await tx.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+    return len(ids)
+
+
 async def _attempts(tx: Connection, before: float) -> int:
     own, calls = attempts.c, postbacks.c
     # What is not finished may need its history yet.
@@ -132,6 +148,7 @@ async def _sessions(tx: Connection, before: float) -> int:
 
 KINDS: Final[Mapping[str, Callable[[Connection, float], Awaitable[int]]]] = {
     "raw": _raw,
+    "webhooks": _webhooks,
     "attempts": _attempts,
     "conversations": _conversations,
     "notices": _notices,

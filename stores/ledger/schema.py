@@ -43,7 +43,7 @@ orders = Table(
     Column("total", text_of(40)),  # NULL: only a refund or a cancellation was reported so far
     Column("currency", text_of(3)),
     Column("refunded", text_of(40), nullable=False),
-    Column("details", JSON, nullable=False),  # net, shipping, tax, discount, customer, items, where known
+    Column("details", JSON, nullable=False),  # net, tax, items, refunds, …, where known
     Column("channel", text_of(10), nullable=False),
     Column("source", text_of(10), nullable=False),  # of its amount: page, browser, api, …
     Column("visitor", text_of(40)),
@@ -124,6 +124,26 @@ placements = Table(
     Column("why", text_of(), nullable=False),
     Column("at", Float, nullable=False),
     Index("ix_placements_key", "site", "key"),
+)
+
+# Webhooks that came in signed, each once: repeats are found by it. What could not be read is kept as it came.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("source", text_of(40), nullable=False),  # shopify, …
+    Column("digest", text_of(40), nullable=False),  # of the body; of what is not about an order, of the topic
+    Column("delivery", text_of(200), nullable=False),  # the sender's id of it, empty if it has none
+    Column("topic", text_of(200), nullable=False),
+    Column("outcome", text_of(10), nullable=False),  # order, ignored, unread, ping
+    Column("order", text_of(200)),  # its number
+    Column("said", JSON, nullable=False),  # what was understood, for people
+    Column("at", Float, nullable=False),  # the last time
+    Column("count", Integer, nullable=False),
+    Column("raw", text_of()),  # the body of what could not be read
+    UniqueConstraint("site", "source", "digest"),
+    Index("ix_deliveries_at", "at"),
 )
 
 # Who asked to be forgotten: a digest of each visitor and e-mail hash (`forgotten.py`).

@@ -46,6 +46,7 @@ class DeskServer:
         chat: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
         hold: dict[str, Any] | None = None,
+        webhooks: dict[str, Any] | None = None,
     ) -> None:
         rules = [{"name": "after-wait", "action": "invite", "when": []}]
         partners = [{"id": "anna", "param": "aff", "postback": "https://partner.test/?c={click_id}"}]
@@ -66,7 +67,7 @@ class DeskServer:
                     "ledger": f"sqlite:{folder / 'ledger.db'}",
                     "limits": limits or {},
                     "sites": [
-                        {**shop, "chat": chat or {}, "hold": hold or {}},
+                        {**shop, "chat": chat or {}, "hold": hold or {}, "webhooks": webhooks or {}},
                         {"name": "other", "hosts": ["other.test"]},
                     ],
                 }
@@ -167,9 +168,10 @@ async def desk_server(
     chat: dict[str, Any] | None = None,
     limits: dict[str, Any] | None = None,
     hold: dict[str, Any] | None = None,
+    webhooks: dict[str, Any] | None = None,
 ) -> AsyncIterator[DeskServer]:
     """A desk for as long as the block runs."""
-    built = DeskServer(folder, chat, limits, hold)
+    built = DeskServer(folder, chat, limits, hold, webhooks)
     await built.service.start()
     try:
         yield built

@@ -334,6 +334,24 @@ def _rest() -> None:
         sa.UniqueConstraint("site", "event", "key", name=op.f("uq_notices_site")),
     )
     op.create_table(
+        "deliveries",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("source", text_of(40), nullable=False),
+        sa.Column("digest", text_of(40), nullable=False),
+        sa.Column("delivery", text_of(200), nullable=False),
+        sa.Column("topic", text_of(200), nullable=False),
+        sa.Column("outcome", text_of(10), nullable=False),
+        sa.Column("order", text_of(200), nullable=True),
+        sa.Column("said", sa.JSON(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("raw", text_of(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
+        sa.UniqueConstraint("site", "source", "digest", name=op.f("uq_deliveries_site")),
+    )
+    op.create_index("ix_deliveries_at", "deliveries", ["at"], unique=False)
+    op.create_table(
         "turns",
         sa.Column("name", text_of(40), nullable=False),
         sa.Column("holder", text_of(40), nullable=False),
