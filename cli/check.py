@@ -21,7 +21,8 @@ from ..settings.load import Problem, SettingsErrors, format_problem
 from ..settings.loader import Loader
 from ..settings.model import Settings, Site
 from ..settings.platforms import platform_of, with_platform
-from .reachable import unreachable
+from ..settings.wording import Wording
+from .reachable import unreachable, unusable_stores
 from .terminal import open_console
 
 NO_ORDERS = (
@@ -44,31 +45,37 @@ def check_command(
         "clew.toml"
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with all findings.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Connect to no shop and no store: for a machine without them.")
+    ] = False,
 ) -> None:
     """Find everything that is wrong in a settings file: prints each error with its line and what to do.
 
     Exits with 1 if there is an error. A warning is for a setting that is probably a mistake, or for a
-    shop that cannot be reached.
+    shop or a store that cannot be reached now.
     """
     console = open_console(soft_wrap=True, highlight=False)
     loaded = loader(config, os.environ).load()
     settings, problems = loaded.settings, list(loaded.problems)
-    if settings is not None:
-        problems += map(loaded.problem, asyncio.run(unreachable(settings)))
+    if settings is not None and not offline:
+        problems += map(loaded.problem, asyncio.run(_unusable(settings)))
+    failed = settings is None or any(problem.severity == "error" for problem in problems)
     if as_json:
         sites = [] if settings is None else [site.name for site in settings.sites]
-        found = {"usable": settings is not None, "sites": sites, "problems": [*map(asdict, problems)]}
+        found = {"usable": not failed, "sites": sites, "problems": [*map(asdict, problems)]}
         typer.echo(json.dumps(found, indent=2))
-        raise typer.Exit(int(settings is None))
+        raise typer.Exit(int(failed))
     print_problems(console, problems)
     counts = [_count(number, unit) for number, unit in _weighed(problems) if number]
-    if settings is None:
+    if settings is None or failed:
         console.print(Text(", ".join(counts), "bold red"))
         raise typer.Exit(1)
     state = f"can be used, with {', '.join(counts)}" if counts else "is in order"
     color = "yellow" if counts else "green"
     console.print(Text(f"{config} {state}: {_count(len(settings.sites), 'site')}", color))
-    kept = ", ".join(f"{name} {days} days" for name, days in settings.retention.model_dump().items())
+    kept = ", ".join(
+        f"{name} {_count(days, 'day')}" for name, days in settings.retention.model_dump().items()
+    )
     console.print(Text(f"  kept: {kept}; orders, credits and sums stay (docs/settings.md#retention)"))
     for site in settings.sites:
         console.print(Text(f"  {_summary(site)}"))
@@ -81,6 +88,10 @@ def check_command(
         console.print(Text(f"    orders: {' and '.join(ways) or NO_ORDERS}", "" if ways else "yellow"))
         if note := _note(site, heard=bool(ways)):
             console.print(Text(f"    {site.platform}: {note}", "cyan"))
+
+
+async def _unusable(settings: Settings) -> list[Wording]:
+    return [*await unusable_stores(settings), *await unreachable(settings)]
 
 
 def load_or_exit(config: Path, need_upstream: bool = False) -> Settings:

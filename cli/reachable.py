@@ -1,4 +1,4 @@
-"""Whether the shops can be reached now from this machine, for `clew check`."""
+"""Whether the stores and the shops can be reached now from this machine, for `clew check`."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ..settings.model import Settings
 from ..settings.wording import Wording
+from ..stores.reach import ledger_failure, visits_failure
 
 SECONDS: Final = 2.0
 """For one shop."""
@@ -16,6 +17,16 @@ SECONDS: Final = 2.0
 AT_ONCE: Final = 50
 MOST: Final = 500
 """The maximum of shops that are tried."""
+
+
+async def unusable_stores(settings: Settings) -> list[Wording]:
+    """What is wrong with a `ledger` or a `store` on another machine."""
+    found = await asyncio.gather(ledger_failure(settings.ledger), visits_failure(settings.store))
+    return [
+        Wording((key,), told[0], told[1], "warning" if told[2] else "error")
+        for key, told in zip(("ledger", "store"), found, strict=True)
+        if told is not None
+    ]
 
 
 async def unreachable(settings: Settings) -> list[Wording]:

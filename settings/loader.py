@@ -38,12 +38,13 @@ class Checks(Protocol):
 class Loaded:
     """The result of loading: the settings, None if there is an error; all problems, by file and line.
     `stamps` are those of the files that were read, None for a file that could change without a new stamp.
-    `origins` are the file of each site and its index there."""
+    `origins` are the file of each site and its index there, `main` is the file of the other keys."""
 
     settings: Settings | None
     problems: tuple[Problem, ...]
     stamps: Mapping[str, Stamp | None]
     origins: Sequence[tuple[str, int]] = ()
+    main: str = ""
 
     def used(self) -> Settings:
         """The settings. Raises SettingsErrors if they cannot be used."""
@@ -52,8 +53,11 @@ class Loaded:
         return self.settings
 
     def problem(self, wording: Wording) -> Problem:
-        """A problem of a site that was found later. In its path `("sites", number, key)` the number counts
-        all sites."""
+        """A problem that was found later. In the path of a site's key, `("sites", number, key)`, the number
+        counts all sites."""
+        if wording.path[0] != "sites":
+            source = read(Path(self.main), {})
+            return source.problem(wording.path, wording.message, wording.hint, wording.severity)
         _, number, *rest = wording.path
         file, place = self.origins[int(number)]
         source = read(Path(file), {})
@@ -91,7 +95,8 @@ class Loader:
         found = tuple(_in_order([*warnings, *problems, *chain(*(file.problems for file in files))], files))
         wrong = any(problem.severity == "error" for problem in found)
         stamps = {file.path: file.stamp for file in files}
-        return Loaded(None if wrong else settings, found, stamps, [] if wrong else _origins(files))
+        origins = [] if wrong else _origins(files)
+        return Loaded(None if wrong else settings, found, stamps, origins, self._main)
 
     def stamps(self) -> dict[str, Stamp | None]:
         """The current stamps of the files, by the patterns that were read last."""

@@ -1,12 +1,13 @@
 """Whether the addresses of the stores can be used, and who may read their files."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .files import readable_by_others
-from .ledger.addresses import LedgerAddressError, sqlite_path
-from .ledger.engines import database_at
-from .visits_address import StoreAddressError, parse
+from .ledger.addresses import sqlite_path
+from .postgres_address import PostgresAddress, PostgresAddressError, parse_postgres
+from .visits_address import TLS_FILES, StoreAddressError, parse
 
 Told = tuple[str, str, bool]
 """What is wrong, what to do, and whether it is only a warning."""
@@ -21,18 +22,35 @@ def visits_problems(address: str) -> Iterator[Told]:
         return
     if isinstance(place, Path):
         yield from _file_problems(place)
+    elif isinstance(place, PostgresAddress):
+        yield from _missing(dict(place.files))
+    else:
+        yield from _missing({name: Path(place.options[name]) for name in TLS_FILES if name in place.options})
 
 
 def ledger_problems(address: str) -> Iterator[Told]:
     """The same for the address of `ledger`."""
     file = sqlite_path(address)
     if file is None:
+        if not address.startswith(("postgresql:", "postgres:")):
+            yield (
+                "is no address of a ledger",
+                'write "sqlite:clew.db" or "postgresql://user@host/database"',
+                False,
+            )
+            return
         try:
-            database_at(address)
-        except LedgerAddressError as error:
-            yield str(error), 'write "sqlite:clew.db" or "postgresql://user@host/database"', False
+            yield from _missing(dict(parse_postgres(address).files))
+        except PostgresAddressError as error:
+            yield error.message, error.hint, False
     else:
         yield from _file_problems(file)
+
+
+def _missing(files: Mapping[str, Path]) -> Iterator[Told]:
+    for name, file in files.items():
+        if not os.access(file, os.R_OK):
+            yield f"{name}: there is no file {file} that can be read", "correct its path, or its mode", False
 
 
 def _file_problems(file: Path) -> Iterator[Told]:

@@ -1,12 +1,22 @@
 """Sessions with a PostgreSQL server that behave alike, however server, database and user are set up."""
 
+import asyncio
+import ssl
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
+from .postgres_address import PostgresAddress
+
 AWAY: Final = frozenset({"08", "53", "57", "58"})
 """Classes of SQLSTATE: the server cannot be reached, has no room, starts or stops, or its disk fails."""
+
+MAY_MAKE_TABLES: Final = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
+MAKES_NO_TABLES: Final = (
+    "its user may make no tables in this database: make the user its owner (ALTER DATABASE … OWNER TO …), or "
+    "GRANT CREATE ON SCHEMA public"
+)
 
 FAILURES: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What asyncpg raises."""
@@ -16,32 +26,65 @@ FAILURES: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, async
 _SESSION: Final = {"default_transaction_isolation": "read committed", "lock_timeout": "0", "jit": "off"}
 
 
-async def connect(
-    address: str, seconds: float, session: Mapping[str, str], **options: Any
-) -> asyncpg.Connection:
-    """A connection with these settings of its session, within so many seconds. Raises FAILURES, of which
-    TimeoutError is one.
+class Server:
+    """A server, or several of which one takes changes. `seconds` is how long each has for a connection, if
+    the address does not say; `session` are settings of each session."""
 
-    They are set once it is open: PgBouncer refuses a connection that asks for any of them at its start.
-    """
-    try:
-        connection = await asyncpg.connect(address, timeout=seconds, **options)
-    except UnicodeError as error:
-        raise asyncpg.ClientConfigurationError(f"no host has such a name: {error}") from None
-    try:
-        settings = {**_SESSION, **session}
-        calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
-        await connection.execute(f"SELECT {calls}", timeout=seconds)
-    except BaseException:
-        connection.terminate()
-        raise
-    return connection
+    def __init__(self, address: PostgresAddress, seconds: float, session: Mapping[str, str]) -> None:
+        self.seconds = address.seconds or seconds
+        self._address = address
+        self._session = {**_SESSION, **session}
+        if address.application is not None:
+            self._session["application_name"] = address.application
+        self._first = 0  # of the hosts, the one that is asked first
+
+    async def connect(self) -> asyncpg.Connection:
+        """A connection. Raises FAILURES, of which TimeoutError is one.
+
+        Each host has its own time, as with libpq: one that went away without a word leaves time for the
+        others. It is asked last from then on.
+        """
+        hosts, failure = self._address.hosts, None
+        for _ in hosts:
+            number = self._first
+            try:
+                return await self._connect(*hosts[number])
+            except (OSError, asyncpg.TargetServerAttributeNotMatched, asyncpg.CannotConnectNowError) as error:
+                # What another host may do better; of these, what the last one said.
+                failure = error
+                self._first = (number + 1) % len(hosts)
+            except asyncio.CancelledError:
+                self._first = (number + 1) % len(hosts)
+                raise
+        assert failure is not None
+        raise failure
+
+    async def _connect(self, host: str | None, port: int | None) -> asyncpg.Connection:
+        try:
+            connection = await asyncpg.connect(
+                self._address.dsn,
+                host=host,
+                port=port,
+                timeout=self.seconds,
+                target_session_attrs=self._address.target,
+            )
+        except UnicodeError as error:
+            raise asyncpg.ClientConfigurationError(f"no host has such a name: {error}") from None
+        try:
+            # They are set once it is open: PgBouncer refuses a connection that asks for any at its start.
+            settings = [one for pair in self._session.items() for one in pair]
+            calls = (f"set_config(${n}, ${n + 1}, false)" for n in range(1, len(settings), 2))
+            await connection.execute(f"SELECT {', '.join(calls)}", *settings, timeout=self.seconds)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
 
 def is_away(error: BaseException) -> bool:
     """Whether an error of `connect` says that the server may answer later, by itself; else its
     administrator, or ours, has to do something."""
-    if isinstance(error, asyncpg.ClientConfigurationError):
+    if isinstance(error, asyncpg.ClientConfigurationError | ssl.SSLCertVerificationError):
         return False
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate)[:2] in AWAY

@@ -11,16 +11,17 @@ from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .ledger.addresses import sqlite_path
+from .postgres_address import ENCODE as _ENCODE
+from .postgres_address import PostgresAddress, PostgresAddressError, parse_postgres
 
 FORMS = (
     'write "sqlite:clew-visits.db", "redis://HOST:6379/0", "redis+sentinel://HOST:26379,HOST/NAME/0", '
     '"redis+cluster://HOST:6379,HOST" or "postgresql://USER@HOST/DATABASE"; see docs/settings.md#store'
 )
-_ENCODE = "percent-encode the characters @ : / ? # of a password: @ is %40"
 
 _REDIS = re.compile(r"(redis|rediss)(?:\+(sentinel|cluster))?", re.ASCII)
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(\d{1,5}))?", re.ASCII)
-_TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 
 Kind = Literal["server", "sentinel", "cluster"]
@@ -56,14 +57,6 @@ class RedisAddress:
         return f"Redis {self.name} by Sentinel at {hosts}" if self.kind == "sentinel" else f"Redis at {hosts}"
 
 
-@dataclass(frozen=True, slots=True)
-class PostgresAddress:
-    """What asyncpg connects to."""
-
-    dsn: str = field(repr=False)
-    shown: str
-
-
 def parse(address: str) -> Path | RedisAddress | PostgresAddress:
     """Where the visits are. Raises StoreAddressError."""
     if (path := sqlite_path(address)) is not None:
@@ -72,7 +65,10 @@ def parse(address: str) -> Path | RedisAddress | PostgresAddress:
     if not rest:
         raise StoreAddressError("is no address of a store")
     if scheme in ("postgresql", "postgres"):
-        return _postgres(address)
+        try:
+            return parse_postgres(address)
+        except PostgresAddressError as error:
+            raise StoreAddressError(error.message, error.hint) from None
     found = _REDIS.fullmatch(scheme)
     if found is None:
         shown = scheme if re.fullmatch(r"[a-z0-9+.-]{1,30}", scheme) else "this"
@@ -139,7 +135,7 @@ def _path(scheme: str, kind: Kind, path: str) -> tuple[str, int]:
 
 
 def _options(scheme: str, kind: Kind, query: str, *, tls: bool) -> dict[str, str]:
-    known = (_TLS_OPTIONS if tls else ()) + (_SENTINEL_OPTIONS if kind == "sentinel" else ())
+    known = (TLS_FILES if tls else ()) + (_SENTINEL_OPTIONS if kind == "sentinel" else ())
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
         if name not in known:
@@ -149,23 +145,3 @@ def _options(scheme: str, kind: Kind, query: str, *, tls: bool) -> dict[str, str
                 f"{shown} is no option of {scheme}://", f"options are: {there}; {_ENCODE}"
             )
     return options
-
-
-def _postgres(address: str) -> PostgresAddress:
-    try:
-        parts = urlsplit(address)
-        hosts = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        raise StoreAddressError("the postgresql:// address cannot be read", _ENCODE) from None
-    if parts.fragment:
-        raise StoreAddressError("the postgresql:// address holds a #", _ENCODE)
-    readable = all(_HOST.fullmatch(one) for one in hosts.split(",")) if hosts else "host=" in parts.query
-    if not readable:
-        raise StoreAddressError("the postgresql:// address names no host and port that can be read", _ENCODE)
-    database = parts.path.strip("/")
-    if not database or "/" in database:
-        raise StoreAddressError(
-            "the postgresql:// address names no database",
-            "write postgresql://USER:PASSWORD@HOST:5432/DATABASE",
-        )
-    return PostgresAddress(address, f"PostgreSQL at {hosts or 'its socket'}")

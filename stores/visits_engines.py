@@ -3,8 +3,9 @@
 import asyncio
 from pathlib import Path
 
+from .postgres_address import PostgresAddress
 from .visits import Visits
-from .visits_address import PostgresAddress, parse
+from .visits_address import parse
 from .visits_breaker import Told
 from .visits_sqlite import SqliteVisits
 

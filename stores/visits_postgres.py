@@ -17,6 +17,7 @@ import asyncpg
 from ..referral.visitor import Visitor
 from . import postgres
 from .housekeeping import LEASE_SECONDS, PAUSE, PRUNE_EVERY, SHARE
+from .postgres_address import PostgresAddress
 from .visits import (
     FOUND_AT_ONCE,
     SEEN_AT_ONCE,
@@ -24,7 +25,6 @@ from .visits import (
     VisitsRefusedError,
     VisitsUnavailableError,
 )
-from .visits_address import PostgresAddress
 from .visits_breaker import Told
 from .visits_remote import Place, RemoteVisits, Stored
 
@@ -103,8 +103,8 @@ class PostgresVisits(RemoteVisits):
     """Visits in PostgreSQL. `told` hears when it does not answer, and when it does again."""
 
     def __init__(self, address: PostgresAddress, told: Told) -> None:
-        super().__init__(address.shown, told)
-        self._address = address
+        super().__init__(f"PostgreSQL at {address.shown}", told)
+        self._server = postgres.Server(address, CONNECT_SECONDS, _SESSION)
         self._idle: list[asyncpg.Connection] = []
         self._room = asyncio.Semaphore(CONNECTIONS)
         self._holder = secrets.token_hex(8)
@@ -128,7 +128,7 @@ class PostgresVisits(RemoteVisits):
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        return await postgres.connect(self._address.dsn, CONNECT_SECONDS, _SESSION)
+        return await self._server.connect()
 
     async def _disconnect(self) -> None:
         for connection in self._idle:
@@ -145,6 +145,13 @@ class PostgresVisits(RemoteVisits):
             await connection.execute(_COLUMNS)
             # A server that takes no changes says so, even where there is nothing to change.
             await connection.execute("DELETE FROM marks WHERE false")
+
+    async def _look(self) -> None:
+        async with self._connection() as connection:
+            if not await connection.fetchval(_MISSING):
+                await connection.execute(_COLUMNS)
+            elif not await connection.fetchval(postgres.MAY_MAKE_TABLES):
+                raise VisitsRefusedError(f"{self.breaker.name}: {postgres.MAKES_NO_TABLES}")
 
     async def _row(self, statement: str, *values: Any) -> asyncpg.Record | None:
         async with self._connection() as connection:

@@ -109,6 +109,10 @@ class RedisVisits(RemoteVisits):
         self._connected = _commands(self._address)
         await super().open()
 
+    async def _look(self) -> None:
+        self._connected = _commands(self._address)
+        await self._probe()
+
     async def _disconnect(self) -> None:
         if self._connected is not None:
             with suppress(exceptions.RedisError, OSError):

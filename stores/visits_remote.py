@@ -107,6 +107,20 @@ class RemoteVisits(ABC):
         except TimeoutError:
             self.breaker.trip(f"{self.breaker.name} does not answer within {PROBE_SECONDS:g} s")
 
+    async def look(self) -> None:
+        """See whether `open` would succeed, and the store could be used now. Raises VisitsError:
+        VisitsRefusedError where `open` would fail."""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._look()
+        except TimeoutError:
+            raise VisitsUnavailableError(
+                f"{self.breaker.name} does not answer within {PROBE_SECONDS:g} s"
+            ) from None
+
+    async def _look(self) -> None:
+        await self._probe()
+
     async def close(self) -> None:
         """Let go."""
         await self.breaker.close()

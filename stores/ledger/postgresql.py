@@ -2,12 +2,10 @@
 
 import asyncio
 import random
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import asyncpg
 from sqlalchemy import Connection as SyncConnection
@@ -15,6 +13,7 @@ from sqlalchemy import Executable, func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .. import postgres
+from ..postgres_address import PostgresAddressError, parse_postgres
 from .addresses import LedgerAddressError
 from .connection import Connection, Parameters
 from .database import OPEN_SECONDS, WRITE_SECONDS, Database, T, Work
@@ -22,7 +21,7 @@ from .errors import LedgerAwayError, LedgerBusyError, LedgerError
 from .prepared import Prepared
 from .schema import metadata
 from .sessions import READ_ONLY, Session, Sessions
-from .upgrade import upgrade
+from .upgrade import upgrade, version
 
 CONNECTIONS: Final = 8
 """Most connections of a process, beside the one that listens."""
@@ -44,7 +43,6 @@ _SESSION: Final = {
 }
 # serialization_failure, deadlock_detected: the same transaction may be done again.
 _AGAIN: Final = frozenset({"40001", "40P01"})
-_HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.%-]*)(:\d{1,5})?", re.ASCII)
 _PAUSE: Final = (0.002, 0.03)
 _RECONNECT_SECONDS: Final = 2.0
 _GATHER_SECONDS: Final = 0.02
@@ -62,7 +60,12 @@ class PostgresDatabase(Database):
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
-        _check_address(address)
+        try:
+            place = parse_postgres(address)
+        except PostgresAddressError as error:
+            raise LedgerAddressError(str(error)) from None
+        self.shown = f"postgresql://{place.shown}"
+        self._server = postgres.Server(place, CONNECT_SECONDS, _SESSION)
         self._sessions = Sessions(self._connect, CONNECTIONS, WRITE_SECONDS)
         self._closed: LedgerError | None = None  # why it could not be opened
         self._written: str | None = None
@@ -82,7 +85,7 @@ class PostgresDatabase(Database):
         except SQLAlchemyError as error:
             await self.close()
             kind = type(error) if isinstance(error, LedgerError) else LedgerError
-            self._closed = kind(f"the ledger {shown(self.address)} cannot be used: {_text(error)}")
+            self._closed = kind(f"the ledger {self.shown} cannot be used: {_text(error)}")
             raise self._closed from error
         except BaseException:
             await self.close()
@@ -90,6 +93,10 @@ class PostgresDatabase(Database):
         self._closed = None
         self._listener = asyncio.create_task(self._listen(), name="clew-ledger-listen")
         return versions
+
+    async def look(self) -> None:
+        """See whether `open` would succeed, without a change. Raises LedgerError."""
+        await self.query(lambda connection: connection.run_sync(_check_ledger))
 
     async def close(self) -> None:
         """See `Database`."""
@@ -213,11 +220,9 @@ class PostgresDatabase(Database):
     async def _connect(self) -> asyncpg.Connection:
         # asyncpg reads the address as libpq does: sslmode, several hosts, PGPASSWORD and ~/.pgpass.
         try:
-            return await postgres.connect(
-                self.address, CONNECT_SECONDS, _SESSION, target_session_attrs="primary"
-            )
+            return await self._server.connect()
         except TimeoutError:
-            raise LedgerAwayError(f"its server gives no connection in {CONNECT_SECONDS:.0f} s") from None
+            raise LedgerAwayError(f"its server gives no connection in {self._server.seconds:.0f} s") from None
         except asyncpg.TargetServerAttributeNotMatched:
             raise LedgerAwayError(
                 "its server is a standby, which takes no changes: promote it, or name the primary, too "
@@ -341,23 +346,6 @@ def _lock_key(name: str) -> int:
     return int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), signed=True)
 
 
-def shown(address: str) -> str:
-    """The address without user and password, for people."""
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _check_address(address: str) -> None:
-    parts = urlsplit(address)
-    for host in parts.netloc.rpartition("@")[2].split(","):
-        if not _HOST.fullmatch(host):
-            raise LedgerAddressError(
-                f"{shown(address)}: {host!r} is no host; write postgresql://user@host:5432/database"
-            )
-    if not parts.path.strip("/") and "dbname" not in parts.query:
-        raise LedgerAddressError(f"{shown(address)} names no database: write postgresql://user@host/database")
-
-
 def _check_server(connection: SyncConnection) -> None:
     version = int(connection.scalar(text("SHOW server_version_num")) or 0)
     encoding = connection.scalar(text("SHOW server_encoding"))
@@ -365,6 +353,12 @@ def _check_server(connection: SyncConnection) -> None:
         raise LedgerError(f"the server is PostgreSQL {version // 10000}: clew needs 12 or later")
     if encoding != "UTF8":
         raise LedgerError(f"the database has the encoding {encoding}: make one with ENCODING 'UTF8'")
+
+
+def _check_ledger(connection: SyncConnection) -> None:
+    _check_server(connection)
+    if version(connection) is None and not connection.scalar(text(postgres.MAY_MAKE_TABLES)):
+        raise LedgerError(postgres.MAKES_NO_TABLES)
 
 
 def _code(error: DBAPIError) -> str:

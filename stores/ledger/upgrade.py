@@ -41,6 +41,11 @@ def upgrade(connection: Connection) -> tuple[str | None, str]:
     return before, str(scripts.get_current_head())
 
 
+def version(connection: Connection) -> str | None:
+    """The version of the tables, None where there are none. Raises as `upgrade` does."""
+    return _version(connection, ScriptDirectory.from_config(_config()))
+
+
 def known_versions() -> frozenset[str]:
     """The versions of a ledger that this clew can upgrade from."""
     scripts = ScriptDirectory.from_config(_config())

@@ -115,7 +115,7 @@ async def test_a_database_with_another_encoding_is_refused(postgres: Postgres) -
     ("address", "said"),
     [
         ("postgresql://clew@db.example", "names no database"),
-        ("postgresql://clew@db.example:port/clew", "'db.example:port' is no host"),
+        ("postgresql://clew@db.example:port/clew", "names no host and port"),
         ("mysql://clew@db.example/clew", "is no address of a ledger"),
     ],
 )
