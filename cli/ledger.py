@@ -13,8 +13,6 @@ from ..stores.errors import STORE_FAILURES
 from ..stores.ledger.addresses import LedgerAddressError, sqlite_path
 from ..stores.ledger.database import Database
 from ..stores.ledger.engines import database_at
-from ..stores.ledger.errors import LedgerError
-from ..stores.visits import VisitsError
 from ..stores.visits_address import StoreAddressError
 from .check import load_or_exit
 from .terminal import print_line
@@ -28,10 +26,10 @@ UNUSABLE = (*STORE_FAILURES, LedgerAddressError, StoreAddressError, OSError)
 
 
 def description(error: Exception) -> str:
-    """The message of one of UNUSABLE, without the text that SQLAlchemy adds."""
-    if isinstance(error, LedgerError | VisitsError | LedgerAddressError | StoreAddressError):
-        return str(error)
-    return f"the ledger cannot be used: {getattr(error, 'orig', None) or error}"
+    """The message of one of UNUSABLE."""
+    if isinstance(error, OSError):
+        return f"the ledger cannot be used: {error}"
+    return str(error)
 
 
 def with_ledger(config: Path, work: Callable[[Database], Awaitable[T]]) -> T:

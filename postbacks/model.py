@@ -17,6 +17,8 @@ Outcome = Literal["delivered", "retry", "dead", "unknown"]
 STATES: tuple[State, ...] = get_args(State)
 # Those that wait for a person.
 STUCK: tuple[State, ...] = ("held", "dead", "unknown")
+# Those that are not settled: few, whatever was delivered before.
+OPEN: tuple[State, ...] = ("due", "sending", *STUCK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class Service:
         self._build_verbs()
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
         self.visits_probe = Probe(self.visits.probe, self._visits_not_writable)
-        # By site and state. Cached, because counting reads all postbacks.
+        # By site and state. Cached: a million may wait for a partner whose server is down.
         self.postback_counts = Fresh(lambda: self.ledger.outbox.counts_by_site(self.sites), share=0.05)
         self.ready = False
         # Whether a site's shop can be reached, None if not known; set by the mount that connects to it.

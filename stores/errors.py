@@ -1,11 +1,9 @@
 """What a store raises when it fails, so that no other package needs to know the drivers' exceptions."""
 
-import sqlite3
 from typing import Final
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from .ledger.errors import LedgerError
 from .visits import VisitsError
 
-STORE_FAILURES: Final = (SQLAlchemyError, sqlite3.Error, VisitsError)
-"""The kinds of errors of the ledger (SQLAlchemyError, LedgerError among them) and of the visit store."""
+STORE_FAILURES: Final = (LedgerError, VisitsError)
+"""The kinds of errors of the ledger and of the visit store."""

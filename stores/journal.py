@@ -2,7 +2,9 @@
 
 One file of this process, beside others of other processes. Each entry is a line: a checksum and JSON. It is
 on the disk when `add` returns. What is recorded since is marked as done; when nothing waits any more, the
-file is emptied. A process that starts takes over what others left behind: a file that nobody holds a lock on.
+file is emptied. Where something waits for long, as the orders of a site that is gone, it is moved to another
+file from time to time, and the rest is dropped. A process that starts takes over what others left behind: a
+file that nobody holds a lock on.
 """
 
 import asyncio
@@ -22,6 +24,9 @@ from .undisturbed import undisturbed
 LIMIT: Final = 64 * 1024 * 1024
 """Most bytes of a file."""
 
+KEPT: Final = 1024 * 1024
+"""Bytes of what is done that may stay in a file."""
+
 FILES: Final = 64
 """Most files, one for each process."""
 
@@ -40,7 +45,7 @@ class Journal:
         self._turn = asyncio.Lock()
         self._next = 0
         self._size = 0
-        self._waiting: set[int] = set()
+        self._waiting: dict[int, int] = {}  # the bytes of each entry
 
     @property
     def waiting(self) -> int:
@@ -67,23 +72,23 @@ class Journal:
             if self._size + len(line) > self._limit:
                 raise JournalError(f"the journal of orders is full: it has {self._size} bytes")
             # Whoever is cancelled meanwhile leaves it written, so it waits from here on.
-            self._waiting.add(number)
+            self._waiting[number] = len(line)
             try:
                 await undisturbed(asyncio.to_thread(self._write, line))
             except OSError as error:
-                self._waiting.discard(number)
+                self._waiting.pop(number, None)
                 raise JournalError(f"the journal of orders {self.path}: {error.strerror}") from error
         return number
 
     async def done(self, number: int) -> None:
         """Mark an entry as recorded. If that is lost, it is recorded once more, which adds nothing."""
         async with self._turn:
-            self._waiting.discard(number)
+            self._waiting.pop(number, None)
             if self._file is None:
                 return
             with suppress(OSError):
                 if self._waiting:
-                    await asyncio.to_thread(self._append, _line({"n": number, "done": True}))
+                    await undisturbed(asyncio.to_thread(self._mark, number))
                 else:
                     await asyncio.to_thread(os.ftruncate, self._file, 0)
                     self._size = 0
@@ -97,14 +102,9 @@ class Journal:
     def _open(self) -> list[tuple[int, dict[str, Any]]]:
         found: dict[int, dict[str, Any]] = {}
         for index in range(FILES):
-            path = self.path.with_name(f"{self.path.name}.{index}")
-            if self._file is not None and not path.exists():
+            if self._file is not None and not self._path(index).exists():
                 continue
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE)
-            if not stat.S_ISREG(os.fstat(file).st_mode):
-                os.close(file)
-                # A pipe would never end, and a device keeps nothing.
-                raise OSError(None, f"{path.name} is not a regular file")
+            file = self._opened(index)
             if not _lock(file):
                 os.close(file)
             elif self._file is None:
@@ -119,8 +119,20 @@ class Journal:
                 os.close(file)
         if self._file is None:
             raise OSError(None, f"{FILES} processes have one")
-        self._waiting = set(found)
+        self._waiting = {number: len(_line({"n": number, "entry": entry})) for number, entry in found.items()}
         return sorted(found.items())
+
+    def _path(self, index: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{index}")
+
+    def _opened(self, index: int) -> int:
+        path = self._path(index)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, PRIVATE)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            # A pipe would never end, and a device keeps nothing.
+            raise OSError(None, f"{path.name} is not a regular file")
+        return file
 
     def _take_over(self, entries: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
         """Write another process's entries into the file of this one."""
@@ -132,6 +144,38 @@ class Journal:
         if numbered:
             os.fdatasync(self._file)
         return numbered
+
+    def _mark(self, number: int) -> None:
+        self._append(_line({"n": number, "done": True}))
+        if self._size > KEPT + 2 * sum(self._waiting.values()):
+            self._move()
+
+    def _move(self) -> None:
+        """Go on in another file that is empty, with what waits. Where the process ends half-way, it is in
+        both, and is recorded once more, which adds nothing."""
+        assert self._file is not None
+        lines = b"".join(_line({"n": number, "entry": entry}) for number, entry in _pending(self._file))
+        for index in range(FILES):
+            file = self._opened(index)
+            if not _lock(file):
+                os.close(file)
+                continue
+            if os.fstat(file).st_size == 0:
+                break
+            os.close(file)  # what another process left is taken over at the next start
+        else:
+            return
+        try:
+            if os.write(file, lines) != len(lines):
+                raise OSError(None, "only a part could be written")
+            os.fsync(file)
+        except OSError:
+            os.ftruncate(file, 0)
+            os.close(file)
+            raise
+        os.ftruncate(self._file, 0)
+        os.close(self._file)
+        self._file, self._size = file, len(lines)
 
     def _write(self, line: bytes) -> None:
         self._append(line)

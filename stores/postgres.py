@@ -1,6 +1,7 @@
 """Sessions with a PostgreSQL server that behave alike, however server, database and user are set up."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Mapping
 from typing import Final
@@ -24,6 +25,17 @@ FAILURES: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, async
 # Where an administrator has set another default, clew would write twice what is to be written once, or end
 # its own waiting for others too early.
 _SESSION: Final = {"default_transaction_isolation": "read committed", "lock_timeout": "0", "jit": "off"}
+
+# A link that is cut answers nothing, not even that it is cut. After so many seconds in which what was sent is
+# not acknowledged, or a question about the link is not answered, the connection has ended.
+LINK_SECONDS: Final = 6
+_LINK: Final = {
+    (socket.SOL_SOCKET, "SO_KEEPALIVE"): 1,
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE"): 3,
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL"): 1,
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT"): 3,
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"): LINK_SECONDS * 1000,
+}
 
 
 class Server:
@@ -70,6 +82,7 @@ class Server:
             )
         except UnicodeError as error:
             raise asyncpg.ClientConfigurationError(f"no host has such a name: {error}") from None
+        _watch_link(connection)
         try:
             # They are set once it is open: PgBouncer refuses a connection that asks for any at its start.
             settings = [one for pair in self._session.items() for one in pair]
@@ -79,6 +92,17 @@ class Server:
             connection.terminate()
             raise
         return connection
+
+
+def _watch_link(connection: asyncpg.Connection) -> None:
+    """Have the kernel end a connection whose other end is gone. asyncpg has no option for it."""
+    link = connection._transport.get_extra_info("socket")
+    if link is None or link.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    for (level, name), value in _LINK.items():
+        # Each where the system has it.
+        if hasattr(socket, name):
+            link.setsockopt(level, getattr(socket, name), value)
 
 
 def is_away(error: BaseException) -> bool:

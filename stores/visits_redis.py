@@ -2,7 +2,8 @@
 
 A visitor is one string under `clew:{site|visitor}`: a version, a time, and the record. Redis forgets it when
 its time is over. A sorted set for each site, `clew:{site}:ids`, finds visitors by the last letters of their
-id; it is bounded, and what it holds of visitors whose time is over goes at the next change of it.
+id; it is bounded, and what it holds of visitors whose time is over goes at the next change of it. All of it
+goes once the site can have no visitor any more.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ from .visits import (
 )
 from .visits_address import RedisAddress
 from .visits_breaker import Told
-from .visits_record import EXPIRY_STEP, keep_seconds, unpacked
+from .visits_record import EXPIRY_STEP, KEEP_SECONDS, keep_seconds, unpacked
 from .visits_remote import Place, RemoteVisits, Stored
 
 CONNECT_SECONDS = 1.0
@@ -171,6 +172,8 @@ class RedisVisits(RemoteVisits):
         yield self._redis.run("ZADD", _ids(site), expires_at, visitor)
         yield self._redis.run("ZREMRANGEBYSCORE", _ids(site), "-inf", now - EXPIRY_STEP)
         yield self._redis.run("ZREMRANGEBYRANK", _ids(site), 0, -INDEXED - 1)
+        # Nobody is kept for longer: the index of a site that has no visitors any more goes with them.
+        yield self._redis.run("EXPIRE", _ids(site), int(KEEP_SECONDS + EXPIRY_STEP))
 
     async def _seen_at(self, site: str, visitors: Sequence[str]) -> Mapping[str, float]:
         asked = list(visitors[:SEEN_AT_ONCE])

@@ -16,6 +16,7 @@ from functools import partial
 
 from ..referral.visitor import Change, Visitor, changed
 from .locks import KeyedLocks
+from .retries import pause
 from .visits import Fold, VisitsBusyError, VisitsRefusedError, VisitsUnavailableError
 from .visits_breaker import PROBE_SECONDS, Breaker, Told
 from .visits_record import EXPIRY_STEP, keep_seconds, packed, unpacked
@@ -159,7 +160,9 @@ class RemoteVisits(ABC):
         sure = old is None
         if sure:
             old = await self.breaker.ask(partial(self._fetch, place))
-        for _ in range(TRIES):
+        for tries in range(TRIES):
+            if tries > 1:
+                await pause(tries - 1)
             try:
                 found = fold(None if old is None else unpacked(old.data))
             except Exception:

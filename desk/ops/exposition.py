@@ -47,15 +47,13 @@ async def _ledger(service: Service) -> list[Metric]:
     journal = GaugeMetricFamily(
         "clew_journal_bytes", "Orders that wait in the journal of this machine", value=waiting
     )
-    postbacks = GaugeMetricFamily(
-        "clew_postbacks", "Postbacks in the ledger by state", labels=["site", "state"]
-    )
+    postbacks = GaugeMetricFamily("clew_postbacks", "Postbacks that wait, by state", labels=["site", "state"])
     agents = GaugeMetricFamily("clew_agents_online", "Agents with an open desk", labels=["site"])
     answers = await service.visits_probe.failure() is None
     visits = GaugeMetricFamily("clew_visits_up", "Whether the visit store can be used", value=int(answers))
     try:
         async with asyncio.timeout(LEDGER_SECONDS):
-            counts = await service.ledger.outbox.counts_by_site(service.sites)
+            counts = await service.postback_counts.get()
             present = await service.ledger.agents.present(service.clock.now())
     except Exception as error:
         service.events.emit("fault", site="", where="metrics", error=repr(error))

@@ -45,8 +45,8 @@ async def readiness(service: Service, sites: Sequence[str]) -> Readiness:
 
 
 async def postbacks_of(service: Service, site: str) -> dict[State, int] | None:
-    """How many postbacks of a site are in each state, at most two seconds ago; None if the ledger fails.
-    Call it only for clients that may see the numbers: counting is expensive."""
+    """How many postbacks of a site wait, by state, at most two seconds ago; None if the ledger fails. Call it
+    only for clients that may see the numbers."""
     try:
         return (await service.postback_counts.get()).get(site, {})
     except Exception as error:

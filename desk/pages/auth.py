@@ -156,22 +156,23 @@ async def login(request: Request, at: RequestContext) -> Response:
         return answer
     agents = at.service.ledger.agents
     try:
-        right = await agents.verify(name, fields.get("password", ""), at.chosen)
+        verified = await agents.verify(name, fields.get("password", ""), at.chosen)
     except BusyError:
         return _login_form(request, 503, "Too many logins at this moment. Try again.", target, name)
+    token = None if verified is None else await agents.start_session(name, at.place, now, verified)
+    right = token is not None
     # A name that nobody has may be a password that was typed into the wrong field.
     agent = name if right or await agents.knows(name) else None
     at.service.events.emit(
         "login", site=at.chosen or "", agent=agent, client=at.origin.client, accepted=right
     )
-    if not right:
+    if token is None:
         return _login_form(request, 403, _WRONG, target, name)
     limits.give_back("logins", at.site.name, at.origin.client, own=own)
     limits.prove("logins", at.origin.client)
     # Always a new token: one that somebody planted in this browser before is worth nothing.
     if request.cookies.get(COOKIE):
         await agents.end_session(request.cookies[COOKIE])
-    token = await agents.start_session(name, at.place, now)
     answer = see_other(request, target if _TARGET.fullmatch(target) else "/")
     _set_cookie(request, answer, COOKIE, token, SESSION_SECONDS)
     _set_cookie(request, answer, LOGIN_COOKIE, "", 0)

@@ -24,6 +24,7 @@ from ...stores.ledger.history import Change
 from ...stores.ledger.known import Known, placed_of
 from ...stores.ledger.orders import StoredOrder
 from ...stores.locks import KeyedLocks
+from ...stores.retries import pause
 
 TRIES: Final = 10
 """Maximum number of times that a change is computed because another writer changed the order meanwhile."""
@@ -96,7 +97,7 @@ class OrderBook:
             turn.release()
 
     async def _add(self, sighting: Sighting, terms: Crediting, now: float, raw: str | None) -> Entry:
-        for _ in range(TRIES):
+        for tries in range(1, TRIES + 1):
             found = await self._ledger.histories.known(sighting.site, sighting.numbers)
             if found and (elsewhere := await self._placed_elsewhere(sighting)) is not None:
                 return Entry(sighting, elsewhere, elsewhere, added=False)
@@ -116,6 +117,7 @@ class OrderBook:
                 sighting, raw = sighting.forget(gone.visitors, gone.emails), None
                 continue
             if written is None:
+                await pause(tries)
                 continue
             return Entry(sighting, before, written.order, True, written.postbacks)
         raise LedgerBusyError(f"order {sighting.id}: it keeps changing; try again")

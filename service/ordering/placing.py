@@ -23,6 +23,7 @@ from ...stores.ledger.errors import LedgerBusyError
 from ...stores.ledger.forgotten import ForgottenError
 from ...stores.ledger.history import Change, Placement
 from ...stores.ledger.known import Known, Stored, placed_of
+from ...stores.retries import pause
 from .book import TRIES, Crediting, change_of
 from .correcting import WHY_LENGTH
 
@@ -56,12 +57,11 @@ class Placing:
         """Keep a report without a number, and join it to its order if the match is certain. A repeat adds
         nothing. Raises the ledger's errors."""
         loose, given_up = self._ledger.loose, 0
-        stored = await loose.twin(sighting)
-        if stored is None:
-            try:
-                stored = await loose.add(sighting, raw)
-            except ForgottenError as gone:
-                return await self.add(sighting.forget(gone.visitors, gone.emails), terms, now)
+        try:
+            stored, is_new = await loose.add(sighting, raw)
+        except ForgottenError as gone:
+            return await self.add(sighting.forget(gone.visitors, gone.emails), terms, now)
+        if is_new:
             given_up = await loose.give_up(sighting.site, now - WAITING_SECONDS, WAITING)
         if not stored.by_evidence:
             return Placed(stored, stored.order)
@@ -99,7 +99,7 @@ class Placing:
     async def join(self, stored: Stored, terms: Crediting, now: float) -> Placed:
         """Join a report to its order if the match is certain, or remove it from an order if not."""
         site, row = stored.sighting.site, stored.row
-        for _ in range(TRIES):
+        for tries in range(1, TRIES + 1):
             fresh = await self._ledger.loose.get(site, row)
             if fresh is None or not fresh.by_evidence:
                 return Placed(stored, None if fresh is None else fresh.order)
@@ -118,6 +118,7 @@ class Placing:
                 postbacks = tuple(p for one in written for p in one.postbacks)
                 after = replace(fresh, order=row_now)
                 return Placed(after, row_now, (), postbacks, changed=row_now != fresh.order)
+            await pause(tries)
         raise LedgerBusyError(f"report {row}: its orders keep changing; try again")
 
     async def _rejoined(
@@ -179,7 +180,7 @@ class Placing:
         Raises OrderError if the report does not exist or is a person's correction.
         """
         reason = checked_text(why, "why", WHY_LENGTH)
-        for _ in range(TRIES):
+        for tries in range(1, TRIES + 1):
             stored = await self._ledger.loose.get(site, row)
             if stored is None:
                 raise OrderError(f"report {row}: {site} has no such report")
@@ -195,6 +196,7 @@ class Placing:
             placement = Placement(moving, number, by, reason, now)
             written = await self._ledger.histories.write_all(changes, loosened=loosened, placement=placement)
             if written is None:
+                await pause(tries)
                 continue
             for one in {w.order.row for w in written}:
                 await self.join_near(one, terms, now)

@@ -149,8 +149,9 @@ class Agents:
 
     # -- logging in
 
-    async def verify(self, name: str, password: str, site: str | None) -> bool:
-        """Whether this is the password of an active agent, of the site if there is one. Raises BusyError.
+    async def verify(self, name: str, password: str, site: str | None) -> str | None:
+        """What is stored of this password, for `start_session`, if it is that of an active agent, of the site
+        if there is one; else None. Raises BusyError.
 
         An unknown name costs the same work as a wrong password, so that time does not tell who exists.
         """
@@ -166,14 +167,16 @@ class Agents:
             ).first()
         if row is None:
             await self._work(self._hasher.hash, password)
-            return False
-        if not await self._work(self._matches, row.password, password):
-            return False
-        if self._hasher.check_needs_rehash(row.password):
+            return None
+        known: str = row.password
+        if not await self._work(self._matches, known, password):
+            return None
+        if self._hasher.check_needs_rehash(known):
             stronger = await self._work(self._hasher.hash, password)
-            same = update(agents).where(agents.c.name == name, agents.c.password == row.password)
-            await self._db.transact(executing(same.values(password=stronger)))
-        return True
+            same = update(agents).where(agents.c.name == name, agents.c.password == known)
+            done = await self._db.transact(executing(same.values(password=stronger)))
+            return stronger if done.rowcount else None
+        return known
 
     async def knows(self, name: str) -> bool:
         """Whether there is an agent of that name, at whatever site, removed ones included."""
@@ -181,8 +184,11 @@ class Agents:
             found = await connection.execute(select(agents.c.name).where(agents.c.name == name))
             return found.first() is not None
 
-    async def start_session(self, agent: str, place: Place, now: float) -> str:
-        """Begin a session; the token for the cookie. The ledger keeps only the token's SHA-256."""
+    async def start_session(self, agent: str, place: Place, now: float, verified: str) -> str | None:
+        """Begin a session; the token for the cookie. The ledger keeps only the token's SHA-256.
+
+        `verified` is what `verify` returned. None if the agent was removed, or its password changed, since.
+        """
         token = secrets.token_urlsafe(32)
         session = {
             "token": _digest(token),
@@ -194,12 +200,17 @@ class Agents:
             "expires_at": now + SESSION_SECONDS,
         }
 
-        async def work(tx: Connection) -> None:
+        async def work(tx: Connection) -> bool:
+            same = (agents.c.name == agent, agents.c.password == verified, agents.c.active)
+            # Whoever changes the agent now waits, and then ends this session as well.
+            unchanged = select(agents.c.name).where(*same).with_for_update(read=True)
+            if (await tx.execute(unchanged)).first() is None:
+                return False
             await tx.execute(delete(agent_sessions).where(agent_sessions.c.expires_at <= now))
             await tx.execute(insert(agent_sessions).values(**session))
+            return True
 
-        await self._db.transact(work)
-        return token
+        return token if await self._db.transact(work) else None
 
     async def session(self, token: str, place: Place, now: float, site: str | None = None) -> Session | None:
         """The session of a token that is valid now and was opened at this very place, of an active agent;

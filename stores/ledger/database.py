@@ -1,11 +1,12 @@
 """The ledger's database, whichever it is: transactions, questions, and how changes are noticed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from .connection import Connection
+from .errors import own_errors
 from .schema import probes
 
 OPEN_SECONDS: Final = 10.0
@@ -31,7 +32,6 @@ class Database(ABC):
     async def close(self) -> None:
         """Close all connections."""
 
-    @abstractmethod
     async def transact(self, work: Work[T], wait: float = WRITE_SECONDS) -> T:
         """Do `work` in a transaction: all that it writes is on the disk when this returns, or nothing.
 
@@ -39,17 +39,36 @@ class Database(ABC):
         transaction came in its way. Others may write at the same time: what it reads to decide what it
         writes, it locks (`with_for_update`, `Connection.lock`), or checks when it writes.
 
-        Raises what `work` raises, LedgerBusyError if it is not done within about `wait` seconds, LedgerError
-        if the database cannot be used.
+        Raises what `work` raises, LedgerBusyError if it is not done within about `wait` seconds,
+        LedgerConflictError if another writer has added what `work` adds, LedgerError if the database cannot
+        be used.
         """
+        with own_errors():
+            return await self._transact(work, wait)
 
-    @abstractmethod
     async def query(self, work: Work[T]) -> T:
-        """What `work` reads. It awaits nothing but the connection. Each statement sees what is committed."""
+        """What `work` reads. It awaits nothing but the connection. Each statement sees what is committed.
+        Raises what `work` raises, and LedgerError."""
+        with own_errors():
+            return await self._query(work)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        """A connection for reading, whose user may await other things as well. Raises LedgerError."""
+        with own_errors():
+            async with self._read() as connection:
+                yield connection
+
+    # -- what an engine does; it may raise what its driver raises, which the above turn into LedgerError
 
     @abstractmethod
-    def read(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection for reading, whose user may await other things as well."""
+    async def _transact(self, work: Work[T], wait: float) -> T: ...
+
+    @abstractmethod
+    async def _query(self, work: Work[T]) -> T: ...
+
+    @abstractmethod
+    def _read(self) -> AbstractAsyncContextManager[Connection]: ...
 
     @abstractmethod
     async def changed(self) -> bool:

@@ -7,10 +7,10 @@ from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from sqlalchemy import bindparam, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from .connection import Connection
 from .database import Database
+from .errors import LedgerConflictError
 from .schema import deliveries
 
 Outcome = Literal["order", "ignored", "unread", "ping"]
@@ -82,7 +82,7 @@ class Deliveries:
 
         try:
             await self._db.transact(work)
-        except IntegrityError:
+        except LedgerConflictError:
             # Another process took the same one at the same moment.
             await self._db.transact(work)
 

@@ -1,10 +1,13 @@
-"""What is wrong with a ledger, in words for operators. They are SQLAlchemyErrors, so that who handles a
-ledger that fails catches one kind."""
+"""What is wrong with a ledger, in words for operators."""
 
-from sqlalchemy.exc import SQLAlchemyError
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 
-class LedgerError(SQLAlchemyError):
+class LedgerError(Exception):
     """The ledger cannot be used; the text says why and what to do."""
 
 
@@ -22,3 +25,27 @@ class LedgerGoneError(LedgerError):
 
 class LedgerFormatError(LedgerError):
     """The file is no ledger, or one of a version that this clew does not know."""
+
+
+class LedgerConflictError(LedgerError):
+    """Another writer has added a row that this one would contradict."""
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Raise LedgerError for what SQLAlchemy and the drivers raise. Its text has neither the statement nor its
+    values, which may be a person's."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise LedgerConflictError(said(error)) from error
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise LedgerError(f"the ledger cannot be used: {said(error)}") from error
+
+
+def said(error: BaseException) -> str:
+    """What the database said, in one line."""
+    if isinstance(error, LedgerError):
+        return str(error)
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause.__cause__ or cause).split()) or type(cause).__name__

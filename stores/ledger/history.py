@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from ...credit.decision import Decision, Inputs, Share
 from ...credit.terms import Policy
@@ -23,6 +22,7 @@ from ...postbacks.due import plan
 from ...postbacks.model import Postback, Report
 from .connection import Connection
 from .database import Database
+from .errors import LedgerConflictError
 from .forgotten import refuse_forgotten
 from .known import Decided, Known, Stored, decided_of, decided_query, known_of, postbacks_of, surviving
 from .numbers import add_first, keep_numbers
@@ -175,7 +175,7 @@ class Histories:
 
         try:
             written = await self._db.transact(work)
-        except (IntegrityError, _FasterError):
+        except (LedgerConflictError, _FasterError):
             # Two writers saw the order for the first time, or changed it.
             self._policies.clear()
             return None

@@ -45,30 +45,22 @@ class Loose:
             found = (await connection.execute(stored_query().where(_S.id == row, _S.site == site))).first()
         return None if found is None else stored_of(found)
 
-    async def twin(self, sighting: Sighting) -> Stored | None:
-        """The same report, sent within the window in which sightings are joined."""
-        around = sighting.placed_at or sighting.at
-        query = stored_query().where(
-            _S.site == sighting.site,
-            _S.key == sighting.key,
-            _S.around.between(around - WINDOW, around + WINDOW),
-            or_(_S.loose.is_(True), _S.placed.is_not(None)),
-        )
-        own = [c == v for c, v in zip(_PLAIN, _evidence_of(sighting), strict=True) if v is not None]
-        async with self._db.read() as connection:
-            found = (await connection.execute(query.where(*own).limit(1))).first()
-        return None if found is None else stored_of(found)
-
-    async def add(self, sighting: Sighting, raw: str | None) -> Stored:
-        """Keep a sighting without a number. Raises ForgottenError."""
+    async def add(self, sighting: Sighting, raw: str | None) -> tuple[Stored, bool]:
+        """Keep a sighting without a number, unless the same report is here already, sent within the window in
+        which sightings are joined. Returns what is kept, and whether it is new. Raises ForgottenError."""
         values = sighting_values(sighting, None, raw)
 
-        async def work(tx: Connection) -> Any:
+        async def work(tx: Connection) -> tuple[Stored, bool]:
+            # One process at a time, or two that are sent the same report would both find none.
+            await tx.lock(f"report {sighting.site} {sighting.key}")
+            found = (await tx.execute(_twin(sighting))).first()
+            if found is not None:
+                return stored_of(found), False
             await refuse_forgotten(tx, sighting)
-            return await tx.execute(insert(sightings_table).values(order=None, **values))
+            added = await tx.execute(insert(sightings_table).values(order=None, **values))
+            return Stored(int(added.inserted_primary_key[0]), sighting, None), True
 
-        added = await self._db.transact(work)
-        return Stored(int(added.inserted_primary_key[0]), sighting, None)
+        return await self._db.transact(work)
 
     async def any(self, site: str) -> bool:
         """Whether the site has any."""
@@ -162,6 +154,19 @@ class Loose:
             return int((await tx.execute(ended)).rowcount)
 
         return await self._db.transact(work)
+
+
+def _twin(sighting: Sighting) -> Any:
+    """The same report."""
+    around = sighting.placed_at or sighting.at
+    query = stored_query().where(
+        _S.site == sighting.site,
+        _S.key == sighting.key,
+        _S.around.between(around - WINDOW, around + WINDOW),
+        or_(_S.loose.is_(True), _S.placed.is_not(None)),
+    )
+    own = [c == v for c, v in zip(_PLAIN, _evidence_of(sighting), strict=True) if v is not None]
+    return query.where(*own).limit(1)
 
 
 def _unplaced(site: str) -> tuple[ColumnElement[bool], ...]:

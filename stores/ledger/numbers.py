@@ -5,16 +5,17 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import insert, select, update
 
 from .connection import Connection
+from .prepared import Prepared, values_of
 from .schema import order_numbers as numbers_table
 from .schema import orders as orders_table
 
 _N, _O = numbers_table.c, orders_table.c
-_ADD = insert(numbers_table)
+_ADD = Prepared(insert(numbers_table).values(values_of(list(numbers_table.c))))
 
 
 async def add_first(tx: Connection, site: str, row: int, number: str) -> None:
-    """Have a new order found by its first number. Raises IntegrityError if another order has the number,
-    also as a further one; a writer that is about to commit it is waited for."""
+    """Have a new order found by its first number. The transaction fails with a conflict if another order has
+    the number, also as a further one; a writer that is about to commit it is waited for."""
     await tx.execute(_ADD, {"site": site, "number": number, "order": row})
 
 
@@ -31,7 +32,7 @@ async def keep_numbers(
     report that is being written.
 
     False, and nothing is written, if another order has one of these: a writer was faster, and the two orders
-    have to be merged. Raises IntegrityError if another writer adds one of the numbers at the same time.
+    have to be merged. The transaction fails with a conflict if another writer adds one of them meanwhile.
     """
     found = (
         select(_N.number, _N.order, _O.order_id, _O.merged_into)

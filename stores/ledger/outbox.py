@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from ...postbacks.due import Plan, Planned, after_dead, retried
-from ...postbacks.model import STATES, Attempt, Outcome, Postback, Report, State, Waiting
+from ...postbacks.model import OPEN, STATES, Attempt, Outcome, Postback, Report, State, Waiting
 from .connection import Connection, executing
 from .database import Database
 from .prepared import Prepared, values_of
@@ -298,11 +298,19 @@ class Outbox:
             return {row[0]: row[1] for row in (await connection.execute(query)).all()}
 
     async def counts_by_site(self, sites: Iterable[str]) -> dict[str, dict[State, int]]:
-        """How many postbacks each of these sites has in each state, with 0 where there is none."""
-        query = select(_C.site, _C.state, func.count()).group_by(_C.site, _C.state)
+        """How many postbacks of each of these sites wait, by state (OPEN), with 0 where there is none. It
+        costs as much as there are: what is delivered is not looked at."""
+        # One state at a time, so that each is a part of an index in its order, and no row is read.
+        each = [
+            select(_C.state, _C.site, func.count().label("n"))
+            .where(_C.state == state)
+            .group_by(_C.state, _C.site)
+            for state in OPEN
+        ]
         async with self._db.read() as connection:
-            found = {(row[0], row[1]): row[2] for row in (await connection.execute(query)).all()}
-        return {site: {state: found.get((site, state), 0) for state in STATES} for site in sites}
+            rows = (await connection.execute(union_all(*each))).all()
+        found = {(row[1], row[0]): row[2] for row in rows}
+        return {site: {state: found.get((site, state), 0) for state in OPEN} for site in sites}
 
 
 # The heads of the partners' queues are found by leaps through the index, then the first rows of each queue.

@@ -1,10 +1,10 @@
 """The ledger in PostgreSQL."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
+from itertools import count
 from typing import Any, Final
 
 import asyncpg
@@ -14,10 +14,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .. import postgres
 from ..postgres_address import PostgresAddressError, parse_postgres
+from ..retries import pause
 from .addresses import LedgerAddressError
 from .connection import Connection, Parameters
 from .database import OPEN_SECONDS, WRITE_SECONDS, Database, T, Work
-from .errors import LedgerAwayError, LedgerBusyError, LedgerError
+from .errors import LedgerAwayError, LedgerBusyError, LedgerError, said
 from .prepared import Prepared
 from .schema import metadata
 from .sessions import READ_ONLY, Session, Sessions
@@ -43,7 +44,6 @@ _SESSION: Final = {
 }
 # serialization_failure, deadlock_detected: the same transaction may be done again.
 _AGAIN: Final = frozenset({"40001", "40P01"})
-_PAUSE: Final = (0.002, 0.03)
 _RECONNECT_SECONDS: Final = 2.0
 _GATHER_SECONDS: Final = 0.02
 _ANNOUNCE = select(func.pg_notify(CHANNEL, ""))
@@ -82,10 +82,10 @@ class PostgresDatabase(Database):
 
         try:
             versions = await self._done(work, OPEN_SECONDS)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, LedgerError) as error:
             await self.close()
             kind = type(error) if isinstance(error, LedgerError) else LedgerError
-            self._closed = kind(f"the ledger {self.shown} cannot be used: {_text(error)}")
+            self._closed = kind(f"the ledger {self.shown} cannot be used: {said(error)}")
             raise self._closed from error
         except BaseException:
             await self.close()
@@ -106,7 +106,7 @@ class PostgresDatabase(Database):
             self._listener = None
         await self._sessions.close()
 
-    async def transact(self, work: Work[T], wait: float = WRITE_SECONDS) -> T:
+    async def _transact(self, work: Work[T], wait: float) -> T:
         """See `Database`."""
         self._check_open()
         return await self._done(work, wait)
@@ -118,7 +118,7 @@ class PostgresDatabase(Database):
     async def _done(self, work: Work[T], wait: float) -> T:
         loop = asyncio.get_running_loop()
         until, renewed = loop.time() + wait, False
-        while True:
+        for tries in count(1):
             try:
                 async with asyncio.timeout_at(until):
                     return await self._transacted(work)
@@ -129,9 +129,10 @@ class PostgresDatabase(Database):
                 if loop.time() >= until or (read_only and renewed):
                     raise error.cause from error.cause.__cause__
                 renewed = renewed or read_only
-            await asyncio.sleep(random.uniform(*_PAUSE))  # noqa: S311 (so that two do not meet again)
+            await pause(tries)
+        raise AssertionError
 
-    async def query(self, work: Work[T]) -> T:
+    async def _query(self, work: Work[T]) -> T:
         """See `Database`."""
         self._check_open()
         for last in (False, True):
@@ -147,7 +148,7 @@ class PostgresDatabase(Database):
         raise AssertionError
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[Connection]:
+    async def _read(self) -> AsyncIterator[Connection]:
         """See `Database`. Each statement takes a connection of its own."""
         yield _Questions(self)
 
@@ -230,10 +231,10 @@ class PostgresDatabase(Database):
             ) from None
         except postgres.FAILURES as error:
             if not postgres.is_away(error):
-                raise LedgerError(_text(error)) from error
+                raise LedgerError(said(error)) from error
             refused = isinstance(error, asyncpg.PostgresError)
-            said = "takes no connections now" if refused else "does not answer"
-            raise LedgerAwayError(f"its server {said}: {_text(error)}") from error
+            how = "takes no connections now" if refused else "does not answer"
+            raise LedgerAwayError(f"its server {how}: {said(error)}") from error
 
     async def _listen(self) -> None:
         """Hear of messages that other processes write; where that cannot be, `changed` finds them."""
@@ -323,7 +324,7 @@ class _Questions:
     """Statements on any connection, for reading."""
 
     def __init__(self, database: PostgresDatabase) -> None:
-        self._query = database.query
+        self._query = database._query
 
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         return await self._query(lambda connection: connection.execute(statement, parameters))
@@ -363,10 +364,3 @@ def _check_ledger(connection: SyncConnection) -> None:
 
 def _code(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or "")
-
-
-def _text(error: BaseException) -> str:
-    if isinstance(error, LedgerError):
-        return str(error)
-    cause = getattr(error, "orig", None) or error
-    return " ".join(str(cause.__cause__ or cause).split()) or type(cause).__name__

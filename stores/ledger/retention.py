@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Select, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from .connection import Connection
 from .database import Database
+from .errors import LedgerConflictError
 from .schema import (
     agent_sessions,
     attempts,
@@ -76,7 +76,7 @@ class Retention:
 
         try:
             return await self._db.transact(work)
-        except IntegrityError:
+        except LedgerConflictError:
             # Two processes took the first turn of all.
             return None
 

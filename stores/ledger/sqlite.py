@@ -19,8 +19,8 @@ from ..files import make_private
 from ..undisturbed import undisturbed
 from .addresses import sqlite_path
 from .connection import Connection, Parameters, executed
-from .database import OPEN_SECONDS, WRITE_SECONDS, Database, T, Work
-from .errors import LedgerBusyError, LedgerGoneError
+from .database import OPEN_SECONDS, Database, T, Work
+from .errors import LedgerBusyError, LedgerError, LedgerGoneError
 from .prepared import Prepared, Rows
 from .upgrade import ledger_error, upgrade
 
@@ -85,10 +85,10 @@ class SqliteDatabase(Database):
         make_private(self._path)
         # One process at a time: workers that start together find the tables of the first.
         try:
-            versions = await self.transact(lambda tx: tx.run_sync(upgrade), OPEN_SECONDS)
+            versions = await self._transact(lambda tx: tx.run_sync(upgrade), OPEN_SECONDS)
             self._file = self._found()
             return versions
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, LedgerError) as error:
             await self.close()
             raise ledger_error(self._path, error) from error
         except BaseException:
@@ -105,7 +105,7 @@ class SqliteDatabase(Database):
         for thread in (self._writer, *self._readers):
             await thread.close()
 
-    async def transact(self, work: Work[T], wait: float = WRITE_SECONDS) -> T:
+    async def _transact(self, work: Work[T], wait: float) -> T:
         """See `Database`; also raises LedgerGoneError if the file is not there any more."""
         loop = asyncio.get_running_loop()
         job = _Job(work, loop.time() + wait, loop.create_future())
@@ -121,11 +121,11 @@ class SqliteDatabase(Database):
             raise
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[Connection]:
+    async def _read(self) -> AsyncIterator[Connection]:
         """See `Database`."""
         yield _ThreadConnection(self._reader())
 
-    async def query(self, work: Work[T]) -> T:
+    async def _query(self, work: Work[T]) -> T:
         """See `Database`. It takes one turn of a thread."""
         return await self._reader().do(lambda connection: _driven(work(_Direct(connection))))
 

@@ -18,9 +18,12 @@ from .schema import VERSION, metadata
 
 # What SQLite says of a file that holds something else, or is damaged.
 _NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
-_RESTORE = (
-    "Or name another one as `ledger`, or put back a copy that this clew wrote (docs/operations.md, Backups)"
-)
+_RESTORE = {
+    "sqlite": "Or name another one as `ledger`, or put back a copy that this clew wrote "
+    "(docs/operations.md, Backups)",
+    "postgresql": "Or name another database as `ledger`, or put back a dump of one of this clew with "
+    "pg_restore (docs/operations.md, Backups)",
+}
 _WAYS = {
     sqlite3.SQLITE_NOTADB: "It is no SQLite file: name another one as `ledger`, or move it away",
     sqlite3.SQLITE_CORRUPT: "Put back a copy, or save what can be read with `sqlite3 clew.db .recover`",
@@ -75,23 +78,24 @@ def _version(connection: Connection, scripts: ScriptDirectory) -> str | None:
             )
         return None
     known = {script.revision for script in scripts.walk_revisions()}
+    restore = _RESTORE[connection.dialect.name]
     try:
         query: Select[Any] = select(column_of("version_num")).select_from(table_of(VERSION))
         found = [str(row[0]) for row in connection.execute(query)]
     except DBAPIError as error:
-        raise LedgerFormatError(f"its table {VERSION!r} is not clew's ({error.orig}). {_RESTORE}") from None
+        raise LedgerFormatError(f"its table {VERSION!r} is not clew's ({error.orig}). {restore}") from None
     if not found and not tables & set(metadata.tables):
         return None
     if len(found) != 1 or found[0] not in known:
         said = ", ".join(repr(version[:40]) for version in found[:3]) or "none"
         raise LedgerFormatError(
             f"its version is {said}, and this clew knows {scripts.get_current_head()!r} and earlier: a later "
-            f"clew wrote it, or another program. Upgrade clew (`pip install --upgrade clew`). {_RESTORE}"
+            f"clew wrote it, or another program. Upgrade clew (`pip install --upgrade clew`). {restore}"
         )
     return found[0]
 
 
-def ledger_error(path: Path, error: SQLAlchemyError) -> LedgerError:
+def ledger_error(path: Path, error: SQLAlchemyError | LedgerError) -> LedgerError:
     """An error of opening the ledger, for operators."""
     said = f"the ledger {path} cannot be used: "
     if isinstance(error, LedgerError):

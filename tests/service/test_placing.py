@@ -13,6 +13,7 @@ from clew.orders.model import OrderError, OrderSeen, Refund
 from clew.service import service
 from clew.service.ordering import placing, recording
 from clew.service.ordering.story import replays
+from clew.stores.ledger import schema
 from clew.stores.ledger.known import Known
 from reporting import PARTNER, Shop, site
 
@@ -297,3 +298,11 @@ async def test_moving_an_unknown_report_or_a_correction_is_an_error(shop: Shop) 
     (stored,) = (await known(shop, "1001")).sightings
     with pytest.raises(OrderError, match="why"):
         await shop.service.ordering.move(at, stored.row, "1", by="ann", why=" ")
+
+
+async def test_the_same_report_sent_many_times_at_once_is_kept_once(shop: Shop) -> None:
+    """A shop's server that got no answer in time sends it again, and another process takes it."""
+    payment = order_seen(None, state="paid", coupon="SAVE")
+    rows = await asyncio.gather(*(report(shop, payment) for _ in range(6)))
+    assert len(set(rows)) == 1
+    assert len(await shop.rows(schema.sightings)) == 1

@@ -46,6 +46,14 @@ def books(db: Database) -> Agents:
     return Agents(db, LIGHT)
 
 
+async def logged_in(books: Agents, place: Place, now: float, password: str = PASSWORD) -> str:
+    verified = await books.verify("bo", password, None)
+    assert verified is not None
+    token = await books.start_session("bo", place, now, verified)
+    assert token is not None
+    return token
+
+
 async def stored(db: Database, name: str) -> str:
     async with db.read() as connection:
         found = await connection.scalar(select(agents.c.password).where(agents.c.name == name))
@@ -127,7 +135,7 @@ async def test_an_agent_of_one_site_cannot_log_in_at_another(books: Agents) -> N
     await books.add("bo", PASSWORD, site="shop", now=NOW)
     assert await books.verify("bo", PASSWORD, "shop")
     assert not await books.verify("bo", PASSWORD, "other")
-    token = await books.start_session("bo", SHOP, NOW)
+    token = await logged_in(books, SHOP, NOW)
     assert await books.session(token, SHOP, NOW) is not None
     assert await books.session(token, Place("other", "shop.test"), NOW) is None
 
@@ -144,9 +152,9 @@ async def test_an_agent_of_one_site_cannot_log_in_at_another(books: Agents) -> N
 async def test_a_session_is_valid_only_where_it_was_opened(books: Agents, place: Place) -> None:
     """field E1: at another site, at another host, at the desk's own host, and the other way round"""
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    token = await books.start_session("bo", SHOP, NOW)
+    token = await logged_in(books, SHOP, NOW)
     assert await books.session(token, place, NOW) is None
-    token = await books.start_session("bo", place, NOW)
+    token = await logged_in(books, place, NOW)
     assert await books.session(token, place, NOW) is not None
     assert await books.session(token, SHOP, NOW) is None
 
@@ -158,7 +166,7 @@ async def test_a_session_of_the_desks_own_host_is_for_the_agents_sites(
     """field E1"""
     await books.add("bo", PASSWORD, site=site, now=NOW)
     place = Place(None, "desk.test")
-    token = await books.start_session("bo", place, NOW)
+    token = await logged_in(books, place, NOW)
     found = [name for name in ("shop", "other") if await books.session(token, place, NOW, name)]
     assert found == seen
 
@@ -171,7 +179,7 @@ def test_a_host_has_one_spelling() -> None:
 
 async def test_the_ledger_holds_the_tokens_digest_and_never_the_token(db: Database, books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    token = await books.start_session("bo", SHOP, NOW)
+    token = await logged_in(books, SHOP, NOW)
     async with db.read() as connection:
         kept = (await connection.execute(select(agent_sessions.c.token))).scalars().all()
     assert kept == [hashlib.sha256(token.encode()).hexdigest()]
@@ -180,7 +188,7 @@ async def test_the_ledger_holds_the_tokens_digest_and_never_the_token(db: Databa
 
 async def test_a_session_ends_after_twelve_hours(books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    token = await books.start_session("bo", SHOP, NOW)
+    token = await logged_in(books, SHOP, NOW)
     session = await books.session(token, SHOP, NOW + SESSION_SECONDS - 1)
     assert session is not None
     assert session.agent == "bo"
@@ -191,15 +199,15 @@ async def test_a_session_ends_after_twelve_hours(books: Agents) -> None:
 async def test_expired_sessions_are_swept_away_by_the_next_login(db: Database, books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
     for _ in range(3):
-        await books.start_session("bo", SHOP, NOW)
-    await books.start_session("bo", SHOP, NOW + SESSION_SECONDS)
+        await logged_in(books, SHOP, NOW)
+    await logged_in(books, SHOP, NOW + SESSION_SECONDS)
     async with db.read() as connection:
         assert len((await connection.execute(select(agent_sessions))).all()) == 1
 
 
 async def test_logging_out_ends_this_session_only(books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    first, second = await books.start_session("bo", SHOP, NOW), await books.start_session("bo", SHOP, NOW)
+    first, second = await logged_in(books, SHOP, NOW), await logged_in(books, SHOP, NOW)
     await books.end_session(first)
     assert await books.session(first, SHOP, NOW) is None
     assert await books.session(second, SHOP, NOW) is not None
@@ -207,13 +215,30 @@ async def test_logging_out_ends_this_session_only(books: Agents) -> None:
 
 async def test_a_new_password_and_a_removal_end_all_sessions_at_once(books: Agents) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    token = await books.start_session("bo", SHOP, NOW)
+    token = await logged_in(books, SHOP, NOW)
     await books.change_password("bo", "a new password")
     assert await books.session(token, SHOP, NOW) is None
-    token = await books.start_session("bo", SHOP, NOW)
+    token = await logged_in(books, SHOP, NOW, "a new password")
     await books.deactivate("bo")
     assert await books.session(token, SHOP, NOW) is None
     assert not await books.verify("bo", "a new password", "shop")
+
+
+@pytest.mark.parametrize("change", ["password", "removal"])
+async def test_no_session_begins_after_the_agent_was_changed_in_another_process(
+    db: Database, books: Agents, change: str
+) -> None:
+    """The change comes between the check of the password and the session."""
+    await books.add("bo", PASSWORD, site=None, now=NOW)
+    verified = await books.verify("bo", PASSWORD, "shop")
+    assert verified is not None
+    if change == "password":
+        await Agents(db, LIGHT).change_password("bo", "a new password")
+    else:
+        await Agents(db, LIGHT).deactivate("bo")
+    assert await books.start_session("bo", SHOP, NOW, verified) is None
+    async with db.read() as connection:
+        assert (await connection.execute(select(agent_sessions))).first() is None
 
 
 async def test_changing_an_unknown_agent_is_an_error(books: Agents) -> None:
@@ -226,7 +251,7 @@ async def test_changing_an_unknown_agent_is_an_error(books: Agents) -> None:
 @pytest.mark.parametrize("token", ["", "x", "ü" * 50, "\udcff", "a" * 100_000])
 async def test_a_forged_token_finds_nothing(books: Agents, token: str) -> None:
     await books.add("bo", PASSWORD, site=None, now=NOW)
-    await books.start_session("bo", SHOP, NOW)
+    await logged_in(books, SHOP, NOW)
     assert await books.session(token, SHOP, NOW) is None
 
 

@@ -160,3 +160,37 @@ async def test_an_entry_whose_writer_was_cancelled_is_not_emptied_away(
     await journal.done(other)
     journal.close()
     assert ENTRY | {"n": 2} in (await opened(tmp_path / "j"))[1]
+
+
+async def test_an_entry_that_waits_for_ever_keeps_no_file_from_shrinking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of a site that is not in the settings any more."""
+    monkeypatch.setattr("clew.stores.journal.KEPT", 20_000)
+    journal, _ = await opened(tmp_path / "j")
+    await journal.add(ENTRY | {"n": "stays"})
+    most = 0
+    for number in range(300):
+        await journal.done(await journal.add(ENTRY | {"n": number}))
+        most = max(most, size(tmp_path / "j"))
+    assert 10_000 < most < 25_000
+    assert journal.waiting == 1
+    later = await journal.add(ENTRY | {"n": "later"})
+    await journal.done(later)
+    journal.close()
+    assert (await opened(tmp_path / "j"))[1] == [ENTRY | {"n": "stays"}]
+
+
+async def test_a_journal_that_moves_leaves_the_files_of_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clew.stores.journal.KEPT", 1000)
+    one, _ = await opened(tmp_path / "j")
+    two, _ = await opened(tmp_path / "j")
+    for journal, name in ((one, "one"), (two, "two")):
+        await journal.add({"by": name})
+    for journal in (one, two) * 100:
+        await journal.done(await journal.add({"by": "nobody"}))
+    one.close()
+    two.close()
+    assert sorted(entry["by"] for entry in (await opened(tmp_path / "j"))[1]) == ["one", "two"]

@@ -121,6 +121,7 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "how many are held": lambda db: Outbox(db).counts("shop", ("held", "dead", "unknown")),
     "held for what": lambda db: Outbox(db).holds("shop"),
     "how many": lambda db: Outbox(db).counts(),
+    "how many wait": lambda db: Outbox(db).counts_by_site(["shop"]),
     "attempts": lambda db: Outbox(db).attempts("pb_1"),
     "report of a site": lambda db: Reports(db).orders(OrderFilter(site="shop"), 100),
     "report of a partner": lambda db: Reports(db).orders(OrderFilter(partner="blog"), 100),
@@ -137,7 +138,7 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "waiting reports of all sites": lambda db: Loose(db).next_waiting(5, NOW - 9, 9),
     "how many reports wait": lambda db: Loose(db).count("shop", 0),
     "reports given up": lambda db: Loose(db).give_up("shop", 0, 9),
-    "the same report": lambda db: Loose(db).twin(REPORT),
+    "the same report": lambda db: Loose(db).add(REPORT, None),
     "orders of a report": lambda db: Loose(db).candidates(REPORT),
     "orders that a report may be of": lambda db: Loose(db).candidates(REPORT, sure=False),
     "talk": lambda db: Conversations(db).talk("shop", "v"),
@@ -169,6 +170,17 @@ async def test_the_newest_come_from_the_end_of_an_index(db: Database, name: str)
     steps = await plan(db, FOUND_BY_AN_INDEX[name])
     # A report sorts the postbacks of each order, which are a few.
     assert steps.count("USE TEMP B-TREE FOR ORDER BY") == name.startswith("report"), steps
+
+
+async def test_what_is_delivered_is_not_counted_with_what_waits(db: Database) -> None:
+    steps = await plan(db, lambda db: Outbox(db).counts_by_site(["shop"]))
+    reading = [step for step in steps if "postbacks" in step]
+    assert len(reading) == 5
+    assert all(
+        step.startswith("SEARCH postbacks USING COVERING INDEX ix_postbacks_queue (state=?")
+        for step in reading
+    ), steps
+    assert not [step for step in steps if "TEMP B-TREE" in step], steps
 
 
 async def test_a_full_scan_is_detected(db: Database) -> None:

@@ -16,7 +16,6 @@ from clew.stores.visits import Visits, VisitsRefusedError
 from clew.stores.visits_engines import visits_at
 from cutting_proxy import CuttingProxy
 from database_servers import Postgres
-from sqlalchemy.exc import SQLAlchemyError
 from visit_engines import Told
 
 NOW = 1763860000.0
@@ -129,7 +128,7 @@ async def test_a_database_that_was_read_only_for_a_while_is_written_again(
     preset = f"ALTER DATABASE {name} SET default_transaction_read_only = on"
     await asyncio.to_thread(postgres.execute, preset)
     async with processes(address, 1) as (db,):
-        with pytest.raises(SQLAlchemyError, match="read-only"):
+        with pytest.raises(LedgerError, match="read-only"):
             await db.probe(NOW)
         await asyncio.gather(*(db.changed() for _ in range(8)))
         preset = f"ALTER DATABASE {name} RESET default_transaction_read_only"

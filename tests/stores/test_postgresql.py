@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -22,14 +23,15 @@ from clew.stores.ledger.errors import LedgerAwayError, LedgerBusyError, LedgerEr
 from clew.stores.ledger.notices import Noted, Notices
 from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
-from clew.stores.ledger.postgresql import PostgresDatabase
+from clew.stores.ledger.postgresql import CONNECT_SECONDS, PostgresDatabase
 from clew.stores.ledger.schema import messages, metadata, notices
+from clew.stores.postgres import LINK_SECONDS
+from crash.network import Network, NotPermittedError
 from database_servers import Postgres, free_port
 from hypothesis import given
 from hypothesis import strategies as st
 from recorded import put_order
 from sqlalchemy import select, text
-from sqlalchemy.exc import SQLAlchemyError
 
 NOW = 1763860000.0
 
@@ -302,7 +304,7 @@ async def test_a_server_that_was_restarted_is_used_again_at_once(own_server: Pos
     db = await opened(own_server)
     await asyncio.gather(*(db.probe(NOW + n) for n in range(8)))
     await asyncio.to_thread(own_server.kill)
-    with pytest.raises(SQLAlchemyError):
+    with pytest.raises(LedgerError):
         await db.probe(NOW, wait=0.3)
     await asyncio.to_thread(own_server.start)
     await db.probe(NOW)
@@ -358,7 +360,7 @@ async def test_a_transaction_of_a_frozen_client_does_not_block_others(
     await holds.wait()
     await other.probe(NOW, wait=10)
     ended.set()
-    with pytest.raises(SQLAlchemyError):
+    with pytest.raises(LedgerError):
         await holding
     await frozen.close()
     await other.close()
@@ -389,7 +391,7 @@ async def test_a_server_that_only_lets_itself_be_read_is_told(own_server: Postgr
     await asyncio.to_thread(own_server.execute, "SELECT pg_reload_conf()")
     await asyncio.to_thread(own_server.kill)
     await asyncio.to_thread(own_server.start)
-    with pytest.raises(SQLAlchemyError, match="read-only"):
+    with pytest.raises(LedgerError, match="read-only"):
         await db.probe(NOW, wait=1)
     await db.close()
 
@@ -415,4 +417,42 @@ async def test_a_server_that_became_a_standby_is_away_until_it_is_promoted(
     assert not db._listener.done()
     await asyncio.to_thread(own_server.promote)
     await db.probe(NOW)
+    await db.close()
+
+
+@pytest.fixture
+def far_away() -> Iterator[tuple[Network, str]]:
+    """The address of an empty ledger behind a link that can be cut."""
+    try:
+        network = Network(("PostgreSQL",))
+    except NotPermittedError as error:
+        pytest.skip(str(error))
+    try:
+        place = network.at("PostgreSQL")
+        with Postgres(host=place.host, inside=place.inside) as server:
+            yield network, server.url(server.database())
+    finally:
+        network.remove()
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["asked later", "asked before"])
+async def test_a_link_that_is_cut_keeps_no_question_waiting(
+    far_away: tuple[Network, str], waits: bool
+) -> None:
+    """field D7: nothing comes back any more, not even that the connection has ended."""
+    network, address = far_away
+    db = PostgresDatabase(address)
+    await db.open()
+    sleep = text("SELECT pg_sleep(25)")
+    asked = asyncio.create_task(db.query(lambda connection: connection.scalar(sleep)))
+    async with db.read() as connection:
+        running = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
+        while waits and not await connection.scalar(running):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    network.lose("PostgreSQL")
+    began = time.monotonic()
+    with pytest.raises(LedgerBusyError):
+        await asked
+    # Once for the connection that there was, once more for a new one.
+    assert time.monotonic() - began < LINK_SECONDS + CONNECT_SECONDS + 6
     await db.close()

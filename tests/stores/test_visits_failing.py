@@ -7,15 +7,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import redis
+from certificates import certificate
 from clew.referral.visitor import Page, Restored, Talked, Viewed
 from clew.stores import visits_breaker
 from clew.stores.housekeeping import PRUNE_EVERY
 from clew.stores.visits import Visits, VisitsError, VisitsRefusedError, VisitsUnavailableError
 from clew.stores.visits_engines import visits_at
-from database_servers import Postgres, Redis
+from clew.stores.visits_record import EXPIRY_STEP, KEEP_SECONDS
+from cryptography import x509
+from database_servers import Postgres, Redis, free_port
 from visit_engines import Told, run_in_thread
 
 NOW = 1_800_000_000.0
@@ -473,3 +477,71 @@ async def test_sentinel_finds_the_master_also_after_a_failover() -> None:
     finally:
         for server in (finder, second, master):
             server.remove()
+
+
+async def test_the_index_of_a_site_without_visitors_goes_with_the_last_of_them(server: Redis) -> None:
+    client = redis.Redis(port=server.port)
+    async with opened(server.url()) as store:
+        await store.change("shop", "v1", [view(1)], NOW)
+    assert client.zcard("clew:{shop}:ids") == 1
+    left = client.ttl("clew:{shop}:ids")
+    assert KEEP_SECONDS < left <= KEEP_SECONDS + 2 * EXPIRY_STEP
+    client.close()
+
+
+async def test_a_server_that_still_loads_its_data_is_used_once_it_has() -> None:
+    """As after a restart with some gigabytes on its disk."""
+    told, server = Told(), Redis("--enable-debug-command", "yes", "--rdbcompression", "no")
+    slow = Redis("--loading-process-events-interval-bytes", "1024", "--key-load-delay", "20000")
+    try:
+        server.start()
+        client = redis.Redis(port=server.port)
+        async with opened(server.url()) as store:
+            await store.change("shop", "v1", [view(1)], NOW)
+        client.execute_command("DEBUG", "POPULATE", 1000, "key", 30_000)
+        client.execute_command("SAVE")
+        client.close()
+        server.kill()
+        (server.folder / "dump.rdb").rename(slow.folder / "dump.rdb")
+        slow.start()
+        client = redis.Redis(port=slow.port)
+        with pytest.raises(redis.exceptions.BusyLoadingError):
+            client.get("x")
+        async with opened(slow.url(), told) as store:
+            assert await seconds_of_failure(store) < PAGE_SECONDS
+            assert "It has just been started" in str(told.heard[0])
+            client.config_set("key-load-delay", 0)
+            await answers_again(store, told)
+            assert (await store.change("shop", "v1", [view(2)], NOW)).pages == 2
+        client.close()
+    finally:
+        server.remove()
+        slow.remove()
+
+
+async def test_a_server_is_used_over_tls_if_its_certificate_can_be_trusted(tmp_path: Path) -> None:
+    own = certificate(tmp_path, x509.DNSName("localhost"))
+    (tmp_path / "other").mkdir()
+    other = certificate(tmp_path / "other", x509.DNSName("localhost"))
+    port = free_port()
+    options = ("--tls-port", str(port), "--tls-cert-file", str(own), "--tls-key-file", str(own))
+    server = Redis(*options, "--tls-auth-clients", "no")
+    try:
+        server.start()
+        told = Told()
+        async with opened(f"rediss://localhost:{port}/0?ssl_ca_certs={own}", told) as store:
+            assert (await store.change("shop", "v1", [view(1)], NOW)).pages == 1
+            # The connection ends with the server, and a new one begins as the first one did.
+            server.kill()
+            await seconds_of_failure(store)
+            server.start()
+            await answers_again(store, told)
+            assert (await store.change("shop", "v1", [view(2)], NOW)).pages == 1
+        for place, why in (("localhost", "certificate verify failed"), ("127.0.0.1", "certificate")):
+            told = Told()
+            trusted = other if place == "localhost" else own
+            async with opened(f"rediss://{place}:{port}/0?ssl_ca_certs={trusted}", told) as store:
+                assert await seconds_of_failure(store) < PAGE_SECONDS
+            assert why in str(told.heard[0])
+    finally:
+        server.remove()

@@ -1,7 +1,6 @@
 """`ready`: what strangers make clew do who ask for it."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest_asyncio
 from clew.desk.ops.listener import operations_app
 from clew.postbacks.model import State
 from clew.stores.ledger import probe
+from clew.stores.ledger.errors import LedgerError
 from desks import DeskServer, desk_server
 
 LOCAL = {"x-test-client": "127.0.0.1"}
@@ -49,7 +49,7 @@ async def test_a_ledger_that_cannot_count_is_no_failure_of_ready(
     desk: DeskServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def locked(sites: Iterable[str]) -> dict[str, dict[State, int]]:
-        raise sqlite3.OperationalError("locked")
+        raise LedgerError("locked")
 
     monkeypatch.setattr(desk.service.ledger.outbox, "counts_by_site", locked)
     answer = await desk.client().get("ready", headers=LOCAL)

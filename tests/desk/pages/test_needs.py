@@ -16,6 +16,7 @@ from clew.postbacks.model import Postback, State
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Touched
 from clew.service.ordering.correcting import settle
+from clew.stores.ledger.errors import LedgerError
 from clew.stores.ledger.notices import MOST, Noted, Notices
 from desks import VISITOR, DeskServer, desk_server, hidden
 from prometheus_client import CollectorRegistry
@@ -118,7 +119,7 @@ async def test_notices_are_kept_while_the_ledger_fails(
     notice(desk)
 
     async def locked(*_: object) -> None:
-        raise sqlite3.OperationalError("locked")
+        raise LedgerError("locked")
 
     with monkeypatch.context() as failing:
         failing.setattr(desk.service.ledger.notices, "add", locked)

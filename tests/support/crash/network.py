@@ -65,9 +65,13 @@ class Network:
 
     def cut(self, name: str, seconds: float) -> None:
         """Lose all that goes to a namespace and comes from it, for so long."""
-        _ip("link", "set", self._link(name), "down")
+        self.lose(name)
         threading.Event().wait(seconds)
         _ip("link", "set", self._link(name), "up")
+
+    def lose(self, name: str) -> None:
+        """The same, for good."""
+        _ip("link", "set", self._link(name), "down")
 
     def remove(self) -> None:
         """Delete the namespaces, with their links, and the bridge."""

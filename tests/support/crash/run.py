@@ -1,7 +1,7 @@
 """`make crash`: orders by page, by API and by webhook while everything is killed and started again.
 
 Exits 1 if an order that was delivered is not in the ledger once and as it was last reported, or if a partner
-was not told of it, was told twice, or in the wrong order.
+was not told of it, was told twice, or in the wrong order; 2 if the run itself breaks off.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import secrets
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -260,7 +261,13 @@ def main() -> None:
             STORES[options.stores](Path(folder)),
             lambda line: print(f"{time.monotonic() - began:.0f} s: {line}", flush=True),
         )
-        report = uvloop.run(run)
+        try:
+            report = uvloop.run(run)
+        except Exception:
+            # The servers or the programs of the run itself, not what it looks for.
+            traceback.print_exc()
+            print(f"seed: {options.seed}\nthe run has broken off: there is no result")
+            sys.exit(2)
     print(report)
     sys.exit(1 if report.problems else 0)
 

@@ -82,14 +82,16 @@ class SqliteStores:
 
     def fail(self, kind: str, seconds: float) -> None:
         """Lock the ledger."""
-        with closing(sqlite3.connect(self._ledger, isolation_level=None, timeout=20)) as other:
+        # SQLite does not queue those who wait: under load that may take long.
+        with closing(sqlite3.connect(self._ledger, isolation_level=None, timeout=READ_SECONDS)) as other:
             other.execute("BEGIN IMMEDIATE")
             threading.Event().wait(LOCK_SECONDS + seconds)
             other.execute("ROLLBACK")
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """What the ledger holds."""
-        with closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True, timeout=20)) as connection:
+        address = f"file:{self._ledger}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=READ_SECONDS)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(query)]
 
