@@ -5,12 +5,13 @@ Pure. How the order is divided between those that can is in `models.py`.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_arrival
 from math import inf
 
 from msgspec.structs import replace
 
 from ..referral.touches import DOUBTS, Click, Touch, doubted
-from .terms import Terms
+from .terms import Further, Terms
 from .words import counted, span
 
 DAY = 86400
@@ -22,23 +23,37 @@ SKEW = 60
 @dataclass(frozen=True, slots=True)
 class Considered:
     """One touch that was considered: the landing time, its partner and network if any, and the result.
-    `consent` as in `Touch`."""
+    `consent` as in `Touch`. With `code` it is not a touch, but a partner's coupon, at the time of the
+    order."""
 
     at: int
     partner: str | None
     network: str | None
     verdict: str
     consent: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A touch under the terms: the click that can earn, or one that cannot with the reason in `lost`. None if
-    no click of it belongs to a partner."""
+    no click of it belongs to a partner: then it is a `stranger`. `linked`: it was on another device."""
 
     touch: Touch
     click: Click | None
     lost: str = ""
+    stranger: bool = False
+    linked: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether it can earn."""
+        return self.click is not None and not self.lost
+
+    @property
+    def network(self) -> str:
+        """The click's network; empty if it has none."""
+        return self.click.network if self.click is not None else ""
 
     @property
     def partner(self) -> str:
@@ -49,9 +64,10 @@ class Arrival:
         """The touch with its verdict."""
         shown = self.click or next(iter(self.touch.clicks), None)
         network = (shown.network or None) if shown is not None else None
-        return Considered(
-            self.touch.at, self.partner or None, network, verdict or self.lost, self.touch.consent
-        )
+        said = verdict or self.lost
+        if self.linked:
+            said += "; on another device of the same customer"
+        return Considered(self.touch.at, self.partner or None, network, said, self.touch.consent)
 
 
 def weigh(
@@ -63,6 +79,23 @@ def weigh(
     of the decision: a touch with a later time was recorded before the clock was set back.
     """
     return [_weigh(touch, order_time, terms, now, channel) for touch in in_order(touches)]
+
+
+def protect(arrivals: list[Arrival], terms: Further) -> list[Arrival]:
+    """The arrivals under the protection against soft clicks: one of a toolbar or a reminder does not take an
+    order from a click made shortly before (Tradedoubler, "soft click": 24 hours)."""
+    if not terms.soft:
+        return arrivals
+    found, hard = [], None
+    for one in arrivals:
+        if one.counts and one.partner not in terms.soft:
+            hard = one
+        elif one.counts and hard is not None and one.touch.at - hard.touch.at <= terms.soft_seconds:
+            age = span(one.touch.at - hard.touch.at)
+            why = f"soft click: does not take the order from the click of {hard.partner} {age} before"
+            one = replace_arrival(one, lost=why)
+        found.append(one)
+    return found
 
 
 def earning_now(touches: Sequence[Touch], now: float, terms: Terms) -> Click | None:
@@ -102,7 +135,7 @@ def _weigh(touch: Touch, order_time: float, terms: Terms, now: float, channel: s
     clicks = [c for c in touch.clicks if c.partner is not None]
     if not clicks:
         why = "the click's network is not one of this shop's" if touch.clicks else "no click id"
-        return Arrival(touch, None, f"no partner: {why}")
+        return Arrival(touch, None, f"no partner: {why}", stranger=True)
     # A later click outside its window does not exclude an earlier one of the same arrival.
     lost = {c: _lost(touch, c, c.partner or "", order_time, terms, now, channel) for c in clicks}
     click = next((c for c in reversed(clicks) if not lost[c]), clicks[-1])

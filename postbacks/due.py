@@ -28,22 +28,24 @@ def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]
     earns it, or it is no sale and never was one to a partner."""
     if order.total is None or order.currency is None:
         return {}
+    # A partner's coupon earns without a click.
+    coded = {one.partner for one in decision.considered if one.code}
     found = {}
     amounts = divided(order.amount, order.currency, [share.part for share in decision.shares])
     for share, amount in zip(decision.shares, amounts, strict=True):
-        if share.click is None or share.touched_at is None:
+        if share.click is None and not (share.partner in coded and order.coupon):
             continue
         found[share.partner] = Report(
             event=NEW if order.is_sale else CANCEL,
             partner=share.partner,
-            click_id=share.click.value,
-            click_param=share.click.param,
+            click_id=share.click.value if share.click is not None else "",
+            click_param=share.click.param if share.click is not None else "",
             order_id=order.number,
             amount=amount_text(amount, order.currency),
             currency=order.currency,
             channel=channel,
             order_time=int(order.placed_at),
-            landing_time=int(share.touched_at),
+            landing_time=int(share.touched_at or 0),
             voucher=order.coupon or "",
             state=order.state,
             consent=order.consent.state,
@@ -214,6 +216,9 @@ def _without_click(event: Report) -> Doubt | None:
     """Why a call cannot be made whose click id is not kept any more."""
     if event.click_id:
         return None
+    if event.voucher and not event.landing_time:
+        why = f"{event.partner} earns the order by its coupon {event.voucher}, without a click"
+        return Doubt("manual", f"{why}: report it by hand, by the order's number")
     what = {NEW: "the order came about", ADJUST: "the order was changed", CANCEL: "the order was cancelled"}
     why = "after its visitor was forgotten, and the click id with it"
     return Doubt("manual", f"{what[event.event]} {why}: report it by hand, by the order's number")

@@ -13,7 +13,7 @@ import cel
 
 from ..settings.letters import not_ascii
 from . import signatures
-from .facts import BY_NAME, FACTS, GROUPS, Fact
+from .facts import RULE_FACTS, Fact, Vocabulary
 from .signatures import ARITHMETIC, FUNCTIONS, MACROS, METHODS, NUMBERS, ORDERED, comparable, fits, words
 from .syntax import Node
 from .values import NONE_KNOWN, Known, wrong_address, wrong_value
@@ -66,9 +66,10 @@ def fact_path(line: str, node: Node, bound: Container[str] = ()) -> tuple[str, .
 class Checker:
     """Checks one parsed line. The results are in `problems` and `references`."""
 
-    def __init__(self, line: str, known: Known = NONE_KNOWN) -> None:
+    def __init__(self, line: str, known: Known = NONE_KNOWN, vocabulary: Vocabulary = RULE_FACTS) -> None:
         self.line = line
         self._known = known
+        self._vocabulary = vocabulary
         self.problems: list[LineProblem] = []
         self.references: list[FactReference] = []
         self._in_macro = False
@@ -135,14 +136,15 @@ class Checker:
 
     def _fact(self, node: Node, path: tuple[str, ...], guarded: bool) -> str:
         group, name = path[0], ".".join(path[:2])
-        if group not in GROUPS:
-            return self._wrong(node, f"unknown fact `{name}`{not_ascii(name)}", _nearest(path))
+        facts = self._vocabulary
+        if group not in facts.groups:
+            return self._wrong(node, f"unknown fact `{name}`{not_ascii(name)}", _nearest(path, facts))
         if len(path) == 1:
-            example = next(fact.name for fact in FACTS if fact.name.startswith(f"{group}."))
+            example = next(fact.name for fact in facts.facts if fact.name.startswith(f"{group}."))
             return self._wrong(node, f"`{group}` is a group of facts", f"use one of them, such as {example}")
-        fact = BY_NAME.get(name)
+        fact = facts.by_name.get(name)
         if fact is None:
-            return self._wrong(node, f"unknown fact `{name}`{not_ascii(name)}", _nearest(path))
+            return self._wrong(node, f"unknown fact `{name}`{not_ascii(name)}", _nearest(path, facts))
         if len(path) > (3 if fact.type == "map" else 2):
             return self._wrong(node, f"`{'.'.join(path[:-1])}` is a single value and has no `{path[-1]}`")
         whole = fact.type == "map" and len(path) == 2
@@ -202,7 +204,7 @@ class Checker:
         names = node.parts[1:2]
         if kind not in ("list", "map", "any") or len(node.parts) < 3 or names[0].kind != "name":
             return self._wrong(node, f"`{node.value}` needs a list or map: [1, 2].{node.value}(x, x > 1)")
-        if names[0].value in GROUPS:
+        if names[0].value in self._vocabulary.groups:
             return self._wrong(names[0], f"`{names[0].value}` is a group of facts", "use another name")
         if self._in_macro:
             # The time would be quadratic in the length of the query, which a visitor chooses.
@@ -299,7 +301,7 @@ class Checker:
                 self._wrong(other, f"`{fact.name}` is 0 to {fact.most}")
 
     def _fact_of(self, node: Node) -> Fact | None:
-        return BY_NAME.get(".".join(fact_path(self.line, node) or ()))
+        return self._vocabulary.by_name.get(".".join(fact_path(self.line, node) or ()))
 
     def _starts(self, node: Node) -> None:
         """`page.path.startsWith("cart")` is never true: a path begins with a slash."""
@@ -351,21 +353,21 @@ def _takes(name: str, kind: str) -> list[str]:
     )
 
 
-def _nearest(path: tuple[str, ...]) -> str:
+def _nearest(path: tuple[str, ...], vocabulary: Vocabulary) -> str:
     """The known fact that was probably meant: the same name in another group, else the most similar."""
-    written = ".".join(path[:2])
-    same = [fact.name for fact in FACTS if fact.name.partition(".")[2] == path[min(1, len(path) - 1)]]
-    alike = get_close_matches(written, BY_NAME, 1, 0.6)
-    if not alike and path[0] not in GROUPS:
-        alike = get_close_matches(path[0], GROUPS, 1, 0.6)
+    written, groups, by_name = ".".join(path[:2]), vocabulary.groups, vocabulary.by_name
+    same = [name for name in by_name if name.partition(".")[2] == path[min(1, len(path) - 1)]]
+    alike = get_close_matches(written, by_name, 1, 0.6)
+    if not alike and path[0] not in groups:
+        alike = get_close_matches(path[0], groups, 1, 0.6)
         alike = (
             [f"{alike[0]}.{path[1]}"]
-            if alike and len(path) > 1 and f"{alike[0]}.{path[1]}" in BY_NAME
+            if alike and len(path) > 1 and f"{alike[0]}.{path[1]}" in by_name
             else []
         )
     found = alike or same
     if found:
         return f"did you mean {found[0]}?"
-    if path[0] in GROUPS:
-        return f"known are {', '.join(fact.name for fact in FACTS if fact.name.startswith(f'{path[0]}.'))}"
-    return f"the groups are {', '.join(GROUPS)}; write a text in quotes"
+    if path[0] in groups:
+        return f"known are {', '.join(name for name in by_name if name.startswith(f'{path[0]}.'))}"
+    return f"the groups are {', '.join(groups)}; write a text in quotes"

@@ -21,6 +21,7 @@ import re2  # type: ignore[import-untyped]
 from ..settings.addresses import PatternError, Patterns, split
 from .checker import Checker, FactReference, LineProblem, constant
 from .direct import Direct, direct
+from .facts import RULE_FACTS, Vocabulary
 from .moments import Turn, turns
 from .signatures import MACROS
 from .syntax import Node, UnsupportedError, parse
@@ -93,14 +94,14 @@ class Condition:
         return TypeError(f"the value of the line is {value!r}, not true or false")
 
 
-def compile_line(text: str, known: Known = NONE_KNOWN) -> Condition:
+def compile_line(text: str, known: Known = NONE_KNOWN, vocabulary: Vocabulary = RULE_FACTS) -> Condition:
     """Compile and check one line; `known` are the values that facts of this site can have. Raises
     ConditionError with everything that is wrong."""
     if len(text) > LINE_LENGTH:
         hint = "split it: all lines of `when` have to be true"
         raise ConditionError([LineProblem(f"the line has more than {LINE_LENGTH} characters", hint)])
     tree = _parse(text)
-    checker = Checker(text, known)
+    checker = Checker(text, known, vocabulary)
     checker.check(tree)
     if checker.problems:
         raise ConditionError(checker.problems)
@@ -110,7 +111,8 @@ def compile_line(text: str, known: Known = NONE_KNOWN) -> Condition:
         raise ConditionError(problems)
     line = _with_matcher(text, tree)
     references = tuple(checker.references)
-    return Condition(text, cel.compile(line), references, patterns, turns(line, tree), direct(text, tree))
+    test = direct(text, tree, vocabulary)
+    return Condition(text, cel.compile(line), references, patterns, turns(line, tree), test)
 
 
 @lru_cache(maxsize=2048)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .checker import constant, fact_path
-from .facts import BY_NAME, LazyFacts
+from .facts import RULE_FACTS, LazyFacts, Vocabulary
 from .syntax import Node
 
 Direct = Callable[[LazyFacts], bool | None]
@@ -36,22 +36,22 @@ _METHODS: Mapping[str, Callable[[Any, Any], bool]] = {
 _LITERALS = frozenset({"int", "double", "string", "bool"})
 
 
-def direct(line: str, node: Node) -> Direct | None:
+def direct(line: str, node: Node, vocabulary: Vocabulary = RULE_FACTS) -> Direct | None:
     """The function for a line that was checked; None for one of another form."""
     match node.kind:
         case "binary" if node.value in ("&&", "||"):
-            left, right = (direct(line, part) for part in node.parts)
+            left, right = (direct(line, part, vocabulary) for part in node.parts)
             return _joined(left, right, node.value == "&&") if left and right else None
         case "binary" if node.value in _COMPARE:
-            return _comparison(line, node)
+            return _comparison(line, node, vocabulary)
         case "binary" if node.value == "in":
-            return _member(line, node)
+            return _member(line, node, vocabulary)
         case "method" if node.value in _METHODS and node.parts[1].kind == "string":
-            return _test(line, node.parts[0], _METHODS[node.value], constant(line, node.parts[1]))
+            return _test(line, node.parts[0], _METHODS[node.value], constant(line, node.parts[1]), vocabulary)
         case "unary" if node.value == "!":
-            return _test(line, node.parts[0], operator.is_, False)
+            return _test(line, node.parts[0], operator.is_, False, vocabulary)
         case "select" | "index":
-            return _test(line, node, operator.is_, True)
+            return _test(line, node, operator.is_, True, vocabulary)
     return None
 
 
@@ -63,27 +63,29 @@ def _joined(left: Direct, right: Direct, both: bool) -> Direct:
     return test
 
 
-def _comparison(line: str, node: Node) -> Direct | None:
+def _comparison(line: str, node: Node, vocabulary: Vocabulary) -> Direct | None:
     left, right = node.parts
     if right.kind in _LITERALS:
-        return _test(line, left, _COMPARE[node.value], constant(line, right))
+        return _test(line, left, _COMPARE[node.value], constant(line, right), vocabulary)
     if left.kind in _LITERALS:
-        return _test(line, right, _COMPARE[_MIRRORED[node.value]], constant(line, left))
+        return _test(line, right, _COMPARE[_MIRRORED[node.value]], constant(line, left), vocabulary)
     return None
 
 
-def _member(line: str, node: Node) -> Direct | None:
+def _member(line: str, node: Node, vocabulary: Vocabulary) -> Direct | None:
     one, among = node.parts
     if among.kind != "list" or not among.parts or any(p.kind != "string" for p in among.parts):
         return None
     values = frozenset(constant(line, part) for part in among.parts)
-    return _test(line, one, lambda value, wanted: value in values, next(iter(values)))
+    return _test(line, one, lambda value, wanted: value in values, next(iter(values)), vocabulary)
 
 
-def _test(line: str, node: Node, compare: Callable[[Any, Any], bool], wanted: Any) -> Direct | None:
+def _test(
+    line: str, node: Node, compare: Callable[[Any, Any], bool], wanted: Any, vocabulary: Vocabulary
+) -> Direct | None:
     """The test of one fact's value against `wanted`, a constant of its type."""
     path = fact_path(line, node)
-    fact = BY_NAME.get(".".join(path[:2])) if path is not None else None
+    fact = vocabulary.by_name.get(".".join(path[:2])) if path is not None else None
     if path is None or fact is None or len(path) != (3 if fact.type == "map" else 2):
         return None
     group, name, *keys = path

@@ -14,7 +14,7 @@ from typing import Any
 import cel
 
 from .conditions import Condition, matcher
-from .facts import BY_NAME, GROUPS, Facts, FactType, LazyFacts, advance
+from .facts import RULE_FACTS, Facts, FactType, LazyFacts, Vocabulary, advance
 from .moments import candidates
 
 # Number of contexts that one decision may build to look ahead, some 5 µs each.
@@ -44,7 +44,7 @@ class LineExplained:
 class Plan:
     """The facts that some lines use, so that a context holds only those."""
 
-    def __init__(self, conditions: Sequence[Condition]) -> None:
+    def __init__(self, conditions: Sequence[Condition], vocabulary: Vocabulary = RULE_FACTS) -> None:
         names: dict[str, dict[str, set[str] | None]] = {}
         for reference in (reference for condition in conditions for reference in condition.references):
             group, name, *key = reference.path.split(".", 2)
@@ -59,11 +59,11 @@ class Plan:
             (
                 group,
                 [
-                    (name, _KINDS[BY_NAME[f"{group}.{name}"].type], keys)
+                    (name, _KINDS[vocabulary.by_name[f"{group}.{name}"].type], keys)
                     for name, keys in names[group].items()
                 ],
             )
-            for group in GROUPS
+            for group in vocabulary.groups
             if group in names
         ]
         self.names = {group: frozenset(name for name, _, _ in used) for group, used in self.groups}

@@ -27,6 +27,16 @@ class Fact:
     most: int | None = None
 
 
+class Vocabulary:
+    """The facts that a kind of condition can use. `by_name` has them by their full name, `groups` the names
+    of their groups."""
+
+    def __init__(self, facts: tuple[Fact, ...]) -> None:
+        self.facts = facts
+        self.by_name: Mapping[str, Fact] = {fact.name: fact for fact in facts}
+        self.groups: tuple[str, ...] = tuple(dict.fromkeys(fact.name.partition(".")[0] for fact in facts))
+
+
 FACTS: tuple[Fact, ...] = (
     Fact("page.url", "string", "The page's full URL."),
     Fact("page.path", "string", "Its path, decoded, without host and query."),
@@ -75,8 +85,10 @@ FACTS: tuple[Fact, ...] = (
     Fact("order.placed", "bool", "Whether the visitor has ordered in this visit."),
 )
 
-BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}
-GROUPS: tuple[str, ...] = tuple(dict.fromkeys(fact.name.partition(".")[0] for fact in FACTS))
+RULE_FACTS = Vocabulary(FACTS)
+"""What the conditions of rules can use."""
+
+GROUPS: tuple[str, ...] = RULE_FACTS.groups
 
 ALL: Mapping[str, frozenset[str]] = {
     group: frozenset(fact.name.partition(".")[2] for fact in FACTS if fact.name.startswith(f"{group}."))

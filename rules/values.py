@@ -36,9 +36,9 @@ def wrong_value(fact: Fact, value: str, known: Known) -> tuple[str, str] | None:
     match fact.name:
         case "page.language":
             return _language(value)
-        case "cart.currency":
+        case "cart.currency" | "order.currency":
             return _currency(value)
-        case "clock.date":
+        case "clock.date" | "order.date":
             return _date(value)
     return None
 

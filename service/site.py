@@ -6,7 +6,7 @@ from functools import cached_property, lru_cache
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from ..credit.compiled import terms_for
+from ..credit.compiled import asked_by, terms_for
 from ..credit.terms import Policy
 from ..injector.tag import tag
 from ..referral.arrival import Arrival
@@ -42,6 +42,7 @@ class SiteRuntime:
         self.landing = LandingReader(site, catalogue, self._closes)
         # The terms for credit; `set_back` adds to them.
         self.terms = terms_for(site, self.networks, self.landing.partners())
+        self.asked = asked_by(self.terms.further)
         self.policy = Policy(self.terms)
         self.consent = terms_of(site, catalogue)
         self.asks_consent = self.consent.asks

@@ -1,6 +1,7 @@
 """The models of all settings. For loading, values from the environment and errors, see `load.py`."""
 
 import re
+from datetime import date
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Final, Literal, Self
@@ -127,6 +128,26 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
 
 
+class Terms(Model):
+    """What a partner earns by some orders or items; the first entry that applies counts."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    when: list[str] = Field([], max_length=20)
+    since: date | None = None
+    until: date | None = None
+    percent: Decimal | None = Field(None, ge=0, le=100)
+    fixed: Decimal | None = Field(None, ge=0, le=1_000_000)
+    per_item: Decimal | None = Field(None, ge=0, le=1_000_000)
+    cap: Decimal | None = Field(None, ge=0, le=1_000_000)
+    currency: Currency | None = None
+    pay: Decimal | None = Field(None, ge=0, le=100)
+    report_only: bool = False
+    renewals: Literal["none", "lifetime"] | Annotated[int, Field(ge=1, le=240)] = "none"
+
+
+CouponPolicy = Literal["click_first", "code_first", "code_only", "blocked"]
+
+
 class Partner(Model):
     """A partner: in a network of the catalogue, or a plain one with a parameter and a postback URL."""
 
@@ -144,6 +165,11 @@ class Partner(Model):
     retry_unknown: bool | None = None
     allow_private: bool = False
     inside_clicks: bool = False
+    soft: bool = False
+    codes: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=1000)
+    coupon: CouponPolicy | None = None
+    leak_orders: int | None = Field(None, ge=0, le=100_000)
+    terms: list[Terms] = Field([], max_length=100)
 
     @property
     def plain_settings(self) -> dict[str, str | int | bool]:
@@ -240,6 +266,41 @@ class Lookback(Model):
     channel: Literal["web", "chat", "phone"] | None = None
 
 
+Arriving = Literal[
+    "paid_search",
+    "paid_social",
+    "display",
+    "mail",
+    "ai",
+    "search",
+    "social",
+    "campaign",
+    "referral",
+    "direct",
+]
+
+
+class ChannelRule(Model):
+    """What an arrival of another channel after the partner's click does to its credit; the first one that
+    applies acts."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    arrivals: list[Arriving] = []
+    then: Literal["keep", "unpaid", "take"]
+    days: int | None = Field(None, ge=1, le=400)
+    partners: list[str] = []
+    when: list[str] = Field([], max_length=20)
+
+
+class Split(Model):
+    """An agreement between partners about a part of what one of them earns."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    of: str
+    to: dict[str, Annotated[Decimal, Field(gt=0, le=100)]] = Field(min_length=1)
+    when: list[str] = Field([], max_length=20)
+
+
 CreditModel = Literal["last", "first", "linear", "position"]
 
 
@@ -250,6 +311,19 @@ class Credit(Model):
     ends: int = Field(40, ge=0, le=50)
     compare: list[CreditModel] = []
     lookback: list[Lookback] = Field([], max_length=200)
+    soft_hours: int = Field(24, ge=1, le=720)
+    soft_networks: list[str] = []
+    coupon: CouponPolicy = "click_first"
+    leak_orders: int = Field(20, ge=0, le=100_000)
+    leak_percent: int = Field(80, ge=1, le=100)
+    leak_days: int = Field(7, ge=1, le=90)
+    channels: list[ChannelRule] = Field([], max_length=100)
+    splits: list[Split] = Field([], max_length=100)
+    terms: list[Terms] = Field([], max_length=100)
+    categories: list[str] = []
+    operator: str = Field("", max_length=64)
+    operator_percent: Decimal = Field(Decimal(0), ge=0, le=100)
+    cross_device: bool = False
 
 
 class Consent(Model):

@@ -19,6 +19,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "A click of {partner} did not come from outside the shop: {why}. It earns nothing.",
         "If the partner's terms allow it (cashback, voucher extensions), set `inside_clicks = true` for it.",
     ),
+    "code_leaked": (
+        "A partner's coupon may have leaked. Last: order {order}: {why}.",
+        "Ask the partner where the code was published. Release or refuse the held orders. If that is how the "
+        "code is used, set `leak_orders = 0` for the partner.",
+    ),
     "consent_unreadable": (
         "The choice of a consent tool was not counted: {source}: {why}.",
         "If most visitors are concerned, look into the tool's settings; else it was a broken cookie.",

@@ -7,7 +7,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...chat.model import Conversation
-from ...credit.decision import Inputs, decide
+from ...credit.decision import decide
+from ...credit.inputs import Inputs
 from ...orders.model import OrderError
 from ...service.conversations import MessageError
 from ...settings.model import Site

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from ...credit.decision import Decision, Inputs, decide
+from ...credit.decision import Decision, decide, doubt_of, repriced
+from ...credit.inputs import Inputs
+from ...credit.sale import Beside, sale_of
 from ...credit.terms import Policy
 from ...orders.doubt import Doubt
 from ...orders.history import Order, project
@@ -48,6 +50,12 @@ class Crediting(Protocol):
 
     async def channel(self, order: Order, known: Known | None) -> tuple[Channel, str | None]:
         """The channel of the order, and its conversation."""
+
+    async def beside(self, order: Order, seen: Sequence[Sighting], known: Known | None) -> Beside | None:
+        """What the ledger knows beside the order; None if the terms ask nothing of the order itself."""
+
+    async def linked(self, order: Order, seen: Sequence[Sighting], known: Known | None) -> tuple[Touch, ...]:
+        """The arrivals of the same customer on other devices, where the site counts them."""
 
     def partner(self, partner: str) -> Partner | None:
         """A partner of the site."""
@@ -161,6 +169,7 @@ async def change_of(
         # The number under which the order was reported to the partner.
         order = replace(order, number=known.number)
     channel, conversation = await terms.channel(order, known)
+    beside = await terms.beside(order, seen, known)
     inputs = Inputs(
         order_time=order.placed_at,
         decided_at=now,
@@ -169,10 +178,13 @@ async def change_of(
         partner=order.partner,
         chosen_by=_chosen_by(order, seen),
         channel=channel,
+        sale=None if beside is None else sale_of(order, beside),
+        linked=await terms.linked(order, seen, known),
     )
     networks = load_catalogue().networks
     kept = _kept(order, known, inputs)
     inputs, policy, decision = kept or (inputs, *terms.decide(inputs, known))
+    order = _doubted(order, seen, doubt_of(inputs, policy, decision))
     return Change(
         site=site,
         sighting=None,
@@ -201,13 +213,29 @@ def _is_named(known: Known) -> bool:
 def _kept(order: Order, known: Known | None, now: Inputs) -> tuple[Inputs, Policy, Decision] | None:
     """The last decision if its inputs were deleted; None if it can be repeated. A person's choice counts in
     any case."""
-    if not order.forgotten or known is None or known.decided is None:
+    if known is None or known.decided is None:
         return None
     before = known.decided
+    # Of arrivals on another device only, whose visitor was forgotten.
+    linked = before.inputs.forgotten and before.visitor is not None and before.visitor == order.visitor
+    if not order.forgotten and not linked:
+        return None
     if now.partner == before.inputs.partner:
-        return before.inputs, before.policy, before.decision
+        inputs = replace(before.inputs, sale=now.sale if before.inputs.sale is not None else None)
+        return inputs, before.policy, repriced(before.decision, inputs, before.policy)
     inputs = replace(now, touches=(), forgotten=True)
     return inputs, before.policy, decide(inputs, before.policy)
+
+
+def _doubted(order: Order, seen: Sequence[Sighting], doubt: Doubt | None) -> Order:
+    """The order with a doubt about its credit, unless a person released it."""
+    released = any(s.correction is not None and s.correction.release for s in seen)
+    return order if doubt is None or released else replace(order, doubts=(*order.doubts, doubt))
+
+
+def email_of(seen: Sequence[Sighting]) -> str | None:
+    """The e-mail hash of an order's customer; the last one that was reported."""
+    return next((s.email_hash for s in reversed(seen) if s.email_hash is not None), None)
 
 
 def touches_of(order: Order, seen: Sequence[Sighting]) -> tuple[Touch, ...]:
@@ -275,8 +303,17 @@ class Kept:
         if known is None or known.decided is None:
             raise LookupError("there is no such order")
         policy, before = known.decided.policy, known.decided
-        same = inputs.partner == before.inputs.partner
+        same = inputs.partner == before.inputs.partner and inputs.sale is None
         return policy, before.decision if same else decide(inputs, policy)
+
+    async def beside(self, order: Order, seen: Sequence[Sighting], known: Known | None) -> Beside | None:
+        """What was known at the last decision."""
+        sale = None if known is None or known.decided is None else known.decided.inputs.sale
+        return None if sale is None else sale.beside
+
+    async def linked(self, order: Order, seen: Sequence[Sighting], known: Known | None) -> tuple[Touch, ...]:
+        """Those of the last decision."""
+        return () if known is None or known.decided is None else known.decided.inputs.linked
 
     async def channel(self, order: Order, known: Known | None) -> tuple[Any, str | None]:
         """The channel of the last decision."""

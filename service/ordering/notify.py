@@ -34,6 +34,10 @@ def notify(events: Events, entry: Entry) -> None:
             reason=after.reason,
             visitor=after.visitor,
         )
+    for doubt in after.doubts:
+        if doubt.kind == "code" and (before is None or doubt not in before.doubts):
+            fields = {"order": after.order_id, "why": doubt.text}
+            events.notice("code_leaked", site=after.site, key=after.partner or "", **fields)
     _notify_postbacks(events, entry)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ...credit.decision import Inputs
+from ...credit.inputs import Inputs
 from ...orders.checks import checked_text
 from ...orders.history import project
 from ...orders.join import Joined, Proposal, join

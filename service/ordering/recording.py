@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import Any, cast
 
 from msgspec import structs
 
 from ...credit.arrivals import DAY
-from ...credit.decision import Decision, Inputs, decide
+from ...credit.coupons import code_of
+from ...credit.decision import Decision, decide
+from ...credit.inputs import Inputs
+from ...credit.sale import Beside
 from ...credit.terms import Policy
 from ...events.events import Events
 from ...orders.history import Order
@@ -26,7 +29,7 @@ from ...stores.ledger.orders import StoredOrder
 from ...stores.visits import Visits
 from ..clock import Clock
 from ..site import SiteRuntime
-from .book import OrderBook, held
+from .book import OrderBook, email_of, held, touches_of
 from .doubts import Shown, doubts_of
 from .notify import notify
 from .placing import WAITING_SECONDS, Placed, Placing
@@ -37,6 +40,10 @@ PAUSES = (0.2, 1.0, 5.0, 20.0)
 JOURNAL_AFTER = 0.15
 # Seconds for which orders are written to the journal at once after the ledger has not accepted one.
 BREAKER = 5.0
+
+# Of how many other devices of a customer the arrivals count, and how many of them.
+LINKED_VISITORS = 5
+LINKED_TOUCHES = 20
 
 # Most waiting reports that are looked at again in one go.
 LOOKED_AT = 50
@@ -109,7 +116,7 @@ class Ordering:
             consent=consent or _kept_consent(site, known),
             doubts=await doubts_of(self._ledger.orders, site, seen, known, shown, now, agent),
         )
-        terms = _SiteCrediting(site, self._ledger)
+        terms = _SiteCrediting(site, self._ledger, self._visits)
         entry = await self._book.add(sighting, terms, now, raw=raw)
         if entry.postbacks:
             self._due()
@@ -150,7 +157,7 @@ class Ordering:
             consent=_kept_consent(site, known),
             doubts=await doubts_of(self._ledger.orders, site, seen, known, None, now),
         )
-        placed = await self._placing.add(sighting, _SiteCrediting(site, self._ledger), now)
+        placed = await self._placing.add(sighting, _SiteCrediting(site, self._ledger, self._visits), now)
         self._notify_placed([placed])
         if placed.order is None:
             self._events.emit("report_waiting", site=site.name, report=placed.stored.row)
@@ -160,7 +167,7 @@ class Ordering:
 
     async def move(self, site: SiteRuntime, report: int, number: str, *, by: str, why: str) -> Placed:
         """Move a report to the order with this number; see `Placing.move`."""
-        terms, now = _SiteCrediting(site, self._ledger), self._clock.now()
+        terms, now = _SiteCrediting(site, self._ledger, self._visits), self._clock.now()
         placed = await self._placing.move(site.name, report, number, terms, now, by=by, why=why)
         self._notify_placed([placed], agent=by)
         return placed
@@ -184,7 +191,7 @@ class Ordering:
         for stored in found:
             self._looked_at = stored.row
             if (site := sites(stored.sighting.site)) is not None:
-                terms = _SiteCrediting(site, self._ledger)
+                terms = _SiteCrediting(site, self._ledger, self._visits)
                 self._notify_placed([await self._placing.join(stored, terms, now)])
         if len(found) < LOOKED_AT:
             self._looked_at = 0
@@ -379,9 +386,10 @@ def _kept_consent(site: SiteRuntime, known: Visitor | None) -> Consented:
 class _SiteCrediting:
     """The current terms by which a site's orders are credited."""
 
-    def __init__(self, site: SiteRuntime, ledger: Ledger) -> None:
+    def __init__(self, site: SiteRuntime, ledger: Ledger, visits: Visits) -> None:
         self._site = site
         self._ledger = ledger
+        self._visits = visits
 
     def decide(self, inputs: Inputs, known: Known | None) -> tuple[Policy, Decision]:
         """Decide by the site's terms."""
@@ -404,6 +412,66 @@ class _SiteCrediting:
         talks = self._ledger.conversations
         talked_in = await talks.visitor_talked(self._site.name, order.visitor, since, until)
         return ("chat" if talked_in is not None else "web"), talked_in
+
+    async def beside(self, order: Order, seen: Sequence[Sighting], known: Known | None) -> Beside | None:
+        """What the terms ask of the ledger beside the order. What was found stays as it was."""
+        asked = self._site.asked
+        if not asked.sale:
+            return None
+        last = known.decided.inputs.sale if known is not None and known.decided is not None else None
+        beside = Beside() if last is None else last.beside
+        row = 0 if known is None else known.row
+        if asked.past and beside.earlier is None:
+            beside = await self._with_past(beside, order, seen, row)
+        if asked.leaks and not beside.code_orders:
+            beside = await self._with_code(beside, order, row)
+        return beside
+
+    async def _with_past(self, beside: Beside, order: Order, seen: Sequence[Sighting], row: int) -> Beside:
+        """With the customer's earlier orders, if it is known who that is."""
+        email = email_of(seen)
+        if email is None and order.visitor is None:
+            return beside
+        past = await self._ledger.customers.past(
+            self._site.name, row=row, before=order.placed_at, visitor=order.visitor, email=email
+        )
+        return replace(beside, earlier=past.count, first_at=past.first_at, origin=past.origin)
+
+    async def _with_code(self, beside: Beside, order: Order, row: int) -> Beside:
+        """With the uses of a partner's code in other orders."""
+        further = self._site.terms.further
+        code = code_of(order.coupon, further)
+        leak = further.leaks.get(code.partner) if code is not None else None
+        if code is None or leak is None or order.coupon is None:
+            return beside
+        orders, strangers = await self._ledger.customers.code_uses(
+            self._site.name,
+            row=row,
+            coupon=order.coupon,
+            partner=code.partner,
+            since=order.placed_at - leak.days * DAY,
+            until=order.placed_at,
+        )
+        return replace(beside, code_orders=orders, code_strangers=strangers)
+
+    async def linked(self, order: Order, seen: Sequence[Sighting], known: Known | None) -> tuple[Touch, ...]:
+        """The arrivals of other visitors with the same e-mail hash, as far as they consented to be kept. Only
+        if the buyer of this order consented too."""
+        if not self._site.settings.credit.cross_device:
+            return ()
+        email = email_of(seen)
+        if email is None or order.forgotten or order.consent.state not in ("granted", "assumed"):
+            return ()
+        others = await self._ledger.customers.linked(
+            self._site.name, email, order.visitor or "", LINKED_VISITORS
+        )
+        found = []
+        for other in others:
+            visitor = await self._visits.get(self._site.name, other)
+            if visitor is not None and not visitor.forgotten:
+                found.append(visitor.touches)
+        own = {touch.to_json().__repr__() for touch in touches_of(order, seen)}
+        return tuple(t for t in merge(*found) if repr(t.to_json()) not in own)[-LINKED_TOUCHES:]
 
     def partner(self, partner: str) -> Partner | None:
         """A partner of the site."""

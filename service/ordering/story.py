@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Final, Literal
 
+from ...credit.commission import Commission
 from ...credit.decision import Decision, Share, decide
 from ...credit.models import WORDS
 from ...credit.words import divided_words, percent
@@ -157,7 +158,7 @@ def story_json(story: Story, repeated: Sequence[Replayed] = ()) -> dict[str, Any
         "postbacks": [
             {
                 **asdict(row),
-                "report": {**asdict(row.report), "click_id": short(row.report.click_id)},
+                "report": {**row.report.to_json(), "click_id": short(row.report.click_id)},
                 "attempts": [asdict(attempt) for attempt in story.attempts.get(row.id, ())],
             }
             for row in story.postbacks
@@ -203,12 +204,23 @@ def _decided_json(decision: Decision) -> dict[str, Any]:
                 "click": None if share.click is None else [share.click.param, short(share.click.value)],
                 "touched_at": share.touched_at,
                 "part": str(share.part),
+                "commission": None if share.commission is None else _commission_json(share.commission),
                 "reason": share.reason,
             }
             for share in decision.shares
         ],
         "considered": decision.considered_json(),
         "compared": decision.compared_json(),
+    }
+
+
+def _commission_json(commission: Commission) -> dict[str, Any]:
+    return {
+        "amount": str(commission.amount),
+        "operator": str(commission.operator),
+        "currency": commission.currency,
+        "lines": list(commission.lines),
+        "unpaid": commission.unpaid,
     }
 
 
@@ -299,7 +311,12 @@ def _credit(one: Decided, moment: Moment, replayed: Replayed | None) -> Line:
         details.append(_share(share, moment))
         if len(decision.shares) > 1:
             details.append(f"why: {share.reason}")
+        if share.commission is not None:
+            details += [f"commission of {share.partner}: {line}" for line in share.commission.lines]
     for touch in decision.considered:
+        if touch.code:
+            details.append(f"considered: code {touch.code} of {touch.partner}: {touch.verdict}")
+            continue
         whose = " of ".join(filter(None, (touch.network, touch.partner))) or "no partner"
         consent = f"; consent: {touch.consent}" if touch.consent else ""
         details.append(f"considered: arrival {moment(touch.at)} by {whose}: {touch.verdict}{consent}")
@@ -319,6 +336,8 @@ def _credit(one: Decided, moment: Moment, replayed: Replayed | None) -> Line:
 
 def _share(share: Share, moment: Moment) -> str:
     part = f"share of {share.partner}: {percent(share.part)}"
+    if share.commission is not None:
+        part += f", commission {_money(share.commission.amount, share.commission.currency)}"
     if share.click is None or share.touched_at is None:
         return f"{part}, without a click for a postback"
     click = _click(share.click.param, share.click.value)

@@ -2,6 +2,7 @@
 
 from .agents import Agents
 from .conversations import Conversations
+from .customers import Customers
 from .database import Database
 from .deliveries import Deliveries
 from .engines import database_at
@@ -27,6 +28,7 @@ class Ledger:
         self.deliveries = Deliveries(self.db)
         self.outbox = Outbox(self.db)
         self.conversations = Conversations(self.db)
+        self.customers = Customers(self.db)
         self.inbox = Inbox(self.db)
         self.agents = Agents(self.db)
         self.notices = Notices(self.db)

@@ -148,6 +148,8 @@ class Forgetting:
                 # Of visitors who had withdrawn their consent before.
                 orders = select(_S.order).where(*of_email)
                 found = found.plus(await through(_decisions, _D.order.in_(orders), _D.visitor.is_(None)))
+            of_orders = _D.order.in_(select(_S.order).where(*of_email))
+            found = found.plus(await through(_linked, of_orders, _O.site == person.site))
             found = found.plus(await through(_sightings, *of_email))
         found = found.plus(await self._work(lambda tx: _unread(tx, person, done), done))
         return found.plus(await self._work(lambda tx: _notices(tx, person, done), done))
@@ -305,6 +307,32 @@ async def _decisions(
         await tx.execute(update(shares_table).where(*clicks).values(forget_by=until))
         which = (_H.decision.in_(ids), _H.forget_by.is_not(None))
         found = found.plus(await _clicks(tx, which, done))
+    return found, _more(rows)
+
+
+async def _linked(
+    tx: Connection, person: Person, which: Any, after: int, done: _Done
+) -> tuple[Forgot, int | None]:
+    """Take the arrivals on other devices out of credit decisions: those of whoever has the same e-mail
+    address. A decision without them cannot be repeated."""
+    joined = decisions_table.join(orders_table, _O.id == _D.order)
+    query = select(_D.id, _D.inputs, _D.considered).select_from(joined).where(*which, _D.id > after)
+    rows = (await tx.execute(query.order_by(_D.id).limit(STEP_ROWS))).all()
+    named = [row for row in rows if row.inputs.get("linked")]
+    found = Forgot({("decisions", row.id) for row in named})
+    if not named or done.dry:
+        return found, _more(rows)
+    for row in named:
+        times = {touch["t"] for touch in row.inputs["linked"]}
+        inputs = {**row.inputs, "linked": [], "forgotten": True}
+        considered = [one for one in row.considered if one["at"] not in times]
+        bare = update(decisions_table).where(_D.id == row.id)
+        await tx.execute(bare.values(inputs=inputs, considered=considered))
+    if not person.withdrawn:
+        ids = [row.id for row in named]
+        clicks = (_H.decision.in_(ids), _H.forget_by.is_(None), _H.touched_at.is_not(None))
+        await tx.execute(update(shares_table).where(*clicks).values(forget_by=done.now + LATEST))
+        found = found.plus(await _clicks(tx, (_H.decision.in_(ids), _H.forget_by.is_not(None)), done))
     return found, _more(rows)
 
 

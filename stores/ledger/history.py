@@ -12,7 +12,9 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 
-from ...credit.decision import Decision, Inputs, Share
+from ...credit.commission import Commission
+from ...credit.decision import Decision, Share
+from ...credit.inputs import Inputs
 from ...credit.terms import Policy
 from ...orders.doubt import Doubt
 from ...orders.history import Order
@@ -407,6 +409,17 @@ def _stored_order(change: Change, row: int, values: Mapping[str, Any]) -> Stored
     )
 
 
+def _earned(commission: Commission | None) -> dict[str, Any]:
+    if commission is None:
+        return {"commission": None, "operator": None, "earned": None}
+    lines = {"lines": list(commission.lines), "unpaid": commission.unpaid}
+    return {
+        "commission": str(commission.amount),
+        "operator": str(commission.operator),
+        "earned": {"currency": commission.currency, **lines},
+    }
+
+
 def _share(share: Share, decision: int, row: int, place: int) -> dict[str, Any]:
     click = share.click
     return {
@@ -418,4 +431,5 @@ def _share(share: Share, decision: int, row: int, place: int) -> dict[str, Any]:
         "touched_at": share.touched_at,
         "part": str(share.part),
         "reason": share.reason,
+        **_earned(share.commission),
     }

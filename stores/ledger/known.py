@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, select
 
-from ...credit.decision import Decision, Inputs, Share
+from ...credit.commission import Commission
+from ...credit.decision import Decision, Share
+from ...credit.inputs import Inputs
 from ...credit.terms import Policy
 from ...orders.sighting import Sighting
 from ...postbacks.model import Postback
@@ -140,12 +142,29 @@ def decided_query() -> Any:
 async def decided_of(connection: Connection, row: Row[Any]) -> Decided:
     """A credit decision from its row."""
     shares = tuple(
-        Share(s.partner, Click(*s.click) if s.click else None, s.touched_at, Decimal(s.part), s.reason)
+        Share(
+            s.partner,
+            Click(*s.click) if s.click else None,
+            s.touched_at,
+            Decimal(s.part),
+            s.reason,
+            None if s.commission is None else _commission(s),
+        )
         for s in await connection.execute(_SHARES, {"decision": row.id})
     )
     decision = Decision.of(shares, row.reason, row.considered, row.compared or ())
     policy, inputs = Policy.from_json(row.policy), Inputs.from_json(row.inputs)
     return Decided(row.id, row.order_version, row.visitor, row.at, policy, inputs, decision)
+
+
+def _commission(row: Row[Any]) -> Commission:
+    return Commission(
+        Decimal(row.commission),
+        row.earned["currency"],
+        Decimal(row.operator),
+        tuple(row.earned["lines"]),
+        row.earned["unpaid"],
+    )
 
 
 async def postbacks_of(connection: Connection, row: int, *, lock: bool = False) -> tuple[Postback, ...]:

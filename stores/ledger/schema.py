@@ -30,6 +30,10 @@ metadata = MetaData(
     }
 )
 
+# Most orders have no coupon.
+_COUPON = text("coupon IS NOT NULL")
+
+
 # What the sightings of an order come to (`orders/history.py`): computed again with each sighting.
 orders = Table(
     "orders",
@@ -61,6 +65,14 @@ orders = Table(
     UniqueConstraint("site", "order_id"),
     Index("ix_orders_visitor", "site", "visitor"),
     Index("ix_orders_newest", "site", "id"),
+    Index(
+        "ix_orders_coupon",
+        "site",
+        text("lower(coupon)"),
+        "placed_at",
+        sqlite_where=_COUPON,
+        postgresql_where=_COUPON,
+    ),
     Index("ix_orders_currency", "site", "currency", "id"),
     Index("ix_orders_number", "order_id"),
     Index("ix_orders_recorded", "recorded_at"),
@@ -192,6 +204,9 @@ shares = Table(
     Column("click", JSON),
     Column("touched_at", Float),
     Column("part", text_of(20), nullable=False),  # from 0 to 1, decimal text
+    Column("commission", text_of(40)),  # NULL: the site has no terms
+    Column("operator", text_of(40)),  # the part of the chat's operator
+    Column("earned", JSON),  # its currency, and how it came about
     Column("reason", text_of(), nullable=False),
     Column("forget_by", Float),  # until then the click id of a forgotten visitor goes
     Index("ix_shares_partner", "partner", "order"),

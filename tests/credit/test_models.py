@@ -5,8 +5,9 @@ from fractions import Fraction
 
 import pytest
 from clew.credit.arrivals import DAY
-from clew.credit.decision import Decision, Inputs, decide
+from clew.credit.decision import Decision, decide
 from clew.credit.division import divide, divided, parts
+from clew.credit.inputs import Inputs
 from clew.credit.terms import MODELS, Model, Policy, Terms, Window
 from clew.orders.money import minor_digits
 from clew.referral.touches import Click, Touch

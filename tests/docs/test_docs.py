@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 import typer
 from clew.cli import app
+from clew.credit.facts import TERM_FACTS
 from clew.desk.app import desk_app
 from clew.desk.ops.exposition import exposition
 from clew.desk.pages.advice import ADVICE
@@ -117,8 +118,10 @@ def test_every_command_is_documented_with_its_options(command: str) -> None:
 
 
 def test_every_fact_is_documented_and_every_documented_fact_exists() -> None:
-    rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| (\w+) \|", page("rules.md"), re.MULTILINE)
-    assert sorted(rows) == sorted((f.name, f.type) for f in FACTS)
+    of_rules, _, of_terms = page("rules.md").partition("## Facts of terms")
+    for text, facts in ((of_rules, FACTS), (of_terms, TERM_FACTS.facts)):
+        rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| (\w+) \|", text, re.MULTILINE)
+        assert sorted(rows) == sorted((f.name, f.type) for f in facts)
 
 
 def test_every_event_is_documented_and_every_documented_event_exists() -> None:

@@ -1,7 +1,7 @@
 from datetime import datetime, timedelta
 
 import pytest
-from clew.rules.facts import BY_NAME, FACTS, GROUPS, WEEKDAYS, LazyFacts, advance
+from clew.rules.facts import FACTS, GROUPS, RULE_FACTS, WEEKDAYS, LazyFacts, advance
 from clew.rules.ruleset import RuleSet
 from clew.settings.model import Rule
 from hypothesis import given
@@ -11,7 +11,7 @@ LOCAL = st.datetimes(datetime.fromisoformat("2000-01-01"), datetime.fromisoforma
 
 
 def test_every_fact_is_named_once_as_group_and_fact() -> None:
-    assert len(BY_NAME) == len(FACTS)
+    assert len(RULE_FACTS.by_name) == len(FACTS)
     assert {fact.name.partition(".")[0] for fact in FACTS} == set(GROUPS)
     assert all(fact.name.count(".") == 1 and fact.doc.endswith(".") for fact in FACTS)
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import sqlalchemy
-from clew.credit.decision import Inputs, decide
+from clew.credit.decision import decide
+from clew.credit.inputs import Inputs
 from clew.credit.terms import Policy
 from clew.orders.model import OrderSeen, Refund
 from clew.postbacks.model import Attempt, Postback, State

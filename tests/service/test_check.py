@@ -121,6 +121,9 @@ PARTNERS = [
     ),
     (AWIN.replace("'k'", "'k', conversion = 'x'"), "[0].settings.conversion", 7, "no such call", None),
 ]
+TERMS = "[[sites.credit.terms]]\nname = 'base'\n"
+SPLIT = "[[sites.credit.splits]]\nname = 's'\nof = 'blog'\n"
+CHANNEL = "[[sites.credit.channels]]\nname = 'c'\nthen = 'take'\n"
 WINDOW = "[[sites.credit.lookback]]\ndays = 9\n"
 CREDIT = [
     ("[sites.credit]\nmodel = 'lasst'\n", "model", 5, "must be", 'did you mean "last"?'),
@@ -133,6 +136,54 @@ CREDIT = [
         "never applies: entry 1",
         "move it before that entry, or remove it",
     ),
+    (f"{TERMS}percent = 101\n", "terms[0].percent", 6, "must be 100 or less", ""),
+    (
+        f"{TERMS}percent = 5\nwhen = ['order.chanel == \"chat\"']\n",
+        "terms[0].when[0]",
+        7,
+        "unknown fact",
+        None,
+    ),
+    (f"{TERMS}percent = 5\nwhen = ['order.channel == \"fax\"']\n", "terms[0].when[0]", 7, "is one of", ""),
+    (
+        f"[sites.credit]\ncategories = ['phones']\n{TERMS}pay = 5\n"
+        f"{TERMS.replace('base', 'x')}percent = 5\nwhen = ['item.category == \"fones\"']\n",
+        "terms[1].when[0]",
+        12,
+        "`item.category` is one of phones",
+        'write "phones"',
+    ),
+    (
+        f"{TERMS}percent = 5\nwhen = ['order.channel == \"chat\"', 'order.channel == \"web\"']\n",
+        "terms[0].when[1]",
+        7,
+        "is never true together with line 1",
+        None,
+    ),
+    (f"{TERMS}pay = 5\nwhen = ['item.id == \"x\"']\n", "terms[0].when[0]", 7, "for rates only", None),
+    (f"{TERMS}fixed = 5\n", "terms[0]", 4, "without a currency", 'write currency = "EUR"'),
+    (f"{TERMS}fixed = 5\ncurrency = 'EUX'\n", "terms[0].currency", 7, "is not an ISO 4217 code", None),
+    (f"{TERMS}pay = 5\npercent = 5\n", "terms[0].pay", 6, "has a rate too", "make two entries of it"),
+    (TERMS, "terms[0]", 4, "says nothing of what is paid", None),
+    (
+        f"{TERMS}percent = 5\nsince = 2999-02-01\nuntil = 2999-01-01\n",
+        "terms[0].until",
+        8,
+        "before it begins",
+        "exchange the two dates, or correct one",
+    ),
+    (
+        f"{TERMS}percent = 5\n{TERMS.replace('base', 'never')}percent = 6\n",
+        "terms[1]",
+        7,
+        "never applies: base applies to all",
+        "move it before base, or remove it",
+    ),
+    (f"{TERMS}percent = 5\n{TERMS}pay = 6\n", "terms[1].name", 8, "another entry has the name", ""),
+    (f"{SPLIT}to = {{ blog = 10 }}\n", "splits[0].to.blog", 7, "a part to itself", None),
+    (f"{SPLIT}to = {{ x = 10 }}\n", "splits[0].to.x", 7, "no partner 'x'", None),
+    (f"{CHANNEL}partners = ['blgo']\n", "channels[0].partners[0]", 7, "no partner", "did you mean blog?"),
+    (f"{CHANNEL}arrivals = ['emial']\n", "channels[0].arrivals[0]", 7, "must be", None),
 ]
 # field E23
 PARTNERS += [
@@ -549,3 +600,37 @@ def test_a_folder_is_no_database(tmp_path: Path) -> None:
     """field G10, G4"""
     (problem,) = found(tmp_path, f"{TOP}ledger = 'sqlite:{tmp_path}'\n{SHOP}")
     assert (problem[0], problem[2]) == ("ledger", f"{tmp_path} is a folder")
+
+
+def test_terms_that_are_over_or_overlap_are_warnings(tmp_path: Path) -> None:
+    ended = f"{TERMS}percent = 5\nuntil = 2020-01-31\n"
+    first = f"{TERMS.replace('base', 'one')}percent = 5\nsince = 2998-01-01\nuntil = 2998-12-31\n"
+    second = f"{TERMS.replace('base', 'two')}percent = 6\nsince = 2998-12-01\nuntil = 2999-12-31\n"
+    found = warned(tmp_path, TOP + SHOP + ended + first + second + PLAIN)
+    assert [(key, message) for key, _, message in found if "credit" in key] == [
+        ("sites[0].credit.terms[0].until", "2020-01-31 is past: it applies to no new order"),
+        (
+            "sites[0].credit.terms[2]",
+            "its period overlaps with that of one, which comes first and applies then",
+        ),
+    ]
+
+
+def test_a_trial_before_the_usual_terms_is_no_overlap(tmp_path: Path) -> None:
+    trial = f"{TERMS.replace('base', 'trial')}percent = 9\nsince = 2998-01-01\nuntil = 2998-12-31\n"
+    found = warned(tmp_path, TOP + SHOP + trial + f"{TERMS}percent = 5\n" + PLAIN)
+    assert [key for key, *_ in found if "credit" in key] == []
+
+
+def test_one_code_belongs_to_one_partner(tmp_path: Path) -> None:
+    twice = (
+        PLAIN.replace("blog", "anna").replace("'ref'", "'a'")
+        + "codes = ['X10']\n"
+        + PLAIN
+        + "codes = ['x10']\n"
+    )
+    ((key, _, message, _),) = found(tmp_path, TOP + SHOP + twice)
+    assert (key, message) == (
+        "sites[0].partners[1].codes[0]",
+        "the code 'x10' is bound already: one code belongs to one partner",
+    )

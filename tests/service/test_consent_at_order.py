@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from clew.credit.decision import Inputs, decide
+from clew.credit.decision import decide
+from clew.credit.inputs import Inputs
 from clew.credit.terms import Policy, Terms
 from clew.middleware.asgi.mount import ClewMiddleware
 from clew.orders.history import project

@@ -10,6 +10,7 @@ from clew.credit.decision import decide
 from clew.orders.model import OrderSeen, Refund
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
+from clew.service.ordering.correcting import correct
 from clew.stores.ledger.reports import OrderFilter, Reports
 from reporting import NOW, Shop, site
 
@@ -108,4 +109,163 @@ async def test_the_partner_of_the_widgets_rules_is_one_that_earns(tmp_path: Path
     assert story is not None
     assert click is not None
     assert click in [share.click for share in story.decisions[-1].decision.shares]
+    await shop.service.close()
+
+
+HALF = [{"name": "all", "percent": 10}]
+
+
+async def commission(shop: Shop, number: str = "1001") -> dict[str, str]:
+    story = await shop.service.ledger.stories.of("shop", number)
+    assert story is not None
+    assert all(decide(one.inputs, one.policy) == one.decision for one in story.decisions)
+    shares = story.decisions[-1].decision.shares
+    return {one.partner: str(one.commission.amount) for one in shares if one.commission is not None}
+
+
+async def test_the_commission_follows_refunds_and_a_persons_correction(
+    tmp_path: Path, ledger_address: str
+) -> None:
+    shop = shop_with(tmp_path, ledger_address, credit={"terms": HALF})
+    await shop.service.open()
+    await came(shop, "anna")
+    await shop.report(told(), visitor="v1")
+    assert await commission(shop) == {"anna": "10.00"}
+    await shop.report(told(refunds=(Refund("r1", Decimal("25.00")),)))
+    assert await commission(shop) == {"anna": "7.50"}
+    order = await shop.service.ledger.orders.get("shop", "1001")
+    assert order is not None
+    partners = list(shop.service.sites["shop"].partners.values())
+    await correct(shop.service.ledger, partners, order, NOW + 9, by="x", why="y", amount=Decimal(65))
+    assert await commission(shop) == {"anna": "4.00"}
+    await shop.report(told(state="cancelled"))
+    await correct(shop.service.ledger, partners, order, NOW + 10, by="x", why="y", state="cancelled")
+    assert await commission(shop) == {"anna": "0.00"}
+    await shop.service.close()
+
+
+async def test_a_refund_after_its_visitor_was_forgotten_takes_its_commission_back(tmp_path: Path) -> None:
+    shop = shop_with(tmp_path, credit={"terms": HALF})
+    await shop.service.open()
+    await came(shop, "anna")
+    await shop.report(told(), visitor="v1")
+    forgetting = shop.service.ledger.forgetting
+    person = await forgetting.person("shop", visitor="v1")
+    await forgetting.mark(person, shop.now)
+    await forgetting.forget(person, shop.now)
+    await shop.report(told(refunds=(Refund("r1", Decimal("50.00")),)))
+    story = await shop.service.ledger.stories.of("shop", "1001")
+    assert story is not None
+    (share,) = story.decisions[-1].decision.shares
+    assert share.commission is not None
+    assert (share.partner, str(share.commission.amount)) == ("anna", "5.00")
+    await shop.service.close()
+
+
+async def test_a_customer_is_returning_by_the_ledgers_own_history(
+    tmp_path: Path, ledger_address: str
+) -> None:
+    """Row 20: by the e-mail hash or the visitor; the shop's word counts before it."""
+    new = [{"name": "new", "when": ['order.customer == "new"'], "percent": 10}, {"name": "old", "percent": 1}]
+    shop = shop_with(tmp_path, ledger_address, credit={"terms": new})
+    await shop.service.open()
+    for visitor in ("v1", "v2", "v3"):
+        await came(shop, "anna", visitor=visitor)
+    await shop.report(told(id="1", email_hash="a" * 64), visitor="v1")
+    await shop.report(told(id="2", email_hash="a" * 64), visitor="v2")
+    await shop.report(told(id="3"), visitor="v1")
+    await shop.report(told(id="4", email_hash="a" * 64, customer="new"), visitor="v3")
+    await shop.report(told(id="5", email_hash="b" * 64), visitor="v3")
+    found = [(await commission(shop, str(n)))["anna"] for n in range(1, 6)]
+    assert found == ["10.00", "1.00", "1.00", "10.00", "1.00"]
+    # Later orders do not make an earlier one a returning customer's.
+    await shop.report(told(id="1", email_hash="a" * 64, coupon="X"))
+    assert await commission(shop, "1") == {"anna": "10.00"}
+    await shop.service.close()
+
+
+async def test_a_code_that_strangers_use_holds_their_orders_and_says_so(
+    tmp_path: Path, ledger_address: str
+) -> None:
+    coded = [{**PARTNERS[0], "codes": ["ANNA10"]}, *PARTNERS[1:]]
+    shop = shop_with(tmp_path, ledger_address, partners=coded, credit={"leak_orders": 3, "leak_days": 2})
+    events: list[tuple[str, str]] = []
+    shop.service.events.notice = lambda name, **said: events.append((name, str(said.get("why"))))  # type: ignore[method-assign]
+    await shop.service.open()
+    for number in range(3):
+        await shop.report(told(id=str(number), coupon="anna10"))
+    held = await shop.service.ledger.orders.get("shop", "2")
+    assert held is not None
+    assert [doubt.kind for doubt in held.doubts] == []
+    await shop.report(told(id="3", coupon="Anna10"))
+    leaked = await shop.service.ledger.orders.get("shop", "3")
+    assert leaked is not None
+    assert (leaked.partner, [doubt.kind for doubt in leaked.doubts]) == ("anna", ["code"])
+    assert "3 of 3 orders with it in 2 days" in leaked.doubts[0].text
+    assert ("code_leaked", leaked.doubts[0].text) in events
+    rows = await shop.service.ledger.histories.postbacks(leaked.row)
+    assert [(row.state, row.hold) for row in rows] == [("held", "code")]
+    # Who came by the partner is no stranger.
+    await came(shop, "anna", visitor="v9")
+    await shop.report(told(id="4", coupon="ANNA10"), visitor="v9")
+    known = await shop.service.ledger.orders.get("shop", "4")
+    assert known is not None
+    assert known.doubts == ()
+    await shop.service.close()
+
+
+async def test_a_code_without_a_click_is_held_for_its_partner(tmp_path: Path) -> None:
+    shop = shop_with(tmp_path, partners=[{**PARTNERS[0], "codes": ["ANNA10"]}])
+    await shop.service.open()
+    await shop.report(told(coupon="ANNA10"))
+    (row,) = await shop.service.ledger.histories.postbacks(1)
+    assert (row.state, row.hold, row.report.amount) == ("held", "manual", "100.00")
+    assert row.why is not None
+    assert row.why.startswith("anna earns the order by its coupon ANNA10, without a click: report it by")
+    await shop.service.close()
+
+
+@pytest.mark.parametrize(("enabled", "consent", "partner"), [(True, None, "anna"), (False, None, None)])
+async def test_a_click_on_another_device_counts_where_the_site_says_so(
+    tmp_path: Path, ledger_address: str, enabled: bool, consent: str | None, partner: str | None
+) -> None:
+    """Row 5."""
+    shop = shop_with(tmp_path, ledger_address, credit={"cross_device": enabled})
+    await shop.service.open()
+    await shop.report(told(id="0", email_hash="a" * 64), visitor="phone")
+    await came(shop, "anna", visitor="phone")
+    await shop.report(told(email_hash="a" * 64), visitor="desk")
+    story = await shop.service.ledger.stories.of("shop", "1001")
+    assert story is not None
+    assert story.order.partner == partner
+    if partner is not None:
+        (one,) = story.decisions[-1].decision.considered
+        assert one.verdict.endswith("; on another device of the same customer")
+    await shop.service.close()
+
+
+async def test_who_is_forgotten_is_also_forgotten_in_the_orders_of_another_device(
+    tmp_path: Path, ledger_address: str
+) -> None:
+    shop = shop_with(tmp_path, ledger_address, credit={"cross_device": True})
+    await shop.service.open()
+    await shop.report(told(id="0", email_hash="a" * 64), visitor="phone")
+    await came(shop, "anna", visitor="phone")
+    await shop.report(told(email_hash="a" * 64), visitor="desk")
+    await shop.deliver()
+    forgetting = shop.service.ledger.forgetting
+    person = await forgetting.person("shop", visitor="phone")
+    await forgetting.mark(person, shop.now)
+    assert (await forgetting.forget(person, shop.now, dry=True)).rows["decisions"] >= 1
+    await forgetting.forget(person, shop.now)
+    story = await shop.service.ledger.stories.of("shop", "1001")
+    assert story is not None
+    last = story.decisions[-1]
+    assert (last.inputs.linked, last.inputs.forgotten, last.decision.considered) == ((), True, ())
+    assert last.decision.shares[0].click is not None
+    assert last.decision.shares[0].click.value == ""
+    await shop.report(told(email_hash="c" * 64, refunds=(Refund("r1", Decimal("10.00")),)))
+    order = await shop.service.ledger.orders.get("shop", "1001")
+    assert order is not None
+    assert (order.partner, order.refunded) == ("anna", Decimal("10.00"))
     await shop.service.close()

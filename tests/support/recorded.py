@@ -6,7 +6,8 @@ from decimal import Decimal
 from math import inf
 
 from clew.credit.arrivals import Considered
-from clew.credit.decision import Decision, Inputs, Share, decide
+from clew.credit.decision import Decision, Share, decide
+from clew.credit.inputs import Inputs
 from clew.credit.terms import Policy, Terms
 from clew.orders.doubt import Doubt
 from clew.orders.history import project

@@ -136,6 +136,15 @@ def _orders() -> None:
     op.create_index("ix_orders_changed", "orders", ["changed_at", "id"], unique=False)
     op.create_index("ix_orders_recorded", "orders", ["recorded_at"], unique=False)
     op.create_index("ix_orders_visitor", "orders", ["site", "visitor"], unique=False)
+    coupon = sa.text("coupon IS NOT NULL")
+    op.create_index(
+        "ix_orders_coupon",
+        "orders",
+        ["site", sa.text("lower(coupon)"), "placed_at"],
+        unique=False,
+        sqlite_where=coupon,
+        postgresql_where=coupon,
+    )
     op.create_table(
         "order_numbers",
         sa.Column("site", text_of(64), nullable=False),
@@ -252,6 +261,9 @@ def _credits() -> None:
         sa.Column("click", sa.JSON(), nullable=True),
         sa.Column("touched_at", sa.Float(), nullable=True),
         sa.Column("part", text_of(20), nullable=False),
+        sa.Column("commission", text_of(40), nullable=True),
+        sa.Column("operator", text_of(40), nullable=True),
+        sa.Column("earned", sa.JSON(), nullable=True),
         sa.Column("reason", text_of(), nullable=False),
         sa.Column("forget_by", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(["decision"], ["decisions.id"], name=op.f("fk_shares_decision_decisions")),

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from clew.credit.compiled import asked_by
+from clew.credit.terms import Policy, Rate
 from clew.orders.model import OrderSeen
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
@@ -291,3 +294,21 @@ async def test_a_wrong_join_is_undone_on_the_orders_page(desk: DeskServer) -> No
     assert (refused.status_code, "Nothing changed" in refused.text) == (422, True)
     untouched = await desk.service.ledger.orders.at(theirs.row)
     assert untouched == theirs
+
+
+async def test_the_order_page_shows_shares_and_commission(desk: DeskServer) -> None:
+    """As `clew explain order`: tests/cli/test_explain_credit.py."""
+    site = desk.service.sites["shop"]
+    further = replace(site.terms.further, rates=(Rate(name="all", percent=Decimal(10)),))
+    terms = replace(site.terms, model="linear", compare=("first",), further=further)
+    site.terms, site.policy, site.asked = terms, Policy(terms), asked_by(further)
+    found = await order(desk)
+    client = await desk.agent()
+    shown = text_of((await client.get(f"desk/orders/{found.row}")).text)
+    for line in (
+        "share of anna: 100 %, commission 10.00 EUR, by click aff click-…",
+        "commission of anna: terms all: 10 % of 100.00 = 10.00 EUR",
+        "won: the only partner click that counts",
+        "by the first click it would be: anna",
+    ):
+        assert line in shown
