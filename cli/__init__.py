@@ -12,6 +12,7 @@ from ..settings.model import listen_address
 from . import correct, desk, explain, postbacks
 from .backup import backup_command, restore_command
 from .check import check_command
+from .connect import connect_command
 from .export import export_command
 from .forget import forget_command
 from .init import init_command
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("inspect")(inspect_command)
 app.command("check")(check_command)
+app.command("connect")(connect_command)
 app.command("mitm")(mitm_command)
 app.command("init")(init_command)
 app.command("reload")(reload_command)

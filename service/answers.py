@@ -34,16 +34,19 @@ class Answers:
         online: bool,
         order: list[str] | None = None,
         consent: Mapping[str, object] | None = None,
+        carry: Mapping[str, str] | None = None,
     ) -> bytes:
         """A whole answer as JSON. `retry_after` is in seconds. `order` are the selectors of an order that the
         browser should read, None for none. `consent` is the visitor's consent for the loader, None if the
-        site does not ask for it."""
+        site does not ask for it. `carry` is the visitor's token and the cart that gets it."""
         part = self._parts.get((rule.name if rule is not None else None, language))
         if part is None:
             part = self._part(rule, language)
         optional = b"" if order is None else b',"order":' + _json(order)
         if consent is not None:
             optional += b',"consent":' + _json(consent)
+        if carry is not None:
+            optional += b',"carry":' + _json(carry)
         return b'%b,"retry_after":%b,"conversation":%b,"unread":%d,"online":%b%b}' % (
             part,
             b"null" if retry_after is None else _json(retry_after),

@@ -224,6 +224,7 @@ class Decisions:
             online=load is not None and load.online > 0,
             order=_wanted(site, visitor, ask.page.url),
             consent=_told(view.known, ask.consent, now) if site.asks_consent else None,
+            carry=_carry(site, view.known),
         )
         return Answer(action, body, view.set_cookies())
 
@@ -368,6 +369,15 @@ def _begin(site: SiteRuntime, ask: Ask, now: float) -> Touch | None:
     """What the address brought along at which the visit began."""
     begin = replace(ask, page=replace(ask.page, url=ask.landing), referrer="")
     return _landing(site, begin, now)[0]
+
+
+def _carry(site: SiteRuntime, known: Known | None) -> dict[str, str] | None:
+    """What the shop's cart gets of a visitor whose cookie has come back; None if the site does not ask for
+    it, or the visitor has not agreed to be recognised."""
+    cart = site.settings.carry.cart
+    if cart is None or known is None or (site.asks_consent and not known.agreed):
+        return None
+    return {"cart": cart, "token": site.carrier.token(known.visitor)}
 
 
 def _withdraws(site: SiteRuntime, known: Known, consent: ConsentState) -> bool:

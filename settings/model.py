@@ -348,6 +348,13 @@ class ApiToken(Model):
     scopes: list[ApiScope] = Field(min_length=1)
 
 
+class Carry(Model):
+    """How clew's token gets into the shop's cart and order: see docs/getting-started.md#orders-by-webhook."""
+
+    header: bool = False
+    cart: Literal["shopify"] | None = None
+
+
 class Webhook(Model):
     """A shop system that reports orders by webhooks: see docs/api.md#webhooks."""
 
@@ -390,6 +397,7 @@ class Site(Model):
     chat: Chat = Chat()
     credit: Credit = Credit()
     consent: Consent = Consent()
+    carry: Carry = Carry()
     webhooks: dict[str, Webhook] = {}
 
 

@@ -56,6 +56,12 @@ def consent_script() -> Script:
 
 
 @cache
+def carry_script() -> Script:
+    """What writes clew's token to the cart, `k.js`: the loader imports it at a site that asks for it."""
+    return _script(_read("k.js"))
+
+
+@cache
 def silence() -> Script:
     """An empty loader for sites on which clew is switched off, since cached pages may still load it."""
     return _script("// clew is switched off on this site.\n")

@@ -69,6 +69,7 @@
         watcher ??= import(base + "c.js").then((c) => c.watch(update));
         watcher.then((watch) => watch(answer.consent, jar)).catch(() => {});
       }
+      if (answer.carry) import(base + "k.js").then((k) => k.carry(answer.carry)).catch(() => {});
       if (answer.order && sent !== view) {
         sent = view;
         import(base + "o.js").then((o) => o.report(base, answer.order, () => current === view, referrer)).catch(() => {});

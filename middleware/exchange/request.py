@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from ...desk.cookies import without_desk_cookies
 from ...injector import eligible, validators
-from ...injector.heads import RequestHead, value
+from ...injector.heads import Headers, RequestHead, value, without
 from ...injector.reasons import Reason
 from ...referral.arrival import arrive, arrive_unrecognised
+from ...referral.carrier import HEADER
 from ...referral.consent.decision import permitted
 from ...referral.consent.signals import Consent
 from ...service.effects import Before, NotifyDropped, SaveShopped, SaveTouch
@@ -31,12 +32,31 @@ def take(record: Record, head: RequestHead) -> tuple[OwnPage | Forward, State]:
     try:
         reason = eligible.request_reason(head)
         if reason is not None:
-            return _no_navigation(record, head, reason)
-        return _navigation(record, head), State.WAITING
+            plan, state = _no_navigation(record, head, reason)
+        else:
+            plan, state = _navigation(record, head), State.WAITING
+        if record.site.settings.carry.header:
+            plan.headers = _with_referral(record, head, plan.headers)
+        return plan, state
     except Exception as error:
         # Fail open: the shop gets the request unchanged.
         record.note_fault(error)
         return Forward(head.headers), State.PASSING
+
+
+def _with_referral(record: Record, head: RequestHead, headers: Headers) -> Headers:
+    """The headers with the visitor's token for the shop, in place of what the client sent by that name. Only
+    what may make or change a cart or an order needs it, no picture and no script."""
+    kept = without(headers, HEADER)
+    dest = head.plain.get(b"sec-fetch-dest") if head.plain else value(head.headers, b"sec-fetch-dest")
+    if dest not in (None, b"", b"document", b"empty", b"iframe"):
+        return kept
+    record.request_head = head
+    known = record.recognise()
+    visitor = record.visitor or (known.visitor if known is not None else None)
+    if visitor is None:
+        return kept
+    return [*kept, (HEADER, record.site.carrier.token(visitor).encode("ascii"))]
 
 
 def _no_navigation(record: Record, head: RequestHead, reason: Reason) -> tuple[Forward, State]:

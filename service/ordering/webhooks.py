@@ -106,7 +106,7 @@ class Webhooks:
         recorded, or the sender may repeat it."""
         source, settings = self.source(site, name)
         digest = digest_of(body)
-        before = await self._ledger.deliveries.known(site.name, name, digest)
+        before = await self._ledger.deliveries.known(site.name, name, digest, self._clock.now())
         if before is not None:
             self._note(site, name, before.topic, "repeated", before.order)
             status = source.unread if before.outcome == "unread" else 200

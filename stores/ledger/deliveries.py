@@ -14,6 +14,9 @@ from .errors import LedgerConflictError
 from .schema import deliveries
 
 Outcome = Literal["order", "ignored", "unread", "ping"]
+AGAIN: Final = 5.0
+"""Seconds after which the repeat of a webhook is counted."""
+
 UNREAD: Final = 100
 """Bodies of a site that are kept at most; of older ones only the row is."""
 
@@ -55,15 +58,21 @@ class Deliveries:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def known(self, site: str, source: str, digest: str) -> Delivery | None:
-        """The same webhook as it came before; None if it is new."""
+    async def known(self, site: str, source: str, digest: str, now: float) -> Delivery | None:
+        """The same webhook as it came before; None if it is new. It is counted, if it was longer than
+        AGAIN ago: a storm of repeats writes nothing."""
         given = {"site": site, "source": source, "digest": digest}
 
         async def look(connection: Connection) -> Any:
             return (await connection.execute(_SAME, given)).first()
 
         row = await self._db.query(look)
-        return None if row is None else _delivery(row)
+        if row is None:
+            return None
+        if now - row.at > AGAIN:
+            again = update(deliveries).where(_C.id == row.id).values(count=_C.count + 1, at=now)
+            await self._db.transact(lambda tx: tx.execute(again))
+        return _delivery(row)
 
     async def add(self, one: Delivery) -> None:
         """Keep a webhook. If the same one is known, it is counted once more."""

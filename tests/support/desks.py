@@ -47,6 +47,7 @@ class DeskServer:
         limits: dict[str, Any] | None = None,
         hold: dict[str, Any] | None = None,
         webhooks: dict[str, Any] | None = None,
+        more: dict[str, Any] | None = None,
     ) -> None:
         rules = [{"name": "after-wait", "action": "invite", "when": []}]
         partners = [{"id": "anna", "param": "aff", "postback": "https://partner.test/?c={click_id}"}]
@@ -67,7 +68,13 @@ class DeskServer:
                     "ledger": f"sqlite:{folder / 'ledger.db'}",
                     "limits": limits or {},
                     "sites": [
-                        {**shop, "chat": chat or {}, "hold": hold or {}, "webhooks": webhooks or {}},
+                        {
+                            **shop,
+                            "chat": chat or {},
+                            "hold": hold or {},
+                            "webhooks": webhooks or {},
+                            **(more or {}),
+                        },
                         {"name": "other", "hosts": ["other.test"]},
                     ],
                 }
@@ -169,9 +176,10 @@ async def desk_server(
     limits: dict[str, Any] | None = None,
     hold: dict[str, Any] | None = None,
     webhooks: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
 ) -> AsyncIterator[DeskServer]:
     """A desk for as long as the block runs."""
-    built = DeskServer(folder, chat, limits, hold, webhooks)
+    built = DeskServer(folder, chat, limits, hold, webhooks, more)
     await built.service.start()
     try:
         yield built

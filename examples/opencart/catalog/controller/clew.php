@@ -1,0 +1,64 @@
+<?php
+namespace Opencart\Catalog\Controller\Extension\Clew;
+/**
+ * Reports each change of an order to clew. OpenCart 4.0.2 and newer.
+ */
+class Clew extends \Opencart\System\Engine\Controller {
+	// Order statuses as OpenCart installs them; those of the settings "Processing" and "Complete" count as paid.
+	private const STATES = [1 => 'placed', 7 => 'cancelled', 8 => 'cancelled', 10 => 'held', 11 => 'refunded',
+		12 => 'cancelled', 13 => 'charged_back', 14 => 'cancelled', 16 => 'cancelled'];
+
+	/** After addOrder: keep the visitor's token, which the browser's request brings. */
+	public function keep(string &$route, array &$args, mixed &$output): void {
+		$token = (string)($this->request->server['HTTP_X_CLEW_REFERRAL'] ?? '');
+		if ($output && preg_match('/^[A-Za-z0-9_-]{1,200}$/', $token)) {
+			$this->db->query("REPLACE INTO `" . DB_PREFIX . "clew_order` SET `order_id` = '" . (int)$output . "', `token` = '" . $this->db->escape($token) . "'");
+		}
+	}
+
+	/** After addHistory: the order has a new state. A payment's callback comes without the browser. */
+	public function report(string &$route, array &$args, mixed &$output): void {
+		$order = $this->model_checkout_order->getOrder((int)$args[0]);
+		if ($order && $this->config->get('module_clew_status')) {
+			$this->send($this->body($order, (int)$args[1]));
+		}
+	}
+
+	private function body(array $order, int $status): array {
+		$totals = array_column($this->model_checkout_order->getTotals($order['order_id']), 'value', 'code');
+		$paid = array_merge((array)$this->config->get('config_processing_status'), (array)$this->config->get('config_complete_status'));
+		$token = $this->db->query("SELECT `token` FROM `" . DB_PREFIX . "clew_order` WHERE `order_id` = '" . (int)$order['order_id'] . "'")->row['token'] ?? null;
+		$items = array_map(fn ($p) => ['id' => $p['model'], 'name' => html_entity_decode($p['name']), 'quantity' => (int)$p['quantity'],
+			'price' => $this->money($p['price']), 'tax' => $this->money($p['tax'] * $p['quantity'])], $this->model_checkout_order->getProducts($order['order_id']));
+		// OpenCart counts "Pending" and "Reversed" as processing too.
+		$state = self::STATES[$status] ?? (in_array($status, $paid) ? 'paid' : null);
+		return array_filter([
+			'id' => (string)$order['order_id'],
+			// Amounts are in the shop's own currency, whatever the customer chose to see.
+			'total' => $this->money($order['total']), 'currency' => $this->config->get('config_currency'),
+			'shipping' => $this->money($totals['shipping'] ?? 0), 'tax' => $this->money(array_sum(array_map(fn ($i) => $i['tax'], $items))),
+			'discount' => $this->money(abs(($totals['coupon'] ?? 0) + ($totals['voucher'] ?? 0))),
+			'state' => $state, 'items' => $items, 'visitor' => $token,
+			'placed_at' => strtotime($order['date_added']), 'updated_at' => time(),
+			'email_hash' => hash('sha256', strtolower(trim($order['email']))),
+		], fn ($value) => $value !== null);
+	}
+
+	private function money(mixed $value): string {
+		return number_format((float)$value, 4, '.', '');
+	}
+
+	/** https://github.com/standard-webhooks/standard-webhooks */
+	private function send(array $body): void {
+		[$id, $at, $text] = [bin2hex(random_bytes(16)), time(), json_encode($body)];
+		$mac = base64_encode(hash_hmac('sha256', "$id.$at.$text", $this->config->get('module_clew_secret'), true));
+		$call = curl_init($this->config->get('module_clew_url'));
+		curl_setopt_array($call, [CURLOPT_POST => true, CURLOPT_POSTFIELDS => $text, CURLOPT_RETURNTRANSFER => true, CURLOPT_TIMEOUT => 5,
+			CURLOPT_HTTPHEADER => ['Content-Type: application/json', "webhook-id: $id", "webhook-timestamp: $at", "webhook-signature: v1,$mac"]]);
+		$answer = curl_exec($call);
+		if (curl_getinfo($call, CURLINFO_RESPONSE_CODE) != 200) {
+			$this->log->write('clew did not take order ' . $body['id'] . ': ' . ($answer ?: curl_error($call)));
+		}
+		curl_close($call);
+	}
+}
