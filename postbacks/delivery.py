@@ -10,20 +10,36 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from ..referral.catalogue import Network
 from ..settings.model import Delivery, Partner
+from .batches import REPORTS, Batches
 from .call import Call, RenderError
 from .client import CONNECT_SECONDS, Client, Progress
 from .masking import hide
 from .model import Attempt, Outcome, Postback, State, Waiting
+from .network_call import PURPOSE, chosen, network_call, usable
 from .pace import CALLS_PER_DESTINATION, TOTAL, Pace
 from .render import render, repeats_are_safe
-from .verdict import NotSent, Result, Unanswered, Verdict, judge, settle
+from .tokens import TokenError, Tokens
+from .verdict import (
+    Answered,
+    NotSent,
+    Result,
+    Unanswered,
+    Verdict,
+    judge_each,
+    kept_value,
+    refused_together,
+    settle,
+)
 
 CANDIDATES = 1000  # rows read in a round
+UNAUTHORIZED = 401
 POLL_SECONDS = 5.0  # maximum delay until a row of another process is seen
 CLAIM_SECONDS = CONNECT_SECONDS + 5
 LEASE_MARGIN = 15.0  # seconds beyond the timeout of a call, for storing its response
@@ -52,11 +68,21 @@ class Outbox(Protocol):
     async def finish(self, postback: Postback, attempt: Attempt, state: State, next_at: float) -> bool:
         """Store an attempt."""
 
-    async def release(self, postback: Postback, until: float) -> None:
-        """Release a row of which nothing was sent."""
+    async def release(self, postback: Postback, until: float, *, at: float | None = None) -> None:
+        """Release a row of which nothing was sent; it is due as before, or at another time."""
 
     async def next_due(self) -> float | None:
         """When the next row is due."""
+
+
+class Ids(Protocol):
+    """The part of the ledger with what networks call orders; see `stores.ledger.networks.Networks`."""
+
+    async def keep(self, order: int, partner: str, value: str) -> None:
+        """Keep what the network calls the order."""
+
+    async def kept(self, order: int, partner: str) -> str:
+        """What the network calls the order; empty if it is not known."""
 
 
 class Events(Protocol):
@@ -86,15 +112,24 @@ class _PartnerGoneError(Exception):
     """The partner is no longer in the settings."""
 
 
-class _Flight:
-    """A claimed postback in progress."""
+class _TooEarlyError(Exception):
+    """The network does not take the call yet."""
 
-    def __init__(self, postback: Postback, destination: str, until: float) -> None:
-        self.postback = postback
+    def __init__(self, until: float) -> None:
+        self.until = until
+        super().__init__(f"not before {until}")
+
+
+class _Flight:
+    """Claimed postbacks in one call."""
+
+    def __init__(self, rows: Sequence[Postback], destination: str, until: float) -> None:
+        self.rows = rows
+        self.postback = rows[0]
         self.destination = destination
         self.until = until
         self.marking = False  # whether the row may be marked as sending
-        self.began: Postback | None = None
+        self.began: dict[str, Postback] = {}  # by id
         self.progress = Progress()
         self.call: asyncio.Task[Result] | None = None
         self.ledger = 0.0  # seconds of the call spent in the ledger
@@ -105,7 +140,8 @@ class Worker:
     """Delivers postbacks while `run` runs.
 
     `lookup` returns a partner of the current settings by site and id, `networks` is the catalogue by id,
-    `now` returns unix seconds, and `chance` a number from 0 to 1 that spreads retries.
+    `now` returns unix seconds, and `chance` a number from 0 to 1 that spreads retries. `tokens` and `ids` are
+    for networks whose calls need an OAuth token, or the network's own id of an order.
     """
 
     def __init__(
@@ -117,6 +153,8 @@ class Worker:
         now: Callable[[], float],
         events: Events,
         chance: Callable[[], float] = random.random,
+        tokens: Tokens | None = None,
+        ids: Ids | None = None,
     ) -> None:
         self._outbox = outbox
         self._lookup = lookup
@@ -128,6 +166,9 @@ class Worker:
         self._wake = asyncio.Event()
         self._flights: dict[asyncio.Task[None], _Flight] = {}
         self._pace = Pace()
+        self._tokens = tokens
+        self._ids = ids
+        self._batches = Batches(self._with_network)
         self._slow: frozenset[str] = frozenset()  # destinations already reported
         self._stopping = False
 
@@ -160,15 +201,17 @@ class Worker:
             now = self._now()
             for row in await self._outbox.expire(now, self._repeats):
                 self._report(row, _OUTCOMES[row.state], row.last_answer or "")
-            waiting = await self._outbox.waiting(now, each=CALLS_PER_DESTINATION, limit=CANDIDATES)
+            each = REPORTS if self._batches.several else CALLS_PER_DESTINATION
+            waiting = await self._outbox.waiting(now, each=each, limit=CANDIDATES)
             chosen = self._with_room(waiting)
             if chosen:
-                for postback in await self._outbox.claim(chosen, now, now + CLAIM_SECONDS):
-                    self._start(client, postback)
+                claimed = await self._outbox.claim(chosen, now, now + CLAIM_SECONDS)
+                for rows in self._batches.together(claimed):
+                    self._start(client, rows)
             if len(chosen) < len(waiting):
                 # A slot is freed when a call ends, which wakes this loop, or when one counts as slow.
-                slow = self._pace.next_slow()
-                return POLL_SECONDS if slow is None else min(POLL_SECONDS, max(0.0, slow))
+                until = [s for s in (self._pace.next_slow(), self._batches.wait) if s is not None]
+                return min(POLL_SECONDS, max(0.0, min(until, default=POLL_SECONDS)))
             due = await self._outbox.next_due()
         except Exception as error:
             # The ledger is not available or locked: due rows stay due.
@@ -179,8 +222,7 @@ class Worker:
     def _with_room(self, waiting: Sequence[Waiting]) -> list[str]:
         room = self._pace.room()
         self._report_slow(waiting)
-        destinations = ((row.id, self._destination(row.site, row.partner)) for row in waiting)
-        return [row for row, destination in destinations if room.take(destination)]
+        return self._batches.choose(waiting, room, self._destination)
 
     def _report_slow(self, waiting: Sequence[Waiting]) -> None:
         """Report a destination that has become slow while postbacks wait for it."""
@@ -200,10 +242,10 @@ class Worker:
         address = partner.endpoint or partner.postback
         return "/".join(address.split("/", 3)[:3]) if address else str(partner.network)
 
-    def _start(self, client: Client, postback: Postback) -> None:
+    def _start(self, client: Client, rows: Sequence[Postback]) -> None:
         until = self._now() + float(self._delivery.timeout) + LEASE_MARGIN
-        flight = _Flight(postback, self._destination(postback.site, postback.partner), until)
-        task = asyncio.create_task(self._deliver(client, flight), name=f"clew-postback-{postback.id}")
+        flight = _Flight(rows, self._destination(rows[0].site, rows[0].partner), until)
+        task = asyncio.create_task(self._deliver(client, flight), name=f"clew-postback-{rows[0].id}")
         self._flights[task] = flight
         self._pace.begin(flight, flight.destination)
         task.add_done_callback(self._landed)
@@ -211,70 +253,116 @@ class Worker:
     def _landed(self, task: asyncio.Task[None]) -> None:
         flight = self._flights.pop(task)
         self._pace.end(flight, flight.seconds)
+        if not flight.progress.sent:
+            self._batches.unused(flight.postback)
         self._wake.set()
 
-    # -- one postback
+    # -- one call
 
     async def _deliver(self, client: Client, flight: _Flight) -> None:
-        postback = flight.postback
         try:
-            call = self._rendered(postback)
+            call = await self._rendered(client, flight)
         except RenderError as error:
-            await self._finish(flight, "", Verdict("dead", str(error)))
+            await self._unbuilt(flight, Verdict("dead", str(error)))
             return
-        except _PartnerGoneError as error:
+        except (_PartnerGoneError, TokenError) as error:
             # It may return, for example if its site is moved from one file to another.
-            await self._finish(flight, "", Verdict("retry", str(error)))
+            await self._finish(flight, "", [Verdict("retry", str(error))] * len(flight.rows))
+            return
+        except _TooEarlyError as early:
+            await self._release(flight, at=early.until)
             return
         except Exception as error:
             # A bug in clew: a retry would fail the same way, so a person has to see it.
-            self._events.emit("fault", site=postback.site, where="postback", error=repr(error))
-            await self._finish(flight, "", Verdict("dead", f"the call could not be built: {error!r}"))
+            self._events.emit("fault", site=flight.postback.site, where="postback", error=repr(error))
+            await self._unbuilt(flight, Verdict("dead", f"the call could not be built: {error!r}"))
             return
         began = time.monotonic()
         try:
             result = await self._made(client, flight, call)
         except Exception as error:
             # The ledger failed, or a bug. Nothing was sent unless the call had begun.
-            self._events.emit("fault", site=postback.site, where="delivery", error=repr(error))
+            self._events.emit("fault", site=flight.postback.site, where="delivery", error=repr(error))
             result = Unanswered(repr(error)) if flight.progress.sent else NotSent(repr(error))
-            if flight.marking and flight.began is None and not flight.progress.sent:
+            if flight.marking and not flight.progress.sent and len(flight.began) < len(flight.rows):
                 # Whether the row is marked as sending is not known: the connection may have been lost between
                 # COMMIT and its answer. If it stayed so, its outcome would count as unknown.
-                await self._stored(postback, lambda: self._outbox.release(postback, flight.until))
+                await self._release(flight)
                 return
         if result is not None:
-            verdict = judge(call, result, self._now(), repeats=self._repeats(postback))
             flight.seconds = time.monotonic() - began - flight.ledger
-            took = None if isinstance(result, NotSent) else flight.seconds
-            await self._finish(flight, call.masked, verdict, call.hidden, took)
+            await self._judged(flight, call, result)
 
-    def _rendered(self, postback: Postback) -> Call:
-        partner = self._lookup(postback.site, postback.partner)
+    async def _judged(self, flight: _Flight, call: Call, result: Result) -> None:
+        repeats = self._repeats(flight.postback)
+        verdicts = judge_each(call, result, self._now(), repeats=repeats)
+        if isinstance(result, Answered):
+            if result.status == UNAUTHORIZED and await self._dropped_token(flight):
+                verdicts = tuple(replace(verdict, outcome="retry") for verdict in verdicts)
+            elif refused_together(call, verdicts, result):
+                # One of them may be at fault for all.
+                self._batches.part(flight.rows)
+                await self._release(flight)
+                return
+            await self._keep(flight, verdicts, result)
+        took = None if isinstance(result, NotSent) else flight.seconds
+        await self._finish(flight, call.masked, verdicts, call.hidden, took)
+
+    async def _unbuilt(self, flight: _Flight, verdict: Verdict) -> None:
+        """No call could be built. Of several reports one may be at fault: each is tried alone."""
+        if len(flight.rows) == 1:
+            await self._finish(flight, "", [verdict])
+            return
+        self._batches.part(flight.rows)
+        await self._release(flight)
+
+    async def _release(self, flight: _Flight, at: float | None = None) -> None:
+        """Give the rows back: nothing of them was sent, or all was refused."""
+        later = {} if at is None else {"at": at}
+        for row in flight.rows:
+            await self._stored(row, partial(self._outbox.release, row, flight.until, **later))
+
+    async def _rendered(self, client: Client, flight: _Flight) -> Call:
+        first = flight.postback
+        partner = self._lookup(first.site, first.partner)
         if partner is None:
             raise _PartnerGoneError(
-                f"the settings of site {postback.site} no longer have a partner {postback.partner}"
+                f"the settings of site {first.site} no longer have a partner {first.partner}"
             )
-        return render(partner, postback.report, self._network(partner), self._now(), postback_id=postback.id)
+        network, now = self._network(partner), self._now()
+        if network is None:
+            return render(partner, first.report, network, now, postback_id=first.id)
+        entry = usable(partner, network, PURPOSE[first.event])
+        early = max(row.report.order_time + (entry.after or 0) for row in flight.rows)
+        if early > now and entry.after is not None:
+            raise _TooEarlyError(early)
+        if entry.days is not None and any(
+            now > row.report.order_time + entry.days * 86400 for row in flight.rows
+        ):
+            raise RenderError(f"{network.name} takes this only for {entry.days} days after the order")
+        token = await self._tokens.get(client, partner, entry) if self._tokens is not None else ""
+        kept: list[str] = []
+        if self._ids is not None and any(param.source == "kept" for param in entry.params):
+            kept = [await self._ids.kept(row.order, row.partner) for row in flight.rows]
+        reports = [row.report for row in flight.rows]
+        call = network_call(partner, reports, network, now, token=token, kept=kept)
+        return replace(call, allow_private=partner.allow_private)
 
     async def _made(self, client: Client, flight: _Flight, call: Call) -> Result | None:
-        """The call's result; None if nothing was sent and the row is released or another worker's."""
+        """The call's result; None if nothing was sent and the rows are released or another worker's."""
 
         async def before() -> None:
             waited = time.monotonic()
             flight.marking = True
-            begin = asyncio.create_task(self._outbox.begin(flight.postback, flight.until))
+            begin = asyncio.create_task(self._begin(flight))
             try:
-                flight.began = await asyncio.shield(begin)
+                await asyncio.shield(begin)
             except asyncio.CancelledError:
-                # The row may still be marked as sending, and it can be released only after that.
+                # The rows may still be marked as sending, and they can be released only after that.
                 await asyncio.wait({begin}, timeout=BEGIN_SECONDS)
-                if begin.done() and not begin.cancelled() and begin.exception() is None:
-                    flight.began = begin.result()
-                else:
-                    begin.cancel()
+                begin.cancel()
                 raise
-            if flight.began is None:
+            if len(flight.began) < len(flight.rows):
                 raise _LeaseLostError
             flight.ledger += time.monotonic() - waited
             self._pace.sent(flight)
@@ -284,6 +372,8 @@ class Worker:
             try:
                 return await flight.call
             except _LeaseLostError:
+                if len(flight.rows) > 1:
+                    await self._release(flight)
                 return None
             except asyncio.CancelledError:
                 task = asyncio.current_task()
@@ -291,28 +381,66 @@ class Worker:
                     raise
             if flight.progress.sent:
                 return Unanswered("clew was stopped before the response arrived")
-        await self._outbox.release(flight.postback, flight.until)
+        for row in flight.rows:
+            await self._outbox.release(row, flight.until)
         return None
+
+    async def _begin(self, flight: _Flight) -> None:
+        """Mark the rows as sending, up to the first whose lease was lost."""
+        for row in flight.rows:
+            begun = await self._outbox.begin(row, flight.until)
+            if begun is None:
+                return
+            flight.began[row.id] = begun
+
+    async def _keep(self, flight: _Flight, verdicts: Sequence[Verdict], result: Answered) -> None:
+        """Keep what the network calls the order, if later calls need it."""
+        found = self._with_network(flight.postback.site, flight.postback.partner)
+        if self._ids is None or found is None or found[1] is None or verdicts[0].outcome != "delivered":
+            return
+        entry = chosen(found[0], found[1], PURPOSE[flight.postback.event])
+        if entry is None or not entry.keep or len(flight.rows) > 1:
+            return
+        value, row = kept_value(result.body, entry.keep), flight.postback
+        if value:
+            await self._stored(row, partial(self._ids.keep, row.order, row.partner, value))
+        else:
+            error = f"the response has no {entry.keep}"
+            self._events.emit("fault", site=row.site, where="postback", error=error)
+
+    async def _dropped_token(self, flight: _Flight) -> bool:
+        """Whether the call had a token, which is forgotten now: it may have been revoked."""
+        found = self._with_network(flight.postback.site, flight.postback.partner)
+        if self._tokens is None or found is None or found[1] is None:
+            return False
+        entry = chosen(found[0], found[1], PURPOSE[flight.postback.event])
+        if entry is None or entry.oauth is None:
+            return False
+        await self._tokens.drop(found[0], entry)
+        return True
 
     async def _finish(
         self,
         flight: _Flight,
         request: str,
-        verdict: Verdict,
+        verdicts: Sequence[Verdict],
         hidden: tuple[str, ...] = (),
         took: float | None = None,
     ) -> None:
-        postback, now = flight.postback, self._now()
-        tried = postback.attempts + 1
-        state, next_at = settle(verdict, tried, now, self._delivery.schedule, self._chance())
-        outcome = _OUTCOMES[state]
-        answer = hide(verdict.answer, hidden)
-        attempt = Attempt(now, request, verdict.status, answer, outcome)
-        row = flight.began or postback
-        await self._stored(postback, lambda: self._outbox.finish(row, attempt, state, next_at))
-        if took is not None:
-            self._events.took("postback", postback.site, outcome, took)
-        self._report(postback, outcome, answer, request=request, status=verdict.status, attempt=tried)
+        now = self._now()
+        for row, verdict in zip(flight.rows, verdicts, strict=True):
+            tried = row.attempts + 1
+            state, next_at = settle(verdict, tried, now, self._delivery.schedule, self._chance())
+            outcome = _OUTCOMES[state]
+            answer = hide(verdict.answer, hidden)
+            attempt = Attempt(now, request, verdict.status, answer, outcome)
+            begun = flight.began.get(row.id, row)
+            await self._stored(row, partial(self._outbox.finish, begun, attempt, state, next_at))
+            if outcome != "retry":
+                self._batches.settled(row)
+            if took is not None:
+                self._events.took("postback", row.site, outcome, took)
+            self._report(row, outcome, answer, request=request, status=verdict.status, attempt=tried)
 
     async def _stored(self, postback: Postback, write: Callable[[], Awaitable[object]]) -> None:
         """Write to the ledger, again if that fails."""
@@ -325,6 +453,10 @@ class Worker:
                 self._events.emit("fault", site=postback.site, where="delivery", error=repr(error))
 
     # -- helpers
+
+    def _with_network(self, site: str, partner_id: str) -> tuple[Partner, Network | None] | None:
+        partner = self._lookup(site, partner_id)
+        return None if partner is None else (partner, self._network(partner))
 
     def _network(self, partner: Partner) -> Network | None:
         return self._networks.get(partner.network) if partner.network is not None else None

@@ -107,6 +107,7 @@ class Waiting:
     id: str
     site: str
     partner: str
+    event: str = "order"
 
 
 @dataclass(frozen=True, slots=True)

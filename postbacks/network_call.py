@@ -184,12 +184,12 @@ def _built(
     query = "body" if entry.encoding == "query" else "query"
     if pairs := _pairs(f for f in first if f.param.place in (query, "query")):
         url += f"{'&' if '?' in url else '?'}{pairs}"
-    headers = {name: _filled(template, settings) for name, template in entry.headers.items()}
+    headers = {name: filled(template, settings) for name, template in entry.headers.items()}
     if entry.basic is not None:
-        user, password = (_filled(part, settings) for part in entry.basic)
+        user, password = (filled(part, settings) for part in entry.basic)
         headers["Authorization"] = "Basic " + b64encode(f"{user}:{password}".encode()).decode("ascii")
     if entry.oauth is not None:
-        headers["Authorization"] = _filled(entry.oauth.header, {**settings, "token": token})
+        headers["Authorization"] = filled(entry.oauth.header, {**settings, "token": token})
     if entry.encoding in _TYPES:
         headers["Content-Type"] = _TYPES[entry.encoding]
     if any(param.place == "header" for param in entry.params):
@@ -328,7 +328,7 @@ def _address(partner: Partner, url: str, settings: Mapping[str, Setting], fields
     if partner.endpoint is not None:
         return partner.endpoint + target
     scheme, _, name = host.partition("://")
-    name = _filled(name, settings)
+    name = filled(name, settings)
     if not _HOST.fullmatch(name):
         keys = ", ".join(f"settings.{key}" for key in _PLACEHOLDER.findall(host))
         raise RenderError(f'partner {partner.id}: {keys} is not a host name such as "track.example.com"')
@@ -341,5 +341,6 @@ def _host_and_rest(url: str) -> tuple[str, str]:
     return url[:cut], url[cut:]
 
 
-def _filled(template: str, settings: Mapping[str, Setting]) -> str:
+def filled(template: str, settings: Mapping[str, Setting]) -> str:
+    """A template over the settings; one that is missing is empty."""
     return _PLACEHOLDER.sub(lambda m: str(settings.get(m[1], "")), template)

@@ -12,6 +12,7 @@ from .call import Call
 from .model import Outcome, State
 
 ANSWER_LENGTH = 500  # characters of a response that are kept
+KEPT_LENGTH = 200  # characters of a network's id of an order
 RETRY_AFTER_LIMIT = 86400  # seconds; a receiver that asks for more is called after a day
 JITTER = 0.2  # retries are delayed by up to a fifth, so that a receiver that was down gets no burst of calls
 _LATER = frozenset({408, 425, 429})
@@ -76,6 +77,27 @@ def judge_each(call: Call, result: Result, now: float, *, repeats: bool) -> tupl
             if whole.outcome == "delivered" and call.success.each is not None:
                 return _each_judged(call, call.success.each, result, whole)
             return (whole,) * count
+
+
+def refused_together(call: Call, verdicts: Sequence[Verdict], answered: Answered) -> bool:
+    """Whether a response refuses a call with several reports as a whole: one of them may be at fault for all,
+    and nothing was recorded."""
+    whole = not (call.success.each is not None and _matches_ok(call, answered))
+    return whole and len(verdicts) > 1 and all(verdict.outcome == "dead" for verdict in verdicts)
+
+
+def _matches_ok(call: Call, answered: Answered) -> bool:
+    return _matches(call.success.ok, answered.status, answered.body.decode("utf-8", "replace"))
+
+
+def kept_value(body: bytes, pointer: str) -> str:
+    """The text or the number at a pointer in a response; empty if there is none."""
+    try:
+        found = _pointed(json.loads(body), pointer)
+    except (ValueError, RecursionError):
+        return ""
+    is_value = isinstance(found, str | int) and not isinstance(found, bool)
+    return str(found)[:KEPT_LENGTH] if is_value else ""
 
 
 def settle(

@@ -14,6 +14,7 @@ from ..events.events import Events
 from ..events.metrics import reset_ended
 from ..orders.selector_watch import SelectorWatch
 from ..postbacks.delivery import Worker
+from ..postbacks.tokens import Tokens
 from ..referral.catalogue import Network
 from ..referral.networks_file import load as load_catalogue
 from ..settings.changes import Changes
@@ -107,6 +108,8 @@ class Service:
             self.settings.delivery,
             self.clock.now,
             self.events,
+            tokens=Tokens(self.ledger.networks, self.settings.secret.get_secret_value(), self.clock.now),
+            ids=self.ledger.networks,
         )
 
     def _build_watches(self) -> None:

@@ -10,6 +10,7 @@ from .forgetting import Forgetting
 from .history import Histories
 from .inbox import Inbox
 from .loose import Loose
+from .networks import Networks
 from .notices import Notices
 from .orders import Orders
 from .outbox import Outbox
@@ -32,4 +33,5 @@ class Ledger:
         self.inbox = Inbox(self.db)
         self.agents = Agents(self.db)
         self.notices = Notices(self.db)
+        self.networks = Networks(self.db)
         self.forgetting = Forgetting(self.db)

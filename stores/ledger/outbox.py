@@ -116,8 +116,8 @@ class Outbox:
 
         return await self._db.transact(work)
 
-    async def release(self, postback: Postback, until: float) -> None:
-        """Give a row back of which nothing was sent: it is due as it was before `claim`.
+    async def release(self, postback: Postback, until: float, *, at: float | None = None) -> None:
+        """Give a row back of which nothing was sent: it is due as it was before `claim`, or at another time.
 
         `until` is what `begin` was asked for: one that was cancelled may have been written, or not.
         """
@@ -125,7 +125,12 @@ class Outbox:
         released = (
             update(postbacks_table)
             .where(_C.id == postback.id, _C.state.in_(("due", "sending")), _C.lease_until.in_(leases))
-            .values(state="due", lease_until=None, attempts=postback.attempts)
+            .values(
+                state="due",
+                lease_until=None,
+                attempts=postback.attempts,
+                next_at=postback.next_at if at is None else at,
+            )
         )
         await self._db.transact(executing(released))
 
@@ -329,8 +334,8 @@ WITH RECURSIVE heads(id) AS (
     )
     FROM heads JOIN postbacks AS h ON h.id = heads.id
 )
-SELECT id, site, partner FROM (
-    SELECT w.id, w.site, w.partner, w.next_at,
+SELECT id, site, partner, event FROM (
+    SELECT w.id, w.site, w.partner, w.event, w.next_at,
         row_number() OVER (PARTITION BY w.site, w.partner ORDER BY w.next_at, w.id) AS turn
     FROM heads JOIN postbacks AS h ON h.id = heads.id JOIN postbacks AS w ON w.id IN (
         SELECT d.id FROM postbacks AS d

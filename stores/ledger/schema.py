@@ -259,6 +259,27 @@ attempts = Table(
     Index("ix_attempts_at", "at"),
 )
 
+# OAuth tokens of networks by account: a digest of the address and the credentials. Encrypted under the
+# settings' secret.
+network_tokens = Table(
+    "network_tokens",
+    metadata,
+    Column("account", text_of(64), primary_key=True),
+    Column("token", text_of()),  # NULL: none yet, or the network refused it
+    Column("refresh", text_of()),  # the newest refresh token, if the server has replaced the settings' one
+    Column("expires_at", Float, nullable=False),
+    Column("renewing_until", Float),  # until then one worker gets a new token
+)
+
+# What a network calls an order, from its response: corrections need it.
+network_orders = Table(
+    "network_orders",
+    metadata,
+    Column("order", row_number(), ForeignKey("orders.id"), primary_key=True),
+    Column("partner", text_of(64), primary_key=True),
+    Column("value", text_of(), nullable=False),
+)
+
 conversations = Table(
     "conversations",
     metadata,

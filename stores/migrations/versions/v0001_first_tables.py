@@ -17,6 +17,7 @@ def upgrade() -> None:
     _placements()
     _credits()
     _postbacks()
+    _networks()
     _rest()
 
 
@@ -328,6 +329,27 @@ def _postbacks() -> None:
     )
     op.create_index("ix_attempts_at", "attempts", ["at"], unique=False)
     op.create_index(op.f("ix_attempts_postback"), "attempts", ["postback"], unique=False)
+
+
+def _networks() -> None:
+    """Tokens of networks, and what networks call an order."""
+    op.create_table(
+        "network_tokens",
+        sa.Column("account", text_of(64), nullable=False),
+        sa.Column("token", text_of(), nullable=True),
+        sa.Column("refresh", text_of(), nullable=True),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.Column("renewing_until", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("account", name=op.f("pk_network_tokens")),
+    )
+    op.create_table(
+        "network_orders",
+        sa.Column("order", row_number(), nullable=False),
+        sa.Column("partner", text_of(64), nullable=False),
+        sa.Column("value", text_of(), nullable=False),
+        sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_network_orders_order_orders")),
+        sa.PrimaryKeyConstraint("order", "partner", name=op.f("pk_network_orders")),
+    )
 
 
 def _rest() -> None:
