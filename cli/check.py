@@ -13,13 +13,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..postbacks.network_call import chosen, missing
+from ..postbacks.call import RenderError
+from ..postbacks.network_call import chosen, missing, usable
+from ..referral.calls import Purpose
+from ..referral.catalogue import Network
 from ..referral.networks_file import load as load_catalogue
 from ..service.check import loader
 from ..settings.check_pages import reaches
 from ..settings.load import Problem, SettingsErrors, format_problem
 from ..settings.loader import Loader
-from ..settings.model import Settings, Site
+from ..settings.model import Partner, Settings, Site
 from ..settings.platforms import platform_of, with_platform
 from ..settings.wording import Wording
 from .reachable import unreachable, unusable_stores
@@ -149,6 +152,21 @@ def _calls(site: Site) -> Iterator[str]:
         if len(calls) > 1:
             other = f"; {calls[0].id} would need {wanting}" if calls[0] is not used and wanting else ""
             yield f"{partner.id}: {network.name} is called by {used.id}{other}"
+        entry = f"its entry is {network.confidence}" + (
+            "" if network.confidence == "verified" else ": only third parties' code has its call"
+        )
+        yield f"{partner.id}: {_correction(partner, network, 'adjust')}"
+        yield f"{partner.id}: {_correction(partner, network, 'cancel')}; {entry}"
+
+
+def _correction(partner: Partner, network: Network, purpose: Purpose) -> str:
+    """How changes or cancellations of orders reach a network, or why they do not."""
+    what = "changes" if purpose == "adjust" else "cancellations"
+    try:
+        return f"{what} are reported by {usable(partner, network, purpose).id}"
+    except RenderError as error:
+        why = str(error).removeprefix(f"partner {partner.id}: ")
+        return f"{what} are held for a person: {why}"
 
 
 def _order_ways(site: Site) -> list[str]:

@@ -26,11 +26,14 @@ from ..stores.ledger.outbox import LIST_LIMIT, Outbox, OutboxError
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, AsJson, Config, not_found, with_ledger
 from .terminal import open_console, print_line
+from .trying import try_command
 
 app = typer.Typer(
     help="The calls to partners: list them, retry failed ones, decide on those in doubt.",
     no_args_is_help=True,
 )
+
+app.command("try")(try_command)
 
 WIDE = 140  # terminal columns for one line per row, except for the last column
 COLORS: dict[State, str] = {

@@ -118,4 +118,18 @@ def test_check_prints_which_call_of_a_network_is_made(config: Path, settings: st
     config.write_text(GOOD + partner)
     result = CliRunner().invoke(app, ["check", "--config", str(config)])
     assert result.exit_code == 0, result.output
-    assert told in [line.strip() for line in result.output.splitlines()]
+    lines = [line.strip() for line in result.output.splitlines()]
+    assert told in lines
+    needs = "Awin (validate_amend) needs settings.access_token"
+    assert f"awin: changes are held for a person: {needs}" in lines
+    needs = "Awin (validate_decline) needs settings.access_token"
+    assert f"awin: cancellations are held for a person: {needs}; its entry is verified" in lines
+
+
+def test_check_prints_how_corrections_reach_a_network(config: Path) -> None:
+    partner = "[[sites.partners]]\nid = 'awin'\nnetwork = 'awin'\n"
+    settings = "settings = { advertiser_id = '1', api_key = 'k', access_token = 't' }\n"
+    config.write_text(GOOD + partner + settings)
+    output = CliRunner().invoke(app, ["check", "--config", str(config)]).output
+    assert "awin: changes are reported by validate_amend" in output
+    assert "awin: cancellations are reported by validate_decline; its entry is verified" in output
