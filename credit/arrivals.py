@@ -6,7 +6,9 @@ Pure. How the order is divided between those that can is in `models.py`.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replace_arrival
+from itertools import pairwise
 from math import inf
+from operator import attrgetter
 
 from msgspec.structs import replace
 
@@ -112,10 +114,13 @@ def earning_now(touches: Sequence[Touch], now: float, terms: Terms) -> Click | N
 def in_order(touches: Iterable[Touch]) -> list[Touch]:
     """Touches, oldest first. Times are whole seconds: of the same second the order is that of their content,
     so that it does not depend on the order in which they were stored."""
-    found = list(touches)
-    if len(found) > 1:
+    found = sorted(touches, key=_at)
+    if any(one.at == after.at for one, after in pairwise(found)):
         found.sort(key=_when)
     return found
+
+
+_at = attrgetter("at")
 
 
 def _when(touch: Touch) -> tuple[object, ...]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 
-from ..referral.touches import UNNEEDED, Click
-from .arrivals import SKEW, Arrival, Considered, protect, weigh
+from ..referral.touches import UNNEEDED, Click, Touch
+from .arrivals import SKEW, Arrival, Considered, earning_now, protect, weigh
 from .channels import channel_of
 from .coupons import Code, by_codes, code_of
 from .division import parts
@@ -89,6 +89,15 @@ def attribute(inputs: Inputs, terms: Terms) -> Attribution:
         if model != terms.model and won.shares
     )
     return Attribution(claims, reason, tuple(considered), compared, code)
+
+
+def earning(touches: Sequence[Touch], now: float, terms: Terms) -> Click | None:
+    """The click that counts most for an order made now on the web, without a coupon."""
+    further = terms.further
+    if not (further.soft or further.channels or further.codes):
+        return earning_now(touches, now, terms)
+    claims = attribute(Inputs(now, now, tuple(touches)), terms).claims
+    return claims[0].click if claims else None
 
 
 def _arrivals(inputs: Inputs, terms: Terms) -> list[Arrival]:
@@ -195,6 +204,9 @@ def _renewed(inputs: Inputs, terms: Terms) -> tuple[Claim, ...]:
     return tuple(replace(claim, part=part) for claim, part in zip(found, whole, strict=True))
 
 
+_NOTHING, _WHOLE, _ONE = Fraction(), Fraction(1), Decimal(1)
+
+
 @dataclass(frozen=True, slots=True)
 class _Won:
     """How an order is divided by a model: `counting` are the arrivals that count, oldest first, each with its
@@ -233,6 +245,11 @@ def _which(place: int, count: int) -> str:
 
 def _divided(arrivals: Sequence[Arrival], terms: Terms, model: Model) -> _Won:
     counting = [one for one in arrivals if one.counts]
+    if counting and model in ("last", "first"):
+        # Nearly all orders: without fractions, a tenth of the time.
+        winner = counting[-1 if model == "last" else 0]
+        given = [_WHOLE if one is winner else _NOTHING for one in counting]
+        return _Won(model, counting, given, {winner.partner: [winner]}, ((winner.partner, _ONE),))
     given = weights(model, len(counting), terms.ends)
     shares: dict[str, list[Arrival]] = {}
     sums: dict[str, Fraction] = {}

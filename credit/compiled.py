@@ -9,6 +9,7 @@ from ..referral.catalogue import Network
 from ..settings.model import Partner, Site
 from ..settings.model import Terms as TermsSettings
 from .arrivals import DAY
+from .channels import DIRECT
 from .coupons import folded
 from .facts import lines_of
 from .terms import ChannelRule, Further, Leak, Rate, Split, Terms, Window
@@ -43,11 +44,14 @@ def terms_for(site: Site, networks: Mapping[str, Network], clicks: Mapping[tuple
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What terms ask of an order beyond its arrivals: anything at all (`sale`), the customer's earlier
-    orders (`past`), the uses of a coupon (`leaks`). What nobody asks is not read from the ledger."""
+    orders (`past`), the uses of a coupon (`leaks`), visits that began without an arrival (`direct`). What
+    nobody asks is not read from the ledger.
+    """
 
     sale: bool
     past: bool
     leaks: bool
+    direct: bool
 
 
 def asked_by(terms: Further) -> Asked:
@@ -56,7 +60,8 @@ def asked_by(terms: Further) -> Asked:
     whens += [split.when for split in terms.splits]
     names = {name for when in whens for name in lines_of(when).names.get("order", ())}
     past = not names.isdisjoint({"customer", "earlier"}) or any(rate.months != 0 for rate in terms.rates)
-    return Asked(terms.asks, past, bool(terms.leaks))
+    direct = any(not rule.arrivals or DIRECT in rule.arrivals for rule in terms.channels)
+    return Asked(terms.asks, past, bool(terms.leaks), direct)
 
 
 def _lookback(partner: Partner, network: Network | None) -> int:

@@ -3,13 +3,15 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import convert, to_builtins
 
 from ..orders.history import Order
 from ..orders.money import minor_digits
 from .division import divide
+
+Customer = Literal["new", "returning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class Sale:
     refunded: Decimal = Decimal()
     sold: bool = True
     coupon: str | None = None
-    shop_says: str | None = None
+    shop_says: Customer | None = None
     recurring: bool = False
     lines: tuple[Line, ...] = ()
     beside: Beside = field(default_factory=Beside)
@@ -76,7 +78,7 @@ class Sale:
         return self.beside.earlier
 
     @property
-    def customer(self) -> str | None:
+    def customer(self) -> Customer | None:
         """Whether the customer is new or returning; None if nobody knows."""
         if self.shop_says is not None or self.earlier is None:
             return self.shop_says
@@ -103,7 +105,7 @@ def sale_of(order: Order, beside: Beside) -> Sale:
         sold=order.is_sale,
         coupon=order.coupon,
         shop_says=order.customer,
-        recurring=getattr(order, "recurring", False),
+        recurring=order.recurring,
         lines=_lines(order),
         beside=beside,
     )
@@ -111,7 +113,7 @@ def sale_of(order: Order, beside: Beside) -> Sale:
 
 def _lines(order: Order) -> tuple[Line, ...]:
     found = []
-    returned = [item for refund in getattr(order, "refunds", ()) for item in refund.items]
+    returned = [item for refund in order.refunds for item in refund.items]
     for item in order.items or ():
         value = None
         if item.price is not None:

@@ -50,6 +50,7 @@ def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]
             state=order.state,
             consent=order.consent.state,
             tcf=order.consent.tcf,
+            commission=_text(None if share.commission is None else share.commission.amount, order.currency),
             items=order.items,
             customer=order.customer or "",
             discount=_text(order.discount, order.currency),
@@ -89,7 +90,15 @@ def _values(report: Report) -> tuple[str, str, str]:
 
 
 def _content(report: Report) -> tuple[object, ...]:
-    said = report.channel, report.voucher, report.consent, report.tcf, report.items, report.customer
+    said = (
+        report.commission,
+        report.channel,
+        report.voucher,
+        report.consent,
+        report.tcf,
+        report.items,
+        report.customer,
+    )
     return report.event, *_values(report), *said
 
 

@@ -29,6 +29,7 @@ class Report:
     escapes; `click_param` is its landing parameter, empty if that is not known. `consent` is the visitor's
     when it ordered (`Consented.state`), `tcf` its TC string, empty if there is none. `before` is the amount
     that was reported last, empty in the first report. `items` are the order's, None if they are not known.
+    `commission` is the partner's by the site's terms.
     `customer` is new or returning, `email_sha256` the hash of the address. Empty text: not known.
     """
 
@@ -53,6 +54,7 @@ class Report:
     tax: str = ""
     shipping: str = ""
     email_sha256: str = ""
+    commission: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the ledger."""

@@ -28,7 +28,7 @@ ANY_2XX = Success(ok=Answer(status=(200, 299)))
 EVENT_TYPES: Mapping[str, str] = MappingProxyType(
     {"order": "order.created", "adjust": "order.updated", "cancel": "order.cancelled"}
 )
-_PLACEHOLDER = re.compile(r"\{(click_id|order_id|amount|currency|channel|event|consent)\}")
+_PLACEHOLDER = re.compile(r"\{(click_id|order_id|amount|currency|channel|event|consent|commission)\}")
 
 
 def render(
@@ -119,6 +119,8 @@ def _payload(partner: Partner, report: Report) -> str:
     }
     if report.consent != "unknown":
         data["consent"] = report.consent
+    if report.commission:
+        data["commission"] = report.commission
     if report.voucher:
         data["voucher"] = report.voucher
     return json_text({"type": kind, "timestamp": _iso(report.order_time), "data": data})
@@ -153,6 +155,7 @@ def _filled(partner: Partner, report: Report) -> str:
         "channel": report.channel,
         "event": report.event,
         "consent": report.consent,
+        "commission": report.commission,
     }
     return _PLACEHOLDER.sub(lambda m: percent(values[m[1]]), partner.postback or "")
 

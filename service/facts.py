@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Struct
 
-from ..credit.arrivals import earning_now
+from ..credit.attribution import earning
 from ..referral.touches import Touch
 from ..referral.visitor import Visitor
 from ..rules.facts import ALL, WEEKDAYS, LazyFacts
@@ -138,7 +138,7 @@ def _campaign(inputs: _Inputs) -> dict[str, Any]:
 
 def _partner(inputs: _Inputs) -> dict[str, Any]:
     """The partner that would be credited if the visitor ordered now."""
-    click = earning_now(inputs.visitor.touches, inputs.now, inputs.site.terms)
+    click = earning(inputs.visitor.touches, inputs.now, inputs.site.terms)
     return {} if click is None else {"id": click.partner, "network": click.network}
 
 

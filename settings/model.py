@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 LANGUAGES = ("de", "en", "fi", "fr", "nl", "ru")
-PLACEHOLDERS = ("click_id", "order_id", "amount", "currency", "channel", "event", "consent")
+PLACEHOLDERS = ("click_id", "order_id", "amount", "currency", "channel", "event", "consent", "commission")
 
 Language = Literal["de", "en", "fi", "fr", "nl", "ru"]
 PageType = Literal["home", "category", "product", "search", "cart", "checkout", "confirmation", "account"]

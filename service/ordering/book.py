@@ -196,7 +196,7 @@ async def change_of(
         inputs=inputs,
         policy=policy,
         decision=decision,
-        wanted=reports(order, decision, channel),
+        wanted=reports(_with_customer(order, inputs), decision, channel),
         manual=lambda report: manual(terms.partner(report.partner), report, networks, now),
         at=now,
         known=known,
@@ -225,6 +225,12 @@ def _kept(order: Order, known: Known | None, now: Inputs) -> tuple[Inputs, Polic
         return inputs, before.policy, repriced(before.decision, inputs, before.policy)
     inputs = replace(now, touches=(), forgotten=True)
     return inputs, before.policy, decide(inputs, before.policy)
+
+
+def _with_customer(order: Order, inputs: Inputs) -> Order:
+    """The order with what the ledger knows of the customer, where the shop says nothing."""
+    known = None if inputs.sale is None else inputs.sale.customer
+    return order if known is None else replace(order, customer=known)
 
 
 def _doubted(order: Order, seen: Sequence[Sighting], doubt: Doubt | None) -> Order:

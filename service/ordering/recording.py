@@ -20,7 +20,7 @@ from ...orders.model import Channel, OrderSeen
 from ...orders.sighting import UNKNOWN, Consented, Sighting
 from ...referral.consent.decision import ASSUMED, ConsentState
 from ...referral.touches import Touch, merge
-from ...referral.visitor import Ordered, Visitor
+from ...referral.visitor import VISIT_GAP, Ordered, Visitor
 from ...settings.model import Partner
 from ...stores.journal import Journal, JournalError
 from ...stores.ledger.books import Ledger
@@ -112,7 +112,7 @@ class Ordering:
             visitor=visitor,
             conversation=conversation,
             agent=agent,
-            touches=tuple(touch.to_json() for touch in known.touches) if known is not None else (),
+            touches=tuple(touch.to_json() for touch in _arrivals(site, known)),
             consent=consent or _kept_consent(site, known),
             doubts=await doubts_of(self._ledger.orders, site, seen, known, shown, now, agent),
         )
@@ -153,7 +153,7 @@ class Ordering:
             site=site.name,
             at=now,
             visitor=visitor,
-            touches=tuple(touch.to_json() for touch in known.touches) if known is not None else (),
+            touches=tuple(touch.to_json() for touch in _arrivals(site, known)),
             consent=_kept_consent(site, known),
             doubts=await doubts_of(self._ledger.orders, site, seen, known, None, now),
         )
@@ -374,6 +374,17 @@ def seen_consent(state: ConsentState) -> Consented:
     if state is ASSUMED:
         return Consented("assumed")
     return Consented(state.consent.value, state.basis, state.tcf)
+
+
+def _arrivals(site: SiteRuntime, known: Visitor | None) -> tuple[Touch, ...]:
+    """The visitor's arrivals. One whose visit began without any came directly; where the terms ask about
+    that, it is an arrival too."""
+    if known is None:
+        return ()
+    began = int(known.visit_at)
+    if not site.asked.direct or not began or any(t.at >= began - VISIT_GAP for t in known.touches):
+        return known.touches
+    return (*known.touches, Touch(began))
 
 
 def _kept_consent(site: SiteRuntime, known: Visitor | None) -> Consented:

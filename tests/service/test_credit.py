@@ -1,15 +1,18 @@
 """Orders that several partners earn: each gets a postback of its own, and the parts add up."""
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from clew.credit.arrivals import earning_now
+from clew.credit.attribution import earning
 from clew.credit.decision import decide
+from clew.orders.intake import parse_order
 from clew.orders.model import OrderSeen, Refund
+from clew.postbacks.render import render
 from clew.referral.touches import Click, Touch
-from clew.referral.visitor import Shopped, Touched
+from clew.referral.visitor import Page, Shopped, Touched, Viewed
 from clew.service.ordering.correcting import correct
 from clew.stores.ledger.reports import OrderFilter, Reports
 from reporting import NOW, Shop, site
@@ -103,7 +106,7 @@ async def test_the_partner_of_the_widgets_rules_is_one_that_earns(tmp_path: Path
     await came(shop, "anna", "blog", "cash")
     visitor = await shop.service.visits.get("shop", "v1")
     assert visitor is not None
-    click = earning_now(visitor.touches, NOW, shop.service.sites["shop"].terms)
+    click = earning(visitor.touches, NOW, shop.service.sites["shop"].terms)
     await shop.report(told(), visitor="v1")
     story = await shop.service.ledger.stories.of("shop", "1001")
     assert story is not None
@@ -268,4 +271,114 @@ async def test_who_is_forgotten_is_also_forgotten_in_the_orders_of_another_devic
     order = await shop.service.ledger.orders.get("shop", "1001")
     assert order is not None
     assert (order.partner, order.refunded) == ("anna", Decimal("10.00"))
+    await shop.service.close()
+
+
+async def test_a_partners_call_may_have_its_commission(tmp_path: Path) -> None:
+    called = {**PARTNERS[0], "postback": f"{CALL}&m={{commission}}"}
+    signed = {**PARTNERS[1], "secret": "k" * 30}
+    shop = shop_with(tmp_path, partners=[called, signed], credit={"model": "linear", "terms": HALF})
+    await shop.service.open()
+    await came(shop, "anna", "blog")
+    await shop.report(told(), visitor="v1")
+    rows = {row.partner: row for row in await shop.service.ledger.histories.postbacks(1)}
+    partners = shop.service.sites["shop"].partners
+    call = render(partners["anna"], rows["anna"].report, None, NOW, postback_id="pb")
+    assert call.url.endswith("&m=5.00")
+    body = render(partners["blog"], rows["blog"].report, None, NOW, postback_id="pb").body
+    assert json.loads(body)["data"]["commission"] == "5.00"
+    await shop.service.close()
+
+
+async def test_a_visit_without_an_arrival_is_a_direct_one_where_rules_ask(tmp_path: Path) -> None:
+    rule = {"name": "own", "arrivals": ["direct"], "then": "take"}
+    for rules, partner in (([rule], None), ([], "anna")):
+        folder = tmp_path / str(bool(rules))
+        folder.mkdir()
+        shop = shop_with(folder, credit={"channels": rules})
+        await shop.service.open()
+        await came(shop, "anna")
+        # The visitor comes back an hour before it orders, by a bookmark.
+        view = Viewed(Page("view-1", NOW - 3600, "https://shop.example/"))
+        await shop.service.visits.change("shop", "v1", [view], NOW - 3600)
+        await shop.report(told(), visitor="v1")
+        order = await shop.service.ledger.orders.get("shop", "1001")
+        assert order is not None
+        assert order.partner == partner
+        if rules:
+            assert order.considered[-1]["verdict"] == "takes the order from anna: rule own (direct)"
+        await shop.service.close()
+
+
+async def test_items_and_their_refunds_as_the_shop_sends_them(tmp_path: Path) -> None:
+    terms = [
+        {"name": "mills", "when": ['item.category == "mills"'], "percent": 10},
+        {"name": "rest", "percent": 1},
+    ]
+    shop = shop_with(tmp_path, credit={"terms": terms})
+    await shop.service.open()
+    await came(shop, "anna")
+    items = [
+        {"id": "mill", "category": "mills", "price": 40, "quantity": 2},
+        {"id": "beans", "category": "coffee", "price": 20},
+    ]
+    sent = {"id": "1001", "total": 100, "currency": "EUR", "state": "paid", "items": items}
+
+    async def report(**more: Any) -> dict[str, str]:
+        order = parse_order(json.dumps(sent | more).encode()).order
+        await shop.report(order, visitor="v1")
+        return await commission(shop)
+
+    assert await report() == {"anna": "8.20"}
+    one = {"id": "r1", "amount": 40, "items": [{"id": "mill", "quantity": 1}]}
+    assert await report(refunds=[one]) == {"anna": "4.20"}
+    rest = {"id": "r2", "amount": 20, "items": [{"id": "beans", "quantity": 1, "amount": 20}]}
+    assert await report(refunds=[one, rest]) == {"anna": "4.00"}
+    other = {"id": "r3", "amount": 40}
+    assert await report(refunds=[one, rest, other]) == {"anna": "0.00"}
+    await shop.service.close()
+
+
+async def test_a_renewal_earns_for_the_partner_of_the_customers_first_order(
+    tmp_path: Path, ledger_address: str
+) -> None:
+    """Row 23."""
+    terms = [{"name": "all", "percent": 10, "renewals": 2}]
+    shop = shop_with(tmp_path, ledger_address, credit={"terms": terms})
+    await shop.service.open()
+    await came(shop, "anna")
+    await shop.report(told(email_hash="a" * 64, placed_at=NOW - 40 * DAY), visitor="v1")
+    assert await commission(shop) == {}
+    await shop.report(told(id="first", email_hash="b" * 64), visitor="v1")
+    for number, days, earned in (("r1", 30, {"anna": "10.00"}), ("r2", 62, {"anna": "0.00"})):
+        shop.now = NOW + days * DAY
+        await shop.report(told(id=number, email_hash="b" * 64, recurring=True))
+        assert await commission(shop, number) == earned
+    (row,) = [r for r in await shop.service.ledger.histories.postbacks(3) if r.state != "superseded"]
+    assert (row.partner, row.report.click_id, row.report.amount) == ("anna", "anna-1", "100.00")
+    await shop.service.close()
+
+
+@pytest.mark.parametrize(
+    ("partners", "came_by", "shown"),
+    [
+        ([PARTNERS[0], {**PARTNERS[1], "soft": True}], ("anna", "blog"), "blog"),  # a day apart
+        ([PARTNERS[0], {**PARTNERS[1], "soft": True}], ("blog", "anna"), "anna"),
+        ([PARTNERS[0], {**PARTNERS[1], "codes": ["B"], "coupon": "code_only"}], ("anna", "blog"), "anna"),
+    ],
+)
+async def test_the_partner_in_the_widgets_rules_follows_the_terms(
+    tmp_path: Path, partners: list[dict[str, Any]], came_by: tuple[str, ...], shown: str
+) -> None:
+    shop = shop_with(tmp_path, partners=partners, credit={"soft_hours": 12})
+    await shop.service.open()
+    await came(shop, *came_by)
+    visitor = await shop.service.visits.get("shop", "v1")
+    assert visitor is not None
+    click = earning(visitor.touches, NOW, shop.service.sites["shop"].terms)
+    await shop.report(told(), visitor="v1")
+    order = await shop.service.ledger.orders.get("shop", "1001")
+    assert order is not None
+    assert click is not None
+    assert click.partner == order.partner == shown
     await shop.service.close()
