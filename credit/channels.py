@@ -1,10 +1,11 @@
 """What kind of arrival a touch is, and what an arrival after the partner's click does to its credit."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from ..referral.assistants import assistant_of
 from ..referral.touches import Touch
 
 PAID_SEARCH, PAID_SOCIAL, DISPLAY, MAIL = "paid_search", "paid_social", "display", "mail"
@@ -41,19 +42,6 @@ _MEDIA: Final[Mapping[str, str]] = {
     **dict.fromkeys(("social", "social-network", "social-media", "sm"), SOCIAL),
     **dict.fromkeys(("organic",), SEARCH),
 }
-_ASSISTANTS: Final = (
-    "chatgpt.com",
-    "chat.openai.com",
-    "perplexity.ai",
-    "gemini.google.com",
-    "copilot.microsoft.com",
-    "claude.ai",
-    "chat.mistral.ai",
-    "deepseek.com",
-    "grok.com",
-    "meta.ai",
-    "you.com",
-)
 _ENGINES: Final = frozenset(
     [
         "google",
@@ -95,9 +83,8 @@ def channel_of(touch: Touch) -> str:
     for click in touch.clicks:
         if click.param.lower() in _PAID:
             return _PAID[click.param.lower()]
-    source = touch.campaign.get("utm_source", "").lower()
     host = _host(touch.referrer)
-    if _is_of(source, _ASSISTANTS) or _is_of(host, _ASSISTANTS):
+    if assistant_of(touch):
         return ASSISTANT
     medium = touch.campaign.get("utm_medium", "").lower()
     if medium in _MEDIA:
@@ -119,7 +106,3 @@ def _host(url: str) -> str:
         return (urlsplit(url).hostname or "").lower()
     except ValueError:
         return ""
-
-
-def _is_of(host: str, domains: Collection[str]) -> bool:
-    return any(host == domain or host.endswith(f".{domain}") for domain in domains)

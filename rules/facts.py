@@ -57,6 +57,8 @@ FACTS: tuple[Fact, ...] = (
     Fact("visit.landing", "string", "The path of the visit's first page."),
     Fact("touch.network", "string", "The network of the last touch, if it had a click id."),
     Fact("touch.referrer", "string", "The URL that the last touch came from."),
+    Fact("touch.channel", "string", "The kind of the last touch: partner, paid_search, mail, ai, …"),
+    Fact("touch.assistant", "string", "The AI assistant that sent the last touch: chatgpt, perplexity, …"),
     Fact("touch.landing", "string", "The page that the last touch led to."),
     Fact("touch.age_days", "int", "How long ago the last touch was, in full days."),
     Fact("touch.click_id", "string", "The click id of the last touch."),

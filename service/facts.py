@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 from msgspec import Struct
 
 from ..credit.attribution import earning
+from ..credit.channels import channel_of
+from ..referral.assistants import assistant_of
 from ..referral.touches import Touch
 from ..referral.visitor import Visitor
 from ..rules.facts import ALL, WEEKDAYS, LazyFacts
@@ -120,6 +122,10 @@ def _touch(inputs: _Inputs) -> dict[str, Any]:
     if last is None:
         return {}
     facts: dict[str, Any] = {"age_days": max(0, int((inputs.now - last.at) // 86400))}
+    if "channel" in inputs.wanted["touch"]:
+        facts["channel"] = channel_of(last)
+    if "assistant" in inputs.wanted["touch"]:
+        facts["assistant"] = assistant_of(last)
     if last.landing:
         facts["landing"] = last.landing
     if last.referrer:
