@@ -104,12 +104,15 @@ def serve(
 
 def main() -> None:
     """The entry point of the command `clew`."""
+    from ..events.logs import configure_logs
     from .ledger import UNUSABLE, description
 
     # Characters that the terminal's encoding cannot show are escaped instead of raising an error.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # stdout is the command's result: what happens by the way goes to stderr, as in `clew serve`.
+    configure_logs("console", "warning")
     try:
         app()
     except UNUSABLE as error:

@@ -62,6 +62,8 @@ def export_command(
         if after is not None:
             check_cursor(kind, after)
         with _opened(output) as to:
+            if form == "parquet" and to.isatty():
+                fail("parquet is not for a terminal: name a file with --output, or write to a pipe")
             sink = writer(form, COLUMNS[kind], to)
             cursor = with_ledger(config, lambda db: _export(db, kind, wanted, after, limit, sink))
             sink.close()

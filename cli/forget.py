@@ -14,6 +14,7 @@ from .ledger import DEFAULT_CONFIG, UNUSABLE, AsJson, Config, description, fail,
 from .terminal import print_line
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+ID_LENGTH = 26
 _VISITOR = re.compile(r"[A-Za-z0-9_-]{1,4096}")
 
 
@@ -72,6 +73,8 @@ def forget_command(
             found = service.sites.get(name)
             if who is not None and found is not None and (known := found.cookie.open(who)) is not None:
                 who = known.visitor
+            elif who is not None and found is not None:
+                await _refuse_an_end(service, name, who)
             return await service.forgetter.forget(name, visitor=who, email=email_hash, dry=dry_run)
         finally:
             await service.close()
@@ -79,13 +82,24 @@ def forget_command(
     try:
         receipt = asyncio.run(run())
     except UNUSABLE as error:
-        fail(description(error))
+        fail(f"{description(error)}. Repeat the command when it can: what is forgotten already stays so.")
     if site is not None and site not in names and not receipt.went:
         fail(f"Nothing is stored of a site {site!r}; the settings have {', '.join(names[:50])}.")
     if as_json:
         typer.echo(json.dumps(receipt.to_json()))
         return
     _show(receipt)
+
+
+async def _refuse_an_end(service: Service, site: str, letters: str) -> None:
+    """Exit with 1 for the last letters of an id, as the desk shows them: nothing would be forgotten."""
+    if len(letters) >= ID_LENGTH:
+        return
+    whole = await service.visits.ending(site, letters)
+    if whole and letters not in whole:
+        fail(
+            f"Nothing was forgotten: {letters} is only the end of a visitor's id. Give all of it: {whole[0]}"
+        )
 
 
 def _show(receipt: Receipt) -> None:

@@ -93,7 +93,9 @@ def day(value: str | None) -> float | None:
     try:
         found = datetime.fromisoformat(value)
     except ValueError as error:
-        raise typer.BadParameter(f"{value!r} is no date; write for example 2026-11-26") from error
+        raise typer.BadParameter(
+            f"{value!r} is no date for --since or --until; write for example 2026-11-26"
+        ) from error
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 

@@ -1,11 +1,15 @@
 """`clew migrate`: builds or upgrades the ledger's tables, or fills them from another ledger."""
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..service.service import journal_path
+from ..settings.model import JOURNAL
 from ..stores import backup
+from ..stores.journal import size
 from ..stores.ledger.addresses import sqlite_path
 from ..stores.ledger.copying import copy_ledger
 from ..stores.ledger.database import Database
@@ -40,6 +44,18 @@ def migrate_command(config: Config = DEFAULT_CONFIG, source: Source = None) -> N
         fail(description(error))
     rows = ", ".join(f"{count} {name}" for name, count in copied.items() if count)
     print_line(f"copied {rows or 'nothing: the ledger is empty'}")
+    if file is not None:
+        _tell_of_the_journal(file.with_name(JOURNAL), journal_path(settings))
+
+
+def _tell_of_the_journal(old: Path, new: Path) -> None:
+    """Orders that wait in the journal are not in the ledger that was copied."""
+    if size(old) and old.resolve() != new.resolve():
+        print_line(
+            f"orders wait in the journal {old}, which `clew serve` does not read any more: write journal = "
+            f'"{old}" into the settings',
+            err=True,
+        )
 
 
 def _tell(before: str | None, after: str) -> None:

@@ -71,7 +71,8 @@ def orders_command(
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = LIMIT,
     as_json: AsJson = False,
 ) -> None:
-    """List the orders, newest first: amount, channel, who was credited, and the state of the postback."""
+    """List the orders, newest first: amount, state, channel, who was credited, and the state of the
+    postback."""
     if context.invoked_subcommand is not None:
         return
     wanted = OrderFilter(site, partner, channel, state, day(since), day(until), order)
@@ -122,16 +123,22 @@ def _summary(rows: tuple[Sum, ...]) -> str:
     )
 
 
+def _money(amount: str | None, currency: str | None) -> str:
+    """An amount with its currency; a dash if no report had one."""
+    return "–" if amount is None or not currency else f"{amount} {currency}"
+
+
 def _lines(rows: tuple[OrderLine, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("when (UTC)", "site", "order", "total", "channel", "partner", "postback"):
+    for name in ("when (UTC)", "site", "order", "total", "state", "channel", "partner", "postback"):
         table.add_column(name, overflow="fold", no_wrap=name in ("total", "channel"))
     for row in rows:
         table.add_row(
             moment(row.at),
             escape(row.site),
             escape(row.id),
-            f"{row.total} {row.currency}",
+            _money(row.total, row.currency),
+            row.order_state.replace("_", " "),
             row.channel,
             escape(row.partner or "–"),
             row.state,
@@ -143,9 +150,11 @@ def _sums(rows: tuple[Sum, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
     words = ("site", "partner", "channel")
     for name in (*words, "orders", "total", "reported", "reported total", "waiting", "refused"):
-        table.add_column(name, overflow="fold", justify="left" if name in words else "right")
+        money = "total" in name
+        table.add_column(name, overflow="fold", justify="left" if name in words else "right", no_wrap=money)
     for row in rows:
-        total, reported = f"{row.total:f} {row.currency}", f"{row.reported_total:f} {row.currency}"
+        total = _money(f"{row.total:f}", row.currency)
+        reported = _money(f"{row.reported_total:f}", row.currency)
         figures = (str(row.reported), reported, str(row.waiting), str(row.refused))
         if row.partner is None:
             figures = ("–",) * 4

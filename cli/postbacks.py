@@ -246,7 +246,8 @@ def _show(rows: tuple[Postback, ...], console: Console) -> None:
         return
     for row in rows:
         report, tries = row.report, f"{row.attempts} {'try' if row.attempts == 1 else 'tries'}"
-        facts = f"{row.site} {report.order_id}", f"{report.amount} {report.currency}", row.partner
+        order = f"{row.site} {report.order_id}"
+        facts = row.event, order, f"{report.amount} {report.currency}", row.partner
         console.print(Text.assemble(row.id, "  ", (_state_of(row), COLORS[row.state])))
         console.print(Padding(Text(" · ".join((*facts, report.channel, tries))), (0, 0, 0, 2), expand=False))
         if reason := _reason(row):
@@ -255,13 +256,24 @@ def _show(rows: tuple[Postback, ...], console: Console) -> None:
 
 def _table(rows: tuple[Postback, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("id", "state", "order", "amount", "partner", "channel", "tries", "why, or last answer"):
+    for name in (
+        "id",
+        "state",
+        "event",
+        "order",
+        "amount",
+        "partner",
+        "channel",
+        "tries",
+        "why, or last answer",
+    ):
         table.add_column(name, no_wrap=name == "id", overflow="fold")
     for row in rows:
         report = row.report
         table.add_row(
             row.id,
             Text(_state_of(row), COLORS[row.state]),
+            row.event,
             escape(f"{row.site} {report.order_id}"),
             f"{report.amount} {report.currency}",
             escape(row.partner),

@@ -4,13 +4,17 @@ The output may contain untrusted text: an order's number, a partner's response, 
 must not control the terminal or change the text direction, so every command prints through this module.
 """
 
-from typing import Any
+import os
+from typing import Any, Final
 
 import typer
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.segment import Segment
 
 from ..events.logs import escaped_lines
+
+PIPED_WIDTH: Final = 200
+"""Columns of what is not a terminal."""
 
 
 class _Escaped:
@@ -33,6 +37,9 @@ class _EscapeText(RenderHook):
 def open_console(**options: Any) -> Console:
     """A console that escapes what it prints."""
     made = Console(**options)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        # Rich takes 80 columns, and would break the lines that grep and others are to read.
+        made.width = max(made.width, PIPED_WIDTH)
     made.push_render_hook(_EscapeText())
     return made
 

@@ -356,9 +356,17 @@ def _agreed(partner: str, name: str, claim: Claim, arrivals: Sequence[Arrival]) 
     return Claim(partner, Decimal(), reason, own, own.click, float(own.touch.at), claim.unpaid)
 
 
+_NO_ARRIVAL = "no campaign, referrer or click id of the visitor is known"
+# By the consent at the order: what was never stored did not have to be absent.
+_UNKNOWN = {
+    "denied": "the visitor refused consent, so no arrival of it was stored",
+    "pending": "the visitor had not consented yet, so no arrival of it was stored",
+}
+
+
 def _nobody(inputs: Inputs, arrivals: Sequence[Arrival]) -> str:
     if not arrivals:
-        return "nobody: the visitor came without a campaign, a referrer or a click id"
+        return f"nobody: {_UNKNOWN.get(inputs.consent, _NO_ARRIVAL)}"
     if inputs.consent == "denied":
         arrivals = [one for one in arrivals if one.touch.consent == UNNEEDED]
         if not arrivals:

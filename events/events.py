@@ -45,6 +45,7 @@ EVENTS: Mapping[str, str] = {
     "webhook_state": "a shop system's word for an order's state is not known, so the state was not changed",
     "carrier_unknown": "an order brought a token that is not of this site, so it does not name the visitor",
     "journal_replayed": "orders that waited in the journal of this machine are recorded at the start",
+    "order_journalled": "the ledger did not take an order, which waits in the journal of this machine",
     "order_waiting": "an order waits in the journal of this machine, because its site is not in the settings",
     "order_unrecorded": "an order could not be written to the ledger; the line contains all of it",
     "host_unknown": "a request came for a host of no site; once an hour for each host",
@@ -85,7 +86,7 @@ WARNINGS = frozenset(
         ),
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
         *("host_unknown", "selector_unmatched", "partner_slow", "reload_refused", "reload_socket_taken"),
-        *("order_waiting", "postback_failed", "report_given_up", "visits_down"),
+        *("order_journalled", "order_waiting", "postback_failed", "report_given_up", "visits_down"),
         *("webhook_refused", "webhook_unread", "webhook_state", "carrier_unknown"),
     }
 )

@@ -331,7 +331,9 @@ class Worker:
             )
         network, now = self._network(partner), self._now()
         if network is None:
-            return render(partner, first.report, network, now, postback_id=first.id)
+            return render(
+                partner, first.report, network, now, postback_id=first.id, at=first.created_at
+            )
         entry = usable(partner, network, PURPOSE[first.event])
         early = max(row.report.order_time + (entry.after or 0) for row in flight.rows)
         if early > now and entry.after is not None:

@@ -32,19 +32,26 @@ _PLACEHOLDER = re.compile(r"\{(click_id|order_id|amount|currency|channel|event|c
 
 
 def render(
-    partner: Partner, report: Report, network: Network | None, now: float, *, postback_id: str
+    partner: Partner,
+    report: Report,
+    network: Network | None,
+    now: float,
+    *,
+    postback_id: str,
+    at: float | None = None,
 ) -> Call:
     """The call that delivers a report to a partner.
 
     `network` is the partner's, None for a plain partner; `now` and `postback_id` go into a webhook's
-    signature. Raises RenderError, naming what is missing or wrong.
+    signature, `at` into its body: when the event happened, by default the order's time. Raises RenderError,
+    naming what is missing or wrong.
     """
     if partner.network is not None:
         if network is None:
             raise RenderError(f"partner {partner.id}: the catalogue has no network {partner.network!r}")
         call = network_call(partner, [report], network, now)
     elif partner.secret is not None:
-        call = _webhook(partner, report, now, postback_id)
+        call = _webhook(partner, report, now, postback_id, report.order_time if at is None else at)
     else:
         call = _plain(partner, report)
     return replace(call, allow_private=partner.allow_private)
@@ -80,17 +87,17 @@ def _plain(partner: Partner, report: Report) -> Call:
     )
 
 
-def _webhook(partner: Partner, report: Report, now: float, postback_id: str) -> Call:
+def _webhook(partner: Partner, report: Report, now: float, postback_id: str, at: float) -> Call:
     url, headers = _address(partner, report)
-    body = _payload(partner, report)
-    at = datetime.fromtimestamp(int(now), UTC)
+    body = _payload(partner, report, at)
+    signed_at = datetime.fromtimestamp(int(now), UTC)
     headers |= {
         "Content-Type": "application/json",
         "webhook-id": postback_id,
         "webhook-timestamp": str(int(now)),
-        "webhook-signature": _signer(partner).sign(postback_id, at, body),
+        "webhook-signature": _signer(partner).sign(postback_id, signed_at, body),
     }
-    shown = _payload(partner, replace(report, click_id=masked_click(report.click_id)))
+    shown = _payload(partner, replace(report, click_id=masked_click(report.click_id)), at)
     return Call(
         method="POST",
         url=url,
@@ -103,7 +110,7 @@ def _webhook(partner: Partner, report: Report, now: float, postback_id: str) -> 
     )
 
 
-def _payload(partner: Partner, report: Report) -> str:
+def _payload(partner: Partner, report: Report, at: float) -> str:
     kind = EVENT_TYPES.get(report.event)
     if kind is None:
         raise RenderError(f"partner {partner.id}: there is no webhook type for the event {report.event!r}")
@@ -123,7 +130,7 @@ def _payload(partner: Partner, report: Report) -> str:
         data["commission"] = report.commission
     if report.voucher:
         data["voucher"] = report.voucher
-    return json_text({"type": kind, "timestamp": _iso(report.order_time), "data": data})
+    return json_text({"type": kind, "timestamp": _iso(int(at)), "data": data})
 
 
 def _iso(seconds: int) -> str:

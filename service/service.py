@@ -85,7 +85,7 @@ class Service:
         self.ledger = Ledger(settings.ledger)
         self.retention = retention.Retention(self.ledger.db)
         self.visits: Visits = self._visit_store(settings.store)
-        self.journal = Journal(_journal_path(settings))
+        self.journal = Journal(journal_path(settings))
         self.worker = self._new_worker(catalogue.networks)
         self._build_watches()
         self._build_verbs()
@@ -144,7 +144,13 @@ class Service:
             self.tasks.later,
         )
         self.ordering = Ordering(
-            self.ledger, self.visits, self.journal, self.events, self.clock, self.worker.wake
+            self.ledger,
+            self.visits,
+            self.journal,
+            self.events,
+            self.clock,
+            self.worker.wake,
+            self.tasks.later,
         )
         self.webhooks = Webhooks(self.ledger, self.ordering, self.events, self.clock)
         self.attribution = Attribution(
@@ -389,7 +395,7 @@ class Service:
             self.events.notice("fault", site="", key="notices", where="notices", error=repr(error))
 
 
-def _journal_path(settings: Settings) -> Path:
+def journal_path(settings: Settings) -> Path:
     """The file in which orders wait for the ledger: `journal`, or a file in the ledger's folder."""
     if settings.journal is not None:
         return Path(settings.journal)

@@ -1,6 +1,7 @@
 """`orders`: orders reported by the shop's server, and read by its programs."""
 
 import re
+from collections.abc import Sequence
 from typing import get_args
 
 from starlette.requests import Request
@@ -8,11 +9,12 @@ from starlette.responses import JSONResponse, Response
 
 from ...orders.ids import normalised
 from ...orders.intake import OrderBody, parse_order
-from ...orders.model import STATES, Channel, OrderError, OrderSeen
+from ...orders.model import STATES, Channel, OrderError
 from ...orders.money import amount_text
 from ...orders.sighting import plain
 from ...referral.cookie import NAME
 from ...referral.touches import Touch
+from ...service.ordering.placing import Placed
 from ...service.ordering.recording import Recorded
 from ...service.ordering.story import lines
 from ...stores.ledger.exports import timestamp
@@ -27,20 +29,28 @@ from .parameters import LIMIT, SINCE, UNTIL, limit_of, one_of, time_of
 
 BODY_LIMIT = 64 * 1024
 PAGE = 100
+UNPLACED = "no order fits for sure yet: it is joined when one does, or a person places it"
+JOURNALLED = (
+    "the ledger cannot be reached: the report is on the disk of this machine, and is recorded as soon as the "
+    "ledger takes it"
+)
 _VISITOR_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 async def report(request: Request, at: RequestContext) -> Response:
     """201 with the recorded order, 200 if it was known before, 202 if it has no number and no order fits for
-    sure. `held` is present if its postback waits, and says why."""
+    sure, or if it waits in the journal for the ledger. `held` is present if its postback waits, and says
+    why."""
     try:
         order, named = parse_order(await read_body(request, BODY_LIMIT))
     except OrderError as error:
         raise Refused(422, str(error)) from error
     visitor, touches = await _visitor(at, named)
-    if not order.numbers:
-        return await _unnumbered(at, order, visitor, touches)
-    recorded = await at.service.ordering.record(at.site, order, visitor=visitor, touches=touches)
+    recorded = await at.service.ordering.record_reported(at.site, order, visitor, touches)
+    if recorded is None:
+        return _waiting(order.id, None, JOURNALLED, ())
+    if isinstance(recorded, Placed):
+        return await _placed(at, recorded)
     return JSONResponse(
         _answer(recorded),
         status_code=201 if recorded.created else 200,
@@ -48,23 +58,19 @@ async def report(request: Request, at: RequestContext) -> Response:
     )
 
 
-async def _unnumbered(
-    at: RequestContext, order: OrderSeen, visitor: str | None, touches: tuple[Touch, ...]
-) -> Response:
+async def _placed(at: RequestContext, placed: Placed) -> Response:
     """200 with the order to which the report belongs for sure; else 202, and a person places it."""
-    placed = await at.service.ordering.record_unnumbered(at.site, order, visitor=visitor, touches=touches)
     ledger = at.service.ledger
     found = None if placed.order is None else await ledger.orders.at(placed.order)
     if found is None:
-        answer: dict[str, object] = {
-            "id": None,
-            "report": placed.stored.row,
-            "waiting": "no order fits for sure yet: it is joined when one does, or a person places it",
-            "candidates": placed.candidates,
-        }
-        return JSONResponse(answer, 202, headers=NO_STORE)
+        return _waiting(None, placed.stored.row, UNPLACED, placed.candidates)
     answer = _answer(Recorded(found, False, await ledger.outbox.held(found.row)))
     return JSONResponse({**answer, "report": placed.stored.row}, headers=NO_STORE)
+
+
+def _waiting(number: str | None, report: int | None, why: str, candidates: Sequence[str]) -> Response:
+    answer = {"id": number, "report": report, "waiting": why, "candidates": list(candidates)}
+    return JSONResponse(answer, 202, headers=NO_STORE)
 
 
 def _answer(recorded: Recorded) -> dict[str, object]:

@@ -33,10 +33,11 @@ class Recorded(Shape):
 
 
 class Waiting(Shape):
-    """A report without an order number that fits no order for sure yet."""
+    """A report without an order number that fits no order for sure yet; or any report, while the ledger
+    cannot be reached and it waits in the journal: then `report` is null, and `id` the order's number."""
 
-    id: None
-    report: int
+    id: str | None
+    report: int | None
     waiting: str
     candidates: list[str]
 

@@ -31,7 +31,11 @@ async def readiness(service: Service, sites: Sequence[str]) -> Readiness:
     """For these sites together: not ready without the ledger, while clew starts or stops, or if no shop of
     theirs can be reached."""
     if (failure := await service.ledger_probe.failure()) is not None:
-        return Readiness(False, f"no order can be recorded: {failure}")
+        waiting = service.journal.waiting
+        counted = (
+            f"{waiting} {'report waits' if waiting == 1 else 'reports wait'} in the journal of this process"
+        )
+        return Readiness(False, f"the ledger takes no orders, {counted}: {failure}")
     if not service.ready or service.hub.closed:
         return Readiness(False, "starting or stopping")
     visits = await service.visits_probe.failure() or ""

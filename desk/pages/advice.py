@@ -92,6 +92,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "If that page is your shop's own, report its orders by `POST orders`; "
         "otherwise it was made to overload clew, and there is nothing to do.",
     ),
+    "order_journalled": (
+        "The {key} did not take orders at once, for example order {order}: they were written to the journal "
+        "of this machine, and are recorded by themselves.",
+        "See why the ledger did not answer: `ready` says whether it does now.",
+    ),
     "order_waiting": (
         "Orders of a site {key}, which is not in the settings, wait in the journal of this machine.",
         "Put the site back into the settings, and restart clew: they are recorded then.",

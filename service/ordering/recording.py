@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from msgspec import structs
 
@@ -22,6 +22,7 @@ from ...referral.consent.decision import ASSUMED, ConsentState
 from ...referral.touches import Touch, merge
 from ...referral.visitor import VISIT_GAP, Ordered, Visitor
 from ...settings.model import Partner
+from ...stores.errors import may_pass
 from ...stores.journal import Journal, JournalError
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.known import Known, Stored
@@ -34,6 +35,8 @@ from .doubts import Shown, doubts_of
 from .notify import notify
 from .placing import WAITING_SECONDS, Placed, Placing
 
+# Seconds that the shop's server waits for the ledger before its report goes to the journal.
+ANSWER_SECONDS = 2.0
 # Pauses between the attempts to write an order that will not be reported again.
 PAUSES = (0.2, 1.0, 5.0, 20.0)
 # Seconds after which an order that the ledger has not accepted is written to the journal.
@@ -49,6 +52,9 @@ LINKED_TOUCHES = 20
 LOOKED_AT = 50
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """The result of a report. `created` is whether the order is new. `held` says why its partner is not
@@ -60,7 +66,8 @@ class Recorded:
 
 
 class Ordering:
-    """Records orders, credits them, and makes postbacks due. `due` is called when a postback is due."""
+    """Records orders, credits them, and makes postbacks due. `due` is called when a postback is due, `later`
+    runs what goes on in the background."""
 
     def __init__(
         self,
@@ -70,6 +77,7 @@ class Ordering:
         events: Events,
         clock: Clock,
         due: Callable[[], None],
+        later: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._ledger = ledger
         self._journal = journal
@@ -77,6 +85,7 @@ class Ordering:
         self._events = events
         self._clock = clock
         self._due = due
+        self._later = later
         self._book = OrderBook(ledger)
         self._placing = Placing(ledger)
         self._broken_until = 0.0  # on the monotonic clock
@@ -142,16 +151,22 @@ class Ordering:
         return Recorded(after or entry.after, entry.before is None, held_for)
 
     async def record_unnumbered(
-        self, site: SiteRuntime, seen: OrderSeen, *, visitor: str | None, touches: tuple[Touch, ...] = ()
+        self,
+        site: SiteRuntime,
+        seen: OrderSeen,
+        *,
+        visitor: str | None,
+        touches: tuple[Touch, ...] = (),
+        at: float | None = None,
     ) -> Placed:
         """Keep a report without an order number, and join it to its order if the match is certain; else a
-        person assigns it. Raises the ledger's errors."""
+        person assigns it. `at` is the time if it is in the past. Raises the ledger's errors."""
         now = self._clock.now()
         known = await self._visitor(site, visitor, touches)
         sighting = Sighting.of(
             seen,
             site=site.name,
-            at=now,
+            at=now if at is None else at,
             visitor=visitor,
             touches=tuple(touch.to_json() for touch in _arrivals(site, known)),
             consent=_kept_consent(site, known),
@@ -253,10 +268,48 @@ class Ordering:
         elif number is not None:
             await self._journal.done(number)
 
+    async def record_reported(
+        self, site: SiteRuntime, order: OrderSeen, visitor: str | None, touches: tuple[Touch, ...]
+    ) -> Recorded | Placed | None:
+        """Record what the shop's server reported. None if the ledger does not take it now: then it is on the
+        disk, in this machine's journal, and retried from there until the ledger accepts it, also after a
+        restart. Raises the ledger's errors if it is in neither."""
+        at = self._clock.now()
+
+        def record() -> Coroutine[Any, Any, Recorded | Placed]:
+            if not order.numbers:
+                return self.record_unnumbered(site, order, visitor=visitor, touches=touches, at=at)
+            return self.record(site, order, visitor=visitor, touches=touches, at=at)
+
+        first = asyncio.ensure_future(record())
+        broken = self._clock.monotonic() < self._broken_until
+        try:
+            await asyncio.wait({first}, timeout=JOURNAL_AFTER if broken else ANSWER_SECONDS)
+            if first.done() and (first.exception() is None or not may_pass(first.exception())):
+                return first.result()
+            self._broken_until = self._clock.monotonic() + BREAKER
+            number = await self._journalled(site, order, visitor, touches, None, at, None)
+        except asyncio.CancelledError:
+            first.cancel()
+            raise
+        if number is None:
+            return await first
+        self._later(self._record_journalled(first, record, number))
+        return None
+
+    async def _record_journalled(
+        self,
+        first: asyncio.Future[Recorded | Placed],
+        record: Callable[[], Coroutine[Any, Any, Recorded | Placed]],
+        number: int,
+    ) -> None:
+        await self._retried(first, record, for_ever=True)
+        await self._journal.done(number)
+
     async def _retried(
         self,
-        first: asyncio.Future[Recorded],
-        record: Callable[[], Coroutine[Any, Any, Recorded]],
+        first: asyncio.Future[T],
+        record: Callable[[], Coroutine[Any, Any, T]],
         *,
         for_ever: bool,
     ) -> Exception | None:
@@ -295,10 +348,14 @@ class Ordering:
         sighting = Sighting.of(order, site=site.name, at=at, visitor=visitor, touches=plain, consent=consent)
         how = None if shown is None else [shown.page, shown.came, shown.by_browser]
         try:
-            return await self._journal.add({"sighting": sighting.to_json(), "shown": how})
+            number = await self._journal.add({"sighting": sighting.to_json(), "shown": how})
         except JournalError as error:
             self._events.notice("fault", site=site.name, key="journal", where="journal", error=str(error))
             return None
+        self._events.notice(
+            "order_journalled", site=site.name, key="ledger", order=order.id, waiting=self._journal.waiting
+        )
+        return number
 
     async def replay(self, site: SiteRuntime, number: int, entry: Mapping[str, Any]) -> None:
         """Record an order that an earlier process left in the journal."""
@@ -306,7 +363,9 @@ class Ordering:
         shown = None if entry["shown"] is None else Shown(*entry["shown"])
         touches = tuple(Touch.from_json(touch) for touch in seen.touches)
 
-        def record() -> Coroutine[Any, Any, Recorded]:
+        def record() -> Coroutine[Any, Any, Recorded | Placed]:
+            if not seen.numbers:
+                return self.record_unnumbered(site, seen, visitor=seen.visitor, touches=touches, at=seen.at)
             return self.record(
                 site,
                 seen,

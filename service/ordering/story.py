@@ -228,7 +228,7 @@ def _report(stored: Stored, moment: Moment) -> Line:
     sighting, correction = stored.sighting, stored.sighting.correction
     if correction is not None:
         return Line(sighting.at, "correction", _corrected(correction, sighting), (f"why: {correction.why}",))
-    details = [*_evidence(stored), *said(sighting, moment)]
+    details = [*_evidence(stored, moment), *said(sighting, moment)]
     return Line(sighting.at, "report", reported(sighting), tuple(details), stored.row)
 
 
@@ -268,12 +268,12 @@ def _corrected(correction: Correction, sighting: Sighting) -> str:
     return f"{correction.by} {' and '.join(did) or 'looked at it'}"
 
 
-def _evidence(stored: Stored) -> Iterator[str]:
+def _evidence(stored: Stored, moment: Moment) -> Iterator[str]:
     by = (stored.joined_by or "number").split(",")
     evidence = " and ".join(_JOINED.get(one, one) for one in by)
     yield f"report {stored.row}, belongs to this order by {evidence}"
     for placed in stored.placements:
-        yield f"moved to {placed.number} by {placed.by}: {placed.why}"
+        yield f"moved to {placed.number} by {placed.by}, {moment(placed.at)}: {placed.why}"
 
 
 def said(sighting: Sighting, moment: Moment) -> Iterator[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, and_, or_, select
+from sqlalchemy import Row, Select, and_, func, or_, select
 
 from ...referral.touches import Click, Touch
 from .connection import Connection
@@ -125,12 +125,24 @@ class Exports:
                     break
                 taken.append(row)
             if not taken:
-                return Page((), _cursor(kind, place), more=False)
+                before = await self._before(connection, found, place, wanted)
+                return Page((), _cursor(kind, before), more=False)
             last = taken[-1]
             cursor = _cursor(kind, (last.written, last.place) if found.by_time else last.place)
-            return Page(await found.lines(connection, taken), cursor, more=len(taken) == limit)
+            lines = await found.lines(connection, taken)
+            rows = [{name: line[name] for name in COLUMNS[kind]} for line in lines]
+            return Page(rows, cursor, more=len(taken) == limit)
 
         return await self._db.query(work)
+
+    async def _before(self, connection: Connection, kind: _Kind, place: Any, wanted: Wanted) -> Any:
+        """Where to go on if there was nothing: not before `since`."""
+        if wanted.since is None:
+            return place
+        if kind.by_time:
+            return max(place, (wanted.since, place[1]))
+        earlier = kind.query(place).where(kind.written < wanted.since).order_by(None).subquery()
+        return await connection.scalar(select(func.max(earlier.c.place))) or place
 
 
 def check_cursor(kind: str, cursor: str) -> None:

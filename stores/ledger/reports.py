@@ -33,12 +33,15 @@ class OrderFilter:
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """An order in a list; `state` as in `OrderFilter`, `at` in Unix seconds."""
+    """An order in a list; `state` as in `OrderFilter`, `order_state` is the order's own, `at` in Unix
+    seconds. `total` and `currency` are None if no report had them; `refunded` is what of it was refunded."""
 
     site: str
     id: str
-    total: str
-    currency: str
+    total: str | None
+    currency: str | None
+    refunded: str
+    order_state: str
     channel: str
     source: str
     partner: str | None
@@ -119,6 +122,8 @@ class Reports:
                 orders.c.order_id.label("id"),
                 orders.c.total,
                 orders.c.currency,
+                orders.c.refunded,
+                orders.c.state.label("order_state"),
                 orders.c.channel,
                 orders.c.source,
                 shares.c.partner,

@@ -254,3 +254,25 @@ async def test_the_api_wants_the_token_and_is_limited(client: httpx2.AsyncClient
     assert refused.status_code == 401
     answers = [(await client.get("export/orders?limit=1")).status_code for _ in range(61)]
     assert answers == [200] * 60 + [429]
+
+
+@pytest.mark.parametrize("kind", ["orders", "credits", "postbacks", "touches", "conversations"])
+async def test_a_period_without_rows_ends_with_a_cursor_behind_earlier_ones(shop: Filled, kind: str) -> None:
+    await shop.deliver()
+    shop.now += 3600
+    exports = Exports(shop.service.ledger.db)
+    earlier = await exports.page(kind, ALL, None, 50, shop.now)
+    nothing = await exports.page(kind, Wanted(since=shop.now - 60), None, 50, shop.now)
+    assert nothing.rows == ()
+    assert earlier.rows
+    assert (await exports.page(kind, ALL, nothing.cursor, 50, shop.now)).rows == ()
+
+
+@pytest.mark.parametrize("kind", ["orders", "credits", "postbacks", "touches"])
+async def test_the_columns_of_ndjson_are_in_the_documented_order(
+    shop: Filled, tmp_path: Path, kind: str
+) -> None:
+    await shop.deliver()
+    shop.now += 60
+    found = rows(await run(tmp_path, kind, "--format", "ndjson"))
+    assert [list(row) for row in found] == [list(COLUMNS[kind])] * len(found)

@@ -169,3 +169,15 @@ async def test_explain_order_reports_forgotten_inputs_with_exit_status_0(
     assert told.exit_code == 0, told.output
     assert "not repeated: its inputs are forgotten" in told.stdout
     assert VISITOR not in told.stdout
+
+
+async def test_the_end_of_an_id_is_refused_with_the_whole_one(shop: Filled, tmp_path: Path) -> None:
+    """The desk shows the last letters: nothing would be forgotten by them, and the command would say so of
+    the person."""
+    whole = "e6mobs7t6hkro2dyrtglrlkwra"
+    await shop.bought(whole, "c2")
+    done = await run(tmp_path, whole[-6:])
+    assert done.exit_code == 1
+    assert whole in done.stderr
+    assert await shop.service.visits.get("shop", whole) is not None
+    assert (await run(tmp_path, whole)).exit_code == 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from clew.cli import app
+from clew.stores.journal import Journal
 from clew.stores.ledger.connection import executing
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.schema import metadata
@@ -89,3 +90,20 @@ async def test_a_ledger_is_copied_whole_and_goes_on(tmp_path: Path, filled: str,
         "1001",
     ]
     await shop.service.close()
+
+
+async def test_orders_that_wait_in_the_journal_of_the_old_ledger_are_told_of(
+    tmp_path: Path, filled: str, new_ledger: str
+) -> None:
+    journal = Journal(tmp_path / "clew-orders.journal")
+    await journal.open()
+    await journal.add({"sighting": {}, "shown": None})
+    journal.close()
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    config = settings(folder, new_ledger)
+    config.write_text(f'journal = "{folder}/clew-orders.journal"\n{config.read_text()}')
+    command = ["migrate", "--from", filled, "--config", str(config)]
+    done = await asyncio.to_thread(CliRunner().invoke, app, command)
+    assert done.exit_code == 0, done.output
+    assert f'write journal = "{journal.path}"' in done.stderr

@@ -15,6 +15,7 @@ from clew.cli import app
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
 from clew.stores.ledger.engines import database_at
+from database_servers import free_port
 from recorded import Credit, put_order
 from typer.testing import CliRunner, Result
 
@@ -73,7 +74,7 @@ def test_orders_are_listed_with_their_credit_and_postback(run: Callable[..., Res
     assert result.exit_code == 0
     assert max(map(len, result.output.splitlines())) <= 80
     line = next(x for x in result.output.splitlines() if "1001" in x)
-    for word in ("2025-11-23 00:00", "shop", "59.90 EUR", "chat", "blog", "due"):
+    for word in ("2025-11-23 00:00", "shop", "59.90 EUR", "placed", "chat", "blog", "due"):
         assert word in line
     (first,) = [json.loads(x) for x in run("orders", "--json", "--limit", "1").output.splitlines()]
     assert (first["id"], first["total"], first["at"]) == ("1004", "7200", "2025-11-25T00:00:00+00:00")
@@ -197,3 +198,40 @@ def test_check_has_json_output(tmp_path: Path) -> None:
     config.write_text(config.read_text().replace("foo = 1\n", ""))
     result = CliRunner().invoke(app, ["check", "--json", "--config", str(config)])
     assert (result.exit_code, json.loads(result.output)["sites"]) == (0, ["shop"])
+
+
+def test_an_order_without_an_amount_has_a_dash(run: Callable[..., Result], tmp_path: Path) -> None:
+    """A cancellation may be all that is known of an order."""
+
+    async def cancel() -> None:
+        db = database_at(f"sqlite:{tmp_path / 'clew.db'}")
+        await db.open()
+        await put_order(db, OrderSeen("1009", None, None, "api", state="cancelled"), now=NOW + 3 * DAY)
+        await db.close()
+
+    asyncio.run(cancel())
+    line = next(x for x in run("orders").output.splitlines() if "1009" in x)
+    assert "–" in line
+    assert "cancelled" in line
+    assert "None" not in run("orders").output + run("report").output
+
+
+def test_lines_for_other_programs_are_not_broken(run: Callable[..., Result], tmp_path: Path) -> None:
+    """Of a pipe the number of columns is not known."""
+    command = [Path(sys.executable).with_name("clew"), "report", "--config", tmp_path / "clew.toml"]
+    environ = {"PATH": "/usr/bin:/bin", "SECRET": SECRET}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    line = next(x for x in done.stdout.splitlines() if "JPY" in x)
+    assert line.split() == ["shop", "blog", "web", "1", "7200", "JPY", "0", "0", "JPY", "1", "0"]
+
+
+def test_what_is_logged_by_the_way_is_not_on_stdout(run: Callable[..., Result], tmp_path: Path) -> None:
+    """Of a visit store that is away a warning is logged; stdout is for the receipt."""
+    config = tmp_path / "clew.toml"
+    config.write_text(f'store = "redis://127.0.0.1:{free_port()}/0"\n{SETTINGS}', encoding="utf-8")
+    command = [Path(sys.executable).with_name("clew"), "forget", "v1", "--json", "--config", config]
+    environ = {"PATH": "/usr/bin:/bin", "SECRET": SECRET}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "visits_down" in done.stderr
+    assert "Repeat the command" in done.stderr

@@ -179,7 +179,7 @@ def test_at_80_columns_words_are_whole_and_a_400_is_no_ok(
     result = CliRunner().invoke(app, ["list", "--config", str(config)], env={"COLUMNS": "80"})
     first, facts, told = result.output.splitlines()
     assert first == f"{postback}  dead"
-    assert facts == "  shop 100000 · 59.90 EUR · blog · chat · 1 try"
+    assert facts == "  order · shop 100000 · 59.90 EUR · blog · chat · 1 try"
     assert told == "  400: ok"
     result = CliRunner().invoke(app, ["list", "--json", "--config", str(config)])
     row = json.loads(result.output)

@@ -89,7 +89,7 @@ def test_a_removed_partner_earns_nothing_and_does_not_displace_others() -> None:
 @pytest.mark.parametrize(
     ("touches", "reason"),
     [
-        ([], "nobody: the visitor came without a campaign, a referrer or a click id"),
+        ([], "nobody: no campaign, referrer or click id of the visitor is known"),
         ([touch(DAY, GOOGLE)], "nobody: no arrival of the visitor carried a partner's click id"),
         (
             [touch(31 * DAY, AWIN)],

@@ -52,6 +52,36 @@ async def test_an_order_is_refused_within_five_seconds_and_may_come_again(
     assert (answer.status_code, int(answer.headers["retry-after"])) == (503, 2)
 
 
+async def test_an_order_that_the_ledger_does_not_take_waits_in_the_journal(
+    desk: DeskServer, tmp_path: Path
+) -> None:
+    """As for the orders of pages: 202, and it is recorded once the ledger takes it."""
+    await desk.service.journal.open()
+    refund = {"id": "1001", "currency": "EUR", "refunds": [{"id": "r1", "amount": "20.00"}]}
+    unnumbered = {"total": "59.90", "currency": "EUR", "email_hash": "a" * 64}
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, timeout=5)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        async with desk.client() as shop, asyncio.timeout(10):
+            answers = [
+                await shop.post("orders", json=one, headers=BEARER) for one in (ORDER, refund, unnumbered)
+            ]
+            assert [answer.status_code for answer in answers] == [202] * 3
+            assert answers[0].json()["id"] == "1001"
+            assert answers[2].json()["id"] is None
+            assert all("recorded as soon as" in answer.json()["waiting"] for answer in answers)
+            assert desk.service.journal.waiting == 3
+            # What is wrong with a report is still said.
+            wrong = await shop.post("orders", json={**ORDER, "total": "1,5"}, headers=BEARER)
+            assert wrong.status_code == 422
+        other.execute("COMMIT")
+    async with asyncio.timeout(20):
+        await desk.service.tasks.stop()
+    assert desk.service.journal.waiting == 0
+    (order,) = await desk.service.ledger.orders.list("shop")
+    assert (order.order_id, str(order.total), order.state) == ("1001", "59.90", "part_refunded")
+    assert await desk.service.ordering.waiting_count("shop") == 1
+
+
 async def test_a_decision_works_without_the_ledgers_facts(desk: DeskServer, lock: None) -> None:
     """field D4"""
     async with desk.visitor() as browser, asyncio.timeout(1):

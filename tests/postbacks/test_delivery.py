@@ -1,9 +1,11 @@
 import asyncio
+import json
 import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -231,6 +233,10 @@ async def test_a_webhook_without_an_answer_is_repeated_under_the_same_id(
     row = await only(outbox)
     assert first.headers["webhook-id"] == second.headers["webhook-id"] == row.id
     assert int(second.headers["webhook-timestamp"]) - int(first.headers["webhook-timestamp"]) == 5
+    # When the event happened, whichever call tells of it; not when the order was placed.
+    assert first.body == second.body
+    told = datetime.fromisoformat(json.loads(first.body)["timestamp"]).timestamp()
+    assert told == int(row.created_at)
     for got in (first, second):
         text = f"{row.id}.{got.headers['webhook-timestamp']}.".encode() + got.body
         assert got.headers["webhook-signature"] == _signature(text)

@@ -2,6 +2,7 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
@@ -102,6 +103,14 @@ def test_the_log_shows_no_secret_and_little_of_the_click_id(report: MakeReport) 
 def test_a_short_click_id_is_hidden_as_a_whole(report: MakeReport) -> None:
     call = render(plain(), report(click_id="demo-12"), None, NOW, postback_id="pb_1")
     assert "c=...&" in call.masked
+
+
+def test_a_webhook_says_when_the_event_happened_not_when_the_order_was_placed(report: MakeReport) -> None:
+    partner, later = plain("https://p.example/hook", secret="any text of a partner"), NOW + 86400
+    call = render(partner, report(event="cancel"), None, later + 5, postback_id="pb_1", at=later)
+    told = json.loads(call.body or b"")
+    assert datetime.fromisoformat(told["timestamp"]).timestamp() == int(later)
+    assert told["data"]["order_time"] == "2025-11-23T01:06:40Z"
 
 
 WHSEC = "whsec_" + b64encode(b"kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB").decode()

@@ -46,3 +46,33 @@ async def test_clew_starts_and_what_a_page_shows_is_recorded_when_the_server_is_
     await asyncio.wait_for(recording, 60)
     assert [order.order_id for order in await shop.service.ledger.orders.list("shop")] == ["1001"]
     assert shop.service.journal.waiting == 0
+
+
+async def test_what_the_shops_server_reported_meanwhile_is_recorded_by_the_next_process(
+    own_server: Postgres, tmp_path: Path
+) -> None:
+    name = await asyncio.to_thread(own_server.database)
+    await asyncio.to_thread(own_server.kill)
+    where = {"ledger": own_server.url(name), "journal": str(tmp_path / "journal")}
+    first = Filled(tmp_path, **where)
+    await first.service.journal.open()
+    site = first.service.sites["shop"]
+    seen = OrderSeen("1001", Decimal("59.90"), "EUR", "api")
+    loose = OrderSeen(None, Decimal("20.00"), "EUR", "api", email_hash="a" * 64)
+    for one in (seen, loose):
+        assert await first.service.ordering.record_reported(site, one, None, ()) is None
+    # It ends as if it were killed.
+    first.service.journal.close()
+    await asyncio.to_thread(own_server.start)
+    second = Filled(tmp_path, **where)
+    with capture_logs() as lines:
+        await second.service.start()
+    assert [line["orders"] for line in lines if line["event"] == "journal_replayed"] == [2]
+    await second.service.stop()
+    assert second.service.journal.waiting == 0
+    third = Filled(tmp_path, **where)
+    await third.service.open()
+    (order,) = await third.service.ledger.orders.list("shop")
+    assert (order.order_id, order.source) == ("1001", "api")
+    assert await third.service.ordering.waiting_count("shop") == 1
+    await third.service.close()

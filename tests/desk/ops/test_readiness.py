@@ -54,7 +54,7 @@ async def test_a_locked_ledger_is_not_ready_until_it_is_unlocked(service: Servic
     """field D7"""
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert "no order can be recorded" in await why(service)
+        assert "takes no orders, 0 reports wait in the journal" in await why(service)
         other.execute("ROLLBACK")
     assert await why(service) == ""
 
