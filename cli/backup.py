@@ -25,8 +25,9 @@ def backup_command(
     config: Config = DEFAULT_CONFIG,
     force: Force = False,
 ) -> None:
-    """Copy the ledger, and the visits if they are in another file, while clew runs. Only the owner of the
-    copies may read them."""
+    """Copy the ledger, and the visits if they are in another file, while clew runs.
+
+    Only the owner of the copies may read them."""
     settings = load_or_exit(config)
     ledger = _ledger(settings)
     require_ledger(settings)
@@ -53,8 +54,9 @@ def restore_command(
     force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Put a copy in the place of the ledger, and the visits' copy beside it in theirs. Nothing may have them
-    open. With --force existing files are replaced; they are kept beside the new ones."""
+    """Put a copy in the place of the ledger, and of the visits; or check it.
+
+    Nothing may have them open. With --force existing files are replaced, and kept beside the new ones."""
     try:
         holds = backup.check(file)
         visitors = backup.check_visits(_beside(file)) if _beside(file).is_file() else None

@@ -39,8 +39,10 @@ def order_command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Tell all that is known of an order, as a time line: each report, what the order came to, each credit
-    decision with its reasons, each postback with its attempts, and what people corrected. Times are UTC.
+    """Tell all that is known of an order, as a time line.
+
+    Each report, what the order came to, each credit decision with its reasons, each postback with its
+    attempts, and what people corrected. Times are UTC.
 
     With --replay the command ends with 1 if a decision comes out otherwise than it is stored.
     """

@@ -52,8 +52,10 @@ def export_command(
         Path | None, typer.Option(metavar="FILE", help="Write into this file instead of stdout.")
     ] = None,
 ) -> None:
-    """Export orders, credits, postbacks, touches or conversations. The last line on stderr is
-    `cursor: …`: give it to `--after` the next time, and nothing comes twice and nothing is missed.
+    """Export orders, credits, postbacks, touches or conversations.
+
+    The last line on stderr is `cursor: …`: give it to `--after` the next time, and nothing comes twice and
+    nothing is missed.
 
     A file is complete, or it is not there: it gets its name when all is written.
     """

@@ -25,9 +25,10 @@ Source = Annotated[
 
 
 def migrate_command(config: Config = DEFAULT_CONFIG, source: Source = None) -> None:
-    """Build or upgrade the ledger's tables. `clew serve` does the same when it starts; with this command it
-    is done beforehand, for example by another database user. With --from it copies another ledger, which
-    nobody may be writing to, into the new one."""
+    """Build or upgrade the ledger's tables; with --from, copy another ledger into them.
+
+    `clew serve` builds and upgrades them too when it starts; with this command it is done beforehand, for
+    example by another database user. Nobody may be writing to the ledger that is copied."""
     settings = load_or_exit(config)
     try:
         target = database_at(settings.ledger)

@@ -71,8 +71,7 @@ def orders_command(
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = LIMIT,
     as_json: AsJson = False,
 ) -> None:
-    """List the orders, newest first: amount, state, channel, who was credited, and the state of the
-    postback."""
+    """List the orders, newest first: amount, state, channel, partner, and the postback's state."""
     if context.invoked_subcommand is not None:
         return
     wanted = OrderFilter(site, partner, channel, state, day(since), day(until), order)

@@ -39,10 +39,10 @@ def reconcile_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a network's report of its transactions with what it was told: orders that are missing,
-    doubled or different. Exits with 1 if there is a difference.
+    """Compare a network's report of its transactions with what it was told.
 
-    Without --since and --until the period is that of the report's rows.
+    It lists orders that are missing, doubled or different, and exits with 1 if there is one. Without
+    --since and --until the period is that of the report's rows.
     """
     name, found = _partner(load_or_exit(config), site, partner)
     form = format_of(found.network)

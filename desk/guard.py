@@ -75,7 +75,8 @@ def api(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> En
         except LimitedError as limited:
             return refusal(over(limited))
         except STORE_FAILURES as error:
-            at.service.events.emit("fault", site=at.site.name, where=request.url.path, error=repr(error))
+            where = request.url.path
+            at.service.events.notice("fault", site=at.site.name, key=where, where=where, error=repr(error))
             return refusal(
                 Refused(503, "the ledger or the visit store cannot be reached: try again in a moment", wait=2)
             )

@@ -215,7 +215,7 @@ class Worker:
             due = await self._outbox.next_due()
         except Exception as error:
             # The ledger is not available or locked: due rows stay due.
-            self._events.emit("fault", site="", where="delivery", error=repr(error))
+            self._events.notice("fault", site="", key="delivery", where="delivery", error=repr(error))
             return POLL_SECONDS
         return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.0, due - self._now()))
 
@@ -331,9 +331,7 @@ class Worker:
             )
         network, now = self._network(partner), self._now()
         if network is None:
-            return render(
-                partner, first.report, network, now, postback_id=first.id, at=first.created_at
-            )
+            return render(partner, first.report, network, now, postback_id=first.id, at=first.created_at)
         entry = usable(partner, network, PURPOSE[first.event])
         early = max(row.report.order_time + (entry.after or 0) for row in flight.rows)
         if early > now and entry.after is not None:

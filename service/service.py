@@ -201,7 +201,7 @@ class Service:
         self.events.notice("fault", site="", key="watch", where="watch", error=repr(error))
 
     def _not_writable(self, error: Exception) -> None:
-        self.events.emit("fault", site="", where="ready", error=repr(error))
+        self.events.notice("fault", site="", key="ready", where="ready", error=repr(error))
 
     def _visits_not_writable(self, error: Exception) -> None:
         self.visitors.failed("", "ready", error)
@@ -346,7 +346,7 @@ class Service:
             try:
                 await self.visits.prune(self.clock.now())
             except Exception as error:
-                self.events.emit("fault", site="", where="prune", error=repr(error))
+                self.events.notice("fault", site="", key="prune", where="prune", error=repr(error))
             await asyncio.sleep(PRUNE_EVERY)
 
     async def _join_waiting(self) -> None:
@@ -371,7 +371,7 @@ class Service:
             gone = await self.retention.apply(days, self.clock.now())
             settled = await self.ledger.forgetting.settle(self.clock.now())
         except Exception as error:
-            self.events.emit("fault", site="", where="retention", error=repr(error))
+            self.events.notice("fault", site="", key="retention", where="retention", error=repr(error))
             return
         if shares := settled.rows.get("shares"):
             gone = {**gone, "click_ids": shares}

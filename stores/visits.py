@@ -12,7 +12,7 @@ from ..referral.visitor import Change, Visitor
 SEEN_AT_ONCE = 100
 FOUND_AT_ONCE = 20
 # The tables that an SQL engine makes for it; it may share a database with the ledger.
-TABLES = frozenset({"visits", "leases", "marks"})
+TABLES = frozenset({"visits", "leases", "marks", "levels"})
 
 
 class VisitsError(Exception):

@@ -32,6 +32,7 @@ from .visits_remote import Place, RemoteVisits, Stored
 CONNECTIONS = 4
 CONNECT_SECONDS = 1.0
 PRUNED_AT_ONCE = 100
+LEVELS_AT_ONCE = 500
 
 # A power cut may cost the last visits, as with the other engines; it costs a fifth of the time.
 _SESSION: Final = {
@@ -54,9 +55,14 @@ CREATE TABLE IF NOT EXISTS leases (name text PRIMARY KEY, holder text NOT NULL,
     until double precision NOT NULL);
 INSERT INTO leases VALUES ('prune', '', 0) ON CONFLICT DO NOTHING;
 CREATE TABLE IF NOT EXISTS marks (name text PRIMARY KEY, value bigint NOT NULL);
+CREATE UNLOGGED TABLE IF NOT EXISTS levels (name text PRIMARY KEY, until double precision NOT NULL);
 """
-_MISSING: Final = "SELECT to_regclass('marks') IS NULL OR to_regclass('visits') IS NULL"
-_COLUMNS: Final = "SELECT site, visitor, version, data, seen_at, expires_at FROM visits LIMIT 0"
+_MISSING: Final = """
+SELECT to_regclass('marks') IS NULL OR to_regclass('visits') IS NULL OR to_regclass('levels') IS NULL
+"""
+_COLUMNS: Final = """
+SELECT site, visitor, version, data, seen_at, expires_at, name, until FROM visits, levels LIMIT 0
+"""
 _FETCH: Final = "SELECT version, expires_at, data FROM visits WHERE site = $1 AND visitor = $2"
 # Each writes if it may, and says whether it has; else what the statement saw before.
 _REPLACE: Final = """
@@ -88,6 +94,22 @@ WHERE name = 'prune' AND (holder = $1 OR until <= $3 OR until > $3 + $4) RETURNI
 _PRUNE: Final = """
 WITH gone AS (DELETE FROM visits WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM visits WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)) RETURNING 1) SELECT count(*) FROM gone
+"""
+# Drained levels have `until` in the past, by the server's clock. In the order of their names, so that two
+# statements do not wait for each other.
+_RAISE: Final = """
+WITH at AS (SELECT extract(epoch FROM clock_timestamp())::double precision AS now)
+INSERT INTO levels SELECT given.name, at.now + given.seconds
+FROM unnest($1::text[], $2::double precision[]) AS given (name, seconds), at ORDER BY given.name
+ON CONFLICT (name) DO UPDATE
+SET until = excluded.until + greatest(levels.until - (SELECT now FROM at), 0)
+RETURNING name, greatest(until - (SELECT now FROM at), 0) AS height
+"""
+_DRAINED: Final = """
+WITH gone AS (DELETE FROM levels WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM levels WHERE until <= extract(epoch FROM clock_timestamp()) LIMIT $1
+    FOR UPDATE SKIP LOCKED
 )) RETURNING 1) SELECT count(*) FROM gone
 """
 _REFUSALS: Final = (
@@ -142,6 +164,7 @@ class PostgresVisits(RemoteVisits):
             if await connection.fetchval(_MISSING):
                 async with connection.transaction():
                     await connection.execute(_TABLES)
+                    await connection.execute(_COLUMNS)
             await connection.execute(_COLUMNS)
             # A server that takes no changes says so, even where there is nothing to change.
             await connection.execute("DELETE FROM marks WHERE false")
@@ -200,28 +223,45 @@ class PostgresVisits(RemoteVisits):
     async def _set_noted_up_to(self, message: int) -> None:
         await self._row(_NOTE, message)
 
+    async def raise_levels(self, added: Mapping[str, float]) -> Sequence[float]:
+        """See `SharesLevels`. A level that has drained is deleted by `prune`."""
+        names, levels = list(added), list[float]()
+        for start in range(0, len(names), LEVELS_AT_ONCE):
+            some = names[start : start + LEVELS_AT_ONCE]
+            levels += await self.breaker.ask(
+                partial(self._raise_levels, some, [added[name] for name in some])
+            )
+        return levels
+
+    async def _raise_levels(self, names: Sequence[str], added: Sequence[float]) -> Sequence[float]:
+        async with self._connection() as connection:
+            rows = await connection.fetch(_RAISE, names, added)
+        heights = {row["name"]: float(row["height"]) for row in rows}
+        return [heights[name] for name in names]
+
     async def prune(self, now: float) -> int:
         """See `Visits.prune`: a few rows at a time, and one process at a time, by a lease."""
         began, gone = time.monotonic(), 0
         while True:
             at, took = now + time.monotonic() - began, time.monotonic()
-            count = await self.breaker.ask(partial(self._prune_some, at))
+            count, drained = await self.breaker.ask(partial(self._prune_some, at))
             took = time.monotonic() - took
             gone += count
-            if count < PRUNED_AT_ONCE:
+            if max(count, drained) < PRUNED_AT_ONCE:
                 return gone
             await asyncio.sleep(max(PAUSE, took * (1 / SHARE - 1)))
 
-    async def _prune_some(self, now: float) -> int:
-        """Delete some of those whose time is over, if the lease is ours; how many."""
+    async def _prune_some(self, now: float) -> tuple[int, int]:
+        """Delete some of the visitors and levels whose time is over, if the lease is ours; how many."""
         async with self._connection() as connection, connection.transaction():
             lease = (self._holder, now + LEASE_SECONDS, now, 2 * PRUNE_EVERY)
             if await connection.fetchval(_LEASE, *lease) is None:
-                return 0
+                return 0, 0
             count = int(await connection.fetchval(_PRUNE, now, PRUNED_AT_ONCE))
-            if count < PRUNED_AT_ONCE:
+            drained = int(await connection.fetchval(_DRAINED, PRUNED_AT_ONCE))
+            if max(count, drained) < PRUNED_AT_ONCE:
                 await connection.fetchval(_LEASE, self._holder, now + PRUNE_EVERY, now, 2 * PRUNE_EVERY)
-            return count
+            return count, drained
 
     @contextmanager
     def _own_errors(self) -> Iterator[None]:
@@ -232,7 +272,7 @@ class PostgresVisits(RemoteVisits):
             raise VisitsUnavailableError(f"{name} does not answer") from error
         except asyncpg.UndefinedColumnError as error:
             raise VisitsRefusedError(
-                f"{name} has a table visits that is not clew's: name another database as `store`"
+                f"{name} has a table visits or levels that is not clew's: name another database as `store`"
             ) from error
         except _REFUSALS as error:
             raise VisitsRefusedError(

@@ -71,6 +71,7 @@ class PostgresDatabase(Database):
         self._written: str | None = None
         self._heard = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
+        self._may_listen = False
 
     async def open(self) -> tuple[str | None, str]:
         """See `Database`. Of processes that start together one builds the tables."""
@@ -91,7 +92,7 @@ class PostgresDatabase(Database):
             await self.close()
             raise
         self._closed = None
-        self._listener = asyncio.create_task(self._listen(), name="clew-ledger-listen")
+        self._may_listen = True
         return versions
 
     async def look(self) -> None:
@@ -100,6 +101,7 @@ class PostgresDatabase(Database):
 
     async def close(self) -> None:
         """See `Database`."""
+        self._may_listen = False
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.wait({self._listener})
@@ -174,6 +176,9 @@ class PostgresDatabase(Database):
 
     async def idle(self, seconds: float) -> None:
         """See `Database`."""
+        # Not before somebody waits: a command would end while this connects.
+        if self._listener is None and self._may_listen:
+            self._listener = asyncio.create_task(self._listen(), name="clew-ledger-listen")
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._heard.wait()

@@ -1,5 +1,7 @@
 import asyncio
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,16 @@ def test_check_connects_unless_it_is_offline(tmp_path: Path) -> None:
     run = CliRunner().invoke(app, ["check", "--offline", "--config", str(file)])
     assert "ledger:" not in run.stdout
     assert run.exit_code == 0
+
+
+def test_a_command_on_postgresql_says_nothing_but_its_result(postgres: Postgres, tmp_path: Path) -> None:
+    """It ended while a connection that only `clew serve` needs was being made, and asyncio told of that."""
+    file = tmp_path / "clew.toml"
+    file.write_text(
+        f'secret = "Wq8TzYp3mK5vXr7nBc2LdGh9JsFa4EuD6"\nledger = "{postgres.url(postgres.database())}"\n'
+        '[[sites]]\nname = "shop"\nhosts = ["shop.example"]\n'
+    )
+    for command in ("migrate", "orders", "orders"):
+        run = [Path(sys.executable).with_name("clew"), command, "--config", file]
+        done = subprocess.run(run, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True)
+        assert done.stderr == ""

@@ -117,6 +117,15 @@ def test_every_command_is_documented_with_its_options(command: str) -> None:
     assert {option for option in options if option not in " ".join(lines)} == set()
 
 
+@pytest.mark.parametrize("command", list(commands(app, "clew")))
+def test_the_list_of_commands_has_whole_lines(command: str) -> None:
+    """`clew --help` shows the first paragraph, broken where the source is broken."""
+    found: Any = typer.main.get_command(app)
+    for name in command.split()[1:]:
+        found = found.commands[name]
+    assert "\n" not in found.help.strip().partition("\n\n")[0]
+
+
 def test_every_fact_is_documented_and_every_documented_fact_exists() -> None:
     of_rules, _, of_terms = page("rules.md").partition("## Facts of terms")
     for text, facts in ((of_rules, FACTS), (of_terms, TERM_FACTS.facts)):

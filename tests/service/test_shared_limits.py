@@ -1,4 +1,4 @@
-"""Rates count over all processes where the visits are in Redis, and by process while it fails."""
+"""Rates count over all processes where the visits are in Redis or PostgreSQL; by process while it fails."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from clew.service.shared_limits import SharedLimits
 from clew.settings.model import Settings
 from clew.stores.shared import SharesLevels
 from clew.stores.visits_engines import visits_at
-from database_servers import Redis
+from database_servers import Postgres, Redis
 from prometheus_client import CollectorRegistry
 from visit_engines import Told
 
@@ -38,13 +38,23 @@ class Process:
             self.limits.take("messages", "shop", client, own=own)
 
 
+@pytest_asyncio.fixture(params=["redis", "postgresql"])
+async def address(request: pytest.FixtureRequest) -> str:
+    """An empty store that several machines may share."""
+    if request.param == "redis":
+        server: Redis = request.getfixturevalue("redis_server")
+        redis.Redis(port=server.port).flushall()
+        return server.url()
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.url(await asyncio.to_thread(postgres.database))
+
+
 @pytest_asyncio.fixture
-async def processes(redis_server: Redis) -> AsyncIterator[list[Process]]:
-    redis.Redis(port=redis_server.port).flushall()
+async def processes(address: str) -> AsyncIterator[list[Process]]:
     async with AsyncExitStack() as stack:
         found = []
         for _ in range(2):
-            store = visits_at(redis_server.url(), Told(), ledger=None, write_lock=None)
+            store = visits_at(address, Told(), ledger=None, write_lock=None)
             await store.open()
             stack.push_async_callback(store.close)
             assert isinstance(store, SharesLevels)
@@ -90,6 +100,7 @@ async def test_what_is_given_back_is_so_for_all(processes: list[Process]) -> Non
         two.take(1)
 
 
+@pytest.mark.parametrize("address", ["redis"], indirect=True)
 async def test_levels_drain_and_name_no_client(processes: list[Process], redis_server: Redis) -> None:
     (one, _), client = processes, redis.Redis(port=redis_server.port)
     one.take(3, own=Own("visitor", "aaaabbbbcc", Rate(5, 60)))
@@ -103,6 +114,42 @@ async def test_levels_drain_and_name_no_client(processes: list[Process], redis_s
     for key in keys:
         assert CLIENT.encode() not in key
         assert b"aaaabbbbcc" not in key
+
+
+async def test_levels_in_postgresql_drain_and_are_pruned(postgres: Postgres) -> None:
+    name = await asyncio.to_thread(postgres.database)
+    store = visits_at(postgres.url(name), Told(), ledger=None, write_lock=None)
+    await store.open()
+    assert isinstance(store, SharesLevels)
+    assert await store.raise_levels({"a": 5.0, "b": 0.5}) == pytest.approx([5.0, 0.5], abs=0.01)
+    # By the server's clock: a day passes.
+    await asyncio.to_thread(postgres.execute, "UPDATE levels SET until = until - 86400", name)
+    many = {f"n{number}": 1000.0 for number in range(1200)}
+    assert set(await store.raise_levels(many)) == {1000.0}
+    (again,) = await store.raise_levels({"a": 2.0})
+    assert again == pytest.approx(2.0, abs=0.01)
+    (given_back,) = await store.raise_levels({"a": -9.0})
+    assert given_back == 0.0
+    await store.prune(1e10)
+    rows = await asyncio.to_thread(postgres.execute, "SELECT count(*) FROM levels WHERE name !~ '^n'", name)
+    assert rows == [(0,)]
+    await store.close()
+
+
+async def test_processes_that_tell_at_once_do_not_wait_for_each_other(postgres: Postgres) -> None:
+    """Each tells of the same limits, in its own order."""
+    address = postgres.url(await asyncio.to_thread(postgres.database))
+    stores = [visits_at(address, Told(), ledger=None, write_lock=None) for _ in range(4)]
+    for store in stores:
+        await store.open()
+    names = [f"n{number}" for number in range(100)]
+    added = [dict.fromkeys(names if odd else reversed(names), 100.0) for odd in (0, 1, 0, 1)]
+    for _ in range(5):
+        await asyncio.gather(*(s.raise_levels(a) for s, a in zip(stores, added, strict=True)))  # type: ignore[attr-defined]
+    levels = await stores[0].raise_levels(dict.fromkeys(names, 0.0))  # type: ignore[attr-defined]
+    assert min(levels) > 1900
+    for store in stores:
+        await store.close()
 
 
 async def test_a_flood_of_clients_is_told_of_in_bounded_size(processes: list[Process]) -> None:
@@ -134,8 +181,10 @@ async def test_while_the_store_fails_each_counts_for_itself() -> None:
         server.remove()
 
 
-async def test_a_running_clew_shares_its_limits_with_redis_only(tmp_path: Path, redis_server: Redis) -> None:
-    for store, shared in ((redis_server.url(), True), (f"sqlite:{tmp_path / 'visits.db'}", False)):
+async def test_a_running_clew_shares_its_limits_where_the_store_is_shared(
+    tmp_path: Path, address: str
+) -> None:
+    for store, shared in ((address, True), (f"sqlite:{tmp_path / 'visits.db'}", False)):
         ledger = f"sqlite:{tmp_path / 'ledger.db'}"
         data = {"secret": SECRET, "store": store, "ledger": ledger, "sites": [{"name": "shop"}]}
         service = Service(Settings.model_validate(data))

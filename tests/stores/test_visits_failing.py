@@ -374,7 +374,7 @@ async def test_a_database_that_refuses_is_an_error_at_the_start(own_postgres: Po
         statement = "CREATE TABLE visits (id int); CREATE TABLE marks (id int)"
         for one in statement.split(";"):
             run_in_thread(own_postgres.execute, one, name)
-        said = "a table visits that is not clew's"
+        said = "a table visits or levels that is not clew's"
     with pytest.raises(VisitsRefusedError, match=said) as refused:
         async with opened(address):
             pass

@@ -1,10 +1,11 @@
 # ruff: noqa: E501 (cookies as they come)
 import json
 from base64 import b64encode
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 import tc_strings
+from clew.referral.consent import cookies
 from clew.referral.consent.cookies import COOKIES, read, tools
 from clew.referral.consent.signals import Rank, Signal
 from costs import assert_linear, cpu_seconds
@@ -232,3 +233,21 @@ def test_reading_a_long_value_takes_time_in_proportion(value: str) -> None:
 
     assert_linear(work, len(value) // 10)
     assert cpu_seconds(lambda: work(len(value))) < 0.4
+
+
+@given(st.text(alphabet="%4aF2cé ;=", max_size=60))
+def test_values_are_percent_decoded_as_everywhere(text: str) -> None:
+    value = text.encode()
+    found = cookies._text(value)
+    wanted = unquote(text)
+    assert found == (wanted[1:-1] if len(wanted) > 1 and wanted[0] == wanted[-1] == '"' else wanted)
+
+
+@pytest.mark.parametrize("fill", ["%", "%41", "%25", "%7B%22a%22:", "[", "a=1&", "{a:1,"])
+def test_many_large_cookies_cost_a_request_a_few_milliseconds(fill: str) -> None:
+    """What is over 32 KB in total is not read: no browser sends that much."""
+    names = [tool.cookie.rstrip("*") for tool in tools()]
+    value = (fill * 8192)[:8192]
+    headers = ["; ".join(f"{name}={value}" for name in (names * 2)[:27]).encode()]
+    assert cpu_seconds(lambda: read(headers, "clew"), rounds=10) < 0.006
+    assert any(signal.why == "empty, or too long" for signal in read(headers, "clew"))
