@@ -17,6 +17,7 @@ from pathlib import Path
 
 from decide import bench_decide
 from ledger import bench_ledger
+from money import bench_money
 from options import Options
 from peers import PEERS, versions
 from pinned import BenchError
@@ -28,6 +29,7 @@ from visits import bench_visits
 BENCHES: dict[str, Callable[[Options], Section]] = {
     "decide": bench_decide,
     "ledger": bench_ledger,
+    "money": bench_money,
     "proxy": bench_proxy,
     "sites": bench_sites,
     "visits": bench_visits,

@@ -1,14 +1,13 @@
-"""A partner's server for the demo and the tests: accepts and records postbacks, and can fail on request.
+"""Partners' servers for trying clew out, the demo and the tests.
 
-`python examples/receiver.py --port 9000 --fail 2 --secret whsec_…` runs it by itself and prints each call.
+`Receiver` accepts and records postbacks, and can fail on request; `serving.NetworksReceiver` also answers as
+the networks of the catalogue do, and keeps books. `python examples/receiver --help` runs it by itself.
 """
 
-import argparse
 import asyncio
 import json
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
@@ -102,6 +101,19 @@ class Receiver:
         self._on_call(call)
         return status
 
+    def answer(
+        self, method: str, target: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        """Record a call; returns status, body and headers of the response."""
+        return self.take(method, target, headers, body), b"{}", {"content-type": "application/json"}
+
+    def record(self, call: Call) -> None:
+        """Record a call that has been answered."""
+        with self._changed:
+            self.calls.append(call)
+            self._changed.notify_all()
+        self._on_call(call)
+
     def _checked(self, body: bytes, headers: dict[str, str]) -> Literal["right", "wrong", "unchecked"]:
         if self._webhook is None:
             return "unchecked"
@@ -140,38 +152,17 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
         def take(self) -> None:
             length = min(int(self.headers.get("content-length") or 0), BODY_LIMIT)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            status = receiver.take(self.command, self.path, headers, self.rfile.read(length))
+            status, body, more = receiver.answer(self.command, self.path, headers, self.rfile.read(length))
             self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", "2")
+            for name, value in more.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(body)))
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(body)
 
-        do_GET = do_POST = do_PUT = do_PATCH = take  # noqa: N815, the names that http.server looks for
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = take  # noqa: N815, the names that http.server looks for
 
         def log_message(self, *args: object) -> None:
             """Do nothing, since calls are recorded and passed to `on_call`."""
 
     return Handler
-
-
-def main() -> None:
-    """Print each call until Ctrl-C."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--port", type=int, default=9000)
-    options.add_argument("--fail", type=int, default=0, help="answer the first N calls with 503")
-    options.add_argument("--secret", help="check Standard Webhooks signatures with this secret")
-    given = options.parse_args()
-
-    def show(call: Call) -> None:
-        body = f"\n    {call.body.decode(errors='replace')}" if call.body else ""
-        print(f"{call.status} {call.method} {call.target} (signature {call.signature}){body}", flush=True)
-
-    with Receiver(given.port, fail=given.fail, secret=given.secret, on_call=show) as receiver:
-        print(f"waiting for calls at {receiver.address}", flush=True)
-        with suppress(KeyboardInterrupt):
-            threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

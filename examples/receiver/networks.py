@@ -1,0 +1,202 @@
+"""Servers that answer as networks do, made from the catalogue, and keep books of what they were told."""
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from clew.referral.calls import Answer, CallEntry
+from clew.referral.catalogue import Network
+
+from .decoding import Received, Told, WrongCallError, entries_of, read
+
+# ok: as the network answers. errors: every third call fails with 503. limits: 429 where the network takes
+# only so many calls a minute. anything: 200 to everything, as some networks answer.
+Mood = Literal["ok", "errors", "limits", "anything"]
+TOKEN = "receiver-token"
+MINUTE = 60.0
+
+
+@dataclass(slots=True)
+class Entry:
+    """What a network has of an order. `times`: how often it was counted."""
+
+    amount: Decimal
+    currency: str
+    state: str = "open"
+    times: int = 1
+
+
+@dataclass(slots=True)
+class Books:
+    """What a network was told: its orders, and calls that it refused."""
+
+    orders: dict[str, Entry] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+    def sums(self) -> dict[str, Decimal]:
+        """What the orders come to, by currency. An order that was counted twice counts twice."""
+        found: dict[str, Decimal] = {}
+        for entry in self.orders.values():
+            if entry.state != "cancelled":
+                found[entry.currency] = found.get(entry.currency, Decimal()) + entry.amount * entry.times
+        return found
+
+    def lines(self) -> list[str]:
+        """The books for people."""
+        states = Counter(entry.state for entry in self.orders.values())
+        counted = ", ".join(f"{count} {state}" for state, count in states.items()) or "none"
+        sums = " and ".join(f"{amount} {currency}" for currency, amount in self.sums().items()) or "nothing"
+        twice = [order for order, entry in self.orders.items() if entry.times > 1]
+        found = [f"orders: {counted}; sum: {sums}"]
+        found += [f"counted more than once: {', '.join(twice)}"] if twice else []
+        return found + [f"refused: {why}" for why in self.refused]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response; `headers` are sent besides its length."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class NetworkServer:
+    """One network. `take` is called with each request; it does no I/O."""
+
+    def __init__(
+        self, network: Network, mood: Mood = "ok", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.network = network
+        self.books = Books()
+        self._mood = mood
+        self._clock = clock
+        self._count = 0
+        self._calls: deque[float] = deque()
+
+    def take(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """The network's response. `headers` have lower-case names."""
+        if self._is_token(target):
+            return Response(200, json.dumps({"access_token": TOKEN, "expires_in": 3600}).encode())
+        self._count += 1
+        if self._mood == "errors" and self._count % 3 == 1:
+            return Response(503, b"try again later")
+        try:
+            received = Received.of(target, headers, body)
+            first = entries_of(self.network, method, received)[0][0]
+            if (refusal := self._refusal(first, headers)) is not None:
+                return refusal
+            entry, reports = read(self.network, method, received)
+        except WrongCallError as wrong:
+            self.books.refused.append(str(wrong))
+            return Response(
+                200 if self._mood == "anything" else 400, json.dumps({"error": str(wrong)}).encode()
+            )
+        known = [self._record(entry, told) for told in reports]
+        return answer(self.network, entry, reports, repeated=all(known))
+
+    def _is_token(self, target: str) -> bool:
+        paths = {urlsplit(call.oauth.url).path for call in self.network.calls if call.oauth is not None}
+        return urlsplit(target).path in paths
+
+    def _refusal(self, entry: CallEntry, headers: Mapping[str, str]) -> Response | None:
+        """A response for a call without its credentials, or of which there are too many."""
+        given = headers.get("authorization", "")
+        wanted = {name.lower() for name in entry.headers} - {"accept"}
+        if (
+            (entry.oauth is not None and TOKEN not in given)
+            or (entry.basic is not None and not given.startswith("Basic "))
+            or any(not headers.get(name) for name in wanted)
+        ):
+            return Response(401, b'{"error":"unauthorized"}')
+        if self._mood != "limits" or entry.per_minute is None:
+            return None
+        now = self._clock()
+        while self._calls and self._calls[0] <= now - MINUTE:
+            self._calls.popleft()
+        if len(self._calls) >= entry.per_minute:
+            return Response(429, b'{"error":"too many requests"}', {"retry-after": "60"})
+        self._calls.append(now)
+        return None
+
+    def _record(self, entry: CallEntry, told: Told) -> bool:
+        """Write a report into the books; whether it was there already."""
+        order = told.order.removeprefix(f"{self.network.id}-")
+        known = self.books.orders.get(order)
+        if told.event in ("cancel", "decline"):
+            if known is not None:
+                known.state = "cancelled"
+            return False
+        if told.event == "approve":
+            if known is not None:
+                known.state = "approved"
+            return False
+        if known is None or told.event == "adjust":
+            currency = told.currency or (known.currency if known else "")
+            amount = told.amount if told.amount is not None else known.amount if known else Decimal()
+            self.books.orders[order] = Entry(amount, currency)
+            return False
+        if entry.repeat == "overwrites":
+            known.amount = told.amount if told.amount is not None else known.amount
+        elif entry.repeat != "ignored":
+            known.times += 1
+        return True
+
+
+def answer(network: Network, entry: CallEntry, reports: Sequence[Told], *, repeated: bool) -> Response:
+    """A response that means success for all reports, in the words of the catalogue."""
+    success = entry.success
+    if repeated and success.already is not None:
+        return _of(success.already, {})
+    example = next((r for e in entry.examples for r in e.responses if set(r.outcomes) == {"delivered"}), None)
+    document: Any = {}
+    if example is not None and success.each is None:
+        try:
+            document = json.loads(example.body)
+        except ValueError:
+            return Response(example.status, example.body.encode())
+    elif success.each is not None and not success.each.failed:
+        listed: list[Any] = []
+        for told in reports:
+            one: Any = {}
+            if success.each.key:
+                one = _with(one, success.each.key, told.order)
+            if success.each.ok:
+                one = _with(one, success.each.pointer, success.each.ok[0])
+            listed.append(one)
+        document = _with(document, success.each.list, listed)
+    if entry.keep and reports:
+        document = _with(document, entry.keep, f"{network.id}-{reports[0].order}")
+    if example is not None and success.each is None:
+        return Response(example.status, json.dumps(document).encode())
+    return _of(success.ok, document)
+
+
+def _of(expected: Answer, document: Any) -> Response:
+    """A response that meets these conditions."""
+    if expected.pointer and expected.equals:
+        document = _with(document, expected.pointer, expected.equals[0])
+    text = json.dumps(document)
+    if expected.contains and expected.contains not in text:
+        text = expected.contains if not document else json.dumps({**document, "note": expected.contains})
+    return Response(expected.status[0], text.encode())
+
+
+def _with(document: Any, pointer: str, value: Any) -> Any:
+    """The document with a value at a pointer; lists are made where it has numbers."""
+    if not pointer:
+        return value
+    key, _, rest = pointer.removeprefix("/").partition("/")
+    rest = f"/{rest}" if rest else ""
+    if key.isdigit():
+        listed = list(document) if isinstance(document, list) else []
+        listed += [{}] * (int(key) + 1 - len(listed))
+        listed[int(key)] = _with(listed[int(key)], rest, value)
+        return listed
+    found = dict(document) if isinstance(document, dict) else {}
+    return {**found, key: _with(found.get(key, {}), rest, value)}
