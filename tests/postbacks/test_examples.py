@@ -75,7 +75,18 @@ def test_no_secret_of_an_example_is_in_what_is_logged(case: Case) -> None:
 
 def test_the_networks_of_the_issue_have_examples_for_their_events() -> None:
     networks = load().networks
-    for name in ("awin", "cj", "impact", "rakuten", "shareasale"):
+    names = (
+        "awin",
+        "cj",
+        "impact",
+        "rakuten",
+        "shareasale",
+        "tune",
+        "everflow",
+        "google_ads",
+        "microsoft_ads",
+    )
+    for name in names:
         for purpose in ("conversion", "adjust", "cancel"):
             calls = [c for c in networks[name].calls if purpose in c.purposes and not c.needs]
             assert calls, (name, purpose)

@@ -13,6 +13,8 @@ from clew.postbacks.model import Report
 from clew.postbacks.network_call import PURPOSE, network_call
 from clew.postbacks.render import missing_settings, render
 from clew.postbacks.verdict import Answered, judge
+from clew.referral.calls import CallEntry
+from clew.referral.catalogue import Network
 from clew.referral.networks_file import load
 from clew.settings.model import Partner
 
@@ -173,3 +175,25 @@ def test_every_call_of_the_catalogue_can_be_rendered_or_says_what_it_needs(repor
                     assert sent.url.isascii()
                     rendered += 1
     assert rendered >= 30
+
+
+@pytest.mark.parametrize(
+    ("network", "entry"),
+    [
+        pytest.param(network, entry, id=f"{network.id}-{entry.id}")
+        for network in NETWORKS.values()
+        for entry in network.calls
+        if not entry.needs and any(param.source == "email_sha256" for param in entry.params)
+    ],
+)
+def test_the_hash_of_the_address_is_sent_only_with_consent(
+    report: MakeReport, network: Network, entry: CallEntry
+) -> None:
+    given = {name: "71" for name, spec in entry.settings.items() if spec.required and spec.default is None}
+    partner = member(network.id, conversion=entry.id, **given)
+    sent = {}
+    for consent in ("granted", "denied", "unknown"):
+        made = report(email_sha256="0123abcd" * 8, consent=consent)
+        made_call = network_call(partner, [made], network, 1763860001.0)
+        sent[consent] = "0123abcd" * 8 in f"{made_call.url} {made_call.body!r}"
+    assert sent == {"granted": True, "denied": False, "unknown": False}

@@ -82,7 +82,9 @@ def test_calls_that_need_only_an_order_and_a_click_can_be_made(network: str, con
     ("network", "conversion", "needs"),
     [
         ("dub", "track_sale", {"customer_id"}),
-        ("google_ads", "data_manager", {"oauth2"}),
+        ("refersion", "orders_paid", {"affiliate_id_of_click"}),
+        ("partnerstack", "conversion_xid", {"authentication", "customer_id"}),
+        ("tolt", "transactions", {"customer_id"}),
         ("adcell", "pixel", {"browser"}),
     ],
 )
@@ -105,7 +107,24 @@ def test_networks_that_answer_200_to_everything_have_a_rule_for_the_body() -> No
     assert {n.id for n in NETWORKS.values() for c in n.calls if c.success.silent} == {
         "admitad",
         "effinity",
+        "taboola",
     }
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "pointer", "equals"),
+    [
+        ("google_ads", "retract", "/partialFailureError", ()),
+        ("meta", "conversions_api", "/events_received", (1,)),
+        ("microsoft_ads", "offline_conversions", "/PartialErrors", ()),
+        ("microsoft_ads", "conversions_api", "/eventsReceived", (1,)),
+    ],
+)
+def test_ad_platforms_that_accept_a_request_and_refuse_its_event_are_read(
+    network: str, name: str, pointer: str, equals: tuple[int, ...]
+) -> None:
+    success = next(c for c in NETWORKS[network].calls if c.id == name).success
+    assert (success.ok.pointer, success.ok.equals) == (pointer, equals)
 
 
 def test_redirects_are_success_only_where_the_network_answers_so() -> None:
