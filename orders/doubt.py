@@ -19,7 +19,9 @@ from .money import amount_text
 # browser only. amount, currency: contradicts other amounts. conflict: two reports of the order disagree.
 # manual: the partner has no call for such an event, so a person has to report it.
 # agent: an agent recorded more than one agent may. code: a partner's coupon that may have leaked.
-Kind = Literal["confirm", "checkout", "browser", "amount", "currency", "conflict", "manual", "agent", "code"]
+Kind = Literal[
+    "confirm", "checkout", "browser", "amount", "currency", "conflict", "manual", "agent", "code", "net"
+]
 
 # Of a normal distribution the median absolute deviation is 0.6745 standard deviations (Iglewicz and Hoaglin,
 # 1993); beyond three of them lies one order in 370.

@@ -42,6 +42,7 @@ class Order:
     `number` is the order's first number, `spelling` as the shop writes it. `placed_at` is in unix seconds;
     `has_own_time` is whether a source named it.
     `refunded` is the money that went back by `refunds`, each once. `recurring`: it renews a subscription.
+    `net_rule` is what of it counts for partners, as plain data (`orders/net.py`).
     `doubts` is what stands against telling a partner; `refused`: a
     person decided that it is reported to none. `partner` is a person's choice of who earns it: an empty text
     for nobody, None where nobody chose. `sources` has by field name the `Sighting.key` that a value
@@ -76,6 +77,7 @@ class Order:
     consent: Consented = UNKNOWN
     refunds: tuple[Refund, ...] = ()
     recurring: bool = False
+    net_rule: Mapping[str, Any] | None = None
 
     @property
     def is_sale(self) -> bool:

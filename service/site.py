@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from ..credit.compiled import asked_by, terms_for
 from ..credit.terms import Policy
 from ..injector.tag import tag
+from ..orders.net import NetRule
 from ..referral.arrival import Arrival
 from ..referral.carrier import Carrier
 from ..referral.catalogue import Catalogue, Network
@@ -39,6 +40,7 @@ class SiteRuntime:
         self.networks: dict[str, Network] = {
             p.id: catalogue.networks[p.network] for p in site.partners if p.network is not None
         }
+        self.net_rule = NetRule.of(site.net)
         self.landing = LandingReader(site, catalogue, self._closes)
         # The terms for credit; `set_back` adds to them.
         self.terms = terms_for(site, self.networks, self.landing.partners())

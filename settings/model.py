@@ -348,6 +348,23 @@ class ApiToken(Model):
     scopes: list[ApiScope] = Field(min_length=1)
 
 
+class Net(Model):
+    """What of an order's amount counts for partners: see docs/settings.md#net."""
+
+    tax: Literal["include", "exclude"] = "include"
+    shipping: Literal["include", "exclude"] = "include"
+    discount: Literal["deduct", "ignore"] = "deduct"
+    without: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], max_length=100)
+    currency: Currency | None = None
+    rates: dict[Currency, Annotated[Decimal, Field(gt=0, le=1_000_000)]] = {}
+
+    @model_validator(mode="after")
+    def _currency_of_rates(self) -> Self:
+        if self.rates and self.currency is None:
+            raise ValueError('`rates` need `currency`, the one to convert to: currency = "EUR"')
+        return self
+
+
 class Carry(Model):
     """How clew's token gets into the shop's cart and order: see docs/getting-started.md#orders-by-webhook."""
 
@@ -397,6 +414,7 @@ class Site(Model):
     chat: Chat = Chat()
     credit: Credit = Credit()
     consent: Consent = Consent()
+    net: Net = Net()
     carry: Carry = Carry()
     webhooks: dict[str, Webhook] = {}
 

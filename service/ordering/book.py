@@ -13,6 +13,7 @@ from ...orders.doubt import Doubt
 from ...orders.history import Order, project
 from ...orders.join import numbers_of
 from ...orders.model import Channel
+from ...orders.net import GROSS, NetRule, netted
 from ...orders.sighting import Sighting, adds_nothing
 from ...postbacks.due import manual, reports
 from ...postbacks.model import Postback
@@ -59,6 +60,10 @@ class Crediting(Protocol):
 
     def partner(self, partner: str) -> Partner | None:
         """A partner of the site."""
+
+    @property
+    def net_rule(self) -> NetRule:
+        """What of an order counts for partners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +173,12 @@ async def change_of(
     if known is not None and _is_named(known):
         # The number under which the order was reported to the partner.
         order = replace(order, number=known.number)
+    rule = GROSS if _is_persons(order, seen) else terms.net_rule
+    if not rule.is_gross:
+        order = replace(order, net_rule=rule.to_json())
     channel, conversation = await terms.channel(order, known)
     beside = await terms.beside(order, seen, known)
+    counted, missing = netted(order, rule)
     inputs = Inputs(
         order_time=order.placed_at,
         decided_at=now,
@@ -178,13 +187,16 @@ async def change_of(
         partner=order.partner,
         chosen_by=_chosen_by(order, seen),
         channel=channel,
-        sale=None if beside is None else sale_of(order, beside),
+        sale=None if beside is None else sale_of(counted, beside),
         linked=await terms.linked(order, seen, known),
     )
     networks = load_catalogue().networks
     kept = _kept(order, known, inputs)
     inputs, policy, decision = kept or (inputs, *terms.decide(inputs, known))
     order = _doubted(order, seen, doubt_of(inputs, policy, decision))
+    if missing:
+        asked = f"[sites.net] asks for what the order does not say: {', '.join(missing)}"
+        order = _doubted(order, seen, Doubt("net", asked))
     return Change(
         site=site,
         sighting=None,
@@ -196,12 +208,17 @@ async def change_of(
         inputs=inputs,
         policy=policy,
         decision=decision,
-        wanted=reports(_with_customer(order, inputs), decision, channel),
+        wanted=reports(_with_customer(counted, inputs), decision, channel),
         manual=lambda report: manual(terms.partner(report.partner), report, networks, now),
         at=now,
         known=known,
         seen=seen,
     )
+
+
+def _is_persons(order: Order, seen: Sequence[Sighting]) -> bool:
+    """Whether a person entered the order's amount: it counts as it is."""
+    return any(s.correction is not None and s.key == order.sources.get("total") for s in seen)
 
 
 def _is_named(known: Known) -> bool:
@@ -301,8 +318,14 @@ def _chosen_by(order: Order, seen: Sequence[Sighting]) -> str:
 class Kept:
     """The terms of an order's last decision, for a person's correction, which changes only the order."""
 
-    def __init__(self, partners: Sequence[Partner] = ()) -> None:
+    def __init__(self, partners: Sequence[Partner] = (), net_rule: NetRule = GROSS) -> None:
         self._partners = {partner.id: partner for partner in partners}
+        self._net_rule = net_rule
+
+    @property
+    def net_rule(self) -> NetRule:
+        """That of the last decision."""
+        return self._net_rule
 
     def decide(self, inputs: Inputs, known: Known | None) -> tuple[Policy, Decision]:
         """The last decision, unless a person chose a partner."""

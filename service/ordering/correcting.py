@@ -9,6 +9,7 @@ from ...orders.checks import checked_text
 from ...orders.doubt import Doubt, agent_doubt
 from ...orders.model import STATES, OrderError, OrderState
 from ...orders.money import amount_text, checked_currency
+from ...orders.net import GROSS, NetRule
 from ...orders.sighting import Correction, Sighting
 from ...postbacks.model import Postback
 from ...settings.model import Hold, Partner
@@ -157,7 +158,9 @@ async def _add(
         doubts=doubts,
         correction=correction,
     )
-    return await OrderBook(ledger).add(sighting, Kept(partners), now)
+    rule = order.details.get("net_rule")
+    kept = Kept(partners, GROSS if rule is None else NetRule.from_json(rule))
+    return await OrderBook(ledger).add(sighting, kept, now)
 
 
 def _corrected(

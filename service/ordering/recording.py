@@ -17,6 +17,7 @@ from ...credit.terms import Policy
 from ...events.events import Events
 from ...orders.history import Order
 from ...orders.model import Channel, OrderSeen
+from ...orders.net import NetRule
 from ...orders.sighting import UNKNOWN, Consented, Sighting
 from ...referral.consent.decision import ASSUMED, ConsentState
 from ...referral.touches import Touch, merge
@@ -460,6 +461,11 @@ class _SiteCrediting:
         self._site = site
         self._ledger = ledger
         self._visits = visits
+
+    @property
+    def net_rule(self) -> NetRule:
+        """That of the site."""
+        return self._site.net_rule
 
     def decide(self, inputs: Inputs, known: Known | None) -> tuple[Policy, Decision]:
         """Decide by the site's terms."""

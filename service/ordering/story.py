@@ -114,6 +114,8 @@ def values(story: Story, moment: Moment) -> tuple[Value, ...]:
     if order.refunded:
         found.append(Value("refunded", _money(order.refunded, order.currency), "the refunds reported"))
     for field, value in order.details.items():
+        if field == "net_rule":
+            continue
         text = str(len(value)) if isinstance(value, list) else str(value)
         found.append(Value(field, text, source(field, "")))
     named = ((field, getattr(order, field)) for field in ("coupon", "visitor", "conversation", "agent"))

@@ -285,7 +285,7 @@ def _columns(change: Change) -> dict[str, Any]:
     money, naming = by.get(order.sources.get("total", "")), by.get(order.sources.get("visitor", ""))
     details: dict[str, Any] = {n: getattr(order, n) for n in ("net", "shipping", "tax", "discount")}
     details |= {"customer": order.customer, "items": order.items, "refunds": order.refunds or None}
-    details |= {"recurring": order.recurring or None}
+    details |= {"recurring": order.recurring or None, "net_rule": order.net_rule}
     total = None
     if order.total is not None and order.currency is not None:
         total = amount_text(order.total, order.currency)
