@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any, get_args
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ..credit.words import percent
 from ..orders.ids import normalised
 from ..orders.model import Channel, OrderError
 from ..postbacks.model import STATES
@@ -108,16 +110,21 @@ def report_command(
 
 
 def _plain(row: Sum) -> Mapping[str, Any]:
-    return {**asdict(row), "total": f"{row.total:f}", "reported_total": f"{row.reported_total:f}"}
+    return {
+        **asdict(row),
+        "total": f"{row.total:f}",
+        "commission": f"{row.commission:f}",
+        "reported_total": f"{row.reported_total:f}",
+    }
 
 
 def _summary(rows: tuple[Sum, ...]) -> str:
     credited = [row for row in rows if row.partner is not None]
     reported = sum(row.reported for row in credited)
     waiting, refused = sum(row.waiting for row in credited), sum(row.refused for row in credited)
-    orders = sum(row.orders for row in rows)
+    orders = sum(row.main for row in rows)
     return (
-        f"{orders} orders, {sum(row.orders for row in credited)} of them credited to a partner: "
+        f"{orders} orders, {sum(row.main for row in credited)} of them credited to a partner: "
         f"{reported} reported, {waiting} waiting, {refused} refused"
     )
 
@@ -139,24 +146,32 @@ def _lines(rows: tuple[OrderLine, ...]) -> Table:
             _money(row.total, row.currency),
             row.order_state.replace("_", " "),
             row.channel,
-            escape(row.partner or "–"),
+            escape(_partner(row)),
             row.state,
         )
     return table
 
 
+def _partner(row: OrderLine) -> str:
+    part = "" if row.part in (None, "1") else f" {percent(Decimal(row.part))}"
+    return f"{row.partner or '–'}{part}"
+
+
 def _sums(rows: tuple[Sum, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
     words = ("site", "partner", "channel")
-    for name in (*words, "orders", "total", "reported", "reported total", "waiting", "refused"):
-        money = "total" in name
+    # Most sites have no terms.
+    earned = ["commission"] if any(row.commission for row in rows) else []
+    for name in (*words, "orders", "total", *earned, "reported", "reported total", "waiting", "refused"):
+        money = "total" in name or name in earned
         table.add_column(name, overflow="fold", justify="left" if name in words else "right", no_wrap=money)
     for row in rows:
         total = _money(f"{row.total:f}", row.currency)
         reported = _money(f"{row.reported_total:f}", row.currency)
-        figures = (str(row.reported), reported, str(row.waiting), str(row.refused))
+        figures = [_money(f"{row.commission:f}", row.currency) for _ in earned]
+        figures += [str(row.reported), reported, str(row.waiting), str(row.refused)]
         if row.partner is None:
-            figures = ("–",) * 4
+            figures = ["–"] * len(figures)
         partner = "nobody" if row.partner is None else escape(row.partner)
         table.add_row(escape(row.site), partner, row.channel, str(row.orders), total, *figures)
     return table

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from sqlalchemy import Integer, bindparam, func, or_, select
+from sqlalchemy import Integer, bindparam, func, select, union
 
 from ...credit.sale import Origin
 from ...orders.model import SALES
@@ -22,10 +22,12 @@ MOST = 1000
 
 _OTHERS = (_O.site == bindparam("site"), _O.id != bindparam("row"), _O.merged_into.is_(None))
 _BY_EMAIL = select(_S.order).where(_S.site == bindparam("site"), _S.email_hash == bindparam("email"))
+_BY_VISITOR = select(_O.id).where(_O.site == bindparam("site"), _O.visitor == bindparam("visitor"))
+# A union, because an OR of both would make PostgreSQL go through all orders.
 _EARLIER = Prepared(
     select(_O.id, _O.placed_at, _O.decision)
     .where(*_OTHERS, _O.placed_at < bindparam("before"), one_of(_O.state, sorted(SALES)))
-    .where(or_(_O.visitor == bindparam("visitor"), _O.id.in_(_BY_EMAIL)))
+    .where(_O.id.in_(union(_BY_VISITOR, _BY_EMAIL)))
     .order_by(_O.placed_at, _O.id)
     .limit(bindparam("limit", type_=Integer))
 )

@@ -33,8 +33,9 @@ class OrderFilter:
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """An order in a list; `state` as in `OrderFilter`, `order_state` is the order's own, `at` in Unix
-    seconds. `total` and `currency` are None if no report had them; `refunded` is what of it was refunded."""
+    """An order in a list, or a partner's part of it; `state` as in `OrderFilter`, `order_state` is the
+    order's own, `at` in Unix seconds. `total` and `currency` are None if no report had them; `refunded` is
+    what of it was refunded."""
 
     site: str
     id: str
@@ -45,6 +46,7 @@ class OrderLine:
     channel: str
     source: str
     partner: str | None
+    part: str | None
     reason: str
     state: str
     at: float
@@ -54,7 +56,9 @@ class OrderLine:
 class Sum:
     """What the orders of one site, partner (None: credited to nobody), channel and currency come to.
 
-    `total` is what the customers paid and did not get back, a partner's part of it. `reported` are the orders
+    `orders` counts all in which the partner has a part, `main` those of which it has the largest.
+    `total` is what the customers paid and did not get back, a partner's part of it, `commission` what the
+    partner earns by it. `reported` are the orders
     that the partner has accepted a call for, `reported_total` the amounts last reported; `waiting` are those
     whose last call is due, held, dead or unknown, `refused` those that a person has refused.
     """
@@ -69,6 +73,8 @@ class Sum:
     reported_total: Decimal
     waiting: int
     refused: int
+    main: int
+    commission: Decimal
 
 
 def _of_last(column: ColumnElement[Any], *states: str) -> ScalarSelect[Any]:
@@ -98,6 +104,7 @@ _AMOUNTS = (
     shares.c.decision,
     shares.c.place,
     shares.c.part,
+    shares.c.commission,
 )
 # Decisions that one query asks for.
 _AT_ONCE = 500
@@ -127,6 +134,7 @@ class Reports:
                 orders.c.channel,
                 orders.c.source,
                 shares.c.partner,
+                shares.c.part,
                 decisions.c.reason,
                 _STATE.label("state"),
                 orders.c.recorded_at.label("at"),
@@ -170,6 +178,7 @@ class _Amounts(NamedTuple):
     decision: int | None
     place: int | None
     part: str | None
+    commission: str | None
     postback: str | None
     reported: Mapping[str, Any] | None
 
@@ -206,7 +215,9 @@ def _sum(
     return Sum(
         *key,
         orders=len(rows),
+        main=sum(not row.place for row in rows),
         total=sum((row.amount(parts) for row in rows), Decimal()),
+        commission=sum((Decimal(row.commission) for row in rows if row.commission), Decimal()),
         reported=len(reported),
         reported_total=sum(reported, Decimal()),
         waiting=sum(row.postback not in (None, "delivered", "refused") for row in rows),

@@ -104,9 +104,9 @@ def test_the_report_sums_up_exactly_and_by_currency(run: Callable[..., Result]) 
     result = run("report", "--json")
     rows = [tuple(json.loads(line).values()) for line in result.output.splitlines()]
     assert rows == [
-        ("shop", "blog", "chat", "EUR", 2, "60.00", 0, "0", 2, 0),
-        ("shop", "blog", "web", "JPY", 1, "7200", 0, "0", 1, 0),
-        ("shop", None, "web", "EUR", 1, "0.20", 0, "0", 0, 0),
+        ("shop", "blog", "chat", "EUR", 2, "60.00", 0, "0", 2, 0, 2, "0"),
+        ("shop", "blog", "web", "JPY", 1, "7200", 0, "0", 1, 0, 1, "0"),
+        ("shop", None, "web", "EUR", 1, "0.20", 0, "0", 0, 0, 1, "0"),
     ]
     text = run("report").output
     assert "4 orders, 3 of them credited" in text

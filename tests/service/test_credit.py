@@ -10,6 +10,7 @@ from clew.credit.attribution import earning
 from clew.credit.decision import decide
 from clew.orders.intake import parse_order
 from clew.orders.model import OrderSeen, Refund
+from clew.orders.sighting import Consented
 from clew.postbacks.render import render
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Page, Shopped, Touched, Viewed
@@ -65,6 +66,11 @@ async def test_each_partner_gets_its_part_and_a_refund_takes_its_part_back(
         "blog": Decimal("33.33"),
         "cash": Decimal("33.34"),
     }
+    # One order, though three partners have a part of it.
+    assert sum(one.main for one in sums) == 1
+    lines = await Reports(shop.service.ledger.db).orders(OrderFilter())
+    assert [(line.partner, line.part) for line in lines] != []
+    assert {line.part for line in lines} == {"0.333334", "0.333333"}
     await shop.deliver()
     await shop.report(told(refunds=(Refund("r1", Decimal("0.01")),)))
     assert {name: event for name, (event, _) in (await reported(shop)).items()} == {
@@ -228,16 +234,21 @@ async def test_a_code_without_a_click_is_held_for_its_partner(tmp_path: Path) ->
     await shop.service.close()
 
 
-@pytest.mark.parametrize(("enabled", "consent", "partner"), [(True, None, "anna"), (False, None, None)])
+@pytest.mark.parametrize(
+    ("enabled", "consent", "partner"),
+    [(True, "assumed", "anna"), (True, "granted", "anna"), (True, "denied", None), (False, "assumed", None)],
+)
 async def test_a_click_on_another_device_counts_where_the_site_says_so(
-    tmp_path: Path, ledger_address: str, enabled: bool, consent: str | None, partner: str | None
+    tmp_path: Path, ledger_address: str, enabled: bool, consent: Any, partner: str | None
 ) -> None:
-    """Row 5."""
+    """Row 5: opt-in, and within the buyer's consent."""
     shop = shop_with(tmp_path, ledger_address, credit={"cross_device": enabled})
     await shop.service.open()
     await shop.report(told(id="0", email_hash="a" * 64), visitor="phone")
     await came(shop, "anna", visitor="phone")
-    await shop.report(told(email_hash="a" * 64), visitor="desk")
+    runtime = shop.service.sites["shop"]
+    order = told(email_hash="a" * 64)
+    await shop.service.ordering.record(runtime, order, visitor="desk", consent=Consented(consent))
     story = await shop.service.ledger.stories.of("shop", "1001")
     assert story is not None
     assert story.order.partner == partner
