@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from ..orders.model import STATES, OrderError
-from ..service.clock import Clock
+from ..service.clock import time_of
 from ..service.ordering.book import Entry
 from ..service.ordering.correcting import correct
 from ..service.ordering.placing import Placed
@@ -81,7 +81,7 @@ def correct_command(
             ledger,
             known(story.order.site).partners,
             story.order,
-            Clock().now(),
+            await time_of(ledger.db),
             by=by or getpass.getuser(),
             why=why,
             state=state,
@@ -156,6 +156,7 @@ def _with_service(config: Path, site: str | None, work: Callable[[Service, str],
     async def run() -> T:
         try:
             await service.ledger.db.open()
+            await service.follow_clock()
             return await work(service, site or names[0])
         finally:
             await service.ledger.db.close()

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..desk.times import span
-from ..service.clock import Clock
+from ..service.clock import time_of
 from ..settings.model import Settings
 from ..stores.ledger.agents import PASSWORD_LENGTH, Agent, AgentError, Agents
 from ..stores.ledger.engines import database_at
@@ -44,7 +44,7 @@ def add_user(
     password = _password(password_stdin)
     _work(
         settings,
-        lambda agents: agents.add(name, password, site=site, now=Clock().now(), shown=shown),
+        lambda agents, now: agents.add(name, password, site=site, now=now, shown=shown),
         make=True,
     )
     print_line(f"Added {name}, for {'all sites' if site is None else f'site {site}'}.")
@@ -57,7 +57,7 @@ def set_name(
     config: Config = DEFAULT_CONFIG,
 ) -> None:
     """Set the name under which visitors see an agent; they never see the login."""
-    _work(load_or_exit(config), lambda agents: agents.rename(name, shown))
+    _work(load_or_exit(config), lambda agents, _: agents.rename(name, shown))
     print_line(f"Visitors see {name} as {shown!r}." if shown.strip() else f"Visitors see no name of {name}.")
 
 
@@ -66,14 +66,14 @@ def set_password(name: Name, config: Config = DEFAULT_CONFIG, password_stdin: St
     """Set an agent's password; it is logged out everywhere."""
     settings = load_or_exit(config)
     password = _password(password_stdin)
-    _work(settings, lambda agents: agents.change_password(name, password))
+    _work(settings, lambda agents, _: agents.change_password(name, password))
     print_line(f"{name} has a new password and is logged out everywhere.")
 
 
 @app.command("remove-user")
 def remove_user(name: Name, config: Config = DEFAULT_CONFIG) -> None:
     """Take an agent's access away, at once. What was written under its name stays."""
-    _work(load_or_exit(config), lambda agents: agents.deactivate(name))
+    _work(load_or_exit(config), lambda agents, _: agents.deactivate(name))
     print_line(f"{name} can no longer log in.")
 
 
@@ -81,9 +81,11 @@ def remove_user(name: Name, config: Config = DEFAULT_CONFIG) -> None:
 def users(config: Config = DEFAULT_CONFIG) -> None:
     """List the agents."""
     found: list[Agent] = []
+    times: list[float] = []
 
-    async def read(agents: Agents) -> None:
+    async def read(agents: Agents, now: float) -> None:
         found.extend(await agents.everyone())
+        times.append(now)
 
     _work(load_or_exit(config), read)
     if not found:
@@ -91,7 +93,7 @@ def users(config: Config = DEFAULT_CONFIG) -> None:
         return
     table = Table("Name", "Shown as", "Site", "State", "Last seen", box=None, pad_edge=False)
     for agent in found:
-        seen = "never" if agent.seen_at is None else f"{span(Clock().now() - agent.seen_at)} ago"
+        seen = "never" if agent.seen_at is None else f"{span(times[0] - agent.seen_at)} ago"
         table.add_row(
             agent.name,
             escape(agent.shown or "–"),
@@ -102,8 +104,10 @@ def users(config: Config = DEFAULT_CONFIG) -> None:
     open_console().print(table)
 
 
-def _work(settings: Settings, work: Callable[[Agents], Awaitable[None]], *, make: bool = False) -> None:
-    """Do `work` on the agents in the ledger, which is created only with `make`."""
+def _work(
+    settings: Settings, work: Callable[[Agents, float], Awaitable[None]], *, make: bool = False
+) -> None:
+    """Do `work` on the agents in the ledger, at a time. The ledger is created only with `make`."""
     if not make:
         require_ledger(settings)
 
@@ -111,7 +115,7 @@ def _work(settings: Settings, work: Callable[[Agents], Awaitable[None]], *, make
         db = database_at(settings.ledger)
         try:
             await db.open()
-            await work(Agents(db))
+            await work(Agents(db), await time_of(db))
         finally:
             await db.close()
 

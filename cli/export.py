@@ -9,7 +9,6 @@ from typing import IO, Annotated
 
 import typer
 
-from ..service.clock import Clock
 from ..stores.files import PRIVATE
 from ..stores.ledger.database import Database
 from ..stores.ledger.exports import COLUMNS, CursorError, Exports, Wanted, check_cursor
@@ -83,7 +82,7 @@ async def _export(
     exports, left = Exports(db), limit
     while True:
         size = PAGE if left is None else min(PAGE, left)
-        page = await exports.page(kind, wanted, after, size, Clock().now())
+        page = await exports.page(kind, wanted, after, size)
         sink.write(page.rows)
         after = page.cursor
         if left is not None:

@@ -69,6 +69,7 @@ def forget_command(
     async def run() -> Receipt:
         try:
             await service.open()
+            await service.follow_clock()
             name, who = site or names[0], visitor
             found = service.sites.get(name)
             if who is not None and found is not None and (known := found.cookie.open(who)) is not None:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from ..orders.model import OrderError
 from ..postbacks.model import STATES, Postback, State
-from ..service.clock import Clock
+from ..service.clock import Clock, time_of
 from ..service.ordering.correcting import settle, settled
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
@@ -67,7 +67,7 @@ def list_command(
 ) -> None:
     """Show the postbacks, newest first, each with its last answer. Times are UTC."""
     wanted = next((s for s in STATES if s == state), None)
-    found = _with_outbox(config, lambda outbox: outbox.list(wanted, site=site, limit=limit))
+    found = _with_outbox(config, lambda outbox, _: outbox.list(wanted, site=site, limit=limit))
     if as_json:
         for row in found:
             typer.echo(json.dumps(asdict(row)))
@@ -92,7 +92,7 @@ def retry_command(
     """
     if bool(ids) == all_dead:
         raise typer.BadParameter("name the ids of postbacks, or write --all-dead")
-    done, problems = _with_outbox(config, lambda outbox: _retry(outbox, ids or []))
+    done, problems = _with_outbox(config, lambda outbox, clock: _retry(outbox, clock, ids or []))
     for problem in problems:
         print_line(problem, err=True)
     if done.superseded:
@@ -151,11 +151,11 @@ def reported_command(
     """Mark postbacks that clew cannot send as reported: you have notified the partner yourself."""
     decided_by = by or getpass.getuser()
 
-    async def work(outbox: Outbox) -> list[str]:
+    async def work(outbox: Outbox, clock: Clock) -> list[str]:
         problems = []
         for postback_id in dict.fromkeys(ids):
             try:
-                await outbox.mark_reported(postback_id, Clock().now(), by=decided_by)
+                await outbox.mark_reported(postback_id, clock.now(), by=decided_by)
             except OutboxError as error:
                 problems.append(str(error))
         return problems
@@ -181,14 +181,14 @@ def _settle(
     sites = {site.name: site.partners for site in load_or_exit(config).sites}
 
     async def work(db: Database) -> list[Postback | str]:
-        ledger, done = Ledger(db), list[Postback | str]()
+        ledger, now, done = Ledger(db), await time_of(db), list[Postback | str]()
         for postback_id in dict.fromkeys(ids):
             try:
                 entry = await settle(
                     ledger,
                     lambda site: sites.get(site, []),
                     postback_id,
-                    Clock().now(),
+                    now,
                     by=decided_by,
                     send=send,
                     amount=amount,
@@ -220,23 +220,28 @@ class _Retried(NamedTuple):
     superseded: int = 0
 
 
-async def _retry(outbox: Outbox, ids: list[str]) -> tuple[_Retried, list[str]]:
+async def _retry(outbox: Outbox, clock: Clock, ids: list[str]) -> tuple[_Retried, list[str]]:
     """Retry the given ids, or all dead ones if there is none. Returns the numbers, and the problems."""
     if not ids:
-        return _Retried(await outbox.retry_dead(Clock().now())), []
+        return _Retried(await outbox.retry_dead(clock.now())), []
     problems: list[str] = []
     states: list[State] = []
     for postback_id in dict.fromkeys(ids):
         try:
-            states.append((await outbox.retry(postback_id, Clock().now())).state)
+            states.append((await outbox.retry(postback_id, clock.now())).state)
         except OutboxError as error:
             problems.append(str(error))
     superseded = states.count("superseded")
     return _Retried(len(states) - superseded, superseded), problems
 
 
-def _with_outbox(config: Path, work: Callable[[Outbox], Awaitable[T]]) -> T:
-    return with_ledger(config, lambda db: work(Outbox(db)))
+def _with_outbox(config: Path, work: Callable[[Outbox, Clock], Awaitable[T]]) -> T:
+    async def on(db: Database) -> T:
+        clock = Clock()
+        await clock.follow(db)
+        return await work(Outbox(db), clock)
+
+    return with_ledger(config, on)
 
 
 def _show(rows: tuple[Postback, ...], console: Console) -> None:

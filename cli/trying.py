@@ -128,13 +128,15 @@ def _send(
 
     async def work(db: Database | None) -> None:
         async with Client(float(settings.delivery.timeout), 1) as client:
-            token = ""
+            token, clock = "", Clock()
+            if db is not None:
+                await clock.follow(db)
             if db is not None and entry is not None:
                 secret = settings.secret.get_secret_value()
-                token = await Tokens(Networks(db), secret, Clock().now).get(client, partner, entry)
+                token = await Tokens(Networks(db), secret, clock.now).get(client, partner, entry)
             call = _built(partner, network, report, test=not real, token=token)
             result = await client.make(call, _nothing, Progress())
-            verdict = judge(call, result, Clock().now(), repeats=False)
+            verdict = judge(call, result, clock.now(), repeats=False)
             status = f"{result.status}: " if isinstance(result, Answered) else ""
             print_line(f"→ {status}{hide(verdict.answer, call.hidden) or 'empty response'}")
             print_line(f"  {verdict.outcome}")

@@ -36,7 +36,7 @@ from ..stores.visits_engines import visits_at
 from ..stores.watch import Watch
 from .agents import AgentLoads
 from .attribution import Attribution
-from .clock import Clock
+from .clock import LEAST_STEP, Clock
 from .conversations import Conversations
 from .decisions import Decisions
 from .forgetting import Forgetter
@@ -54,6 +54,7 @@ OnSwap = Callable[[Settings, Changes], None]
 
 SHOWN_SITES = 50  # maximum number of sites named in an event
 REOPEN_EVERY = 2.0  # seconds between two attempts to open the ledger while its server does not respond
+MEASURE_EVERY = 30.0  # seconds between two measurements of the ledger's clock
 NOTICES_EVERY = 3.0  # seconds between two transactions that write notices
 # Seconds between two looks at reports without an order, which a process that ended may have left behind.
 JOIN_EVERY = 20.0
@@ -226,12 +227,14 @@ class Service:
         orders wait in the journal.
         """
         await self._open_ledger()
+        await self.follow_clock()
         await self.visits.open()
         await self._open_journal()
         await self.watch.begin()
         self.tasks.last(
             [
                 ("clew-delivery", self.worker.run()),
+                ("clew-clock", self._keep_time()),
                 ("clew-prune", self._prune()),
                 ("clew-retention", self._retain()),
                 ("clew-reports", self._join_waiting()),
@@ -260,6 +263,7 @@ class Service:
             except (LedgerError, OSError) as error:
                 self._not_open(error)
             else:
+                await self.follow_clock()
                 return
 
     def _not_open(self, error: Exception) -> None:
@@ -340,6 +344,21 @@ class Service:
         await self.write_notices()
         await self.close()
         self.events.emit("stopped", site="")
+
+    async def follow_clock(self) -> None:
+        """Measure the time of the ledger's server, which all machines go by. If it does not answer, the time
+        goes on as it was measured before, or as this machine has it."""
+        try:
+            await self.clock.follow(self.ledger.db)
+        except LedgerError:
+            return
+        if abs(self.clock.off) > LEAST_STEP:
+            self.events.notice("clock_off", site="", key="clock", seconds=round(self.clock.off, 1))
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(MEASURE_EVERY)
+            await self.follow_clock()
 
     async def _prune(self) -> None:
         while True:

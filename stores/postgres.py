@@ -1,6 +1,7 @@
 """Sessions with a PostgreSQL server that behave alike, however server, database and user are set up."""
 
 import asyncio
+import secrets
 import socket
 import ssl
 from collections.abc import Mapping
@@ -36,6 +37,10 @@ _LINK: Final = {
     (socket.IPPROTO_TCP, "TCP_KEEPCNT"): 3,
     (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"): LINK_SECONDS * 1000,
 }
+
+
+class PoolerError(asyncpg.ClientConfigurationError):  # type: ignore[misc]
+    """A pooler that gives each transaction another session is in the way."""
 
 
 class Server:
@@ -92,6 +97,54 @@ class Server:
             connection.terminate()
             raise
         return connection
+
+    async def require_session(self) -> None:
+        """Raise PoolerError if what a session was told is not known in its next transaction, as with
+        PgBouncer in transaction mode: settings, prepared statements and LISTEN would be lost, or another
+        client's. Raises FAILURES."""
+        try:
+            first = await self.connect()
+        except _SHARED as error:
+            raise PoolerError(_POOLED) from error
+        try:
+            backend = await first.fetchval("SELECT pg_backend_pid()", timeout=self.seconds)
+            if backend != first.get_server_pid():  # else there is nothing in between
+                await self._require_session(first)
+        except _SHARED as error:
+            raise PoolerError(_POOLED) from error
+        finally:
+            first.terminate()
+
+    async def _require_session(self, first: asyncpg.Connection) -> None:
+        mark, seconds = secrets.token_hex(8), self.seconds
+        await first.execute(f"SELECT set_config('clew.mark', '{mark}', false)", timeout=seconds)
+        # The second one takes the session that the first one was given, if that was for a transaction only.
+        second = await self.connect()
+        try:
+            try:
+                await second.execute("BEGIN", timeout=seconds)
+            except asyncpg.PostgresError as error:
+                # "transaction blocks not allowed in statement pooling mode"
+                if "pooling mode" not in str(error):
+                    raise
+                raise PoolerError(_POOLED) from error
+            await second.execute("SELECT 1", timeout=seconds)
+            try:
+                await first.execute(_IS_MARKED.format(mark), timeout=seconds)
+            except (TimeoutError, asyncpg.DivisionByZeroError) as error:
+                raise PoolerError(_POOLED) from error
+        finally:
+            second.terminate()
+
+
+# What becomes of prepared statements.
+_SHARED: Final = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
+_POOLED: Final = (
+    "a pooler between clew and PostgreSQL gives each transaction another session (PgBouncer with pool_mode = "
+    "transaction or statement): set pool_mode = session for this database, or name PostgreSQL itself"
+)
+# Nothing is prepared for it: a pooler may not let statements be prepared.
+_IS_MARKED: Final = "SELECT 1 / (coalesce(current_setting('clew.mark', true), '') = '{}')::int"
 
 
 def _watch_link(connection: asyncpg.Connection) -> None:

@@ -130,6 +130,7 @@ class PostgresVisits(RemoteVisits):
         self._idle: list[asyncpg.Connection] = []
         self._room = asyncio.Semaphore(CONNECTIONS)
         self._holder = secrets.token_hex(8)
+        self._is_checked = False  # that a session is not shared with others
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -160,6 +161,10 @@ class PostgresVisits(RemoteVisits):
     async def _probe(self) -> None:
         if self.breaker.why is not None:
             await self._disconnect()
+        if not self._is_checked:
+            with self._own_errors():
+                await self._server.require_session()
+            self._is_checked = True
         async with self._connection() as connection:
             if await connection.fetchval(_MISSING):
                 async with connection.transaction():

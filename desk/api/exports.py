@@ -28,7 +28,7 @@ async def export(request: Request, at: RequestContext) -> Response:
     while more and limit > 0:
         step = min(limit, STEP)
         try:
-            page = await exports.page(kind, wanted, after, step, at.service.clock.now())
+            page = await exports.page(kind, wanted, after, step)
         except CursorError as error:
             raise Refused(400, f"after: {error}") from None
         lines += map(json.dumps, page.rows)

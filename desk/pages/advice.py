@@ -46,6 +46,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "The server's clock jumped by {seconds} seconds.",
         "Use a time service such as chrony. Clicks from before a step back still count.",
     ),
+    "clock_off": (
+        "The clock of a machine differs by {seconds} seconds from that of the ledger's server.",
+        "Nothing is wrong in clew, which goes by the server's clock. But log lines have the machine's time, "
+        "and certificates are checked by it: use a time service such as chrony.",
+    ),
     "policy": (
         "A page's Content-Security-Policy restricts clew: {reason}. Last seen on {path}.",
         "See “Pages without the tag” in the operations guide for what to change in the shop's policy.",

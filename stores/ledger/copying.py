@@ -8,12 +8,12 @@ from sqlalchemy import Table, func, select, tuple_
 from .connection import Connection, executing
 from .database import Database
 from .errors import LedgerError
-from .schema import metadata, probes, turns
+from .schema import epochs, metadata, probes, turns
 
 PAGE: Final = 1000
 """Rows of a transaction."""
 # What belongs to running processes.
-_LEFT_OUT: Final = {probes.name, turns.name}
+_LEFT_OUT: Final = {epochs.name, probes.name, turns.name}
 
 
 class CopyError(LedgerError):

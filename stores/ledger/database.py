@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from .connection import Connection
 from .errors import own_errors
@@ -19,6 +19,9 @@ Work = Callable[[Connection], Coroutine[Any, Any, T]]
 
 class Database(ABC):
     """Transactions on the ledger. `address` is the `ledger` setting."""
+
+    dialect: ClassVar[str]
+    """The engine's name: sqlite or postgresql."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -77,6 +80,11 @@ class Database(ABC):
     @abstractmethod
     async def idle(self, seconds: float) -> None:
         """Wait so long, or until another process has written a message if that can be heard."""
+
+    @abstractmethod
+    async def time(self) -> float | None:
+        """The time of the database's server in unix seconds, which counts for all machines that share the
+        ledger; None where there is only this machine."""
 
     @abstractmethod
     async def continue_numbers(self) -> None:

@@ -1,9 +1,8 @@
 """What leaves the ledger for other programs: pages of rows with a cursor to go on from.
 
-Every page reads a bounded number of rows behind the cursor. For what is only ever appended (decisions,
-messages) a cursor is the number of a row. For what changes (orders, postbacks) it is the time of the change
-and the id, so what changed comes again. What was written within the last seconds is left for the next time,
-since a transaction that began earlier may still be under way on another connection.
+A page reads rows behind the cursor, which is the number of a change and that of its row (`changes.py`), so
+what changed comes again. A message is never changed, and the numbers of messages are given in the order in
+which they are committed. No time matters.
 """
 
 import re
@@ -13,17 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, desc, or_, select
 
 from ...referral.touches import Click, Touch
+from .changes import settled
 from .connection import Connection
 from .database import Database
 from .schema import conversations, decisions, messages, orders, postbacks, shares
-
-SETTLE_SECONDS: Final = 15.0
-"""How old a change has to be. No transaction of the ledger takes as long."""
-# A row from further ahead was written before the clock was set back.
-AHEAD_SECONDS = 60.0
 
 _ORDER = ("site", "order_id")
 _CAMPAIGN = ("utm_source", "utm_medium", "utm_campaign")
@@ -64,6 +59,8 @@ NUMBERS: Final = frozenset(
 """The columns that are whole numbers; all others are text. Any may be None."""
 
 Value = str | int | None
+_Place = tuple[int, Any]
+"""The number of a change, and the row."""
 Line = Mapping[str, Value]
 
 
@@ -91,14 +88,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """`query` selects what is behind a position: each row has its `place` and when it was `written`. `lines`
-    makes lines of such rows."""
+    """`query` selects what is behind a place: each row has the `number` of its change, its own `place`, and
+    the time `at_time` of the change. `lines` makes lines of such rows."""
 
     query: Callable[[Any], Select[Any]]
     lines: Callable[[Connection, Sequence[Row[Any]]], Awaitable[Sequence[Line]]]
     site: Any
-    written: Any
-    by_time: bool = False
+    at: Any
 
 
 class Exports:
@@ -107,73 +103,68 @@ class Exports:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def page(self, kind: str, wanted: Wanted, after: str | None, limit: int, now: float) -> Page:
+    async def page(self, kind: str, wanted: Wanted, after: str | None, limit: int) -> Page:
         """The next rows of a kind (one of COLUMNS) behind the cursor `after`, of at most `limit` entries; an
         entry has several rows where an order has several partners or arrivals. Raises CursorError."""
         found = _KINDS[kind]
-        place = _place(kind, after, found.by_time)
+        place = _place(kind, after)
         query = found.query(place).limit(limit)
         if wanted.site is not None:
             query = query.where(found.site == wanted.site)
         if wanted.since is not None:
-            query = query.where(found.written >= wanted.since)
+            query = query.where(found.at >= wanted.since)
 
         async def work(connection: Connection) -> Page:
             taken: list[Row[Any]] = []
             for row in (await connection.execute(query)).all():
-                if _too_new(row.written, wanted.until, now):
+                if wanted.until is not None and row.at_time >= wanted.until:
                     break
                 taken.append(row)
             if not taken:
                 before = await self._before(connection, found, place, wanted)
                 return Page((), _cursor(kind, before), more=False)
-            last = taken[-1]
-            cursor = _cursor(kind, (last.written, last.place) if found.by_time else last.place)
+            cursor = _cursor(kind, (taken[-1].number, taken[-1].place))
             lines = await found.lines(connection, taken)
             rows = [{name: line[name] for name in COLUMNS[kind]} for line in lines]
             return Page(rows, cursor, more=len(taken) == limit)
 
         return await self._db.query(work)
 
-    async def _before(self, connection: Connection, kind: _Kind, place: Any, wanted: Wanted) -> Any:
+    async def _before(self, connection: Connection, kind: _Kind, place: _Place, wanted: Wanted) -> _Place:
         """Where to go on if there was nothing: not before `since`."""
         if wanted.since is None:
             return place
-        if kind.by_time:
-            return max(place, (wanted.since, place[1]))
-        earlier = kind.query(place).where(kind.written < wanted.since).order_by(None).subquery()
-        return await connection.scalar(select(func.max(earlier.c.place))) or place
+        earlier = kind.query(place).where(kind.at < wanted.since).order_by(None)
+        last = earlier.order_by(desc("number"), desc("place")).limit(1)
+        row = (await connection.execute(last)).first()
+        return place if row is None else (row.number, row.place)
 
 
 def check_cursor(kind: str, cursor: str) -> None:
     """Raise CursorError if it is no cursor of this kind of rows."""
-    _place(kind, cursor, _KINDS[kind].by_time)
+    _place(kind, cursor)
 
 
-def _too_new(written: float, until: float | None, now: float) -> bool:
-    unsettled = now - SETTLE_SECONDS < written <= now + AHEAD_SECONDS
-    return unsettled or (until is not None and written >= until)
-
-
-def _place(kind: str, after: str | None, by_time: bool) -> Any:
+def _place(kind: str, after: str | None) -> _Place:
+    texts = kind == "postbacks"
     if after is None:
-        return (0.0, 0 if kind == "orders" else "") if by_time else 0
-    last = r"(\d{1,18})" if kind == "orders" else r"([\w-]{0,40})"
-    pattern = rf"{kind}-(\d{{1,12}}\.\d{{1,9}})-{last}" if by_time else rf"{kind}-(\d{{1,18}})"
-    found = re.fullmatch(pattern, after[:100], re.ASCII)
-    if found is None:
+        return 0, "" if texts else 0
+    found = re.fullmatch(rf"{kind}-(\d{{1,18}})-([\w-]{{0,40}})", after[:100], re.ASCII)
+    if found is None or not (texts or re.fullmatch(r"\d{1,18}", found[2], re.ASCII)):
         raise CursorError(
             f"{after[:60]!r} is no cursor of {kind}: give the one that an export of {kind} ended with"
         )
-    if not by_time:
-        return int(found[1])
-    if kind == "orders":
-        return float(found[1]), int(found[2])
-    return float(found[1]), found[2]
+    return int(found[1]), found[2] if texts else int(found[2])
 
 
-def _cursor(kind: str, place: Any) -> str:
-    return f"{kind}-{place[0]!r}-{place[1]}" if isinstance(place, tuple) else f"{kind}-{place}"
+def _cursor(kind: str, place: _Place) -> str:
+    return f"{kind}-{place[0]}-{place[1]}"
+
+
+def _behind(number: Any, row: Any, place: _Place) -> tuple[ColumnElement[bool], ...]:
+    """What is behind a place, of transactions that have ended."""
+    behind = or_(number > place[0], and_(number == place[0], row > place[1]))
+    return number >= place[0], behind, number < settled()
 
 
 def timestamp(seconds: float | None) -> str | None:
@@ -195,16 +186,15 @@ _O = orders.c
 _OF_ORDER = (_O.site, _O.order_id)
 
 
-def _orders(place: tuple[float, int]) -> Select[Any]:
-    behind = or_(_O.changed_at > place[0], and_(_O.changed_at == place[0], _O.id > place[1]))
+def _orders(place: _Place) -> Select[Any]:
     return (
         select(
-            *(*_O, _O.id.label("place"), _O.changed_at.label("written")),
+            *(*_O, _O.id.label("place"), _O.written.label("number"), _O.changed_at.label("at_time")),
             _into.c.order_id.label("into"),
         )
         .outerjoin_from(orders, _into, _into.c.id == _O.merged_into)
-        .where(_O.changed_at >= place[0], behind)
-        .order_by(_O.changed_at, _O.id)
+        .where(*_behind(_O.written, _O.id, place))
+        .order_by(_O.written, _O.id)
     )
 
 
@@ -229,15 +219,16 @@ async def _order_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> Seq
     ]
 
 
-def _decisions(*columns: Any) -> Callable[[int], Select[Any]]:
+def _decisions(*columns: Any) -> Callable[[_Place], Select[Any]]:
     own = decisions.c
 
-    def query(place: int) -> Select[Any]:
+    def query(place: _Place) -> Select[Any]:
+        row = (own.id.label("place"), own.written.label("number"), own.at.label("at_time"))
         return (
-            select(*_OF_ORDER, own.id.label("place"), own.at.label("written"), *columns)
+            select(*_OF_ORDER, *row, *columns)
             .join_from(decisions, orders, _O.id == own.order)
-            .where(own.id > place)
-            .order_by(own.id)
+            .where(*_behind(own.written, own.id, place))
+            .order_by(own.written, own.id)
         )
 
     return query
@@ -261,7 +252,7 @@ def _credit_line(row: Row[Any], share: Row[Any] | None) -> Line:
         "site": row.site,
         "order_id": row.order_id,
         "order_version": row.order_version,
-        "decided_at": timestamp(row.written),
+        "decided_at": timestamp(row.at_time),
         "policy": row.policy,
         "partner": None if share is None else share.partner,
         "part": None if share is None else share.part,
@@ -304,16 +295,14 @@ def _touch_line(row: Row[Any], touch: Touch, click: Click) -> Line:
     }
 
 
-def _postbacks(place: tuple[float, str]) -> Select[Any]:
+def _postbacks(place: _Place) -> Select[Any]:
     own = postbacks.c
-    behind = or_(own.finished_at > place[0], and_(own.finished_at == place[0], own.id > place[1]))
+    row = (own.id.label("place"), own.written.label("number"), own.finished_at.label("at_time"))
     return (
-        select(
-            *(_O.order_id, postbacks, own.id.label("place"), own.finished_at.label("written")),
-        )
+        select(_O.order_id, *own, *row)
         .join_from(postbacks, orders, _O.id == own.order)
-        .where(own.finished_at >= place[0], behind)
-        .order_by(own.finished_at, own.id)
+        .where(own.finished_at.is_not(None), *_behind(own.written, own.id, place))
+        .order_by(own.written, own.id)
     )
 
 
@@ -332,15 +321,16 @@ async def _postback_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> 
     ]
 
 
-def _messages(place: int) -> Select[Any]:
+def _messages(place: _Place) -> Select[Any]:
     own, talk = messages.c, conversations.c
+    row = (own.id.label("place"), own.id.label("number"), own.at.label("at_time"))
     return (
         select(
-            *(own.id.label("place"), own.at.label("written"), own.conversation, own.author, own.agent),
+            *(*row, own.conversation, own.author, own.agent),
             *(own.text, talk.site, talk.visitor, talk.language),
         )
         .join_from(messages, conversations, talk.id == own.conversation)
-        .where(own.id > place)
+        .where(own.id > place[1])
         .order_by(own.id)
     )
 
@@ -352,7 +342,7 @@ async def _message_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> S
             "message": row.place,
             **{name: getattr(row, name) for name in plain},
             "text": _readable(row.text),
-            "at": timestamp(row.written),
+            "at": timestamp(row.at_time),
         }
         for row in rows
     ]
@@ -361,9 +351,9 @@ async def _message_lines(_connection: Connection, rows: Sequence[Row[Any]]) -> S
 _CREDITS = _decisions(decisions.c.order_version, decisions.c.policy, decisions.c.reason)
 _TOUCHES = _decisions(decisions.c.inputs, _O.visitor)
 _KINDS: Mapping[str, _Kind] = {
-    "orders": _Kind(_orders, _order_lines, _O.site, _O.changed_at, by_time=True),
+    "orders": _Kind(_orders, _order_lines, _O.site, _O.changed_at),
     "credits": _Kind(_CREDITS, _credit_lines, _O.site, decisions.c.at),
-    "postbacks": _Kind(_postbacks, _postback_lines, postbacks.c.site, postbacks.c.finished_at, by_time=True),
+    "postbacks": _Kind(_postbacks, _postback_lines, postbacks.c.site, postbacks.c.finished_at),
     "touches": _Kind(_TOUCHES, _touch_lines, _O.site, decisions.c.at),
     "conversations": _Kind(_messages, _message_lines, conversations.c.site, messages.c.at),
 }

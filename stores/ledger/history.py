@@ -41,7 +41,7 @@ from .schema import shares as shares_table
 from .schema import sightings as sightings_table
 
 _O, _S, _D, _P = orders_table.c, sightings_table.c, decisions_table.c, postbacks_table.c
-_NOT_OF_A_NEW_ORDER = ("id", "decision")
+_NOT_OF_A_NEW_ORDER = ("id", "decision", "written")
 _NOT_OF_A_CHANGE = (*_NOT_OF_A_NEW_ORDER, "site", "version", "recorded_at")
 _ADD_ORDER = Prepared(
     insert(orders_table)
@@ -57,7 +57,9 @@ _ADD_SIGHTING = Prepared(
     insert(sightings_table).inline().values(values_of([c for c in _S if c.name not in ("id", "placed")]))
 )
 _ADD_DECISION = Prepared(
-    insert(decisions_table).values(values_of([c for c in _D if c.name != "id"])).returning(_D.id)
+    insert(decisions_table)
+    .values(values_of([c for c in _D if c.name not in ("id", "written")]))
+    .returning(_D.id)
 )
 _ADD_SHARE = Prepared(
     insert(shares_table).values(values_of([c for c in shares_table.c if c.name != "forget_by"]))

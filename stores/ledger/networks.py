@@ -1,11 +1,11 @@
 """What the ledger keeps for calls to networks: OAuth tokens, and what networks call an order."""
 
 from sqlalchemy import delete, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from ...postbacks.tokens import Kept
 from .connection import Connection, executing
 from .database import Database
+from .errors import LedgerConflictError
 from .schema import network_orders, network_tokens
 
 _T, _N = network_tokens.c, network_orders.c
@@ -46,7 +46,7 @@ class Networks:
 
         try:
             return await self._db.transact(work)
-        except IntegrityError:  # another worker has written the first row meanwhile
+        except LedgerConflictError:  # another worker has written the first row meanwhile
             return False
 
     async def drop_token(self, key: str) -> None:

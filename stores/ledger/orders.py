@@ -142,7 +142,7 @@ class Orders:
 
 
 def _all() -> Select[Any]:
-    hidden = ("changed_at", "id", "decision", "merged_into")
+    hidden = ("changed_at", "id", "decision", "merged_into", "written")
     own = [c for c in orders_table.c if c.name not in hidden]
     share = shares_table.c
     joined = orders_table.outerjoin(

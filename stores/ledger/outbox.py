@@ -58,7 +58,7 @@ class Outbox:
         is due."""
         given = {"now": now, "each": each, "limit": limit}
         async with self._db.read() as connection:
-            rows = (await connection.execute(_WAITING, given)).all()
+            rows = (await connection.execute(_WAITING[self._db.dialect], given)).all()
         return tuple(Waiting(*row) for row in rows)
 
     async def claim(self, ids: Sequence[str], now: float, until: float) -> tuple[Postback, ...]:
@@ -320,7 +320,7 @@ class Outbox:
 
 # The heads of the partners' queues are found by leaps through the index, then the first rows of each queue.
 # Site and partner are compared one by one: of a pair SQLite uses the site alone, and goes through all of it.
-_WAITING = text("""
+_WAITING_IN = """
 WITH RECURSIVE heads(id) AS (
     SELECT (SELECT id FROM postbacks WHERE state = 'due' ORDER BY site, partner LIMIT 1)
     UNION ALL
@@ -337,8 +337,8 @@ WITH RECURSIVE heads(id) AS (
 SELECT id, site, partner, event FROM (
     SELECT w.id, w.site, w.partner, w.event, w.next_at,
         row_number() OVER (PARTITION BY w.site, w.partner ORDER BY w.next_at, w.id) AS turn
-    FROM heads JOIN postbacks AS h ON h.id = heads.id JOIN postbacks AS w ON w.id IN (
-        SELECT d.id FROM postbacks AS d
+    FROM heads JOIN postbacks AS h ON h.id = heads.id {queue} (
+        SELECT {columns} FROM postbacks AS d
         WHERE d.state = 'due' AND d.site = h.site AND d.partner = h.partner AND d.next_at <= :now
             AND (d.lease_until IS NULL OR d.lease_until <= :now)
             AND NOT EXISTS (
@@ -346,13 +346,22 @@ SELECT id, site, partner, event FROM (
                 AND e.sequence < d.sequence AND e.state IN ('due', 'sending')
             )
         ORDER BY d.next_at, d.id LIMIT :each
-    )
+    ) {named}
 ) AS queued
 ORDER BY turn, next_at, id LIMIT :limit
-""")
+"""
+# SQLite has no LATERAL. With IN, PostgreSQL asks for each queue anew for each postback that there ever was.
+_WAITING = {
+    "sqlite": text(_WAITING_IN.format(queue="JOIN postbacks AS w ON w.id IN", columns="d.id", named="")),
+    "postgresql": text(
+        _WAITING_IN.format(
+            queue="CROSS JOIN LATERAL", columns="d.id, d.site, d.partner, d.event, d.next_at", named="AS w"
+        )
+    ),
+}
 
 # Made once: building a statement costs more than executing it.
-_ADD = Prepared(insert(postbacks_table).values(values_of(list(_C))))
+_ADD = Prepared(insert(postbacks_table).values(values_of([c for c in _C if c.name != "written"])))
 _ATTEMPT = Prepared(
     insert(attempts_table).inline().values(values_of([c for c in attempts_table.c if c.name != "id"]))
 )
@@ -373,7 +382,7 @@ _FINISH_DELIVERED = Prepared(
     .values(lease_until=None, **_OUTCOME)
 )
 _SETTLED = ("state", "attempts", "next_at", "lease_until", "last_answer", "last_status", "finished_at")
-_ADDED = tuple(column.name for column in postbacks_table.c if column.name != "report")
+_ADDED = tuple(column.name for column in postbacks_table.c if column.name not in ("report", "written"))
 _NOT_AGAIN: Mapping[State, str] = {
     "delivered": "was delivered",
     "held": "is held: release or correct it",
@@ -402,6 +411,7 @@ def _free(now: float) -> ColumnElement[bool]:
 def postback_of(row: Row[Any]) -> Postback:
     """A postback from its row."""
     fields = row._asdict()
+    del fields["written"]
     return Postback(**fields | {"report": Report.from_json(fields["report"])})
 
 

@@ -16,6 +16,7 @@ from .. import postgres
 from ..postgres_address import PostgresAddressError, parse_postgres
 from ..retries import pause
 from .addresses import LedgerAddressError
+from .changes import go_on
 from .connection import Connection, Parameters
 from .database import OPEN_SECONDS, WRITE_SECONDS, Database, T, Work
 from .errors import LedgerAwayError, LedgerBusyError, LedgerError, said
@@ -47,6 +48,7 @@ _AGAIN: Final = frozenset({"40001", "40P01"})
 _RECONNECT_SECONDS: Final = 2.0
 _GATHER_SECONDS: Final = 0.02
 _ANNOUNCE = select(func.pg_notify(CHANNEL, ""))
+_TIME = text("SELECT extract(epoch FROM clock_timestamp())::float8")
 # Grows with whatever is written in the whole cluster.
 _WRITTEN = text("SELECT pg_current_wal_insert_lsn()::text")
 
@@ -57,6 +59,8 @@ class PostgresDatabase(Database):
     They see what is committed, statement by statement (READ COMMITTED): see `Database.transact` for what that
     asks of a work. One that met another in a deadlock is done again.
     """
+
+    dialect = "postgresql"
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
@@ -79,9 +83,12 @@ class PostgresDatabase(Database):
         async def work(tx: Connection) -> tuple[str | None, str]:
             await tx.lock("upgrade")
             await tx.run_sync(_check_server)
-            return await tx.run_sync(upgrade)
+            versions = await tx.run_sync(upgrade)
+            await go_on(tx)
+            return versions
 
         try:
+            await self._require_session()
             versions = await self._done(work, OPEN_SECONDS)
         except (SQLAlchemyError, LedgerError) as error:
             await self.close()
@@ -160,6 +167,10 @@ class PostgresDatabase(Database):
         self._written = await self.query(lambda connection: connection.scalar(_WRITTEN))
         return self._written != before
 
+    async def time(self) -> float | None:
+        """See `Database`."""
+        return float(await self.query(lambda connection: connection.scalar(_TIME)))
+
     async def continue_numbers(self) -> None:
         """See `Database`."""
 
@@ -171,6 +182,7 @@ class PostgresDatabase(Database):
                 sequence = func.pg_get_serial_sequence(table.name, column.name)
                 highest = select(func.coalesce(func.max(column), 0)).scalar_subquery()
                 await tx.execute(select(func.setval(sequence, highest + 1, False)))
+            await go_on(tx)
 
         await self.transact(work)
 
@@ -240,6 +252,14 @@ class PostgresDatabase(Database):
             refused = isinstance(error, asyncpg.PostgresError)
             how = "takes no connections now" if refused else "does not answer"
             raise LedgerAwayError(f"its server {how}: {said(error)}") from error
+
+    async def _require_session(self) -> None:
+        try:
+            await self._server.require_session()
+        except postgres.PoolerError as error:
+            raise LedgerError(str(error)) from error
+        except postgres.FAILURES:
+            return  # the next connection says the same, in more words
 
     async def _listen(self) -> None:
         """Hear of messages that other processes write; where that cannot be, `changed` finds them."""

@@ -7,6 +7,7 @@ two against each other.
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -62,6 +63,7 @@ orders = Table(
     Column("changed_at", Float, nullable=False),
     Column("decision", row_number()),  # the credit decision that holds
     Column("merged_into", row_number()),  # NULL, or the order that this one turned out to be
+    Column("written", BigInteger, nullable=False, server_default="0"),  # its last change: `changes.py`
     UniqueConstraint("site", "order_id"),
     Index("ix_orders_visitor", "site", "visitor"),
     Index("ix_orders_newest", "site", "id"),
@@ -76,7 +78,7 @@ orders = Table(
     Index("ix_orders_currency", "site", "currency", "id"),
     Index("ix_orders_number", "order_id"),
     Index("ix_orders_recorded", "recorded_at"),
-    Index("ix_orders_changed", "changed_at", "id"),
+    Index("ix_orders_written", "written", "id"),
 )
 
 # All numbers of each order, its first one too: two orders never have the same.
@@ -188,6 +190,8 @@ decisions = Table(
     Column("inputs", JSON, nullable=False),
     Column("reason", text_of(), nullable=False),
     Column("considered", JSON, nullable=False),
+    Column("written", BigInteger, nullable=False, server_default="0"),
+    Index("ix_decisions_written", "written", "id"),
     Column("compared", JSON),  # what other models would give
 )
 
@@ -212,6 +216,8 @@ shares = Table(
     Index("ix_shares_partner", "partner", "order"),
     Index("ix_shares_forget", "decision", sqlite_where=_FORGET, postgresql_where=_FORGET),
 )
+
+_ENDED = text("finished_at IS NOT NULL")
 
 postbacks = Table(
     "postbacks",
@@ -238,9 +244,10 @@ postbacks = Table(
     Column("finished_at", Float),
     Column("hold", text_of(10)),  # the kind of doubt, while it is held
     Column("why", text_of()),  # the doubt in words, and who settled it
+    Column("written", BigInteger, nullable=False, server_default="0"),  # its end
     UniqueConstraint("order", "partner", "sequence"),
     Index("ix_postbacks_due", "state", "next_at"),
-    Index("ix_postbacks_finished", "finished_at", "id"),
+    Index("ix_postbacks_written", "written", "id", sqlite_where=_ENDED, postgresql_where=_ENDED),
     Index("ix_postbacks_queue", "state", "site", "partner", "next_at", "id"),
     Index("ix_postbacks_newest", "state", "created_at"),
     Index("ix_postbacks_newest_of_site", "site", "state", "created_at"),
@@ -373,6 +380,9 @@ turns = Table(
     Column("holder", text_of(40), nullable=False),
     Column("until", Float, nullable=False),
 )
+
+# What the numbers of changes begin at: the highest counts. A row is added where a database was restored.
+epochs = Table("epochs", metadata, Column("base", BigInteger, primary_key=True, autoincrement=False))
 
 # One row, written to find out whether anything can be written.
 probes = Table("probes", metadata, Column("at", Float, primary_key=True))

@@ -61,6 +61,8 @@ class SqliteDatabase(Database):
     rolled back.
     """
 
+    dialect = "sqlite"
+
     def __init__(self, address: str) -> None:
         super().__init__(address)
         self._path = sqlite_path(address) or Path()
@@ -238,6 +240,10 @@ class SqliteDatabase(Database):
             return True
         changed, self._version = version != self._version, version
         return changed
+
+    async def time(self) -> float | None:
+        """See `Database`."""
+        return None
 
     async def continue_numbers(self) -> None:
         """See `Database`. SQLite does so by itself."""

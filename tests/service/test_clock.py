@@ -56,3 +56,51 @@ def test_only_the_clock_reads_the_time_of_day() -> None:
         and path not in READS_IT
     ]
     assert found == []
+
+
+class Server:
+    """Tells a time that goes on by itself, and takes some seconds for the answer."""
+
+    def __init__(self, steady: list[float], ahead: float) -> None:
+        self.steady, self.ahead, self.takes = steady, ahead, (0.0, 0.0)
+
+    async def time(self) -> float | None:
+        self.steady[0] += self.takes[0]
+        at = self.steady[0] + self.ahead
+        self.steady[0] += self.takes[1]
+        return at
+
+
+async def test_the_time_is_that_of_a_server_however_this_machines_clock_is_set() -> None:
+    wall, steady = [1_800_000_300.0], [5.0]
+    told: list[tuple[float, float]] = []
+    clock, server = Clock(lambda: wall[0], lambda: steady[0]), Server(steady, 1_799_999_995.0)
+    clock.jumped = lambda before, step: told.append((before, step))
+    await clock.follow(server)
+    assert (clock.now(), clock.off) == (1_800_000_000.0, 300.0)
+    wall[0] -= 86400.0
+    steady[0] += 10.0
+    assert clock.now() == 1_800_000_010.0
+    # An answer that takes long says less than what is known.
+    server.takes = 0.0, 0.5
+    await clock.follow(server)
+    assert clock.now() == steady[0] + server.ahead
+    server.takes, server.ahead = (0.0, 9.0), server.ahead + 2.0
+    await clock.follow(server)
+    assert clock.now() == steady[0] + server.ahead - 2.0
+    assert told == []
+    server.takes, server.ahead = (0.0, 0.0), server.ahead - 3602.0
+    await clock.follow(server)
+    assert clock.now() == steady[0] + server.ahead
+    assert told == [(steady[0] + server.ahead + 3600.0, -3600.0)]
+
+
+async def test_a_process_that_began_before_its_server_answered_tells_of_the_step() -> None:
+    wall, steady = [1_800_000_300.0], [5.0]
+    told: list[float] = []
+    clock = Clock(lambda: wall[0], lambda: steady[0])
+    clock.jumped = lambda before, step: told.append(step)
+    assert clock.now() == 1_800_000_300.0
+    await clock.follow(Server(steady, 1_799_999_995.0))
+    assert clock.now() == 1_800_000_000.0
+    assert told == [-300.0]

@@ -15,7 +15,7 @@ from clew.stores.ledger.postgresql import PostgresDatabase
 from clew.stores.visits import Visits, VisitsRefusedError
 from clew.stores.visits_engines import visits_at
 from cutting_proxy import CuttingProxy
-from database_servers import Postgres
+from database_servers import PgBouncer, Postgres
 from visit_engines import Told
 
 NOW = 1763860000.0
@@ -234,3 +234,42 @@ async def test_a_host_that_no_name_is_like_is_an_error_at_the_start() -> None:
     with pytest.raises(VisitsRefusedError, match="no host has such a name"):
         async with visits(address):
             pass
+
+
+@pytest.fixture
+def pooler(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[PgBouncer]:
+    with PgBouncer(postgres, request.param) as found:
+        yield found
+
+
+@pytest.mark.parametrize("pooler", ["session"], indirect=True)
+async def test_a_pooler_may_be_in_between_if_it_keeps_sessions_apart(
+    postgres: Postgres, pooler: PgBouncer
+) -> None:
+    """field G7"""
+    address = pooler.url(await asyncio.to_thread(postgres.database))
+    async with processes(address, 2) as (one, other), visits(address) as (store, told):
+        heard = asyncio.create_task(one.idle(30))
+        await Conversations(other).add_visitor_message(
+            "shop", "v1", "hello", client_id="m1", language="en", rule=None, now=NOW
+        )
+        began = asyncio.get_running_loop().time()
+        await heard
+        assert asyncio.get_running_loop().time() - began < 20
+        assert [await view(store, n) for n in range(3)] == [1, 2, 3]
+    assert told.heard == []
+
+
+@pytest.mark.parametrize("pooler", ["transaction", "statement"], indirect=True)
+async def test_a_pooler_that_shares_sessions_is_refused_by_name(
+    postgres: Postgres, pooler: PgBouncer
+) -> None:
+    """field G7: listening, prepared statements and what a session is told would be lost between two
+    transactions."""
+    address = pooler.url(await asyncio.to_thread(postgres.database))
+    for _ in range(3):
+        with pytest.raises(LedgerError, match="set pool_mode = session"):
+            await PostgresDatabase(address).open()
+        with pytest.raises(VisitsRefusedError, match="set pool_mode = session"):
+            async with visits(address):
+                pass

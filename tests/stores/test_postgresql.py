@@ -22,7 +22,7 @@ from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.errors import LedgerAwayError, LedgerBusyError, LedgerError, LedgerFormatError
 from clew.stores.ledger.notices import Noted, Notices
 from clew.stores.ledger.orders import Orders
-from clew.stores.ledger.outbox import Outbox
+from clew.stores.ledger.outbox import _WAITING, Outbox
 from clew.stores.ledger.postgresql import CONNECT_SECONDS, PostgresDatabase
 from clew.stores.ledger.schema import messages, metadata, notices
 from clew.stores.postgres import LINK_SECONDS
@@ -456,3 +456,43 @@ async def test_a_link_that_is_cut_keeps_no_question_waiting(
     # Once for the connection that there was, once more for a new one.
     assert time.monotonic() - began < LINK_SECONDS + CONNECT_SECONDS + 6
     await db.close()
+
+
+_FILL = """
+INSERT INTO postbacks
+    (id, "order", site, partner, sequence, event, report, state, attempts, next_at, created_at)
+SELECT 'pb_' || n, n, 'shop', 'p' || n % 4, 1, 'order', '{}',
+    CASE WHEN n % 25 = 0 THEN 'due' ELSE 'delivered' END, 0, 0, 0
+FROM generate_series(1, 60000) AS n
+"""
+
+
+async def test_what_is_due_next_is_found_without_looking_at_all_postbacks(db: PostgresDatabase) -> None:
+    """The plan is PostgreSQL's; it must not depend on how many postbacks there were."""
+
+    async def fill(tx: Connection) -> None:
+        # Without the orders that they belong to.
+        await tx.execute(text("SET LOCAL session_replication_role = replica"))
+        await tx.execute(text(_FILL))
+
+    await db.transact(fill)
+    await db.query(lambda connection: connection.execute(text("ANALYZE postbacks")))
+    given = {"now": NOW, "each": 8, "limit": 1000}
+    explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {_WAITING['postgresql'].text}")
+    (plan,) = await db.query(lambda connection: _scalar_of(connection, explain, given))
+    rows = list(_read(plan["Plan"]))
+    assert 32 <= sum(rows) < 20 * 32, rows
+    assert len(await Outbox(db).waiting(NOW, each=8, limit=1000)) == 32
+
+
+async def _scalar_of(connection: Connection, statement: Any, given: Any) -> Any:
+    return (await connection.execute(statement, given)).scalar()
+
+
+def _read(plan: dict[str, Any]) -> Iterator[float]:
+    """How many rows each scan of a table read."""
+    if "Relation Name" in plan:
+        removed = plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Join Filter", 0)
+        yield (plan["Actual Rows"] + removed) * plan["Actual Loops"]
+    for part in plan.get("Plans", ()):
+        yield from _read(part)

@@ -51,9 +51,11 @@ def free_port() -> int:
 
 def _program(name: str) -> str:
     # Debian keeps the programs of each version of PostgreSQL outside of PATH.
-    found = shutil.which(name) or max(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), default="")
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") or max(
+        map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), default=""
+    )
     if not found:
-        raise ServerError(f"there is no program {name}: apt-get install postgresql redis-server")
+        raise ServerError(f"there is no program {name}: apt-get install postgresql pgbouncer redis-server")
     return found
 
 
@@ -118,6 +120,17 @@ class _Process:
         self._popen.stdin.close()
 
 
+def as_user(user: str | None, command: list[str]) -> list[str]:
+    """The command, run by another user."""
+    if user is None:
+        return command
+    account = pwd.getpwnam(user)
+    return [
+        *("setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"),
+        *command,
+    ]
+
+
 def lives(pid: int) -> bool:
     """Whether a process runs."""
     try:
@@ -175,7 +188,8 @@ class Server:
 
 class Postgres(Server):
     """A PostgreSQL cluster. `fast` gives up what protects it from a power cut. It listens on `host`; `inside`
-    is a command that runs another one where it is to run, for which it takes root."""
+    is a command that runs another one where it is to run, for which it takes root. Its folder is made
+    `within` another one, by initdb with further options (`made_with`)."""
 
     def __init__(
         self,
@@ -184,21 +198,27 @@ class Postgres(Server):
         port: int | None = None,
         host: str = "127.0.0.1",
         inside: Sequence[str] = (),
+        within: Path | None = None,
+        made_with: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port or free_port()
         self.host = host
         self._inside = list(inside)
-        self.folder = Path(tempfile.mkdtemp(prefix="clew-postgres-"))
+        self._more_environ = dict(environ or {})
+        self.folder = Path(tempfile.mkdtemp(prefix="clew-postgres-", dir=within))
         # PostgreSQL refuses to run as root.
-        self._user = "postgres" if os.getuid() == 0 else None
-        if self._user is not None:
-            account = pwd.getpwnam(self._user)
+        self.user = "postgres" if os.getuid() == 0 else None
+        if self.user is not None:
+            account = pwd.getpwnam(self.user)
             os.chown(self.folder, account.pw_uid, account.pw_gid)
-        # What is written is in the kernel's hands when a process is killed, so that needs no fsync.
-        self._options = ["-F", "-c", "full_page_writes=off"] if fast else []
+        # What is written is in the kernel's hands when a process is killed, so that needs no fsync. A page
+        # may be written in part, though.
+        self._options = ["-F"] if fast else []
         self._options += ["-c", "max_connections=200", "-c", f"listen_addresses={host}"]
         self._options += ["-c", "unix_socket_directories="]
-        self._run("initdb", "-D", self._data, "-U", "clew", "-A", "trust", "-E", "UTF8", "--no-sync")
+        made = ["-D", self._data, "-U", "clew", "-A", "trust", "-E", "UTF8", "--no-sync", *made_with]
+        self._run("initdb", *made)
         with (self.folder / "data" / "pg_hba.conf").open("a") as file:
             file.write(f"host all all {host}/16 trust\n")
 
@@ -208,15 +228,11 @@ class Postgres(Server):
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         command = [_program(program), *arguments]
-        if self._user is None:
-            return command
-        user = pwd.getpwnam(self._user)
-        ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        return [*self._inside, "setpriv", *ids, *command]
+        return [*self._inside, *as_user(self.user, command)]
 
     @property
     def _environ(self) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **self._more_environ}
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
@@ -368,3 +384,42 @@ class Redis(Server):
 
     def url(self, database: int = 0) -> str:
         return f"redis://{self.host}:{self.port}/{database}"
+
+
+class PgBouncer(Server):
+    """A pooler in front of a PostgreSQL server. `mode` is its `pool_mode`."""
+
+    def __init__(self, server: Postgres, mode: str, *, pool: int = 20) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="clew-pgbouncer-"))
+        self._user = server.user
+        if self._user is not None:
+            account = pwd.getpwnam(self._user)
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        (self.folder / "users").write_text('"clew" ""\n')
+        (self.folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host={server.host} port={server.port}\n[pgbouncer]\npool_mode = {mode}\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type = trust\n"
+            f"auth_file = {self.folder}/users\ndefault_pool_size = {pool}\n"
+        )
+
+    def start(self) -> None:
+        command = as_user(self._user, [_program("pgbouncer"), str(self.folder / "pgbouncer.ini")])
+        self.process = _Process(command, self.folder, "TERM")
+        until(self._answers, "PgBouncer does not answer")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if not self.process.running:
+            raise ServerError(f"pgbouncer: {(self.folder / 'log').read_text()[-2000:]}")
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            return True
+        return False
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://clew@127.0.0.1:{self.port}/{database}"

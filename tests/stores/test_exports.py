@@ -1,0 +1,140 @@
+"""An export goes on where the last one ended, whatever the clocks say and whoever commits first."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from clew.orders.model import OrderSeen
+from clew.postbacks.model import Attempt, Report
+from clew.stores.ledger.copying import copy_ledger
+from clew.stores.ledger.database import Database
+from clew.stores.ledger.engines import database_at
+from clew.stores.ledger.exports import Exports, Wanted
+from clew.stores.ledger.history import Histories
+from clew.stores.ledger.outbox import Outbox
+from database_servers import Postgres
+from recorded import put_order
+from sqlalchemy import text
+
+NOW = 1_700_000_000.0
+KINDS = ("orders", "credits", "touches", "postbacks")
+
+
+@pytest_asyncio.fixture
+async def db(ledger_address: str) -> AsyncIterator[Database]:
+    found = database_at(ledger_address)
+    await found.open()
+    yield found
+    await found.close()
+
+
+def order(number: str) -> OrderSeen:
+    return OrderSeen(number, Decimal(5), "EUR", "api")
+
+
+async def put(db: Database, number: str, now: float) -> None:
+    report = Report("order", "blog", f"c-{number}", number, "5.00", "EUR", "web", int(now), int(now))
+    assert await put_order(db, order(number), now=now, reports=[report]) is not None
+
+
+async def deliver(db: Database, now: float) -> None:
+    outbox = Outbox(db)
+    waiting = await outbox.waiting(now, each=9, limit=9)
+    for row in await outbox.claim([one.id for one in waiting], now, now + 9):
+        begun = await outbox.begin(row, now + 9)
+        assert begun is not None
+        await outbox.finish(begun, Attempt(now, "GET", 200, "ok", "delivered"), "delivered", now)
+
+
+async def exported(db: Database, kind: str, after: str | None = None) -> tuple[list[Any], str]:
+    found: list[Any] = []
+    while True:
+        page = await Exports(db).page(kind, Wanted(), after, 2)
+        found += [row["order_id"] for row in page.rows]
+        after = page.cursor
+        if not page.more:
+            return found, after
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "touches"])
+async def test_what_has_an_earlier_time_than_what_was_exported_is_exported_too(
+    db: Database, kind: str
+) -> None:
+    await put(db, "1", NOW)
+    await deliver(db, NOW)
+    found, end = await exported(db, kind)
+    assert found == ["1"]
+    await put(db, "2", NOW - 3600)
+    await deliver(db, NOW + 60)
+    assert (await exported(db, kind, end))[0] == ["2"]
+
+
+async def test_a_transaction_that_is_committed_after_a_later_one_is_not_missed(
+    db: Database, ledger_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ledger_address.startswith("sqlite"):
+        pytest.skip("it has one writer at a time")
+    due, holds, ends = Histories._due, asyncio.Event(), asyncio.Event()
+
+    async def due_late(self: Histories, tx: Any, change: Any, *more: Any) -> Any:
+        if change.order.number == "late":
+            holds.set()
+            await ends.wait()
+        return await due(self, tx, change, *more)
+
+    monkeypatch.setattr(Histories, "_due", due_late)
+    # The policy is there, for which writers would wait.
+    await put(db, "first", NOW - 60)
+    late = asyncio.create_task(put(db, "late", NOW))
+    await holds.wait()
+    await put(db, "early", NOW + 60)
+    seen = {kind: await exported(db, kind) for kind in ("orders", "credits")}
+    ends.set()
+    await late
+    for kind, (before, end) in seen.items():
+        after, _ = await exported(db, kind, end)
+        assert sorted(before + after) == ["early", "first", "late"], kind
+
+
+async def test_numbers_go_on_where_a_dump_was_restored_in_a_new_cluster(db: Database) -> None:
+    await put(db, "1", NOW)
+    await deliver(db, NOW)
+    for table in ("orders", "decisions", "postbacks"):
+        raised = text(f"UPDATE {table} SET written = 900000000000")
+        await db.transact(lambda tx, raised=raised: tx.execute(raised))
+    await db.close()
+    await db.open()
+    ends = {}
+    for kind in ("orders", "credits", "postbacks"):
+        found, ends[kind] = await exported(db, kind)
+        assert found == ["1"], kind
+    await put(db, "2", NOW)
+    await deliver(db, NOW)
+    for kind, end in ends.items():
+        assert (await exported(db, kind, end))[0] == ["2"], kind
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+async def test_cursors_stay_valid_in_a_copy(
+    db: Database, tmp_path: Path, postgres: Postgres, engine: str
+) -> None:
+    await put(db, "1", NOW)
+    await deliver(db, NOW)
+    ends = {kind: (await exported(db, kind))[1] for kind in ("orders", "credits", "postbacks")}
+    await put(db, "2", NOW)
+    await deliver(db, NOW)
+    address = f"sqlite:{tmp_path / 'copy.db'}"
+    if engine == "postgresql":
+        address = postgres.url(await asyncio.to_thread(postgres.database))
+    copied = database_at(address)
+    await copied.open()
+    await copy_ledger(db, copied)
+    await put(copied, "3", NOW)
+    await deliver(copied, NOW)
+    for kind, end in ends.items():
+        assert (await exported(copied, kind, end))[0] == ["2", "3"], kind
+    await copied.close()
