@@ -53,6 +53,7 @@ EVENTS: Mapping[str, str] = {
     "limited": "a request was over one of the limits",
     "proxy_untrusted": "a client that is not a trusted proxy sent a proxy's headers; they are ignored",
     "token_refused": "a request had a wrong API or metrics token",
+    "partner_token": "a network gives no OAuth token, so that its postbacks wait",
     "partner_slow": "a partner's server responds slowly, so that it gets fewer calls at once",
     "postback_failed": "a call to a partner was given up, or it is not known whether it arrived",
     "postback_settled": "a postback in doubt was released, corrected or refused, and by whom",
@@ -87,7 +88,14 @@ WARNINGS = frozenset(
             "order_held",
         ),
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
-        *("host_unknown", "selector_unmatched", "partner_slow", "reload_refused", "reload_socket_taken"),
+        *(
+            "host_unknown",
+            "selector_unmatched",
+            "partner_slow",
+            "partner_token",
+            "reload_refused",
+            "reload_socket_taken",
+        ),
         *("order_journalled", "order_waiting", "postback_failed", "report_given_up", "visits_down"),
         *("webhook_refused", "webhook_unread", "webhook_state", "carrier_unknown"),
     }

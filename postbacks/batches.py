@@ -56,6 +56,8 @@ class Batches:
         self._lookup = lookup
         self._minutes = Minutes(clock)
         self._alone: set[str] = set()
+        # Of one round: settings may change between two.
+        self._entries: dict[tuple[str, str, str], tuple[Partner, CallEntry] | None] = {}
         # Whether a row of a round before could have gone out with others.
         self.several = False
         # Seconds until an account takes a call that had to wait; None: none had to.
@@ -66,6 +68,7 @@ class Batches:
     ) -> list[str]:
         """The ids of the rows that go out now."""
         self.wait = None
+        self._entries.clear()
         chosen_ids: list[str] = []
         open_calls: dict[tuple[str, str, str], int] = {}
         closed: set[tuple[str, str, str]] = set()
@@ -128,6 +131,12 @@ class Batches:
         self._alone.discard(row.id)
 
     def _entry(self, site: str, partner: str, event: str) -> tuple[Partner, CallEntry] | None:
+        key = (site, partner, event)
+        if key not in self._entries:
+            self._entries[key] = self._chosen(*key)
+        return self._entries[key]
+
+    def _chosen(self, site: str, partner: str, event: str) -> tuple[Partner, CallEntry] | None:
         found = self._lookup(site, partner)
         if found is None or found[1] is None or event not in PURPOSE:
             return None

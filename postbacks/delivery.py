@@ -266,6 +266,9 @@ class Worker:
             await self._unbuilt(flight, Verdict("dead", str(error)))
             return
         except (_PartnerGoneError, TokenError) as error:
+            if isinstance(error, TokenError) and not error.pending:
+                first = flight.postback
+                self._events.notice("partner_token", site=first.site, key=first.partner, why=str(error))
             # It may return, for example if its site is moved from one file to another.
             await self._finish(flight, "", [Verdict("retry", str(error))] * len(flight.rows))
             return

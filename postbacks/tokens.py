@@ -32,7 +32,12 @@ _NONCE = 12
 
 
 class TokenError(Exception):
-    """There is no token now; the text says why. The call can be made later."""
+    """There is no token now; the text says why. The call can be made later. `pending`: another worker is
+    getting one."""
+
+    def __init__(self, why: str, *, pending: bool = False) -> None:
+        self.pending = pending
+        super().__init__(why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class Tokens:
             if not await self._store.begin_renewal(key, now, now + RENEWAL_SECONDS):
                 if token and kept is not None and kept.expires_at > now:
                     return token
-                raise TokenError("another worker is getting the network's token")
+                raise TokenError("another worker is getting the network's token", pending=True)
             refresh = self._opened(kept.refresh) if kept is not None and kept.refresh else ""
             return await self._renewed(client, partner, entry.oauth, settings, key, refresh)
 

@@ -141,6 +141,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "“{answer}”.",
         "Dead: fix the cause, and retry. Unknown: ask the partner first. Both are listed above.",
     ),
+    "partner_token": (
+        "{key} cannot be told of orders: {why}.",
+        "Check the partner's credentials in the settings. Its postbacks are retried meanwhile.",
+    ),
     "partner_slow": (
         "The server of {key} takes {seconds} seconds to answer.",
         "Postbacks to it are delivered a few at a time; others do not wait for them. Tell the partner.",

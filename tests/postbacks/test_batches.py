@@ -275,6 +275,8 @@ async def test_an_order_waits_where_no_token_can_be_got(
         assert await events.outcomes(1) == ["retry"]
     (row,) = await outbox.list()
     assert row.state == "due"
+    (told,) = [event for event in events.events if event["name"] == "partner_token"]
+    assert (told["site"], told["key"], told["why"]) == ("shop", "many", row.last_answer)
     assert row.last_answer is not None
     assert "invalid_client" in row.last_answer
 

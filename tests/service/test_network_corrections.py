@@ -1,0 +1,114 @@
+"""What becomes of a change that a partner's network cannot take: told by a notice, at the desk's list and in
+the order's story, and never dropped."""
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from clew.orders.model import Item, OrderSeen
+from clew.postbacks.due import manual
+from clew.postbacks.model import Postback
+from clew.referral.networks_file import load
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Shopped, Touched
+from clew.settings.model import Partner
+from reporting import NOW, Shop, site
+
+AWIN = {"id": "awin", "network": "awin", "settings": {"advertiser_id": "1001", "api_key": "k"}}
+IMPACT = {"account_sid": "a", "auth_token": "t", "campaign_id": "1", "event_type_id": "2"}
+
+
+def partner(**settings: Any) -> dict[str, Any]:
+    return AWIN | {"settings": AWIN["settings"] | settings}  # type: ignore[operator]
+
+
+@pytest.fixture
+def partners() -> list[dict[str, Any]]:
+    return [partner()]
+
+
+@pytest_asyncio.fixture
+async def shop(tmp_path: Path, partners: list[dict[str, Any]]) -> AsyncIterator[Shop]:
+    built = Shop(tmp_path, site(partners=partners))
+    await built.service.open()
+    yield built
+    await built.service.close()
+
+
+async def bought(shop: Shop, total: str = "100.00") -> None:
+    touch = Touch(int(NOW) - 3600, (Click("awin", "awc", "1001_1_abc", "awin"),), {}, "", "/")
+    await shop.service.visits.change("shop", "v1", [Touched(touch), Shopped()], shop.now)
+    await shop.report(OrderSeen("1001", Decimal(total), "EUR", "page"), "v1")
+    await shop.deliver()
+
+
+def cancelled() -> OrderSeen:
+    return OrderSeen("1001", None, None, "api", state="cancelled")
+
+
+async def rows(shop: Shop) -> list[Postback]:
+    return sorted(await shop.service.ledger.outbox.list(), key=lambda row: row.sequence)
+
+
+async def test_a_cancellation_for_which_a_setting_is_missing_is_held_with_the_reason(shop: Shop) -> None:
+    told: list[tuple[str, Any]] = []
+    notice = shop.service.events.notice
+    shop.service.events.notice = lambda name, **more: (told.append((name, more)), notice(name, **more))[1]  # type: ignore[method-assign]
+    await bought(shop)
+    await shop.report(cancelled())
+    await shop.deliver()
+    order, cancel = await rows(shop)
+    assert (order.state, cancel.state, cancel.hold) == ("delivered", "held", "manual")
+    assert cancel.why == (
+        "the order was cancelled after it was reported, and partner awin: Awin (validate_decline) needs "
+        "settings.access_token: report it by hand"
+    )
+    assert [more["why"] for name, more in told if name == "order_held"] == [cancel.why]
+    assert (await shop.service.ledger.outbox.holds("shop")) == {"manual": 1}
+    done = await shop.service.ledger.outbox.mark_reported(cancel.id, shop.now, by="ada")
+    assert (done.state, done.last_answer) == ("delivered", "reported by hand by ada")
+
+
+@pytest.mark.parametrize("partners", [[partner(access_token="t")]])
+async def test_a_correction_that_the_network_takes_is_due_with_what_was_reported_before(shop: Shop) -> None:
+    await bought(shop)
+    await shop.report(OrderSeen("1001", Decimal("80.00"), "EUR", "api", state="paid"))
+    _, change = await rows(shop)
+    assert (change.event, change.state, change.report.before) == ("adjust", "due", "100.00")
+    await shop.deliver()
+    await shop.report(cancelled())
+    *_, cancel = await rows(shop)
+    assert (cancel.event, cancel.state, cancel.report.amount, cancel.report.before) == (
+        "cancel",
+        "due",
+        "0.00",
+        "80.00",
+    )
+
+
+@pytest.mark.parametrize("partners", [[{"id": "awin", "network": "impact", "settings": IMPACT}]])
+async def test_a_correction_after_the_networks_window_is_held(shop: Shop) -> None:
+    await bought(shop)
+    order, *_ = await rows(shop)
+    assert order.state == "delivered"
+    member = Partner.model_validate({"id": "awin", "network": "impact", "settings": IMPACT})
+    late = manual(member, order.report, load().networks, NOW + 89 * 86400)
+    assert late is not None
+    assert late.text == "impact.com takes this only for 88 days after the order: report it by hand"
+    assert manual(member, order.report, load().networks, NOW + 87 * 86400) is None
+
+
+@pytest.mark.parametrize("partners", [[partner(access_token="t") | {"commission_groups": {"Shoes": "S"}}]])
+async def test_the_items_of_an_order_reach_the_report(shop: Shop) -> None:
+    touch = Touch(int(NOW) - 3600, (Click("awin", "awc", "1001_1_abc", "awin"),), {}, "", "/")
+    await shop.service.visits.change("shop", "v1", [Touched(touch), Shopped()], shop.now)
+    items = (Item(id="s", category="Shoes", price=Decimal("60.00")), Item(id="m", price=Decimal("40.00")))
+    seen = OrderSeen(
+        "1001", Decimal("100.00"), "EUR", "page", items=items, customer="new", tax=Decimal("15.97")
+    )
+    await shop.report(seen, "v1")
+    (row,) = await rows(shop)
+    assert (row.report.items, row.report.customer, row.report.tax) == (items, "new", "15.97")
