@@ -1,10 +1,12 @@
 """The calls of the first networks, as the catalogue's own entries make them."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from clew.orders.model import Item
@@ -153,6 +155,22 @@ def test_the_settings_that_a_network_still_needs_are_named(
             call(partner, report())
 
 
+@pytest.mark.parametrize(
+    ("network", "given", "secret", "signature"),
+    [
+        ("tradedoubler", {"organization_id": 1, "event_id": 2}, "checksum_secret", "&checksum=v04"),
+        ("ascend", {"program_id": 1}, "private_key", "&SIGNATURE="),
+    ],
+)
+def test_a_call_is_signed_where_the_partner_has_the_secret(
+    report: MakeReport, network: str, given: dict[str, Any], secret: str, signature: str
+) -> None:
+    assert signature not in call(member(network, **given), report()).url
+    made = call(member(network, **given, **{secret: "s3cret"}), report())
+    assert signature in made.url
+    assert "s3cret" not in made.url
+
+
 ITEMS = (Item(id="SKU-1", name="Socks", category="Sports", quantity=Decimal(2), price=Decimal("29.95")),)
 
 
@@ -197,3 +215,38 @@ def test_the_hash_of_the_address_is_sent_only_with_consent(
         made_call = network_call(partner, [made], network, 1763860001.0)
         sent[consent] = "0123abcd" * 8 in f"{made_call.url} {made_call.body!r}"
     assert sent == {"granted": True, "denied": False, "unknown": False}
+
+
+# The discount of the whole order leaves parts that no price of one piece times a quantity can be.
+ODD = (
+    Item(id="A", category="Shoes", quantity=Decimal(3), price=Decimal("3.40")),
+    Item(id="B", category="Laces", quantity=Decimal(7), price=Decimal("1.10"), discount=Decimal("0.30")),
+)
+
+
+def _values(url: str, name: str) -> list[str]:
+    return [value for key, value in parse_qsl(urlsplit(url).query) if re.fullmatch(name, key)]
+
+
+def test_the_items_of_a_call_add_up_to_the_amount_where_the_network_pays_by_them(report: MakeReport) -> None:
+    order = report(amount="16.97", items=ODD)
+    ascend = call(member("ascend", program_id=1), order).url
+    assert set(_values(ascend, r"QUANTITY\d")) == {"1"}
+    assert sum(map(Decimal, _values(ascend, r"ITEM_PRICE\d"))) == Decimal("16.97")
+    rakuten = call(member("rakuten", mid="1"), order).url
+    assert sum(map(int, _values(rakuten, "amtlist")[0].split("|"))) == 1697
+    partnerize = call(member("partnerize", campaign_id="1"), order).url
+    assert sum(map(Decimal, re.findall(r"/value:([\d.]+)/quantity:1\]", partnerize))) == Decimal("16.97")
+    webgains = json.loads(call(member("webgains", program_id=1), order).body, parse_float=Decimal)
+    assert sum(item["price"] for item in webgains["items"]) == webgains["value"] == Decimal("16.97")
+
+
+def test_rakutens_corrections_leave_nothing_of_a_cancelled_order(report: MakeReport) -> None:
+    partner = member("rakuten", mid="1")
+    told = [
+        report(amount="16.97", items=ODD),
+        report(event="adjust", amount="9.99", before="16.97", state="part_refunded", items=ODD),
+        report(event="cancel", amount="0.00", before="9.99", state="refunded", items=ODD),
+    ]
+    amounts = [_values(call(partner, one).url, "amtlist")[0].split("|") for one in told]
+    assert [sum(map(int, of_item)) for of_item in zip(*amounts, strict=True)] == [0, 0]
