@@ -101,8 +101,6 @@ class NetworkTable(Noted):
     settings: dict[str, SettingTable] = {}
     call: list[CallTable] = []
     by_hand: dict[Purpose, str] = {}
-    # What is known of corrections whose calls are not written yet.
-    adjust: dict[str, Any] = {}
 
 
 class UtmTable(Noted):

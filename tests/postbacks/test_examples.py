@@ -73,6 +73,11 @@ def test_no_secret_of_an_example_is_in_what_is_logged(case: Case) -> None:
             assert hidden in made.hidden
 
 
+@pytest.mark.parametrize("network", load().networks.values(), ids=lambda network: network.id)
+def test_every_call_that_can_be_made_has_an_example(network: Network) -> None:
+    assert [entry.id for entry in network.calls if not entry.needs and not entry.examples] == []
+
+
 def test_the_networks_of_the_issue_have_examples_for_their_events() -> None:
     networks = load().networks
     names = (
