@@ -18,10 +18,11 @@ from ...referral.touches import Touch
 from ...settings.model import Webhook
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.deliveries import Delivery, Outcome, digest_of
+from ...stores.ledger.errors import LedgerError
 from ..clock import Clock
 from ..site import SiteRuntime
 from .fetching import Fetcher, FetchError
-from .recording import Ordering
+from .recording import Ordering, Recorded
 
 BODY_LIMIT: Final = 1024 * 1024
 """Bytes of a body. An order with two hundred lines has half of it."""
@@ -106,7 +107,7 @@ class Webhooks:
         recorded, or the sender may repeat it."""
         source, settings = self.source(site, name)
         digest = digest_of(body)
-        before = await self._ledger.deliveries.known(site.name, name, digest, self._clock.now())
+        before = await self._before(site, name, digest)
         if before is not None:
             self._note(site, name, before.topic, "repeated", before.order)
             status = source.unread if before.outcome == "unread" else 200
@@ -140,12 +141,12 @@ class Webhooks:
         order, now = understood.order, self._clock.now()
         visitor = self._visitor(site, name, understood)
         touches = self._arrival(site, understood, now) if visitor is None else ()
-        if order.numbers:
-            recorded = await self._ordering.record(site, order, visitor=visitor, touches=touches)
-            number: str | None = recorded.order.order_id
-        else:
-            placed = await self._ordering.record_unnumbered(site, order, visitor=visitor, touches=touches)
-            number = placed.stored.sighting.id
+        recorded = await self._ordering.record_reported(site, order, visitor, touches)
+        if recorded is None:
+            # Some shop systems do not send again.
+            self._note(site, name, topic, "order", order.id)
+            return Received(200, "order", "it is on the disk, and recorded as soon as the ledger takes it")
+        number = recorded.order.order_id if isinstance(recorded, Recorded) else None
         if (word := understood.unknown_state) is not None:
             key, hint = f"{name}: {word}", f'[sites.webhooks.{name}.states] "{word}" = "paid"'
             self._events.notice("webhook_state", site=site.name, key=key, order=number, setting=hint)
@@ -162,9 +163,25 @@ class Webhooks:
             "carrier": "token" if visitor is not None else "landing" if touches else None,
             "unknown_state": understood.unknown_state,
         }
-        await self._keep(site, name, digest, topic, delivery, "order", said, order=number)
+        try:
+            await self._keep(site, name, digest, topic, delivery, "order", said, order=number)
+        except LedgerError as error:
+            # The order is recorded; the same webhook again says nothing new.
+            self._failed(site, error)
         self._note(site, name, topic, "order", number)
         return Received(200, "order", "recorded", number)
+
+    async def _before(self, site: SiteRuntime, name: str, digest: str) -> Delivery | None:
+        """The same webhook as it came before. If the ledger does not answer, it is taken for a new one: it
+        adds nothing to its order."""
+        try:
+            return await self._ledger.deliveries.known(site.name, name, digest, self._clock.now())
+        except LedgerError as error:
+            self._failed(site, error)
+            return None
+
+    def _failed(self, site: SiteRuntime, error: Exception) -> None:
+        self._events.notice("fault", site=site.name, key="webhooks", where="webhooks", error=repr(error))
 
     def _visitor(self, site: SiteRuntime, name: str, understood: Understood) -> str | None:
         """The visitor that the order's token names."""

@@ -1,5 +1,6 @@
 """The door for webhooks of shop systems."""
 
+import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew.service.ordering.webhooks import BODY_LIMIT
+from clew.stores.ledger.errors import LedgerBusyError
 from desks import DeskServer, desk_server
 from hooks import (
     SECRETS,
@@ -227,6 +229,28 @@ async def test_a_flood_from_everywhere_does_not_keep_the_shop_out(tmp_path: Path
         ]
         assert answers == [401, 401, 401, 429, 429, 429]
         assert (await post(desk, shopify())).status_code == 200
+
+
+async def test_an_order_that_the_ledger_does_not_take_waits_on_the_disk(
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WooCommerce sends a webhook once."""
+
+    async def away(*_: Any, **__: Any) -> None:
+        raise LedgerBusyError("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(desk.service.ledger.deliveries, "known", away)
+        broken.setattr(desk.service.ordering._book, "add", away)
+        answer = await post(desk, signed("woocommerce", as_json(woocommerce_order()), "order.created"))
+        assert (answer.status_code, answer.json()["result"]) == (200, "order")
+        assert await rows(desk, "SELECT count(*) FROM orders") == [(0,)]
+    async with asyncio.timeout(20):
+        while await rows(desk, "SELECT order_id, total FROM orders") != [("1001", "119.00")]:
+            continue
+    answer = await post(desk, signed("woocommerce", as_json(woocommerce_order()), "order.created"))
+    assert answer.status_code == 200
+    assert await rows(desk, "SELECT count(*) FROM sightings") == [(1,)]
 
 
 async def test_a_person_who_is_forgotten_is_not_left_in_what_could_not_be_read(desk: DeskServer) -> None:
