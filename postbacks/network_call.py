@@ -106,7 +106,8 @@ def unable(partner: Partner, network: Network, report: Report, now: float) -> st
         entry = usable(partner, network, PURPOSE[report.event])
         if entry.days is not None and now > report.order_time + entry.days * 86400:
             return f"{network.name} takes this only for {entry.days} days after the order"
-        list(_fields(partner, entry, _input(partner, entry, report, now, "")))
+        # What an earlier response contained is known only where the call is made.
+        list(_fields(partner, entry, _input(partner, entry, report, now, "kept")))
     except RenderError as error:
         return str(error)
     return None

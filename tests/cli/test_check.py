@@ -133,3 +133,18 @@ def test_check_prints_how_corrections_reach_a_network(config: Path) -> None:
     output = CliRunner().invoke(app, ["check", "--config", str(config)]).output
     assert "awin: changes are reported by validate_amend" in output
     assert "awin: cancellations are reported by validate_decline; its entry is verified" in output
+
+
+@pytest.mark.parametrize(
+    ("network", "why"),
+    [
+        ("rewardful", "Rewardful accepts no reports from servers: Rewardful reads sales from Stripe"),
+        ("partnerstack", "PartnerStack needs authentication, customer_id with each order"),
+        ("refersion", "Refersion needs affiliate_id_of_click with each order"),
+    ],
+)
+def test_check_says_why_a_network_gets_no_orders(config: Path, network: str, why: str) -> None:
+    config.write_text(f"{GOOD}[[sites.partners]]\nid = 'p'\nnetwork = '{network}'\n")
+    result = CliRunner().invoke(app, ["check", "--config", str(config)])
+    assert result.exit_code == 1
+    assert why in " ".join(result.output.split())

@@ -53,8 +53,7 @@ def test_an_example_is_of_an_event_of_its_call_and_can_be_sent(case: Case) -> No
     partner = partner_of(network, entry, example)
     for report in reports_of(example):
         assert PURPOSE[report.event] in entry.purposes
-        if not example.kept:  # what an earlier response kept is known only where the call is made
-            assert unable(partner, network, report, report.order_time) is None
+        assert unable(partner, network, report, report.order_time) is None
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -117,7 +117,6 @@ def test_networks_that_answer_200_to_everything_have_a_rule_for_the_body() -> No
         ("google_ads", "retract", "/partialFailureError", ()),
         ("meta", "conversions_api", "/events_received", (1,)),
         ("microsoft_ads", "offline_conversions", "/PartialErrors", ()),
-        ("microsoft_ads", "conversions_api", "/eventsReceived", (1,)),
     ],
 )
 def test_ad_platforms_that_accept_a_request_and_refuse_its_event_are_read(
