@@ -30,10 +30,14 @@ def parts(weights: Sequence[Fraction]) -> list[Decimal]:
     return [Decimal(part).scaleb(-6).normalize() for part in divide(PARTS, weights)]
 
 
-def divided(amount: Decimal, currency: str, weights: Sequence[Decimal]) -> list[Decimal]:
+def divided(
+    amount: Decimal, currency: str, weights: Sequence[Decimal], *, fine: bool = False
+) -> list[Decimal]:
     """An amount divided in proportion, each part with the currency's minor digits. An amount with more digits
-    is rounded down to them first."""
+    is rounded down to them first; with `fine` it keeps them, as prices of single pieces may have more."""
     digits = minor_digits(currency)
+    if fine:
+        digits = max(digits, -int(amount.normalize().as_tuple().exponent))
     if len(weights) == 1:
         return [amount.quantize(Decimal(1).scaleb(-digits), ROUND_DOWN)]
     units = divide(int(amount.scaleb(digits)), [Fraction(weight) for weight in weights])

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from ..credit.decision import Decision
+from ..credit.decision import Decision, Share
 from ..credit.division import divided
 from ..orders.doubt import Doubt, Kind
 from ..orders.history import Order
+from ..orders.model import Item
 from ..orders.money import amount_text
 from ..referral.catalogue import Network
 from ..settings.model import Partner
@@ -31,8 +32,7 @@ def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]
     # A partner's coupon earns without a click.
     coded = {one.partner for one in decision.considered if one.code}
     found = {}
-    amounts = divided(order.amount, order.currency, [share.part for share in decision.shares])
-    for share, amount in zip(decision.shares, amounts, strict=True):
+    for share, own in zip(decision.shares, _divided(order, decision.shares), strict=True):
         if share.click is None and not (share.partner in coded and order.coupon):
             continue
         found[share.partner] = Report(
@@ -41,7 +41,7 @@ def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]
             click_id=share.click.value if share.click is not None else "",
             click_param=share.click.param if share.click is not None else "",
             order_id=order.number,
-            amount=amount_text(amount, order.currency),
+            amount=amount_text(own.amount, order.currency),
             currency=order.currency,
             channel=channel,
             order_time=int(order.placed_at),
@@ -51,12 +51,41 @@ def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]
             consent=order.consent.state,
             tcf=order.consent.tcf,
             commission=_text(None if share.commission is None else share.commission.amount, order.currency),
-            items=order.items,
+            items=own.items,
             customer=order.customer or "",
-            discount=_text(order.discount, order.currency),
-            tax=_text(order.tax, order.currency),
-            shipping=_text(order.shipping, order.currency),
+            discount=_text(own.discount, order.currency),
+            tax=_text(own.tax, order.currency),
+            shipping=_text(own.shipping, order.currency),
         )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A share's part of an order's amounts."""
+
+    amount: Decimal
+    items: tuple[Item, ...] | None
+    discount: Decimal | None
+    tax: Decimal | None
+    shipping: Decimal | None
+
+
+def _divided(order: Order, shares: Sequence[Share]) -> list[_Own]:
+    """The parts of each share, which add up: in all, and for each item."""
+    if len(shares) == 1:
+        return [_Own(order.amount, order.items, order.discount, order.tax, order.shipping)]
+    parts, currency = [share.part for share in shares], order.currency or ""
+
+    def of(amount: Decimal | None) -> Sequence[Decimal | None]:
+        return [None] * len(parts) if amount is None else divided(amount, currency, parts, fine=True)
+
+    lines = [(item, of(item.price), of(item.discount), of(item.tax)) for item in order.items or ()]
+    found = []
+    totals = divided(order.amount, currency, parts), of(order.discount), of(order.tax), of(order.shipping)
+    for n, (amount, discount, tax, shipping) in enumerate(zip(*totals, strict=True)):
+        items = tuple(replace(i, price=p[n], discount=d[n], tax=t[n]) for i, p, d, t in lines)
+        found.append(_Own(amount, None if order.items is None else items, discount, tax, shipping))
     return found
 
 

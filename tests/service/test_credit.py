@@ -9,7 +9,7 @@ import pytest
 from clew.credit.attribution import earning
 from clew.credit.decision import decide
 from clew.orders.intake import parse_order
-from clew.orders.model import OrderSeen, Refund
+from clew.orders.model import Item, OrderSeen, Refund
 from clew.orders.sighting import Consented
 from clew.postbacks.render import render
 from clew.referral.touches import Click, Touch
@@ -392,4 +392,28 @@ async def test_the_partner_in_the_widgets_rules_follows_the_terms(
     assert order is not None
     assert click is not None
     assert click.partner == order.partner == shown
+    await shop.service.close()
+
+
+async def test_the_items_that_several_partners_are_told_of_add_up_too(tmp_path: Path) -> None:
+    shop = shop_with(tmp_path, credit={"model": "linear"})
+    await shop.service.open()
+    await came(shop, "anna", "blog", "cash")
+    items = (
+        Item(id="mill", price=Decimal("40.00"), quantity=Decimal(2), discount=Decimal("0.05")),
+        Item(id="beans", price=Decimal("19.9975"), tax=Decimal("1.40")),
+        Item(id="gift"),
+    )
+    await shop.report(told(items=items, shipping=Decimal("4.90")), visitor="v1")
+    reports = [row.report for row in await shop.service.ledger.histories.postbacks(1)]
+    assert len(reports) == 3
+    assert sum(Decimal(report.amount) for report in reports) == Decimal("100.00")
+    assert sum(Decimal(report.shipping) for report in reports) == Decimal("4.90")
+    for place, item in enumerate(items):
+        own = [report.items[place] for report in reports if report.items is not None]
+        assert [one.id for one in own] == [item.id] * 3
+        for name in ("price", "discount", "tax"):
+            parts = [getattr(one, name) for one in own if getattr(one, name) is not None]
+            assert (sum(parts) if parts else None) == getattr(item, name)
+        assert {one.quantity for one in own} == {item.quantity}
     await shop.service.close()
