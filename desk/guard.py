@@ -76,7 +76,7 @@ def api(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> En
             return refusal(over(limited))
         except STORE_FAILURES as error:
             where = request.url.path
-            at.service.events.notice("fault", site=at.site.name, key=where, where=where, error=repr(error))
+            at.service.events.failed(error, site=at.site.name, where=where)
             return refusal(
                 Refused(503, "the ledger or the visit store cannot be reached: try again in a moment", wait=2)
             )

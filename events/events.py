@@ -60,6 +60,7 @@ EVENTS: Mapping[str, str] = {
     "postback_retried": "an agent made a failed or unknown postback due again",
     "notice_done": "an agent marked a line of “Needs attention” as done",
     "login": "an agent logged in to the desk, or a login failed",
+    "ledger_down": "the ledger's server does not answer; orders wait in the journal",
     "visits_down": "the visit store does not answer; pages go on without it, and credit by the cookie alone",
     "visits_up": "the visit store answers again, after so many seconds",
     "fault": "something in clew failed; the shop's response was passed on unchanged",
@@ -88,15 +89,9 @@ WARNINGS = frozenset(
             "order_held",
         ),
         *("order_unreadable", "page_unread", "policy", "proxy_untrusted", "token_refused"),
-        *(
-            "host_unknown",
-            "selector_unmatched",
-            "partner_slow",
-            "partner_token",
-            "reload_refused",
-            "reload_socket_taken",
-        ),
-        *("order_journalled", "order_waiting", "postback_failed", "report_given_up", "visits_down"),
+        *("host_unknown", "selector_unmatched", "partner_slow", "partner_token", "reload_refused"),
+        *("reload_socket_taken", "order_journalled", "order_waiting", "postback_failed"),
+        *("report_given_up", "visits_down", "ledger_down"),
         *("webhook_refused", "webhook_unread", "webhook_state", "carrier_unknown"),
     }
 )
@@ -171,6 +166,15 @@ class Events:
         known[key] = now + NOTICE_SECONDS
         self._write(name, site, {"key": key, **fields})
         return True
+
+    def failed(self, error: BaseException, *, site: str, where: str) -> None:
+        """Report that something of clew's own failed. However much fails because a store is away, it is one
+        notice: that the store is away. Such an error has its event in `away`."""
+        away: str | None = getattr(error, "away", None)
+        if away is None:
+            self.notice("fault", site=site, key=where, where=where, error=repr(error))
+        else:
+            self.notice(away, site="", key=away.removesuffix("_down"), why=str(error))
 
     def unlimit(self, name: str, *, site: str, key: str) -> None:
         """Make the next such notice be logged even within the hour, because a person waits for it."""

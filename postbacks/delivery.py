@@ -94,6 +94,9 @@ class Events(Protocol):
     def notice(self, name: str, *, site: str, key: str, **fields: Any) -> bool:
         """Report something that needs a person."""
 
+    def failed(self, error: BaseException, *, site: str, where: str) -> None:
+        """Report that something of clew's own failed."""
+
     def took(self, what: Literal["postback"], site: str, outcome: str, seconds: float) -> None:
         """Record the duration of a call by its outcome."""
 
@@ -215,7 +218,7 @@ class Worker:
             due = await self._outbox.next_due()
         except Exception as error:
             # The ledger is not available or locked: due rows stay due.
-            self._events.notice("fault", site="", key="delivery", where="delivery", error=repr(error))
+            self._events.failed(error, site="", where="delivery")
             return POLL_SECONDS
         return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.0, due - self._now()))
 
@@ -285,7 +288,7 @@ class Worker:
             result = await self._made(client, flight, call)
         except Exception as error:
             # The ledger failed, or a bug. Nothing was sent unless the call had begun.
-            self._events.emit("fault", site=flight.postback.site, where="delivery", error=repr(error))
+            self._events.failed(error, site=flight.postback.site, where="delivery")
             result = Unanswered(repr(error)) if flight.progress.sent else NotSent(repr(error))
             if flight.marking and not flight.progress.sent and len(flight.began) < len(flight.rows):
                 # Whether the row is marked as sending is not known: the connection may have been lost between
@@ -453,7 +456,7 @@ class Worker:
                 await write()
                 return
             except Exception as error:
-                self._events.emit("fault", site=postback.site, where="delivery", error=repr(error))
+                self._events.failed(error, site=postback.site, where="delivery")
 
     # -- helpers
 

@@ -124,7 +124,7 @@ class Conversations:
         except LimitedError:
             pass
         except Exception as error:
-            self._events.notice("fault", site=site.name, key="messages", where="messages", error=repr(error))
+            self._events.failed(error, site=site.name, where="messages")
         return Sender(client=mark) if visitor is None else Sender(partner_of(visitor), page_of(visitor), mark)
 
     def _client_mark(self, client: str | None) -> str | None:

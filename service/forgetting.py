@@ -104,7 +104,7 @@ class Forgetter:
             if found.changed and not talks:
                 await self._ledger.forgetting.mark(person, now)
         except Exception as error:
-            self._events.notice("fault", site=site, key="consent", where="consent", error=repr(error))
+            self._events.failed(error, site=site, where="consent")
 
     async def _forget_visits(self, person: Person, now: float, *, dry: bool) -> int:
         """Leave of each record only that it is forgotten; how many held more."""

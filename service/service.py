@@ -196,13 +196,13 @@ class Service:
             self.sites.clock_set_back(before, -step)
 
     def _talk_not_noted(self, site: str, error: Exception) -> None:
-        self.events.notice("fault", site=site, key="talk", where="talk", error=repr(error))
+        self.events.failed(error, site=site, where="talk")
 
     def _watch_failed(self, error: Exception) -> None:
-        self.events.notice("fault", site="", key="watch", where="watch", error=repr(error))
+        self.events.failed(error, site="", where="watch")
 
     def _not_writable(self, error: Exception) -> None:
-        self.events.notice("fault", site="", key="ready", where="ready", error=repr(error))
+        self.events.failed(error, site="", where="ready")
 
     def _visits_not_writable(self, error: Exception) -> None:
         self.visitors.failed("", "ready", error)
@@ -267,14 +267,14 @@ class Service:
                 return
 
     def _not_open(self, error: Exception) -> None:
-        self.events.notice("fault", site="", key="ledger", where="ledger", error=str(error))
+        self.events.failed(error, site="", where="ledger")
 
     async def _open_journal(self) -> None:
         """Record the orders that wait in the journal. If it cannot be opened, only the ledger is used."""
         try:
             left = await self.journal.open()
         except JournalError as error:
-            self.events.notice("fault", site="", key="journal", where="journal", error=str(error))
+            self.events.failed(error, site="", where="journal")
             return
         if left:
             self.events.emit("journal_replayed", site="", orders=len(left))
@@ -365,7 +365,7 @@ class Service:
             try:
                 await self.visits.prune(self.clock.now())
             except Exception as error:
-                self.events.notice("fault", site="", key="prune", where="prune", error=repr(error))
+                self.events.failed(error, site="", where="prune")
             await asyncio.sleep(PRUNE_EVERY)
 
     async def _join_waiting(self) -> None:
@@ -374,7 +374,7 @@ class Service:
             try:
                 await self.ordering.join_waiting(self.sites.get)
             except Exception as error:
-                self.events.notice("fault", site="", key="reports", where="reports", error=repr(error))
+                self.events.failed(error, site="", where="reports")
 
     async def _retain(self) -> None:
         # Not while clew starts.
@@ -390,7 +390,7 @@ class Service:
             gone = await self.retention.apply(days, self.clock.now())
             settled = await self.ledger.forgetting.settle(self.clock.now())
         except Exception as error:
-            self.events.notice("fault", site="", key="retention", where="retention", error=repr(error))
+            self.events.failed(error, site="", where="retention")
             return
         if shares := settled.rows.get("shares"):
             gone = {**gone, "click_ids": shares}
@@ -411,7 +411,7 @@ class Service:
             await self.ledger.notices.add(noted, self.clock.now())
         except Exception as error:
             self.events.put_back(noted)
-            self.events.notice("fault", site="", key="notices", where="notices", error=repr(error))
+            self.events.failed(error, site="", where="notices")
 
 
 def journal_path(settings: Settings) -> Path:

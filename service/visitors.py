@@ -63,7 +63,7 @@ class Visitors:
 
     def failed(self, site: str, where: str, error: Exception) -> None:
         """Tell that the store failed; in the log once an hour, as it may fail at every page."""
-        self._events.notice("fault", site=site, key=where, where=where, error=repr(error))
+        self._events.failed(error, site=site, where=where)
 
     async def remember(
         self, site: SiteRuntime, known: Known, changes: Sequence[Change], client: str | None

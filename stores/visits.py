@@ -26,6 +26,8 @@ class VisitsBusyError(VisitsError):
 class VisitsUnavailableError(VisitsError):
     """The store does not answer, or takes nothing now."""
 
+    away = "visits_down"
+
 
 class VisitsRefusedError(VisitsUnavailableError):
     """The store refuses us, or is another one than the setting says: a person has to mend that."""

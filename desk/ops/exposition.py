@@ -56,7 +56,7 @@ async def _ledger(service: Service) -> list[Metric]:
             counts = await service.postback_counts.get()
             present = await service.ledger.agents.present(service.clock.now())
     except Exception as error:
-        service.events.notice("fault", site="", key="metrics", where="metrics", error=repr(error))
+        service.events.failed(error, site="", where="metrics")
         return [up, journal, visits]
     for site, states in counts.items():
         for state, number in states.items():

@@ -54,7 +54,7 @@ async def postbacks_of(service: Service, site: str) -> dict[State, int] | None:
     try:
         return (await service.postback_counts.get()).get(site, {})
     except Exception as error:
-        service.events.notice("fault", site="", key="ready", where="ready", error=repr(error))
+        service.events.failed(error, site="", where="ready")
         return None
 
 

@@ -97,8 +97,12 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "If that page is your shop's own, report its orders by `POST orders`; "
         "otherwise it was made to overload clew, and there is nothing to do.",
     ),
+    "ledger_down": (
+        "The ledger does not answer: {why}. Pages are sent, and orders wait in the journal of each machine.",
+        "Look at that server and at the way to it. Clew tries it again by itself.",
+    ),
     "order_journalled": (
-        "The {key} did not take orders at once, for example order {order}: they were written to the journal "
+        "The {key} did not take orders, for example order {order}: they were written to the journal "
         "of this machine, and are recorded by themselves.",
         "See why the ledger did not answer: `ready` says whether it does now.",
     ),

@@ -54,7 +54,7 @@ def anyone(handler: Callable[[Request, RequestContext], Awaitable[Response]]) ->
         except LimitedError as limited:
             return _problem(request, over(limited))
         except STORE_FAILURES as error:
-            at.service.events.notice("fault", site=at.site.name, key="desk", where="desk", error=repr(error))
+            at.service.events.failed(error, site=at.site.name, where="desk")
             return page(
                 request, "problem.html", 503, text="The ledger cannot be reached. Try again in a moment."
             )

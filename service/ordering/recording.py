@@ -258,7 +258,8 @@ class Ordering:
             number = await self._journalled(site, order, visitor, touches, shown, at, consent)
             if number is not None:
                 safe()
-            failure = await self._retried(first, record, for_ever=number is not None)
+            told = self._telling(site, order) if number is not None else None
+            failure = await self._retried(first, record, for_ever=number is not None, told=told)
         except asyncio.CancelledError:
             first.cancel()
             if number is None:
@@ -295,7 +296,7 @@ class Ordering:
             raise
         if number is None:
             return await first
-        self._later(self._record_journalled(first, record, number))
+        self._later(self._record_journalled(first, record, number, self._telling(site, order)))
         return None
 
     async def _record_journalled(
@@ -303,9 +304,21 @@ class Ordering:
         first: asyncio.Future[Recorded | Placed],
         record: Callable[[], Coroutine[Any, Any, Recorded | Placed]],
         number: int,
+        told: Callable[[], None],
     ) -> None:
-        await self._retried(first, record, for_ever=True)
+        await self._retried(first, record, for_ever=True, told=told)
         await self._journal.done(number)
+
+    def _telling(self, site: SiteRuntime, order: OrderSeen) -> Callable[[], None]:
+        """Tells that the order waits in the journal."""
+
+        def tell() -> None:
+            waiting = self._journal.waiting
+            self._events.notice(
+                "order_journalled", site=site.name, key="ledger", order=order.id, waiting=waiting
+            )
+
+        return tell
 
     async def _retried(
         self,
@@ -313,8 +326,10 @@ class Ordering:
         record: Callable[[], Coroutine[Any, Any, T]],
         *,
         for_ever: bool,
+        told: Callable[[], None] | None = None,
     ) -> Exception | None:
-        """Retry until the order is recorded. Returns the last error if it gives up."""
+        """Retry until the order is recorded. Returns the last error if it gives up. `told` is called when
+        an attempt fails: one that is only slow needs nobody."""
         failure: Exception | None = None
         pauses = chain(PAUSES, repeat(PAUSES[-1]) if for_ever else ())
         for pause in pauses:
@@ -324,6 +339,8 @@ class Ordering:
                 failure = error
             else:
                 return None
+            if told is not None:
+                told()
             await asyncio.sleep(pause)
             first = asyncio.ensure_future(record())
         try:
@@ -351,11 +368,8 @@ class Ordering:
         try:
             number = await self._journal.add({"sighting": sighting.to_json(), "shown": how})
         except JournalError as error:
-            self._events.notice("fault", site=site.name, key="journal", where="journal", error=str(error))
+            self._events.failed(error, site=site.name, where="journal")
             return None
-        self._events.notice(
-            "order_journalled", site=site.name, key="ledger", order=order.id, waiting=self._journal.waiting
-        )
         return number
 
     async def replay(self, site: SiteRuntime, number: int, entry: Mapping[str, Any]) -> None:
@@ -410,7 +424,7 @@ class Ordering:
             known = await self._visits.get(site.name, visitor)
         except Exception as error:
             # Only the cookie's touches are used then.
-            self._events.notice("fault", site=site.name, key="order", where="order", error=repr(error))
+            self._events.failed(error, site=site.name, where="order")
             known = None
         if known is None:
             return Visitor(visitor, touches=touches)
@@ -426,7 +440,7 @@ class Ordering:
         try:
             await self._visits.change(site.name, visitor, [Ordered(placed, page)], self._clock.now())
         except Exception as error:
-            self._events.notice("fault", site=site.name, key="order", where="order", error=repr(error))
+            self._events.failed(error, site=site.name, where="order")
 
 
 def seen_consent(state: ConsentState) -> Consented:

@@ -18,6 +18,8 @@ class LedgerBusyError(LedgerError):
 class LedgerAwayError(LedgerBusyError):
     """The server that holds the ledger does not answer."""
 
+    away = "ledger_down"
+
 
 class LedgerGoneError(LedgerError):
     """The ledger's file was deleted or replaced while it was open: what is written would be lost with it."""

@@ -174,6 +174,9 @@ class Events:
         self.emit(name, site=site, key=key, **fields)
         return True
 
+    def failed(self, error: BaseException, *, site: str, where: str) -> None:
+        self.emit("fault", site=site, where=where, error=repr(error))
+
     def took(self, what: str, site: str, outcome: str, seconds: float) -> None:
         assert 0 <= seconds < 60
         self.timed.append((what, site, outcome))

@@ -84,4 +84,5 @@ def test_clew_check_says_what_is_kept_how_long(tmp_path: Path) -> None:
     config.write_text(TOML.replace("[[sites]]", "[retention]\nraw = 7\n[[sites]]", 1), encoding="utf-8")
     told = CliRunner().invoke(commands, ["check", "--config", str(config)])
     assert told.exit_code == 0
-    assert "raw 7 days, attempts 180 days, conversations 400 days" in told.output
+    assert "kept: raw 7 days," in told.output
+    assert "attempts 180 days, conversations 400 days" in told.output
