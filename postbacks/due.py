@@ -220,16 +220,23 @@ def retried(rows: Sequence[Postback], row: Postback) -> Plan | None:
 
     A later event says all that holds now. Only a change may have come to nothing at a partner that never got
     the event before it: to such a partner the order is reported as a new one, which it ignores if it has it.
+    Where it is not known either whether the change came, it follows: a partner that has the order as it was
+    before needs it.
     """
     later = [one for one in rows if one.sequence > row.sequence and one.state != "superseded"]
     sent = [one for one in later if not _waits(one)]
     if not later or (row.state != "dead" and not sent):
         return None
     last = later[-1]
-    if row.state == "dead" or last is not sent[-1] or last.event != ADJUST:
+    anew = any(one.event == NEW and one.state == "delivered" for one in sent)
+    if row.state == "dead" or last is not sent[-1] or last.event != ADJUST or anew:
         return Plan(superseded=(row.id,))
-    report = replace(last.report, event=NEW, before="")
-    return Plan((row.id,), (), (Planned(max(one.sequence for one in rows) + 1, report, "due", None, None),))
+    reports = [replace(last.report, event=NEW, before="")]
+    if last.state != "delivered":
+        reports.append(last.report)
+    first = max(one.sequence for one in rows) + 1
+    added = (Planned(number, report, "due", None, None) for number, report in enumerate(reports, first))
+    return Plan((row.id,), (), tuple(added))
 
 
 def _why(waiting: Sequence[Postback], settlement: str) -> str | None:

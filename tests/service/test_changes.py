@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from itertools import permutations
@@ -191,6 +192,32 @@ async def test_an_unknown_call_is_not_sent_after_the_change_that_followed_it(sho
     assert [(event, amount) for event, _, amount in shop.calls] == [("adjust", "100.00"), ("order", "100.00")]
     states = {row["sequence"]: row["state"] for row in await shop.rows(schema.postbacks)}
     assert states == {1: "superseded", 2: "delivered", 3: "delivered"}
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["both at once", "one after the other"])
+async def test_a_partner_that_answered_neither_call_ends_with_what_holds_whichever_it_got(
+    shop: Shop, at_once: bool
+) -> None:
+    """It counts an order once by its number, so one that has the order does not take its amount from it."""
+    await shop.bought("v1")
+    await shop.report(page(), "v1")
+    first = await lost(shop, "unknown")
+    await shop.report(order_seen(**PAID))
+    second = await lost(shop, "unknown")
+    for row in (first, second):
+        with suppress(OutboxError):
+            await shop.service.ledger.outbox.retry(row.id, shop.now)
+        if not at_once:
+            await shop.deliver()
+    await shop.deliver()
+    made = [(event, amount) for event, _, amount in shop.calls]
+    before = [("order", "119.00"), ("adjust", "100.00")]
+    for got in ([], before[:1], before[1:], before):
+        amount = None
+        for event, value in (*got, *made):
+            if (event == "order") == (amount is None):
+                amount = value
+        assert amount == "100.00", (got, made)
 
 
 async def test_an_unknown_call_is_not_sent_after_a_cancellation(shop: Shop) -> None:
