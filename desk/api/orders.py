@@ -90,7 +90,7 @@ def _answer(recorded: Recorded) -> dict[str, object]:
 
 
 async def _visitor(at: RequestContext, named: str | None) -> tuple[str | None, tuple[Touch, ...]]:
-    """The visitor and its touches, by the value of its cookie; or the visitor by its id.
+    """The visitor and its touches, by the value of its cookie; or the visitor by its token or id.
 
     Raises Refused (422) for any other value, since an order without a visitor would not be credited later.
     """
@@ -99,6 +99,8 @@ async def _visitor(at: RequestContext, named: str | None) -> tuple[str | None, t
     known = at.site.cookie.open(named)
     if known is not None:
         return known.visitor, known.touches
+    if (carried := at.site.carrier.open(named)) is not None:
+        return carried, ()
     if _VISITOR_ID.fullmatch(named) and await _is_known(at, named):
         return named, ()
     raise Refused(

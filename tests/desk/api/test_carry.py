@@ -34,6 +34,19 @@ async def test_who_has_not_agreed_gets_no_token_into_the_cart(tmp_path: Path) ->
     assert "carry" not in await asked(tmp_path, {**CART, "consent": {"mode": "ask"}})
 
 
+async def test_the_shops_server_may_name_the_visitor_by_the_token(tmp_path: Path) -> None:
+    async with desk_server(tmp_path) as desk:
+        token = desk.service.sites["shop"].carrier.token(VISITOR)
+        client = desk.client()
+        client.headers["authorization"] = "Bearer s3cret-token-of-the-shop"
+        order = {"id": "1001", "total": "59.90", "currency": "EUR", "visitor": token}
+        assert (await client.post("orders", json=order)).status_code == 201
+        found = await desk.service.ledger.orders.get("shop", "1001")
+        assert found is not None
+        assert found.visitor == VISITOR
+        assert (await client.post("orders", json={**order, "visitor": token[:-2]})).status_code == 422
+
+
 def test_a_token_has_only_what_every_shop_system_keeps() -> None:
     carrier = Carrier("s" * 40, [], "shop")
     token = carrier.token(VISITOR)
