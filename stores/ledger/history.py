@@ -5,7 +5,7 @@ changed it meanwhile.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -22,6 +22,7 @@ from ...orders.money import amount_text
 from ...orders.sighting import Sighting, plain
 from ...postbacks.due import plan
 from ...postbacks.model import Postback, Report
+from .adding import Additions, NumberOf
 from .connection import Connection
 from .database import Database
 from .errors import LedgerConflictError
@@ -29,7 +30,7 @@ from .forgotten import refuse_forgotten
 from .known import Decided, Known, Stored, decided_of, decided_query, known_of, postbacks_of, surviving
 from .numbers import add_first, keep_numbers
 from .orders import StoredOrder
-from .outbox import apply_plan
+from .outbox import apply_plan, plan_with
 from .prepared import Prepared, values_of
 from .schema import decisions as decisions_table
 from .schema import order_numbers as numbers_table
@@ -41,28 +42,11 @@ from .schema import shares as shares_table
 from .schema import sightings as sightings_table
 
 _O, _S, _D, _P = orders_table.c, sightings_table.c, decisions_table.c, postbacks_table.c
-_NOT_OF_A_NEW_ORDER = ("id", "decision", "written")
-_NOT_OF_A_CHANGE = (*_NOT_OF_A_NEW_ORDER, "site", "version", "recorded_at")
-_ADD_ORDER = Prepared(
-    insert(orders_table)
-    .values(values_of([c for c in _O if c.name not in _NOT_OF_A_NEW_ORDER]))
-    .returning(_O.id)
-)
+_NOT_OF_A_CHANGE = ("id", "decision", "written", "site", "version", "recorded_at")
 _CHANGE_ORDER = Prepared(
     update(orders_table)
     .where(_O.id == bindparam("row"), _O.version == bindparam("before"))
     .values(values_of([c for c in _O if c.name not in _NOT_OF_A_CHANGE]) | {"version": _O.version + 1})
-)
-_ADD_SIGHTING = Prepared(
-    insert(sightings_table).inline().values(values_of([c for c in _S if c.name not in ("id", "placed")]))
-)
-_ADD_DECISION = Prepared(
-    insert(decisions_table)
-    .values(values_of([c for c in _D if c.name not in ("id", "written")]))
-    .returning(_D.id)
-)
-_ADD_SHARE = Prepared(
-    insert(shares_table).values(values_of([c for c in shares_table.c if c.name != "forget_by"]))
 )
 _DECIDED = Prepared(update(orders_table).where(_O.id == bindparam("row")).values(values_of([_O.decision])))
 _HAS_POLICY = Prepared(
@@ -189,34 +173,44 @@ class Histories:
     async def _write(self, tx: Connection, change: Change, *, anew: bool) -> Written:
         if change.sighting is not None:
             await refuse_forgotten(tx, change.sighting)
-        values = _columns(change)
-        row = await _order(tx, change, values)
-        if row is None:
-            raise _FasterError
+        values, new = _columns(change), Additions()
+        order: int | NumberOf
+        if change.known is None:
+            first = {"site": change.site, "order_id": change.order.number, "recorded_at": change.at}
+            order = new.add(orders_table, {**first, "version": 1, **values})
+            add_first(new, change.site, order, change.order.number)
+        else:
+            order = await _changed(tx, change, change.known, values)
         if change.sighting is not None:
             said = sighting_values(change.sighting, change.joined_by, change.raw)
-            await tx.execute(_ADD_SIGHTING, {"order": row, **said})
+            new.add(sightings_table, {"order": order, **said})
+        decision = await self._decision(tx, new, change, order)
+        if isinstance(order, NumberOf):
+            new.set(order, "decision", decision)
+        done = await self._due(tx, new, change, order)
+        numbers = await tx.add(new.rows) if new.rows else ()
+        row = order if isinstance(order, int) else int(numbers[order.place] or 0)
+        if change.known is not None and decision is not None:
+            await tx.execute(_DECIDED, {"row": row, "decision": numbers[decision.place]})
         for stored in change.moved:
             await _move(tx, stored, row, change.joined_by)
-        await _numbers(tx, change, row, anew=anew)
-        decision = await self._decision(tx, change, row)
-        if decision is not None:
-            await tx.execute(_DECIDED, {"row": row, "decision": decision})
-        done = await self._due(tx, change, row)
+        await _numbers(tx, change, row, anew=anew and change.known is not None)
         for other in change.others:
             await self._merge(tx, change, other, row)
-        return Written(_stored_order(change, row, values), done)
+        return Written(_stored_order(change, row, values), tuple(replace(one, order=row) for one in done))
 
-    async def _due(self, tx: Connection, change: Change, row: int) -> tuple[Postback, ...]:
+    async def _due(
+        self, tx: Connection, new: Additions, change: Change, order: int | NumberOf
+    ) -> tuple[Postback, ...]:
         planned = plan(
-            await postbacks_of(tx, row, lock=True) if change.known is not None else (),
+            await postbacks_of(tx, order, lock=True) if isinstance(order, int) else (),
             change.wanted,
             doubts=change.order.doubts,
             refused=change.order.refused,
             settlement=change.settlement,
             manual=change.manual,
         )
-        return await apply_plan(tx, row, change.site, planned, change.at)
+        return await plan_with(tx, new, order, change.site, planned, change.at)
 
     async def _merge(self, tx: Connection, change: Change, other: Known, row: int) -> None:
         """Another order turned out to be this one: its sightings are this one's, and a
@@ -229,8 +223,10 @@ class Histories:
         planned = plan(await postbacks_of(tx, other.row, lock=True), {}, manual=change.manual)
         await apply_plan(tx, other.row, change.site, planned, change.at)
 
-    async def _decision(self, tx: Connection, change: Change, row: int) -> int | None:
-        """Write the credit decision; None where it is the one that holds already."""
+    async def _decision(
+        self, tx: Connection, new: Additions, change: Change, order: int | NumberOf
+    ) -> NumberOf | None:
+        """Add the credit decision; None where it is the one that holds already."""
         if _same_decision(change):
             return None
         version = change.policy.version
@@ -238,10 +234,10 @@ class Histories:
             known = await tx.execute(_HAS_POLICY, {"version": version})
             if known.first() is None:
                 await tx.execute(insert(policies_table).values(version=version, policy=change.policy.data))
-        added = await tx.execute(
-            _ADD_DECISION,
+        decision = new.add(
+            decisions_table,
             {
-                "order": row,
+                "order": order,
                 "order_version": _version(change),
                 "visitor": change.order.visitor,
                 "at": change.at,
@@ -252,9 +248,8 @@ class Histories:
                 "compared": change.decision.compared_json() or None,
             },
         )
-        decision = int(added.scalar())
         for place, share in enumerate(change.decision.shares):
-            await tx.execute(_ADD_SHARE, _share(share, decision, row, place))
+            new.add(shares_table, {**_share(share, place), "decision": decision, "order": order})
         return decision
 
     async def decisions(self, row: int) -> tuple[Decided, ...]:
@@ -269,14 +264,12 @@ class Histories:
             return await postbacks_of(connection, row)
 
 
-async def _order(tx: Connection, change: Change, values: Mapping[str, Any]) -> int | None:
-    """Write the order's row; None if another writer was faster."""
-    if change.known is None:
-        first = {"site": change.site, "order_id": change.order.number, "recorded_at": change.at}
-        return int((await tx.execute(_ADD_ORDER, {**first, "version": 1, **values})).scalar())
-    place = {"row": change.known.row, "before": change.known.version, "order_id": change.order.number}
-    done = await tx.execute(_CHANGE_ORDER, {**place, **values})
-    return change.known.row if done.rowcount else None
+async def _changed(tx: Connection, change: Change, known: Known, values: Mapping[str, Any]) -> int:
+    """Write the order's row. Raises _FasterError if another writer was faster."""
+    given = {"row": known.row, "before": known.version, "order_id": change.order.number, **values}
+    if not (await tx.execute(_CHANGE_ORDER, given)).rowcount:
+        raise _FasterError
+    return known.row
 
 
 def _columns(change: Change) -> dict[str, Any]:
@@ -361,9 +354,6 @@ async def _numbers(tx: Connection, change: Change, row: int, *, anew: bool) -> N
     """Write down the numbers by which the order is not found yet. Raises _FasterError. `anew`: those that it
     had were deleted."""
     first = change.known.number if change.known is not None else change.order.number
-    if change.known is None:
-        await add_first(tx, change.site, row, first)
-        anew = False
     numbers = [first, *change.numbers] if anew else [n for n in change.numbers if n != first]
     named = change.sighting.numbers if change.sighting is not None else ()
     others = [other.row for other in change.others]
@@ -422,13 +412,11 @@ def _earned(commission: Commission | None) -> dict[str, Any]:
     }
 
 
-def _share(share: Share, decision: int, row: int, place: int) -> dict[str, Any]:
+def _share(share: Share, place: int) -> dict[str, Any]:
     click = share.click
     return {
-        "decision": decision,
         "partner": share.partner,
         "place": place,
-        "order": row,
         "click": None if click is None else [click.network, click.param, click.value, click.partner],
         "touched_at": share.touched_at,
         "part": str(share.part),

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import insert, select, update
 
+from .adding import Additions, NumberOf
 from .connection import Connection
 from .prepared import Prepared, values_of
 from .schema import order_numbers as numbers_table
@@ -13,10 +14,10 @@ _N, _O = numbers_table.c, orders_table.c
 _ADD = Prepared(insert(numbers_table).values(values_of(list(numbers_table.c))))
 
 
-async def add_first(tx: Connection, site: str, row: int, number: str) -> None:
+def add_first(new: Additions, site: str, order: NumberOf, number: str) -> None:
     """Have a new order found by its first number. The transaction fails with a conflict if another order has
     the number, also as a further one; a writer that is about to commit it is waited for."""
-    await tx.execute(_ADD, {"site": site, "number": number, "order": row})
+    new.add(numbers_table, {"site": site, "number": number, "order": order})
 
 
 async def keep_numbers(

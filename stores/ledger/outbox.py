@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from ...postbacks.due import Plan, Planned, after_dead, retried
 from ...postbacks.model import OPEN, STATES, Attempt, Outcome, Postback, Report, State, Waiting
+from .adding import Additions, NumberOf
 from .connection import Connection, executing
 from .database import Database
 from .prepared import Prepared, values_of
@@ -361,7 +362,6 @@ _WAITING = {
 }
 
 # Made once: building a statement costs more than executing it.
-_ADD = Prepared(insert(postbacks_table).values(values_of([c for c in _C if c.name != "written"])))
 _ATTEMPT = Prepared(
     insert(attempts_table).inline().values(values_of([c for c in attempts_table.c if c.name != "id"]))
 )
@@ -382,7 +382,7 @@ _FINISH_DELIVERED = Prepared(
     .values(lease_until=None, **_OUTCOME)
 )
 _SETTLED = ("state", "attempts", "next_at", "lease_until", "last_answer", "last_status", "finished_at")
-_ADDED = tuple(column.name for column in postbacks_table.c if column.name not in ("report", "written"))
+_COLUMNS = tuple(column.name for column in postbacks_table.c if column.name != "written")
 _NOT_AGAIN: Mapping[State, str] = {
     "delivered": "was delivered",
     "held": "is held: release or correct it",
@@ -422,6 +422,18 @@ async def lock_order(tx: Connection, row: int) -> None:
 
 async def apply_plan(tx: Connection, row: int, site: str, planned: Plan, now: float) -> tuple[Postback, ...]:
     """Write a plan for the postbacks of an order; returns those that are new or in another state."""
+    new = Additions()
+    written = await plan_with(tx, new, row, site, planned, now)
+    if new.rows:
+        await tx.add(new.rows)
+    return written
+
+
+async def plan_with(
+    tx: Connection, new: Additions, order: int | NumberOf, site: str, planned: Plan, now: float
+) -> tuple[Postback, ...]:
+    """Write a plan, except for the postbacks that it adds, which are `new` rows. The order of those has
+    number 0 here if it is new, too."""
     if planned.superseded:
         await tx.execute(
             update(postbacks_table)
@@ -432,10 +444,10 @@ async def apply_plan(tx: Connection, row: int, site: str, planned: Plan, now: fl
         ended = now if one.state == "refused" else None
         state = {"state": one.state, "hold": one.hold, "why": one.why, "next_at": now, "finished_at": ended}
         await tx.execute(update(postbacks_table).where(_C.id == one.id).values(**state))
-    added = [_added(row, site, p, now) for p in planned.added]
-    if added:
-        values = [{n: getattr(p, n) for n in _ADDED} | {"report": p.report.to_json()} for p in added]
-        await tx.execute(_ADD, values)
+    added = [_added(0 if isinstance(order, NumberOf) else order, site, p, now) for p in planned.added]
+    for postback in added:
+        values = {name: getattr(postback, name) for name in _COLUMNS}
+        new.add(postbacks_table, values | {"report": postback.report.to_json(), "order": order})
     return (*planned.changed, *added)
 
 

@@ -1,7 +1,7 @@
 """The ledger in PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
 from itertools import count
@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from .. import postgres
 from ..postgres_address import PostgresAddressError, parse_postgres
 from ..retries import pause
+from .adding import Row, together
 from .addresses import LedgerAddressError
 from .changes import go_on
 from .connection import Connection, Parameters
@@ -295,6 +296,9 @@ class _Statements:
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         return await self._session.execute(statement, parameters)
 
+    async def add(self, rows: Sequence[Row]) -> Sequence[int | None]:
+        raise TypeError("nothing is written here")
+
     async def scalar(self, statement: Executable) -> Any:
         return await self._session.connection.scalar(statement)
 
@@ -316,6 +320,10 @@ class _Transaction(_Statements):
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         await self._begin()
         return await super().execute(statement, parameters)
+
+    async def add(self, rows: Sequence[Row]) -> Sequence[int | None]:
+        numbers = iter((await self.execute(*together(rows))).first())
+        return [next(numbers) if table.autoincrement_column is not None else None for table, _ in rows]
 
     async def scalar(self, statement: Executable) -> Any:
         await self._begin()
@@ -353,6 +361,9 @@ class _Questions:
 
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         return await self._query(lambda connection: connection.execute(statement, parameters))
+
+    async def add(self, rows: Sequence[Row]) -> Sequence[int | None]:
+        raise TypeError("nothing is written here")
 
     async def scalar(self, statement: Executable) -> Any:
         return await self._query(lambda connection: connection.scalar(statement))

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -17,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..files import make_private
 from ..undisturbed import undisturbed
+from .adding import Row, add_each
 from .addresses import sqlite_path
 from .connection import Connection, Parameters, executed
 from .database import OPEN_SECONDS, Database, T, Work
@@ -321,6 +323,9 @@ class _ThreadConnection:
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         return await self._thread.do(lambda connection: _executed(connection, statement, parameters))
 
+    async def add(self, rows: Sequence[Row]) -> Sequence[int | None]:
+        raise TypeError("nothing is written here")
+
     async def scalar(self, statement: Executable) -> Any:
         return await self._thread.do(lambda connection: connection.scalar(statement))
 
@@ -342,6 +347,9 @@ class _Direct:
 
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         return _executed(self._connection, statement, parameters)
+
+    async def add(self, rows: Sequence[Row]) -> Sequence[int | None]:
+        return add_each(partial(_executed, self._connection), rows)
 
     async def scalar(self, statement: Executable) -> Any:
         return self._connection.scalar(statement)
