@@ -7,6 +7,7 @@ row ends as `delivered`, or as `dead` or `unknown` with a reason for a person to
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -41,6 +42,7 @@ from .verdict import (
 CANDIDATES = 1000  # rows read in a round
 UNAUTHORIZED = 401
 POLL_SECONDS = 5.0  # maximum delay until a row of another process is seen
+EXPIRE_SECONDS = 1.0  # between two looks for calls that were interrupted
 CLAIM_SECONDS = CONNECT_SECONDS + 5
 LEASE_MARGIN = 15.0  # seconds beyond the timeout of a call, for storing its response
 GRACE_SECONDS = 10.0  # for responses to arrive when the worker is stopped
@@ -174,6 +176,7 @@ class Worker:
         self._batches = Batches(self._with_network)
         self._slow: frozenset[str] = frozenset()  # destinations already reported
         self._stopping = False
+        self._expired_at = -math.inf
 
     def wake(self) -> None:
         """Notify the worker of a new row in the outbox. Call it in the worker's loop, after the commit."""
@@ -202,8 +205,7 @@ class Worker:
         """Start due rows that have a slot. Returns the seconds until the next round, unless woken earlier."""
         try:
             now = self._now()
-            for row in await self._outbox.expire(now, self._repeats):
-                self._report(row, _OUTCOMES[row.state], row.last_answer or "")
+            await self._expire(now)
             each = REPORTS if self._batches.several else CALLS_PER_DESTINATION
             waiting = await self._outbox.waiting(now, each=each, limit=CANDIDATES)
             chosen = self._with_room(waiting)
@@ -220,7 +222,19 @@ class Worker:
             # The ledger is not available or locked: due rows stay due.
             self._events.failed(error, site="", where="delivery")
             return POLL_SECONDS
-        return POLL_SECONDS if due is None else min(POLL_SECONDS, max(0.0, due - self._now()))
+        if due is None:
+            return POLL_SECONDS
+        if (delay := due - self._now()) <= 0:
+            self._expired_at = -math.inf  # it may be the end of a lease
+        return min(POLL_SECONDS, max(0.0, delay))
+
+    async def _expire(self, now: float) -> None:
+        """Settle interrupted calls, at most once a second."""
+        if 0 <= now - self._expired_at < EXPIRE_SECONDS:
+            return
+        self._expired_at = now
+        for row in await self._outbox.expire(now, self._repeats):
+            self._report(row, _OUTCOMES[row.state], row.last_answer or "")
 
     def _with_room(self, waiting: Sequence[Waiting]) -> list[str]:
         room = self._pace.room()

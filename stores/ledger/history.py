@@ -125,6 +125,8 @@ class Histories:
     async def known(self, site: str, numbers: Sequence[str]) -> tuple[Known, ...]:
         """The orders of a site that have one of these numbers, oldest first; more than one where a sighting
         names numbers that were taken for two orders."""
+        if not numbers:
+            return ()
         given = {"site": site} | {f"number{place}": number for place, number in enumerate(numbers)}
         by_numbers = _by_numbers(len(numbers))
 

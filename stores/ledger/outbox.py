@@ -11,10 +11,10 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Row,
     bindparam,
     func,
@@ -58,17 +58,15 @@ class Outbox:
         most `each` of one partner, `limit` in all. It costs as many steps as there are partners, however much
         is due."""
         given = {"now": now, "each": each, "limit": limit}
-        async with self._db.read() as connection:
-            rows = (await connection.execute(_WAITING[self._db.dialect], given)).all()
+        rows = await self._db.query(executing(_QUEUES[self._db.dialect], given))
         return tuple(Waiting(*row) for row in rows)
 
     async def claim(self, ids: Sequence[str], now: float, until: float) -> tuple[Postback, ...]:
         """Lease those of them that are still due and free. Nothing of them has been sent."""
-        # Written so that no index fits it: SQLite would go through all that is due instead of a few ids.
-        is_due = (func.coalesce(_C.state, "") == "due") & (_C.next_at + 0 <= now)
-        free = select(_C.id).where(_C.id.in_(ids), is_due, _free(now)).with_for_update(skip_locked=True)
-        leased = update(postbacks_table).where(_C.id.in_(free)).values(lease_until=until)
-        rows = (await self._db.transact(executing(leased.returning(*postbacks_table.c)))).all()
+        if not ids:
+            return ()
+        given = {"now": now, "until": until} | {f"id{place}": one for place, one in enumerate(ids)}
+        rows = (await self._db.transact(executing(_claim(len(ids)), given))).all()
         return tuple(sorted((postback_of(row) for row in rows), key=lambda p: p.next_at))
 
     async def begin(self, postback: Postback, until: float) -> Postback | None:
@@ -141,13 +139,12 @@ class Outbox:
         Where `repeats` says that the destination takes the same call twice, the row is due again; else its
         outcome is unknown, for a person to find out. Returns the rows as they are now.
         """
-        cut_off = select(postbacks_table).where(_C.state == "sending", _C.lease_until <= now)
-        async with self._db.read() as connection:
-            if (await connection.execute(cut_off.limit(1))).first() is None:
-                return ()
+        given = {"now": now}
+        if (await self._db.query(executing(_IS_CUT_OFF, given))).first() is None:
+            return ()
 
         async def work(tx: Connection) -> tuple[Postback, ...]:
-            found = await tx.execute(cut_off.with_for_update(skip_locked=True))
+            found = await tx.execute(_CUT_OFF_ROWS, given)
             rows = [postback_of(row) for row in found.all()]
             settled = tuple(_cut_off(row, now, repeatable=repeats(row)) for row in rows)
             for row in settled:
@@ -360,8 +357,29 @@ _WAITING = {
         )
     ),
 }
+_QUEUES = {
+    name: Prepared(query.columns(_C.id, _C.site, _C.partner, _C.event)) for name, query in _WAITING.items()
+}
 
-# Made once: building a statement costs more than executing it.
+
+@lru_cache
+def _claim(count: int) -> Prepared:
+    """Lease so many rows, if they are due and free."""
+    ids = [bindparam(f"id{place}", type_=_C.id.type) for place in range(count)]
+    now = bindparam("now", type_=_C.next_at.type)
+    # Written so that no index fits it: SQLite would go through all that is due instead of a few ids.
+    is_due = (func.coalesce(_C.state, "") == "due") & (_C.next_at + 0 <= now)
+    is_free = or_(_C.lease_until.is_(None), _C.lease_until <= now)
+    free = select(_C.id).where(_C.id.in_(ids), is_due, is_free).with_for_update(skip_locked=True)
+    leased = update(postbacks_table).where(_C.id.in_(free)).values(lease_until=bindparam("until"))
+    return Prepared(leased.returning(*postbacks_table.c))
+
+
+_INTERRUPTED = select(postbacks_table).where(
+    _C.state == "sending", _C.lease_until <= bindparam("now", type_=_C.next_at.type)
+)
+_IS_CUT_OFF = Prepared(_INTERRUPTED.limit(1))
+_CUT_OFF_ROWS = Prepared(_INTERRUPTED.with_for_update(skip_locked=True))
 _ATTEMPT = Prepared(
     insert(attempts_table).inline().values(values_of([c for c in attempts_table.c if c.name != "id"]))
 )
@@ -402,10 +420,6 @@ def _cut_off(row: Postback, now: float, *, repeatable: bool) -> Postback:
         last_status=None,
         finished_at=None if repeatable else now,
     )
-
-
-def _free(now: float) -> ColumnElement[bool]:
-    return or_(_C.lease_until.is_(None), _C.lease_until <= now)
 
 
 def postback_of(row: Row[Any]) -> Postback:

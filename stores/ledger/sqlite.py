@@ -141,10 +141,11 @@ class SqliteDatabase(Database):
     async def _given_up(self, job: _Job) -> None:
         """Wait for the end of a work that nobody waits for any more, if it has begun; and of a transaction
         that has begun for it."""
-        if job not in self._jobs:
+        try:
+            self._jobs.remove(job)
+        except ValueError:
             await job.done
             return
-        self._jobs.remove(job)
         async with self.write_lock:
             pass
 
@@ -153,9 +154,7 @@ class SqliteDatabase(Database):
         while self._jobs:
             until = min(job.until for job in self._jobs)
             try:
-                async with self._turn(until):
-                    jobs = [self._jobs.popleft() for _ in range(min(GROUP, len(self._jobs)))]
-                    await undisturbed(self._group(jobs))
+                await undisturbed(self._turn(until))
             except Exception as error:
                 busy = isinstance(error, LedgerBusyError)
                 failed = [job for job in self._jobs if job.until <= until or not busy]
@@ -170,27 +169,9 @@ class SqliteDatabase(Database):
         jobs, self._jobs = list(self._jobs), deque()
         _fail(jobs, LedgerBusyError("the ledger is being closed"))
 
-    async def _group(self, jobs: list[_Job]) -> None:
-        try:
-            self._check_file()
-            results = await self._writer.do(lambda connection: _grouped(connection, jobs, self._check_file))
-        except Exception as error:
-            with suppress(Exception):
-                await self._writer.do(_roll_back)
-            _fail(jobs, error)
-            return
-        for job, result in zip(jobs, results, strict=True):
-            if job.done.done():
-                continue
-            if isinstance(result, BaseException):
-                job.done.set_exception(result)
-            else:
-                job.done.set_result(result)
-
-    @asynccontextmanager
-    async def _turn(self, deadline: float) -> AsyncIterator[None]:
-        """A transaction of the writer that has begun. While another process writes, the lock is let go
-        between two tries, for the visit store."""
+    async def _turn(self, deadline: float) -> None:
+        """A transaction with all works that wait. While another process writes, the lock is let go between
+        two tries, for the visit store."""
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -199,23 +180,34 @@ class SqliteDatabase(Database):
             except TimeoutError:
                 raise LedgerBusyError("the ledger is busy: too many wait to write to it") from None
             try:
-                if await self._begin():
-                    yield
-                    return
+                done = await self._writer.do(self._transaction)
             finally:
                 self.write_lock.release()
+            if done is not None:
+                _tell(done)
+                return
             if loop.time() >= deadline:
                 raise LedgerBusyError("the ledger is locked: another process writes to it, or keeps it open")
             await asyncio.sleep(BUSY_PAUSE)
 
-    async def _begin(self) -> bool:
-        """Begin a transaction of the writer; False if another process writes. One that was begun for a caller
-        that has been cancelled meanwhile is rolled back."""
+    def _transaction(self, connection: SyncConnection) -> "list[tuple[_Job, Any]] | None":
+        """Begin, and do the works that wait by then; each with what it returns or raises. None, and nothing
+        is done, if another process writes. Runs in the thread that writes."""
+        if not _begun(connection):
+            return None
+        jobs: list[_Job] = []
         try:
-            return await self._writer.do(_begun)
-        except BaseException:
-            await self._writer.do(_roll_back)
-            raise
+            self._check_file()
+            with suppress(IndexError):
+                while len(jobs) < GROUP:
+                    jobs.append(self._jobs.popleft())
+            return list(zip(jobs, _grouped(connection, jobs, self._check_file), strict=True))
+        except BaseException as error:
+            with suppress(Exception):
+                _roll_back(connection)
+            if not jobs or not isinstance(error, Exception):
+                raise
+            return [(job, error) for job in jobs]
 
     def _found(self) -> tuple[int, int] | None:
         try:
@@ -380,6 +372,17 @@ def _executed(
     except sqlite3.Error as error:
         raise DBAPIError.instance(compiled.text, None, error, sqlite3.Error) from error
     return Rows(found, cursor.rowcount)
+
+
+def _tell(done: list[tuple[_Job, Any]]) -> None:
+    """Give each work its result."""
+    for job, result in done:
+        if job.done.done():
+            continue
+        if isinstance(result, BaseException):
+            job.done.set_exception(result)
+        else:
+            job.done.set_result(result)
 
 
 def _fail(jobs: list[_Job], error: Exception) -> None:

@@ -20,7 +20,7 @@ from clew.postbacks.model import Attempt, Postback, State
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.ordering.book import SIGHTINGS
-from clew.stores.ledger import schema
+from clew.stores.ledger import history, schema
 from clew.stores.ledger.known import Known
 from clew.stores.ledger.outbox import OutboxError
 from reporting import NOW, PARTNER, Shop, site
@@ -375,22 +375,22 @@ async def test_a_writer_waits_for_another_that_is_about_to_commit_its_number(
 ) -> None:
     if ledger_address.startswith("sqlite"):
         pytest.skip("it has one writer at a time")
-    histories, others = shop.service.ledger.histories, list[asyncio.Task[None]]()
-    due = histories._due
+    others = list[asyncio.Task[None]]()
+    numbers = history._numbers
     waiting = sqlalchemy.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
-    async def due_later(*given: Any) -> tuple[Postback, ...]:
-        """Begin the other report where this one has written all but its postbacks."""
+    async def numbers_first(*given: Any, **named: Any) -> None:
+        """Begin the other report where this one has written all, and is about to commit it."""
+        await numbers(*given, **named)
         if not others:
             others.append(asyncio.create_task(shop.report(replace(order_seen(**PAID), **slower))))
             async with shop.service.ledger.db.read() as connection:
                 while not others[0].done() and not await connection.scalar(waiting):  # noqa: ASYNC110
                     await asyncio.sleep(0)
-        return await due(*given)
 
     # With it, the policy is written, for which two writers would wait as well.
     await shop.report(replace(page(), id="1"))
-    monkeypatch.setattr(histories, "_due", due_later)
+    monkeypatch.setattr(history, "_numbers", numbers_first)
     await shop.report(replace(page(), **faster))
     await asyncio.gather(*others)
     order, _ = await shop.service.ledger.orders.list("shop")
