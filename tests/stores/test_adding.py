@@ -8,11 +8,11 @@ from clew.stores.ledger.adding import Additions
 from clew.stores.ledger.connection import Connection, executing
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
-from clew.stores.ledger.errors import LedgerError
+from clew.stores.ledger.errors import LedgerConflictError, LedgerError
 from clew.stores.ledger.prepared import Prepared, one_of, values_of
 from clew.stores.ledger.schema import notices, orders, policies
 from sqlalchemy import bindparam, insert, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 ODD = "Müller ☃ \x00"
 BY_KEY = Prepared(select(notices).where(notices.c.key == bindparam("key")))
@@ -63,7 +63,7 @@ async def test_rows_are_added_together_or_not_at_all(db: Database) -> None:
     new.add(notices, notice("a"))
     new.add(policies, {"version": "v", "policy": {}})
     new.add(policies, {"version": "v", "policy": {}})
-    with pytest.raises(IntegrityError):
+    with pytest.raises(LedgerConflictError):
         await add(db, new)
     assert (await db.query(executing(BY_KEY, {"key": "a"}))).first() is None
     new.rows.pop()
