@@ -5,7 +5,7 @@ order, of what is known of its visitor, or a person's word makes a new decision 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -32,6 +32,9 @@ class Share:
     part: Decimal
     reason: str
     commission: Commission | None = None
+
+
+_CONSIDERED = tuple(field.name for field in fields(Considered))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class Decision:
 
     def considered_json(self) -> list[dict[str, Any]]:
         """Plain data of what was considered."""
-        return [{k: v for k, v in asdict(one).items() if k != "code" or v} for one in self.considered]
+        plain = [{name: getattr(one, name) for name in _CONSIDERED} for one in self.considered]
+        return [{k: v for k, v in one.items() if k != "code" or v} for one in plain]
 
     def compared_json(self) -> list[dict[str, Any]]:
         """Plain data of what was compared."""

@@ -465,7 +465,8 @@ class Worker:
     async def _stored(self, postback: Postback, write: Callable[[], Awaitable[object]]) -> None:
         """Write to the ledger, again if that fails."""
         for wait in FINISH_TRIES:
-            await asyncio.sleep(wait)
+            if wait:
+                await asyncio.sleep(wait)
             try:
                 await write()
                 return

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..referral.visitor import Change, Visitor, changed
+from ..referral.visitor import Change, Viewed, Visitor, changed
 from .files import make_private
 from .housekeeping import Housekeeping
 from .ledger.schema import TABLES as LEDGER_TABLES
@@ -126,7 +126,10 @@ class SqliteVisits:
 
     async def update(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor:
         """One transaction; see `Visits.update`."""
-        if (found := self.update_at_once(site, visitor, fold, now)) is not None:
+        return await self._update(site, visitor, fold, now, in_place=True)
+
+    async def _update(self, site: str, visitor: str, fold: Fold, now: float, *, in_place: bool) -> Visitor:
+        if (found := self._updated_at_once(site, visitor, fold, now, in_place=in_place)) is not None:
             return found
         async with self._lock:
             await self._begin()
@@ -135,10 +138,16 @@ class SqliteVisits:
 
     def update_at_once(self, site: str, visitor: str, fold: Fold, now: float) -> Visitor | None:
         """One transaction if no other process writes; see `Visits.update_at_once`."""
+        return self._updated_at_once(site, visitor, fold, now, in_place=True)
+
+    def _updated_at_once(
+        self, site: str, visitor: str, fold: Fold, now: float, *, in_place: bool
+    ) -> Visitor | None:
+        """`in_place`: it may be a page view."""
         if self._lock.locked():
             return None
         try:
-            if (found := self._folded_in_place(site, visitor, fold, now)) is not None:
+            if in_place and (found := self._folded_in_place(site, visitor, fold, now)) is not None:
                 return found
             return None if self._try_begin() is not None else self._folded(site, visitor, fold, now)
         except sqlite3.Error as error:
@@ -192,7 +201,12 @@ class SqliteVisits:
 
     async def change(self, site: str, visitor: str, changes: Sequence[Change], now: float) -> Visitor:
         """See `Visits.change`."""
-        return await self.update(site, visitor, lambda stored: changed(stored, visitor, changes, now), now)
+        in_place = any(isinstance(change, Viewed) for change in changes)
+
+        def fold(stored: Visitor | None) -> Visitor:
+            return changed(stored, visitor, changes, now)
+
+        return await self._update(site, visitor, fold, now, in_place=in_place)
 
     async def forget(self, site: str, visitor: str) -> None:
         """See `Visits.forget`."""
