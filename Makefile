@@ -30,7 +30,7 @@ demo-once: setup
 # libatomic1 is for the Node.js in Playwright; curl and php-cli run the examples of docs/api.md,
 # haproxy and nginx the samples of deploy/; the stores run on real PostgreSQL and Redis servers.
 test: setup .venv/mitmproxy/.done
-	@.ci/setup debian chromium libatomic1 curl haproxy iproute2 nginx pgbouncer php-cli postgresql redis-server
+	@.ci/setup debian chromium libatomic1 curl haproxy iproute2 locales nginx pgbouncer php-cli postgresql redis-server
 	$(BIN)/pytest --numprocesses logical --dist worksteal $(ARGS)
 
 check: setup

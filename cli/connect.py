@@ -1,13 +1,13 @@
 """`clew connect`: how to set a shop system's webhooks up, and what clew read from the first one."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from ..orders.sources_schema import WebhookSource, webhook_sources
+from ..service.clock import Clock
 from ..settings.model import Settings, Site
 from ..settings.wording import fresh_secret, nearest
 from ..stores.ledger.books import Ledger
@@ -77,10 +77,12 @@ def steps(site: Site, system: str, source: WebhookSource) -> Iterator[str]:
 
 async def _wait(db: Database, site: str, system: str, seconds: float) -> int:
     """The exit status: 0 once an order was read."""
-    ledger, start = Ledger(db), time.time()
+    ledger, clock = Ledger(db), Clock()
+    await clock.follow(db)
+    start = clock.now()
     seen: set[tuple[str, float]] = set()
     refused = 0.0
-    while time.time() < start + seconds:
+    while clock.now() < start + seconds:
         for one in await ledger.deliveries.since(site, system, start):
             if (one.digest, one.at) in seen:
                 continue

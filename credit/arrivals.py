@@ -6,7 +6,6 @@ Pure. How the order is divided between those that can is in `models.py`.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replace_arrival
-from itertools import pairwise
 from math import inf
 from operator import attrgetter
 
@@ -112,19 +111,12 @@ def earning_now(touches: Sequence[Touch], now: float, terms: Terms) -> Click | N
 
 
 def in_order(touches: Iterable[Touch]) -> list[Touch]:
-    """Touches, oldest first. Times are whole seconds: of the same second the order is that of their content,
-    so that it does not depend on the order in which they were stored."""
-    found = sorted(touches, key=_at)
-    if any(one.at == after.at for one, after in pairwise(found)):
-        found.sort(key=_when)
-    return found
+    """Touches, oldest first. Times are whole seconds: touches of the same second stay in the order in which
+    the visitor's record has them, which is that of their arrival."""
+    return sorted(touches, key=_at)
 
 
 _at = attrgetter("at")
-
-
-def _when(touch: Touch) -> tuple[object, ...]:
-    return touch.at, not touch.doubt, [(c.network, c.param, c.value) for c in touch.clicks], touch.landing
 
 
 def _earning(touch: Touch, terms: Terms) -> Touch:

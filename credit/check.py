@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from ..orders.money import is_currency
@@ -37,7 +37,7 @@ class _Names:
         return found | {"item.category": self.categories} if self.categories else found
 
 
-def credit_problems(draft: Draft, today: date | None = None) -> Iterator[Wording]:
+def credit_problems(draft: Draft, today: date) -> Iterator[Wording]:
     """What is wrong with `credit` of a site and with the terms of its partners."""
     credit, path = draft.site.credit, (*draft.path, "credit")
     names = _names(draft, credit)
@@ -48,13 +48,12 @@ def credit_problems(draft: Draft, today: date | None = None) -> Iterator[Wording
     for number, network in enumerate(credit.soft_networks):
         place = (*path, "soft_networks", number)
         yield from _unknown(place, network, names.networks, "partner in the network")
-    day = today or datetime.now(UTC).date()
     shared = [((*path, "terms", n), terms) for n, terms in enumerate(credit.terms)]
-    yield from _all_terms(shared, names, day)
+    yield from _all_terms(shared, names, today)
     for number, partner in draft.partners:
         place = (*draft.path, "partners", number, "terms")
         own = [((*place, n), terms) for n, terms in enumerate(partner.terms)]
-        yield from _all_terms(own, names, day)
+        yield from _all_terms(own, names, today)
 
 
 def _names(draft: Draft, credit: Credit) -> _Names:

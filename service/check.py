@@ -1,6 +1,7 @@
 """Validates the settings with the checks of all packages, before anything starts."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ..credit.check import credit_problems
@@ -17,6 +18,7 @@ from ..settings.loader import Loader
 from ..settings.model import Settings
 from ..settings.wording import Wording
 from ..stores.check import ledger_problems, visits_problems
+from .clock import Clock
 
 
 class RoomChecks:
@@ -26,6 +28,7 @@ class RoomChecks:
     def __init__(self, need_upstream: bool) -> None:
         self._need_upstream = need_upstream
         self._networks = load_catalogue().networks
+        self._today = datetime.fromtimestamp(Clock().now(), UTC).date()
 
     def top(self, source: Source) -> Iterator[Wording]:
         """See `Checks`."""
@@ -44,7 +47,7 @@ class RoomChecks:
         yield from webhook_problems(draft.site, draft.path)
         yield from partner_problems(draft, self._networks)
         yield from rule_problems(draft, self._networks)
-        yield from credit_problems(draft)
+        yield from credit_problems(draft, self._today)
 
 
 def loader(path: Path, environ: Mapping[str, str], need_upstream: bool = False) -> Loader:

@@ -102,7 +102,13 @@ PARTNERS = [
         "did you mean awin?",
     ),
     (f"{NEW}id = 'a'\nnetwork = 'awinn'", "[0].network", 6, "unknown network 'awinn'", "did you mean awin?"),
-    (f"{NEW}id = 'g'\nnetwork = 'google_ads'", "[0].network", 6, "clew does not have", ""),
+    (
+        f"{NEW}id = 'r'\nnetwork = 'retailads'\nparam = 'r'",
+        "[0].network",
+        6,
+        "retailAds accepts no reports from servers: no call from a shop's server is published",
+        "remove the partner: its clicks are still recorded",
+    ),
     (
         f"{NEW}id = 't'\nnetwork = 'tune'\nsettings = {{ network_domain = 'a.b' }}",
         "[0].param",

@@ -4,8 +4,10 @@ capital one with it, and sorts capitals among small letters."""
 import asyncio
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from clew.orders.model import OrderSeen
@@ -28,18 +30,18 @@ NAMES = ("I", "i", "\u0130", "\u0131", "Z", "a", "B", "b-", "b_", "\u00e4", "10"
 
 
 @pytest.fixture(scope="module", params=["icu", "libc"])
-def turkish(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    if request.param == "icu":
-        made_with, environ = ("--locale-provider=icu", "--icu-locale=tr-TR"), {}
-    else:
-        folder = tmp_path_factory.mktemp("locales")
-        command = ["localedef", "-i", "tr_TR", "-f", "UTF-8", str(folder / "tr_TR.UTF-8")]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("tr_TR cannot be made here: apt-get install locales")
-        for one in (folder, folder.parent, folder.parent.parent):
-            one.chmod(0o755)
-        made_with, environ = ("--locale=tr_TR.UTF-8",), {"LOCPATH": str(folder)}
-    with Postgres(made_with=made_with, environ=environ) as server:
+def turkish(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    with ExitStack() as stack:
+        if request.param == "icu":
+            made_with, environ = ("--locale-provider=icu", "--icu-locale=tr-TR"), {}
+        else:
+            # Not below pytest's folder, which is for this user alone.
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="clew-locales-")))
+            folder.chmod(0o755)
+            command = ["localedef", "-i", "tr_TR", "-f", "UTF-8", str(folder / "tr_TR.UTF-8")]
+            subprocess.run(command, capture_output=True, check=True)
+            made_with, environ = ("--locale=tr_TR.UTF-8",), {"LOCPATH": str(folder)}
+        server = stack.enter_context(Postgres(made_with=made_with, environ=environ))
         assert server.execute("SELECT 'a' < 'B', lower('I')") == [(True, "\u0131")]
         yield server
 

@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Report
+from clew.stores.ledger import history
 from clew.stores.ledger.copying import copy_ledger
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.exports import Exports, Wanted
-from clew.stores.ledger.history import Histories
 from clew.stores.ledger.outbox import Outbox
 from database_servers import Postgres
 from recorded import put_order
@@ -78,15 +78,16 @@ async def test_a_transaction_that_is_committed_after_a_later_one_is_not_missed(
 ) -> None:
     if ledger_address.startswith("sqlite"):
         pytest.skip("it has one writer at a time")
-    due, holds, ends = Histories._due, asyncio.Event(), asyncio.Event()
+    numbers, holds, ends = history._numbers, asyncio.Event(), asyncio.Event()
 
-    async def due_late(self: Histories, tx: Any, change: Any, *more: Any) -> Any:
+    async def numbers_late(tx: Any, change: Any, row: int, **more: Any) -> None:
+        # Its rows are written by now.
         if change.order.number == "late":
             holds.set()
             await ends.wait()
-        return await due(self, tx, change, *more)
+        await numbers(tx, change, row, **more)
 
-    monkeypatch.setattr(Histories, "_due", due_late)
+    monkeypatch.setattr(history, "_numbers", numbers_late)
     # The policy is there, for which writers would wait.
     await put(db, "first", NOW - 60)
     late = asyncio.create_task(put(db, "late", NOW))

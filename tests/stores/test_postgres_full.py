@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from decimal import Decimal
@@ -19,20 +20,19 @@ MEGABYTE = b"x" * 2**20
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk() -> Iterator[Path]:
     """A file system of its own."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
+    # Not below pytest's folder, which is for this user alone.
+    disk = Path(tempfile.mkdtemp(prefix="clew-disk-"))
     command = ["mount", "-t", "tmpfs", "-o", "size=96m,mode=0755", "tmpfs", str(disk)]
     if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("a file system cannot be mounted here")
     try:
-        # pytest makes its folders for this user alone.
-        for folder in (disk, *disk.parents[:3]):
-            folder.chmod(0o755)
+        disk.chmod(0o755)
         yield disk
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
+        disk.rmdir()
 
 
 @pytest.fixture

@@ -192,6 +192,8 @@ async def test_a_standby_counts_as_a_server_that_does_not_answer_yet(standby: tu
     """As in a failover: clew starts, and waits for the server that takes changes."""
     server, address = standby
     async with processes(address, 1) as (db,):
+        # From here on it listens.
+        await db.idle(0)
         listener = db._listener
         await asyncio.to_thread(demote, server)
         late = PostgresDatabase(address)

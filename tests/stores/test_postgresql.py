@@ -407,6 +407,8 @@ async def test_a_server_that_became_a_standby_is_away_until_it_is_promoted(
     own_server: Postgres, hot: bool, said: str
 ) -> None:
     db = await opened(own_server)
+    # From here on it listens.
+    await db.idle(0)
     await asyncio.to_thread(own_server.stop)
     await asyncio.to_thread(own_server.demote, hot=hot)
     await asyncio.to_thread(own_server.start)
