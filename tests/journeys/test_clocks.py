@@ -66,15 +66,25 @@ class Slow:
 
     calls: list[bytes] = field(default_factory=list)
     answer: asyncio.Event = field(default_factory=asyncio.Event)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
         try:
             while True:
                 self.calls.append((await read_request(reader)).target)
                 await self.answer.wait()
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
             writer.close()
+
+    async def close(self) -> None:
+        """Close the connections that are left."""
+        for writer in self.writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self.writers), return_exceptions=True)
 
 
 @dataclass
@@ -127,6 +137,7 @@ async def two(
         yield Two(clews[0], clews[1], (right, wrong), postgres, database, partner)
         partner.answer.set()
     listening.close()
+    await partner.close()
 
 
 def client(clew: ClewServe, **cookies: str) -> httpx2.AsyncClient:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -277,7 +277,8 @@ def test_sighup_while_clew_starts_ends_neither_it_nor_a_worker(tmp_path: Path, w
             pass
         with ThreadPoolExecutor(1) as pool:
             started = pool.submit(clew.wait_for_line, lambda line: '"started"' in line, 60)
-            while not started.done():
+            # Some hundred times a second: at every step of the start, and it still gets on.
+            while not wait([started], timeout=0.005).done:
                 for pid in processes(clew.pid):
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGHUP)
