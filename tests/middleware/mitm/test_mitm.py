@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from clew.injector.tag import tag
 from clew.stores.visits_record import unpacked
-from clews import ClewFolder, events
+from clews import ClewFolder
 from mitms import ClewMitm, Mitmdump
 from raw_http import PATIENCE, Client, Request, Response, Shop, get
 from websockets.asyncio.client import connect
@@ -287,7 +287,8 @@ async def test_a_redirecting_landing_page_keeps_the_click_and_it_is_written_down
     assert response.status == 302
     assert response.all("location") == [b"/home"]
     (cookie,) = (line for line in response.all("set-cookie") if line.startswith(b"clew_visitor="))
-    assert events(town.mitm, "touch")[-1]["campaign"]["utm_campaign"] == "spring-sale"
+    # The line of the log may come after the response.
+    town.mitm.wait_for_line(lambda line: '"touch"' in line and '"spring-sale"' in line)
     # From the second sign of life on it is in the store as well.
     back = b"Cookie: " + cookie.partition(b";")[0]
     await town.ask(get(b"/landing?utm_source=mail&utm_campaign=summer", *NAVIGATION, back))
