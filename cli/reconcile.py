@@ -9,13 +9,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..orders.ids import normalised
-from ..orders.model import OrderError
-from ..postbacks.reconcile import KINDS, Comparison, compare
+from ..postbacks.reconcile import KINDS, Comparison, compare, number_of
 from ..postbacks.report_file import FIELDS, LARGEST, ReportFileError, Row, format_of, read_report, rows_of
 from ..settings.model import Partner, Settings
 from ..stores.ledger.database import Database
-from ..stores.ledger.told import credited_elsewhere, told_of
+from ..stores.ledger.told import credited_elsewhere, told_of, told_of_numbers
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, AsJson, Config, day, fail, with_ledger
 from .orders import Since, Site, Until
@@ -67,16 +65,11 @@ async def _compared(
     db: Database, site: str, partner: str, rows: list[Row], since: float | None, until: float | None
 ) -> Comparison:
     told = await told_of(db, site, partner, since, until)
-    known = {one.order for one in told}
-    numbers = {number for row in rows if (number := _number(row.order)) not in known}
+    known = {number_of(one.order) for one in told}
+    numbers = {number for row in rows if (number := number_of(row.order)) not in known}
+    # The network's days may begin at another hour.
+    told += await told_of_numbers(db, site, partner, numbers)
     return compare(told, rows, await credited_elsewhere(db, site, partner, numbers))
-
-
-def _number(order: str) -> str:
-    try:
-        return normalised(order).id
-    except OrderError:
-        return order
 
 
 def _period(

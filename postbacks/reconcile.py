@@ -63,10 +63,10 @@ class Comparison:
 def compare(told: Iterable[Told], rows: Iterable[Row], others: Mapping[str, str]) -> Comparison:
     """Compare the orders of a period. `others` has by normalised number those orders of the site that are not
     credited to this partner, and to whom they are."""
-    ours = {_number(one.order): one for one in told}
+    ours = {number_of(one.order): one for one in told}
     theirs: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        theirs[_number(row.order)].append(row)
+        theirs[number_of(row.order)].append(row)
     agree, found = 0, list[Difference]()
     for number in ours.keys() | theirs.keys():
         differences = list(_compared(number, ours.get(number), theirs.get(number, ()), others))
@@ -117,7 +117,8 @@ def _figures(told: Told, live: Sequence[Row], ours: str, theirs: str) -> Iterato
         yield Difference("doubled" if doubled else "amount", told.order, ours, theirs)
 
 
-def _number(order: str) -> str:
+def number_of(order: str) -> str:
+    """The normalised number of an order; the text itself if it has none."""
     try:
         return normalised(order).id
     except OrderError:

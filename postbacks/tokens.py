@@ -119,7 +119,7 @@ class Tokens:
         lasts = float(oauth.seconds)
         if isinstance(seconds, int | float | str) and _is_number(seconds):
             lasts = float(seconds)
-        newest = newer if isinstance(newer, str) else refresh
+        newest = newer if newer and isinstance(newer, str) else refresh
         sealed = self._sealed(newest) if newest else ""
         await self._store.keep_token(key, Kept(self._sealed(token), self._now() + lasts, sealed))
         return token

@@ -15,7 +15,6 @@ from ..guard import Refused, api, require_scope
 
 Method = Literal["GET", "POST"]
 Handler = Callable[[Request, RequestContext], Awaitable[Response]]
-SAFE: frozenset[Method] = frozenset({"GET"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import ColumnElement, Row, select
 
 from ...postbacks.due import CANCEL
 from ...postbacks.reconcile import Told
@@ -20,17 +20,33 @@ async def told_of(
     db: Database, site: str, partner: str, since: float | None, until: float | None
 ) -> tuple[Told, ...]:
     """What the partner was told of the orders that were recorded in a period (unix seconds)."""
+    conditions: list[ColumnElement[bool]] = []
+    if since is not None:
+        conditions.append(orders.c.recorded_at >= since)
+    if until is not None:
+        conditions.append(orders.c.recorded_at < until)
+    return await _told_where(db, site, partner, *conditions)
+
+
+async def told_of_numbers(db: Database, site: str, partner: str, numbers: Iterable[str]) -> tuple[Told, ...]:
+    """What the partner was told of the orders with these normalised numbers, whenever they were recorded."""
+    wanted, found = list(numbers), list[Told]()
+    for start in range(0, len(wanted), MANY):
+        some = orders.c.order_id.in_(wanted[start : start + MANY])
+        found += await _told_where(db, site, partner, orders.c.site == site, some)
+    return tuple(found)
+
+
+async def _told_where(
+    db: Database, site: str, partner: str, *conditions: ColumnElement[bool]
+) -> tuple[Told, ...]:
     own, order = postbacks.c, orders.c
     query = (
         select(own.order, own.event, own.report, own.state, own.why, order.recorded_at)
         .join_from(postbacks, orders, order.id == own.order)
-        .where(own.site == site, own.partner == partner)
+        .where(own.site == site, own.partner == partner, *conditions)
         .order_by(own.order, own.sequence)
     )
-    if since is not None:
-        query = query.where(order.recorded_at >= since)
-    if until is not None:
-        query = query.where(order.recorded_at < until)
     async with db.read() as connection:
         rows = (await connection.execute(query)).all()
     return tuple(_told(list(group)) for _, group in groupby(rows, key=lambda row: row.order))

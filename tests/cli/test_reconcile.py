@@ -106,6 +106,15 @@ def test_a_report_that_agrees_exits_with_0(run: Callable[..., Result], tmp_path:
     assert (result.exit_code, result.output) == (0, "1 orders agree, 0 differ.\n")
 
 
+def test_an_order_of_another_day_by_the_networks_clock_is_known(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    report = tmp_path / "report.csv"
+    report.write_text("Order,Amount,Date\n1001,59.90,2025-11-22\n1005,40.00,2025-11-22\n")
+    result = run(str(report), "--partner", "blog")
+    assert (result.exit_code, result.output) == (0, "2 orders agree, 0 differ.\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

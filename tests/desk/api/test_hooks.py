@@ -330,3 +330,15 @@ async def test_stripe_signs_the_time_and_an_old_delivery_is_refused(desk: DeskSe
     body = as_json(stripe_event("charge.refunded", {"id": "ch_1", "currency": "eur", "amount_refunded": 100}))
     assert (await post(desk, signed("stripe", body, now=now - 400))).status_code == 401
     assert (await post(desk, signed("stripe", body, now=now))).status_code == 200
+
+
+async def test_calls_that_only_try_the_address_are_limited_too(tmp_path: Path) -> None:
+    """Anybody can send them, and each is written down."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    limits = {"webhooks": {"site": 3, "all": 3}}
+    async with desk_server(tmp_path, limits=limits, webhooks=HOOKS) as desk:
+        answers = []
+        for number in range(5):
+            hook = Hook("woocommerce", {**form, "X-Test-Client": f"198.51.{number}.7"}, b"webhook_id=7")
+            answers.append((await post(desk, hook)).status_code)
+    assert answers == [200, 200, 200, 429, 429]

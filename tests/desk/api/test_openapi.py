@@ -160,6 +160,24 @@ def test_orders_are_listed_by_what_is_asked(clew: ClewServe) -> None:
         assert (twice.status_code, twice.json()["error"]) == (400, "state is there 2 times: send it once")
 
 
+def test_a_page_of_many_orders_is_followed_by_the_rest(clew: ClewServe) -> None:
+    with httpx2.Client(base_url=f"{clew.address}/-/clew/", headers=bearer(TOKEN)) as client:
+        for number in range(130):
+            order = {"id": f"P-{number}", "total": "1.00", "currency": "EUR", "state": "charged_back"}
+            assert client.post("orders", json=order).status_code == 201
+        found, cursor = [], None
+        while True:
+            query = {"state": "charged_back", "limit": "60"} | ({"cursor": cursor} if cursor else {})
+            page = client.get("orders", params=query).json()
+            assert len(page["orders"]) <= 60
+            found += [one["id"] for one in page["orders"]]
+            if (cursor := page["next"]) is None:
+                break
+    ours = [number for number in found if number.startswith("P-")]
+    assert ours == [f"P-{number}" for number in reversed(range(130))]
+    assert len(found) == len(set(found))
+
+
 def test_the_document_names_each_scope_and_each_error(clew: ClewServe) -> None:
     document = json.loads(httpx2.get(f"{clew.address}/-/clew/openapi.json").content)
     assert document["servers"] == [{"url": "/-/clew"}]
