@@ -2,36 +2,28 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from msgspec import structs
 
-from ...credit.arrivals import DAY
-from ...credit.coupons import code_of
-from ...credit.decision import Decision, decide
-from ...credit.inputs import Inputs
-from ...credit.sale import Beside
-from ...credit.terms import Policy
 from ...events.events import Events
-from ...orders.history import Order
-from ...orders.model import Channel, OrderSeen
-from ...orders.net import NetRule
+from ...orders.model import OrderSeen
 from ...orders.sighting import UNKNOWN, Consented, Sighting
 from ...referral.consent.decision import ASSUMED, ConsentState
 from ...referral.touches import Touch, merge
 from ...referral.visitor import VISIT_GAP, Ordered, Visitor
-from ...settings.model import Partner
 from ...stores.errors import may_pass
 from ...stores.journal import Journal, JournalError
 from ...stores.ledger.books import Ledger
-from ...stores.ledger.known import Known, Stored
+from ...stores.ledger.known import Stored
 from ...stores.ledger.orders import StoredOrder
 from ...stores.visits import Visits
 from ..clock import Clock
 from ..site import SiteRuntime
-from .book import OrderBook, email_of, held, touches_of
+from .book import OrderBook, held
+from .crediting import SiteCrediting
 from .doubts import Shown, doubts_of
 from .notify import notify
 from .placing import WAITING_SECONDS, Placed, Placing
@@ -44,10 +36,6 @@ PAUSES = (0.2, 1.0, 5.0, 20.0)
 JOURNAL_AFTER = 0.15
 # Seconds for which orders are written to the journal at once after the ledger has not accepted one.
 BREAKER = 5.0
-
-# Of how many other devices of a customer the arrivals count, and how many of them.
-LINKED_VISITORS = 5
-LINKED_TOUCHES = 20
 
 # Most waiting reports that are looked at again in one go.
 LOOKED_AT = 50
@@ -126,7 +114,7 @@ class Ordering:
             consent=consent or _kept_consent(site, known),
             doubts=await doubts_of(self._ledger.orders, site, seen, known, shown, now, agent),
         )
-        terms = _SiteCrediting(site, self._ledger, self._visits)
+        terms = SiteCrediting(site, self._ledger, self._visits)
         entry = await self._book.add(sighting, terms, now, raw=raw)
         if entry.postbacks:
             self._due()
@@ -173,7 +161,7 @@ class Ordering:
             consent=_kept_consent(site, known),
             doubts=await doubts_of(self._ledger.orders, site, seen, known, None, now),
         )
-        placed = await self._placing.add(sighting, _SiteCrediting(site, self._ledger, self._visits), now)
+        placed = await self._placing.add(sighting, SiteCrediting(site, self._ledger, self._visits), now)
         self._notify_placed([placed])
         if placed.order is None:
             self._events.emit("report_waiting", site=site.name, report=placed.stored.row)
@@ -183,7 +171,7 @@ class Ordering:
 
     async def move(self, site: SiteRuntime, report: int, number: str, *, by: str, why: str) -> Placed:
         """Move a report to the order with this number; see `Placing.move`."""
-        terms, now = _SiteCrediting(site, self._ledger, self._visits), self._clock.now()
+        terms, now = SiteCrediting(site, self._ledger, self._visits), self._clock.now()
         placed = await self._placing.move(site.name, report, number, terms, now, by=by, why=why)
         self._notify_placed([placed], agent=by)
         return placed
@@ -207,7 +195,7 @@ class Ordering:
         for stored in found:
             self._looked_at = stored.row
             if (site := sites(stored.sighting.site)) is not None:
-                terms = _SiteCrediting(site, self._ledger, self._visits)
+                terms = SiteCrediting(site, self._ledger, self._visits)
                 self._notify_placed([await self._placing.join(stored, terms, now)])
         if len(found) < LOOKED_AT:
             self._looked_at = 0
@@ -466,103 +454,3 @@ def _kept_consent(site: SiteRuntime, known: Visitor | None) -> Consented:
     if not site.consent.asks:
         return Consented("assumed")
     return Consented("granted", known.consent) if known is not None and known.consent else UNKNOWN
-
-
-class _SiteCrediting:
-    """The current terms by which a site's orders are credited."""
-
-    def __init__(self, site: SiteRuntime, ledger: Ledger, visits: Visits) -> None:
-        self._site = site
-        self._ledger = ledger
-        self._visits = visits
-
-    @property
-    def net_rule(self) -> NetRule:
-        """That of the site."""
-        return self._site.net_rule
-
-    def decide(self, inputs: Inputs, known: Known | None) -> tuple[Policy, Decision]:
-        """Decide by the site's terms."""
-        return self._site.policy, decide(inputs, self._site.policy)
-
-    async def channel(self, order: Order, known: Known | None) -> tuple[Channel, str | None]:
-        """`chat` if the visitor wrote within the window before it ordered; a conversation that started after
-        the order does not count. A report may have its own channel."""
-        if order.channel is not None:
-            return order.channel, order.conversation
-        if order.forgotten and known is not None:
-            return cast("Channel", known.channel), known.conversation
-        if order.conversation is not None:
-            return "chat", order.conversation
-        if order.visitor is None:
-            return "web", None
-        since = order.placed_at - self._site.settings.chat.window_hours * 3600
-        # Messages stored before an order that is recorded now are earlier, even if the clock was set back.
-        until = order.placed_at if order.has_own_time else order.placed_at + DAY
-        talks = self._ledger.conversations
-        talked_in = await talks.visitor_talked(self._site.name, order.visitor, since, until)
-        return ("chat" if talked_in is not None else "web"), talked_in
-
-    async def beside(self, order: Order, seen: Sequence[Sighting], known: Known | None) -> Beside | None:
-        """What the terms ask of the ledger beside the order. What was found stays as it was."""
-        asked = self._site.asked
-        if not asked.sale:
-            return None
-        last = known.decided.inputs.sale if known is not None and known.decided is not None else None
-        beside = Beside() if last is None else last.beside
-        row = 0 if known is None else known.row
-        if asked.past and beside.earlier is None:
-            beside = await self._with_past(beside, order, seen, row)
-        if asked.leaks and not beside.code_orders:
-            beside = await self._with_code(beside, order, row)
-        return beside
-
-    async def _with_past(self, beside: Beside, order: Order, seen: Sequence[Sighting], row: int) -> Beside:
-        """With the customer's earlier orders, if it is known who that is."""
-        email = email_of(seen)
-        if email is None and order.visitor is None:
-            return beside
-        past = await self._ledger.customers.past(
-            self._site.name, row=row, before=order.placed_at, visitor=order.visitor, email=email
-        )
-        return replace(beside, earlier=past.count, first_at=past.first_at, origin=past.origin)
-
-    async def _with_code(self, beside: Beside, order: Order, row: int) -> Beside:
-        """With the uses of a partner's code in other orders."""
-        further = self._site.terms.further
-        code = code_of(order.coupon, further)
-        leak = further.leaks.get(code.partner) if code is not None else None
-        if code is None or leak is None or order.coupon is None:
-            return beside
-        orders, strangers = await self._ledger.customers.code_uses(
-            self._site.name,
-            row=row,
-            coupon=order.coupon,
-            partner=code.partner,
-            since=order.placed_at - leak.days * DAY,
-            until=order.placed_at,
-        )
-        return replace(beside, code_orders=orders, code_strangers=strangers)
-
-    async def linked(self, order: Order, seen: Sequence[Sighting], known: Known | None) -> tuple[Touch, ...]:
-        """The arrivals of other visitors with the same e-mail hash, as far as they consented to be kept. Only
-        if the buyer of this order consented too."""
-        if not self._site.settings.credit.cross_device:
-            return ()
-        email = email_of(seen)
-        if email is None or order.forgotten or order.consent.state not in ("granted", "assumed"):
-            return ()
-        others = await self._ledger.customers.linked(
-            self._site.name, email, order.visitor or "", LINKED_VISITORS
-        )
-        found = []
-        for other in others:
-            visitor = await self._visits.get(self._site.name, other)
-            if visitor is not None and not visitor.forgotten:
-                found.append(visitor.touches)
-        own = {touch.to_json().__repr__() for touch in touches_of(order, seen)}
-        return tuple(t for t in merge(*found) if repr(t.to_json()) not in own)[-LINKED_TOUCHES:]
-
-    def partner(self, partner: str) -> Partner | None:
-        """A partner of the site."""
-        return self._site.partners.get(partner)
