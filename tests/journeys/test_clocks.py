@@ -56,6 +56,7 @@ time.time = lambda: _time() + {seconds}
 """
 NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 API = {"Authorization": "Bearer token-of-the-shop-0123456789"}
+PRESENT = "SELECT seen_at FROM agents"
 # Of what both machines write, apart from the truth.
 CLOSE = 10.0
 
@@ -213,7 +214,10 @@ async def test_an_agent_at_one_machine_is_present_at_the_other_and_a_session_is_
             assert (await login(agent, AGENT, PASSWORD)).status_code == 303
             async with agent.stream("GET", "desk/stream") as stream:
                 await anext(stream.aiter_lines())
-                ((seen,),) = await asyncio.to_thread(two.rows, "SELECT seen_at FROM agents")
+                # It is written after the first line.
+                async with asyncio.timeout(20):
+                    while (seen := (await asyncio.to_thread(two.rows, PRESENT))[0][0]) is None:  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
                 assert abs(seen - time.time()) < CLOSE
                 for clew in (here, there):
                     async with desk(clew) as anyone:
