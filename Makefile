@@ -40,7 +40,7 @@ check: setup
 
 bench: setup .venv/mitmproxy/.done
 	@.ci/setup debian nginx wrk util-linux postgresql redis-server
-	PYTHONPATH=tests/support $(BIN)/python bench/run.py $(if $(NAME),--name $(NAME)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	PYTHONPATH=tests/support:examples $(BIN)/python bench/run.py $(if $(NAME),--name $(NAME)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: .venv/.fuzz
 	$(BIN)/python tests/fuzz/run.py $(if $(TARGET),--target $(TARGET)) $(if $(SECONDS),--seconds $(SECONDS))

@@ -22,7 +22,8 @@ from clew.stores.visits_record import keep_seconds, packed
 from clew.stores.visits_sqlite import SqliteVisits
 from load import CONNECTIONS, Runner, load, take_turns, write_script
 from options import Options
-from pinned import LOAD_CORE, SERVER_CORE, BenchError, free_port, running
+from pinned import LOAD_CORE, SERVER_CORE, BenchError, running
+from processes import free_port
 from report import Section, median, ratios, spread, table
 from scale import measure_scale
 from visitors import SITE, visitor_cookie

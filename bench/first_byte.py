@@ -12,7 +12,8 @@ from pathlib import Path
 
 from apps.slow_page import GAP_SECONDS, PIECES, WAIT_SECONDS
 from peers import BENCH, clew
-from pinned import LOAD_CORE, SERVER_CORE, BenchError, free_port, running
+from pinned import LOAD_CORE, SERVER_CORE, BenchError, running
+from processes import free_port
 from report import Section, median, spread, table
 from visitors import cookies
 from workloads import NAVIGATION, tagged

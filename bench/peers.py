@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from pinned import free_port
+from processes import free_port
 from visitors import SECRET, SITE
 from workloads import HOST, TAG, tagged, tagged_at_end
 

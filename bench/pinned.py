@@ -26,13 +26,6 @@ class BenchError(Exception):
     """A server did not start, or gave a wrong response."""
 
 
-def free_port() -> int:
-    """A free port of the loopback address."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @contextmanager
 def running(command: list[str], port: int, folder: Path, cores: str) -> Iterator[Process]:
     """A process in `folder` on these cores, as soon as something listens on its port. Raises BenchError."""

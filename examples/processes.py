@@ -1,6 +1,8 @@
 """Runs programs in their own process groups, reads their output, and ends them with their children."""
 
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -29,14 +31,23 @@ class NotReadyError(RuntimeError):
     """A program ended or did not become ready; the text has the end of its output."""
 
 
+# Below the ports that the kernel gives to clients and to servers that ask for any (32768 and up on Linux), so
+# that none of those takes a port between free_port() and the start of its server. Each process begins at a
+# place of its own.
+_PORTS = range(10_000, 32_000)
+_places = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
+
+
 def free_port(wanted: int = 0) -> int:
-    """`wanted` if nothing listens there, else a port of the loopback address that is free now."""
-    for port in (wanted, 0):
+    """`wanted` if nothing listens there, else a port of the loopback address that is free now. It returns no
+    port twice until it has returned all."""
+    ports = (_PORTS[next(_places) % len(_PORTS)] for _ in _PORTS)
+    for port in itertools.chain([wanted] if wanted else [], ports):
         with socket.socket() as sock, suppress(OSError):
             # As servers do: a port with connections in TIME_WAIT is free.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(("127.0.0.1", port))
-            return int(sock.getsockname()[1])
+            return port
     raise OSError("no port is free on 127.0.0.1")
 
 

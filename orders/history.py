@@ -323,7 +323,8 @@ def _about_amount(sightings: Iterable[Sighting], money: Sighting) -> Iterable[Do
 
 def _about_naming(sightings: Sequence[Sighting], naming: Sighting) -> Iterable[Doubt]:
     """Doubts about the order's visitor. A server that names the visitor settles them. A server that only
-    reports the order settles doubts about earlier pages: whoever opens a page later may be a stranger."""
+    reports the order settles doubts about earlier pages: whoever opens a page later may be a stranger. What a
+    browser told is settled by a page of the shop that showed its visitor the same order."""
     by_server = [s for s in sightings if s.of_server and s.state is not None and s.state in SALES]
     if naming.rank >= _SERVER:
         return
@@ -334,6 +335,10 @@ def _about_naming(sightings: Sequence[Sighting], naming: Sighting) -> Iterable[D
         if doubt.kind == "confirm" and by_server:
             continue
         if doubt.kind == "checkout" and any(s.at >= naming.at for s in by_server):
+            continue
+        if doubt.kind == "browser" and any(
+            s.source == "page" and s.visitor == naming.visitor for s in sightings
+        ):
             continue
         if doubt.kind not in _OF_AMOUNT:
             yield doubt

@@ -15,7 +15,7 @@ from clew.cli import app
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Report
 from clew.stores.ledger.engines import database_at
-from database_servers import free_port
+from processes import free_port
 from recorded import Credit, put_order
 from typer.testing import CliRunner, Result
 

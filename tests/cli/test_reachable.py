@@ -10,7 +10,8 @@ from clew.cli.reachable import unreachable, unusable_stores
 from clew.settings.model import Settings
 from clew.stores.ledger.connection import executing
 from clew.stores.ledger.postgresql import PostgresDatabase
-from database_servers import Postgres, Redis, free_port
+from database_servers import Postgres, Redis
+from processes import free_port
 from sqlalchemy import text
 from typer.testing import CliRunner
 

@@ -12,7 +12,8 @@ from clew.stores.ledger.postgresql import PostgresDatabase
 from clew.stores.postgres_address import PostgresAddressError, parse_postgres
 from clew.stores.visits_address import parse
 from clew.stores.visits_postgres import PostgresVisits
-from database_servers import Postgres, free_port
+from database_servers import Postgres
+from processes import free_port
 from sqlalchemy import text
 
 BASE = "postgresql://clew:pw@db.example/clew"

@@ -27,9 +27,10 @@ from clew.stores.ledger.postgresql import CONNECT_SECONDS, PostgresDatabase
 from clew.stores.ledger.schema import messages, metadata, notices
 from clew.stores.postgres import LINK_SECONDS
 from crash.network import Network, NotPermittedError
-from database_servers import Postgres, free_port
+from database_servers import Postgres
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import free_port
 from recorded import put_order
 from sqlalchemy import select, text
 

@@ -19,7 +19,8 @@ from clew.stores.visits import Visits, VisitsError, VisitsRefusedError, VisitsUn
 from clew.stores.visits_engines import visits_at
 from clew.stores.visits_record import EXPIRY_STEP, KEEP_SECONDS
 from cryptography import x509
-from database_servers import Postgres, Redis, free_port
+from database_servers import Postgres, Redis
+from processes import free_port
 from visit_engines import Told, run_in_thread
 
 NOW = 1_800_000_000.0

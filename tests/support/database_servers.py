@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import asyncpg
+from processes import free_port
 
 START_SECONDS = 30.0
 
@@ -42,11 +43,6 @@ exec "$@" 3<&-
 
 class ServerError(RuntimeError):
     """A server is not installed, or does not start."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _program(name: str) -> str:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from clews import ClewFolder
-from database_servers import free_port
-from processes import NotReadyError, Program
+from processes import NotReadyError, Program, free_port
 
 from .stores import Place, Stores
 
