@@ -1,17 +1,14 @@
 """The door for webhooks of shop systems."""
 
 import asyncio
-import json
-import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import pytest_asyncio
+from bigcommerce import ORDER, PRODUCTS, bigcommerce_api
 from clew.service.ordering.webhooks import BODY_LIMIT
 from clew.stores.ledger.errors import LedgerBusyError
 from desks import DeskServer, desk_server
@@ -260,41 +257,11 @@ async def test_a_person_who_is_forgotten_is_not_left_in_what_could_not_be_read(d
     assert await rows(desk, "SELECT raw FROM deliveries") == [(None,)]
 
 
-@contextmanager
-def bigcommerce_api(answers: dict[str, tuple[int, Any]]) -> Iterator[tuple[str, list[str]]]:
-    """The orders' API of BigCommerce on this machine: its address, and the calls that came."""
-    calls: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            calls.append(f"{self.path} {self.headers['X-Auth-Token']}")
-            status, content = answers.get(self.path, (404, {}))
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", calls
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 async def test_bigcommerce_is_asked_for_the_order_that_it_names(tmp_path: Path) -> None:
-    path = "/stores/abcde/v2/orders/1001"
     products = [{"sku": "MUG-1", "name": "Mug", "quantity": 2, "price_inc_tax": "57.05"}]
     answers: dict[str, tuple[int, Any]] = {
-        path: (200, bigcommerce_order()),
-        f"{path}/products": (200, products),
+        ORDER: (200, bigcommerce_order()),
+        PRODUCTS: (200, products),
     }
     with bigcommerce_api(answers) as (address, calls):
         token = {"secret": SECRETS["bigcommerce"], "store": "abcde", "token": "t0ken", "endpoint": address}
@@ -305,15 +272,14 @@ async def test_bigcommerce_is_asked_for_the_order_that_it_names(tmp_path: Path) 
             assert await rows(desk, "SELECT order_id, total, state FROM orders") == [
                 ("1001", "119.00", "paid")
             ]
-            assert calls[0] == f"{path} t0ken"
+            assert calls[0] == f"{ORDER} t0ken"
             assert len(calls) == 4
 
 
 async def test_bigcommerce_tries_again_while_its_api_does_not_answer(
     tmp_path: Path, recorded: Recorded
 ) -> None:
-    path = "/stores/abcde/v2/orders/1001"
-    answers: dict[str, tuple[int, Any]] = {path: (401, {})}
+    answers: dict[str, tuple[int, Any]] = {ORDER: (401, {})}
     with bigcommerce_api(answers) as (address, _):
         token = {"secret": SECRETS["bigcommerce"], "store": "abcde", "token": "t0ken", "endpoint": address}
         async with desk_server(tmp_path, webhooks={"bigcommerce": token}) as desk:
@@ -321,7 +287,7 @@ async def test_bigcommerce_tries_again_while_its_api_does_not_answer(
             answer = await post(desk, hook)
             assert answer.status_code == 503
             assert "401" in recorded.of("webhook_unread")[0]["why"]
-            answers[path] = (200, bigcommerce_order())
+            answers[ORDER] = (200, bigcommerce_order())
             assert (await post(desk, hook)).json()["result"] == "order"
 
 
