@@ -15,6 +15,7 @@ from .notices import Notices
 from .orders import Orders
 from .outbox import Outbox
 from .stories import Stories
+from .totals import Totals
 
 
 class Ledger:
@@ -25,6 +26,7 @@ class Ledger:
         self.orders = Orders(self.db)
         self.histories = Histories(self.db)
         self.stories = Stories(self.db)
+        self.totals = Totals(self.db)
         self.loose = Loose(self.db)
         self.deliveries = Deliveries(self.db)
         self.outbox = Outbox(self.db)

@@ -49,11 +49,12 @@ class Database(ABC):
         with own_errors():
             return await self._transact(work, wait)
 
-    async def query(self, work: Work[T]) -> T:
+    async def query(self, work: Work[T], seconds: float | None = None) -> T:
         """What `work` reads. It awaits nothing but the connection. Each statement sees what is committed.
-        Raises what `work` raises, and LedgerError."""
+        Raises what `work` raises, LedgerError, and LedgerBusyError if it takes longer than about `seconds`:
+        its statement is ended then."""
         with own_errors():
-            return await self._query(work)
+            return await self._query(work, seconds)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
@@ -68,7 +69,7 @@ class Database(ABC):
     async def _transact(self, work: Work[T], wait: float) -> T: ...
 
     @abstractmethod
-    async def _query(self, work: Work[T]) -> T: ...
+    async def _query(self, work: Work[T], seconds: float | None = None) -> T: ...
 
     @abstractmethod
     def _read(self) -> AbstractAsyncContextManager[Connection]: ...

@@ -46,6 +46,7 @@ _SESSION: Final = {
 }
 # serialization_failure, deadlock_detected: the same transaction may be done again.
 _AGAIN: Final = frozenset({"40001", "40P01"})
+_CANCELED: Final = "57014"  # query_canceled, also by statement_timeout
 _RECONNECT_SECONDS: Final = 2.0
 _GATHER_SECONDS: Final = 0.02
 _ANNOUNCE = select(func.pg_notify(CHANNEL, ""))
@@ -142,16 +143,31 @@ class PostgresDatabase(Database):
             await pause(tries)
         raise AssertionError
 
-    async def _query(self, work: Work[T]) -> T:
+    async def _query(self, work: Work[T], seconds: float | None = None) -> T:
         """See `Database`."""
         self._check_open()
+
+        async def use(session: Session) -> T:
+            if seconds is None:
+                return await work(_Statements(session))
+            # The server ends it: a statement whose connection is given up would go on there.
+            await session.script(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {int(seconds * 1000)}")
+            result = await work(_Statements(session))
+            await session.script("COMMIT")
+            return result
+
+        wait = QUERY_SECONDS if seconds is None else seconds + 1.0
         for last in (False, True):
             try:
-                async with asyncio.timeout(QUERY_SECONDS):
-                    return await self._used(lambda session: work(_Statements(session)))
+                async with asyncio.timeout(wait):
+                    return await self._used(use)
             except TimeoutError:
-                raise LedgerBusyError(f"the ledger has not answered for {QUERY_SECONDS:.0f} s") from None
+                raise LedgerBusyError(f"the ledger has not answered for {wait:g} s") from None
             except DBAPIError as error:
+                if seconds is not None and _code(error) == _CANCELED:
+                    raise LedgerBusyError(
+                        f"a question to the ledger took longer than {seconds:g} s"
+                    ) from None
                 # The server was restarted since the connection was used last.
                 if last or not error.connection_invalidated:
                     raise

@@ -1,7 +1,7 @@
 """Reports for people: lists of orders, and their sums by partner and channel."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -162,7 +162,11 @@ class Reports:
             for row in await connection.execute(query):
                 values: tuple[Any, ...] = tuple(row)
                 found[values[:4]].append(_Amounts(*values[3:]))
-            parts = await _parts(connection, [row for rows in found.values() for row in rows])
+            every = (row for rows in found.values() for row in rows)
+            several = {
+                row.decision for row in every if row.decision is not None and row.part not in (None, "1")
+            }
+            parts = await parts_of(connection, several)
         sums = [_sum(key, rows, parts) for key, rows in found.items()]
         return tuple(sorted(sums, key=lambda s: (s.site, s.partner is None, s.partner or "", s.channel)))
 
@@ -182,23 +186,28 @@ class _Amounts(NamedTuple):
     postback: str | None
     reported: Mapping[str, Any] | None
 
-    def amount(self, parts: Mapping[int, Sequence[Decimal]]) -> Decimal:
-        """What the partner's part comes to. `parts` are those of all partners, by decision."""
-        if self.total is None or self.currency is None or self.state not in SALES:
-            return Decimal()
-        amount = max(Decimal(self.total) - Decimal(self.refunded), Decimal())
-        if self.decision is None or self.place is None or self.decision not in parts:
-            return amount
-        return divided(amount, self.currency, parts[self.decision])[self.place]
+
+def amount_of(row: Any, parts: Mapping[int, Sequence[Decimal]]) -> Decimal:
+    """What a partner's part of an order comes to, of what the customer paid and did not get back; zero where
+    the order is no sale. `row` has the order's state, total, refunded and currency, and decision and place of
+    the partner's share; `parts` are those of all partners, by decision (`parts_of`)."""
+    if row.total is None or row.currency is None or row.state not in SALES:
+        return Decimal()
+    amount = max(Decimal(row.total) - Decimal(row.refunded), Decimal())
+    if row.decision is None or row.place is None or row.decision not in parts:
+        return amount
+    mine: Decimal = divided(amount, row.currency, parts[row.decision])[row.place]
+    return mine
 
 
-async def _parts(connection: Connection, rows: Sequence[_Amounts]) -> Mapping[int, Sequence[Decimal]]:
-    """The parts of all partners of the orders that have several, by decision, the largest first."""
-    several = list({row.decision for row in rows if row.decision is not None and row.part not in (None, "1")})
+async def parts_of(connection: Connection, several: Collection[int]) -> Mapping[int, Sequence[Decimal]]:
+    """The parts of all partners of these decisions, the largest first."""
     found: defaultdict[int, list[Decimal]] = defaultdict(list)
-    for start in range(0, len(several), _AT_ONCE):
-        wanted = shares.c.decision.in_(several[start : start + _AT_ONCE])
-        query = select(shares.c.decision, shares.c.part).where(wanted)
+    wanted = list(several)
+    for start in range(0, len(wanted), _AT_ONCE):
+        query = select(shares.c.decision, shares.c.part).where(
+            shares.c.decision.in_(wanted[start : start + _AT_ONCE])
+        )
         for row in await connection.execute(query.order_by(shares.c.decision, shares.c.place)):
             found[row.decision].append(Decimal(row.part))
     return found
@@ -216,7 +225,7 @@ def _sum(
         *key,
         orders=len(rows),
         main=sum(not row.place for row in rows),
-        total=sum((row.amount(parts) for row in rows), Decimal()),
+        total=sum((amount_of(row, parts) for row in rows), Decimal()),
         commission=sum((Decimal(row.commission) for row in rows if row.commission), Decimal()),
         reported=len(reported),
         reported_total=sum(reported, Decimal()),

@@ -76,6 +76,13 @@ orders = Table(
         postgresql_where=_COUPON,
     ),
     Index("ix_orders_currency", "site", "currency", "id"),
+    # All that sums need, in the order of time: they do not read the rows (`totals.py`).
+    Index(
+        "ix_orders_placed",
+        *("site", "placed_at", "id", "state", "channel", "currency", "total", "refunded", "decision"),
+        "merged_into",
+    ),
+    Index("ix_orders_state", "site", "state", "placed_at", "id"),
     Index("ix_orders_number", "order_id"),
     Index("ix_orders_recorded", "recorded_at"),
     Index("ix_orders_written", "written", "id"),
@@ -215,6 +222,8 @@ shares = Table(
     Column("forget_by", Float),  # until then the click id of a forgotten visitor goes
     Index("ix_shares_partner", "partner", "order"),
     Index("ix_shares_forget", "decision", sqlite_where=_FORGET, postgresql_where=_FORGET),
+    # One look-up instead of two, and one tree less to write.
+    sqlite_with_rowid=False,
 )
 
 _ENDED = text("finished_at IS NOT NULL")

@@ -2,9 +2,10 @@
 
 import asyncio
 import sqlite3
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -129,9 +130,14 @@ class SqliteDatabase(Database):
         """See `Database`."""
         yield _ThreadConnection(self._reader())
 
-    async def _query(self, work: Work[T]) -> T:
+    async def _query(self, work: Work[T], seconds: float | None = None) -> T:
         """See `Database`. It takes one turn of a thread."""
-        return await self._reader().do(lambda connection: _driven(work(_Direct(connection))))
+
+        def turn(connection: SyncConnection) -> T:
+            with _ended_after(seconds, connection):
+                return _driven(work(_Direct(connection)))
+
+        return await self._reader().do(turn)
 
     def _reader(self) -> "_Thread":
         return min(self._readers, key=lambda thread: thread.waiting)
@@ -389,6 +395,25 @@ def _fail(jobs: list[_Job], error: Exception) -> None:
     for job in jobs:
         if not job.done.done():
             job.done.set_exception(error)
+
+
+@contextmanager
+def _ended_after(seconds: float | None, connection: SyncConnection) -> Iterator[None]:
+    """End a statement that takes longer. Raises LedgerBusyError."""
+    if seconds is None:
+        yield
+        return
+    driver, until = _driver(connection), time.monotonic() + seconds
+    # Some ten thousand steps take a tenth of a millisecond.
+    driver.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+    try:
+        yield
+    except DBAPIError as error:
+        if _code(error) == sqlite3.SQLITE_INTERRUPT:
+            raise LedgerBusyError(f"a question to the ledger took longer than {seconds:g} s") from None
+        raise
+    finally:
+        driver.set_progress_handler(None, 0)
 
 
 def _driven(work: Coroutine[Any, Any, T]) -> T:

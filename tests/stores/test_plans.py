@@ -24,6 +24,7 @@ from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.reports import OrderFilter, Reports
 from clew.stores.ledger.retention import Retention
 from clew.stores.ledger.stories import Stories
+from clew.stores.ledger.totals import Totals
 from recorded import put_order
 from sqlalchemy import event, text
 
@@ -130,6 +131,7 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     ),
     "report of held ones": lambda db: Reports(db).orders(OrderFilter(state="held"), 100),
     "report of one order": lambda db: Reports(db).orders(OrderFilter(number="1")),
+    "totals of a week": lambda db: Totals(db).week("shop", NOW - 604_800, NOW),
     "sites of an order": lambda db: Stories(db).sites("1"),
     "story": lambda db: story(db),
     "a report that was moved": lambda db: Loose(db).placed("shop", "k"),
@@ -181,6 +183,14 @@ async def test_what_is_delivered_is_not_counted_with_what_waits(db: Database) ->
         for step in reading
     ), steps
     assert not [step for step in steps if "TEMP B-TREE" in step], steps
+
+
+async def test_totals_read_no_row_of_an_order(db: Database) -> None:
+    steps = await plan(db, FOUND_BY_AN_INDEX["totals of a week"])
+    reading = [step for step in steps if "orders" in step]
+    within = "SEARCH orders USING COVERING INDEX ix_orders_placed (site=? AND placed_at>? AND placed_at<?)"
+    assert reading == [within] * 2, steps
+    assert "SEARCH shares USING PRIMARY KEY (decision=?) LEFT-JOIN" in steps
 
 
 async def test_a_full_scan_is_detected(db: Database) -> None:

@@ -133,6 +133,9 @@ def _orders() -> None:
         sa.UniqueConstraint("site", "order_id", name=op.f("uq_orders_site")),
     )
     op.create_index("ix_orders_currency", "orders", ["site", "currency", "id"], unique=False)
+    summed = ["state", "channel", "currency", "total", "refunded", "decision", "merged_into"]
+    op.create_index("ix_orders_placed", "orders", ["site", "placed_at", "id", *summed], unique=False)
+    op.create_index("ix_orders_state", "orders", ["site", "state", "placed_at", "id"], unique=False)
     op.create_index("ix_orders_newest", "orders", ["site", "id"], unique=False)
     op.create_index("ix_orders_number", "orders", ["order_id"], unique=False)
     op.create_index("ix_orders_written", "orders", ["written", "id"], unique=False)
@@ -273,6 +276,7 @@ def _credits() -> None:
         sa.ForeignKeyConstraint(["decision"], ["decisions.id"], name=op.f("fk_shares_decision_decisions")),
         sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_shares_order_orders")),
         sa.PrimaryKeyConstraint("decision", "partner", name=op.f("pk_shares")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_shares_partner", "shares", ["partner", "order"], unique=False)
     forget = sa.text("forget_by IS NOT NULL")

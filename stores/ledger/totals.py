@@ -1,0 +1,241 @@
+"""What orders come to by partner, channel and week: sums by currency, exact to the last minor unit.
+
+Sums are made by the database, week by week, from an index (`ix_orders_placed`). Only orders of which a part
+was refunded, or that several partners share, are added up here: what a share of those comes to needs the
+largest remainder (`credit/division.py`).
+"""
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
+
+from ...orders.model import SALES, OrderState
+from ...orders.money import minor_digits
+from .connection import Connection
+from .database import Database
+from .reports import amount_of, parts_of
+from .schema import orders, shares
+
+UNDONE: Final[frozenset[OrderState]] = frozenset({"refunded", "cancelled", "charged_back"})
+"""The states of orders that were sales, and are none any more."""
+
+MOST_WEEKS: Final = 53
+"""Most weeks that are asked for at once."""
+
+SECONDS: Final = 10.0
+"""Most time of the sums of a week."""
+
+KEPT: Final = 2_000
+"""Weeks whose sums are kept."""
+
+FRESH: Final = 60.0
+"""How long the sums of a week are taken as they are, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What the orders of one site, partner (None: credited to nobody), channel, week and currency come to.
+
+    `week` is the time of its Monday, 0:00, in unix seconds. `orders` are those that are sales in which the
+    partner has a part, `main` those of which it has the largest; `undone` were cancelled, charged back or
+    refunded as a whole. `revenue` is what the customers paid and did not get back, a partner's part of it;
+    `commission` what the partner earns by it.
+    """
+
+    site: str
+    partner: str | None
+    channel: str
+    week: float
+    currency: str
+    orders: int
+    main: int
+    undone: int
+    revenue: Decimal
+    commission: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Weeks:
+    """Weeks from Monday to Sunday of a time zone, one after the other: `starts` are their Mondays, 0:00, in
+    unix seconds, and `end` the one after the last."""
+
+    starts: tuple[float, ...]
+    end: float
+
+    @classmethod
+    def until(cls, now: float, number: int, zone: ZoneInfo) -> "Weeks":
+        """The week of `now` and those before it, `number` of them (at most MOST_WEEKS)."""
+        day = datetime.fromtimestamp(now, zone).date()
+        monday = day - timedelta(days=day.weekday())
+        count = max(1, min(number, MOST_WEEKS))
+        days = [monday + timedelta(weeks=n) for n in range(1 - count, 2)]
+        times = [datetime(d.year, d.month, d.day, tzinfo=zone).timestamp() for d in days]
+        return cls(tuple(times[:-1]), times[-1])
+
+    def pairs(self) -> Iterable[tuple[float, float]]:
+        """The start and the end of each."""
+        return zip(self.starts, (*self.starts[1:], self.end), strict=True)
+
+
+class Totals:
+    """The totals. They only read the ledger, and one after the other: however many pages ask, one of them
+    reads, and what it found serves the others for FRESH seconds."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._turn = asyncio.Lock()
+        self._kept: OrderedDict[tuple[str, float, float], tuple[float, tuple[Total, ...]]] = OrderedDict()
+
+    async def of(
+        self, sites: Sequence[str], weeks: Weeks, now: float, *, partner: str | None = None
+    ) -> tuple[Total, ...]:
+        """The totals of these sites in these weeks; with `partner` of that one only. At most FRESH seconds
+        old at `now`, in unix seconds. Raises LedgerError."""
+        found = [
+            total
+            for start, end in weeks.pairs()
+            for site in sites
+            for total in await self._of(site, start, end, now)
+        ]
+        return tuple(total for total in found if partner is None or total.partner == partner)
+
+    async def _of(self, site: str, start: float, end: float, now: float) -> tuple[Total, ...]:
+        key = (site, start, end)
+        if (kept := self._fresh(key, now)) is not None:
+            return kept
+        async with self._turn:
+            if (kept := self._fresh(key, now)) is not None:
+                return kept
+            found = await self.week(site, start, end)
+            self._kept[key] = (now, found)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return found
+
+    def _fresh(self, key: tuple[str, float, float], now: float) -> tuple[Total, ...] | None:
+        kept = self._kept.get(key)
+        # A clock may have been set back.
+        return kept[1] if kept is not None and abs(now - kept[0]) < FRESH else None
+
+    async def week(self, site: str, start: float, end: float) -> tuple[Total, ...]:
+        """The totals of a site's orders that were placed from `start` and before `end`, as they are now.
+        Raises LedgerError."""
+
+        async def work(connection: Connection) -> tuple[Total, ...]:
+            sums: defaultdict[tuple[str | None, str, str], _Sums] = defaultdict(_Sums)
+            for row in await connection.execute(_summed(site, start, end)):
+                revenue, commission = (_money(units, row.currency) for units in (row.revenue, row.commission))
+                sums[row.partner, row.channel, row.currency or ""] = _Sums(
+                    int(row.orders), int(row.main), int(row.undone), revenue, commission
+                )
+            rows = (await connection.execute(_single(site, start, end))).all()
+            parts = await parts_of(connection, {row.decision for row in rows if row.part not in (None, "1")})
+            for row in rows:
+                sums[row.partner, row.channel, row.currency or ""].revenue += amount_of(row, parts)
+            return tuple(
+                Total(site, partner, channel, start, currency, *found.values())
+                for (partner, channel, currency), found in sums.items()
+            )
+
+        return await self._db.query(work, SECONDS)
+
+
+@dataclass(slots=True)
+class _Sums:
+    orders: int = 0
+    main: int = 0
+    undone: int = 0
+    revenue: Decimal = Decimal()
+    commission: Decimal = Decimal()
+
+    def values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+
+_O, _S = orders.c, shares.c
+_IS_SALE = _O.state.in_(sorted(SALES))
+# What the database adds up: whole orders of one partner or of nobody, of which nothing was refunded. Amounts
+# have the minor digits of their currency, so without the dot they are minor units. Of at most twelve digits:
+# a million of them stay below the largest whole number of SQLite.
+_PLAIN = and_(
+    _O.total.is_not(None),
+    func.length(_O.total) <= 13,
+    _O.refunded == "0",
+    or_(_S.part.is_(None), _S.part == "1"),
+)
+_JOINED = orders.outerjoin(shares, _S.decision == _O.decision)
+_NONE: Final[ColumnElement[int]] = literal_column("0")
+
+
+def _units(column: ColumnElement[Any]) -> ColumnElement[int]:
+    return cast(func.replace(column, ".", ""), BigInteger)
+
+
+def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((condition, literal_column("1")), else_=_NONE))
+
+
+def _placed(site: str, start: float, end: float) -> tuple[ColumnElement[bool], ...]:
+    return _O.site == site, _O.placed_at >= start, _O.placed_at < end, _O.merged_into.is_(None)
+
+
+def _summed(site: str, start: float, end: float) -> Select[Any]:
+    """A row for each partner, channel and currency, with what the database adds up."""
+    line = (_S.partner, _O.channel, _O.currency)
+    return (
+        select(
+            *line,
+            _count(_IS_SALE).label("orders"),
+            _count(and_(_IS_SALE, func.coalesce(_S.place, _NONE) == _NONE)).label("main"),
+            _count(_O.state.in_(sorted(UNDONE))).label("undone"),
+            func.sum(case((and_(_IS_SALE, _PLAIN), _units(_O.total)), else_=_NONE)).label("revenue"),
+            func.sum(_units(_S.commission)).label("commission"),
+        )
+        .select_from(_JOINED)
+        .where(*_placed(site, start, end))
+        .group_by(*line)
+    )
+
+
+def _single(site: str, start: float, end: float) -> Select[Any]:
+    """The orders that are added up here."""
+    columns = (
+        _S.partner,
+        _O.channel,
+        _O.currency,
+        _O.state,
+        _O.total,
+        _O.refunded,
+        _O.decision,
+        _S.place,
+        _S.part,
+    )
+    return (
+        select(*columns)
+        .select_from(_JOINED)
+        .where(*_placed(site, start, end), _IS_SALE, _O.total.is_not(None), not_(_PLAIN))
+    )
+
+
+def _money(units: Any, currency: str | None) -> Decimal:
+    """Minor units of a currency as an amount."""
+    return Decimal(int(units or 0)).scaleb(-minor_digits(currency)) if currency else Decimal()
