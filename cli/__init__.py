@@ -9,7 +9,7 @@ import typer
 
 from ..events.metrics import VERSION
 from ..settings.model import listen_address
-from . import correct, desk, explain, networks, postbacks
+from . import correct, desk, explain, networks, partner, postbacks
 from .backup import backup_command, restore_command
 from .check import check_command
 from .connect import connect_command
@@ -50,6 +50,7 @@ app.add_typer(correct.app, name="orders")
 app.add_typer(desk.app, name="desk")
 app.add_typer(postbacks.app, name="postbacks")
 app.add_typer(networks.app, name="networks")
+app.add_typer(partner.app, name="partner")
 
 
 def _version(wanted: bool) -> None:

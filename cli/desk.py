@@ -18,8 +18,11 @@ from ..stores.ledger.engines import database_at
 from .check import load_or_exit
 from .ledger import UNUSABLE, description, require_ledger
 from .terminal import open_console, print_line
+from .trying import partner_of
 
-app = typer.Typer(help="The agents who answer visitors at the desk.", no_args_is_help=True)
+app = typer.Typer(
+    help="The agents who answer visitors at the desk, and partners' accounts.", no_args_is_help=True
+)
 
 Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
 DEFAULT_CONFIG = Path("clew.toml")
@@ -34,20 +37,28 @@ def add_user(
     config: Config = DEFAULT_CONFIG,
     site: Annotated[str | None, typer.Option(help="The only site that the agent may see; else all.")] = None,
     shown: Shown = None,
+    partner: Annotated[
+        str | None, typer.Option(help="Instead of an agent: an account for this partner's own pages alone.")
+    ] = None,
     password_stdin: Stdin = False,
 ) -> None:
-    """Add an agent, or bring a removed one back. Asks for a password."""
+    """Add an agent, or a partner's account, or bring a removed one back. Asks for a password."""
     settings = load_or_exit(config)
     names = [s.name for s in settings.sites]
     if site is not None and site not in names:
         _fail(f"{config} has no site {site!r}; there are: {', '.join(names)}")
+    if partner is not None:
+        site, _ = partner_of(settings, partner, site)
     password = _password(password_stdin)
     _work(
         settings,
-        lambda agents, now: agents.add(name, password, site=site, now=now, shown=shown),
+        lambda agents, now: agents.add(name, password, site=site, now=now, shown=shown, partner=partner),
         make=True,
     )
-    print_line(f"Added {name}, for {'all sites' if site is None else f'site {site}'}.")
+    where = "all sites" if site is None else f"site {site}"
+    print_line(
+        f"Added {name}, for {where}." if partner is None else f"Added {name}, for {partner} at {where}."
+    )
 
 
 @app.command("set-name")
@@ -63,7 +74,7 @@ def set_name(
 
 @app.command("set-password")
 def set_password(name: Name, config: Config = DEFAULT_CONFIG, password_stdin: Stdin = False) -> None:
-    """Set an agent's password; it is logged out everywhere."""
+    """Set the password of an agent or account; it is logged out everywhere."""
     settings = load_or_exit(config)
     password = _password(password_stdin)
     _work(settings, lambda agents, _: agents.change_password(name, password))
@@ -79,7 +90,7 @@ def remove_user(name: Name, config: Config = DEFAULT_CONFIG) -> None:
 
 @app.command("users")
 def users(config: Config = DEFAULT_CONFIG) -> None:
-    """List the agents."""
+    """List the agents, and partners' accounts."""
     found: list[Agent] = []
     times: list[float] = []
 
@@ -91,13 +102,14 @@ def users(config: Config = DEFAULT_CONFIG) -> None:
     if not found:
         print_line("There are no agents yet: add one with `clew desk add-user NAME`.")
         return
-    table = Table("Name", "Shown as", "Site", "State", "Last seen", box=None, pad_edge=False)
+    table = Table("Name", "Shown as", "Site", "Partner", "State", "Last seen", box=None, pad_edge=False)
     for agent in found:
         seen = "never" if agent.seen_at is None else f"{span(times[0] - agent.seen_at)} ago"
         table.add_row(
             agent.name,
             escape(agent.shown or "–"),
             agent.site or "all",
+            agent.partner or "–",
             "active" if agent.active else "removed",
             seen,
         )

@@ -53,7 +53,7 @@ def try_command(
     if event is not None and event not in EVENTS:
         raise typer.BadParameter(f"{event!r} is no event; there are: {', '.join(EVENTS)}")
     settings = load_or_exit(config)
-    at, found = _partner(settings, partner, site)
+    at, found = partner_of(settings, partner, site)
     report = SAMPLE if order is None else _reported(config, order, at, partner)
     report = _of_event(replace(report, partner=partner), event)
     network = load().networks.get(found.network or "")
@@ -68,7 +68,8 @@ def try_command(
         _send(config, settings, found, network, report, real=real)
 
 
-def _partner(settings: Settings, name: str, site: str | None) -> tuple[str, Partner]:
+def partner_of(settings: Settings, name: str, site: str | None) -> tuple[str, Partner]:
+    """The site of a partner, and the partner. Exits with 1 if there is none, or at several sites."""
     found = [
         (s.name, p) for s in settings.sites for p in s.partners if p.id == name and site in (None, s.name)
     ]

@@ -3,6 +3,7 @@
 from ..injector.heads import Headers
 
 SESSION, LOGIN = "clew_desk", "clew_desk_login"
+PARTNER, PARTNER_LOGIN = "clew_desk_partner", "clew_desk_partner_login"
 
 _MARK = SESSION.encode()
 _PREFIXES = (b"__host-", b"__secure-")

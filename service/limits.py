@@ -39,6 +39,7 @@ PERIODS: Mapping[str, float] = {
     "tokens": 3600,
     "exports": 60,
     "webhooks": 60,
+    "partner_pages": 60,
 }
 HELD = ("streams", "desk_streams", "uploads", "websockets", "connections")
 

@@ -4,7 +4,7 @@ import functools
 import hmac
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -29,7 +29,33 @@ CSRF_HEADER = "x-clew-csrf"
 NAME_RATE = Rate(5, 300)
 # The only places that a login leads to: the inbox, a conversation and an order.
 _TARGET = re.compile(r"/conversations/[A-Za-z0-9_-]{1,40}|/orders/[0-9]{1,18}")
-_WRONG = "Name or password is wrong."
+_SAID: Mapping[str, str] = {
+    "wrong": "Name or password is wrong.",
+    "old": "The form was too old, or cookies are off. Try once more.",
+    "many": "Too many tries. Wait {} and try again.",
+    "busy": "Too many logins at this moment. Try again.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where one logs in. `path` is below the desk's, `cookie` holds the session's token, `form` the token of
+    the login form, `targets` are the paths besides the first page that a login may lead to.
+
+    `begin` takes name, password and time, and returns the new session's token; None if they are wrong.
+    `end` ends the session of a token. `said` has the texts of what may go wrong, `values` what else the
+    template needs.
+    """
+
+    path: str
+    cookie: str
+    form: str
+    template: str
+    targets: re.Pattern[str]
+    begin: Callable[[RequestContext, str, str, float], Awaitable[str | None]]
+    end: Callable[[RequestContext, str], Awaitable[None]]
+    said: Callable[[Request], Mapping[str, str]] = lambda _: _SAID
+    values: Callable[[Request], Mapping[str, object]] = lambda _: {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +81,20 @@ def anyone(handler: Callable[[Request, RequestContext], Awaitable[Response]]) ->
             return _problem(request, over(limited))
         except STORE_FAILURES as error:
             at.service.events.failed(error, site=at.site.name, where="desk")
-            return page(
-                request, "problem.html", 503, text="The ledger cannot be reached. Try again in a moment."
-            )
+            return _problem(request, Refused(503, "The ledger cannot be reached. Try again in a moment."))
 
     return endpoint
 
 
+def of_partner(request: Request) -> bool:
+    """Whether a request is for a partner's pages."""
+    path: str = request.scope["path"]
+    return path.startswith("/desk/partner/")
+
+
 def _problem(request: Request, refused: Refused) -> Response:
-    answer = page(request, "problem.html", refused.status, text=refused.text)
+    back = "/partner/" if of_partner(request) else "/"
+    answer = page(request, "problem.html", refused.status, text=refused.text, back=back)
     answer.headers.update(refused.headers)
     return answer
 
@@ -76,18 +107,18 @@ def signed_in(handler: Callable[[Request, AgentContext], Awaitable[Response]]) -
     async def endpoint(request: Request, at: RequestContext) -> Response:
         context = await agent_context(request, at)
         if context is not None and request.method in ("GET", "HEAD"):
-            _require_navigation(request, context.session.csrf)
+            require_navigation(request, context.session.csrf)
         return _to_login(request) if context is None else await handler(request, context)
 
     return endpoint
 
 
-def _require_navigation(request: Request, csrf: str) -> None:
+def require_navigation(request: Request, csrf: str) -> None:
     """Raise Refused (403) for a page that a script asks for, unless it is the desk's own, which knows the
     token that stands in each page: a script that got into the shop must not read the desk."""
     if request.headers.get("sec-fetch-dest", "document") == "document":
         return
-    if not _same(request.headers.get(CSRF_HEADER, ""), csrf):
+    if not same(request.headers.get(CSRF_HEADER, ""), csrf):
         raise Refused(403, "This page is not for scripts of other pages.")
 
 
@@ -95,7 +126,7 @@ def require_own_stream(request: Request, csrf: str) -> None:
     """Raise Refused (403) for a stream that a script opens, unless it is the desk's own."""
     if request.headers.get("sec-fetch-dest", "document") == "document":
         return
-    if not _same(request.query_params.get("key", ""), stream_key(csrf)):
+    if not same(request.query_params.get("key", ""), stream_key(csrf)):
         raise Refused(403, "This stream is not for scripts of other pages.")
 
 
@@ -115,8 +146,13 @@ async def agent_form(request: Request, context: AgentContext) -> dict[str, str]:
 
 async def agent_pairs(request: Request, context: AgentContext, fields: int = FIELDS) -> list[tuple[str, str]]:
     """The same in their order, with repeated ones; at most `fields` of them."""
+    return await own_pairs(request, context.session.csrf, fields)
+
+
+async def own_pairs(request: Request, csrf: str, fields: int = FIELDS) -> list[tuple[str, str]]:
+    """The fields of a form of the session with this token. Raises Refused."""
     pairs = await form_pairs(request, fields=fields)
-    if not _same(dict(pairs).get("csrf", ""), context.session.csrf):
+    if not same(dict(pairs).get("csrf", ""), csrf):
         raise Refused(403, "This form is from another session: reload the page and try again.")
     return pairs
 
@@ -129,37 +165,44 @@ def see_other(request: Request, path: str) -> Response:
 @anyone
 async def login_page(request: Request, at: RequestContext) -> Response:
     """The login form, with a token that its POST has to bring in the form and in a cookie."""
-    if request.headers.get("sec-fetch-dest", "document") != "document":
-        # Nothing for a script to read; the desk's own sees by the address that its session has ended.
-        return Response(status_code=204, headers=headers(request))
-    return _login_form(request)
+    return form_of(DESK, request)
 
 
 @anyone
 async def login(request: Request, at: RequestContext) -> Response:
+    """Check an agent's name and password."""
+    return await enter(DESK, request, at)
+
+
+def form_of(door: Door, request: Request) -> Response:
+    """The login form of a door."""
+    if request.headers.get("sec-fetch-dest", "document") != "document":
+        # Nothing for a script to read; the desk's own sees by the address that its session has ended.
+        return Response(status_code=204, headers=headers(request))
+    return _login_form(door, request)
+
+
+async def enter(door: Door, request: Request, at: RequestContext) -> Response:
     """Check name and password. An unknown name and a wrong password get the same answer at the same pace."""
-    fields = await form_body(request)
+    fields, said = await form_body(request), door.said(request)
     target = fields.get("to", "")
-    if not _same(fields.get("csrf", ""), request.cookies.get(LOGIN_COOKIE, "")):
-        return _login_form(request, 403, "The form was too old, or cookies are off. Try once more.", target)
+    if not same(fields.get("csrf", ""), request.cookies.get(door.form, "")):
+        return _login_form(door, request, 403, said["old"], target)
     name, now, limits = fields.get("name", "").strip()[:64], at.service.clock.now(), at.service.limits
     own = Own("name", f"{at.site.name}/{name}", NAME_RATE)
     try:
         # Counted before the password is checked, or many at once would all be free.
         at.take("logins", own=own)
     except LimitedError as limited:
-        refused = Refused(
-            429, f"Too many tries. Wait {span(limited.wait + 1)} and try again.", wait=limited.wait
-        )
-        answer = _login_form(request, refused.status, refused.text, target, name)
+        refused = Refused(429, said["many"].format(span(limited.wait + 1)), wait=limited.wait)
+        answer = _login_form(door, request, refused.status, refused.text, target, name)
         answer.headers["Retry-After"] = refused.headers["Retry-After"]
         return answer
     agents = at.service.ledger.agents
     try:
-        verified = await agents.verify(name, fields.get("password", ""), at.chosen)
+        token = await door.begin(at, name, fields.get("password", ""), now)
     except BusyError:
-        return _login_form(request, 503, "Too many logins at this moment. Try again.", target, name)
-    token = None if verified is None else await agents.start_session(name, at.place, now, verified)
+        return _login_form(door, request, 503, said["busy"], target, name)
     right = token is not None
     # A name that nobody has may be a password that was typed into the wrong field.
     agent = name if right or await agents.knows(name) else None
@@ -167,16 +210,36 @@ async def login(request: Request, at: RequestContext) -> Response:
         "login", site=at.chosen or "", agent=agent, client=at.origin.client, accepted=right
     )
     if token is None:
-        return _login_form(request, 403, _WRONG, target, name)
+        return _login_form(door, request, 403, said["wrong"], target, name)
     limits.give_back("logins", at.site.name, at.origin.client, own=own)
     limits.prove("logins", at.origin.client)
-    # Always a new token: one that somebody planted in this browser before is worth nothing.
-    if request.cookies.get(COOKIE):
-        await agents.end_session(request.cookies[COOKIE])
-    answer = see_other(request, target if _TARGET.fullmatch(target) else "/")
-    _set_cookie(request, answer, COOKIE, token, SESSION_SECONDS)
-    _set_cookie(request, answer, LOGIN_COOKIE, "", 0)
+    answer = see_other(request, door.path + (target if door.targets.fullmatch(target) else "/"))
+    await begun(door, request, at, answer, token, SESSION_SECONDS)
     return answer
+
+
+async def begun(
+    door: Door, request: Request, at: RequestContext, answer: Response, token: str, seconds: float
+) -> None:
+    """Give the browser the token of a new session. It is always a new one: one that somebody planted in this
+    browser before is worth nothing, and its session ends."""
+    if before := request.cookies.get(door.cookie):
+        await door.end(at, before)
+    set_cookie(door, request, answer, door.cookie, token, seconds)
+    set_cookie(door, request, answer, door.form, "", 0)
+
+
+async def _desk_session(at: RequestContext, name: str, password: str, now: float) -> str | None:
+    agents = at.service.ledger.agents
+    verified = await agents.verify(name, password, at.chosen)
+    return None if verified is None else await agents.start_session(name, at.place, now, verified)
+
+
+async def _end_desk_session(at: RequestContext, token: str) -> None:
+    await at.service.ledger.agents.end_session(token)
+
+
+DESK = Door("", COOKIE, LOGIN_COOKIE, "login.html", _TARGET, _desk_session, _end_desk_session)
 
 
 @signed_in
@@ -184,8 +247,13 @@ async def logout(request: Request, context: AgentContext) -> Response:
     """End the session here and in the ledger."""
     await agent_form(request, context)
     await context.at.service.ledger.agents.end_session(context.token)
-    answer = see_other(request, "/login")
-    _set_cookie(request, answer, COOKIE, "", 0)
+    return left(DESK, request)
+
+
+def left(door: Door, request: Request) -> Response:
+    """Lead to the login, without the session's cookie."""
+    answer = see_other(request, f"{door.path}/login")
+    set_cookie(door, request, answer, door.cookie, "", 0)
     return answer
 
 
@@ -196,34 +264,42 @@ def _to_login(request: Request) -> Response:
 
 
 def _login_form(
-    request: Request, status: int = 200, problem: str = "", target: str | None = None, name: str = ""
+    door: Door,
+    request: Request,
+    status: int = 200,
+    problem: str = "",
+    target: str | None = None,
+    name: str = "",
 ) -> Response:
     if target is None:
         target = request.query_params.get("to", "")
     # A token that this browser has already is kept: two login tabs may stand open.
-    token = request.cookies.get(LOGIN_COOKIE, "")
+    token = request.cookies.get(door.form, "")
     if not re.fullmatch(r"[A-Za-z0-9_-]{43}", token):
         token = secrets.token_urlsafe(32)
-    target = target if _TARGET.fullmatch(target) else ""
-    answer = page(request, "login.html", status, csrf=token, target=target, problem=problem, name=name)
-    _set_cookie(request, answer, LOGIN_COOKIE, token, LOGIN_SECONDS)
+    target = target if door.targets.fullmatch(target) else ""
+    shown = {"csrf": token, "target": target, "problem": problem, "name": name, **door.values(request)}
+    answer = page(request, door.template, status, **shown)
+    set_cookie(door, request, answer, door.form, token, LOGIN_SECONDS)
     return answer
 
 
-def _set_cookie(request: Request, answer: Response, name: str, value: str, seconds: int) -> None:
+def set_cookie(door: Door, request: Request, answer: Response, name: str, value: str, seconds: float) -> None:
+    """Set a cookie of a door, out of reach of scripts and of everything outside of it."""
+    # On the desk's own host one session of an agent is for all sites.
+    shared = request_context(request).way is not None and not door.path
     # Lax, not Strict: a link to a conversation in somebody's mail has to find the agent logged in.
     answer.set_cookie(
         name,
         value,
-        max_age=seconds,
-        # On the desk's own host one session is for all sites.
-        path=desk_path(request) if request_context(request).way is None else ROOT,
+        max_age=int(seconds),
+        path=ROOT if shared else desk_path(request) + door.path,
         httponly=True,
         samesite="lax",
         secure=request_context(request).origin.scheme == "https",
     )
 
 
-def _same(first: str, second: str) -> bool:
+def same(first: str, second: str) -> bool:
     """Compared in constant time; two missing tokens are not the same."""
     return bool(first) and hmac.compare_digest(first.encode(), second.encode())

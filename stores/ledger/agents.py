@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, u
 
 from .connection import Connection, executing
 from .database import Database
-from .schema import agent_sessions, agents
+from .schema import agent_sessions, agents, partner_sessions
 
 SESSION_SECONDS = 12 * 3600
 ONLINE_SECONDS = 30
@@ -42,7 +42,8 @@ class BusyError(Exception):
 @dataclass(frozen=True, slots=True)
 class Agent:
     """Somebody who answers visitors. `site` is the only site they may see, None for all; `shown` is the name
-    that visitors see, None for none; times in seconds."""
+    that visitors see, None for none; times in seconds. With a `partner` it is the account of that partner of
+    the site, which sees the partner's own pages and nothing of the desk."""
 
     name: str
     site: str | None
@@ -50,6 +51,7 @@ class Agent:
     created_at: float
     seen_at: float | None
     shown: str | None = None
+    partner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +90,28 @@ class Agents:
     # -- who there is
 
     async def add(
-        self, name: str, password: str, *, site: str | None, now: float, shown: str | None = None
+        self,
+        name: str,
+        password: str,
+        *,
+        site: str | None,
+        now: float,
+        shown: str | None = None,
+        partner: str | None = None,
     ) -> None:
-        """Add an agent, or bring a removed one back. Raises AgentError."""
+        """Add an agent, or an account of a `partner` of the site, or bring a removed one back. Raises
+        AgentError."""
         if not NAME.fullmatch(name):
             raise AgentError(f"{name!r}: a name is a letter or digit, then up to 63 more or any of . _ - + @")
+        if partner is not None and site is None:
+            raise AgentError("an account of a partner is for one site: name it")
         shown = _shown(shown)
         hashed = await self._hash(password)
         values = {
             "shown": shown,
             "password": hashed,
             "site": site,
+            "partner": partner,
             "active": True,
             "created_at": now,
             "seen_at": None,
@@ -140,18 +153,28 @@ class Agents:
         await self._db.transact(lambda tx: _change(tx, name, active=False))
 
     async def everyone(self) -> tuple[Agent, ...]:
-        """All agents, also removed ones, by name."""
-        names = ("name", "site", "active", "created_at", "seen_at", "shown")
-        columns = [agents.c[name] for name in names]
+        """All agents and partners' accounts, also removed ones, by name."""
+        return await self._named()
+
+    async def accounts(self, site: str) -> tuple[Agent, ...]:
+        """The accounts of the site's partners, by name."""
+        return await self._named(agents.c.site == site, agents.c.partner.is_not(None), agents.c.active)
+
+    async def _named(self, *conditions: ColumnElement[bool]) -> tuple[Agent, ...]:
+        names = ("name", "site", "active", "created_at", "seen_at", "shown", "partner")
+        query = select(*(agents.c[name] for name in names)).where(*conditions).order_by(agents.c.name)
         async with self._db.read() as connection:
-            rows = (await connection.execute(select(*columns).order_by(agents.c.name))).all()
+            rows = (await connection.execute(query)).all()
         return tuple(Agent(*row) for row in rows)
 
     # -- logging in
 
-    async def verify(self, name: str, password: str, site: str | None) -> str | None:
+    async def verify(
+        self, name: str, password: str, site: str | None, *, of_partner: bool = False
+    ) -> str | None:
         """What is stored of this password, for `start_session`, if it is that of an active agent, of the site
-        if there is one; else None. Raises BusyError.
+        if there is one; else None. With `of_partner` it is that of a partner's account, for
+        `PartnerAccess.log_in`, and never an agent's. Raises BusyError.
 
         An unknown name costs the same work as a wrong password, so that time does not tell who exists.
         """
@@ -161,6 +184,7 @@ class Agents:
                     select(agents.c.password).where(
                         agents.c.name == name,
                         agents.c.active,
+                        agents.c.partner.is_not(None) if of_partner else agents.c.partner.is_(None),
                         *([] if site is None else [or_(agents.c.site.is_(None), agents.c.site == site)]),
                     )
                 )
@@ -191,7 +215,7 @@ class Agents:
         """
         token = secrets.token_urlsafe(32)
         session = {
-            "token": _digest(token),
+            "token": digest_of(token),
             "agent": agent,
             "site": place.site,
             "host": place.host,
@@ -203,7 +227,8 @@ class Agents:
         async def work(tx: Connection) -> bool:
             same = (agents.c.name == agent, agents.c.password == verified, agents.c.active)
             # Whoever changes the agent now waits, and then ends this session as well.
-            unchanged = select(agents.c.name).where(*same).with_for_update(read=True)
+            own = select(agents.c.name).where(*same, agents.c.partner.is_(None))
+            unchanged = own.with_for_update(read=True)
             if (await tx.execute(unchanged)).first() is None:
                 return False
             await tx.execute(delete(agent_sessions).where(agent_sessions.c.expires_at <= now))
@@ -225,11 +250,12 @@ class Agents:
             )
             .join(agents, agents.c.name == agent_sessions.c.agent)
             .where(
-                agent_sessions.c.token == _digest(token),
+                agent_sessions.c.token == digest_of(token),
                 agent_sessions.c.expires_at > now,
                 agent_sessions.c.site.is_not_distinct_from(place.site),
                 agent_sessions.c.host == place.host,
                 agents.c.active,
+                agents.c.partner.is_(None),
             )
         )
         if (site := site or place.site) is not None:
@@ -241,7 +267,7 @@ class Agents:
     async def end_session(self, token: str) -> None:
         """Log out."""
         await self._db.transact(
-            executing(delete(agent_sessions).where(agent_sessions.c.token == _digest(token)))
+            executing(delete(agent_sessions).where(agent_sessions.c.token == digest_of(token)))
         )
 
     # -- presence
@@ -316,6 +342,7 @@ async def _change(tx: Connection, name: str, **values: object) -> None:
     """Change what the agent's access hangs on, and end all sessions."""
     await _update(tx, name, **values)
     await tx.execute(delete(agent_sessions).where(agent_sessions.c.agent == name))
+    await tx.execute(delete(partner_sessions).where(partner_sessions.c.account == name))
 
 
 async def _update(tx: Connection, name: str, **values: object) -> None:
@@ -324,5 +351,6 @@ async def _update(tx: Connection, name: str, **values: object) -> None:
         raise AgentError(f"there is no agent {name!r}: `clew desk users` lists them")
 
 
-def _digest(token: str) -> str:
+def digest_of(token: str) -> str:
+    """What the ledger keeps of a session's token."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -14,6 +14,7 @@ from .networks import Networks
 from .notices import Notices
 from .orders import Orders
 from .outbox import Outbox
+from .partner_access import PartnerAccess
 from .stories import Stories
 from .totals import Totals
 
@@ -34,6 +35,7 @@ class Ledger:
         self.customers = Customers(self.db)
         self.inbox = Inbox(self.db)
         self.agents = Agents(self.db)
+        self.partner_access = PartnerAccess(self.db)
         self.notices = Notices(self.db)
         self.networks = Networks(self.db)
         self.forgetting = Forgetting(self.db)

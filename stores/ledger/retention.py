@@ -21,6 +21,7 @@ from .schema import (
     deliveries,
     messages,
     notices,
+    partner_sessions,
     postbacks,
     sightings,
     turns,
@@ -143,7 +144,10 @@ async def _sessions(tx: Connection, before: float) -> int:
     own = agent_sessions.c
     tokens = await _ids(tx, select(own.token).where(own.expires_at < before))
     await tx.execute(delete(agent_sessions).where(own.token.in_(tokens)))
-    return len(tokens)
+    of_partners = partner_sessions.c
+    others = await _ids(tx, select(of_partners.token).where(of_partners.expires_at < before))
+    await tx.execute(delete(partner_sessions).where(of_partners.token.in_(others)))
+    return len(tokens) + len(others)
 
 
 KINDS: Final[Mapping[str, Callable[[Connection, float], Awaitable[int]]]] = {

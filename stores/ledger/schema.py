@@ -260,6 +260,7 @@ postbacks = Table(
     Index("ix_postbacks_queue", "state", "site", "partner", "next_at", "id"),
     Index("ix_postbacks_newest", "state", "created_at"),
     Index("ix_postbacks_newest_of_site", "site", "state", "created_at"),
+    Index("ix_postbacks_partner", "site", "partner", "created_at", "id"),
 )
 
 attempts = Table(
@@ -347,6 +348,9 @@ agents = Table(
     Column("shown", text_of(64)),  # the name that visitors see; NULL: none
     Column("password", text_of(), nullable=False),  # argon2id
     Column("site", text_of(64)),  # NULL: all sites
+    Column(
+        "partner", text_of(64)
+    ),  # NULL: an agent; else this partner of the site, who sees its own pages only
     Column("active", Boolean, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("seen_at", Float),  # last sign of an open desk
@@ -364,6 +368,43 @@ agent_sessions = Table(
     Column("csrf", text_of(64), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
+)
+
+# The links to a partner's pages hold as long as their generation is this one; no row: 0.
+partner_links = Table(
+    "partner_links",
+    metadata,
+    Column("site", text_of(64), primary_key=True),
+    Column("partner", text_of(64), primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("by", text_of(64), nullable=False),  # who revoked the ones before
+    Column("at", Float, nullable=False),
+)
+
+# Apart from those of agents: nothing that looks for an agent's session can find a partner's.
+partner_sessions = Table(
+    "partner_sessions",
+    metadata,
+    Column("token", text_of(64), primary_key=True),  # SHA-256 of the cookie's value, hex
+    Column("site", text_of(64), nullable=False),
+    Column("partner", text_of(64), nullable=False),
+    Column("host", text_of(261), nullable=False),
+    Column("account", text_of(64), ForeignKey("agents.name"), index=True),  # NULL: it came by a link …
+    Column("generation", Integer),  # … of this generation
+    Column("csrf", text_of(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Index("ix_partner_sessions_partner", "site", "partner", "created_at"),
+)
+
+# How often a partner's links were followed to the shop: a sum for each day, no visitor.
+partner_clicks = Table(
+    "partner_clicks",
+    metadata,
+    Column("site", text_of(64), primary_key=True),
+    Column("partner", text_of(64), primary_key=True),
+    Column("day", text_of(10), primary_key=True),  # 2026-11-27, in the site's time zone
+    Column("count", Integer, nullable=False),
 )
 
 # What needs a person: one row for each site, event and key, however often it happens.

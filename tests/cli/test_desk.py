@@ -127,8 +127,8 @@ def test_a_removed_agent_cannot_log_in_and_is_listed_as_removed(config: Path) ->
     assert run(config, "remove-user", "bo").exit_code == 0
     assert not verified(config, "bo", PASSWORD)
     lines = [line.split() for line in run(config, "users").output.splitlines()]
-    assert ["bo", "–", "all", "removed", "never"] in lines
-    assert ["cy", "–", "other", "active", "never"] in lines
+    assert ["bo", "–", "all", "–", "removed", "never"] in lines
+    assert ["cy", "–", "other", "–", "active", "never"] in lines
 
 
 def test_the_name_that_visitors_see_is_given_and_changed(config: Path) -> None:
@@ -195,3 +195,15 @@ def test_a_ledger_of_another_kind_is_a_clear_error(config: Path) -> None:
     assert result.exit_code == 1
     assert "Traceback" not in result.output
     assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_a_partners_account_is_no_agents(config: Path) -> None:
+    with config.open("a") as file:
+        file.write(
+            '\n[[sites.partners]]\nid = "anna"\nparam = "aff"\npostback = "https://p.test/?c={click_id}"\n'
+        )
+    assert "no partner 'nobody'" in add(config, "pat", "--partner", "nobody").output
+    done = add(config, "pat", "--partner", "anna")
+    assert (done.exit_code, "for anna at site other" in done.output) == (0, True), done.output
+    assert not verified(config, "pat", PASSWORD, "other")
+    assert "anna" in run(config, "users").output

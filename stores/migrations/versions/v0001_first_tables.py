@@ -12,6 +12,7 @@ def upgrade() -> None:
     """Build."""
     _conversations()
     _agents()
+    _partner_pages()
     _orders()
     _sightings()
     _placements()
@@ -81,6 +82,7 @@ def _agents() -> None:
         sa.Column("shown", text_of(64), nullable=True),
         sa.Column("password", text_of(), nullable=False),
         sa.Column("site", text_of(64), nullable=True),
+        sa.Column("partner", text_of(64), nullable=True),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("seen_at", sa.Float(), nullable=True),
@@ -97,6 +99,48 @@ def _agents() -> None:
         sa.Column("expires_at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["agent"], ["agents.name"], name=op.f("fk_agent_sessions_agent_agents")),
         sa.PrimaryKeyConstraint("token", name=op.f("pk_agent_sessions")),
+    )
+
+
+def _partner_pages() -> None:
+    """Who may see a partner's pages, and what only they show."""
+    op.create_table(
+        "partner_links",
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("partner", text_of(64), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("by", text_of(64), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("site", "partner", name=op.f("pk_partner_links")),
+    )
+    op.create_table(
+        "partner_sessions",
+        sa.Column("token", text_of(64), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("partner", text_of(64), nullable=False),
+        sa.Column("host", text_of(261), nullable=False),
+        sa.Column("account", text_of(64), nullable=True),
+        sa.Column("generation", sa.Integer(), nullable=True),
+        sa.Column("csrf", text_of(64), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account"], ["agents.name"], name=op.f("fk_partner_sessions_account_agents")
+        ),
+        sa.PrimaryKeyConstraint("token", name=op.f("pk_partner_sessions")),
+    )
+    op.create_index(op.f("ix_partner_sessions_account"), "partner_sessions", ["account"], unique=False)
+    op.create_index(op.f("ix_partner_sessions_expires_at"), "partner_sessions", ["expires_at"], unique=False)
+    op.create_index(
+        "ix_partner_sessions_partner", "partner_sessions", ["site", "partner", "created_at"], unique=False
+    )
+    op.create_table(
+        "partner_clicks",
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("partner", text_of(64), nullable=False),
+        sa.Column("day", text_of(10), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("site", "partner", "day", name=op.f("pk_partner_clicks")),
     )
 
 
@@ -329,6 +373,9 @@ def _postbacks() -> None:
     op.create_index("ix_postbacks_newest_of_site", "postbacks", ["site", "state", "created_at"], unique=False)
     op.create_index(
         "ix_postbacks_queue", "postbacks", ["state", "site", "partner", "next_at", "id"], unique=False
+    )
+    op.create_index(
+        "ix_postbacks_partner", "postbacks", ["site", "partner", "created_at", "id"], unique=False
     )
     op.create_table(
         "attempts",
