@@ -78,7 +78,10 @@ def show_command(
             console.print(Text(line))
     for purpose, how in network.by_hand.items():
         console.print(Text(f"\n{EVENTS[purpose]}: by hand: {how}"))
-    unknown = [EVENTS[p] for p in PURPOSES[:3] if p not in network.by_hand and not network.calls_for(p, {})]
+    for purpose, why in network.nothing.items():
+        console.print(Text(f"\n{EVENTS[purpose]}: nothing to report: {why}"))
+    said = {*network.by_hand, *network.nothing}
+    unknown = [EVENTS[p] for p in PURPOSES[:3] if p not in said and not network.calls_for(p, {})]
     if unknown:
         console.print(Text(f"\nno call is known for {', '.join(unknown)}: they are held for a person"))
 
@@ -116,6 +119,7 @@ def _facts(network: Network) -> dict[str, object]:
             for call in network.calls
         ],
         "by_hand": dict(network.by_hand),
+        "nothing": dict(network.nothing),
     }
 
 
@@ -152,5 +156,5 @@ def _limits(call: CallEntry) -> Iterator[str]:
         yield f"OAuth 2.0 token by {call.oauth.grant}"
     if call.success.silent:
         yield "the response never says whether it counted"
-    if call.test.url or call.test.settings:
+    if call.has_tests:
         yield "can be marked as a test"

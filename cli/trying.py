@@ -122,7 +122,7 @@ def _send(
     config: Path, settings: Settings, partner: Partner, network: Network | None, report: Report, *, real: bool
 ) -> None:
     entry = None if network is None else usable(partner, network, PURPOSE[report.event])
-    tests = entry is not None and bool(entry.test.url or entry.test.settings)
+    tests = entry is not None and entry.has_tests
     if not tests and not real:
         who = partner.id if network is None else network.name
         _refuse(f"Not sent: {who} has no way to mark a call as a test. With --real it is sent as an order.")

@@ -17,10 +17,21 @@ from .money import amount_text
 
 # confirm: waits for the shop's server. checkout: no sign that the visitor ordered. browser: reported by the
 # browser only. amount, currency: contradicts other amounts. conflict: two reports of the order disagree.
-# manual: the partner has no call for such an event, so a person has to report it.
+# manual: the partner has no call for such an event, so a person has to report it. nothing: there is nothing
+# to report, so it does not wait for anybody.
 # agent: an agent recorded more than one agent may. code: a partner's coupon that may have leaked.
 Kind = Literal[
-    "confirm", "checkout", "browser", "amount", "currency", "conflict", "manual", "agent", "code", "net"
+    "confirm",
+    "checkout",
+    "browser",
+    "amount",
+    "currency",
+    "conflict",
+    "manual",
+    "nothing",
+    "agent",
+    "code",
+    "net",
 ]
 
 # Of a normal distribution the median absolute deviation is 0.6745 standard deviations (Iglewicz and Hoaglin,

@@ -102,8 +102,8 @@ def _no_call(place: KeyPath, partner: Partner, network: Network) -> Iterator[Wor
         yield Wording((*place, "settings", "conversion"), message, nearest(name, names))
     else:
         message = f"{network.name} accepts no reports from servers"
-        if by_hand := network.by_hand.get("conversion"):
-            message = f"{message}: {by_hand}"
+        if why := network.by_hand.get("conversion") or network.nothing.get("conversion"):
+            message = f"{message}: {why}"
         yield Wording((*place, "network"), message, "remove the partner: its clicks are still recorded")
 
 

@@ -18,7 +18,7 @@ from ..orders.money import amount_text
 from ..referral.catalogue import Network
 from ..settings.model import Partner
 from .model import Postback, Report, State
-from .network_call import unable
+from .network_call import PURPOSE, unable
 
 NEW, ADJUST, CANCEL = "order", "adjust", "cancel"
 EVENTS: Final[Sequence[str]] = (NEW, ADJUST, CANCEL)
@@ -185,10 +185,11 @@ def plan(
         same = next((row for row in waiting if _content(row.report) == _content(event)), None)
         # A person's refusal keeps back what stood then. A cancellation is reported all the same.
         kept_back = refused and (event.event != CANCEL or same is not None)
-        state: State = "refused" if kept_back else "due" if against is None else "held"
-        hold = against if state == "held" else None
+        nothing = against is not None and against.kind == "nothing"
+        state: State = "refused" if kept_back or nothing else "due" if against is None else "held"
+        hold = against if state == "held" or (nothing and not kept_back) else None
         superseded += [row.id for row in waiting if row is not same]
-        kind = None if hold is None else hold.kind
+        kind = None if hold is None or nothing else hold.kind
         why = _why(waiting, settlement) if hold is None else hold.text
         if same is None:
             sequence = max((row.sequence for row in own), default=0) + 1
@@ -281,6 +282,8 @@ def manual(
         return None
     if partner.network is not None:
         network = networks.get(partner.network)
+        if network is not None and (none := network.nothing.get(PURPOSE[report.event])) is not None:
+            return Doubt("nothing", f"there is nothing to report to {network.name}: {none}")
         why = unable(partner, network, report, now) if network is not None else None
     elif report.event == NEW or partner.secret is not None or "{event}" in (partner.postback or ""):
         why = None

@@ -34,4 +34,5 @@ def rendered(network: Network, entry: CallEntry, example: Example) -> Call:
         example.now,
         token=example.token,
         kept=[example.kept] * len(reports),
+        test=example.test,
     )

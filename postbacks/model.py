@@ -10,7 +10,7 @@ from ..orders.sighting import item_of, plain
 
 # due: waits for its time. sending: the first byte of the call may have been sent. delivered, dead: final.
 # unknown: it was sent, and there was no response. held: in doubt, not sent until a person or the shop's
-# server confirms it. refused: a person decided that it is not sent.
+# server confirms it. refused: it is not sent, because a person decided so, or there is nothing to report.
 # superseded: it was not sent, because a later one says what holds now.
 State = Literal["due", "sending", "delivered", "dead", "unknown", "held", "refused", "superseded"]
 Outcome = Literal["delivered", "retry", "dead", "unknown"]

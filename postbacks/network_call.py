@@ -8,13 +8,13 @@ from itertools import groupby
 from types import MappingProxyType
 from xml.sax.saxutils import escape
 
-from ..referral.calls import ELEMENT, REPORT, CallEntry, Param, Purpose, Setting
+from ..referral.calls import ELEMENT, ORDER_KEY, REPORT, CallEntry, Param, Purpose, Setting
 from ..referral.catalogue import Network
 from ..settings.model import Partner
 from .call import Call, RenderError, json_text, percent
-from .masking import MASK, masked_click
+from .masking import MASK
 from .model import Report
-from .values import Given, Json, elements, given, text, value
+from .values import Given, Json, elements, given, is_due, text, value
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
 _ANY = re.compile(r"\{([^{}]+)\}")
@@ -83,6 +83,8 @@ def usable(partner: Partner, network: Network, purpose: Purpose) -> CallEntry:
     """The call for this purpose. Raises RenderError if it cannot be made, with the reason."""
     entry = chosen(partner, network, purpose)
     if entry is None:
+        if (why := network.nothing.get(purpose)) is not None:
+            raise RenderError(f"there is nothing to report to {network.name}: {why}")
         by_hand = network.by_hand.get(purpose)
         raise RenderError(
             f"{network.name} takes {_WORDS[purpose]} only by hand: {by_hand}"
@@ -135,8 +137,9 @@ def network_call(
     ]
     secrets = {s.name for s in entry.settings.values() if s.secret and s.name in inputs[0].settings}
     url, headers, body = _built(partner, entry, inputs, token, test=test)
-    hidden_settings = {**inputs[0].settings, **dict.fromkeys(secrets, MASK)}
-    shown = [replace(one, report=_masked(one.report), settings=hidden_settings) for one in inputs]
+    hidden = {**inputs[0].settings, **dict.fromkeys(secrets, MASK)}
+    shown = [replace(one, report=_masked(one.report), settings=hidden, masked=True) for one in inputs]
+    cut = [p for p in entry.params if p.source == "click_id" and (p.after or p.until)]
     shown_url, _, shown_body = _built(partner, entry, shown, MASK, test=test)
     return Call(
         method=entry.method,
@@ -148,7 +151,8 @@ def network_call(
         keys=tuple(report.order_id for report in reports),
         hidden=tuple(
             {
-                *(text for report in reports for text in (report.click_id, percent(report.click_id))),
+                *(shape for report in reports for shape in (report.click_id, percent(report.click_id))),
+                *(text(part) for one in inputs for p in cut if (part := value(p, one)) is not None),
                 *(report.email_sha256 for report in reports if report.email_sha256),
                 *(str(inputs[0].settings[name]) for name in secrets),
                 *([token] if token else []),
@@ -158,8 +162,7 @@ def network_call(
 
 
 def _masked(report: Report) -> Report:
-    masked = replace(report, click_id=masked_click(report.click_id))
-    return replace(masked, email_sha256=MASK) if report.email_sha256 else masked
+    return replace(report, email_sha256=MASK) if report.email_sha256 else report
 
 
 def _input(
@@ -168,7 +171,7 @@ def _input(
     defaults = {s.name: s.default for s in entry.settings.values() if s.default is not None}
     settings = {**defaults, **partner.plain_settings, **(entry.test.settings if test else {})}
     groups = partner.commission_groups
-    return given(report, settings, groups, now=now, kept=kept, without_items=entry.without_items)
+    return given(report, settings, groups, now=now, kept=kept, without_items=entry.without_items, test=test)
 
 
 def _built(
@@ -178,7 +181,7 @@ def _built(
     settings = inputs[0].settings
     found = [list(_fields(partner, entry, one)) for one in inputs]
     first = found[0]
-    body = _body(entry, found)
+    body = _body(entry, found, [one.report.order_id for one in inputs])
     url = _address(partner, entry.test.url if test and entry.test.url else entry.url, settings, first)
     if entry.encoding == "path":
         url += _segments([f for f in first if f.param.place == "body"])
@@ -210,7 +213,7 @@ def _fields(partner: Partner, entry: CallEntry, one: Given, *, headers: bool = F
             for param in run:
                 if (found := value(param, one)) is not None:
                     yield _Field(param, param.name, found)
-                elif param.required and _is_due(param, one):
+                elif param.required and is_due(param, one):
                     raise LackingError(f"{param.name} is required, but there is no {_what(param)}")
     except LackingError:
         raise
@@ -224,10 +227,10 @@ def _repeated(params: Sequence[Param], one: Given) -> Iterator[_Field]:
         for param in params:
             if (found := value(param, one, element)) is not None:
                 yield _Field(param, _numbered(param.name, number), found, number)
-            elif param.required and _is_due(param, one):
+            elif param.required and is_due(param, one):
                 raise LackingError(f"{param.name} is required, but an item has no {_what(param)}")
     for param in params:
-        if param.required and _is_due(param, one) and not elements(param, one):
+        if param.required and is_due(param, one) and not elements(param, one):
             known = "items" if param.each == "item" else "commission group"
             raise LackingError(f"{param.name} is required, but the order has no {known}")
 
@@ -237,10 +240,6 @@ def _numbered(name: str, number: int) -> str:
     return name.replace("{n}", str(number)).replace("{i}", str(number - 1))
 
 
-def _is_due(param: Param, one: Given) -> bool:
-    return not param.when or (param.when == "items") == one.has_items
-
-
 def _what(param: Param) -> str:
     return param.template or (f"settings.{param.argument}" if param.source == "setting" else param.source)
 
@@ -248,15 +247,15 @@ def _what(param: Param) -> str:
 # -- encodings
 
 
-def _body(entry: CallEntry, found: Sequence[Sequence[_Field]]) -> str:
+def _body(entry: CallEntry, found: Sequence[Sequence[_Field]], orders: Sequence[str]) -> str:
     first = [field for field in found[0] if field.param.place == "body"]
     match entry.encoding:
         case "form":
             return _pairs(first)
         case "json":
-            return json_text(_document(found))
+            return json_text(_document(found, orders))
         case "graphql":
-            document: Json = {"query": entry.document, "variables": _document(found)}
+            document: Json = {"query": entry.document, "variables": _document(found, orders)}
             return json_text(document)
         case "xml":
             values = {field.name: escape(text(field.value)) for field in first}
@@ -279,17 +278,17 @@ def _segments(found: Sequence[_Field]) -> str:
     return "/".join(plain) + ("/" if plain and groups else "") + "".join(groups)
 
 
-def _document(found: Sequence[Sequence[_Field]]) -> Json:
+def _document(found: Sequence[Sequence[_Field]], orders: Sequence[str]) -> Json:
     root: dict[str | int, object] = {}
     for number, fields in enumerate(found):
         for field in fields:
             if field.param.place == "body":
-                _put(root, _placed(field, number), field.value)
+                _put(root, _placed(field, number, orders[number]), field.value)
     return _listed(root)
 
 
-def _placed(field: _Field, report: int) -> Path:
-    """The path with the positions of the report and of the item."""
+def _placed(field: _Field, report: int, order: str) -> Path:
+    """The path with the positions of the report and of the item, and the order's number."""
     path = field.param.path or (field.param.name,)
     found: list[str | int] = []
     for step in path:
@@ -297,6 +296,8 @@ def _placed(field: _Field, report: int) -> Path:
             found.append(report)
         elif step == ELEMENT:
             found.append(field.number - 1)
+        elif step == ORDER_KEY:
+            found.append(order)
         else:
             found.append(_numbered(step, field.number) if isinstance(step, str) else step)
     return tuple(found)

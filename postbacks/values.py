@@ -19,12 +19,15 @@ from urllib.parse import quote
 from ..orders.money import minor_digits
 from ..referral.calls import Param, Setting, argument_of, formats_of, word_of
 from .lines import Line, Part, lines, parts
+from .masking import masked_click
 from .model import Report
 
 # What goes into a JSON body; in a query or a form all of it becomes text.
 Json = str | int | bool | Decimal | list["Json"] | dict[str, "Json"]
 Element = Line | Part
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_CLICKS = ("click_id", "click_ids")
+_WHOLE = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Given:
 
     `lines` and `parts` are the order's items and commission groups (see `given`). `now` is unix seconds,
     `kept` what the network's response to the order contained, `body` the body, for a signature in a header.
+    `test`: the call is marked as a test. `masked`: click ids are masked.
     """
 
     report: Report
@@ -42,6 +46,8 @@ class Given:
     body: str = ""
     lines: tuple[Line, ...] = field(default=())
     parts: tuple[Part, ...] = field(default=())
+    test: bool = False
+    masked: bool = False
 
     @property
     def has_items(self) -> bool:
@@ -57,11 +63,25 @@ def given(
     now: float = 0.0,
     kept: str = "",
     without_items: str = "",
+    test: bool = False,
 ) -> Given:
     """The input for a report, with its items and commission groups; `groups` are the partner's."""
     default = str(settings.get("commission_group", ""))
     found = lines(report, groups, default, without_items)
-    return Given(report, settings, now, kept, "", found, parts(report, found, default))
+    return Given(report, settings, now, kept, "", found, parts(report, found, default), test)
+
+
+def is_due(param: Param, given: Given) -> bool:
+    """Whether a call of this kind has the parameter."""
+    match param.when:
+        case "items":
+            return given.has_items
+        case "no items":
+            return not given.has_items
+        case "test":
+            return given.test
+        case _:
+            return True
 
 
 def value(param: Param, given: Given, element: Element | None = None) -> Json | None:
@@ -70,7 +90,9 @@ def value(param: Param, given: Given, element: Element | None = None) -> Json | 
 
     Raises ValueError, naming the settings key, for a setting that does not fit the format.
     """
-    if param.when and (param.when == "items") != given.has_items:
+    if param.when and not is_due(param, given):
+        return None
+    if param.digest is not None and not _has_secrets(param, given):
         return None
     found = _joined(param, given) if element is None and param.each else _one(param, given, element)
     if found is None:
@@ -120,7 +142,16 @@ def _read(param: Param, given: Given, element: Element | None) -> Json | None:
     if element is not None and (of_element := _OF_ELEMENT.get(param.source)) is not None:
         return of_element(param, given, element)
     read = _SOURCES.get(param.source)
-    return read(param, given) if read else None
+    found = read(param, given) if read else None
+    if isinstance(found, str) and (param.after or param.until):
+        found = _cut(param, found)
+    return _masked(found) if given.masked and param.source in _CLICKS and param.format != "fbc" else found
+
+
+def _masked(found: Json | None) -> Json | None:
+    if isinstance(found, list):
+        return [masked_click(str(one)) for one in found]
+    return found if found is None or found == "" else masked_click(str(found))
 
 
 def _filled(param: Param, given: Given, element: Element | None) -> str | None:
@@ -153,6 +184,14 @@ def compiled(template: str) -> tuple[str | Param, ...]:
     return tuple(found)
 
 
+def _has_secrets(param: Param, given: Given) -> bool:
+    """Whether the partner has the settings that a digest is made with."""
+    keys = [
+        one.argument for one in compiled(param.template) if isinstance(one, Param) and one.source == "setting"
+    ]
+    return all(given.settings.get(key, "") != "" for key in (*keys, *([param.key] if param.key else [])))
+
+
 def _digest(param: Param, found: str, given: Given) -> str:
     content = found.encode("utf-8", "surrogateescape")
     kind = str(param.digest)
@@ -176,13 +215,23 @@ def _plain(found: Setting | None, param: Param) -> Json | None:
     return str(found)
 
 
+def _cut(param: Param, found: str) -> Json | None:
+    """The part of a text that the parameter takes."""
+    found = found.partition(param.after)[2] if param.after else found
+    found = found.partition(param.until)[0] if param.until else found
+    if param.format == "integer":
+        return int(found) if _WHOLE.fullmatch(found) else None
+    return found
+
+
 def _click(param: Param, given: Given) -> Json | None:
     report = given.report
     # A network with several kinds of click id (gclid, wbraid) has one parameter for each kind.
     if param.of and report.click_param and report.click_param not in param.of:
         return None
     if param.format == "fbc" and report.click_id:
-        return f"fb.1.{report.landing_time * 1000}.{report.click_id}"
+        click_id = masked_click(report.click_id) if given.masked else report.click_id
+        return f"fb.1.{report.landing_time * 1000}.{click_id}"
     return report.click_id
 
 

@@ -50,13 +50,15 @@ Result = Answered | NotSent | Unanswered
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The outcome of an attempt. `wait`: seconds that the receiver asked for (Retry-After). `unsure`: the
-    call may have had its effect, so after the last attempt the postback is unknown, not dead."""
+    call may have had its effect, so after the last attempt the postback is unknown, not dead. `alone`: of the
+    call's reports one was refused, and it is not known which: each has to be sent by itself."""
 
     outcome: Outcome
     answer: str
     status: int | None = None
     wait: float = 0.0
     unsure: bool = False
+    alone: bool = False
 
 
 def judge(call: Call, result: Result, now: float, *, repeats: bool) -> Verdict:
@@ -75,7 +77,7 @@ def judge_each(call: Call, result: Result, now: float, *, repeats: bool) -> tupl
         case Answered():
             whole = _judged(call, result, now, repeats=repeats)
             if whole.outcome == "delivered" and call.success.each is not None:
-                return _each_judged(call, call.success.each, result, whole)
+                return _each_judged(call, call.success.each, result, whole, repeats=repeats)
             return (whole,) * count
 
 
@@ -137,20 +139,45 @@ def _judged(call: Call, result: Answered, now: float, *, repeats: bool) -> Verdi
     return Verdict("dead", answer, status)
 
 
-def _each_judged(call: Call, each: Each, result: Answered, whole: Verdict) -> tuple[Verdict, ...]:
+def _each_judged(
+    call: Call, each: Each, result: Answered, whole: Verdict, *, repeats: bool
+) -> tuple[Verdict, ...]:
     """What the response says of each report."""
     try:
-        listed = _pointed(json.loads(result.body), each.list)
+        document = json.loads(result.body)
+        listed = _pointed(document, each.list)
     except (ValueError, RecursionError):
-        listed = None
+        document = listed = None
     found: dict[str, Any] = {}
     for number, element in enumerate(listed if isinstance(listed, list) else []):
-        name = _pointed(element, each.key) if each.key else None
-        if each.key:
-            found.setdefault(str(name), element)
-        elif number < len(call.keys):
-            found.setdefault(call.keys[number], element)
+        found.setdefault(_name_of(call, each, number, element), element)
+    if each.failed:
+        # Failures that name no report of the call, or that are not where they should be.
+        named = set(found) & set(call.keys)
+        astray = next((element for name, element in found.items() if name not in named), None)
+        if not isinstance(listed, list):
+            failure = _pointed(document, "/".join(each.list.split("/")[:2]))
+            astray = None if _is_nothing(failure) else failure
+        if astray is not None:
+            whole = _of_one_of_them(call, each, astray, whole, repeats=repeats)
     return tuple(_one_judged(each, key in found, found.get(key), whole) for key in call.keys)
+
+
+def _name_of(call: Call, each: Each, number: int, element: Any) -> str:
+    """The order id of the report that an element of the list is about; empty if it names none."""
+    if each.key:
+        return str(_pointed(element, each.key))
+    place = _pointed(element, each.index) if each.index else number
+    is_place = isinstance(place, int) and not isinstance(place, bool) and 0 <= place < len(call.keys)
+    return call.keys[place] if is_place else ""
+
+
+def _of_one_of_them(call: Call, each: Each, element: Any, whole: Verdict, *, repeats: bool) -> Verdict:
+    """The verdict where a response says that a report was refused, and not which one."""
+    if len(call.keys) == 1:
+        return _one_judged(each, True, element, whole)
+    answer = _with("one of several reports was refused, it is not said which", _words(each, element))
+    return replace(whole, outcome="retry" if repeats else "unknown", answer=answer, unsure=True, alone=True)
 
 
 def _one_judged(each: Each, listed: bool, element: Any, whole: Verdict) -> Verdict:
@@ -164,8 +191,7 @@ def _one_judged(each: Each, listed: bool, element: Any, whole: Verdict) -> Verdi
             unsure=True,
         )
     found = _pointed(element, each.pointer) if each.pointer else element
-    words = _pointed(element, each.text) if each.text else element
-    answer = _readable(words if isinstance(words, str) else json.dumps(words))
+    answer = _words(each, element)
     if _is_one_of(found, each.later):
         return replace(whole, outcome="retry", answer=answer)
     if _is_one_of(found, each.already):
@@ -173,6 +199,11 @@ def _one_judged(each: Each, listed: bool, element: Any, whole: Verdict) -> Verdi
     if each.failed or not (_is_one_of(found, each.ok) if each.ok else _is_nothing(found)):
         return replace(whole, outcome="dead", answer=answer)
     return replace(whole, answer=answer)
+
+
+def _words(each: Each, element: Any) -> str:
+    words = _pointed(element, each.text) if each.text else None
+    return _readable(words if isinstance(words, str) else json.dumps(element if words is None else words))
 
 
 def _is_one_of(found: Any, allowed: Sequence[str | int | bool]) -> bool:

@@ -31,6 +31,8 @@ Digest = Literal["md5", "sha1", "sha256", "sha512", "hmac-sha1", "hmac-sha256", 
 # Steps of a path in a JSON body that stand for a position in a list.
 REPORT: Final = -1  # of the report in its batch
 ELEMENT: Final = -2  # of the item or the commission group
+# A key of a JSON body that is the order's number.
+ORDER_KEY: Final = "{order_id}"
 
 # The sources of parameters. `setting` and `const` use `Param.argument`.
 SOURCES: Mapping[str, Known] = MappingProxyType(
@@ -117,7 +119,7 @@ _SOURCE_FORMATS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("discount", "tax", "shipping"), _AMOUNT),
     **dict.fromkeys(("order_time", "landing_time", "now"), _TIME),
     **dict.fromkeys(("item.quantity", "item.index", "item.count"), ("text", "integer")),
-    "click_id": ("text", "fbc"),
+    "click_id": ("text", "integer", "fbc"),
     "setting": ("text", "integer", "boolean"),
     "const": ("text", "integer", "boolean"),
 }
@@ -143,19 +145,21 @@ class Param:
     """One parameter of a call.
 
     `name` is the network's own; for `json` and `graphql` `path` is the position of the value in the body
-    (text: key of an object, number: index of a list, REPORT and ELEMENT see there), else it is `(name,)`.
+    (text: key of an object, number: index of a list, REPORT, ELEMENT and ORDER_KEY see there), else it is
+    `(name,)`.
     `argument` is the settings key if `source` is `setting`, the value if it is `const`. `place`: see Place.
 
     A parameter of an `item.` or `part.` source is `repeated`: its name has {n} or its path ELEMENT, else
-    `join` joins the values. A `template` with `each` is repeated likewise. `when`: it is left out unless the
-    order's items are known ("items"), or unless they are not ("no items").
+    `join` joins the values. A `template` with `each` is repeated likewise. `when`: it is sent only if the
+    order's items are known ("items"), only if they are not ("no items"), or only in tests ("test").
 
     `of` lists the landing parameters whose click id this parameter accepts (`Click.param`); empty: any.
+    `after` and `until` take the part of a text behind the first of the one and before the first of the other.
     `values` maps clew's values to the network's, where they differ; `*` stands for all others. `negative`
     turns the sign of an amount. `remove`: characters that become blanks, since they have a meaning to the
     network. `escape` percent-encodes what goes into a template. `digest` hashes the value, with the settings
-    key `key` if it is an HMAC; hex, or `base64`. `prefix` is written before it. `default` replaces a missing
-    value.
+    key `key` if it is an HMAC; hex, or `base64`; without its secret there is no value. `prefix` is written
+    before it. `default` replaces a missing value.
     """
 
     name: str
@@ -168,8 +172,10 @@ class Param:
     join: str = ""
     each: Literal["", "item", "part"] = ""
     template: str = ""
-    when: Literal["", "items", "no items"] = ""
+    when: Literal["", "items", "no items", "test"] = ""
     of: tuple[str, ...] = ()
+    after: str = ""
+    until: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
     max_length: int | None = None
     negative: bool = False
@@ -206,15 +212,16 @@ class Answer:
 class Each:
     """Where a response says what became of each report of a batch.
 
-    `list` points to a list. Its elements name their report by its order id at `key`, or, where that is
-    empty, by their own position. With `failed` the list has only the reports that were refused. Without it,
-    `pointer` in an element must be one of `ok` (empty: must be missing, null or empty); of `already`: the
-    network had it before; of `later`: try again. `text` points to the words of a refusal. All pointers but
-    `list` are relative to the element.
+    `list` points to a list. Its elements name their report by its order id at `key`, by its position in the
+    call at `index`, or, where both are empty, by their own position. With `failed` the list has only the
+    reports that were refused. Without it, `pointer` in an element must be one of `ok` (empty: must be
+    missing, null or empty); of `already`: the network had it before; of `later`: try again. `text` points to
+    the words of a refusal. All pointers but `list` are relative to the element.
     """
 
     list: str
     key: str = ""
+    index: str = ""
     failed: bool = False
     pointer: str = ""
     ok: tuple[str | int | bool, ...] = ()
@@ -262,7 +269,8 @@ class OAuth:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How a call is marked as a test: another address, or settings that are added. Neither: not at all."""
+    """How a call is marked as a test: another address, or settings that are added. A parameter may be sent
+    only in tests, too. None of them: not at all."""
 
     url: str = ""
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -283,6 +291,7 @@ class Example:
 
     `reports` are fields of postbacks.model.Report, over those of the catalogue's own example. `source` names
     where the call was taken from, empty if it was made up because none is published. `now` is unix seconds.
+    `test`: it is marked as a test.
     """
 
     reports: tuple[Mapping[str, object], ...]
@@ -295,6 +304,7 @@ class Example:
     now: float = 0.0
     token: str = ""
     kept: str = ""
+    test: bool = False
     responses: tuple[Response, ...] = ()
 
 
@@ -359,6 +369,12 @@ class CallEntry:
     def repeatable(self) -> bool:
         """Whether it may be sent again if it is not known what became of it."""
         return self.repeat in ("ignored", "overwrites")
+
+    @property
+    def has_tests(self) -> bool:
+        """Whether a call can be marked as a test."""
+        marked = any(param.when == "test" for param in self.params)
+        return marked or bool(self.test.url or self.test.settings)
 
     def missing(self, settings: Mapping[str, Setting]) -> list[str]:
         """The required settings that are missing."""

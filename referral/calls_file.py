@@ -106,14 +106,15 @@ def settings_of(network: NetworkTable, call: CallTable) -> dict[str, SettingSpec
     required = dict.fromkeys(call.placeholders(), True)
     defaults: dict[str, Setting] = {}
     for param in call.all_params():
+        needed = param.req and param.when != "test"
         if param.key:
-            required[param.key] = required.get(param.key, False) or param.req
+            required[param.key] = required.get(param.key, False) or needed
         for source, _ in param.used:
             word = word_of(source)
             if word != "setting" and word not in _OF_GROUPS:
                 continue
             key = argument_of(source) if word == "setting" else "commission_group"
-            required[key] = required.get(key, False) or param.req
+            required[key] = required.get(key, False) or needed
             if param.default is not None:
                 defaults[key] = param.default
     for key in call.test.settings:
@@ -154,6 +155,8 @@ def _param(call: CallTable, table: ParamTable) -> Param:
         template=table.template,
         when=table.when,
         of=table.of,
+        after=table.after,
+        until=table.until,
         values=table.values,
         max_length=table.max_length,
         negative=table.negative,
@@ -204,5 +207,6 @@ def _example(table: ExampleTable, base: Mapping[str, object]) -> Example:
         now=table.now,
         token=table.token,
         kept=table.kept,
+        test=table.test,
         responses=tuple(Response(r.status, r.body, tuple(r.outcomes)) for r in table.responses),
     )

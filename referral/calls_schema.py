@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from .calls import (
     FORMATS,
+    ORDER_KEY,
     SOURCES,
     Digest,
     Encoding,
@@ -60,6 +61,7 @@ class EachTable(Table):
 
     list: _Pointer
     key: _Pointer = ""
+    index: _Pointer = ""
     failed: bool = False
     pointer: _Pointer = ""
     ok: _Values = ()
@@ -71,6 +73,10 @@ class EachTable(Table):
     def _says_something(self) -> Self:
         if self.failed and self.ok:
             raise ValueError("`failed` and `ok`: a list of failures has no successes")
+        if self.key and self.index:
+            raise ValueError("`key` and `index`: one of them names the report")
+        if self.failed and not (self.key or self.index):
+            raise ValueError("`failed` needs `key` or `index`: which report was refused")
         if (self.ok or self.already or self.later) and not self.pointer:
             raise ValueError("`ok`, `already` and `later` need a `pointer`")
         return self
@@ -95,8 +101,10 @@ class ParamTable(Table):
     place: Place = Field("body", alias="in")
     join: str = ""
     template: str = ""
-    when: Literal["", "items", "no items"] = ""
+    when: Literal["", "items", "no items", "test"] = ""
     of: tuple[str, ...] = ()
+    after: str = ""
+    until: str = ""
     values: dict[str, str] = {}
     max_length: int | None = Field(None, ge=1)
     negative: bool = False
@@ -248,6 +256,7 @@ class ExampleTable(Table):
     now: float = 0.0
     token: str = ""
     kept: str = ""
+    test: bool = False
     call: SentTable
     responses: list[ResponseTable] = []
 
@@ -290,12 +299,18 @@ class CallTable(Noted):
             raise ValueError("`envelope` is only for a JSON body")
         if self.basic is not None and self.oauth is not None:
             raise ValueError("`basic` and `oauth`: one of them")
+        keyed = [p.name for p in self.params if ORDER_KEY in p.name and p.place == "body"]
+        if keyed and self.encoding not in ("json", "graphql"):
+            raise ValueError(f"params.{keyed[0]}: a key with the order's number is only for a JSON body")
         return self
 
     @model_validator(mode="after")
     def _carries_its_batch(self) -> Self:
-        if self.batch > 1 and "[]" not in self.envelope:
-            raise ValueError('`batch` needs an `envelope` with the list of the reports, "orders[]"')
+        if self.batch > 1 and "[]" not in self.envelope and ORDER_KEY not in self.envelope:
+            raise ValueError(
+                '`batch` needs an `envelope` with the list of the reports, "orders[]", or a key for each, '
+                f'"orders.{ORDER_KEY}"'
+            )
         if self.success.each is not None and self.batch == 1:
             raise ValueError("success.each is for a `batch`")
         for param in self.params if self.batch > 1 else ():

@@ -61,6 +61,7 @@ class Network:
 
     `own_param`: the advertiser chooses the landing parameter's name, so a partner must set `param`.
     `by_hand` says, for what no call reports, where a person reports it: a file, or the network's console.
+    `nothing` says why there is nothing to report at all.
     `vendor` is the network as a vendor of the TCF, None where it is none, or not known to be one.
     `necessary` is a parameter of the landing URL, with its value if there is one, by which the network marks
     clicks that need no consent.
@@ -78,6 +79,7 @@ class Network:
     cookies: tuple[Cookie, ...] = ()
     calls: tuple[CallEntry, ...] = ()
     by_hand: Mapping[Purpose, str] = field(default_factory=dict)
+    nothing: Mapping[Purpose, str] = field(default_factory=dict)
 
     def calls_for(self, purpose: Purpose, settings: Mapping[str, Setting]) -> tuple[CallEntry, ...]:
         """The calls for this purpose, the preferred one first. Of those for a conversion only the one that

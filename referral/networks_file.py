@@ -106,9 +106,12 @@ def _network_faults(network: NetworkTable) -> Iterator[str]:
         yield f"{at}.call: exactly one for conversions must be `preferred`"
     if len({call.id for call in network.call}) < len(network.call):
         yield f"{at}.call: an id is used twice"
-    for purpose in network.by_hand:
-        if any(purpose in call.purposes and not call.needs for call in network.call):
-            yield f"{at}.by_hand.{purpose}: there is a call for it"
+    for key, purposes in (("by_hand", network.by_hand), ("nothing", network.nothing)):
+        for purpose in purposes:
+            if any(purpose in call.purposes and not call.needs for call in network.call):
+                yield f"{at}.{key}.{purpose}: there is a call for it"
+    for purpose in network.by_hand.keys() & network.nothing.keys():
+        yield f"{at}.nothing.{purpose}: a person reports it by hand"
     for call in network.call:
         yield from call_faults(f"{at}.call.{call.id}", call, names)
 
@@ -136,6 +139,7 @@ def _network(table: NetworkTable, base: Mapping[str, object]) -> Network:
         cookies=tuple(Cookie(**c.model_dump()) for c in table.cookies),
         calls=tuple(entry(table, call, base) for call in table.call),
         by_hand=table.by_hand,
+        nothing=table.nothing,
     )
 
 

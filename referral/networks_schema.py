@@ -101,6 +101,7 @@ class NetworkTable(Noted):
     settings: dict[str, SettingTable] = {}
     call: list[CallTable] = []
     by_hand: dict[Purpose, str] = {}
+    nothing: dict[Purpose, str] = {}
 
 
 class UtmTable(Noted):

@@ -15,7 +15,8 @@ from receiver.networks import Mood
 from receiver.serving import NetworksReceiver
 
 MOODS = (
-    "ok: as the network answers; errors: every third call fails; limits: 429 where the network takes only so "
+    "ok: as the network answers; errors: every third call fails; partial: of several reports in a "
+    "call every third is refused; limits: 429 where the network takes only so "
     "many calls a minute; anything: 200 to everything"
 )
 FAIL = "answer the first N calls of own partners with 503"

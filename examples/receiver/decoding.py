@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from clew.orders.money import minor_digits
-from clew.referral.calls import ELEMENT, REPORT, CallEntry, Param
+from clew.referral.calls import ELEMENT, ORDER_KEY, REPORT, CallEntry, Param
 from clew.referral.catalogue import Network
 
 ITEMS = 500  # of an order that are read
@@ -108,6 +108,11 @@ def _same(found: object, constant: str) -> bool:
 def _count(entry: CallEntry, received: Received) -> int:
     """How many reports the call carries."""
     for param in entry.params:
+        if ORDER_KEY in param.path:
+            count = len(_orders(entry, param, received))
+            if not 1 <= count <= entry.batch:
+                raise WrongCallError(f"an object of 1 to {entry.batch} reports is expected")
+            return count
         if REPORT in param.path:
             around = param.path[: param.path.index(REPORT)]
             listed = _at(_root(entry, received), around, 0, 0)
@@ -132,7 +137,8 @@ def _told(entry: CallEntry, received: Received, address: Mapping[str, str], numb
         plain = param.place == "body" and not param.each and not param.when
         if param.required and plain and _one(entry, param, received, number) is None:
             raise WrongCallError(f"{param.name} is missing")
-    order = first("order_id") or first("kept") or first("click_id", "click_ids")
+    keyed = [_orders(entry, param, received)[number] for param in entry.params if ORDER_KEY in param.path]
+    order = first("order_id") or "".join(keyed[:1]) or first("kept") or first("click_id", "click_ids")
     currency = first("currency")
     if not order:
         raise WrongCallError("the order's number is missing")
@@ -141,6 +147,13 @@ def _told(entry: CallEntry, received: Received, address: Mapping[str, str], numb
     except (InvalidOperation, TypeError):
         raise WrongCallError("an amount is not a number") from None
     return Told(order, _event(entry, received, number), amount, currency, first("click_id", "click_ids"))
+
+
+def _orders(entry: CallEntry, param: Param, received: Received) -> list[str]:
+    """The numbers of the orders that are keys of an object."""
+    around = param.path[: param.path.index(ORDER_KEY)]
+    keyed = _at(_root(entry, received), around, 0, 0)
+    return list(keyed) if isinstance(keyed, dict) else []
 
 
 def _event(entry: CallEntry, received: Received, number: int) -> str:
@@ -228,6 +241,10 @@ def _root(entry: CallEntry, received: Received) -> Any:
 def _at(node: Any, path: Sequence[str | int], report: int, element: int) -> Any:
     for step in path:
         step = report if step == REPORT else element if step == ELEMENT else step
+        if step == ORDER_KEY and isinstance(node, dict):
+            step = list(node)[report] if report < len(node) else ""
+            node = node.get(step)
+            continue
         if isinstance(step, str):
             step = step.replace("{n}", str(element + 1)).replace("{i}", str(element))
         if isinstance(node, dict) and isinstance(step, str):

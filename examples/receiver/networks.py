@@ -3,20 +3,22 @@
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from clew.referral.calls import Answer, CallEntry
+from clew.referral.calls import Answer, CallEntry, Each
 from clew.referral.catalogue import Network
 
 from .decoding import Received, Told, WrongCallError, entries_of, read
 
-# ok: as the network answers. errors: every third call fails with 503. limits: 429 where the network takes
-# only so many calls a minute. anything: 200 to everything, as some networks answer.
-Mood = Literal["ok", "errors", "limits", "anything"]
+# ok: as the network answers. errors: every third call fails with 503. partial: of the reports in calls that
+# carry several, every third is refused. limits: 429 where the network takes only so many calls a minute.
+# anything: 200 to everything, as some networks answer.
+Mood = Literal["ok", "errors", "partial", "limits", "anything"]
+REFUSED = "refused by the receiver"
 TOKEN = "receiver-token"
 MINUTE = 60.0
 
@@ -77,6 +79,7 @@ class NetworkServer:
         self._mood = mood
         self._clock = clock
         self._count = 0
+        self._told = 0
         self._calls: deque[float] = deque()
 
     def take(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
@@ -97,8 +100,18 @@ class NetworkServer:
             return Response(
                 200 if self._mood == "anything" else 400, json.dumps({"error": str(wrong)}).encode()
             )
-        known = [self._record(entry, told) for told in reports]
-        return answer(self.network, entry, reports, repeated=all(known))
+        refused = self._refused(entry, reports)
+        known = [self._record(entry, told) for n, told in enumerate(reports) if n not in refused]
+        return answer(self.network, entry, reports, repeated=bool(known) and all(known), refused=refused)
+
+    def _refused(self, entry: CallEntry, reports: Sequence[Told]) -> frozenset[int]:
+        """Which reports of a call are refused, by their position."""
+        if self._mood != "partial" or entry.success.each is None:
+            return frozenset()
+        first, self._told = self._told, self._told + len(reports)
+        found = frozenset(n for n in range(len(reports)) if (first + n) % 3 == 1)
+        self.books.refused += [f"order {reports[n].order}" for n in sorted(found)]
+        return found
 
     def _is_token(self, target: str) -> bool:
         paths = {urlsplit(call.oauth.url).path for call in self.network.calls if call.oauth is not None}
@@ -148,8 +161,15 @@ class NetworkServer:
         return True
 
 
-def answer(network: Network, entry: CallEntry, reports: Sequence[Told], *, repeated: bool) -> Response:
-    """A response that means success for all reports, in the words of the catalogue."""
+def answer(
+    network: Network,
+    entry: CallEntry,
+    reports: Sequence[Told],
+    *,
+    repeated: bool,
+    refused: frozenset[int] = frozenset(),
+) -> Response:
+    """A response that means success for all reports but those refused, in the words of the catalogue."""
     success = entry.success
     if repeated and success.already is not None:
         return _of(success.already, {})
@@ -160,21 +180,31 @@ def answer(network: Network, entry: CallEntry, reports: Sequence[Told], *, repea
             document = json.loads(example.body)
         except ValueError:
             return Response(example.status, example.body.encode())
-    elif success.each is not None and not success.each.failed:
-        listed: list[Any] = []
-        for told in reports:
-            one: Any = {}
-            if success.each.key:
-                one = _with(one, success.each.key, told.order)
-            if success.each.ok:
-                one = _with(one, success.each.pointer, success.each.ok[0])
-            listed.append(one)
-        document = _with(document, success.each.list, listed)
+    elif success.each is not None:
+        document = _with(document, success.each.list, list(_each(success.each, reports, refused)))
+        if success.each.failed and not refused:
+            document = {}
     if entry.keep and reports:
         document = _with(document, entry.keep, f"{network.id}-{reports[0].order}")
     if example is not None and success.each is None:
         return Response(example.status, json.dumps(document).encode())
     return _of(success.ok, document)
+
+
+def _each(each: Each, reports: Sequence[Told], refused: frozenset[int]) -> Iterator[Any]:
+    """What the response says of each report; of those refused only, where it lists only those."""
+    for number, told in enumerate(reports):
+        wrong = number in refused
+        if each.failed and not wrong:
+            continue
+        one: Any = {}
+        if each.key:
+            one = _with(one, each.key, told.order)
+        if each.index:
+            one = _with(one, each.index, number)
+        if each.pointer and (wrong or each.ok):
+            one = _with(one, each.pointer, REFUSED if wrong else each.ok[0])
+        yield _with(one, each.text, REFUSED) if wrong and each.text else one
 
 
 def _of(expected: Answer, document: Any) -> Response:

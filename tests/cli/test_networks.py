@@ -39,6 +39,11 @@ endpoint = "{partner}"
 param = "tid"
 settings = {{ security_token = "top-secret-key" }}
 [[sites.partners]]
+id = "meta"
+network = "meta"
+endpoint = "{partner}"
+settings = {{ pixel_id = "1", token = "top-secret-key"{test_code} }}
+[[sites.partners]]
 id = "blog"
 param = "ref"
 postback = "{partner}/pb?c={{click_id}}&o={{order_id}}&a={{amount}}&cur={{currency}}&key=top-secret-key"
@@ -54,7 +59,8 @@ def partner() -> Iterator[Receiver]:
 @pytest.fixture
 def config(tmp_path: Path, partner: Receiver) -> Path:
     path = tmp_path / "clew.toml"
-    path.write_text(SETTINGS.format(ledger=tmp_path / "clew.db", partner=partner.address), encoding="utf-8")
+    values = {"ledger": tmp_path / "clew.db", "partner": partner.address, "test_code": ""}
+    path.write_text(SETTINGS.format(**values), encoding="utf-8")
     return path
 
 
@@ -116,6 +122,21 @@ def test_a_call_is_sent_as_a_test_where_the_network_has_tests(attempt: Any, part
     assert call.headers["x-api-key"] == "top-secret-key"
 
 
+def test_a_parameter_for_tests_is_sent_in_tests_only(attempt: Any, partner: Receiver, config: Path) -> None:
+    without = attempt("meta", "--send")
+    assert (without.exit_code, partner.calls) == (1, [])
+    assert "test_event_code is required, but there is no settings.test_event_code" in without.output
+    text = config.read_text(encoding="utf-8")
+    code = 'pixel_id = "1", test_event_code = "TEST1"'
+    config.write_text(text.replace('pixel_id = "1"', code), encoding="utf-8")
+    assert "TEST1" not in attempt("meta").output
+    attempt("meta", "--send")
+    attempt("meta", "--send", "--real")
+    tested, real = (call.json() for call in partner.calls)
+    assert tested["test_event_code"] == "TEST1"
+    assert real == {"data": tested["data"]}
+
+
 def test_a_call_that_cannot_be_marked_as_a_test_is_sent_only_on_demand(
     attempt: Any, partner: Receiver
 ) -> None:
@@ -150,5 +171,5 @@ def test_the_order_of_the_ledger_is_the_one_that_is_printed(attempt: Any, config
 
 
 def test_an_unknown_partner_or_event_is_an_error_that_names_the_known_ones(attempt: Any) -> None:
-    assert "there are: awin, blog, tune" in attempt("awim").output
+    assert "there are: awin, blog, meta, tune" in attempt("awim").output
     assert "there are: order, adjust, cancel" in attempt("awin", "--event", "sale").output

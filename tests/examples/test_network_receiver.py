@@ -52,7 +52,7 @@ def test_the_receiver_understands_every_call_and_answers_as_the_network_does(cas
     reports = reports_of(example)
     if reports[0].event == "order":
         # Microsoft Advertising's offline conversions have no order number, only the click and its time.
-        numbered = any(p.source == "order_id" or "{order_id" in p.template for p in entry.params)
+        numbered = any("order_id" in (p.source, *p.path) or "{order_id" in p.template for p in entry.params)
         named = {report.order_id if numbered else report.click_id for report in reports}
         assert set(server.books.orders) == named
         assert sum(order.amount for order in server.books.orders.values()) == sum(
@@ -126,7 +126,7 @@ def test_it_is_a_program_of_its_own() -> None:
     found = subprocess.run(
         [sys.executable, str(EXAMPLES / "receiver"), "--help"], capture_output=True, text=True
     )
-    assert "--mood {ok,errors,limits,anything}" in found.stdout, found.stderr
+    assert "--mood {ok,errors,partial,limits,anything}" in found.stdout, found.stderr
 
 
 def test_a_token_is_given_where_a_network_wants_one() -> None:
@@ -136,3 +136,14 @@ def test_a_token_is_given_where_a_network_wants_one() -> None:
                 target = split_address(entry.oauth.url)[1]
                 answered = NetworkServer(network).take("POST", target, {}, b"grant_type=client_credentials")
                 assert json.loads(answered.body)["access_token"] == TOKEN
+
+
+def test_a_network_refuses_single_reports_of_a_call_in_its_own_form() -> None:
+    by_id = {c.id: c.values[0] for c in CASES}
+    for name in ("google_ads-retract-1", "microsoft_ads-offline_conversions-1"):
+        case = by_id[name]
+        server = NetworkServer(case[0], "partial")
+        found = judge_each(rendered(*case), tell(server, case), 0.0, repeats=False)
+        assert [v.outcome for v in found] == ["delivered", "dead", "delivered", "delivered"][: len(found)]
+        assert found[1].answer == "refused by the receiver"
+        assert len(server.books.refused) == 1

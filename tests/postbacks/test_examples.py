@@ -62,14 +62,14 @@ def test_no_secret_of_an_example_is_in_what_is_logged(case: Case) -> None:
     secrets = {s.name for s in entry.settings.values() if s.secret and s.name in example.settings}
     values = {f"s3cret-{name}" for name in secrets}
     changed = {**example.settings, **{name: f"s3cret-{name}" for name in secrets}}
-    clicks = [{**report, "click_id": "click-id-of-a-visitor"} for report in example.reports]
+    clicks = [{**report, "click_id": "1234567.click-id-of-a-visitor"} for report in example.reports]
     made = rendered(
         network, entry, replace(example, settings=changed, reports=tuple(clicks), token="t0ken-1")
     )
     for hidden in (*values, "click-id-of-a-visitor", "t0ken-1"):
         assert hidden not in made.masked
         if hidden in f"{made.url}{made.headers}{made.body!r}":
-            assert hidden in made.hidden
+            assert any(hidden in one for one in made.hidden)
 
 
 @pytest.mark.parametrize("network", load().networks.values(), ids=lambda network: network.id)

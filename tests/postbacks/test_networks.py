@@ -183,7 +183,8 @@ def test_every_call_of_the_catalogue_can_be_rendered_or_says_what_it_needs(repor
             only = replace(network, calls=(entry,))
             for purpose in entry.purposes:
                 event = next(event for event, found in PURPOSE.items() if found == purpose)
-                made = report(event=event, items=ITEMS, before="80.00")
+                click_id = entry.examples[0].reports[0]["click_id"] if entry.examples else "click-1"
+                made = report(event=event, items=ITEMS, before="80.00", click_id=click_id)
                 partner = member(network.id, **named, **given)
                 if entry.needs:
                     with pytest.raises(RenderError, match="it needs"):

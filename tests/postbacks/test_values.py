@@ -203,3 +203,39 @@ def test_unknown_values_are_omitted_from_calls(report: MakeReport) -> None:
 
 def test_values_in_a_query_are_text() -> None:
     assert [text(v) for v in (True, False, 5, Decimal("59.90"), "x")] == ["1", "0", "5", "59.90", "x"]
+
+
+@pytest.mark.parametrize(
+    ("click_id", "more", "expected"),
+    [
+        ("2557489.b7d13f.x", {"until": "."}, "2557489"),
+        ("2557489", {"until": "."}, "2557489"),
+        (".b7d13f", {"until": "."}, None),
+        ("123.9f8e.7d", {"after": "."}, "9f8e.7d"),
+        ("123", {"after": "."}, None),
+        ("a=1;b=2;c", {"after": "b=", "until": ";"}, "2"),
+        ("123.9f8e", {"until": ".", "written": "integer"}, 123),
+        ("12a.9f8e", {"until": ".", "written": "integer"}, None),
+        ("9" * 5000 + ".x", {"until": ".", "written": "integer"}, None),
+        ("１２３.x", {"until": ".", "written": "integer"}, None),
+    ],
+)
+def test_a_part_of_a_click_id_may_be_a_parameter(
+    report: MakeReport, click_id: str, more: Any, expected: Any
+) -> None:
+    assert read(report(click_id=click_id), "click_id", **more) == expected
+
+
+def test_a_digest_is_left_out_where_its_secret_is_not_set(report: MakeReport) -> None:
+    made, keyed = report(), Param("s", "order_id", digest="hmac-sha256", key="secret")
+    in_template = Param("s", "template", template="{settings.secret}{order_id}", digest="md5")
+    for param in (keyed, in_template):
+        assert value(param, given(made, {})) is None
+        assert value(param, given(made, {"secret": ""})) is None
+        assert value(param, given(made, {"secret": "x"})) is not None
+
+
+def test_a_parameter_for_tests_has_no_value_elsewhere(report: MakeReport) -> None:
+    param = Param("t", "setting", argument="code", when="test")
+    assert value(param, given(report(), {"code": "T1"})) is None
+    assert value(param, given(report(), {"code": "T1"}, test=True)) == "T1"

@@ -10,9 +10,10 @@ from clew.postbacks.verdict import (
     Unanswered,
     Verdict,
     judge,
+    judge_each,
     settle,
 )
-from clew.referral.calls import Answer, Success
+from clew.referral.calls import Answer, Each, Success
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,3 +177,49 @@ def test_retries_are_spread_by_up_to_a_fifth() -> None:
 @pytest.mark.parametrize("done", ["delivered", "dead", "unknown"])
 def test_a_finished_postback_is_not_due_again(done: str) -> None:
     assert settle(Verdict(done, ""), 1, NOW, SCHEDULE, 0.5) == (done, NOW)  # type: ignore[arg-type]
+
+
+def several(each: Each, *orders: str, body: str, repeats: bool = False) -> list[tuple[str, str]]:
+    """Outcome and words of each report of a call."""
+    made = Call("POST", "https://p.example/", {}, b"", "", Success(Answer((200, 299)), each=each), orders)
+    found = judge_each(made, Answered(200, body.encode()), NOW, repeats=repeats)
+    return [(verdict.outcome, verdict.answer) for verdict in found]
+
+
+BY_INDEX = Each("/errors", index="/at/0/index", failed=True, pointer="/code", later=("BUSY",), text="/why")
+
+
+def test_failures_name_their_reports_by_index() -> None:
+    bad = '{"at":[{"index":2}],"code":"BAD","why":"bad click"}'
+    body = f'{{"errors":[{bad},{{"at":[{{"index":0}}],"code":"BUSY"}}],"n":1}}'
+    found = several(BY_INDEX, "a", "b", "c", body=body)
+    assert [outcome for outcome, _ in found] == ["retry", "delivered", "dead"]
+    assert found[2][1] == "bad click"
+    for nothing in ('{"errors":[]}', '{"errors":null}', "{}"):
+        assert [outcome for outcome, _ in several(BY_INDEX, "a", "b", body=nothing)] == ["delivered"] * 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"errors":[{"code":"BAD","why":"bad click"}]}',
+        '{"errors":[{"at":[{"index":7}],"why":"bad click"}]}',
+        '{"errors":[{"at":[{"index":-1}],"why":"bad click"}]}',
+        '{"errors":[{"at":[{"index":true}],"why":"bad click"}]}',
+        '{"errors":[{"at":[{"index":"0"}],"why":"bad click"}]}',
+        '{"errors":{"why":"bad click"}}',
+    ],
+)
+def test_a_failure_that_names_no_report_is_nobodys_success(body: str) -> None:
+    assert [outcome for outcome, _ in several(BY_INDEX, "a", "b", body=body)] == ["unknown", "unknown"]
+    safe = several(BY_INDEX, "a", "b", body=body, repeats=True)
+    assert [outcome for outcome, _ in safe] == ["retry", "retry"]
+    assert "one of several reports was refused" in safe[0][1]
+    assert "bad click" in safe[0][1]
+    assert several(BY_INDEX, "a", body=body)[0][0] == "dead"
+
+
+def test_a_failure_without_a_name_leaves_the_verdict_of_those_that_are_named() -> None:
+    body = '{"errors":[{"at":[{"index":1}],"code":"BAD"},{"code":"ODD"}]}'
+    found = several(BY_INDEX, "a", "b", "c", body=body)
+    assert [outcome for outcome, _ in found] == ["unknown", "dead", "unknown"]

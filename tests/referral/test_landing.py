@@ -146,7 +146,9 @@ def test_a_click_of_a_network_that_is_no_partner_is_kept_but_earns_nothing() -> 
     assert clicks(b"awc=1") == (Click("awin", "awc", "1", None),)
 
 
-SHARED = sorted({p.name for n in load().networks.values() for p in n.landing_params if p.shared})
+SHARED = sorted(
+    {p.name for n in load().networks.values() for p in n.landing_params if p.shared and not p.parts}
+)
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -249,6 +251,10 @@ def test_a_parameter_of_second_rank_counts_only_without_one_of_the_first() -> No
 
 
 def test_awin_s_click_on_google_is_put_together_from_both_ids() -> None:
+    found = clicks(b"clickId=9f8e.7d&advertiserId=1&channelId=123456", network("add", "addrevenue"))
+    assert Click("addrevenue", "channelId", "123456.9f8e.7d", "add") in found
+    assert clicks(b"channelId=123456", network("add", "addrevenue")) == ()
+    assert "addrevenue" not in [c.network for c in clicks(b"clickId=9f8e&channelId=123456")]
     found = clicks(b"awaid=1001&gclid=Cj0K{0}", network("awin", "awin"))
     assert Click("awin", "awaid", "gclid_1001_Cj0K{0}", "awin") in found
     assert Click("google_ads", "gclid", "Cj0K{0}", None) in found

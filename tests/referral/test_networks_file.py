@@ -184,3 +184,32 @@ def test_two_parameters_cannot_have_the_same_path_in_a_body() -> None:
         .replace('name = "sum"', 'name = "click.sum"')
     )
     assert "the same path" in problems(NETWORK + call)
+
+
+BATCH = CALL.replace('"GET"', '"POST"').replace('"query"', '"json"\n  batch = 5')
+
+
+def test_a_batch_may_be_an_object_with_the_orders_numbers_as_keys() -> None:
+    text = BATCH.replace("batch = 5", 'batch = 5\n  envelope = "orders.{order_id}"')
+    (call,) = read(HEAD + NETWORK + text).networks["one"].calls
+    assert call.params[0].path == ("orders", "{order_id}", "click")
+    assert "a key for each" in problems(NETWORK + BATCH)
+    keyed = CALL.replace('name = "sum"', 'name = "sum.{order_id}"')
+    assert "a key with the order's number is only for a JSON body" in problems(NETWORK + keyed)
+
+
+def test_failures_must_name_their_reports() -> None:
+    each = 'success = { status = [200, 299], each = { list = "/errors", failed = true%s } }'
+    text = BATCH.replace("batch = 5", 'batch = 5\n  envelope = "orders[]"')
+    text = text.replace("success = { status = [200, 299] }", each)
+    assert "which report was refused" in problems(NETWORK + text % "")
+    assert "one of them names" in problems(NETWORK + text % ', key = "/a", index = "/b"')
+    assert read(HEAD + NETWORK + text % ', index = "/b"').networks
+
+
+def test_what_is_not_to_be_reported_has_no_call_and_is_not_reported_by_hand() -> None:
+    nothing = NETWORK + 'nothing = { conversion = "it reads them itself" }\n'
+    assert read(HEAD + nothing).networks["one"].nothing == {"conversion": "it reads them itself"}
+    assert "nothing.conversion: there is a call for it" in problems(nothing + CALL)
+    by_hand = nothing + 'by_hand = { conversion = "at its console" }\n'
+    assert "a person reports it by hand" in problems(by_hand)

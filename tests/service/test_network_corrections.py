@@ -112,3 +112,28 @@ async def test_the_items_of_an_order_reach_the_report(shop: Shop) -> None:
     await shop.report(seen, "v1")
     (row,) = await rows(shop)
     assert (row.report.items, row.report.customer, row.report.tax) == (items, "new", "15.97")
+
+
+META = {"id": "awin", "network": "meta", "settings": {"pixel_id": "1", "token": "t"}}
+
+
+@pytest.mark.parametrize("partners", [[META]])
+async def test_what_a_network_has_no_correction_for_waits_for_nobody(shop: Shop) -> None:
+    touch = Touch(int(NOW) - 3600, (Click("meta", "fbclid", "Iw1", "awin"),), {}, "", "/")
+    await shop.service.visits.change("shop", "v1", [Touched(touch), Shopped()], shop.now)
+    await shop.report(OrderSeen("1001", Decimal("100.00"), "EUR", "page"), "v1")
+    await shop.deliver()
+    await shop.report(OrderSeen("1001", Decimal("80.00"), "EUR", "api", state="paid"))
+    await shop.report(cancelled())
+    await shop.report(cancelled())
+    order, *others, cancel = await rows(shop)
+    assert order.state == "delivered"
+    assert {row.state for row in others} == {"superseded"}
+    assert (cancel.event, cancel.state, cancel.hold) == ("cancel", "refused", None)
+    assert (
+        cancel.why
+        == "there is nothing to report to Meta (Facebook, Instagram): Meta has no correction of an event"
+    )
+    assert await shop.service.ledger.outbox.holds("shop") == {}
+    await shop.deliver()
+    assert [row.state for row in await rows(shop)][-1] == "refused"

@@ -41,6 +41,8 @@ def told(network: Network, purpose: Purpose) -> str:
     if usable:
         named = (f"`{e.id}`" + (f" (up to {e.batch})" if e.batch > 1 else "") for e in usable)
         return ", or ".join(named)
+    if purpose in network.nothing:
+        return f"nothing to report: {network.nothing[purpose]}"
     return f"by hand: {network.by_hand[purpose]}" if purpose in network.by_hand else "–"
 
 
