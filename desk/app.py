@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from .api import decide, hooks, messages, openapi, orderpage, scripts
+from .api import decide, handover, hooks, messages, openapi, orderpage, scripts
 from .context import request_context
 from .front import Front
 from .guard import NO_STORE
@@ -61,6 +61,7 @@ def desk_app() -> DeskApp:
             *health.routes,
             *scripts.routes,
             *decide.routes,
+            *handover.routes,
             *openapi.routes,
             *hooks.routes,
             *orderpage.routes,

@@ -20,6 +20,8 @@ EVENTS: Mapping[str, str] = {
     "click_suspicious": "a partner's click did not come from outside the shop, and earns nothing",
     "consent_unreadable": "a consent tool's cookie or string could not be read, or must not be relied on",
     "consent_silent": "the site asks for consent, but no source of it was seen: no visitor is recognised",
+    "handover": "a visitor came from another host of the shop, and was recognised by a token",
+    "handover_refused": "a token from another host of the shop did not count, and why",
     "consent_withdrawn": "a visitor refused what it had consented to, and was forgotten",
     "decision": "the rules were evaluated for a page view; the result is show, invite or hide",
     "invite": "an invite was seen, dismissed or accepted",

@@ -12,7 +12,8 @@ def cookie_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
     """Cookie domains that browsers refuse, and hosts that cannot share a cookie."""
     names = [without_port(host).removeprefix("*.") for host in site.hosts]
     if site.cookie_domain is None:
-        yield from _apart(names, path)
+        handed = {without_port(host) for host in site.checkout_hosts}
+        yield from _apart([name for name in names if name not in handed], path)
         return
     domain = site.cookie_domain.lower().removeprefix(".")
     if "." in domain and registrable(domain) is None:

@@ -130,7 +130,7 @@ class VisitorCookie:
                 plain = cipher.decrypt(sealed[2 : 2 + _NONCE], sealed[2 + _NONCE :], self._bound)
             except InvalidTag:
                 continue
-            known = _unpacked(plain)
+            known = unpack(plain)
             stale = cipher is not self._cipher
             return replace(known, stale=True) if known is not None and stale else known
         return None
@@ -152,14 +152,7 @@ class VisitorCookie:
         click, then the oldest with one. The newest with one stays, if necessary with only the earning click.
         """
         attributes = self._with_domain(_SESSION if session else _LASTING, secure, host)
-        room = (LIMIT - len(NAME) - 1 - len(attributes)) // 4 * 3 - (2 + _NONCE + _TAG)
-        touches = sorted(known.touches, key=lambda t: t.at)
-        packed = _packed(known, touches, known.page)
-        if len(packed) > room:
-            packed = _packed(known, touches, None)
-        while len(packed) > room and touches:
-            touches = _fewer(touches)
-            packed = _packed(known, touches, None)
+        packed = pack(known, (LIMIT - len(NAME) - 1 - len(attributes)) // 4 * 3 - (2 + _NONCE + _TAG))
         nonce = os.urandom(_NONCE)
         sealed = bytes((_VERSION, self._id)) + nonce + self._cipher.encrypt(nonce, packed, self._bound)
         return NAME + b"=" + urlsafe_b64encode(sealed).rstrip(b"=") + attributes
@@ -170,6 +163,19 @@ def _key(secret: str) -> tuple[int, AESGCM]:
     """The key derived from a secret, and a key id of one byte that reveals nothing of it."""
     derived = HKDF(SHA256(), 33, salt=None, info=b"clew visitor cookie").derive(secret.encode("utf-8"))
     return derived[32], AESGCM(derived[:32])
+
+
+def pack(known: Known, room: int) -> bytes:
+    """What is known as bytes, to be encrypted. If it does not fit into `room`, parts of it are left out; see
+    `VisitorCookie.set_cookie`."""
+    touches = sorted(known.touches, key=lambda t: t.at)
+    packed = _packed(known, touches, known.page)
+    if len(packed) > room:
+        packed = _packed(known, touches, None)
+    while len(packed) > room and touches:
+        touches = _fewer(touches)
+        packed = _packed(known, touches, None)
+    return packed
 
 
 def _packed(known: Known, touches: list[Touch], page: Page | None) -> bytes:
@@ -188,7 +194,8 @@ def _packed(known: Known, touches: list[Touch], page: Page | None) -> bytes:
     return struct.pack(">B", len(visitor)) + visitor + struct.pack(">I", known.issued) + deflated
 
 
-def _unpacked(plain: bytes) -> Known | None:
+def unpack(plain: bytes) -> Known | None:
+    """The reverse of `pack`; None if it is damaged."""
     try:
         end = 1 + plain[0]
         visitor = plain[1:end].decode("ascii")

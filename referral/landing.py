@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from ..settings.hosts import host_key
 from ..settings.model import Site
 from ..settings.platforms import platform_of
 from .catalogue import Catalogue, LandingParam, Network
@@ -88,6 +89,7 @@ class LandingReader:
     ) -> None:
         self._hosts = tuple(h.lower() for h in site.hosts)
         self._payment_hosts = catalogue.payment_hosts
+        self._checkout_hosts = frozenset(host_key(host) for host in site.checkout_hosts)
         self._closes = closes
         self._utm = {name.encode("ascii"): name for name in catalogue.utm}
         self._exact: dict[bytes, _Meaning] = {}
@@ -285,7 +287,7 @@ class LandingReader:
         # The name of an Android app is a reversed host name.
         if scheme_text != "android-app" and self._is_own(name_text, port_text, host.lower()):
             return "", True
-        if self._pays(name_text):
+        if self._pays(name_text) or name_text + port_text in self._checkout_hosts:
             return "", False
         kept = f"{scheme_text}://{name_text}{port_text}{masked_path(printable(path or b'/'))}"[
             :REFERRER_LENGTH

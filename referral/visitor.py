@@ -46,6 +46,13 @@ class Talk(Struct, frozen=True, array_like=True):
     answers: tuple[int, ...] = ()
 
 
+class Used(Struct, frozen=True, array_like=True):
+    """A token of `handover.py` by which the visitor came: its name, and until when it would count."""
+
+    use: str
+    until: int
+
+
 class Visitor(Struct, omit_defaults=True):
     """One browser at one site. Only `changed` changes it, and before anybody else has it.
 
@@ -58,8 +65,9 @@ class Visitor(Struct, omit_defaults=True):
     or the checkout was seen, `cart_on` the last paths on which a cart was read. `talk` is what the ledger
     holds of the last conversation, None where the ledger has not been asked; `read` is the id of the newest
     message that the visitor has read. `consent` is what shows its consent, at a site that asks: the source,
-    and when the choice was made. `forgotten`: the visitor asked to be forgotten, nothing else is kept,
-    and nothing is added any more; a browser that still has this id gets another one.
+    and when the choice was made. `handed` are the tokens by which it came from another host of the shop and
+    that would still count. `forgotten`: the visitor asked to be forgotten, nothing else is kept, and nothing
+    is added any more; a browser that still has this id gets another one.
     """
 
     id: str
@@ -85,6 +93,7 @@ class Visitor(Struct, omit_defaults=True):
     talk: Talk | None = None
     read: int = 0
     consent: str = ""
+    handed: tuple[Used, ...] = ()
     forgotten: bool = False
 
     @property
@@ -317,6 +326,17 @@ class Agreed(Struct, frozen=True):
         visitor.consent = self.basis
 
 
+class HandedOver(Struct, frozen=True):
+    """The visitor came from another host of the shop, by a token."""
+
+    token: Used
+
+    def apply(self, visitor: Visitor, now: float) -> None:
+        """Only those are kept that would still count."""
+        visitor.first_at = visitor.first_at or now
+        visitor.handed = (*(one for one in visitor.handed if one.until >= now), self.token)
+
+
 class Forgotten(Struct, frozen=True):
     """The visitor asked to be forgotten."""
 
@@ -339,6 +359,7 @@ Change = (
     | Invited
     | Ordered
     | Agreed
+    | HandedOver
     | Forgotten
 )
 

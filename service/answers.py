@@ -35,10 +35,12 @@ class Answers:
         order: list[str] | None = None,
         consent: Mapping[str, object] | None = None,
         carry: Mapping[str, str] | None = None,
+        checkout: list[str] | None = None,
     ) -> bytes:
         """A whole answer as JSON. `retry_after` is in seconds. `order` are the selectors of an order that the
         browser should read, None for none. `consent` is the visitor's consent for the loader, None if the
-        site does not ask for it. `carry` is the visitor's token and the cart that gets it."""
+        site does not ask for it. `carry` is the visitor's token and the cart that gets it, `checkout` are the
+        hosts to which links get one."""
         part = self._parts.get((rule.name if rule is not None else None, language))
         if part is None:
             part = self._part(rule, language)
@@ -47,6 +49,8 @@ class Answers:
             optional += b',"consent":' + _json(consent)
         if carry is not None:
             optional += b',"carry":' + _json(carry)
+        if checkout is not None:
+            optional += b',"checkout":' + _json(checkout)
         return b'%b,"retry_after":%b,"conversation":%b,"unread":%d,"online":%b%b}' % (
             part,
             b"null" if retry_after is None else _json(retry_after),

@@ -16,7 +16,16 @@ from ..referral.visitor import CartSeen, Change, Shopped, Touched, Visitor
 from ..settings.model import Order
 from ..stores.visits import Visits
 from .clock import Clock
-from .effects import Before, Finished, NotifyDropped, ReadPage, SaveShopped
+from .effects import (
+    Before,
+    Finished,
+    JoinVisitor,
+    NotifyDropped,
+    NotifyHandover,
+    ReadPage,
+    SaveShopped,
+)
+from .handing import Handing
 from .limits import LimitedError
 from .ordering.doubts import Shown
 from .ordering.reading import PageReader
@@ -47,6 +56,7 @@ class Attribution:
         events: Events,
         clock: Clock,
         later: Callable[[Coroutine[Any, Any, None]], None],
+        handing: Handing,
     ) -> None:
         self._visits = visits
         self._visitors = visitors
@@ -56,6 +66,7 @@ class Attribution:
         self._events = events
         self._clock = clock
         self._later = later
+        self._handing = handing
 
     async def perform(self, site: SiteRuntime, effects: Iterable[Before]) -> None:
         """Store touches, and that the visitor shops. A store that fails is reported, and the request
@@ -63,6 +74,10 @@ class Attribution:
         for effect in effects:
             if isinstance(effect, NotifyDropped):
                 self.notify_dropped(site, effect.dropped)
+            elif isinstance(effect, JoinVisitor):
+                await self._handing.join(site, effect)
+            elif isinstance(effect, NotifyHandover):
+                self._handing.refused(site, effect.why)
             elif isinstance(effect, SaveShopped):
                 await self._change(site, effect.known, [Shopped()], effect.client, "checkout")
             else:

@@ -15,7 +15,8 @@ from ..orders.money import is_currency
 from ..referral.arrival import Arrival, arrive, arrive_unrecognised
 from ..referral.consent.decision import ASSUMED, ConsentState, permitted, recognised
 from ..referral.consent.signals import Consent
-from ..referral.cookie import Known
+from ..referral.cookie import NAME, Known
+from ..referral.handover import PARAM, HandoverError
 from ..referral.landing import Dropped
 from ..referral.masking import masked_text
 from ..referral.touches import SAME_ARRIVAL, Touch, merge
@@ -28,14 +29,17 @@ from .agents import AgentLoads
 from .attribution import Attribution
 from .clock import Clock
 from .consent_watch import ConsentWatch
+from .effects import JoinVisitor
 from .facts import PageNow, gather
 from .forgetting import Forgetter
+from .handing import Handing, joined, may_join
 from .limits import LimitedError
 from .ordering.shopping import page_mark, showed_its_order
 from .origin import Origin
 from .site import SiteRuntime
 from .visitors import Visitors
 
+HANDED = PARAM.decode("ascii")
 # Seconds: the least `retry_after` of an answer over the limit.
 RETRY_AFTER_LEAST = 15
 # How long after its consent a visitor without a touch is asked where its visit began.
@@ -82,6 +86,7 @@ class Decisions:
         events: Events,
         clock: Clock,
         later: Callable[[Coroutine[Any, Any, None]], None],
+        handing: Handing,
     ) -> None:
         self._visits = visits
         self._visitors = visitors
@@ -90,6 +95,7 @@ class Decisions:
         self._agents = agents
         self._forgetter = forgetter
         self._later = later
+        self._handing = handing
         self._events = events
         self._clock = clock
         self._consents = ConsentWatch(events)
@@ -97,6 +103,44 @@ class Decisions:
     def decide(self, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer | Awaitable[Answer]:
         """Decide for one page view: the answer where nothing has to be waited for, as is usual, else what
         leads to it. A store that fails, or does not answer soon, costs the facts it holds, not the answer."""
+        if HANDED in ask.page.url:
+            return self._decide_handed(site, known, ask)
+        return self._decide(site, known, ask)
+
+    async def _decide_handed(self, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer:
+        """For a page that was reached from another host of the shop, with a token in its address. Where the
+        page came from a cache, the server did not see it."""
+        join = self._join(site, known, ask)
+        if join is not None:
+            await self._handing.join(site, join)
+        if join is None or not join.joined:
+            found = self._decide(site, known, ask)
+            return found if isinstance(found, Answer) else await found
+        # Without consent here, that of the page before counts from the next page on.
+        granted = ask.consent.consent is Consent.GRANTED
+        found = self._decide(site, join.known if granted else known, ask)
+        answer = found if isinstance(found, Answer) else await found
+        if granted and any(one.startswith(NAME + b"=") for one in answer.set_cookies):
+            return answer
+        cookie = site.cookie.set_cookie(join.known, ask.origin.scheme == "https", ask.origin.host)
+        return replace(answer, set_cookies=[*answer.set_cookies, cookie])
+
+    def _join(self, site: SiteRuntime, known: Known | None, ask: Ask) -> JoinVisitor | None:
+        query = urlsplit(ask.page.url).query.encode("utf-8", "surrogatepass")
+        referrer = ask.referrer.encode("utf-8", "surrogatepass")
+        try:
+            handover = site.handovers.read(query, ask.origin.host, referrer, self._clock.now())
+        except HandoverError as error:
+            self._handing.refused(site, error.why)
+            return None
+        if handover is None or (known is not None and known.visitor == handover.known.visitor):
+            return None
+        if not may_join(handover, ask.consent.consent):
+            return None
+        known = recognised(site.consent, ask.consent, known) if site.asks_consent else known
+        return JoinVisitor(handover, joined(handover, known), ask.origin.client)
+
+    def _decide(self, site: SiteRuntime, known: Known | None, ask: Ask) -> Answer | Awaitable[Answer]:
         if ask.consent is not ASSUMED:
             if site.asks_consent:
                 self._consents.saw(site.name, ask.consent)
@@ -225,6 +269,7 @@ class Decisions:
             order=_wanted(site, visitor, ask.page.url),
             consent=_told(view.known, ask.consent, now) if site.asks_consent else None,
             carry=_carry(site, view.known),
+            checkout=_checkout(site, ask),
         )
         return Answer(action, body, view.set_cookies())
 
@@ -378,6 +423,14 @@ def _carry(site: SiteRuntime, known: Known | None) -> dict[str, str] | None:
     if cart is None or known is None or (site.asks_consent and not known.agreed):
         return None
     return {"cart": cart, "token": site.carrier.token(known.visitor)}
+
+
+def _checkout(site: SiteRuntime, ask: Ask) -> list[str] | None:
+    """The other hosts of the shop to which links get a token; None where there are none, or the visitor has
+    not agreed to be recognised."""
+    if not site.handovers.hosts or ask.consent.consent is not Consent.GRANTED:
+        return None
+    return [host for host in site.handovers.hosts if site.handovers.leads_to(host, ask.origin.host)]
 
 
 def _withdraws(site: SiteRuntime, known: Known, consent: ConsentState) -> bool:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from ..injector.reasons import Reason
 from ..referral.consent.decision import ASSUMED, ConsentState
 from ..referral.cookie import Known
+from ..referral.handover import Handover
 from ..referral.landing import Dropped
 from ..referral.touches import Touch
 from ..settings.model import PageType
@@ -45,8 +46,30 @@ class SaveShopped:
     client: str | None
 
 
+@dataclass(slots=True)
+class JoinVisitor:
+    """Join a visitor who came by a token from another host of the shop: see `handing.py`.
+
+    `known` is what the visitor is known by from then on, `client` the address of the request. `joined` is set
+    to whether the token counted.
+    """
+
+    handover: Handover
+    known: Known
+    client: str | None
+    shopped: bool = False
+    joined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyHandover:
+    """Report a token that does not count, and why."""
+
+    why: str
+
+
 # The effects before the request goes to the shop.
-Before = SaveTouch | SaveShopped | NotifyDropped
+Before = SaveTouch | SaveShopped | NotifyDropped | JoinVisitor | NotifyHandover
 
 
 @dataclass(frozen=True, slots=True)

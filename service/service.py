@@ -40,6 +40,7 @@ from .clock import LEAST_STEP, Clock
 from .conversations import Conversations
 from .decisions import Decisions
 from .forgetting import Forgetter
+from .handing import Handing
 from .limits import Limits
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
@@ -154,6 +155,7 @@ class Service:
             self.tasks.later,
         )
         self.webhooks = Webhooks(self.ledger, self.ordering, self.events, self.clock)
+        self.handing = Handing(self.visitors, self.events, self.clock)
         self.attribution = Attribution(
             self.visits,
             self.visitors,
@@ -163,6 +165,7 @@ class Service:
             self.events,
             self.clock,
             self.tasks.later,
+            self.handing,
         )
         self.forgetter = Forgetter(self.ledger, self.visits, self.journal.path, self.events, self.clock)
         self.decisions = Decisions(
@@ -175,6 +178,7 @@ class Service:
             self.events,
             self.clock,
             self.tasks.later,
+            self.handing,
         )
 
     def _visit_store(self, address: str) -> Visits:

@@ -16,6 +16,7 @@ from ..referral.catalogue import Catalogue, Network
 from ..referral.consent.decision import terms_of
 from ..referral.cookie import VisitorCookie
 from ..referral.domains import CookieDomains
+from ..referral.handover import Handovers
 from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet
 from ..settings.addresses import patterns_of
@@ -59,6 +60,11 @@ class SiteRuntime:
             settings.secret.get_secret_value(),
             [s.get_secret_value() for s in settings.previous_secrets],
             site.name,
+        )
+        self.handovers = Handovers(
+            site,
+            settings.secret.get_secret_value(),
+            [s.get_secret_value() for s in settings.previous_secrets],
         )
         self.answers = Answers(site)
         self.rules = RuleSet(site.rules)

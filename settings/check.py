@@ -65,12 +65,37 @@ def site_problems(draft: Draft, need_upstream: bool) -> Iterator[Wording]:
             "warning",
         )
     yield from secret_problems((*path, "api_token"), site.api_token, TOKEN_LENGTH)
+    yield from _checkout_problems(site, path)
     yield from _token_problems(site, path)
     try:
         platform_of(site)
     except PlatformError as error:
         yield Wording((*path, "platform"), error.message, error.hint)
     yield from page_problems(site, path)
+
+
+def _checkout_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
+    yield from secret_problems((*path, "checkout_secret"), site.checkout_secret, SECRET_LENGTH)
+    for number, host in enumerate(site.checkout_hosts):
+        if site.checkout_secret is None and site.hosts and not _is_served(site, host):
+            yield Wording(
+                (*path, "checkout_hosts", number),
+                f"{host} is none of this site's `hosts`, so that its clew does not take the token",
+                "add it to `hosts`, or give both sites the same `checkout_secret`",
+                "warning",
+            )
+    if site.checkout_hosts and not site.inject:
+        yield Wording(
+            (*path, "checkout_hosts"),
+            "has no effect with inject = false: clew's script writes the token into links",
+            "remove one of them",
+            "warning",
+        )
+
+
+def _is_served(site: Site, host: str) -> bool:
+    bare = host.rpartition(":")[0] or host
+    return any(bare.endswith(own[1:]) if own.startswith("*.") else own in (host, bare) for own in site.hosts)
 
 
 def _token_problems(site: Site, path: KeyPath) -> Iterator[Wording]:

@@ -404,6 +404,8 @@ class Site(Model):
     ignore_no_transform: bool = False
     compress: bool = True
     cookie_domain: str | None = None
+    checkout_hosts: list[Annotated[str, AfterValidator(_one_host)]] = Field([], max_length=20)
+    checkout_secret: SecretStr | None = Field(None, min_length=32)
     keep_query: list[Annotated[str, Field(min_length=1, max_length=64)]] = []
     partners: list[Partner] = []
     rules: list[Rule] = []

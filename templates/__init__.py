@@ -62,6 +62,13 @@ def carry_script() -> Script:
 
 
 @cache
+def checkout_script() -> Script:
+    """What takes the visitor along to the shop's other hosts, `h.js`: the loader imports it at a site with
+    `checkout_hosts`."""
+    return _script(_read("h.js"))
+
+
+@cache
 def silence() -> Script:
     """An empty loader for sites on which clew is switched off, since cached pages may still load it."""
     return _script("// clew is switched off on this site.\n")

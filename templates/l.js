@@ -19,6 +19,7 @@
   const hidden = () => document.visibilityState === "hidden";
   const here = () => location.pathname + location.search;
   const on = (target, type, act) => target.addEventListener(type, act);
+  const load = (name, act) => import(base + name).then(act).catch(() => {});
   const once = (target, type) => new Promise((done) => on(target, type, done));
 
   // The shop may call this at any time. Before the loader runs, it sets window.clewConsent.
@@ -69,10 +70,11 @@
         watcher ??= import(base + "c.js").then((c) => c.watch(update));
         watcher.then((watch) => watch(answer.consent, jar)).catch(() => {});
       }
-      if (answer.carry) import(base + "k.js").then((k) => k.carry(answer.carry)).catch(() => {});
+      if (answer.carry) load("k.js", (k) => k.carry(answer.carry));
+      if (answer.checkout) load("h.js", (h) => h.watch(base, answer.checkout) && (address = here()));
       if (answer.order && sent !== view) {
         sent = view;
-        import(base + "o.js").then((o) => o.report(base, answer.order, () => current === view, referrer)).catch(() => {});
+        load("o.js", (o) => o.report(base, answer.order, () => current === view, referrer));
       }
       if (answer.retry_after > 0) timer = setTimeout(ask, Math.min(Math.max(answer.retry_after, 1) * 1000, LONGEST));
       if (!widget && !["show", "invite"].includes(answer.action)) return;

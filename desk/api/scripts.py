@@ -1,10 +1,19 @@
-"""The files that a page of the shop loads: `l.js`, `c.js`, `k.js`, `o.js` and `w.js`."""
+"""The files that a page of the shop loads: `l.js`, `c.js`, `h.js`, `k.js`, `o.js` and `w.js`."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ...templates import Script, carry_script, consent_script, loader, order_script, silence, widget
+from ...templates import (
+    Script,
+    carry_script,
+    checkout_script,
+    consent_script,
+    loader,
+    order_script,
+    silence,
+    widget,
+)
 from ..context import RequestContext
 from ..guard import api
 
@@ -44,6 +53,12 @@ async def carry_file(request: Request, at: RequestContext) -> Response:
 
 
 @api
+async def checkout_file(request: Request, at: RequestContext) -> Response:
+    """What the loader fetches at a site with `checkout_hosts`."""
+    return _script(request, at, checkout_script())
+
+
+@api
 async def order_file(request: Request, at: RequestContext) -> Response:
     """What the loader fetches on an order's page of which the server saw no order."""
     return _script(request, at, order_script())
@@ -58,6 +73,7 @@ async def widget_file(request: Request, at: RequestContext) -> Response:
 routes = [
     Route("/l.js", loader_file),
     Route("/c.js", consent_file),
+    Route("/h.js", checkout_file),
     Route("/k.js", carry_file),
     Route("/o.js", order_file),
     Route("/w.js", widget_file),

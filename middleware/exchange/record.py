@@ -10,7 +10,7 @@ from ...injector.reasons import Reason
 from ...referral.consent.decision import ASSUMED, ConsentState, of_request, recognised
 from ...referral.cookie import Known
 from ...referral.touches import Touch
-from ...service.effects import Before, ReadPage
+from ...service.effects import Before, JoinVisitor, ReadPage
 from ...service.site import SiteRuntime
 
 
@@ -86,6 +86,7 @@ class Record:
     visitor: str | None = None
     touches: tuple[Touch, ...] = ()
     set_cookies: Sequence[bytes] = ()  # for the response
+    join: JoinVisitor | None = None  # the visitor comes from another host of the shop
     carried = b""  # what tells of the landing, where a redirect must not lose it
     left_alone: Reason | None = None  # why the page is not edited, whatever the response
     mapped = False  # the request's validators were translated for the shop

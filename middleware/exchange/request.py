@@ -11,7 +11,9 @@ from ...referral.arrival import arrive, arrive_unrecognised
 from ...referral.carrier import HEADER
 from ...referral.consent.decision import permitted
 from ...referral.consent.signals import Consent
-from ...service.effects import Before, NotifyDropped, SaveShopped, SaveTouch
+from ...referral.handover import PARAM, HandoverError
+from ...service.effects import Before, JoinVisitor, NotifyDropped, NotifyHandover, SaveShopped, SaveTouch
+from ...service.handing import joined, may_join
 from ...service.ordering.shopping import is_shopping
 from ...service.site import raw_path_text
 from .facts import WITHIN_A_PAGE
@@ -74,7 +76,9 @@ def _navigation(record: Record, head: RequestHead) -> Forward:
     record.path = raw_path_text(head.path)
     site = record.site
     # A prefetched page is not an arrival; `decide` records it when the page is shown.
-    effects = () if eligible.is_prefetch(head) else (*_arrived(record, head), *_shopping(record, head))
+    effects: tuple[Before, ...] = ()
+    if not eligible.is_prefetch(head):
+        effects = (*_arrived(record, head), *_shopping(record, head), *_handed(record, head))
     if not record.set_cookies and site.cookie.rotated:
         known = record.recognise()
         if known is not None and known.stale:
@@ -132,6 +136,28 @@ def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
         # A visitor who arrives by the same link again gets renewed cookies.
         record.set_cookies = site.arrival_cookies(arrival, head.scheme == "https", head.host)
     return tuple(effects)
+
+
+def _handed(record: Record, head: RequestHead) -> tuple[Before, ...]:
+    """The effect of a token with which the visitor comes from another host of the shop."""
+    site = record.site
+    if PARAM not in head.query:
+        return ()
+    referrer = value(head.headers, b"referer") or b""
+    try:
+        handover = site.handovers.read(head.query, head.host, referrer, record.now)
+    except HandoverError as error:
+        return (NotifyHandover(error.why),)
+    known = record.recognise()
+    if handover is None or (known is not None and known.visitor == handover.known.visitor):
+        return ()
+    if not may_join(handover, record.consent.consent if site.consent.asks else Consent.GRANTED):
+        return ()
+    shopped = site.settings.order is not None and is_shopping(
+        site, head.method, record.path, head.query.decode("latin-1")
+    )
+    record.join = JoinVisitor(handover, joined(handover, known), head.client, shopped)
+    return (record.join,)
 
 
 def _shopping(record: Record, head: RequestHead) -> tuple[Before, ...]:

@@ -10,6 +10,9 @@ from ...injector.heads import RequestHead, ResponseHead, value, values
 from ...injector.reasons import Reason
 from ...injector.rewrite import edited_head
 from ...injector.tag import tag
+from ...referral.cookie import NAME
+from ...referral.touches import merge
+from ...service.effects import JoinVisitor
 from .caching import unshared, with_cookies
 from .facts import COPY_LIMIT, wants_copy
 from .record import Out, Record, State
@@ -24,11 +27,26 @@ def pass_on(record: Record, head: ResponseHead) -> tuple[Out, State]:
 def judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
     """Release the head, or hold it until the first bytes of the body decide."""
     try:
+        if record.join is not None:
+            _join(record, record.join)
         head = keep_click(record, with_cookies(head, record.set_cookies))
         return _judge(record, head)
     except Exception as error:
         record.note_fault(error)
         return Out(head), State.PASSING
+
+
+def _join(record: Record, join: JoinVisitor) -> None:
+    """Go on with the visitor of a token that counted, and give the browser its cookie for this host."""
+    request = record.request_head
+    if not join.joined or request is None:
+        return
+    # The request may be a landing too.
+    known = replace(join.known, touches=merge(join.known.touches, record.touches))
+    record.known, record.visitor, record.touches = known, known.visitor, known.touches
+    cookie = record.site.cookie.set_cookie(known, request.scheme == "https", request.host)
+    others = [one for one in record.set_cookies if not one.startswith(NAME + b"=")]
+    record.set_cookies = [*others, cookie]
 
 
 def _judge(record: Record, head: ResponseHead) -> tuple[Out, State]:

@@ -1,0 +1,88 @@
+"""Joins a visitor who comes from another host of the shop with a token (`referral/handover.py`).
+
+A token counts once. Which ones were used is kept in the record of the visitor that they name, and the record
+is changed by compare and set, so that of two machines only one takes a token.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..events.events import Events
+from ..referral.consent.signals import Consent
+from ..referral.cookie import Known
+from ..referral.handover import Handover
+from ..referral.touches import merge
+from ..referral.visitor import Change, HandedOver, Restored, Shopped, Used, Visitor
+from .clock import Clock
+from .effects import JoinVisitor
+from .limits import LimitedError
+from .site import SiteRuntime
+from .visitors import Visitors
+
+# Tokens of one visitor within five minutes: more than a person follows links.
+TOKENS = 50
+# Maximum time that a page waits for the visit store.
+JOIN_SECONDS = 0.25
+
+
+class _UsedError(Exception):
+    """The token does not count any more; `why` as in the event."""
+
+
+def joined(handover: Handover, known: Known | None) -> Known:
+    """What a visitor is known by who comes with a token. `known` is what it was known by on this host: the
+    visitor goes on as the one that it was on the page before, with the arrivals of both."""
+    other = handover.known
+    if known is None:
+        return replace(other, stale=False)
+    touches = merge(other.touches, known.touches)
+    return replace(other, touches=touches, agreed=other.agreed or known.agreed, stale=False)
+
+
+def may_join(handover: Handover, consent: Consent) -> bool:
+    """Whether a visitor may be recognised by a token: with what it has consented to here, or on the page
+    before if nothing is known of that here."""
+    return consent is Consent.GRANTED or (consent is Consent.PENDING and handover.known.agreed)
+
+
+class Handing:
+    """Takes tokens."""
+
+    def __init__(self, visitors: Visitors, events: Events, clock: Clock) -> None:
+        self._visitors = visitors
+        self._events = events
+        self._clock = clock
+
+    async def join(self, site: SiteRuntime, effect: JoinVisitor) -> None:
+        """Take the token, and set `effect.joined`. If the store does not answer soon, it does not count yet:
+        the page's script tries it again."""
+        handover, known = effect.handover, effect.known
+
+        def happened(stored: Visitor | None) -> Sequence[Change]:
+            handed = () if stored is None else stored.handed
+            if stored is not None and stored.forgotten:
+                raise _UsedError("forgotten")
+            if any(one.use == handover.use for one in handed):
+                raise _UsedError("used")
+            if sum(one.until >= self._clock.now() for one in handed) >= TOKENS:
+                raise _UsedError("too many")
+            shopped = [Shopped()] if effect.shopped else []
+            return (HandedOver(Used(handover.use, handover.until)), Restored(known.touches), *shopped)
+
+        try:
+            async with asyncio.timeout(JOIN_SECONDS):
+                await self._visitors.update(site, known, happened, effect.client)
+        except _UsedError as error:
+            self.refused(site, str(error))
+        except LimitedError:
+            pass
+        except Exception as error:
+            self._visitors.failed(site.name, "handover", error)
+        else:
+            effect.joined = True
+            self._events.emit("handover", site=site.name, visitor=known.visitor)
+
+    def refused(self, site: SiteRuntime, why: str) -> None:
+        """Report a token that does not count."""
+        self._events.notice("handover_refused", site=site.name, key=why, why=why)
