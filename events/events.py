@@ -27,6 +27,8 @@ EVENTS: Mapping[str, str] = {
     "invite": "an invite was seen, dismissed or accepted",
     "conversation": "a visitor opened a conversation, or an agent closed it",
     "message": "a message was written in a conversation",
+    "provider": "a page reported something of its provider's chat",
+    "provider_failed": "a provider's chat could not be loaded; the visitor got clew's own",
     "order": "an order was recorded",
     "credit": "an order was credited to a partner, or to nobody, with the reason",
     "postback": "a call to a partner was attempted, with its outcome",

@@ -36,11 +36,13 @@ class Answers:
         consent: Mapping[str, object] | None = None,
         carry: Mapping[str, str] | None = None,
         checkout: list[str] | None = None,
+        chat: Mapping[str, object] | None = None,
     ) -> bytes:
         """A whole answer as JSON. `retry_after` is in seconds. `order` are the selectors of an order that the
         browser should read, None for none. `consent` is the visitor's consent for the loader, None if the
         site does not ask for it. `carry` is the visitor's token and the cart that gets it, `checkout` are the
-        hosts to which links get one."""
+        hosts to which links get one. `chat` is what the provider's chat gets, None at a site that uses clew's
+        own."""
         part = self._parts.get((rule.name if rule is not None else None, language))
         if part is None:
             part = self._part(rule, language)
@@ -51,6 +53,8 @@ class Answers:
             optional += b',"carry":' + _json(carry)
         if checkout is not None:
             optional += b',"checkout":' + _json(checkout)
+        if chat is not None:
+            optional += b',"chat":' + _json(chat)
         return b'%b,"retry_after":%b,"conversation":%b,"unread":%d,"online":%b%b}' % (
             part,
             b"null" if retry_after is None else _json(retry_after),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..chat.check import chat_problems
 from ..credit.check import credit_problems
 from ..orders.check import selector_problems
 from ..orders.check_webhooks import webhook_problems
@@ -45,6 +46,7 @@ class RoomChecks:
         yield from cookie_problems(draft.site, draft.path)
         yield from selector_problems(draft.site, draft.path)
         yield from webhook_problems(draft.site, draft.path)
+        yield from chat_problems(draft.site, draft.path)
         yield from partner_problems(draft, self._networks)
         yield from rule_problems(draft, self._networks)
         yield from credit_problems(draft, self._today)

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..chat.hub import Hub, desk_topic, visitor_topic
 from ..chat.model import Added, Conversation, Message, Sender
+from ..chat.providers import Event
 from ..events.events import Events
 from ..referral.cookie import Known
 from ..referral.masking import one_line
@@ -112,6 +113,36 @@ class Conversations:
         )
         await self._added(added)
         return added
+
+    async def provider_says(
+        self, site: SiteRuntime, known: Known | None, event: Event, external: str | None, client: str | None
+    ) -> None:
+        """Note what a page heard from the chat of the site's provider. Where the visitor began to write, that
+        is a conversation of its own. Raises LimitedError."""
+        provider = site.settings.chat.provider
+        if provider is None:
+            return
+        visitor = None if known is None else known.visitor
+        self._events.emit("provider", site=site.name, visitor=visitor, provider=provider, what=event)
+        if event == "failed":
+            self._events.notice("provider_failed", site=site.name, key=provider, provider=provider)
+        if known is None or event not in ("started", "sent"):
+            return
+        self._limits.take("messages", site.name, client)
+        created = await self._books.add_elsewhere(
+            site.name,
+            known.visitor,
+            provider,
+            external,
+            language=site.settings.language,
+            now=self._clock.now(),
+            sender=await self._sender(site, known, client),
+            opening=lambda: self._limits.take("conversations", site.name, client),
+        )
+        if created:
+            self._events.emit(
+                "conversation", site=site.name, visitor=known.visitor, state="open", provider=provider
+            )
 
     async def _sender(self, site: SiteRuntime, known: Known, client: str | None) -> Sender:
         """The sender for the inbox. From the first message on, the visitor is stored, and kept for longer."""

@@ -36,6 +36,7 @@ from .handing import Handing, joined, may_join
 from .limits import LimitedError
 from .ordering.shopping import page_mark, showed_its_order
 from .origin import Origin
+from .provider_chat import provider_chat
 from .site import SiteRuntime
 from .visitors import Visitors
 
@@ -270,6 +271,7 @@ class Decisions:
             consent=_told(view.known, ask.consent, now) if site.asks_consent else None,
             carry=_carry(site, view.known),
             checkout=_checkout(site, ask),
+            chat=provider_chat(site, view.known, visitor, ask.page.url),
         )
         return Answer(action, body, view.set_cookies())
 

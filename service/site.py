@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from ..chat.providers import providers
 from ..credit.compiled import asked_by, terms_for
 from ..credit.terms import Policy
 from ..injector.tag import tag
@@ -22,6 +23,7 @@ from ..rules.ruleset import RuleSet
 from ..settings.addresses import patterns_of
 from ..settings.model import PageType, Partner, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
+from ..templates import Script, provider_script
 from .answers import Answers
 
 CLOSING = frozenset({"checkout", "confirmation"})
@@ -108,6 +110,15 @@ class SiteRuntime:
         if self.order_page(path, query):
             return "confirmation"
         return self.page_type(path, query)
+
+    @cached_property
+    def provider_script(self) -> Script | None:
+        """The script that loads the provider's chat; None at a site that uses clew's own."""
+        chat = self.settings.chat
+        if chat.provider is None:
+            return None
+        provider = providers()[chat.provider]
+        return provider_script({"title": provider.title, **provider.filled(chat.ids)})
 
     @cached_property
     def tag(self) -> bytes:

@@ -248,8 +248,18 @@ class Widget(Model):
     invite_pages: int = Field(3, ge=1, le=50)
 
 
+ChatAttribute = Literal["partner", "campaign", "cart", "page"]
+
+
 class Chat(Model):
-    """Conversations: how long before an order one counts, and limits against abuse."""
+    """The chat: clew's own or that of a provider; how long before an order a conversation counts, and limits
+    against abuse."""
+
+    provider: str | None = None
+    ids: dict[str, str] = {}
+    attributes: tuple[ChatAttribute, ...] = ()
+    load: Literal["click", "page"] = "click"
+    mail: str | None = Field(None, pattern=r"^[^\s@<>\"?&]{1,64}@[A-Za-z0-9.-]{1,190}$")
 
     window_hours: int = Field(24, ge=1, le=24 * 60)
     message_length: int = Field(4000, ge=100, le=20000)

@@ -20,10 +20,12 @@ LANGUAGES = ("de", "en", "fi", "fr", "nl", "ru")
 
 _HERE = Path(__file__).parent
 # In dependency order; the last has the function that the loader calls.
-_WIDGET = ("widget/dom.js", "widget/talk.js", "widget/log.js", "widget/panel.js", "widget/invite.js", "w.js")
+_PARTS = ("dom", "talk", "log", "panel", "invite", "provider")
+_WIDGET = (*(f"widget/{name}.js" for name in _PARTS), "w.js")
 # Placeholders in the sources for the texts and the style sheet.
 _TEXTS_MARK = '"clew:texts"'
 _STYLE_MARK = '"clew:style"'
+_ENTRY_MARK = '"clew:entry"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,15 @@ def consent_script() -> Script:
 def carry_script() -> Script:
     """What writes clew's token to the cart, `k.js`: the loader imports it at a site that asks for it."""
     return _script(_read("k.js"))
+
+
+def provider_script(entry: Mapping[str, object]) -> Script:
+    """What loads and steers the chat of another company, `p.js`, with the provider's entry and the shop's ids
+    (`chat.providers.Provider.filled`). The widget imports it when the chat is opened."""
+    source = _read("p.js")
+    if source.count(_ENTRY_MARK) != 1:
+        raise ValueError(f"templates/p.js: {_ENTRY_MARK} must be there exactly once")
+    return _script(source.replace(_ENTRY_MARK, json.dumps(entry, ensure_ascii=False, separators=(",", ":"))))
 
 
 @cache

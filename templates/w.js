@@ -13,6 +13,7 @@ class Widget {
     this.seen = new Set();
     this.rule = null; // the rule of the accepted invite that the next message answers
     this.greeting = null; // text of that invite, shown instead of the usual greeting
+    this.elsewhere = new Elsewhere(base, (event, id) => this.post({ kind: "chat", event, id: id && `${id}` }));
     this.talk = new Talk(base, {
       added: (entry, next, live) => this.added(entry, next, live),
       changed: (entry) => this.panel.log.change(entry),
@@ -43,10 +44,20 @@ class Widget {
     this.view = view;
     this.shown = true;
     this.mount();
-    if (first && memory.read().open && matchMedia(WIDE).matches) this.open(false);
+    this.chat = answer.chat;
+    this.elsewhere.show();
+    if (this.provided) {
+      // A talk goes on over there on the next page.
+      if (this.chat.load === "page" || memory.read().elsewhere) this.summon(null);
+    } else if (first && memory.read().open && matchMedia(WIDE).matches) this.open(false);
     if (answer.conversation || this.talk.carried.length) this.talk.start();
     this.offer(view, answer.action === "invite" ? answer.invite : null);
     this.refresh();
+  }
+
+  // Whether another company's chat is to be used.
+  get provided() {
+    return this.chat && !this.chat.blocked && !this.elsewhere.failed;
   }
 
   // Rules do not close an open chat or an invite in which the visitor is writing.
@@ -58,6 +69,7 @@ class Widget {
     if (this.busy) return;
     this.shown = false;
     this.uninvite();
+    this.elsewhere.hide();
     this.talk.stop();
     this.host.remove();
   }
@@ -92,6 +104,7 @@ class Widget {
     this.launcher.append(icon(ICONS.chat), element("span", { class: "label" }, texts.button));
     this.launcher.append(this.count, " ", this.counted);
     this.launcher.addEventListener("click", () => this.open(true));
+    this.launcher.hidden = this.elsewhere.loaded;
     this.status = element("p", { class: "said", role: "status" });
     this.root = element("div", { class: `root ${this.side}`, lang: talk.language });
     this.root.append(this.panel.node, this.launcher, this.status);
@@ -173,6 +186,10 @@ class Widget {
   accept(question) {
     const { rule, text } = this.invite;
     this.settle("accepted");
+    if (this.provided) {
+      this.summon(question, rule);
+      return;
+    }
     this.greeting = text;
     this.panel.log.introduce(text);
     this.open(true);
@@ -201,7 +218,28 @@ class Widget {
     post(this.base + "events", event).catch(() => {});
   }
 
+  // Opens the provider's chat with a text, or only loads it (null). If it does not come, there is clew's own.
+  async summon(text, rule = null) {
+    if (text !== null) this.launcher.setAttribute("aria-busy", "true");
+    const usable = await this.elsewhere.load(this.chat.attributes);
+    this.launcher.removeAttribute("aria-busy");
+    memory.write({ elsewhere: usable });
+    this.launcher.hidden = usable;
+    if (text === null) return;
+    if (usable) {
+      this.elsewhere.open(text);
+      return;
+    }
+    this.open(true);
+    if (text) this.talk.send(text, rule);
+    else this.rule = rule;
+  }
+
   open(focus) {
+    if (this.provided) {
+      this.summon("");
+      return;
+    }
     this.uninvite();
     this.talk.start();
     this.launcher.hidden = true;
@@ -253,7 +291,7 @@ class Widget {
     const count = read === undefined ? this.unread : answers.filter((entry) => entry.id > read).length;
     this.count.textContent = count > 9 ? "9+" : count || "";
     this.counted.textContent = count ? fill(this.texts.unread, { count }) : "";
-    this.panel.report(this.online, this.talk.state, this.talk.trouble);
+    this.panel.report(this.online, this.talk.state, this.talk.trouble, this.elsewhere.failed ? this.chat : null);
   }
 
   announce(text) {

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from ...chat.providers import Event
 from ...referral.consent.decision import ASSUMED, ConsentState, of_request, recognised
 from ...referral.consent.message import PageMessage, read_message
 from ...referral.cookie import Known, new_visitor_id
@@ -47,11 +48,14 @@ _read = msgspec.json.Decoder(DecideBody).decode
 
 
 class EventBody(BaseModel):
-    """The body of `events`. `rule` names the invite; `message` is the newest message that was read."""
+    """The body of `events`. `rule` names the invite; `message` is the newest message that was read; `event`
+    and `id` are what a provider's chat told, and its conversation."""
 
     model_config = ConfigDict(extra="ignore")
 
-    kind: Literal["seen", "dismissed", "accepted", "read"]
+    kind: Literal["seen", "dismissed", "accepted", "read", "chat"]
+    event: Event | None = None
+    id: str | None = Field(None, min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$")
     rule: str = Field("", max_length=64)
     message: int = Field(0, ge=0, lt=2**53)
 
@@ -166,7 +170,11 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
     body = await json_body(request, EventBody)
     at.take("events")
     known = known_visitor(request.scope, at)
-    if body.kind == "read":
+    if body.kind == "chat":
+        if body.event is not None:
+            says = at.service.conversations.provider_says
+            await says(at.site, known, body.event, body.id, at.origin.client)
+    elif body.kind == "read":
         talker = known or cookie_visitor(request.scope, at)
         # A cookie for the conversation alone has no touches to restore.
         if talker is not None and (known is not None or not talker.touches):

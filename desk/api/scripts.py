@@ -1,4 +1,4 @@
-"""The files that a page of the shop loads: `l.js`, `c.js`, `h.js`, `k.js`, `o.js` and `w.js`."""
+"""The files that a page of the shop loads: `l.js`, `c.js`, `h.js`, `k.js`, `o.js`, `p.js` and `w.js`."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +15,7 @@ from ...templates import (
     widget,
 )
 from ..context import RequestContext
-from ..guard import api
+from ..guard import Refused, api
 
 
 def _script(request: Request, at: RequestContext, script: Script) -> Response:
@@ -70,11 +70,21 @@ async def widget_file(request: Request, at: RequestContext) -> Response:
     return _script(request, at, widget())
 
 
+@api
+async def provider_file(request: Request, at: RequestContext) -> Response:
+    """What the widget fetches at a site with a provider's chat, when that is opened; 404 at any other."""
+    script = at.site.provider_script
+    if script is None:
+        raise Refused(404, "this site uses clew's own chat")
+    return _script(request, at, script)
+
+
 routes = [
     Route("/l.js", loader_file),
     Route("/c.js", consent_file),
     Route("/h.js", checkout_file),
     Route("/k.js", carry_file),
     Route("/o.js", order_file),
+    Route("/p.js", provider_file),
     Route("/w.js", widget_file),
 ]

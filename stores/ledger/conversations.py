@@ -25,6 +25,8 @@ CONVERSATION = [
     conversations.c[name]
     for name in ("id", "site", "visitor", "language", "rule", "state", "agent", "started_at", "updated_at")
 ]
+OWN = conversations.c.provider.is_(None)
+"""Not in another company's chat."""
 MESSAGE = [messages.c[name] for name in ("id", "author", "agent", "text", "at")]
 
 
@@ -141,6 +143,55 @@ class Conversations:
                 client=sender.client,
             )
             return Added(found, message, created=True, opened=opened)
+
+        return await self._db.transact(work)
+
+    async def add_elsewhere(
+        self,
+        site: str,
+        visitor: str,
+        provider: str,
+        external: str | None,
+        *,
+        language: str,
+        now: float,
+        sender: Sender = NOBODY,
+        opening: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Note that a visitor wrote in a provider's chat; returns whether that is new. `external` is the
+        conversation's id there; without it, what is written within a day is one conversation. There is one
+        message for it, without a text. `opening` is as in `add_visitor_message`."""
+
+        async def work(tx: Connection) -> bool:
+            await tx.lock(f"talk {site} {visitor}")
+            newest = (
+                select(conversations.c.id, conversations.c.external)
+                .where(conversations.c.site == site, conversations.c.provider == provider)
+                .order_by(conversations.c.started_at.desc())
+                .limit(1)
+            )
+            if external is not None:
+                named = newest.where(conversations.c.external == external)
+                if (await tx.execute(named)).first() is not None:
+                    return False
+            recent = newest.where(
+                conversations.c.visitor == visitor, conversations.c.updated_at >= now - REOPEN_SECONDS
+            )
+            row = (await tx.execute(recent)).first()
+            if row is not None and (external is None or row.external is None):
+                if external is not None:
+                    change = update(conversations).where(conversations.c.id == row.id)
+                    await tx.execute(change.values(external=external))
+                return False
+            opening()
+            found = Conversation(_new_id(), site, visitor, language, None, "closed", None, now, now)
+            values = {c.name: getattr(found, c.name) for c in CONVERSATION}
+            values |= {"partner": sender.partner, "page": sender.page, "client": sender.client}
+            await tx.execute(
+                insert(conversations).values(**values, said=1, provider=provider, external=external)
+            )
+            await _add(tx, found, "visitor", None, "", None, now)
+            return True
 
         return await self._db.transact(work)
 
@@ -311,7 +362,7 @@ async def _latest(
 ) -> Conversation | None:
     newest = (
         select(*CONVERSATION)
-        .where(conversations.c.site == site, conversations.c.visitor == visitor)
+        .where(conversations.c.site == site, conversations.c.visitor == visitor, OWN)
         .order_by(conversations.c.started_at.desc())
         .limit(1)
     )

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from ...chat.model import Crowd, Entry
 from .connection import Connection
-from .conversations import CONVERSATION, conversation_of, message_of, untaken
+from .conversations import CONVERSATION, OWN, conversation_of, message_of, untaken
 from .database import Database
 from .schema import conversations, messages
 
@@ -50,7 +50,7 @@ class Inbox:
     async def closed(self, site: str) -> tuple[Entry, ...]:
         """The last 20 closed conversations."""
         listed = (
-            _entries(conversations.c.site == site, conversations.c.state == "closed")
+            _entries(conversations.c.site == site, conversations.c.state == "closed", OWN)
             .order_by(conversations.c.updated_at.desc())
             .limit(INBOX_CLOSED)
         )

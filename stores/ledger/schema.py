@@ -316,6 +316,10 @@ conversations = Table(
     Column("partner", text_of(64)),  # who sent the visitor, and on which page the last message was written
     Column("page", text_of(300)),
     Column("client", text_of(32)),  # the same for all of one client network; not an address
+    # A conversation in another company's chat: which, and the conversation's id there, if it is known.
+    Column("provider", text_of(40)),
+    Column("external", text_of(100)),
+    UniqueConstraint("site", "provider", "external"),
     Index("ix_conversations_visitor", "site", "visitor"),
     Index("ix_conversations_updated", "site", "state", "updated_at"),
     Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),

@@ -66,15 +66,19 @@ class Panel {
     window.visualViewport?.removeEventListener("scroll", this.fit);
   }
 
-  /** Shows whether an agent is online, and an error if there is one. */
-  report(online, state, trouble) {
+  /** Shows whether an agent is online, and an error if there is one. `instead`: of this provider's chat. */
+  report(online, state, trouble, instead) {
     const { texts } = this;
     this.presence.textContent = online ? texts.online : texts.away;
     this.presence.classList.toggle("here", online);
     const closed = state === "closed" && texts.closed;
-    const notice = (trouble && texts.error) || closed || (!online && texts.offline) || "";
+    const down = instead && texts.instead;
+    const notice = (trouble && texts.error) || closed || down || (!online && texts.offline) || "";
+    const mail = instead?.mail ?? "";
     // Setting the same text would announce it again.
-    if (this.notice.textContent !== notice) this.notice.textContent = notice;
+    if (this.notice.textContent === [notice, mail].filter(Boolean).join(" ")) return;
+    this.notice.textContent = notice;
+    if (mail) this.notice.append(" ", element("a", { href: `mailto:${mail}` }, mail));
   }
 
   // An on-screen keyboard covers fixed elements, so on small screens the chat uses the space above it.

@@ -55,6 +55,7 @@ class FakeClew:
         self.url = ""
         self.pages: dict[str, tuple[str, dict[str, str]]] = {}
         self.answer: dict[str, Any] = SHOW
+        self.provider: dict[str, Any] = {}
         self.messages: list[dict[str, Any]] = []
         self.state = "none"
         self.retry_after = 0  # seconds that a 429 names; 0 for none
@@ -127,6 +128,9 @@ class FakeClew:
         headers = {"etag": script.etag, "x-content-type-options": "nosniff", "cache-control": "no-cache"}
         return Response(script.body, media_type="text/javascript", headers=headers)
 
+    async def _provider(self, request: Request) -> Response:
+        return Response(templates.provider_script(self.provider).body, media_type="text/javascript")
+
     async def _decide(self, request: Request) -> Response:
         self.asked.append(await request.json())
         return JSONResponse(self.answer)
@@ -175,6 +179,7 @@ class FakeClew:
     _routes: dict[str, Callable[["FakeClew", Request], Awaitable[Response]]] = {  # noqa: RUF012
         "l.js": _script,
         "w.js": _script,
+        "p.js": _provider,
         "POST decide": _decide,
         "POST events": _event,
         "POST messages": _post,

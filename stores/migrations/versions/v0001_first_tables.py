@@ -41,7 +41,10 @@ def _conversations() -> None:
         sa.Column("partner", text_of(64), nullable=True),
         sa.Column("page", text_of(300), nullable=True),
         sa.Column("client", text_of(32), nullable=True),
+        sa.Column("provider", text_of(40), nullable=True),
+        sa.Column("external", text_of(100), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
+        sa.UniqueConstraint("site", "provider", "external", name=op.f("uq_conversations_site")),
     )
     op.create_index("ix_conversations_state", "conversations", ["state", "site"], unique=False)
     op.create_index(

@@ -1,0 +1,29 @@
+"""The table of providers in docs/chat.md is that of chat/providers.toml."""
+
+from pathlib import Path
+
+from clew.chat.providers import Provider, providers
+
+PAGE = Path(__file__).parents[2] / "docs" / "chat.md"
+TIED = {
+    "attr": "attribute",
+    "convid": "the conversation's id",
+    "token": "token",
+    "code": "no, named in the chat",
+}
+
+
+def row(name: str, provider: Provider) -> str:
+    """The line of one provider."""
+    ids = [f"`{one}`" + ("" if id_.default is None else "?") for one, id_ in provider.ids.items()]
+    tied = [TIED[join] for join in provider.join]
+    steps = {"opens": provider.open, "first message": provider.ask, "hides": provider.hide}
+    can = [word for word, has in steps.items() if has]
+    sure = provider.confidence + ("; likely: " + ", ".join(provider.likely) if provider.likely else "")
+    cells = (f"`{name}`", provider.title, ", ".join(ids), ", ".join(tied), ", ".join(can) or "—", sure)
+    return f"| {' | '.join(cells)} |"
+
+
+def test_the_page_lists_every_provider() -> None:
+    rows = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| `")]
+    assert rows[1:] == [row(name, provider) for name, provider in sorted(providers().items())]

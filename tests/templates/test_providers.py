@@ -1,0 +1,177 @@
+"""A provider's chat in place of clew's own, for each entry of chat/providers.toml."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from clew.chat.providers import providers
+from fake_clew import HIDE, INVITE, SHOW, FakeClew
+from playwright.async_api import Page, Route, expect
+from vendors import HELPERS, VENDORS
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+REF = "clw1_abcdefghijklmnopqrstuvwx"
+ATTRIBUTES = {"clew_ref": REF, "clew_partner": "blog"}
+CHAT = {"load": "click", "blocked": False, "attributes": ATTRIBUTES}
+NAMES = sorted(providers())
+
+
+class Elsewhere:
+    """The provider's servers, as the page meets them."""
+
+    def __init__(self, script: str) -> None:
+        self.script = script
+        self.asked: list[str] = []
+        self.status = 200
+        self.holds = False
+
+    async def answer(self, route: Route) -> None:
+        """One request to another host than the shop's."""
+        self.asked.append(route.request.url)
+        if not self.holds:
+            body = f"(() => {{ {HELPERS} {self.script} }})();"
+            await route.fulfill(status=self.status, content_type="text/javascript", body=body)
+
+
+async def shop_with(clew: FakeClew, page: Page, name: str, **chat: Any) -> Elsewhere:
+    """A page of a shop that uses this provider."""
+    vendor = VENDORS[name]
+    clew.provider = {"title": providers()[name].title, **providers()[name].filled(vendor.ids)}
+    clew.answer = clew.answer | {"chat": CHAT | chat}
+    elsewhere = Elsewhere(vendor.script)
+    own = urlsplit(clew.url).netloc
+    await page.route(lambda url: urlsplit(url).netloc != own, elsewhere.answer)
+    await page.goto(clew.url)
+    return elsewhere
+
+
+async def until_heard(page: Page, what: object) -> list[list[Any]]:
+    """All calls, once one of them is as expected."""
+    given = json.dumps(what)
+    await page.wait_for_function(
+        "what => (window.heard ?? []).some((one) => JSON.stringify(one) === what)",
+        arg=json.dumps(json.loads(given), separators=(",", ":"), ensure_ascii=False),
+        timeout=20_000,
+    )
+    heard = await page.evaluate("heard")
+    assert isinstance(heard, list)
+    return heard
+
+
+async def test_there_is_a_stand_in_for_each_provider() -> None:
+    assert sorted(VENDORS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_it_is_loaded_when_the_visitor_opens_it_and_gets_the_token(
+    clew: FakeClew, page: Page, name: str
+) -> None:
+    provider, vendor = providers()[name], VENDORS[name]
+    elsewhere = await shop_with(clew, page, name)
+    button = page.get_by_role("button", name="Ask us")
+    await expect(button).to_be_visible()
+    assert elsewhere.asked == []
+    await button.click()
+    if vendor.opened is not None:
+        await until_heard(page, vendor.opened)
+    await expect(button).to_be_hidden(timeout=20_000)
+    (script,) = elsewhere.asked
+    expected = re.escape(str(provider.filled(vendor.ids)["script"]))
+    assert re.fullmatch(re.sub(r"\\{(day|five_minutes)\\}", "[0-9]+", expected), script)
+    heard = await page.evaluate("heard")
+    assert (REF in json.dumps(heard)) == provider.has_attributes
+    if vendor.opened is not None and provider.attributes:
+        opened = next(n for n, one in enumerate(heard) if one == vendor.opened)
+        assert REF in json.dumps(heard[:opened])
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if VENDORS[name].start])
+async def test_it_tells_that_a_conversation_began(clew: FakeClew, page: Page, name: str) -> None:
+    vendor = VENDORS[name]
+    await shop_with(clew, page, name)
+    await page.get_by_role("button", name="Ask us").click()
+    await expect(page.get_by_role("button", name="Ask us")).to_be_hidden(timeout=20_000)
+    await page.evaluate(
+        f"(() => {{ {HELPERS.replace('window.tell =', 'const unused =')} {vendor.start} }})()"
+    )
+    begun = [{"kind": "chat", "event": event} for event in ("started", "sent")]
+    if vendor.conversation is not None:
+        begun = [one | {"id": vendor.conversation} for one in begun]
+    await clew.until(lambda: any(one in clew.events for one in begun))
+
+
+@pytest.mark.parametrize("name", ["crisp", "intercom", "chatwoot"])
+async def test_a_question_from_an_invite_is_its_first_message_where_it_can_be(
+    clew: FakeClew, page: Page, name: str
+) -> None:
+    clew.answer = INVITE
+    await shop_with(clew, page, name)
+    await page.get_by_label("Your question").fill("Is it in stock?")
+    await page.get_by_role("region").get_by_role("button", name="Send").click()
+    expected = {
+        "crisp": ["set", "message:text", ["Is it in stock?"]],
+        "intercom": ["showNewMessage", "Is it in stock?"],
+        "chatwoot": VENDORS["chatwoot"].opened,
+    }
+    await until_heard(page, expected[name])
+    assert clew.posted == []
+    assert {"kind": "accepted", "rule": "hesitates"} in clew.events
+
+
+async def test_a_talk_goes_on_on_the_next_page(clew: FakeClew, page: Page) -> None:
+    elsewhere = await shop_with(clew, page, "crisp")
+    await page.get_by_role("button", name="Ask us").click()
+    await until_heard(page, VENDORS["crisp"].opened)
+    await page.goto(f"{clew.url}/next")
+    await page.wait_for_function("window.heard?.length > 0", timeout=20_000)
+    assert len(elsewhere.asked) == 2
+    assert VENDORS["crisp"].opened not in await page.evaluate("heard")
+
+
+async def test_it_can_be_loaded_with_the_page(clew: FakeClew, page: Page) -> None:
+    elsewhere = await shop_with(clew, page, "crisp", load="page")
+    await until_heard(page, ["set", "session:data", [[["clew_ref", REF]]]])
+    await expect(page.get_by_role("button", name="Ask us")).to_be_hidden(timeout=20_000)
+    assert len(elsewhere.asked) == 1
+
+
+async def test_nothing_of_it_is_loaded_before_consent(clew: FakeClew, page: Page) -> None:
+    elsewhere = await shop_with(clew, page, "crisp", blocked=True, load="page", attributes={})
+    await page.get_by_role("button", name="Ask us").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    assert elsewhere.asked == []
+    assert "GET /-/clew/p.js" not in clew.requests
+
+
+@pytest.mark.parametrize("fault", ["status", "holds", "changed"])
+async def test_if_it_does_not_come_the_visitor_can_write_to_us(
+    clew: FakeClew, page: Page, fault: str
+) -> None:
+    elsewhere = await shop_with(clew, page, "crisp", mail="help@shop.example")
+    elsewhere.status = 503 if fault == "status" else 200
+    elsewhere.holds = fault == "holds"
+    if fault == "changed":
+        elsewhere.script = "window.$crisp = null"
+    await page.get_by_role("button", name="Ask us").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("The chat cannot be loaded right now. Write to us here:")
+    await expect(dialog.get_by_role("link")).to_have_attribute("href", "mailto:help@shop.example")
+    await clew.until(lambda: {"kind": "chat", "event": "failed"} in clew.events)
+    await page.get_by_label("Write a message").fill("Hello")
+    await page.keyboard.press("Enter")
+    await clew.until(lambda: clew.posted)
+
+
+async def test_a_rule_hides_and_shows_it(clew: FakeClew, page: Page) -> None:
+    await shop_with(clew, page, "crisp", load="page")
+    await until_heard(page, ["set", "session:data", [[["clew_ref", REF]]]])
+    clew.answer = HIDE | {"chat": CHAT}
+    await page.evaluate("history.pushState(null, '', '/other')")
+    await until_heard(page, ["do", "chat:hide", None])
+    clew.answer = SHOW | {"chat": CHAT}
+    await page.evaluate("history.pushState(null, '', '/third')")
+    await until_heard(page, ["do", "chat:show", None])
