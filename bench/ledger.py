@@ -65,6 +65,8 @@ TABLES = (
     schema.sightings,
     schema.decisions,
     schema.shares,
+    schema.commission_entries,
+    schema.commissions,
     schema.postbacks,
 )
 

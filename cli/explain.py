@@ -8,7 +8,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..service.ordering.story import Line, lines, replays, story_json, values
+from ..service.ordering.lines import Line
+from ..service.ordering.story import lines, replays, story_json, values
 from ..stores.ledger.stories import Story
 from .explain_visitor import visitor_command
 from .ledger import DEFAULT_CONFIG, Config, fail, with_ledger
@@ -21,7 +22,14 @@ app = typer.Typer(
 )
 app.command("visitor")(visitor_command)
 
-COLORS = {"report": "cyan", "correction": "yellow", "credit": "green", "postback": "magenta", "attempt": ""}
+COLORS = {
+    "report": "cyan",
+    "correction": "yellow",
+    "credit": "green",
+    "commission": "blue",
+    "postback": "magenta",
+    "attempt": "",
+}
 DIFFERENT = 1
 
 

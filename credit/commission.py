@@ -21,13 +21,15 @@ from .words import percent, plain
 @dataclass(frozen=True, slots=True)
 class Commission:
     """What a partner earns by an order, in its currency: `amount` for the partner, `operator` for the chat's
-    operator. `lines` say how it came about. `unpaid` says why the order is reported and not paid."""
+    operator. `lines` say how it came about. `unpaid` says why the order is reported and not paid. `hold_days`
+    is the longest hold period of the terms that gave it, None if they have none."""
 
     amount: Decimal
     currency: str
     operator: Decimal = Decimal()
     lines: tuple[str, ...] = ()
     unpaid: str = ""
+    hold_days: int | None = None
 
 
 def commissions(claims: Sequence[Claim], inputs: Inputs, terms: Terms) -> list[Commission | None]:
@@ -58,6 +60,7 @@ def commissions(claims: Sequence[Claim], inputs: Inputs, terms: Terms) -> list[C
                 Decimal(other).scaleb(-digits),
                 tuple(lines),
                 one.unpaid,
+                one.hold_days,
             )
         )
     return found
@@ -68,6 +71,7 @@ class _Earned:
     exact: Fraction
     lines: tuple[str, ...]
     unpaid: str = ""
+    hold_days: int | None = None
 
 
 def _earned(claim: Claim, sale: Sale, inputs: Inputs, terms: Terms, digits: int) -> _Earned:
@@ -80,12 +84,14 @@ def _earned(claim: Claim, sale: Sale, inputs: Inputs, terms: Terms, digits: int)
     own = [rate for rate in terms.further.rates if _is_for(rate, claim, sale, inputs)]
     lines: list[str] = []
     whole, unpaid = Fraction(), ""
+    holds: list[int] = []
     for rate, found in _by_rate([r for r in own if r.pay is None], bases(sale), facts):
         if rate is None:
             names = ", ".join(base.line.id for base in found if base.line is not None)
             lines.append(f"no terms for {names or 'the order'}: nothing")
             continue
         amount = _amount(rate, found, digits)
+        holds += [] if rate.hold_days is None else [rate.hold_days]
         if rate.unpaid:
             unpaid = f"terms {rate.name}"
         lines.append(_said(rate, found, amount, digits, sale.currency or ""))
@@ -96,7 +102,7 @@ def _earned(claim: Claim, sale: Sale, inputs: Inputs, terms: Terms, digits: int)
         lines.append(f"of it {percent(paid.pay / 100)} is paid: terms {paid.name}")
     if claim.part != 1:
         lines.append(f"its part of the order: {percent(claim.part)}")
-    return _Earned(whole * Fraction(claim.part), tuple(lines), unpaid)
+    return _Earned(whole * Fraction(claim.part), tuple(lines), unpaid, max(holds, default=None))
 
 
 def _is_for(rate: Rate, claim: Claim, sale: Sale, inputs: Inputs) -> bool:

@@ -107,6 +107,8 @@ def _further(site: Site) -> Further:
             if p.codes and (orders := credit.leak_orders if p.leak_orders is None else p.leak_orders)
         },
         zone=site.time_zone,
+        hold_days=credit.hold_days,
+        holds={p.id: p.hold_days for p in site.partners if p.hold_days is not None},
     )
 
 
@@ -126,6 +128,7 @@ def _rate(terms: TermsSettings, partners: tuple[str, ...], zone: ZoneInfo) -> Ra
         currency=terms.currency,
         pay=terms.pay,
         unpaid=terms.report_only,
+        hold_days=terms.hold_days,
         months=months[terms.renewals] if isinstance(terms.renewals, str) else terms.renewals,
     )
 

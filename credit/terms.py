@@ -29,7 +29,8 @@ class Rate:
     `percent` of the amount, `fixed` for the order, `per_item` for each piece, at most `cap` for the order,
     all in `currency` if that is given. One with `pay` has no rate: of what the rates give, so many percent
     are paid. `unpaid`: the order is reported, and nothing is paid. `months`: for so long after the first
-    order renewals of a subscription earn; 0: never, None: for ever.
+    order renewals of a subscription earn; 0: never, None: for ever. `hold_days`: so many days after the
+    order its commission is approved by itself; None: as the partner's.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Rate:
     pay: Decimal | None = None
     unpaid: bool = False
     months: int | None = 0
+    hold_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,8 @@ class Further:
     operator_name: str = ""
     leaks: Mapping[str, Leak] = field(default_factory=dict)
     zone: str = "UTC"
+    hold_days: int = 30
+    holds: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def asks(self) -> bool:

@@ -34,6 +34,7 @@ from ..stores.talks import Talks
 from ..stores.visits import Visits
 from ..stores.visits_engines import visits_at
 from ..stores.watch import Watch
+from . import workflow
 from .agents import AgentLoads
 from .attribution import Attribution
 from .clock import LEAST_STEP, Clock
@@ -49,6 +50,7 @@ from .shared_limits import SharedLimits
 from .sites import Sites, SiteTable
 from .tasks import Tasks
 from .visitors import Visitors
+from .workflow import Workflow
 
 Reachable = Callable[[str], Awaitable[bool | None]]
 OnSwap = Callable[[Settings, Changes], None]
@@ -154,6 +156,9 @@ class Service:
             self.worker.wake,
             self.tasks.later,
         )
+        self.workflow = Workflow(
+            self.ledger, self.events, self.clock, lambda: self.settings.sites, self.worker.wake
+        )
         self.webhooks = Webhooks(self.ledger, self.ordering, self.events, self.clock)
         self.handing = Handing(self.visitors, self.events, self.clock)
         self.attribution = Attribution(
@@ -242,6 +247,7 @@ class Service:
                 ("clew-prune", self._prune()),
                 ("clew-retention", self._retain()),
                 ("clew-reports", self._join_waiting()),
+                ("clew-workflow", self._work_on_commissions()),
                 ("clew-watch", self.watch.run()),
                 ("clew-notices", self._keep_notices()),
             ]
@@ -379,6 +385,14 @@ class Service:
                 await self.ordering.join_waiting(self.sites.get)
             except Exception as error:
                 self.events.failed(error, site="", where="reports")
+
+    async def _work_on_commissions(self) -> None:
+        while True:
+            await asyncio.sleep(workflow.EVERY)
+            try:
+                await self.workflow.step()
+            except Exception as error:
+                self.events.failed(error, site="", where="commissions")
 
     async def _retain(self) -> None:
         # Not while clew starts.

@@ -143,9 +143,12 @@ class Terms(Model):
     pay: Decimal | None = Field(None, ge=0, le=100)
     report_only: bool = False
     renewals: Literal["none", "lifetime"] | Annotated[int, Field(ge=1, le=240)] = "none"
+    hold_days: int | None = Field(None, ge=0, le=3650)
 
 
 CouponPolicy = Literal["click_first", "code_first", "code_only", "blocked"]
+# batch: what is approved is settled when a period is closed; live: at once.
+Settlement = Literal["batch", "live"]
 
 
 class Partner(Model):
@@ -169,6 +172,8 @@ class Partner(Model):
     codes: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=1000)
     coupon: CouponPolicy | None = None
     leak_orders: int | None = Field(None, ge=0, le=100_000)
+    hold_days: int | None = Field(None, ge=0, le=3650)
+    settlement: Settlement | None = None
     terms: list[Terms] = Field([], max_length=100)
 
     @property
@@ -331,6 +336,8 @@ class Credit(Model):
     splits: list[Split] = Field([], max_length=100)
     terms: list[Terms] = Field([], max_length=100)
     categories: list[str] = []
+    hold_days: int = Field(30, ge=0, le=3650)
+    settlement: Settlement = "batch"
     operator: str = Field("", max_length=64)
     operator_percent: Decimal = Field(Decimal(0), ge=0, le=100)
     cross_device: bool = False

@@ -24,6 +24,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "Ask the partner where the code was published. Release or refuse the held orders. If that is how the "
         "code is used, set `leak_orders = 0` for the partner.",
     ),
+    "commission_waiting": (
+        "Commissions of {partner} are not approved, though their hold period is over. Last: order {order}: "
+        "{why}.",
+        "Settle the doubt on the order's page, or approve or decline its commission there.",
+    ),
     "consent_unreadable": (
         "The choice of a consent tool was not counted: {source}: {why}.",
         "If most visitors are concerned, look into the tool's settings; else it was a broken cookie.",

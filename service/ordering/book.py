@@ -15,6 +15,7 @@ from ...orders.join import numbers_of
 from ...orders.model import Channel
 from ...orders.net import GROSS, NetRule, netted
 from ...orders.sighting import Sighting, adds_nothing
+from ...payouts.standing import standings
 from ...postbacks.due import manual, reports
 from ...postbacks.model import Postback
 from ...referral.networks_file import load as load_catalogue
@@ -209,6 +210,7 @@ async def change_of(
         policy=policy,
         decision=decision,
         wanted=reports(_with_customer(counted, inputs), decision, channel),
+        standings=standings(counted, decision, policy.terms),
         manual=lambda report: manual(terms.partner(report.partner), report, networks, now),
         at=now,
         known=known,

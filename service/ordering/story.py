@@ -1,10 +1,10 @@
 """The history of an order as text, in a time line: its reports, its credit with the reasons, and the calls to
 its partners."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from ...credit.commission import Commission
 from ...credit.decision import Decision, Share, decide
@@ -13,17 +13,16 @@ from ...credit.words import divided_words, percent
 from ...orders.model import Source
 from ...orders.money import amount_text
 from ...orders.sighting import Correction, Sighting, plain
+from ...payouts.account import accounts
 from ...postbacks.due import ADJUST, CANCEL, NEW
 from ...postbacks.model import Attempt, Postback
 from ...referral.masking import short
 from ...stores.ledger.known import Decided, Stored
 from ...stores.ledger.stories import Story
+from .earnings import account_json, commission_lines, entry_json
+from .lines import Kind, Line, Moment
 
-Kind = Literal["report", "correction", "credit", "postback", "attempt"]
-_ORDER: Final[Sequence[Kind]] = ("report", "correction", "credit", "postback", "attempt")
-Moment = Callable[[float], str]
-"""Unix seconds as text."""
-
+_ORDER: Final[Sequence[Kind]] = ("report", "correction", "credit", "commission", "postback", "attempt")
 SOURCES: Final[dict[Source, str]] = {
     "browser": "A visitor's browser",
     "page": "A page",
@@ -41,18 +40,6 @@ _JOINED: Final = {
     "person": "a person's decision",
 }
 _EVENTS: Final = {NEW: "a new order over", ADJUST: "a change to", CANCEL: "a cancellation, now"}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the time line: when (Unix seconds), what happened, and details. `report` is the number of a
-    report that a person may move to another order."""
-
-    at: float
-    kind: Kind
-    text: str
-    details: tuple[str, ...] = ()
-    report: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +78,8 @@ def lines(story: Story, moment: Moment, repeated: Sequence[Replayed] = ()) -> tu
     outcomes = {one.stored.row: one for one in repeated}
     found = [_report(stored, moment) for stored in story.known.sightings]
     found += [_credit(one, moment, outcomes.get(one.row)) for one in story.decisions]
+    for partner, entries in story.commissions.items():
+        found += commission_lines(partner, entries, moment)
     for row in story.postbacks:
         found.append(_postback(row, moment))
         tried = story.attempts.get(row.id, ())
@@ -157,6 +146,13 @@ def story_json(story: Story, repeated: Sequence[Replayed] = ()) -> dict[str, Any
         "doubts": [asdict(doubt) for doubt in order.doubts],
         "sightings": [_sighting_json(stored) for stored in story.known.sightings],
         "decisions": [_decision_json(one, outcomes.get(one.row)) for one in story.decisions],
+        "commissions": {
+            partner: {
+                "accounts": [account_json(one) for one in accounts(entries).values()],
+                "entries": [entry_json(one) for one in entries],
+            }
+            for partner, entries in story.commissions.items()
+        },
         "postbacks": [
             {
                 **asdict(row),

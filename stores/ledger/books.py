@@ -1,6 +1,7 @@
 """All that the ledger holds, over one database."""
 
 from .agents import Agents
+from .commissions import Commissions
 from .conversations import Conversations
 from .customers import Customers
 from .database import Database
@@ -28,6 +29,7 @@ class Ledger:
         self.histories = Histories(self.db)
         self.stories = Stories(self.db)
         self.totals = Totals(self.db)
+        self.commissions = Commissions(self.db)
         self.loose = Loose(self.db)
         self.deliveries = Deliveries(self.db)
         self.outbox = Outbox(self.db)

@@ -5,7 +5,7 @@ changed it meanwhile.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -20,9 +20,12 @@ from ...orders.doubt import Doubt
 from ...orders.history import Order
 from ...orders.money import amount_text
 from ...orders.sighting import Sighting, plain
+from ...payouts.account import Standing
+from ...payouts.standing import reason
 from ...postbacks.due import plan
 from ...postbacks.model import Postback, Report
 from .adding import Additions, NumberOf
+from .commissions import credit_order
 from .connection import Connection
 from .database import Database
 from .errors import LedgerConflictError
@@ -69,7 +72,7 @@ def _by_numbers(count: int) -> Prepared:
 class Change:
     """What a new sighting makes of an order. `numbers` are all numbers of it. `wanted` is what each partner
     should have of it. `settlement` is how the sighting settles what is held, in words. `others` are orders in
-    the ledger that turned out to be the same one."""
+    the ledger that turned out to be the same one. `standings` is what each partner earns by the order now."""
 
     site: str
     sighting: Sighting | None
@@ -90,6 +93,7 @@ class Change:
     raw: str | None = None
     seen: Sequence[Sighting] = ()
     moved: Sequence[Stored] = ()
+    standings: Mapping[str, Standing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +193,10 @@ class Histories:
         decision = await self._decision(tx, new, change, order)
         if isinstance(order, NumberOf):
             new.set(order, "decision", decision)
+        await credit_order(
+            *(tx, new, order, change.site, change.order.placed_at, change.standings, change.at),
+            why=lambda partner, before: reason(change.order, change.decision, partner, before),
+        )
         done = await self._due(tx, new, change, order)
         numbers = await tx.add(new.rows) if new.rows else ()
         row = order if isinstance(order, int) else int(numbers[order.place] or 0)
@@ -224,6 +232,13 @@ class Histories:
         await tx.execute(update(sightings_table).where(_S.order == other.row).values(order=row))
         planned = plan(await postbacks_of(tx, other.row, lock=True), {}, manual=change.manual)
         await apply_plan(tx, other.row, change.site, planned, change.at)
+        new = Additions()
+        await credit_order(
+            *(tx, new, other.row, change.site, change.order.placed_at, {}, change.at),
+            why=lambda *_: f"the order is one with {change.order.number}",
+        )
+        if new.rows:
+            await tx.add(new.rows)
 
     async def _decision(
         self, tx: Connection, new: Additions, change: Change, order: int | NumberOf
@@ -406,7 +421,9 @@ def _stored_order(change: Change, row: int, values: Mapping[str, Any]) -> Stored
 def _earned(commission: Commission | None) -> dict[str, Any]:
     if commission is None:
         return {"commission": None, "operator": None, "earned": None}
-    lines = {"lines": list(commission.lines), "unpaid": commission.unpaid}
+    lines: dict[str, Any] = {"lines": list(commission.lines), "unpaid": commission.unpaid}
+    if commission.hold_days is not None:
+        lines["hold_days"] = commission.hold_days
     return {
         "commission": str(commission.amount),
         "operator": str(commission.operator),

@@ -164,6 +164,7 @@ def _commission(row: Row[Any]) -> Commission:
         Decimal(row.operator),
         tuple(row.earned["lines"]),
         row.earned["unpaid"],
+        row.earned.get("hold_days"),
     )
 
 

@@ -5,6 +5,8 @@ conversations are random text. `stores/migrations` builds these tables; a test h
 two against each other.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -224,6 +226,68 @@ shares = Table(
     Index("ix_shares_forget", "decision", sqlite_where=_FORGET, postgresql_where=_FORGET),
     # One look-up instead of two, and one tree less to write.
     sqlite_with_rowid=False,
+)
+
+_REF = text("ref IS NOT NULL")
+
+# Append-only: what was entered of a partner's commission for an order (`payouts/account.py`). Amounts are in
+# minor units of the currency, so that the database can add them up exactly.
+commission_entries = Table(
+    "commission_entries",
+    metadata,
+    Column("id", row_number(), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("order", row_number(), ForeignKey("orders.id"), nullable=False),
+    Column("partner", text_of(64), nullable=False),
+    Column("currency", text_of(3), nullable=False),
+    Column("kind", text_of(10), nullable=False),  # credited, clawback, approved, declined, locked, paid
+    Column("at", Float, nullable=False),
+    Column("source", text_of(10), nullable=False),  # credit, hold, person, network, …
+    Column("by", text_of(100), nullable=False),
+    Column("why", text_of(), nullable=False),
+    Column("amount", BigInteger),  # NULL: the site has no terms
+    Column("value", BigInteger, nullable=False),
+    Column("earned", BigInteger),  # what the credit decision gives since then
+    Column("stands", Boolean, nullable=False),
+    Column("due_at", Float),
+    Column("ref", text_of(200)),  # the settlement or the payout
+    Index("ix_commission_entries_order", "order", "id"),
+    Index("ix_commission_entries_ref", "ref", "id", sqlite_where=_REF, postgresql_where=_REF),
+)
+
+_WAITS = text("waits_until IS NOT NULL")
+
+
+def _those(column: str) -> dict[str, Any]:
+    """A partial index of the rows for which a Boolean is true, as each engine's queries ask for it."""
+    return {"sqlite_where": text(f"{column} = 1"), "postgresql_where": text(column)}
+
+
+# What the entries come to, computed again with each: the state of each commission.
+commissions = Table(
+    "commissions",
+    metadata,
+    Column("order", row_number(), ForeignKey("orders.id"), primary_key=True),
+    Column("partner", text_of(64), primary_key=True),
+    Column("currency", text_of(3), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("state", text_of(10), nullable=False),
+    Column("amount", BigInteger),
+    Column("value", BigInteger, nullable=False),  # the partner's part of the order's amount
+    Column("locked", BigInteger, nullable=False),
+    Column("paid", BigInteger, nullable=False),
+    Column("lockable", Boolean, nullable=False),  # something of it can be settled
+    Column("unpaid", Boolean, nullable=False),  # something of it is settled and not paid
+    Column("waits_until", Float),  # the end of its hold period; NULL: it does not wait for that
+    Column("decided_at", Float),
+    Column("placed_at", Float, nullable=False),  # when the order was placed
+    Column("changed_at", Float, nullable=False),
+    Column("ref", text_of(200)),  # the last settlement or payout
+    Index("ix_commissions_placed", "site", "partner", "placed_at", "order"),
+    Index("ix_commissions_state", "site", "state", "placed_at", "order"),
+    Index("ix_commissions_waits", "waits_until", sqlite_where=_WAITS, postgresql_where=_WAITS),
+    Index("ix_commissions_lockable", "site", "partner", "order", **_those("lockable")),
+    Index("ix_commissions_unpaid", "site", "partner", "order", **_those("unpaid")),
 )
 
 _ENDED = text("finished_at IS NOT NULL")

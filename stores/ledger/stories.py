@@ -1,11 +1,13 @@
 """The whole story of an order, for people: all that the ledger holds of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select, union
 
+from ...payouts.account import Entry
 from ...postbacks.model import Attempt, Postback
+from .commissions import entries_of
 from .connection import Connection
 from .database import Database
 from .history import Histories
@@ -23,7 +25,8 @@ from .schema import postbacks as postbacks_table
 class Story:
     """An order with its sightings (`known`), its credit decisions, oldest first, its postbacks in the order
     in which they came up, also those of orders that turned out to be this one, and by postback id the
-    attempts, oldest first. `numbers` are its further numbers."""
+    attempts, oldest first. `numbers` are its further numbers. `commissions` are the entries of the partners'
+    commissions by partner, oldest first."""
 
     order: StoredOrder
     known: Known
@@ -31,6 +34,7 @@ class Story:
     decisions: tuple[Decided, ...]
     postbacks: tuple[Postback, ...]
     attempts: Mapping[str, tuple[Attempt, ...]]
+    commissions: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
 
 class Stories:
@@ -72,8 +76,10 @@ class Stories:
             postbacks = await _postbacks(connection, site, known.row, numbers)
             attempts = await _attempts(connection, [row.id for row in postbacks])
             known = replace(known, sightings=await _with_placements(connection, known.sightings))
+            entries = await entries_of(connection, known.row)
         decisions = await self._histories.decisions(known.row)
-        return Story(order, known, numbers, decisions, postbacks, attempts)
+        commissions = {partner: tuple(own) for partner, own in entries.items()}
+        return Story(order, known, numbers, decisions, postbacks, attempts, commissions)
 
 
 async def _postbacks(

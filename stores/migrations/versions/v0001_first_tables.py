@@ -17,6 +17,7 @@ def upgrade() -> None:
     _sightings()
     _placements()
     _credits()
+    _commissions()
     _postbacks()
     _networks()
     _rest()
@@ -334,6 +335,69 @@ def _credits() -> None:
         unique=False,
         sqlite_where=forget,
         postgresql_where=forget,
+    )
+
+
+def _commissions() -> None:
+    """The commissions of partners, and what was entered of them."""
+    op.create_table(
+        "commission_entries",
+        sa.Column("id", row_number(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("order", row_number(), nullable=False),
+        sa.Column("partner", text_of(64), nullable=False),
+        sa.Column("currency", text_of(3), nullable=False),
+        sa.Column("kind", text_of(10), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("source", text_of(10), nullable=False),
+        sa.Column("by", text_of(100), nullable=False),
+        sa.Column("why", text_of(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=True),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.Column("earned", sa.BigInteger(), nullable=True),
+        sa.Column("stands", sa.Boolean(), nullable=False),
+        sa.Column("due_at", sa.Float(), nullable=True),
+        sa.Column("ref", text_of(200), nullable=True),
+        sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_commission_entries_order_orders")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_commission_entries")),
+    )
+    op.create_index("ix_commission_entries_order", "commission_entries", ["order", "id"], unique=False)
+    _partial("commission_entries", "ref", ["ref", "id"], "ref IS NOT NULL")
+    op.create_table(
+        "commissions",
+        sa.Column("order", row_number(), nullable=False),
+        sa.Column("partner", text_of(64), nullable=False),
+        sa.Column("currency", text_of(3), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("state", text_of(10), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=True),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.Column("locked", sa.BigInteger(), nullable=False),
+        sa.Column("paid", sa.BigInteger(), nullable=False),
+        sa.Column("lockable", sa.Boolean(), nullable=False),
+        sa.Column("unpaid", sa.Boolean(), nullable=False),
+        sa.Column("waits_until", sa.Float(), nullable=True),
+        sa.Column("decided_at", sa.Float(), nullable=True),
+        sa.Column("placed_at", sa.Float(), nullable=False),
+        sa.Column("changed_at", sa.Float(), nullable=False),
+        sa.Column("ref", text_of(200), nullable=True),
+        sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_commissions_order_orders")),
+        sa.PrimaryKeyConstraint("order", "partner", "currency", name=op.f("pk_commissions")),
+    )
+    place = ["placed_at", "order"]
+    op.create_index("ix_commissions_placed", "commissions", ["site", "partner", *place], unique=False)
+    op.create_index("ix_commissions_state", "commissions", ["site", "state", *place], unique=False)
+    _partial("commissions", "waits", ["waits_until"], "waits_until IS NOT NULL")
+    _partial("commissions", "lockable", ["site", "partner", "order"], "lockable", "lockable = 1")
+    _partial("commissions", "unpaid", ["site", "partner", "order"], "unpaid", "unpaid = 1")
+
+
+def _partial(table: str, name: str, columns: list[str], where: str, sqlite: str = "") -> None:
+    op.create_index(
+        *(f"ix_{table}_{name}", table, columns),
+        unique=False,
+        sqlite_where=sa.text(sqlite or where),
+        postgresql_where=sa.text(where),
     )
 
 

@@ -1,0 +1,1 @@
+"""What partners are owed: the states of their commissions, settlements with networks, and payouts."""

@@ -1,0 +1,337 @@
+"""The commissions of partners: what is entered of each, and what the entries come to.
+
+Entries are only added. Who adds one locks the order first (`lock_order`), reads the entries that are there,
+and writes what they come to beside them, in one transaction.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select, update
+
+from ...payouts.account import Account, Entry, Standing, State, accounts, after, credited
+from .adding import Additions, NumberOf
+from .connection import Connection
+from .database import Database
+from .outbox import lock_order
+from .prepared import Prepared, values_of
+from .schema import commission_entries as entries_table
+from .schema import commissions as table
+from .schema import orders, postbacks
+
+_E, _C = entries_table.c, table.c
+_KEY = ("order", "partner", "currency")
+_VALUES = tuple(c.name for c in _C if c.name not in (*_KEY, "site"))
+_SAVE = Prepared(
+    update(table)
+    .where(*(_C[name] == bindparam(f"key_{name}") for name in _KEY))
+    .values(values_of([_C[name] for name in _VALUES]))
+)
+_OF_ORDER = select(entries_table).where(_E.order == bindparam("order")).order_by(_E.id)
+_ENTRIES = Prepared(_OF_ORDER)
+_ENTRY = tuple(Entry.__slots__)
+LIST_LIMIT: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Commission:
+    """The state of a partner's commission for an order. Amounts are in minor units of the currency: `amount`
+    is what it earns, None where the site has no terms; `value` its part of the order's amount; `locked` and
+    `paid` what was settled and paid. `order` is the ledger's own number of the order, `number` the shop's.
+    Times are unix seconds: `waits_until` is the end of the hold period, while it waits for that."""
+
+    order: int
+    number: str
+    site: str
+    partner: str
+    currency: str
+    state: State
+    amount: int | None
+    value: int
+    locked: int
+    paid: int
+    channel: str
+    waits_until: float | None
+    decided_at: float | None
+    placed_at: float
+    changed_at: float
+    ref: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WantedCommissions:
+    """Which commissions: all conditions that are not None hold. `since` (inclusive) and `until` (exclusive)
+    are for the time at which the order was placed, in unix seconds."""
+
+    site: str | None = None
+    partner: str | None = None
+    states: Sequence[State] | None = None
+    since: float | None = None
+    until: float | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The conditions in SQL."""
+        found: list[ColumnElement[bool]] = []
+        if self.site is not None:
+            found.append(_C.site == self.site)
+        if self.partner is not None:
+            found.append(_C.partner == self.partner)
+        if self.states is not None:
+            found.append(_C.state.in_(list(self.states)))
+        if self.since is not None:
+            found.append(_C.placed_at >= self.since)
+        if self.until is not None:
+            found.append(_C.placed_at < self.until)
+        return found
+
+
+Cursor = tuple[float, int, str, str]
+"""Where a page ended: when the order was placed, its number in the ledger, the partner, the currency."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommissionSum:
+    """The commissions of one site, partner, state and currency together: how many, and their sums in minor
+    units."""
+
+    site: str
+    partner: str
+    state: State
+    currency: str
+    count: int
+    amount: int
+    value: int
+    locked: int
+    paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A commission whose hold period is over. `against` is what stands against its approval, as text."""
+
+    waits_until: float
+    order: int
+    partner: str
+    site: str
+    number: str
+    against: str
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An order of which something can be settled: the ledger's number, and the shop's."""
+
+    order: int
+    number: str
+
+
+class Commissions:
+    """The commissions of all sites."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def page(
+        self, wanted: WantedCommissions, *, limit: int = LIST_LIMIT, after: Cursor | None = None
+    ) -> tuple[Commission, ...]:
+        """The commissions of the newest orders, newest first; `after` is the place of the last one of the
+        page before (see `place`)."""
+        query = _LISTED.where(*wanted.conditions())
+        if after is not None:
+            query = query.where(_before(after))
+        ordered = query.order_by(_C.placed_at.desc(), _C.order.desc(), _C.partner, _C.currency)
+        async with self._db.read() as connection:
+            rows = (await connection.execute(ordered.limit(limit))).all()
+        return tuple(Commission(**row._mapping) for row in rows)
+
+    async def sums(self, wanted: WantedCommissions) -> tuple[CommissionSum, ...]:
+        """The sums by site, partner, currency and state."""
+        key = (_C.site, _C.partner, _C.state, _C.currency)
+        sums = [func.coalesce(func.sum(_C[n]), 0) for n in ("amount", "value", "locked", "paid")]
+        query = select(*key, func.count(), *sums).where(*wanted.conditions()).group_by(*key).order_by(*key)
+        async with self._db.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(CommissionSum(*row[:5], *map(int, row[5:])) for row in rows)
+
+    async def decide(
+        self, order: int, partner: str, entry: Callable[[Account], Entry | None]
+    ) -> tuple[Account, ...]:
+        """Add the entry that `entry` makes of each of a partner's accounts of an order; those that changed.
+        Raises what it raises."""
+
+        async def work(tx: Connection) -> tuple[Account, ...]:
+            await lock_order(tx, order)
+            own = (_C.order == order, _C.partner == partner)
+            row = (await tx.execute(select(_C.site, _C.placed_at).where(*own).limit(1))).first()
+            if row is None:
+                return ()
+            new, changed = Additions(), []
+            for account in accounts((await entries_of(tx, order)).get(partner, ())).values():
+                if (made := entry(account)) is not None:
+                    whose = (order, row.site, partner)
+                    changed.append(await enter(tx, new, whose, account, made, row.placed_at))
+            if new.rows:
+                await tx.add(new.rows)
+            return tuple(changed)
+
+        return await self._db.transact(work)
+
+    async def overdue(self, now: float, after: Overdue | None, limit: int) -> tuple[Overdue, ...]:
+        """Commissions whose hold period is over, the longest first; from behind `after` on."""
+        query = _OVERDUE.where(_C.waits_until <= now)
+        if after is not None:
+            behind = or_(_C.order > after.order, and_(_C.order == after.order, _C.partner > after.partner))
+            later = or_(_C.waits_until > after.waits_until, and_(_C.waits_until == after.waits_until, behind))
+            query = query.where(_C.waits_until >= after.waits_until, later)
+        async with self._db.read() as connection:
+            rows = (await connection.execute(query.limit(limit))).all()
+        found = []
+        for row in rows:
+            against = "; ".join(doubt["text"] for doubt in row.doubts) or row.held or ""
+            found.append(Overdue(row.waits_until, row.order, row.partner, row.site, row.order_id, against))
+        return tuple(found)
+
+    async def open_of(
+        self, site: str, partner: str, after: int | None, limit: int, *, before: float | None = None
+    ) -> tuple[Open, ...]:
+        """The orders of which something of a partner's commission can be settled, from behind the order
+        `after` on; with `before` only what was decided before that time."""
+        own = [_C.site == site, _C.partner == partner, _C.lockable]
+        own += [] if before is None else [func.coalesce(_C.decided_at, _C.changed_at) < before]
+        query = select(_C.order, orders.c.order_id).join_from(table, orders, orders.c.id == _C.order)
+        query = query.where(*own, _C.order > (after or 0)).order_by(_C.order).limit(limit)
+        async with self._db.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(dict.fromkeys(Open(*row) for row in rows))
+
+    async def of_order(self, row: int) -> Mapping[str, tuple[Entry, ...]]:
+        """The entries of an order by partner, oldest first."""
+
+        async def work(connection: Connection) -> Mapping[str, tuple[Entry, ...]]:
+            found = await entries_of(connection, row)
+            return {partner: tuple(entries) for partner, entries in found.items()}
+
+        return await self._db.query(work)
+
+
+def place(row: Commission) -> Cursor:
+    """Where a page ends with this one."""
+    return row.placed_at, row.order, row.partner, row.currency
+
+
+def _before(cursor: Cursor) -> ColumnElement[bool]:
+    at, order, partner, currency = cursor
+    same = and_(_C.placed_at == at, _C.order == order)
+    return or_(
+        _C.placed_at < at,
+        and_(_C.placed_at == at, _C.order < order),
+        and_(same, _C.partner > partner),
+        and_(same, _C.partner == partner, _C.currency > currency),
+    )
+
+
+def _listed() -> Select[Any]:
+    own = [_C[name] for name in Commission.__slots__ if name not in ("number", "channel")]
+    return select(orders.c.order_id.label("number"), orders.c.channel, *own).join_from(
+        table, orders, orders.c.id == _C.order
+    )
+
+
+_LISTED = _listed()
+
+
+def _overdue() -> Select[Any]:
+    calls = postbacks.c
+    doubtful = (calls.state.in_(("held", "refused")), func.coalesce(calls.hold, "") != "manual")
+    held = select(func.coalesce(calls.why, "its postback is held")).where(calls.order == _C.order, *doubtful)
+    own = (_C.waits_until, _C.order, _C.partner, _C.site, orders.c.order_id, orders.c.doubts)
+    return (
+        select(*own, held.limit(1).scalar_subquery().label("held"))
+        .join_from(table, orders, orders.c.id == _C.order)
+        .where(_C.waits_until.is_not(None))
+        .order_by(_C.waits_until, _C.order, _C.partner)
+    )
+
+
+_OVERDUE = _overdue()
+
+
+async def entries_of(connection: Connection, order: int) -> dict[str, list[Entry]]:
+    """The entries of an order by partner, oldest first."""
+    found: defaultdict[str, list[Entry]] = defaultdict(list)
+    for row in await connection.execute(_ENTRIES, {"order": order}):
+        found[row.partner].append(entry_of(row))
+    return found
+
+
+def entry_of(row: Row[Any]) -> Entry:
+    """An entry from its row."""
+    return Entry(*(getattr(row, name) for name in _ENTRY))
+
+
+async def credit_order(
+    tx: Connection,
+    new: Additions,
+    order: int | NumberOf,
+    site: str,
+    placed_at: float,
+    standings: Mapping[str, Standing],
+    at: float,
+    *,
+    why: Callable[[str, Mapping[str, Account]], str],
+) -> None:
+    """Enter what an order's credit decision gives its partners now. A partner that earns nothing any more,
+    or in another currency, gets an entry that takes back what it had."""
+    known = await entries_of(tx, order) if isinstance(order, int) else {}
+    for partner in sorted(known.keys() | standings.keys()):
+        before = accounts(known.get(partner, ()))
+        now = standings.get(partner)
+        due = {
+            currency: Standing(currency, 0, None if one.earned is None else 0, False, one.due_at or at)
+            for currency, one in before.items()
+        }
+        due |= {} if now is None else {now.currency: now}
+        for currency, standing in due.items():
+            entry = credited(before.get(currency), standing, at, why(partner, before))
+            if entry is not None:
+                await enter(tx, new, (order, site, partner), before.get(currency), entry, placed_at)
+
+
+async def enter(
+    tx: Connection,
+    new: Additions,
+    whose: tuple[int | NumberOf, str, str],
+    before: Account | None,
+    entry: Entry,
+    placed_at: float,
+) -> Account:
+    """Add an entry to the account of an order, site and partner, and write what it comes to."""
+    order, site, partner = whose
+    account = after(before or Account(entry.currency), entry)
+    key = {"order": order, "partner": partner, "currency": entry.currency}
+    new.add(entries_table, {**key, "site": site, **{name: getattr(entry, name) for name in _ENTRY}})
+    values = _values(account, entry.at, placed_at)
+    if before is None:
+        new.add(table, {**key, "site": site, **values})
+    else:
+        await tx.execute(_SAVE, {f"key_{name}": value for name, value in key.items()} | values)
+    return account
+
+
+def _values(account: Account, at: float, placed_at: float) -> dict[str, Any]:
+    return {
+        "state": account.state,
+        "amount": account.amount,
+        "value": account.value,
+        "locked": account.locked,
+        "paid": account.paid,
+        "lockable": account.lockable,
+        "unpaid": account.is_unpaid,
+        "waits_until": account.waits_until,
+        "decided_at": account.decided_at,
+        "placed_at": placed_at,
+        "changed_at": at,
+        "ref": account.ref,
+    }

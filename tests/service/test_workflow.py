@@ -1,0 +1,207 @@
+"""The commission of an order through its states: by people, by time, and by what becomes of the order."""
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from clew.orders.model import OrderError, OrderSeen, Refund
+from clew.payouts.account import Verdict
+from clew.service.ordering.correcting import correct
+from clew.service.ordering.story import lines, story_json
+from clew.service.workflow import decide
+from clew.stores.ledger import schema
+from clew.stores.ledger.commissions import Commission, WantedCommissions, place
+from reporting import NOW, PARTNER, Shop, site
+
+DAY = 86400.0
+TERMS = [{"name": "all", "percent": "10"}]
+
+
+def settings(**partner: Any) -> dict[str, Any]:
+    return site(partners=[{**PARTNER, "terms": TERMS, **partner}])
+
+
+@pytest_asyncio.fixture
+async def shop(tmp_path: Path, ledger_address: str) -> AsyncIterator[Shop]:
+    built = Shop(tmp_path, settings(), ledger_address)
+    await built.service.open()
+    yield built
+    await built.service.close()
+
+
+def order(number: str = "1001", **changes: Any) -> OrderSeen:
+    values: dict[str, Any] = {"total": Decimal("100.00"), "currency": "EUR", "state": "paid", **changes}
+    return OrderSeen(id=number, source="api", **values)
+
+
+def refund(amount: str, number: str = "1001", name: str = "r1") -> OrderSeen:
+    return order(number, total=None, state=None, refunds=(Refund(name, Decimal(amount)),))
+
+
+async def buy(shop: Shop, number: str = "1001", **changes: Any) -> None:
+    await shop.bought(f"v{number}")
+    await shop.report(order(number, **changes), f"v{number}")
+
+
+async def all_of(shop: Shop, **wanted: Any) -> tuple[Commission, ...]:
+    return await shop.service.ledger.commissions.page(WantedCommissions(**wanted))
+
+
+async def one(shop: Shop) -> Commission:
+    (found,) = await all_of(shop)
+    return found
+
+
+async def say(shop: Shop, verdict: Verdict, number: str = "1001", why: str = "looked at it") -> Any:
+    stored = await shop.service.ledger.orders.get("shop", number)
+    assert stored is not None
+    return await decide(shop.service.ledger, stored.row, (), verdict, shop.now, by="ann", why=why)
+
+
+async def test_an_order_is_pending_until_its_hold_period_is_over(shop: Shop) -> None:
+    await buy(shop)
+    found = await one(shop)
+    assert (found.state, found.amount, found.value, found.partner) == ("pending", 1000, 10_000, "blog")
+    assert found.waits_until == found.placed_at + 30 * DAY
+    shop.now = found.waits_until - 1
+    await shop.service.workflow.step()
+    assert (await one(shop)).state == "pending"
+    shop.now += 2
+    await shop.service.workflow.step()
+    assert ((await one(shop)).state, (await one(shop)).waits_until) == ("approved", None)
+
+
+async def test_terms_and_partner_have_their_own_hold_periods(tmp_path: Path) -> None:
+    terms = [
+        {"name": "new", "percent": "10", "hold_days": 5, "when": ["order.total > 50"]},
+        {"name": "all", "percent": "1"},
+    ]
+    built = Shop(tmp_path, settings(hold_days=9, terms=terms))
+    await built.service.open()
+    await buy(built)
+    await buy(built, "1002", total=Decimal("10.00"))
+    days = {row.number: (row.waits_until or 0) - row.placed_at for row in await all_of(built)}
+    assert days == {"1001": 5 * DAY, "1002": 9 * DAY}
+    await built.service.close()
+
+
+async def test_a_refund_within_the_hold_period_amends_and_a_cancellation_declines(shop: Shop) -> None:
+    await buy(shop)
+    await shop.report(refund("40.00"))
+    found = await one(shop)
+    assert (found.state, found.amount, found.value) == ("amended", 600, 6000)
+    await shop.report(order(total=None, state="cancelled"))
+    found = await one(shop)
+    assert (found.state, found.amount, found.waits_until) == ("declined", 0, None)
+
+
+async def test_what_is_in_doubt_is_not_approved_by_itself(tmp_path: Path) -> None:
+    held = {"page": "/thanks", "confirm": "server"}
+    shop = Shop(tmp_path, {**settings(), "order": held})
+    await shop.service.open()
+    await shop.bought("v1")
+    await shop.report(OrderSeen("1001", Decimal("100.00"), "EUR", "page"), "v1")
+    shop.now = NOW + 31 * DAY
+    await shop.service.workflow.step()
+    assert (await one(shop)).state == "pending"
+    noted = [one for one in shop.service.events.take_noted() if one.event == "commission_waiting"]
+    assert [one.details["order"] for one in noted] == ["1001"]
+    await shop.report(order())
+    await shop.service.workflow.step()
+    assert (await one(shop)).state == "approved"
+    await shop.service.close()
+
+
+async def test_a_person_approves_and_declines_with_a_reason(shop: Shop) -> None:
+    await buy(shop)
+    assert (await say(shop, "approve"))["blog"][0].state == "approved"
+    assert await say(shop, "approve") == {}
+    await say(shop, "decline", why="bought for itself")
+    found = await one(shop)
+    assert (found.state, found.amount) == ("declined", 0)
+    story = await shop.service.ledger.stories.of("shop", "1001")
+    assert story is not None
+    told = [(line.text, line.details[0]) for line in lines(story, str) if line.kind == "commission"]
+    assert [text for text, _ in told] == [
+        "blog earns: commission 10.00 EUR",
+        "Commission of blog approved ann",
+        "Commission of blog declined ann: -10.00 EUR",
+    ]
+    assert told[-1][1] == "why: bought for itself"
+    assert story_json(story)["commissions"]["blog"]["accounts"][0]["state"] == "declined"
+    with pytest.raises(OrderError, match="why"):
+        await say(shop, "approve", why=" ")
+
+
+async def test_nothing_is_approved_of_an_order_that_is_cancelled(shop: Shop) -> None:
+    await buy(shop)
+    await shop.report(order(total=None, state="cancelled"))
+    with pytest.raises(OrderError, match="nothing is left of the order"):
+        await say(shop, "approve")
+
+
+async def test_a_live_partner_is_settled_as_it_is_approved_and_pays_back(tmp_path: Path) -> None:
+    built = Shop(tmp_path, settings(settlement="live"))
+    await built.service.open()
+    await buy(built)
+    await say(built, "approve")
+    await built.service.workflow.step()
+    assert ((await one(built)).state, (await one(built)).locked) == ("locked", 1000)
+    await built.report(refund("100.00"))
+    assert [row["kind"] for row in await built.rows(schema.commission_entries)][-1] == "clawback"
+    await built.service.workflow.step()
+    found = await one(built)
+    assert (found.state, found.amount, found.locked) == ("declined", 0, 0)
+    await built.service.close()
+
+
+async def test_the_commission_is_the_same_in_all_orders_of_arrival(shop: Shop) -> None:
+    """field A15, A16"""
+    for arrival in permutations(range(4)):
+        name = "n" + "".join(map(str, arrival))
+        await shop.bought(name)
+        reports = (order(name), order(name), refund("30.00", name), refund("20.00", name, "r2"))
+        for number, step in enumerate(arrival):
+            await shop.report(reports[step], name if step in (0, 1) else None)
+            if number == 2 and (await all_of(shop))[0].number == name:
+                await say(shop, "approve", name)
+        found = next(row for row in await all_of(shop) if row.number == name)
+        assert (found.amount, found.value) == (500, 5000), arrival
+        entries = [row for row in await shop.rows(schema.commission_entries) if row["order"] == found.order]
+        assert sum(row["amount"] for row in entries) == 500
+
+
+async def test_a_corrected_partner_takes_the_commission_along(tmp_path: Path) -> None:
+    partners = [{**PARTNER, "terms": TERMS}, {**PARTNER, "id": "other", "param": "o", "terms": TERMS}]
+    built = Shop(tmp_path, site(partners=partners))
+    await built.service.open()
+    await buy(built)
+    stored = await built.service.ledger.orders.get("shop", "1001")
+    assert stored is not None
+    known = list(built.service.sites["shop"].partners.values())
+    ledger = built.service.ledger
+    await correct(ledger, known, stored, built.now, by="ann", why="its own link", partner="other")
+    found = {row.partner: (row.state, row.amount) for row in await all_of(built)}
+    assert found == {"blog": ("declined", 0), "other": ("pending", 1000)}
+    await built.service.close()
+
+
+async def test_commissions_are_found_by_partner_state_and_period_page_by_page(shop: Shop) -> None:
+    for number in range(5):
+        shop.now = NOW + number * DAY
+        await buy(shop, f"20{number}")
+    await say(shop, "approve", "202")
+    assert [r.number for r in await all_of(shop, states=["approved"], site="shop")] == ["202"]
+    assert [r.number for r in await all_of(shop, since=NOW + DAY, until=NOW + 3 * DAY)] == ["202", "201"]
+    seen, cursor = list[str](), None
+    books = shop.service.ledger.commissions
+    while page := await books.page(WantedCommissions(partner="blog"), limit=2, after=cursor):
+        seen += [row.number for row in page]
+        cursor = place(page[-1])
+    assert seen == ["204", "203", "202", "201", "200"]
+    sums = {(s.state, s.count, s.amount) for s in await books.sums(WantedCommissions(site="shop"))}
+    assert sums == {("pending", 4, 4000), ("approved", 1, 1000)}
