@@ -27,10 +27,12 @@ demo: setup
 demo-once: setup
 	@$(BIN)/python examples/demo.py --once
 
-# libatomic1 is for the Node.js in Playwright; curl and php-cli run the examples of docs/api.md,
-# haproxy and nginx the samples of deploy/; the stores run on real PostgreSQL and Redis servers.
+# libatomic1 is for the Node.js in Playwright; curl and php-cli run the examples of docs/api.md, php-curl,
+# php-mbstring and php-xml the modules in examples/, haproxy and nginx the samples of deploy/; the stores
+# run on real PostgreSQL and Redis servers.
 test: setup .venv/mitmproxy/.done
-	@.ci/setup debian chromium libatomic1 curl haproxy iproute2 locales nginx pgbouncer php-cli postgresql redis-server
+	@.ci/setup debian chromium libatomic1 curl haproxy iproute2 locales nginx pgbouncer php-cli \
+		php-curl php-mbstring php-xml postgresql redis-server
 	$(BIN)/pytest --numprocesses logical --dist worksteal $(ARGS)
 
 check: setup

@@ -54,23 +54,41 @@ class Clew extends Module
         $this->send($params['order'], $params['order']->getCurrentOrderState());
     }
 
+    private function money($value)
+    {
+        return number_format((float) $value, 6, '.', '');
+    }
+
+    /** A text as clew takes it: without control characters, at most 200 characters. */
+    private function text($value)
+    {
+        return mb_substr(trim((string) preg_replace('/[\p{Cc}\p{Zl}\p{Zp}]+/u', ' ', (string) $value)), 0, 200);
+    }
+
     private function send($order, $status)
     {
+        if (!Configuration::get('CLEW_URL') || !Configuration::get('CLEW_SECRET')) {
+            return;
+        }
         $states = [Configuration::get('PS_OS_CANCELED') => 'cancelled', Configuration::get('PS_OS_REFUND') => 'refunded',
             Configuration::get('PS_OS_ERROR') => 'held'];
         $state = $states[$status->id] ?? ($status->paid ? 'paid' : 'placed');
         $refunds = array_map(fn ($slip) => ['id' => (string) $slip['id_order_slip'],
-            'amount' => (string) ($slip['total_products_tax_incl'] + $slip['total_shipping_tax_incl'])], OrderSlip::getOrdersSlip((int) $order->id_customer, (int) $order->id));
-        $items = array_map(fn ($p) => ['id' => $p['product_reference'] ?: (string) $p['product_id'], 'name' => mb_substr($p['product_name'], 0, 200),
-            'quantity' => (int) $p['product_quantity'], 'price' => (string) $p['unit_price_tax_incl']], array_values($order->getProducts()));
+            'amount' => $this->money($slip['total_products_tax_incl'] + $slip['total_shipping_tax_incl'])], OrderSlip::getOrdersSlip((int) $order->id_customer, (int) $order->id));
+        $items = array_map(fn ($p) => array_filter(['id' => $this->text($p['product_reference']) ?: (string) $p['product_id'], 'name' => $this->text($p['product_name']),
+            'quantity' => (int) $p['product_quantity'], 'price' => $this->money($p['unit_price_tax_incl'])], fn ($value) => $value !== ''), array_values($order->getProducts()));
         $token = Db::getInstance()->getValue('SELECT `token` FROM `' . _DB_PREFIX_ . 'clew_order` WHERE `id_order` = ' . (int) $order->id);
+        $email = strtolower(trim((string) (new Customer((int) $order->id_customer))->email));
         $body = array_filter([
             'id' => $order->reference, 'numbers' => ['prestashop:' . $order->id],
-            'total' => (string) $order->total_paid, 'currency' => (new Currency((int) $order->id_currency))->iso_code,
-            'tax' => (string) ($order->total_paid_tax_incl - $order->total_paid_tax_excl), 'shipping' => (string) $order->total_shipping_tax_excl,
-            'discount' => (string) $order->total_discounts_tax_incl, 'state' => $state, 'refunds' => $refunds, 'items' => $items,
+            'total' => $this->money($order->total_paid), 'currency' => (new Currency((int) $order->id_currency))->iso_code,
+            'tax' => $this->money($order->total_paid_tax_incl - $order->total_paid_tax_excl), 'shipping' => $this->money($order->total_shipping_tax_excl),
+            'discount' => $this->money($order->total_discounts_tax_incl), 'state' => $state, 'refunds' => $refunds,
+            // clew takes 200 items; a part of them would make wrong sums.
+            'items' => count($items) <= 200 ? $items : null,
             'visitor' => $token ?: null, 'placed_at' => strtotime($order->date_add), 'updated_at' => time(),
-            'email_hash' => hash('sha256', strtolower(trim((new Customer((int) $order->id_customer))->email))),
+            // Without an address, its hash would be that of all orders without one.
+            'email_hash' => $email ? hash('sha256', $email) : null,
         ], fn ($value) => $value !== null && $value !== []);
         // https://github.com/standard-webhooks/standard-webhooks
         [$id, $at, $text] = [bin2hex(random_bytes(16)), time(), json_encode($body)];

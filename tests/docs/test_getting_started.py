@@ -7,6 +7,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from processes import free_port
 from small_shops import SmallShop, html
 
 ROOT = Path(__file__).parents[2]
@@ -62,3 +63,21 @@ def test_every_line_of_the_installation_can_be_run(home: Path) -> None:
     lines = commands("README.md", "Install")
     assert tuple(lines[:2]) == MADE
     assert run(lines[2:], home).startswith("clew ")
+
+
+@pytest.mark.timeout(120)
+def test_the_settings_of_the_readme_run_in_front_of_a_shop(home: Path) -> None:
+    lines = commands("README.md", "In front of your shop")
+    *before, serve = lines
+    assert serve == "clew serve --config clew.toml --port 8080"
+    text = (ROOT / "README.md").read_text("utf-8")
+    (settings,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    port = free_port()
+    # What the first page of a visitor is, as soon as the server answers.
+    page = f"curl -s -H 'Host: shop.example' http://127.0.0.1:{port}/?ref=c1"
+    until = f"until {page} | grep data-clew; do kill -0 $! && sleep 0.1; done; kill $!; wait $!"
+    with SmallShop({"/": html("Hello")}) as shop:
+        (home / "clew.toml").write_text(settings.replace("http://127.0.0.1:8000", shop.address), "utf-8")
+        path = f"PATH={home}/clew/bin:$PATH"
+        shown = run([path, *before, f"{serve.replace('8080', str(port))} &", until], home)
+    assert 'src="/-/clew/l.js"' in shown

@@ -16,6 +16,17 @@ class Report implements ObserverInterface
     {
     }
 
+    private function money($value)
+    {
+        return number_format((float) $value, 4, '.', '');
+    }
+
+    /** A text as clew takes it: without control characters, at most 200 characters. */
+    private function text($value)
+    {
+        return mb_substr(trim((string) preg_replace('/[\p{Cc}\p{Zl}\p{Zp}]+/u', ' ', (string) $value)), 0, 200);
+    }
+
     public function execute(Observer $observer)
     {
         $order = $observer->getEvent()->getOrder();
@@ -25,20 +36,24 @@ class Report implements ObserverInterface
         }
         $refunds = [];
         foreach ($order->getCreditmemosCollection() ?: [] as $memo) {
-            $refunds[] = ['id' => (string) $memo->getIncrementId(), 'amount' => (string) $memo->getBaseGrandTotal(),
-                'items' => array_values(array_map(fn ($i) => ['id' => $i->getSku(), 'quantity' => (string) $i->getQty(), 'amount' => (string) ($i->getBaseRowTotalInclTax() ?: 0)], $memo->getItems()))];
+            $refunds[] = ['id' => (string) $memo->getIncrementId(), 'amount' => $this->money($memo->getBaseGrandTotal()),
+                'items' => array_values(array_map(fn ($i) => ['id' => $this->text($i->getSku()), 'quantity' => $this->money($i->getQty()), 'amount' => $this->money($i->getBaseRowTotalInclTax())], $memo->getItems()))];
         }
-        $items = array_map(fn ($i) => ['id' => $i->getSku(), 'name' => mb_substr($i->getName(), 0, 200), 'quantity' => (string) $i->getQtyOrdered(),
-            'price' => (string) $i->getBasePriceInclTax(), 'discount' => (string) $i->getBaseDiscountAmount()], $order->getAllVisibleItems());
+        $items = array_map(fn ($i) => array_filter(['id' => $this->text($i->getSku()), 'name' => $this->text($i->getName()), 'quantity' => $this->money($i->getQtyOrdered()),
+            'price' => $this->money($i->getBasePriceInclTax()), 'discount' => $this->money($i->getBaseDiscountAmount())], fn ($value) => $value !== ''), $order->getAllVisibleItems());
+        $email = strtolower(trim((string) $order->getCustomerEmail()));
         // Amounts in the shop's base currency.
         $body = array_filter([
             'id' => $order->getIncrementId(), 'numbers' => ['magento:' . $order->getId()],
-            'total' => (string) $order->getBaseGrandTotal(), 'currency' => $order->getBaseCurrencyCode(),
-            'tax' => (string) $order->getBaseTaxAmount(), 'shipping' => (string) $order->getBaseShippingAmount(),
-            'discount' => (string) abs($order->getBaseDiscountAmount()), 'coupon' => $order->getCouponCode() ?: null,
-            'state' => self::STATES[$order->getState()] ?? null, 'refunds' => $refunds, 'items' => $items, 'visitor' => $order->getData('clew_token'),
+            'total' => $this->money($order->getBaseGrandTotal()), 'currency' => $order->getBaseCurrencyCode(),
+            'tax' => $this->money($order->getBaseTaxAmount()), 'shipping' => $this->money($order->getBaseShippingAmount()),
+            'discount' => $this->money(abs((float) $order->getBaseDiscountAmount())), 'coupon' => $order->getCouponCode() ?: null,
+            'state' => self::STATES[$order->getState()] ?? null, 'refunds' => $refunds,
+            // clew takes 200 items; a part of them would make wrong sums.
+            'items' => count($items) <= 200 ? array_values($items) : null, 'visitor' => $order->getData('clew_token'),
             'placed_at' => strtotime($order->getCreatedAt() . ' UTC') ?: null, 'updated_at' => time(),
-            'email_hash' => hash('sha256', strtolower(trim((string) $order->getCustomerEmail()))),
+            // Without an address, its hash would be that of all orders without one.
+            'email_hash' => $email ? hash('sha256', $email) : null,
         ], fn ($value) => $value !== null && $value !== []);
         // https://github.com/standard-webhooks/standard-webhooks
         [$id, $at, $text] = [bin2hex(random_bytes(16)), time(), json_encode($body)];

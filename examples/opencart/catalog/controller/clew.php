@@ -28,8 +28,8 @@ class Clew extends \Opencart\System\Engine\Controller {
 		$totals = array_column($this->model_checkout_order->getTotals($order['order_id']), 'value', 'code');
 		$paid = array_merge((array)$this->config->get('config_processing_status'), (array)$this->config->get('config_complete_status'));
 		$token = $this->db->query("SELECT `token` FROM `" . DB_PREFIX . "clew_order` WHERE `order_id` = '" . (int)$order['order_id'] . "'")->row['token'] ?? null;
-		$items = array_map(fn ($p) => ['id' => $p['model'], 'name' => html_entity_decode($p['name']), 'quantity' => (int)$p['quantity'],
-			'price' => $this->money($p['price']), 'tax' => $this->money($p['tax'] * $p['quantity'])], $this->model_checkout_order->getProducts($order['order_id']));
+		$items = array_map(fn ($p) => array_filter(['id' => $this->text($p['model']), 'name' => $this->text($p['name']), 'quantity' => (int)$p['quantity'],
+			'price' => $this->money($p['price']), 'tax' => $this->money($p['tax'] * $p['quantity'])], fn ($value) => $value !== ''), $this->model_checkout_order->getProducts($order['order_id']));
 		// OpenCart counts "Pending" and "Reversed" as processing too.
 		$state = self::STATES[$status] ?? (in_array($status, $paid) ? 'paid' : null);
 		return array_filter([
@@ -38,14 +38,22 @@ class Clew extends \Opencart\System\Engine\Controller {
 			'total' => $this->money($order['total']), 'currency' => $this->config->get('config_currency'),
 			'shipping' => $this->money($totals['shipping'] ?? 0), 'tax' => $this->money(array_sum(array_map(fn ($i) => $i['tax'], $items))),
 			'discount' => $this->money(abs(($totals['coupon'] ?? 0) + ($totals['voucher'] ?? 0))),
-			'state' => $state, 'items' => $items, 'visitor' => $token,
+			'state' => $state, 'visitor' => $token,
+			// clew takes 200 items; a part of them would make wrong sums.
+			'items' => count($items) <= 200 ? $items : null,
 			'placed_at' => strtotime($order['date_added']), 'updated_at' => time(),
-			'email_hash' => hash('sha256', strtolower(trim($order['email']))),
+			// Without an address, its hash would be that of all orders without one.
+			'email_hash' => trim($order['email']) ? hash('sha256', strtolower(trim($order['email']))) : null,
 		], fn ($value) => $value !== null);
 	}
 
 	private function money(mixed $value): string {
 		return number_format((float)$value, 4, '.', '');
+	}
+
+	/** A text as clew takes it: without control characters, at most 200 characters. */
+	private function text(string $value): string {
+		return mb_substr(trim((string)preg_replace('/[\p{Cc}\p{Zl}\p{Zp}]+/u', ' ', html_entity_decode($value))), 0, 200);
 	}
 
 	/** https://github.com/standard-webhooks/standard-webhooks */
