@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from clew.cli import app
+from typer.testing import CliRunner
 
 SETTINGS = """
 secret = "Yx8dk2LmQz7RtVbN4wPcJ6hGfS1aE9uK0oTi"
@@ -77,7 +79,12 @@ def tables(file: Path) -> list[str] | str:
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of clew: `serve` and `check` as a program, the others in this process."""
     (folder / "clew.toml").write_text(SETTINGS)
+    if command[0] not in ("serve", "check"):
+        done = CliRunner().invoke(app, [*command, "--config", str(folder / "clew.toml")])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
     return subprocess.run(
         [sys.executable, "-m", "clew", *command, "--config", str(folder / "clew.toml")],
         capture_output=True,

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ REFUNDED = {"currency": "EUR", "refunds": (Refund("r1", Decimal("30.00")),)}
 
 
 @pytest.mark.parametrize("eager", [True, False], ids=["told at once", "told at the end"])
-async def test_the_partners_sum_is_the_same_in_all_120_orders_of_arrival(shop: Shop, eager: bool) -> None:
+async def test_the_partners_sum_is_the_same_in_all_orders_of_arrival(shop: Shop, eager: bool) -> None:
     """field A15, A16"""
     five: list[tuple[OrderSeen, bool]] = [
         (page(), False),
@@ -57,7 +56,7 @@ async def test_the_partners_sum_is_the_same_in_all_120_orders_of_arrival(shop: S
         (order_seen(**REFUNDED), False),
         (order_seen(state="cancelled"), False),
     ]
-    for arrival in permutations(range(5)):
+    for arrival in shop.arrivals(5):
         name = "".join(map(str, arrival))
         await shop.bought(name)
         for step in arrival:
