@@ -14,7 +14,7 @@ from clew.stores.ledger.engines import database_at
 from database_servers import Postgres, Redis
 from hypothesis import HealthCheck, settings
 from oscar_shops import OscarShop
-from playwright.async_api import Browser, BrowserContext
+from playwright.async_api import Browser, BrowserContext, expect
 from receiver import Receiver
 
 # How fast the machine is says nothing about what a property holds for.
@@ -23,6 +23,10 @@ settings.load_profile("suite")
 
 # Nor whether a shop that is asked before clew has started gets its page edited: see test_unusable.py.
 startup.LATE_SECONDS = 30.0
+
+# Nor how long a browser takes; Playwright gives it five seconds.
+BROWSER_MS = 30_000
+expect.set_options(timeout=BROWSER_MS)
 
 
 # What takes a browser, a shop of its own or mitmproxy: `-m "not slow"` leaves it out.
@@ -50,7 +54,7 @@ async def chromium() -> AsyncIterator[Browser]:
 async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
     """A fresh profile: no cookies, no cache."""
     context = await chromium.new_context(locale="en-GB")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(BROWSER_MS)
     yield context
     await context.close()
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import chat_steps
 import httpx2
 import oscar_guest
 import pytest
-from clews import AGENT, PASSWORD, ClewFolder, ClewServe
+from clews import ClewFolder, ClewServe
 from oscar_shops import OscarShop
 from playwright.async_api import Browser, BrowserContext, Page, Response, expect
 from processes import Program
@@ -99,13 +100,9 @@ async def test_an_order_closed_in_the_chat_is_reported_once_to_the_partner_who_s
     page = await context.new_page()
     await _land(page, mounted)
     await _check_cookies(context)
-    await _ask_in_the_invite(page)
-    agent = await chromium.new_context()
-    await _answer_at_the_desk(await agent.new_page(), mounted)
-    chat = page.get_by_role("dialog")
-    await expect(chat.get_by_text(ANSWER)).to_be_visible()
-    await chat.get_by_role("button", name="Minimise chat").click()
-    await agent.close()
+    await chat_steps.ask_in_the_invite(page, INVITE, QUESTION)
+    await chat_steps.answer_at_the_desk(chromium, mounted.address, QUESTION, ANSWER, seen=CLICK_ID)
+    await chat_steps.read_the_answer(page, ANSWER)
 
     await page.goto(f"{mounted.address}/go/{oscar_guest.PRODUCT_SLUG}/")
     await oscar_guest.put_into_basket(page)
@@ -144,28 +141,6 @@ async def _check_cookies(context: BrowserContext) -> None:
 
 async def _now(context: BrowserContext) -> float:
     return float(await context.pages[0].evaluate("Date.now() / 1000"))
-
-
-async def _ask_in_the_invite(page: Page) -> None:
-    invite = page.get_by_role("region", name="Invitation to chat")
-    await expect(invite.get_by_text(INVITE)).to_be_visible(timeout=15_000)
-    question = invite.get_by_label("Your question")
-    await question.fill(QUESTION)
-    await question.press("Enter")
-    await expect(page.get_by_role("dialog").get_by_text(QUESTION)).to_be_visible()
-
-
-async def _answer_at_the_desk(desk: Page, mounted: Mounted) -> None:
-    await desk.goto(f"{mounted.address}/-/clew/desk/")
-    await desk.get_by_label("Name").fill(AGENT)
-    await desk.get_by_label("Password").fill(PASSWORD)
-    await desk.get_by_role("button", name="Log in").click()
-    await desk.get_by_role("link", name=re.compile("Visitor")).click()
-    await expect(desk.locator("#messages")).to_contain_text(QUESTION)
-    await expect(desk.locator("#visitor")).to_contain_text(CLICK_ID)
-    await desk.get_by_label("Your answer").fill(ANSWER)
-    await desk.get_by_role("button", name="Send").click()
-    await expect(desk.locator("#messages")).to_contain_text(ANSWER)
 
 
 def _check_ledger(folder: ClewFolder, bought: oscar_guest.Bought) -> None:

@@ -21,7 +21,9 @@ class Bought:
 
 async def put_into_basket(page: Page) -> None:
     """On a product's page: press the button, and see that the basket holds it."""
-    await page.get_by_role("button", name="Add to basket", exact=True).click()
+    # The products that were seen before have such a button too.
+    form = page.locator("#add_to_basket_form")
+    await form.get_by_role("button", name="Add to basket", exact=True).click()
     await expect(page.locator("#messages")).to_contain_text("has been added to your basket")
 
 
