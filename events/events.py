@@ -28,6 +28,7 @@ EVENTS: Mapping[str, str] = {
     "conversation": "a visitor opened a conversation, or an agent closed it",
     "message": "a message was written in a conversation",
     "provider": "a page reported something of its provider's chat",
+    "provider_forbidden": "a page's policy forbids hosts that its provider's chat needs",
     "provider_failed": "a provider's chat could not be loaded; the visitor got clew's own",
     "order": "an order was recorded",
     "credit": "an order was credited to a partner, or to nobody, with the reason",

@@ -144,6 +144,16 @@ class Attribution:
                 reason=reason.value,
                 path=_shown(site, finished.path, finished.query),
             )
+        for directive, hosts in finished.forbidden.items():
+            self._events.notice(
+                "provider_forbidden",
+                site=site.name,
+                key=directive,
+                provider=site.settings.chat.provider,
+                directive=directive,
+                hosts=" ".join(hosts),
+                path=_shown(site, finished.path, finished.query),
+            )
         if finished.fault is not None:
             self._events.emit("fault", site=site.name, where="exchange", error=repr(finished.fault))
         if finished.unread and not finished.effects:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ..injector.csp_hosts import Needed
 from ..injector.reasons import Reason
 from ..referral.consent.decision import ASSUMED, ConsentState
 from ..referral.cookie import Known
@@ -113,6 +114,7 @@ class Finished(Protocol):
     unread: Reason
     effects: Sequence[ReadPage]
     secured: bool  # the page's order is already being recorded
+    forbidden: Needed  # what the page's policies forbid of the provider's chat
 
     @property
     def query(self) -> str:

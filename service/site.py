@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from ..chat.providers import providers
 from ..credit.compiled import asked_by, terms_for
 from ..credit.terms import Policy
+from ..injector.csp_hosts import Needed
 from ..injector.tag import tag
 from ..orders.net import NetRule
 from ..referral.arrival import Arrival
@@ -119,6 +120,12 @@ class SiteRuntime:
             return None
         provider = providers()[chat.provider]
         return provider_script({"title": provider.title, **provider.filled(chat.ids)})
+
+    @cached_property
+    def provider_hosts(self) -> Needed:
+        """What the provider's chat needs of a page's policy, by directive; nothing without a provider."""
+        chat = self.settings.chat
+        return {} if chat.provider is None else providers()[chat.provider].hosts(chat.ids)
 
     @cached_property
     def tag(self) -> bytes:

@@ -264,6 +264,7 @@ class Chat(Model):
     ids: dict[str, str] = {}
     attributes: tuple[ChatAttribute, ...] = ()
     load: Literal["click", "page"] = "click"
+    csp: Literal["report", "extend"] = "report"
     mail: str | None = Field(None, pattern=r"^[^\s@<>\"?&]{1,64}@[A-Za-z0-9.-]{1,190}$")
 
     window_hours: int = Field(24, ge=1, le=24 * 60)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, auto
 
+from ...injector.csp_hosts import Needed
 from ...injector.edit import PageEdit
 from ...injector.heads import Headers, RequestHead, ResponseHead, values
 from ...injector.reasons import Reason
@@ -12,6 +13,8 @@ from ...referral.cookie import Known
 from ...referral.touches import Touch
 from ...service.effects import Before, JoinVisitor, ReadPage
 from ...service.site import SiteRuntime
+
+_NOTHING: Needed = {}
 
 
 class State(IntEnum):
@@ -80,6 +83,7 @@ class Record:
     secured = False  # the page's order is being recorded before the page's last byte is sent
     path = ""  # of a navigation, escaped
     unread: Reason = Reason.NONE  # why the order page, or a part of it, could not be read
+    forbidden: Needed = _NOTHING  # what the page's policies forbid of the provider's chat
 
     request_head: RequestHead | None = None
     known: Known | None = None  # the content of the visitor's cookie, once `recognise` has read it

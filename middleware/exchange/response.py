@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ...injector import csp, eligible, validators
+from ...injector import csp, csp_hosts, eligible, validators
 from ...injector.codings import coding_of, negotiate
 from ...injector.edit import PageEdit
 from ...injector.heads import RequestHead, ResponseHead, value, values
@@ -60,6 +60,7 @@ def _judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
     if b"content-encoding" in fields:
         coding_in = coding_of(head.headers) or "unknown"
     if reason is None:
+        head = _with_provider(record, head)
         if request.host_forwarded:
             # The page depends on a header that is not part of a cache's key. In a shared cache, one client
             # could choose what all others get.
@@ -74,6 +75,8 @@ def _judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
         return Out(), State.HOLDING
     record.outcome = ("pass", reason)
     if head.status == 304 and record.mapped:
+        # Its headers replace those of the page that the browser has (RFC 9111 §3.2).
+        head = _with_provider(record, head)
         head = replace(head, headers=validators.mark_etag(head.headers, record.site.mark))
     if copy_limit:
         # Without a tag the editor lets the bytes pass and only copies them.
@@ -97,6 +100,18 @@ def _why_not(
     script = f"{request.scheme}://{request.host}{record.site.prefix}l.js"
     policy = csp.evaluate(head.headers, script)
     return (None, policy.nonce, policy.reason) if policy.allowed else (policy.reason, None, Reason.NONE)
+
+
+def _with_provider(record: Record, head: ResponseHead) -> ResponseHead:
+    """The head with policies that allow the provider's chat, if the site wants that; else what they forbid is
+    noted for the shop's owner."""
+    needed = record.site.provider_hosts
+    if not needed:
+        return head
+    if record.site.settings.chat.csp == "extend":
+        return replace(head, headers=csp_hosts.extended(head.headers, needed))
+    record.forbidden = csp_hosts.forbidden(head.headers, needed)
+    return head
 
 
 def _coding(record: Record, request: RequestHead) -> str:

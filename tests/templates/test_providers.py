@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from clew.chat.providers import providers
-from fake_clew import HIDE, INVITE, SHOW, FakeClew
+from clew.injector.csp_hosts import extended_policies
+from fake_clew import HIDE, INVITE, SHOW, FakeClew, shop_page
 from playwright.async_api import Page, Route, expect
 from vendors import HELPERS, VENDORS
 
@@ -175,3 +176,21 @@ async def test_a_rule_hides_and_shows_it(clew: FakeClew, page: Page) -> None:
     clew.answer = SHOW | {"chat": CHAT}
     await page.evaluate("history.pushState(null, '', '/third')")
     await until_heard(page, ["do", "chat:show", None])
+
+
+@pytest.mark.parametrize("policy", ["default-src 'self'", "script-src 'self'; connect-src 'self'"])
+async def test_an_extended_policy_lets_it_in_and_an_other_one_does_not(
+    clew: FakeClew, page: Page, policy: str
+) -> None:
+    needed = providers()["crisp"].hosts(VENDORS["crisp"].ids)
+    clew.add_page("/strict", shop_page(), content_security_policy=policy)
+    clew.add_page("/extended", shop_page(), content_security_policy=extended_policies(policy, needed))
+    elsewhere = await shop_with(clew, page, "crisp")
+    await page.goto(f"{clew.url}/strict")
+    await page.get_by_role("button", name="Ask us").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("cannot be loaded")
+    assert elsewhere.asked == []
+    await page.goto(f"{clew.url}/extended")
+    # Our own chat was open on the page before.
+    await page.get_by_role("button", name="Ask us").click()
+    await until_heard(page, VENDORS["crisp"].opened)

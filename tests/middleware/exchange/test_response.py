@@ -74,3 +74,48 @@ def test_head_has_no_length_that_get_would_not_have() -> None:
     assert out.head is not None
     assert value(out.head.headers, b"content-length") is None
     assert out.body == b""
+
+
+CRISP = {"provider": "crisp", "ids": {"website_id": "5f9d3b0c-8a7e-4d5c-9b3a-29181706f5e4"}}
+
+
+def policy_of(out: Out) -> bytes:
+    assert out.head is not None
+    return value(out.head.headers, b"content-security-policy") or b""
+
+
+def test_what_a_policy_forbids_of_the_providers_chat_is_noted_and_left() -> None:
+    exchange = Exchange(site(chat=CRISP), NOW)
+    navigate(exchange, request())
+    out = run(exchange, html(content_security_policy="script-src 'self'; frame-src 'none'"), PAGE)
+    assert policy_of(out) == b"script-src 'self'; frame-src 'none'"
+    assert exchange.forbidden == {
+        "script-src": ("https://client.crisp.chat",),
+        "frame-src": ("https://game.crisp.chat",),
+    }
+
+
+def test_a_policy_is_extended_if_the_owner_wants_that() -> None:
+    shop = site(chat=CRISP | {"csp": "extend"})
+    exchange = Exchange(shop, NOW)
+    navigate(exchange, request())
+    out = run(exchange, html(content_security_policy="script-src 'self'", etag='"v1"'), PAGE)
+    assert policy_of(out) == b"script-src 'self' https://client.crisp.chat"
+    assert not exchange.forbidden
+    assert out.head is not None
+    marked = value(out.head.headers, b"etag")
+    assert marked is not None
+    # The headers of a 304 replace those of the stored page.
+    again = Exchange(shop, NOW)
+    navigate(again, request(if_none_match=marked.decode()))
+    unchanged = ResponseHead(304, [(b"etag", b'"v1"'), (b"content-security-policy", b"script-src 'self'")])
+    assert policy_of(run(again, unchanged)) == b"script-src 'self' https://client.crisp.chat"
+
+
+def test_policies_of_what_is_not_edited_are_left_alone() -> None:
+    exchange = Exchange(site(chat=CRISP | {"csp": "extend"}), NOW)
+    navigate(exchange, request())
+    head = ResponseHead(
+        200, [(b"content-type", b"application/json"), (b"content-security-policy", b"script-src 'self'")]
+    )
+    assert policy_of(run(exchange, head, b"{}")) == b"script-src 'self'"
