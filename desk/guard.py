@@ -35,11 +35,15 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Refused(Exception):  # noqa: N818 - an answer, not a failure of ours
     """A request that is not served: the status, and a text that says what was wrong and what to do.
 
-    `wait` is the time in seconds after which it may be tried again; `headers` go into the answer.
+    `wait` is the time in seconds after which it may be tried again; `headers` go into the answer, and `more`
+    into its body.
     """
 
-    def __init__(self, status: int, text: str, *, wait: float | None = None) -> None:
+    def __init__(
+        self, status: int, text: str, *, wait: float | None = None, more: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(text)
+        self.more = dict(more or {})
         self.status = status
         self.text = text
         self.headers = dict(NO_STORE)
@@ -59,7 +63,7 @@ def over(limited: LimitedError) -> Refused:
 
 def refusal(refused: Refused) -> Response:
     """The response of an API to a refused request."""
-    return JSONResponse({"error": refused.text}, refused.status, refused.headers)
+    return JSONResponse({"error": refused.text, **refused.more}, refused.status, refused.headers)
 
 
 def api(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> Endpoint:

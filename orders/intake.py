@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from .checks import checked_text
+from .claims import AffiliateAttribution, Attribution, ClaimError, digest_of, refuse_personal
 from .ids import normalised
 from .model import Channel, Item, OrderError, OrderSeen, OrderState, Refund, RefundItem, Source
 from .money import checked_currency, checked_total, currencies
@@ -33,10 +34,12 @@ _PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 
 class ParsedOrder(NamedTuple):
-    """An order, and its visitor as the sender named it; None if it did not."""
+    """An order, its visitor as the sender named it (None if it did not), and what agents claim of it."""
 
     order: OrderSeen
     visitor: str | None
+    claims: tuple[AffiliateAttribution, ...] = ()
+    attribution: Mapping[str, str] | None = None
 
 
 def _id(value: object) -> object:
@@ -188,6 +191,16 @@ class OrderBody(_Body):
     email_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     items: Annotated[list[ItemBody], Field(max_length=ITEMS)] | None = None
     recurring: bool = False
+    affiliate_attribution: (
+        AffiliateAttribution | Annotated[list[AffiliateAttribution], Field(min_length=1, max_length=2)] | None
+    ) = None
+    attribution: Attribution | None = None
+
+    @property
+    def claims(self) -> tuple[AffiliateAttribution, ...]:
+        """What agents claim by the Agentic Commerce Protocol."""
+        said = self.affiliate_attribution
+        return () if said is None else tuple(said) if isinstance(said, list) else (said,)
 
 
 def parse_order(body: bytes) -> ParsedOrder:
@@ -227,11 +240,24 @@ def parsed_order(values: Mapping[str, Any], source: Source) -> ParsedOrder:
     try:
         body = OrderBody.model_validate(values)
     except ValidationError as error:
+        _refuse_claims(error)
         problems = [_problem(e) for e in error.errors()]
     problems += _missing(values, source)
     if body is None or problems:
         raise OrderError("; ".join(problems))
-    return ParsedOrder(_seen(body, source), body.visitor)
+    listed = isinstance(body.affiliate_attribution, list)
+    refuse_personal(body.claims, body.attribution, listed=listed)
+    return ParsedOrder(_seen(body, source), body.visitor, body.claims, body.attribution)
+
+
+def _refuse_claims(error: ValidationError) -> None:
+    """Raise ClaimError for a claim that is not as its protocol says."""
+    for one in error.errors():
+        if one["loc"] and one["loc"][0] in ("affiliate_attribution", "attribution"):
+            # The names of the alternatives in a union are part of the place.
+            place = [str(p) for p in one["loc"] if p != "AffiliateAttribution" and "[" not in str(p)]
+            param = "$." + ".".join(place)
+            raise ClaimError("invalid_type", param, f"{param.removeprefix('$.')}: {one['msg']}") from error
 
 
 def _missing(values: Mapping[str, Any], source: Source) -> Iterator[str]:
@@ -280,6 +306,7 @@ def _seen(body: OrderBody, source: Source) -> OrderSeen:
         ),
         email_hash=body.email_hash,
         recurring=body.recurring,
+        claimed=digest_of(body.claims, body.attribution),
     )
 
 

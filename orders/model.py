@@ -77,7 +77,8 @@ class OrderSeen:
     it is the end of the day, which may be in the future. `as_of` is the sender's own time of this state.
     `refunds` are all that the source names. `guess` is whether the amount was read from structured data,
     without a selector. `email_hash` is the SHA-256 of the customer's e-mail address in lower case, in hex.
-    `recurring`: the order renews a subscription. `figures` are other amounts on the page.
+    `recurring`: the order renews a subscription. `claimed` names what agents claim of it. `figures` are other
+    amounts on the page.
     """
 
     id: str | None
@@ -102,6 +103,7 @@ class OrderSeen:
     guess: bool = False
     email_hash: str | None = None
     recurring: bool = False
+    claimed: str | None = None
 
     @property
     def is_sale(self) -> bool:

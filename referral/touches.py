@@ -16,6 +16,7 @@ _SHORT = {
     "landing": "l",
     "doubt": "d",
     "consent": "k",
+    "claim": "a",
 }
 
 # `Touch.consent` of clicks that need none.
@@ -48,7 +49,8 @@ class Touch(Struct, frozen=True, omit_defaults=True, rename=_SHORT):
     """One arrival with attribution. `at` is the landing time in unix seconds. `doubt` is empty, or a key of
     DOUBTS: then the arrival did not come from outside, and its clicks earn nothing unless the partner's
     terms allow it. `consent` is what shows the visitor's consent to keeping it, at a site that asks: the
-    source, and when the choice was made."""
+    source, and when the choice was made. `claim` names the protocol by which an agent claimed it, and the
+    touch point; empty for what clew saw."""
 
     at: int
     clicks: tuple[Click, ...] = ()
@@ -57,6 +59,7 @@ class Touch(Struct, frozen=True, omit_defaults=True, rename=_SHORT):
     landing: str = ""
     doubt: str = ""
     consent: str = ""
+    claim: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The compact form: short keys, absent where empty. Cookie and store have the same."""

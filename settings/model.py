@@ -354,7 +354,7 @@ class Consent(Model):
     necessary_clicks: bool = False
 
 
-ApiScope = Literal["orders:write", "orders:read", "export", "forget"]
+ApiScope = Literal["orders:write", "orders:read", "export", "forget", "attribution"]
 """What a token for programs may do."""
 
 

@@ -10,16 +10,20 @@ from typing import get_args
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ...orders.claims import ClaimError
 from ...orders.ids import normalised
 from ...orders.intake import OrderBody, parse_order
 from ...orders.model import STATES, Channel, OrderError
 from ...orders.money import amount_text
 from ...orders.sighting import plain
 from ...referral.cookie import NAME
-from ...referral.touches import Touch
+from ...referral.touches import Touch, merge
+from ...service.claims import claims_of, touches_of_claims
 from ...service.ordering.placing import Placed
 from ...service.ordering.recording import Recorded
 from ...service.ordering.story import lines
+from ...stores.ledger.deliveries import Delivery, digest_of
+from ...stores.ledger.errors import LedgerError
 from ...stores.ledger.exports import timestamp
 from ...stores.ledger.orders import StoredOrder, WantedOrders
 from ...stores.ledger.stories import Story
@@ -33,6 +37,8 @@ from .parameters import LIMIT, SINCE, UNTIL, limit_of, one_of, time_of
 BODY_LIMIT = 64 * 1024
 # Orders that are read in one go: some 2 ms of the loop's time.
 STEP = 50
+KEYS = "api"  # the source under which keys of repeats are kept
+KEY_LENGTH = 255
 UNPLACED = "no order fits for sure yet: it is joined when one does, or a person places it"
 JOURNALLED = (
     "the ledger cannot be reached: the report is on the disk of this machine, and is recorded as soon as the "
@@ -45,11 +51,17 @@ async def report(request: Request, at: RequestContext) -> Response:
     """201 with the recorded order, 200 if it was known before, 202 if it has no number and no order fits for
     sure, or if it waits in the journal for the ledger. `held` is present if its postback waits, and says
     why."""
+    body = await read_body(request, BODY_LIMIT)
     try:
-        order, named = parse_order(await read_body(request, BODY_LIMIT))
+        parsed = parse_order(body)
+    except ClaimError as error:
+        raise _refused_claim(400, error.code, str(error), error.param) from error
     except OrderError as error:
         raise Refused(422, str(error)) from error
-    visitor, touches = await _visitor(at, named)
+    await _once(request, at, body)
+    order = parsed.order
+    visitor, touches = await _visitor(at, parsed.visitor)
+    touches = merge(touches, touches_of_claims(at.site, parsed, at.service.clock.now()))
     recorded = await at.service.ordering.record_reported(at.site, order, visitor, touches)
     if recorded is None:
         return _waiting(order.id, None, JOURNALLED, ())
@@ -60,6 +72,54 @@ async def report(request: Request, at: RequestContext) -> Response:
         status_code=201 if recorded.created else 200,
         headers=NO_STORE,
     )
+
+
+def _refused_claim(status: int, code: str, text: str, param: str) -> Refused:
+    """A refusal in the flat form of the Agentic Commerce Protocol, beside our own."""
+    flat = {"type": "invalid_request", "code": code, "message": text, "param": param}
+    return Refused(status, text, more=flat)
+
+
+async def _once(request: Request, at: RequestContext, body: bytes) -> None:
+    """Raise Refused (409) if the Idempotency-Key came with another body before."""
+    key = request.headers.get("idempotency-key", "")
+    if not key:
+        return
+    if len(key) > KEY_LENGTH:
+        raise Refused(400, f"Idempotency-Key: at most {KEY_LENGTH} characters")
+    deliveries, now = at.service.ledger.deliveries, at.service.clock.now()
+    digest, mine = digest_of(b"key", key.encode("utf-8")), {"body": digest_of(body)}
+    one = Delivery(
+        site=at.site.name, source=KEYS, digest=digest, topic="", outcome="order", at=now, said=mine
+    )
+    try:
+        found = await deliveries.known(at.site.name, KEYS, digest, now)
+        if found is None:
+            await deliveries.add(one)
+            # Of two at the same time the first one's body counts.
+            found = await deliveries.known(at.site.name, KEYS, digest, now)
+    except LedgerError as error:
+        # The order waits in the journal then.
+        at.service.events.failed(error, site=at.site.name, where="orders")
+        return
+    if found is not None and dict(found.said) != mine:
+        text = "Idempotency-Key: it came before with another body"
+        raise _refused_claim(409, "idempotency_conflict", text, "$")
+
+
+async def claims(request: Request, at: RequestContext) -> Response:
+    """What led a visitor to the shop, for an agent's checkout. Raises Refused (404) for an unknown one."""
+    at.take("exports")
+    named = request.path_params["visitor"]
+    visitor, touches = await _visitor(at, named)
+    stored = None if visitor is None else await at.service.visits.get(at.site.name, visitor)
+    if stored is None and not touches:
+        raise Refused(404, "nothing is known of this visitor")
+    if at.site.asks_consent and not (stored is not None and stored.consent):
+        touches = ()
+    elif stored is not None:
+        touches = () if stored.forgotten else merge(stored.touches, touches)
+    return JSONResponse(claims_of(at.site, touches), headers=NO_STORE)
 
 
 async def _placed(at: RequestContext, placed: Placed) -> Response:
@@ -228,6 +288,9 @@ def _time(seconds: float) -> str:
     return timestamp(seconds) or ""
 
 
+VISITOR = Parameter(
+    "visitor", "The value of the visitor's cookie, its token, or its id.", {"type": "string"}, "path"
+)
 NUMBER = Parameter("number", "The order's number, in any spelling of it.", {"type": "string"}, "path")
 operations = [
     Operation(
@@ -240,7 +303,19 @@ operations = [
         {200: schemas.Recorded, 201: schemas.Recorded, 202: schemas.Waiting},
         scope="orders:write",
         body=OrderBody,
-        errors=(408, 413, 422),
+        errors=(408, 409, 413, 422),
+    ),
+    Operation(
+        "GET",
+        "/visitors/{visitor}/attribution",
+        "get_attribution",
+        "What led a visitor to the shop, for an agent that orders for it: ACP's affiliate_attribution and "
+        "UCP's attribution.",
+        claims,
+        {200: schemas.Claims},
+        scope="attribution",
+        parameters=(VISITOR,),
+        errors=(404, 422),
     ),
     Operation(
         "GET",

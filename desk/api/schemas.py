@@ -14,9 +14,13 @@ class Shape(BaseModel):
 
 
 class Error(Shape):
-    """Why a call was refused, and what to do."""
+    """Why a call was refused, and what to do. A claim of an agent is refused in its protocol's words, too."""
 
     error: str
+    type: str | None = Field(None, description="invalid_request: by the Agentic Commerce Protocol.")
+    code: str | None = Field(None, description="pii_not_allowed, invalid_type or idempotency_conflict.")
+    message: str | None = None
+    param: str | None = Field(None, description="The JSON path of what is refused.")
 
 
 class Recorded(Shape):
@@ -130,6 +134,15 @@ class OrderStory(Shape):
     shares: list[Share]
     postbacks: list[Postback]
     history: list[Step]
+
+
+class Claims(Shape):
+    """What led a visitor to the shop, as agents tell a checkout."""
+
+    affiliate_attribution: list[dict[str, str]] = Field(
+        description="For the Agentic Commerce Protocol: `first` with the session, `last` with its completion."
+    )
+    attribution: dict[str, str] = Field(description="For the Universal Commerce Protocol.")
 
 
 class Went(Shape):
