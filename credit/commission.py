@@ -2,11 +2,13 @@
 operator's part. Amounts are exact until the end, and rounded by largest remainder."""
 
 from calendar import monthrange
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+
+import re2  # type: ignore[import-untyped]
 
 from ..orders.money import minor_digits
 from .attribution import Claim, facts_of
@@ -16,6 +18,9 @@ from .inputs import Inputs
 from .sale import Base, Sale, bases
 from .terms import Rate, Terms
 from .words import percent, plain
+
+_OF_IT = "of it "
+_IS_PAID = re2.compile(r"^of it ([0-9.]{1,10}) % is paid: terms ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +104,16 @@ def _earned(claim: Claim, sale: Sale, inputs: Inputs, terms: Terms, digits: int)
     paid = next((r for r in own if r.pay is not None and lines_of(r.when).hold(facts)), None)
     if paid is not None and paid.pay is not None:
         whole = whole * Fraction(paid.pay) / 100
-        lines.append(f"of it {percent(paid.pay / 100)} is paid: terms {paid.name}")
+        lines.append(f"{_OF_IT}{percent(paid.pay / 100)} is paid: terms {paid.name}")
     if claim.part != 1:
         lines.append(f"its part of the order: {percent(claim.part)}")
     return _Earned(whole * Fraction(claim.part), tuple(lines), unpaid, max(holds, default=None))
+
+
+def paid_part(lines: Iterable[str]) -> Decimal:
+    """How much of what the rates give is paid, from 0 to 1, by the lines of a commission."""
+    found = next(filter(None, map(_IS_PAID.match, lines)), None)
+    return Decimal(1) if found is None else Decimal(found[1]) / 100
 
 
 def _is_for(rate: Rate, claim: Claim, sale: Sale, inputs: Inputs) -> bool:

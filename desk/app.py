@@ -12,7 +12,7 @@ from .context import request_context
 from .front import Front
 from .guard import NO_STORE
 from .ops import health
-from .pages import access, conversation, needs, partner, partner_door, postbacks
+from .pages import access, conversation, needs, partner, partner_calls, partner_door, postbacks
 from .pages import orders as order_pages
 
 
@@ -73,6 +73,7 @@ def desk_app() -> DeskApp:
             *access.routes,
             *partner_door.routes,
             *partner.routes,
+            *partner_calls.routes,
         ],
         middleware=[Middleware(Front)],
         exception_handlers={HTTPException: _http_error, Exception: _fault},

@@ -68,6 +68,7 @@ EVENTS: Mapping[str, str] = {
     "notice_done": "an agent marked a line of “Needs attention” as done",
     "login": "an agent or a partner logged in, or a login failed",
     "partner_link": "links to a partner's pages were made or revoked, and by whom",
+    "postback_resent": "a partner had a call sent to its server again, with its outcome",
     "partner_entered": "a link to a partner's pages was opened, or a link was refused",
     "ledger_down": "the ledger's server does not answer; orders wait in the journal",
     "visits_down": "the visit store does not answer; pages go on without it, and credit by the cookie alone",

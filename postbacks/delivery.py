@@ -10,7 +10,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -177,6 +177,7 @@ class Worker:
         self._slow: frozenset[str] = frozenset()  # destinations already reported
         self._stopping = False
         self._expired_at = -math.inf
+        self._repeating: set[str] = set()
 
     def wake(self) -> None:
         """Notify the worker of a new row in the outbox. Call it in the worker's loop, after the commit."""
@@ -198,6 +199,63 @@ class Worker:
                             await self._wake.wait()
             finally:
                 await self._stop(begun)
+
+    # -- on request
+
+    def may_repeat(self, postback: Postback) -> bool:
+        """Whether the receiver may get a call again that it may have had: its own partner asks for it, so a
+        network alone can say no, where it would count the order twice."""
+        found = self._with_network(postback.site, postback.partner)
+        return found is not None and (found[1] is None or self._repeats(postback))
+
+    @contextlib.contextmanager
+    def alone(self, postback: str) -> Iterator[bool]:
+        """Whether nobody else in this process is about to send this one again, until the block ends."""
+        free = postback not in self._repeating
+        self._repeating.add(postback)
+        try:
+            yield free
+        finally:
+            if free:
+                self._repeating.discard(postback)
+
+    async def repeat(self, postback: Postback) -> Attempt:
+        """Make a call once more, now, whatever its state, and change nothing of that. It has the id, the
+        sequence number and the values that it had. The attempt is `delivered`, `unknown` or `dead`, never to
+        be tried again by itself."""
+        flight = _Flight([postback], self._destination(postback.site, postback.partner), 0.0)
+        request = ""
+        hidden: tuple[str, ...] = ()
+
+        async def before() -> None:
+            return
+
+        async with Client(float(self._delivery.timeout), 1) as client:
+            try:
+                call = await self._rendered(client, flight)
+            except (RenderError, _PartnerGoneError, TokenError, _TooEarlyError) as error:
+                verdict = Verdict("dead", str(error))
+            else:
+                request, hidden = call.masked, call.hidden
+                result = await client.make(call, before, flight.progress)
+                verdict = judge_each(call, result, self._now(), repeats=False)[0]
+        outcome: Outcome = "dead" if verdict.outcome == "retry" else verdict.outcome
+        answer = hide(verdict.answer, hidden)
+        attempt = Attempt(self._now(), request, verdict.status, answer, outcome)
+        self._events.emit(
+            "postback",
+            site=postback.site,
+            partner=postback.partner,
+            order=postback.report.order_id,
+            channel=postback.report.channel,
+            outcome=outcome,
+            answer=answer,
+            postback=postback.id,
+            request=request,
+            status=verdict.status,
+            attempt=postback.attempts + 1,
+        )
+        return attempt
 
     # -- selecting rows
 

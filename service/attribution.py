@@ -15,6 +15,7 @@ from ..referral.touches import DOUBTS, Touch, doubted
 from ..referral.visitor import CartSeen, Change, Shopped, Touched, Visitor
 from ..settings.model import Order
 from ..stores.visits import Visits
+from .clicks import ClickCounts
 from .clock import Clock
 from .effects import (
     Before,
@@ -55,9 +56,11 @@ class Attribution:
         selector_watch: SelectorWatch,
         events: Events,
         clock: Clock,
+        clicks: ClickCounts,
         later: Callable[[Coroutine[Any, Any, None]], None],
         handing: Handing,
     ) -> None:
+        self._clicks = clicks
         self._visits = visits
         self._visitors = visitors
         self._ordering = ordering
@@ -90,7 +93,11 @@ class Attribution:
         """Report a touch that was stored, and a click that did not come from outside."""
         self._events.touch(site.name, visitor, touch, site.masking)
         for click in touch.clicks:
-            if click.partner is not None and doubted(touch, click.partner, site.terms.inside):
+            if click.partner is None:
+                continue
+            if not doubted(touch, click.partner, site.terms.inside):
+                self._clicks.count(site.name, click.partner, self._clock.now(), site.zone)
+            else:
                 self._events.notice(
                     "click_suspicious",
                     site=site.name,

@@ -40,6 +40,7 @@ PERIODS: Mapping[str, float] = {
     "exports": 60,
     "webhooks": 60,
     "partner_pages": 60,
+    "resends": 3600,
 }
 HELD = ("streams", "desk_streams", "uploads", "websockets", "connections")
 

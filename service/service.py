@@ -37,6 +37,7 @@ from ..stores.watch import Watch
 from . import workflow
 from .agents import AgentLoads
 from .attribution import Attribution
+from .clicks import ClickCounts
 from .clock import LEAST_STEP, Clock
 from .conversations import Conversations
 from .decisions import Decisions
@@ -161,6 +162,7 @@ class Service:
         )
         self.webhooks = Webhooks(self.ledger, self.ordering, self.events, self.clock)
         self.handing = Handing(self.visitors, self.events, self.clock)
+        self.clicks = ClickCounts()
         self.attribution = Attribution(
             self.visits,
             self.visitors,
@@ -169,6 +171,7 @@ class Service:
             self.selector_watch,
             self.events,
             self.clock,
+            self.clicks,
             self.tasks.later,
             self.handing,
         )
@@ -352,6 +355,7 @@ class Service:
         self.presence.stop()
         await self.tasks.stop()
         await self.write_notices()
+        await self.write_clicks()
         await self.close()
         self.events.emit("stopped", site="")
 
@@ -419,6 +423,7 @@ class Service:
         while True:
             await asyncio.sleep(NOTICES_EVERY)
             await self.write_notices()
+            await self.write_clicks()
 
     async def write_notices(self) -> None:
         """Write the notices to the ledger. If that fails, they are kept."""
@@ -430,6 +435,17 @@ class Service:
         except Exception as error:
             self.events.put_back(noted)
             self.events.failed(error, site="", where="notices")
+
+    async def write_clicks(self) -> None:
+        """Write the sums of clicks to the ledger. If that fails, they are kept."""
+        counted = self.clicks.take()
+        if not counted:
+            return
+        try:
+            await self.ledger.partner_clicks.add(counted)
+        except Exception as error:
+            self.clicks.put_back(counted)
+            self.events.failed(error, site="", where="clicks")
 
 
 def journal_path(settings: Settings) -> Path:

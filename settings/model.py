@@ -383,6 +383,14 @@ class Net(Model):
         return self
 
 
+class PartnerPages(Model):
+    """What partners' pages compare: see docs/partners.md."""
+
+    change: date | None = None
+    change_name: str = Field("", max_length=100)
+    weeks: int = Field(4, ge=3, le=26)
+
+
 class Carry(Model):
     """How clew's token gets into the shop's cart and order: see docs/getting-started.md#orders-by-webhook."""
 
@@ -436,6 +444,7 @@ class Site(Model):
     consent: Consent = Consent()
     net: Net = Net()
     carry: Carry = Carry()
+    partner_pages: PartnerPages = PartnerPages()
     webhooks: dict[str, Webhook] = {}
 
 
@@ -506,6 +515,7 @@ class Limits(Model):
     exports: Bound = Bound(client=60, site=120, all=600)
     webhooks: Bound = Bound(client=60, site=600, all=3000)
     partner_pages: Bound = Bound(client=120, site=600, all=3000)
+    resends: Bound = Bound(client=20, site=200, all=1000)
     streams: Bound = Bound(client=100, site=2000, all=5000)
     desk_streams: Bound = Bound(client=200, site=500, all=2000)
     uploads: Bound = Bound(client=50, site=500, all=2000)

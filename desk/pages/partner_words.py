@@ -28,6 +28,10 @@ class Words:
     def __getitem__(self, name: str) -> str:
         return self.texts[name]
 
+    def named(self, kind: str, value: str) -> str:
+        """The word for one of the ledger's values: a state, a channel."""
+        return self.texts.get(f"{kind}_{value}", value.replace("_", " "))
+
     def number(self, value: int | float | Decimal) -> str:
         """A number: `1,234`."""
         return format_decimal(value, locale=self.language)
@@ -41,6 +45,15 @@ class Words:
         if amount is None or currency is None:
             return ""
         return format_currency(Decimal(amount), currency, locale=self.language)
+
+    def difference(self, part: Decimal) -> str:
+        """A change as a part of one: `+12 %`."""
+        sign = "+" if part > 0 else "−" if part < 0 else "±"
+        return sign + format_percent(abs(part), "#,##0\u00a0%", locale=self.language)
+
+    def short_day(self, at: date) -> str:
+        """A day without its year: `27 Nov`."""
+        return format_date(at, "d MMM", locale=self.language)
 
     def day(self, at: date) -> str:
         """A day: `27 Nov 2026`."""

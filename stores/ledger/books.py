@@ -16,6 +16,8 @@ from .notices import Notices
 from .orders import Orders
 from .outbox import Outbox
 from .partner_access import PartnerAccess
+from .partner_book import PartnerBook
+from .partner_clicks import PartnerClicks
 from .stories import Stories
 from .totals import Totals
 
@@ -38,6 +40,8 @@ class Ledger:
         self.inbox = Inbox(self.db)
         self.agents = Agents(self.db)
         self.partner_access = PartnerAccess(self.db)
+        self.partner_book = PartnerBook(self.db)
+        self.partner_clicks = PartnerClicks(self.db)
         self.notices = Notices(self.db)
         self.networks = Networks(self.db)
         self.forgetting = Forgetting(self.db)
