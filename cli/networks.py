@@ -20,6 +20,10 @@ app = typer.Typer(
     help="The networks that clew knows, and what it reports to each.", invoke_without_command=True
 )
 
+AIDS: dict[Purpose, str] = {
+    "lookup": "asks what the network calls an order",
+    "result": "asks what became of an accepted call",
+}
 EVENTS: dict[Purpose, str] = {
     "conversion": "new orders",
     "adjust": "changes",
@@ -125,7 +129,8 @@ def _facts(network: Network) -> dict[str, object]:
 
 def _lines(network: Network, call: CallEntry) -> Iterator[str]:
     """A call for people: what it is for, its limits, the settings it needs, and the call of its example."""
-    what = ", ".join(EVENTS[purpose] for purpose in PURPOSES if purpose in call.purposes)
+    words = {**EVENTS, **AIDS}
+    what = ", ".join(words[purpose] for purpose in words if purpose in call.purposes)
     yield f"\n{call.id}: {what}"
     yield f"  {call.method} {call.url}"
     if call.needs:
@@ -144,6 +149,8 @@ def _lines(network: Network, call: CallEntry) -> Iterator[str]:
 def _limits(call: CallEntry) -> Iterator[str]:
     yield f"up to {call.batch} reports in a call" if call.batch > 1 else "one report in a call"
     yield REPEATS[call.repeat]
+    if call.lookup is not None:
+        yield f"after {call.lookup.id}, which finds the network's id of the order"
     if call.per_minute is not None:
         yield f"{call.per_minute} calls a minute"
     if call.within is not None:

@@ -77,6 +77,7 @@ class Order:
     consent: Consented = UNKNOWN
     refunds: tuple[Refund, ...] = ()
     recurring: bool = False
+    email_hash: str | None = None
     net_rule: Mapping[str, Any] | None = None
 
     @property
@@ -108,6 +109,10 @@ class _Pick:
         """The field's value by the sighting that counts."""
         found = self.sighting(field, lambda s: getattr(s, field))
         return None if found is None else getattr(found, field)
+
+    def unnoted(self, field: str) -> Any:
+        """The same, without a note of its source: the value is nothing that the order's story tells."""
+        return next((found for s in self._by_weight if (found := getattr(s, field)) is not None), None)
 
 
 def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Order:
@@ -156,6 +161,7 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
         forgotten=_is_forgotten(sightings, naming),
         refunds=refunds,
         recurring=any(s.recurring for s in sightings),
+        email_hash=pick.unnoted("email_hash"),
         consent=_consent(pick, sightings, naming),
     )
 

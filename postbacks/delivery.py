@@ -16,14 +16,16 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from ..referral.calls import CallEntry
 from ..referral.catalogue import Network
 from ..settings.model import Delivery, Partner
-from .batches import REPORTS, Batches
+from .batches import REPORTS, Batches, account_of
 from .call import Call, RenderError
 from .client import CONNECT_SECONDS, Client, Progress
+from .lookups import LookUpError, look_up
 from .masking import hide
 from .model import Attempt, Outcome, Postback, State, Waiting
-from .network_call import PURPOSE, chosen, network_call, usable
+from .network_call import PURPOSE, chosen, network_call, usable, window_over
 from .pace import CALLS_PER_DESTINATION, TOTAL, Pace
 from .render import render, repeats_are_safe
 from .tokens import TokenError, Tokens
@@ -70,6 +72,9 @@ class Outbox(Protocol):
     async def finish(self, postback: Postback, attempt: Attempt, state: State, next_at: float) -> bool:
         """Store an attempt."""
 
+    async def hold(self, postback: Postback, why: str) -> None:
+        """Hold a row of which nothing was sent: a person has to report it."""
+
     async def release(self, postback: Postback, until: float, *, at: float | None = None) -> None:
         """Release a row of which nothing was sent; it is due as before, or at another time."""
 
@@ -85,6 +90,9 @@ class Ids(Protocol):
 
     async def kept(self, order: int, partner: str) -> str:
         """What the network calls the order; empty if it is not known."""
+
+    async def take(self, account: str, limit: int, now: float) -> float:
+        """Count a call to an account. Returns 0, or the seconds until one is free if there is none."""
 
 
 class Events(Protocol):
@@ -123,6 +131,10 @@ class _TooEarlyError(Exception):
     def __init__(self, until: float) -> None:
         self.until = until
         super().__init__(f"not before {until}")
+
+
+class _TooLateError(Exception):
+    """The network does not take the call any more."""
 
 
 class _Flight:
@@ -340,7 +352,10 @@ class Worker:
         except RenderError as error:
             await self._unbuilt(flight, Verdict("dead", str(error)))
             return
-        except (_PartnerGoneError, TokenError) as error:
+        except _TooLateError as late:
+            await self._held(flight, str(late))
+            return
+        except (_PartnerGoneError, TokenError, LookUpError) as error:
             if isinstance(error, TokenError) and not error.pending:
                 first = flight.postback
                 self._events.notice("partner_token", site=first.site, key=first.partner, why=str(error))
@@ -382,9 +397,22 @@ class Worker:
                 self._batches.part(flight.rows)
                 await self._release(flight)
                 return
+            if alone := [row for row, v in zip(flight.rows, verdicts, strict=True) if v.alone]:
+                self._batches.part(alone)
             await self._keep(flight, verdicts, result)
         took = None if isinstance(result, NotSent) else flight.seconds
         await self._finish(flight, call.masked, verdicts, call.hidden, took)
+
+    async def _held(self, flight: _Flight, why: str) -> None:
+        """What comes too late for a call waits for a person; what may have arrived before is dead. Of several
+        reports each is looked at alone."""
+        row = flight.postback
+        if len(flight.rows) > 1 or row.attempts:
+            await self._unbuilt(flight, Verdict("dead", why))
+            return
+        await self._stored(row, partial(self._outbox.hold, row, f"{why}: report it by hand"))
+        self._batches.settled(row)
+        self._report(row, "held", why)
 
     async def _unbuilt(self, flight: _Flight, verdict: Verdict) -> None:
         """No call could be built. Of several reports one may be at fault: each is tried alone."""
@@ -414,17 +442,29 @@ class Worker:
         early = max(row.report.order_time + (entry.after or 0) for row in flight.rows)
         if early > now and entry.after is not None:
             raise _TooEarlyError(early)
-        if entry.days is not None and any(
-            now > row.report.order_time + entry.days * 86400 for row in flight.rows
-        ):
-            raise RenderError(f"{network.name} takes this only for {entry.days} days after the order")
+        for row in flight.rows:
+            if (over := window_over(network, entry, row.report, now)) is not None:
+                raise _TooLateError(over)
         token = await self._tokens.get(client, partner, entry) if self._tokens is not None else ""
         kept: list[str] = []
         if self._ids is not None and any(param.source == "kept" for param in entry.params):
             kept = [await self._ids.kept(row.order, row.partner) for row in flight.rows]
+            if entry.lookup is not None and not kept[0]:
+                await self._paced(partner, entry.lookup)
+                kept = [await look_up(client, partner, network, entry.lookup, first.report, now, token)]
+                await self._ids.keep(first.order, first.partner, kept[0])
+        await self._paced(partner, entry)
         reports = [row.report for row in flight.rows]
         call = network_call(partner, reports, network, now, token=token, kept=kept)
         return replace(call, allow_private=partner.allow_private)
+
+    async def _paced(self, partner: Partner, entry: CallEntry) -> None:
+        """Count a call to an account, with those of all workers. Raises _TooEarlyError."""
+        if self._ids is None or entry.per_minute is None:
+            return
+        now = self._now()
+        if wait := await self._ids.take(account_of(partner, entry), entry.per_minute, now):
+            raise _TooEarlyError(now + wait)
 
     async def _made(self, client: Client, flight: _Flight, call: Call) -> Result | None:
         """The call's result; None if nothing was sent and the rows are released or another worker's."""
@@ -545,7 +585,7 @@ class Worker:
         return partner is not None and repeats_are_safe(partner, self._network(partner), postback.event)
 
     def _report(self, postback: Postback, outcome: str, answer: str, **fields: Any) -> None:
-        if outcome in ("dead", "unknown"):
+        if outcome in ("dead", "unknown", "held"):
             self._events.notice(
                 "postback_failed",
                 site=postback.site,

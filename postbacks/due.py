@@ -16,6 +16,8 @@ from ..orders.history import Order
 from ..orders.model import Item
 from ..orders.money import amount_text
 from ..referral.catalogue import Network
+from ..referral.consent.bits import UnreadableError
+from ..referral.consent.tcf import decode
 from ..settings.model import Partner
 from .model import Postback, Report, State
 from .network_call import PURPOSE, unable
@@ -24,9 +26,12 @@ NEW, ADJUST, CANCEL = "order", "adjust", "cancel"
 EVENTS: Final[Sequence[str]] = (NEW, ADJUST, CANCEL)
 
 
-def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]:
+def reports(
+    order: Order, decision: Decision, channel: str, email: Callable[[str], str] = lambda partner: ""
+) -> dict[str, Report]:
     """By partner, what each should have of the order as it stands: its part of the amount. Empty where nobody
-    earns it, or it is no sale and never was one to a partner."""
+    earns it, or it is no sale and never was one to a partner. `email` is the hash of the customer's address
+    for a partner that may have it (see `email_for`)."""
     if order.total is None or order.currency is None:
         return {}
     # A partner's coupon earns without a click.
@@ -56,8 +61,24 @@ def reports(order: Order, decision: Decision, channel: str) -> dict[str, Report]
             discount=_text(own.discount, order.currency),
             tax=_text(own.tax, order.currency),
             shipping=_text(own.shipping, order.currency),
+            email_sha256=email(share.partner),
         )
     return found
+
+
+def email_for(order: Order, partner: Partner | None, networks: Mapping[str, Network]) -> str:
+    """The hash of the customer's address for a partner whose network takes it, with the visitor's consent at
+    the order; where that is a TC string, with its consent to this vendor. Else empty."""
+    network = networks.get(partner.network or "") if partner is not None else None
+    if not order.email_hash or order.consent.state != "granted" or network is None or not network.takes_email:
+        return ""
+    if network.vendor is not None and order.consent.tcf:
+        try:
+            if decode(order.consent.tcf).permits(network.vendor):
+                return ""
+        except UnreadableError:
+            return ""
+    return order.email_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +148,7 @@ def _content(report: Report) -> tuple[object, ...]:
         report.tcf,
         report.items,
         report.customer,
+        report.email_sha256,
     )
     return report.event, *_values(report), *said
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..referral.calls import CallEntry, Example
+from ..referral.calls import PURPOSES, CallEntry, Example
 from ..referral.catalogue import Network
 from ..settings.model import Partner
 from .call import Call
@@ -35,4 +35,5 @@ def rendered(network: Network, entry: CallEntry, example: Example) -> Call:
         token=example.token,
         kept=[example.kept] * len(reports),
         test=example.test,
+        entry=None if entry.purposes <= set(PURPOSES) else entry,
     )

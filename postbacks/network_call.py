@@ -106,13 +106,20 @@ def unable(partner: Partner, network: Network, report: Report, now: float) -> st
     """Why a report cannot be sent to the network by a call; None if it can."""
     try:
         entry = usable(partner, network, PURPOSE[report.event])
-        if entry.days is not None and now > report.order_time + entry.days * 86400:
-            return f"{network.name} takes this only for {entry.days} days after the order"
+        if (over := window_over(network, entry, report, now)) is not None:
+            return over
         # What an earlier response contained is known only where the call is made.
         list(_fields(partner, entry, _input(partner, entry, report, now, "kept")))
     except RenderError as error:
         return str(error)
     return None
+
+
+def window_over(network: Network, entry: CallEntry, report: Report, now: float) -> str | None:
+    """Why the network does not take this report any more; None if it does."""
+    if entry.days is None or now <= report.order_time + entry.days * 86400:
+        return None
+    return f"the network's window of {entry.days} days after the order is over ({network.name}, {entry.id})"
 
 
 def network_call(
@@ -124,13 +131,15 @@ def network_call(
     token: str = "",
     kept: Sequence[str] = (),
     test: bool = False,
+    entry: CallEntry | None = None,
 ) -> Call:
-    """The call that tells a network of these reports: several of one event, as many as the entry's `batch`.
+    """The call that tells a network of these reports: several of one event, as many as the entry's `batch`;
+    or another call about them, `entry`.
 
     `token` is the OAuth token if the entry asks for one, `kept` what the responses to the orders contained,
     by report. `test` marks it as a test. Raises RenderError if it cannot be built.
     """
-    entry = usable(partner, network, PURPOSE[reports[0].event])
+    entry = entry or usable(partner, network, PURPOSE[reports[0].event])
     inputs = [
         _input(partner, entry, report, now, kept[n] if n < len(kept) else "", test=test)
         for n, report in enumerate(reports)

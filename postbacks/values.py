@@ -135,6 +135,8 @@ def _one(param: Param, given: Given, element: Element | None) -> Json | None:
             for character in param.remove:
                 found = found.replace(character, " ")
         found = param.values.get(found, param.values.get("*", found))[: param.max_length]
+        if param.format == "integer" and param.values:
+            return int(found) if _WHOLE.fullmatch(found) else None
     return None if found == "" else found
 
 

@@ -7,7 +7,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..referral.calls import Answer, Each
+from ..referral.calls import Answer, Each, Find
 from .call import Call
 from .model import Outcome, State
 
@@ -98,8 +98,26 @@ def kept_value(body: bytes, pointer: str) -> str:
         found = _pointed(json.loads(body), pointer)
     except (ValueError, RecursionError):
         return ""
-    is_value = isinstance(found, str | int) and not isinstance(found, bool)
-    return str(found)[:KEPT_LENGTH] if is_value else ""
+    return str(found)[:KEPT_LENGTH] if _is_value(found) else ""
+
+
+def found_value(body: bytes, find: Find, keep: str, order: str) -> str:
+    """What a response to a lookup calls the order; empty if it has it not, or several of it."""
+    try:
+        listed = _pointed(json.loads(body), find.list)
+    except (ValueError, RecursionError):
+        return ""
+    own = (
+        [one for one in listed if _is_value(named := _pointed(one, find.key)) and str(named) == order]
+        if (isinstance(listed, list))
+        else []
+    )
+    found = {str(value) for one in own if _is_value(value := _pointed(one, keep))}
+    return found.pop()[:KEPT_LENGTH] if len(found) == 1 else ""
+
+
+def _is_value(found: Any) -> bool:
+    return isinstance(found, str | int) and not isinstance(found, bool)
 
 
 def settle(

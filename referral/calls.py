@@ -7,15 +7,17 @@ The data is in `networks.toml`; `networks_file.py` checks it and builds these va
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 Encoding = Literal["query", "form", "json", "graphql", "path", "xml", "none"]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Setting = str | int | bool
 # conversion: a new order. adjust: its amount or items changed. cancel: it is no sale any more. approve,
-# decline: the commission of a reported order is, or is not, to be paid.
-Purpose = Literal["conversion", "adjust", "cancel", "approve", "decline"]
-PURPOSES: Final[tuple[Purpose, ...]] = get_args(Purpose)
+# decline: the commission of a reported order is, or is not, to be paid. lookup: finds out what the network
+# calls an order. result: asks what became of a call that the network has accepted.
+Purpose = Literal["conversion", "adjust", "cancel", "approve", "decline", "lookup", "result"]
+# Those that tell the network of an event.
+PURPOSES: Final[tuple[Purpose, ...]] = ("conversion", "adjust", "cancel", "approve", "decline")
 # What the network does with a call that it has had before.
 # ignored: nothing. overwrites: it has the later values. counts: it counts the order twice.
 Repeat = Literal["ignored", "overwrites", "counts", "unknown"]
@@ -120,6 +122,7 @@ _SOURCE_FORMATS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("order_time", "landing_time", "now"), _TIME),
     **dict.fromkeys(("item.quantity", "item.index", "item.count"), ("text", "integer")),
     "click_id": ("text", "integer", "fbc"),
+    "state": ("text", "integer"),
     "setting": ("text", "integer", "boolean"),
     "const": ("text", "integer", "boolean"),
 }
@@ -231,6 +234,15 @@ class Each:
 
 
 @dataclass(frozen=True, slots=True)
+class Find:
+    """Where the response to a lookup has the order: in the list at `list`, as the element that has the
+    order's number at `key`. What is kept is relative to that element."""
+
+    list: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Success:
     """The responses that mean that the network has recorded the report.
 
@@ -278,11 +290,13 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response that a network gives, and what clew makes of it: of each report, in their order."""
+    """A response that a network gives, and what clew makes of it: of each report, in their order. `kept` is
+    what a lookup finds in it."""
 
     status: int
     body: str
     outcomes: tuple[str, ...]
+    kept: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +344,8 @@ class CallEntry:
 
     `batch`: how many reports one call may carry. `without_items`: the item id of the one line that stands
     for an order whose items are not known; empty: an order without items has none. `keep` points to a value
-    of the response that later calls about the order need (source `kept`).
+    of the response that later calls about the order need (source `kept`), in a lookup in the element of
+    `find`. `lookup` is the call that finds that value if no response had it.
 
     `within`: seconds after the order within which the network wants the call. `after`: seconds after the
     order before which it does not take it. `days`: how many days after the order it takes it. `per_minute`:
@@ -356,6 +371,8 @@ class CallEntry:
     batch: int = 1
     without_items: str = ""
     keep: str = ""
+    find: Find | None = None
+    lookup: "CallEntry | None" = None
     repeat: Repeat = "unknown"
     within: int | None = None
     after: int | None = None

@@ -2,6 +2,7 @@
 does not show."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from .calls import (
@@ -12,6 +13,7 @@ from .calls import (
     CallEntry,
     Each,
     Example,
+    Find,
     OAuth,
     Param,
     Response,
@@ -90,6 +92,7 @@ def entry(network: NetworkTable, call: CallTable, base: Mapping[str, object]) ->
         batch=call.batch,
         without_items=call.without_items,
         keep=call.keep,
+        find=Find(**call.find.model_dump()) if call.find else None,
         repeat=call.repeat,
         within=call.within,
         after=call.after,
@@ -99,6 +102,17 @@ def entry(network: NetworkTable, call: CallTable, base: Mapping[str, object]) ->
         needs=call.needs | lacking,
         examples=tuple(_example(e, base) for e in call.example),
     )
+
+
+def linked(entries: Mapping[str, CallEntry], call: CallTable) -> CallEntry:
+    """The call with those that it makes use of; it needs their settings, too."""
+    found = entries[call.id]
+    lookup = entries[call.lookup] if call.lookup else None
+    specs = dict(lookup.settings) if lookup is not None else {}
+    for key, spec in found.settings.items():
+        other = specs.get(key, spec)
+        specs[key] = replace(spec, required=spec.required or other.required)
+    return replace(found, lookup=lookup, settings=specs)
 
 
 def settings_of(network: NetworkTable, call: CallTable) -> dict[str, SettingSpec]:
@@ -208,5 +222,5 @@ def _example(table: ExampleTable, base: Mapping[str, object]) -> Example:
         token=table.token,
         kept=table.kept,
         test=table.test,
-        responses=tuple(Response(r.status, r.body, tuple(r.outcomes)) for r in table.responses),
+        responses=tuple(Response(r.status, r.body, tuple(r.outcomes), r.kept) for r in table.responses),
     )

@@ -236,6 +236,7 @@ class ResponseTable(Table):
     status: _Status
     body: str = ""
     outcomes: list[Literal["delivered", "retry", "dead", "unknown"]] = Field(min_length=1)
+    kept: str = ""
 
 
 class SentTable(Table):
@@ -261,6 +262,13 @@ class ExampleTable(Table):
     responses: list[ResponseTable] = []
 
 
+class FindTable(Table):
+    """`find`: where the response to a lookup has the order."""
+
+    list: _Pointer
+    key: str = Field(pattern=r"^/.+$")
+
+
 class CallTable(Noted):
     """One of a network's calls."""
 
@@ -280,6 +288,8 @@ class CallTable(Noted):
     batch: int = Field(1, ge=1)
     without_items: str = ""
     keep: _Pointer = ""
+    find: FindTable | None = None
+    lookup: str = ""
     repeat: Repeat = "unknown"
     within: int | None = Field(None, ge=1)
     after: int | None = Field(None, ge=1)
@@ -302,6 +312,18 @@ class CallTable(Noted):
         keyed = [p.name for p in self.params if ORDER_KEY in p.name and p.place == "body"]
         if keyed and self.encoding not in ("json", "graphql"):
             raise ValueError(f"params.{keyed[0]}: a key with the order's number is only for a JSON body")
+        return self
+
+    @model_validator(mode="after")
+    def _looks_up(self) -> Self:
+        if ("lookup" in self.purposes) != (self.find is not None):
+            raise ValueError("`find` is for a lookup, and needed there")
+        if self.find is not None and (not self.keep or len(self.purposes) > 1 or self.batch > 1):
+            raise ValueError("a lookup has `keep`, one report, and no other purpose")
+        if self.lookup and not any("kept" in param.words for param in self.params):
+            raise ValueError("`lookup` finds what a parameter has from `kept`")
+        if self.lookup and self.batch > 1:
+            raise ValueError("`lookup` finds one order, and the call has several")
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .calls_file import call_faults, entry, settings_of
+from .calls_file import call_faults, entry, linked, settings_of
 from .catalogue import Catalogue, Cookie, LandingParam, Network
 from .consent.tcf import Vendor
 from .networks_schema import FileTable, LandingTable, NetworkTable, VendorTable
@@ -106,6 +106,9 @@ def _network_faults(network: NetworkTable) -> Iterator[str]:
         yield f"{at}.call: exactly one for conversions must be `preferred`"
     if len({call.id for call in network.call}) < len(network.call):
         yield f"{at}.call: an id is used twice"
+    for call in network.call:
+        if call.lookup and not any(c.id == call.lookup and "lookup" in c.purposes for c in network.call):
+            yield f"{at}.call.{call.id}.lookup: there is no lookup {call.lookup!r}"
     for key, purposes in (("by_hand", network.by_hand), ("nothing", network.nothing)):
         for purpose in purposes:
             if any(purpose in call.purposes and not call.needs for call in network.call):
@@ -126,6 +129,7 @@ def _unknown_params(at: str, of: tuple[str, ...], names: list[str]) -> Iterator[
 
 
 def _network(table: NetworkTable, base: Mapping[str, object]) -> Network:
+    entries = {call.id: entry(table, call, base) for call in table.call}
     return Network(
         id=table.id,
         name=table.name,
@@ -137,7 +141,7 @@ def _network(table: NetworkTable, base: Mapping[str, object]) -> Network:
         vendor=_vendor(table.tcf) if table.tcf is not None else None,
         necessary=table.necessary,
         cookies=tuple(Cookie(**c.model_dump()) for c in table.cookies),
-        calls=tuple(entry(table, call, base) for call in table.call),
+        calls=tuple(linked(entries, call) for call in table.call),
         by_hand=table.by_hand,
         nothing=table.nothing,
     )

@@ -95,6 +95,8 @@ class NetworkServer:
             if (refusal := self._refusal(first, headers)) is not None:
                 return refusal
             entry, reports = read(self.network, method, received)
+            if entry.find is not None:
+                return self._looked_up(entry, reports[0])
         except WrongCallError as wrong:
             self.books.refused.append(str(wrong))
             return Response(
@@ -103,6 +105,15 @@ class NetworkServer:
         refused = self._refused(entry, reports)
         known = [self._record(entry, told) for n, told in enumerate(reports) if n not in refused]
         return answer(self.network, entry, reports, repeated=bool(known) and all(known), refused=refused)
+
+    def _looked_up(self, entry: CallEntry, told: Told) -> Response:
+        """The response to a lookup: the order, if it is in the books."""
+        listed: list[Any] = []
+        if entry.find is not None and told.order in self.books.orders:
+            one = _with({}, entry.find.key, told.order)
+            listed = [_with(one, entry.keep, f"{self.network.id}-{told.order}")]
+        document = _with({}, entry.find.list if entry.find is not None else "", listed)
+        return Response(200, json.dumps(document).encode())
 
     def _refused(self, entry: CallEntry, reports: Sequence[Told]) -> frozenset[int]:
         """Which reports of a call are refused, by their position."""

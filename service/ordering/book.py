@@ -16,7 +16,7 @@ from ...orders.model import Channel
 from ...orders.net import GROSS, NetRule, netted
 from ...orders.sighting import Sighting, adds_nothing
 from ...payouts.standing import standings
-from ...postbacks.due import manual, reports
+from ...postbacks.due import email_for, manual, reports
 from ...postbacks.model import Postback
 from ...referral.networks_file import load as load_catalogue
 from ...referral.touches import Touch, merge
@@ -209,7 +209,12 @@ async def change_of(
         inputs=inputs,
         policy=policy,
         decision=decision,
-        wanted=reports(_with_customer(counted, inputs), decision, channel),
+        wanted=reports(
+            _with_customer(counted, inputs),
+            decision,
+            channel,
+            lambda partner: email_for(order, terms.partner(partner), networks),
+        ),
         standings=standings(counted, decision, policy.terms),
         manual=lambda report: manual(terms.partner(report.partner), report, networks, now),
         at=now,

@@ -148,6 +148,7 @@ class Forgetting:
                 # Of visitors who had withdrawn their consent before.
                 orders = select(_S.order).where(*of_email)
                 found = found.plus(await through(_decisions, _D.order.in_(orders), _D.visitor.is_(None)))
+            found = found.plus(await through(_hashes, *of_email))
             of_orders = _D.order.in_(select(_S.order).where(*of_email))
             found = found.plus(await through(_linked, of_orders, _O.site == person.site))
             found = found.plus(await through(_sightings, *of_email))
@@ -333,6 +334,31 @@ async def _linked(
         clicks = (_H.decision.in_(ids), _H.forget_by.is_(None), _H.touched_at.is_not(None))
         await tx.execute(update(shares_table).where(*clicks).values(forget_by=done.now + LATEST))
         found = found.plus(await _clicks(tx, (_H.decision.in_(ids), _H.forget_by.is_not(None)), done))
+    return found, _more(rows)
+
+
+async def _hashes(
+    tx: Connection, person: Person, which: Any, after: int, done: _Done
+) -> tuple[Forgot, int | None]:
+    """Take the hash of the address out of what is to be reported of the person's orders, and of the text of
+    calls that were made."""
+    query = select(_S.order.label("id")).where(*which, _S.order.is_not(None), _S.order > after)
+    rows = (await tx.execute(query.distinct().order_by(_S.order).limit(STEP_ROWS))).all()
+    found, own = Forgot(), attempts_table.c
+    for row in rows:
+        told = select(_P.id, _P.report).where(_P.order == row.id)
+        for postback in (await tx.execute(told if done.dry else told.with_for_update())).all():
+            if postback.report.get("email_sha256") not in person.emails:
+                continue
+            found.changed.add(("postbacks", postback.id))
+            email = postback.report["email_sha256"]
+            made = (own.postback == postback.id, or_(own.request.contains(email), own.answer.contains(email)))
+            found.changed |= {("attempts", one.id) for one in await tx.execute(select(own.id).where(*made))}
+            if done.dry:
+                continue
+            bare = {name: value for name, value in postback.report.items() if name != "email_sha256"}
+            await tx.execute(update(postbacks_table).where(_P.id == postback.id).values(report=bare))
+            await tx.execute(update(attempts_table).where(*made).values(request="", answer=""))
     return found, _more(rows)
 
 

@@ -1,4 +1,5 @@
-"""What the ledger keeps for calls to networks: OAuth tokens, and what networks call an order."""
+"""What the ledger keeps for calls to networks: OAuth tokens, what networks call an order, and how often they
+were called in the last minute."""
 
 from sqlalchemy import delete, insert, or_, select, update
 
@@ -6,9 +7,10 @@ from ...postbacks.tokens import Kept
 from .connection import Connection, executing
 from .database import Database
 from .errors import LedgerConflictError
-from .schema import network_orders, network_tokens
+from .schema import network_orders, network_paces, network_tokens
 
-_T, _N = network_tokens.c, network_orders.c
+_T, _N, _P = network_tokens.c, network_orders.c, network_paces.c
+_MINUTE = 60.0
 
 
 class Networks:
@@ -70,3 +72,28 @@ class Networks:
         async with self._db.read() as connection:
             row = (await connection.execute(query)).first()
         return "" if row is None else str(row.value)
+
+    async def take(self, account: str, limit: int, now: float) -> float:
+        """Count a call to an account that takes `limit` calls in any minute, over all workers and machines.
+
+        Returns 0, or the seconds until a call is free if there is none. A row has at most `limit` times.
+        """
+
+        async def work(tx: Connection) -> float:
+            own = select(_P.calls).where(_P.account == account).with_for_update()
+            row = (await tx.execute(own)).first()
+            # A time that lies ahead is of a clock that was put back since: it must not block the account.
+            calls = [at for at in (row.calls if row is not None else ()) if now - _MINUTE < at <= now + 1]
+            if len(calls) >= limit:
+                return max(float(calls[-limit]) + _MINUTE - now, 0.001)
+            if row is None:
+                await tx.execute(insert(network_paces).values(account=account, calls=[now]))
+            else:
+                counted = update(network_paces).where(_P.account == account)
+                await tx.execute(counted.values(calls=sorted([*calls, now])))
+            return 0.0
+
+        try:
+            return await self._db.transact(work)
+        except LedgerConflictError:  # another worker has written the first row meanwhile
+            return await self._db.transact(work)

@@ -133,6 +133,12 @@ class Outbox:
         )
         await self._db.transact(executing(released))
 
+    async def hold(self, postback: Postback, why: str) -> None:
+        """Hold a claimed row of which nothing was sent: no call can tell the partner of it any more."""
+        held = {"state": "held", "hold": "manual", "why": why, "lease_until": None}
+        own = (_C.id == postback.id, _C.state == "due", _C.lease_until == postback.lease_until)
+        await self._db.transact(executing(update(postbacks_table).where(*own).values(**held)))
+
     async def expire(self, now: float, repeats: Callable[[Postback], bool]) -> tuple[Postback, ...]:
         """Settle the rows whose call was cut off by the end of its process.
 

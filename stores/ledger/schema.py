@@ -361,6 +361,14 @@ network_orders = Table(
     Column("value", text_of(), nullable=False),
 )
 
+# The calls of the last minute to an account of a network that takes only so many, by all workers.
+network_paces = Table(
+    "network_paces",
+    metadata,
+    Column("account", text_of(64), primary_key=True),
+    Column("calls", JSON, nullable=False),  # unix seconds, the oldest first
+)
+
 conversations = Table(
     "conversations",
     metadata,

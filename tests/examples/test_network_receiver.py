@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,17 @@ def test_a_network_refuses_single_reports_of_a_call_in_its_own_form() -> None:
         assert [v.outcome for v in found] == ["delivered", "dead", "delivered", "delivered"][: len(found)]
         assert found[1].answer == "refused by the receiver"
         assert len(server.books.refused) == 1
+
+
+def test_a_lookup_finds_what_is_in_the_books_and_a_correction_by_that_id_changes_them() -> None:
+    case = {c.id: c.values[0] for c in CASES}
+    server = NetworkServer(load().networks["dub"])
+    lookup = case["dub-find_commission-0"]
+    assert json.loads(tell(server, lookup).body) == []
+    tell(server, case["dub-track_sale-0"])
+    assert json.loads(tell(server, lookup).body) == [
+        {"invoiceId": "in_1MtHbELkdIwH", "id": "dub-in_1MtHbELkdIwH"}
+    ]
+    network, entry, example = case["dub-refund_commission-0"]
+    tell(server, (network, entry, replace(example, kept="dub-in_1MtHbELkdIwH")))
+    assert server.books.lines() == ["orders: 1 cancelled; sum: nothing"]

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from clew.postbacks.batches import Batches, Minutes
+from clew.postbacks.batches import Batches, Minutes, account_of
 from clew.postbacks.delivery import Worker
 from clew.postbacks.due import Plan, Planned
 from clew.postbacks.model import Waiting
@@ -144,7 +144,7 @@ def outbox(db: Database) -> Outbox:
 
 @pytest.fixture
 def build(db: Database, outbox: Outbox, receiver: Any, clock: Any, events: Any) -> Callable[..., Worker]:
-    def worker(secret: str = "hush-hush") -> Worker:
+    def worker(secret: str = "hush-hush", networks: Any = NETWORKS) -> Worker:
         settings: dict[str, Any] = {"client_id": "me", "client_secret": secret, "account": "7"}
         partners = {
             "many": Partner(id="many", network="many", endpoint=receiver.address, settings=settings),
@@ -154,7 +154,7 @@ def build(db: Database, outbox: Outbox, receiver: Any, clock: Any, events: Any) 
         return Worker(
             outbox,
             lambda site, partner: partners.get(partner),
-            NETWORKS,
+            networks,
             Delivery(timeout=60, schedule=[5, 30]),
             clock,
             events,
@@ -320,10 +320,169 @@ async def test_a_report_that_comes_too_late_for_the_network_says_so(
     owe: Owe, outbox: Outbox, build: Any, receiver: Any, events: Any, clock: Any
 ) -> None:
     await owe("1", partner="paced", order_time=int(clock.now) - 31 * 86400)
+    await owe("2", partner="paced", order_time=int(clock.now) - 3600)
     async with running(build()):
-        assert await events.outcomes(1) == ["dead"]
+        assert sorted(await events.outcomes(2)) == ["delivered", "held"]
+    late, _ = sorted(await outbox.list(), key=lambda row: row.report.order_id)
+    why = "the network's window of 30 days after the order is over (Paced, get)"
+    assert (late.state, late.hold, late.attempts) == ("held", "manual", 0)
+    assert late.why == f"{why}: report it by hand"
+    assert [event["answer"] for event in events.events if event["name"] == "postback_failed"] == [why]
+    assert await outbox.mark_reported(late.id, clock.now, by="ada")
+
+
+async def test_a_call_that_may_have_arrived_before_its_time_was_over_is_dead_with_the_reason(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, events: Any, clock: Any
+) -> None:
+    receiver.replies = [reply(503)]
+    await owe("1", partner="paced", order_time=int(clock.now) - 30 * 86400 + 2)
+    worker = build()
+    async with running(worker):
+        assert await events.outcomes(1) == ["retry"]
+        clock.now += 10
+        worker.wake()
+        assert (await events.outcomes(2))[-1] == "dead"
     (row,) = await outbox.list()
-    assert row.last_answer == "Paced takes this only for 30 days after the order"
+    assert (row.state, "window of 30 days" in str(row.last_answer)) == ("dead", True)
+
+
+async def test_all_workers_together_call_a_network_only_so_often(
+    db: Database, owe: Owe, outbox: Outbox, build: Any, receiver: Any, events: Any, clock: Any
+) -> None:
+    await owe("1", "2", "3", "4", "5", partner="paced", order_time=int(clock.now) - 3600)
+    # Workers of two processes: each counts its own calls, and the ledger those of both.
+    first, second = build(), build()
+    async with running(first, second):
+        assert await events.outcomes(2) == ["delivered"] * 2
+        for worker in (first, second):
+            worker.wake()
+        assert await Networks(db).take(
+            account_of(*first._batches._entry("shop", "paced", "order")), 2, clock.now
+        )
+        assert len(receiver.got) == 2
+        clock.now += 61
+        for worker in (first, second):
+            worker._batches._minutes._calls.clear()
+            worker.wake()
+        assert await events.outcomes(4) == ["delivered"] * 4
+    assert len(receiver.got) == 4
+
+
+async def test_the_calls_of_a_minute_are_counted_exactly_by_all(db: Database) -> None:
+    first, second = Networks(db), Networks(db)
+    taken = await asyncio.gather(
+        *(one.take("a", 3, 100.0 + n / 10) for n, one in enumerate([first, second] * 4))
+    )
+    assert sum(wait == 0.0 for wait in taken) == 3
+    assert all(59.0 < wait <= 60.0 for wait in taken if wait)
+    assert await first.take("b", 3, 100.0) == 0.0
+    assert await second.take("a", 3, 161.0) == 0.0
+    # A clock that was put back by an hour does not block the account for an hour.
+    assert await second.take("a", 1, 100.0) == 0.0
+
+
+LOOKED_UP = """
+  [[network.call]]
+  id = "find"
+  for = ["lookup"]
+  method = "GET"
+  url = "https://many.example/transactions"
+  encoding = "query"
+  headers = { key = "{account}" }
+  success = { status = [200, 299] }
+  find = { list = "/items", key = "/order" }
+  keep = "/id"
+  params = [{ name = "order", from = "order_id", req = true }]
+
+  [[network.call]]
+  id = "change"
+  for = ["adjust"]
+  method = "PUT"
+  url = "https://many.example/transactions/{id}"
+  encoding = "none"
+  success = { status = [200, 299] }
+  lookup = "find"
+  params = [{ name = "id", from = "kept", req = true, in = "url" }]
+"""
+LOOKING_UP = read(
+    CATALOGUE.replace('[[network]]\nid = "paced"', LOOKED_UP + '\n[[network]]\nid = "paced"')
+).networks
+
+
+def found(reply: Any, *items: tuple[str, object]) -> Any:
+    listed = [{"order": order, "id": value} for order, value in items]
+    return reply(200, json.dumps({"items": listed}).encode())
+
+
+async def change(db: Database, outbox: Outbox, number: str, now: float, sequence: int = 1) -> None:
+    """Let the order's first call be the change of an order that the network knows."""
+    row = next(r for r in await outbox.list() if r.report.order_id == number)
+    told = replace(row.report, event="adjust", before="80.00")
+    plan = Plan((row.id,), (), (Planned(sequence + 1, told, "due", None, None),))
+    await db.transact(lambda tx: apply_plan(tx, row.order, "shop", plan, now))
+
+
+async def test_the_networks_own_id_of_an_order_is_looked_up_once_and_kept(
+    db: Database, owe: Owe, outbox: Outbox, build: Any, receiver: Any, reply: Any, events: Any, clock: Any
+) -> None:
+    receiver.replies = [found(reply, ("11", 8), ("1", 7)), reply(503), reply(204), reply(204)]
+    await owe("1", partner="many")
+    await change(db, outbox, "1", clock.now)
+    worker = build(networks=LOOKING_UP)
+    async with running(worker):
+        assert await events.outcomes(1) == ["retry"]
+        clock.now += 10
+        worker.wake()
+        assert (await events.outcomes(2))[-1] == "delivered"
+        await change(db, outbox, "1", clock.now, 2)
+        worker.wake()
+        assert (await events.outcomes(3))[-1] == "delivered"
+    assert [(got.method, got.target) for got in receiver.got] == [
+        ("GET", b"/transactions?order=1"),
+        ("PUT", b"/transactions/7"),
+        ("PUT", b"/transactions/7"),
+        ("PUT", b"/transactions/7"),
+    ]
+    assert receiver.got[0].headers["key"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda reply: found(reply), "Many (find) does not know the order yet, or has several of it"),
+        (lambda reply: found(reply, ("10", 8)), "Many (find) does not know the order yet"),
+        (lambda reply: found(reply, ("1", 8), ("1", 9)), "or has several of it"),
+        (lambda reply: found(reply, ("1", None)), "does not know the order yet"),
+        (lambda reply: reply(200, b"not json"), "does not know the order yet"),
+        (lambda reply: reply(503, b"down"), "did not say what it calls the order: 503: down"),
+        (lambda reply: reply(404), "did not say what it calls the order: 404: "),
+    ],
+)
+async def test_a_lookup_without_an_answer_is_repeated_within_bounds(
+    db: Database,
+    owe: Owe,
+    outbox: Outbox,
+    build: Any,
+    receiver: Any,
+    reply: Any,
+    events: Any,
+    clock: Any,
+    answer: Any,
+    why: str,
+) -> None:
+    receiver.replies = [answer(reply)] * 3
+    await owe("1", partner="many")
+    await change(db, outbox, "1", clock.now)
+    worker = build(networks=LOOKING_UP)
+    async with running(worker):
+        for count in (1, 2, 3):
+            found_outcomes = await events.outcomes(count)
+            clock.now += 100
+            worker.wake()
+    assert found_outcomes == ["retry", "retry", "dead"]
+    (row,) = [r for r in await outbox.list() if r.state == "dead"]
+    assert why in str(row.last_answer)
+    assert [got.method for got in receiver.got] == ["GET"] * 3
 
 
 def test_an_account_has_its_calls_of_a_minute() -> None:

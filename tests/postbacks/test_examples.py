@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from clew.postbacks.examples import partner_of, rendered, reports_of
 from clew.postbacks.network_call import PURPOSE, unable
-from clew.postbacks.verdict import Answered, judge_each
-from clew.referral.calls import CallEntry, Example
+from clew.postbacks.verdict import Answered, found_value, judge_each
+from clew.referral.calls import PURPOSES, CallEntry, Example
 from clew.referral.catalogue import Network
 from clew.referral.networks_file import load
 
@@ -47,11 +47,24 @@ def test_the_responses_of_an_example_mean_what_it_says(case: Case) -> None:
         assert tuple(verdict.outcome for verdict in found) == response.outcomes, response
 
 
+@pytest.mark.parametrize("case", [c for c in CASES if c.values[0][1].find is not None])
+def test_a_lookup_finds_the_order_in_its_examples_and_no_other_one(case: Case) -> None:
+    _, entry, example = case
+    (report,) = reports_of(example)
+    for response in example.responses:
+        body = response.body.encode()
+        assert found_value(body, entry.find, entry.keep, report.order_id) == response.kept
+        assert found_value(body, entry.find, entry.keep, report.order_id + "0") == ""
+    assert any(response.kept for response in example.responses)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_an_example_is_of_an_event_of_its_call_and_can_be_sent(case: Case) -> None:
     network, entry, example = case
     partner = partner_of(network, entry, example)
     for report in reports_of(example):
+        if not entry.purposes <= set(PURPOSES):
+            continue  # it is made before or after a call about an event
         assert PURPOSE[report.event] in entry.purposes
         assert unable(partner, network, report, report.order_time) is None
 

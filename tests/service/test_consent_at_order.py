@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import tc_strings
 from clew.credit.decision import decide
 from clew.credit.inputs import Inputs
 from clew.credit.terms import Policy, Terms
@@ -16,7 +17,7 @@ from clew.middleware.asgi.mount import ClewMiddleware
 from clew.orders.history import project
 from clew.orders.model import OrderSeen
 from clew.orders.sighting import Consented, Sighting, adds_nothing
-from clew.postbacks.due import reports
+from clew.postbacks.due import email_for, reports
 from clew.postbacks.render import render
 from clew.referral.networks_file import load
 from clew.referral.touches import UNNEEDED, Click, Touch
@@ -237,3 +238,37 @@ def test_networks_that_take_a_tc_string_get_it() -> None:
     url = render(partner, report, network, AT, postback_id="pb").url
     assert "gdpr=1" in url
     assert "gdpr_consent=CPXx" in url
+
+
+MAIL = "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("network", "state", "tcf", "expected"),
+    [
+        ("meta", "granted", "", MAIL),
+        ("google_ads", "granted", "", MAIL),
+        ("awin", "granted", "", ""),
+        (None, "granted", "", ""),
+        *(("meta", state, "", "") for state in ("denied", "pending", "assumed", "unknown")),
+        ("meta", "granted", "unreadable", MAIL),  # not a vendor of the TCF
+        ("google_ads", "granted", "unreadable", ""),
+        ("google_ads", "granted", "vendor", MAIL),
+        ("google_ads", "granted", "other vendor", ""),
+    ],
+)
+def test_the_hash_of_the_address_goes_to_networks_that_take_it_and_with_consent_only(
+    network: str | None, state: Any, tcf: str, expected: str
+) -> None:
+    if (vendor := {"vendor": 755, "other vendor": 21}.get(tcf)) is not None:
+        given: dict[str, Any] = {"consents": {1, 7, 9}, "interests": {7, 9}}
+        ranges = [(vendor, vendor)]
+        tcf = tc_strings.tc_string(at=AT, vendor_consents=ranges, vendor_interests=ranges, **given)
+    sighting = Sighting.of(
+        replace(ORDER, email_hash=MAIL), site="shop", at=float(AT), consent=Consented(state, "", tcf)
+    )
+    rest: dict[str, Any] = {"network": network} if network else {"param": "r", "postback": POSTBACK}
+    partner = Partner.model_validate({"id": "p", **rest})
+    assert email_for(project([sighting]), partner, load().networks) == expected
+    assert email_for(project([seen(state)]), partner, load().networks) == ""
+    assert email_for(project([sighting]), None, load().networks) == ""

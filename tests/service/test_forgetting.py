@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from clew.service.ordering.doubts import Shown
 from clew.service.ordering.story import lines, replays, story_json
 from clew.stores.ledger import schema
 from clew.stores.ledger.connection import executing
+from clew.stores.ledger.forgetting import Person
 from clew.stores.ledger.notices import Noted
 from clew.stores.ledger.outbox import OutboxError
 from filled import Filled
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
 ANN, BOB = "annannannannannannannannan", "bobbobbobbobbobbobbobbobbo"
 MAIL, OTHER_MAIL = "a" * 64, "b" * 64
@@ -348,3 +350,39 @@ async def test_a_second_order_of_the_visitor_is_reported_too(shop: Filled) -> No
     receipt = await forget(shop)
     assert {line.table: line.rows for line in receipt.went}["orders"] == 130
     assert await naming(shop, ANN) == []
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+async def test_the_hash_of_the_address_goes_from_what_waits_and_from_what_was_sent(
+    shop: Filled, withdrawn: bool
+) -> None:
+    await bought(shop, ANN, "1001", MAIL)
+    await shop.deliver()
+    await bought(shop, BOB, "1002", OTHER_MAIL)
+    told = [row for row in await shop.service.ledger.outbox.list() if row.state != "superseded"]
+    rows = {row.report.order_id: row for row in told}
+    assert (rows["1001"].state, rows["1002"].state) == ("delivered", "due")
+    for row, mail in ((rows["1001"], MAIL), (rows["1002"], OTHER_MAIL)):
+        report = replace(row.report, email_sha256=mail).to_json()
+        own = schema.postbacks.c.id == row.id
+        await shop.service.ledger.db.transact(
+            executing(update(schema.postbacks).where(own).values(report=report))
+        )
+        text = {
+            "request": f"POST {mail}",
+            "status": 400,
+            "answer": f"no {mail}",
+            "outcome": "retry",
+        }
+        await shop.service.ledger.db.transact(
+            executing(insert(schema.attempts).values(postback=row.id, at=shop.now, **text))
+        )
+    for visitor, mail in ((ANN, MAIL), (BOB, OTHER_MAIL)):
+        assert {"postbacks", "attempts"} <= {*await naming(shop, mail)}
+        person = Person("shop", (visitor,), (mail,), withdrawn=withdrawn)
+        await shop.service.ledger.forgetting.forget(person, shop.now)
+        assert not {"postbacks", "attempts"} & {*await naming(shop, mail)}
+    # What waits is still reported, without the address.
+    left = await shop.service.ledger.outbox.get(rows["1002"].id)
+    assert left is not None
+    assert (left.state, left.report.email_sha256, bool(left.report.click_id)) == ("due", "", True)

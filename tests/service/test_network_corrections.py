@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from clew.orders.model import Item, OrderSeen
+from clew.orders.sighting import Consented
 from clew.postbacks.due import manual
 from clew.postbacks.model import Postback
 from clew.referral.networks_file import load
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.settings.model import Partner
-from reporting import NOW, Shop, site
+from reporting import NOW, SHOWN, Shop, site
 
 AWIN = {"id": "awin", "network": "awin", "settings": {"advertiser_id": "1001", "api_key": "k"}}
 IMPACT = {"account_sid": "a", "auth_token": "t", "campaign_id": "1", "event_type_id": "2"}
@@ -97,7 +98,10 @@ async def test_a_correction_after_the_networks_window_is_held(shop: Shop) -> Non
     member = Partner.model_validate({"id": "awin", "network": "impact", "settings": IMPACT})
     late = manual(member, order.report, load().networks, NOW + 89 * 86400)
     assert late is not None
-    assert late.text == "impact.com takes this only for 88 days after the order: report it by hand"
+    assert late.text == (
+        "the network's window of 88 days after the order is over (impact.com, conversions_api): "
+        "report it by hand"
+    )
     assert manual(member, order.report, load().networks, NOW + 87 * 86400) is None
 
 
@@ -137,3 +141,18 @@ async def test_what_a_network_has_no_correction_for_waits_for_nobody(shop: Shop)
     assert await shop.service.ledger.outbox.holds("shop") == {}
     await shop.deliver()
     assert [row.state for row in await rows(shop)][-1] == "refused"
+
+
+@pytest.mark.parametrize("partners", [[META]])
+async def test_the_hash_of_the_buyers_address_reaches_the_report_of_a_network_that_takes_it(
+    shop: Shop,
+) -> None:
+    touch = Touch(int(NOW) - 3600, (Click("meta", "fbclid", "Iw1", "awin"),), {}, "", "/")
+    await shop.service.visits.change("shop", "v1", [Touched(touch), Shopped()], shop.now)
+    site_of_shop, page = shop.service.sites["shop"], OrderSeen("1001", Decimal("100.00"), "EUR", "page")
+    yes = Consented("granted", "its tool")
+    await shop.service.ordering.record(site_of_shop, page, visitor="v1", shown=SHOWN, consent=yes)
+    await shop.report(OrderSeen("1001", Decimal("100.00"), "EUR", "api", email_hash="a" * 64))
+    (*before, row) = await rows(shop)
+    assert {one.state for one in before} <= {"superseded"}
+    assert (row.state, row.report.email_sha256) == ("due", "a" * 64)

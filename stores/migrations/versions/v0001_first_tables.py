@@ -479,6 +479,12 @@ def _networks() -> None:
         sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_network_orders_order_orders")),
         sa.PrimaryKeyConstraint("order", "partner", name=op.f("pk_network_orders")),
     )
+    op.create_table(
+        "network_paces",
+        sa.Column("account", text_of(64), nullable=False),
+        sa.Column("calls", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("account", name=op.f("pk_network_paces")),
+    )
 
 
 def _rest() -> None:
