@@ -12,7 +12,18 @@ from .context import request_context
 from .front import Front
 from .guard import NO_STORE
 from .ops import health
-from .pages import access, conversation, needs, partner, partner_calls, partner_door, postbacks
+from .pages import (
+    access,
+    conversation,
+    figures,
+    needs,
+    order_list,
+    partner,
+    partner_calls,
+    partner_door,
+    postbacks,
+    waiting,
+)
 from .pages import orders as order_pages
 
 
@@ -68,6 +79,9 @@ def desk_app() -> DeskApp:
             *messages.routes,
             *conversation.routes,
             *needs.routes,
+            *waiting.routes,
+            *order_list.routes,
+            *figures.routes,
             *order_pages.routes,
             *postbacks.routes,
             *access.routes,

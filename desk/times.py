@@ -45,6 +45,11 @@ class Times:
         year = "" if local.year == today.year else f" {local.year}"
         return f"{local:%a} {local.day} {local:%b}{year}"
 
+    def day_month(self, at: float) -> str:
+        """Where there is no room for more: "3 Nov"."""
+        local = self._local(at)
+        return f"{local.day} {local:%b}"
+
     def moment(self, at: float) -> str:
         """Day and time; the day is left out when it is today."""
         day = self.day(at)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +14,9 @@ from ..context import RequestContext
 from ..guard import Refused
 from .advice import advice
 from .auth import AgentContext, agent_form, see_other, signed_in
+
+BACK: Final = "waiting"
+"""What a form of the page of what waits sends as `back`: the page to return to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ async def done(request: Request, context: AgentContext) -> Response:
         context.at.service.events.emit(
             "notice_done", site=gone.site, notice=gone.event, key=gone.key, agent=context.session.agent
         )
-    return see_other(request, "/")
+    return see_other(request, f"/{BACK}?done=settled" if fields.get("back") == BACK else "/")
 
 
 routes: list[BaseRoute] = [Route("/desk/needs", done, methods=["POST"])]

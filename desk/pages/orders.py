@@ -1,8 +1,9 @@
-"""The orders of a site, the whole story of each, and what people correct. All work without JavaScript."""
+"""The whole story of an order, and what people correct. All works without JavaScript. Their list is in
+`order_list.py`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,11 +18,9 @@ from ...stores.ledger.stories import Story
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
 from .live import stamp
+from .needs import BACK
 from .render import page, times
 from .sale import read_amount
-
-if TYPE_CHECKING:
-    from ...stores.ledger.orders import StoredOrder
 
 SHOWN = 50
 NOBODY = "-"
@@ -30,32 +29,6 @@ NOBODY = "-"
 
 def _row(value: str) -> int | None:
     return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
-
-
-@signed_in
-async def listed(request: Request, context: AgentContext) -> Response:
-    """The newest orders of the site, or those of a number."""
-    number, problem = request.query_params.get("number", "").strip()[:200], ""
-    before = _row(request.query_params.get("before", ""))
-    ledger, own = context.at.service.ledger, context.at.site.name
-    shown: Sequence[StoredOrder] = ()
-    try:
-        if not number:
-            shown = await ledger.orders.list(own, limit=SHOWN, before=before)
-        elif (story := await ledger.stories.of(own, normalised(number, "number").id)) is not None:
-            shown = [story.order]
-    except OrderError as error:
-        problem = f"{error}."
-    return await _page(
-        request,
-        context,
-        "orders.html",
-        200,
-        orders=shown,
-        number=number,
-        problem=problem,
-        more=shown[-1].row if not number and len(shown) == SHOWN else None,
-    )
 
 
 async def _page(
@@ -173,13 +146,14 @@ async def moved(request: Request, context: AgentContext) -> Response:
         )
     except OrderError as error:
         return await _reports(request, context, 422, f"Nothing changed: {error}.")
+    if fields.get("back") == BACK:
+        return see_other(request, f"/{BACK}?done=moved")
     return see_other(request, f"/orders/{placed.order}?done=moved")
 
 
 routes: list[BaseRoute] = [
     Route("/desk/reports", reports, methods=["GET"]),
     Route("/desk/reports/{id}", moved, methods=["POST"]),
-    Route("/desk/orders", listed, methods=["GET"]),
     Route("/desk/orders/{id}", order, methods=["GET"]),
     Route("/desk/orders/{id}/correct", corrected, methods=["POST"]),
 ]

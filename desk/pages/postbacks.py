@@ -15,6 +15,7 @@ from ...stores.ledger.outbox import OutboxError
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
 from .live import stamp
+from .needs import BACK
 from .render import page
 from .sale import read_amount
 
@@ -66,6 +67,8 @@ async def settle(request: Request, context: AgentContext) -> Response:
     service = context.at.service
     service.worker.wake()
     (notify_retried if retry else notify_settled)(service.events, found, context.session.agent)
+    if fields.get("back") == BACK:
+        return see_other(request, f"/{BACK}?done=settled")
     return see_other(request, f"/postbacks?state={fields.get('state', 'held')}")
 
 

@@ -1,6 +1,7 @@
 """All that the ledger holds, over one database."""
 
 from .agents import Agents
+from .calls import Calls
 from .commissions import Commissions
 from .conversations import Conversations
 from .customers import Customers
@@ -10,6 +11,7 @@ from .engines import database_at
 from .forgetting import Forgetting
 from .history import Histories
 from .inbox import Inbox
+from .lists import Lists
 from .loose import Loose
 from .networks import Networks
 from .notices import Notices
@@ -31,6 +33,7 @@ class Ledger:
         self.histories = Histories(self.db)
         self.stories = Stories(self.db)
         self.totals = Totals(self.db)
+        self.calls = Calls(self.db)
         self.commissions = Commissions(self.db)
         self.loose = Loose(self.db)
         self.deliveries = Deliveries(self.db)
@@ -38,6 +41,7 @@ class Ledger:
         self.conversations = Conversations(self.db)
         self.customers = Customers(self.db)
         self.inbox = Inbox(self.db)
+        self.lists = Lists(self.db)
         self.agents = Agents(self.db)
         self.partner_access = PartnerAccess(self.db)
         self.partner_book = PartnerBook(self.db)

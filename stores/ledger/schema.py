@@ -78,13 +78,13 @@ orders = Table(
         postgresql_where=_COUPON,
     ),
     Index("ix_orders_currency", "site", "currency", "id"),
-    # All that sums need, in the order of time: they do not read the rows (`totals.py`).
+    # All that sums and lists need, in the order of time: they do not read the rows (`totals.py`, `lists.py`).
     Index(
         "ix_orders_placed",
         *("site", "placed_at", "id", "state", "channel", "currency", "total", "refunded", "decision"),
         "merged_into",
     ),
-    Index("ix_orders_state", "site", "state", "placed_at", "id"),
+    Index("ix_orders_state", *("site", "state", "placed_at", "id", "channel", "decision", "merged_into")),
     Index("ix_orders_number", "order_id"),
     Index("ix_orders_recorded", "recorded_at"),
     Index("ix_orders_written", "written", "id"),
@@ -323,7 +323,7 @@ postbacks = Table(
     Index("ix_postbacks_written", "written", "id", sqlite_where=_ENDED, postgresql_where=_ENDED),
     Index("ix_postbacks_queue", "state", "site", "partner", "next_at", "id"),
     Index("ix_postbacks_newest", "state", "created_at"),
-    Index("ix_postbacks_newest_of_site", "site", "state", "created_at"),
+    Index("ix_postbacks_newest_of_site", "site", "state", "created_at", "partner"),
     Index("ix_postbacks_partner", "site", "partner", "created_at", "id"),
 )
 

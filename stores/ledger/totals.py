@@ -7,11 +7,12 @@ largest remainder (`credit/division.py`).
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
@@ -35,6 +36,8 @@ from .database import Database
 from .reports import amount_of, parts_of
 from .schema import orders, shares
 
+T = TypeVar("T")
+
 UNDONE: Final[frozenset[OrderState]] = frozenset({"refunded", "cancelled", "charged_back"})
 """The states of orders that were sales, and are none any more."""
 
@@ -45,7 +48,7 @@ SECONDS: Final = 10.0
 """Most time of the sums of a week."""
 
 KEPT: Final = 2_000
-"""Weeks whose sums are kept."""
+"""Weeks of sites whose sums are kept."""
 
 FRESH: Final = 60.0
 """How long the sums of a week are taken as they are, in seconds."""
@@ -96,45 +99,51 @@ class Weeks:
         return zip(self.starts, (*self.starts[1:], self.end), strict=True)
 
 
+class Kept(Generic[T]):
+    """What is costly to read, for FRESH seconds, and read by one caller at a time: however many pages ask,
+    the ledger is asked once."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._kept: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()
+
+    async def get(self, key: Hashable, now: float, read: Callable[[], Awaitable[T]]) -> T:
+        """What was read under this key, or is read now. `now` is in unix seconds. Raises what `read` does."""
+        if (kept := self._fresh(key, now)) is not None:
+            return kept[1]
+        async with self._turn:
+            if (kept := self._fresh(key, now)) is not None:
+                return kept[1]
+            found = await read()
+            self._kept[key] = (now, found)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return found
+
+    def _fresh(self, key: Hashable, now: float) -> tuple[float, T] | None:
+        kept = self._kept.get(key)
+        # A clock may have been set back.
+        return kept if kept is not None and abs(now - kept[0]) < FRESH else None
+
+
 class Totals:
-    """The totals. They only read the ledger, and one after the other: however many pages ask, one of them
-    reads, and what it found serves the others for FRESH seconds."""
+    """The totals. They only read the ledger."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._turn = asyncio.Lock()
-        self._kept: OrderedDict[tuple[str, float, float], tuple[float, tuple[Total, ...]]] = OrderedDict()
+        self._kept = Kept[tuple[Total, ...]]()
 
     async def of(
         self, sites: Sequence[str], weeks: Weeks, now: float, *, partner: str | None = None
     ) -> tuple[Total, ...]:
         """The totals of these sites in these weeks; with `partner` of that one only. At most FRESH seconds
         old at `now`, in unix seconds. Raises LedgerError."""
-        found = [
-            total
-            for start, end in weeks.pairs()
-            for site in sites
-            for total in await self._of(site, start, end, now)
-        ]
+        found: list[Total] = []
+        for start, end in weeks.pairs():
+            for site in sites:
+                key = (site, start, end)
+                found += await self._kept.get(key, now, partial(self.week, *key))
         return tuple(total for total in found if partner is None or total.partner == partner)
-
-    async def _of(self, site: str, start: float, end: float, now: float) -> tuple[Total, ...]:
-        key = (site, start, end)
-        if (kept := self._fresh(key, now)) is not None:
-            return kept
-        async with self._turn:
-            if (kept := self._fresh(key, now)) is not None:
-                return kept
-            found = await self.week(site, start, end)
-            self._kept[key] = (now, found)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-            return found
-
-    def _fresh(self, key: tuple[str, float, float], now: float) -> tuple[Total, ...] | None:
-        kept = self._kept.get(key)
-        # A clock may have been set back.
-        return kept[1] if kept is not None and abs(now - kept[0]) < FRESH else None
 
     async def week(self, site: str, start: float, end: float) -> tuple[Total, ...]:
         """The totals of a site's orders that were placed from `start` and before `end`, as they are now.

@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 from clew.orders.model import OrderSeen
 from clew.orders.sighting import Sighting
+from clew.postbacks.model import STATES
+from clew.stores.ledger.calls import Calls
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.forgetting import Forgetting, Person
 from clew.stores.ledger.inbox import Inbox
+from clew.stores.ledger.lists import Lists, WantedList
 from clew.stores.ledger.loose import Loose
 from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
@@ -131,6 +134,13 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     ),
     "report of held ones": lambda db: Reports(db).orders(OrderFilter(state="held"), 100),
     "report of one order": lambda db: Reports(db).orders(OrderFilter(number="1")),
+    "calls of partners": lambda db: Calls(db).read("shop", NOW - 604_800, NOW),
+    "the owner's list": lambda db: Lists(db).page(["shop"], WantedList(), limit=50),
+    "its next page": lambda db: Lists(db).page(["shop"], WantedList(), after=(NOW, 9), limit=50),
+    "the list of a state": lambda db: Lists(db).page(["shop"], WantedList(state="paid"), limit=50),
+    "the list of a partner": lambda db: Lists(db).page(["shop"], WantedList("blog", "paid"), limit=50),
+    "the list of what is held": lambda db: Lists(db).page(["shop"], WantedList(held=True), limit=50),
+    "the list of a time": lambda db: Lists(db).page(["shop"], WantedList("-", since=9, until=NOW), limit=50),
     "totals of a week": lambda db: Totals(db).week("shop", NOW - 604_800, NOW),
     "sites of an order": lambda db: Stories(db).sites("1"),
     "story": lambda db: story(db),
@@ -191,6 +201,29 @@ async def test_totals_read_no_row_of_an_order(db: Database) -> None:
     within = "SEARCH orders USING COVERING INDEX ix_orders_placed (site=? AND placed_at>? AND placed_at<?)"
     assert reading == [within] * 2, steps
     assert "SEARCH shares USING PRIMARY KEY (decision=?) LEFT-JOIN" in steps
+
+
+async def test_counts_of_calls_read_no_row(db: Database) -> None:
+    steps = await plan(db, FOUND_BY_AN_INDEX["calls of partners"])
+    counting = [step for step in steps if "postbacks" in step][: len(STATES)]
+    assert all("USING COVERING INDEX ix_postbacks_" in step for step in counting), steps
+
+
+WINDOWS = {
+    "the owner's list": "ix_orders_placed (site=?)",
+    "its next page": "ix_orders_placed (site=? AND placed_at<?)",
+    "the list of a state": "ix_orders_state (site=? AND state=?)",
+    "the list of a time": "ix_orders_placed (site=? AND placed_at>? AND placed_at<?)",
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+async def test_a_list_comes_from_an_index_in_its_order(db: Database, name: str) -> None:
+    """No sorting, and no row is read of an order that does not match."""
+    steps = await plan(db, FOUND_BY_AN_INDEX[name])
+    reading = [step for step in steps if step.startswith("SEARCH orders")]
+    assert reading == [f"SEARCH orders USING COVERING INDEX {WINDOWS[name]}"] * 2, steps
+    assert not [step for step in steps if "TEMP B-TREE" in step], steps
 
 
 async def test_a_full_scan_is_detected(db: Database) -> None:

@@ -183,7 +183,8 @@ def _orders() -> None:
     op.create_index("ix_orders_currency", "orders", ["site", "currency", "id"], unique=False)
     summed = ["state", "channel", "currency", "total", "refunded", "decision", "merged_into"]
     op.create_index("ix_orders_placed", "orders", ["site", "placed_at", "id", *summed], unique=False)
-    op.create_index("ix_orders_state", "orders", ["site", "state", "placed_at", "id"], unique=False)
+    listed = ["site", "state", "placed_at", "id", "channel", "decision", "merged_into"]
+    op.create_index("ix_orders_state", "orders", listed, unique=False)
     op.create_index("ix_orders_newest", "orders", ["site", "id"], unique=False)
     op.create_index("ix_orders_number", "orders", ["order_id"], unique=False)
     op.create_index("ix_orders_written", "orders", ["written", "id"], unique=False)
@@ -437,7 +438,8 @@ def _postbacks() -> None:
         postgresql_where=sa.text("finished_at IS NOT NULL"),
     )
     op.create_index("ix_postbacks_newest", "postbacks", ["state", "created_at"], unique=False)
-    op.create_index("ix_postbacks_newest_of_site", "postbacks", ["site", "state", "created_at"], unique=False)
+    newest = ["site", "state", "created_at", "partner"]
+    op.create_index("ix_postbacks_newest_of_site", "postbacks", newest, unique=False)
     op.create_index(
         "ix_postbacks_queue", "postbacks", ["state", "site", "partner", "next_at", "id"], unique=False
     )

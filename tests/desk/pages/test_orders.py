@@ -63,12 +63,12 @@ async def test_the_newest_orders_are_listed_and_found_by_any_spelling(desk: Desk
 
 
 async def test_older_orders_are_on_the_next_page(desk: DeskServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clew.desk.pages.orders.SHOWN", 2)
+    monkeypatch.setattr("clew.desk.pages.order_list.ROWS", 2)
     for number in ("1001", "1002", "1003"):
         await order(desk, number)
     client = await desk.agent()
     first = (await client.get("desk/orders")).text
-    (older,) = re.findall(r'href="[^"]*(desk/orders\?before=\d+)"', first)
+    (older,) = re.findall(r'href="[^"]*(desk/orders\?after=[\d._]+)"', first)
     second = text_of((await client.get(older)).text)
     assert "#1001" in second
     assert "#1002" not in second
