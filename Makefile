@@ -18,6 +18,9 @@
 
 BIN = .venv/bin
 
+# Programs are started often here: compiled code is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo demo-once test check bench fuzz soak crash setup networks pins
 .DELETE_ON_ERROR:
 
@@ -29,11 +32,11 @@ demo-once: setup
 
 # libatomic1 is for the Node.js in Playwright; curl and php-cli run the examples of docs/api.md, php-curl,
 # php-mbstring and php-xml the modules in examples/, haproxy and nginx the samples of deploy/; the stores
-# run on real PostgreSQL and Redis servers.
+# run on real PostgreSQL and Redis servers. One process more than cores: some tests wait.
 test: setup .venv/mitmproxy/.done
 	@.ci/setup debian chromium libatomic1 curl haproxy iproute2 locales nginx pgbouncer php-cli \
 		php-curl php-mbstring php-xml postgresql redis-server
-	$(BIN)/pytest --numprocesses logical --dist worksteal $(ARGS)
+	$(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) --dist worksteal $(ARGS)
 
 check: setup
 	$(BIN)/ruff check

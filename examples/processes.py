@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-READY_SECONDS = 30.0
-END_SECONDS = 10.0
+READY_SECONDS = 60.0
+END_SECONDS = 20.0
 LINES = 20_000
 
 # The shell replaces itself with "$@". A second process in the same group kills the group when its standard
@@ -140,7 +140,7 @@ class Program:
         self._close()
 
     def end(self) -> int:
-        """Send SIGTERM, and SIGKILL after ten seconds. Returns the exit status."""
+        """Send SIGTERM, and SIGKILL after twenty seconds. Returns the exit status."""
         self._signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)

@@ -1,7 +1,9 @@
 """What tests of several rooms start: a browser, a real shop, a partner's server."""
 
 import asyncio
+import os
 import shutil
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,6 +19,11 @@ from oscar_shops import OscarShop
 from playwright.async_api import Browser, BrowserContext, expect
 from receiver import Receiver
 
+# The tests start some hundred programs: without files of compiled code each of them, and each of pytest's own
+# processes, would compile all of its modules.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # How fast the machine is says nothing about what a property holds for.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
@@ -31,7 +38,14 @@ expect.set_options(timeout=BROWSER_MS)
 
 # What takes a browser, a shop of its own or mitmproxy: `-m "not slow"` leaves it out.
 SLOW_FIXTURES = frozenset({"chromium", "context", "prepared_oscar"})
-SLOW_FOLDERS = ("tests/journeys/", "tests/examples/", "tests/cli/test_mitm", "tests/middleware/mitm/")
+SLOW_FOLDERS = (
+    "tests/journeys/",
+    "tests/examples/",
+    "tests/deploy/",
+    "tests/docs/test_getting_started",
+    "tests/cli/test_mitm",
+    "tests/middleware/mitm/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

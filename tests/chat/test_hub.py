@@ -9,7 +9,7 @@ from clew.chat.hub import Hub, HubFullError, desk_topic, visitor_topic
 async def test_a_notification_wakes_all_listeners_of_its_topic_and_no_others() -> None:
     hub = Hub()
     with hub.listen("a") as first, hub.listen("a") as second, hub.listen("b") as other:
-        waits = [asyncio.create_task(each.wait(10)) for each in (first, second)]
+        waits = [asyncio.create_task(each.wait(30)) for each in (first, second)]
         missed = asyncio.create_task(other.wait(0.01))
         await asyncio.sleep(0)
         hub.notify("a")
@@ -22,7 +22,7 @@ async def test_a_notification_while_the_stream_is_busy_is_not_lost() -> None:
     with hub.listen("a") as listener:
         hub.notify("a")
         hub.notify("a")
-        assert await listener.wait(10) is True
+        assert await listener.wait(30) is True
         assert await listener.wait(0.001) is False
 
 
@@ -54,10 +54,10 @@ async def test_a_topic_that_was_left_can_be_listened_to_again() -> None:
         with hub.listen("a"):
             pass
         hub.notify("a")
-        assert await first.wait(10) is True
+        assert await first.wait(30) is True
     with hub.listen("a") as second:
         hub.notify("a")
-        assert await second.wait(10) is True
+        assert await second.wait(30) is True
 
 
 async def test_there_are_at_most_so_many_listeners_in_all_and_of_a_topic() -> None:
@@ -96,7 +96,7 @@ async def test_a_listener_of_a_site_that_was_removed_is_stopped_from_the_beginni
         sites.clear()
         hub.end("a")
         with hub.listen(visitor_topic("a", "v")) as second, hub.listen(desk_topic("a"), None, "x") as third:
-            assert await second.wait(10) is True
+            assert await second.wait(30) is True
             assert all(each.stopped and each.closing for each in (first, second, third))
     sites.add("a")
     with hub.listen(visitor_topic("a", "v")) as again:

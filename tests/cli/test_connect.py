@@ -64,8 +64,8 @@ def test_it_waits_for_the_first_webhook_and_says_what_it_read(tmp_path: Path) ->
 
 def test_it_gives_up_with_what_to_check(tmp_path: Path) -> None:
     folder = ClewFolder(tmp_path / "clew", SETTINGS + HOOK)
-    folder.run("migrate")
     config = str(folder.settings)
+    assert CliRunner().invoke(app, ["migrate", "--config", config]).exit_code == 0
     began = time.monotonic()
     done = CliRunner().invoke(app, ["connect", "shopify", "--config", config, "--timeout", "1"])
     assert done.exit_code == 1

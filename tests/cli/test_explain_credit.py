@@ -3,6 +3,7 @@ desk's page shows the same."""
 
 import asyncio
 import json
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -185,6 +186,15 @@ def test_each_line_of_the_credit_is_plain_and_adds_up(config: Path) -> None:
     decision = json.loads("\n".join(explain(config, "--json")))["decisions"][-1]
     earned = [share["commission"] for share in decision["shares"]]
     assert sum(Decimal(one["amount"]) + Decimal(one["operator"]) for one in earned) == Decimal("6.75")
+
+
+def test_the_whole_story_of_the_order_is_told_line_by_line(config: Path) -> None:
+    """issue "How it must be shown": explain_credit.txt has each line, without the numbers made by chance."""
+    wanted = Path(__file__).with_name("explain_credit.txt").read_text("utf-8").splitlines()
+    told = [
+        re.sub(r"pb_[0-9a-f]{20}|(?<=policy )[0-9a-f]{24}", "*", line).rstrip() for line in explain(config)
+    ]
+    assert told == wanted
 
 
 def moment(seconds: float) -> str:

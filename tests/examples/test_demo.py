@@ -35,7 +35,7 @@ def _listens(address: str) -> bool:
 def test_demo_once_drives_a_visitor_from_the_partners_link_to_the_postback(tmp_path: Path) -> None:
     with Program([sys.executable, str(DEMO), "--once"], environ={"TMPDIR": str(tmp_path)}) as program:
         program.wait_for_line(lambda line: line.startswith(("✓ all", "✗")), seconds=120)
-        assert program.wait(10) == 0, program.tail()
+        assert program.wait(60) == 0, program.tail()
     steps = [line.split()[1] for line in program.lines if line.startswith("✓")]
     assert steps == ["desk", "touch", "decision", "conversation", "order", "postback", "all"]
     assert list(tmp_path.iterdir()) == []

@@ -47,6 +47,6 @@ async def test_no_task_is_left_behind(tmp_path: Path) -> None:
             await crowd(own, 500, 20, 1, tally, lambda: None)
             left = asyncio.all_tasks() - before
             if left:
-                await asyncio.wait(left, timeout=10)
+                await asyncio.wait(left, timeout=30)
             assert {task for task in left if not task.done()} == set()
     assert tally.wrong == []

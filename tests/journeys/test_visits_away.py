@@ -107,7 +107,7 @@ def visiting(clew: ClewServe) -> Iterator[Visitor]:
 
 def wait_until(found: Callable[[], bool]) -> None:
     """What `ready` says may be two seconds old."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not found():
         assert time.monotonic() < until
         time.sleep(0.05)

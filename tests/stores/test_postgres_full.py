@@ -71,7 +71,7 @@ async def test_a_full_disk_loses_no_order(shop: Filled, server: Postgres, small_
     seen = OrderSeen("page-1", Decimal("59.90"), "EUR", "page")
     ordering, site = shop.service.ordering, shop.service.sites["shop"]
     recording = asyncio.create_task(ordering.record_seen(site, seen, "v1", (), safe=safe.set))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await safe.wait()
     assert shop.service.journal.waiting == 1
     assert await shop.service.ledger_probe.failure()

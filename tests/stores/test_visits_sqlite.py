@@ -75,7 +75,7 @@ async def test_visits_and_ledger_share_one_file_without_blocking_each_other(tmp_
     store = SqliteVisits(tmp_path / "clew.db", database.write_lock)
     await store.open()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             async with database.write_lock:  # as its transactions do
                 waiting = asyncio.create_task(store.change("shop", "v1", [view(1)], NOW))
                 await asyncio.sleep(0)

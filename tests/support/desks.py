@@ -220,7 +220,7 @@ async def _events(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, str]]:
             event = {}
 
 
-async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     """Return when `true` is; for what nothing can be awaited of. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110 - looked at from outside, without an event of its own

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 PREFIX = "/-/clew/"
 TAG = f'<script async src="{PREFIX}l.js" data-clew="1" data-cfasync="false" data-turbo-eval="false"></script>'
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 SHOW: dict[str, Any] = {
     "action": "show",
@@ -76,7 +76,7 @@ class FakeClew:
         self.pages[path] = (html, {name.replace("_", "-"): value for name, value in headers.items()})
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Wait for something that a request brings about; TimeoutError after ten seconds."""
+        """Wait for something that a request brings about; TimeoutError after thirty seconds."""
         async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(lambda: bool(holds()))
 

@@ -15,7 +15,7 @@ from clew.middleware.http.protocol import BoundedProtocol
 from clew.middleware.proxy.shops import Proxy
 from clew.settings import model
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 Pairs = list[tuple[bytes, bytes]]
@@ -149,7 +149,7 @@ class Shop:
             self._changed.notify_all()
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Wait for something that happens at the shop; TimeoutError after ten seconds."""
+        """Wait for something that happens at the shop; TimeoutError after thirty seconds."""
         async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(lambda: bool(holds()))
 

@@ -100,7 +100,7 @@ def launcher(page: Page) -> Any:
 
 async def until(page: Page, holds: Callable[[], bool]) -> None:
     """Wait for what requests bring about; each look is a way to the browser and back."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while not holds():
             await page.evaluate("new Promise(requestAnimationFrame)")
 

@@ -321,7 +321,7 @@ async def stream(
     desk: DeskServer, address: str, query: str = "", headers: dict[str, str] | None = None
 ) -> AsyncIterator[httpx2.Response]:
     """A visitor's open stream."""
-    client = httpx2.AsyncClient(headers={"cookie": desk.cookie(), **(headers or {})}, timeout=10)
+    client = httpx2.AsyncClient(headers={"cookie": desk.cookie(), **(headers or {})}, timeout=30)
     async with client, client.stream("GET", f"{address}stream{query}") as response:
         yield response
 

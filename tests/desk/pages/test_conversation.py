@@ -375,7 +375,7 @@ async def test_an_open_stream_makes_the_agent_online_and_reports_changes(desk: D
         # The session is for the host that it was opened on.
         headers = {"cookie": f"clew_desk={client.cookies['clew_desk']}", "host": "shop.test"}
         async with (
-            httpx2.AsyncClient(headers=headers, timeout=10) as live,
+            httpx2.AsyncClient(headers=headers, timeout=30) as live,
             live.stream("GET", f"{address}desk/stream") as response,
         ):
             told = events(response)

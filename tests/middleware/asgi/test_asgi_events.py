@@ -269,7 +269,7 @@ async def test_pathsend_is_offered_for_pictures_but_not_for_pages(wrap: Wrap, na
 )
 async def test_messages_before_the_head_are_sent_at_once(wrap: Wrap, number: str, event: Message) -> None:
     """An app may send it after its head; the head is held, and the hint is sent first."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         sent = await answered(wrap(says(event, start(), event, body(PAGE, more=False))))
     assert sent[:2] == [event, event]
     assert content(sent[2:]) == EDITED

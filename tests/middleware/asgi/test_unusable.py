@@ -216,6 +216,6 @@ async def test_the_shop_does_not_wait_for_a_ledger_that_hangs(
     file.write_text(SECRET + SHOP)
     mount = ClewMiddleware(app, file)
     monkeypatch.setattr(mount.service, "start", lambda: asyncio.sleep(3600))
-    async with asyncio.timeout(10), serving(mount, lifespan="on") as port, Client(port) as client:
+    async with asyncio.timeout(30), serving(mount, lifespan="on") as port, Client(port) as client:
         assert (await client.ask(get(b"/", b"Accept: text/html"))).body == PAGE
         assert json.loads((await client.ask(get(b"/-/clew/ready"))).body)["why"] == "starting"
