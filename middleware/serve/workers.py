@@ -34,8 +34,10 @@ from .terminal import Terminal, hold_hang_up, release_hang_up
 # process manager has to know.
 MOST_RESTARTS = 10
 WITHIN_SECONDS = 60.0
-# A worker that does not answer a ping for this long hangs. It answers the first one after its imports.
+# A worker that does not answer a ping for this long hangs. It answers the first one after its imports, which
+# takes a second; on a machine that is overloaded while it starts everything again, a minute.
 HUNG_SECONDS = 30.0
+IMPORT_SECONDS = 120.0
 # How long a serving worker may take to prepare new settings; a starting one takes them before it serves in
 # any case.
 PREPARE_SECONDS = 10.0
@@ -50,6 +52,7 @@ class Worker(Process):
 
     was_ready = False
     _pinged_at: float | None = None
+    _answered = False
     _outbox: "queue.SimpleQueue[object] | None" = None
     _reading: "threading.Lock | None" = None
 
@@ -121,19 +124,21 @@ class Worker(Process):
         super().target(sockets)
 
     def is_alive(self, timeout: float = HUNG_SECONDS) -> bool:
-        """Whether it runs, and has answered within `timeout` seconds."""
+        """Whether it runs, and has answered within `timeout` seconds (the first time, IMPORT_SECONDS)."""
         now = time.monotonic()
         try:
             # First the messages from before it died.
             while self.parent_conn.poll(0):
                 self.was_ready |= self.parent_conn.recv() is True
                 self._pinged_at = None
+                self._answered = True
             if self._pinged_at is None:
                 self.parent_conn.send(b"ping")
                 self._pinged_at = now
         except (OSError, EOFError, pickle.UnpicklingError):
             return False
-        return self.process.is_alive() and now - self._pinged_at < timeout
+        patience = timeout if self._answered else max(timeout, IMPORT_SECONDS)
+        return self.process.is_alive() and now - self._pinged_at < patience
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("_outbox", "_reading")}

@@ -1,5 +1,6 @@
 """The workers of one server: what a death of one means for the whole, and where the server listens."""
 
+import itertools
 import socket
 import threading
 import time
@@ -55,6 +56,25 @@ def test_dead_workers_are_replaced_until_there_are_too_many(monkeypatch: pytest.
     assert workers.status == 139
     clock += 61
     assert workers._may_go_on(dead(-11), hung=False)
+
+
+def test_one_that_still_imports_is_given_more_time_than_one_that_has_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, ticks = 1000.0, itertools.count()
+    # Connection.poll waits until the clock has moved.
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock + next(ticks) / 1e6)
+    worker = Worker(uvicorn.Config("app"), [], 0)
+    worker.process = SimpleNamespace(is_alive=lambda: True)  # type: ignore[assignment]
+    assert worker.is_alive()
+    clock += 100
+    assert worker.is_alive()
+    worker.child_conn.send(b"pong")
+    assert worker.is_alive()
+    clock += 29
+    assert worker.is_alive()
+    clock += 2
+    assert not worker.is_alive()
 
 
 def test_a_worker_that_has_ended_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
