@@ -219,13 +219,13 @@ async def _change(context: PartnerContext, now: float) -> Changed:
     first = await ledger.partner_book.first_order(context.site, context.partner)
     sides: list[list[int]] = []
     for start, end in (
-        (middle - timedelta(weeks=settings.weeks), middle),
+        (middle - timedelta(weeks=settings.weeks), min(middle, this_monday)),
         (after, min(after + timedelta(weeks=settings.weeks), this_monday)),
     ):
         mondays = [start + timedelta(weeks=n) for n in range(max(0, (end - start).days // 7))]
         times = [datetime(d.year, d.month, d.day, tzinfo=zone).timestamp() for d in mondays]
-        # Weeks in which the partner had not begun yet say nothing.
-        times = [time for time in times if first is not None and time >= first - 7 * 86400]
+        # Weeks in which the partner had not begun yet say nothing, nor does a part of one.
+        times = [time for time in times if first is not None and time >= first]
         if not times:
             sides.append([])
             continue

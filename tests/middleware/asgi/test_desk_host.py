@@ -11,6 +11,7 @@ import pytest_asyncio
 from argon2 import PasswordHasher
 from clew.middleware.asgi.mount import ClewMiddleware
 from clew.middleware.proxy.mount import ReverseProxy
+from clew.service.partner_links import PartnerLink, PartnerLinks
 from clew.settings.model import Settings
 from clew.stores.ledger.agents import Agents
 from desks import PASSWORD, hidden
@@ -139,6 +140,38 @@ async def test_a_stranger_learns_no_sites_name(apart: Apart) -> None:
         answer = await apart.client().get(path)
         assert "coffee" not in answer.text
         assert "tea" not in answer.text.lower().replace("steady", "")
+
+
+@pytest_asyncio.fixture
+async def with_partners(tmp_path: Path) -> AsyncIterator[Apart]:
+    anna = {"id": "anna", "param": "aff", "postback": "https://partner.test/?c={click_id}"}
+    built = Apart(tmp_path, "tea", "coffee", partners=[anna])
+    await built.mount.startup.start(5)
+    yield built
+    await built.service.stop()
+
+
+async def test_a_partners_pages_are_those_of_one_site_alone(with_partners: Apart) -> None:
+    """Both sites have a partner of this name: a link and a session of one open nothing of the other, nor of
+    the desk."""
+    apart = with_partners
+    until = int(apart.service.clock.now()) + 999
+    key = PartnerLinks(apart.service.settings, "tea").token(PartnerLink("anna", 0, until))
+    client, pages = apart.client(), "/-/clew/site/{}/desk/partner/"
+    answer = await client.get(pages.format("tea") + "enter", params={"key": key})
+    assert answer.headers["location"] == pages.format("tea")
+    assert f"Path={pages.format('tea')[:-1]};" in answer.headers["set-cookie"]
+    assert (await client.get(pages.format("tea"))).status_code == 200
+    refused = await client.get(pages.format("coffee") + "enter", params={"key": key})
+    assert refused.status_code == 403
+    stolen = {"cookie": f"clew_desk_partner={client.cookies['clew_desk_partner']}; clew_desk=x"}
+    for path in (pages.format("coffee"), "/-/clew/desk/", "/-/clew/site/tea/desk/"):
+        answer = await apart.client().get(path, headers=stolen)
+        assert answer.status_code == 303, path
+        assert "/login" in answer.headers["location"], path
+    for path in ("", "enter", "login"):
+        assert (await client.get(f"/-/clew/desk/partner/{path}")).status_code == 404
+    assert (await apart.client(TEA).get(f"/-/clew/desk/partner/enter?key={key}")).status_code == 404
 
 
 async def test_with_one_site_the_desk_is_where_it_was(tmp_path: Path) -> None:
