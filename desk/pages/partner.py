@@ -92,8 +92,7 @@ async def overview(request: Request, context: PartnerContext) -> Response:
     clicks = await _clicks(context, weeks)
     periods = []
     for name, since in (("this_week", weeks.starts[-1]), ("this_month", month)):
-        wanted = WantedCommissions(site=context.site, partner=context.partner, since=since, until=weeks.end)
-        sums = await ledger.commissions.sums(wanted)
+        sums = await ledger.partner_book.sums(context.site, context.partner, since, weeks.end, now)
         periods.append((words[name], _sums(words, sums)))
     change = await _change(context, now)
     return partner_page(

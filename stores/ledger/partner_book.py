@@ -8,12 +8,14 @@ from sqlalchemy import and_, func, insert, or_, select
 
 from ...orders.model import OrderState
 from ...postbacks.model import Attempt, Postback, State
+from .commissions import Commissions, CommissionSum, WantedCommissions
 from .connection import executing
 from .database import Database
 from .outbox import postback_of
 from .schema import attempts as attempts_table
 from .schema import commissions, orders, postbacks
 from .schema import shares as shares_table
+from .totals import Kept
 
 # Attempts that are read of one postback: its schedule, and what people sent again.
 ATTEMPTS = 30
@@ -42,6 +44,18 @@ class PartnerBook:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._commissions = Commissions(db)
+        self._kept = Kept[tuple[CommissionSum, ...]]()
+
+    async def sums(
+        self, site: str, partner: str, since: float, until: float, now: float
+    ) -> tuple[CommissionSum, ...]:
+        """The partner's commissions of the orders that were placed in a period, by state and currency; at
+        most FRESH seconds old at `now`: those of many orders, asked for again and again, would keep others
+        waiting."""
+        wanted = WantedCommissions(site=site, partner=partner, since=since, until=until)
+        key = (site, partner, since, until)
+        return await self._kept.get(key, now, lambda: self._commissions.sums(wanted))
 
     async def details(self, site: str, partner: str, rows: Sequence[int]) -> Mapping[int, Detail]:
         """Of these orders of the partner, by the ledger's own number."""

@@ -176,6 +176,21 @@ async def test_the_overview_adds_up_this_week_and_the_weeks_before(desk: DeskSer
     assert re.search(r"\d{4} 0 1 0 0 €2.50", lines), lines
 
 
+async def test_the_sums_are_read_once_a_minute(desk: DeskServer) -> None:
+    """However often a partner of many orders asks for its page."""
+    await order(desk, "1001", "100.00")
+    client = await by_link(desk)
+
+    async def week() -> str:
+        return text_of(await client.get("desk/partner/")).partition("This week")[2].partition("This month")[0]
+
+    assert "€100.00" in await week()
+    await order(desk, "1002", "11.00")
+    assert "€100.00" in await week()
+    desk.clock.ahead = 61
+    assert "€111.00" in await week()
+
+
 async def test_german_pages_write_numbers_as_germans_do(desk: DeskServer) -> None:
     await order(desk, "1001", "1234.50")
     client = await by_link(desk)
