@@ -422,9 +422,7 @@ async def measure_calls(options: Options) -> Section:
 
 async def bare_calls(port: int, at_once: int = 40) -> float:
     """Calls a second of the HTTP client alone."""
-    partner = PartnerSettings(
-        id="p", param="ref", postback=f"http://127.0.0.1:{port}/?o={{order_id}}", allow_private=True
-    )
+    partner = PartnerSettings(id="p", param="ref", postback=f"http://127.0.0.1:{port}/?o={{order_id}}")
     report = Report("order", "p", "c1", "o1", "59.90", "EUR", "web", 1, 1)
     call = render(partner, report, None, time.time(), postback_id="pb")
     left = iter(range(CALLS))

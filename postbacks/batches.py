@@ -66,7 +66,7 @@ class Batches:
     def choose(
         self, waiting: Sequence[Waiting], room: Room, destination: Callable[[str, str], str]
     ) -> list[str]:
-        """The ids of the rows that go out now."""
+        """The ids of the rows that go out now, or as soon as a call to their destination ends."""
         self.wait = None
         self._entries.clear()
         chosen_ids: list[str] = []
@@ -84,7 +84,12 @@ class Batches:
             found = self._entry(*key)
             entry = None if found is None else found[1]
             self.several = self.several or size_of(entry) > 1
-            if not room.take(destination(row.site, row.partner)):
+            place, limited = (
+                destination(row.site, row.partner),
+                entry is not None and entry.per_minute is not None,
+            )
+            # A call that is limited by the minute counts from when it is chosen.
+            if not (room.take(place) or (not limited and room.take_ahead(place))):
                 closed.add(key)
                 continue
             if found is not None and entry is not None and entry.per_minute is not None:

@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 from ..referral.calls import CallEntry
 from ..referral.catalogue import Network
 from ..settings.model import Delivery, Partner
+from .ahead import Ahead
 from .batches import REPORTS, Batches, account_of
 from .call import Call, RenderError
 from .client import CONNECT_SECONDS, Client, Progress
@@ -26,7 +27,7 @@ from .lookups import LookUpError, look_up
 from .masking import hide
 from .model import Attempt, Outcome, Postback, State, Waiting
 from .network_call import PURPOSE, chosen, network_call, usable, window_over
-from .pace import CALLS_PER_DESTINATION, TOTAL, Pace
+from .pace import AHEAD, CALLS_PER_DESTINATION, TOTAL, Pace, Room
 from .render import render, repeats_are_safe
 from .tokens import TokenError, Tokens
 from .verdict import (
@@ -42,6 +43,8 @@ from .verdict import (
 )
 
 CANDIDATES = 1000  # rows read in a round
+READ = 64  # about so many if few would do
+OPEN = 2 * TOTAL  # calls of which something is left to do: more begin only when outcomes are stored
 UNAUTHORIZED = 401
 POLL_SECONDS = 5.0  # maximum delay until a row of another process is seen
 EXPIRE_SECONDS = 1.0  # between two looks for calls that were interrupted
@@ -151,6 +154,7 @@ class _Flight:
         self.call: asyncio.Task[Result] | None = None
         self.ledger = 0.0  # seconds of the call spent in the ledger
         self.seconds: float | None = None  # the destination's response time, once the call has ended
+        self.ended = False  # whether its slot is free again
 
 
 class Worker:
@@ -190,6 +194,11 @@ class Worker:
         self._stopping = False
         self._expired_at = -math.inf
         self._repeating: set[str] = set()
+        self._ahead = Ahead()
+        self._more = False  # whether the last round left rows to the next one
+        self._choosing = False  # whether a round is in progress
+        self._missed = False  # whether a call has landed since it began
+        self._partners = 1  # that had rows waiting in the last round
 
     def wake(self) -> None:
         """Notify the worker of a new row in the outbox. Call it in the worker's loop, after the commit."""
@@ -273,25 +282,37 @@ class Worker:
 
     async def _round(self, client: Client) -> float:
         """Start due rows that have a slot. Returns the seconds until the next round, unless woken earlier."""
+        self._choosing, self._missed = True, False
         try:
             now = self._now()
             await self._expire(now)
-            each = REPORTS if self._batches.several else CALLS_PER_DESTINATION
-            waiting = await self._outbox.waiting(now, each=each, limit=CANDIDATES)
-            chosen = self._with_room(waiting)
+            for late in self._ahead.over(now):
+                self._batches.unused(late[0])
+            waiting = await self._outbox.waiting(now, each=self._each(), limit=CANDIDATES)
+            room = self._pace.room(self._ahead.counts())
+            chosen = self._with_room(waiting, room)
             if chosen:
                 claimed = await self._outbox.claim(chosen, now, now + CLAIM_SECONDS)
                 for rows in self._batches.together(claimed):
-                    self._start(client, rows)
-            if len(chosen) < len(waiting):
+                    self._ahead.add(self._destination(rows[0].site, rows[0].partner), rows)
+            self._begin_calls(client, self._ahead.destinations())
+            self._more = len(chosen) < len(waiting)
+            if self._more:
+                if any(self._ahead.count(place) <= most // 2 for place, most in room.filled.items()):
+                    return 0.0
                 # A slot is freed when a call ends, which wakes this loop, or when one counts as slow.
                 until = [s for s in (self._pace.next_slow(), self._batches.wait) if s is not None]
                 return min(POLL_SECONDS, max(0.0, min(until, default=POLL_SECONDS)))
+            if self._missed:
+                return 0.0
             due = await self._outbox.next_due()
         except Exception as error:
             # The ledger is not available or locked: due rows stay due.
+            self._more = False
             self._events.failed(error, site="", where="delivery")
             return POLL_SECONDS
+        finally:
+            self._choosing = False
         if due is None:
             return POLL_SECONDS
         if (delay := due - self._now()) <= 0:
@@ -306,8 +327,14 @@ class Worker:
         for row in await self._outbox.expire(now, self._repeats):
             self._report(row, _OUTCOMES[row.state], row.last_answer or "")
 
-    def _with_room(self, waiting: Sequence[Waiting]) -> list[str]:
-        room = self._pace.room()
+    def _each(self) -> int:
+        """How many rows of each partner are read: a few, but not few in all."""
+        if self._batches.several:
+            return REPORTS
+        return min(AHEAD, max(CALLS_PER_DESTINATION, READ // self._partners))
+
+    def _with_room(self, waiting: Sequence[Waiting], room: Room) -> list[str]:
+        self._partners = max(1, len({(row.site, row.partner) for row in waiting}))
         self._report_slow(waiting)
         return self._batches.choose(waiting, room, self._destination)
 
@@ -329,20 +356,45 @@ class Worker:
         address = partner.endpoint or partner.postback
         return "/".join(address.split("/", 3)[:3]) if address else str(partner.network)
 
-    def _start(self, client: Client, rows: Sequence[Postback]) -> None:
+    def _begin_calls(self, client: Client, destinations: Sequence[str]) -> None:
+        """Begin the claimed calls to these destinations that have a slot."""
+        if self._stopping:
+            return
+        room = self._pace.room()
+        for destination in destinations:
+            while self._ahead.count(destination) and len(self._flights) < OPEN and room.take(destination):
+                self._start(client, destination, self._ahead.take(destination))
+
+    def _start(self, client: Client, destination: str, rows: Sequence[Postback]) -> None:
         until = self._now() + float(self._delivery.timeout) + LEASE_MARGIN
-        flight = _Flight(rows, self._destination(rows[0].site, rows[0].partner), until)
+        flight = _Flight(rows, destination, until)
         task = asyncio.create_task(self._deliver(client, flight), name=f"clew-postback-{rows[0].id}")
         self._flights[task] = flight
-        self._pace.begin(flight, flight.destination)
-        task.add_done_callback(self._landed)
+        self._pace.begin(flight, destination)
+        task.add_done_callback(partial(self._landed, client))
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
+    def _landed(self, client: Client, task: asyncio.Task[None]) -> None:
+        """All is done. A later event of the same order may be sent now."""
         flight = self._flights.pop(task)
+        self._ended(client, flight)
+        self._missed = True
+        if not self._more or not self._ahead.count(flight.destination) or len(self._flights) == OPEN - 1:
+            self._wake.set()
+
+    def _ended(self, client: Client, flight: _Flight) -> None:
+        """A call has ended, and its slot is free, though its outcome may not be stored yet."""
+        if flight.ended:
+            return
+        flight.ended = True
         self._pace.end(flight, flight.seconds)
         if not flight.progress.sent:
             self._batches.unused(flight.postback)
-        self._wake.set()
+        if self._ahead.count(flight.destination):
+            self._begin_calls(client, (flight.destination,))
+        left = self._ahead.count(flight.destination)
+        # A round in progress looks itself whether the calls ahead have become few.
+        if self._more and (left == 0 or (left <= AHEAD // 2 and not self._choosing)):
+            self._wake.set()
 
     # -- one call
 
@@ -384,6 +436,7 @@ class Worker:
                 return
         if result is not None:
             flight.seconds = time.monotonic() - began - flight.ledger
+            self._ended(client, flight)
             await self._judged(flight, call, result)
 
     async def _judged(self, flight: _Flight, call: Call, result: Result) -> None:
@@ -617,17 +670,28 @@ class Worker:
             if flight.call is not None and not flight.progress.sent:
                 flight.call.cancel()
         if begun is not None and not begun.done():
-            # The rows that it claims are released by their flights, which send nothing now.
+            # It begins no call now; the rows that it claims are released below.
             await asyncio.wait({begun}, timeout=LAST_SECONDS)
+        given_back = asyncio.create_task(self._give_back())
         if self._flights:
             await asyncio.wait(list(self._flights), timeout=until - loop.time())
         for flight in self._flights.values():
             if flight.call is not None:
                 flight.call.cancel()
-        if self._flights:
-            await asyncio.wait(list(self._flights), timeout=LAST_SECONDS)
-        late = [*self._flights, *([begun] if begun is not None and not begun.done() else [])]
+        await asyncio.wait([*self._flights, given_back], timeout=LAST_SECONDS)
+        late = [
+            *self._flights,
+            *(task for task in (begun, given_back) if task is not None and not task.done()),
+        ]
         for task in late:
             # The ledger does not respond: these leases will expire.
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+    async def _give_back(self) -> None:
+        """Release what is claimed and has not begun."""
+        rows = [row for call in self._ahead.all() for row in call]
+        released = [self._outbox.release(row, row.lease_until or 0.0) for row in rows]
+        for result in await asyncio.gather(*released, return_exceptions=True):
+            if isinstance(result, Exception):
+                self._events.failed(result, site="", where="delivery")

@@ -7,7 +7,8 @@ last slots of either kind are reserved for destinations without a call in progre
 
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from types import MappingProxyType
 
 CALLS = 16  # concurrent calls to fast destinations
 CALLS_PER_DESTINATION = 4  # of them
@@ -17,6 +18,9 @@ SLOW_CALLS = 32  # concurrent calls to slow destinations
 # destinations known to be fast.
 TOTAL, KNOWN_CALLS = 64, 8
 SLOW_SECONDS = 2.0
+# Calls to a fast destination that are leased while its slots are in use: at most so many, and no more than
+# are made in so many seconds; and to all together.
+AHEAD, AHEAD_SECONDS, AHEAD_TOTAL = 32, 5.0, 256
 WEIGHT = 0.5  # of the last response in the mean
 
 
@@ -27,6 +31,7 @@ class Pace:
         self._clock = clock
         self._flying: dict[Hashable, tuple[str, float]] = {}
         self._mean: dict[str, float] = {}  # seconds, by destination
+        self._slow: dict[str, float] = {}  # those of them that are slow
 
     def begin(self, call: Hashable, destination: str) -> None:
         """A call to a destination begins."""
@@ -41,11 +46,14 @@ class Pace:
         destination, _ = self._flying.pop(call)
         if seconds is not None:
             mean = self._mean.get(destination, seconds)
-            self._mean[destination] = mean + WEIGHT * (seconds - mean)
+            self._mean[destination] = mean = mean + WEIGHT * (seconds - mean)
+            self._slow.pop(destination, None)
+            if mean >= SLOW_SECONDS:
+                self._slow[destination] = mean
 
     def slow(self) -> dict[str, float]:
         """The destinations that are slow now, with their response times in seconds."""
-        found = {d: mean for d, mean in self._mean.items() if mean >= SLOW_SECONDS}
+        found = dict(self._slow)
         now = self._clock()
         for destination, since in self._flying.values():
             if now - since >= SLOW_SECONDS:
@@ -58,16 +66,21 @@ class Pace:
         left = (SLOW_SECONDS - self._clock() + since for d, since in self._flying.values() if d not in slow)
         return min(left, default=None)
 
-    def room(self) -> "Room":
-        """The free slots."""
-        return Room(Counter(d for d, _ in self._flying.values()), self.slow(), frozenset(self._mean))
+    def room(self, ahead: Mapping[str, int] = MappingProxyType({})) -> "Room":
+        """The free slots, where so many calls to each destination are `ahead`."""
+        return Room(Counter(d for d, _ in self._flying.values()), self.slow(), self._mean, ahead)
 
 
 class Room:
     """The free slots in one round."""
 
-    def __init__(self, busy: Counter[str], slow: dict[str, float], known: frozenset[str]) -> None:
+    def __init__(
+        self, busy: Counter[str], slow: dict[str, float], known: Mapping[str, float], ahead: Mapping[str, int]
+    ) -> None:
         self._busy = busy
+        self._ahead = Counter(ahead)
+        # Destinations that have as many calls ahead as they may have, and could have had more.
+        self.filled: dict[str, int] = {}
         self._slow = slow
         self._known = known
         self._slow_busy = sum(count for destination, count in busy.items() if destination in slow)
@@ -93,4 +106,20 @@ class Room:
         self._busy[destination] += 1
         self._total += 1
         self._slow_busy += slow
+        return True
+
+    def take_ahead(self, destination: str) -> bool:
+        """Take a place for a call that is leased now, and begins when another call to the destination ends.
+        False if there is none."""
+        is_fast = destination in self._known and destination not in self._slow
+        if not (is_fast and self._busy[destination]):
+            return False
+        soon = int(CALLS_PER_DESTINATION * AHEAD_SECONDS / max(self._known[destination], 0.001))
+        most = min(AHEAD, soon)
+        if self._ahead[destination] >= most:
+            self.filled[destination] = most
+            return False
+        if self._ahead.total() >= AHEAD_TOTAL:
+            return False
+        self._ahead[destination] += 1
         return True

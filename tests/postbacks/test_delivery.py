@@ -3,7 +3,8 @@ import json
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -357,6 +358,98 @@ async def test_a_destination_gets_only_a_few_calls_at_once_and_others_do_not_wai
     assert len(receiver.got) == 12
 
 
+class Counted:
+    """An outbox that counts the calls of its methods, and the rows that are claimed."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self.calls: Counter[str] = Counter()
+        self._claimed = 0
+        self._more = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls[name] += 1
+        return getattr(self._outbox, name)
+
+    async def claim(self, ids: Sequence[str], now: float, until: float) -> tuple[Postback, ...]:
+        self.calls["claim"] += 1
+        rows = await self._outbox.claim(ids, now, until)
+        self._claimed += len(rows)
+        self._more.set()
+        return rows
+
+    async def wait(self, claimed: int) -> None:
+        """Wait until so many rows are claimed."""
+        async with asyncio.timeout(60):
+            while self._claimed < claimed:
+                self._more.clear()
+                await self._more.wait()
+
+
+async def test_a_fast_destination_has_its_next_calls_leased_before_a_slot_is_free(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, events: Any
+) -> None:
+    await owe(*(f"o{n:02}" for n in range(40)))
+    counted = Counted(outbox)
+    async with running(build(counted)):
+        await events.outcomes(40)
+    assert receiver.most <= CALLS_PER_DESTINATION
+    delivered = [g.target.split(b"o=")[1].split(b"&")[0].decode() for g in receiver.got]
+    assert sorted(delivered) == sorted(f"o{n:02}" for n in range(40))
+    assert counted.calls["claim"] <= 10
+
+
+async def test_stopping_gives_back_what_was_leased_ahead(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "GRACE_SECONDS", 0.05)
+    counted = Counted(outbox)
+    worker = build(counted)
+    task = asyncio.create_task(worker.run())
+    await owe("first")
+    worker.wake()
+    await events.outcomes(1)
+    receiver.gate = asyncio.Event()
+    await owe(*(f"o{n:02}" for n in range(40)))
+    worker.wake()
+    await receiver.wait(1 + CALLS_PER_DESTINATION)
+    await counted.wait(1 + CALLS_PER_DESTINATION + 1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    rows = Counter((row.state, row.lease_until, row.attempts) for row in await outbox.list())
+    sent = CALLS_PER_DESTINATION
+    assert rows == {("delivered", None, 1): 1, ("unknown", None, 1): sent, ("due", None, 0): 40 - sent}
+
+
+async def test_a_call_leased_ahead_for_too_long_is_left_to_others(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, events: Any, clock: Any
+) -> None:
+    """The destination was fast, and does not respond any more."""
+    counted = Counted(outbox)
+    worker = build(counted)
+    async with running(worker):
+        await owe("first")
+        worker.wake()
+        await events.outcomes(1)
+        receiver.gate = asyncio.Event()
+        await owe(*(f"o{n:02}" for n in range(40)))
+        worker.wake()
+        await receiver.wait(1 + CALLS_PER_DESTINATION)
+        await counted.wait(1 + CALLS_PER_DESTINATION + 1)
+        clock.now += delivery.CLAIM_SECONDS
+        found = await outbox.waiting(clock.now, each=100, limit=100)
+        assert len(found) == 40 - CALLS_PER_DESTINATION
+        # Another worker takes some of them over, and sends them: they are not sent twice.
+        others = await outbox.claim([row.id for row in found[:4]], clock.now, clock.now + 1000)
+        assert len(others) == 4
+        receiver.gate.set()
+        worker.wake()
+        await events.outcomes(41 - 4)
+    delivered = [g.target.split(b"o=")[1].split(b"&")[0].decode() for g in receiver.got]
+    assert len(delivered) == len(set(delivered)) == 41 - 4
+    assert not {row.report.order_id for row in others} & set(delivered)
+
+
 async def test_rows_of_another_process_are_found_without_being_woken(
     owe: Owe, build: Any, events: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -552,6 +645,24 @@ async def test_a_partner_that_is_quick_again_gets_its_share_again(clock: Any) ->
         paces.begin(call, "d")
         paces.end(call, 0.1)
     assert paces.slow() == {}
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.01, pace.AHEAD), (1.0, 20), (1.9, 10), (3.0, 0)])
+async def test_the_slower_a_destination_the_less_is_leased_ahead(
+    clock: Any, seconds: float, most: int
+) -> None:
+    """So that it has begun before its lease is over, and others may have it otherwise."""
+    paces = pace.Pace(clock)
+    paces.begin("before", "d")
+    paces.end("before", seconds)
+    room = paces.room({"others": 3})
+    assert not room.take_ahead("d")  # no call whose end would begin it
+    while room.take("d"):
+        pass
+    assert sum(room.take_ahead("d") for _ in range(100)) == most
+    assert room.filled == ({"d": most} if most else {})
+    assert not paces.room({"others": pace.AHEAD_TOTAL}).take_ahead("d")
+    assert most * seconds / CALLS_PER_DESTINATION < delivery.CLAIM_SECONDS / 2
 
 
 async def test_no_number_of_slow_partners_takes_the_slots_of_quick_ones(clock: Any) -> None:
