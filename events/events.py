@@ -71,6 +71,7 @@ EVENTS: Mapping[str, str] = {
     "postback_resent": "a partner had a call sent to its server again, with its outcome",
     "partner_entered": "a link to a partner's pages was opened, or a link was refused",
     "ledger_down": "the ledger's server does not answer; orders wait in the journal",
+    "ledger_up": "the ledger's server answers again, after so many seconds; how many orders came meanwhile",
     "visits_down": "the visit store does not answer; pages go on without it, and credit by the cookie alone",
     "visits_up": "the visit store answers again, after so many seconds",
     "fault": "something in clew failed; the shop's response was passed on unchanged",
@@ -126,6 +127,7 @@ class Events:
         self._notices: defaultdict[tuple[str, str], dict[str, float]] = defaultdict(dict)
         # For each site, event and key: how often it happened since `take_noted`, and its last details.
         self._noted: dict[tuple[str, str, str], tuple[int, Mapping[str, Any]]] = {}
+        self._away: dict[str, float] = {}  # since when each store is away, by its event
         self._log = structlog.get_logger("clew")
         self.metrics = Metrics(registry)
 
@@ -185,7 +187,15 @@ class Events:
         if away is None:
             self.notice("fault", site=site, key=where, where=where, error=repr(error))
         else:
+            self._away.setdefault(away, self._clock())
             self.notice(away, site="", key=away.removesuffix("_down"), why=str(error))
+
+    def is_back(self, away: str, **fields: Any) -> None:
+        """Report, after a failure with this event in `away`, that the store answers again: `…_up` for
+        `…_down`, with the seconds since the first failure. Nothing if none was reported."""
+        if (since := self._away.pop(away, None)) is not None:
+            seconds = round(self._clock() - since, 1)
+            self.emit(f"{away.removesuffix('_down')}_up", site="", seconds=seconds, **fields)
 
     def unlimit(self, name: str, *, site: str, key: str) -> None:
         """Make the next such notice be logged even within the hour, because a person waits for it."""

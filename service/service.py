@@ -132,7 +132,9 @@ class Service:
             self.clock.now,
             self.agents.refresh,
             self._watch_failed,
+            self._ledger_answers,
         )
+        self._journalled = 0  # the number of the journal's next entry when the ledger answered last
 
     def _build_verbs(self) -> None:
         """Create attribution, decisions, ordering and conversations, each with the parts that it needs."""
@@ -212,6 +214,10 @@ class Service:
 
     def _watch_failed(self, error: Exception) -> None:
         self.events.failed(error, site="", where="watch")
+
+    def _ledger_answers(self) -> None:
+        self.events.is_back("ledger_down", orders=self.journal.next - self._journalled)
+        self._journalled = self.journal.next
 
     def _not_writable(self, error: Exception) -> None:
         self.events.failed(error, site="", where="ready")

@@ -52,6 +52,11 @@ class Journal:
         """How many entries of this process wait."""
         return len(self._waiting)
 
+    @property
+    def next(self) -> int:
+        """The number of the next entry: they are numbered one after the other."""
+        return self._next
+
     async def open(self) -> list[tuple[int, dict[str, Any]]]:
         """Take a file, and what was left in any that no process holds: each entry with its number.
 

@@ -42,6 +42,7 @@ class Watch:
         now: Callable[[], float],
         refresh: Callable[[], Awaitable[None]],
         failed: Callable[[Exception], None],
+        answered: Callable[[], None],
     ) -> None:
         self._hub = hub
         self._ledger = ledger
@@ -51,6 +52,7 @@ class Watch:
         self._now = now
         self._refresh = refresh
         self._failed = failed
+        self._answered = answered
         self._last: int | None = None  # the message up to which was looked
         # The message after which the records do not tell of all; None where they do.
         self._unnoted: int | None = None
@@ -83,6 +85,7 @@ class Watch:
         missed = self._missed and len(self._hub) > 0
         if await self._ledger.db.changed() or self._last is None or self._behind:
             await self._look_at_ledger(notify=not missed)
+        self._answered()
         if not len(self._hub):
             return
         if missed:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from ...settings.model import Settings
 from ..http.faults import UpstreamError
 from ..http.handshake import AnsweringWebSocket
 from ..http.protocol import BoundedProtocol
+from .figures import figures_folder
 from .listen import BindError, bind, split_address
 from .running import ServeConfig
 from .workers import run
@@ -95,8 +97,8 @@ def figures_of(workers: int) -> Iterator[None]:
     if workers == 1:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="clew-figures-", ignore_cleanup_errors=True) as folder:
-        os.environ[FOLDER_VARIABLE] = folder
+    with figures_folder(Path(tempfile.gettempdir())) as folder:
+        os.environ[FOLDER_VARIABLE] = str(folder)
         yield
 
 

@@ -45,6 +45,12 @@ async def test_clew_starts_and_what_a_page_shows_is_recorded_when_the_server_is_
         assert "does not answer" in (await shop.service.ledger_probe.failure() or "")
         await asyncio.to_thread(own_server.start)
         await asyncio.wait_for(recording, 60)
+        async with asyncio.timeout(60):
+            while not any(line["event"] == "ledger_up" for line in told):
+                await shop.service.ledger.db.idle(0.1)
+        (up,) = [line for line in told if line["event"] == "ledger_up"]
+        assert up["orders"] == 1
+        assert up["seconds"] > 0
     assert [line["order"] for line in told if line["event"] == "order_journalled"] == ["1001"]
     assert [order.order_id for order in await shop.service.ledger.orders.list("shop")] == ["1001"]
     assert shop.service.journal.waiting == 0
