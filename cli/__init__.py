@@ -9,7 +9,7 @@ import typer
 
 from ..events.metrics import VERSION
 from ..settings.model import listen_address
-from . import commissions, correct, desk, explain, networks, partner, postbacks
+from . import commissions, desk, explain, lost, networks, partner, postbacks
 from .backup import backup_command, restore_command
 from .check import check_command
 from .connect import connect_command
@@ -46,7 +46,7 @@ app.command("restore")(restore_command)
 app.command("export")(export_command)
 app.command("forget")(forget_command)
 app.add_typer(explain.app, name="explain")
-app.add_typer(correct.app, name="orders")
+app.add_typer(lost.app, name="orders")
 app.add_typer(commissions.app, name="commissions")
 app.add_typer(desk.app, name="desk")
 app.add_typer(postbacks.app, name="postbacks")

@@ -90,7 +90,7 @@ def correct_command(
             partner="" if partner == NOBODY else partner,
         )
 
-    _print(_with_sites(config, work))
+    print_entry(_with_sites(config, work))
 
 
 @app.command("move")
@@ -114,7 +114,7 @@ def move_command(
         who = by or getpass.getuser()
         return await service.ordering.move(service.sites[name], report, number, by=who, why=why)
 
-    placed = _with_service(config, site, work)
+    placed = with_service(config, site, work)
     print_line(f"Report {report} belongs to order {number} now.")
     for row in placed.postbacks:
         amount = f"{row.report.amount} {row.report.currency}"
@@ -128,7 +128,7 @@ def waiting_command(config: Config = DEFAULT_CONFIG, site: OneSite = None, as_js
     async def work(service: Service, name: str) -> Sequence[tuple[Stored, Sequence[str]]]:
         return await service.ordering.waiting(name, LIMIT)
 
-    for stored, names in (found := _with_service(config, site, work)):
+    for stored, names in (found := with_service(config, site, work)):
         if as_json:
             line = {"report": stored.row, "candidates": list(names), **stored.sighting.to_json()}
             typer.echo(json.dumps({k: v for k, v in line.items() if k != "touches"}))
@@ -141,7 +141,7 @@ def waiting_command(config: Config = DEFAULT_CONFIG, site: OneSite = None, as_js
         print_line("No report waits for its order.")
 
 
-def _with_service(config: Path, site: str | None, work: Callable[[Service, str], Awaitable[T]]) -> T:
+def with_service(config: Path, site: str | None, work: Callable[[Service, str], Awaitable[T]]) -> T:
     """What comes of `work` on a service whose ledger is open, and the name of the site. Exits with 1 and the
     reason where it cannot be done."""
     settings = load_or_exit(config)
@@ -188,7 +188,8 @@ def _with_sites(config: Path, work: Callable[[Ledger, Callable[[str], Site]], Aw
         fail(f"Nothing changed: {error}")
 
 
-def _print(entry: Entry) -> None:
+def print_entry(entry: Entry) -> None:
+    """What a correction came to."""
     order = entry.after
     amount = "" if order.total is None else f" over {order.total} {order.currency}"
     print_line(f"Order {order.order_id}{amount} is {order.state}, credited to {order.partner or NOBODY}.")

@@ -17,7 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..orders.model import OrderError
+from ..postbacks.due import EVENTS, manual
 from ..postbacks.model import STATES, Postback, State
+from ..referral.networks_file import load as load_catalogue
 from ..service.clock import Clock, time_of
 from ..service.ordering.correcting import settle, settled
 from ..stores.ledger.books import Ledger
@@ -104,6 +106,44 @@ def retry_command(
 
 
 By = Annotated[str | None, typer.Option(help="Who decides; your user name if you leave it out.")]
+
+
+@app.command("resend")
+def resend_command(
+    postback: Annotated[str, typer.Argument(metavar="ID", help="As `list` and `reconcile` show it.")],
+    event: Annotated[
+        str | None, typer.Option(help=f"Tell it as this event: {', '.join(EVENTS)}; default: as it was.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    by: By = None,
+) -> None:
+    """Tell a partner again what it has taken already, because its own report says otherwise.
+
+    `clew reconcile` names these calls. A partner that counts a repeated order twice is told the order twice:
+    ask it first.
+    """
+    if event is not None and event not in EVENTS:
+        raise typer.BadParameter(f"{event!r} is no event; there are: {', '.join(EVENTS)}")
+    partners = {(site.name, one.id): one for site in load_or_exit(config).sites for one in site.partners}
+    networks = load_catalogue().networks
+
+    async def work(outbox: Outbox, clock: Clock) -> Postback | str:
+        def unable(row: Postback) -> str:
+            doubt = manual(partners.get((row.site, row.partner)), row.report, networks, clock.now())
+            return "" if doubt is None else doubt.text
+
+        who = by or getpass.getuser()
+        try:
+            return await outbox.resend(postback, clock.now(), by=who, event=event, manual=unable)
+        except OutboxError as error:
+            return str(error)
+
+    found = _with_outbox(config, work)
+    if isinstance(found, str):
+        print_line(found, err=True)
+        raise typer.Exit(1)
+    amount = f"{found.report.amount} {found.report.currency}"
+    print_line(f"{found.id}: {found.event} {amount} to {found.partner} is {found.state}.")
 
 
 @app.command("release")

@@ -1,25 +1,27 @@
 """`clew reconcile`: a network's report beside what the network was told."""
 
+import csv
+import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from datetime import datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..postbacks.reconcile import KINDS, Comparison, compare, number_of
+from ..postbacks.reconcile import KINDS, Comparison, Difference, compare, number_of
 from ..postbacks.report_file import FIELDS, LARGEST, ReportFileError, Row, format_of, read_report, rows_of
 from ..settings.model import Partner, Settings
 from ..stores.ledger.database import Database
 from ..stores.ledger.told import credited_elsewhere, told_of, told_of_numbers
 from .check import load_or_exit
-from .ledger import DEFAULT_CONFIG, AsJson, Config, day, fail, with_ledger
+from .ledger import DEFAULT_CONFIG, AsJson, Config, day, with_ledger
 from .orders import Since, Site, Until
 from .terminal import open_console, print_line
-
-DAY = 86400.0
 
 
 def reconcile_command(
@@ -35,28 +37,41 @@ def reconcile_command(
             metavar="FIELD=NAME", help=f"The column of a field: {', '.join(FIELDS)}. May be repeated."
         ),
     ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(help="The time zone of the report's days; default: the network's entry's, else UTC."),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for each difference.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare a network's report of its transactions with what it was told.
 
-    It lists orders that are missing, doubled or different, and exits with 1 if there is one. Without
-    --since and --until the period is that of the report's rows.
+    It lists orders that are missing, doubled or different, each with what settles it. It exits with 1 if
+    there is one, and with 2 if nothing could be compared. Without --since and --until the period is the days
+    of the report's rows, in its time zone.
     """
+    if as_csv and as_json:
+        raise typer.BadParameter("--csv and --json exclude each other")
     name, found = _partner(load_or_exit(config), site, partner)
     form = format_of(found.network)
+    of_days = _zone(form.zone if zone is None else zone)
     try:
-        rows = read_report(_body(file), form, _named(column or []))
+        rows = read_report(_body(file), form, _named(column or []), of_days)
     except ReportFileError as error:
-        fail(f"{file}: {error}")
-    start, end = _period(rows, day(since), day(until))
+        _fail(f"{file}: {error}")
+    start, end = _period(rows, day(since), day(until), of_days)
     wanted = list(rows_of(rows, start, end))
     result = with_ledger(config, lambda db: _compared(db, name, partner, wanted, start, end))
     if as_json:
         for one in result.differences:
             typer.echo(json.dumps(asdict(one)))
+    elif as_csv:
+        typer.echo(_csv(result), nl=False)
     else:
         if result.differences:
             open_console().print(_table(result))
+            for line in _todo(result):
+                print_line(line)
         print_line(f"{result.agree} orders agree, {len(result.differences)} differ.")
     raise typer.Exit(1 if result.differences else 0)
 
@@ -72,15 +87,53 @@ async def _compared(
     return compare(told, rows, await credited_elsewhere(db, site, partner, numbers))
 
 
+def _fail(message: str) -> NoReturn:
+    """Exit with 2: 1 means that something differs."""
+    print_line(message, err=True)
+    raise typer.Exit(2)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        why = f"--zone {name!r}: write an IANA time zone, for example Europe/Berlin"
+        raise typer.BadParameter(why) from None
+
+
 def _period(
-    rows: tuple[Row, ...], since: float | None, until: float | None
+    rows: tuple[Row, ...], since: float | None, until: float | None, zone: ZoneInfo
 ) -> tuple[float | None, float | None]:
-    """The days that the report's rows are of, where no others are asked for."""
+    """The days that the report's rows are of in its zone, where no others are asked for."""
     times = [row.at for row in rows if row.at is not None]
     if not times:
         return since, until
-    first, last = min(times) // DAY * DAY, (max(times) // DAY + 1) * DAY
-    return (first if since is None else since), (last if until is None else until)
+    first, last = (datetime.fromtimestamp(at, zone).date() for at in (min(times), max(times)))
+    begin = datetime.combine(first, time(), zone).timestamp()
+    end = datetime.combine(last + timedelta(days=1), time(), zone).timestamp()
+    return (begin if since is None else since), (end if until is None else until)
+
+
+def _csv(result: Comparison) -> str:
+    names = [one.name for one in fields(Difference)]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_cell(getattr(one, name)) for name in names] for one in result.differences)
+    return out.getvalue()
+
+
+def _cell(text: str) -> str:
+    """Spreadsheets evaluate a text that begins with one of these as a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _todo(result: Comparison) -> list[str]:
+    """What settles each kind of difference, once, with the command for its first order."""
+    first: dict[str, Difference] = {}
+    for one in result.differences:
+        first.setdefault(f"{one.kind} {one.todo}", one)
+    return [": ".join(filter(None, (KINDS[one.kind], one.todo, one.command))) for one in first.values()]
 
 
 def _partner(settings: Settings, site: str | None, partner: str) -> tuple[str, Partner]:
@@ -93,9 +146,9 @@ def _partner(settings: Settings, site: str | None, partner: str) -> tuple[str, P
     ]
     if not found:
         there = dict.fromkeys(each.id for one in settings.sites for each in one.partners)
-        fail(f"there is no partner {partner!r}; there are {', '.join(there) or 'none'}")
+        _fail(f"there is no partner {partner!r}; there are {', '.join(there) or 'none'}")
     if len(found) > 1:
-        fail(
+        _fail(
             f"several sites have a partner {partner!r}: {', '.join(n for n, _ in found)}; choose with --site"
         )
     return found[0]
@@ -106,7 +159,7 @@ def _body(file: Path) -> bytes:
         with file.open("rb") as opened:
             return opened.read(LARGEST + 1)
     except OSError as error:
-        fail(f"{file}: {error.strerror or error}")
+        _fail(f"{file}: {error.strerror or error}")
 
 
 def _named(columns: list[str]) -> dict[str, str]:

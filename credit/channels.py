@@ -80,9 +80,8 @@ def channel_of(touch: Touch) -> str:
     """The kind of an arrival: by its clicks, else its campaign, else where it came from."""
     if any(click.partner is not None for click in touch.clicks):
         return PARTNER
-    for click in touch.clicks:
-        if click.param.lower() in _PAID:
-            return _PAID[click.param.lower()]
+    if (paid := _by_click(touch)) is not None:
+        return paid
     host = _host(touch.referrer)
     if assistant_of(touch):
         return ASSISTANT
@@ -99,6 +98,23 @@ def channel_of(touch: Touch) -> str:
     if any(label in _ENGINES for label in labels):
         return SEARCH
     return SOCIAL if any(label in _NETWORKS for label in labels[-2:]) else REFERRAL
+
+
+def paid_channel(touch: Touch) -> str:
+    """The kind of advertisement that an arrival came by, also if a partner's click is in it; empty for none.
+    A link from an advertisement in a search engine goes by its `/aclk`."""
+    if (paid := _by_click(touch)) is not None:
+        return paid
+    medium = _MEDIA.get(touch.campaign.get("utm_medium", "").lower(), "")
+    if medium in (PAID_SEARCH, PAID_SOCIAL, DISPLAY):
+        return medium
+    labels = _host(touch.referrer).split(".")[:-1]
+    path = touch.referrer.partition("?")[0]
+    return PAID_SEARCH if path.endswith("/aclk") and any(label in _ENGINES for label in labels) else ""
+
+
+def _by_click(touch: Touch) -> str | None:
+    return next((_PAID[c.param.lower()] for c in touch.clicks if c.param.lower() in _PAID), None)
 
 
 def _host(url: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..orders.doubt import Doubt
 from ..referral.touches import Click
+from . import fraud
 from .arrivals import Arrival, Considered, in_order
 from .attribution import Attribution, Claim, Compared, attribute
 from .commission import Commission, commissions
@@ -90,8 +91,16 @@ def decide(inputs: Inputs, policy: Policy) -> Decision:
     return Decision(_shares(found.claims, inputs, terms), found.reason, found.considered, found.compared)
 
 
-def doubt_of(inputs: Inputs, policy: Policy, decision: Decision) -> Doubt | None:
-    """What stands against telling the partners of a decision: a code that may have leaked."""
+def doubts_of(inputs: Inputs, policy: Policy, decision: Decision) -> tuple[Doubt, ...]:
+    """What stands against telling the partners of a decision: a code that may have leaked, and signs that a
+    partner did not earn it by honest means."""
+    leak = _leak(inputs, policy, decision)
+    earning = ((share.partner, share.touched_at) for share in decision.shares)
+    found = fraud.doubts(inputs.suspicions, earning, chosen=inputs.partner is not None)
+    return (*(() if leak is None else (leak,)), *found)
+
+
+def _leak(inputs: Inputs, policy: Policy, decision: Decision) -> Doubt | None:
     sale = inputs.sale
     if sale is None or not policy.terms.further.leaks:
         return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..referral.touches import Touch
+from .fraud import Suspicion
 from .sale import Sale
 
 
@@ -17,7 +18,8 @@ class Inputs:
     `partner` is a person's choice: an empty text for nobody, None where nobody chose, with its reason in
     `chosen_by`. `forgotten`: the visitor asked to be forgotten, and its touches are not kept any more, so the
     decision cannot be replayed. `channel` is where the order was closed. `sale` is the order itself, where
-    the terms ask about it. `linked` are the arrivals of the same customer on other devices.
+    the terms ask about it. `linked` are the arrivals of the same customer on other devices. `suspicions` do
+    not change who earns it (`fraud.py`).
     """
 
     order_time: float
@@ -30,6 +32,7 @@ class Inputs:
     channel: str = "web"
     sale: Sale | None = None
     linked: tuple[Touch, ...] = ()
+    suspicions: tuple[Suspicion, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the ledger."""
@@ -46,6 +49,8 @@ class Inputs:
             data["sale"] = self.sale.to_json()
         if self.linked:
             data["linked"] = [touch.to_json() for touch in self.linked]
+        if self.suspicions:
+            data["suspicions"] = [one.to_json() for one in self.suspicions]
         return {**data, "forgotten": True} if self.forgotten else data
 
     @classmethod
@@ -54,6 +59,7 @@ class Inputs:
         values = {**data}
         for name in ("touches", "linked"):
             values[name] = tuple(Touch.from_json(touch) for touch in data.get(name, ()))
+        values["suspicions"] = tuple(Suspicion(**one) for one in data.get("suspicions", ()))
         if data.get("sale") is not None:
             values["sale"] = Sale.from_json(data["sale"])
         return cls(**values)

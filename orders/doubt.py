@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import log10
 from statistics import median
-from typing import Literal
+from typing import Final, Literal
 
 from ..settings.model import Hold
 from .model import Figure, OrderSeen
@@ -20,6 +20,7 @@ from .money import amount_text
 # manual: the partner has no call for such an event, so a person has to report it. nothing: there is nothing
 # to report, so it does not wait for anybody.
 # agent: an agent recorded more than one agent may. code: a partner's coupon that may have leaked.
+# self, velocity, crowd, bot, brand, unseen: `credit/fraud.py`.
 Kind = Literal[
     "confirm",
     "checkout",
@@ -32,7 +33,16 @@ Kind = Literal[
     "agent",
     "code",
     "net",
+    "self",
+    "velocity",
+    "crowd",
+    "bot",
+    "brand",
+    "unseen",
 ]
+SUSPECTED: Final[frozenset[Kind]] = frozenset({"self", "velocity", "crowd", "bot", "brand", "unseen"})
+"""Signs that a partner did not earn the order by honest means. "code" and "checkout" have rules of their
+own."""
 
 # Of a normal distribution the median absolute deviation is 0.6745 standard deviations (Iglewicz and Hoaglin,
 # 1993); beyond three of them lies one order in 370.

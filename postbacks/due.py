@@ -262,6 +262,24 @@ def retried(rows: Sequence[Postback], row: Postback) -> Plan | None:
     return Plan((row.id,), (), tuple(added))
 
 
+def resent(rows: Sequence[Postback], row: Postback, event: str, why: str) -> Plan:
+    """What is sent when a person tells a partner again what it has taken, because its own report says
+    otherwise. `rows` are all postbacks of the order to the partner, `row` is the one that it took last.
+
+    Raises ValueError if it did not take it, or if a later one says what holds now.
+    """
+    if row.state != "delivered":
+        raise ValueError(f"it is {row.state}, not delivered")
+    if any(one.sequence > row.sequence and one.state != "superseded" for one in rows):
+        raise ValueError("a later one about the order says what holds now")
+    if (event == CANCEL) != (row.event == CANCEL):
+        raise ValueError(f"the partner was told {row.event!r}: correct the order to tell it {event!r}")
+    before = "" if event == NEW else row.report.amount
+    report = replace(row.report, event=event, before=before)
+    sequence = max(one.sequence for one in rows) + 1
+    return Plan(added=(Planned(sequence, report, "due", None, why),))
+
+
 def _why(waiting: Sequence[Postback], settlement: str) -> str | None:
     """Of a call that is not held: what held it before, and who settled it."""
     before = waiting[-1] if waiting else None

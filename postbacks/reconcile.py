@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -30,7 +30,8 @@ class Told:
 
     `order` is the number as the calls write it. `amount` and `currency` are those of the last call that it
     took; None if it took none. `cancelled`: the last call that it took was a cancellation. `state` and `why`
-    are those of the last call of all. `at` is when the order was recorded, in unix seconds.
+    are those of the last call of all. `at` is when the order was recorded, in unix seconds. `postback` is the
+    id of the call that counts: the last that it took, or the last of all.
     """
 
     order: str
@@ -40,16 +41,20 @@ class Told:
     state: State
     why: str
     at: float
+    postback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference: the order, what the ledger says, and what the partner's report says."""
+    """One difference: the order, what the ledger says, what the partner's report says, and what settles it.
+    `command` is the command that does so; empty if it is to be done by hand, or asked."""
 
     kind: Kind
     order: str
     ours: str
     theirs: str
+    todo: str = ""
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,39 @@ def compare(told: Iterable[Told], rows: Iterable[Row], others: Mapping[str, str]
         agree += not differences
         found += differences
     kinds = list(KINDS)
+    found = [_with_action(one, ours.get(number_of(one.order))) for one in found]
     return Comparison(agree, tuple(sorted(found, key=lambda d: (kinds.index(d.kind), d.order))))
+
+
+def _with_action(found: Difference, told: Told | None) -> Difference:
+    """The difference with what settles it, if the ledger is right."""
+    postback = "" if told is None else told.postback
+    todo, command = _ACTIONS[found.kind]
+    if found.kind == "not told" and told is not None:
+        if told.state == "held":
+            todo, command = "release or refuse the call", "clew postbacks release {postback}"
+        elif told.state in ("due", "sending"):
+            todo, command = "wait: the call is on its way", ""
+    elif found.kind == "state" and told is not None and told.amount is None:
+        todo, command = "the call arrived all the same, or they track on another way: compare their times", ""
+    elif found.kind == "state" and told is not None and told.cancelled:
+        todo, command = "tell them of the cancellation again", "clew postbacks resend {postback}"
+    return replace(found, todo=todo, command=command.format(postback=postback, order=found.order))
+
+
+_ACTIONS: Final[Mapping[Kind, tuple[str, str]]] = {
+    "missing": (
+        "ask whether they refused it; if they never had it, tell them of the order again",
+        "clew postbacks resend {postback} --event order",
+    ),
+    "not told": ("find out why it failed, and send it again", "clew postbacks retry {postback}"),
+    "unknown here": ("they track on another way too: decline it there, or report the order here", ""),
+    "not theirs": ("see why; decline it there, or correct the credit", "clew explain order {order}"),
+    "doubled": ("the order came to them on two ways: decline one of them there", ""),
+    "amount": ("tell them of the amount again", "clew postbacks resend {postback} --event adjust"),
+    "currency": ("tell them of the amount again", "clew postbacks resend {postback} --event adjust"),
+    "state": ("see why they declined it; if it stands, tell them again", "clew postbacks resend {postback}"),
+}
 
 
 def _compared(

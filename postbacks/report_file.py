@@ -7,13 +7,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Status = Literal["pending", "approved", "declined", "paid"]
 FIELDS: Final = ("order", "amount", "currency", "status", "time")
@@ -42,6 +43,11 @@ class Row:
     at: float | None
 
 
+def _zone(value: str) -> str:
+    ZoneInfo(value)  # raises ValueError or KeyError for a name that is none
+    return value
+
+
 class Format(BaseModel):
     """One entry of `reports.toml`; see there."""
 
@@ -53,6 +59,8 @@ class Format(BaseModel):
     source: Annotated[list[str], Field(min_length=1)]
     columns: dict[Literal["order", "amount", "currency", "status", "time"], list[str]]
     statuses: dict[Status, list[str]]
+    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    dates: Literal["day first", "month first"] = "day first"
     records: Annotated[str, Field(pattern=r"^(/[^/]+)*$")] = ""
 
     def words(self) -> Mapping[str, Status]:
@@ -79,8 +87,11 @@ def format_of(network: str | None) -> Format:
     return next((one for one in known.report if one.network == network), known.generic)
 
 
-def read_report(body: bytes, form: Format, named: Mapping[str, str]) -> tuple[Row, ...]:
-    """The transactions in a file. `named` has by field the column that a person chose.
+def read_report(
+    body: bytes, form: Format, named: Mapping[str, str], zone: ZoneInfo | None = None
+) -> tuple[Row, ...]:
+    """The transactions in a file. `named` has by field the column that a person chose, `zone` is the time
+    zone of times without one; by default the format's.
 
     Raises ReportFileError that names the column that is missing, or the line that cannot be read.
     """
@@ -93,9 +104,9 @@ def read_report(body: bytes, form: Format, named: Mapping[str, str]) -> tuple[Ro
     columns = _columns(list(records[0]), form, named)
     amounts = [str(record.get(columns["amount"]) or "") for record in records]
     comma = _comma_is_decimal(amounts)
-    words = form.words()
+    words, times = form.words(), _Times(zone or ZoneInfo(form.zone), form.dates == "month first")
     return tuple(
-        _row(number, record, columns, words, _amount(amount, comma, number))
+        _row(number, record, columns, words, times, _amount(amount, comma, number))
         for number, (record, amount) in enumerate(zip(records, amounts, strict=True), 1)
         if str(record.get(columns["order"]) or "").strip()
     )
@@ -133,6 +144,17 @@ def _of_json(text: str, form: Format) -> Sequence[Mapping[str, Any]]:
             found = found.get(key) if isinstance(found, Mapping) else None
     if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
         raise ReportFileError(f"the file has no list of records at {form.records or 'its top'}")
+    return [_flat(one) for one in found]
+
+
+def _flat(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record whose values are no objects: `{"sale": {"amount": 1}}` has `sale/amount`."""
+    found: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}/{inner}": one for inner, one in value.items()}
+        else:
+            found[name] = value
     return found
 
 
@@ -163,6 +185,7 @@ def _row(
     record: Mapping[str, Any],
     columns: Mapping[str, str],
     words: Mapping[str, Status],
+    times: "_Times",
     amount: Decimal,
 ) -> Row:
     def value(field: str) -> str:
@@ -172,7 +195,8 @@ def _row(
     known = words.get(_plain(status)) if status else None
     if status and known is None:
         raise ReportFileError(f"row {number}: unknown status {status[:40]!r}; known are {', '.join(words)}")
-    return Row(number, value("order"), amount, value("currency").upper() or None, known, _time(value("time")))
+    currency = value("currency").upper() or None
+    return Row(number, value("order"), amount, currency, known, times.at(value("time")))
 
 
 def _comma_is_decimal(amounts: Iterable[str]) -> bool:
@@ -201,16 +225,24 @@ def _amount(text: str, comma: bool, number: int) -> Decimal:
     return Decimal(plain.rstrip("."))
 
 
-def _time(text: str) -> float | None:
-    if text.isascii() and text.isdigit() and len(text) >= 9:
-        return float(text[:10])
-    # The day first, as in Europe; "11/23/2026" is no time then.
-    european = re.sub(r"^(\d\d)[./](\d\d)[./](\d{4})", r"\3-\2-\1", text)
-    try:
-        at = datetime.fromisoformat(european)
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """How a file writes times: those without a zone are of `zone`; `month_first`: "11/23/2026"."""
+
+    zone: ZoneInfo
+    month_first: bool
+
+    def at(self, text: str) -> float | None:
+        """Unix seconds; None for what is no time."""
+        if text.isascii() and text.isdigit() and len(text) >= 9:
+            return float(text[:10])
+        order = r"\3-\1-\2" if self.month_first else r"\3-\2-\1"
+        written = re.sub(r"^(\d\d)[./](\d\d)[./](\d{4})", order, text)
+        try:
+            found = datetime.fromisoformat(written)
+        except ValueError:
+            return None
+        return (found if found.tzinfo else found.replace(tzinfo=self.zone)).timestamp()
 
 
 def rows_of(rows: Iterable[Row], since: float | None, until: float | None) -> Iterator[Row]:

@@ -6,11 +6,11 @@ Pure. Used for a landing request, and for a page from a cache that the browser r
 from collections.abc import Sequence
 from dataclasses import replace
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from .consent.signals import Consent
 from .cookie import Known, new_visitor_id
-from .touches import Touch, merge
+from .touches import Touch, merge, with_shown
 from .visitor import Change, Page, Touched
 
 
@@ -39,12 +39,18 @@ def arrive(
     agreed: bool = False,
 ) -> Arrival:
     """A visitor arrives with `touch`. `known` is the content of its cookie; if None, `page` goes into the new
-    one. Without consent nothing is stored, and no cookie is set. `agreed`: the visitor was asked, which its
-    cookie then says."""
+    one; without it, the page was only requested, and nobody may have seen it. Without consent nothing is
+    stored, and no cookie is set. `agreed`: the visitor was asked, which its cookie then says."""
     seen = known or Known(new_visitor_id(), (), int(now), page)
     if consent is not Consent.GRANTED:
         return Arrival(seen)
     renew = known is None or known.stale
+    if page is not None:
+        if touch is not None and touch.clicks:
+            touch = structs.replace(touch, shown=True)
+        shown = with_shown(seen.touches, now, touch.clicks if touch is not None else ())
+        if shown is not seen.touches:
+            seen, renew = replace(seen, touches=shown), True
     if agreed and not seen.agreed:
         seen, renew = replace(seen, agreed=True, necessary=False), True
     if touch is None:

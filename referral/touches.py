@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec import Struct, convert, to_builtins
+from msgspec.structs import replace
 
 SAME_ARRIVAL = 30 * 60
 
@@ -17,18 +18,26 @@ _SHORT = {
     "doubt": "d",
     "consent": "k",
     "claim": "a",
+    "shown": "s",
+    "signs": "f",
 }
 
 # `Touch.consent` of clicks that need none.
 UNNEEDED = "not needed: the network counts the click as strictly necessary"
 
 # Why a click is suspicious: the values of `Touch.doubt`, with texts for people.
-INSIDE, CHECKOUT, ELSEWHERE = "inside", "checkout", "elsewhere"
+INSIDE, CHECKOUT, ELSEWHERE, BOT = "inside", "checkout", "elsewhere", "bot"
 DOUBTS: Mapping[str, str] = {
     INSIDE: "it was made on one of the shop's own pages",
     CHECKOUT: "it stood in the address of the checkout or the confirmation page",
     ELSEWHERE: "the address it stood in is not one of the shop's",
+    BOT: "its client calls itself a crawler",
 }
+# Those that earn nothing whatever the partner's terms.
+_NEVER = (ELSEWHERE, BOT)
+
+# What is unusual about how a click came: the values of `Touch.signs`. It earns; its order may be held.
+AUTOMATED, CROWD, OWN = "automated", "crowd", "own"
 
 
 class Click(Struct, frozen=True, array_like=True):
@@ -50,7 +59,10 @@ class Touch(Struct, frozen=True, omit_defaults=True, rename=_SHORT):
     DOUBTS: then the arrival did not come from outside, and its clicks earn nothing unless the partner's
     terms allow it. `consent` is what shows the visitor's consent to keeping it, at a site that asks: the
     source, and when the choice was made. `claim` names the protocol by which an agent claimed it, and the
-    touch point; empty for what clew saw."""
+    touch point; empty for what clew saw. `shown`: a page asked `decide` within half an hour after it, so a
+    person probably saw where it led. `signs` are what is unusual about the request: AUTOMATED (not a
+    person's browser), CROWD (too many clicks of this partner from one client network), OWN (from a network
+    of the partner)."""
 
     at: int
     clicks: tuple[Click, ...] = ()
@@ -60,6 +72,8 @@ class Touch(Struct, frozen=True, omit_defaults=True, rename=_SHORT):
     doubt: str = ""
     consent: str = ""
     claim: str = ""
+    shown: bool = False
+    signs: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The compact form: short keys, absent where empty. Cookie and store have the same."""
@@ -74,9 +88,9 @@ class Touch(Struct, frozen=True, omit_defaults=True, rename=_SHORT):
 
 
 def doubted(touch: Touch, partner: str, inside: Collection[str]) -> bool:
-    """Whether a touch earns a partner nothing because it did not come from outside. `inside` are the partners
-    whose terms allow clicks inside the shop."""
-    return touch.doubt != "" and (touch.doubt == ELSEWHERE or partner not in inside)
+    """Whether a touch earns a partner nothing because it did not come from outside, or not from a person.
+    `inside` are the partners whose terms allow clicks inside the shop."""
+    return touch.doubt != "" and (touch.doubt in _NEVER or partner not in inside)
 
 
 def earning_click(touch: Touch) -> Click | None:
@@ -99,6 +113,7 @@ def merge(*groups: tuple[Touch, ...]) -> tuple[Touch, ...]:
     """
     last: dict[object, int] = {}
     seen: set[tuple[str, str, str]] = set()
+    places: dict[object, int] = {}
     out: list[Touch] = []
     for touch in sorted((t for group in groups for t in group), key=lambda t: (t.at, bool(t.doubt))):
         key: object | None
@@ -114,5 +129,27 @@ def merge(*groups: tuple[Touch, ...]) -> tuple[Touch, ...]:
         if key is not None:
             last[key] = touch.at
         if not known:
+            if touch.clicks and key is not None:
+                places[key] = len(out)
             out.append(touch)
+        elif touch.shown and key in places and not out[places[key]].shown:
+            # Of two copies, one was made before its page was shown.
+            out[places[key]] = replace(out[places[key]], shown=True)
     return tuple(out)
+
+
+def with_shown(touches: tuple[Touch, ...], now: float, clicks: tuple[Click, ...] = ()) -> tuple[Touch, ...]:
+    """The touches, after a page asked `decide` at `now`: those with a partner's click of the half hour before
+    were shown, and so were those with the `clicks` of the page's own address. The same object if nothing
+    changes."""
+    if all(touch.shown or not touch.clicks for touch in touches):
+        return touches
+    found = tuple(
+        replace(touch, shown=True)
+        if not touch.shown
+        and any(click.partner is not None for click in touch.clicks)
+        and (0 <= now - touch.at <= SAME_ARRIVAL or touch.clicks == clicks)
+        else touch
+        for touch in touches
+    )
+    return touches if all(a is b for a, b in zip(found, touches, strict=True)) else found

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct, json, to_builtins
 from msgspec.structs import replace
 
-from .touches import Touch, merge
+from .touches import Touch, merge, with_shown
 
 VISIT_GAP = 30 * 60
 TRAIL_PAGES = 50
@@ -23,6 +23,7 @@ TOUCHES_BYTES = 4000
 URL_LENGTH = 300
 TITLE_LENGTH = 100
 CART_PATHS = 8
+AGAIN_SECONDS = 86400
 
 
 class Page(Struct, frozen=True, array_like=True):
@@ -67,7 +68,9 @@ class Visitor(Struct, omit_defaults=True):
     message that the visitor has read. `consent` is what shows its consent, at a site that asks: the source,
     and when the choice was made. `handed` are the tokens by which it came from another host of the shop and
     that would still count. `forgotten`: the visitor asked to be forgotten, nothing else is kept, and nothing
-    is added any more; a browser that still has this id gets another one.
+    is added any more; a browser that still has this id gets another one. `own` are partners who were seen as
+    this visitor: from their networks, or signed in. `again` counts by partner how often a link was followed
+    again whose click is known, since when.
     """
 
     id: str
@@ -95,6 +98,8 @@ class Visitor(Struct, omit_defaults=True):
     consent: str = ""
     handed: tuple[Used, ...] = ()
     forgotten: bool = False
+    own: tuple[str, ...] = ()
+    again: Mapping[str, tuple[int, int]] = {}
 
     @property
     def unread(self) -> int:
@@ -213,6 +218,8 @@ class Viewed(Struct, frozen=True):
     def apply(self, visitor: Visitor, now: float) -> None:
         """Count the page view, and a new visit after a gap of 30 minutes."""
         seen_at, visitor.seen_at = visitor.seen_at, now
+        if visitor.touches:
+            visitor.touches = with_shown(visitor.touches, now)
         if visitor.viewed(self.page.view):
             return
         if not seen_at or now - seen_at > VISIT_GAP:
@@ -337,6 +344,30 @@ class HandedOver(Struct, frozen=True):
         visitor.handed = (*(one for one in visitor.handed if one.until >= now), self.token)
 
 
+class ClickedAgain(Struct, frozen=True):
+    """The visitor followed links again whose clicks are known, of these partners."""
+
+    partners: tuple[str, ...]
+
+    def apply(self, visitor: Visitor, now: float) -> None:
+        """Count them, from the first one of a day on."""
+        found = dict(visitor.again)
+        for partner in self.partners:
+            since, count = found.pop(partner, (int(now), 0))
+            found[partner] = (since, count + 1) if now - since < AGAIN_SECONDS else (int(now), 1)
+        visitor.again = dict(list(found.items())[-TOUCHES:])
+
+
+class SeenAs(Struct, frozen=True):
+    """The visitor is one of these partners."""
+
+    partners: tuple[str, ...]
+
+    def apply(self, visitor: Visitor, now: float) -> None:
+        """That stays so."""
+        visitor.own = tuple(dict.fromkeys((*visitor.own, *self.partners)))[-TOUCHES:]
+
+
 class Forgotten(Struct, frozen=True):
     """The visitor asked to be forgotten."""
 
@@ -360,6 +391,8 @@ Change = (
     | Ordered
     | Agreed
     | HandedOver
+    | ClickedAgain
+    | SeenAs
     | Forgotten
 )
 

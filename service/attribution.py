@@ -11,10 +11,11 @@ from ..orders.model import OrderError
 from ..orders.selector_watch import SelectorWatch
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
-from ..referral.touches import DOUBTS, Touch, doubted
-from ..referral.visitor import CartSeen, Change, Shopped, Touched, Visitor
+from ..referral.touches import CROWD, DOUBTS, Touch, doubted
+from ..referral.visitor import CartSeen, Change, ClickedAgain, Shopped, Touched, Visitor
 from ..settings.model import Order
 from ..stores.visits import Visits
+from .click_watch import ClickWatch
 from .clicks import ClickCounts
 from .clock import Clock
 from .effects import (
@@ -22,8 +23,10 @@ from .effects import (
     Finished,
     JoinVisitor,
     NotifyDropped,
+    NotifyEmbedded,
     NotifyHandover,
     ReadPage,
+    SaveAgain,
     SaveShopped,
 )
 from .handing import Handing
@@ -70,6 +73,7 @@ class Attribution:
         self._clock = clock
         self._later = later
         self._handing = handing
+        self.click_watch = ClickWatch(events, clock)
 
     async def perform(self, site: SiteRuntime, effects: Iterable[Before]) -> None:
         """Store touches, and that the visitor shops. A store that fails is reported, and the request
@@ -81,8 +85,14 @@ class Attribution:
                 await self._handing.join(site, effect)
             elif isinstance(effect, NotifyHandover):
                 self._handing.refused(site, effect.why)
+            elif isinstance(effect, NotifyEmbedded):
+                for partner in effect.partners:
+                    self.click_watch.embedded(site.name, partner)
             elif isinstance(effect, SaveShopped):
                 await self._change(site, effect.known, [Shopped()], effect.client, "checkout")
+            elif isinstance(effect, SaveAgain):
+                again = [ClickedAgain(effect.partners)]
+                await self._change(site, effect.known, again, effect.client, "touch")
             else:
                 touch = effect.touch
                 if effect.known is not None:
@@ -92,6 +102,10 @@ class Attribution:
     def notify_touch(self, site: SiteRuntime, visitor: str, touch: Touch) -> None:
         """Report a touch that was stored, and a click that did not come from outside."""
         self._events.touch(site.name, visitor, touch, site.masking)
+        for partner in site.clicks.partners(touch):
+            if not touch.doubt:
+                crowd = site.settings.fraud.network_clicks if CROWD in touch.signs else 0
+                self.click_watch.clicked(site.name, partner, shown=touch.shown, crowd=crowd)
         for click in touch.clicks:
             if click.partner is None:
                 continue

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from ..referral.handover import PARAM, HandoverError
 from ..referral.landing import Dropped
 from ..referral.masking import masked_text
 from ..referral.touches import SAME_ARRIVAL, Touch, merge
-from ..referral.visitor import Agreed, Change, Page, Talk, Viewed, Visitor, changed
+from ..referral.visitor import Agreed, Change, Page, SeenAs, Talk, Viewed, Visitor, changed
 from ..rules.ruleset import Explanation
 from ..settings.addresses import split
 from ..stores.talks import Talks
@@ -54,7 +54,7 @@ class Ask(Struct, frozen=True):
 
     `consent` is what the visitor has consented to, as far as it is known; `settled`: nothing more of it is to
     come from this page. `landing` is the address at which the visit began, told once when consent is given on
-    a later page; empty otherwise.
+    a later page; empty otherwise. `fields` are the request's headers by name.
     """
 
     page: PageNow
@@ -63,6 +63,7 @@ class Ask(Struct, frozen=True):
     consent: ConsentState = ASSUMED
     settled: bool = True
     landing: str = ""
+    fields: Mapping[bytes, bytes] = {}
 
 
 class Answer(Struct, frozen=True):
@@ -246,6 +247,8 @@ class Decisions:
         site, ask, now = view.site, view.ask, view.now
         if view.arrival.new and view.arrival.touch is not None:
             self._attribution.notify_touch(site, visitor.id, view.arrival.touch)
+        if view.known is not None and view.arrival.renew:
+            self._attribution.click_watch.seen(site, view.known.touches, view.arrival.known.touches)
         load = self._agents.of(site.name, now)
         facts = gather(site, visitor, ask.page, load, now, site.rules.facts)
         skip = _skip(site, visitor, ask.page.url, _in_talk(site, visitor, now))
@@ -326,9 +329,11 @@ class _View:
         self.ask = ask
         self.now = now
         touch, self.dropped = _landing(site, ask, now)
+        seen = known.touches if known is not None else ()
+        touch = _marked(site, ask, touch, seen)
         self.necessary = None if touch is None else _necessary(site, touch)
         self._touch = None if touch is None else permitted(touch, ask.consent, self.necessary)
-        began = _begin(site, ask, now) if ask.landing else None
+        began = _marked(site, ask, _begin(site, ask, now), seen) if ask.landing else None
         self._began = permitted(began, ask.consent, _necessary(site, began))
         page = ask.page
         self._shown = Page(page.view, now, site.masking.stored(page.url), masked_text(page.title))
@@ -342,7 +347,13 @@ class _View:
             touch = None
         consent, asked = self.ask.consent.consent, self.site.asks_consent
         self.arrival = arrive(known, self._began or touch, consent, self.now, self._shown, agreed=asked)
-        return (*self.arrival.changes, *self._agreed(stored), self._viewed)
+        return (*self.arrival.changes, *self._agreed(stored), *self._own(stored), self._viewed)
+
+    def _own(self, stored: Visitor | None) -> Sequence[Change]:
+        """The partners of whose networks the visitor is, where that is new."""
+        owners = self.site.clicks.owners(self.ask.origin.client)
+        new = tuple(owner for owner in owners if stored is None or owner not in stored.own)
+        return (SeenAs(new),) if new else ()
 
     def _agreed(self, stored: Visitor | None) -> Sequence[Change]:
         """What the visitor's record is to say of its consent, where that is new. That its cookie was issued
@@ -410,6 +421,14 @@ def _landing(site: SiteRuntime, ask: Ask, now: float) -> tuple[Touch | None, lis
 def _necessary(site: SiteRuntime, touch: Touch | None) -> Touch | None:
     """The part of an arrival that needs no consent."""
     return site.landing.necessary(touch) if touch is not None and site.consent.necessary else None
+
+
+def _marked(site: SiteRuntime, ask: Ask, touch: Touch | None, seen: tuple[Touch, ...]) -> Touch | None:
+    """The arrival with what the request shows of its client."""
+    if touch is None or not touch.clicks:
+        return touch
+    origin = ask.origin
+    return site.clicks.marked(touch, seen, ask.fields, origin.client, secure=origin.scheme == "https")
 
 
 def _begin(site: SiteRuntime, ask: Ask, now: float) -> Touch | None:

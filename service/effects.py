@@ -40,6 +40,13 @@ class NotifyDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyEmbedded:
+    """Report that another site's page loaded links of these partners as a picture or in a frame."""
+
+    partners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SaveShopped:
     """Store that the visitor opened the cart or the checkout, which makes its order credible."""
 
@@ -69,8 +76,17 @@ class NotifyHandover:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class SaveAgain:
+    """Store that the visitor followed a link of these partners again whose click is known."""
+
+    known: Known
+    partners: tuple[str, ...]
+    client: str | None
+
+
 # The effects before the request goes to the shop.
-Before = SaveTouch | SaveShopped | NotifyDropped | JoinVisitor | NotifyHandover
+Before = SaveTouch | SaveAgain | SaveShopped | NotifyDropped | NotifyEmbedded | JoinVisitor | NotifyHandover
 
 
 @dataclass(frozen=True, slots=True)

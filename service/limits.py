@@ -42,6 +42,7 @@ PERIODS: Mapping[str, float] = {
     "partner_pages": 60,
     "resends": 3600,
 }
+WATCHED = "clicks"  # what is counted, and refused to nobody
 HELD = ("streams", "desk_streams", "uploads", "websockets", "connections")
 
 CELLS = 8192  # per row; both rows of a limit take 128 KB
@@ -198,6 +199,19 @@ class Limits:
             cells.raise_to(place, after)
         if self._taken is not None:
             self._note(limit, keys, cost)
+
+    def crowded(self, key: str, rate: Rate) -> bool:
+        """Count one more of a key that is only watched, and refuse nothing. Whether there are more of it than
+        the rate allows."""
+        now = self._clock()
+        cells = self._cells[WATCHED, "own"]
+        place, drained = cells.find(key, now)
+        full = drained - now > rate.seconds * (1 - 1 / rate.count) + 1e-6 * rate.seconds
+        if not full:
+            cells.raise_to(place, drained + rate.seconds / rate.count)
+            if self._taken is not None:
+                self._note(WATCHED, [("own", key, rate)], 1)
+        return full
 
     def give_back(self, limit: str, site: str, client: str | None, *, own: Own | None = None) -> None:
         """Undo one `take`, because the request turned out to be legitimate."""

@@ -37,13 +37,15 @@ from ..stores.watch import Watch
 from . import workflow
 from .agents import AgentLoads
 from .attribution import Attribution
+from .click_signs import CROWD_SECONDS
 from .clicks import ClickCounts
 from .clock import LEAST_STEP, Clock
 from .conversations import Conversations
 from .decisions import Decisions
 from .forgetting import Forgetter
 from .handing import Handing
-from .limits import Limits
+from .limits import Limits, Rate
+from .ordering.lost import LostOrders
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
 from .ordering.webhooks import Webhooks
@@ -84,6 +86,7 @@ class Service:
         self.events = Events(self.registry, self.clock.monotonic)
         self.pages = PageReader(self.events)
         self.limits = Limits(settings.limits, self.events, self.clock.monotonic)
+        self.sites.count_clicks(lambda key, count: self.limits.crowded(key, Rate(count, CROWD_SECONDS)))
         self.selector_watch = SelectorWatch(self.events, self.clock.monotonic)
         self.hub = Hub(has_site=self.sites.__contains__)
         self.tasks = Tasks()
@@ -162,6 +165,7 @@ class Service:
         self.workflow = Workflow(
             self.ledger, self.events, self.clock, lambda: self.settings.sites, self.worker.wake
         )
+        self.lost = LostOrders(self.ledger, self.visits)
         self.webhooks = Webhooks(self.ledger, self.ordering, self.events, self.clock)
         self.handing = Handing(self.visitors, self.events, self.clock)
         self.clicks = ClickCounts()

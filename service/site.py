@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from ..chat.providers import providers
 from ..credit.compiled import asked_by, terms_for
+from ..credit.fraud import Suspects
 from ..credit.terms import Policy
 from ..injector.csp_hosts import Needed
 from ..injector.tag import tag
@@ -21,11 +22,12 @@ from ..referral.domains import CookieDomains
 from ..referral.handover import Handovers
 from ..referral.landing import LandingReader
 from ..rules.ruleset import RuleSet
-from ..settings.addresses import patterns_of
+from ..settings.addresses import patterns_of, split
 from ..settings.model import PageType, Partner, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
 from ..templates import Script, provider_script
 from .answers import Answers
+from .click_signs import Clicks
 
 CLOSING = frozenset({"checkout", "confirmation"})
 
@@ -50,6 +52,8 @@ class SiteRuntime:
         self.terms = terms_for(site, self.networks, self.landing.partners())
         self.asked = asked_by(self.terms.further)
         self.policy = Policy(self.terms)
+        self.clicks = Clicks(site)
+        self.suspects = Suspects.of(site)
         self.consent = terms_of(site, catalogue)
         self.asks_consent = self.consent.asks
         self.masking = self.landing.masking
@@ -83,6 +87,11 @@ class SiteRuntime:
         self.page_type = PageTypes(page_types)
         # Whether the settings say which pages are the cart or the checkout.
         self.knows_checkout = any(kind in ("cart", "checkout") for _, kind in page_types)
+
+    def has_tag(self, landing: str) -> bool:
+        """Whether the page of a stored address gets the tag, as far as the settings say."""
+        path, query = (text.encode("utf-8", "surrogatepass") for text in split(landing))
+        return self.settings.inject and not self.never(path, query) and not self.admin(path, query)
 
     def arrival_cookies(self, arrival: Arrival, secure: bool, host: str) -> list[bytes]:
         """Values for Set-Cookie: the visitor's, and those of the networks that sent it."""

@@ -13,6 +13,7 @@ from ..referral.catalogue import Catalogue
 from ..settings.changes import Changes
 from ..settings.hosts import host_key
 from ..settings.model import Partner, Settings, Site
+from .click_signs import Crowd, nobody
 from .origin import LONGEST_HOST
 from .site import SiteRuntime
 
@@ -69,6 +70,7 @@ class Sites(Mapping[str, SiteRuntime]):
         self._former: OrderedDict[tuple[str, str], Partner] = OrderedDict()
         # Steps of the clock, for sites that are compiled later.
         self._set_back: tuple[tuple[float, float], ...] = ()
+        self._crowd: Crowd = nobody
         for name in islice(self.table.by_name, min(AT_ONCE, kept)):
             self._compile(name)
 
@@ -91,10 +93,17 @@ class Sites(Mapping[str, SiteRuntime]):
     def _compile(self, name: str) -> SiteRuntime:
         site = SiteRuntime(self.table.settings, self.table.by_name[name], self._catalogue)
         site.set_back(self._set_back)
+        site.clicks.crowd = self._crowd
         self._compiled[name] = site
         if len(self._compiled) > self._kept:
             self._compiled.popitem(last=False)
         return site
+
+    def count_clicks(self, crowd: Crowd) -> None:
+        """Count clicks by client network with this counter."""
+        self._crowd = crowd
+        for site in self._compiled.values():
+            site.clicks.crowd = crowd
 
     def verify(self) -> None:
         """Compile each site once, if the settings were not validated. Raises the errors of `SiteRuntime`."""

@@ -112,6 +112,13 @@ def _written(value: object) -> object:
     return value
 
 
+def _email(value: str) -> str:
+    found = value.strip().lower()
+    if re.fullmatch(r"[0-9a-f]{64}", found) or re.fullmatch(r"[^@\s]{1,64}@[^@\s]{1,255}", found):
+        return found
+    raise ValueError("not an e-mail address, nor the SHA-256 of one in hex")
+
+
 def listen_address(value: str) -> str:
     """`HOST:PORT`, with an IPv6 address in brackets. Raises ValueError."""
     host, _, port = value.rpartition(":")
@@ -174,6 +181,11 @@ class Partner(Model):
     leak_orders: int | None = Field(None, ge=0, le=100_000)
     hold_days: int | None = Field(None, ge=0, le=3650)
     settlement: Settlement | None = None
+    emails: list[Annotated[str, AfterValidator(_email)]] = Field([], max_length=100)
+    own_networks: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_written)]] = Field(
+        [], max_length=100
+    )
+    brand_bidding: bool = False
     terms: list[Terms] = Field([], max_length=100)
 
     @property
@@ -232,6 +244,21 @@ class Hold(Model):
     factor: Decimal = Field(Decimal(8), gt=1, le=1000)
     orders: int = Field(5, ge=2, le=50)
     agent_limit: Decimal | None = Field(None, ge=0)
+
+
+class Fraud(Model):
+    """When an order's credit is in doubt, so that its postback waits for a person's decision: see
+    docs/credit.md#fraud. 0 switches a count off."""
+
+    self_referral: bool = True
+    own_clicks: int = Field(10, ge=0, le=1000)
+    crawlers: bool = True
+    automated: Literal["note", "hold"] = "note"
+    unseen: bool = True
+    network_clicks: int = Field(60, ge=0, le=100_000)
+    orders: int = Field(20, ge=0, le=1_000_000)
+    factor: Decimal = Field(Decimal(5), gt=1, le=1000)
+    brand: list[Annotated[str, Field(min_length=2, max_length=100)]] = Field([], max_length=200)
 
 
 class Cart(Model):
@@ -437,6 +464,7 @@ class Site(Model):
     rules: list[Rule] = []
     order: Order | None = None
     hold: Hold = Hold()
+    fraud: Fraud = Fraud()
     cart: Cart = Cart()
     widget: Widget = Widget()
     chat: Chat = Chat()

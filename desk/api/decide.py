@@ -111,7 +111,7 @@ def decide(
         peer = scope["client"][0] if scope.get("client") else None
         service.events.proxy_untrusted(site.name, network_of(peer) or "", "X-Forwarded-Proto", by="Origin")
     known = cookie_visitor(scope, at)
-    ask = Ask(page, body.referrer, at.origin)
+    ask = Ask(page, body.referrer, at.origin, fields=fields)
     if site.asks_consent or body.consent is not None:
         message = read_message(body.consent)
         consent = _consent(scope, at, known, message)

@@ -19,6 +19,15 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "A click of {partner} did not come from outside the shop: {why}. It earns nothing.",
         "If the partner's terms allow it (cashback, voucher extensions), set `inside_clicks = true` for it.",
     ),
+    "clicks_unusual": (
+        "Clicks of {partner} look made up: {why}.",
+        "Look at the partner's pages, and ask it how it links to the shop. Nothing was taken from it.",
+    ),
+    "fraud_suspected": (
+        "Orders of {partner} are held, because it may not have earned them. Last: order {order}: {why}.",
+        "Release or refuse each under “held” above. The partner is told “in review” only. What is looked at "
+        "is in `[sites.fraud]`.",
+    ),
     "code_leaked": (
         "A partner's coupon may have leaked. Last: order {order}: {why}.",
         "Ask the partner where the code was published. Release or refuse the held orders. If that is how the "

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from ...referral.visitor import SeenAs
 from ...service.limits import LimitedError
 from ...service.partner_links import PartnerLinks
 from ...settings.hosts import host_key
@@ -109,11 +110,26 @@ def for_partner(handler: Callable[[Request, PartnerContext], Awaitable[Response]
                 request, f"{PATH}/login" + (f"?to={path}" if DOOR.targets.fullmatch(path) else "")
             )
         at.take("partner_pages")
+        await _note_visitor(request, context)
         if request.method in ("GET", "HEAD"):
             require_navigation(request, context.session.csrf)
         return await handler(request, context)
 
     return endpoint
+
+
+async def _note_visitor(request: Request, context: PartnerContext) -> None:
+    """Note that the visitor of this browser is the partner: it does not earn by its own orders."""
+    at = context.at
+    known = at.site.cookie.read([v for n, v in request.scope["headers"] if n == b"cookie"])
+    if known is None or known.necessary or not at.site.settings.fraud.self_referral:
+        return
+    if at.site.asks_consent and not known.agreed:
+        return
+    stored = await at.service.visitors.find(at.site.name, known.visitor, "partner")
+    if stored is None or context.partner not in stored.own:
+        seen = [SeenAs((context.partner,))]
+        await at.service.visitors.note(at.site, known, seen, at.origin.client, "partner")
 
 
 async def _context(request: Request, at: RequestContext) -> PartnerContext | None:

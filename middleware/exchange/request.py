@@ -1,5 +1,6 @@
 """The step for the request's head: who answers it, the visitor's touch, and the headers for the shop."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,16 @@ from ...referral.carrier import HEADER
 from ...referral.consent.decision import permitted
 from ...referral.consent.signals import Consent
 from ...referral.handover import PARAM, HandoverError
-from ...service.effects import Before, JoinVisitor, NotifyDropped, NotifyHandover, SaveShopped, SaveTouch
+from ...service.effects import (
+    Before,
+    JoinVisitor,
+    NotifyDropped,
+    NotifyEmbedded,
+    NotifyHandover,
+    SaveAgain,
+    SaveShopped,
+    SaveTouch,
+)
 from ...service.handing import joined, may_join
 from ...service.ordering.shopping import is_shopping
 from ...service.site import raw_path_text
@@ -66,9 +76,38 @@ def _no_navigation(record: Record, head: RequestHead, reason: Reason) -> tuple[F
     if head.method == "GET" and reason in WITHIN_A_PAGE and record.site.order_page(head.path, head.query):
         record.request_head, record.path, record.left_alone = head, raw_path_text(head.path), reason
         return Forward(head.headers, watch=True), State.WAITING
+    if effects := _embedded(record, head):
+        record.request_head, record.path, record.left_alone = head, raw_path_text(head.path), reason
+        return Forward(head.headers, effects, watch=True), State.WAITING
     if head.method in ("GET", "HEAD"):
         return Forward(head.headers), State.PASSING
     return Forward(validators.restore_preconditions(head.headers)), State.PASSING
+
+
+def _embedded(record: Record, head: RequestHead) -> tuple[Before, ...]:
+    """The effects of a partner's link that another site's page loads as an image, a frame or a script: nobody
+    sees it, so it is no arrival."""
+    if head.method != "GET" or not head.query:
+        return ()
+    fields = head.plain or dict(head.headers)
+    if fields.get(b"sec-fetch-site") not in (None, b"cross-site"):
+        return ()
+    if fields.get(b"sec-fetch-dest") not in _SECRET and not _is_picture(head):
+        return ()
+    touch = record.site.landing.read(head.query, head.path, None, record.now, head.host)
+    partners = record.site.clicks.partners(touch) if touch is not None else ()
+    return (NotifyEmbedded(partners),) if partners else ()
+
+
+# What loads a link without showing it as a page of its own (Sec-Fetch-Dest).
+_SECRET = frozenset((b"image", b"iframe", b"frame", b"object", b"embed", b"script", b"style"))
+
+
+def _is_picture(head: RequestHead) -> bool:
+    """Whether a request that names no destination, as on plain http, accepts pictures first: no browser asks
+    so for a page."""
+    fields = head.plain or dict(head.headers)
+    return b"sec-fetch-dest" not in fields and fields.get(b"accept", b"").lstrip().startswith(b"image/")
 
 
 def _navigation(record: Record, head: RequestHead) -> Forward:
@@ -103,6 +142,8 @@ def _navigation(record: Record, head: RequestHead) -> Forward:
 def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
     """The effects of the visitor's touch, if there is one. Sets the cookies for it."""
     site, plain = record.site, head.plain
+    if _is_picture(head):
+        return _embedded(record, head)
     referrer = plain.get(b"referer") if plain else value(head.headers, b"referer")
     dropped: list[Dropped] = []
     touch = site.landing.read(
@@ -119,6 +160,10 @@ def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
     if touch is None or not (touch.clicks or touch.campaign):
         return tuple(effects)
     known = record.recognise()
+    if touch.clicks:
+        seen = known.touches if known is not None else ()
+        fields = plain or dict(head.headers)
+        touch = site.clicks.marked(touch, seen, fields, head.client, secure=head.scheme == "https")
     necessary = site.landing.necessary(touch) if site.consent.necessary else None
     touch = permitted(touch, record.consent, necessary)
     if touch is None or not (touch.clicks or touch.campaign):
@@ -132,10 +177,18 @@ def _arrived(record: Record, head: RequestHead) -> tuple[Before, ...]:
     if arrival.new:
         record.visitor, record.touches = arrival.known.visitor, arrival.known.touches
         effects.append(SaveTouch(record.visitor, arrival.touch or touch, known, head.client))
+    elif arrival.touch is not None and known is not None:
+        again = site.clicks.partners(arrival.touch) if _is_followed(plain or dict(head.headers)) else ()
+        effects += [SaveAgain(known, again, head.client)] if again else []
     if arrival.touch is not None:
         # A visitor who arrives by the same link again gets renewed cookies.
         record.set_cookies = site.arrival_cookies(arrival, head.scheme == "https", head.host)
     return tuple(effects)
+
+
+def _is_followed(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether a browser followed a link from elsewhere, or an address was typed in. A reload says so."""
+    return b"cache-control" not in fields and fields.get(b"sec-fetch-site") in (b"cross-site", b"none")
 
 
 def _handed(record: Record, head: RequestHead) -> tuple[Before, ...]:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from ...credit.decision import Decision, decide, doubt_of, repriced
+from ...credit.decision import Decision, decide, doubts_of, repriced
+from ...credit.fraud import Suspicion
 from ...credit.inputs import Inputs
 from ...credit.sale import Beside, sale_of
 from ...credit.terms import Policy
@@ -58,6 +59,11 @@ class Crediting(Protocol):
 
     async def linked(self, order: Order, seen: Sequence[Sighting], known: Known | None) -> tuple[Touch, ...]:
         """The arrivals of the same customer on other devices, where the site counts them."""
+
+    async def suspicions(
+        self, order: Order, seen: Sequence[Sighting], touches: tuple[Touch, ...], known: Known | None
+    ) -> tuple[Suspicion, ...]:
+        """What is suspicious of the order, and what was found suspicious before."""
 
     def partner(self, partner: str) -> Partner | None:
         """A partner of the site."""
@@ -180,21 +186,24 @@ async def change_of(
     channel, conversation = await terms.channel(order, known)
     beside = await terms.beside(order, seen, known)
     counted, missing = netted(order, rule)
+    touches, linked = touches_of(order, seen), await terms.linked(order, seen, known)
     inputs = Inputs(
         order_time=order.placed_at,
         decided_at=now,
-        touches=touches_of(order, seen),
+        touches=touches,
         consent=order.consent.state,
         partner=order.partner,
         chosen_by=_chosen_by(order, seen),
         channel=channel,
         sale=None if beside is None else sale_of(counted, beside),
-        linked=await terms.linked(order, seen, known),
+        linked=linked,
+        suspicions=await terms.suspicions(order, seen, (*touches, *linked), known),
     )
     networks = load_catalogue().networks
     kept = _kept(order, known, inputs)
     inputs, policy, decision = kept or (inputs, *terms.decide(inputs, known))
-    order = _doubted(order, seen, doubt_of(inputs, policy, decision))
+    for doubt in doubts_of(inputs, policy, decision):
+        order = _doubted(order, seen, doubt)
     if missing:
         asked = f"[sites.net] asks for what the order does not say: {', '.join(missing)}"
         order = _doubted(order, seen, Doubt("net", asked))
@@ -257,10 +266,10 @@ def _with_customer(order: Order, inputs: Inputs) -> Order:
     return order if known is None else replace(order, customer=known)
 
 
-def _doubted(order: Order, seen: Sequence[Sighting], doubt: Doubt | None) -> Order:
+def _doubted(order: Order, seen: Sequence[Sighting], doubt: Doubt) -> Order:
     """The order with a doubt about its credit, unless a person released it."""
     released = any(s.correction is not None and s.correction.release for s in seen)
-    return order if doubt is None or released else replace(order, doubts=(*order.doubts, doubt))
+    return order if released else replace(order, doubts=(*order.doubts, doubt))
 
 
 def email_of(seen: Sequence[Sighting]) -> str | None:
@@ -359,6 +368,12 @@ class Kept:
     async def linked(self, order: Order, seen: Sequence[Sighting], known: Known | None) -> tuple[Touch, ...]:
         """Those of the last decision."""
         return () if known is None or known.decided is None else known.decided.inputs.linked
+
+    async def suspicions(
+        self, order: Order, seen: Sequence[Sighting], touches: tuple[Touch, ...], known: Known | None
+    ) -> tuple[Suspicion, ...]:
+        """Those of the last decision."""
+        return () if known is None or known.decided is None else known.decided.inputs.suspicions
 
     async def channel(self, order: Order, known: Known | None) -> tuple[Any, str | None]:
         """The channel of the last decision."""

@@ -1,17 +1,18 @@
 """People's decisions about orders: held postbacks are sent or refused, and wrong values are corrected. Each
 decision is a new entry in the order's history with name and reason; nothing is edited in place."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from ...orders.checks import checked_text
 from ...orders.doubt import Doubt, agent_doubt
 from ...orders.model import STATES, OrderError, OrderState
 from ...orders.money import amount_text, checked_currency
 from ...orders.net import GROSS, NetRule
-from ...orders.sighting import Correction, Sighting
+from ...orders.sighting import UNKNOWN, Consented, Correction, Sighting
 from ...postbacks.model import Postback
+from ...referral.touches import Touch
 from ...settings.model import Hold, Partner
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.orders import StoredOrder
@@ -35,10 +36,15 @@ async def correct(
     currency: str | None = None,
     partner: str | None = None,
     hold: Hold = _UNLIMITED,
+    visitor: str | None = None,
+    touches: tuple[Touch, ...] = (),
+    consent: Consented | None = None,
 ) -> Entry:
     """Correct an order: its state, its amount, or the partner that earns it (an empty text for nobody). None
     keeps a value. The partners are notified of the difference.
 
+    With `visitor` it is also said whose the order is, with that visitor's `touches`; `consent` is what is
+    known of the buyer's at the order.
     `partners` are those of the site. An amount above the limit of `hold` waits for another agent. Raises
     OrderError for invalid values, and if nothing is corrected.
     """
@@ -59,7 +65,14 @@ async def correct(
         currency=code,
         state=right_state,
         doubts=() if doubt is None else (doubt,),
+        whose={} if visitor is None else _whose(visitor, touches, consent),
     )
+
+
+def _whose(visitor: str, touches: tuple[Touch, ...], consent: Consented | None) -> dict[str, Any]:
+    plain = tuple(touch.to_json() for touch in touches)
+    known = UNKNOWN if consent is None else consent
+    return {"visitor": visitor, "touches": plain, "consent": known}
 
 
 def _state(value: str | None) -> OrderState | None:
@@ -145,6 +158,7 @@ async def _add(
     currency: str | None = None,
     state: OrderState | None = None,
     doubts: tuple[Doubt, ...] = (),
+    whose: Mapping[str, Any] = {},
 ) -> Entry:
     sighting = Sighting(
         site=order.site,
@@ -157,6 +171,7 @@ async def _add(
         agent=correction.by,
         doubts=doubts,
         correction=correction,
+        **whose,
     )
     rule = order.details.get("net_rule")
     kept = Kept(partners, GROSS if rule is None else NetRule.from_json(rule))

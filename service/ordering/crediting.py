@@ -1,12 +1,14 @@
 """The terms by which a site's orders are credited, and what they ask of the ledger beside an order."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
 from ...credit.arrivals import DAY
 from ...credit.coupons import code_of
 from ...credit.decision import Decision, decide
+from ...credit.fraud import Evidence, Suspicion, both, partners_of, suspicions
 from ...credit.inputs import Inputs
 from ...credit.sale import Beside
 from ...credit.terms import Policy
@@ -18,7 +20,7 @@ from ...referral.touches import Touch, merge
 from ...settings.model import Partner
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.known import Known
-from ...stores.visits import Visits
+from ...stores.visits import Visits, VisitsError
 from ..site import SiteRuntime
 from .book import email_of, touches_of
 
@@ -121,6 +123,41 @@ class SiteCrediting:
                 found.append(visitor.touches)
         own = {touch.to_json().__repr__() for touch in touches_of(order, seen)}
         return tuple(t for t in merge(*found) if repr(t.to_json()) not in own)[-LINKED_TOUCHES:]
+
+    async def suspicions(
+        self, order: Order, seen: Sequence[Sighting], touches: tuple[Touch, ...], known: Known | None
+    ) -> tuple[Suspicion, ...]:
+        """What is suspicious of the order now, and what was before."""
+        decided = None if known is None else known.decided
+        before = () if decided is None else decided.inputs.suspicions
+        site, partners = self._site, partners_of(touches, self._site.terms)
+        code = code_of(order.coupon, site.terms.further)
+        if not order.is_sale or not (partners or code):
+            return before
+        evidence = Evidence(
+            email=email_of(seen),
+            pace=await self._paces(order, {*partners, *(() if code is None else (code.partner,))}),
+            untagged={t.landing for t in touches if not site.has_tag(t.landing)},
+        )
+        visitor = None
+        if order.visitor is not None:
+            with suppress(VisitsError):
+                visitor = await self._visits.get(site.name, order.visitor)
+        if visitor is not None and not visitor.forgotten:
+            recent = {p: n for p, (since, n) in visitor.again.items() if since > order.placed_at - 2 * DAY}
+            seen_pages = visitor.seen_at > 0
+            evidence = replace(evidence, views=seen_pages, own=visitor.own, again=recent)
+        now = suspicions(site.suspects, order.placed_at, touches, site.terms, evidence)
+        return both(before, now)
+
+    async def _paces(self, order: Order, partners: Collection[str]) -> dict[str, str]:
+        """Why partners have too many orders just now."""
+        rules = self._site.settings.fraud
+        if not rules.orders:
+            return {}
+        pace = await self._ledger.paces.of(self._site.name, order.placed_at)
+        found = {p: pace.excess(p, order.placed_at, rules.orders, float(rules.factor)) for p in partners}
+        return {partner: why for partner, why in found.items() if why}
 
     def partner(self, partner: str) -> Partner | None:
         """A partner of the site."""

@@ -1,6 +1,7 @@
 """Emits the events for reports of orders and decisions about postbacks."""
 
 from ...events.events import Events
+from ...orders.doubt import SUSPECTED
 from ...orders.model import SALES
 from ...orders.money import amount_text
 from ...postbacks.model import Postback
@@ -38,6 +39,16 @@ def notify(events: Events, entry: Entry) -> None:
         if doubt.kind == "code" and (before is None or doubt not in before.doubts):
             fields = {"order": after.order_id, "why": doubt.text}
             events.notice("code_leaked", site=after.site, key=after.partner or "", **fields)
+        elif doubt.kind in SUSPECTED and (before is None or doubt not in before.doubts):
+            events.notice(
+                "fraud_suspected",
+                site=after.site,
+                key=f"{after.partner} {doubt.kind}",
+                order=after.order_id,
+                partner=after.partner,
+                kind=doubt.kind,
+                why=doubt.text,
+            )
     _notify_postbacks(events, entry)
 
 

@@ -13,10 +13,12 @@ from .history import Histories
 from .inbox import Inbox
 from .lists import Lists
 from .loose import Loose
+from .lost import Lost
 from .networks import Networks
 from .notices import Notices
 from .orders import Orders
 from .outbox import Outbox
+from .paces import Paces
 from .partner_access import PartnerAccess
 from .partner_book import PartnerBook
 from .partner_clicks import PartnerClicks
@@ -40,6 +42,8 @@ class Ledger:
         self.outbox = Outbox(self.db)
         self.conversations = Conversations(self.db)
         self.customers = Customers(self.db)
+        self.lost = Lost(self.db)
+        self.paces = Paces(self.db)
         self.inbox = Inbox(self.db)
         self.lists = Lists(self.db)
         self.agents = Agents(self.db)

@@ -107,7 +107,7 @@ async def known_of(connection: Connection, row: Row[Any]) -> Known:
     seen = [stored_of(s) for s in await connection.execute(_SIGHTINGS, {"order": row.id})]
     decided = None
     if row.decision is not None:
-        found = (await connection.execute(_DECIDED, {"decision": row.decision})).first()
+        found = (await connection.execute(DECIDED, {"decision": row.decision})).first()
         decided = None if found is None else await decided_of(connection, found)
     return Known(
         row.id,
@@ -175,7 +175,7 @@ async def postbacks_of(connection: Connection, row: int, *, lock: bool = False) 
 
 
 _SIGHTINGS = Prepared(stored_query().where(_S.order == bindparam("order")).order_by(_S.id))
-_DECIDED = Prepared(decided_query().where(_D.id == bindparam("decision")))
+DECIDED = Prepared(decided_query().where(_D.id == bindparam("decision")))
 _SHARES = Prepared(
     select(shares_table)
     .where(shares_table.c.decision == bindparam("decision"))

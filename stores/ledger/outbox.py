@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from ...postbacks.due import Plan, Planned, after_dead, retried
+from ...postbacks.due import Plan, Planned, after_dead, resent, retried
 from ...postbacks.model import OPEN, STATES, Attempt, Outcome, Postback, Report, State, Waiting
 from .adding import Additions, NumberOf
 from .connection import Connection, executing
@@ -248,6 +248,39 @@ class Outbox:
                 .values({c: getattr(again, c) for c in _SETTLED})
             )
             return again
+
+        return await self._db.transact(work)
+
+    async def resend(
+        self, postback_id: str, now: float, *, by: str, event: str | None, manual: Callable[[Postback], str]
+    ) -> Postback:
+        """Tell a partner again what it took, as another event if one is given. `manual` says why no call can
+        do so; empty if one can. Returns the new postback.
+
+        Raises OutboxError for an unknown id, for one that was not delivered, or after which a later one was
+        sent, and if no call can be made.
+        """
+
+        async def work(tx: Connection) -> Postback:
+            row = (await tx.execute(select(postbacks_table).where(_C.id == postback_id))).first()
+            if row is None:
+                raise OutboxError(f"{postback_id}: no such postback")
+            await lock_order(tx, row.order)
+            every = select(postbacks_table).where(_C.order == row.order, _C.partner == row.partner)
+            query = every.order_by(_C.sequence).with_for_update()
+            rows = [postback_of(one) for one in await tx.execute(query)]
+            found = next(one for one in rows if one.id == postback_id)
+            if not found.report.click_id:
+                raise OutboxError(f"{postback_id}: its click id is not known: report it by hand")
+            try:
+                plan = resent(rows, found, event or found.event, f"sent again by {by}")
+            except ValueError as error:
+                raise OutboxError(f"{postback_id}: {error}, so it is not sent again") from None
+            (planned,) = plan.added
+            if why := manual(replace(found, event=planned.report.event, report=planned.report)):
+                raise OutboxError(f"{postback_id}: {why}")
+            (added,) = await apply_plan(tx, found.order, found.site, plan, now)
+            return added
 
         return await self._db.transact(work)
 

@@ -42,7 +42,7 @@ async def _told_where(
 ) -> tuple[Told, ...]:
     own, order = postbacks.c, orders.c
     query = (
-        select(own.order, own.event, own.report, own.state, own.why, order.recorded_at)
+        select(own.order, own.id, own.event, own.report, own.state, own.why, order.recorded_at)
         .join_from(postbacks, orders, order.id == own.order)
         .where(own.site == site, own.partner == partner, *conditions)
         .order_by(own.order, own.sequence)
@@ -63,6 +63,7 @@ def _told(rows: list[Row[Any]]) -> Told:
         state=last.state,
         why=last.why or "",
         at=last.recorded_at,
+        postback=(taken or last).id,
     )
 
 

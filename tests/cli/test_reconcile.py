@@ -1,5 +1,7 @@
 """`clew reconcile`."""
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -97,6 +99,7 @@ def test_a_report_is_compared_with_what_the_partner_was_told(
     shown = run(str(report), "--partner", "blog").output
     assert "the partner took the call, but has no such order" in shown
     assert shown.splitlines()[-1] == "1 orders agree, 4 differ."
+    assert "send it again: clew postbacks retry pb_" in " ".join(shown.split())
 
 
 def test_a_report_that_agrees_exits_with_0(run: Callable[..., Result], tmp_path: Path) -> None:
@@ -133,7 +136,51 @@ def test_what_cannot_be_compared_says_why(
     assert problem in " ".join(result.output.split())
 
 
+def test_the_days_are_those_of_the_networks_time_zone(run: Callable[..., Result], tmp_path: Path) -> None:
+    """The order 1001 was recorded at midnight UTC: in California it is of the day before."""
+    report = tmp_path / "report.csv"
+    report.write_text("Order,Amount,Date\n9999,1.00,2025-11-22\n")
+
+    def missing(*arguments: str) -> list[str]:
+        lines = run(str(report), "--partner", "blog", "--json", *arguments).output.splitlines()
+        return [one["order"] for one in map(json.loads, lines) if one["kind"] == "missing"]
+
+    assert missing() == []
+    assert missing("--zone", "America/Los_Angeles") == ["1001"]
+    wrong = run(str(report), "--partner", "blog", "--zone", "Nowhere/Here")
+    assert (wrong.exit_code, "write an IANA time zone" in " ".join(wrong.output.split())) == (2, True)
+
+
+def test_differences_are_csv_and_their_command_tells_the_partner_again(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    config = tmp_path / "clew.toml"
+    report = tmp_path / "report.csv"
+    report.write_text("Order,Amount,Date\n1001,50.00,2025-11-23\n=1+1,1.00,2025-11-23\n")
+    result = run(str(report), "--partner", "blog", "--csv")
+    assert result.exit_code == 1
+    unknown, amount = list(csv.DictReader(io.StringIO(result.output)))
+    assert (unknown["kind"], unknown["order"], unknown["command"]) == ("unknown here", "'=1+1", "")
+    assert (amount["kind"], amount["ours"], amount["theirs"]) == ("amount", "59.90 EUR", "50.00")
+    command = amount["command"].split()
+    assert command[:3] + command[4:] == ["clew", "postbacks", "resend", "--event", "adjust"]
+
+    def resend() -> Result:
+        arguments = [*command[1:], "--config", str(config), "--by", "eva"]
+        return CliRunner().invoke(app, arguments, env={"SECRET": SECRET})
+
+    by_hand = resend()
+    assert (by_hand.exit_code, "report it by hand" in by_hand.output) == (1, True)
+    config.write_text(config.read_text().replace("{click_id}", "{click_id}&e={event}"))
+    again = resend()
+    assert again.exit_code == 0, again.output
+    assert again.output.endswith(": adjust 59.90 EUR to blog is due.\n")
+    twice = resend()
+    assert (twice.exit_code, "a later one about the order says what holds now" in twice.output) == (1, True)
+    assert run(str(report), "--partner", "blog", "--csv", "--json").exit_code == 2
+
+
 def test_a_file_that_is_not_there_says_so(run: Callable[..., Result], tmp_path: Path) -> None:
     result = run(str(tmp_path / "none.csv"), "--partner", "blog")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "No such file" in result.output

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from clew.middleware.proxy.mount import ReverseProxy
 from clew.settings.model import Settings
 from clew.stores.visits_record import unpacked
@@ -98,6 +99,31 @@ async def world(folder: Path) -> AsyncIterator[World]:
             yield World(
                 shop, address, f"http://partner.test:{partner.port}", partner_pages, folder / "clew.db"
             )
+
+
+async def test_links_that_a_partners_page_loads_in_secret_are_no_clicks_and_are_reported(
+    tmp_path: Path, context: BrowserContext
+) -> None:
+    """Cookie stuffing: by a picture, a frame, a script and a fetch that nobody sees."""
+    with structlog.testing.capture_logs() as log:
+        async with world(tmp_path) as at:
+            at.partner_pages[b"/"] = page(
+                f'<img hidden src="{at.address}/?ref=SECRET1"><iframe hidden src="{at.address}/?ref=SECRET2">'
+                f'</iframe><script src="{at.address}/x.js?ref=SECRET3"></script><script>'
+                f"fetch('{at.address}/?ref=SECRET4', {{mode: 'no-cors', credentials: 'include'}})</script>"
+            )
+            browser = await context.new_page()
+            await browser.goto(at.partner)
+            for number in range(1, 5):
+                wanted = b"ref=SECRET%d" % number
+                await at.until(lambda wanted=wanted: any(wanted in r.target for r in at.shop.requests))
+            await browser.goto(f"{at.address}/mug")
+            await at.until(lambda: at.asked(b"/mug"))
+            await browser.goto(f"{at.address}/cup")
+            await at.until(lambda: "/cup" in at.stored())
+            assert "SECRET" not in at.stored()
+    told = [line for line in log if line["event"] == "clicks_unusual"]
+    assert {(line["partner"], line["key"]) for line in told} == {("blog", "blog embedded")}
 
 
 async def test_a_click_through_a_shops_service_worker_is_a_landing(

@@ -1,10 +1,12 @@
 """A network's report is read and compared with what the network was told."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
-from clew.postbacks.reconcile import Difference, Told, compare
+from clew.postbacks.reconcile import Told, compare
 from clew.postbacks.report_file import ReportFileError, Row, _formats, format_of, read_report, rows_of
 from clew.referral.networks_file import load
 from hypothesis import given
@@ -43,6 +45,52 @@ def test_awins_report_is_read_by_its_entry() -> None:
     ]
     assert rows[0].at == 1795168800.0
     assert [r.order for r in rows_of(rows, 1795200000.0, None)] == ["1002"]
+
+
+def test_times_are_those_of_the_networks_zone_and_dates_as_it_writes_them() -> None:
+    def at(text: str, network: str | None = None, zone: str | None = None) -> float | None:
+        body = f"order id,amount,Sale Amount,Action Date,date\n1,2,2,{text},{text}\n".encode()
+        named = {"order": "order id"}
+        (found,) = read_report(body, format_of(network), named, None if zone is None else ZoneInfo(zone))
+        return found.at
+
+    assert at("2025-11-23 23:30") == 1763940600.0
+    assert at("2025-11-23 23:30", zone="America/Los_Angeles") == 1763940600.0 + 8 * 3600
+    assert at("2025-11-23T23:30:00+01:00", zone="America/Los_Angeles") == 1763940600.0 - 3600
+    assert at("1763940600", zone="America/Los_Angeles") == 1763940600.0
+    assert at("11/23/2025", "impact") == at("23/11/2025") == at("2025-11-23")
+    assert at("23/11/2025", "impact") is None
+
+
+def test_the_answers_of_awins_and_everflows_interfaces_are_read() -> None:
+    sale = {"amount": 5.5, "currency": "GBP"}
+    awin = [{"orderRef": "1", "saleAmount": sale, "commissionStatus": "declined"}]
+    (found,) = read_report(json.dumps(awin).encode(), format_of("awin"), {"order": "orderRef"})
+    assert (found.order, found.amount, found.currency) == ("1", Decimal("5.5"), "GBP")
+    assert found.status == "declined"
+    at = 1763940600
+    record = {"order_id": "7", "sale_amount": 12.3, "status": "invalid", "conversion_unix_timestamp": at}
+    (found,) = read_report(json.dumps({"conversions": [record]}).encode(), format_of("everflow"), {})
+    assert (found.order, found.amount, found.at) == ("7", Decimal("12.3"), float(at))
+    assert found.status == "declined"
+
+
+def test_each_difference_says_what_settles_it() -> None:
+    def settled(ours: list[Told], theirs: list[Row]) -> tuple[str, str]:
+        (found,) = compare([replace(one, postback="pb_1") for one in ours], theirs, {}).differences
+        assert found.todo
+        return found.kind, found.command
+
+    assert settled([told("1")], []) == ("missing", "clew postbacks resend pb_1 --event order")
+    assert settled([told("1", None, state="dead")], []) == ("not told", "clew postbacks retry pb_1")
+    assert settled([told("1", None, state="held")], []) == ("not told", "clew postbacks release pb_1")
+    assert settled([told("1", None, state="due")], []) == ("not told", "")
+    assert settled([], [row("1")]) == ("unknown here", "")
+    assert settled([told("1")], [row("1"), row("1")]) == ("doubled", "")
+    assert settled([told("1")], [row("1", "9.99")]) == ("amount", "clew postbacks resend pb_1 --event adjust")
+    assert settled([told("1")], [row("1", currency="USD")])[1].endswith("--event adjust")
+    assert settled([told("1", cancelled=True)], [row("1")]) == ("state", "clew postbacks resend pb_1")
+    assert settled([told("1", None, state="unknown")], [row("1")]) == ("state", "")
 
 
 def test_every_format_is_of_a_network_in_the_catalogue() -> None:
@@ -123,7 +171,7 @@ def test_the_parts_of_one_order_add_up() -> None:
 
 def test_a_difference_says_what_each_side_has() -> None:
     (found,) = compare([told("1", None, state="dead")], [row("1")], {}).differences
-    assert found == Difference("state", "1", "dead", "10.00 EUR approved")
+    assert (found.kind, found.order, found.ours, found.theirs) == ("state", "1", "dead", "10.00 EUR approved")
 
 
 @given(st.binary(max_size=300))

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 import structlog
 from clew.desk.app import desk_app
+from clew.referral.cookie import Known
 from clew.service.partner_links import PartnerLink, PartnerLinks
 from clew.settings.model import Settings
 from clew.stores.ledger.agents import SESSION_SECONDS
@@ -400,3 +401,19 @@ async def test_no_link_is_made_for_a_partner_that_is_not_there(desk: DeskServer)
     for path in ("desk/access/link", "desk/access/revoke"):
         fields = {"csrf": hidden(page.text), "partner": "nobody", "days": "7"}
         assert (await agent.post(path, data=fields)).status_code == 404
+
+
+async def test_the_visitor_of_a_partners_browser_is_noted_as_the_partner(desk: DeskServer) -> None:
+    """So that its own orders are held as a self-referral; the page of a stranger notes nothing."""
+    client = desk.client()
+    site = desk.service.sites["shop"]
+    known = Known(VISITOR, (), int(desk.clock.now()))
+    value = site.cookie.set_cookie(known, False).partition(b";")[0].decode().partition("=")[2]
+    client.cookies.set("clew_visitor", value)
+    await client.get("desk/partner/")
+    assert await desk.service.visits.get("shop", VISITOR) is None
+    await client.get("desk/partner/enter", params={"key": token(desk)})
+    await client.get("desk/partner/")
+    visitor = await desk.service.visits.get("shop", VISITOR)
+    assert visitor is not None
+    assert visitor.own == ("anna",)

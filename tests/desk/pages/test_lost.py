@@ -1,0 +1,47 @@
+"""Orders that nobody earns: on the page of what waits, each with its evidence and one button."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Touched
+from desks import DeskServer, hidden
+from owner_orders import order
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:
+    built = DeskServer(tmp_path, hold={"amounts": False})
+    await built.service.open()
+    yield built
+    await built.service.close()
+
+
+async def test_an_order_that_nobody_earns_is_credited_by_a_person(desk: DeskServer) -> None:
+    lost = await order(desk, "1001", "59.90", partner=None)
+    await order(desk, "1002", partner=None)
+    now = int(desk.service.clock.now())
+    touch = Touch(now - 3600, (Click("", "aff", "late-1", "anna"),), landing="/")
+    assert lost.visitor is not None
+    await desk.service.visits.change("shop", lost.visitor, [Touched(touch)], now)
+    client = await desk.agent()
+    page = (await client.get("desk/waiting")).text
+    assert "anna: the buyer&#39;s own visit came by anna at" in page
+    assert page.count('action="/-/clew/desk/waiting/lost"') == 1
+    fields = {"csrf": hidden(page), "order": "1001", "partner": "anna", "why": "it was the same person"}
+    assert (await client.post("desk/waiting/lost", data=fields | {"csrf": "x" * 43})).status_code == 403
+    for wrong in ({"order": "1002"}, {"order": "77"}, {"order": ""}, {"partner": "nobody"}, {"why": ""}):
+        answer = await client.post("desk/waiting/lost", data=fields | wrong)
+        assert (answer.status_code, "Nothing changed:" in answer.text) == (422, True), wrong
+    answer = await client.post("desk/waiting/lost", data=fields)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/-/clew/desk/waiting?done=assigned")
+    page = (await client.get("desk/waiting?done=assigned")).text
+    assert "The order is credited to the partner." in page
+    assert "waiting/lost" not in page
+    credited = await desk.service.ledger.orders.get("shop", "1001")
+    assert credited is not None
+    assert credited.partner == "anna"
+    assert "it was the same person (the buyer's own visit came by anna" in credited.reason
+    (row,) = await desk.service.ledger.histories.postbacks(credited.row)
+    assert (row.state, row.report.click_id) == ("due", "late-1")
