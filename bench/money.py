@@ -1,4 +1,5 @@
-"""What it costs to render the calls to networks: every call of the catalogue, as its example."""
+"""What it costs to render the calls to networks, every call of the catalogue as its example; and what the
+owner's pages cost."""
 
 import random
 import statistics
@@ -8,12 +9,19 @@ from clew.postbacks.examples import partner_of, reports_of
 from clew.postbacks.network_call import network_call
 from clew.referral.networks_file import load
 from options import Options
+from owner import bench_owner
 from report import Section, table
 
 TURNS = 200  # of each call in a round
 
 
 def bench_money(options: Options) -> Section:
+    """Both."""
+    found = [measure_calls(options), bench_owner(options)]
+    return Section(found[0].figures | found[1].figures, "\n".join(one.table for one in found))
+
+
+def measure_calls(options: Options) -> Section:
     """`networks_render_us` is the median over all calls of the median time of each, with its masked form."""
     rng = random.Random(options.seed)
     cases = [

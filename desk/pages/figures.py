@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...postbacks.model import STATES, State
 from ...stores.ledger.calls import Failure, Standing
-from ...stores.ledger.totals import Total
+from ...stores.ledger.totals import Total, Weeks
 from .auth import AgentContext, signed_in
 from .charts import Chart, largest
 from .owner import PERIODS, ROWS, Sheet, drawings, money, owner_page, wanted_sites, weeks_of
@@ -159,6 +159,7 @@ async def revenue_csv(request: Request, context: AgentContext) -> Response:
 # -- partners and networks
 
 _OPEN: Final[tuple[State, ...]] = ("due", "held", "dead", "unknown", "delivered")
+_STANDING: Final = ("Partner", "State", "Number", "Commission", "Currency")
 _NONE = Standing(dict.fromkeys(STATES, 0), None, None)
 
 
@@ -172,6 +173,7 @@ async def partners(request: Request, context: AgentContext) -> Response:
     lines = _by((total for total in totals if total.partner), _partner)
     known = [*at.site.partners, *sorted({name for name, _ in lines} | set(calls))]
     names = list(dict.fromkeys(known))
+    standing = await at.service.ledger.totals.states(at.site.name, weeks, now)
     return await owner_page(
         request,
         context,
@@ -179,6 +181,18 @@ async def partners(request: Request, context: AgentContext) -> Response:
         weeks=number,
         periods=PERIODS,
         more=max(0, len(names) - ROWS),
+        clicks=await _clicks(context, weeks),
+        commissions=Sheet(
+            "Commissions by state",
+            [
+                ("Partner", False),
+                ("State", False),
+                ("Number", True),
+                ("Commission", True),
+                ("Currency", False),
+            ],
+            [[o.partner, o.state, o.count, money(o.amount, o.currency), o.currency] for o in standing[:ROWS]],
+        ),
         rows=[
             (
                 name,
@@ -193,6 +207,13 @@ async def partners(request: Request, context: AgentContext) -> Response:
     )
 
 
+async def _clicks(context: AgentContext, weeks: Weeks) -> Mapping[str, int]:
+    """The clicks of each partner in these weeks."""
+    clock, clicks = times(context.at), context.at.service.ledger.partner_clicks
+    days = (clock.iso(weeks.starts[0])[:10], clock.iso(weeks.end)[:10])
+    return await clicks.by_partner(context.at.site.name, *days)
+
+
 @signed_in
 async def partners_csv(request: Request, context: AgentContext) -> Response:
     """The same as CSV, a line for each partner and currency."""
@@ -202,17 +223,23 @@ async def partners_csv(request: Request, context: AgentContext) -> Response:
     totals = await at.service.ledger.totals.of([at.site.name], weeks, now)
     calls = await at.service.ledger.calls.of(at.site.name, weeks.starts[0], weeks.end, now)
     lines = _by((total for total in totals if total.partner), _partner)
-    for name in (*at.site.partners, *calls):
+    clicks = await _clicks(context, weeks)
+    for name in (*at.site.partners, *calls, *clicks):
         if not any(one == name for one, _ in lines):
             lines[name, ""] = _Line()
 
     async def parts() -> AsyncIterator[Sequence[Sequence[Cell]]]:
         yield [
-            [name, *line.cells(currency), *(calls.get(name, _NONE).counts[state] for state in _OPEN)]
+            [
+                name,
+                clicks.get(name, 0),
+                *line.cells(currency),
+                *(calls.get(name, _NONE).counts[state] for state in _OPEN),
+            ]
             for (name, currency), line in sorted(lines.items())
         ]
 
-    columns = ("partner", *(name.lower() for name in _COUNTED), *_OPEN)
+    columns = ("partner", "clicks", *(name.lower() for name in _COUNTED), *_OPEN)
     return sheet(request, "partners", columns, parts())
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select
 
 from .connection import Connection
 from .database import Database
-from .schema import decisions, orders, postbacks, shares
+from .schema import commissions, decisions, orders, postbacks, shares
 
 SEARCHED: Final = 20_000
 """Most orders of a site that are looked at for a page."""
@@ -30,7 +30,7 @@ NOBODY: Final = "-"
 
 Place = tuple[float, int]
 """Where an order stands in the list: when it was placed, and its row."""
-_O, _S, _P = orders.c, shares.c, postbacks.c
+_O, _S, _P, _C = orders.c, shares.c, postbacks.c, commissions.c
 # Of an order, found by the order: by the state SQLite would go through all that are held.
 _IS_HELD = func.coalesce(_P.state, "") == "held"
 
@@ -50,11 +50,13 @@ class WantedList:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A partner's part of an order, from 0 to 1, and its commission: decimal text."""
+    """A partner's part of an order, from 0 to 1, and its commission: decimal text. `states` are those of the
+    commission (`payouts.account.State`), one for each currency that it had."""
 
     partner: str
     part: str
     commission: str | None
+    states: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +217,17 @@ async def _listed(connection: Connection, rows: Sequence[int]) -> tuple[ListedOr
     )
     found = (await connection.execute(query)).all()
     parts: defaultdict[int, list[Part]] = defaultdict(list)
-    columns = (_S.decision, _S.partner, _S.part, _S.commission)
+    standing: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+    states = select(_C.order, _C.partner, _C.state).where(_C.order.in_(rows)).order_by(_C.currency)
+    for one in await connection.execute(states):
+        standing[one.order, one.partner].append(one.state)
+    columns = (_S.decision, _S.order, _S.partner, _S.part, _S.commission)
     decided = [row.decision for row in found if row.decision is not None]
     for share in await connection.execute(
         select(*columns).where(_S.decision.in_(decided)).order_by(_S.decision, _S.place)
     ):
-        parts[share.decision].append(Part(share.partner, share.part, share.commission))
+        own = tuple(standing[share.order, share.partner])
+        parts[share.decision].append(Part(share.partner, share.part, share.commission, own))
     held = select(_P.order, _P.why).where(_P.order.in_(rows), _IS_HELD)
     why = {row.order: row.why or "in doubt" for row in await connection.execute(held)}
     return tuple(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from .connection import Connection
 from .database import Database
@@ -30,6 +30,13 @@ class PartnerClicks:
                     await tx.execute(new.values(site=site, partner=partner, day=day, count=number))
 
         await self._db.transact(work)
+
+    async def by_partner(self, site: str, since: str, until: str) -> Mapping[str, int]:
+        """The clicks of each of the site's partners, from the day `since` and before `until`."""
+        own = (_C.site == site, _C.day >= since, _C.day < until)
+        query = select(_C.partner, func.sum(_C.count)).where(*own).group_by(_C.partner)
+        async with self._db.read() as connection:
+            return {row[0]: int(row[1]) for row in await connection.execute(query)}
 
     async def of(self, site: str, partner: str, since: str, until: str) -> Mapping[str, int]:
         """The partner's clicks by day, from the day `since` and before `until`, without days of none."""

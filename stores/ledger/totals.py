@@ -31,10 +31,11 @@ from sqlalchemy import (
 
 from ...orders.model import SALES, OrderState
 from ...orders.money import minor_digits
+from ...payouts.account import STATES, State
 from .connection import Connection
 from .database import Database
 from .reports import amount_of, parts_of
-from .schema import orders, shares
+from .schema import commissions, orders, shares
 
 T = TypeVar("T")
 
@@ -74,6 +75,18 @@ class Total:
     undone: int
     revenue: Decimal
     commission: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class StateTotal:
+    """What the commissions of a partner come to that are in one state (`payouts.account.State`), in a
+    currency: how many there are, and what they earn."""
+
+    partner: str
+    state: State
+    currency: str
+    count: int
+    amount: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +145,7 @@ class Totals:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._kept = Kept[tuple[Total, ...]]()
+        self._states = Kept[tuple[StateTotal, ...]]()
 
     async def of(
         self, sites: Sequence[str], weeks: Weeks, now: float, *, partner: str | None = None
@@ -144,6 +158,28 @@ class Totals:
                 key = (site, start, end)
                 found += await self._kept.get(key, now, partial(self.week, *key))
         return tuple(total for total in found if partner is None or total.partner == partner)
+
+    async def states(self, site: str, weeks: Weeks, now: float) -> tuple[StateTotal, ...]:
+        """The commissions for the site's orders of these weeks, by partner and state. At most FRESH seconds
+        old at `now`. Raises LedgerError."""
+        own = commissions.c
+        placed = (own.placed_at >= weeks.starts[0], own.placed_at < weeks.end)
+        key = (own.partner, own.state, own.currency)
+        # By the states that there are, an index finds those of the time.
+        query = (
+            select(*key, func.count(), func.coalesce(func.sum(own.amount), 0))
+            .where(own.site == site, own.state.in_(STATES), *placed)
+            .group_by(*key)
+            .order_by(*key)
+        )
+
+        async def work(connection: Connection) -> tuple[StateTotal, ...]:
+            rows = await connection.execute(query)
+            return tuple(StateTotal(row[0], row[1], row[2], row[3], _money(row[4], row[2])) for row in rows)
+
+        return await self._states.get(
+            (site, weeks.starts[0], weeks.end), now, lambda: self._db.query(work, SECONDS)
+        )
 
     async def week(self, site: str, start: float, end: float) -> tuple[Total, ...]:
         """The totals of a site's orders that were placed from `start` and before `end`, as they are now.

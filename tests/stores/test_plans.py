@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from clew.orders.model import OrderSeen
@@ -27,7 +28,7 @@ from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.reports import OrderFilter, Reports
 from clew.stores.ledger.retention import Retention
 from clew.stores.ledger.stories import Stories
-from clew.stores.ledger.totals import Totals
+from clew.stores.ledger.totals import Totals, Weeks
 from recorded import put_order
 from sqlalchemy import event, text
 
@@ -35,7 +36,7 @@ NOW = 1_800_000_000.0
 Ask = Callable[[Database], Awaitable[Any]]
 _ALL = re.compile(
     r"SCAN (orders|order_numbers|placements|sightings|decisions|shares|postbacks|attempts|conversations|"
-    r"messages)\b"
+    r"messages|commissions|commission_entries)\b"
 )
 
 
@@ -141,6 +142,7 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "the list of a partner": lambda db: Lists(db).page(["shop"], WantedList("blog", "paid"), limit=50),
     "the list of what is held": lambda db: Lists(db).page(["shop"], WantedList(held=True), limit=50),
     "the list of a time": lambda db: Lists(db).page(["shop"], WantedList("-", since=9, until=NOW), limit=50),
+    "commissions by state": lambda db: Totals(db).states("shop", Weeks.until(NOW, 4, ZoneInfo("UTC")), NOW),
     "totals of a week": lambda db: Totals(db).week("shop", NOW - 604_800, NOW),
     "sites of an order": lambda db: Stories(db).sites("1"),
     "story": lambda db: story(db),

@@ -48,6 +48,7 @@ class DeskServer:
         hold: dict[str, Any] | None = None,
         webhooks: dict[str, Any] | None = None,
         more: dict[str, Any] | None = None,
+        ledger: str | None = None,
     ) -> None:
         rules = [{"name": "after-wait", "action": "invite", "when": []}]
         partners = [{"id": "anna", "param": "aff", "postback": "https://partner.test/?c={click_id}"}]
@@ -65,7 +66,7 @@ class DeskServer:
                 {
                     "secret": "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB",
                     "store": f"sqlite:{folder / 'visits.db'}",
-                    "ledger": f"sqlite:{folder / 'ledger.db'}",
+                    "ledger": ledger or f"sqlite:{folder / 'ledger.db'}",
                     "limits": limits or {},
                     "sites": [
                         {

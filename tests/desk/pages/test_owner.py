@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx2
 import pytest
@@ -190,10 +191,15 @@ async def test_partners_stand_side_by_side_with_their_calls(desk: DeskServer) ->
     await set_call(desk, await order(desk, "1002"), "dead")
     await set_call(desk, await order(desk, "1003"), "unknown")
     await order(desk, "1004")
+    today = desk.service.clock.now()
+    for _ in range(2):
+        desk.service.clicks.count("shop", "anna", today, ZoneInfo("UTC"))
+    await desk.service.ledger.partner_clicks.add(desk.service.clicks.take())
     client = await desk.agent()
     page = (await client.get("desk/partners")).text
+    assert "anna pending 4 0.00 EUR" in text_of(page)
     (line,) = rows_of(page)
-    assert line == "anna 4 0 400.00 EUR 0.00 EUR 1 0 1 dead 1 unknown 1"
+    assert line == "anna 2 4 0 400.00 EUR 0.00 EUR 1 0 1 dead 1 unknown 1"
     assert "No partners" not in page
     (csv_line,) = sheet_of(await client.get("desk/partners.csv"))
     assert (csv_line["orders"], csv_line["due"], csv_line["dead"], csv_line["delivered"]) == (
