@@ -15,7 +15,7 @@ import pytest_asyncio
 from clews import ClewFolder, ClewServe, wait_for_event
 from hooks import SECRETS, as_json, module_order, signed
 from oscar_shops import OscarShop
-from playwright.async_api import Browser, BrowserContext
+from playwright.async_api import Browser, BrowserContext, expect
 from receiver.serving import NetworksReceiver
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
@@ -46,6 +46,8 @@ upstream = "{upstream}"
 terms = [
   {{ name = "grinders", when = ['item.category == "Grinders"'], percent = 8 }},
   {{ name = "rest", percent = 5 }},
+  {{ name = "chat-month", when = ['order.channel == "chat"'], pay = 100 }},
+  {{ name = "shop", pay = 50 }},
 ]
 
 [sites.webhooks.magento]
@@ -153,5 +155,19 @@ async def test_an_order_of_three_items_from_the_chat_and_its_refund_are_in_the_n
     assert order["channel"] == "chat"
     (share,) = order["decisions"][-1]["shares"]
     assert (share["partner"], share["part"]) == ("awin-uk", "1")
+    await _check_the_partners_page(clew, chromium, bought.number)
     # 8 % of the grinder that stayed, 5 % of the tamper: 23.19 and 1.70.
     assert share["commission"]["amount"] == "24.89"
+
+
+async def _check_the_partners_page(clew: Running, chromium: Browser, number: str) -> None:
+    """The partner opens its pages by a link, in a browser of its own."""
+    link = clew.folder.run("partner", "link", "awin-uk", "--url", clew.address).strip()
+    context = await chromium.new_context(locale="en-GB")
+    page = await context.new_page()
+    await page.goto(link)
+    await page.goto(f"{clew.address}/-/clew/desk/partner/orders")
+    row = page.get_by_role("row").filter(has_text=number)
+    for shown in ("323.90", "64.95", "chat", "24.89", "100 % of the terms"):
+        await expect(row).to_contain_text(shown)
+    await context.close()
