@@ -9,7 +9,7 @@ import typer
 
 from ..events.metrics import VERSION
 from ..settings.model import listen_address
-from . import commissions, desk, explain, lost, networks, partner, postbacks
+from . import commissions, desk, explain, lost, networks, partner, postbacks, webhooks
 from .backup import backup_command, restore_command
 from .check import check_command
 from .connect import connect_command
@@ -51,6 +51,7 @@ app.add_typer(commissions.app, name="commissions")
 app.add_typer(desk.app, name="desk")
 app.add_typer(postbacks.app, name="postbacks")
 app.add_typer(networks.app, name="networks")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(partner.app, name="partner")
 
 

@@ -35,6 +35,10 @@ EVENTS: Mapping[str, str] = {
     "order": "an order was recorded",
     "credit": "an order was credited to a partner, or to nobody, with the reason",
     "postback": "a call to a partner was attempted, with its outcome",
+    "event_sent": "an endpoint for events was told of something",
+    "event_refused": "an endpoint refused the same event again and again, so that it was left out",
+    "endpoint_failing": "an endpoint for events does not take them; they wait in the ledger",
+    "endpoint_disabled": "an endpoint for events failed for days, or wants no more; nothing is sent to it",
     "policy": "a page's own policy blocks the tag, or will report it; once an hour for each reason",
     "order_unreadable": "a confirmation page was shown, but no order could be read on it",
     "code_leaked": "a partner's coupon is used by many who never came by that partner; its orders are held",
@@ -109,6 +113,7 @@ WARNINGS = frozenset(
         *("reload_socket_taken", "order_journalled", "order_waiting", "postback_failed"),
         *("report_given_up", "visits_down", "ledger_down"),
         *("webhook_refused", "webhook_unread", "webhook_state", "carrier_unknown"),
+        *("event_refused", "endpoint_failing", "endpoint_disabled"),
     }
 )
 ERRORS = frozenset({"order_unrecorded", "fault", "unusable"})

@@ -7,14 +7,15 @@ from ..referral.catalogue import Network
 from ..settings.check import TOKEN_LENGTH, secret_problems
 from ..settings.draft import Draft, twice
 from ..settings.letters import not_ascii
-from ..settings.model import Partner
+from ..settings.model import Partner, Site
 from ..settings.positions import KeyPath
 from ..settings.wording import Wording, nearest
 from .call import RenderError, SecretError
 from .model import Report
 from .network_call import chosen
+from .outgoing import TYPES
 from .reach import kind_of, refusal, written
-from .render import missing_settings, render
+from .render import missing_settings, render, signing
 
 SAMPLE = Report("order", "partner", "click", "1", "1.00", "EUR", "chat", 1_700_000_000, 1_690_000_000)
 _ALLOW = "if that is meant, set allow_private = true for this partner"
@@ -41,6 +42,35 @@ def partner_problems(draft: Draft, networks: Mapping[str, Network]) -> Iterator[
             yield Wording((*place, "network"), message, _shortened(hint))
         else:
             yield from _network_partner(place, partner, networks[partner.network])
+
+
+def endpoint_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
+    """What is wrong with a site's endpoints for events."""
+    names: set[str] = set()
+    for number, endpoint in enumerate(site.endpoints):
+        place = (*path, "endpoints", number)
+        if endpoint.name in names:
+            yield Wording((*place, "name"), f"is {endpoint.name!r} twice", "give each endpoint its own name")
+        names.add(endpoint.name)
+        for n, one in enumerate((endpoint.secret, *endpoint.previous_secrets)):
+            key = (*place, "secret") if n == 0 else (*place, "previous_secrets", n - 1)
+            text = one.get_secret_value()
+            try:
+                signing(text, "secret")
+            except SecretError as error:
+                yield Wording(key, str(error).removeprefix("secret: "))
+            else:
+                yield from secret_problems(key, text.removeprefix("whsec_"), TOKEN_LENGTH)
+        for n, event in enumerate(endpoint.events):
+            if event not in TYPES and not any(one.startswith(event.removesuffix("*")) for one in TYPES):
+                yield Wording((*place, "events", n), f"there is no event {event!r}", nearest(event, TYPES))
+        yield from _address_problems(
+            (*place, "url"),
+            endpoint.url,
+            plain=True,
+            allowed=endpoint.allow_private,
+            hint="if that is meant, set allow_private = true for this endpoint",
+        )
 
 
 def _plain_partner(place: KeyPath, partner: Partner, enabled: Sequence[Network]) -> Iterator[Wording]:
@@ -117,7 +147,16 @@ def _call_problems(place: KeyPath, partner: Partner, network: Network | None) ->
     key, address = _called(partner, network)
     if address is None:
         return
-    path = (*place, key)
+    yield from _address_problems(
+        (*place, key), address, plain=key != "settings", allowed=partner.allow_private
+    )
+
+
+def _address_problems(
+    path: KeyPath, address: str, *, plain: bool, allowed: bool, hint: str = _ALLOW
+) -> Iterator[Wording]:
+    """Problems of an address that is called. `plain`: it is written in the settings as it is; `allowed`: it
+    may be in a private network."""
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
@@ -125,21 +164,21 @@ def _call_problems(place: KeyPath, partner: Partner, network: Network | None) ->
         return
     number = written(host)
     kind = kind_of(number) if number is not None else "public"
-    if not partner.allow_private:
-        yield from _refused(path, host, kind, named=number is None)
-    if parts.scheme == "http" and key != "settings" and kind == "public":
+    if not allowed:
+        yield from _refused(path, host, kind, hint, named=number is None)
+    if parts.scheme == "http" and plain and kind == "public":
         message = "is called without encryption: others on the network path can read and change orders"
         yield Wording(path, message, f'write "https://{host}…"', "warning")
 
 
-def _refused(path: KeyPath, host: str, kind: str, *, named: bool) -> Iterator[Wording]:
+def _refused(path: KeyPath, host: str, kind: str, hint: str, *, named: bool) -> Iterator[Wording]:
     if (why := refusal(host)) is not None:
-        yield Wording(path, f"is never called: {why}", _ALLOW)
+        yield Wording(path, f"is never called: {why}", hint)
     elif kind == "private":
-        yield Wording(path, f"{host} is an address of a private network", _ALLOW, "warning")
+        yield Wording(path, f"{host} is an address of a private network", hint, "warning")
     elif named and ("." not in host.rstrip(".") or host.rstrip(".").endswith(_OWN_NAMES)):
         message = f"{host} is a name in your own network; names are called only at public addresses"
-        yield Wording(path, message, _ALLOW, "warning")
+        yield Wording(path, message, hint, "warning")
 
 
 def _called(partner: Partner, network: Network | None) -> tuple[str, str | None]:

@@ -138,8 +138,13 @@ def _iso(seconds: int) -> str:
 
 
 def _signer(partner: Partner) -> Webhook:
-    """`whsec_` and base64 as in Standard Webhooks; any other text is the key itself, as UTF-8."""
     secret = partner.secret.get_secret_value() if partner.secret is not None else ""
+    return signing(secret, f"partner {partner.id}: secret")
+
+
+def signing(secret: str, what: str) -> Webhook:
+    """Signs with a secret: `whsec_` and base64 as in Standard Webhooks; any other text is the key itself, as
+    UTF-8. Raises SecretError, whose text begins with `what`."""
     if not secret.startswith("whsec_"):
         key = secret.encode("utf-8")
     else:
@@ -147,9 +152,9 @@ def _signer(partner: Partner) -> Webhook:
             bare = secret.removeprefix("whsec_").rstrip("=")  # the padding is often missing
             key = b64decode(bare + "=" * (-len(bare) % 4), validate=True)
         except (Base64Error, ValueError) as error:
-            raise SecretError(f"partner {partner.id}: secret: the part after whsec_ is not base64") from error
+            raise SecretError(f"{what}: the part after whsec_ is not base64") from error
     if not key:
-        raise SecretError(f"partner {partner.id}: secret: it is empty")
+        raise SecretError(f"{what}: it is empty")
     return Webhook(key)
 
 

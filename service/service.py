@@ -49,6 +49,7 @@ from .ordering.lost import LostOrders
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
 from .ordering.webhooks import Webhooks
+from .publishing import Publisher
 from .shared_limits import SharedLimits
 from .sites import Sites, SiteTable
 from .tasks import Tasks
@@ -95,6 +96,9 @@ class Service:
         self.visits: Visits = self._visit_store(settings.store)
         self.journal = Journal(journal_path(settings))
         self.worker = self._new_worker(catalogue.networks)
+        self.publisher = Publisher(
+            self.ledger, self.sites.endpoints, settings.delivery, self.clock.now, self.events
+        )
         self._build_watches()
         self._build_verbs()
         self.ledger_probe = Probe(lambda: self.ledger.db.probe(self.clock.now()), self._not_writable)
@@ -256,6 +260,7 @@ class Service:
         self.tasks.last(
             [
                 ("clew-delivery", self.worker.run()),
+                ("clew-publishing", self.publisher.run()),
                 ("clew-clock", self._keep_time()),
                 ("clew-prune", self._prune()),
                 ("clew-retention", self._retain()),

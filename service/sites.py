@@ -12,7 +12,7 @@ from itertools import islice
 from ..referral.catalogue import Catalogue
 from ..settings.changes import Changes
 from ..settings.hosts import host_key
-from ..settings.model import Partner, Settings, Site
+from ..settings.model import EventEndpoint, Partner, Settings, Site
 from .click_signs import Crowd, nobody
 from .origin import LONGEST_HOST
 from .site import SiteRuntime
@@ -73,6 +73,10 @@ class Sites(Mapping[str, SiteRuntime]):
         self._crowd: Crowd = nobody
         for name in islice(self.table.by_name, min(AT_ONCE, kept)):
             self._compile(name)
+
+    def endpoints(self) -> Iterator[tuple[str, EventEndpoint]]:
+        """The endpoints for events of all sites, with the name of each one's site."""
+        return ((name, one) for name, site in self.table.by_name.items() for one in site.endpoints)
 
     def __getitem__(self, name: str) -> SiteRuntime:
         site = self._compiled.get(name)

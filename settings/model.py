@@ -98,6 +98,13 @@ def _postback(value: str) -> str:
     return value
 
 
+def _called(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+        raise ValueError('not a URL to call; write for example "https://crm.example/hooks/clew"')
+    return value
+
+
 def _endpoint(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
@@ -436,6 +443,24 @@ class Webhook(Model):
     endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
 
 
+def _event_type(value: str) -> str:
+    if not re.fullmatch(r"[a-z]+\.(?:[a-z_]+|\*)", value):
+        raise ValueError('not a type of event; write for example "order.created" or "order.*"')
+    return value
+
+
+class EventEndpoint(Model):
+    """An address of the shop's own that is told what happens: see docs/webhooks.md."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    url: Annotated[str, AfterValidator(_called)]
+    secret: SecretStr
+    previous_secrets: list[SecretStr] = Field([], max_length=2)
+    events: list[Annotated[str, AfterValidator(_event_type)]] = Field([], max_length=50)
+    personal: bool = False
+    allow_private: bool = False
+
+
 class Site(Model):
     """One shop: its hosts, its upstream, its partners and its rules."""
 
@@ -474,6 +499,7 @@ class Site(Model):
     carry: Carry = Carry()
     partner_pages: PartnerPages = PartnerPages()
     webhooks: dict[str, Webhook] = {}
+    endpoints: list[EventEndpoint] = Field([], max_length=10)
 
 
 class Delivery(Model):

@@ -13,11 +13,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...events.metrics import VERSION
+from ...postbacks.outgoing import CREDIT_EVENTS, ORDER_EVENTS, POSTBACK_EVENTS, TEST, TYPES
 from ..context import RequestContext
-from . import exports, forget, orders
+from . import exports, forget, orders, schemas
 from .operation import Operation, Parameter, routes_of
 from .schemas import Document, Error
 
+_EVENTS: Mapping[str, type[BaseModel]] = {
+    **dict.fromkeys(ORDER_EVENTS, schemas.OrderEvent),
+    **dict.fromkeys(CREDIT_EVENTS, schemas.CreditEvent),
+    **dict.fromkeys(POSTBACK_EVENTS, schemas.PostbackEvent),
+    TEST: schemas.TestEvent,
+}
 _TEMPLATE = "#/components/schemas/{model}"
 _ABOUT = (
     "For the shop's own programs. Amounts are decimal text with a dot, times RFC 3339. Every error is "
@@ -31,7 +38,7 @@ def document(prefix: str, operations: Iterable[Operation]) -> dict[str, Any]:
     """The document of a site with this prefix."""
     listed = list(operations)
     bodies = {one.body for one in listed if one.body is not None}
-    answers: set[type[BaseModel]] = {Error}
+    answers: set[type[BaseModel]] = {Error, *_EVENTS.values()}
     for one in listed:
         answers.update(a for a in one.answers.values() if not isinstance(a, str))
     modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [
@@ -40,15 +47,16 @@ def document(prefix: str, operations: Iterable[Operation]) -> dict[str, Any]:
     ]
     modes.sort(key=lambda pair: pair[0].__name__)
     names, definitions = models_json_schema(modes, ref_template=_TEMPLATE)
-    schemas: dict[Any, Any] = {model: schema for (model, _), schema in names.items()}
+    named: dict[Any, Any] = {model: schema for (model, _), schema in names.items()}
     paths: dict[str, dict[str, Any]] = {}
     for one in listed:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas)
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, named)
     return {
         "openapi": "3.1.0",
         "info": {"title": "clew", "version": VERSION, "description": _ABOUT},
         "servers": [{"url": prefix.rstrip("/")}],
         "paths": paths,
+        "webhooks": {name: _event(name, model, named) for name, model in _EVENTS.items()},
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": definitions["$defs"],
@@ -76,6 +84,32 @@ def _operation(one: Operation, schemas: Mapping[type[BaseModel], Any]) -> dict[s
             "content": {"application/json": {"schema": schemas[one.body]}},
         }
     return found
+
+
+def _event(name: str, model: type[BaseModel], schemas: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
+    """A webhook that clew sends to an endpoint of the shop's own."""
+    body = {
+        "type": "object",
+        "required": ["type", "timestamp", "data"],
+        "properties": {
+            "type": {"const": name},
+            "timestamp": {"type": "string", "format": "date-time"},
+            "data": schemas[model],
+        },
+    }
+    headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    return {
+        "post": {
+            "summary": TYPES[name],
+            "description": "Signed as Standard Webhooks 1.0.0 says.",
+            "parameters": [
+                {"name": one, "in": "header", "required": True, "schema": {"type": "string"}}
+                for one in headers
+            ],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+            "responses": {"2XX": {"description": "It was taken."}},
+        }
+    }
 
 
 def _parameter(one: Parameter) -> dict[str, Any]:

@@ -145,6 +145,81 @@ class Claims(Shape):
     attribution: dict[str, str] = Field(description="For the Universal Commerce Protocol.")
 
 
+class OrderEvent(Shape):
+    """`data` of the events about an order: as it stands. `version` counts its changes, by which events are
+    put in order. With `personal` in the endpoint's settings, `visitor`, `conversation` and `agent` are
+    there too."""
+
+    site: str
+    order_id: str
+    spelling: str | None
+    version: int
+    state: str
+    total: str | None
+    currency: str | None
+    refunded: str
+    net: str | None
+    shipping: str | None
+    tax: str | None
+    discount: str | None
+    customer: Literal["new", "returning"] | None
+    coupon: str | None
+    channel: Channel
+    source: str
+    placed_at: str
+    recorded_at: str
+    merged_into: str | None
+    held: str | None = Field(description="Why its partners are not notified yet.")
+    visitor: str | None = None
+    conversation: str | None = None
+    agent: str | None = None
+
+
+class ShareEvent(Shape):
+    """A partner's part of an order, from 0 to 1, and its commission."""
+
+    partner: str
+    part: str
+    commission: str | None
+    commission_currency: str | None
+    operator: str | None
+    reason: str
+
+
+class CreditEvent(Shape):
+    """`data` of credit.changed: who earns an order, by its `version`. Without shares nobody does."""
+
+    site: str
+    order_id: str
+    version: int
+    reason: str
+    shares: list[ShareEvent]
+
+
+class PostbackEvent(Shape):
+    """`data` of the events about a report to a partner. `sequence` counts an order's reports to it."""
+
+    site: str
+    id: str
+    order_id: str
+    partner: str
+    sequence: int
+    event: str
+    state: str
+    amount: str
+    currency: str
+    attempts: int
+    last_status: int | None
+    created_at: str
+    why: str | None
+
+
+class TestEvent(Shape):
+    """`data` of webhook.test."""
+
+    site: str
+
+
 class Went(Shape):
     """Rows of one table."""
 

@@ -75,6 +75,19 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "missed order by `POST orders`. If it did not, make `order.page` narrower. If a script draws the "
         "page, the browser tells of its orders: see `order.browser`.",
     ),
+    "event_refused": (
+        "The endpoint {endpoint} refused the event {id} ({type}, order {order}) again and again: {why}.",
+        "It was left out. Correct the receiver, then send it again with `clew webhooks resend`.",
+    ),
+    "endpoint_failing": (
+        "The endpoint {endpoint} does not take its events: {why}.",
+        "See that its server answers with a status of 200 to 299. Its events wait in the ledger, and it is "
+        "disabled after five days of failures.",
+    ),
+    "endpoint_disabled": (
+        "The endpoint {endpoint} was disabled: {why}.",
+        "Correct it, then write `clew webhooks resend {endpoint}`: it gets all that it has missed.",
+    ),
     "webhook_refused": (
         "A webhook of {source} was refused: {why}.",
         "Compare the secret in `[sites.webhooks]` with the one that the shop system shows. If nobody has set "

@@ -7,7 +7,9 @@ from .conversations import Conversations
 from .customers import Customers
 from .database import Database
 from .deliveries import Deliveries
+from .endpoints import Endpoints
 from .engines import database_at
+from .exports import Exports
 from .forgetting import Forgetting
 from .history import Histories
 from .inbox import Inbox
@@ -40,6 +42,8 @@ class Ledger:
         self.loose = Loose(self.db)
         self.deliveries = Deliveries(self.db)
         self.outbox = Outbox(self.db)
+        self.exports = Exports(self.db)
+        self.endpoints = Endpoints(self.db)
         self.conversations = Conversations(self.db)
         self.customers = Customers(self.db)
         self.lost = Lost(self.db)

@@ -498,6 +498,25 @@ notices = Table(
     UniqueConstraint("site", "event", "key"),
 )
 
+# The shop's own endpoints for events: how far each one was told (cursors of exports by kind), and by whom.
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("site", text_of(64), primary_key=True),
+    Column("name", text_of(64), primary_key=True),
+    Column("cursors", JSON, nullable=False),
+    Column("attempts", Integer, nullable=False),  # failures since the last success
+    Column("failing_since", Float),
+    Column("next_at", Float, nullable=False),
+    Column("last_status", Integer),
+    Column("last_answer", text_of()),
+    Column("sent_at", Float),
+    Column("disabled_at", Float),
+    Column("why", text_of()),  # it was disabled
+    Column("holder", text_of(40)),
+    Column("until", Float),
+)
+
 # Work that one process at a time does: whose turn it is, and until when.
 turns = Table(
     "turns",

@@ -523,6 +523,23 @@ def _rest() -> None:
     )
     op.create_index("ix_deliveries_at", "deliveries", ["at"], unique=False)
     op.create_table(
+        "endpoints",
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("name", text_of(64), nullable=False),
+        sa.Column("cursors", sa.JSON(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.Float(), nullable=True),
+        sa.Column("next_at", sa.Float(), nullable=False),
+        sa.Column("last_status", sa.Integer(), nullable=True),
+        sa.Column("last_answer", text_of(), nullable=True),
+        sa.Column("sent_at", sa.Float(), nullable=True),
+        sa.Column("disabled_at", sa.Float(), nullable=True),
+        sa.Column("why", text_of(), nullable=True),
+        sa.Column("holder", text_of(40), nullable=True),
+        sa.Column("until", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("site", "name", name=op.f("pk_endpoints")),
+    )
+    op.create_table(
         "turns",
         sa.Column("name", text_of(40), nullable=False),
         sa.Column("holder", text_of(40), nullable=False),

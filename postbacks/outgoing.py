@@ -1,0 +1,149 @@
+"""What an endpoint of the shop's own is told: events made of the ledger's rows, and the signed call for one.
+
+An event says how a row of the ledger stands, so it needs no copy of it: it is made when it is sent. Its id
+comes from the number of the row's last change (`stores/ledger/changes.py`), so that a repeat has the same id,
+and the next change another. Standard Webhooks 1.0.0.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, Final
+
+from ..orders.model import SALES
+from ..settings.model import EventEndpoint
+from .call import Call
+from .masking import masked_address
+from .render import ANY_2XX, signing
+
+ORDER_EVENTS: Final[Mapping[str, str]] = {
+    "order.created": "An order was recorded.",
+    "order.updated": "An order changed: its amount, its state, its items, or a doubt about it was settled.",
+    "order.held": "An order was recorded or changed, and is in doubt: `held` says why.",
+    "order.refunded": "A part of an order or all of it was refunded or charged back.",
+    "order.cancelled": "An order is none, or none any more: cancelled, or a test.",
+    "order.merged": "An order turned out to be another one: `merged_into`.",
+}
+CREDIT_EVENTS: Final[Mapping[str, str]] = {
+    "credit.changed": "Who earns an order was decided, for the first time or anew.",
+}
+POSTBACK_EVENTS: Final[Mapping[str, str]] = {
+    "postback.delivered": "A partner took the report of an order or a change.",
+    "postback.dead": "A partner did not take a report, and it is not sent again by itself.",
+    "postback.unknown": "A report was sent, and it is not known whether the partner has it.",
+    "postback.refused": "A person decided that a report is not sent.",
+}
+TEST: Final = "webhook.test"
+TYPES: Final[Mapping[str, str]] = {
+    **ORDER_EVENTS,
+    **CREDIT_EVENTS,
+    **POSTBACK_EVENTS,
+    TEST: "`clew webhooks test` was called.",
+}
+KINDS: Final = ("orders", "credits", "postbacks")
+"""The kinds of rows of which there are events: those of `stores/ledger/exports.py`."""
+
+_REFUNDED = ("part_refunded", "refunded", "charged_back")
+_PERSONAL = ("visitor", "conversation", "agent")
+_ORDER = (
+    *("order_id", "spelling", "version", "state", "total", "currency", "refunded", "net", "shipping", "tax"),
+    *("discount", "customer", "coupon", "channel", "source", "placed_at", "recorded_at", "merged_into"),
+)
+_SHARE = ("partner", "part", "commission", "commission_currency", "operator", "reason")
+_POSTBACK = (
+    *("id", "order_id", "partner", "sequence", "event", "state", "amount", "currency", "attempts"),
+    *("last_status", "created_at", "why"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. `timestamp` is when it happened, RFC 3339."""
+
+    id: str
+    type: str
+    timestamp: str
+    data: Mapping[str, Any]
+
+    @property
+    def body(self) -> str:
+        """The payload: JSON in ASCII."""
+        found = {"type": self.type, "timestamp": self.timestamp, "data": self.data}
+        return json.dumps(found, separators=(",", ":"))
+
+
+def event_of(
+    site: str, kind: str, rows: Sequence[Mapping[str, Any]], cursor: str, held: str | None, personal: bool
+) -> Event | None:
+    """The event of a row of the ledger; None if there is none of it. `rows` are its lines in an export of
+    this kind, `cursor` the one behind it. `held` says why the order's partners are not notified."""
+    name = "evt_" + blake2b(f"{site}|{cursor}".encode(), digest_size=16).hexdigest()
+    first = rows[0]
+    if kind == "orders":
+        data = {key: first[key] for key in _ORDER} | {"held": held}
+        if personal:
+            data |= {key: first[key] for key in _PERSONAL}
+        return Event(name, _order_type(first, held), str(first["changed_at"]), {"site": site, **data})
+    if kind == "credits":
+        shares = [{key: row[key] for key in _SHARE} for row in rows if row["partner"] is not None]
+        about = {"order_id": first["order_id"], "version": first["order_version"], "reason": first["reason"]}
+        return Event(
+            name, "credit.changed", str(first["decided_at"]), {"site": site, **about, "shares": shares}
+        )
+    kind_of_end = f"postback.{first['state']}"
+    if kind_of_end not in POSTBACK_EVENTS:
+        return None
+    data = {key: first[key] for key in _POSTBACK}
+    return Event(name, kind_of_end, str(first["finished_at"]), {"site": site, **data})
+
+
+def _order_type(row: Mapping[str, Any], held: str | None) -> str:
+    state = row["state"]
+    if state == "merged":
+        return "order.merged"
+    if state in _REFUNDED:
+        return "order.refunded"
+    if state not in SALES:
+        return "order.cancelled" if state != "held" else "order.held"
+    if held is not None:
+        return "order.held"
+    return "order.created" if row["version"] == 1 else "order.updated"
+
+
+def trial_event(site: str, now: float) -> Event:
+    """What `clew webhooks test` sends."""
+    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    name = "evt_" + blake2b(f"{site}|test|{now}".encode(), digest_size=16).hexdigest()
+    return Event(name, TEST, moment, {"site": site})
+
+
+def wants(endpoint: EventEndpoint, event: Event) -> bool:
+    """Whether an endpoint is told of an event: by its type, or by its kind with `.*`."""
+    named = {event.type, event.type.partition(".")[0] + ".*"}
+    return not endpoint.events or not named.isdisjoint(endpoint.events)
+
+
+def event_call(endpoint: EventEndpoint, event: Event, now: float) -> Call:
+    """The signed call for an event. While a secret is replaced there is a signature for each, with a blank
+    between them. Raises SecretError."""
+    at = datetime.fromtimestamp(int(now), UTC)
+    secrets = (endpoint.secret, *endpoint.previous_secrets)
+    what = f"endpoint {endpoint.name}: secret"
+    signatures = [signing(one.get_secret_value(), what).sign(event.id, at, event.body) for one in secrets]
+    return Call(
+        method="POST",
+        url=endpoint.url,
+        headers={
+            "Content-Type": "application/json",
+            "webhook-id": event.id,
+            "webhook-timestamp": str(int(now)),
+            "webhook-signature": " ".join(signatures),
+        },
+        body=event.body.encode("ascii"),
+        masked=f"POST {masked_address(endpoint.url)} {event.type}",
+        success=ANY_2XX,
+        gone=True,
+        allow_private=endpoint.allow_private,
+    )

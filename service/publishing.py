@@ -1,0 +1,234 @@
+"""Tells the shop's own endpoints what happens in the ledger: `[[sites.endpoints]]`.
+
+An endpoint is told one event after the other, in the order in which they were written, by one process at a
+time. Its cursor in the ledger goes on after each answer, so that a process that is killed repeats at most the
+event that was under way. While an endpoint fails it is asked again with growing pauses, and what it has yet
+to be told waits in the ledger; after some days it is disabled.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from ..events.events import Events
+from ..postbacks.client import Client, Progress
+from ..postbacks.outgoing import KINDS, Event, event_call, event_of, wants
+from ..postbacks.verdict import JITTER, Answered, Verdict, judge_each
+from ..settings.model import Delivery, EventEndpoint
+from ..stores.ledger.books import Ledger
+from ..stores.ledger.endpoints import EndpointRow
+from ..stores.ledger.exports import Page, Wanted
+
+POLL_SECONDS: Final = 1.0
+AT_ONCE: Final = 16  # endpoints that are told at the same time
+IN_A_ROW: Final = 200  # events of one endpoint, before another one has its turn
+LEASE_MARGIN: Final = 5.0  # seconds beyond the timeout of a call, for storing its response
+LONGEST_PAUSE: Final = 3600.0
+DISABLED_AFTER: Final = 5 * 86400.0
+"""Seconds of failures without a success in between after which an endpoint is disabled."""
+
+NOTICE_AFTER: Final = 3  # failures in a row
+REFUSALS: Final = 6
+"""Times that an endpoint may refuse the same event as such before it is left out."""
+
+_REFUSED: Final = frozenset({400, 413, 422})
+_GONE: Final = 410
+
+Configured = Callable[[], Iterable[tuple[str, EventEndpoint]]]
+_Key = tuple[str, str]
+
+
+class Publisher:
+    """Tells endpoints while `run` runs. `configured` returns the endpoints of the current settings, with
+    their sites; `now` returns unix seconds, and `chance` a number from 0 to 1 that spreads retries."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        configured: Configured,
+        delivery: Delivery,
+        now: Callable[[], float],
+        events: Events,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._ledger = ledger
+        self._configured = configured
+        self._delivery = delivery
+        self._now = now
+        self._events = events
+        self._chance = chance
+        self._holder = secrets.token_hex(8)
+        # Up to where each one was told all, and its cursors then.
+        self._told: dict[_Key, tuple[Mapping[str, str], Mapping[str, str]]] = {}
+        self._tasks: dict[_Key, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Tell endpoints until cancelled."""
+        async with Client(float(self._delivery.timeout), AT_ONCE) as client:
+            try:
+                while True:
+                    try:
+                        await self._round(client)
+                    except Exception as error:
+                        self._events.failed(error, site="", where="webhooks")
+                    await asyncio.sleep(POLL_SECONDS)
+            finally:
+                for task in self._tasks.values():
+                    task.cancel()
+                await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _round(self, client: Client) -> None:
+        """Begin to tell the endpoints for which there may be something."""
+        configured = {(site, one.name): one for site, one in self._configured()}
+        if not configured:
+            return
+        ends = await self._ledger.endpoints.ends()
+        rows = {(row.site, row.name): row for row in await self._ledger.endpoints.list()}
+        for key, endpoint in configured.items():
+            if len(self._tasks) >= AT_ONCE:
+                break
+            if key not in self._tasks and self._is_due(key, rows.get(key), ends):
+                task = asyncio.create_task(self._serve(client, key, endpoint, ends))
+                self._tasks[key] = task
+                task.add_done_callback(partial(self._ended, key))
+
+    def _ended(self, key: _Key, _task: asyncio.Task[None]) -> None:
+        self._tasks.pop(key, None)
+
+    def _is_due(self, key: _Key, row: EndpointRow | None, ends: Mapping[str, str]) -> bool:
+        if row is None:
+            return True
+        if row.disabled_at is not None or row.next_at > self._now():
+            return False
+        return self._told.get(key) != (ends, row.cursors)
+
+    @property
+    def _lease(self) -> float:
+        return self._now() + float(self._delivery.timeout) + LEASE_MARGIN
+
+    async def _serve(
+        self, client: Client, key: _Key, endpoint: EventEndpoint, ends: Mapping[str, str]
+    ) -> None:
+        book = self._ledger.endpoints
+        try:
+            row = await book.take(*key, self._holder, ends, self._now(), self._lease)
+            if row is None:
+                return
+            try:
+                cursors = await self._tell_all(client, row, endpoint, ends)
+                if cursors is not None:
+                    self._told[key] = (ends, cursors)
+            finally:
+                await asyncio.shield(book.note(row, self._holder, holder=None, until=None))
+        except Exception as error:
+            self._events.failed(error, site=key[0], where="webhooks")
+
+    async def _tell_all(
+        self, client: Client, row: EndpointRow, endpoint: EventEndpoint, ends: Mapping[str, str]
+    ) -> Mapping[str, str] | None:
+        """Tell an endpoint all that was written up to `ends`. Its cursors then, None if that is not done."""
+        cursors, left = dict(row.cursors), IN_A_ROW
+        for kind in KINDS:
+            while True:
+                page = await self._ledger.exports.page(kind, Wanted(row.site), cursors.get(kind), 1)
+                if not page.rows:
+                    # Others' rows need not be looked at again.
+                    cursors[kind] = _further(cursors.get(kind), ends[kind])
+                    break
+                if left == 0:
+                    return None
+                left -= 1
+                event = await self._event(row.site, kind, page, endpoint)
+                after = {**cursors, kind: page.cursor}
+                if event is not None:
+                    if not await self._tell(client, row, endpoint, event, after):
+                        return None
+                    row = replace(row, attempts=0, failing_since=None)
+                cursors = after
+        return cursors if await self._ledger.endpoints.note(row, self._holder, cursors=cursors) else None
+
+    async def _event(self, site: str, kind: str, page: Page, endpoint: EventEndpoint) -> Event | None:
+        held = None
+        if kind == "orders":
+            order = await self._ledger.orders.get(site, str(page.rows[0]["order_id"]))
+            held = None if order is None else await self._ledger.outbox.held(order.row)
+        event = event_of(site, kind, page.rows, page.cursor, held, endpoint.personal)
+        return event if event is not None and wants(endpoint, event) else None
+
+    async def _tell(
+        self,
+        client: Client,
+        row: EndpointRow,
+        endpoint: EventEndpoint,
+        event: Event,
+        after: Mapping[str, str],
+    ) -> bool:
+        """Tell an endpoint of one event, and write down how it went; whether to go on with the next one.
+        `after` are the cursors behind it."""
+        now = self._now()
+        # Before the call, so that no other process takes the endpoint over meanwhile.
+        if not await self._ledger.endpoints.note(row, self._holder, until=self._lease):
+            return False
+        call = event_call(endpoint, event, now)
+        result = await client.make(call, _nothing, Progress())
+        (verdict,) = judge_each(call, result, now, repeats=True)
+        status = result.status if isinstance(result, Answered) else None
+        if verdict.outcome == "delivered":
+            told = {"attempts": 0, "failing_since": None, "next_at": 0.0, "sent_at": now, "last_answer": None}
+            noted = await self._ledger.endpoints.note(
+                row, self._holder, cursors=dict(after), last_status=status, **told
+            )
+            self._events.emit("event_sent", site=row.site, endpoint=row.name, type=event.type, id=event.id)
+            return noted
+        return await self._failed(row, event, verdict, status, after)
+
+    async def _failed(
+        self,
+        row: EndpointRow,
+        event: Event,
+        verdict: Verdict,
+        status: int | None,
+        after: Mapping[str, str],
+    ) -> bool:
+        now, attempts = self._now(), row.attempts + 1
+        since = row.failing_since if row.failing_since is not None else now
+        schedule = self._delivery.schedule or [60]
+        pause = min(LONGEST_PAUSE, max(schedule[min(attempts, len(schedule)) - 1], verdict.wait))
+        values = {
+            "attempts": attempts,
+            "failing_since": since,
+            "next_at": now + pause * (1 + JITTER * self._chance()),
+            "last_status": status,
+            "last_answer": verdict.answer[:300],
+        }
+        about = {"endpoint": row.name, "why": verdict.answer[:300] or f"status {status}"}
+        if status in _REFUSED and attempts >= REFUSALS:
+            left_out = {"cursors": dict(after), "attempts": 0, "failing_since": None, "next_at": now}
+            await self._ledger.endpoints.note(row, self._holder, **values | left_out)
+            fields = {**about, "type": event.type, "id": event.id, "order": event.data.get("order_id")}
+            self._events.notice("event_refused", site=row.site, key=row.name, **fields)
+            return True
+        if status == _GONE or now - since > DISABLED_AFTER:
+            values |= {"disabled_at": now, "why": about["why"]}
+            self._events.notice("endpoint_disabled", site=row.site, key=row.name, **about)
+        elif attempts >= NOTICE_AFTER:
+            self._events.notice("endpoint_failing", site=row.site, key=row.name, attempts=attempts, **about)
+        await self._ledger.endpoints.note(row, self._holder, **values)
+        return False
+
+
+async def _nothing() -> None:
+    """Nothing has to be written before an event is sent: it may be sent again."""
+
+
+def _further(cursor: str | None, end: str) -> str:
+    """The later one of two cursors."""
+
+    def number(one: str | None) -> int:
+        return -1 if one is None else int(one.split("-", 2)[1])
+
+    return end if cursor is None or number(end) >= number(cursor) else cursor

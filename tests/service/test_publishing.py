@@ -1,0 +1,282 @@
+"""The shop's own endpoints are told what happens in the ledger: each once, in order, and nothing is lost."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clew.desk.api.openapi import document
+from clew.orders.model import OrderSeen
+from clew.postbacks.outgoing import TYPES
+from clew.service import publishing
+from clew.service.publishing import DISABLED_AFTER, Publisher
+from clew.stores.ledger.endpoints import EndpointRow
+from receiver import Call, Receiver
+from reporting import Shop, site
+from standardwebhooks import Webhook
+
+D = Decimal
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OLD = "whsec_kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6i"
+
+
+def order(total: str, number: str = "1001", **more: Any) -> OrderSeen:
+    return OrderSeen(number, D(total), "EUR", "api", **more)
+
+
+class Told(Receiver):
+    """An endpoint that answers as a test says, and keeps what it took."""
+
+    status: Callable[[dict[str, Any]], int] = staticmethod(lambda event: 200)
+
+    def answer(
+        self, method: str, target: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        status = self.status(json.loads(body))
+        if status == 200:
+            status = self.take(method, target, headers, body)
+        return status, b"{}", {}
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [call.json() for call in self.accepted]
+
+
+def signed(call: Call, secret: str) -> str:
+    """The signature that a receiver computes."""
+    at = datetime.fromtimestamp(int(call.headers["webhook-timestamp"]), UTC)
+    found: str = Webhook(secret).sign(call.headers["webhook-id"], at, call.body.decode())
+    return found
+
+
+@pytest.fixture
+def crm() -> Any:
+    with Told() as told:
+        yield told
+
+
+@asynccontextmanager
+async def telling(shop: Shop, count: int = 1) -> AsyncIterator[None]:
+    """The publishers of so many processes."""
+    service = shop.service
+    publishers = [
+        Publisher(
+            service.ledger,
+            service.sites.endpoints,
+            service.settings.delivery,
+            lambda: shop.now,
+            service.events,
+        )
+        for _ in range(count)
+    ]
+    tasks = [asyncio.create_task(one.run()) for one in publishers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "POLL_SECONDS", 0.02)
+
+
+def endpoint(crm: Receiver, **more: Any) -> dict[str, Any]:
+    return {"name": "crm", "url": f"{crm.address}/hook", "secret": SECRET, **more}
+
+
+@asynccontextmanager
+async def opened(folder: Path, crm: Receiver, ledger: str | None = None, **more: Any) -> AsyncIterator[Shop]:
+    settings = site(api_token="t" * 20, endpoints=[endpoint(crm, **more)])
+    shop = Shop(folder, settings, ledger)
+    await shop.service.open()
+    # It is told what comes from now on.
+    ends = await shop.service.ledger.endpoints.ends()
+    await shop.service.ledger.endpoints.take("shop", "crm", "", ends, shop.now, 0.0)
+    try:
+        yield shop
+    finally:
+        await shop.service.close()
+
+
+async def until(shop: Shop, holds: Callable[[EndpointRow], bool]) -> EndpointRow:
+    async with asyncio.timeout(20):
+        while True:
+            (row,) = await shop.service.ledger.endpoints.list()
+            if holds(row):
+                return row
+            await asyncio.sleep(0.02)
+
+
+async def test_orders_credit_and_postbacks_are_told_signed(
+    tmp_path: Path, ledger_address: str, crm: Told
+) -> None:
+    async with opened(tmp_path, crm, ledger_address) as shop:
+        await shop.bought("v1")
+        await shop.report(order("59.90"), "v1")
+        await shop.deliver()
+        async with telling(shop):
+            await crm.waited(3)
+        assert [event["type"] for event in crm.events] == [
+            "order.created",
+            "credit.changed",
+            "postback.delivered",
+        ]
+        assert all(signed(call, SECRET) in call.headers["webhook-signature"] for call in crm.accepted)
+        created, credit, postback = (event["data"] for event in crm.events)
+        assert (created["order_id"], created["total"], created["version"]) == ("1001", "59.90", 1)
+        assert [share["partner"] for share in credit["shares"]] == ["blog"]
+        assert (postback["partner"], postback["event"], postback["amount"]) == ("blog", "order", "59.90")
+
+
+async def test_no_event_names_a_person_or_a_click_unless_the_settings_ask(tmp_path: Path, crm: Told) -> None:
+    async with opened(tmp_path, crm) as shop:
+        await shop.bought("visitor-1", "click-of-1")
+        await shop.report(order("59.90", email_hash="a" * 64), "visitor-1")
+        async with telling(shop):
+            await crm.waited(2)
+        sent = b"".join(call.body for call in crm.accepted)
+        assert not [one for one in (b"visitor-1", b"click-of-1", b"a" * 64) if one in sent]
+    with Told() as other:
+        folder = tmp_path / "personal"
+        folder.mkdir()
+        async with opened(folder, other, personal=True) as shop:
+            await shop.report(order("59.90"), "visitor-1")
+            async with telling(shop):
+                await other.waited(1)
+            assert other.events[0]["data"]["visitor"] == "visitor-1"
+
+
+async def test_each_change_is_told_by_its_kind(tmp_path: Path, ledger_address: str, crm: Told) -> None:
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({}, "order.created"),
+        ({"state": "paid"}, "order.updated"),
+        ({"state": "refunded"}, "order.refunded"),
+        ({"state": "cancelled"}, "order.cancelled"),
+    ]
+    async with opened(tmp_path, crm, ledger_address, events=["order.*"]) as shop, telling(shop):
+        for count, (change, _) in enumerate(changes, 1):
+            await shop.report(order("59.90", as_of=shop.now + count, **change))
+            await crm.waited(count)
+        assert [event["type"] for event in crm.events] == [kind for _, kind in changes]
+        assert [event["data"]["version"] for event in crm.events] == [1, 2, 3, 4]
+
+
+async def test_a_held_order_says_why(tmp_path: Path, crm: Told) -> None:
+    async with opened(tmp_path, crm, events=["order.*"]) as shop:
+        await shop.bought("v1")
+        page = OrderSeen("1001", D("59.90"), "EUR", "page", guess=True)
+        for number in range(6):
+            await shop.report(order("10.00", f"S-{number}"), "v0")
+        await shop.report(OrderSeen("1001", D("9000.00"), "EUR", page.source), "v1")
+        async with telling(shop):
+            await crm.waited(7)
+        last = crm.events[-1]
+        assert last["type"] == "order.held"
+        assert last["data"]["held"]
+
+
+async def test_while_a_secret_is_replaced_both_are_right(tmp_path: Path, crm: Told) -> None:
+    async with opened(tmp_path, crm, secret=OLD, previous_secrets=[SECRET]) as shop:
+        await shop.report(order("59.90"))
+        async with telling(shop):
+            (call, *_) = await crm.waited(1)
+        assert call.headers["webhook-signature"] == f"{signed(call, OLD)} {signed(call, SECRET)}"
+
+
+async def test_what_fails_is_repeated_with_the_same_id_before_anything_later(
+    tmp_path: Path, crm: Told
+) -> None:
+    tries: list[str] = []
+
+    def failing(event: dict[str, Any]) -> int:
+        tries.append(event["data"]["order_id"])
+        return 503 if len(tries) < 3 else 200
+
+    crm.status = failing  # type: ignore[method-assign]
+    async with opened(tmp_path, crm, events=["order.*"]) as shop:
+        await shop.report(order("1.00", "1"))
+        await shop.report(order("2.00", "2"))
+        async with telling(shop):
+            for count in (1, 2):
+                row = await until(shop, lambda row, count=count: row.attempts == count)  # type: ignore[misc]
+                assert 4.9 <= row.next_at - shop.now <= 40
+                assert row.failing_since is not None
+                shop.now = row.next_at
+            await crm.waited(2)
+        assert tries == ["1", "1", "1", "2"]
+        row = await until(shop, lambda row: row.attempts == 0)
+        assert row.failing_since is None
+
+
+async def test_an_endpoint_that_fails_for_days_is_disabled_and_loses_nothing(
+    tmp_path: Path, crm: Told
+) -> None:
+    crm.status = lambda event: 500  # type: ignore[method-assign]
+    async with opened(tmp_path, crm, events=["order.*"]) as shop:
+        await shop.report(order("1.00", "1"))
+        async with telling(shop):
+            await until(shop, lambda row: row.attempts == 1)
+            shop.now += DISABLED_AFTER + 1
+            row = await until(shop, lambda row: row.disabled_at is not None)
+            noted = {one.event for one in shop.service.events.take_noted()}
+            assert "endpoint_disabled" in noted
+            crm.status = lambda event: 200  # type: ignore[method-assign]
+            await shop.report(order("2.00", "2"))
+            assert row.why
+            assert await shop.service.ledger.endpoints.resume("shop", "crm")
+            await crm.waited(2)
+        assert [event["data"]["order_id"] for event in crm.events] == ["1", "2"]
+
+
+async def test_gone_disables_at_once(tmp_path: Path, crm: Told) -> None:
+    crm.status = lambda event: 410  # type: ignore[method-assign]
+    async with opened(tmp_path, crm) as shop:
+        await shop.report(order("1.00"))
+        async with telling(shop):
+            assert (await until(shop, lambda row: row.disabled_at is not None)).last_status == 410
+
+
+async def test_an_event_that_is_refused_again_and_again_does_not_hold_up_the_others(
+    tmp_path: Path, crm: Told
+) -> None:
+    crm.status = lambda event: 422 if event["data"]["order_id"] == "1" else 200  # type: ignore[method-assign]
+    async with opened(tmp_path, crm, events=["order.*"]) as shop:
+        await shop.report(order("1.00", "1"))
+        await shop.report(order("2.00", "2"))
+        async with telling(shop):
+            while not crm.events:
+                shop.now += 4000
+                await asyncio.sleep(0.05)
+        assert [event["data"]["order_id"] for event in crm.events] == ["2"]
+        assert "event_refused" in {one.event for one in shop.service.events.take_noted()}
+
+
+async def test_several_processes_tell_each_event_once(tmp_path: Path, ledger_address: str, crm: Told) -> None:
+    async with opened(tmp_path, crm, ledger_address, events=["order.*"]) as shop:
+        async with telling(shop, count=3):
+            for number in range(20):
+                await shop.report(order("1.00", str(number)))
+            await crm.waited(20)
+        assert [event["data"]["order_id"] for event in crm.events] == [str(n) for n in range(20)]
+
+
+async def test_another_sites_orders_are_not_told(tmp_path: Path, crm: Told) -> None:
+    async with opened(tmp_path, crm) as shop:
+        page = await shop.service.ledger.exports.page("orders", publishing.Wanted("other"), None, 5)
+        assert page.rows == ()
+        await shop.report(order("1.00"))
+        async with telling(shop):
+            await crm.waited(1)
+        assert {event["data"]["site"] for event in crm.events} == {"shop"}
+
+
+def test_the_openapi_document_has_every_event() -> None:
+    assert set(document("/-/clew/", [])["webhooks"]) == set(TYPES)
