@@ -119,3 +119,15 @@ async def test_axe_finds_nothing_on_a_partners_pages(
                 assert await faults(page) == [], path
         finally:
             await context.close()
+
+
+async def test_axe_finds_nothing_where_the_owner_makes_links(desk: DeskServer, chromium: Browser) -> None:
+    async with desk.served() as address:
+        context = await chromium.new_context(bypass_csp=True, viewport={"width": 360, "height": 740})
+        try:
+            await link_by_the_owner(context, address)
+            page = context.pages[0]
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+            assert await faults(page) == []
+        finally:
+            await context.close()
