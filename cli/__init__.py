@@ -9,7 +9,7 @@ import typer
 
 from ..events.metrics import VERSION
 from ..settings.model import listen_address
-from . import commissions, desk, explain, lost, networks, partner, postbacks, webhooks
+from . import commissions, desk, explain, lost, networks, partner, postbacks, settle, webhooks
 from .backup import backup_command, restore_command
 from .check import check_command
 from .connect import connect_command
@@ -20,6 +20,7 @@ from .inspect import inspect_command
 from .migrate import migrate_command
 from .mitm import mitm_command
 from .orders import report_command
+from .payout import payout_command
 from .reconcile import reconcile_command
 from .reload import reload_command
 from .schema import schema_command
@@ -40,6 +41,7 @@ app.command("reload")(reload_command)
 app.command("migrate")(migrate_command)
 app.command("schema")(schema_command)
 app.command("report")(report_command)
+app.command("payout")(payout_command)
 app.command("reconcile")(reconcile_command)
 app.command("backup")(backup_command)
 app.command("restore")(restore_command)
@@ -52,6 +54,7 @@ app.add_typer(desk.app, name="desk")
 app.add_typer(postbacks.app, name="postbacks")
 app.add_typer(networks.app, name="networks")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(settle.app, name="settle")
 app.add_typer(partner.app, name="partner")
 
 

@@ -168,11 +168,14 @@ def _decide(
     partner: list[str] | None,
     by: str | None,
 ) -> None:
+    partners = {one.name: {each.id: each for each in one.partners} for one in load_or_exit(config).sites}
+
     async def work(db: Database) -> None:
         story = await find_order(db, config, number, site)
         now, who = await time_of(db), by or getpass.getuser()
         ledger = Ledger(db)
-        found = await decide(ledger, story.order.row, partner or (), verdict, now, by=who, why=why)
+        known = partners.get(story.order.site, {}).get
+        found = await decide(ledger, known, story.order.row, partner or (), verdict, now, by=who, why=why)
         for name, accounts in found.items():
             for account in accounts:
                 amount = "" if account.amount is None else f": {money(account.amount, account.currency)}"

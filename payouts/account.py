@@ -33,21 +33,23 @@ class WorkflowError(ValueError):
 class Standing:
     """What a credit decision gives a partner for an order as it stands. `value` is the partner's part of the
     order's amount, `amount` the commission, None where the site has no terms for it, both in minor units.
-    `stands`: the order is a sale, and something is left of it. `due_at` is the end of the hold period."""
+    `stands`: the order is a sale, and something is left of it. `due_at` is the end of the hold period, `part`
+    the partner's part of the order, from 0 to 1."""
 
     currency: str
     value: int
     amount: int | None
     stands: bool
     due_at: float
+    part: str = "1"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An entry. `amount` is what it adds to the commission (None where there are no terms); of `locked` and
     `paid` it is what is settled or paid, which adds nothing. `value` likewise, of the partner's part of the
-    order. `earned` is what the credit decision gives since this entry, `stands` and `due_at` as in
-    `Standing`. `ref` is the settlement or the payout; `at` in unix seconds."""
+    order. `earned` is what the credit decision gives since this entry, `stands`, `due_at` and `part`
+    as in `Standing`. `ref` is the settlement or the payout; `at` in unix seconds."""
 
     kind: Kind
     at: float
@@ -61,6 +63,7 @@ class Entry:
     stands: bool = True
     due_at: float | None = None
     ref: str | None = None
+    part: str = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,7 @@ def credited(account: Account | None, standing: Standing, at: float, why: str) -
         earned=standing.amount,
         stands=standing.stands,
         due_at=standing.due_at,
+        part=standing.part,
     )
 
 

@@ -26,6 +26,7 @@ def standings(order: Order, decision: Decision, terms: Terms) -> dict[str, Stand
             _amount(share, currency, stands=stands),
             stands,
             order.placed_at + hold_days(share, terms) * DAY,
+            str(share.part),
         )
         for share, value in zip(decision.shares, values, strict=True)
     }

@@ -23,6 +23,9 @@ from .model import Postback, Report, State
 from .network_call import PURPOSE, unable
 
 NEW, ADJUST, CANCEL = "order", "adjust", "cancel"
+APPROVE, DECLINE = "approve", "decline"
+VERDICTS: Final = frozenset({APPROVE, DECLINE})
+"""What a network is told of the commission. All other events are about the order."""
 EVENTS: Final[Sequence[str]] = (NEW, ADJUST, CANCEL)
 
 
@@ -193,7 +196,8 @@ def plan(
     changed: list[Postback] = []
     added: list[Planned] = []
     for partner in sorted({row.partner for row in rows} | wanted.keys()):
-        own = [row for row in rows if row.partner == partner]
+        every = [row for row in rows if row.partner == partner]
+        own = _reports(every)
         waiting = [row for row in own if _waits(row)]
         last = next((row.report for row in reversed(own) if _may_be_reported(row)), None)
         event = change(last, wanted.get(partner))
@@ -214,18 +218,66 @@ def plan(
         kind = None if hold is None or nothing else hold.kind
         why = _why(waiting, settlement) if hold is None else hold.text
         if same is None:
-            sequence = max((row.sequence for row in own), default=0) + 1
+            sequence = max((row.sequence for row in every), default=0) + 1
             added.append(Planned(sequence, event, state, kind, why))
         elif (same.state, same.hold, same.why) != (state, kind, why):
             changed.append(replace(same, state=state, hold=kind, why=why))
     return Plan(tuple(superseded), tuple(changed), tuple(added))
 
 
+def with_verdicts(
+    rows: Sequence[Postback],
+    planned: Plan,
+    wanted: Mapping[str, str | None],
+    able: Callable[[Report], Doubt | None],
+) -> Plan:
+    """The plan with what networks are told of the commissions: `wanted` is APPROVE or DECLINE by partner,
+    None where there is no decision to tell. `rows` are all postbacks of the order.
+
+    Each decision is told once, after the network was told of the order as it stands. What was not sent yet is
+    told anew after a change. `able` says why no call can be made; with an empty text nobody needs to know.
+    """
+    superseded, added = list(planned.superseded), list(planned.added)
+    changed = {one.id: one for one in planned.changed}
+    for partner in sorted({row.partner for row in rows if row.event in VERDICTS} | wanted.keys()):
+        own = [
+            changed.get(row.id, row) for row in rows if row.partner == partner and row.id not in superseded
+        ]
+        new = [one for one in planned.added if one.report.partner == partner]
+        reported = [row for row in _reports(own) if row.state != "superseded"]
+        last: Postback | Planned | None = new[-1] if new else reported[-1] if reported else None
+        told = [row for row in own if row.event in VERDICTS and row.state != "superseded"]
+        word = wanted.get(partner)
+        if last is None or last.report.event == CANCEL or last.state in ("held", "refused", "dead"):
+            word = None
+        number = last.sequence if last is not None else 0
+        kept = told[-1] if told and told[-1].event == word else None
+        if kept is not None and _waits(kept) and kept.sequence < number:
+            kept = None
+        superseded += [row.id for row in told if row is not kept and _waits(row)]
+        if word is None or last is None or kept is not None:
+            continue
+        report = replace(last.report, event=word, before="")
+        doubt = able(report)
+        if doubt is None or doubt.text:
+            every: Sequence[Postback | Planned] = (*rows, *added)
+            sequence = max((one.sequence for one in every if one.report.partner == partner), default=0)
+            state: State = "due" if doubt is None else "held"
+            kind, why = (None, None) if doubt is None else (doubt.kind, doubt.text)
+            added.append(Planned(sequence + 1, report, state, kind, why))
+    return Plan(tuple(superseded), planned.changed, tuple(added))
+
+
+def _reports(rows: Sequence[Postback]) -> list[Postback]:
+    """Those about the order itself."""
+    return [row for row in rows if row.event not in VERDICTS]
+
+
 def after_dead(rows: Sequence[Postback], dead: Postback) -> Plan:
     """What becomes of the later events for a partner when one before them could not be delivered: of an order
     that it never took, it hears as of a new one."""
-    later = [row for row in rows if row.partner == dead.partner and _waits(row)]
-    if not later:
+    later = [row for row in _reports(rows) if row.partner == dead.partner and _waits(row)]
+    if not later or dead.event in VERDICTS:
         return Plan()
     last = later[-1]
     wanted = replace(last.report, event=last.event if last.event == CANCEL else NEW, before="")
@@ -246,7 +298,7 @@ def retried(rows: Sequence[Postback], row: Postback) -> Plan | None:
     Where it is not known either whether the change came, it follows: a partner that has the order as it was
     before needs it.
     """
-    later = [one for one in rows if one.sequence > row.sequence and one.state != "superseded"]
+    later = [one for one in _reports(rows) if one.sequence > row.sequence and one.state != "superseded"]
     sent = [one for one in later if not _waits(one)]
     if not later or (row.state != "dead" and not sent):
         return None
@@ -308,6 +360,25 @@ def _without_click(event: Report) -> Doubt | None:
     what = {NEW: "the order came about", ADJUST: "the order was changed", CANCEL: "the order was cancelled"}
     why = "after its visitor was forgotten, and the click id with it"
     return Doubt("manual", f"{what[event.event]} {why}: report it by hand, by the order's number")
+
+
+NOBODY_ASKS: Final = Doubt("manual", "")
+
+
+def verdict_doubt(
+    partner: Partner | None, report: Report, networks: Mapping[str, Network], now: float
+) -> Doubt | None:
+    """Why a network gets no call for an approval or a refusal; None if it does. An approval that it takes by
+    no call is not told: a network pays what nobody has declined."""
+    network = networks.get(partner.network) if partner is not None and partner.network is not None else None
+    if partner is None or network is None:
+        return NOBODY_ASKS
+    why = unable(partner, network, report, now)
+    if why is None:
+        return None
+    if report.event == APPROVE:
+        return NOBODY_ASKS
+    return Doubt("manual", f"the commission was declined, and {why}: report it by hand")
 
 
 def manual(

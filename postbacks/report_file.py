@@ -65,7 +65,7 @@ class Format(BaseModel):
 
     def words(self) -> Mapping[str, Status]:
         """Our word for each of the network's."""
-        return {_plain(word): ours for ours, theirs in self.statuses.items() for word in theirs}
+        return {plain(word): ours for ours, theirs in self.statuses.items() for word in theirs}
 
 
 class _File(BaseModel):
@@ -158,16 +158,17 @@ def _flat(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A column's name, or a status, without letter case, blanks and signs."""
     return _MARKS.sub("", text.casefold())
 
 
 def _columns(there: Sequence[str], form: Format, named: Mapping[str, str]) -> Mapping[str, str]:
-    by_name = {_plain(name or ""): name for name in reversed(there)}
+    by_name = {plain(name or ""): name for name in reversed(there)}
     found = {}
     for field in FIELDS:
         wanted = [named[field]] if field in named else form.columns.get(field, ())
-        match = next((by_name[p] for name in wanted if (p := _plain(name)) in by_name), None)
+        match = next((by_name[p] for name in wanted if (p := plain(name)) in by_name), None)
         if match is not None:
             found[field] = match
         elif field in named or field in _NEEDED:
@@ -192,7 +193,7 @@ def _row(
         return str(record.get(columns.get(field, "")) or "").strip()
 
     status = value("status")
-    known = words.get(_plain(status)) if status else None
+    known = words.get(plain(status)) if status else None
     if status and known is None:
         raise ReportFileError(f"row {number}: unknown status {status[:40]!r}; known are {', '.join(words)}")
     currency = value("currency").upper() or None

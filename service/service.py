@@ -167,7 +167,12 @@ class Service:
             self.tasks.later,
         )
         self.workflow = Workflow(
-            self.ledger, self.events, self.clock, lambda: self.settings.sites, self.worker.wake
+            self.ledger,
+            self.events,
+            self.clock,
+            lambda: self.settings.sites,
+            self.sites.partner,
+            self.worker.wake,
         )
         self.lost = LostOrders(self.ledger, self.visits)
         self.webhooks = Webhooks(self.ledger, self.ordering, self.events, self.clock)

@@ -2,11 +2,13 @@
 approved by itself when its hold period is over."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
 from ..orders.checks import checked_text
+from ..orders.doubt import Doubt
 from ..orders.model import OrderError
 from ..payouts.account import (
     Account,
@@ -16,11 +18,16 @@ from ..payouts.account import (
     WorkflowError,
     accounts,
     approved,
+    decimal,
     declined,
     locked,
 )
+from ..payouts.accounts import impossible, is_paid_here
 from ..payouts.period import Period
-from ..settings.model import Site
+from ..postbacks.due import verdict_doubt
+from ..postbacks.model import Report
+from ..referral.networks_file import load as load_catalogue
+from ..settings.model import Partner, Site
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.commissions import Overdue
 from .clock import Clock
@@ -30,6 +37,9 @@ STEP: Final = 100
 
 EVERY: Final = 60.0
 """Seconds between two looks for hold periods that are over."""
+
+TELL_EVERY: Final = 3600.0
+"""Seconds between two reports of what cannot be paid."""
 
 WHY_LENGTH: Final = 300
 
@@ -44,8 +54,15 @@ class Events(Protocol):
         """Report something that needs a person."""
 
 
+def able_of(partner: Callable[[str], Partner | None], now: float) -> Callable[[Report], Doubt | None]:
+    """Why an approval or a refusal cannot be told by a call; `partner` is one of the order's site by id."""
+    networks = load_catalogue().networks
+    return lambda report: verdict_doubt(partner(report.partner), report, networks, now)
+
+
 async def decide(
     ledger: Ledger,
+    known: Callable[[str], Partner | None],
     order: int,
     partners: Sequence[str],
     verdict: Verdict,
@@ -56,7 +73,8 @@ async def decide(
     source: Source = "person",
 ) -> dict[str, tuple[Account, ...]]:
     """Approve or decline the commissions of some partners, or of all, for an order; by partner, those that
-    changed. `order` is the ledger's own number. Raises OrderError if there is nothing to decide."""
+    changed. `order` is the ledger's own number, `known` a partner of its site by id. Their networks are told.
+    Raises OrderError if there is nothing to decide."""
     reason = checked_text(why, "why", WHY_LENGTH)
     there = await ledger.commissions.of_order(order)
     chosen = list(partners) or sorted(there)
@@ -74,7 +92,8 @@ async def decide(
             def entry(account: Account, stands: bool = stands) -> Entry | None:
                 return word(account, now, source, by, reason) if account.stands or not stands else None
 
-            found[partner] = await ledger.commissions.decide(order, partner, entry)
+            able = able_of(known, now)
+            found[partner] = await ledger.commissions.decide(order, partner, entry, able=able)
     except WorkflowError as error:
         raise OrderError(f"order: {error}") from None
     return {partner: changed for partner, changed in found.items() if changed}
@@ -90,13 +109,30 @@ class Workflow:
         events: Events,
         clock: Clock,
         sites: Callable[[], Sequence[Site]],
+        partner: Callable[[str, str], Partner | None],
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._events = events
         self._clock = clock
         self._sites = sites
+        self._partner = partner
         self._changed = changed
+        self._told_at = -math.inf
+
+    async def decide(
+        self, site: str, order: int, partners: Sequence[str], verdict: Verdict, *, by: str, why: str
+    ) -> dict[str, tuple[Account, ...]]:
+        """A person's decision: see `decide`."""
+        known, now = partial(self._partner, site), self._clock.now()
+        found = await decide(self._ledger, known, order, partners, verdict, now, by=by, why=why)
+        for partner, changed in found.items():
+            state = next((one.state for one in changed if one.stands), "declined")
+            fields = {"order": order, "partner": partner, "state": state, "by": by}
+            self._events.emit("commission", site=site, **fields)
+        if found:
+            self._changed()
+        return found
 
     async def step(self) -> None:
         """Do what is due now."""
@@ -105,6 +141,24 @@ class Workflow:
             for partner in site.partners:
                 if (partner.settlement or site.credit.settlement) == "live":
                     await self._settle_live(site, partner.id)
+        await self._tell_impossible()
+
+    async def _tell_impossible(self) -> None:
+        """Report who cannot be paid, once an hour."""
+        now = self._clock.monotonic()
+        if now < self._told_at + TELL_EVERY:
+            return
+        self._told_at = now
+        sites = {site.name: site for site in self._sites()}
+        for name, partner_id, currency, amount in await self._ledger.payouts.unpaid():
+            partner, site = self._partner(name, partner_id), sites.get(name)
+            if partner is None or site is None or amount <= 0 or not is_paid_here(partner):
+                continue
+            if why := impossible(site, partner, currency):
+                fields = {"amount": f"{decimal(amount, currency):f}", "currency": currency, "why": why}
+                self._events.notice(
+                    "payout_impossible", site=name, key=partner_id, partner=partner_id, **fields
+                )
 
     async def _approve_overdue(self) -> None:
         now, last = self._clock.now(), None
@@ -128,7 +182,8 @@ class Workflow:
                 return None
             return approved(account, now, "hold", "", why)
 
-        if await self._ledger.commissions.decide(one.order, one.partner, entry):
+        able = able_of(partial(self._partner, one.site), now)
+        if await self._ledger.commissions.decide(one.order, one.partner, entry, able=able):
             self._events.emit("commission", site=one.site, **fields, state="approved", by="hold period")
             self._changed()
 
@@ -139,7 +194,8 @@ class Workflow:
         while found := await self._ledger.commissions.open_of(site.name, partner, last, STEP):
             for one in found:
                 entry = partial(locked, at=now, source="settlement", by="", ref=ref)
-                if await self._ledger.commissions.decide(one.order, partner, entry):
+                able = able_of(partial(self._partner, site.name), now)
+                if await self._ledger.commissions.decide(one.order, partner, entry, able=able):
                     fields = {"order": one.number, "partner": partner}
                     self._events.emit("commission", site=site.name, **fields, state="locked", by="live")
             last = found[-1].order

@@ -165,6 +165,55 @@ CouponPolicy = Literal["click_first", "code_first", "code_only", "blocked"]
 Settlement = Literal["batch", "live"]
 
 
+_NO_LIBRARY: Final = "accounts need a library that is not installed: pip install 'clew[payout]'"
+
+
+def _iban(value: str) -> str:
+    try:
+        from schwifty import IBAN
+        from schwifty.exceptions import SchwiftyException
+    except ImportError:
+        raise ValueError(
+            "payouts need libraries that are not installed: pip install 'clew[payout]'"
+        ) from None
+    try:
+        return IBAN(value).compact
+    except SchwiftyException as error:
+        raise ValueError(f"not an IBAN: {error}") from None
+
+
+def _bic(value: str) -> str:
+    try:
+        from schwifty import BIC
+        from schwifty.exceptions import SchwiftyException
+    except ImportError:
+        raise ValueError(
+            "payouts need libraries that are not installed: pip install 'clew[payout]'"
+        ) from None
+    try:
+        return BIC(value).compact
+    except SchwiftyException as error:
+        raise ValueError(f"not a BIC: {error}") from None
+
+
+Minimum = dict[Currency, Annotated[Decimal, Field(ge=0, le=1_000_000)]]
+
+
+class Account(Model):
+    """Whose account money goes to, or comes from."""
+
+    name: str = Field(min_length=1, max_length=70)
+    iban: Annotated[str, AfterValidator(_iban)] | None = None
+    bic: Annotated[str, AfterValidator(_bic)] | None = None
+    minimum: Minimum = {}
+
+
+class Creditor(Account):
+    """How a partner is paid: see docs/payouts.md."""
+
+    method: Literal["sepa", "csv"] = "sepa"
+
+
 class Partner(Model):
     """A partner: in a network of the catalogue, or a plain one with a parameter and a postback URL."""
 
@@ -193,6 +242,7 @@ class Partner(Model):
         [], max_length=100
     )
     brand_bidding: bool = False
+    payout: Creditor | None = None
     terms: list[Terms] = Field([], max_length=100)
 
     @property
@@ -388,7 +438,7 @@ class Consent(Model):
     necessary_clicks: bool = False
 
 
-ApiScope = Literal["orders:write", "orders:read", "export", "forget", "attribution"]
+ApiScope = Literal["orders:write", "orders:read", "commissions:write", "export", "forget", "attribution"]
 """What a token for programs may do."""
 
 
@@ -494,6 +544,7 @@ class Site(Model):
     widget: Widget = Widget()
     chat: Chat = Chat()
     credit: Credit = Credit()
+    payer: Account | None = None
     consent: Consent = Consent()
     net: Net = Net()
     carry: Carry = Carry()

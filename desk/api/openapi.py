@@ -15,7 +15,7 @@ from starlette.responses import Response
 from ...events.metrics import VERSION
 from ...postbacks.outgoing import CREDIT_EVENTS, ORDER_EVENTS, POSTBACK_EVENTS, TEST, TYPES
 from ..context import RequestContext
-from . import exports, forget, orders, schemas
+from . import commissions, exports, forget, orders, schemas
 from .operation import Operation, Parameter, routes_of
 from .schemas import Document, Error
 
@@ -145,6 +145,7 @@ def _written(prefix: str) -> str:
 
 operations = [
     *orders.operations,
+    *commissions.operations,
     *exports.operations,
     *forget.operations,
     Operation("GET", "/openapi.json", "get_openapi", "This document.", _openapi, {200: Document}),

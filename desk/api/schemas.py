@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...orders.model import Channel, OrderState
+from ...payouts.account import State as CommissionState
 
 
 class Shape(BaseModel):
@@ -44,6 +45,40 @@ class Waiting(Shape):
     report: int | None
     waiting: str
     candidates: list[str]
+
+
+class Commission(Shape):
+    """What a partner earns by an order. `amount` is null where the site has no terms, `value` is its part of
+    the order's amount. `locked` and `paid` are what was settled and paid."""
+
+    order: str
+    partner: str
+    state: CommissionState
+    currency: str
+    amount: str | None
+    value: str | None
+    locked: str | None
+    paid: str | None
+    channel: str
+    placed_at: str | None
+    waits_until: str | None = Field(description="When it is approved by itself, while it waits for that.")
+    decided_at: str | None
+    changed_at: str | None
+    ref: str | None = Field(description="The last settlement or payout.")
+
+
+class Commissions(Shape):
+    """A page of commissions. `next` is the cursor of the next page; null on the last one."""
+
+    commissions: list[Commission]
+    next: str | None
+
+
+class Decided(Shape):
+    """The partners whose commission changed, and all commissions of the order as they are now."""
+
+    changed: list[str]
+    commissions: list[Commission]
 
 
 class Item(Shape):

@@ -38,6 +38,10 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         "{why}.",
         "Settle the doubt on the order's page, or approve or decline its commission there.",
     ),
+    "payout_impossible": (
+        "{partner} cannot be paid: {why}. {amount} {currency} are due.",
+        "Add the account to the settings, see docs/payouts.md. It is then paid with the next payout.",
+    ),
     "consent_unreadable": (
         "The choice of a consent tool was not counted: {source}: {why}.",
         "If most visitors are concerned, look into the tool's settings; else it was a broken cookie.",

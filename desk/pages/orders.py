@@ -11,7 +11,9 @@ from starlette.routing import BaseRoute, Route
 
 from ...orders.ids import normalised
 from ...orders.model import STATES, OrderError
+from ...payouts.account import accounts
 from ...service.ordering.correcting import WHY_LENGTH, correct
+from ...service.ordering.earnings import money
 from ...service.ordering.notify import notify
 from ...service.ordering.story import lines, reported, said, values
 from ...stores.ledger.stories import Story
@@ -71,6 +73,7 @@ async def _order(
         values=values(story, moment),
         lines=lines(story, moment),
         states=STATES,
+        earned=_earned(story),
         partners=list(context.at.site.partners),
         nobody=NOBODY,
         why_length=WHY_LENGTH,
@@ -104,6 +107,45 @@ async def corrected(request: Request, context: AgentContext) -> Response:
     service.worker.wake()
     notify(service.events, entry)
     return see_other(request, f"/orders/{entry.after.row}?done=corrected#story")
+
+
+@signed_in
+async def decided(request: Request, context: AgentContext) -> Response:
+    """Approve or decline a partner's commission: a new entry of the order's history, with who and why."""
+    story, fields = await _story(request, context), await agent_form(request, context)
+    service, site = context.at.service, context.at.site
+    verdict, partner = fields.get("verdict", ""), fields.get("partner", "")
+    try:
+        if verdict not in ("approve", "decline"):
+            raise OrderError("verdict: approve or decline")
+        await service.workflow.decide(
+            site.name,
+            story.order.row,
+            [partner],
+            "approve" if verdict == "approve" else "decline",
+            by=context.session.agent,
+            why=fields.get("why", ""),
+        )
+    except OrderError as error:
+        return await _order(request, context, story, 422, f"Nothing changed: {error}.")
+    return see_other(request, f"/orders/{story.order.row}?done=decided#commissions")
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """A partner's commission of an order, as text."""
+
+    partner: str
+    state: str
+    text: str
+
+
+def _earned(story: Story) -> list[Earned]:
+    return [
+        Earned(partner, account.state, "" if account.amount is None else money(account.amount, currency))
+        for partner, entries in story.commissions.items()
+        for currency, account in accounts(entries).items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +198,5 @@ routes: list[BaseRoute] = [
     Route("/desk/reports/{id}", moved, methods=["POST"]),
     Route("/desk/orders/{id}", order, methods=["GET"]),
     Route("/desk/orders/{id}/correct", corrected, methods=["POST"]),
+    Route("/desk/orders/{id}/commission", decided, methods=["POST"]),
 ]

@@ -17,7 +17,7 @@ from ...orders.model import Channel
 from ...orders.net import GROSS, NetRule, netted
 from ...orders.sighting import Sighting, adds_nothing
 from ...payouts.standing import standings
-from ...postbacks.due import email_for, manual, reports
+from ...postbacks.due import email_for, manual, reports, verdict_doubt
 from ...postbacks.model import Postback
 from ...referral.networks_file import load as load_catalogue
 from ...referral.touches import Touch, merge
@@ -226,6 +226,7 @@ async def change_of(
         ),
         standings=standings(counted, decision, policy.terms),
         manual=lambda report: manual(terms.partner(report.partner), report, networks, now),
+        able=lambda report: verdict_doubt(terms.partner(report.partner), report, networks, now),
         at=now,
         known=known,
         seen=seen,

@@ -14,7 +14,7 @@ from ...orders.model import Source
 from ...orders.money import amount_text
 from ...orders.sighting import Correction, Sighting, plain
 from ...payouts.account import accounts
-from ...postbacks.due import ADJUST, CANCEL, NEW
+from ...postbacks.due import ADJUST, APPROVE, CANCEL, DECLINE, NEW
 from ...postbacks.model import Attempt, Postback
 from ...referral.masking import short
 from ...stores.ledger.known import Decided, Stored
@@ -39,7 +39,13 @@ _JOINED: Final = {
     "amount": "its amount",
     "person": "a person's decision",
 }
-_EVENTS: Final = {NEW: "a new order over", ADJUST: "a change to", CANCEL: "a cancellation, now"}
+_EVENTS: Final = {
+    NEW: "a new order over",
+    ADJUST: "a change to",
+    CANCEL: "a cancellation, now",
+    APPROVE: "an approval of",
+    DECLINE: "a refusal of",
+}
 
 
 @dataclass(frozen=True, slots=True)

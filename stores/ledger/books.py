@@ -24,6 +24,7 @@ from .paces import Paces
 from .partner_access import PartnerAccess
 from .partner_book import PartnerBook
 from .partner_clicks import PartnerClicks
+from .payouts import Payouts
 from .stories import Stories
 from .totals import Totals
 
@@ -39,6 +40,7 @@ class Ledger:
         self.totals = Totals(self.db)
         self.calls = Calls(self.db)
         self.commissions = Commissions(self.db)
+        self.payouts = Payouts(self.db)
         self.loose = Loose(self.db)
         self.deliveries = Deliveries(self.db)
         self.outbox = Outbox(self.db)

@@ -11,14 +11,19 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select, update
 
-from ...payouts.account import Account, Entry, Standing, State, accounts, after, credited
+from ...orders.doubt import Doubt
+from ...payouts.account import Account, Entry, Standing, State, Verdict, accounts, after, credited, told
+from ...postbacks.due import Plan, with_verdicts
+from ...postbacks.model import Report
 from .adding import Additions, NumberOf
 from .connection import Connection
 from .database import Database
-from .outbox import lock_order
+from .known import postbacks_of
+from .outbox import lock_order, plan_with
 from .prepared import Prepared, values_of
 from .schema import commission_entries as entries_table
 from .schema import commissions as table
+from .schema import order_numbers as numbers
 from .schema import orders, postbacks
 
 _E, _C = entries_table.c, table.c
@@ -156,10 +161,15 @@ class Commissions:
         return tuple(CommissionSum(*row[:5], *map(int, row[5:])) for row in rows)
 
     async def decide(
-        self, order: int, partner: str, entry: Callable[[Account], Entry | None]
+        self,
+        order: int,
+        partner: str,
+        *entries: Callable[[Account], Entry | None],
+        able: Callable[[Report], Doubt | None],
     ) -> tuple[Account, ...]:
-        """Add the entry that `entry` makes of each of a partner's accounts of an order; those that changed.
-        Raises what it raises."""
+        """Add the entries that each of `entries` makes of a partner's accounts of an order; those accounts
+        that changed. What its network is to be told is due with it; `able` says why no call can be made.
+        Raises what `entries` raise."""
 
         async def work(tx: Connection) -> tuple[Account, ...]:
             await lock_order(tx, order)
@@ -167,14 +177,23 @@ class Commissions:
             row = (await tx.execute(select(_C.site, _C.placed_at).where(*own).limit(1))).first()
             if row is None:
                 return ()
-            new, changed = Additions(), []
-            for account in accounts((await entries_of(tx, order)).get(partner, ())).values():
-                if (made := entry(account)) is not None:
-                    whose = (order, row.site, partner)
-                    changed.append(await enter(tx, new, whose, account, made, row.placed_at))
-            if new.rows:
-                await tx.add(new.rows)
-            return tuple(changed)
+            new, now = Additions(), dict(accounts((await entries_of(tx, order)).get(partner, ())))
+            at = 0.0
+            for currency in tuple(now):
+                for make in entries:
+                    if (made := make(now[currency])) is not None:
+                        whose = (order, row.site, partner)
+                        account = now[currency]
+                        now[currency] = await enter(tx, new, whose, account, made, row.placed_at)
+                        at = made.at
+            if not new.rows:
+                return ()
+            word = next(filter(None, map(told, now.values())), None)
+            rows = await postbacks_of(tx, order, lock=True)
+            planned = with_verdicts(rows, Plan(), {partner: word}, able)
+            await plan_with(tx, new, order, row.site, planned, at)
+            await tx.add(new.rows)
+            return tuple(one for one in now.values())
 
         return await self._db.transact(work)
 
@@ -205,6 +224,40 @@ class Commissions:
         async with self._db.read() as connection:
             rows = (await connection.execute(query)).all()
         return tuple(dict.fromkeys(Open(*row) for row in rows))
+
+    async def by_numbers(
+        self, site: str, partner: str | None, given: Sequence[str]
+    ) -> Mapping[str, tuple[Commission, ...]]:
+        """A partner's commissions, or all, of the site's orders by these normalised numbers, any that an
+        order has."""
+        own = [numbers.c.site == site, numbers.c.number.in_(list(given))]
+        own += [] if partner is None else [_C.partner == partner]
+        joined = numbers.c.order == _C.order
+        query = select(numbers.c.number.label("given"), *_LISTED.selected_columns).join_from(
+            table, orders, orders.c.id == _C.order
+        )
+        query = query.join(numbers, joined).where(*own).order_by(_C.order, _C.currency)
+        found: defaultdict[str, list[Commission]] = defaultdict(list)
+        async with self._db.read() as connection:
+            for row in await connection.execute(query):
+                fields = dict(row._mapping)
+                found[fields.pop("given")].append(Commission(**fields))
+        return {number: tuple(rows) for number, rows in found.items()}
+
+    async def reasons(self, given: Sequence[int]) -> Mapping[tuple[int, str, str], str]:
+        """The reason of the last decision or change, by order, partner and currency."""
+        said = _E.kind.in_(("credited", "clawback", "approved", "declined"))
+        key = (_E.order, _E.partner, _E.currency)
+        last = select(func.max(_E.id)).where(_E.order.in_(list(given)), said).group_by(*key)
+        async with self._db.read() as connection:
+            rows = await connection.execute(select(*key, _E.why).where(_E.id.in_(last)))
+            return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+    async def overdue_counts(self, now: float) -> Mapping[str, int]:
+        """By site, how many commissions wait although their hold period is over."""
+        query = select(_C.site, func.count()).where(_C.waits_until <= now).group_by(_C.site)
+        async with self._db.read() as connection:
+            return {row[0]: row[1] for row in await connection.execute(query)}
 
     async def of_order(self, row: int) -> Mapping[str, tuple[Entry, ...]]:
         """The entries of an order by partner, oldest first."""
@@ -283,9 +336,11 @@ async def credit_order(
     at: float,
     *,
     why: Callable[[str, Mapping[str, Account]], str],
-) -> None:
-    """Enter what an order's credit decision gives its partners now. A partner that earns nothing any more,
-    or in another currency, gets an entry that takes back what it had."""
+) -> dict[str, Verdict | None]:
+    """Enter what an order's credit decision gives its partners now; by partner, what its network is to be
+    told. A partner that earns nothing any more, or in another currency, gets an entry that takes back what it
+    had."""
+    decided: dict[str, Verdict | None] = {}
     known = await entries_of(tx, order) if isinstance(order, int) else {}
     for partner in sorted(known.keys() | standings.keys()):
         before = accounts(known.get(partner, ()))
@@ -297,8 +352,12 @@ async def credit_order(
         due |= {} if now is None else {now.currency: now}
         for currency, standing in due.items():
             entry = credited(before.get(currency), standing, at, why(partner, before))
+            account = before.get(currency)
             if entry is not None:
-                await enter(tx, new, (order, site, partner), before.get(currency), entry, placed_at)
+                account = await enter(tx, new, (order, site, partner), account, entry, placed_at)
+            if account is not None:
+                decided[partner] = decided.get(partner) or told(account)
+    return decided
 
 
 async def enter(
@@ -330,7 +389,7 @@ def _values(account: Account, at: float, placed_at: float) -> dict[str, Any]:
         "locked": account.locked,
         "paid": account.paid,
         "lockable": account.lockable,
-        "unpaid": account.is_unpaid,
+        "unpaid": account.unpaid != 0,
         "waits_until": account.waits_until,
         "decided_at": account.decided_at,
         "placed_at": placed_at,

@@ -20,9 +20,9 @@ from ...orders.doubt import Doubt
 from ...orders.history import Order
 from ...orders.money import amount_text
 from ...orders.sighting import Sighting, plain
-from ...payouts.account import Standing
+from ...payouts.account import Standing, Verdict
 from ...payouts.standing import reason
-from ...postbacks.due import plan
+from ...postbacks.due import NOBODY_ASKS, plan, with_verdicts
 from ...postbacks.model import Postback, Report
 from .adding import Additions, NumberOf
 from .commissions import credit_order
@@ -72,7 +72,8 @@ def _by_numbers(count: int) -> Prepared:
 class Change:
     """What a new sighting makes of an order. `numbers` are all numbers of it. `wanted` is what each partner
     should have of it. `settlement` is how the sighting settles what is held, in words. `others` are orders in
-    the ledger that turned out to be the same one. `standings` is what each partner earns by the order now."""
+    the ledger that turned out to be the same one. `standings` is what each partner earns by the order now.
+    `able` says of an approval or a refusal why its network gets no call."""
 
     site: str
     sighting: Sighting | None
@@ -94,6 +95,7 @@ class Change:
     seen: Sequence[Sighting] = ()
     moved: Sequence[Stored] = ()
     standings: Mapping[str, Standing] = field(default_factory=dict)
+    able: Callable[[Report], Doubt | None] = lambda _: NOBODY_ASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +195,11 @@ class Histories:
         decision = await self._decision(tx, new, change, order)
         if isinstance(order, NumberOf):
             new.set(order, "decision", decision)
-        await credit_order(
+        decided = await credit_order(
             *(tx, new, order, change.site, change.order.placed_at, change.standings, change.at),
             why=lambda partner, before: reason(change.order, change.decision, partner, before),
         )
-        done = await self._due(tx, new, change, order)
+        done = await self._due(tx, new, change, order, decided)
         numbers = await tx.add(new.rows) if new.rows else ()
         row = order if isinstance(order, int) else int(numbers[order.place] or 0)
         if change.known is not None and decision is not None:
@@ -210,16 +212,23 @@ class Histories:
         return Written(_stored_order(change, row, values), tuple(replace(one, order=row) for one in done))
 
     async def _due(
-        self, tx: Connection, new: Additions, change: Change, order: int | NumberOf
+        self,
+        tx: Connection,
+        new: Additions,
+        change: Change,
+        order: int | NumberOf,
+        decided: Mapping[str, Verdict | None],
     ) -> tuple[Postback, ...]:
+        rows = await postbacks_of(tx, order, lock=True) if isinstance(order, int) else ()
         planned = plan(
-            await postbacks_of(tx, order, lock=True) if isinstance(order, int) else (),
+            rows,
             change.wanted,
             doubts=change.order.doubts,
             refused=change.order.refused,
             settlement=change.settlement,
             manual=change.manual,
         )
+        planned = with_verdicts(rows, planned, decided, change.able)
         return await plan_with(tx, new, order, change.site, planned, change.at)
 
     async def _merge(self, tx: Connection, change: Change, other: Known, row: int) -> None:
@@ -230,7 +239,8 @@ class Histories:
         if not (await tx.execute(same.values(**gone, changed_at=change.at))).rowcount:
             raise _FasterError
         await tx.execute(update(sightings_table).where(_S.order == other.row).values(order=row))
-        planned = plan(await postbacks_of(tx, other.row, lock=True), {}, manual=change.manual)
+        rows = await postbacks_of(tx, other.row, lock=True)
+        planned = with_verdicts(rows, plan(rows, {}, manual=change.manual), {}, change.able)
         await apply_plan(tx, other.row, change.site, planned, change.at)
         new = Additions()
         await credit_order(

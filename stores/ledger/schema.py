@@ -251,6 +251,7 @@ commission_entries = Table(
     Column("stands", Boolean, nullable=False),
     Column("due_at", Float),
     Column("ref", text_of(200)),  # the settlement or the payout
+    Column("part", text_of(20), nullable=False),  # the partner's part of the order, from 0 to 1
     Index("ix_commission_entries_order", "order", "id"),
     Index("ix_commission_entries_ref", "ref", "id", sqlite_where=_REF, postgresql_where=_REF),
 )
@@ -288,6 +289,23 @@ commissions = Table(
     Index("ix_commissions_waits", "waits_until", sqlite_where=_WAITS, postgresql_where=_WAITS),
     Index("ix_commissions_lockable", "site", "partner", "order", **_those("lockable")),
     Index("ix_commissions_unpaid", "site", "partner", "order", **_those("unpaid")),
+)
+
+# What was paid to a partner for a period: what its files are made of again. Its entries name it.
+payouts = Table(
+    "payouts",
+    metadata,
+    Column("name", text_of(200), primary_key=True),
+    Column("site", text_of(64), nullable=False),
+    Column("partner", text_of(64), nullable=False),
+    Column("period", text_of(7), nullable=False),
+    Column("currency", text_of(3), nullable=False),
+    Column("amount", BigInteger, nullable=False),  # in minor units
+    Column("lines", Integer, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("creditor", JSON, nullable=False),  # who was paid, as it was in the settings
+    Column("document", text_of()),  # the payment as SEPA XML; NULL: CSV only
+    UniqueConstraint("site", "partner", "period", "currency"),
 )
 
 _ENDED = text("finished_at IS NOT NULL")

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, select
 
-from ...postbacks.due import CANCEL
+from ...postbacks.due import CANCEL, DECLINE
 from ...postbacks.reconcile import Told
 from .database import Database
 from .schema import orders, postbacks, shares
@@ -59,7 +59,7 @@ def _told(rows: list[Row[Any]]) -> Told:
         order=last.report["order_id"],
         amount=None if taken is None else Decimal(taken.report["amount"]),
         currency=None if taken is None else taken.report["currency"],
-        cancelled=taken is not None and taken.event == CANCEL,
+        cancelled=taken is not None and taken.event in (CANCEL, DECLINE),
         state=last.state,
         why=last.why or "",
         at=last.recorded_at,

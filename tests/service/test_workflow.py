@@ -59,7 +59,8 @@ async def one(shop: Shop) -> Commission:
 async def say(shop: Shop, verdict: Verdict, number: str = "1001", why: str = "looked at it") -> Any:
     stored = await shop.service.ledger.orders.get("shop", number)
     assert stored is not None
-    return await decide(shop.service.ledger, stored.row, (), verdict, shop.now, by="ann", why=why)
+    known = shop.service.sites["shop"].partners.get
+    return await decide(shop.service.ledger, known, stored.row, (), verdict, shop.now, by="ann", why=why)
 
 
 async def test_an_order_is_pending_until_its_hold_period_is_over(shop: Shop) -> None:

@@ -18,6 +18,7 @@ def upgrade() -> None:
     _placements()
     _credits()
     _commissions()
+    _payouts()
     _postbacks()
     _networks()
     _rest()
@@ -359,6 +360,7 @@ def _commissions() -> None:
         sa.Column("stands", sa.Boolean(), nullable=False),
         sa.Column("due_at", sa.Float(), nullable=True),
         sa.Column("ref", text_of(200), nullable=True),
+        sa.Column("part", text_of(20), nullable=False),
         sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_commission_entries_order_orders")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_commission_entries")),
     )
@@ -391,6 +393,25 @@ def _commissions() -> None:
     _partial("commissions", "waits", ["waits_until"], "waits_until IS NOT NULL")
     _partial("commissions", "lockable", ["site", "partner", "order"], "lockable", "lockable = 1")
     _partial("commissions", "unpaid", ["site", "partner", "order"], "unpaid", "unpaid = 1")
+
+
+def _payouts() -> None:
+    """What was paid."""
+    op.create_table(
+        "payouts",
+        sa.Column("name", text_of(200), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("partner", text_of(64), nullable=False),
+        sa.Column("period", text_of(7), nullable=False),
+        sa.Column("currency", text_of(3), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("lines", sa.Integer(), nullable=False),
+        sa.Column("made_at", sa.Float(), nullable=False),
+        sa.Column("creditor", sa.JSON(), nullable=False),
+        sa.Column("document", text_of(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_payouts")),
+        sa.UniqueConstraint("site", "partner", "period", "currency", name=op.f("uq_payouts_site")),
+    )
 
 
 def _partial(table: str, name: str, columns: list[str], where: str, sqlite: str = "") -> None:

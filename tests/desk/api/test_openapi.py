@@ -43,6 +43,12 @@ include-path = "/orders"
 expected-statuses = ["2xx", "400", "401", "403", "404", "409", "422"]
 
 [[operations]]
+include-path = "/commissions"
+
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "400", "401", "403"]
+
+[[operations]]
 include-path = "/export/{kind}"
 
 [operations.checks.positive_data_acceptance]
@@ -85,7 +91,7 @@ def test_schemathesis_finds_nothing(clew: ClewServe, tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 selected / 6 total" in done.stdout
+    assert "8 selected / 8 total" in done.stdout
 
 
 def test_a_generated_client_reports_and_reads_an_order(

@@ -312,3 +312,21 @@ async def test_the_order_page_shows_shares_and_commission(desk: DeskServer) -> N
         "by the first click it would be: anna",
     ):
         assert line in shown
+
+
+async def test_an_agent_approves_and_declines_a_commission(desk: DeskServer) -> None:
+    found = await order(desk)
+    client = await desk.agent("bo")
+    page = (await client.get(f"desk/orders/{found.row}")).text
+    assert "anna : pending" in text_of(page)
+    said = {"csrf": hidden(page), "partner": "anna", "why": "bought for itself"}
+    address = f"desk/orders/{found.row}/commission"
+    answer = await client.post(address, data={**said, "verdict": "decline"})
+    assert answer.status_code == 303
+    shown = text_of((await client.get(f"desk/orders/{found.row}")).text)
+    assert "Commission of anna declined bo" in shown
+    assert "why: bought for itself" in shown
+    assert "anna : declined" in shown
+    refused = await client.post(address, data={**said, "verdict": "perhaps"})
+    assert refused.status_code == 422
+    assert "Nothing changed" in refused.text

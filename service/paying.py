@@ -1,0 +1,116 @@
+"""Closes periods and makes payouts: each commission is settled once and paid once, however often and in how
+many processes it is asked for."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from ..payouts.account import decimal, locked
+from ..payouts.accounts import carried, impossible
+from ..payouts.period import Period
+from ..payouts.sepa import PayoutError, document
+from ..settings.model import Partner, Site
+from ..stores.ledger.books import Ledger
+from ..stores.ledger.payouts import Due, Payout, PayoutLine
+from .workflow import STEP, able_of
+
+TRIES: Final = 10
+"""How often a payout is computed again because what is due changed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a partner's payout in a currency: `payout`, or `why` there is none, where `due` in
+    minor units is carried over. `impossible`: not by the terms, but because something is missing."""
+
+    partner: str
+    currency: str
+    due: int
+    payout: Payout | None = None
+    why: str = ""
+    impossible: bool = False
+
+
+async def close(ledger: Ledger, site: Site, partner: Partner, period: Period, now: float) -> int:
+    """Settle what was approved before the end of a period, and what is to be taken back; of how many orders.
+    What is settled already stays as it is."""
+    count, last = 0, None
+    able = able_of({one.id: one for one in site.partners}.get, now)
+    books = ledger.commissions
+    while found := await books.open_of(site.name, partner.id, last, STEP, before=period.end):
+        for one in found:
+            entry = partial(locked, at=now, source="settlement", by="", ref=period.name)
+            count += bool(await books.decide(one.order, partner.id, entry, able=able))
+        last = found[-1].order
+    return count
+
+
+async def pay(ledger: Ledger, site: Site, partner: Partner, period: Period, now: float) -> list[Result]:
+    """Make the payouts of a partner for a period, by currency. Those that were made before are returned as
+    they are. The period has to be closed. Raises PayoutError."""
+    # In this order: what another process pays meanwhile is in one of the two.
+    waiting = await ledger.payouts.due(site.name, partner.id, period.name)
+    made = {p.currency: p for p in await ledger.payouts.of_period(site.name, partner.id, period.name)}
+    found = [Result(partner.id, p.currency, 0, p) for p in made.values()]
+    found += [
+        await _pay(ledger, site, partner, period, now, due) for due in waiting if due.currency not in made
+    ]
+    return sorted(found, key=lambda one: one.currency)
+
+
+async def _pay(ledger: Ledger, site: Site, partner: Partner, period: Period, now: float, due: Due) -> Result:
+    for _ in range(TRIES):
+        if why := carried(site, partner, due.currency, due.amount):
+            return Result(partner.id, due.currency, due.amount, why=why)
+        if why := impossible(site, partner, due.currency):
+            return Result(partner.id, due.currency, due.amount, why=why, impossible=True)
+        written = await ledger.payouts.pay(_payout(site, partner, period, now, due), due)
+        if written is not None:
+            return Result(partner.id, due.currency, 0, written)
+        changed = await ledger.payouts.due(site.name, partner.id, period.name)
+        due = next((one for one in changed if one.currency == due.currency), Due(due.currency, 0, 0, 0))
+    raise PayoutError(f"{partner.id}: its commissions keep changing: try again")
+
+
+def _payout(site: Site, partner: Partner, period: Period, now: float, due: Due) -> Payout:
+    # "~" is in no name of a site or a partner.
+    name = f"{period.name}~{site.name}~{partner.id}~{due.currency}"
+    own = partner.payout
+    creditor = {} if own is None else {"name": own.name, "iban": own.iban, "bic": own.bic}
+    xml = None
+    if own is not None and own.method == "sepa" and due.currency == "EUR" and site.payer is not None:
+        text = f"Commission {period.name} {site.name}"
+        xml = document(name, site.payer, creditor, due.amount, now, text)
+    return Payout(
+        *(name, site.name, partner.id, period.name, due.currency),
+        *(due.amount, due.lines, now, creditor, xml),
+    )
+
+
+HEADER: Final = ("Payout", "Order", "Date", "Part", "Amount", "Commission", "Currency", "Reason")
+
+
+async def statement(
+    ledger: Ledger, payout: Payout, moment: Callable[[float], str]
+) -> AsyncIterator[Sequence[str]]:
+    """The rows of a payout's statement: a line of each order, and at the end their number and their sum."""
+
+    def text(amount: int) -> str:
+        return f"{decimal(amount, payout.currency):f}"
+
+    count = total = 0
+    yield HEADER
+    async for line in ledger.payouts.lines(payout):
+        count, total = count + 1, total + line.amount
+        yield _cells(payout, line, text, moment)
+    if (count, total) != (payout.lines, payout.amount):
+        raise PayoutError(f"{payout.name}: its lines do not add up to what was paid: report this")
+    yield (payout.name, "", moment(payout.made_at), "", "", text(total), payout.currency, f"{count} lines")
+
+
+def _cells(
+    payout: Payout, line: PayoutLine, text: Callable[[int], str], moment: Callable[[float], str]
+) -> Sequence[str]:
+    amounts = (line.part, text(line.value), text(line.amount), payout.currency)
+    return (payout.name, line.number, moment(line.at), *amounts, line.reason)
