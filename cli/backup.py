@@ -64,7 +64,9 @@ def restore_command(
     except backup.BackupError as error:
         fail(str(error))
     if as_json:
+        newest = None if holds.newest is None else datetime.fromtimestamp(holds.newest, UTC)
         found: dict[str, Any] = {"file": str(file), **asdict(holds), "visitors": visitors, "placed": placed}
+        found["newest"] = None if newest is None else f"{newest:%Y-%m-%dT%H:%M:%SZ}"
         typer.echo(json.dumps(found))
         return
     print_line(f"{file}: {_summary(holds)}")

@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -65,9 +66,9 @@ def export_command(
         with _opened(output) as to:
             if form == "parquet" and to.isatty():
                 fail("parquet is not for a terminal: name a file with --output, or write to a pipe")
-            sink = writer(form, COLUMNS[kind], to)
-            cursor = with_ledger(config, lambda db: _export(db, kind, wanted, after, limit, sink))
-            sink.close()
+            # Made when the first rows are there: nothing is written if the ledger cannot be read.
+            made = partial(writer, form, COLUMNS[kind], to)
+            cursor = with_ledger(config, lambda db: _export(db, kind, wanted, after, limit, made))
     except CursorError as error:
         raise typer.BadParameter(str(error), param_hint="--after") from None
     except MissingParquetError as error:
@@ -76,18 +77,20 @@ def export_command(
 
 
 async def _export(
-    db: Database, kind: str, wanted: Wanted, after: str | None, limit: int | None, sink: Writer
+    db: Database, kind: str, wanted: Wanted, after: str | None, limit: int | None, made: Callable[[], Writer]
 ) -> str:
-    """Write all pages; the cursor behind the last one."""
-    exports, left = Exports(db), limit
+    """Write all pages; the cursor behind the last one. `made` makes the writer."""
+    exports, left, sink = Exports(db), limit, None
     while True:
         size = PAGE if left is None else min(PAGE, left)
         page = await exports.page(kind, wanted, after, size)
+        sink = sink or made()
         sink.write(page.rows)
         after = page.cursor
         if left is not None:
             left -= size
         if not page.more or left == 0:
+            sink.close()
             return after
 
 

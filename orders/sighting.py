@@ -148,10 +148,13 @@ def adds_nothing(known: Sequence[Sighting], new: Sighting) -> bool:
     """Whether a sighting repeats what its source said before: a reload, a webhook that is sent again.
 
     `known` are the order's sightings in order of arrival. A server that says 100, then 90, then 100 again
-    means it, so what has no time of its own is compared with the last one of its source only.
+    means it, so what has no time of its own is compared with the last one of its source only. A person's
+    correction repeats one if nothing was said since; who releases or refuses means what is held now.
     """
     if new.correction is not None:
-        return False
+        settles = new.correction.release or new.correction.refuse
+        last = known[-1] if known else None
+        return not settles and last is not None and (last.key, last.doubts) == (new.key, new.doubts)
     same_source = [s for s in known if s.source == new.source and s.correction is None]
     if new.of_server and new.as_of is None:
         same_source = same_source[-1:]

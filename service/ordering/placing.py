@@ -186,6 +186,9 @@ class Placing:
                 raise OrderError(f"report {row}: {site} has no such report")
             if stored.sighting.correction is not None:
                 raise OrderError(f"report {row}: it is a person's correction and cannot be moved")
+            last = await self._ledger.loose.last_placement(row)
+            if last is not None and (last.number, last.by, last.why) == (number, by, reason):
+                return Placed(stored, stored.order)
             source = None if stored.order is None else await self._ledger.loose.order_at(stored.order)
             found = await self._ledger.histories.known(site, [number])
             known = list({k.row: k for k in (source, *found) if k is not None}.values())

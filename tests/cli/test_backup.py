@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,8 @@ async def test_a_check_prints_the_content_of_a_copy(shop: Filled, tmp_path: Path
     assert found["totals"] == {"EUR": "50.10"}, "59.90 less the refund of 9.90, and 0.10"
     assert found["postbacks"] == {"delivered": 1, "due": 1}
     assert (found["rows"]["orders"], found["visitors"], found["placed"]) == (2, 1, {})
+    assert datetime.fromisoformat(found["newest"]).tzinfo is not None
+    assert found["newest"].endswith("Z")
 
 
 async def test_a_damaged_copy_is_refused(shop: Filled, tmp_path: Path) -> None:

@@ -272,6 +272,20 @@ def test_a_correction_from_the_command_line_is_a_new_entry(config: Path) -> None
     assert [json.loads(line)["partner"] for line in listed.output.splitlines()] == [None]
 
 
+def test_the_same_correction_again_adds_nothing(config: Path) -> None:
+    """A command that is repeated, because its answer was lost."""
+    given = ("1001", "--site", "shop", "--amount", "80", "--why", "a voucher")
+    first, second = correct(config, *given), correct(config, *given)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "is due" in first.output
+    assert "is due" not in second.output
+    assert explain(config, "1001", "--site", "shop").output.count("ann set it to 80.00 EUR") == 1
+    assert correct(config, *given[:4], "70", *given[5:]).exit_code == 0
+    # Not a repeat: it was 70 meanwhile.
+    assert correct(config, *given).exit_code == 0
+    assert explain(config, "1001", "--site", "shop").output.count("ann set it to 80.00 EUR") == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

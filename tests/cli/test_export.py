@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 from clew.cli import app as commands
 from clew.middleware.asgi.mount import ClewMiddleware
+from clew.stores.ledger.errors import LedgerError
 from clew.stores.ledger.exports import COLUMNS, Exports, Wanted
 from filled import TOKEN, TOML, Filled
 from starlette.applications import Starlette
@@ -174,6 +175,24 @@ async def test_a_file_is_private_and_whole_or_not_there(
     other = tmp_path / "other.csv"
     assert (await run(tmp_path, "orders", "--output", str(other))).exit_code == 1
     assert [name for name in os.listdir(tmp_path) if name.startswith("other")] == []
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
+async def test_nothing_is_written_if_the_ledger_cannot_be_read(
+    shop: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    async def fails(*_: object) -> None:
+        raise LedgerError("the ledger is locked")
+
+    monkeypatch.setattr(Exports, "page", fails)
+    result = await run(tmp_path, "orders", "--format", form)
+    assert result.exit_code == 1
+    assert result.stdout_bytes == b""
+
+
+async def test_an_export_without_rows_has_its_header(shop: Filled, tmp_path: Path) -> None:
+    result = await run(tmp_path, "orders", "--until", "2001-01-01")
+    assert result.stdout.split() == [",".join(COLUMNS["orders"])]
 
 
 async def test_parquet_has_the_same_rows(shop: Filled, tmp_path: Path) -> None:

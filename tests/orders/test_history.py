@@ -240,7 +240,14 @@ def test_a_repeated_sighting_adds_nothing_but_a_server_may_return_to_an_earlier_
     assert not adds_nothing([first, second], replace(first, at=NOW + 50))
     dated = replace(first, as_of=NOW)
     assert adds_nothing([dated, second], replace(dated, at=NOW + 50))
-    assert not adds_nothing([person(1)], person(2))
+
+
+def test_a_persons_correction_repeats_one_if_nothing_was_said_since() -> None:
+    assert adds_nothing([page(0), person(1)], person(2))
+    assert not adds_nothing([person(1), page(2)], person(3))
+    assert not adds_nothing([], person(1))
+    for settles in ("release", "refuse"):
+        assert not adds_nothing([person(1, **{settles: True})], person(2, **{settles: True}))
 
 
 def test_an_order_has_its_amount_and_whether_it_is_a_sale() -> None:

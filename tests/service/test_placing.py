@@ -16,6 +16,7 @@ from clew.service.ordering.story import replays
 from clew.stores.ledger import schema
 from clew.stores.ledger.known import Known
 from reporting import PARTNER, Shop, site
+from sqlalchemy import func, select
 
 EMAIL = "a" * 64
 
@@ -275,7 +276,10 @@ async def test_an_order_without_its_only_report_is_cancelled_and_may_come_back(s
     await shop.deliver()
     (stored,) = (await known(shop, "1001")).sightings
     at = shop.service.sites["shop"]
-    await shop.service.ordering.move(at, stored.row, "2002", by="ann", why="another number")
+    for _ in range(2):  # the second time adds nothing
+        await shop.service.ordering.move(at, stored.row, "2002", by="ann", why="another number")
+    async with shop.service.ledger.db.read() as connection:
+        assert await connection.scalar(select(func.count()).select_from(schema.placements)) == 1
     await shop.deliver()
     assert shop.sums == {"1001": Decimal("0.00"), "2002": Decimal("100.00")}
     gone = await shop.service.ledger.orders.get("shop", "1001")
