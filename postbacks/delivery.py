@@ -140,6 +140,10 @@ class _TooLateError(Exception):
     """The network does not take the call any more."""
 
 
+# Why no call can be made, now or at all.
+_UNSENT = (RenderError, LookUpError, TokenError, _TooEarlyError, _PartnerGoneError, _TooLateError)
+
+
 class _Flight:
     """Claimed postbacks in one call."""
 
@@ -254,7 +258,7 @@ class Worker:
         async with Client(float(self._delivery.timeout), 1) as client:
             try:
                 call = await self._rendered(client, flight)
-            except (RenderError, _PartnerGoneError, TokenError, _TooEarlyError) as error:
+            except _UNSENT as error:
                 verdict = Verdict("dead", str(error))
             else:
                 request, hidden = call.masked, call.hidden

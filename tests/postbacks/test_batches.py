@@ -509,3 +509,13 @@ def test_partners_with_the_same_account_share_its_pace_and_others_do_not_wait() 
     found = batches.choose(waiting, Pace().room(), lambda site, name: name)
     assert found == ["0-one", "0-two", "0-other", "1-other"]
     assert batches.wait == 60.0
+
+
+async def test_a_call_that_cannot_be_sent_again_is_an_attempt_with_the_reason(
+    owe: Owe, outbox: Outbox, build: Any, receiver: Any, clock: Any
+) -> None:
+    await owe("1", partner="paced", order_time=int(clock.now) - 31 * 86400)
+    (row,) = await outbox.list()
+    attempt = await build().repeat(row)
+    assert (attempt.outcome, "window of 30 days" in attempt.answer) == ("dead", True)
+    assert receiver.got == []
