@@ -26,6 +26,7 @@ WEEKS: Final = 13
 """Weeks of the chart: the present one, and a quarter of a year before it."""
 
 SHOWN: Final = 50
+PAYOUTS: Final = 12
 FILE_COST: Final = 10
 """Pages that a file counts as."""
 
@@ -104,8 +105,26 @@ async def overview(request: Request, context: PartnerContext) -> Response:
         charts=_charts(context, weeks, totals),
         weeks=_weeks(context, weeks, totals, clicks),
         change=change,
-        until=words.day(today),
+        payouts=await _payouts(context),
     )
+
+
+async def _payouts(context: PartnerContext) -> Sheet | None:
+    """The newest payouts; None without any."""
+    words, zone = context.words, context.at.site.zone
+    found = await context.at.service.ledger.payouts.list(context.site, partner=context.partner, limit=PAYOUTS)
+    rows = [
+        (
+            one.period,
+            words.day(datetime.fromtimestamp(one.made_at, zone).date()),
+            words.number(one.lines),
+            money(words, one.amount, one.currency),
+        )
+        for one in found
+    ]
+    names = ("period", "made_on", "lines", "amount")
+    columns = [(words[name], name in ("lines", "amount")) for name in names]
+    return Sheet(words["payouts"], columns, rows) if rows else None
 
 
 def _sums(words: Words, found: Sequence[CommissionSum]) -> list[Sum]:

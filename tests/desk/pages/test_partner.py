@@ -13,8 +13,11 @@ import httpx2
 import pytest
 import pytest_asyncio
 from clew.orders.model import Item, Refund
+from clew.stores.ledger.connection import executing
+from clew.stores.ledger.schema import payouts
 from desks import DeskServer, desk_server
 from partner_desks import PARTNERS, VISITORS, by_link, order, text_of
+from sqlalchemy import insert
 
 TERMS = [
     {"name": "month", "when": ['order.channel == "chat"'], "pay": 100},
@@ -189,6 +192,21 @@ async def test_the_sums_are_read_once_a_minute(desk: DeskServer) -> None:
     assert "€100.00" in await week()
     desk.clock.ahead = 61
     assert "€111.00" in await week()
+
+
+async def test_payouts_are_the_partners_own(desk: DeskServer) -> None:
+    assert "Payouts" not in text_of(await (await by_link(desk)).get("desk/partner/"))
+    for n, (partner, amount) in enumerate((("anna", 12345), ("blog", 99999))):
+        made = {"made_at": desk.service.clock.now(), "creditor": {"iban": "DE02120300000000202051"}}
+        values = {"name": f"p{n}", "site": "shop", "partner": partner, "period": "2026-10", "lines": 7}
+        money = {"currency": "EUR", "amount": amount, "document": "<secret/>"}
+        added = insert(payouts).values(**values, **made, **money)
+        await desk.service.ledger.db.transact(executing(added))
+    page = text_of(await (await by_link(desk)).get("desk/partner/"))
+    assert "2026-10" in page
+    assert "7 €123.45" in page
+    for secret in ("999.99", "DE0212", "secret"):
+        assert secret not in page
 
 
 async def test_german_pages_write_numbers_as_germans_do(desk: DeskServer) -> None:
