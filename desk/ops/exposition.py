@@ -48,12 +48,18 @@ async def _ledger(service: Service) -> list[Metric]:
         "clew_journal_bytes", "Orders that wait in the journal of this machine", value=waiting
     )
     postbacks = GaugeMetricFamily("clew_postbacks", "Postbacks that wait, by state", labels=["site", "state"])
+    commissions = GaugeMetricFamily(
+        "clew_commissions_waiting",
+        "Commissions whose hold period is over and that wait for a person",
+        labels=["site"],
+    )
     agents = GaugeMetricFamily("clew_agents_online", "Agents with an open desk", labels=["site"])
     answers = await service.visits_probe.failure() is None
     visits = GaugeMetricFamily("clew_visits_up", "Whether the visit store can be used", value=int(answers))
     try:
         async with asyncio.timeout(LEDGER_SECONDS):
             counts = await service.postback_counts.get()
+            overdue = await service.ledger.commissions.overdue_counts(service.clock.now())
             present = await service.ledger.agents.present(service.clock.now())
     except Exception as error:
         service.events.failed(error, site="", where="metrics")
@@ -61,7 +67,10 @@ async def _ledger(service: Service) -> list[Metric]:
     for site, states in counts.items():
         for state, number in states.items():
             postbacks.add_metric([site, state], number)
+    for site, number in overdue.items():
+        commissions.add_metric([site], number)
     online = Counter(site for site, _ in present)
     for site in service.sites:
         agents.add_metric([site], online[None] + online[site])
-    return [GaugeMetricFamily(up.name, up.documentation, value=1), journal, visits, postbacks, agents]
+    held = [postbacks, commissions, agents]
+    return [GaugeMetricFamily(up.name, up.documentation, value=1), journal, visits, *held]

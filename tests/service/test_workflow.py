@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from clew.desk.ops.exposition import exposition
 from clew.orders.model import OrderError, OrderSeen, Refund
 from clew.payouts.account import Verdict
 from clew.service.ordering.correcting import correct
@@ -109,6 +110,7 @@ async def test_what_is_in_doubt_is_not_approved_by_itself(tmp_path: Path) -> Non
     shop.now = NOW + 31 * DAY
     await shop.service.workflow.step()
     assert (await one(shop)).state == "pending"
+    assert 'clew_commissions_waiting{site="shop"} 1.0' in (await exposition(shop.service)).decode()
     noted = [one for one in shop.service.events.take_noted() if one.event == "commission_waiting"]
     assert [one.details["order"] for one in noted] == ["1001"]
     await shop.report(order())
