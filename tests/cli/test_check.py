@@ -140,7 +140,7 @@ def test_check_prints_how_corrections_reach_a_network(config: Path) -> None:
     [
         ("rewardful", "Rewardful accepts no reports from servers: Rewardful reads sales from Stripe"),
         ("partnerstack", "PartnerStack needs authentication, customer_id with each order"),
-        ("refersion", "Refersion needs affiliate_id_of_click with each order"),
+        ("tolt", "Tolt needs customer_id with each order"),
     ],
 )
 def test_check_says_why_a_network_gets_no_orders(config: Path, network: str, why: str) -> None:

@@ -81,8 +81,6 @@ def test_calls_that_need_only_an_order_and_a_click_can_be_made(network: str, con
 @pytest.mark.parametrize(
     ("network", "conversion", "needs"),
     [
-        ("dub", "track_sale", {"customer_id"}),
-        ("refersion", "orders_paid", {"affiliate_id_of_click"}),
         ("partnerstack", "conversion_xid", {"authentication", "customer_id"}),
         ("tolt", "transactions", {"customer_id"}),
         ("adcell", "pixel", {"browser"}),
@@ -114,9 +112,7 @@ def test_networks_that_answer_200_to_everything_have_a_rule_for_the_body() -> No
 @pytest.mark.parametrize(
     ("network", "name", "pointer", "equals"),
     [
-        ("google_ads", "retract", "/partialFailureError", ()),
         ("meta", "conversions_api", "/events_received", (1,)),
-        ("microsoft_ads", "offline_conversions", "/PartialErrors", ()),
     ],
 )
 def test_ad_platforms_that_accept_a_request_and_refuse_its_event_are_read(
@@ -124,6 +120,28 @@ def test_ad_platforms_that_accept_a_request_and_refuse_its_event_are_read(
 ) -> None:
     success = next(c for c in NETWORKS[network].calls if c.id == name).success
     assert (success.ok.pointer, success.ok.equals) == (pointer, equals)
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "listed", "index"),
+    [
+        (
+            "google_ads",
+            "retract",
+            "/partialFailureError/details/0/errors",
+            "/location/fieldPathElements/0/index",
+        ),
+        ("microsoft_ads", "offline_conversions", "/PartialErrors", "/Index"),
+        ("microsoft_ads", "retract", "/PartialErrors", "/Index"),
+    ],
+)
+def test_ad_platforms_that_name_the_refused_events_of_a_batch_are_read(
+    network: str, name: str, listed: str, index: str
+) -> None:
+    each = next(c for c in NETWORKS[network].calls if c.id == name).success.each
+    assert each is not None
+    assert (each.list, each.index) == (listed, index)
+    assert each.failed
 
 
 def test_redirects_are_success_only_where_the_network_answers_so() -> None:
