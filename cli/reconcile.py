@@ -66,7 +66,7 @@ def reconcile_command(
         for one in result.differences:
             typer.echo(json.dumps(asdict(one)))
     elif as_csv:
-        typer.echo(_csv(result), nl=False)
+        print_line(_csv(result).removesuffix("\n"))
     else:
         if result.differences:
             open_console().print(_table(result))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from ..postbacks.client import Client, Progress
 from ..postbacks.masking import masked_address
 from ..postbacks.outgoing import KINDS, event_call, trial_event
 from ..postbacks.verdict import Answered, NotSent
-from ..service.clock import time_of
+from ..service.clock import Clock, time_of
 from ..settings.model import EventEndpoint, Settings
 from ..stores.ledger.database import Database
 from ..stores.ledger.endpoints import EndpointRow, Endpoints
@@ -64,7 +63,7 @@ def _how(row: EndpointRow | None) -> str:
 def trial_command(name: Name, config: Config = DEFAULT_CONFIG, site: SiteName = None) -> None:
     """Send the event webhook.test now, and show the answer. Nothing else changes."""
     of, endpoint = _endpoint(load_or_exit(config), name, site)
-    call = event_call(endpoint, trial_event(of, now := datetime.now(UTC).timestamp()), now)
+    call = event_call(endpoint, trial_event(of, now := Clock().now()), now)
 
     async def sent() -> object:
         async with Client(20.0, 1) as client:

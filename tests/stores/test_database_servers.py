@@ -1,5 +1,6 @@
 """The servers of the tests end with the process that started them, however that ends."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 from database_servers import Postgres, Server, lives, until
 
+ROOT = Path(__file__).parents[2]
+PLACES = (ROOT / "tests" / "support", ROOT / "examples")
 SCRIPT = """
 import sys
 from database_servers import Postgres, Redis
@@ -25,7 +28,7 @@ with {server}() as server:
 def test_a_server_ends_when_its_starter_is_killed(server: str, frozen: bool) -> None:
     starter = subprocess.Popen(
         [sys.executable, "-c", SCRIPT.format(server=server, frozen=frozen)],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[1] / "support")},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(map(str, PLACES))},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
