@@ -179,7 +179,7 @@ async def test_the_access_log_has_a_line_a_request_without_secrets(tmp_path: Pat
     assert page["path"].startswith("/reset?")
     assert "SECRET1" not in page["path"]
     assert "1234567890" not in page["path"]
-    assert page["ms"] >= 0
+    assert 0 < page["ms"] < 60_000
     assert (health["path"], health["status"]) == ("/-/clew/health", 200)
     assert (other["site"], other["host"], other["status"]) == ("", "other.example", 421)
 
