@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, NamedTuple, NoReturn
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
 from pydantic import (
     AfterValidator,
@@ -23,13 +23,13 @@ from .claims import AffiliateAttribution, Attribution, ClaimError, digest_of, re
 from .ids import normalised
 from .model import Channel, Item, OrderError, OrderSeen, OrderState, Refund, RefundItem, Source
 from .money import checked_currency, checked_total, currencies
+from .status import LATEST
 
 BODY_LIMIT = 64 * 1024  # bytes
 ITEMS = 200
 REFUNDS = 50
 NUMBERS = 5
 VISITOR_LENGTH = 4096  # characters; longer than any cookie of a visitor
-_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
 _PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
 
 
@@ -78,7 +78,7 @@ def _time(value: object) -> object:
         if moment is None or moment.tzinfo is None:
             raise OrderError('a time: write it with its zone, for example "2026-11-23T10:00:00Z"')
         found = moment.timestamp()
-    if not 0 < found < _LATEST:
+    if not 0 < found < LATEST:
         raise OrderError("a time: it is not one of these years")
     return found
 
@@ -100,7 +100,7 @@ _TIME_SCHEMA = WithJsonSchema(
     {
         "anyOf": [
             {"type": "string", "format": "date-time"},
-            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": int(_LATEST)},
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": int(LATEST)},
         ]
     }
 )

@@ -21,6 +21,9 @@ _STATES: Mapping[str, OrderState] = MappingProxyType(
 )
 
 TEXT: Final = 64  # characters; no date is longer
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
+"""The end of the time, in unix seconds from 0 on, in which an order may have been placed. Times far outside
+of it cannot be written as dates."""
 # A local time is at most this far behind UTC (zones reach from -12 to +14 hours).
 _WESTMOST: Final = timedelta(hours=12)
 _ONE_DAY: Final = timedelta(days=1)
@@ -35,7 +38,8 @@ def order_state(status: str | None) -> OrderState:
 
 
 def latest_moment(date: str | None) -> float | None:
-    """The latest time, in unix seconds, that an `orderDate` can mean; None if it is not a date.
+    """The latest time, in unix seconds, that an `orderDate` can mean; None if it is not a date,
+    or none in which an order may have been placed.
 
     For a day without a time it is the end of the day, for a time without a zone that of the westernmost
     zone, for a date with two readings (03.04.2024) the later one. So no touch before the order seems to be
@@ -45,9 +49,10 @@ def latest_moment(date: str | None) -> float | None:
     if not text or len(text) > TEXT:
         return None
     try:
-        return max((_latest(read) for read in _readings(text)), default=None)
+        found = max((_latest(read) for read in _readings(text)), default=0.0)
     except (ValueError, OverflowError):
         return None
+    return found if 0 < found < LATEST else None
 
 
 def _readings(text: str) -> list[datetime]:

@@ -238,6 +238,6 @@ def _time(value: object) -> int | Decimal | str | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(text)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OverflowError):
             raise OrderError(f"a time: {text[:40]!r} cannot be read") from None
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).isoformat()

@@ -13,11 +13,13 @@ from .site import SiteRuntime
 UCP: Final = "ucp"
 # UCP names campaign parameters without the prefix that Google Analytics gave them.
 _CAMPAIGN, _UTM = "campaign_", "utm_"
+# No agent made a claim before; such a time stands for none, as 0001-01-01 and 1970-01-01 do in some programs.
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 
 
 def touches_of_claims(site: SiteRuntime, parsed: ParsedOrder, now: float) -> tuple[Touch, ...]:
     """The arrivals that agents claim of an order. A claim that has expired, or says that it was made later
-    than the order, is none."""
+    than the order, is none. One that says that it was made before the year 2000 has no time."""
     ordered = min(parsed.order.placed_at or now, now)
     found = [_touch_of(site, claim, ordered) for claim in parsed.claims]
     found.append(_touch_of_params(site, parsed.attribution, ordered))
@@ -28,6 +30,8 @@ def _touch_of(site: SiteRuntime, claim: AffiliateAttribution, ordered: float) ->
     issued, expires = _time(claim.issued_at), _time(claim.expires_at)
     if (issued or 0) > ordered or (expires is not None and expires < ordered):
         return None
+    if issued is not None and issued < _EARLIEST:
+        issued = None
     # Of two without a time the first touch point is the earlier one.
     at = int(issued if issued is not None else ordered - (claim.touchpoint == "first"))
     return Touch(at, (_click(site, claim),), claim=f"acp {claim.touchpoint}")

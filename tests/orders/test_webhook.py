@@ -10,7 +10,7 @@ import pytest
 from clew.orders.intake import json_object
 from clew.orders.model import Item, OrderError, Refund, RefundItem
 from clew.orders.sources_schema import SourcesError, read_sources, webhook_sources
-from clew.orders.webhook import Understood, understand
+from clew.orders.webhook import Understood, _time, understand
 from hooks import (
     EMAIL_HASH,
     as_json,
@@ -330,3 +330,9 @@ def test_json_is_read_without_loss() -> None:
     found = understand("saleor", webhook_sources()["saleor"], "order_created", json_object(text.encode()))
     assert found is not None
     assert str(found.order.total) == "119.10"
+
+
+@pytest.mark.parametrize("text", ["1 Jan 99999999999 00:00:00", "1 Jan 2020 00:00:00 +99999999999999"])
+def test_a_time_that_no_calendar_has_is_refused_as_such(text: str) -> None:
+    with pytest.raises(OrderError, match="a time"):
+        _time(text)

@@ -93,6 +93,22 @@ async def test_a_claim_that_has_expired_or_is_later_than_the_order_counts_as_non
         assert await credited(desk, long_ago, id="1003") is None  # outside the partner's window
 
 
+@pytest.mark.parametrize(
+    "issued",
+    ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1999-12-31T00Z"],
+)
+async def test_a_claim_of_an_impossible_time_is_one_without_a_time(tmp_path: Path, issued: str) -> None:
+    async with desk_server(tmp_path, more=SITE) as desk:
+        assert await credited(desk, {"provider": "awin", "token": "atp_1", "issued_at": issued}) == "awin-uk"
+
+
+@pytest.mark.parametrize("name", ["issued_at", "expires_at"])
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+23:59", "1e9", "+" * 40])
+async def test_no_time_of_a_claim_keeps_an_order_out(tmp_path: Path, name: str, time: str) -> None:
+    async with desk_server(tmp_path, more=SITE) as desk:
+        await credited(desk, {"provider": "awin", "token": "atp_1", name: time})
+
+
 async def test_ucp_names_clicks_as_addresses_do(tmp_path: Path) -> None:
     async with desk_server(tmp_path, more=SITE) as desk:
         assert await credited(desk, attribution={"aff": "A1", "campaign_source": "chat"}) == "anna"
