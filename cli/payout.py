@@ -40,8 +40,9 @@ def payout_command(
 ) -> None:
     """Pay partners for a month: close it, and write a payment and a statement for each.
 
-    Each commission is paid once. The same command again writes the same files. What is below the minimum, or
-    negative, is carried over. Exits with 1 if a partner cannot be paid because something is missing.
+    The month has to be over. Each commission is paid once. The same command again writes the same files. What
+    is below the minimum, or negative, is carried over. Exits with 1 if a partner cannot be paid because
+    something is missing.
     """
     chosen = chosen_partners(load_or_exit(config), site, partner)
     try:
@@ -52,8 +53,9 @@ def payout_command(
     async def work(db: Database) -> list[Result]:
         now, results = await time_of(db), list[Result]()
         ledger = Ledger(db)
-        for of_site, one in chosen:
-            month = period_of(period, of_site, now)
+        # A month that is not over at one of the sites pays nobody.
+        months = [period_of(period, of_site, now, over=True) for of_site, _ in chosen]
+        for (of_site, one), month in zip(chosen, months, strict=True):
             if not is_paid_here(one):
                 continue
             await close(ledger, of_site, one, month, now)
@@ -92,14 +94,16 @@ def chosen_partners(
     return found
 
 
-def period_of(name: str, site: SiteSettings, now: float) -> Period:
-    """The month of an option, which has to have begun. Exits with 1."""
+def period_of(name: str, site: SiteSettings, now: float, *, over: bool = False) -> Period:
+    """The month of an option, which has to have begun, or to be `over`. Exits with 1."""
     try:
         found = Period.named(name, site.time_zone)
     except PeriodError as error:
         fail(str(error))
     if found.start > now:
         fail(f"{name} has not begun yet")
+    if over and found.end > now:
+        fail(f"{name} is not over yet at {site.name}: pay it from the first day of the next month on")
     return found
 
 

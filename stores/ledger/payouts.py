@@ -23,6 +23,10 @@ LINES: Final = 50_000
 
 WAIT: Final = 60.0
 """Seconds that a payout waits for other writers."""
+
+LOCKED: Final = 5_000
+"""Locked orders that a statement names at most."""
+
 _OF_MONEY: Final = tuple(kind for kind in KINDS if kind not in ("locked", "paid", "approved"))
 
 
@@ -104,18 +108,12 @@ class Payouts:
             if found := await _listed(tx, [_P.name == payout.name]):
                 return found[0]
             which = _which(payout.site, payout.partner, payout.period, payout.currency, due.last)
-            # Who changes a commission locks its order first.
-            await tx.execute(
-                select(_O.id)
-                .where(_O.id.in_(select(_C.order).where(*which)))
-                .order_by(_O.id)
-                .with_for_update()
-            )
-            now = await _due(tx, payout.site, payout.partner, payout.period)
-            if due not in now:
+            locked = await _lock(tx, which)
+            if await _sum(tx, due.currency, which, locked) != due:
                 return None
             await tx.execute(insert(payouts).values(**{n: getattr(payout, n) for n in Payout.__slots__}))
-            await _enter(tx, payout, which)
+            for some in locked:
+                await _enter(tx, payout, [*which, _C.order.in_(some)])
             return payout
 
         return await self._db.transact(work, wait=WAIT)
@@ -156,6 +154,29 @@ async def _due(connection: Connection, site: str, partner: str, period: str) -> 
     sums = (func.sum(oldest.c.amount), func.count(), func.max(oldest.c.order))
     query = select(oldest.c.currency, *sums).group_by(oldest.c.currency).order_by(oldest.c.currency)
     return tuple(Due(row[0], int(row[1]), row[2], row[3]) for row in await connection.execute(query))
+
+
+async def _lock(tx: Connection, which: Sequence[ColumnElement[bool]]) -> Sequence[Sequence[int]]:
+    """Lock the orders of some commissions; their numbers, ascending, LOCKED at a time.
+
+    Who changes a commission locks its order first, so these stay as they are. Others may come to match
+    `which` at any time (READ COMMITTED): they are not part of it.
+    """
+    query = select(_O.id).where(_O.id.in_(select(_C.order).where(*which))).order_by(_O.id).with_for_update()
+    found = [row[0] for row in await tx.execute(query)]
+    return [found[start : start + LOCKED] for start in range(0, len(found), LOCKED)]
+
+
+async def _sum(
+    tx: Connection, currency: str, which: Sequence[ColumnElement[bool]], locked: Sequence[Sequence[int]]
+) -> Due:
+    """What is due for those of the locked orders that still match."""
+    amount = lines = last = 0
+    sums = (func.coalesce(func.sum(_C.locked - _C.paid), 0), func.count(), func.max(_C.order))
+    for some in locked:
+        row = (await tx.execute(select(*sums).where(*which, _C.order.in_(some)))).one()
+        amount, lines, last = amount + int(row[0]), lines + int(row[1]), row[2] or last
+    return Due(currency, amount, lines, last)
 
 
 async def _enter(tx: Connection, payout: Payout, which: Sequence[ColumnElement[bool]]) -> None:

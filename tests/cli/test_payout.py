@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from clew.cli import app
 from clew.orders.model import OrderSeen
+from clew.payouts.period import Period
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.service import Service
@@ -65,7 +66,13 @@ def run(tmp_path: Path) -> Callable[..., Result]:
     return lambda *arguments: CliRunner().invoke(app, [*arguments, "--config", str(config)])
 
 
-def test_commissions_are_decided_exchanged_and_paid_once(run: Callable[..., Result], tmp_path: Path) -> None:
+async def in_the_next_month(_db: object) -> float:
+    return Period.named(PERIOD, "UTC").end
+
+
+def test_commissions_are_decided_exchanged_and_paid_once(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = run("commissions", "approve", "#1001", "--why", "checked", "--by", "ann")
     assert found.output == "Order 1001, blog: approved: 10.00 EUR.\n"
     file = tmp_path / "decisions.csv"
@@ -79,6 +86,10 @@ def test_commissions_are_decided_exchanged_and_paid_once(run: Callable[..., Resu
         assert found.exit_code == 1
         assert expected in found.output
         assert "line 5, order 777: no order of blog has this number" in found.output
+    found = run("payout", "--period", PERIOD, "--output", str(tmp_path / "early"))
+    assert (found.exit_code, f"{PERIOD} is not over yet at shop" in found.output) == (1, True)
+    assert not list((tmp_path / "early").iterdir())
+    monkeypatch.setattr("clew.cli.payout.time_of", in_the_next_month)
     payouts = [tmp_path / "first", tmp_path / "second"]
     for folder in payouts:
         found = run("payout", "--period", PERIOD, "--output", str(folder))

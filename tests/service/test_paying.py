@@ -22,6 +22,7 @@ from clew.service.workflow import decide
 from clew.settings.model import Settings
 from clew.stores.ledger import schema
 from clew.stores.ledger.commissions import WantedCommissions
+from clew.stores.ledger.postgresql import _Transaction as Transaction
 from pydantic import ValidationError
 from reporting import NOW, PARTNER, Shop, site
 
@@ -139,6 +140,51 @@ async def test_two_processes_at_once_make_one_payout(shop: Shop) -> None:
     assert len(await shop.rows(schema.payouts)) == 1
     kinds = [row["kind"] for row in await shop.rows(schema.commission_entries)]
     assert (kinds.count("paid"), kinds.count("locked")) == (4, 4)
+
+
+@pytest.mark.parametrize("ledger_address", ["postgresql"], indirect=True)
+async def test_what_is_settled_while_a_payout_is_made_is_paid_later_and_whole(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order that nobody had settled when the payout locked its orders is settled by another process, at
+    each step: its number is in between theirs."""
+    ledger, own = shop.service.ledger, parts(shop)
+    for number in ("1001", "1002", "1003", "1004", "1005"):
+        await buy(shop, number)
+    for number in ("1001", "1005"):
+        await approve(shop, number)
+    await close(ledger, *own, PERIOD, shop.now)
+    waiting, steps, execute = ["1002", "1003", "1004"], list[str](), Transaction.execute
+
+    async def with_another(tx: Transaction, statement: Any, given: Any = None) -> Any:
+        found = await execute(tx, statement, given)
+        text = str(getattr(statement, "statement", statement))
+        if asyncio.current_task() is paying and ("FOR UPDATE" in text or "payouts" in text or "sum" in text):
+            steps.append(text)
+            if waiting and len(steps) > 1:
+                await asyncio.create_task(settle(waiting.pop()))
+        return found
+
+    async def settle(number: str) -> None:
+        await approve(shop, number)
+        await close(ledger, *own, PERIOD, shop.now)
+
+    monkeypatch.setattr(Transaction, "execute", with_another)
+    paying = asyncio.create_task(pay(ledger, *own, PERIOD, shop.now))
+    (result,) = await paying
+    monkeypatch.undo()
+    assert waiting == []
+    assert result.payout is not None
+    assert (result.payout.amount, result.payout.lines) == (2000, 2)
+    assert [row[1] for row in await rows_of(shop, result)] == ["Order", "1001", "1005", ""]
+    found = await states(shop)
+    assert {number for number, state in found.items() if state == "paid"} == {"1001", "1005"}
+    later = Period.at(PERIOD.end + 1, "UTC")
+    (rest,) = await paid(shop, later)
+    assert rest.payout is not None
+    assert [row[1] for row in await rows_of(shop, rest)] == ["Order", "1002", "1003", "1004", ""]
+    kinds = [row["kind"] for row in await shop.rows(schema.commission_entries)]
+    assert kinds.count("paid") == 5
 
 
 async def test_a_refund_after_the_payment_is_deducted_and_leaves_nothing(shop: Shop) -> None:
