@@ -10,7 +10,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -49,6 +49,9 @@ UNAUTHORIZED = 401
 POLL_SECONDS = 5.0  # maximum delay until a row of another process is seen
 EXPIRE_SECONDS = 1.0  # between two looks for calls that were interrupted
 CLAIM_SECONDS = CONNECT_SECONDS + 5
+CLAIM_MARGIN = (
+    2.0  # seconds of a claim that a token or an order's id may not use, for storing what comes of it
+)
 LEASE_MARGIN = 15.0  # seconds beyond the timeout of a call, for storing its response
 GRACE_SECONDS = 10.0  # for responses to arrive when the worker is stopped
 LAST_SECONDS = 4.0  # after that, for storing unknown outcomes and releasing leases
@@ -426,6 +429,8 @@ class Worker:
             self._events.emit("fault", site=flight.postback.site, where="postback", error=repr(error))
             await self._unbuilt(flight, Verdict("dead", f"the call could not be built: {error!r}"))
             return
+        # What was asked before took its time.
+        flight.until = self._now() + float(self._delivery.timeout) + LEASE_MARGIN
         began = time.monotonic()
         try:
             result = await self._made(client, flight, call)
@@ -502,18 +507,37 @@ class Worker:
         for row in flight.rows:
             if (over := window_over(network, entry, row.report, now)) is not None:
                 raise _TooLateError(over)
-        token = await self._tokens.get(client, partner, entry) if self._tokens is not None else ""
+        token = ""
+        if self._tokens is not None and entry.oauth is not None:
+            asked = self._tokens.get(client, partner, entry)
+            token = await self._claimed(flight, f"{network.name} gave no token", asked)
         kept: list[str] = []
         if self._ids is not None and any(param.source == "kept" for param in entry.params):
             kept = [await self._ids.kept(row.order, row.partner) for row in flight.rows]
             if entry.lookup is not None and not kept[0]:
                 await self._paced(partner, entry.lookup)
-                kept = [await look_up(client, partner, network, entry.lookup, first.report, now, token)]
+                asked = look_up(client, partner, network, entry.lookup, first.report, now, token)
+                kept = [await self._claimed(flight, f"{network.name} did not say its id of the order", asked)]
                 await self._ids.keep(first.order, first.partner, kept[0])
         await self._paced(partner, entry)
         reports = [row.report for row in flight.rows]
         call = network_call(partner, reports, network, now, token=token, kept=kept)
         return replace(call, allow_private=partner.allow_private)
+
+    async def _claimed(self, flight: _Flight, failed: str, asked: Coroutine[None, None, str]) -> str:
+        """The answer to what a network is asked before the call, while the rows are leased: after that,
+        another worker may have them. Raises LookUpError, beginning with `failed`, if none comes in time."""
+        leased = flight.postback.lease_until
+        left = (CLAIM_SECONDS if leased is None else leased - self._now()) - CLAIM_MARGIN
+        if left < CLAIM_MARGIN:
+            # It waited for its slot: claimed anew, it has more time.
+            asked.close()
+            raise _TooEarlyError(flight.postback.next_at)
+        try:
+            async with asyncio.timeout(left):
+                return await asked
+        except TimeoutError:
+            raise LookUpError(f"{failed} within {left:.3g} seconds") from None
 
     async def _paced(self, partner: Partner, entry: CallEntry) -> None:
         """Count a call to an account, with those of all workers. Raises _TooEarlyError."""

@@ -232,14 +232,15 @@ def with_verdicts(
     able: Callable[[Report], Doubt | None],
 ) -> Plan:
     """The plan with what networks are told of the commissions: `wanted` is APPROVE or DECLINE by partner,
-    None where there is no decision to tell. `rows` are all postbacks of the order.
+    None where there is no decision to tell; nothing changes for a partner that it does not name. `rows` are
+    all postbacks of the order.
 
     Each decision is told once, after the network was told of the order as it stands. What was not sent yet is
     told anew after a change. `able` says why no call can be made; with an empty text nobody needs to know.
     """
     superseded, added = list(planned.superseded), list(planned.added)
     changed = {one.id: one for one in planned.changed}
-    for partner in sorted({row.partner for row in rows if row.event in VERDICTS} | wanted.keys()):
+    for partner, word in sorted(wanted.items()):
         own = [
             changed.get(row.id, row) for row in rows if row.partner == partner and row.id not in superseded
         ]
@@ -247,7 +248,6 @@ def with_verdicts(
         reported = [row for row in _reports(own) if row.state != "superseded"]
         last: Postback | Planned | None = new[-1] if new else reported[-1] if reported else None
         told = [row for row in own if row.event in VERDICTS and row.state != "superseded"]
-        word = wanted.get(partner)
         if last is None or last.report.event == CANCEL or last.state in ("held", "refused", "dead"):
             word = None
         number = last.sequence if last is not None else 0

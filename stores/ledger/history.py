@@ -240,7 +240,8 @@ class Histories:
             raise _FasterError
         await tx.execute(update(sightings_table).where(_S.order == other.row).values(order=row))
         rows = await postbacks_of(tx, other.row, lock=True)
-        planned = with_verdicts(rows, plan(rows, {}, manual=change.manual), {}, change.able)
+        nothing = dict.fromkeys(row.partner for row in rows)
+        planned = with_verdicts(rows, plan(rows, {}, manual=change.manual), nothing, change.able)
         await apply_plan(tx, other.row, change.site, planned, change.at)
         new = Additions()
         await credit_order(

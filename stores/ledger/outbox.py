@@ -520,7 +520,7 @@ def _added(row: int, site: str, planned: Planned, now: float) -> Postback:
         lease_until=None,
         last_answer=None,
         created_at=now,
-        finished_at=None,
+        finished_at=now if planned.state == "refused" else None,
         hold=planned.hold,
         why=planned.why,
     )

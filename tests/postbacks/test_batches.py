@@ -2,17 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from clew.postbacks import delivery
 from clew.postbacks.batches import Batches, Minutes, account_of
 from clew.postbacks.delivery import Worker
 from clew.postbacks.due import Plan, Planned
-from clew.postbacks.model import Waiting
+from clew.postbacks.model import Postback, Waiting
 from clew.postbacks.pace import Pace
 from clew.postbacks.tokens import Tokens
 from clew.referral.catalogue import Network
@@ -483,6 +484,57 @@ async def test_a_lookup_without_an_answer_is_repeated_within_bounds(
     (row,) = [r for r in await outbox.list() if r.state == "dead"]
     assert why in str(row.last_answer)
     assert [got.method for got in receiver.got] == ["GET"] * 3
+
+
+async def test_a_lookup_ends_before_another_worker_may_have_the_postback(
+    db: Database,
+    owe: Owe,
+    outbox: Outbox,
+    build: Any,
+    receiver: Any,
+    reply: Any,
+    events: Any,
+    clock: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It counts as an attempt, which it does not once the row is another worker's."""
+    monkeypatch.setattr(delivery, "CLAIM_SECONDS", 0.7)
+    monkeypatch.setattr(delivery, "CLAIM_MARGIN", 0.2)
+    receiver.replies = [reply(then="hang")]
+    await owe("1", partner="many")
+    await change(db, outbox, "1", clock.now)
+    worker = build(networks=LOOKING_UP)
+    async with running(worker):
+        assert await events.outcomes(1) == ["retry"]
+        (row,) = [r for r in await outbox.list() if r.event == "adjust"]
+    assert (row.state, row.attempts, row.lease_until) == ("due", 1, None)
+    assert row.last_answer == "Many did not say its id of the order within 0.5 seconds"
+
+
+async def test_a_postback_that_waited_for_its_slot_is_claimed_anew_before_a_lookup(
+    db: Database,
+    owe: Owe,
+    outbox: Outbox,
+    build: Any,
+    receiver: Any,
+    reply: Any,
+    events: Any,
+    clock: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receiver.replies = [found(reply, ("1", 7)), reply(204)]
+    await owe("1", partner="many")
+    await change(db, outbox, "1", clock.now)
+    claim, leases = outbox.claim, iter([1.0])
+
+    async def short(ids: Sequence[str], now: float, until: float) -> tuple[Postback, ...]:
+        return await claim(ids, now, now + next(leases, until - now))
+
+    monkeypatch.setattr(outbox, "claim", short)
+    async with running(build(networks=LOOKING_UP)):
+        assert await events.outcomes(1) == ["delivered"]
+    (row,) = [r for r in await outbox.list() if r.event == "adjust"]
+    assert row.attempts == 1
 
 
 def test_an_account_has_its_calls_of_a_minute() -> None:

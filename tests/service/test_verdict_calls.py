@@ -11,6 +11,7 @@ from clew.payouts.account import Verdict
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.workflow import decide
+from clew.stores.ledger import schema
 from reporting import NOW, Shop, site
 
 DAY = 86400.0
@@ -76,6 +77,24 @@ async def test_a_change_before_the_approval_was_sent_comes_first(shop: Shop) -> 
     told = [(event, amount) for event, _, amount in shop.calls]
     assert told[0] == ("order", "100.00")
     assert told[-1] == ("approve", "70.00")
+
+
+async def test_a_decision_about_one_partner_leaves_what_waits_for_another(tmp_path: Path) -> None:
+    """Each of two partners that share an order is approved when its hold period is over."""
+    second = NETWORK | {"id": "tune2", "param": "second_id"}
+    built = NetworkShop(tmp_path, site(partners=[NETWORK, second], credit={"model": "linear"}))
+    await built.service.open()
+    clicks = Click("tune", "transaction_id", "c1", "tune"), Click("tune", "second_id", "c2", "tune2")
+    touches = [Touched(Touch(int(NOW) - 3600 + n, (c,), {}, "", "/")) for n, c in enumerate(clicks)]
+    await built.service.visits.change("shop", "v1", [*touches, Shopped()], built.now)
+    await built.report(OrderSeen("1001", Decimal("100.00"), "EUR", "api", state="paid"), "v1")
+    await built.deliver()
+    built.now = NOW + 31 * DAY
+    await built.service.workflow.step()
+    rows = await built.rows(schema.postbacks)
+    told = {(row["partner"], row["event"], row["state"]) for row in rows if row["event"] != "order"}
+    assert told == {("tune", "approve", "due"), ("tune2", "approve", "due")}
+    await built.service.close()
 
 
 async def test_a_refusal_is_told_and_a_cancellation_after_it_too(shop: Shop) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from clew.orders.doubt import Doubt
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Report
 from clew.stores.ledger import history
@@ -117,6 +118,20 @@ async def test_numbers_go_on_where_a_dump_was_restored_in_a_new_cluster(db: Data
     await deliver(db, NOW)
     for kind, end in ends.items():
         assert (await exported(db, kind, end))[0] == ["2"], kind
+
+
+async def test_a_call_that_is_refused_from_the_beginning_is_exported(db: Database) -> None:
+    """Nothing is reported to the network, and nothing will be: it is over when it is written down."""
+    await put(db, "1", NOW)
+    await deliver(db, NOW)
+    _, end = await exported(db, "postbacks")
+    nothing = Doubt("nothing", "there is nothing to report to Many: it reads the orders itself")
+    report = Report("order", "many", "c-2", "2", "5.00", "EUR", "web", int(NOW), int(NOW))
+    assert await put_order(db, order("2"), now=NOW + 1, reports=[report], doubt=nothing) is not None
+    page = await Exports(db).page("postbacks", Wanted(), end, 9)
+    (row,) = page.rows
+    assert (row["order_id"], row["state"], row["why"]) == ("2", "refused", nothing.text)
+    assert row["finished_at"] is not None
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])

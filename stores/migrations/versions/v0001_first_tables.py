@@ -592,6 +592,8 @@ _NUMBERING = {
         f"BEGIN {_NEXT.format('orders')}; END",
         f"CREATE TRIGGER decisions_added AFTER INSERT ON decisions WHEN NEW.written = 0 "
         f"BEGIN {_NEXT.format('decisions')}; END",
+        f"CREATE TRIGGER postbacks_added AFTER INSERT ON postbacks WHEN NEW.written = 0 "
+        f"AND NEW.finished_at IS NOT NULL BEGIN {_NEXT.format('postbacks')}; END",
         f"CREATE TRIGGER postbacks_ended AFTER UPDATE OF finished_at ON postbacks "
         f"WHEN NEW.finished_at IS NOT NULL BEGIN {_NEXT.format('postbacks')}; END",
     ),
@@ -609,6 +611,8 @@ _NUMBERING = {
         "EXECUTE FUNCTION clew_number()",
         "CREATE TRIGGER decisions_added BEFORE INSERT ON decisions FOR EACH ROW WHEN (NEW.written = 0) "
         "EXECUTE FUNCTION clew_number()",
+        "CREATE TRIGGER postbacks_added BEFORE INSERT ON postbacks FOR EACH ROW "
+        "WHEN (NEW.written = 0 AND NEW.finished_at IS NOT NULL) EXECUTE FUNCTION clew_number()",
         "CREATE TRIGGER postbacks_ended BEFORE UPDATE OF finished_at ON postbacks FOR EACH ROW "
         "WHEN (NEW.finished_at IS NOT NULL) EXECUTE FUNCTION clew_number()",
     ),
