@@ -14,7 +14,7 @@ from ..payouts.period import Period, PeriodError
 from ..payouts.sepa import PayoutError
 from ..payouts.settlement_file import cell
 from ..service.clock import time_of
-from ..service.paying import Result, close, pay, statement
+from ..service.paying import Closed, Result, close, pay, statement
 from ..settings.model import Partner, Settings
 from ..settings.model import Site as SiteSettings
 from ..stores.files import PRIVATE
@@ -58,7 +58,7 @@ def payout_command(
         for (of_site, one), month in zip(chosen, months, strict=True):
             if not is_paid_here(one):
                 continue
-            await close(ledger, of_site, one, month, now)
+            tell_waiting(one.id, await close(ledger, of_site, one, month, now))
             for result in await pay(ledger, of_site, one, month, now):
                 if result.payout is not None:
                     await _write(ledger, result.payout, output)
@@ -105,6 +105,16 @@ def period_of(name: str, site: SiteSettings, now: float, *, over: bool = False) 
     if over and found.end > now:
         fail(f"{name} is not over yet at {site.name}: pay it from the first day of the next month on")
     return found
+
+
+def tell_waiting(partner: str, closed: Closed) -> None:
+    """Print of which orders nothing was settled because something stands against it."""
+    if closed.waiting:
+        print_line(f"{partner}: {closed.waiting} orders are approved, but in doubt, and not settled:")
+    for number, why in closed.why:
+        print_line(f"  {number}: {why}")
+    if more := closed.waiting - len(closed.why):
+        print_line(f"  and {more} more")
 
 
 def _tell(result: Result) -> None:

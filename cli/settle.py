@@ -20,7 +20,7 @@ from ..stores.ledger.database import Database
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, Config, fail, with_ledger
 from .orders import Site
-from .payout import Month, OfPartner, chosen_partners, period_of
+from .payout import Month, OfPartner, chosen_partners, period_of, tell_waiting
 from .terminal import print_line
 
 app = typer.Typer(help="Close months, and exchange files about commissions.", no_args_is_help=True)
@@ -47,8 +47,9 @@ def close_command(
     async def work(db: Database) -> None:
         now = await time_of(db)
         for of_site, one in chosen:
-            count = await close(Ledger(db), of_site, one, period_of(period, of_site, now), now)
-            print_line(f"{of_site.name}, {one.id}: {count} orders settled.")
+            closed = await close(Ledger(db), of_site, one, period_of(period, of_site, now), now)
+            print_line(f"{of_site.name}, {one.id}: {closed.settled} orders settled.")
+            tell_waiting(one.id, closed)
 
     with_ledger(config, work)
 

@@ -43,7 +43,7 @@ EVENTS: Mapping[str, str] = {
     "order_unreadable": "a confirmation page was shown, but no order could be read on it",
     "code_leaked": "a partner's coupon is used by many who never came by that partner; its orders are held",
     "commission": "a partner's commission was approved, declined, settled or paid, and by whom",
-    "commission_waiting": "the hold period of a commission is over, but something stands against it",
+    "commission_waiting": "a commission would be approved or settled, but something stands against it",
     "payout_impossible": "a partner cannot be paid, because an account is missing in the settings",
     "order_held": "an order was recorded and credited, but it is in doubt, so its partner is not notified",
     "order_conflict": "a known order was reported with another amount, state or visitor, which is ignored",

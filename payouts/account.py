@@ -122,8 +122,8 @@ class Account:
 
     @property
     def is_unpaid(self) -> bool:
-        """Whether something of it is settled and not paid."""
-        return self.was_locked and (not self.was_paid or self.unpaid != 0)
+        """Whether a payout has to pay or to deduct something of it."""
+        return self.unpaid != 0
 
     @property
     def open(self) -> int:
@@ -159,19 +159,29 @@ def after(before: Account, entry: Entry) -> Account:
             values["value"] = before.value + entry.value
             if before.first is None:
                 values["first"] = (entry.earned, entry.value)
+            if before.verdict == "approve" and _rises(entry):
+                # What was approved was less: the rest waits as the whole did.
+                values |= {"verdict": None, "decided_by": None, "decided_at": None}
         case "approved" | "declined":
             values["verdict"] = "approve" if entry.kind == "approved" else "decline"
             values |= {"decided_by": entry.source, "decided_at": entry.at}
         case "locked":
             values["locked"] = before.locked + (entry.amount or 0)
             values["locked_value"] = before.locked_value + entry.value
-            values |= {"was_locked": True, "was_paid": False, "ref": entry.ref}
+            # Nobody pays a sum of nothing. Without terms the sum is not known, and somebody else pays it.
+            done = before.amount is not None and values["locked"] == before.paid
+            values |= {"was_locked": True, "was_paid": done, "ref": entry.ref}
         case "paid":
             values["paid"] = before.paid + (entry.amount or 0)
             values |= {"was_paid": True, "ref": entry.ref}
     if entry.kind not in ("locked", "paid") and entry.amount is not None:
         values["amount"] = (before.amount or 0) + entry.amount
     return Account(**values)
+
+
+def _rises(entry: Entry) -> bool:
+    """Whether a change adds to what the partner earns."""
+    return (entry.value if entry.amount is None else entry.amount) > 0
 
 
 def credited(account: Account | None, standing: Standing, at: float, why: str) -> Entry | None:
@@ -184,6 +194,8 @@ def credited(account: Account | None, standing: Standing, at: float, why: str) -
     amount = 0 if declined else _change(before.amount, standing.amount)
     value = standing.value - before.value
     same = (standing.amount, standing.stands) == (before.earned, before.stands)
+    # The order's time was corrected.
+    same = same and not (before.waits_until is not None and before.waits_until != standing.due_at)
     if account is not None and same and not amount and not value:
         return None
     has_terms = standing.amount is not None or before.amount is not None
@@ -244,7 +256,7 @@ def locked(account: Account, at: float, source: Source, by: str, ref: str) -> En
 
 def paid(account: Account, at: float, source: Source, by: str, ref: str) -> Entry | None:
     """The entry by which all that is locked is paid; None if it is."""
-    if not account.is_unpaid:
+    if not account.was_locked or account.was_paid:
         return None
     return Entry("paid", at, source, by, f"paid with {ref}", account.currency, account.unpaid, ref=ref)
 

@@ -215,7 +215,7 @@ def plan(
         state: State = "refused" if kept_back or nothing else "due" if against is None else "held"
         hold = against if state == "held" or (nothing and not kept_back) else None
         superseded += [row.id for row in waiting if row is not same]
-        kind = None if hold is None or nothing else hold.kind
+        kind = None if hold is None else hold.kind
         why = _why(waiting, settlement) if hold is None else hold.text
         if same is None:
             sequence = max((row.sequence for row in every), default=0) + 1

@@ -12,6 +12,7 @@ from ..payouts.period import Period
 from ..payouts.sepa import PayoutError, document
 from ..settings.model import Partner, Site
 from ..stores.ledger.books import Ledger
+from ..stores.ledger.commissions import in_doubt
 from ..stores.ledger.payouts import Due, Payout, PayoutLine
 from .workflow import STEP, able_of
 
@@ -32,18 +33,37 @@ class Result:
     impossible: bool = False
 
 
-async def close(ledger: Ledger, site: Site, partner: Partner, period: Period, now: float) -> int:
-    """Settle what was approved before the end of a period, and what is to be taken back; of how many orders.
-    What is settled already stays as it is."""
-    count, last = 0, None
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What a close did: of how many orders something was settled, of how many not because something stands
+    against it, and of the first SHOWN of these the number and what that is."""
+
+    settled: int
+    waiting: int
+    why: Sequence[tuple[str, str]]
+
+
+SHOWN: Final = 20
+"""Orders that wait, as shown."""
+
+
+async def close(ledger: Ledger, site: Site, partner: Partner, period: Period, now: float) -> Closed:
+    """Settle what was approved before the end of a period, and what is to be taken back, except of orders in
+    doubt. What is settled already stays as it is."""
+    count, waiting, why, last = 0, 0, list[tuple[str, str]](), None
     able = able_of({one.id: one for one in site.partners}.get, now)
     books = ledger.commissions
+    entry = partial(locked, at=now, source="settlement", by="", ref=period.name)
     while found := await books.open_of(site.name, partner.id, last, STEP, before=period.end):
         for one in found:
-            entry = partial(locked, at=now, source="settlement", by="", ref=period.name)
-            count += bool(await books.decide(one.order, partner.id, entry, able=able))
+            if one.against:
+                waiting += 1
+                why += [(one.number, one.against)] if len(why) < SHOWN else []
+            else:
+                done = await books.decide(one.order, partner.id, entry, able=able, unless=in_doubt)
+                count += bool(done)
         last = found[-1].order
-    return count
+    return Closed(count, waiting, why)
 
 
 async def pay(ledger: Ledger, site: Site, partner: Partner, period: Period, now: float) -> list[Result]:

@@ -3,7 +3,8 @@ approved by itself when its hold period is over."""
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -29,7 +30,8 @@ from ..postbacks.model import Report
 from ..referral.networks_file import load as load_catalogue
 from ..settings.model import Partner, Site
 from ..stores.ledger.books import Ledger
-from ..stores.ledger.commissions import Overdue
+from ..stores.ledger.commissions import Open, Overdue, in_doubt
+from ..stores.ledger.errors import LedgerAwayError
 from .clock import Clock
 
 STEP: Final = 100
@@ -52,6 +54,9 @@ class Events(Protocol):
 
     def notice(self, name: str, *, site: str, key: str, **fields: Any) -> bool:
         """Report something that needs a person."""
+
+    def failed(self, error: BaseException, *, site: str, where: str) -> None:
+        """Report that something of clew's own failed."""
 
 
 def able_of(partner: Callable[[str], Partner | None], now: float) -> Callable[[Report], Doubt | None]:
@@ -140,8 +145,23 @@ class Workflow:
         for site in self._sites():
             for partner in site.partners:
                 if (partner.settlement or site.credit.settlement) == "live":
-                    await self._settle_live(site, partner.id)
+                    with self._apart(site.name):
+                        await self._settle_live(site, partner.id)
         await self._tell_impossible()
+
+    @contextmanager
+    def _apart(self, site: str) -> Iterator[None]:
+        """One that fails is reported, and the others go on. Raises LedgerAwayError: then all would fail."""
+        try:
+            yield
+        except LedgerAwayError:
+            raise
+        except Exception as error:
+            self._events.failed(error, site=site, where="commissions")
+
+    def _waits(self, site: str, partner: str, number: str, against: str) -> None:
+        fields = {"order": number, "partner": partner, "why": against}
+        self._events.notice("commission_waiting", site=site, key=partner, **fields)
 
     async def _tell_impossible(self) -> None:
         """Report who cannot be paid, once an hour."""
@@ -164,16 +184,15 @@ class Workflow:
         now, last = self._clock.now(), None
         while found := await self._ledger.commissions.overdue(now, last, STEP):
             for one in found:
-                await self._approve(one, now)
+                with self._apart(one.site):
+                    await self._approve(one, now)
             last = found[-1]
             await asyncio.sleep(0)
 
     async def _approve(self, one: Overdue, now: float) -> None:
         fields = {"order": one.number, "partner": one.partner}
         if one.against:
-            self._events.notice(
-                "commission_waiting", site=one.site, key=one.partner, **fields, why=one.against
-            )
+            self._waits(one.site, one.partner, one.number, one.against)
             return
         why = "the hold period is over, and nothing stands against it"
 
@@ -188,15 +207,25 @@ class Workflow:
             self._changed()
 
     async def _settle_live(self, site: Site, partner: str) -> None:
-        """Settle what is approved."""
+        """Settle what is approved and not in doubt."""
         now, last = self._clock.now(), None
         ref = Period.at(now, site.time_zone).name
+        entry = partial(locked, at=now, source="settlement", by="", ref=ref)
         while found := await self._ledger.commissions.open_of(site.name, partner, last, STEP):
             for one in found:
-                entry = partial(locked, at=now, source="settlement", by="", ref=ref)
-                able = able_of(partial(self._partner, site.name), now)
-                if await self._ledger.commissions.decide(one.order, partner, entry, able=able):
-                    fields = {"order": one.number, "partner": partner}
-                    self._events.emit("commission", site=site.name, **fields, state="locked", by="live")
+                with self._apart(site.name):
+                    await self._settle(site.name, partner, one, entry, now)
             last = found[-1].order
             await asyncio.sleep(0)
+
+    async def _settle(
+        self, site: str, partner: str, one: Open, entry: Callable[[Account], Entry | None], now: float
+    ) -> None:
+        if one.against:
+            self._waits(site, partner, one.number, one.against)
+            return
+        able = able_of(partial(self._partner, site), now)
+        books = self._ledger.commissions
+        if await books.decide(one.order, partner, entry, able=able, unless=in_doubt):
+            fields = {"order": one.number, "partner": partner}
+            self._events.emit("commission", site=site, **fields, state="locked", by="live")

@@ -5,7 +5,7 @@ and writes what they come to beside them, in one transaction.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,6 +33,11 @@ _SAVE = Prepared(
     update(table)
     .where(*(_C[name] == bindparam(f"key_{name}") for name in _KEY))
     .values(values_of([_C[name] for name in _VALUES]))
+)
+_PLACED = Prepared(
+    update(table)
+    .where(_C.order == bindparam("of_order"), _C.placed_at != bindparam("placed", type_=_C.placed_at.type))
+    .values(placed_at=bindparam("placed", type_=_C.placed_at.type))
 )
 _OF_ORDER = select(entries_table).where(_E.order == bindparam("order")).order_by(_E.id)
 _ENTRIES = Prepared(_OF_ORDER)
@@ -126,10 +131,12 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """An order of which something can be settled: the ledger's number, and the shop's."""
+    """An order of which something was approved and is not settled: the ledger's number, and the shop's.
+    `against` is what stands against its settlement, as text."""
 
     order: int
     number: str
+    against: str
 
 
 class Commissions:
@@ -166,13 +173,16 @@ class Commissions:
         partner: str,
         *entries: Callable[[Account], Entry | None],
         able: Callable[[Report], Doubt | None],
+        unless: Callable[[Connection, int, str], Awaitable[bool]] | None = None,
     ) -> tuple[Account, ...]:
         """Add the entries that each of `entries` makes of a partner's accounts of an order; those accounts
         that changed. What its network is to be told is due with it; `able` says why no call can be made.
-        Raises what `entries` raise."""
+        With `unless` nothing is added where that holds. Raises what `entries` raise."""
 
         async def work(tx: Connection) -> tuple[Account, ...]:
             await lock_order(tx, order)
+            if unless is not None and await unless(tx, order, partner):
+                return ()
             own = (_C.order == order, _C.partner == partner)
             row = (await tx.execute(select(_C.site, _C.placed_at).where(*own).limit(1))).first()
             if row is None:
@@ -208,22 +218,21 @@ class Commissions:
             rows = (await connection.execute(query.limit(limit))).all()
         found = []
         for row in rows:
-            against = "; ".join(doubt["text"] for doubt in row.doubts) or row.held or ""
-            found.append(Overdue(row.waits_until, row.order, row.partner, row.site, row.order_id, against))
+            own = (row.waits_until, row.order, row.partner, row.site, row.order_id)
+            found.append(Overdue(*own, _against(row)))
         return tuple(found)
 
     async def open_of(
         self, site: str, partner: str, after: int | None, limit: int, *, before: float | None = None
     ) -> tuple[Open, ...]:
-        """The orders of which something of a partner's commission can be settled, from behind the order
-        `after` on; with `before` only what was decided before that time."""
+        """The orders of which something of a partner's commission was approved and is not settled, from
+        behind the order `after` on; with `before` only what was decided before that time."""
         own = [_C.site == site, _C.partner == partner, _C.lockable]
         own += [] if before is None else [func.coalesce(_C.decided_at, _C.changed_at) < before]
-        query = select(_C.order, orders.c.order_id).join_from(table, orders, orders.c.id == _C.order)
-        query = query.where(*own, _C.order > (after or 0)).order_by(_C.order).limit(limit)
+        query = _OPEN.where(*own, _C.order > (after or 0)).order_by(_C.order).limit(limit)
         async with self._db.read() as connection:
             rows = (await connection.execute(query)).all()
-        return tuple(dict.fromkeys(Open(*row) for row in rows))
+        return tuple(dict.fromkeys(Open(row.order, row.order_id, _against(row)) for row in rows))
 
     async def by_numbers(
         self, site: str, partner: str | None, given: Sequence[str]
@@ -297,13 +306,36 @@ def _listed() -> Select[Any]:
 _LISTED = _listed()
 
 
-def _overdue() -> Select[Any]:
+def _held(*states: str) -> ColumnElement[str | None]:
+    """Why the partner's call about the order is in one of these states, if it is because of a doubt."""
     calls = postbacks.c
-    doubtful = (calls.state.in_(("held", "refused")), func.coalesce(calls.hold, "") != "manual")
-    held = select(func.coalesce(calls.why, "its postback is held")).where(calls.order == _C.order, *doubtful)
+    doubtful = (calls.state.in_(states), func.coalesce(calls.hold, "").not_in(("manual", "nothing")))
+    own = (calls.order == _C.order, calls.partner == _C.partner)
+    held = select(func.coalesce(calls.why, "its postback is held")).where(*own, *doubtful)
+    return held.limit(1).scalar_subquery().label("held")
+
+
+def _against(row: Row[Any]) -> str:
+    return "; ".join(doubt["text"] for doubt in row.doubts) or row.held or ""
+
+
+# A person who refused a call may have approved the commission all the same: only doubts count.
+_OPEN = select(_C.order, orders.c.order_id, orders.c.doubts, _held("held")).join_from(
+    table, orders, orders.c.id == _C.order
+)
+
+
+async def in_doubt(tx: Connection, order: int, partner: str) -> bool:
+    """Whether something stands against a settlement of a partner's commission for an order."""
+    query = _OPEN.where(_C.order == order, _C.partner == partner).limit(1)
+    row = (await tx.execute(query)).first()
+    return row is not None and bool(_against(row))
+
+
+def _overdue() -> Select[Any]:
     own = (_C.waits_until, _C.order, _C.partner, _C.site, orders.c.order_id, orders.c.doubts)
     return (
-        select(*own, held.limit(1).scalar_subquery().label("held"))
+        select(*own, _held("held", "refused"))
         .join_from(table, orders, orders.c.id == _C.order)
         .where(_C.waits_until.is_not(None))
         .order_by(_C.waits_until, _C.order, _C.partner)
@@ -357,6 +389,8 @@ async def credit_order(
                 account = await enter(tx, new, (order, site, partner), account, entry, placed_at)
             if account is not None:
                 decided[partner] = decided.get(partner) or told(account)
+    if known:
+        await tx.execute(_PLACED, {"of_order": order, "placed": placed_at})
     return decided
 
 
@@ -389,7 +423,7 @@ def _values(account: Account, at: float, placed_at: float) -> dict[str, Any]:
         "locked": account.locked,
         "paid": account.paid,
         "lockable": account.lockable,
-        "unpaid": account.unpaid != 0,
+        "unpaid": account.is_unpaid,
         "waits_until": account.waits_until,
         "decided_at": account.decided_at,
         "placed_at": placed_at,

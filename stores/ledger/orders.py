@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, select
+from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, func, select
 
 from ...orders.doubt import Doubt
 from ...orders.model import SALES, OrderState
@@ -163,7 +163,8 @@ _AT = Prepared(_ALL.where(orders_table.c.id == bindparam("row")))
 
 def _amounts(*conditions: ColumnElement[bool]) -> Prepared:
     own, calls = orders_table.c, postbacks_table.c
-    doubtful = select(calls.id).where(calls.order == own.id, one_of(calls.state, ("held", "refused")))
+    in_doubt = (one_of(calls.state, ("held", "refused")), func.coalesce(calls.hold, "") != "nothing")
+    doubtful = select(calls.id).where(calls.order == own.id, *in_doubt)
     return Prepared(
         select(own.total, own.currency)
         .where(own.site == bindparam("site"), one_of(own.state, sorted(SALES)), own.total.is_not(None))

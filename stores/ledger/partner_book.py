@@ -26,7 +26,8 @@ _P, _O, _S, _A = postbacks.c, orders.c, shares_table.c, attempts_table.c
 class Detail:
     """An order as its partner may see it. `part` is the partner's of the order, from 0 to 1, None if it earns
     nothing of it any more; `lines` say how the commission came about. `call` is the state of the last call
-    about it, and `doubt` whether that is held for a person to look at."""
+    about it, None where there was nothing to report, and `doubt` whether that is held for a person to look
+    at."""
 
     number: str
     state: OrderState
@@ -85,7 +86,7 @@ class PartnerBook:
                 row.currency,
                 None if row.part is None else Decimal(row.part),
                 tuple(row.earned["lines"]) if row.earned else (),
-                None if call is None else call.state,
+                None if call is None or call.hold == "nothing" else call.state,
                 # What no call can tell is reported by hand: nobody doubts it.
                 call is not None and call.state == "held" and call.hold != "manual",
             )

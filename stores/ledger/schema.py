@@ -333,7 +333,7 @@ postbacks = Table(
     Column("last_status", Integer),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
-    Column("hold", text_of(10)),  # the kind of doubt, while it is held
+    Column("hold", text_of(10)),  # the kind of doubt, while it is held, or "nothing"
     Column("why", text_of()),  # the doubt in words, and who settled it
     Column("written", BigInteger, nullable=False, server_default="0"),  # its end
     UniqueConstraint("order", "partner", "sequence"),

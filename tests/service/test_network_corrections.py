@@ -133,7 +133,7 @@ async def test_what_a_network_has_no_correction_for_waits_for_nobody(shop: Shop)
     order, *others, cancel = await rows(shop)
     assert order.state == "delivered"
     assert {row.state for row in others} == {"superseded"}
-    assert (cancel.event, cancel.state, cancel.hold) == ("cancel", "refused", None)
+    assert (cancel.event, cancel.state, cancel.hold) == ("cancel", "refused", "nothing")
     assert (
         cancel.why
         == "there is nothing to report to Meta (Facebook, Instagram): Meta has no correction of an event"

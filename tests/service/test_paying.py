@@ -16,10 +16,11 @@ from clew.payouts.settlement_file import SettlementFileError, format_for, read_r
 from clew.postbacks.report_file import format_of
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
+from clew.service.ordering.correcting import correct
 from clew.service.paying import Result, close, pay, statement
 from clew.service.settling import Imported, exported, imported
 from clew.service.workflow import decide
-from clew.settings.model import Settings
+from clew.settings.model import Hold, Settings
 from clew.stores.ledger import schema
 from clew.stores.ledger.commissions import WantedCommissions
 from clew.stores.ledger.postgresql import _Transaction as Transaction
@@ -318,3 +319,35 @@ async def test_what_was_exported_can_be_imported_again(shop: Shop) -> None:
 def test_a_file_with_an_error_names_line_and_column(text: str, why: str) -> None:
     with pytest.raises(SettlementFileError, match=why):
         list(read_rows(text.encode(), format_of(None), {}))
+
+
+async def test_a_payout_pays_nothing_of_an_order_in_doubt_and_names_it(shop: Shop) -> None:
+    for number in ("1001", "1002"):
+        await buy(shop, number)
+        await approve(shop, number)
+    stored = await shop.service.ledger.orders.get("shop", "1001")
+    assert stored is not None
+    changed = {"amount": Decimal(20_000), "hold": Hold(agent_limit=Decimal(500))}
+    site, partner = parts(shop)
+    ledger = shop.service.ledger
+    await correct(ledger, [partner], stored, shop.now, by="ann", why="misread", **changed)
+    closed = await close(ledger, site, partner, PERIOD, shop.now)
+    assert (closed.settled, closed.waiting) == (1, 0)  # the approval was of less
+    await approve(shop, "1001")
+    closed = await close(ledger, site, partner, PERIOD, shop.now)
+    assert (closed.settled, closed.waiting) == (0, 1)
+    assert closed.why[0][0] == "1001"
+    assert "above the limit of 500 for one agent" in closed.why[0][1]
+    (result,) = await paid(shop)
+    assert result.payout is not None
+    assert (result.payout.amount, result.payout.lines) == (1000, 1)
+
+
+async def test_a_commission_of_nothing_is_paid_as_it_is_settled(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, settings(terms=[{"name": "none", "percent": "0"}]))
+    await shop.service.open()
+    await buy(shop, "1001")
+    await approve(shop, "1001")
+    assert await paid(shop) == []
+    assert await states(shop) == {"1001": "paid"}
+    await shop.service.close()

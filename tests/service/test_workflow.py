@@ -8,14 +8,19 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import sqlalchemy as sa
 from clew.desk.ops.exposition import exposition
 from clew.orders.model import OrderError, OrderSeen, Refund
 from clew.payouts.account import Verdict
+from clew.referral.touches import Click, Touch
+from clew.referral.visitor import Shopped, Touched
 from clew.service.ordering.correcting import correct
 from clew.service.ordering.story import lines, story_json
 from clew.service.workflow import decide
+from clew.settings.model import Hold
 from clew.stores.ledger import schema
 from clew.stores.ledger.commissions import Commission, WantedCommissions, place
+from clew.stores.ledger.connection import executing
 from reporting import NOW, PARTNER, Shop, site
 
 DAY = 86400.0
@@ -208,3 +213,118 @@ async def test_commissions_are_found_by_partner_state_and_period_page_by_page(sh
     assert seen == ["204", "203", "202", "201", "200"]
     sums = {(s.state, s.count, s.amount) for s in await books.sums(WantedCommissions(site="shop"))}
     assert sums == {("pending", 4, 4000), ("approved", 1, 1000)}
+
+
+async def test_a_rise_after_the_approval_waits_again_and_a_doubtful_one_is_not_settled(
+    tmp_path: Path, ledger_address: str
+) -> None:
+    shop = Shop(tmp_path, settings(settlement="live"), ledger_address)
+    await shop.service.open()
+    await buy(shop)
+    await say(shop, "approve")
+    await corrected(shop, Decimal(20_000), limit=Decimal(500))
+    shop.now = NOW + 31 * DAY
+    await shop.service.workflow.step()
+    found = await one(shop)
+    assert (found.state, found.amount, found.locked) == ("amended", 200_000, 0)
+    assert found.waits_until == found.placed_at + 30 * DAY
+    # A person's approval does not settle the doubt about the order.
+    await say(shop, "approve")
+    await shop.service.workflow.step()
+    assert (await one(shop)).locked == 0
+    noted = [one for one in shop.service.events.take_noted() if one.event == "commission_waiting"]
+    assert "above the limit of 500 for one agent" in str(noted[-1].details["why"])
+    await corrected(shop, Decimal(20_000), by="bob")
+    await shop.service.workflow.step()
+    assert ((await one(shop)).state, (await one(shop)).locked) == ("locked", 200_000)
+    await shop.service.close()
+
+
+async def corrected(shop: Shop, amount: Decimal, *, by: str = "ann", limit: Decimal | None = None) -> None:
+    stored = await shop.service.ledger.orders.get("shop", "1001")
+    assert stored is not None
+    known, hold = list(shop.service.sites["shop"].partners.values()), Hold(agent_limit=limit)
+    ledger = shop.service.ledger
+    await correct(ledger, known, stored, shop.now, by=by, why="misread", amount=amount, hold=hold)
+
+
+async def test_a_corrected_order_time_moves_the_commission_and_its_hold_period(shop: Shop) -> None:
+    await buy(shop)
+    before = await one(shop)
+    await shop.report(order(placed_at=NOW - 1000))
+    found = await one(shop)
+    assert before.placed_at > NOW
+    assert (found.placed_at, found.waits_until) == (NOW - 1000, NOW - 1000 + 30 * DAY)
+    # What is decided keeps its state, and moves to the right month.
+    await buy(shop, "1002")
+    await say(shop, "approve", "1002")
+    await shop.report(order("1002", placed_at=NOW - 2000))
+    (found,) = [row for row in await all_of(shop) if row.number == "1002"]
+    assert (found.state, found.placed_at) == ("approved", NOW - 2000)
+
+
+async def test_one_commission_that_fails_keeps_no_other_from_its_approval_and_settlement(
+    tmp_path: Path,
+) -> None:
+    shop = Shop(tmp_path, settings(settlement="live"))
+    await shop.service.open()
+    for number in ("1001", "1002", "1003"):
+        await buy(shop, number)
+    books, failed = shop.service.ledger.commissions, list[tuple[str, str]]()
+    decide_in_books, bad = books.decide, (await all_of(shop))[-1]
+
+    async def decide_or_fail(order: int, *args: Any, **more: Any) -> Any:
+        if order == bad.order:
+            raise RuntimeError("a row that cannot be read")
+        return await decide_in_books(order, *args, **more)
+
+    books.decide = decide_or_fail  # type: ignore[method-assign]
+    shop.service.events.failed = lambda error, *, site, where: failed.append((site, repr(error)))  # type: ignore[method-assign]
+    shop.now = NOW + 31 * DAY
+    await shop.service.workflow.step()
+    assert {row.number: row.state for row in await all_of(shop)} == {
+        bad.number: "pending",
+        "1002": "locked",
+        "1003": "locked",
+    }
+    assert failed == [("shop", "RuntimeError('a row that cannot be read')")]
+    await shop.service.close()
+
+
+META = {"id": "meta", "network": "meta", "settings": {"pixel_id": "1", "token": "t"}, "terms": TERMS}
+
+
+async def test_what_there_is_nothing_to_report_of_is_no_doubt(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, site(partners=[META]))
+    await shop.service.open()
+    touch = Touch(int(NOW) - 3600, (Click("meta", "fbclid", "Iw1", "meta"),), {}, "", "/")
+    await shop.service.visits.change("shop", "v1", [Touched(touch), Shopped()], shop.now)
+    await shop.report(order(), "v1")
+    await shop.deliver()
+    await shop.report(refund("40.00"))
+    (row,) = await shop.service.ledger.outbox.list("refused")
+    assert (row.event, row.hold) == ("adjust", "nothing")
+    book = shop.service.ledger.partner_book
+    assert (await book.details("shop", "meta", [row.order]))[row.order].call is None
+    shop.now = NOW + 31 * DAY
+    await shop.service.workflow.step()
+    found = await one(shop)
+    assert (found.amount, found.waits_until) == (600, None)
+    await shop.service.close()
+
+
+async def test_what_is_held_at_one_partner_keeps_no_other_from_its_approval(tmp_path: Path) -> None:
+    partners = [{**PARTNER, "terms": TERMS}, {**PARTNER, "id": "other", "param": "o", "terms": TERMS}]
+    shop = Shop(tmp_path, site(partners=partners, credit={"model": "linear"}))
+    await shop.service.open()
+    clicks = [Click("", "o", "c2", "other"), Click("", "ref", "c1", "blog")]
+    for age, click in enumerate(clicks):
+        touch = Touch(int(NOW) - 3600 + age, (click,), {}, "", "/")
+        await shop.service.visits.change("shop", "v1", [Touched(touch), Shopped()], shop.now)
+    await shop.report(order(), "v1")
+    held = sa.update(schema.postbacks).where(schema.postbacks.c.partner == "other")
+    await shop.service.ledger.db.transact(executing(held.values(state="held", hold="bot", why="a bot")))
+    shop.now = NOW + 31 * DAY
+    await shop.service.workflow.step()
+    assert {row.partner: row.state for row in await all_of(shop)} == {"blog": "approved", "other": "pending"}
+    await shop.service.close()
