@@ -40,6 +40,7 @@ PERIODS: Mapping[str, float] = {
     "exports": 60,
     "webhooks": 60,
     "partner_pages": 60,
+    "partner_links": 3600,
     "resends": 3600,
 }
 WATCHED = "clicks"  # what is counted, and refused to nobody

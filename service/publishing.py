@@ -9,6 +9,7 @@ to be told waits in the ledger; after some days it is disabled.
 import asyncio
 import random
 import secrets
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -20,12 +21,16 @@ from ..postbacks.outgoing import KINDS, Event, event_call, event_of, wants
 from ..postbacks.verdict import JITTER, Answered, Verdict, judge_each
 from ..settings.model import Delivery, EventEndpoint
 from ..stores.ledger.books import Ledger
-from ..stores.ledger.endpoints import EndpointRow
+from ..stores.ledger.endpoints import EndpointRow, number_of
 from ..stores.ledger.exports import Page, Wanted
 
 POLL_SECONDS: Final = 1.0
 AT_ONCE: Final = 16  # endpoints that are told at the same time
 IN_A_ROW: Final = 200  # events of one endpoint, before another one has its turn
+FAR: Final = 10_000
+"""Changes of other sites after which an endpoint's cursor goes on, so that it need not pass them all at once
+when there is something for it."""
+
 LEASE_MARGIN: Final = 5.0  # seconds beyond the timeout of a call, for storing its response
 LONGEST_PAUSE: Final = 3600.0
 DISABLED_AFTER: Final = 5 * 86400.0
@@ -62,8 +67,11 @@ class Publisher:
         self._events = events
         self._chance = chance
         self._holder = secrets.token_hex(8)
-        # Up to where each one was told all, and its cursors then.
-        self._told: dict[_Key, tuple[Mapping[str, str], Mapping[str, str]]] = {}
+        # The ends of the ledger when it was looked at first and last, and behind each site's changes since.
+        self._first: Mapping[str, str] = {}
+        self._looked: Mapping[str, str] = {}
+        self._changed: dict[str, dict[str, str]] = {}
+        self._turn: _Key | None = None  # the one that was begun last
         self._tasks: dict[_Key, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -86,25 +94,46 @@ class Publisher:
         configured = {(site, one.name): one for site, one in self._configured()}
         if not configured:
             return
-        ends = await self._ledger.endpoints.ends()
+        ends = await self._look()
         rows = {(row.site, row.name): row for row in await self._ledger.endpoints.list()}
-        for key, endpoint in configured.items():
+        # In turn, or the first ones would keep the others waiting while they have much to be told.
+        keys = sorted(configured)
+        begin = 0 if self._turn is None else bisect_right(keys, self._turn)
+        for key in (*keys[begin:], *keys[:begin]):
             if len(self._tasks) >= AT_ONCE:
                 break
-            if key not in self._tasks and self._is_due(key, rows.get(key), ends):
-                task = asyncio.create_task(self._serve(client, key, endpoint, ends))
-                self._tasks[key] = task
+            if key not in self._tasks and self._is_due(key, rows.get(key)):
+                task = asyncio.create_task(self._serve(client, key, configured[key], ends))
+                self._tasks[key], self._turn = task, key
                 task.add_done_callback(partial(self._ended, key))
+
+    async def _look(self) -> Mapping[str, str]:
+        """Note which sites have changes since the last time. Returns the ends of the ledger."""
+        book = self._ledger.endpoints
+        if not self._looked:
+            self._first = self._looked = await book.ends()
+            return self._looked
+        ends, changed = await book.changed(self._looked)
+        for site, by_kind in changed.items():
+            self._changed.setdefault(site, {}).update(by_kind)
+        self._looked = ends
+        return ends
 
     def _ended(self, key: _Key, _task: asyncio.Task[None]) -> None:
         self._tasks.pop(key, None)
 
-    def _is_due(self, key: _Key, row: EndpointRow | None, ends: Mapping[str, str]) -> bool:
+    def _is_due(self, key: _Key, row: EndpointRow | None) -> bool:
         if row is None:
             return True
         if row.disabled_at is not None or row.next_at > self._now():
             return False
-        return self._told.get(key) != (ends, row.cursors)
+        # What other sites have written is nothing for it.
+        ends = {**self._first, **self._changed.get(row.site, {})}
+        return any(
+            _further(row.cursors.get(kind), ends[kind]) != row.cursors.get(kind)
+            or number_of(self._looked[kind]) - number_of(row.cursors.get(kind)) > FAR
+            for kind in KINDS
+        )
 
     @property
     def _lease(self) -> float:
@@ -119,9 +148,7 @@ class Publisher:
             if row is None:
                 return
             try:
-                cursors = await self._tell_all(client, row, endpoint, ends)
-                if cursors is not None:
-                    self._told[key] = (ends, cursors)
+                await self._tell_all(client, row, endpoint, ends)
             finally:
                 await asyncio.shield(book.note(row, self._holder, holder=None, until=None))
         except Exception as error:
@@ -129,8 +156,8 @@ class Publisher:
 
     async def _tell_all(
         self, client: Client, row: EndpointRow, endpoint: EventEndpoint, ends: Mapping[str, str]
-    ) -> Mapping[str, str] | None:
-        """Tell an endpoint all that was written up to `ends`. Its cursors then, None if that is not done."""
+    ) -> None:
+        """Tell an endpoint all that was written up to `ends`, if it takes all and others need not wait."""
         cursors, left = dict(row.cursors), IN_A_ROW
         for kind in KINDS:
             while True:
@@ -140,16 +167,16 @@ class Publisher:
                     cursors[kind] = _further(cursors.get(kind), ends[kind])
                     break
                 if left == 0:
-                    return None
+                    return
                 left -= 1
                 event = await self._event(row.site, kind, page, endpoint)
                 after = {**cursors, kind: page.cursor}
                 if event is not None:
                     if not await self._tell(client, row, endpoint, event, after):
-                        return None
+                        return
                     row = replace(row, attempts=0, failing_since=None)
                 cursors = after
-        return cursors if await self._ledger.endpoints.note(row, self._holder, cursors=cursors) else None
+        await self._ledger.endpoints.note(row, self._holder, cursors=cursors)
 
     async def _event(self, site: str, kind: str, page: Page, endpoint: EventEndpoint) -> Event | None:
         held = None
@@ -228,7 +255,4 @@ async def _nothing() -> None:
 def _further(cursor: str | None, end: str) -> str:
     """The later one of two cursors."""
 
-    def number(one: str | None) -> int:
-        return -1 if one is None else int(one.split("-", 2)[1])
-
-    return end if cursor is None or number(end) >= number(cursor) else cursor
+    return end if cursor is None or number_of(end) >= number_of(cursor) else cursor

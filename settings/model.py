@@ -620,6 +620,7 @@ class Limits(Model):
     exports: Bound = Bound(client=60, site=120, all=600)
     webhooks: Bound = Bound(client=60, site=600, all=3000)
     partner_pages: Bound = Bound(client=120, site=600, all=3000)
+    partner_links: Bound = Bound(client=20, site=300, all=600)
     resends: Bound = Bound(client=20, site=200, all=1000)
     streams: Bound = Bound(client=100, site=2000, all=5000)
     desk_streams: Bound = Bound(client=200, site=500, all=2000)

@@ -173,10 +173,13 @@ async def by_link(request: Request, at: RequestContext) -> Response:
     if request.method == "HEAD":
         # What looks at links in mails asks so; nothing begins by it.
         return Response(headers=_bare(request))
+    if request.headers.get("sec-fetch-dest", "document") != "document":
+        # A foreign page with the address as an image would use up the limits from its visitors' networks.
+        return Response(status_code=403, headers=_bare(request))
     link = PartnerLinks(at.service.settings, at.site.name).open(token)
     try:
         # Only guesses count: what others guess keeps nobody out who has a link, which no guess finds.
-        at.take("logins" if link is None else "partner_pages")
+        at.take("partner_links" if link is None else "partner_pages")
     except LimitedError as limited:
         refused = over(limited)
         return _refused_link(request, words["link_limited"], refused.status, refused.headers)

@@ -23,6 +23,11 @@ _TABLES: Final = {"orders": orders, "credits": decisions, "postbacks": postbacks
 _LAST: Final[Mapping[str, str]] = {"orders": "9" * 18, "credits": "9" * 18, "postbacks": "z" * 40}
 
 
+def number_of(cursor: str | None) -> int:
+    """The number of the change at which a cursor stands."""
+    return -1 if cursor is None else int(cursor.split("-", 2)[1])
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointRow:
     """`cursors` are those of the exports, by kind. `attempts` counts the failures since the last success,
@@ -62,6 +67,29 @@ class Endpoints:
             return found
 
         return await self._db.query(work)
+
+    async def changed(
+        self, since: Mapping[str, str]
+    ) -> tuple[Mapping[str, str], Mapping[str, Mapping[str, str]]]:
+        """What `ends` returns, and of each site with changes behind the `ends` of before the cursors behind
+        its last ones, by kind."""
+
+        async def work(connection: Connection) -> Mapping[str, Mapping[str, str]]:
+            found: dict[str, dict[str, str]] = {}
+            for kind, table in _TABLES.items():
+                first, last = number_of(since[kind]), number_of(ends[kind])
+                if last <= first:
+                    continue
+                number, site = func.max(table.c.written), orders.c.site
+                query = select(site, number).where(table.c.written > first, table.c.written <= last)
+                if table is not orders:
+                    query = query.join_from(table, orders, orders.c.id == table.c.order)
+                for name, highest in (await connection.execute(query.group_by(site))).all():
+                    found.setdefault(name, {})[kind] = f"{kind}-{int(highest)}-{_LAST[kind]}"
+            return found
+
+        ends = await self.ends()
+        return ends, await self._db.query(work)
 
     async def list(self) -> tuple[EndpointRow, ...]:
         """All endpoints that there ever were, by site and name."""

@@ -15,6 +15,7 @@ from clew.orders.model import OrderSeen
 from clew.postbacks.outgoing import TYPES
 from clew.service import publishing
 from clew.service.publishing import DISABLED_AFTER, Publisher
+from clew.settings.model import EventEndpoint
 from clew.stores.ledger.endpoints import EndpointRow
 from receiver import Call, Receiver
 from reporting import Shop, site
@@ -112,6 +113,14 @@ async def until(shop: Shop, holds: Callable[[EndpointRow], bool]) -> EndpointRow
             (row,) = await shop.service.ledger.endpoints.list()
             if holds(row):
                 return row
+            await asyncio.sleep(0.02)
+
+
+async def until_true(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            if holds():
+                return
             await asyncio.sleep(0.02)
 
 
@@ -276,6 +285,95 @@ async def test_another_sites_orders_are_not_told(tmp_path: Path, crm: Told) -> N
         async with telling(shop):
             await crm.waited(1)
         assert {event["data"]["site"] for event in crm.events} == {"shop"}
+
+
+async def test_an_order_of_another_site_writes_nothing_for_an_endpoint(
+    tmp_path: Path, ledger_address: str, crm: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+    rounds = 0
+    async with opened(tmp_path, crm, ledger_address) as shop:
+        service, book = shop.service, shop.service.ledger.endpoints
+        take, listed = book.take, book.list
+
+        async def taking(site: str, name: str, *more: Any) -> EndpointRow | None:
+            taken.append(name)
+            return await take(site, name, *more)
+
+        async def listing() -> tuple[EndpointRow, ...]:
+            nonlocal rounds
+            rounds += 1
+            return await listed()
+
+        async def some_rounds() -> None:
+            before = rounds
+            await until_true(lambda: rounds >= before + 7)
+
+        monkeypatch.setattr(book, "take", taking)
+        monkeypatch.setattr(book, "list", listing)
+        idle = [
+            EventEndpoint.model_validate({**endpoint(crm), "name": f"idle-{number}"}) for number in range(20)
+        ]
+        both = {"shop": list(service.settings.sites[0].endpoints), "other": idle}
+        monkeypatch.setattr(
+            type(service.sites), "endpoints", lambda _: [(s, one) for s, some in both.items() for one in some]
+        )
+        # What was written before is not known by site.
+        await shop.report(order("1.00", "1"))
+        async with telling(shop, count=2):
+            await crm.waited(1)
+            await until_true(lambda: len(set(taken)) == 21)
+            while taken:
+                taken.clear()
+                await some_rounds()
+            await shop.report(order("1.00", "2"))
+            await crm.waited(3)
+            await some_rounds()
+            assert set(taken) == {"crm"}
+            while taken:
+                taken.clear()
+                await some_rounds()
+            del both["shop"]
+            await shop.report(order("1.00", "3"))
+            await some_rounds()
+            assert taken == []
+            # Also one that is told again from an earlier place on, and one whose cursor is far behind.
+            both["shop"] = list(service.settings.sites[0].endpoints)
+            await crm.waited(5)
+            assert await book.resume("shop", "crm", {kind: f"{kind}-0-0" for kind in publishing.KINDS})
+            await crm.waited(10)
+            monkeypatch.setattr(publishing, "FAR", 0)
+            await shop.report(order("1.00", "4"))
+            await until_true(lambda: len(set(taken)) == 21)
+
+
+async def test_endpoints_with_much_to_be_told_leave_the_others_their_turn(
+    tmp_path: Path, crm: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "AT_ONCE", 2)
+    monkeypatch.setattr(publishing, "IN_A_ROW", 1)
+    names = ["crm", "b", "c", "d", "e"]
+    settings = site(endpoints=[endpoint(crm) | {"name": name} for name in names])
+    shop, taken = Shop(tmp_path, settings), list[str]()
+    await shop.service.open()
+    try:
+        book = shop.service.ledger.endpoints
+        ends, take = await book.ends(), book.take
+        for name in names:
+            await take("shop", name, "", ends, shop.now, 0.0)
+        for number in range(6):
+            await shop.report(order("1.00", str(number)))
+
+        async def taking(site: str, name: str, *more: Any) -> EndpointRow | None:
+            taken.append(name)
+            return await take(site, name, *more)
+
+        monkeypatch.setattr(book, "take", taking)
+        async with telling(shop):
+            await crm.waited(6 * len(names))
+        assert set(taken[: len(names)]) == set(names)
+    finally:
+        await shop.service.close()
 
 
 def test_the_openapi_document_has_every_event() -> None:

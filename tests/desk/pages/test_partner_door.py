@@ -157,7 +157,7 @@ async def test_a_partner_that_left_the_settings_has_no_pages(desk: DeskServer) -
 
 
 async def test_guesses_are_limited_and_keep_no_partner_out(tmp_path: Path) -> None:
-    limits = {"logins": {"client": 3, "site": 5, "all": 5}}
+    limits = {"partner_links": {"client": 3, "site": 5, "all": 5}, "logins": {"site": 1, "all": 1}}
     async with desk_server(tmp_path, limits=limits, more={"partners": PARTNERS}) as desk:
 
         async def guess(client: str) -> int:
@@ -168,6 +168,28 @@ async def test_guesses_are_limited_and_keep_no_partner_out(tmp_path: Path) -> No
         assert [await guess("198.51.100.1") for _ in range(4)] == [403, 403, 403, 429]
         assert [await guess("198.51.100.2") for _ in range(3)] == [403, 403, 429]
         await by_link(desk)
+        await desk.agent()
+
+
+@pytest.mark.parametrize("dest", ["image", "iframe", "script", "empty"])
+async def test_a_foreign_page_uses_up_no_limit_with_pictures_of_a_link(tmp_path: Path, dest: str) -> None:
+    limits = {
+        name: {"client": 2, "site": 2, "all": 2} for name in ("partner_links", "partner_pages", "logins")
+    }
+    async with desk_server(tmp_path, limits=limits, more={"partners": PARTNERS}) as desk:
+        client, right = desk.client(), token(desk)
+        for key in ("x", "x" * 60, right) * 3:
+            answer = await client.get(
+                "desk/partner/enter", params={"key": key}, headers={"sec-fetch-dest": dest}
+            )
+            assert (answer.status_code, answer.headers.get_list("set-cookie")) == (403, [])
+        await desk.agent()
+        page = await client.get(
+            "desk/partner/enter", params={"key": "x"}, headers={"sec-fetch-dest": "document"}
+        )
+        assert page.status_code == 403
+        assert "not valid" in page.text
+        assert (await client.get("desk/partner/enter", params={"key": right})).status_code == 303
 
 
 async def test_opening_links_again_and_again_is_limited(tmp_path: Path) -> None:
