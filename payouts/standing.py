@@ -1,13 +1,25 @@
 """What a credit decision gives each partner for an order as it stands."""
 
+import re
 from collections.abc import Mapping
+from typing import Final, get_args
 
 from ..credit.arrivals import DAY
 from ..credit.decision import Decision, Share
 from ..credit.division import divided
 from ..credit.terms import Terms
 from ..orders.history import Order
+from ..orders.model import OrderState
 from .account import Standing, minor
+
+# How the reasons begin that tell more than a partner may read.
+_GONE: Final = "the order is not credited to"
+_CHANGED: Final = "the order or its credit changed"
+_STATES: Final = "|".join(state.replace("_", " ") for state in get_args(OrderState))
+# Those that tell nothing else.
+_PLAIN: Final = re.compile(
+    rf"the order is (?:{_STATES})|[0-9.]{{1,40}} [A-Z]{{3}} of the order were refunded"
+)
 
 
 def standings(order: Order, decision: Decision, terms: Terms) -> dict[str, Standing]:
@@ -51,9 +63,23 @@ def reason(order: Order, decision: Decision, partner: str, before: Mapping[str, 
     """Why a partner's commission is what it is now, as text. `before` are its accounts, empty at first."""
     share = next((one for one in decision.shares if one.partner == partner), None)
     if share is None:
-        return f"the order is not credited to {partner} any more: {decision.reason}"
+        return f"{_GONE} {partner} any more: {decision.reason}"
     if not order.is_sale:
         return f"the order is {order.state.replace('_', ' ')}"
     if order.refunded:
         return f"{order.refunded:f} {order.currency} of the order were refunded"
-    return share.reason if not before else f"the order or its credit changed: {share.reason}"
+    return share.reason if not before else f"{_CHANGED}: {share.reason}"
+
+
+def outgoing(kind: str, why: str) -> str:
+    """The reason of an entry (`payouts.account.Kind`) for files that leave the shop: a fixed text, or that of
+    a refund or a state. Reasons may have other partners, and what agents wrote, with their names."""
+    if kind in ("approved", "declined"):
+        return kind
+    if why.startswith(_GONE):
+        return f"{_GONE} the partner any more"
+    if _PLAIN.fullmatch(why):
+        return why
+    return (
+        _CHANGED if kind == "clawback" or why.startswith(_CHANGED) else "the order is credited to the partner"
+    )

@@ -41,7 +41,7 @@ async def exported(
     last = None
     yield [column.name for column in form.columns]
     while found := await ledger.commissions.page(wanted, limit=STEP, after=last):
-        reasons = await ledger.commissions.reasons([one.order for one in found])
+        reasons = await ledger.payouts.reasons([one.order for one in found])
         for one in found:
             why = reasons.get((one.order, one.partner, one.currency), "")
             yield written(form, _values(one, why, zone), partner.plain_settings)

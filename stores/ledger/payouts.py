@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, case, func, insert, literal, null, select, true, update
 
 from ...payouts.account import KINDS
+from ...payouts.standing import outgoing
 from .connection import Connection
 from .database import Database
 from .schema import commission_entries as entries
@@ -27,6 +28,7 @@ WAIT: Final = 60.0
 LOCKED: Final = 5_000
 """Locked orders that a statement names at most."""
 
+_OF_REASONS: Final = tuple(kind for kind in KINDS if kind not in ("locked", "paid"))
 _OF_MONEY: Final = tuple(kind for kind in KINDS if kind not in ("locked", "paid", "approved"))
 
 
@@ -117,6 +119,16 @@ class Payouts:
             return payout
 
         return await self._db.transact(work, wait=WAIT)
+
+    async def reasons(self, given: Sequence[int]) -> Mapping[tuple[int, str, str], str]:
+        """The reason of the last decision or change, by order, partner and currency, for files that leave the
+        shop: see `payouts.standing.outgoing`."""
+        key = (_E.order, _E.partner, _E.currency)
+        own = (_E.order.in_(list(given)), _E.kind.in_(_OF_REASONS))
+        last = select(func.max(_E.id)).where(*own).group_by(*key)
+        async with self._db.read() as connection:
+            rows = await connection.execute(select(*key, _E.kind, _E.why).where(_E.id.in_(last)))
+            return {(row[0], row[1], row[2]): outgoing(row[3], row[4]) for row in rows}
 
     async def lines(self, payout: Payout) -> AsyncIterator[PayoutLine]:
         """The lines of a payout, in the order of the orders; always the same."""
@@ -235,5 +247,5 @@ def _line(paid: Any, before: Sequence[Any]) -> PayoutLine:
         credited[-1].part if credited else "1",
         sum(e.value for e in before),
         paid.amount,
-        before[-1].why if before else "",
+        outgoing(before[-1].kind, before[-1].why) if before else "",
     )

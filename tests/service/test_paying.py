@@ -209,6 +209,52 @@ async def test_a_refund_after_the_payment_is_deducted_and_leaves_nothing(shop: S
     assert sum(one.paid for one in sums) == sum(one.amount for one in sums) == 2500
 
 
+async def test_files_that_leave_the_shop_have_no_notes_names_or_other_partners(tmp_path: Path) -> None:
+    values = {**PARTNER, "terms": TERMS, "payout": ACCOUNT}
+    shop = Shop(tmp_path, site(partners=[values, values | {"id": "other", "param": "o"}], payer=OWN))
+    await shop.service.open()
+    runtime, ledger = shop.service.sites["shop"], shop.service.ledger
+
+    async def credit(number: str, partner: str) -> None:
+        order = await ledger.orders.get("shop", number)
+        assert order is not None
+        whose, why = list(runtime.partners.values()), "the customer Jane Doe wrote that"
+        await correct(ledger, whose, order, shop.now, by="ann", why=why, partner=partner)
+
+    for number in ("1001", "1002", "1003", "1004"):
+        await buy(shop, number)
+    stored = await ledger.orders.get("shop", "1004")
+    assert stored is not None
+    why = "Jane Doe was refused"
+    known = runtime.partners.get
+    await decide(ledger, known, stored.row, (), "decline", shop.now, by="ann", why=why)
+    await shop.report(OrderSeen("1005", Decimal("100.00"), "EUR", "api", state="paid"))
+    shop.now += 1
+    await credit("1005", "blog")
+    for number in ("1001", "1002", "1003", "1005"):
+        await approve(shop, number)
+    first = await paid(shop)
+    await refund(shop, "1002", "100.00")
+    await credit("1001", "other")
+    await buy(shop, "1006", "900.00")
+    later = Period.at(PERIOD.end + 1, "UTC")
+    shop.now = later.start + 1
+    await approve(shop, "1006")
+    lines = {row[1]: row[7] for one in (*first, *await paid(shop, later)) for row in await rows_of(shop, one)}
+    assert lines["1001"] == "the order is not credited to the partner any more"
+    assert lines["1002"] == "the order is refunded"
+    assert lines["1003"] == lines["1005"] == "the order is credited to the partner"
+    form = format_for(None)
+    rows = [row async for row in exported(ledger, *parts(shop), PERIOD, form)]
+    reasons = {row[0]: row[-1] for row in rows}
+    assert (reasons["1001"], reasons["1004"]) == (lines["1001"], "declined")
+    text = str((lines, rows))
+    assert not [word for word in ("by ann", "Jane", "other") if word in text]
+    shown = [row["why"] for row in await shop.rows(schema.commission_entries)]
+    assert any("chosen by ann: the customer Jane Doe wrote that" in why for why in shown)
+    await shop.service.close()
+
+
 async def test_a_sum_below_the_minimum_is_carried_over(shop: Shop) -> None:
     await buy(shop, "1001", "30.00")
     await approve(shop, "1001")
