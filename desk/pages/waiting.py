@@ -14,6 +14,7 @@ from ...orders.model import OrderError
 from ...postbacks.model import STUCK, Postback, State
 from ...service.ordering.notify import notify
 from ...service.ordering.story import reported
+from ...stores.ledger.errors import LedgerBusyError
 from ...stores.ledger.notices import Notice
 from .advice import advice
 from .auth import AgentContext, agent_form, see_other, signed_in
@@ -21,8 +22,6 @@ from .owner import owner_page
 
 EACH: Final = 10
 """Lines of each kind."""
-UNEARNED: Final = 100
-"""Orders that nobody earns, the newest, for which evidence of a partner is looked up."""
 DONE: Final = {
     "settled": "Done.",
     "moved": "The report now belongs to its order.",
@@ -98,7 +97,10 @@ async def _page(request: Request, context: AgentContext, status: int = 200, prob
     ]
     notices = [one for one in await ledger.notices.list((own,)) if one.event == CONFLICT]
     reports = await at.service.ordering.waiting(own, EACH)
-    lost = await at.service.lost.find(at.site, at.service.clock.now(), limit=UNEARNED)
+    try:
+        lost, lost_unknown = await at.service.lost.newest(at.site, at.service.clock.now()), False
+    except LedgerBusyError:
+        lost, lost_unknown = (), True
     return await owner_page(
         request,
         context,
@@ -111,6 +113,7 @@ async def _page(request: Request, context: AgentContext, status: int = 200, prob
         report_count=await at.service.ordering.waiting_count(own),
         lost=lost[:EACH],
         lost_count=len(lost),
+        lost_unknown=lost_unknown,
         problem=problem,
         done=DONE.get(request.query_params.get("done", ""), ""),
     )

@@ -17,13 +17,17 @@ from ...orders.sighting import Consented
 from ...referral.touches import Touch, merge
 from ...settings.model import Hold
 from ...stores.ledger.books import Ledger
-from ...stores.ledger.lost import Unearned
+from ...stores.ledger.lost import AMONG, Unearned
+from ...stores.ledger.totals import Kept
 from ...stores.visits import Visits, VisitsError
 from ..site import SiteRuntime
 from .book import Entry
 from .correcting import WHY_LENGTH, correct
 
 LOOKED_AT: Final = 500  # orders that nobody earns
+NEWEST: Final = 100  # the same, where pages ask
+SECONDS: Final = 3.0  # most time of the look-up, where pages ask
+EVERY: Final = 2**31 - 1
 SINCE_DAYS: Final = 30
 CODE_DAYS: Final = 90
 LINKED_VISITORS: Final = 5
@@ -71,6 +75,7 @@ class LostOrders:
     def __init__(self, ledger: Ledger, visits: Visits) -> None:
         self._ledger = ledger
         self._visits = visits
+        self._kept = Kept[Sequence[LostOrder]]()
 
     async def find(
         self,
@@ -80,17 +85,30 @@ class LostOrders:
         since: float | None = None,
         reported: Mapping[str, Collection[str]] | None = None,
         limit: int = LOOKED_AT,
+        among: int = EVERY,
+        seconds: float | None = None,
     ) -> Sequence[LostOrder]:
-        """The orders with evidence, newest first, of the newest `limit` that nobody earns. `since` is the
-        time when they were recorded, 30 days ago by default; `reported` has by partner the normalised numbers
-        of the orders that its own report has. Raises the ledger's errors."""
+        """The orders with evidence, newest first, of the newest `limit` that nobody earns, of the newest
+        `among` of the site. `since` is the time when they were recorded, 30 days ago by default; `reported`
+        has by partner the normalised numbers of the orders that its own report has. Raises the ledger's
+        errors: LedgerBusyError if to look for them takes longer than about `seconds`."""
         since = now - SINCE_DAYS * DAY if since is None else since
         found = []
-        for order in await self._ledger.lost.unearned(site.name, since, limit):
+        unearned = self._ledger.lost.unearned
+        for order in await unearned(site.name, since, limit, among=among, seconds=seconds):
             proposals = await self._proposals(site, order, now, reported or {})
             if proposals:
                 found.append(LostOrder(order, proposals))
         return found
+
+    async def newest(self, site: SiteRuntime, now: float) -> Sequence[LostOrder]:
+        """The orders with evidence, of the newest `NEWEST` that nobody earns, of the last 30 days: as they
+        were at most a minute ago, or at the last call of `assign`. Raises the ledger's errors."""
+
+        async def read() -> Sequence[LostOrder]:
+            return await self.find(site, now, limit=NEWEST, among=AMONG, seconds=SECONDS)
+
+        return await self._kept.get(site.name, now, read)
 
     async def assign(
         self, site: SiteRuntime, number: str, partner: str, now: float, *, by: str, why: str, hold: Hold
@@ -102,10 +120,10 @@ class LostOrders:
         order = await self._ledger.orders.get(site.name, number)
         if order is None:
             raise OrderError(f"order: there is no {number!r} at {site.name}")
-        unearned = await self._ledger.lost.unearned(site.name, order.recorded_at, LOOKED_AT)
-        found = next((one for one in unearned if one.row == order.row), None)
+        self._kept.drop(site.name)
+        found = await self._ledger.lost.one(order.row)
         if found is None:
-            raise OrderError(f"order: {number} is not among the newest {LOOKED_AT} that nobody earns")
+            raise OrderError(f"order: {number} is no sale that nobody earns, or a person has decided it")
         proposals = await self._proposals(site, found, now, {})
         proposal = next((one for one in proposals if one.partner == partner), None)
         if proposal is None:
@@ -117,7 +135,7 @@ class LostOrders:
         why = f"{why} ({'; '.join(proposal.evidence)})"[:WHY_LENGTH]
         decided = None if found.decided is None else found.decided.inputs.consent
         consent = next((Consented(state) for state in _STATES if state == decided), None)
-        return await correct(
+        entry = await correct(
             self._ledger,
             list(site.partners.values()),
             order,
@@ -130,6 +148,8 @@ class LostOrders:
             touches=proposal.touches,
             consent=consent,
         )
+        self._kept.drop(site.name)
+        return entry
 
     async def _proposals(
         self, site: SiteRuntime, order: Unearned, now: float, reported: Mapping[str, Collection[str]]

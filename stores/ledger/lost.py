@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Float, Integer, String, bindparam, func, select
 
@@ -18,40 +18,49 @@ from .schema import sightings as sightings_table
 
 _O, _S, _H = orders_table.c, sightings_table.c, shares_table.c
 
+AMONG: Final = 10_000  # newest orders of a site among which they are looked for
 CODE_LEAST: Final = 3  # credited orders with a coupon, of which one partner has most
 CODE_PERCENT: Final = 80
-MOST: Final = 1000  # orders with a coupon that are counted
+MOST: Final = 1000  # newest orders with a coupon that are counted
 
+_ROWS: Final = select(
+    *(_O[name] for name in ("id", "order_id", "total", "currency", "channel", "placed_at")),
+    *(_O[name] for name in ("visitor", "coupon", "conversation", "decision")),
+).select_from(orders_table.outerjoin(shares_table, _H.decision == _O.decision))
+_OWN: Final = (_O.merged_into.is_(None), one_of(_O.state, sorted(SALES)), _O.total.is_not(None))
+# Nothing says how far back the last one is that nobody earns, so no more are read than `among`
+# (`ix_orders_newest`).
+_NEWEST = orders_table.alias("newest")
+_AMONG = (
+    select(_NEWEST.c.id)
+    .where(_NEWEST.c.site == bindparam("site"))
+    .order_by(_NEWEST.c.id.desc())
+    .limit(bindparam("among", type_=Integer))
+)
 _UNEARNED = Prepared(
-    select(
-        _O.id,
-        _O.order_id,
-        _O.total,
-        _O.currency,
-        _O.channel,
-        _O.placed_at,
-        _O.visitor,
-        _O.coupon,
-        _O.conversation,
-        _O.decision,
-    )
-    .select_from(orders_table.outerjoin(shares_table, _H.decision == _O.decision))
-    .where(_O.site == bindparam("site"), _O.merged_into.is_(None), one_of(_O.state, sorted(SALES)))
-    .where(_O.total.is_not(None), _H.partner.is_(None), _O.recorded_at >= bindparam("since", type_=Float))
+    _ROWS.where(_O.id.in_(_AMONG), _O.recorded_at >= bindparam("since", type_=Float))
+    .where(*_OWN, _H.partner.is_(None))
     .order_by(_O.id.desc())
     .limit(bindparam("limit", type_=Integer))
 )
+_ONE = Prepared(_ROWS.where(_O.id == bindparam("row"), *_OWN, _H.partner.is_(None)))
 _EMAIL = Prepared(
     select(_S.email_hash)
     .where(_S.order == bindparam("order"), _S.email_hash.is_not(None))
     .order_by(_S.id.desc())
     .limit(1)
 )
-_CODE = Prepared(
-    select(_H.partner, func.count().label("orders"))
-    .select_from(orders_table.join(shares_table, (_H.decision == _O.decision) & (_H.place == 0)))
+_WITH_CODE = (
+    select(_O.decision)
     .where(_O.site == bindparam("site"), func.lower(_O.coupon) == bindparam("coupon", type_=String))
     .where(_O.coupon.is_not(None), _O.placed_at > bindparam("since", type_=Float))
+    .order_by(_O.placed_at.desc())
+    .limit(MOST)
+    .subquery()
+)
+_CODE = Prepared(
+    select(_H.partner, func.count().label("orders"))
+    .select_from(_WITH_CODE.join(shares_table, (_H.decision == _WITH_CODE.c.decision) & (_H.place == 0)))
     .group_by(_H.partner)
 )
 
@@ -80,39 +89,19 @@ class Lost:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def unearned(self, site: str, since: float, limit: int) -> Sequence[Unearned]:
-        """The newest ones that were recorded since then (unix seconds), without those that a person has
-        credited to nobody, and those whose visitor was forgotten."""
-        given = {"site": site, "since": since, "limit": limit}
+    async def unearned(
+        self, site: str, since: float, limit: int, *, among: int = AMONG, seconds: float | None = None
+    ) -> Sequence[Unearned]:
+        """The newest ones that were recorded since then (unix seconds), of the newest `among` orders of the
+        site, without those that a person has credited to nobody, and those whose visitor was forgotten.
+        Raises LedgerBusyError if it takes longer than about `seconds`."""
+        given = {"site": site, "since": since, "limit": limit, "among": among}
+        return await self._db.query(lambda connection: _found(connection, _UNEARNED, given), seconds)
 
-        async def work(connection: Connection) -> Sequence[Unearned]:
-            found = []
-            for row in (await connection.execute(_UNEARNED, given)).all():
-                decided = None
-                if row.decision is not None:
-                    first = (await connection.execute(DECIDED, {"decision": row.decision})).first()
-                    decided = None if first is None else await decided_of(connection, first)
-                if decided is not None and (decided.inputs.partner is not None or decided.inputs.forgotten):
-                    continue
-                email = (await connection.execute(_EMAIL, {"order": row.id})).scalar()
-                found.append(
-                    Unearned(
-                        row=row.id,
-                        number=row.order_id,
-                        total=Decimal(row.total),
-                        currency=row.currency,
-                        channel=row.channel,
-                        placed_at=row.placed_at,
-                        visitor=row.visitor,
-                        coupon=row.coupon,
-                        conversation=row.conversation,
-                        email=email,
-                        decided=decided,
-                    )
-                )
-            return found
-
-        return await self._db.query(work)
+    async def one(self, row: int) -> Unearned | None:
+        """The order with this number in the ledger, if it is one of them."""
+        found = await self._db.query(lambda connection: _found(connection, _ONE, {"row": row}))
+        return found[0] if found else None
 
     async def code(self, site: str, coupon: str, since: float) -> tuple[str, int, int] | None:
         """The partner that earned nearly all orders with a coupon since then: its id, how many of them, of
@@ -129,3 +118,31 @@ class Lost:
         every, partner = sum(counts.values()), max(counts, key=lambda one: (counts[one], one))
         enough = every >= CODE_LEAST and counts[partner] * 100 >= CODE_PERCENT * every
         return (partner, counts[partner], every) if enough else None
+
+
+async def _found(connection: Connection, query: Prepared, given: Mapping[str, Any]) -> Sequence[Unearned]:
+    found = []
+    for row in (await connection.execute(query, given)).all():
+        decided = None
+        if row.decision is not None:
+            first = (await connection.execute(DECIDED, {"decision": row.decision})).first()
+            decided = None if first is None else await decided_of(connection, first)
+        if decided is not None and (decided.inputs.partner is not None or decided.inputs.forgotten):
+            continue
+        email = (await connection.execute(_EMAIL, {"order": row.id})).scalar()
+        found.append(
+            Unearned(
+                row=row.id,
+                number=row.order_id,
+                total=Decimal(row.total),
+                currency=row.currency,
+                channel=row.channel,
+                placed_at=row.placed_at,
+                visitor=row.visitor,
+                coupon=row.coupon,
+                conversation=row.conversation,
+                email=email,
+                decided=decided,
+            )
+        )
+    return found

@@ -133,6 +133,10 @@ class Kept(Generic[T]):
                 self._kept.popitem(last=False)
             return found
 
+    def drop(self, key: Hashable) -> None:
+        """Read it again the next time."""
+        self._kept.pop(key, None)
+
     def _fresh(self, key: Hashable, now: float) -> tuple[float, T] | None:
         kept = self._kept.get(key)
         # A clock may have been set back.

@@ -10,7 +10,9 @@ from clew.orders.sighting import Consented
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Touched
 from clew.service.ordering.correcting import correct
+from clew.service.ordering.lost import SECONDS
 from clew.settings.model import Hold
+from clew.stores.ledger.lost import AMONG
 from reporting import NOW, Shop, site
 
 PARTNERS = [
@@ -75,7 +77,7 @@ async def test_a_customer_who_clicked_elsewhere_is_proposed_and_assigned_with_it
     )
     assert "chosen by eva: asked (a visitor who ordered with the same e-mail hash" in entry.after.reason
     assert "2" not in await found(shop)
-    with pytest.raises(OrderError, match="is not among"):
+    with pytest.raises(OrderError, match="no sale that nobody earns"):
         await shop.service.lost.assign(runtime, "2", "anna", shop.now, by="eva", why="mail", hold=Hold())
     await shop.service.close()
 
@@ -164,4 +166,37 @@ async def test_a_visitor_who_refused_consent_is_not_looked_up(tmp_path: Path) ->
     await shop.service.ordering.record(runtime, told("1"), visitor="v1", consent=Consented("denied"))
     shop.now += 10
     assert await found(shop) == {}
+    await shop.service.close()
+
+
+async def test_pages_ask_the_ledger_once_a_minute_and_for_the_newest_orders_only(
+    tmp_path: Path, ledger_address: str
+) -> None:
+    shop = shop_with(tmp_path, ledger_address)
+    await shop.service.open()
+    runtime, lost = shop.service.sites["shop"], shop.service.lost
+    for number in ("1", "2", "3"):
+        await shop.report(told(number), visitor=f"v{number}")
+        await clicked(shop, f"v{number}", age=-0.5)
+    unearned = shop.service.ledger.lost.unearned
+    newest = [one.number for one in await unearned("shop", 0, 9, among=2)]
+    assert newest == ["3", "2"]
+    asked: list[Any] = []
+
+    async def counted(*given: Any, **options: Any) -> Any:
+        asked.append(options)
+        return await unearned(*given, **options)
+
+    shop.service.ledger.lost.unearned = counted  # type: ignore[method-assign]
+    first = await lost.newest(runtime, shop.now)
+    assert await lost.newest(runtime, shop.now + 50) is first
+    assert [(one["among"], one["seconds"]) for one in asked] == [(AMONG, SECONDS)]
+    await lost.newest(runtime, shop.now + 70)
+    assert len(asked) == 2
+    # What was credited here is gone at once.
+    shop.now += 70
+    number = first[0].order.number
+    await lost.assign(runtime, number, "anna", shop.now, by="eva", why="asked", hold=Hold())
+    assert number not in [one.order.number for one in await lost.newest(runtime, shop.now)]
+    assert len(asked) == 3
     await shop.service.close()

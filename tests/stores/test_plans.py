@@ -15,6 +15,7 @@ import pytest
 from clew.orders.model import OrderSeen
 from clew.orders.sighting import Sighting
 from clew.postbacks.model import STATES
+from clew.stores.ledger import lost
 from clew.stores.ledger.calls import Calls
 from clew.stores.ledger.conversations import Conversations
 from clew.stores.ledger.database import Database
@@ -25,12 +26,14 @@ from clew.stores.ledger.lists import Lists, WantedList
 from clew.stores.ledger.loose import Loose
 from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
+from clew.stores.ledger.prepared import Prepared
 from clew.stores.ledger.reports import OrderFilter, Reports
 from clew.stores.ledger.retention import Retention
 from clew.stores.ledger.stories import Stories
 from clew.stores.ledger.totals import Totals, Weeks
 from recorded import put_order
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
+from sqlalchemy.dialects import sqlite
 
 NOW = 1_800_000_000.0
 Ask = Callable[[Database], Awaitable[Any]]
@@ -184,6 +187,28 @@ async def test_the_newest_come_from_the_end_of_an_index(db: Database, name: str)
     steps = await plan(db, FOUND_BY_AN_INDEX[name])
     # A report sorts the postbacks of each order, which are a few.
     assert steps.count("USE TEMP B-TREE FOR ORDER BY") == name.startswith("report"), steps
+
+
+async def test_orders_that_nobody_earns_are_looked_for_among_the_newest(db: Database) -> None:
+    """However many orders there are, the rows of so many are read at most."""
+
+    async def steps(query: Prepared, **given: object) -> list[str]:
+        compiled = query.of(sqlite.dialect())
+
+        def explain(found: Connection) -> list[str]:
+            text, values = f"EXPLAIN QUERY PLAN {compiled.text}", tuple(compiled.values(given))
+            return [row[3] for row in found.exec_driver_sql(text, values)]
+
+        async with db.read() as connection:
+            return await connection.run_sync(explain)
+
+    found = await steps(lost._UNEARNED, site="shop", since=0.0, limit=100, among=lost.AMONG)
+    assert "SEARCH newest USING COVERING INDEX ix_orders_newest (site=?)" in found, found
+    assert "SEARCH orders USING INTEGER PRIMARY KEY (rowid=?)" in found, found
+    assert "SEARCH orders USING INTEGER PRIMARY KEY (rowid=?)" in await steps(lost._ONE, row=1)
+    found = await steps(lost._CODE, site="shop", coupon="save", since=0.0)
+    assert "SEARCH orders USING INDEX ix_orders_coupon (site=? AND <expr>=? AND placed_at>?)" in found, found
+    assert "USE TEMP B-TREE FOR ORDER BY" not in found
 
 
 async def test_what_is_delivered_is_not_counted_with_what_waits(db: Database) -> None:

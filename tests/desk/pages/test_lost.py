@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Touched
+from clew.stores.ledger.errors import LedgerBusyError
 from desks import DeskServer, hidden
 from owner_orders import order
 
@@ -45,3 +47,17 @@ async def test_an_order_that_nobody_earns_is_credited_by_a_person(desk: DeskServ
     assert "it was the same person (the buyer's own visit came by anna" in credited.reason
     (row,) = await desk.service.ledger.histories.postbacks(credited.row)
     assert (row.state, row.report.click_id) == ("due", "late-1")
+
+
+async def test_the_page_is_there_while_the_look_up_takes_too_long(
+    desk: DeskServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_: object, **options: object) -> None:
+        assert options["seconds"]
+        raise LedgerBusyError("longer than 3 s")
+
+    monkeypatch.setattr(desk.service.ledger.lost, "unearned", late)
+    answer = await (await desk.agent()).get("desk/waiting")
+    assert answer.status_code == 200
+    assert "could not be looked up in time" in answer.text
+    assert "Nothing waits for a person." not in answer.text
