@@ -247,7 +247,7 @@ def with_verdicts(
         new = [one for one in planned.added if one.report.partner == partner]
         reported = [row for row in _reports(own) if row.state != "superseded"]
         last: Postback | Planned | None = new[-1] if new else reported[-1] if reported else None
-        told = [row for row in own if row.event in VERDICTS and row.state != "superseded"]
+        told = _told(own)
         if last is None or last.report.event == CANCEL or last.state in ("held", "refused", "dead"):
             word = None
         number = last.sequence if last is not None else 0
@@ -273,15 +273,38 @@ def _reports(rows: Sequence[Postback]) -> list[Postback]:
     return [row for row in rows if row.event not in VERDICTS]
 
 
+def told_again(rows: Sequence[Postback], planned: Plan, word: str | None) -> Plan:
+    """The plan for calls about the order with the decision `word` after them, if there was a call for it
+    before, and it was not sent. `rows` are all postbacks of the order to the partner."""
+    before = next((row for row in reversed(rows) if row.event == word), None)
+    if not rows or (word is not None and before is None):
+        return planned
+    doubt = Doubt(before.hold, before.why or "") if before is not None and before.hold is not None else None
+    return with_verdicts(rows, planned, {rows[0].partner: word}, lambda report: doubt)
+
+
+def _told(rows: Sequence[Postback]) -> list[Postback]:
+    """The decisions that the network has heard of, or is to hear of."""
+    return [row for row in rows if row.event in VERDICTS and row.state != "superseded"]
+
+
 def after_dead(rows: Sequence[Postback], dead: Postback) -> Plan:
     """What becomes of the later events for a partner when one before them could not be delivered: of an order
-    that it never took, it hears as of a new one."""
-    later = [row for row in _reports(rows) if row.partner == dead.partner and _waits(row)]
-    if not later or dead.event in VERDICTS:
+    that it never took, it hears as of a new one, and of a decision about the order after that."""
+    if dead.event in VERDICTS:
+        return Plan()
+    own = [row for row in rows if row.partner == dead.partner]
+    told = _told(own)
+    return told_again(own, _anew(own), told[-1].event if told else None)
+
+
+def _anew(rows: Sequence[Postback]) -> Plan:
+    later = [row for row in _reports(rows) if _waits(row)]
+    if not later:
         return Plan()
     last = later[-1]
     wanted = replace(last.report, event=last.event if last.event == CANCEL else NEW, before="")
-    found = plan([row for row in rows if row.partner == dead.partner], {dead.partner: wanted})
+    found = plan(rows, {last.partner: wanted})
     return replace(
         found,
         changed=(),
@@ -297,7 +320,11 @@ def retried(rows: Sequence[Postback], row: Postback) -> Plan | None:
     the event before it: to such a partner the order is reported as a new one, which it ignores if it has it.
     Where it is not known either whether the change came, it follows: a partner that has the order as it was
     before needs it.
+
+    A decision is told after the order as it stands, unless a later one was made.
     """
+    if row.event in VERDICTS:
+        return _verdict_again(rows, row)
     later = [one for one in _reports(rows) if one.sequence > row.sequence and one.state != "superseded"]
     sent = [one for one in later if not _waits(one)]
     if not later or (row.state != "dead" and not sent):
@@ -314,6 +341,17 @@ def retried(rows: Sequence[Postback], row: Postback) -> Plan | None:
     return Plan((row.id,), (), tuple(added))
 
 
+def _verdict_again(rows: Sequence[Postback], row: Postback) -> Plan | None:
+    gone = Plan(superseded=(row.id,))
+    if (told := _told(rows)) and told[-1].id != row.id:
+        return gone
+    about = [one for one in _reports(rows) if one.state != "superseded"]
+    last = about[-1] if about else None
+    if last is None or (last.sequence < row.sequence and last.state not in ("held", "refused", "dead")):
+        return None
+    return with_verdicts(rows, gone, {row.partner: row.event}, lambda report: None)
+
+
 def resent(rows: Sequence[Postback], row: Postback, event: str, why: str) -> Plan:
     """What is sent when a person tells a partner again what it has taken, because its own report says
     otherwise. `rows` are all postbacks of the order to the partner, `row` is the one that it took last.
@@ -322,7 +360,8 @@ def resent(rows: Sequence[Postback], row: Postback, event: str, why: str) -> Pla
     """
     if row.state != "delivered":
         raise ValueError(f"it is {row.state}, not delivered")
-    if any(one.sequence > row.sequence and one.state != "superseded" for one in rows):
+    others = rows if row.event in VERDICTS else _reports(rows)
+    if any(one.sequence > row.sequence and one.state != "superseded" for one in others):
         raise ValueError("a later one about the order says what holds now")
     if (event == CANCEL) != (row.event == CANCEL):
         raise ValueError(f"the partner was told {row.event!r}: correct the order to tell it {event!r}")

@@ -18,6 +18,7 @@ from ...postbacks.model import Report
 from .adding import Additions, NumberOf
 from .connection import Connection
 from .database import Database
+from .entries import entries_of
 from .known import postbacks_of
 from .outbox import lock_order, plan_with
 from .prepared import Prepared, values_of
@@ -39,9 +40,6 @@ _PLACED = Prepared(
     .where(_C.order == bindparam("of_order"), _C.placed_at != bindparam("placed", type_=_C.placed_at.type))
     .values(placed_at=bindparam("placed", type_=_C.placed_at.type))
 )
-_OF_ORDER = select(entries_table).where(_E.order == bindparam("order")).order_by(_E.id)
-_ENTRIES = Prepared(_OF_ORDER)
-_ENTRY = tuple(Entry.__slots__)
 LIST_LIMIT: Final = 500
 
 
@@ -345,19 +343,6 @@ def _overdue() -> Select[Any]:
 _OVERDUE = _overdue()
 
 
-async def entries_of(connection: Connection, order: int) -> dict[str, list[Entry]]:
-    """The entries of an order by partner, oldest first."""
-    found: defaultdict[str, list[Entry]] = defaultdict(list)
-    for row in await connection.execute(_ENTRIES, {"order": order}):
-        found[row.partner].append(entry_of(row))
-    return found
-
-
-def entry_of(row: Row[Any]) -> Entry:
-    """An entry from its row."""
-    return Entry(*(getattr(row, name) for name in _ENTRY))
-
-
 async def credit_order(
     tx: Connection,
     new: Additions,
@@ -406,7 +391,7 @@ async def enter(
     order, site, partner = whose
     account = after(before or Account(entry.currency), entry)
     key = {"order": order, "partner": partner, "currency": entry.currency}
-    new.add(entries_table, {**key, "site": site, **{name: getattr(entry, name) for name in _ENTRY}})
+    new.add(entries_table, {**key, "site": site, **{name: getattr(entry, name) for name in Entry.__slots__}})
     values = _values(account, entry.at, placed_at)
     if before is None:
         new.add(table, {**key, "site": site, **values})

@@ -26,11 +26,12 @@ from sqlalchemy import (
     update,
 )
 
-from ...postbacks.due import Plan, Planned, after_dead, resent, retried
+from ...postbacks.due import VERDICTS, Plan, Planned, after_dead, resent, retried, told_again
 from ...postbacks.model import OPEN, STATES, Attempt, Outcome, Postback, Report, State, Waiting
 from .adding import Additions, NumberOf
 from .connection import Connection, executing
 from .database import Database
+from .entries import verdict_of
 from .prepared import Prepared, values_of
 from .schema import attempts as attempts_table
 from .schema import orders as orders_table
@@ -231,6 +232,7 @@ class Outbox:
                     "report the order by hand, by its number"
                 )
             if (instead := retried(rows, found)) is not None:
+                instead = await _with_verdict(tx, rows, found, instead)
                 added = await apply_plan(tx, found.order, found.site, instead, now)
                 return next(iter(added), replace(found, state="superseded", finished_at=now))
             if any(one.sequence > found.sequence and (one.lease_until or 0) > now for one in rows):
@@ -247,6 +249,8 @@ class Outbox:
                 .where(_C.id == postback_id)
                 .values({c: getattr(again, c) for c in _SETTLED})
             )
+            rows[rows.index(found)] = again
+            await apply_plan(tx, found.order, found.site, await _with_verdict(tx, rows, again, Plan()), now)
             return again
 
         return await self._db.transact(work)
@@ -279,7 +283,8 @@ class Outbox:
             (planned,) = plan.added
             if why := manual(replace(found, event=planned.report.event, report=planned.report)):
                 raise OutboxError(f"{postback_id}: {why}")
-            (added,) = await apply_plan(tx, found.order, found.site, plan, now)
+            plan = await _with_verdict(tx, rows, found, plan)
+            added, *_ = await apply_plan(tx, found.order, found.site, plan, now)
             return added
 
         return await self._db.transact(work)
@@ -471,6 +476,13 @@ def postback_of(row: Row[Any]) -> Postback:
 async def lock_order(tx: Connection, row: int) -> None:
     """Keep others from planning for an order; who plans locks it first, and then its postbacks."""
     await tx.execute(select(orders_table.c.id).where(orders_table.c.id == row).with_for_update())
+
+
+async def _with_verdict(tx: Connection, rows: Sequence[Postback], row: Postback, planned: Plan) -> Plan:
+    """The plan for a call about an order that is sent again, with a decision that waited for it."""
+    if row.event in VERDICTS or all(one.event not in VERDICTS for one in rows):
+        return planned
+    return told_again(rows, planned, await verdict_of(tx, row.order, row.partner))
 
 
 async def apply_plan(tx: Connection, row: int, site: str, planned: Plan, now: float) -> tuple[Postback, ...]:

@@ -7,9 +7,9 @@ from sqlalchemy import select, union
 
 from ...payouts.account import Entry
 from ...postbacks.model import Attempt, Postback
-from .commissions import entries_of
 from .connection import Connection
 from .database import Database
+from .entries import entries_of
 from .history import Histories
 from .known import Decided, Known, Moved, Stored
 from .orders import Orders, StoredOrder

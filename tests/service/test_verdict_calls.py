@@ -1,17 +1,22 @@
 """A network hears of an approval or a refusal by the call that its entry has for it, once, in order."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from clew.orders.model import OrderSeen, Refund
 from clew.payouts.account import Verdict
+from clew.postbacks.due import Plan, Planned
+from clew.postbacks.model import Attempt, Outcome, Postback, State
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.workflow import decide
 from clew.stores.ledger import schema
+from clew.stores.ledger.outbox import apply_plan
 from reporting import NOW, Shop, site
 
 DAY = 86400.0
@@ -71,8 +76,7 @@ async def test_a_change_before_the_approval_was_sent_comes_first(shop: Shop) -> 
     await buy(shop)
     await shop.deliver()
     await say(shop, "approve")
-    refund: dict[str, Any] = {"state": None, "refunds": (Refund("r1", Decimal(30)),)}
-    await shop.report(OrderSeen("1001", None, "EUR", "api", **refund))
+    await shop.report(OrderSeen("1001", None, "EUR", "api", **REFUND))
     await shop.deliver()
     told = [(event, amount) for event, _, amount in shop.calls]
     assert told[0] == ("order", "100.00")
@@ -95,6 +99,97 @@ async def test_a_decision_about_one_partner_leaves_what_waits_for_another(tmp_pa
     told = {(row["partner"], row["event"], row["state"]) for row in rows if row["event"] != "order"}
     assert told == {("tune", "approve", "due"), ("tune2", "approve", "due")}
     await built.service.close()
+
+
+REFUND: dict[str, Any] = {"state": None, "refunds": (Refund("r1", Decimal(30)),)}
+
+
+async def fail(shop: Shop, state: State, *, change: bool = False) -> Postback:
+    """The call that is due is made, the order changes meanwhile if it should, and the call comes to this."""
+    outbox = shop.service.ledger.outbox
+    (waiting,) = await outbox.waiting(shop.now, each=1, limit=1)
+    (row,) = await outbox.claim([waiting.id], shop.now, shop.now + 9)
+    begun = await outbox.begin(row, shop.now + 9)
+    assert begun is not None
+    if change:
+        await shop.report(OrderSeen("1001", None, "EUR", "api", **REFUND))
+    outcome: Outcome = "dead" if state == "dead" else "unknown"
+    await outbox.finish(begun, Attempt(shop.now, "", 400, "no", outcome), state, shop.now)
+    return begun
+
+
+def calls(shop: Shop) -> list[tuple[str, str]]:
+    return [(event, amount) for event, _, amount in shop.calls]
+
+
+async def test_an_order_that_the_network_did_not_take_is_not_approved_until_it_has_it(shop: Shop) -> None:
+    await buy(shop)
+    await say(shop, "approve")
+    first = await fail(shop, "dead")
+    await shop.deliver()
+    assert calls(shop) == []
+    await shop.service.ledger.outbox.retry(first.id, shop.now)
+    await shop.deliver()
+    assert calls(shop) == [("order", "100.00"), ("approve", "100.00")]
+
+
+async def test_an_approval_follows_the_order_that_is_reported_anew(shop: Shop) -> None:
+    await buy(shop)
+    await say(shop, "approve")
+    await fail(shop, "dead", change=True)
+    await shop.deliver()
+    assert calls(shop) == [("order", "70.00"), ("approve", "70.00")]
+
+
+@pytest.mark.parametrize("state", ["dead", "unknown"])
+async def test_a_refusal_is_sent_again_after_the_change_that_followed_it(shop: Shop, state: State) -> None:
+    await buy(shop)
+    await shop.deliver()
+    await say(shop, "decline")
+    refusal = await fail(shop, state)
+    outbox = shop.service.ledger.outbox
+    change = Planned(3, replace(refusal.report, event="adjust", amount="70.00"), "due", None, None)
+    plan = Plan(added=(change,))
+    await shop.service.ledger.db.transact(lambda tx: apply_plan(tx, refusal.order, "shop", plan, shop.now))
+    await shop.deliver()
+    again = await outbox.retry(refusal.id, shop.now)
+    assert (again.state, again.event) == ("due", "decline")
+    await shop.deliver()
+    assert calls(shop) == [("order", "100.00"), ("adjust", "70.00"), ("decline", "70.00")]
+
+
+async def test_a_refusal_that_came_to_nothing_is_sent_again_as_it_is(shop: Shop) -> None:
+    await buy(shop)
+    await shop.deliver()
+    await say(shop, "decline")
+    refusal = await fail(shop, "dead")
+    assert (await shop.service.ledger.outbox.retry(refusal.id, shop.now)).id == refusal.id
+    await shop.deliver()
+    assert events(shop) == ["order", "decline"]
+
+
+async def test_a_refusal_is_not_sent_again_after_an_approval(shop: Shop) -> None:
+    await buy(shop)
+    await shop.deliver()
+    await say(shop, "decline")
+    refusal = await fail(shop, "dead")
+    await say(shop, "approve")
+    await shop.deliver()
+    assert (await shop.service.ledger.outbox.retry(refusal.id, shop.now)).state == "superseded"
+    await shop.deliver()
+    assert events(shop) == ["order", "approve"]
+
+
+async def test_an_order_that_was_approved_can_be_told_again(shop: Shop) -> None:
+    await buy(shop)
+    await shop.deliver()
+    await say(shop, "approve")
+    await shop.deliver()
+    outbox = shop.service.ledger.outbox
+    (first,) = [row for row in await outbox.list() if row.event == "order"]
+    await outbox.resend(first.id, shop.now, by="ann", event=None, manual=lambda row: "")
+    await shop.deliver()
+    assert events(shop) == ["order", "approve", "order"]
 
 
 async def test_a_refusal_is_told_and_a_cancellation_after_it_too(shop: Shop) -> None:
