@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest_asyncio
 import sqlalchemy as sa
 from clew.desk.ops.exposition import exposition
 from clew.orders.model import OrderError, OrderSeen, Refund
-from clew.payouts.account import Verdict
+from clew.payouts.account import Verdict, locked
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.ordering.correcting import correct
@@ -19,7 +20,7 @@ from clew.service.ordering.story import lines, story_json
 from clew.service.workflow import decide
 from clew.settings.model import Hold
 from clew.stores.ledger import schema
-from clew.stores.ledger.commissions import Commission, WantedCommissions, place
+from clew.stores.ledger.commissions import Commission, WantedCommissions, in_doubt, place
 from clew.stores.ledger.connection import executing
 from reporting import NOW, PARTNER, Shop, site
 
@@ -230,10 +231,16 @@ async def test_a_rise_after_the_approval_waits_again_and_a_doubtful_one_is_not_s
     assert found.waits_until == found.placed_at + 30 * DAY
     # A person's approval does not settle the doubt about the order.
     await say(shop, "approve")
+    told = list[tuple[str, str]]()
+    shop.service.events.notice = lambda name, **more: bool(told.append((name, more["why"])))  # type: ignore[func-returns-value,method-assign]
     await shop.service.workflow.step()
     assert (await one(shop)).locked == 0
-    noted = [one for one in shop.service.events.take_noted() if one.event == "commission_waiting"]
-    assert "above the limit of 500 for one agent" in str(noted[-1].details["why"])
+    assert [name for name, _ in told] == ["commission_waiting"]
+    assert "above the limit of 500 for one agent" in told[0][1]
+    # Nor where the doubt came after the look for what can be settled.
+    entry = partial(locked, at=shop.now, source="settlement", by="", ref="2027-02")
+    books = shop.service.ledger.commissions
+    assert not await books.decide(found.order, "blog", entry, able=lambda report: None, unless=in_doubt)
     await corrected(shop, Decimal(20_000), by="bob")
     await shop.service.workflow.step()
     assert ((await one(shop)).state, (await one(shop)).locked) == ("locked", 200_000)
