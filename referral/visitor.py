@@ -48,10 +48,12 @@ class Talk(Struct, frozen=True, array_like=True):
 
 
 class Used(Struct, frozen=True, array_like=True):
-    """A token of `handover.py` by which the visitor came: its name, and until when it would count."""
+    """A token of `handover.py` by which the visitor came: its name, and until when it would count. `page`:
+    the server took it for a page, whose script may not have heard of that."""
 
     use: str
     until: int
+    page: bool = False
 
 
 class Visitor(Struct, omit_defaults=True):
@@ -341,7 +343,8 @@ class HandedOver(Struct, frozen=True):
     def apply(self, visitor: Visitor, now: float) -> None:
         """Only those are kept that would still count."""
         visitor.first_at = visitor.first_at or now
-        visitor.handed = (*(one for one in visitor.handed if one.until >= now), self.token)
+        others = (one for one in visitor.handed if one.until >= now and one.use != self.token.use)
+        visitor.handed = (*others, self.token)
 
 
 class ClickedAgain(Struct, frozen=True):

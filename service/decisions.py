@@ -114,7 +114,7 @@ class Decisions:
         page came from a cache, the server did not see it."""
         join = self._join(site, known, ask)
         if join is not None:
-            await self._handing.join(site, join)
+            await self._handing.join(site, join, by_script=True)
         if join is None or not join.joined:
             found = self._decide(site, known, ask)
             return found if isinstance(found, Answer) else await found

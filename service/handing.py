@@ -1,7 +1,8 @@
 """Joins a visitor who comes from another host of the shop with a token (`referral/handover.py`).
 
-A token counts once. Which ones were used is kept in the record of the visitor that they name, and the record
-is changed by compare and set, so that of two machines only one takes a token.
+A token counts once; if the server took it for a page, once more for that page's script, as the page does not
+wait for a slow store and then has no cookie. Which ones were used is kept in the record of the visitor that
+they name, and the record is changed by compare and set, so that of two machines only one takes a token.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ from .visitors import Visitors
 TOKENS = 50
 # Maximum time that a page waits for the visit store.
 JOIN_SECONDS = 0.25
+# Writes that may go on at the same time while no page waits for them.
+LATE = 1000
 
 
 class _UsedError(Exception):
@@ -53,35 +56,49 @@ class Handing:
         self._visitors = visitors
         self._events = events
         self._clock = clock
+        self._writes: set[asyncio.Task[Visitor]] = set()
 
-    async def join(self, site: SiteRuntime, effect: JoinVisitor) -> None:
+    async def join(self, site: SiteRuntime, effect: JoinVisitor, *, by_script: bool = False) -> None:
         """Take the token, and set `effect.joined`. If the store does not answer soon, it does not count yet:
-        the page's script tries it again."""
+        the page's script tries it again (`by_script`), whether or not the store has taken it meanwhile."""
         handover, known = effect.handover, effect.known
 
         def happened(stored: Visitor | None) -> Sequence[Change]:
             handed = () if stored is None else stored.handed
             if stored is not None and stored.forgotten:
                 raise _UsedError("forgotten")
-            if any(one.use == handover.use for one in handed):
+            before = next((one for one in handed if one.use == handover.use), None)
+            if before is not None and not (by_script and before.page):
                 raise _UsedError("used")
-            if sum(one.until >= self._clock.now() for one in handed) >= TOKENS:
+            if before is None and sum(one.until >= self._clock.now() for one in handed) >= TOKENS:
                 raise _UsedError("too many")
             shopped = [Shopped()] if effect.shopped else []
-            return (HandedOver(Used(handover.use, handover.until)), Restored(known.touches), *shopped)
+            used = Used(handover.use, handover.until, page=not by_script)
+            return (HandedOver(used), Restored(known.touches), *shopped)
 
+        write = asyncio.ensure_future(self._visitors.update(site, known, happened, effect.client))
+        self._writes.add(write)
+        write.add_done_callback(self._written)
         try:
             async with asyncio.timeout(JOIN_SECONDS):
-                await self._visitors.update(site, known, happened, effect.client)
+                # The store may have taken a write that is cancelled: it ends, and only the page goes on.
+                await asyncio.shield(write)
         except _UsedError as error:
             self.refused(site, str(error))
         except LimitedError:
             pass
         except Exception as error:
+            if len(self._writes) > LATE:
+                write.cancel()
             self._visitors.failed(site.name, "handover", error)
         else:
             effect.joined = True
             self._events.emit("handover", site=site.name, visitor=known.visitor)
+
+    def _written(self, write: asyncio.Task[Visitor]) -> None:
+        self._writes.discard(write)
+        if not write.cancelled():
+            write.exception()  # so that nobody misses it where no page waits any more
 
     def refused(self, site: SiteRuntime, why: str) -> None:
         """Report a token that does not count."""

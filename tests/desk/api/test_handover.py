@@ -21,6 +21,12 @@ SHOP, PAY = "http://shop.test", "http://pay.test"
 HOSTS = {"hosts": ["shop.test", "pay.test"], "checkout_hosts": ["pay.test"]}
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine of the tests may be slow."""
+    monkeypatch.setattr(handing, "JOIN_SECONDS", 20.0)
+
+
 @asynccontextmanager
 async def desks(folder: Path, **changes: Any) -> AsyncIterator[DeskServer]:
     async with desk_server(folder, more={**HOSTS, **changes}) as desk:
@@ -88,6 +94,49 @@ async def test_a_visitor_of_the_checkout_goes_on_as_that_of_the_shop_with_its_ow
         assert [click.value for touch in found.touches for click in touch.clicks] == ["A9"]
 
 
+@pytest.mark.parametrize("applied", [True, False], ids=["the answer is late", "the write is late"])
+async def test_a_page_of_a_slow_store_is_joined_by_its_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, applied: bool
+) -> None:
+    async with desks(tmp_path) as desk:
+        service, token = desk.service, await token_of(desk)
+        site, now, go_on = service.sites["shop"], service.clock.now(), asyncio.Event()
+        query, referrer = f"clew_handover={token}".encode(), f"{SHOP}/cart".encode()
+        handover = site.handovers.read(query, "pay.test", referrer, now)
+        assert handover is not None
+        join, update, ended = JoinVisitor(handover, joined(handover, None), None), service.visits.update, []
+
+        async def slow(*given: Any) -> Any:
+            if not applied:
+                await go_on.wait()
+            found = await update(*given)
+            await go_on.wait()
+            ended.append(found)
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(service.visits, "update", slow)
+            patched.setattr(handing, "JOIN_SECONDS", 0.01)
+            await service.handing.join(site, join)
+        assert not join.joined
+        go_on.set()
+        async with asyncio.timeout(20):
+            while True:
+                if ended:
+                    break
+                await asyncio.sleep(0.01)
+        service.events.take_noted()
+        found = await arrives(desk, token)
+        assert found is not None
+        assert found.visitor == VISITOR
+        assert "handover_refused" not in {one.event for one in service.events.take_noted()}
+        # Neither the script nor a page gets it a second time.
+        again = await arrives(desk, token)
+        assert again is None or again.visitor != VISITOR
+        await service.handing.join(site, join)
+        assert not join.joined
+
+
 @pytest.mark.parametrize("referrer", ["", "https://evil.test/shop.test", "http://shop.test@evil.test/"])
 async def test_a_token_in_a_link_of_somebody_else_joins_nobody(tmp_path: Path, referrer: str) -> None:
     async with desks(tmp_path) as desk:
@@ -117,10 +166,7 @@ async def test_who_is_not_known_or_has_not_agreed_gets_none(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "redis"])
-async def test_of_two_machines_one_takes_a_token(
-    tmp_path: Path, engine: str, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handing, "JOIN_SECONDS", 20.0)
+async def test_of_two_machines_one_takes_a_token(tmp_path: Path, engine: str, redis_server: Redis) -> None:
     store = redis_server.url(7) if engine == "redis" else f"sqlite:{tmp_path / 'visits.db'}"
 
     def settings(number: int) -> Settings:
