@@ -33,7 +33,8 @@ POSTBACK_EVENTS: Final[Mapping[str, str]] = {
     "postback.delivered": "A partner took the report of an order or a change.",
     "postback.dead": "A partner did not take a report, and it is not sent again by itself.",
     "postback.unknown": "A report was sent, and it is not known whether the partner has it.",
-    "postback.refused": "A report is not sent: a person decided so, or there is nothing to report.",
+    "postback.refused": "A report is not sent: a person decided so, or there is nothing to report "
+    "(`why` says which).",
 }
 TEST: Final = "webhook.test"
 TYPES: Final[Mapping[str, str]] = {

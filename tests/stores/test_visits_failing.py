@@ -413,11 +413,13 @@ async def test_whose_time_is_over_is_pruned_by_one_process_at_a_time(own_postgre
 
 
 async def test_a_cluster_keeps_each_visitor_where_its_key_is() -> None:
-    servers = [Redis("--cluster-enabled", "yes") for _ in range(2)]
+    # By default the nodes talk to each other on a port that is 10,000 higher, where clients' ports are.
+    buses = [free_port() for _ in range(2)]
+    servers = [Redis("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses]
     try:
         for server in servers:
             server.start()
-        await join(servers)
+        await join(servers, buses)
         ports = [server.port for server in servers]
         with pytest.raises(VisitsRefusedError, match=re.escape("redis+cluster:// as `store`")):
             async with opened(f"redis://127.0.0.1:{ports[0]}"):
@@ -441,13 +443,13 @@ async def test_a_cluster_keeps_each_visitor_where_its_key_is() -> None:
             server.remove()
 
 
-async def join(servers: list[Redis]) -> None:
+async def join(servers: list[Redis], buses: list[int]) -> None:
     """Make a Cluster of two servers, each with half of the slots."""
     nodes = [redis.Redis(port=server.port) for server in servers]
     for number, slots in enumerate(["0 8191", "8192 16383"]):
         nodes[number].execute_command(f"CLUSTER ADDSLOTSRANGE {slots}")
         nodes[number].execute_command(f"CLUSTER SET-CONFIG-EPOCH {number + 1}")
-    nodes[0].execute_command(f"CLUSTER MEET 127.0.0.1 {servers[1].port}")
+    nodes[0].execute_command(f"CLUSTER MEET 127.0.0.1 {servers[1].port} {buses[1]}")
     for node in nodes:
         await until(lambda node=node: node.cluster("INFO")["cluster_state"] == "ok")
 
