@@ -7,6 +7,7 @@ import time
 
 from clew.postbacks.examples import partner_of, reports_of
 from clew.postbacks.network_call import network_call
+from clew.referral.calls import PURPOSES
 from clew.referral.networks_file import load
 from options import Options
 from owner import bench_owner
@@ -31,6 +32,8 @@ def measure_calls(options: Options) -> Section:
             partner_of(network, entry, example),
             reports_of(example),
             example,
+            # What only looks something up is never chosen by a report.
+            None if entry.purposes <= set(PURPOSES) else entry,
         )
         for network in load().networks.values()
         for entry in network.calls
@@ -39,11 +42,11 @@ def measure_calls(options: Options) -> Section:
     times: dict[str, list[float]] = {name: [] for name, *_ in cases}
     for _ in range(options.rounds):
         rng.shuffle(cases)
-        for name, network, partner, reports, example in cases:
-            kept = [example.kept] * len(reports)
+        for name, network, partner, reports, example, entry in cases:
+            given = {"token": example.token, "kept": [example.kept] * len(reports), "test": example.test}
             for _ in range(TURNS):
                 began = time.perf_counter()
-                network_call(partner, reports, network, example.now, token=example.token, kept=kept)
+                network_call(partner, reports, network, example.now, entry=entry, **given)
                 times[name].append((time.perf_counter() - began) * 1e6)
     medians = {name: statistics.median(found) for name, found in times.items()}
     rows = [(name, f"{median:.0f}") for name, median in sorted(medians.items(), key=lambda one: -one[1])]
