@@ -5,11 +5,10 @@ import json
 from collections.abc import Sequence
 from typing import IO, Any, Protocol
 
+from ..referral.masking import cell
 from ..stores.ledger.exports import NUMBERS, Line, Value
 
 FORMATS = ("csv", "ndjson", "parquet")
-# A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 # Rows of a parquet file that are held in memory.
 GROUP = 5000
 
@@ -68,7 +67,7 @@ class _Csv:
 
 
 def _cell(value: Value) -> Value:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return cell(value) if isinstance(value, str) else value
 
 
 class _Parquet:

@@ -12,7 +12,7 @@ from ..payouts.account import decimal
 from ..payouts.accounts import is_paid_here
 from ..payouts.period import Period, PeriodError
 from ..payouts.sepa import PayoutError
-from ..payouts.settlement_file import cell
+from ..referral.masking import cell
 from ..service.clock import time_of
 from ..service.paying import Closed, Result, close, pay, statement
 from ..settings.model import Partner, Settings

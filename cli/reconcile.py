@@ -15,10 +15,12 @@ from rich.table import Table
 
 from ..postbacks.reconcile import KINDS, Comparison, Difference, compare, number_of
 from ..postbacks.report_file import FIELDS, LARGEST, ReportFileError, Row, format_of, read_report, rows_of
+from ..referral.masking import cell
 from ..settings.model import Partner, Settings
 from ..stores.ledger.database import Database
 from ..stores.ledger.told import credited_elsewhere, told_of, told_of_numbers
 from .check import load_or_exit
+from .given import file_body, named_columns
 from .ledger import DEFAULT_CONFIG, AsJson, Config, day, with_ledger
 from .orders import Since, Site, Until
 from .terminal import open_console, print_line
@@ -56,7 +58,7 @@ def reconcile_command(
     form = format_of(found.network)
     of_days = _zone(form.zone if zone is None else zone)
     try:
-        rows = read_report(_body(file), form, _named(column or []), of_days)
+        rows = read_report(file_body(file, LARGEST, _fail), form, named_columns(column or []), of_days)
     except ReportFileError as error:
         _fail(f"{file}: {error}")
     start, end = _period(rows, day(since), day(until), of_days)
@@ -119,13 +121,8 @@ def _csv(result: Comparison) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([_cell(getattr(one, name)) for name in names] for one in result.differences)
+    writer.writerows([cell(getattr(one, name)) for name in names] for one in result.differences)
     return out.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Spreadsheets evaluate a text that begins with one of these as a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _todo(result: Comparison) -> list[str]:
@@ -152,24 +149,6 @@ def _partner(settings: Settings, site: str | None, partner: str) -> tuple[str, P
             f"several sites have a partner {partner!r}: {', '.join(n for n, _ in found)}; choose with --site"
         )
     return found[0]
-
-
-def _body(file: Path) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            return opened.read(LARGEST + 1)
-    except OSError as error:
-        _fail(f"{file}: {error.strerror or error}")
-
-
-def _named(columns: list[str]) -> dict[str, str]:
-    found = {}
-    for text in columns:
-        field, equals, name = text.partition("=")
-        if not equals or field not in FIELDS:
-            raise typer.BadParameter(f"--column {text!r}: write FIELD=NAME; fields are {', '.join(FIELDS)}")
-        found[field] = name.strip("\"'")
-    return found
 
 
 def _table(result: Comparison) -> Table:

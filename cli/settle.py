@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..payouts.settlement_file import LARGEST, SettlementFileError, format_for, read_rows
-from ..postbacks.report_file import FIELDS, format_of
+from ..postbacks.report_file import format_of
 from ..service.clock import time_of
 from ..service.paying import close
 from ..service.settling import Imported, exported, imported
@@ -18,6 +18,7 @@ from ..settings.model import Site as SiteSettings
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
 from .check import load_or_exit
+from .given import file_body, named_columns
 from .ledger import DEFAULT_CONFIG, Config, fail, with_ledger
 from .orders import Site
 from .payout import Month, OfPartner, chosen_partners, period_of, tell_waiting
@@ -125,10 +126,10 @@ def import_command(
         names = ", ".join(f"{of_site.name}: {one.id}" for of_site, one in chosen[:20])
         fail(f"whose is it? Name one with --partner and --site: {names}")
     of_site, one = chosen[0]
-    form, named = format_of(one.network), _named(column or [])
+    form, named = format_of(one.network), named_columns(column or [], ("order", "status", "currency"))
     try:
         # The whole file first: one that has an error in it changes nothing.
-        rows = list(read_rows(_body(file), form, named))
+        rows = list(read_rows(file_body(file, LARGEST, fail), form, named))
     except SettlementFileError as error:
         fail(f"{file}: {error}. Nothing changed")
 
@@ -151,23 +152,3 @@ def _tell(done: Imported) -> None:
     )
     print_line(f"{changed}; {done.unchanged} as they were, {done.open} open, {len(done.left)} left out.")
     raise typer.Exit(1 if done.left else 0)
-
-
-def _body(file: Path) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            return opened.read(LARGEST + 1)
-    except OSError as error:
-        fail(f"{file}: {error.strerror or error}")
-
-
-def _named(columns: list[str]) -> dict[str, str]:
-    found = {}
-    for text in columns:
-        name, equals, value = text.partition("=")
-        if not equals or name not in FIELDS:
-            raise typer.BadParameter(
-                f"--column {text!r}: write FIELD=NAME; fields are order, status, currency"
-            )
-        found[name] = value.strip("\"'")
-    return found

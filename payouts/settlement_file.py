@@ -16,6 +16,7 @@ from ..orders.ids import normalised
 from ..orders.model import OrderError
 from ..postbacks.report_file import Format as ReportFormat
 from ..postbacks.report_file import Status, plain
+from ..referral.masking import cell
 
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes of a file."""
@@ -100,12 +101,6 @@ def _cell(column: Column, values: Mapping[str, str], settings: Mapping[str, Any]
         return argument
     found = str(settings.get(argument, "")) if word == "setting" else values[column.source]
     return cell(column.values.get(found, found))
-
-
-def cell(text: str) -> str:
-    """A text that spreadsheets do not take for a formula (OWASP, CSV Injection)."""
-    is_number = text[:1] == "-" and text[1:].replace(".", "", 1).isdigit()
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not is_number else text
 
 
 @dataclass(frozen=True, slots=True)

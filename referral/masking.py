@@ -119,6 +119,9 @@ def _often(clicks: frozenset[str], kept: frozenset[str], address: str, shorten: 
     return Masking(clicks, kept)._masked(address, shorten)
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
 def short(click_id: str) -> str:
     """A click id as the log shows it: its beginning, enough to tell it from others of a day."""
     return click_id[: min(6, len(click_id) // 2)] + HIDDEN if click_id else ""
@@ -183,3 +186,10 @@ def one_line(text: str) -> str:
     shown = " ".join(text[: SHOWN + 1].split())
     shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "…"
     return _ACTING.sub("\ufffd", shown)
+
+
+def cell(text: str) -> str:
+    """A text for a file that a spreadsheet opens, with an apostrophe before it where it would be taken for a
+    formula (OWASP, CSV Injection). A negative amount is none."""
+    is_negative = text[:1] == "-" and text[1:].replace(".", "", 1).isdecimal()
+    return f"'{text}" if text.startswith(_FORMULA) and not is_negative else text

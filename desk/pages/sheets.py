@@ -2,15 +2,12 @@
 
 import csv
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from ...referral.masking import cell
 from .render import headers
-
-# A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV Injection").
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 Cell = str | int | None
 
@@ -33,10 +30,7 @@ def lines(rows: Iterable[Sequence[Cell]]) -> bytes:
 
 
 def _cell(value: Cell) -> Cell:
-    if not isinstance(value, str) or not value.startswith(_FORMULA):
-        return value
-    is_negative = value[0] == "-" and value[1:].replace(".", "", 1).isdecimal()
-    return value if is_negative else f"'{value}"
+    return cell(value) if isinstance(value, str) else value
 
 
 def sheet(

@@ -2,6 +2,7 @@
 anew from time to time, so that no order waits for it."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,9 +12,12 @@ from sqlalchemy import Float, Integer, String, bindparam, cast, func, or_, selec
 
 from .connection import Connection
 from .database import Database
+from .errors import LedgerBusyError, LedgerError
 from .prepared import Prepared
 from .schema import orders as orders_table
 from .schema import shares as shares_table
+
+_LOG = logging.getLogger("clew.ledger")
 
 HOUR, DAY = 3600, 86400
 DAYS: Final = 28  # of history, before the day that is judged
@@ -135,8 +139,10 @@ class Paces:
         began = time.monotonic()
         try:
             kept.pace = await self.read(site, at)
-        except Exception:  # noqa: S110 - who writes the order tells of a ledger that fails
-            pass
+        except LedgerBusyError:
+            pass  # who writes the order tells of it
+        except LedgerError:
+            _LOG.exception("the orders of site %s by hour cannot be read", site)
         finally:
             ended = time.monotonic()
             kept.until = max(ended + FRESH_SECONDS, began + (ended - began) / SHARE)

@@ -129,6 +129,7 @@ class Kept(Generic[T]):
                 return kept[1]
             found = await read()
             self._kept[key] = (now, found)
+            self._kept.move_to_end(key)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
             return found
