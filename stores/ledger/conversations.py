@@ -166,7 +166,11 @@ class Conversations:
             await tx.lock(f"talk {site} {visitor}")
             newest = (
                 select(conversations.c.id, conversations.c.external)
-                .where(conversations.c.site == site, conversations.c.provider == provider)
+                .where(
+                    conversations.c.site == site,
+                    conversations.c.visitor == visitor,
+                    conversations.c.provider == provider,
+                )
                 .order_by(conversations.c.started_at.desc())
                 .limit(1)
             )
@@ -174,9 +178,7 @@ class Conversations:
                 named = newest.where(conversations.c.external == external)
                 if (await tx.execute(named)).first() is not None:
                     return False
-            recent = newest.where(
-                conversations.c.visitor == visitor, conversations.c.updated_at >= now - REOPEN_SECONDS
-            )
+            recent = newest.where(conversations.c.updated_at >= now - REOPEN_SECONDS)
             row = (await tx.execute(recent)).first()
             if row is not None and (external is None or row.external is None):
                 if external is not None:

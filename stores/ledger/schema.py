@@ -409,7 +409,8 @@ conversations = Table(
     # A conversation in another company's chat: which, and the conversation's id there, if it is known.
     Column("provider", text_of(40)),
     Column("external", text_of(100)),
-    UniqueConstraint("site", "provider", "external"),
+    # A browser tells the id: nobody may take one that is another visitor's.
+    UniqueConstraint("site", "provider", "external", "visitor"),
     Index("ix_conversations_visitor", "site", "visitor"),
     Index("ix_conversations_updated", "site", "state", "updated_at"),
     Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),

@@ -46,7 +46,7 @@ def _conversations() -> None:
         sa.Column("provider", text_of(40), nullable=True),
         sa.Column("external", text_of(100), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
-        sa.UniqueConstraint("site", "provider", "external", name=op.f("uq_conversations_site")),
+        sa.UniqueConstraint("site", "provider", "external", "visitor", name=op.f("uq_conversations_site")),
     )
     op.create_index("ix_conversations_state", "conversations", ["state", "site"], unique=False)
     op.create_index(

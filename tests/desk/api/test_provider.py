@@ -76,3 +76,12 @@ async def test_a_chat_that_was_only_looked_at_is_no_talk(tmp_path: Path, event: 
 async def test_what_no_provider_tells_is_refused(tmp_path: Path, body: dict[str, str]) -> None:
     async with desk_server(tmp_path, more={"chat": CRISP}) as desk:
         assert (await desk.visitor().post("events", json=HEARD | body)).status_code == 422
+
+
+async def test_nobody_takes_another_visitors_conversation(tmp_path: Path) -> None:
+    """Ids are numbers in turn at some providers: a stranger could tell the next ones first."""
+    async with desk_server(tmp_path, more={"chat": CRISP}) as desk:
+        stranger = desk.visitor("bbbbccccddddeeeeffff2222aa")
+        assert (await stranger.post("events", json=HEARD)).status_code == 204
+        assert (await desk.visitor().post("events", json=HEARD)).status_code == 204
+        assert (await order_of(desk)).channel == "chat"
