@@ -185,12 +185,20 @@ class SqliteDatabase(Database):
                     await self.write_lock.acquire()
             except TimeoutError:
                 raise LedgerBusyError("the ledger is busy: too many wait to write to it") from None
+            done: list[tuple[_Job, Any]] | None = None
+
+            def transaction(connection: SyncConnection) -> None:
+                nonlocal done
+                done = self._transaction(connection)
+
             try:
-                done = await self._writer.do(self._transaction)
+                await self._writer.do(transaction)
             finally:
                 self.write_lock.release()
+                # Also if this was cancelled meanwhile: whoever wrote waits for it.
+                if done is not None:
+                    _tell(done)
             if done is not None:
-                _tell(done)
                 return
             if loop.time() >= deadline:
                 raise LedgerBusyError("the ledger is locked: another process writes to it, or keeps it open")

@@ -1,10 +1,12 @@
 """What holds of a ledger in a SQLite file alone."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from clew.stores.ledger.connection import Connection
 from clew.stores.ledger.errors import LedgerError
 from clew.stores.ledger.outbox import _WAITING
 from clew.stores.ledger.sqlite import SqliteDatabase
@@ -30,6 +32,28 @@ async def test_waiting_callers_get_an_error_when_the_write_loop_stops(db: Sqlite
     done = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
     assert all(result is None or isinstance(result, LedgerError) for result in done)
     await db.probe(NOW)
+
+
+def test_a_program_that_ends_while_it_writes_ends(tmp_path: Path) -> None:
+    """All its tasks are cancelled at once, those that write among them: none waits for ever."""
+    began, ends = threading.Event(), threading.Event()
+
+    async def write(tx: Connection) -> None:
+        began.set()
+        ends.wait(20)
+
+    async def program() -> None:
+        db = SqliteDatabase(f"sqlite:{tmp_path / 'clew.db'}")
+        await db.open()
+        writing = [asyncio.create_task(db.transact(write)) for _ in range(3)]
+        await asyncio.to_thread(began.wait, 20)
+        threading.Timer(0.2, ends.set).start()
+        assert not any(task.done() for task in writing)
+
+    running = threading.Thread(target=asyncio.run, args=(program(),), daemon=True)
+    running.start()
+    running.join(20)
+    assert not running.is_alive()
 
 
 async def test_due_postbacks_are_found_by_skipping_through_an_index(db: SqliteDatabase) -> None:
