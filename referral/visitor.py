@@ -48,12 +48,10 @@ class Talk(Struct, frozen=True, array_like=True):
 
 
 class Used(Struct, frozen=True, array_like=True):
-    """A token of `handover.py` by which the visitor came: its name, and until when it would count. `page`:
-    the server took it for a page, whose script may not have heard of that."""
+    """A token of `handover.py` by which the visitor came: its name, and until when it would count."""
 
     use: str
     until: int
-    page: bool = False
 
 
 class Visitor(Struct, omit_defaults=True):

@@ -57,24 +57,27 @@ class Handing:
         self._events = events
         self._clock = clock
         self._writes: set[asyncio.Task[Visitor]] = set()
+        # Tokens of pages that went on before the store had answered, and until when they count.
+        self._late: dict[str, int] = {}
 
     async def join(self, site: SiteRuntime, effect: JoinVisitor, *, by_script: bool = False) -> None:
         """Take the token, and set `effect.joined`. If the store does not answer soon, it does not count yet:
-        the page's script tries it again (`by_script`), whether or not the store has taken it meanwhile."""
+        the page's script tries it again (`by_script`), whether or not the store has taken it meanwhile. Only
+        this process knows of that: elsewhere the token was used."""
         handover, known = effect.handover, effect.known
+        is_late = by_script and self._late.pop(handover.use, None) is not None
 
         def happened(stored: Visitor | None) -> Sequence[Change]:
             handed = () if stored is None else stored.handed
             if stored is not None and stored.forgotten:
                 raise _UsedError("forgotten")
-            before = next((one for one in handed if one.use == handover.use), None)
-            if before is not None and not (by_script and before.page):
+            was_used = any(one.use == handover.use for one in handed)
+            if was_used and not is_late:
                 raise _UsedError("used")
-            if before is None and sum(one.until >= self._clock.now() for one in handed) >= TOKENS:
+            if not was_used and sum(one.until >= self._clock.now() for one in handed) >= TOKENS:
                 raise _UsedError("too many")
             shopped = [Shopped()] if effect.shopped else []
-            used = Used(handover.use, handover.until, page=not by_script)
-            return (HandedOver(used), Restored(known.touches), *shopped)
+            return (HandedOver(Used(handover.use, handover.until)), Restored(known.touches), *shopped)
 
         write = asyncio.ensure_future(self._visitors.update(site, known, happened, effect.client))
         self._writes.add(write)
@@ -90,10 +93,18 @@ class Handing:
         except Exception as error:
             if len(self._writes) > LATE:
                 write.cancel()
+            self._note_late(handover)
             self._visitors.failed(site.name, "handover", error)
         else:
             effect.joined = True
             self._events.emit("handover", site=site.name, visitor=known.visitor)
+
+    def _note_late(self, handover: Handover) -> None:
+        now = self._clock.now()
+        if len(self._late) >= LATE:
+            self._late = {use: until for use, until in self._late.items() if until >= now}
+        if len(self._late) < LATE:
+            self._late[handover.use] = handover.until
 
     def _written(self, write: asyncio.Task[Visitor]) -> None:
         self._writes.discard(write)

@@ -137,6 +137,23 @@ async def test_a_page_of_a_slow_store_is_joined_by_its_script(
         assert not join.joined
 
 
+async def test_a_token_that_a_page_has_used_counts_for_no_script(tmp_path: Path) -> None:
+    """Whoever takes the token from that page's address gets nothing, whoever's script asks."""
+    async with desks(tmp_path) as desk:
+        service, token = desk.service, await token_of(desk)
+        site, referrer = service.sites["shop"], f"{SHOP}/cart".encode()
+        query = f"clew_handover={token}".encode()
+        handover = site.handovers.read(query, "pay.test", referrer, service.clock.now())
+        assert handover is not None
+        join = JoinVisitor(handover, joined(handover, None), None)
+        await service.handing.join(site, join)
+        assert join.joined
+        service.events.take_noted()
+        found = await arrives(desk, token)
+        assert found is None or found.visitor != VISITOR
+        assert [one.event for one in service.events.take_noted()] == ["handover_refused"]
+
+
 @pytest.mark.parametrize("referrer", ["", "https://evil.test/shop.test", "http://shop.test@evil.test/"])
 async def test_a_token_in_a_link_of_somebody_else_joins_nobody(tmp_path: Path, referrer: str) -> None:
     async with desks(tmp_path) as desk:
