@@ -234,7 +234,7 @@ async def test_each_webhook_a_hundred_times_among_pages_and_the_api_is_one_order
     async def arrive(one: int | OrderSeen) -> None:
         nonlocal last
         if isinstance(one, OrderSeen):
-            await shop.report(one, "v1" if one.source == "page" else None)
+            await shop.record(one, "v1" if one.source == "page" else None)
             return
         # BigCommerce's webhooks only name the order; what its API answers is at least as new as they are.
         last = max(last, one)

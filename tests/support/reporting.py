@@ -12,6 +12,7 @@ from clew.postbacks.model import Attempt
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.ordering.doubts import Shown
+from clew.service.ordering.recording import Recorded
 from clew.service.service import Service
 from clew.settings.model import Settings
 
@@ -47,11 +48,16 @@ class Shop:
         touch = Touch(int(NOW) - 3600, (Click("", "ref", click, "blog"),), {}, "", "/")
         await self.service.visits.change("shop", visitor, [Touched(touch), Shopped()], self.now)
 
-    async def report(self, order: OrderSeen, visitor: str | None = None) -> None:
+    async def record(self, order: OrderSeen, visitor: str | None = None) -> Recorded:
         self.now += 1
         shown = SHOWN if order.source == "page" else None
-        site = self.service.sites["shop"]
-        recorded = await self.service.ordering.record(site, order, visitor=visitor, shown=shown)
+        return await self.service.ordering.record(
+            self.service.sites["shop"], order, visitor=visitor, shown=shown
+        )
+
+    async def report(self, order: OrderSeen, visitor: str | None = None) -> None:
+        """While nobody else reports the order."""
+        recorded = await self.record(order, visitor)
         assert recorded.order == await self.service.ledger.orders.at(recorded.order.row)
 
     async def deliver(self) -> None:
