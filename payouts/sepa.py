@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
-from ..settings.model import Account
+from ..settings.model import BankAccount
 
 SCHEMA = "pain.001.001.09"
 
@@ -15,7 +15,7 @@ class PayoutError(ValueError):
 
 
 def document(
-    name: str, debtor: Account, creditor: Mapping[str, Any], cents: int, now: float, text: str
+    name: str, debtor: BankAccount, creditor: Mapping[str, Any], cents: int, now: float, text: str
 ) -> str:
     """The payment of a payout as XML, valid by the official schema. `name` is the payout's, `creditor` has
     name, iban and bic, `text` is what the creditor reads. Raises PayoutError."""

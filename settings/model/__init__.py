@@ -1,0 +1,41 @@
+"""The models of all settings, which other rooms import from here. For loading and errors, see `load.py`."""
+
+from .base import LANGUAGES, Language, Model
+from .chat import ChatAttribute, Rule
+from .credit import Credit, Lookback, Terms
+from .limits import Bound, Limits
+from .orders import Cart, Fraud, Hold, Net, Order, Webhook
+from .partners import Partner
+from .payouts import BankAccount
+from .server import JOURNAL, Delivery, Settings, Upstream, listen_address
+from .site import ApiScope, EventEndpoint, PageType, Site
+
+__all__ = [
+    "JOURNAL",
+    "LANGUAGES",
+    "ApiScope",
+    "BankAccount",
+    "Bound",
+    "Cart",
+    "ChatAttribute",
+    "Credit",
+    "Delivery",
+    "EventEndpoint",
+    "Fraud",
+    "Hold",
+    "Language",
+    "Limits",
+    "Lookback",
+    "Model",
+    "Net",
+    "Order",
+    "PageType",
+    "Partner",
+    "Rule",
+    "Settings",
+    "Site",
+    "Terms",
+    "Upstream",
+    "Webhook",
+    "listen_address",
+]

@@ -1,0 +1,61 @@
+"""What the models of settings have in common: their base class and the values that several of them have."""
+
+import re
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+LANGUAGES = ("de", "en", "fi", "fr", "nl", "ru")
+Language = Literal["de", "en", "fi", "fr", "nl", "ru"]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+
+
+def _host(value: str) -> str:
+    value = value.lower()
+    if not re.fullmatch(r"(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9])?(:\d+)?|\[[0-9a-f:.]+\](:\d+)?", value):
+        raise ValueError(
+            'not a host name; write for example "shop.example", "*.shop.example" or "localhost:8000"'
+        )
+    return value
+
+
+Host = Annotated[str, AfterValidator(_host)]
+
+
+def _one_host(value: str) -> str:
+    value = _host(value)
+    port = value.rpartition(":")[2]
+    if value.startswith("*") or (port.isdigit() and not 0 < int(port) < 65536):
+        raise ValueError('not a single host; write for example "shop.internal" or "shop.internal:8000"')
+    return value
+
+
+OneHost = Annotated[str, AfterValidator(_one_host)]
+
+
+def _endpoint(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError('write scheme, host and port of a relay or test host: "https://relay.example"')
+    return value.rstrip("/")
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+
+
+def _written(value: object) -> object:
+    # ipaddress accepts integers and booleans as addresses.
+    if not isinstance(value, str):
+        raise ValueError('a network is written in quotes, for example "10.0.0.0/8"')
+    return value
+
+
+Addresses = Annotated[IPv4Network | IPv6Network, BeforeValidator(_written)]
+
+
+class Model(BaseModel):
+    """The base of all models: unknown keys are errors, and values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)

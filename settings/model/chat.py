@@ -1,0 +1,50 @@
+"""The chat, and the rules that offer it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from .base import Language, Model
+
+
+class Rule(Model):
+    """When to show, invite or hide: all lines of `when` must be true; the first match by priority acts."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    when: list[str] = []
+    action: Literal["show", "invite", "hide"]
+    priority: int = 0
+    text: str | dict[Language, str] | None = None
+    question: bool = True
+    enabled: bool = True
+
+
+class Widget(Model):
+    """The look of the chat, and what happens if no rule acts."""
+
+    default: Literal["show", "hide"] = "show"
+    title: str | dict[Language, str] | None = None
+    color: str = Field("#1b5e9e", pattern=r"^#[0-9a-fA-F]{6}$")
+    side: Literal["left", "right"] = "right"
+    dismissals: int = Field(1, ge=1, le=100)
+    invite_pages: int = Field(3, ge=1, le=50)
+
+
+ChatAttribute = Literal["partner", "campaign", "cart", "page"]
+
+
+class Chat(Model):
+    """The chat: clew's own or that of a provider; how long before an order a conversation counts, and limits
+    against abuse."""
+
+    provider: str | None = None
+    ids: dict[str, str] = {}
+    attributes: tuple[ChatAttribute, ...] = ()
+    load: Literal["click", "page"] = "click"
+    csp: Literal["report", "extend"] = "report"
+    mail: str | None = Field(None, pattern=r"^[^\s@<>\"?&]{1,64}@[A-Za-z0-9.-]{1,190}$")
+
+    window_hours: int = Field(24, ge=1, le=24 * 60)
+    message_length: int = Field(4000, ge=100, le=20000)
+    messages_per_minute: int = Field(20, ge=1, le=600)
+    per_agent: int = Field(3, ge=1, le=50)
