@@ -43,6 +43,8 @@ Kind = Literal[
 SUSPECTED: Final[frozenset[Kind]] = frozenset({"self", "velocity", "crowd", "bot", "brand", "unseen"})
 """Signs that a partner did not earn the order by honest means. "code" and "checkout" have rules of their
 own."""
+UNDOUBTED: Final[Sequence[Kind]] = ("manual", "nothing")
+"""What says that no call is made, and nothing against the order."""
 
 # Of a normal distribution the median absolute deviation is 0.6745 standard deviations (Iglewicz and Hoaglin,
 # 1993); beyond three of them lies one order in 370.

@@ -115,7 +115,7 @@ async def settle(
         raise OutboxError(f"{postback_id}: no such postback")
     if found.state not in ("held", "refused"):
         raise OutboxError(f"{postback_id}: it is {found.state}, not held")
-    if found.hold == "manual":
+    if found.state == "held" and found.hold == "manual":
         raise OutboxError(f"{postback_id}: {found.why}; then mark it as reported")
     order = await ledger.orders.at(found.order)
     if order is None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select, update
 
-from ...orders.doubt import Doubt
+from ...orders.doubt import UNDOUBTED, Doubt
 from ...payouts.account import Account, Entry, Standing, State, Verdict, accounts, after, credited, told
 from ...postbacks.due import Plan, with_verdicts
 from ...postbacks.model import Report
@@ -307,7 +307,7 @@ _LISTED = _listed()
 def _held(*states: str) -> ColumnElement[str | None]:
     """Why the partner's call about the order is in one of these states, if it is because of a doubt."""
     calls = postbacks.c
-    doubtful = (calls.state.in_(states), func.coalesce(calls.hold, "").not_in(("manual", "nothing")))
+    doubtful = (calls.state.in_(states), func.coalesce(calls.hold, "").not_in(UNDOUBTED))
     own = (calls.order == _C.order, calls.partner == _C.partner)
     held = select(func.coalesce(calls.why, "its postback is held")).where(*own, *doubtful)
     return held.limit(1).scalar_subquery().label("held")

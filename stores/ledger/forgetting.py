@@ -394,7 +394,9 @@ async def _clicks(tx: Connection, which: Any, done: _Done) -> Forgot:
 
 async def _sent(tx: Connection, share: Row[Any], click: str, done: _Done) -> list[Row[Any]]:
     """The postbacks that hold the click of a share. No worker takes one until this is committed."""
-    query = select(_P.id, _P.state, _P.report).where(_P.order == share.order, _P.partner == share.partner)
+    query = select(_P.id, _P.state, _P.hold, _P.report).where(
+        _P.order == share.order, _P.partner == share.partner
+    )
     rows = await tx.execute(query if done.dry else query.with_for_update())
     return [row for row in rows if row.report["click_id"] == click]
 
@@ -410,7 +412,9 @@ async def _forget_calls(tx: Connection, sent: Iterable[Row[Any]], done: _Done, f
             continue
         changes: dict[str, Any] = {"report": {**row.report, "click_id": "", "tcf": ""}, "last_answer": None}
         if row.state in ("due", "held", "dead"):
-            changes |= {"state": "refused", "hold": None, "why": _CLOSED, "finished_at": done.now}
+            # What stood against the order stands on; else no call can be made, which is no doubt.
+            hold = row.hold or "manual"
+            changes |= {"state": "refused", "hold": hold, "why": _CLOSED, "finished_at": done.now}
         await tx.execute(update(postbacks_table).where(_P.id == row.id).values(**changes))
         await tx.execute(update(attempts_table).where(*made).values(request="", answer=""))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, Row, Select, and_, bindparam, func, select
 
-from ...orders.doubt import Doubt
+from ...orders.doubt import UNDOUBTED, Doubt
 from ...orders.model import SALES, OrderState
 from ...referral.touches import Click
 from .connection import Connection, executing
@@ -163,7 +163,7 @@ _AT = Prepared(_ALL.where(orders_table.c.id == bindparam("row")))
 
 def _amounts(*conditions: ColumnElement[bool]) -> Prepared:
     own, calls = orders_table.c, postbacks_table.c
-    in_doubt = (one_of(calls.state, ("held", "refused")), func.coalesce(calls.hold, "") != "nothing")
+    in_doubt = (one_of(calls.state, ("held", "refused")), ~one_of(func.coalesce(calls.hold, ""), UNDOUBTED))
     doubtful = select(calls.id).where(calls.order == own.id, *in_doubt)
     return Prepared(
         select(own.total, own.currency)

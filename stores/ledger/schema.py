@@ -323,7 +323,8 @@ postbacks = Table(
     # due: waits for next_at; with a lease_until ahead, a worker has it and has sent nothing yet.
     # sending: its first byte may have left; a worker has it until lease_until. delivered, dead: done.
     # unknown: it was sent, no answer came; only a person, or a network that takes repeats, may resend.
-    # held: in doubt; only a person, or the shop's server, makes it due. refused: a person said no.
+    # held: in doubt; only a person, or the shop's server, makes it due. refused: a person said no, or its
+    # visitor was forgotten.
     # superseded: nothing of it was sent, and a later one says what holds now.
     Column("state", text_of(12), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
@@ -333,7 +334,7 @@ postbacks = Table(
     Column("last_status", Integer),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
-    Column("hold", text_of(10)),  # the kind of doubt, while it is held, or "nothing"
+    Column("hold", text_of(10)),  # the kind of doubt, or why no call is made
     Column("why", text_of()),  # the doubt in words, and who settled it
     Column("written", BigInteger, nullable=False, server_default="0"),  # its end
     UniqueConstraint("order", "partner", "sequence"),

@@ -335,3 +335,24 @@ async def test_what_is_held_at_one_partner_keeps_no_other_from_its_approval(tmp_
     await shop.service.workflow.step()
     assert {row.partner: row.state for row in await all_of(shop)} == {"blog": "approved", "other": "pending"}
     await shop.service.close()
+
+
+@pytest.mark.parametrize(
+    ("hold", "state", "clean"), [(None, "approved", 1), ("manual", "approved", 1), ("bot", "pending", 0)]
+)
+async def test_a_call_that_was_not_made_for_a_forgotten_visitor_is_no_doubt(
+    shop: Shop, hold: str | None, state: str, clean: int
+) -> None:
+    """What was held for a doubt before is doubted on."""
+    await buy(shop)
+    held = {} if hold is None else {"state": "held", "hold": hold, "why": "a reason"}
+    written = sa.update(schema.postbacks).values(lease_until=None, **held)
+    await shop.service.ledger.db.transact(executing(written))
+    await shop.service.forgetter.forget("shop", visitor="v1001")
+    shop.now = NOW + 31 * DAY
+    await shop.service.apply_retention()
+    (row,) = await shop.service.ledger.outbox.list("refused")
+    assert (row.report.click_id, row.hold) == ("", hold or "manual")
+    assert len(await shop.service.ledger.orders.amounts("shop", limit=9)) == clean
+    await shop.service.workflow.step()
+    assert (await one(shop)).state == state
