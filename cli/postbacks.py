@@ -22,9 +22,10 @@ from ..postbacks.model import STATES, Postback, State
 from ..referral.networks_file import load as load_catalogue
 from ..service.clock import Clock, time_of
 from ..service.ordering.correcting import settle, settled
+from ..stores.ledger.again import OutboxError
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
-from ..stores.ledger.outbox import LIST_LIMIT, Outbox, OutboxError
+from ..stores.ledger.outbox import LIST_LIMIT, Outbox
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, AsJson, Config, not_found, with_ledger
 from .terminal import open_console, print_line

@@ -4,8 +4,8 @@ from typing import Literal
 
 from ..postbacks.delivery import Worker
 from ..postbacks.model import Attempt, Postback
+from ..stores.ledger.again import OutboxError
 from ..stores.ledger.books import Ledger
-from ..stores.ledger.outbox import OutboxError
 from .clock import Clock
 
 AGAIN = 3
@@ -34,7 +34,7 @@ async def resend(
     delivered is sent at once and once, with the same id and sequence number, by which its receiver knows it;
     it stays delivered whatever comes of it, since the partner had it. Then the attempt is returned as well.
     """
-    with worker.alone(postback) as alone:
+    with worker.repeats.alone(postback) as alone:
         if not alone:
             raise NotSentAgainError("waits")
         found = await ledger.partner_book.call(site, partner, postback)
@@ -54,7 +54,7 @@ async def _resend(
         raise NotSentAgainError("forgotten")
     if await ledger.partner_book.followed(found):
         raise NotSentAgainError("later")
-    if found.state != "dead" and not worker.may_repeat(found):
+    if found.state != "dead" and not worker.partners.may_repeat(found):
         raise NotSentAgainError("network")
     now = clock.now()
     tried = await ledger.partner_book.attempts(found.id)
@@ -68,6 +68,6 @@ async def _resend(
             raise NotSentAgainError("waits") from error
         worker.wake()
         return again, None
-    attempt = await worker.repeat(found)
+    attempt = await worker.repeats.repeat(found)
     await ledger.partner_book.note(found.id, attempt)
     return found, attempt

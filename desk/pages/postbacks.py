@@ -11,7 +11,7 @@ from ...postbacks.model import STATES, Postback, State
 from ...service.ordering.correcting import settle as settle_order
 from ...service.ordering.correcting import settled
 from ...service.ordering.notify import notify_retried, notify_settled
-from ...stores.ledger.outbox import OutboxError
+from ...stores.ledger.again import OutboxError
 from ..guard import Refused
 from .auth import AgentContext, agent_form, see_other, signed_in
 from .live import stamp

@@ -14,9 +14,9 @@ from ...orders.sighting import UNKNOWN, Consented, Correction, Sighting
 from ...postbacks.model import Postback
 from ...referral.touches import Touch
 from ...settings.model import Hold, Partner
+from ...stores.ledger.again import OutboxError
 from ...stores.ledger.books import Ledger
 from ...stores.ledger.orders import StoredOrder
-from ...stores.ledger.outbox import OutboxError
 from .book import Entry, Kept, OrderBook
 
 WHY_LENGTH: Final = 300

@@ -20,7 +20,7 @@ from .connection import Connection
 from .database import Database
 from .entries import entries_of
 from .known import postbacks_of
-from .outbox import lock_order, plan_with
+from .planned import lock_order, plan_with
 from .prepared import Prepared, values_of
 from .schema import commission_entries as entries_table
 from .schema import commissions as table

@@ -19,7 +19,7 @@ from ...referral.touches import Click
 from .connection import Connection
 from .database import Database
 from .forgotten import mark
-from .outbox import lock_order
+from .planned import lock_order
 from .schema import attempts as attempts_table
 from .schema import conversations as conversations_table
 from .schema import decisions as decisions_table

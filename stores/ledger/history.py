@@ -33,7 +33,7 @@ from .forgotten import refuse_forgotten
 from .known import Decided, Known, Stored, decided_of, decided_query, known_of, postbacks_of, surviving
 from .numbers import add_first, keep_numbers
 from .orders import StoredOrder
-from .outbox import apply_plan, plan_with
+from .planned import apply_plan, plan_with
 from .prepared import Prepared, values_of
 from .schema import decisions as decisions_table
 from .schema import order_numbers as numbers_table

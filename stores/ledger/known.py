@@ -15,7 +15,7 @@ from ...orders.sighting import Sighting
 from ...postbacks.model import Postback
 from ...referral.touches import Click
 from .connection import Connection
-from .outbox import postback_of
+from .planned import postback_of
 from .prepared import Prepared
 from .schema import decisions as decisions_table
 from .schema import orders as orders_table

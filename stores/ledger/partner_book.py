@@ -11,7 +11,7 @@ from ...postbacks.model import Attempt, Postback, State
 from .commissions import Commissions, CommissionSum, WantedCommissions
 from .connection import executing
 from .database import Database
-from .outbox import postback_of
+from .planned import postback_of
 from .schema import attempts as attempts_table
 from .schema import commissions, orders, postbacks
 from .schema import shares as shares_table

@@ -13,7 +13,7 @@ from .entries import entries_of
 from .history import Histories
 from .known import Decided, Known, Moved, Stored
 from .orders import Orders, StoredOrder
-from .outbox import postback_of
+from .planned import postback_of
 from .schema import attempts as attempts_table
 from .schema import order_numbers as numbers_table
 from .schema import orders as orders_table

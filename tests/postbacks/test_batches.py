@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from clew.postbacks import delivery
+from clew.postbacks import building, delivery
 from clew.postbacks.batches import Batches, Minutes, account_of
 from clew.postbacks.delivery import Worker
 from clew.postbacks.due import Plan, Planned
@@ -21,7 +21,8 @@ from clew.referral.networks_file import read
 from clew.settings.model import Delivery, Partner
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.networks import Networks
-from clew.stores.ledger.outbox import Outbox, apply_plan
+from clew.stores.ledger.outbox import Outbox
+from clew.stores.ledger.planned import apply_plan
 
 Owe = Callable[..., Awaitable[None]]
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -502,7 +503,7 @@ async def test_a_lookup_ends_before_another_worker_may_have_the_postback(
 ) -> None:
     """It counts as an attempt, which it does not once the row is another worker's."""
     monkeypatch.setattr(delivery, "CLAIM_SECONDS", 0.7)
-    monkeypatch.setattr(delivery, "CLAIM_MARGIN", 0.2)
+    monkeypatch.setattr(building, "CLAIM_MARGIN", 0.2)
     receiver.replies = [reply(then="hang")]
     await owe("1", partner="many")
     await change(db, outbox, "1", clock.now)

@@ -18,7 +18,8 @@ from clew.referral.networks_file import load
 from clew.settings.model import Delivery, Partner
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.networks import Networks
-from clew.stores.ledger.outbox import Outbox, apply_plan
+from clew.stores.ledger.outbox import Outbox
+from clew.stores.ledger.planned import apply_plan
 from receiver.serving import NetworksReceiver
 
 Owe = Callable[..., Awaitable[None]]

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from clew.postbacks import delivery, pace
-from clew.postbacks.delivery import CALLS_PER_DESTINATION, Worker
+from clew.postbacks import building, delivery, outcomes, pace, sending
+from clew.postbacks.delivery import Worker
 from clew.postbacks.model import Postback
 from clew.referral.calls import Answer, CallEntry, Param, SettingSpec, Success
 from clew.referral.catalogue import Network
@@ -351,10 +351,10 @@ async def test_a_destination_gets_only_a_few_calls_at_once_and_others_do_not_wai
     await owe("x", partner="other")
     async with running(build()):
         assert await events.outcomes(1) == ["retry"]  # the other one, which refuses connections
-        await receiver.wait(CALLS_PER_DESTINATION)
+        await receiver.wait(pace.CALLS_PER_DESTINATION)
         receiver.gate.set()
         await events.outcomes(13)
-    assert receiver.most == CALLS_PER_DESTINATION
+    assert receiver.most == pace.CALLS_PER_DESTINATION
     assert len(receiver.got) == 12
 
 
@@ -393,7 +393,7 @@ async def test_a_fast_destination_has_its_next_calls_leased_before_a_slot_is_fre
     counted = Counted(outbox)
     async with running(build(counted)):
         await events.outcomes(40)
-    assert receiver.most <= CALLS_PER_DESTINATION
+    assert receiver.most <= pace.CALLS_PER_DESTINATION
     delivered = [g.target.split(b"o=")[1].split(b"&")[0].decode() for g in receiver.got]
     assert sorted(delivered) == sorted(f"o{n:02}" for n in range(40))
     assert counted.calls["claim"] <= 10
@@ -412,12 +412,12 @@ async def test_stopping_gives_back_what_was_leased_ahead(
     receiver.gate = asyncio.Event()
     await owe(*(f"o{n:02}" for n in range(40)))
     worker.wake()
-    await receiver.wait(1 + CALLS_PER_DESTINATION)
-    await counted.wait(1 + CALLS_PER_DESTINATION + 1)
+    await receiver.wait(1 + pace.CALLS_PER_DESTINATION)
+    await counted.wait(1 + pace.CALLS_PER_DESTINATION + 1)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     rows = Counter((row.state, row.lease_until, row.attempts) for row in await outbox.list())
-    sent = CALLS_PER_DESTINATION
+    sent = pace.CALLS_PER_DESTINATION
     assert rows == {("delivered", None, 1): 1, ("unknown", None, 1): sent, ("due", None, 0): 40 - sent}
 
 
@@ -434,11 +434,11 @@ async def test_a_call_leased_ahead_for_too_long_is_left_to_others(
         receiver.gate = asyncio.Event()
         await owe(*(f"o{n:02}" for n in range(40)))
         worker.wake()
-        await receiver.wait(1 + CALLS_PER_DESTINATION)
-        await counted.wait(1 + CALLS_PER_DESTINATION + 1)
-        clock.now += delivery.CLAIM_SECONDS
+        await receiver.wait(1 + pace.CALLS_PER_DESTINATION)
+        await counted.wait(1 + pace.CALLS_PER_DESTINATION + 1)
+        clock.now += building.CLAIM_SECONDS
         found = await outbox.waiting(clock.now, each=100, limit=100)
-        assert len(found) == 40 - CALLS_PER_DESTINATION
+        assert len(found) == 40 - pace.CALLS_PER_DESTINATION
         # Another worker takes some of them over, and sends them: they are not sent twice.
         others = await outbox.claim([row.id for row in found[:4]], clock.now, clock.now + 1000)
         assert len(others) == 4
@@ -630,7 +630,7 @@ async def test_a_healthy_partner_does_not_wait_for_slow_ones(
             await owe(*(f"o{n}" for n in range(10)))
             worker.wake()
             assert await events.outcomes(10) == ["delivered"] * 10
-            assert max(s.most for s in slow) <= CALLS_PER_DESTINATION
+            assert max(s.most for s in slow) <= pace.CALLS_PER_DESTINATION
             await events.wait_for("partner_slow")
 
 
@@ -663,7 +663,7 @@ async def test_the_slower_a_destination_the_less_is_leased_ahead(
     assert sum(room.take_ahead("d") for _ in range(100)) == most
     assert room.filled == ({"d": most} if most else {})
     assert not paces.room({"others": pace.AHEAD_TOTAL}).take_ahead("d")
-    assert most * seconds / CALLS_PER_DESTINATION < delivery.CLAIM_SECONDS / 2
+    assert most * seconds / pace.CALLS_PER_DESTINATION < building.CLAIM_SECONDS / 2
 
 
 async def test_no_number_of_slow_partners_takes_the_slots_of_quick_ones(clock: Any) -> None:
@@ -738,7 +738,7 @@ async def test_a_row_that_was_marked_before_the_ledger_went_away_is_sent_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing had been sent, so nothing is in doubt, also where the partner does not take a call twice."""
-    monkeypatch.setattr(delivery, "FINISH_TRIES", (0.0,) * len(delivery.FINISH_TRIES))
+    monkeypatch.setattr(outcomes, "FINISH_TRIES", (0.0,) * len(outcomes.FINISH_TRIES))
     await owe("100001")
     async with running(build(Cut(outbox, failures))):
         assert await events.outcomes(1) == ["delivered"]
@@ -806,7 +806,7 @@ async def test_a_call_interrupted_by_sigkill_is_unknown_or_repeated(
     await receiver.wait(1)
     process.kill()
     assert await process.wait() == -signal.SIGKILL
-    clock.now += 60 + delivery.LEASE_MARGIN
+    clock.now += 60 + sending.LEASE_MARGIN
     partners["blog"] = partners["hook"].model_copy(update={"id": "blog"}) if secret else partners["blog"]
     async with running(build()):
         await events.outcomes(2 if secret else 1)

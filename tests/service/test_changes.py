@@ -20,8 +20,8 @@ from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.ordering.book import SIGHTINGS
 from clew.stores.ledger import history, schema
+from clew.stores.ledger.again import OutboxError
 from clew.stores.ledger.known import Known
-from clew.stores.ledger.outbox import OutboxError
 from reporting import NOW, PARTNER, Shop, site
 
 

@@ -17,10 +17,10 @@ from clew.service.forgetting import Receipt
 from clew.service.ordering.doubts import Shown
 from clew.service.ordering.story import lines, replays, story_json
 from clew.stores.ledger import schema
+from clew.stores.ledger.again import OutboxError
 from clew.stores.ledger.connection import executing
 from clew.stores.ledger.forgetting import Person
 from clew.stores.ledger.notices import Noted
-from clew.stores.ledger.outbox import OutboxError
 from filled import Filled
 from sqlalchemy import insert, select, update
 

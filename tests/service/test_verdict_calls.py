@@ -16,7 +16,7 @@ from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.workflow import decide
 from clew.stores.ledger import schema
-from clew.stores.ledger.outbox import apply_plan
+from clew.stores.ledger.planned import apply_plan
 from reporting import NOW, Shop, site
 
 DAY = 86400.0

@@ -7,10 +7,11 @@ from decimal import Decimal
 import pytest
 from clew.orders.model import OrderSeen
 from clew.postbacks.model import Attempt, Outcome, Postback, Report, State
+from clew.stores.ledger.again import OutboxError
 from clew.stores.ledger.connection import Connection
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
-from clew.stores.ledger.outbox import Outbox, OutboxError
+from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.schema import probes
 from recorded import Credit, put_order
 

@@ -23,8 +23,9 @@ from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.errors import LedgerAwayError, LedgerBusyError, LedgerError, LedgerFormatError
 from clew.stores.ledger.notices import Noted, Notices
 from clew.stores.ledger.orders import Orders
-from clew.stores.ledger.outbox import _WAITING, Outbox
+from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.postgresql import CONNECT_SECONDS, PostgresDatabase
+from clew.stores.ledger.queue import WAITING
 from clew.stores.ledger.schema import messages, metadata, notices
 from clew.stores.postgres import LINK_SECONDS
 from crash.network import Network, NotPermittedError
@@ -484,7 +485,7 @@ async def test_what_is_due_next_is_found_without_looking_at_all_postbacks(db: Po
     await db.transact(fill)
     await db.query(lambda connection: connection.execute(text("ANALYZE postbacks")))
     given = {"now": NOW, "each": 8, "limit": 1000}
-    explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {_WAITING['postgresql'].text}")
+    explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {WAITING['postgresql'].text}")
     (plan,) = await db.query(lambda connection: _scalar_of(connection, explain, given))
     rows = list(_read(plan["Plan"]))
     assert 32 <= sum(rows) < 20 * 32, rows

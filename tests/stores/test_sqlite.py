@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from clew.stores.ledger.connection import Connection
 from clew.stores.ledger.errors import LedgerError
-from clew.stores.ledger.outbox import _WAITING
+from clew.stores.ledger.queue import WAITING
 from clew.stores.ledger.sqlite import SqliteDatabase
 from sqlalchemy import text
 
@@ -60,7 +60,7 @@ async def test_due_postbacks_are_found_by_skipping_through_an_index(db: SqliteDa
     """field D5: the cost of a round does not grow with the number of due postbacks."""
     given = {"now": NOW, "each": 3, "limit": 9}
     async with db.read() as connection:
-        rows = (await connection.execute(text(f"EXPLAIN QUERY PLAN {_WAITING['sqlite'].text}"), given)).all()
+        rows = (await connection.execute(text(f"EXPLAIN QUERY PLAN {WAITING['sqlite'].text}"), given)).all()
     plan = [row[3] for row in rows]
     assert sum("ix_postbacks_queue" in line for line in plan) >= 3, plan
     scanned = [line.split()[1] for line in plan if line.startswith("SCAN")]
