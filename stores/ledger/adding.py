@@ -5,12 +5,28 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import CTE, ScalarSelect, Table, bindparam, func, insert, null, select, update
+from sqlalchemy import CTE, Column, ScalarSelect, Select, Table, bindparam, func, insert, null, select, update
 
 from .prepared import Prepared, Rows, values_of
 
 Row = tuple[Table, dict[str, Any]]
 Shape = tuple[tuple[Table, tuple[str, ...], tuple[tuple[str, int], ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Values that a column must not have anywhere in its table for rows to be added."""
+
+    column: Column[str]
+    values: tuple[str, ...]
+
+
+class PresentError(Exception):
+    """The column has one of the values."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__(value)
+        self.value = value
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +53,14 @@ class Additions:
         self.rows[place.place][1][column] = value
 
 
-def add_each(execute: Callable[[Prepared, Mapping[str, Any]], Rows], rows: Sequence[Row]) -> list[int | None]:
-    """Add rows one after the other; their numbers, None where a table has none."""
+def add_each(
+    execute: Callable[[Prepared, Mapping[str, Any]], Rows], rows: Sequence[Row], absent: Absent | None = None
+) -> list[int | None]:
+    """Add rows one after the other; their numbers, None where a table has none. Raises PresentError."""
+    if absent is not None:
+        present = Prepared(_present(absent.column, len(absent.values)))
+        if (value := execute(present, _given(absent)).scalar()) is not None:
+            raise PresentError(value)
     numbers: list[int | None] = []
     late: list[tuple[int, str, int]] = []
     for place, (table, values) in enumerate(rows):
@@ -59,9 +81,10 @@ def add_each(execute: Callable[[Prepared, Mapping[str, Any]], Rows], rows: Seque
     return numbers
 
 
-def together(rows: Sequence[Row]) -> tuple[Prepared, dict[str, Any]]:
-    """One statement that adds rows, with its parameters. Its result are the numbers of those that have one.
-    PostgreSQL's: each row is added by a part of it (a CTE), whose numbers the others read."""
+def together(rows: Sequence[Row], absent: Absent | None = None) -> tuple[Prepared, dict[str, Any]]:
+    """One statement that adds rows, with its parameters. Its result are one of the values that should be
+    `absent`, or NULL, and the numbers of those rows that have one. PostgreSQL's: each row is added by a part
+    of it (a CTE), whose numbers the others read."""
     shape, parameters = [], {}
     for place, (table, values) in enumerate(rows):
         numbered = []
@@ -71,7 +94,9 @@ def together(rows: Sequence[Row]) -> tuple[Prepared, dict[str, Any]]:
             else:
                 parameters[f"{name}_{place}"] = value
         shape.append((table, tuple(values), tuple(numbered)))
-    return _together(tuple(shape)), parameters
+    if absent is None:
+        return _together(tuple(shape)), parameters
+    return _together(tuple(shape), absent.column, len(absent.values)), parameters | _given(absent)
 
 
 @lru_cache
@@ -89,7 +114,17 @@ def _set(table: Table, column: str) -> Prepared:
 
 
 @lru_cache
-def _together(shape: Shape) -> Prepared:
+def _present(column: Column[str], count: int) -> Select[Any]:
+    values = [bindparam(f"absent_{place}", type_=column.type) for place in range(count)]
+    return select(column).where(column.in_(values)).limit(1)
+
+
+def _given(absent: Absent) -> dict[str, Any]:
+    return {f"absent_{place}": value for place, value in enumerate(absent.values)}
+
+
+@lru_cache
+def _together(shape: Shape, absent: Column[str] | None = None, count: int = 0) -> Prepared:
     # A number that an earlier row needs is drawn when that one is added.
     drawn = {
         later: (place, name)
@@ -120,7 +155,8 @@ def _together(shape: Shape) -> Prepared:
         for place, (part, (table, _, _)) in enumerate(zip(parts, shape, strict=True))
         if table.autoincrement_column is not None
     ]
-    return Prepared(select(*(numbers or [null().label("nothing")])).add_cte(*parts))
+    present = null() if absent is None else _present(absent, count).scalar_subquery()
+    return Prepared(select(present.label("present"), *numbers).add_cte(*parts))
 
 
 def _one(part: CTE, column: str) -> ScalarSelect[Any]:

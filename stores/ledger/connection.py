@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import Executable, Result
 
-from .adding import Row
+from .adding import Absent, Row
 from .prepared import Prepared
 
 T = TypeVar("T")
@@ -19,8 +19,9 @@ class Connection(Protocol):
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         """Execute a statement; with a list of parameters, once for each."""
 
-    async def add(self, rows: Sequence[Row]) -> Sequence[int | None]:
-        """Add rows together; their numbers, None where a table has none. See `Additions`."""
+    async def add(self, rows: Sequence[Row], absent: Absent | None = None) -> Sequence[int | None]:
+        """Add rows together; their numbers, None where a table has none. See `Additions`. Raises
+        PresentError, and the transaction must end, if a value that should be `absent` is there."""
 
     async def scalar(self, statement: Executable) -> Any:
         """The first column of the first row; None if there is none."""

@@ -1,15 +1,15 @@
 """Who has been forgotten: a digest of each visitor and e-mail hash, so that nothing late brings it back."""
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import insert, select
 
 from ...orders.sighting import Sighting
+from .adding import Absent, PresentError, Row
 from .connection import Connection
-from .prepared import Prepared
 from .schema import forgotten as forgotten_table
 
 VISITOR: Final = "visitor"
@@ -42,30 +42,50 @@ async def mark(tx: Connection, site: str, visitors: Iterable[str], emails: Itera
         await tx.execute(insert(forgotten_table), new)
 
 
-async def refuse_forgotten(tx: Connection, sighting: Sighting) -> None:
-    """Raise ForgottenError if a sighting that is about to be written names somebody who is forgotten."""
+@dataclass(frozen=True, slots=True)
+class People:
+    """Those whom a sighting names, by their digest."""
+
+    visitors: Mapping[str, str]
+    emails: Mapping[str, str]
+
+    @property
+    def absent(self) -> Absent:
+        """None of them may be forgotten."""
+        return Absent(_F.digest, (*self.visitors, *self.emails))
+
+    def forgotten(self, found: str) -> ForgottenError:
+        """The error that says that this one is."""
+        visitor, email = self.visitors.get(found), self.emails.get(found)
+        return ForgottenError(filter(None, [visitor]), filter(None, [email]))
+
+
+async def keep_from_forgetting(tx: Connection, sighting: Sighting) -> People | None:
+    """Let nobody whom a sighting names be forgotten until the end of the transaction. Returns those, for
+    `add_unless_forgotten`; None if it names nobody."""
     visitors = {digest(sighting.site, VISITOR, v): v for v in (sighting.visitor, sighting.carrier) if v}
     emails = {digest(sighting.site, EMAIL, e): e for e in (sighting.email_hash,) if e}
     if not visitors and not emails:
-        return
+        return None
     # Writers of the same person, or of a placeholder that many guests share, do not wait for each other.
     await _lock(tx, [*visitors, *emails], shared=True)
-    digests = [*visitors, *emails]
-    given = {f"digest{place}": one for place, one in enumerate(digests)}
-    found = {row[0] for row in await tx.execute(_marked(len(digests)), given)}
-    if found:
-        raise ForgottenError(
-            [visitors[one] for one in found & visitors.keys()], [emails[one] for one in found & emails.keys()]
-        )
+    return People(visitors, emails)
+
+
+async def add_unless_forgotten(
+    tx: Connection, rows: Sequence[Row], people: People | None
+) -> Sequence[int | None]:
+    """Add rows; their numbers. Raises ForgottenError, and the transaction must end, if one of the people is
+    forgotten."""
+    if not rows:
+        return ()
+    try:
+        return await tx.add(rows, None if people is None else people.absent)
+    except PresentError as error:
+        assert people is not None
+        raise people.forgotten(error.value) from None
 
 
 async def _lock(tx: Connection, digests: Iterable[str], *, shared: bool = False) -> None:
     # In one order, so that two do not wait for each other.
     await tx.lock(*(f"forgotten {one}" for one in sorted(set(digests))), shared=shared)
-
-
-@lru_cache
-def _marked(count: int) -> Prepared:
-    """Which of so many digests are those of somebody who is forgotten."""
-    digests = [bindparam(f"digest{place}", type_=_F.digest.type) for place in range(count)]
-    return Prepared(select(_F.digest).where(_F.digest.in_(digests)))

@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from ...credit.commission import Commission
 from ...credit.decision import Decision, Share
@@ -29,7 +29,7 @@ from .commissions import credit_order
 from .connection import Connection
 from .database import Database
 from .errors import LedgerConflictError
-from .forgotten import refuse_forgotten
+from .forgotten import add_unless_forgotten, keep_from_forgetting
 from .known import Decided, Known, Stored, decided_of, decided_query, known_of, postbacks_of, surviving
 from .numbers import add_first, keep_numbers
 from .orders import StoredOrder
@@ -59,13 +59,11 @@ _HAS_POLICY = Prepared(
 
 @lru_cache
 def _by_numbers(count: int) -> Prepared:
-    """The orders of a site that have one of so many numbers."""
-    numbers = [bindparam(f"number{place}", type_=_O.order_id.type) for place in range(count)]
-    further = select(numbers_table.c.order).where(
-        numbers_table.c.site == bindparam("site"), numbers_table.c.number.in_(numbers)
-    )
-    of_them = or_(_O.order_id.in_(numbers), _O.id.in_(further))
-    return Prepared(select(orders_table).where(_O.site == bindparam("site"), of_them).order_by(_O.id))
+    """The orders of a site that have one of so many numbers; once for each."""
+    numbers = [bindparam(f"number{place}", type_=numbers_table.c.number.type) for place in range(count)]
+    own = numbers_table.c
+    found = select(orders_table).join_from(numbers_table, orders_table, _O.id == own.order)
+    return Prepared(found.where(own.site == bindparam("site"), own.number.in_(numbers)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +177,7 @@ class Histories:
         return written
 
     async def _write(self, tx: Connection, change: Change, *, anew: bool) -> Written:
-        if change.sighting is not None:
-            await refuse_forgotten(tx, change.sighting)
+        people = None if change.sighting is None else await keep_from_forgetting(tx, change.sighting)
         values, new = _columns(change), Additions()
         order: int | NumberOf
         if change.known is None:
@@ -200,7 +197,7 @@ class Histories:
             why=lambda partner, before: reason(change.order, change.decision, partner, before),
         )
         done = await self._due(tx, new, change, order, decided)
-        numbers = await tx.add(new.rows) if new.rows else ()
+        numbers = await add_unless_forgotten(tx, new.rows, people)
         row = order if isinstance(order, int) else int(numbers[order.place] or 0)
         if change.known is not None and decision is not None:
             await tx.execute(_DECIDED, {"row": row, "decision": numbers[decision.place]})

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, update
 
 from ...orders.join import WINDOW
 from ...orders.sighting import Sighting
 from .connection import Connection
 from .database import Database
-from .forgotten import refuse_forgotten
+from .forgotten import add_unless_forgotten, keep_from_forgetting
 from .history import Histories, sighting_values
 from .known import Known, Moved, Stored, known_of, stored_of, stored_query, surviving
 from .prepared import Prepared
@@ -63,9 +63,11 @@ class Loose:
             found = (await tx.execute(_twin(sighting))).first()
             if found is not None:
                 return stored_of(found), False
-            await refuse_forgotten(tx, sighting)
-            added = await tx.execute(insert(sightings_table).values(order=None, **values))
-            return Stored(int(added.inserted_primary_key[0]), sighting, None), True
+            people = await keep_from_forgetting(tx, sighting)
+            row = sightings_table, {"order": None, **values}
+            [number] = await add_unless_forgotten(tx, [row], people)
+            assert number is not None
+            return Stored(number, sighting, None), True
 
         return await self._db.transact(work)
 

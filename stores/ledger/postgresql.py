@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from .. import postgres
 from ..postgres_address import PostgresAddressError, parse_postgres
 from ..retries import pause
-from .adding import Row, together
+from .adding import Absent, PresentError, Row, together
 from .addresses import LedgerAddressError
 from .changes import go_on
 from .connection import Connection, Parameters
@@ -312,7 +312,7 @@ class _Statements:
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         return await self._session.execute(statement, parameters)
 
-    async def add(self, rows: Sequence[Row]) -> Sequence[int | None]:
+    async def add(self, rows: Sequence[Row], absent: Absent | None = None) -> Sequence[int | None]:
         raise TypeError("nothing is written here")
 
     async def scalar(self, statement: Executable) -> Any:
@@ -337,8 +337,11 @@ class _Transaction(_Statements):
         await self._begin()
         return await super().execute(statement, parameters)
 
-    async def add(self, rows: Sequence[Row]) -> Sequence[int | None]:
-        numbers = iter((await self.execute(*together(rows))).first())
+    async def add(self, rows: Sequence[Row], absent: Absent | None = None) -> Sequence[int | None]:
+        present, *given = (await self.execute(*together(rows, absent))).first()
+        if present is not None:
+            raise PresentError(present)
+        numbers = iter(given)
         return [next(numbers) if table.autoincrement_column is not None else None for table, _ in rows]
 
     async def scalar(self, statement: Executable) -> Any:
@@ -378,7 +381,7 @@ class _Questions:
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         return await self._query(lambda connection: connection.execute(statement, parameters))
 
-    async def add(self, rows: Sequence[Row]) -> Sequence[int | None]:
+    async def add(self, rows: Sequence[Row], absent: Absent | None = None) -> Sequence[int | None]:
         raise TypeError("nothing is written here")
 
     async def scalar(self, statement: Executable) -> Any:

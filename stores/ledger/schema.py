@@ -103,6 +103,8 @@ order_numbers = Table(
 _RAW = text("raw IS NOT NULL")
 # So are those of which nobody knows the order.
 _UNPLACED = text('"order" IS NULL')
+# And those without a number: with an index of them alone, PostgreSQL takes it also before it has counted.
+_LOOSE = text("loose IS 1"), text("loose IS TRUE")
 
 # Append-only. `order` is NULL while it is not known which order a sighting is about.
 sightings = Table(
@@ -127,7 +129,9 @@ sightings = Table(
     Column("total", text_of(40)),
     Index("ix_sightings_order", "order", "id"),
     Index("ix_sightings_raw", "at", sqlite_where=_RAW, postgresql_where=_RAW),
-    Index("ix_sightings_loose", "site", "loose", "order", "around"),
+    Index(
+        "ix_sightings_loose", "site", "order", "around", sqlite_where=_LOOSE[0], postgresql_where=_LOOSE[1]
+    ),
     Index("ix_sightings_waiting", "loose", "id", sqlite_where=_UNPLACED, postgresql_where=_UNPLACED),
     Index("ix_sightings_visitor", "site", "visitor", "around"),
     Index("ix_sightings_email", "site", "email_hash", "around"),

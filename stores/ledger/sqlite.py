@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..files import make_private
 from ..undisturbed import undisturbed
-from .adding import Row, add_each
+from .adding import Absent, Row, add_each
 from .addresses import sqlite_path
 from .connection import Connection, Parameters, executed
 from .database import OPEN_SECONDS, Database, T, Work
@@ -329,7 +329,7 @@ class _ThreadConnection:
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         return await self._thread.do(lambda connection: _executed(connection, statement, parameters))
 
-    async def add(self, rows: Sequence[Row]) -> Sequence[int | None]:
+    async def add(self, rows: Sequence[Row], absent: Absent | None = None) -> Sequence[int | None]:
         raise TypeError("nothing is written here")
 
     async def scalar(self, statement: Executable) -> Any:
@@ -354,8 +354,8 @@ class _Direct:
     async def execute(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Any:
         return _executed(self._connection, statement, parameters)
 
-    async def add(self, rows: Sequence[Row]) -> Sequence[int | None]:
-        return add_each(partial(_executed, self._connection), rows)
+    async def add(self, rows: Sequence[Row], absent: Absent | None = None) -> Sequence[int | None]:
+        return add_each(partial(_executed, self._connection), rows, absent)
 
     async def scalar(self, statement: Executable) -> Any:
         return self._connection.scalar(statement)

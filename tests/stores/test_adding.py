@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from clew.stores.ledger.adding import Additions
+from clew.stores.ledger.adding import Absent, Additions, PresentError
 from clew.stores.ledger.connection import Connection, executing
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
@@ -108,3 +108,17 @@ async def test_a_transaction_of_which_a_statement_failed_is_never_taken_for_writ
     else:
         kept = [("v", {})]
     assert [tuple(row) for row in await db.query(executing(select(policies)))] == kept
+
+
+async def test_rows_are_not_added_beside_a_value_that_should_be_absent(db: Database) -> None:
+    async def add_unless(key: str, *absent: str) -> Sequence[int | None]:
+        async def work(tx: Connection) -> Sequence[int | None]:
+            return await tx.add([(notices, notice(key))], Absent(notices.c.key, absent))
+
+        return await db.transact(work)
+
+    assert None not in await add_unless("first", "other", "third")
+    with pytest.raises(PresentError, match="first"):
+        await add_unless("second", "other", "first")
+    assert (await db.query(executing(BY_KEY, {"key": "second"}))).first() is None
+    assert None not in await add_unless("second", "third")

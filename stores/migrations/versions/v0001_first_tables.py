@@ -240,7 +240,12 @@ def _sightings() -> None:
         "ix_sightings_raw", "sightings", ["at"], unique=False, sqlite_where=raw, postgresql_where=raw
     )
     op.create_index("ix_sightings_order", "sightings", ["order", "id"], unique=False)
-    op.create_index("ix_sightings_loose", "sightings", ["site", "loose", "order", "around"], unique=False)
+    op.create_index(
+        *("ix_sightings_loose", "sightings", ["site", "order", "around"]),
+        unique=False,
+        sqlite_where=sa.text("loose IS 1"),
+        postgresql_where=sa.text("loose IS TRUE"),
+    )
     unplaced = sa.text('"order" IS NULL')
     op.create_index(
         *("ix_sightings_waiting", "sightings", ["loose", "id"]),
