@@ -40,6 +40,7 @@ class _Values:
             else f"(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {orders}) "
             "SELECT n FROM s)"
         )
+        self.no = "false" if dialect == "postgresql" else "0"
         self.at = f"{SINCE} + n * {(UNTIL - SINCE) / (orders + 1)}"
         self.state = self._by(
             self._dice(222_222_222),
@@ -97,6 +98,12 @@ def statements(dialect: str, orders: int = ORDERS) -> Iterator[str]:
     yield own.insert("shares", share | first | {"earned": own.json(_EARNED)}, _CREDITED)
     second = {"partner": "'second'", "place": "1", "part": "'0.4'", "commission": "'1.00'"}
     yield own.insert("shares", share | second, _SHARED)
+    earned = {"order": "n", "site": f"'{SITE}'", "currency": own.currency, "state": "'pending'", "value": "0"}
+    earned |= {"locked": "0", "paid": "0", "lockable": own.no, "unpaid": own.no}
+    earned |= {"placed_at": own.at, "changed_at": own.at}
+    amount = f"CAST(replace({own.money(1, 10)}, '.', '') AS BIGINT)"
+    yield own.insert("commissions", earned | {"partner": own.partner, "amount": amount}, _CREDITED)
+    yield own.insert("commissions", earned | {"partner": "'second'", "amount": "100"}, _SHARED)
     call = {"id": "'pb_' || n", "order": "n", "site": f"'{SITE}'", "partner": own.partner, "sequence": "1"}
     call |= {"event": "'order'", "report": own.json(_REPORT), "attempts": "1", "next_at": own.at}
     call |= {"created_at": own.at, "finished_at": own.at, "written": "n"}

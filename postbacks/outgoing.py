@@ -52,7 +52,7 @@ _ORDER = (
     *("order_id", "spelling", "version", "state", "total", "currency", "refunded", "net", "shipping", "tax"),
     *("discount", "customer", "coupon", "channel", "source", "placed_at", "recorded_at", "merged_into"),
 )
-_SHARE = ("partner", "part", "commission", "commission_currency", "operator", "reason")
+_SHARE = ("partner", "part", "earned", "earned_currency", "operator", "reason")
 _POSTBACK = (
     *("id", "order_id", "partner", "sequence", "event", "state", "amount", "currency", "attempts"),
     *("last_status", "created_at", "why"),

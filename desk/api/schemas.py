@@ -211,12 +211,13 @@ class OrderEvent(Shape):
 
 
 class ShareEvent(Shape):
-    """A partner's part of an order, from 0 to 1, and its commission."""
+    """A partner's part of an order, from 0 to 1, and what this decision gives it. What it earns in the end,
+    once people have approved or declined it, `GET commissions` says."""
 
     partner: str
     part: str
-    commission: str | None
-    commission_currency: str | None
+    earned: str | None
+    earned_currency: str | None
     operator: str | None
     reason: str
 

@@ -178,7 +178,8 @@ def _charts(context: PartnerContext, weeks: Weeks, totals: Sequence[Total]) -> l
 
 
 def _orders(weeks: Weeks, totals: Sequence[Total]) -> list[int]:
-    return [sum(total.orders for total in totals if total.week == start) for start in weeks.starts]
+    """The orders of each week that earn something, as the sums of a period count them."""
+    return [sum(total.earning for total in totals if total.week == start) for start in weeks.starts]
 
 
 def _weeks(
@@ -191,13 +192,13 @@ def _weeks(
         earned: dict[str, Decimal] = {}
         for total in own:
             earned[total.currency] = earned.get(total.currency, Decimal()) + total.commission
-        chat = sum(total.orders for total in own if total.channel == "chat")
-        phone = sum(total.orders for total in own if total.channel == "phone")
+        chat = sum(total.earning for total in own if total.channel == "chat")
+        phone = sum(total.earning for total in own if total.channel == "phone")
         found.append(
             (
                 words.day(datetime.fromtimestamp(start, zone).date()),
                 words.number(clicks[start]),
-                words.number(sum(total.orders for total in own)),
+                words.number(sum(total.earning for total in own)),
                 words.number(chat),
                 words.number(phone),
                 ", ".join(words.money(amount, currency) for currency, amount in earned.items() if currency),

@@ -32,8 +32,8 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
     "credits": (
         "decision",
         *_ORDER,
-        *("order_version", "decided_at", "policy", "partner", "part", "commission", "operator"),
-        *("commission_currency", "click_network", "click_param", "click_id", "touched_at", "reason"),
+        *("order_version", "decided_at", "policy", "partner", "part", "earned", "operator"),
+        *("earned_currency", "click_network", "click_param", "click_id", "touched_at", "reason"),
     ),
     "postbacks": (
         "id",
@@ -256,9 +256,9 @@ def _credit_line(row: Row[Any], share: Row[Any] | None) -> Line:
         "policy": row.policy,
         "partner": None if share is None else share.partner,
         "part": None if share is None else share.part,
-        "commission": None if share is None else share.commission,
+        "earned": None if share is None else share.commission,
         "operator": None if share is None else share.operator,
-        "commission_currency": None if share is None or share.earned is None else share.earned["currency"],
+        "earned_currency": None if share is None or share.earned is None else share.earned["currency"],
         "click_network": network,
         "click_param": param,
         "click_id": _readable(value) or None,

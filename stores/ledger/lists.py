@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select
 
+from ...payouts.account import decimal
 from .connection import Connection
 from .database import Database
 from .schema import commissions, decisions, orders, postbacks, shares
@@ -50,8 +51,9 @@ class WantedList:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A partner's part of an order, from 0 to 1, and its commission: decimal text. `states` are those of the
-    commission (`payouts.account.State`), one for each currency that it had."""
+    """A partner's part of an order, from 0 to 1, and its commission as it stands: decimal text, None without
+    terms. `states` are those of the commission (`payouts.account.State`), one for each currency that it had;
+    those of others than the order's come to nothing."""
 
     partner: str
     part: str
@@ -217,17 +219,22 @@ async def _listed(connection: Connection, rows: Sequence[int]) -> tuple[ListedOr
     )
     found = (await connection.execute(query)).all()
     parts: defaultdict[int, list[Part]] = defaultdict(list)
-    standing: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
-    states = select(_C.order, _C.partner, _C.state).where(_C.order.in_(rows)).order_by(_C.currency)
-    for one in await connection.execute(states):
-        standing[one.order, one.partner].append(one.state)
-    columns = (_S.decision, _S.order, _S.partner, _S.part, _S.commission)
+    states: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+    earned: dict[tuple[int, str, str], str] = {}
+    own = select(_C.order, _C.partner, _C.currency, _C.state, _C.amount).where(_C.order.in_(rows))
+    for one in await connection.execute(own.order_by(_C.currency)):
+        states[one.order, one.partner].append(one.state)
+        if one.amount is not None:
+            earned[one.order, one.partner, one.currency] = f"{decimal(one.amount, one.currency):f}"
+    currencies = {row.id: row.currency or "" for row in found}
+    columns = (_S.decision, _S.order, _S.partner, _S.part)
     decided = [row.decision for row in found if row.decision is not None]
     for share in await connection.execute(
         select(*columns).where(_S.decision.in_(decided)).order_by(_S.decision, _S.place)
     ):
-        own = tuple(standing[share.order, share.partner])
-        parts[share.decision].append(Part(share.partner, share.part, share.commission, own))
+        commission = earned.get((share.order, share.partner, currencies[share.order]))
+        own_states = tuple(states[share.order, share.partner])
+        parts[share.decision].append(Part(share.partner, share.part, commission, own_states))
     held = select(_P.order, _P.why).where(_P.order.in_(rows), _IS_HELD)
     why = {row.order: row.why or "in doubt" for row in await connection.execute(held)}
     return tuple(

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Join, ScalarSelect, and_, or_, select
+from sqlalchemy import ColumnElement, Join, ScalarSelect, and_, func, or_, select
 
 from ...credit.division import divided
 from ...orders.model import SALES
+from ...payouts.account import decimal
 from ...postbacks.model import STATES
 from .connection import Connection
 from .database import Database
-from .schema import decisions, orders, postbacks, shares
+from .schema import commissions, decisions, orders, postbacks, shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Sum:
 
     `orders` counts all in which the partner has a part, `main` those of which it has the largest.
     `total` is what the customers paid and did not get back, a partner's part of it, `commission` what the
-    partner earns by it. `reported` are the orders
+    partner earns by it, as in the list of commissions. `reported` are the orders
     that the partner has accepted a call for, `reported_total` the amounts last reported; `waiting` are those
     whose last call is due, held, dead or unknown, `refused` those that a person has refused.
     """
@@ -77,10 +78,19 @@ class Sum:
     commission: Decimal
 
 
+def of_share() -> ColumnElement[bool]:
+    """Joins a share's commission, as it stands, to the order's share. There is one for each currency that the
+    order had; those of others come to nothing."""
+    own = commissions.c
+    return and_(own.order == orders.c.id, own.partner == shares.c.partner, own.currency == orders.c.currency)
+
+
 def _of_last(column: ColumnElement[Any], *states: str) -> ScalarSelect[Any]:
     """Of an order's postbacks to a partner, the last one's of these states."""
     own = postbacks.c
-    query = select(column).where(own.order == orders.c.id, own.state.in_(states))
+    # What there was nothing to report of was never to be told: it is no state of the order's calls.
+    real = func.coalesce(own.hold, "") != "nothing"
+    query = select(column).where(own.order == orders.c.id, own.state.in_(states), real)
     to_partner = query.where(or_(own.partner == shares.c.partner, shares.c.partner.is_(None)))
     last = to_partner.order_by(own.created_at.desc(), own.sequence.desc()).limit(1)
     return last.correlate(orders, shares).scalar_subquery()
@@ -104,7 +114,7 @@ _AMOUNTS = (
     shares.c.decision,
     shares.c.place,
     shares.c.part,
-    shares.c.commission,
+    commissions.c.amount,
 )
 # Decisions that one query asks for.
 _AT_ONCE = 500
@@ -154,7 +164,7 @@ class Reports:
         line = (orders.c.site, shares.c.partner, orders.c.channel, orders.c.currency)
         query = (
             select(*line, *_AMOUNTS, _STATE, _REPORTED)
-            .select_from(_credited(wanted))
+            .select_from(_credited(wanted).outerjoin(commissions, of_share()))
             .where(*_conditions(wanted))
         )
         found: defaultdict[tuple[str, str | None, str, str], list[_Amounts]] = defaultdict(list)
@@ -182,7 +192,7 @@ class _Amounts(NamedTuple):
     decision: int | None
     place: int | None
     part: str | None
-    commission: str | None
+    commission: int | None
     postback: str | None
     reported: Mapping[str, Any] | None
 
@@ -226,7 +236,10 @@ def _sum(
         orders=len(rows),
         main=sum(not row.place for row in rows),
         total=sum((amount_of(row, parts) for row in rows), Decimal()),
-        commission=sum((Decimal(row.commission) for row in rows if row.commission), Decimal()),
+        commission=sum(
+            (decimal(row.commission, row.currency) for row in rows if row.commission and row.currency),
+            Decimal(),
+        ),
         reported=len(reported),
         reported_total=sum(reported, Decimal()),
         waiting=sum(row.postback not in (None, "delivered", "refused") for row in rows),

@@ -34,7 +34,7 @@ from ...orders.money import minor_digits
 from ...payouts.account import STATES, State
 from .connection import Connection
 from .database import Database
-from .reports import amount_of, parts_of
+from .reports import amount_of, of_share, parts_of
 from .schema import commissions, orders, shares
 
 T = TypeVar("T")
@@ -61,8 +61,9 @@ class Total:
 
     `week` is the time of its Monday, 0:00, in unix seconds. `orders` are those that are sales in which the
     partner has a part, `main` those of which it has the largest; `undone` were cancelled, charged back or
-    refunded as a whole. `revenue` is what the customers paid and did not get back, a partner's part of it;
-    `commission` what the partner earns by it.
+    refunded as a whole. `revenue` is what the customers paid and did not get back, a partner's part of it.
+    `earning` are the orders of which the partner's commission is not declined, `commission` what it earns by
+    them: both as in the list of commissions, so that all pages say the same of a time.
     """
 
     site: str
@@ -73,6 +74,7 @@ class Total:
     orders: int
     main: int
     undone: int
+    earning: int
     revenue: Decimal
     commission: Decimal
 
@@ -195,7 +197,8 @@ class Totals:
             for row in await connection.execute(_summed(site, start, end)):
                 revenue, commission = (_money(units, row.currency) for units in (row.revenue, row.commission))
                 sums[row.partner, row.channel, row.currency or ""] = _Sums(
-                    int(row.orders), int(row.main), int(row.undone), revenue, commission
+                    *(int(row.orders), int(row.main), int(row.undone), int(row.earning)),
+                    *(revenue, commission),
                 )
             rows = (await connection.execute(_single(site, start, end))).all()
             parts = await parts_of(connection, {row.decision for row in rows if row.part not in (None, "1")})
@@ -214,6 +217,7 @@ class _Sums:
     orders: int = 0
     main: int = 0
     undone: int = 0
+    earning: int = 0
     revenue: Decimal = Decimal()
     commission: Decimal = Decimal()
 
@@ -221,7 +225,7 @@ class _Sums:
         return tuple(getattr(self, field.name) for field in fields(self))
 
 
-_O, _S = orders.c, shares.c
+_O, _S, _C = orders.c, shares.c, commissions.c
 _IS_SALE = _O.state.in_(sorted(SALES))
 # What the database adds up: whole orders of one partner or of nobody, of which nothing was refunded. Amounts
 # have the minor digits of their currency, so without the dot they are minor units. Of at most twelve digits:
@@ -233,6 +237,8 @@ _PLAIN = and_(
     or_(_S.part.is_(None), _S.part == "1"),
 )
 _JOINED = orders.outerjoin(shares, _S.decision == _O.decision)
+# Who has no part any more, and an amount in another currency, have commissions of nothing.
+_EARNED = _JOINED.outerjoin(commissions, of_share())
 _NONE: Final[ColumnElement[int]] = literal_column("0")
 
 
@@ -258,9 +264,10 @@ def _summed(site: str, start: float, end: float) -> Select[Any]:
             _count(and_(_IS_SALE, func.coalesce(_S.place, _NONE) == _NONE)).label("main"),
             _count(_O.state.in_(sorted(UNDONE))).label("undone"),
             func.sum(case((and_(_IS_SALE, _PLAIN), _units(_O.total)), else_=_NONE)).label("revenue"),
-            func.sum(_units(_S.commission)).label("commission"),
+            _count(_C.state != "declined").label("earning"),
+            func.coalesce(func.sum(_C.amount), _NONE).label("commission"),
         )
-        .select_from(_JOINED)
+        .select_from(_EARNED)
         .where(*_placed(site, start, end))
         .group_by(*line)
     )

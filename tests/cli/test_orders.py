@@ -130,6 +130,28 @@ def test_the_report_shows_amounts_sent_to_partners(run: Callable[..., Result], t
     )
 
 
+def test_what_there_was_nothing_to_report_of_is_not_refused(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Some networks need no call for a change: that is written down, and nobody refused it. The call before it
+    is the last one."""
+    with sqlite3.connect(tmp_path / "clew.db") as ledger:
+        columns = [row[1] for row in ledger.execute("PRAGMA table_info(postbacks)")]
+        rest = ", ".join(f'"{name}"' for name in columns if name not in ("id", "sequence", "state", "hold"))
+        ledger.execute("UPDATE postbacks SET state = 'delivered' WHERE \"order\" IN (1, 2)")
+        ledger.execute(
+            f"INSERT INTO postbacks (id, sequence, state, hold, {rest}) "
+            f"SELECT 'later', 2, 'refused', 'nothing', {rest} FROM postbacks WHERE \"order\" = 1"
+        )
+        ledger.execute("UPDATE postbacks SET state = 'refused', hold = 'nothing' WHERE \"order\" = 4")
+    (chat, web, _) = [json.loads(line) for line in run("report", "--json").output.splitlines()]
+    assert (chat["reported"], chat["waiting"], chat["refused"]) == (2, 0, 0)
+    assert (web["reported"], web["waiting"], web["refused"]) == (0, 0, 0)
+    assert ids(run("orders", "--json", "--state", "refused")) == []
+    assert ids(run("orders", "--json", "--state", "delivered")) == ["1002", "1001"]
+    assert ids(run("orders", "--json", "--state", "none")) == ["1004", "1003"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

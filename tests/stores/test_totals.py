@@ -15,7 +15,7 @@ from clew.stores.ledger.connection import Connection
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.errors import LedgerBusyError
-from clew.stores.ledger.schema import decisions, orders, policies, shares
+from clew.stores.ledger.schema import commissions, decisions, orders, policies, shares
 from clew.stores.ledger.totals import FRESH, MOST_WEEKS, UNDONE, Total, Totals, Weeks
 from sqlalchemy import text
 
@@ -33,7 +33,8 @@ async def db(ledger_address: str) -> AsyncIterator[Database]:
 
 
 def order(row: int, **values: Any) -> dict[str, Any]:
-    """A row of an order; `parts` are its shares: partner, part and commission."""
+    """A row of an order; `parts` are its shares: partner, part and commission. A commission that ends with
+    an x was declined: the decision gives it, and the partner earns nothing."""
     return {
         "id": row,
         "site": "shop",
@@ -57,6 +58,10 @@ def order(row: int, **values: Any) -> dict[str, Any]:
     }
 
 
+def units(amount: str) -> int:
+    return int(amount.replace(".", ""))
+
+
 async def put(db: Database, *rows: dict[str, Any]) -> None:
     decided = [
         {"id": row["id"], "order": row["id"], "order_version": 1, "at": NOW, "policy": "v1", "inputs": {}}
@@ -65,9 +70,20 @@ async def put(db: Database, *rows: dict[str, Any]) -> None:
     ]
     parts = [
         {"decision": row["id"], "order": row["id"], "partner": partner, "place": place, "part": part}
-        | {"commission": commission, "reason": ""}
+        | {"commission": commission and commission.removesuffix("x"), "reason": ""}
         for row in rows
         for place, (partner, part, commission) in enumerate(row["parts"])
+    ]
+    earned = [
+        {"order": row["id"], "partner": partner, "currency": row["currency"], "site": row["site"], "value": 0}
+        | {"state": "declined" if declined else "pending"}
+        | {"amount": None if commission is None else 0 if declined else units(commission)}
+        | {"locked": 0, "paid": 0, "lockable": False, "unpaid": False}
+        | {"placed_at": row["placed_at"], "changed_at": NOW}
+        for row in rows
+        if row["currency"] is not None
+        for partner, _, commission in row["parts"]
+        for declined in [str(commission).endswith("x")]
     ]
     plain = [
         {"decision": row["id"]} | {name: value for name, value in row.items() if name != "parts"}
@@ -76,7 +92,12 @@ async def put(db: Database, *rows: dict[str, Any]) -> None:
 
     async def work(tx: Connection) -> None:
         await tx.execute(policies.insert().values(version="v1", policy={}))
-        for table, values in ((orders, plain), (decisions, decided), (shares, parts)):
+        for table, values in (
+            (orders, plain),
+            (decisions, decided),
+            (shares, parts),
+            (commissions, earned),
+        ):
             if values:
                 await tx.execute(table.insert(), values)
 
@@ -95,8 +116,9 @@ def random_orders(seed: int, number: int) -> list[dict[str, Any]]:
             split = dice.choice([(), ("1",), ("0.6", "0.4"), ("0.333334", "0.333333", "0.333333")])
             names = dice.sample(["anna", "bert", "carl", "=dora"], len(split))
             earned = [
-                dice.choice([None, amount_text(Decimal(dice.randrange(10**4)) / 100, currency)])
+                dice.choice([None, f"{amount_text(Decimal(dice.randrange(10**4)) / 100, currency)}{said}"])
                 for _ in split
+                for said in [dice.choice(["", "", "x"])]
             ]
             parts = list(zip(names, split, earned, strict=True))
         rows.append(
@@ -129,14 +151,16 @@ def expected(rows: Sequence[dict[str, Any]], site: str, start: float, end: float
             amounts = divided(left, row["currency"], parts) if len(parts) > 1 else [left]
         for place, (partner, _, commission) in enumerate(row["parts"] or [(None, "1", None)]):
             line = found.setdefault(
-                (partner, row["channel"], row["currency"] or ""), [0, 0, 0, Decimal(), Decimal()]
+                (partner, row["channel"], row["currency"] or ""), [0, 0, 0, 0, Decimal(), Decimal()]
             )
             is_sale = row["state"] in SALES
             line[0] += is_sale
             line[1] += is_sale and place == 0
             line[2] += row["state"] in UNDONE
-            line[3] += amounts[place] if is_sale and amounts else Decimal()
-            line[4] += Decimal(commission or 0)
+            declined = str(commission).endswith("x")
+            line[3] += partner is not None and row["currency"] is not None and not declined
+            line[4] += amounts[place] if is_sale and amounts else Decimal()
+            line[5] += Decimal(commission or 0) if not declined else 0
     return {Total(site, *key[:2], start, key[2], *line) for key, line in found.items()}
 
 
