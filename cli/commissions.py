@@ -12,7 +12,7 @@ from ..orders.model import OrderError
 from ..payouts.account import STATES, Verdict
 from ..payouts.period import Period, PeriodError
 from ..service.clock import time_of
-from ..service.ordering.earnings import money, text
+from ..service.ordering.earnings import priced, text
 from ..service.workflow import decide
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.commissions import Commission, Commissions, CommissionSum, WantedCommissions
@@ -107,8 +107,8 @@ def _lines(rows: tuple[Commission, ...]) -> Table:
             escape(row.number),
             escape(row.partner),
             row.state,
-            "\u2013" if row.amount is None else money(row.amount, row.currency),
-            money(row.value, row.currency),
+            "\u2013" if row.amount is None else priced(row.amount, row.currency),
+            priced(row.value, row.currency),
             "" if row.waits_until is None else moment(row.waits_until),
         )
     return table
@@ -128,7 +128,7 @@ def _print_sums(rows: tuple[CommissionSum, ...], *, as_json: bool) -> None:
             name, overflow="fold", justify="left" if name in ("site", "partner", "state") else "right"
         )
     for row in rows:
-        shown = [money(getattr(row, name), row.currency) for name in names]
+        shown = [priced(getattr(row, name), row.currency) for name in names]
         table.add_row(escape(row.site), escape(row.partner), row.state, str(row.count), *shown)
     open_console().print(table)
 
@@ -178,7 +178,7 @@ def _decide(
         found = await decide(ledger, known, story.order.row, partner or (), verdict, now, by=who, why=why)
         for name, accounts in found.items():
             for account in accounts:
-                amount = "" if account.amount is None else f": {money(account.amount, account.currency)}"
+                amount = "" if account.amount is None else f": {priced(account.amount, account.currency)}"
                 print_line(f"Order {story.order.order_id}, {name}: {account.state}{amount}.")
         if not found:
             print_line(f"Nothing changed: order {story.order.order_id} has that state already.")

@@ -5,8 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import IO, Any, Protocol
 
-from ..referral.masking import cell
-from ..stores.ledger.exports import NUMBERS, Line, Value
+from ..referral.masking import cells
+from ..stores.ledger.exports import NUMBERS, Line
 
 FORMATS = ("csv", "ndjson", "parquet")
 # Rows of a parquet file that are held in memory.
@@ -60,14 +60,10 @@ class _Csv:
             self._to.write(lines.encode("utf-8"))
             return
         for line in lines:
-            self._rows.writerow([_cell(line[name]) for name in self._columns])
+            self._rows.writerow(cells(line[name] for name in self._columns))
 
     def close(self) -> None:
         pass
-
-
-def _cell(value: Value) -> Value:
-    return cell(value) if isinstance(value, str) else value
 
 
 class _Parquet:

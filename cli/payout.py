@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from ..payouts.account import decimal
-from ..payouts.accounts import is_paid_here
+from ..payouts.payees import is_paid_here
 from ..payouts.period import Period, PeriodError
 from ..payouts.sepa import PayoutError
-from ..referral.masking import cell
+from ..referral.masking import cells
 from ..service.clock import time_of
 from ..service.paying import Closed, Result, close, pay, statement
 from ..settings.model import Partner, Settings
@@ -134,7 +134,7 @@ async def _write(ledger: Ledger, payout: Payout, folder: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
     async for row in statement(ledger, payout, lambda at: timestamp(at) or ""):
-        writer.writerow([cell(value) for value in row])
+        writer.writerow(cells(row))
     _save(folder / f"{payout.name}.csv", text.getvalue())
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ..postbacks.reconcile import KINDS, Comparison, Difference, compare, number_of
 from ..postbacks.report_file import FIELDS, LARGEST, ReportFileError, Row, format_of, read_report, rows_of
-from ..referral.masking import cell
+from ..referral.masking import cells
 from ..settings.model import Partner, Settings
 from ..stores.ledger.database import Database
 from ..stores.ledger.told import credited_elsewhere, told_of, told_of_numbers
@@ -121,7 +121,7 @@ def _csv(result: Comparison) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([cell(getattr(one, name)) for name in names] for one in result.differences)
+    writer.writerows(cells(getattr(one, name) for name in names) for one in result.differences)
     return out.getvalue()
 
 

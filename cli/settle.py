@@ -10,6 +10,7 @@ import typer
 
 from ..payouts.settlement_file import LARGEST, SettlementFileError, format_for, read_rows
 from ..postbacks.report_file import format_of
+from ..referral.masking import cells
 from ..service.clock import time_of
 from ..service.paying import close
 from ..service.settling import Imported, exported, imported
@@ -96,7 +97,7 @@ async def _write(writer: Any, rows: AsyncIterator[Sequence[str]], *, first: bool
     is_header = True
     async for row in rows:
         if first or not is_header:
-            writer.writerow(row)
+            writer.writerow(cells(row))
         is_header = False
 
 

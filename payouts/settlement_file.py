@@ -16,7 +16,6 @@ from ..orders.ids import normalised
 from ..orders.model import OrderError
 from ..postbacks.report_file import Format as ReportFormat
 from ..postbacks.report_file import Status, plain
-from ..referral.masking import cell
 
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes of a file."""
@@ -100,7 +99,7 @@ def _cell(column: Column, values: Mapping[str, str], settings: Mapping[str, Any]
     if word == "const":
         return argument
     found = str(settings.get(argument, "")) if word == "setting" else values[column.source]
-    return cell(column.values.get(found, found))
+    return column.values.get(found, found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,8 +188,13 @@ def one_line(text: str) -> str:
     return _ACTING.sub("\ufffd", shown)
 
 
-def cell(text: str) -> str:
+def _cell(text: str) -> str:
     """A text for a file that a spreadsheet opens, with an apostrophe before it where it would be taken for a
     formula (OWASP, CSV Injection). A negative amount is none."""
     is_negative = text[:1] == "-" and text[1:].replace(".", "", 1).isdecimal()
     return f"'{text}" if text.startswith(_FORMULA) and not is_negative else text
+
+
+def cells(row: Iterable[str | int | None]) -> list[str | int | None]:
+    """A row of such a file: each one that clew writes as CSV."""
+    return [_cell(value) if isinstance(value, str) else value for value in row]

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from ..payouts.account import decimal, locked
-from ..payouts.accounts import carried, impossible
+from ..payouts.payees import carried, impossible
 from ..payouts.period import Period
 from ..payouts.sepa import PayoutError, document
 from ..settings.model import Partner, Site

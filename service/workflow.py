@@ -23,7 +23,7 @@ from ..payouts.account import (
     declined,
     locked,
 )
-from ..payouts.accounts import impossible, is_paid_here
+from ..payouts.payees import impossible, is_paid_here
 from ..payouts.period import Period
 from ..postbacks.due import verdict_doubt
 from ..postbacks.model import Report
@@ -169,15 +169,18 @@ class Workflow:
         if now < self._told_at + TELL_EVERY:
             return
         self._told_at = now
-        sites = {site.name: site for site in self._sites()}
-        for name, partner_id, currency, amount in await self._ledger.payouts.unpaid():
-            partner, site = self._partner(name, partner_id), sites.get(name)
-            if partner is None or site is None or amount <= 0 or not is_paid_here(partner):
-                continue
-            if why := impossible(site, partner, currency):
+        for site in self._sites():
+            # A network pays its partners itself: what clew has settled with it stays unpaid here, for ever.
+            for partner in filter(is_paid_here, site.partners):
+                with self._apart(site.name):
+                    await self._tell_unpaid(site, partner)
+
+    async def _tell_unpaid(self, site: Site, partner: Partner) -> None:
+        for currency, amount in await self._ledger.payouts.unpaid(site.name, partner.id):
+            if amount > 0 and (why := impossible(site, partner, currency)):
                 fields = {"amount": f"{decimal(amount, currency):f}", "currency": currency, "why": why}
                 self._events.notice(
-                    "payout_impossible", site=name, key=partner_id, partner=partner_id, **fields
+                    "payout_impossible", site=site.name, key=partner.id, partner=partner.id, **fields
                 )
 
     async def _approve_overdue(self) -> None:

@@ -12,13 +12,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...postbacks.model import STATES, State
-from ...stores.ledger.calls import Failure, Standing
+from ...stores.ledger.calls import CallCounts, Failure
 from ...stores.ledger.totals import Total, Weeks
 from .auth import AgentContext, signed_in
 from .charts import Chart, largest
-from .owner import PERIODS, ROWS, Sheet, drawings, money, owner_page, wanted_sites, weeks_of
+from .owner import PERIODS, ROWS, drawings, figure, owner_page, wanted_sites, weeks_of
 from .render import times
-from .sheets import Cell, sheet
+from .sheets import Cell, Table, sheet
 
 NOBODY: Final = "nobody"
 OTHERS: Final = "others"
@@ -45,7 +45,7 @@ class _Line:
         self.commission += total.commission
 
     def cells(self, currency: str) -> list[Cell]:
-        amounts = (money(self.revenue, currency), money(self.commission, currency))
+        amounts = (figure(self.revenue, currency), figure(self.commission, currency))
         return [self.orders, self.undone, *amounts, currency or None]
 
 
@@ -62,12 +62,12 @@ def _partner(total: Total) -> str:
     return total.partner or NOBODY
 
 
-def _table(title: str, name: str, lines: Mapping[tuple[str, str], _Line], *, by_size: bool) -> Sheet:
+def _table(title: str, name: str, lines: Mapping[tuple[str, str], _Line], *, by_size: bool) -> Table:
     """A table of the lines; of more than ROWS the largest, or the newest."""
     rows = sorted(lines.items(), key=lambda one: (one[0][1], -one[1].revenue) if by_size else one[0][::-1])
     columns = [(name, False), *((column, column != "Currency") for column in _COUNTED)]
     shown = rows[:ROWS] if by_size else rows[-ROWS:]
-    return Sheet(title, columns, [[key, *line.cells(currency)] for (key, currency), line in shown])
+    return Table(title, columns, [[key, *line.cells(currency)] for (key, currency), line in shown])
 
 
 def _charts(totals: Sequence[Total], week: Key, weeks: Sequence[str]) -> list[Chart]:
@@ -146,7 +146,7 @@ async def revenue_csv(request: Request, context: AgentContext) -> Response:
             [
                 *(total.site, clock.iso(total.week)[:10], total.partner, total.channel),
                 *(total.orders, total.main, total.undone),
-                *(money(total.revenue, total.currency), money(total.commission, total.currency)),
+                *(figure(total.revenue, total.currency), figure(total.commission, total.currency)),
                 total.currency,
             ]
             for total in sorted(found, key=lambda t: (t.site, t.week, t.partner or "", t.channel, t.currency))
@@ -159,8 +159,7 @@ async def revenue_csv(request: Request, context: AgentContext) -> Response:
 # -- partners and networks
 
 _OPEN: Final[tuple[State, ...]] = ("due", "held", "dead", "unknown", "delivered")
-_STANDING: Final = ("Partner", "State", "Number", "Commission", "Currency")
-_NONE = Standing(dict.fromkeys(STATES, 0), None, None)
+_NONE = CallCounts(dict.fromkeys(STATES, 0), None, None)
 
 
 @signed_in
@@ -173,7 +172,7 @@ async def partners(request: Request, context: AgentContext) -> Response:
     lines = _by((total for total in totals if total.partner), _partner)
     known = [*at.site.partners, *sorted({name for name, _ in lines} | set(calls))]
     names = list(dict.fromkeys(known))
-    standing = await at.service.ledger.totals.states(at.site.name, weeks, now)
+    states = await at.service.ledger.totals.states(at.site.name, weeks, now)
     return await owner_page(
         request,
         context,
@@ -182,7 +181,7 @@ async def partners(request: Request, context: AgentContext) -> Response:
         periods=PERIODS,
         more=max(0, len(names) - ROWS),
         clicks=await _clicks(context, weeks),
-        commissions=Sheet(
+        commissions=Table(
             "Commissions by state",
             [
                 ("Partner", False),
@@ -191,7 +190,7 @@ async def partners(request: Request, context: AgentContext) -> Response:
                 ("Commission", True),
                 ("Currency", False),
             ],
-            [[o.partner, o.state, o.count, money(o.amount, o.currency), o.currency] for o in standing[:ROWS]],
+            [[o.partner, o.state, o.count, figure(o.amount, o.currency), o.currency] for o in states[:ROWS]],
         ),
         rows=[
             (
@@ -201,7 +200,7 @@ async def partners(request: Request, context: AgentContext) -> Response:
             )
             for name in names[:ROWS]
         ],
-        money=money,
+        figure=figure,
         states=_OPEN,
         csv=f"partners.csv?{request.url.query}",
     )
@@ -256,7 +255,7 @@ class _Network:
 
     @property
     def share(self) -> float | None:
-        return Standing(self.counts, self.oldest, self.failure).share
+        return CallCounts(self.counts, self.oldest, self.failure).share
 
 
 @signed_in
@@ -282,19 +281,19 @@ async def networks(request: Request, context: AgentContext) -> Response:
         weeks=number,
         periods=PERIODS,
         rows=sorted(found.values(), key=lambda one: one.name)[:ROWS],
-        money=money,
+        figure=figure,
         states=(*_OPEN[:4], "sending", "delivered"),
     )
 
 
-def _add(network: _Network, partner: str, standing: Standing) -> None:
+def _add(network: _Network, partner: str, calls: CallCounts) -> None:
     network.partners.append(partner)
-    for state, number in standing.counts.items():
+    for state, number in calls.counts.items():
         network.counts[state] += number
-    if standing.oldest is not None:
-        network.oldest = min(standing.oldest, network.oldest or standing.oldest)
-    if standing.failure is not None and (network.failure is None or network.failure.at < standing.failure.at):
-        network.failure = standing.failure
+    if calls.oldest is not None:
+        network.oldest = min(calls.oldest, network.oldest or calls.oldest)
+    if calls.failure is not None and (network.failure is None or network.failure.at < calls.failure.at):
+        network.failure = calls.failure
 
 
 routes: list[BaseRoute] = [

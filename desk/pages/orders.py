@@ -13,7 +13,7 @@ from ...orders.ids import normalised
 from ...orders.model import STATES, OrderError
 from ...payouts.account import accounts
 from ...service.ordering.correcting import WHY_LENGTH, correct
-from ...service.ordering.earnings import money
+from ...service.ordering.earnings import priced
 from ...service.ordering.notify import notify
 from ...service.ordering.story import lines, reported, said, values
 from ...stores.ledger.stories import Story
@@ -142,7 +142,7 @@ class Earned:
 
 def _earned(story: Story) -> list[Earned]:
     return [
-        Earned(partner, account.state, "" if account.amount is None else money(account.amount, currency))
+        Earned(partner, account.state, "" if account.amount is None else priced(account.amount, currency))
         for partner, entries in story.commissions.items()
         for currency, account in accounts(entries).items()
     ]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
@@ -19,7 +18,6 @@ from .auth import AgentContext
 from .charts import Chart, Drawing, drawn
 from .live import stamp
 from .render import desk_path, page
-from .sheets import Cell
 
 ROWS: Final = 50
 """Most rows of a table on a page."""
@@ -85,16 +83,7 @@ def day_of(request: Request, name: str, zone: ZoneInfo, *, after: bool = False) 
         raise Refused(422, f"{name}: {typed[:20]!r} is no day; write for example 2026-11-26.") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A table: its title, its columns with whether they are numbers, and its rows. None is not known."""
-
-    title: str
-    columns: Sequence[tuple[str, bool]]
-    rows: Sequence[Sequence[Cell]]
-
-
-def money(amount: Decimal, currency: str) -> str:
+def figure(amount: Decimal, currency: str) -> str:
     """An amount with the currency's minor digits; below zero with a minus."""
     text = amount_text(abs(amount), currency) if currency else f"{abs(amount):f}"
     return f"-{text}" if amount < 0 else text

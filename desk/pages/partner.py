@@ -20,7 +20,7 @@ from ..guard import Refused
 from .charts import Chart, Drawing, drawn
 from .partner_door import PartnerContext, for_partner, partner_page
 from .partner_words import Words
-from .sheets import Cell, sheet
+from .sheets import Cell, Table, sheet
 
 WEEKS: Final = 13
 """Weeks of the chart: the present one, and a quarter of a year before it."""
@@ -64,20 +64,6 @@ class Line:
     in_review: bool
 
 
-def money(words: Words, units: int | None, currency: str) -> str:
-    """Minor units of a currency as text; empty for None."""
-    return "" if units is None else words.money(Decimal(units).scaleb(-minor_digits(currency)), currency)
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A table for `_figures.html`: the columns, each with whether it has numbers, and the rows."""
-
-    title: str
-    columns: Sequence[tuple[str, bool]]
-    rows: Sequence[Sequence[str]]
-
-
 # -- the overview
 
 
@@ -109,7 +95,7 @@ async def overview(request: Request, context: PartnerContext) -> Response:
     )
 
 
-async def _payouts(context: PartnerContext) -> Sheet | None:
+async def _payouts(context: PartnerContext) -> Table | None:
     """The newest payouts; None without any."""
     words, zone = context.words, context.at.site.zone
     found = await context.at.service.ledger.payouts.list(context.site, partner=context.partner, limit=PAYOUTS)
@@ -118,13 +104,13 @@ async def _payouts(context: PartnerContext) -> Sheet | None:
             one.period,
             words.day(datetime.fromtimestamp(one.made_at, zone).date()),
             words.number(one.lines),
-            money(words, one.amount, one.currency),
+            words.units(one.amount, one.currency),
         )
         for one in found
     ]
     names = ("period", "made_on", "lines", "amount")
     columns = [(words[name], name in ("lines", "amount")) for name in names]
-    return Sheet(words["payouts"], columns, rows) if rows else None
+    return Table(words["payouts"], columns, rows) if rows else None
 
 
 def _sums(words: Words, found: Sequence[CommissionSum]) -> list[Sum]:
@@ -135,10 +121,10 @@ def _sums(words: Words, found: Sequence[CommissionSum]) -> list[Sum]:
         Sum(
             currency,
             words.number(sum(s.count for s in sums if s.state != "declined")),
-            money(words, sum(s.value for s in sums if s.state != "declined"), currency),
-            money(words, sum(s.amount for s in sums if s.state != "declined"), currency),
+            words.units(sum(s.value for s in sums if s.state != "declined"), currency),
+            words.units(sum(s.amount for s in sums if s.state != "declined"), currency),
             [
-                (words.named("state", s.state), words.number(s.count), money(words, s.amount, currency))
+                (words.named("state", s.state), words.number(s.count), words.units(s.amount, currency))
                 for s in sums
             ],
         )
@@ -184,7 +170,7 @@ def _orders(weeks: Weeks, totals: Sequence[Total]) -> list[int]:
 
 def _weeks(
     context: PartnerContext, weeks: Weeks, totals: Sequence[Total], clicks: Mapping[float, int]
-) -> Sheet:
+) -> Table:
     """A line for each week, the newest first: clicks, orders, of these by channel, and the commission."""
     words, zone, found = context.words, context.at.site.zone, list[Sequence[str]]()
     for start in reversed(weeks.starts):
@@ -205,7 +191,7 @@ def _weeks(
             )
         )
     names = ("week_of", "clicks", "orders", "of_it_chat", "of_it_phone", "commission")
-    return Sheet(words["weeks"], [(words[name], name != "week_of") for name in names], found)
+    return Table(words["weeks"], [(words[name], name != "week_of") for name in names], found)
 
 
 # -- before and after
@@ -327,12 +313,12 @@ def _line(context: PartnerContext, one: Commission, detail: Detail) -> Line:
         number=detail.number,
         placed=words.moment(placed),
         at=placed.isoformat(timespec="seconds"),
-        amount=money(words, one.value, one.currency),
+        amount=words.units(one.value, one.currency),
         refunded=words.money(detail.refunded, one.currency) if whole and detail.refunded else "",
         order_state=words.named("order", detail.state),
         channel=words.named("channel", one.channel),
         state=words.named("state", _state(one, detail)),
-        commission=money(words, one.amount, one.currency),
+        commission=words.units(one.amount, one.currency),
         part="" if detail.part is None or whole else words.percent(detail.part),
         paid="" if one.amount is None else words.percent(paid_part(detail.lines)),
         in_review=detail.doubt,

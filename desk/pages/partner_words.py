@@ -13,6 +13,7 @@ from babel.numbers import format_currency, format_decimal, format_percent
 from starlette.requests import Request
 
 from ... import templates
+from ...payouts.account import decimal
 
 _FILE = Path(templates.__file__).parent / "desk" / "partner.toml"
 ASKED = 20  # languages of a browser that are looked at
@@ -45,6 +46,10 @@ class Words:
         if amount is None or currency is None:
             return ""
         return format_currency(Decimal(amount), currency, locale=self.language)
+
+    def units(self, units: int | None, currency: str) -> str:
+        """Minor units of a currency as an amount with it; empty if they are not known."""
+        return "" if units is None else self.money(decimal(units, currency), currency)
 
     def difference(self, part: Decimal) -> str:
         """A change as a part of one: `+12 %`."""

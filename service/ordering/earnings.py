@@ -26,8 +26,8 @@ def commission_lines(partner: str, entries: Sequence[Entry], moment: Moment) -> 
 
 
 def _said(partner: str, entry: Entry, before: Account) -> str:
-    amount = money(entry.amount, entry.currency)
-    of_order = money(entry.value, entry.currency)
+    amount = priced(entry.amount, entry.currency)
+    of_order = priced(entry.value, entry.currency)
     by = entry.by if entry.source == "person" else _BY.get(entry.source, entry.by)
     if entry.source in ("network", "file") and entry.by:
         by = f"{by} {entry.by}"
@@ -53,15 +53,15 @@ def _said(partner: str, entry: Entry, before: Account) -> str:
 
 def _now(account: Account, moment: Moment) -> str:
     parts = [f"now {account.state}"]
-    parts += [f"commission {money(account.amount, account.currency)}"] if account.amount is not None else []
+    parts += [f"commission {priced(account.amount, account.currency)}"] if account.amount is not None else []
     if account.waits_until is not None:
         parts.append(f"approved by itself {moment(account.waits_until)} if nothing stands against it")
     if account.was_locked and account.open:
-        parts.append(f"{money(account.open, account.currency)} to be settled")
+        parts.append(f"{priced(account.open, account.currency)} to be settled")
     return ", ".join(parts)
 
 
-def money(amount: int | None, currency: str) -> str:
+def priced(amount: int | None, currency: str) -> str:
     """Minor units as text, with the currency."""
     return "unknown" if amount is None else f"{decimal(amount, currency):f} {currency}"
 

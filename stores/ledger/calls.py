@@ -34,7 +34,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CallCounts:
     """The calls to a partner by state: those that are open (`postbacks.model.OPEN`), whenever they came up,
     and of the ended ones those of a time. `oldest` is when the oldest due one came up, in unix seconds."""
 
@@ -55,17 +55,17 @@ class Calls:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._kept = Kept[Mapping[str, Standing]]()
+        self._kept = Kept[Mapping[str, CallCounts]]()
 
-    async def of(self, site: str, start: float, end: float, now: float) -> Mapping[str, Standing]:
+    async def of(self, site: str, start: float, end: float, now: float) -> Mapping[str, CallCounts]:
         """By partner, how the site's calls stand; of the ended ones those that came up from `start` and
         before `end`. At most `totals.FRESH` seconds old at `now`. Raises LedgerError."""
         return await self._kept.get((site, start, end), now, lambda: self.read(site, start, end))
 
-    async def read(self, site: str, start: float, end: float) -> Mapping[str, Standing]:
+    async def read(self, site: str, start: float, end: float) -> Mapping[str, CallCounts]:
         """The same as it is now."""
 
-        async def work(connection: Connection) -> Mapping[str, Standing]:
+        async def work(connection: Connection) -> Mapping[str, CallCounts]:
             counts: defaultdict[str, dict[State, int]] = defaultdict(lambda: dict.fromkeys(STATES, 0))
             oldest: dict[str, float] = {}
             # One state at a time: each is a part of an index, and no row is read.
@@ -84,7 +84,7 @@ class Calls:
                         oldest[partner] = at
             failures = await _failures(connection, site)
             return {
-                partner: Standing(found, oldest.get(partner), failures.get(partner))
+                partner: CallCounts(found, oldest.get(partner), failures.get(partner))
                 for partner, found in counts.items()
             }
 

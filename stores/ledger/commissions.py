@@ -251,15 +251,6 @@ class Commissions:
                 found[fields.pop("given")].append(Commission(**fields))
         return {number: tuple(rows) for number, rows in found.items()}
 
-    async def reasons(self, given: Sequence[int]) -> Mapping[tuple[int, str, str], str]:
-        """The reason of the last decision or change, by order, partner and currency."""
-        said = _E.kind.in_(("credited", "clawback", "approved", "declined"))
-        key = (_E.order, _E.partner, _E.currency)
-        last = select(func.max(_E.id)).where(_E.order.in_(list(given)), said).group_by(*key)
-        async with self._db.read() as connection:
-            rows = await connection.execute(select(*key, _E.why).where(_E.id.in_(last)))
-            return {(row[0], row[1], row[2]): row[3] for row in rows}
-
     async def overdue_counts(self, now: float) -> Mapping[str, int]:
         """By site, how many commissions wait although their hold period is over."""
         query = select(_C.site, func.count()).where(_C.waits_until <= now).group_by(_C.site)

@@ -93,13 +93,13 @@ class Payouts:
         """What is settled up to a period and not paid, by currency."""
         return await self._db.query(lambda connection: _due(connection, site, partner, period))
 
-    async def unpaid(self) -> tuple[tuple[str, str, str, int], ...]:
-        """Site, partner, currency and sum of all that is settled and not paid."""
-        key = (_C.site, _C.partner, _C.currency)
-        query = select(*key, func.sum(_C.locked - _C.paid)).where(_C.unpaid).group_by(*key).order_by(*key)
+    async def unpaid(self, site: str, partner: str) -> tuple[tuple[str, int], ...]:
+        """What of a partner's commissions is settled and not paid: the sum by currency."""
+        own = (_C.site == site, _C.partner == partner, _C.unpaid)
+        query = select(_C.currency, func.sum(_C.locked - _C.paid)).where(*own)
         async with self._db.read() as connection:
-            rows = (await connection.execute(query)).all()
-        return tuple((row[0], row[1], row[2], int(row[3])) for row in rows)
+            rows = await connection.execute(query.group_by(_C.currency).order_by(_C.currency))
+            return tuple((row[0], int(row[1])) for row in rows)
 
     async def pay(self, payout: Payout, due: Due) -> Payout | None:
         """Write a payout, with an entry of each commission that it pays. The payout that is there already, if

@@ -133,8 +133,8 @@ def test_the_report_shows_amounts_sent_to_partners(run: Callable[..., Result], t
 def test_what_there_was_nothing_to_report_of_is_not_refused(
     run: Callable[..., Result], tmp_path: Path
 ) -> None:
-    """Some networks need no call for a change: that is written down, and nobody refused it. The call before it
-    is the last one."""
+    """Some networks need no call for a change: that is written down, and nobody refused it. The call before
+    it is the last one."""
     with sqlite3.connect(tmp_path / "clew.db") as ledger:
         columns = [row[1] for row in ledger.execute("PRAGMA table_info(postbacks)")]
         rest = ", ".join(f'"{name}"' for name in columns if name not in ("id", "sequence", "state", "hold"))

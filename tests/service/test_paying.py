@@ -297,6 +297,27 @@ async def test_a_partner_without_an_account_is_not_paid_and_that_is_said(tmp_pat
     await built.service.close()
 
 
+async def test_only_partners_that_clew_pays_are_looked_at_for_what_they_are_not_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network pays its partners itself: what was settled with it is not read every hour, for years."""
+    own = settings(payout=None)
+    network = {"id": "awin", "network": "awin", "settings": {"merchant_id": "1"}}
+    built = Shop(tmp_path, {**own, "partners": [*own["partners"], network]})
+    await built.service.open()
+    payouts, asked = built.service.ledger.payouts, list[tuple[str, str]]()
+    real = payouts.unpaid
+
+    async def unpaid(site: str, partner: str) -> tuple[tuple[str, int], ...]:
+        asked.append((site, partner))
+        return await real(site, partner)
+
+    monkeypatch.setattr(payouts, "unpaid", unpaid)
+    await built.service.workflow.step()
+    assert asked == [("shop", "blog")]
+    await built.service.close()
+
+
 @pytest.mark.parametrize("iban", ["DE89370400440532013001", "DE12", "nonsense"])
 def test_a_wrong_iban_is_refused_in_the_settings(iban: str) -> None:
     data = {"secret": "s" * 40, "sites": [settings(payout={"name": "x", "iban": iban})]}

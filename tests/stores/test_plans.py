@@ -26,6 +26,7 @@ from clew.stores.ledger.lists import Lists, WantedList
 from clew.stores.ledger.loose import Loose
 from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
+from clew.stores.ledger.payouts import Payouts
 from clew.stores.ledger.prepared import Prepared
 from clew.stores.ledger.reports import OrderFilter, Reports
 from clew.stores.ledger.retention import Retention
@@ -147,6 +148,8 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     "the list of a time": lambda db: Lists(db).page(["shop"], WantedList("-", since=9, until=NOW), limit=50),
     "commissions by state": lambda db: Totals(db).states("shop", Weeks.until(NOW, 4, ZoneInfo("UTC")), NOW),
     "totals of a week": lambda db: Totals(db).week("shop", NOW - 604_800, NOW),
+    "sums of a partner": lambda db: Reports(db).sums(OrderFilter(site="shop", partner="blog")),
+    "what a partner is not paid yet": lambda db: Payouts(db).unpaid("shop", "blog"),
     "sites of an order": lambda db: Stories(db).sites("1"),
     "story": lambda db: story(db),
     "a report that was moved": lambda db: Loose(db).placed("shop", "k"),

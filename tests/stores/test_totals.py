@@ -11,12 +11,13 @@ import pytest
 from clew.credit.division import divided
 from clew.orders.model import SALES, STATES
 from clew.orders.money import amount_text
+from clew.stores.ledger import totals as totals_module
 from clew.stores.ledger.connection import Connection
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.errors import LedgerBusyError
 from clew.stores.ledger.schema import commissions, decisions, orders, policies, shares
-from clew.stores.ledger.totals import FRESH, MOST_WEEKS, UNDONE, Total, Totals, Weeks
+from clew.stores.ledger.totals import FRESH, MOST_WEEKS, UNDONE, Kept, Total, Totals, Weeks
 from sqlalchemy import text
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -230,6 +231,25 @@ async def test_many_pages_read_once_and_soon_again(db: Database, monkeypatch: py
     assert len(read) == 4
     await totals.of(["shop"], WEEKS, NOW + FRESH)
     assert len(read) == 8
+
+
+async def test_what_was_read_last_is_kept_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read anew, it moves behind what was read before: the next one that is too many is the oldest."""
+    monkeypatch.setattr(totals_module, "KEPT", 2)
+    kept, read = Kept[str](), list[str]()
+
+    async def get(key: str, now: float) -> None:
+        async def reading() -> str:
+            read.append(key)
+            return key
+
+        await kept.get(key, now, reading)
+
+    for key, now in (("a", 0), ("b", 1), ("a", FRESH), ("c", FRESH + 0.5), ("a", FRESH + 0.6)):
+        await get(key, now)
+    assert read == ["a", "b", "a", "c"]
+    await get("b", FRESH + 0.7)
+    assert read[-1] == "b"
 
 
 SLOW = {
