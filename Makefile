@@ -14,6 +14,7 @@
 #                     part, or on SQLite: ARGS="--orders 500 --kills 5 --stores sqlite"; with
 #                     --stores network their links are cut
 #   make networks     writes the table of docs/networks.md from the catalogue
+#   make roles        writes the table of roles in docs/operations.md from desk/roles.py
 #   make pins         renews requirements-dev.txt and requirements-mitmproxy.txt from pyproject.toml
 
 BIN = .venv/bin
@@ -21,7 +22,7 @@ BIN = .venv/bin
 # Programs are started often here: compiled code is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-once test check bench fuzz soak crash setup networks pins
+.PHONY: demo demo-once test check bench fuzz soak crash setup networks roles pins
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -60,6 +61,9 @@ crash: setup
 
 networks: setup
 	PYTHONPATH=tests/support $(BIN)/python -m networks_table
+
+roles: setup
+	PYTHONPATH=tests/support $(BIN)/python -m roles_table
 
 setup: .venv/.done
 

@@ -2,9 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from rich.markup import escape
@@ -15,6 +15,7 @@ from ..service.clock import time_of
 from ..settings.model import Settings
 from ..stores.ledger.agents import PASSWORD_LENGTH, Agent, AgentError, Agents
 from ..stores.ledger.engines import database_at
+from ..stores.ledger.roles import ALL_SITES, ROLES, Role, Roles, role_at
 from .check import load_or_exit
 from .ledger import UNUSABLE, description, require_ledger
 from .terminal import open_console, print_line
@@ -23,6 +24,8 @@ from .trying import partner_of
 app = typer.Typer(
     help="The agents who answer visitors at the desk, and partners' accounts.", no_args_is_help=True
 )
+
+T = TypeVar("T")
 
 Config = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The settings file.")]
 DEFAULT_CONFIG = Path("clew.toml")
@@ -35,7 +38,14 @@ Stdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password
 def add_user(
     name: Name,
     config: Config = DEFAULT_CONFIG,
-    site: Annotated[str | None, typer.Option(help="The only site that the agent may see; else all.")] = None,
+    site: Annotated[
+        list[str] | None,
+        typer.Option(help="A site that the agent may see, several times for several; else all."),
+    ] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(help="agent, lead or owner; else owner for the first person, and agent for others."),
+    ] = None,
     shown: Shown = None,
     partner: Annotated[
         str | None, typer.Option(help="Instead of an agent: an account for this partner's own pages alone.")
@@ -44,21 +54,48 @@ def add_user(
 ) -> None:
     """Add an agent, or a partner's account, or bring a removed one back. Asks for a password."""
     settings = load_or_exit(config)
-    names = [s.name for s in settings.sites]
-    if site is not None and site not in names:
-        _fail(f"{config} has no site {site!r}; there are: {', '.join(names)}")
+    chosen, sites = None if role is None else _role(role), _sites(settings, config, site)
+    at: str | None = None
     if partner is not None:
-        site, _ = partner_of(settings, partner, site)
+        if chosen is not None or len(sites) > 1:
+            _fail("an account of a partner has no role, and one site")
+        at, _ = partner_of(settings, partner, sites[0] if sites else None)
     password = _password(password_stdin)
-    _work(
-        settings,
-        lambda agents, now: agents.add(name, password, site=site, now=now, shown=shown, partner=partner),
-        make=True,
-    )
-    where = "all sites" if site is None else f"site {site}"
-    print_line(
-        f"Added {name}, for {where}." if partner is None else f"Added {name}, for {partner} at {where}."
-    )
+
+    async def work(agents: Agents, now: float) -> Roles:
+        where = [] if partner is not None else sites
+        return await agents.add(
+            name, password, site=at, sites=where, now=now, shown=shown, partner=partner, role=chosen
+        )
+
+    roles = _work(settings, work, make=True)
+    if partner is not None:
+        print_line(f"Added {name}, for {partner} at {_where([at or ALL_SITES])}.")
+    else:
+        print_line(f"Added {name}, {next(iter(roles.values()))}, for {_where(roles)}.")
+
+
+@app.command("set-role")
+def set_role(
+    name: Name,
+    role: Annotated[str, typer.Argument(help="agent, lead or owner; none to take it away.")],
+    config: Config = DEFAULT_CONFIG,
+    site: Annotated[
+        list[str] | None,
+        typer.Option(help="Where, several times for several sites; else the role for all sites."),
+    ] = None,
+) -> None:
+    """Change what an agent may do, at all sites or at some. It holds for open sessions at once."""
+    settings = load_or_exit(config)
+    chosen = None if role == "none" else _role(role)
+    places = _sites(settings, config, site) or [ALL_SITES]
+
+    def change(before: Roles) -> Roles:
+        kept = {place: one for place, one in before.items() if place not in places}
+        return kept if chosen is None else {**kept, **dict.fromkeys(places, chosen)}
+
+    _, after = _work(settings, lambda agents, _: agents.set_roles(name, change))
+    print_line(f"{name} is {_described(after)}.")
 
 
 @app.command("set-name")
@@ -89,26 +126,32 @@ def remove_user(name: Name, config: Config = DEFAULT_CONFIG) -> None:
 
 
 @app.command("users")
-def users(config: Config = DEFAULT_CONFIG) -> None:
-    """List the agents, and partners' accounts."""
-    found: list[Agent] = []
-    times: list[float] = []
+def users(
+    config: Config = DEFAULT_CONFIG,
+    site: Annotated[str | None, typer.Option(help="Only accounts that may see this site.")] = None,
+    role: Annotated[str | None, typer.Option(help="Only those with this role: agent, lead or owner.")] = None,
+) -> None:
+    """List the agents with their roles, and partners' accounts."""
+    settings = load_or_exit(config)
+    _sites(settings, config, [site] if site is not None else None)
+    chosen = None if role is None else _role(role)
 
-    async def read(agents: Agents, now: float) -> None:
-        found.extend(await agents.everyone())
-        times.append(now)
+    async def read(agents: Agents, now: float) -> tuple[tuple[Agent, ...], float]:
+        return await agents.everyone(), now
 
-    _work(load_or_exit(config), read)
+    found, now = _work(settings, read)
     if not found:
         print_line("There are no agents yet: add one with `clew desk add-user NAME`.")
         return
-    table = Table("Name", "Shown as", "Site", "Partner", "State", "Last seen", box=None, pad_edge=False)
+    table = Table("Name", "Shown as", "Role", "Partner", "State", "Last seen", box=None, pad_edge=False)
     for agent in found:
-        seen = "never" if agent.seen_at is None else f"{span(times[0] - agent.seen_at)} ago"
+        if not _is_meant(agent, site, chosen):
+            continue
+        seen = "never" if agent.seen_at is None else f"{span(now - agent.seen_at)} ago"
         table.add_row(
             agent.name,
             escape(agent.shown or "–"),
-            agent.site or "all",
+            _described(agent.roles) if agent.partner is None else _where([agent.partner_site or ALL_SITES]),
             agent.partner or "–",
             "active" if agent.active else "removed",
             seen,
@@ -116,23 +159,58 @@ def users(config: Config = DEFAULT_CONFIG) -> None:
     open_console().print(table)
 
 
-def _work(
-    settings: Settings, work: Callable[[Agents, float], Awaitable[None]], *, make: bool = False
-) -> None:
+def _is_meant(agent: Agent, site: str | None, role: Role | None) -> bool:
+    sites = [agent.partner_site] if agent.partner is not None else list(agent.roles)
+    return (site is None or ALL_SITES in sites or site in sites) and (
+        role is None or role in (agent.roles.values() if site is None else (role_at(agent.roles, site),))
+    )
+
+
+def _role(text: str) -> Role:
+    found = next((role for role in ROLES if text == role), None)
+    return found or _fail(f"{text!r} is no role: agent, lead or owner")
+
+
+def _sites(settings: Settings, config: Path, chosen: list[str] | None) -> list[str]:
+    names = [site.name for site in settings.sites]
+    for one in chosen or ():
+        if one not in names:
+            _fail(f"{config} has no site {one!r}; there are: {', '.join(names)}")
+    return list(dict.fromkeys(chosen or ()))
+
+
+def _where(sites: Iterable[str]) -> str:
+    names = sorted(sites)
+    if ALL_SITES in names:
+        return "all sites"
+    return f"{'site' if len(names) == 1 else 'sites'} {', '.join(names)}"
+
+
+def _described(roles: Roles) -> str:
+    """Such as “owner of all sites”, or “lead: shop; agent: other”."""
+    by_role = {role: sorted(s for s, one in roles.items() if one == role) for role in reversed(ROLES)}
+    return "; ".join(
+        f"{role}: {', '.join(site or 'all sites' for site in sites)}"
+        for role, sites in by_role.items()
+        if sites
+    )
+
+
+def _work(settings: Settings, work: Callable[[Agents, float], Awaitable[T]], *, make: bool = False) -> T:
     """Do `work` on the agents in the ledger, at a time. The ledger is created only with `make`."""
     if not make:
         require_ledger(settings)
 
-    async def run() -> None:
+    async def run() -> T:
         db = database_at(settings.ledger)
         try:
             await db.open()
-            await work(Agents(db), await time_of(db))
+            return await work(Agents(db), await time_of(db))
         finally:
             await db.close()
 
     try:
-        asyncio.run(run())
+        return asyncio.run(run())
     except AgentError as error:
         _fail(str(error))
     except UNUSABLE as error:

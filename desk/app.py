@@ -25,6 +25,7 @@ from .pages import (
     waiting,
 )
 from .pages import orders as order_pages
+from .roles import ruled
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -68,27 +69,29 @@ class DeskApp(Starlette):
 def desk_app() -> DeskApp:
     """All pages and endpoints; each request carries its `RequestContext` in the scope."""
     app = DeskApp(
-        routes=[
-            *health.routes,
-            *scripts.routes,
-            *decide.routes,
-            *handover.routes,
-            *openapi.routes,
-            *hooks.routes,
-            *orderpage.routes,
-            *messages.routes,
-            *conversation.routes,
-            *needs.routes,
-            *waiting.routes,
-            *order_list.routes,
-            *figures.routes,
-            *order_pages.routes,
-            *postbacks.routes,
-            *access.routes,
-            *partner_door.routes,
-            *partner.routes,
-            *partner_calls.routes,
-        ],
+        routes=ruled(
+            [
+                *health.routes,
+                *scripts.routes,
+                *decide.routes,
+                *handover.routes,
+                *openapi.routes,
+                *hooks.routes,
+                *orderpage.routes,
+                *messages.routes,
+                *conversation.routes,
+                *needs.routes,
+                *waiting.routes,
+                *order_list.routes,
+                *figures.routes,
+                *order_pages.routes,
+                *postbacks.routes,
+                *access.routes,
+                *partner_door.routes,
+                *partner.routes,
+                *partner_calls.routes,
+            ]
+        ),
         middleware=[Middleware(Front)],
         exception_handlers={HTTPException: _http_error, Exception: _fault},
     )

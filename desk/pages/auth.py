@@ -11,15 +11,18 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from ...service.limits import LimitedError, Own, Rate
+from ...service.limits import LimitedError, Own, Rate, network_of
 from ...stores.errors import STORE_FAILURES
-from ...stores.ledger.agents import SESSION_SECONDS, BusyError, Session
+from ...stores.ledger.agents import SEEN_SECONDS, SESSION_SECONDS, BusyError, Session
+from ...stores.ledger.roles import suffices
 from ..context import RequestContext, request_context
 from ..cookies import LOGIN as LOGIN_COOKIE
 from ..cookies import SESSION as COOKIE
 from ..guard import FIELDS, Endpoint, Refused, form_body, form_pairs, over
+from ..roles import MAY, RULES, Rule, rule_of
 from ..times import span
 from ..ways import ROOT
+from .devices import device_of
 from .render import desk_path, headers, page, stream_key
 
 LOGIN_SECONDS = 3600
@@ -52,7 +55,7 @@ class Door:
     form: str
     template: str
     targets: re.Pattern[str]
-    begin: Callable[[RequestContext, str, str, float], Awaitable[str | None]]
+    begin: Callable[[Request, str, str, float], Awaitable[str | None]]
     end: Callable[[RequestContext, str], Awaitable[None]]
     said: Callable[[Request], Mapping[str, str]] = lambda _: _SAID
     values: Callable[[Request], Mapping[str, object]] = lambda _: {}
@@ -60,11 +63,21 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class AgentContext:
-    """An agent's request: its context and its session. `token` is the session's token."""
+    """An agent's request: its context, its session and the rule of the page. `token` is the session's
+    token."""
 
     at: RequestContext
     session: Session
     token: str
+    rule: Rule
+
+    def may_at(self, site: str) -> bool:
+        """Whether the agent's role at a site suffices for the page."""
+        return suffices(self.session.role_at(site), self.rule.role)
+
+    def may(self, name: str) -> bool:
+        """Whether the agent's role at the site suffices for what a key of RULES names."""
+        return suffices(self.session.role_at(self.at.site.name), RULES[name].role)
 
 
 def anyone(handler: Callable[[Request, RequestContext], Awaitable[Response]]) -> Endpoint:
@@ -100,17 +113,33 @@ def _problem(request: Request, refused: Refused) -> Response:
 
 
 def signed_in(handler: Callable[[Request, AgentContext], Awaitable[Response]]) -> Endpoint:
-    """A page of the desk for agents; without a login it redirects to the login page."""
+    """A page of the desk for agents, whose role at the site has to suffice for it (`desk/roles.py`); without
+    a login it redirects to the login page."""
 
     @anyone
     @functools.wraps(handler)
     async def endpoint(request: Request, at: RequestContext) -> Response:
         context = await agent_context(request, at)
-        if context is not None and request.method in ("GET", "HEAD"):
+        if context is None:
+            return _to_login(request)
+        if request.method in ("GET", "HEAD"):
             require_navigation(request, context.session.csrf)
-        return _to_login(request) if context is None else await handler(request, context)
+        require_role(context)
+        request.scope[MAY] = context.may
+        return await handler(request, context)
 
     return endpoint
+
+
+def require_role(context: AgentContext) -> None:
+    """Raise Refused (403) unless the agent's role at the site suffices for the page."""
+    at, rule = context.at, context.rule
+    if context.may_at(at.site.name) or (rule.personal and at.chosen is None):
+        return
+    role = context.session.role_at(at.site.name) or "none"
+    raise Refused(
+        403, f"This needs the role “{rule.role}”. Your role here is “{role}”: ask an owner of the desk."
+    )
 
 
 def require_navigation(request: Request, csrf: str) -> None:
@@ -135,8 +164,13 @@ async def agent_context(request: Request, at: RequestContext) -> AgentContext | 
     token = request.cookies.get(COOKIE, "")
     if not token:
         return None
-    session = await at.service.ledger.agents.session(token, at.place, at.service.clock.now(), at.chosen)
-    return None if session is None else AgentContext(at, session, token)
+    agents, now = at.service.ledger.agents, at.service.clock.now()
+    session = await agents.session(token, at.place, now, at.chosen)
+    if session is None:
+        return None
+    if abs(now - session.used_at) > SEEN_SECONDS:
+        await agents.used(token, now, network_of(at.origin.client) or "")
+    return AgentContext(at, session, token, rule_of(request))
 
 
 async def agent_form(request: Request, context: AgentContext) -> dict[str, str]:
@@ -200,7 +234,7 @@ async def enter(door: Door, request: Request, at: RequestContext) -> Response:
         return answer
     agents = at.service.ledger.agents
     try:
-        token = await door.begin(at, name, fields.get("password", ""), now)
+        token = await door.begin(request, name, fields.get("password", ""), now)
     except BusyError:
         return _login_form(door, request, 503, said["busy"], target, name)
     right = token is not None
@@ -229,10 +263,14 @@ async def begun(
     set_cookie(door, request, answer, door.form, "", 0)
 
 
-async def _desk_session(at: RequestContext, name: str, password: str, now: float) -> str | None:
+async def _desk_session(request: Request, name: str, password: str, now: float) -> str | None:
+    at = request_context(request)
     agents = at.service.ledger.agents
     verified = await agents.verify(name, password, at.chosen)
-    return None if verified is None else await agents.start_session(name, at.place, now, verified)
+    if verified is None:
+        return None
+    device, network = device_of(request.headers.get("user-agent", "")), network_of(at.origin.client) or ""
+    return await agents.start_session(name, at.place, now, verified, device=device, network=network)
 
 
 async def _end_desk_session(at: RequestContext, token: str) -> None:

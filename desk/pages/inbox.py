@@ -95,7 +95,7 @@ async def common(
 
 def sites(request: Request, context: AgentContext) -> Response:
     """The sites that the agent may see, on the desk's own host."""
-    names = [context.session.site] if context.session.site else list(context.at.service.sites)
+    names = [name for name in context.at.service.sites if context.session.role_at(name) is not None]
     root = context.at.root
     if len(names) == 1:
         return RedirectResponse(f"{root}/site/{names[0]}/desk/", 303, headers(request))

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...postbacks.model import STUCK, State
 from ...stores.ledger.notices import Notice
+from ...stores.ledger.roles import ALL_SITES
 from ..context import RequestContext
 from ..guard import Refused
 from .advice import advice
@@ -74,7 +75,7 @@ async def needs_version(at: RequestContext) -> Sequence[object]:
 def _sites(context: AgentContext) -> tuple[str, ...]:
     """The site's own; what concerns the whole program is for those who work at all of its sites."""
     service, own = context.at.service, context.at.site.name
-    return (own, "") if len(service.sites) == 1 or context.session.site is None else (own,)
+    return (own, "") if len(service.sites) == 1 or ALL_SITES in context.session.roles else (own,)
 
 
 @signed_in

@@ -31,13 +31,13 @@ PERIODS: Final = (4, 13, 26, 53)
 
 
 def seen_sites(context: AgentContext) -> list[str]:
-    """The sites that a person may see, that of the page first. On a shop's host there is no other: the
-    session is worth nothing elsewhere, and scripts of the shop are near. On the desk's own host it is every
-    site, unless the account is for one."""
+    """The sites of which a person may see this page, that of the page first. On a shop's host there is no
+    other: the session is worth nothing elsewhere, and scripts of the shop are near."""
     own = context.at.site.name
-    if context.session.site is not None or context.at.way is None:
+    if context.at.way is None:
         return [own]
-    return [own, *sorted(name for name in context.at.service.sites if name != own)]
+    others = (name for name in context.at.service.sites if name != own and context.may_at(name))
+    return [own, *sorted(others)]
 
 
 def wanted_sites(request: Request, context: AgentContext) -> tuple[str, list[str]]:

@@ -60,7 +60,8 @@ class PartnerContext:
         return self.session.partner
 
 
-async def _begin(at: RequestContext, name: str, password: str, now: float) -> str | None:
+async def _begin(request: Request, name: str, password: str, now: float) -> str | None:
+    at = request_context(request)
     ledger, site = at.service.ledger, at.site.name
     verified = await ledger.agents.verify(name, password, site, of_partner=True)
     if verified is None:

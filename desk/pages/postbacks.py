@@ -81,7 +81,7 @@ async def _settled(context: AgentContext, postback_id: str, fields: Mapping[str,
     what, amount, service = fields.get("do"), None, context.at.service
     if what == "reported":
         return await service.ledger.outbox.mark_reported(
-            postback_id, service.clock.now(), by=context.session.agent
+            postback_id, service.clock.now(), by=context.session.agent, site=context.at.site.name
         )
     if what not in ("release", "correct", "refuse"):
         raise Refused(422, "The action is missing or invalid. Go back and press the button again.")

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from ... import templates
 from ...settings.model import LANGUAGES
 from ..context import RequestContext, request_context
+from ..roles import MAY
 from ..times import Times, span
 from ..ways import HOME
 
@@ -109,6 +110,10 @@ def times(at: RequestContext) -> Times:
     return Times(ZoneInfo(at.site.settings.time_zone), at.service.clock.now())
 
 
+def _nothing(name: str) -> bool:
+    return False
+
+
 def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
     """A page of the desk from `templates/desk/`."""
     at = request_context(request)
@@ -120,6 +125,7 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
         clock=times(at),
         css=asset("desk.css").version,
         js=asset("desk.js").version,
+        may=request.scope.get(MAY, _nothing),
         **values,
     )
     return HTMLResponse(text.encode("utf-8", "replace"), status, headers(request))

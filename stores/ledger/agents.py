@@ -5,21 +5,27 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 
 from .connection import Connection, executing
 from .database import Database
-from .schema import agent_sessions, agents, partner_sessions
+from .roles import ALL_SITES, Role, Roles, first_role, has_role, role_at, roles_of, write_roles
+from .schema import agent_roles, agent_sessions, agents, partner_sessions
 
 SESSION_SECONDS = 12 * 3600
 ONLINE_SECONDS = 30
+# Sessions of one agent that are open at once; the oldest ends where there are more.
+MOST_SESSIONS = 50
+# How often it is written that a session is in use.
+SEEN_SECONDS = 60
 PASSWORD_LENGTH = (10, 200)
 SHOWN_LENGTH = 64
+SESSION_ID = 16  # characters of a token's digest that name a session; they open nothing
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}")
 
 # A hash takes 64 MB for some 0.1 s: two at a time; further logins are refused while 40 wait.
@@ -41,31 +47,55 @@ class BusyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Somebody who answers visitors. `site` is the only site they may see, None for all; `shown` is the name
-    that visitors see, None for none; times in seconds. With a `partner` it is the account of that partner of
-    the site, which sees the partner's own pages and nothing of the desk."""
+    """Somebody who works at the desk, with `roles` by site; `shown` is the name that visitors see, None for
+    none; times in seconds. With a `partner` it is the account of that partner at `partner_site`, which sees
+    the partner's own pages and nothing of the desk."""
 
     name: str
-    site: str | None
     active: bool
     created_at: float
     seen_at: float | None
     shown: str | None = None
     partner: str | None = None
+    partner_site: str | None = None
+    roles: Roles = field(default_factory=dict)
+
+    @property
+    def site(self) -> str | None:
+        """The only site of the account, None if it has all or several."""
+        return self.partner_site or (next(iter(self.roles)) or None if len(self.roles) == 1 else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A login at work. `csrf` has to come with every form; `expires_at` and `seen_at` in unix seconds.
-
-    `site` is the only site that the agent may see, None for all.
-    """
+    """A login at work. `csrf` has to come with every form; `expires_at` and `seen_at`, the last sign of the
+    agent's open desk, in unix seconds. `roles` are those that the agent has now, by site; `id` names the
+    session to people, `used_at` is when it was last written that it is in use."""
 
     agent: str
     csrf: str
     expires_at: float
     seen_at: float | None
-    site: str | None = None
+    roles: Roles
+    id: str
+    used_at: float
+
+    def role_at(self, site: str) -> Role | None:
+        """The agent's role at a site."""
+        return role_at(self.roles, site)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session as its list shows it. Times in unix seconds."""
+
+    id: str
+    site: str | None
+    host: str
+    device: str
+    network: str
+    created_at: float
+    seen_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +128,12 @@ class Agents:
         now: float,
         shown: str | None = None,
         partner: str | None = None,
-    ) -> None:
-        """Add an agent, or an account of a `partner` of the site, or bring a removed one back. Raises
-        AgentError."""
+        role: Role | None = None,
+        sites: Collection[str] = (),
+    ) -> Roles:
+        """Add an agent, or an account of a `partner` of the site, or bring a removed one back; the agent's
+        roles. That is `role` at all of `sites`, or without them at `site`, None for all. Without a role the
+        first person of a ledger is owner, and others are agents. Raises AgentError."""
         if not NAME.fullmatch(name):
             raise AgentError(f"{name!r}: a name is a letter or digit, then up to 63 more or any of . _ - + @")
         if partner is not None and site is None:
@@ -110,15 +143,18 @@ class Agents:
         values = {
             "shown": shown,
             "password": hashed,
-            "site": site,
+            "site": None if partner is None else site,
             "partner": partner,
             "active": True,
             "created_at": now,
             "seen_at": None,
         }
 
-        async def work(tx: Connection) -> None:
+        async def work(tx: Connection) -> Roles:
             await tx.lock("agents")
+            given: Roles = {}
+            if partner is None:
+                given = dict.fromkeys(sites or [site or ALL_SITES], role or await first_role(tx))
             found = (await tx.execute(select(agents.c.active).where(agents.c.name == name))).first()
             if found is None:
                 await tx.execute(insert(agents).values(name=name, **values))
@@ -126,8 +162,25 @@ class Agents:
                 raise AgentError(f"there is an agent {name!r} already: choose another name, or set-password")
             else:
                 await tx.execute(update(agents).where(agents.c.name == name).values(**values))
+            await write_roles(tx, name, given)
+            return given
 
-        await self._db.transact(work)
+        return await self._db.transact(work)
+
+    async def set_roles(self, name: str, change: Callable[[Roles], Roles]) -> tuple[Roles, Roles]:
+        """Give an agent the roles that `change` makes of the present ones; both. They hold for open sessions
+        at once. Raises AgentError, also for an agent who would have none: `deactivate` removes one."""
+
+        async def work(tx: Connection) -> tuple[Roles, Roles]:
+            await _lock(tx, name)
+            before = (await roles_of(tx, [name])).get(name, {})
+            after = change(before)
+            if not after:
+                raise AgentError(f"{name} would have no role at any site: remove the account instead")
+            await write_roles(tx, name, after)
+            return before, after
+
+        return await self._db.transact(work)
 
     async def change_password(self, name: str, password: str) -> None:
         """Set a new password and end all sessions of the agent. Raises AgentError."""
@@ -160,12 +213,34 @@ class Agents:
         """The accounts of the site's partners, by name."""
         return await self._named(agents.c.site == site, agents.c.partner.is_not(None), agents.c.active)
 
+    async def people(self, site: str) -> tuple[Agent, ...]:
+        """The agents who have a role at the site, by name."""
+        return await self._named(has_role(site), agents.c.partner.is_(None), agents.c.active)
+
+    async def find(self, name: str) -> Agent | None:
+        """An active agent, no partner's account, by name."""
+        found = await self._named(agents.c.name == name, agents.c.partner.is_(None), agents.c.active)
+        return found[0] if found else None
+
     async def _named(self, *conditions: ColumnElement[bool]) -> tuple[Agent, ...]:
-        names = ("name", "site", "active", "created_at", "seen_at", "shown", "partner")
+        names = ("name", "active", "created_at", "seen_at", "shown", "partner", "site")
         query = select(*(agents.c[name] for name in names)).where(*conditions).order_by(agents.c.name)
         async with self._db.read() as connection:
             rows = (await connection.execute(query)).all()
-        return tuple(Agent(*row) for row in rows)
+            roles = await roles_of(connection, select(agents.c.name).where(*conditions))
+        return tuple(
+            Agent(
+                row.name,
+                row.active,
+                row.created_at,
+                row.seen_at,
+                row.shown,
+                row.partner,
+                row.site,
+                roles.get(row.name, {}),
+            )
+            for row in rows
+        )
 
     # -- logging in
 
@@ -185,7 +260,7 @@ class Agents:
                         agents.c.name == name,
                         agents.c.active,
                         agents.c.partner.is_not(None) if of_partner else agents.c.partner.is_(None),
-                        *([] if site is None else [or_(agents.c.site.is_(None), agents.c.site == site)]),
+                        *(_of_partner(site) if of_partner else (has_role(site),)),
                     )
                 )
             ).first()
@@ -208,61 +283,87 @@ class Agents:
             found = await connection.execute(select(agents.c.name).where(agents.c.name == name))
             return found.first() is not None
 
-    async def start_session(self, agent: str, place: Place, now: float, verified: str) -> str | None:
-        """Begin a session; the token for the cookie. The ledger keeps only the token's SHA-256.
+    async def start_session(
+        self,
+        agent: str,
+        place: Place,
+        now: float,
+        verified: str,
+        *,
+        device: str = "",
+        network: str = "",
+    ) -> str | None:
+        """Begin a session; the token for the cookie. The ledger keeps only the token's SHA-256. `device` and
+        `network` tell the agent later which of its sessions this is.
 
         `verified` is what `verify` returned. None if the agent was removed, or its password changed, since.
         """
-        token = secrets.token_urlsafe(32)
-        session = {
-            "token": digest_of(token),
-            "agent": agent,
-            "site": place.site,
-            "host": place.host,
-            "csrf": secrets.token_urlsafe(32),
-            "created_at": now,
-            "expires_at": now + SESSION_SECONDS,
-        }
 
-        async def work(tx: Connection) -> bool:
+        async def work(tx: Connection) -> str | None:
             same = (agents.c.name == agent, agents.c.password == verified, agents.c.active)
             # Whoever changes the agent now waits, and then ends this session as well.
             own = select(agents.c.name).where(*same, agents.c.partner.is_(None))
-            unchanged = own.with_for_update(read=True)
-            if (await tx.execute(unchanged)).first() is None:
-                return False
-            await tx.execute(delete(agent_sessions).where(agent_sessions.c.expires_at <= now))
-            await tx.execute(insert(agent_sessions).values(**session))
-            return True
+            if (await tx.execute(own.with_for_update(read=True))).first() is None:
+                return None
+            return await begin_session(tx, agent, place, now, device=device, network=network)
 
-        return token if await self._db.transact(work) else None
+        return await self._db.transact(work)
 
     async def session(self, token: str, place: Place, now: float, site: str | None = None) -> Session | None:
         """The session of a token that is valid now and was opened at this very place, of an active agent;
         else None. With a `site`, the agent has to be one of it."""
+        own = agent_sessions.c
+        digest = digest_of(token)
         valid = (
-            select(
-                agents.c.name,
-                agent_sessions.c.csrf,
-                agent_sessions.c.expires_at,
-                agents.c.seen_at,
-                agents.c.site,
-            )
-            .join(agents, agents.c.name == agent_sessions.c.agent)
+            select(agents.c.name, own.csrf, own.expires_at, agents.c.seen_at, own.seen_at)
+            .add_columns(agent_roles.c.site, agent_roles.c.role)
+            .join(agents, agents.c.name == own.agent)
+            .join(agent_roles, agent_roles.c.agent == own.agent)
             .where(
-                agent_sessions.c.token == digest_of(token),
-                agent_sessions.c.expires_at > now,
-                agent_sessions.c.site.is_not_distinct_from(place.site),
-                agent_sessions.c.host == place.host,
+                own.token == digest,
+                own.expires_at > now,
+                own.site.is_not_distinct_from(place.site),
+                own.host == place.host,
                 agents.c.active,
                 agents.c.partner.is_(None),
             )
         )
-        if (site := site or place.site) is not None:
-            valid = valid.where(or_(agents.c.site.is_(None), agents.c.site == site))
         async with self._db.read() as connection:
-            row = (await connection.execute(valid)).first()
-        return None if row is None else Session(*row)
+            rows = (await connection.execute(valid)).all()
+        roles: Roles = {row[5]: row[6] for row in rows}
+        at = site or place.site
+        if not roles or (at is not None and role_at(roles, at) is None):
+            return None
+        name, csrf, expires_at, seen_at, used_at, *_ = rows[0]
+        return Session(name, csrf, expires_at, seen_at, roles, digest[:SESSION_ID], used_at)
+
+    async def used(self, token: str, now: float, network: str) -> None:
+        """Write that a session is in use, and from which network."""
+        own = update(agent_sessions).where(agent_sessions.c.token == digest_of(token))
+        await self._db.transact(executing(own.values(seen_at=now, network=network)))
+
+    async def sessions(self, agent: str, now: float) -> tuple[OpenSession, ...]:
+        """The open sessions of an agent, the one that was used last first."""
+        own = agent_sessions.c
+        query = select(own.token, own.site, own.host, own.device, own.network, own.created_at, own.seen_at)
+        query = query.where(own.agent == agent, own.expires_at > now).order_by(own.seen_at.desc(), own.token)
+        async with self._db.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(OpenSession(row[0][:SESSION_ID], *row[1:]) for row in rows)
+
+    async def end_sessions(self, agent: str, chosen: str | None = None, *, keep: str | None = None) -> int:
+        """End the session of an agent with the id `chosen`, or all but the one with the id `keep`; how
+        many. Another agent's are out of reach."""
+        own = agent_sessions.c
+
+        async def work(tx: Connection) -> int:
+            tokens = (await tx.execute(select(own.token).where(own.agent == agent))).scalars().all()
+            ids = {token: token[:SESSION_ID] for token in tokens}
+            ended = [token for token, one in ids.items() if one != keep and chosen in (None, one)]
+            await tx.execute(delete(agent_sessions).where(own.token.in_(ended)))
+            return len(ended)
+
+        return await self._db.transact(work)
 
     async def end_session(self, token: str) -> None:
         """Log out."""
@@ -283,17 +384,22 @@ class Agents:
 
     async def online(self, site: str, now: float) -> int:
         """How many agents of the site, those of all sites included, were seen in the last 30 seconds."""
-        theirs = select(func.count()).where(
-            _present(now), or_(agents.c.site.is_(None), agents.c.site == site)
-        )
+        theirs = select(func.count()).where(_present(now), has_role(site))
         async with self._db.read() as connection:
             return int(await connection.scalar(theirs) or 0)
 
     async def present(self, now: float) -> Sequence[tuple[str | None, float]]:
-        """The site (None: all) of each agent that was seen in the last 30 seconds, and when that was."""
-        all_of_them = select(agents.c.site, agents.c.seen_at).where(_present(now))
+        """The sites (None: all) of each agent that was seen in the last 30 seconds, and when that was."""
+        query = select(agents.c.name, agent_roles.c.site, agents.c.seen_at)
+        query = query.join(agent_roles, agent_roles.c.agent == agents.c.name).where(_present(now))
         async with self._db.read() as connection:
-            return [(row[0], row[1]) for row in (await connection.execute(all_of_them)).all()]
+            rows = (await connection.execute(query)).all()
+        everywhere = {row.name for row in rows if row.site == ALL_SITES}
+        return [
+            (row.site or None, row.seen_at)
+            for row in rows
+            if row.site == ALL_SITES or row.name not in everywhere
+        ]
 
     # -- hashing
 
@@ -320,6 +426,10 @@ class Agents:
             self._waiting -= 1
 
 
+def _of_partner(site: str | None) -> tuple[ColumnElement[bool], ...]:
+    return () if site is None else (agents.c.site == site,)
+
+
 def _present(now: float) -> ColumnElement[bool]:
     # After a clock was set back, a time of an hour ahead does not count as present.
     return and_(
@@ -336,6 +446,37 @@ def _shown(shown: str | None) -> str | None:
     if len(text) > SHOWN_LENGTH or not text.isprintable():
         raise AgentError(f"a name for visitors has up to {SHOWN_LENGTH} characters, all of them printable")
     return text
+
+
+async def begin_session(
+    tx: Connection, agent: str, place: Place, now: float, *, device: str, network: str
+) -> str:
+    """Add a session within a transaction that has made sure that the agent may have one; its token."""
+    own, token = agent_sessions.c, secrets.token_urlsafe(32)
+    await tx.execute(delete(agent_sessions).where(own.expires_at <= now))
+    newest = select(own.token).where(own.agent == agent).order_by(own.created_at.desc(), own.token)
+    kept = (await tx.execute(newest.limit(MOST_SESSIONS - 1))).scalars().all()
+    await tx.execute(delete(agent_sessions).where(own.agent == agent, own.token.not_in(kept)))
+    session = {
+        "token": digest_of(token),
+        "agent": agent,
+        "site": place.site,
+        "host": place.host,
+        "csrf": secrets.token_urlsafe(32),
+        "created_at": now,
+        "expires_at": now + SESSION_SECONDS,
+        "seen_at": now,
+        "device": device[:80],
+        "network": network[:64],
+    }
+    await tx.execute(insert(agent_sessions).values(**session))
+    return token
+
+
+async def _lock(tx: Connection, name: str) -> None:
+    own = select(agents.c.name).where(agents.c.name == name, agents.c.active, agents.c.partner.is_(None))
+    if (await tx.execute(own.with_for_update())).first() is None:
+        raise AgentError(f"there is no agent {name!r}: `clew desk users` lists them")
 
 
 async def _change(tx: Connection, name: str, **values: object) -> None:

@@ -213,12 +213,16 @@ class Outbox:
             row = (await connection.execute(select(postbacks_table).where(_C.id == postback_id))).first()
         return None if row is None or site not in (None, row.site) else postback_of(row)
 
-    async def mark_reported(self, postback_id: str, now: float, *, by: str) -> Postback:
+    async def mark_reported(
+        self, postback_id: str, now: float, *, by: str, site: str | None = None
+    ) -> Postback:
         """A person has reported what the partner's call cannot report: the postback counts as delivered.
 
-        Raises OutboxError unless it is held for that.
+        Raises OutboxError unless it is held for that, and of the `site` if there is one.
         """
-        held = (_C.id == postback_id, _C.state == "held", _C.hold == "manual")
+        held = [_C.id == postback_id, _C.state == "held", _C.hold == "manual"]
+        if site is not None:
+            held.append(_C.site == site)
         done = {"state": "delivered", "finished_at": now, "last_answer": f"reported by hand by {by}"}
         changed = update(postbacks_table).where(*held).values(hold=None, **done)
         row = (await self._db.transact(executing(changed.returning(*postbacks_table.c)))).first()

@@ -447,20 +447,27 @@ agents = Table(
     Column("name", text_of(64), primary_key=True),
     Column("shown", text_of(64)),  # the name that visitors see; NULL: none
     Column("password", text_of(), nullable=False),  # argon2id
-    Column("site", text_of(64)),  # NULL: all sites
-    Column(
-        "partner", text_of(64)
-    ),  # NULL: an agent; else this partner of the site, who sees its own pages only
+    Column("site", text_of(64)),  # of a partner's account; NULL: an agent, see `agent_roles`
+    Column("partner", text_of(64)),  # NULL: an agent; else a partner of the site, who sees its own pages only
     Column("active", Boolean, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("seen_at", Float),  # last sign of an open desk
+)
+
+# What each agent may do, and where.
+agent_roles = Table(
+    "agent_roles",
+    metadata,
+    Column("agent", text_of(64), ForeignKey("agents.name"), primary_key=True),
+    Column("site", text_of(64), primary_key=True),  # empty: all sites
+    Column("role", text_of(10), nullable=False),  # agent, lead or owner
 )
 
 agent_sessions = Table(
     "agent_sessions",
     metadata,
     Column("token", text_of(64), primary_key=True),  # SHA-256 of the cookie's value, hex
-    Column("agent", text_of(64), ForeignKey("agents.name"), nullable=False),
+    Column("agent", text_of(64), ForeignKey("agents.name"), nullable=False, index=True),
     Column(
         "site", text_of(64)
     ),  # where it was opened; NULL: on the desk's own host, for all the agent's sites
@@ -468,6 +475,9 @@ agent_sessions = Table(
     Column("csrf", text_of(64), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("device", text_of(80), nullable=False),  # browser and system, in a few words
+    Column("network", text_of(64), nullable=False),  # an IPv4 address, or an IPv6 network
 )
 
 # The links to a partner's pages hold as long as their generation is this one; no row: 0.

@@ -61,7 +61,7 @@ def add(config: Path, name: str, *more: str) -> Result:
 def test_an_agent_is_added_with_a_password_typed_twice(config: Path) -> None:
     result = run(config, "add-user", "bo", stdin=f"{PASSWORD}\n{PASSWORD}\n")
     assert result.exit_code == 0, result.output
-    assert "Added bo, for all sites" in result.output
+    assert "Added bo, owner, for all sites" in result.output
     assert PASSWORD not in result.output
     assert verified(config, "bo", PASSWORD)
 
@@ -126,9 +126,9 @@ def test_a_removed_agent_cannot_log_in_and_is_listed_as_removed(config: Path) ->
     add(config, "cy", "--site", "other")
     assert run(config, "remove-user", "bo").exit_code == 0
     assert not verified(config, "bo", PASSWORD)
-    lines = [line.split() for line in run(config, "users").output.splitlines()]
-    assert ["bo", "–", "all", "–", "removed", "never"] in lines
-    assert ["cy", "–", "other", "–", "active", "never"] in lines
+    lines = [" ".join(line.split()) for line in run(config, "users").output.splitlines()]
+    assert "bo – owner: all sites – removed never" in lines
+    assert "cy – agent: other – active never" in lines
 
 
 def test_the_name_that_visitors_see_is_given_and_changed(config: Path) -> None:

@@ -19,6 +19,7 @@ from clew.service.origin import Origin
 from clew.service.service import Service
 from clew.settings.model import Settings
 from clew.stores.ledger.agents import Agents
+from clew.stores.ledger.roles import Role
 
 SHOP, OTHER = "http://shop.test", "http://other.test"
 PASSWORD = "correct horse battery"
@@ -120,10 +121,12 @@ class DeskServer:
         assert line.startswith(NAME.decode() + "=")
         return line.partition(";")[0]
 
-    async def agent(self, name: str = "bo", site: str | None = None, base: str = SHOP) -> httpx2.AsyncClient:
-        """The browser of an agent who has just logged in."""
+    async def agent(
+        self, name: str = "bo", site: str | None = None, base: str = SHOP, role: Role = "owner"
+    ) -> httpx2.AsyncClient:
+        """The browser of an agent who has just logged in. It may do everything, unless a role is given."""
         if all(name != a.name for a in await self.agents.everyone()):
-            await self.agents.add(name, PASSWORD, site=site, now=self.service.clock.now())
+            await self.agents.add(name, PASSWORD, site=site, role=role, now=self.service.clock.now())
         client = self.client(base)
         answer = await login(client, name)
         assert answer.status_code == 303, answer.text

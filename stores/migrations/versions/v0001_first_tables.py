@@ -94,6 +94,14 @@ def _agents() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_agents")),
     )
     op.create_table(
+        "agent_roles",
+        sa.Column("agent", text_of(64), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("role", text_of(10), nullable=False),
+        sa.ForeignKeyConstraint(["agent"], ["agents.name"], name=op.f("fk_agent_roles_agent_agents")),
+        sa.PrimaryKeyConstraint("agent", "site", name=op.f("pk_agent_roles")),
+    )
+    op.create_table(
         "agent_sessions",
         sa.Column("token", text_of(64), nullable=False),
         sa.Column("agent", text_of(64), nullable=False),
@@ -102,9 +110,13 @@ def _agents() -> None:
         sa.Column("csrf", text_of(64), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.Column("seen_at", sa.Float(), nullable=False),
+        sa.Column("device", text_of(80), nullable=False),
+        sa.Column("network", text_of(64), nullable=False),
         sa.ForeignKeyConstraint(["agent"], ["agents.name"], name=op.f("fk_agent_sessions_agent_agents")),
         sa.PrimaryKeyConstraint("token", name=op.f("pk_agent_sessions")),
     )
+    op.create_index(op.f("ix_agent_sessions_agent"), "agent_sessions", ["agent"], unique=False)
 
 
 def _partner_pages() -> None:
