@@ -12,11 +12,14 @@ import oscar_shops
 import pytest
 import pytest_asyncio
 from clew.middleware.asgi import startup
+from clew.stores.ledger import sqlite
 from clew.stores.ledger.engines import database_at
+from clew.stores.ledger.upgrade import upgrade
 from database_servers import Postgres, Redis
 from hypothesis import HealthCheck, settings
 from oscar_shops import OscarShop
 from playwright.async_api import Browser, BrowserContext, expect
+from quick_tables import quick_tables
 from receiver import Receiver
 
 # The tests start some hundred programs: without files of compiled code each of them, and each of pytest's own
@@ -54,6 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.nodeid.startswith(SLOW_FOLDERS)
         if folder or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_ledgers() -> Iterator[None]:
+    """See quick_tables.py. A test of the migration itself begins with `new_ledger`."""
+    with quick_tables():
+        yield
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -135,8 +145,9 @@ def ledger_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[s
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def new_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a ledger that has no tables yet, on each engine in turn."""
+def new_ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a ledger without tables, on each engine in turn. The migration makes them."""
+    monkeypatch.setattr(sqlite, "upgrade", upgrade)
     if request.param == "sqlite":
         return f"sqlite:{tmp_path / 'ledger.db'}"
     server: Postgres = request.getfixturevalue("postgres")

@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -18,7 +17,7 @@ from desks import login
 from raw_http import read_request
 from small_shops import SmallShop, html
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 SETTINGS = """
 secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
@@ -57,13 +56,14 @@ time.time = lambda: _time() + {seconds}
 NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 API = {"Authorization": "Bearer token-of-the-shop-0123456789"}
 PRESENT = "SELECT seen_at FROM agents"
+THANKS = '<p id="number">{}</p><p id="total">59.90 €</p>'
 # Of what both machines write, apart from the truth.
 CLOSE = 10.0
 
 
 @dataclass
 class Slow:
-    """A partner's server that counts its calls, and answers each when it is told to."""
+    """A partner's server that keeps its calls, and answers each while `answer` is set."""
 
     calls: list[bytes] = field(default_factory=list)
     answer: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,6 +81,10 @@ class Slow:
         finally:
             writer.close()
 
+    def called(self, order: str) -> int:
+        """How often it was told of an order."""
+        return sum(call.endswith(f"order={order}".encode()) for call in self.calls)
+
     async def close(self) -> None:
         """Close the connections that are left."""
         for writer in self.writers:
@@ -90,7 +94,7 @@ class Slow:
 
 @dataclass
 class Two:
-    """The first machine has the right time, the other not."""
+    """The first machine has the right time, the other not. Each test has orders of its own there."""
 
     right: ClewServe
     wrong: ClewServe
@@ -109,18 +113,20 @@ def servers() -> Iterator[tuple[Postgres, Redis]]:
         yield postgres, redis
 
 
-@pytest_asyncio.fixture(params=[-300, 300])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[-300, 300])
 async def two(
-    request: pytest.FixtureRequest, tmp_path: Path, servers: tuple[Postgres, Redis]
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, servers: tuple[Postgres, Redis]
 ) -> AsyncIterator[Two]:
     postgres, redis = servers
+    folder = tmp_path_factory.mktemp("clocks")
     number = 1 + [-300, 300].index(request.param)
     database = await asyncio.to_thread(postgres.database)
     partner = Slow()
+    partner.answer.set()
     listening = await asyncio.start_server(partner.serve, "127.0.0.1", 0)
-    pages = {"/": html("<p>Mugs</p>"), "/thanks": html('<p id="number">77</p><p id="total">59.90 €</p>')}
-    (tmp_path / "shifted").mkdir()
-    (tmp_path / "shifted" / "sitecustomize.py").write_text(SHIFTED.format(seconds=request.param))
+    pages = {"/": html("<p>Mugs</p>"), **{f"/thanks/{n}": html(THANKS.format(n)) for n in (77, 78)}}
+    (folder / "shifted").mkdir()
+    (folder / "shifted" / "sitecustomize.py").write_text(SHIFTED.format(seconds=request.param))
     with SmallShop(pages) as shop, ExitStack() as stack:
         settings = SETTINGS.format(
             ledger=postgres.url(database),
@@ -128,9 +134,9 @@ async def two(
             shop=shop.address,
             partner=listening.sockets[0].getsockname()[1],
         )
-        path = ":".join([str(tmp_path / "shifted"), *filter(None, sys.path)])
-        right = ClewFolder(tmp_path / "right", settings)
-        wrong = ClewFolder(tmp_path / "wrong", settings, {"PYTHONPATH": path})
+        path = ":".join([str(folder / "shifted"), *filter(None, sys.path)])
+        right = ClewFolder(folder / "right", settings)
+        wrong = ClewFolder(folder / "wrong", settings, {"PYTHONPATH": path})
         await asyncio.to_thread(right.add_agent)
         clews = [await asyncio.to_thread(ClewServe, one) for one in (right, wrong)]
         for clew in clews:
@@ -157,15 +163,18 @@ async def test_a_click_and_its_order_on_different_machines(two: Two, lands_wrong
     off = await asyncio.to_thread(wait_for_event, two.wrong, "clock_off")
     assert abs(abs(off["seconds"]) - 300) < CLOSE
     landed, ordered = (two.wrong, two.right) if lands_wrong else (two.right, two.wrong)
+    number = 77 if lands_wrong else 78
     async with client(landed) as browser:
         answer = await browser.get("/?friend=c-1", headers={"Sec-Fetch-Site": "cross-site"})
         cookies = dict(answer.cookies)
     async with client(ordered, **cookies) as browser:
         await browser.get("/checkout", headers={"Sec-Fetch-Site": "same-origin"})
-        assert (await browser.get("/thanks", headers={"Sec-Fetch-Site": "same-origin"})).status_code == 200
+        thanks = await browser.get(f"/thanks/{number}", headers={"Sec-Fetch-Site": "same-origin"})
+        assert thanks.status_code == 200
     now = time.time()
-    while not (found := await asyncio.to_thread(two.rows, ORDER)):  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(60):
+        while not (found := await asyncio.to_thread(two.rows, f"{ORDER} WHERE o.order_id = '{number}'")):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
     ((partner, *times),) = found
     assert partner == "friend"
     assert [at for at in times if abs(at - now) > CLOSE] == []
@@ -180,30 +189,31 @@ JOIN postbacks AS p ON p."order" = o.id
 
 async def test_a_call_under_way_is_left_to_the_machine_that_makes_it(two: Two) -> None:
     """The other machine looks for calls that were cut off by the end of their process every few seconds."""
-    for clew in (two.right, two.wrong):
+    for clew, number in ((two.right, "90"), (two.wrong, "91")):
         two.partner.answer.clear()
-        calls = len(two.partner.calls)
         async with client(clew) as browser:
-            answer = await browser.get(f"/?friend=c-{calls}", headers={"Sec-Fetch-Site": "cross-site"})
-            order = {"id": f"9{calls}", "total": "10.00", "currency": "EUR"}
+            answer = await browser.get(f"/?friend=c-{number}", headers={"Sec-Fetch-Site": "cross-site"})
+            order = {"id": number, "total": "10.00", "currency": "EUR"}
             order["visitor"] = dict(answer.cookies)["clew_visitor"]
             reported = await browser.post("/-/clew/orders", json=order, headers=API)
             assert reported.status_code == 201
-        async with asyncio.timeout(20):
-            while len(two.partner.calls) == calls:  # noqa: ASYNC110
+        async with asyncio.timeout(60):
+            while not two.partner.called(number):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         # One round of the other machine's worker, which a person's retry would wake as well.
-        leased = "SELECT state, lease_until FROM postbacks WHERE state IN ('due', 'sending')"
-        ((state, until),) = await asyncio.to_thread(two.rows, leased)
+        call = f"{CALL} WHERE o.order_id = '{number}'"
+        ((state, until),) = await asyncio.to_thread(two.rows, call)
         assert state == "sending"
         assert 0 < until - time.time() < 3 + 15 + CLOSE
         two.partner.answer.set()
-        async with asyncio.timeout(20):
-            while await asyncio.to_thread(two.rows, leased):  # noqa: ASYNC110
+        async with asyncio.timeout(60):
+            while state == "sending":
                 await asyncio.sleep(0.05)
-        assert len(two.partner.calls) == calls + 1
-    states = await asyncio.to_thread(two.rows, "SELECT state FROM postbacks")
-    assert states == [("delivered",)] * 2
+                ((state, until),) = await asyncio.to_thread(two.rows, call)
+        assert (state, two.partner.called(number)) == ("delivered", 1)
+
+
+CALL = 'SELECT p.state, p.lease_until FROM postbacks AS p JOIN orders AS o ON p."order" = o.id'
 
 
 async def test_an_agent_at_one_machine_is_present_at_the_other_and_a_session_is_valid_there(
@@ -215,7 +225,7 @@ async def test_an_agent_at_one_machine_is_present_at_the_other_and_a_session_is_
             async with agent.stream("GET", "desk/stream") as stream:
                 await anext(stream.aiter_lines())
                 # It is written after the first line.
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while (seen := (await asyncio.to_thread(two.rows, PRESENT))[0][0]) is None:  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
                 assert abs(seen - time.time()) < CLOSE
@@ -236,5 +246,5 @@ async def test_commands_go_by_the_same_time(two: Two) -> None:
         assert (await server.post("/-/clew/orders", json=order, headers=API)).status_code == 201
     why = ("--why", "a test", "--amount", "12.00")
     await asyncio.to_thread(two.folders[1].run, "orders", "correct", "88", *why)
-    ((changed,),) = await asyncio.to_thread(two.rows, "SELECT changed_at FROM orders")
+    ((changed,),) = await asyncio.to_thread(two.rows, "SELECT changed_at FROM orders WHERE order_id = '88'")
     assert abs(changed - time.time()) < CLOSE
