@@ -19,6 +19,7 @@ from database_servers import Postgres, Redis
 from hypothesis import HealthCheck, settings
 from oscar_shops import OscarShop
 from playwright.async_api import Browser, BrowserContext, expect
+from quick_certificates import quick_certificates
 from quick_tables import quick_tables
 from receiver import Receiver
 
@@ -60,9 +61,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_ledgers() -> Iterator[None]:
-    """See quick_tables.py. A test of the migration itself begins with `new_ledger`."""
-    with quick_tables():
+def quick_starts() -> Iterator[None]:
+    """What thousands of tests begin with. A test of the migration itself begins with `new_ledger`."""
+    with quick_tables(), quick_certificates():
         yield
 
 
