@@ -1,7 +1,6 @@
 """`clew connect`: the steps, and what the first webhook said."""
 
 import sys
-import time
 from pathlib import Path
 
 import httpx2
@@ -66,8 +65,6 @@ def test_it_gives_up_with_what_to_check(tmp_path: Path) -> None:
     folder = ClewFolder(tmp_path / "clew", SETTINGS + HOOK)
     config = str(folder.settings)
     assert CliRunner().invoke(app, ["migrate", "--config", config]).exit_code == 0
-    began = time.monotonic()
     done = CliRunner().invoke(app, ["connect", "shopify", "--config", config, "--timeout", "1"])
     assert done.exit_code == 1
     assert "can reach the address" in done.output
-    assert time.monotonic() - began < 20

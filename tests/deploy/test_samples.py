@@ -69,7 +69,7 @@ def nginx(folder: Path, clew: int) -> tuple[int, list[str]]:
     return port, [binary, "-c", str(whole)]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_real_nginx_with_the_sample_in_front_of_clew(tmp_path: Path) -> None:
     """field G12: Secure cookies, https for the shop, and WebSockets"""
 

@@ -49,7 +49,7 @@ def run(lines: list[str], home: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_every_line_of_the_first_steps_can_be_run(home: Path) -> None:
     lines = commands("docs/getting-started.md", "Shop owners")
     assert tuple(lines[:2]) == MADE
@@ -58,14 +58,14 @@ def test_every_line_of_the_first_steps_can_be_run(home: Path) -> None:
     assert (home / "clew.toml").is_file()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_every_line_of_the_installation_can_be_run(home: Path) -> None:
     lines = commands("README.md", "Install")
     assert tuple(lines[:2]) == MADE
     assert run(lines[2:], home).startswith("clew ")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_the_settings_of_the_readme_run_in_front_of_a_shop(home: Path) -> None:
     lines = commands("README.md", "In front of your shop")
     *before, serve = lines

@@ -16,7 +16,7 @@ DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 ORDER = Ordered("/checkout/confirmation/CC-10001", "CC-10001", "749.00", "EUR")
 RIGHT = {"click": demo.CLICK_ID, "order": "CC-10001", "sum": "749.00", "cur": "EUR", "via": "chat"}
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 def _call(**changed: str) -> Call:

@@ -16,7 +16,7 @@ from clews import ClewFolder, ClewServe, events
 from processes import Program, free_port
 from prometheus_client.parser import text_string_to_metric_families
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 PAGE = b"<!doctype html><html><head><title>T</title></head><body>Hello</body></html>"
 

@@ -10,7 +10,7 @@ from playwright.async_api import BrowserContext
 from processes import free_port
 from receiver import Receiver
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 SETTINGS = """
 secret = "env:CLEW_SECRET"

@@ -14,7 +14,7 @@ import pytest
 from clews import ClewFolder, ClewServe, events, wait_for_event
 from small_shops import SmallShop, html
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 SETTINGS = """
 secret = "env:CLEW_SECRET"

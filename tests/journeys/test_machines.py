@@ -22,7 +22,7 @@ from processes import Program, free_port
 from receiver import Receiver
 from small_shops import SmallShop, html
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SETTINGS = """

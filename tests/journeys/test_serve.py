@@ -14,7 +14,7 @@ from clews import ClewFolder, ClewServe, wait_for_event
 from processes import Program
 from raw_http import Client, Shop, answering, get
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 SETTINGS = """
 secret = "env:CLEW_SECRET"

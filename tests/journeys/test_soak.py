@@ -11,7 +11,7 @@ from raw_http import serving
 from soak.run import crowd, shop_program, soak, soak_mounted
 from soak.visitors import Tally
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_faulty_shops_and_misbehaving_clients_leak_nothing(

@@ -15,7 +15,7 @@ from processes import free_port
 from receiver import Call, Receiver
 from small_shops import SmallShop, html
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 TOKEN = "the-token-of-the-shop"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

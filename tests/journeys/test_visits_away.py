@@ -13,7 +13,7 @@ from clews import ClewFolder, ClewServe, events, wait_for_event
 from database_servers import Postgres, Redis
 from small_shops import SmallShop, html
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 SETTINGS = """
 secret = "env:CLEW_SECRET"

@@ -77,7 +77,7 @@ def report(clew: ClewServe, number: str, total: str) -> None:
     assert httpx2.post(f"{clew.address}/-/clew/orders", json=order, headers=headers).status_code in (200, 201)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_an_order_before_a_kill_is_told_after_it(tmp_path: Path, crm: Crm) -> None:
     folder = ClewFolder(tmp_path / "clew", SETTINGS.format(token=TOKEN, port=crm.port, secret=SECRET))
     clew = ClewServe(folder)

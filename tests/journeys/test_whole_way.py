@@ -15,7 +15,7 @@ from playwright.async_api import Browser, BrowserContext, Page, Response, expect
 from processes import Program
 from receiver import Receiver
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 CLICK_ID = "1001_1700000000_5f9d3b0c8A7e6d5c4b3a29181706f5e4"
 INVITE = "Shall we help you choose?"

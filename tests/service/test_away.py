@@ -38,7 +38,7 @@ async def test_clew_starts_and_what_a_page_shows_is_recorded_when_the_server_is_
     seen = OrderSeen("1001", Decimal("59.90"), "EUR", "page")
     with capture_logs() as told:
         recording = asyncio.create_task(ordering.record_seen(site, seen, "v1", (), safe=safe.set))
-        await asyncio.wait_for(safe.wait(), 10)
+        await asyncio.wait_for(safe.wait(), 60)
         assert shop.service.journal.waiting == 1
         with pytest.raises(LedgerAwayError):
             await shop.order("1002", "10.00")

@@ -180,7 +180,7 @@ def test_included_paths_that_are_not_regular_files_are_not_opened(folder: Path) 
     ]
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["clew.toml", "sites/a.toml"])
 def test_a_file_that_becomes_a_pipe_while_it_is_read_does_not_block(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str

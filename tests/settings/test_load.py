@@ -187,7 +187,7 @@ def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path, name: str) -> N
     assert found.message.startswith("cannot be read: ")
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("make", "why"),
     [

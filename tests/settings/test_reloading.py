@@ -16,7 +16,7 @@ from clew.settings.model import Settings
 from clew.settings.reloading import Reloader, ReloadError
 
 SECRET = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Target:

@@ -278,7 +278,7 @@ async def test_a_flood_of_logins_is_refused_instead_of_filling_memory(db: Databa
 
     class Held(PasswordHasher):
         def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
-            release.wait(10)
+            release.wait(60)
             return super().hash(password, salt=salt)
 
     books = Agents(db, Held(time_cost=1, memory_cost=64, parallelism=1))

@@ -251,13 +251,12 @@ async def test_a_pooler_may_be_in_between_if_it_keeps_sessions_apart(
     """field G7"""
     address = pooler.url(await asyncio.to_thread(postgres.database))
     async with processes(address, 2) as (one, other), visits(address) as (store, told):
-        heard = asyncio.create_task(one.idle(30))
+        heard = asyncio.create_task(one.idle(300))
         await Conversations(other).add_visitor_message(
             "shop", "v1", "hello", client_id="m1", language="en", rule=None, now=NOW
         )
-        began = asyncio.get_running_loop().time()
-        await heard
-        assert asyncio.get_running_loop().time() - began < 20
+        async with asyncio.timeout(60):
+            await heard
         assert [await view(store, n) for n in range(3)] == [1, 2, 3]
     assert told.heard == []
 

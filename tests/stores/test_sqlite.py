@@ -29,7 +29,7 @@ async def test_waiting_callers_get_an_error_when_the_write_loop_stops(db: Sqlite
     await asyncio.sleep(0)
     assert db._pump is not None
     db._pump.cancel()
-    done = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+    done = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 60)
     assert all(result is None or isinstance(result, LedgerError) for result in done)
     await db.probe(NOW)
 

@@ -86,7 +86,7 @@ def events(program: Program, name: str) -> list[dict[str, Any]]:
     return [found for line in list(program.lines) if (found := _event(line)) and found.get("event") == name]
 
 
-def wait_for_event(program: Program, name: str, seconds: float = 20) -> dict[str, Any]:
+def wait_for_event(program: Program, name: str, seconds: float = 60) -> dict[str, Any]:
     """The first event of that name, now or as soon as it comes; raises NotReadyError."""
 
     def wanted(line: str) -> bool:

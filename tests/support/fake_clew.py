@@ -246,7 +246,7 @@ async def pass_time(page: Page, holds: Callable[[], object]) -> None:
             # The clock stands while an answer is on its way: else the machine's speed would count as waiting.
             while any(r.url.endswith("decide") for r in under_way):
                 answered.clear()
-                await asyncio.wait_for(answered.wait(), 15)
+                await asyncio.wait_for(answered.wait(), 60)
             await page.evaluate("0")
         raise TimeoutError
     finally:

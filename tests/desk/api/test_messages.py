@@ -346,7 +346,7 @@ async def test_messages_arrive_live_and_in_order(desk: DeskServer) -> None:
         assert (third["author"], third["agent"], third["text"]) == ("agent", None, "third")
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(300)
 async def test_a_stream_of_a_site_that_is_removed_meanwhile_ends_at_once(
     desk: DeskServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from mitms import ClewMitm
 from playwright.async_api import Browser, BrowserContext, expect
 from raw_http import Request, Shop
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 HOME = b"""<!doctype html><html lang="en"><head><title>Shop</title></head><body>
 <form method="post" action="/basket"><button>Buy</button></form></body></html>"""

@@ -156,8 +156,8 @@ async def test_clews_own_response_is_notified_of_a_disconnect_even_with_pipeline
         async with serving(proxy) as port:
             async with Client(port) as client:
                 client.writer.write(get(b"/own") + get())
-                await asyncio.wait_for(began.wait(), 10)
-            await asyncio.wait_for(left.wait(), 10)
+                await asyncio.wait_for(began.wait(), 60)
+            await asyncio.wait_for(left.wait(), 60)
         await proxy.close()
 
 

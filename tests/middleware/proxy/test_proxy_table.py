@@ -231,5 +231,5 @@ async def test_a_slow_upload_arrives_piece_by_piece() -> None:
 
     async with Shop(script) as shop, proxying(shop) as port, Client(port) as client:
         client.writer.write(post(b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n"))
-        await asyncio.wait_for(arrived.wait(), 10)
+        await asyncio.wait_for(arrived.wait(), 60)
         assert passed(await client.ask(b"2\r\nde\r\n0\r\n\r\n"))

@@ -15,7 +15,7 @@ from clew.settings.changes import Changes
 from clew.settings.model import Settings
 
 SECRET = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 def settings(*names: str) -> Settings:
