@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -28,6 +29,10 @@ from .status import LATEST
 BODY_LIMIT = 64 * 1024  # bytes
 ITEMS = 200
 REFUNDS = 50
+REFUND_ITEMS = 400  # of all refunds together
+FIELDS = 100
+PROBLEMS = 10
+FRACTION = 12
 NUMBERS = 5
 VISITOR_LENGTH = 4096  # characters; longer than any cookie of a visitor
 _PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)
@@ -59,6 +64,22 @@ def _decimal(value: object, part: str) -> object:
 
 def _amount(part: str) -> BeforeValidator:
     return BeforeValidator(lambda value: value if value is None else _decimal(value, part))
+
+
+def _small(value: object, part: str, places: int, *, signed: bool = False) -> object:
+    """A number below 10^`places` with at most FRACTION digits after the dot. It takes minutes to compute with
+    one of a huge exponent."""
+    found = None if value is None else _decimal(value, part)
+    if not isinstance(found, Decimal):
+        return found
+    if found < 0 and not signed:
+        raise OrderError(f"{part}: it is negative")
+    if found and found.adjusted() >= places:
+        raise OrderError(f"{part}: it is too large; the limit is 10^{places}")
+    if not found:
+        return Decimal()
+    is_short = found.as_tuple().exponent in range(-FRACTION, places)
+    return found if is_short else round(found, FRACTION).normalize()
 
 
 def _text(part: str, length: int = 200) -> AfterValidator:
@@ -105,8 +126,32 @@ _TIME_SCHEMA = WithJsonSchema(
     }
 )
 _CURRENCY_SCHEMA = WithJsonSchema({"type": "string", "enum": currencies()})
+_SIGNED_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "number", "exclusiveMinimum": -(10**15), "exclusiveMaximum": 10**15},
+            {"type": "string", "pattern": r"^-?[0-9]{1,15}(\.[0-9]+)?$"},
+        ]
+    }
+)
+_QUANTITY_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "number", "minimum": 0, "exclusiveMaximum": 10**9},
+            {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]+)?$"},
+        ]
+    }
+)
 Amount = Annotated[Decimal, _amount("an amount"), _AMOUNT_SCHEMA]
 Time = Annotated[float, BeforeValidator(_time), _TIME_SCHEMA]
+
+
+def _of_item(part: str) -> BeforeValidator:
+    # A line may be a discount.
+    return BeforeValidator(lambda value: _small(value, part, 15, signed=True))
+
+
+Quantity = Annotated[Decimal, BeforeValidator(lambda value: _small(value, "quantity", 9)), _QUANTITY_SCHEMA]
 
 
 class _Body(BaseModel):
@@ -119,18 +164,25 @@ class ItemBody(_Body):
     id: Annotated[str, BeforeValidator(_id), _text("items: id"), _ID_SCHEMA]
     name: Annotated[str, _text("items: name"), _TEXT_SCHEMA] = ""
     category: Annotated[str, _text("items: category"), _TEXT_SCHEMA] = ""
-    quantity: Amount = Decimal(1)
-    price: Amount | None = None
-    discount: Amount | None = None
-    tax: Amount | None = None
+    quantity: Quantity = Decimal(1)
+    price: Annotated[Decimal, _of_item("items: price"), _SIGNED_SCHEMA] | None = None
+    discount: Annotated[Decimal, _of_item("items: discount"), _SIGNED_SCHEMA] | None = None
+    tax: Annotated[Decimal, _of_item("items: tax"), _SIGNED_SCHEMA] | None = None
 
 
 class RefundItemBody(_Body):
     """What of a line was refunded."""
 
     id: Annotated[str, BeforeValidator(_id), _text("refunds: items: id"), _ID_SCHEMA]
-    quantity: Amount = Decimal(1)
-    amount: Amount | None = None
+    quantity: Quantity = Decimal(1)
+    amount: (
+        Annotated[
+            Decimal,
+            BeforeValidator(lambda value: _small(value, "refunds: items: amount", 15)),
+            _AMOUNT_SCHEMA,
+        ]
+        | None
+    ) = None
 
 
 class RefundBody(_Body):
@@ -235,29 +287,35 @@ def json_object(body: bytes) -> Mapping[str, Any]:
 
 
 def parsed_order(values: Mapping[str, Any], source: Source) -> ParsedOrder:
-    """The order in the fields of OrderBody. Raises OrderError that names each wrong field."""
+    """The order in the fields of OrderBody. Raises OrderError that names the first PROBLEMS wrong fields."""
     problems, body = [], None
+    if len(values) > FIELDS:
+        raise OrderError(f"the body has {len(values)} fields; docs/api.md names those of an order")
     try:
         body = OrderBody.model_validate(values)
     except ValidationError as error:
-        _refuse_claims(error)
-        problems = [_problem(e) for e in error.errors()]
+        found = error.errors(include_url=False, include_input=False)
+        _refuse_claims(found)
+        problems = [_problem(one) for one in found[:PROBLEMS]]
+        problems += [f"and {len(found) - PROBLEMS} more"] if len(found) > PROBLEMS else []
     problems += _missing(values, source)
     if body is None or problems:
         raise OrderError("; ".join(problems))
+    if sum(len(one.items) for one in body.refunds) > REFUND_ITEMS:
+        raise OrderError(f"refunds: they name more than {REFUND_ITEMS} items; send them without `items`")
     listed = isinstance(body.affiliate_attribution, list)
     refuse_personal(body.claims, body.attribution, listed=listed)
     return ParsedOrder(_seen(body, source), body.visitor, body.claims, body.attribution)
 
 
-def _refuse_claims(error: ValidationError) -> None:
+def _refuse_claims(problems: Iterable[Mapping[str, Any]]) -> None:
     """Raise ClaimError for a claim that is not as its protocol says."""
-    for one in error.errors():
+    for one in problems:
         if one["loc"] and one["loc"][0] in ("affiliate_attribution", "attribution"):
             # The names of the alternatives in a union are part of the place.
             place = [str(p) for p in one["loc"] if p != "AffiliateAttribution" and "[" not in str(p)]
             param = "$." + ".".join(place)
-            raise ClaimError("invalid_type", param, f"{param.removeprefix('$.')}: {one['msg']}") from error
+            raise ClaimError("invalid_type", param, f"{param.removeprefix('$.')}: {one['msg']}")
 
 
 def _missing(values: Mapping[str, Any], source: Source) -> Iterator[str]:
@@ -314,7 +372,8 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # JSON parsers disagree about which of two values counts (RFC 8259 §4).
     values = dict(pairs)
     if len(values) < len(pairs):
-        twice = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
         raise ValueError(f"{twice[:40]!r} is in it twice")
     return values
 

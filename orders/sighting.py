@@ -168,7 +168,7 @@ def plain(value: object) -> object:
     if isinstance(value, tuple):
         return [plain(one) for one in value]
     if isinstance(value, Item | Refund | RefundItem | Doubt | Correction | Consented):
-        found = ((f.name, getattr(value, f.name)) for f in fields(value))
+        found = ((name, getattr(value, name)) for name in type(value).__slots__)
         return {name: plain(one) for name, one in found if one != ()}
     return value
 

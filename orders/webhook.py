@@ -14,7 +14,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
 from .checks import TEXT_LENGTH
-from .intake import ITEMS, NUMBERS, parsed_order
+from .intake import ITEMS, NUMBERS, REFUND_ITEMS, parsed_order
 from .model import OrderError, OrderSeen
 from .money import checked_currency, minor_digits
 from .sources_schema import Read, WebhookSource
@@ -94,6 +94,9 @@ class _Reader:
         state = self._states.get(str(word)) if word is not None else None
         unknown = str(word)[:60] if word is not None and state is None else None
         refunds = [one for row in _rows(at(read.refunds)) if (one := self._refund(row)) is not None]
+        if sum(len(one["items"]) for one in refunds) > REFUND_ITEMS:
+            # As with items: some of them would make wrong sums.
+            refunds = [{**one, "items": []} for one in refunds]
         values: dict[str, Any] = {
             "id": _id(at(read.number)),
             "numbers": self._numbers(at(read.key), at(read.numbers)),
@@ -171,7 +174,11 @@ class _Reader:
             found = Decimal(str(row.get("quantity") or 1))
         except InvalidOperation:
             raise OrderError(f"quantity: {str(row.get('quantity'))[:40]!r} is no number") from None
-        return abs(found) if found.is_finite() else Decimal(1)
+        if not found.is_finite():
+            return Decimal(1)
+        if abs(found.adjusted()) > 12:
+            raise OrderError(f"quantity: {str(row.get('quantity'))[:40]!r} is no number of pieces")
+        return abs(found)
 
     def _refund(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
         amount = _abs(self._amount(row.get("amount"), "refunds: amount"))

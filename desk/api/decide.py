@@ -161,6 +161,8 @@ def _body(text: bytes) -> DecideBody:
         raise Refused(422, f"{place.rstrip('`') or 'the body'}: {message}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(400, f"the body is no JSON: {error}") from None
+    except RecursionError:
+        raise Refused(400, "the body nests too deep") from None
 
 
 @api

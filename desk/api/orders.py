@@ -35,6 +35,7 @@ from .operation import Operation, Parameter
 from .parameters import LIMIT, SINCE, UNTIL, limit_of, one_of, time_of
 
 BODY_LIMIT = 64 * 1024
+IN_LOOP = 8 * 1024  # bytes of a body that are read in the loop, in some 1 ms; longer ones are in a thread
 # Orders that are read in one go: some 2 ms of the loop's time.
 STEP = 50
 KEYS = "api"  # the source under which keys of repeats are kept
@@ -53,7 +54,7 @@ async def report(request: Request, at: RequestContext) -> Response:
     why."""
     body = await read_body(request, BODY_LIMIT)
     try:
-        parsed = parse_order(body)
+        parsed = parse_order(body) if len(body) <= IN_LOOP else await asyncio.to_thread(parse_order, body)
     except ClaimError as error:
         raise _refused_claim(400, error.code, str(error), error.param) from error
     except OrderError as error:

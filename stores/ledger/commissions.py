@@ -7,12 +7,24 @@ and writes what they come to beside them, in one transaction.
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select, update
 
 from ...orders.doubt import UNDOUBTED, Doubt
-from ...payouts.account import Account, Entry, Standing, State, Verdict, accounts, after, credited, told
+from ...payouts.account import (
+    Account,
+    Entry,
+    Standing,
+    State,
+    Verdict,
+    accounts,
+    after,
+    credited,
+    declined,
+    told,
+)
 from ...postbacks.due import Plan, with_verdicts
 from ...postbacks.model import Report
 from .adding import Additions, NumberOf
@@ -192,7 +204,7 @@ class Commissions:
                     if (made := make(now[currency])) is not None:
                         whose = (order, row.site, partner)
                         account = now[currency]
-                        now[currency] = await enter(tx, new, whose, account, made, row.placed_at)
+                        now[currency] = await enter(tx, new, whose, account, row.placed_at, made)
                         at = made.at
             if not new.rows:
                 return ()
@@ -344,14 +356,18 @@ async def credit_order(
     at: float,
     *,
     why: Callable[[str, Mapping[str, Account]], str],
+    merged: Sequence[int] = (),
 ) -> dict[str, Verdict | None]:
     """Enter what an order's credit decision gives its partners now; by partner, what its network is to be
     told. A partner that earns nothing any more, or in another currency, gets an entry that takes back what it
-    had."""
+    had. A refusal is one of the whole order: it holds also in another currency, and if it was made about one
+    of the orders `merged`, which turned out to be this one."""
     decided: dict[str, Verdict | None] = {}
     known = await entries_of(tx, order) if isinstance(order, int) else {}
+    others = [await _locked_entries(tx, other) for other in merged]
     for partner in sorted(known.keys() | standings.keys()):
         before = accounts(known.get(partner, ()))
+        refusal = _refusal([*known.get(partner, ()), *chain(*(one.get(partner, ()) for one in others))])
         now = standings.get(partner)
         due = {
             currency: Standing(currency, 0, None if one.earned is None else 0, False, one.due_at or at)
@@ -361,8 +377,10 @@ async def credit_order(
         for currency, standing in due.items():
             entry = credited(before.get(currency), standing, at, why(partner, before))
             account = before.get(currency)
-            if entry is not None:
-                account = await enter(tx, new, (order, site, partner), account, entry, placed_at)
+            made = [] if entry is None else [entry]
+            made += _refused_again(account, entry, refusal, at)
+            if made:
+                account = await enter(tx, new, (order, site, partner), account, placed_at, *made)
             if account is not None:
                 decided[partner] = decided.get(partner) or told(account)
     if known:
@@ -370,20 +388,49 @@ async def credit_order(
     return decided
 
 
+async def _locked_entries(tx: Connection, order: int) -> Mapping[str, Sequence[Entry]]:
+    await lock_order(tx, order)
+    return await entries_of(tx, order)
+
+
+def _refusal(entries: Sequence[Entry]) -> Entry | None:
+    """The last decision, if it is a refusal."""
+    decisions = [one for one in entries if one.kind in ("approved", "declined")]
+    last = sorted(decisions, key=lambda one: one.at)[-1:]
+    return last[0] if last and last[0].kind == "declined" else None
+
+
+def _refused_again(
+    before: Account | None, entry: Entry | None, refusal: Entry | None, at: float
+) -> list[Entry]:
+    """The entry by which a refusal also holds for what this account gets now."""
+    if refusal is None:
+        return []
+    now = before if entry is None else after(before or Account(entry.currency), entry)
+    if now is None or not now.stands:
+        return []
+    made = declined(now, at, refusal.source, refusal.by, refusal.why)
+    return [] if made is None else [made]
+
+
 async def enter(
     tx: Connection,
     new: Additions,
     whose: tuple[int | NumberOf, str, str],
     before: Account | None,
-    entry: Entry,
     placed_at: float,
+    *made: Entry,
 ) -> Account:
-    """Add an entry to the account of an order, site and partner, and write what it comes to."""
+    """Add entries to the account of an order, site and partner, and write what it comes to."""
     order, site, partner = whose
-    account = after(before or Account(entry.currency), entry)
-    key = {"order": order, "partner": partner, "currency": entry.currency}
-    new.add(entries_table, {**key, "site": site, **{name: getattr(entry, name) for name in Entry.__slots__}})
-    values = _values(account, entry.at, placed_at)
+    account = before or Account(made[0].currency)
+    key = {"order": order, "partner": partner, "currency": account.currency}
+    for entry in made:
+        account = after(account, entry)
+        new.add(
+            entries_table, {**key, "site": site, **{name: getattr(entry, name) for name in Entry.__slots__}}
+        )
+    values = _values(account, made[-1].at, placed_at)
     if before is None:
         new.add(table, {**key, "site": site, **values})
     else:

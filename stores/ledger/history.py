@@ -195,6 +195,7 @@ class Histories:
         decided = await credit_order(
             *(tx, new, order, change.site, change.order.placed_at, change.standings, change.at),
             why=lambda partner, before: reason(change.order, change.decision, partner, before),
+            merged=[other.row for other in change.others],
         )
         done = await self._due(tx, new, change, order, decided)
         numbers = await add_unless_forgotten(tx, new.rows, people)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from clew.orders.intake import BODY_LIMIT, parse_order, parsed_order
 from clew.orders.model import OrderError, OrderSeen
+from costs import assert_linear
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -136,3 +137,54 @@ def test_a_label_without_a_number_is_refused(number: str) -> None:
     """field A11: the shop's variable was empty; all its orders would be one"""
     with pytest.raises(OrderError, match=r"has no order number|is empty"):
         parse_order(json.dumps({"id": number, "total": "1.00", "currency": "EUR"}).encode())
+
+
+def _refused(raw: bytes) -> str:
+    with pytest.raises(OrderError) as told:
+        parse_order(raw)
+    return str(told.value)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        lambda n: [*(f'"{k:x}":1' for k in range(n)), '"z":1,"z":2'],
+        lambda n: [f'"{k:x}":1' for k in range(n)],
+        lambda n: ['"items":[' + ",".join('{"id":"a","x":1}' for _ in range(n)) + "]"],
+    ],
+    ids=["a name twice", "unknown names", "unknown names of items"],
+)
+def test_what_is_no_order_is_refused_in_time_linear_in_its_length(members: Any) -> None:
+    def refused(count: int) -> None:
+        assert len(_refused(("{" + ",".join(members(count)) + "}").encode())) < 1500
+
+    assert_linear(refused, 300)
+
+
+@pytest.mark.parametrize("number", ["1e999999", "1e15", "1000000000000000.0", "-1e999999", "1e400"])
+@pytest.mark.parametrize("field", ["price", "quantity", "discount", "tax"])
+def test_no_amount_of_an_item_is_too_large_to_compute_with(field: str, number: str) -> None:
+    raw = body(items=[{"id": "a", field: "@"}]).replace(b'"@"', number.encode())
+    assert f"{field}: it is " in _refused(raw)
+
+
+@pytest.mark.parametrize("number", ["1e-999999", "0e999999", "0.00000000000001", "1" + ".1" + "1" * 9000])
+def test_an_amount_of_an_item_has_no_more_digits_than_one_computes_with(number: str) -> None:
+    item = {"id": "a", "price": "@", "quantity": "@", "discount": "@", "tax": "@"}
+    (found,) = parse_order(body(items=[item]).replace(b'"@"', number.encode())).order.items or ()
+    for amount in (found.price, found.quantity, found.discount, found.tax):
+        assert amount is not None
+        assert len(f"{amount:f}") <= 28
+
+
+def test_an_item_may_be_a_discount_and_none_is_less_than_no_pieces() -> None:
+    (found,) = parse_order(body(items=[{"id": "a", "price": "-5.00", "tax": -1}])).order.items or ()
+    assert (found.price, found.tax) == (Decimal("-5.00"), Decimal(-1))
+    assert "quantity: it is negative" in _refused(body(items=[{"id": "a", "quantity": -1}]))
+    returned = {"id": "r", "amount": "1", "items": [{"id": "a", "quantity": -9}]}
+    assert "quantity: it is negative" in _refused(body(refunds=[returned]))
+
+
+def test_the_items_of_all_refunds_together_are_bounded() -> None:
+    refunds = [{"id": str(n), "amount": "1", "items": [{"id": "a"}] * 9} for n in range(50)]
+    assert "refunds: they name more than 400 items" in _refused(body(refunds=refunds))

@@ -336,3 +336,18 @@ def test_json_is_read_without_loss() -> None:
 def test_a_time_that_no_calendar_has_is_refused_as_such(text: str) -> None:
     with pytest.raises(OrderError, match="a time"):
         _time(text)
+
+
+@pytest.mark.parametrize("quantity", ["1E-999999", "1E+999999"])
+def test_a_quantity_with_a_huge_exponent_is_no_number_of_pieces(quantity: str) -> None:
+    item = {"name": "Mug", "quantity": quantity, "subtotal": "66.47", "total": "56.47"}
+    with pytest.raises(OrderError, match="quantity"):
+        read("woocommerce", "order.created", woocommerce_order(line_items=[item]))
+
+
+def test_too_many_items_of_refunds_are_left_out_and_the_refunds_count() -> None:
+    refund = shopify_refund()
+    refund["refund_line_items"] *= 150
+    refunds = [{**refund, "id": number} for number in range(3)]
+    found = seen("shopify", "orders/updated", shopify_order(refunds=refunds)).order.refunds
+    assert [(one.id, one.amount, one.items) for one in found] == [(str(n), D("45.00"), ()) for n in range(3)]

@@ -356,3 +356,29 @@ async def test_a_call_that_was_not_made_for_a_forgotten_visitor_is_no_doubt(
     assert len(await shop.service.ledger.orders.amounts("shop", limit=9)) == clean
     await shop.service.workflow.step()
     assert (await one(shop)).state == state
+
+
+async def test_a_refusal_holds_also_in_another_currency(shop: Shop) -> None:
+    await buy(shop)
+    await say(shop, "decline")
+    await shop.report(order(currency="USD"))
+    shop.now += 40 * DAY
+    await shop.service.workflow.step()
+    found = {row.currency: (row.state, row.amount) for row in await all_of(shop)}
+    assert found == {"EUR": ("declined", 0), "USD": ("declined", 0)}
+    await say(shop, "approve")
+    await shop.report(order(currency="GBP"))
+    found = {row.currency: (row.state, row.amount) for row in await all_of(shop)}
+    assert found == {"EUR": ("declined", 0), "USD": ("declined", 0), "GBP": ("pending", 1000)}
+
+
+@pytest.mark.parametrize("refused", ["820", "1001"])
+async def test_a_refusal_holds_also_if_two_orders_turn_out_to_be_one(shop: Shop, refused: str) -> None:
+    await shop.bought("v1")
+    await shop.report(order("820"), "v1")
+    await shop.report(order("1001"), "v1")
+    shop.now += 40 * DAY
+    await say(shop, "decline", refused)
+    await shop.record(order("1001", further=("820",)), "v1")
+    await shop.service.workflow.step()
+    assert [(row.state, row.amount) for row in await all_of(shop)] == [("declined", 0)] * 2

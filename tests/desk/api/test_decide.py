@@ -190,6 +190,7 @@ async def test_a_touch_that_only_the_browser_saw_is_kept(
     ("body", "status"),
     [
         (b"{", 400),
+        (b'{"consent":' + b'{"a":' * 5000 + b"1" + b"}" * 5001, 400),
         (b"[]", 422),
         (b'{"view": 7}', 422),
         (b'{"view": "<script>"}', 422),
