@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Annotated, Any, Final, Literal, Self
 
 import jmespath
+import re2  # type: ignore[import-untyped]
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -51,13 +52,40 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-class Signature(_Table):
-    """How deliveries are signed. `tolerance` is in seconds."""
+def _form(value: str) -> str:
+    try:
+        groups = re2.compile(value).groupindex
+    except re2.error as error:
+        raise ValueError(f"not an expression of RE2: {error}") from error
+    if value and "mac" not in groups:
+        raise ValueError("it needs a group `mac`")
+    return value
 
-    scheme: Literal["hmac", "stripe", "standard", "jws"]
-    header: str = Field(pattern=r"^[A-Za-z0-9-]+$")
-    encoding: Literal["base64", "hex"]
+
+class Signature(_Table):
+    """How deliveries are signed; see the head of `sources.toml`. `tolerance` is in seconds."""
+
+    scheme: Literal["hmac", "standard", "jws", "rsa", "secret"]
+    header: str = Field("", pattern=r"^[A-Za-z0-9-]*$")
+    field: Expression | None = None
+    path: bool = False
+    encoding: Literal["base64", "hex"] = "hex"
+    hash: Literal["sha256", "sha1", "sha512"] = "sha256"
+    prefix: str = ""
+    form: Annotated[str, AfterValidator(_form)] = ""
+    signed: str = Field("{body}", pattern=r"\{body\}")
+    time: str = Field("", pattern=r"^[A-Za-z0-9-]*$")
     tolerance: int = Field(300, ge=1, le=3600)
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if not (self.header or self.field is not None or self.path):
+            raise ValueError("say where it is: `header`, `field` or `path`")
+        if "{time}" in self.signed and not (self.time or "(?P<time>" in self.form):
+            raise ValueError("`signed` has a time: say where it is, by `time` or in `form`")
+        if self.scheme == "rsa" and self.hash == "sha1":
+            raise ValueError("a signature by RSA with SHA-1 can be forged")
+        return self
 
 
 class Fetch(_Table):
