@@ -4,15 +4,18 @@ from collections.abc import Iterator
 
 from ..settings.model import Site
 from ..settings.positions import KeyPath
+from ..settings.weak import weakness
 from ..settings.wording import Wording, nearest
-from .providers import providers
+from .providers import Provider, providers
+
+SECRET_LENGTH = 16
 
 
 def chat_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
     """A provider that is not known, and ids that are missing, wrong, or not the provider's."""
     chat, at = site.chat, (*path, "chat")
     if chat.provider is None:
-        for key in ("ids", "attributes", "load"):
+        for key in ("ids", "attributes", "load", "secret", "texts", "command"):
             if key in chat.model_fields_set:
                 yield Wording(
                     (*at, key), f"`{key}` is for a provider's chat", "write `provider` too", "warning"
@@ -32,6 +35,28 @@ def chat_problems(site: Site, path: KeyPath) -> Iterator[Wording]:
     for name in chat.ids.keys() - provider.ids.keys():
         hint = nearest(name, provider.ids) or "it has " + ", ".join(provider.ids)
         yield Wording((*at, "ids", name), f"{provider.title} has no id {name!r}", hint)
+    yield from _secret_problems(site, provider, at)
     if chat.attributes and not provider.has_attributes:
         why = f"{provider.title} takes no attributes from a page"
         yield Wording((*at, "attributes"), why, "leave `attributes` out", "warning")
+
+
+def _secret_problems(site: Site, provider: Provider, at: KeyPath) -> Iterator[Wording]:
+    """Secrets of webhooks that can be guessed, that are no key where one is needed, or of no use."""
+    chat = site.chat
+    if chat.secret is None:
+        return
+    if provider.webhook is None:
+        why = f"no webhooks of {provider.title} are known"
+        yield Wording((*at, "secret"), why, "leave `secret` out", "warning")
+        return
+    for key, secret in (("secret", chat.secret), *(("previous_secrets", s) for s in chat.previous_secrets)):
+        text = secret.get_secret_value()
+        if provider.webhook.signature.scheme == "rsa":
+            if "BEGIN" not in text:
+                why = f"{key} is not the public key that {provider.title} shows"
+                yield Wording((*at, key), why, "paste all of it, from -----BEGIN to -----END")
+        elif (weak := weakness(text, SECRET_LENGTH)) is not None:
+            yield Wording(
+                (*at, key), f"{key} {weak}", "take the one that the provider shows, or a longer one"
+            )

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import re2  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from .webhooks import ProviderWebhook
+
 Join = Literal["attr", "convid", "token", "code"]
 Event = Literal[
     "opened", "closed", "started", "sent", "received", "ended", "rated", "online", "offline", "failed"
@@ -89,6 +91,7 @@ class Provider(_Table):
     hide: Steps = ()
     show: Steps = ()
     ask: Steps = ()
+    webhook: ProviderWebhook | None = None
 
     @model_validator(mode="after")
     def _can_run(self) -> Self:
@@ -208,7 +211,10 @@ def read_providers(text: str) -> Mapping[str, Provider]:
         entries = tomllib.loads(text)
     except ValueError as error:
         raise ProviderError(f"providers.toml: {error}") from error
+    own = entries.pop("own", [])
     for name, entry in entries.items():
+        if entry.get("webhook", {}).get("own"):
+            entry["webhook"]["reads"] = own
         try:
             found[name] = Provider.model_validate(entry)
         except ValueError as error:

@@ -84,7 +84,9 @@ def _is_one(sent: str, secrets: Iterable[str]) -> bool:
 def _is_signed(signature: Signature, secret: str, signed: bytes, macs: Iterable[bytes | None]) -> bool:
     if signature.scheme == "rsa":
         keys = list(_public_keys(secret))
-        return any(_verifies(key, mac, signed, RSA_HASHES[signature.hash]) for key in keys for mac in macs if mac)
+        return any(
+            _verifies(key, mac, signed, RSA_HASHES[signature.hash]) for key in keys for mac in macs if mac
+        )
     own = hmac.digest(_key(signature, secret), signed, signature.hash)
     return any(mac is not None and hmac.compare_digest(mac, own) for mac in macs)
 

@@ -24,6 +24,8 @@ URL_LENGTH = 300
 TITLE_LENGTH = 100
 CART_PATHS = 8
 AGAIN_SECONDS = 86400
+TALK_IDLE = 3600.0
+"""Seconds without a message after which a talk in a provider's chat that nobody ended is over."""
 
 
 class Page(Struct, frozen=True, array_like=True):
@@ -39,12 +41,26 @@ class Talk(Struct, frozen=True, array_like=True):
     """The visitor's last conversation, as in the ledger.
 
     `last` is the id of its newest message, 0 if the visitor never wrote. `answers` are the ids of the newest
-    50 agents' messages after the visitor's last message.
+    50 agents' messages after the visitor's last message. `elsewhere` is there if it talked in a provider's
+    chat: when that went on last, and whether it is open.
     """
 
     last: int = 0
     open: bool = False
     answers: tuple[int, ...] = ()
+    elsewhere: tuple[float, bool] | None = None
+
+    def runs(self, now: float) -> bool:
+        """Whether the visitor talks now, in whichever chat."""
+        if self.open or self.elsewhere is None:
+            return self.open
+        at, is_open = self.elsewhere
+        return is_open and now - at < TALK_IDLE
+
+    @property
+    def talked(self) -> bool:
+        """Whether the visitor ever wrote, in whichever chat."""
+        return self.last > 0 or self.elsewhere is not None
 
 
 class Used(Struct, frozen=True, array_like=True):
@@ -61,8 +77,9 @@ class Visitor(Struct, omit_defaults=True):
     one and `pages` the number of its page views; `trail` holds the last page views of all visits. `cart`
     is the last cart seen on a page: `value` (decimal text), `currency`, `items`. `seen`, `dismissed` and
     `accepted` list the rules whose invites were so in the current visit. `talked_at` is when the last
-    conversation was opened. `ordered_on` marks the page that showed the last order, `order_seen_at` is when
-    clew heard of it (`ordered_at` is the order's own time), `shopped_at` the last time since then that a cart
+    conversation was opened, `chat_failed_at` when a provider's chat did not come. `ordered_on` marks the page
+    that showed the last order, `order_seen_at` is when clew heard of it (`ordered_at` is the order's own
+    time), `shopped_at` the last time since then that a cart
     or the checkout was seen, `cart_on` the last paths on which a cart was read. `talk` is what the ledger
     holds of the last conversation, None where the ledger has not been asked; `read` is the id of the newest
     message that the visitor has read. `consent` is what shows its consent, at a site that asks: the source,
@@ -88,6 +105,7 @@ class Visitor(Struct, omit_defaults=True):
     accepted: tuple[str, ...] = ()
     dismissals: int = 0
     talked_at: float = 0.0
+    chat_failed_at: float = 0.0
     ordered_at: float = 0.0
     ordered_on: str = ""
     order_seen_at: float = 0.0
@@ -300,6 +318,16 @@ class Talked(Struct, frozen=True):
         visitor.talked_at = max(visitor.talked_at, self.at)
 
 
+class ChatFailed(Struct, frozen=True):
+    """A provider's chat did not come: it is down, blocked or slow."""
+
+    at: float
+
+    def apply(self, visitor: Visitor, now: float) -> None:
+        """The last time counts."""
+        visitor.chat_failed_at = max(visitor.chat_failed_at, self.at)
+
+
 class TalkChanged(Struct, frozen=True):
     """What the ledger holds of the visitor's conversation, in place of `before`."""
 
@@ -384,6 +412,7 @@ Change = (
     | MessagesRead
     | Shopped
     | Talked
+    | ChatFailed
     | Touched
     | Restored
     | Viewed

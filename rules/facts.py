@@ -80,7 +80,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("clock.minute", "int", "The minute, 0 to 59.", most=59),
     Fact("clock.weekday", "string", "The day of the week: mon, tue, wed, thu, fri, sat, sun.", WEEKDAYS),
     Fact("clock.date", "string", 'The date, such as "2026-12-24". Dates can be compared with < and >.'),
-    Fact("agents.online", "int", "How many agents have the desk open."),
+    Fact("agents.online", "int", "How many agents have the desk open, or are online in a provider's chat."),
     Fact("agents.load", "double", "Open conversations divided by the number that the agents can handle."),
     Fact("agents.free", "int", "How many more conversations the agents can handle."),
     Fact("invite.seen", "int", "How many invites the visitor has seen in this visit."),
@@ -88,6 +88,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("invite.dismissals", "int", "How many the visitor has dismissed in all visits."),
     Fact("chat.open", "bool", "Whether the visitor has an open conversation."),
     Fact("chat.talked", "bool", "Whether the visitor has written in a conversation."),
+    Fact("chat.failed", "bool", "Whether a provider's chat did not come in this visit."),
     Fact("order.placed", "bool", "Whether the visitor has ordered in this visit."),
 )
 

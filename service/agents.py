@@ -19,10 +19,15 @@ class AgentLoads:
         self._clock = clock
         self._seen: Mapping[str | None, Sequence[float]] | None = None
         self._conversations: Mapping[str, int] = {}
+        self._elsewhere: Mapping[str, int] = {}
+        self._running: Mapping[str, int] = {}
 
     async def refresh(self) -> None:
         """Read the ledger. Raises its errors; the previous values are then kept."""
-        present = await self._ledger.agents.present(self._clock.now())
+        now = self._clock.now()
+        present = await self._ledger.agents.present(now)
+        self._elsewhere = await self._ledger.provider_talks.present(now)
+        self._running = await self._ledger.provider_talks.running(now)
         self._conversations = await self._ledger.inbox.open_by_site()
         seen: dict[str | None, list[float]] = {}
         for site, at in present:
@@ -37,4 +42,5 @@ class AgentLoads:
         # An agent of all sites counts for each of them.
         seen = (*self._seen.get(None, ()), *self._seen.get(site, ()))
         online = sum(at > since for at in seen) if seen else 0
-        return AgentLoad(online, self._conversations.get(site, 0))
+        talks = self._conversations.get(site, 0) + self._running.get(site, 0)
+        return AgentLoad(online, talks, self._elsewhere.get(site))

@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 
 from ..chat.hub import Hub, desk_topic, visitor_topic
 from ..chat.model import Added, Conversation, Message, Sender
-from ..chat.providers import Event
 from ..events.events import Events
 from ..referral.cookie import Known
 from ..referral.masking import one_line
@@ -108,45 +107,15 @@ class Conversations:
             # A page that was loaded before the rules changed may name a removed rule.
             rule=said.rule if any(said.rule == r.name for r in site.settings.rules) else None,
             now=self._clock.now(),
-            sender=await self._sender(site, known, client),
+            sender=await self.sender(site, known, client),
             opening=lambda: self._limits.take("conversations", site.name, client),
         )
         await self._added(added)
         return added
 
-    async def provider_says(
-        self, site: SiteRuntime, known: Known | None, event: Event, external: str | None, client: str | None
-    ) -> None:
-        """Note what a page heard from the chat of the site's provider. Where the visitor began to write, that
-        is a conversation of its own. Raises LimitedError."""
-        provider = site.settings.chat.provider
-        if provider is None:
-            return
-        visitor = None if known is None else known.visitor
-        self._events.emit("provider", site=site.name, visitor=visitor, provider=provider, what=event)
-        if event == "failed":
-            self._events.notice("provider_failed", site=site.name, key=provider, provider=provider)
-        if known is None or event not in ("started", "sent"):
-            return
-        self._limits.take("messages", site.name, client)
-        created = await self._books.add_elsewhere(
-            site.name,
-            known.visitor,
-            provider,
-            external,
-            language=site.settings.language,
-            now=self._clock.now(),
-            sender=await self._sender(site, known, client),
-            opening=lambda: self._limits.take("conversations", site.name, client),
-        )
-        if created:
-            self._events.emit(
-                "conversation", site=site.name, visitor=known.visitor, state="open", provider=provider
-            )
-
-    async def _sender(self, site: SiteRuntime, known: Known, client: str | None) -> Sender:
+    async def sender(self, site: SiteRuntime, known: Known, client: str | None) -> Sender:
         """The sender for the inbox. From the first message on, the visitor is stored, and kept for longer."""
-        mark, now = self._client_mark(client), self._clock.now()
+        mark, now = self.client_mark(client), self._clock.now()
         visitor = None
         try:
             visitor = await self._visits.get(site.name, known.visitor)
@@ -158,7 +127,7 @@ class Conversations:
             self._events.failed(error, site=site.name, where="messages")
         return Sender(client=mark) if visitor is None else Sender(partner_of(visitor), page_of(visitor), mark)
 
-    def _client_mark(self, client: str | None) -> str | None:
+    def client_mark(self, client: str | None) -> str | None:
         """A pseudonym of a client network: the same for all its clients, and not reversible."""
         network = network_of(client)
         if network is None:

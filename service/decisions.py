@@ -396,7 +396,7 @@ def _wanted(site: SiteRuntime, visitor: Visitor, url: str) -> list[str] | None:
 def _in_talk(site: SiteRuntime, visitor: Visitor, now: float) -> bool:
     """Whether the visitor talks; where the ledger cannot say so, whether a talk was opened not long ago."""
     if visitor.talk is not None:
-        return visitor.talk.open
+        return visitor.talk.runs(now)
     return bool(visitor.talked_at) and now - visitor.talked_at < site.settings.chat.window_hours * 3600
 
 

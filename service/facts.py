@@ -27,10 +27,17 @@ CAMPAIGN = {
 
 
 class AgentLoad(Struct, frozen=True):
-    """The agents of a site: how many have a desk open, how many conversations they have."""
+    """The agents of a site: how many have a desk open, how many conversations they have, and how many a
+    provider's chat has online, None if that is not known."""
 
-    online: int = 0
+    desk: int = 0
     conversations: int = 0
+    elsewhere: int | None = None
+
+    @property
+    def online(self) -> int:
+        """How many are there, wherever."""
+        return self.desk + (self.elsewhere or 0)
 
 
 class PageNow(Struct, frozen=True):
@@ -178,7 +185,8 @@ def _clock(inputs: _Inputs) -> dict[str, Any]:
 
 def _agents(inputs: _Inputs) -> dict[str, Any]:
     load = inputs.load
-    if load is None:
+    provided = inputs.site.settings.chat.provider is not None
+    if load is None or (provided and load.elsewhere is None and not load.desk):
         return {}
     facts: dict[str, Any] = {"online": load.online}
     places = load.online * inputs.site.settings.chat.per_agent
@@ -198,8 +206,13 @@ def _invite(inputs: _Inputs) -> dict[str, Any]:
 
 
 def _chat(inputs: _Inputs) -> dict[str, Any]:
-    talk = inputs.visitor.talk
-    return {"open": talk.open, "talked": talk.last > 0} if talk is not None else {}
+    visitor = inputs.visitor
+    facts: dict[str, Any] = {}
+    if inputs.site.settings.chat.provider is not None:
+        facts["failed"] = bool(visitor.chat_failed_at) and visitor.chat_failed_at >= visitor.visit_at
+    if visitor.talk is not None:
+        facts |= {"open": visitor.talk.runs(inputs.now), "talked": visitor.talk.talked}
+    return facts
 
 
 def _order(inputs: _Inputs) -> dict[str, Any]:

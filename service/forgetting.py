@@ -16,6 +16,7 @@ _WENT: Final = {
     "visits": "the visitor's record: page views, arrivals, cart",
     "conversations": "the conversation",
     "messages": "what was written",
+    "provider_states": "the code, and the conversation in a provider's chat, that name the visitor",
     "sightings": "visitor, e-mail hash, conversation, arrivals, and the report as it came in",
     "orders": "the visitor, and the conversation in which it was made",
     "decisions": "the arrivals that were weighed: replaying it says that they are forgotten",

@@ -2,11 +2,13 @@
 
 from typing import Final
 
+from ..chat.providers import providers
 from ..referral.cookie import Known
 from ..referral.masking import one_line
 from ..referral.visitor import Visitor
 from ..settings.addresses import split
 from ..settings.model import ChatAttribute
+from .chat_code import shown
 from .conversations import partner_of
 from .site import SiteRuntime
 
@@ -32,6 +34,8 @@ def provider_chat(
         attributes["clew_ref"] = site.carrier.token(visitor.id)
         values = {name: _value(name, visitor, url)[:VALUE_LENGTH] for name in chat.attributes}
         attributes |= {f"clew_{name}": value for name, value in values.items() if value}
+        if "code" in providers()[chat.provider].join:
+            attributes["clew_code"] = shown(site.chat_code(visitor.id))
     found: dict[str, object] = {"load": chat.load, "blocked": blocked, "attributes": attributes}
     return found if chat.mail is None else {**found, "mail": chat.mail}
 

@@ -37,6 +37,7 @@ from ..stores.watch import Watch
 from . import workflow
 from .agents import AgentLoads
 from .attribution import Attribution
+from .chat_orders import ChatOrders
 from .click_signs import CROWD_SECONDS
 from .clicks import ClickCounts
 from .clock import LEAST_STEP, Clock
@@ -49,6 +50,8 @@ from .ordering.lost import LostOrders
 from .ordering.reading import PageReader
 from .ordering.recording import Ordering
 from .ordering.webhooks import Webhooks
+from .provider_hooks import ProviderHooks
+from .provider_pages import ProviderPages
 from .publishing import Publisher
 from .shared_limits import SharedLimits
 from .sites import Sites, SiteTable
@@ -176,6 +179,7 @@ class Service:
         )
         self.lost = LostOrders(self.ledger, self.visits)
         self.webhooks = Webhooks(self.ledger, self.ordering, self.events, self.clock)
+        self._build_providers()
         self.handing = Handing(self.visitors, self.events, self.clock)
         self.clicks = ClickCounts()
         self.attribution = Attribution(
@@ -202,6 +206,29 @@ class Service:
             self.clock,
             self.tasks.later,
             self.handing,
+        )
+
+    def _build_providers(self) -> None:
+        """Create what hears from other companies' chats."""
+        self.chat_orders = ChatOrders(self.ledger, self.visits, self.ordering, self.events)
+        self.provider_hooks = ProviderHooks(
+            self.ledger,
+            self.visits,
+            self.talks,
+            self.chat_orders,
+            self.limits,
+            self.hub,
+            self.events,
+            self.clock,
+        )
+        self.provider_pages = ProviderPages(
+            self.ledger,
+            self.conversations,
+            self.visitors,
+            self.talks,
+            self.limits,
+            self.events,
+            self.clock,
         )
 
     def _visit_store(self, address: str) -> Visits:

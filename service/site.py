@@ -27,6 +27,7 @@ from ..settings.model import PageType, Partner, Settings, Site
 from ..settings.platforms import PageTypes, admin_areas, platform_of, with_platform
 from ..templates import Script, provider_script
 from .answers import Answers
+from .chat_code import code_of
 from .click_signs import Clicks
 
 CLOSING = frozenset({"checkout", "confirmation"})
@@ -68,6 +69,7 @@ class SiteRuntime:
             [s.get_secret_value() for s in settings.previous_secrets],
             site.name,
         )
+        self._code_key = settings.secret.get_secret_value().encode()
         self.handovers = Handovers(
             site,
             settings.secret.get_secret_value(),
@@ -109,6 +111,10 @@ class SiteRuntime:
     def _closes(self, path: bytes, query: bytes) -> bool:
         """Whether a page belongs to the checkout or shows an order."""
         return self.order_page(path, query) or self.page_type(path, query) in CLOSING
+
+    def chat_code(self, visitor: str) -> str:
+        """The visitor's short code for conversations."""
+        return code_of(self._code_key, self.name, visitor)
 
     def set_back(self, jumps: tuple[tuple[float, float], ...]) -> None:
         """Apply steps of the clock; see `Terms.set_back`."""

@@ -174,7 +174,7 @@ async def events_endpoint(request: Request, at: RequestContext) -> Response:
     known = known_visitor(request.scope, at)
     if body.kind == "chat":
         if body.event is not None:
-            says = at.service.conversations.provider_says
+            says = at.service.provider_pages.says
             await says(at.site, known, body.event, body.id, at.origin.client)
     elif body.kind == "read":
         talker = known or cookie_visitor(request.scope, at)

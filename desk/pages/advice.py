@@ -94,13 +94,27 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     ),
     "webhook_refused": (
         "A webhook of {source} was refused: {why}.",
-        "Compare the secret in `[sites.webhooks]` with the one that the shop system shows. If nobody has set "
-        "the webhook up, a stranger tries the address.",
+        "Compare the secret in `[sites.webhooks]`, or `[sites.chat]`, with the one that the system shows. "
+        "If nobody has set the webhook up, a stranger tries the address.",
     ),
     "webhook_unread": (
         "A webhook of {source} could not be read, so no order was changed: {why}.",
         "Report the order by `POST orders`, or correct the shop system's settings. The body is kept in the "
         "ledger's table `deliveries`.",
+    ),
+    "talk_unknown": (
+        "A conversation in the chat of {provider} ended, and it is not known which visitor had it.",
+        "An order in it earns nobody anything. See “Whose conversation it is” in the guide to chats: does "
+        "the provider send the attribute `clew_ref`? Else the agent types the visitor's code.",
+    ),
+    "talk_unsure": (
+        "Pages of several visitors claim the same conversation in the chat of {provider}: it is nobody's.",
+        "If it happens often, somebody guesses the ids of conversations. Have the provider send the "
+        "attribute `clew_ref`, which decides.",
+    ),
+    "chat_order_unread": (
+        "An order that {by} told in a chat could not be read: {why}.",
+        "Record it at the desk. Agents write `/order`, the number and the total, as in /order 1001 59.90.",
     ),
     "webhook_state": (
         "The shop system has a state that clew does not know; the order {order} kept its own. Key: {key}.",

@@ -10,6 +10,7 @@ from ...chat.model import Conversation
 from ...credit.decision import decide
 from ...credit.inputs import Inputs
 from ...orders.model import OrderError
+from ...orders.sale import read_sale
 from ...service.conversations import MessageError
 from ...settings.model import Site
 from ..context import RequestContext
@@ -18,7 +19,6 @@ from .auth import AgentContext, agent_form, anyone, login, login_page, logout, s
 from .inbox import close_many, common, hue, inbox, short_name
 from .live import stamp, stream
 from .render import canned, file, page
-from .sale import read_sale
 from .trail import VisitorSummary, summary
 
 SHOWN_MESSAGES = 300

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...orders.ids import normalised
 from ...orders.model import STATES, OrderError
+from ...orders.sale import read_amount
 from ...payouts.account import accounts
 from ...service.ordering.correcting import WHY_LENGTH, correct
 from ...service.ordering.earnings import priced
@@ -22,7 +23,6 @@ from .auth import AgentContext, agent_form, see_other, signed_in
 from .live import stamp
 from .needs import BACK
 from .render import page, times
-from .sale import read_amount
 
 SHOWN = 50
 NOBODY = "-"

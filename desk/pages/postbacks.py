@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...orders.model import OrderError
+from ...orders.sale import read_amount
 from ...postbacks.model import STATES, Postback, State
 from ...service.ordering.correcting import settle as settle_order
 from ...service.ordering.correcting import settled
@@ -17,7 +18,6 @@ from .auth import AgentContext, agent_form, see_other, signed_in
 from .live import stamp
 from .needs import BACK
 from .render import page
-from .sale import read_amount
 
 SHOWN = 100
 TITLES: Mapping[State, str] = {

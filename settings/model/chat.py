@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from .base import Language, Model
 
@@ -43,6 +43,10 @@ class Chat(Model):
     load: Literal["click", "page"] = "click"
     csp: Literal["report", "extend"] = "report"
     mail: str | None = Field(None, pattern=r"^[^\s@<>\"?&]{1,64}@[A-Za-z0-9.-]{1,190}$")
+    secret: SecretStr | None = None
+    previous_secrets: list[SecretStr] = Field([], max_length=5)
+    texts: bool = False
+    command: str = Field("/order", pattern=r"^(/[a-z]{2,20})?$")
 
     window_hours: int = Field(24, ge=1, le=24 * 60)
     message_length: int = Field(4000, ge=100, le=20000)

@@ -25,6 +25,7 @@ from .partner_access import PartnerAccess
 from .partner_book import PartnerBook
 from .partner_clicks import PartnerClicks
 from .payouts import Payouts
+from .provider_talks import ProviderTalks
 from .stories import Stories
 from .totals import Totals
 
@@ -47,6 +48,7 @@ class Ledger:
         self.exports = Exports(self.db)
         self.endpoints = Endpoints(self.db)
         self.conversations = Conversations(self.db)
+        self.provider_talks = ProviderTalks(self.db)
         self.customers = Customers(self.db)
         self.lost = Lost(self.db)
         self.paces = Paces(self.db)

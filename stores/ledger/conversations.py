@@ -19,6 +19,9 @@ from .schema import conversations, messages
 REOPEN_SECONDS = 24 * 3600
 PAGE = 500
 CLOSED_AT_ONCE = 500
+CLAIM_SECONDS = 600.0
+"""Seconds around the beginning of a conversation in a provider's chat in which a page may say whose it is.
+Ids that are numbers in turn can be told beforehand, or later, by somebody else."""
 ANSWERS = 50  # unread ones that are counted one by one
 
 CONVERSATION = [
@@ -63,9 +66,10 @@ class Conversations:
     async def talk(self, site: str, visitor: str) -> Talk:
         """What the visitor's own record says of its newest conversation."""
         async with self._db.read() as connection:
+            elsewhere = await _elsewhere(connection, site, visitor)
             found = await _latest(connection, site, visitor)
             if found is None:
-                return Talk()
+                return Talk(elsewhere=elsewhere)
             newest = (
                 select(messages.c.id, messages.c.author)
                 .where(messages.c.conversation == found.id)
@@ -75,7 +79,7 @@ class Conversations:
             rows = (await connection.execute(newest)).all()
         since = list(takewhile(lambda row: row.author != "visitor", rows))
         answers = tuple(row.id for row in reversed(since) if row.author == "agent")
-        return Talk(rows[0].id if rows else 0, found.state == "open", answers)
+        return Talk(rows[0].id if rows else 0, found.state == "open", answers, elsewhere)
 
     async def visitor_messages(
         self, site: str, visitor: str, after: int = 0
@@ -126,7 +130,7 @@ class Conversations:
             opened = found is None or found.state == "closed"
             if found is None or (opened and now - found.updated_at > REOPEN_SECONDS):
                 opening()
-                found = Conversation(_new_id(), site, visitor, language, rule, "open", None, now, now)
+                found = Conversation(new_id(), site, visitor, language, rule, "open", None, now, now)
                 row = {c.name: getattr(found, c.name) for c in CONVERSATION}
                 await tx.execute(insert(conversations).values(**row, said=0))
             message = await _add(tx, found, "visitor", None, text, client_id, now)
@@ -164,6 +168,10 @@ class Conversations:
 
         async def work(tx: Connection) -> bool:
             await tx.lock(f"talk {site} {visitor}")
+            if external is not None:
+                await tx.lock(f"talk {site} {provider} {external}")
+                if await _claimed(tx, site, visitor, provider, external, now):
+                    return True
             newest = (
                 select(conversations.c.id, conversations.c.external)
                 .where(
@@ -176,7 +184,8 @@ class Conversations:
             )
             if external is not None:
                 named = newest.where(conversations.c.external == external)
-                if (await tx.execute(named)).first() is not None:
+                if (row := (await tx.execute(named)).first()) is not None:
+                    await _go_on(tx, row.id, now)
                     return False
             recent = newest.where(conversations.c.updated_at >= now - REOPEN_SECONDS)
             row = (await tx.execute(recent)).first()
@@ -184,9 +193,10 @@ class Conversations:
                 if external is not None:
                     change = update(conversations).where(conversations.c.id == row.id)
                     await tx.execute(change.values(external=external))
+                await _go_on(tx, row.id, now)
                 return False
             opening()
-            found = Conversation(_new_id(), site, visitor, language, None, "closed", None, now, now)
+            found = Conversation(new_id(), site, visitor, language, None, "open", None, now, now)
             values = {c.name: getattr(found, c.name) for c in CONVERSATION}
             values |= {"partner": sender.partner, "page": sender.page, "client": sender.client}
             await tx.execute(
@@ -196,6 +206,13 @@ class Conversations:
             return True
 
         return await self._db.transact(work)
+
+    async def end_elsewhere(self, site: str, visitor: str, provider: str) -> None:
+        """Note that a page told the end of its visitor's talk in a provider's chat."""
+        c = conversations.c
+        mine = (c.site == site, c.visitor == visitor, c.provider == provider, c.state == "open")
+        change = update(conversations).where(*mine).values(state="closed")
+        await self._db.transact(lambda tx: tx.execute(change))
 
     async def visitor_talked(self, site: str, visitor: str, since: float, until: float) -> str | None:
         """The conversation in which the visitor last wrote in [since, until), or None."""
@@ -298,7 +315,7 @@ class Conversations:
         )
         found = (
             select(*CONVERSATION)
-            .where(conversations.c.site == site, conversations.c.state == "open", wanted)
+            .where(conversations.c.site == site, conversations.c.state == "open", OWN, wanted)
             .order_by(conversations.c.id)
             .limit(CLOSED_AT_ONCE)
             .with_for_update()
@@ -330,7 +347,8 @@ class Conversations:
         return (rows[-1].id if rows else message), list(dict.fromkeys((r.site, r.visitor) for r in rows))
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """The id of a new conversation."""
     return secrets.token_urlsafe(16)
 
 
@@ -370,6 +388,39 @@ async def _latest(
     )
     row = (await connection.execute(newest.with_for_update() if lock else newest)).first()
     return None if row is None else conversation_of(row)
+
+
+async def _elsewhere(connection: Connection, site: str, visitor: str) -> tuple[float, bool] | None:
+    """When the visitor's last talk in a provider's chat went on, and whether it is open."""
+    c = conversations.c
+    mine = (c.site == site, c.visitor == visitor, c.provider.is_not(None), c.said > 0)
+    newest = select(c.updated_at, c.state).where(*mine).order_by(c.updated_at.desc()).limit(1)
+    row = (await connection.execute(newest)).first()
+    return None if row is None else (row.updated_at, row.state == "open")
+
+
+async def _claimed(tx: Connection, site: str, visitor: str, provider: str, external: str, now: float) -> bool:
+    """Give a conversation of which a webhook told to the visitor whose page names it, if that is about when
+    it began and nobody else does; returns whether it did so. Ids may be numbers in turn, which anybody can
+    name: then it is nobody's until the webhook itself tells whose it is."""
+    c = conversations.c
+    of_it = (c.site == site, c.provider == provider, c.external == external, c.tied.is_not(None))
+    columns = (c.id, c.visitor, c.tied, c.started_at)
+    row = (await tx.execute(select(*columns).where(*of_it).with_for_update())).first()
+    if row is None or row.tied not in ("", "id") or row.visitor == visitor:
+        return False
+    if abs(now - row.started_at) > CLAIM_SECONDS:
+        return False
+    owner, tied = (visitor, "id") if not row.visitor else ("", "unsure")
+    await tx.execute(update(conversations).where(c.id == row.id).values(visitor=owner, tied=tied))
+    return bool(owner)
+
+
+async def _go_on(tx: Connection, conversation: str, now: float) -> None:
+    """Note that a talk goes on, once a minute."""
+    c = conversations.c
+    change = update(conversations).where(c.id == conversation, c.tied.is_(None), c.updated_at < now - 60)
+    await tx.execute(change.values(state="open", updated_at=now))
 
 
 async def _messages(

@@ -13,7 +13,7 @@ from .database import Database
 from .errors import LedgerConflictError
 from .schema import deliveries
 
-Outcome = Literal["order", "ignored", "unread", "ping"]
+Outcome = Literal["order", "talk", "ignored", "unread", "ping"]
 AGAIN: Final = 5.0
 """Seconds after which the repeat of a webhook is counted."""
 
@@ -81,7 +81,8 @@ class Deliveries:
         same = (_C.site == one.site, _C.source == one.source, _C.digest == one.digest)
 
         async def work(tx: Connection) -> None:
-            seen = await tx.execute(update(deliveries).where(*same).values(count=_C.count + 1, at=one.at))
+            again = {"count": _C.count + 1, "at": one.at, "said": dict(one.said)}
+            seen = await tx.execute(update(deliveries).where(*same).values(**again))
             if not seen.rowcount:
                 await tx.execute(insert(deliveries).values(**values))
             if one.raw is not None:

@@ -29,6 +29,7 @@ from .schema import notices as notices_table
 from .schema import orders as orders_table
 from .schema import placements as placements_table
 from .schema import postbacks as postbacks_table
+from .schema import provider_states
 from .schema import shares as shares_table
 from .schema import sightings as sightings_table
 
@@ -152,6 +153,7 @@ class Forgetting:
             of_orders = _D.order.in_(select(_S.order).where(*of_email))
             found = found.plus(await through(_linked, of_orders, _O.site == person.site))
             found = found.plus(await through(_sightings, *of_email))
+        found = found.plus(await self._work(lambda tx: _provider_states(tx, person, done), done))
         found = found.plus(await self._work(lambda tx: _unread(tx, person, done), done))
         return found.plus(await self._work(lambda tx: _notices(tx, person, done), done))
 
@@ -441,6 +443,19 @@ async def _due(
     query = select(_H.decision.label("id")).where(*which, _H.decision > after).order_by(_H.decision)
     rows = (await tx.execute(query.limit(STEP_ROWS))).all()
     return await _clicks(tx, (*which, _H.decision.in_([row.id for row in rows])), done), _more(rows)
+
+
+async def _provider_states(tx: Connection, person: Person, done: _Done) -> Forgot:
+    """Delete the person's codes, and which conversations in a provider's chat will be its own."""
+    own = provider_states.c
+    which = (own.site == person.site, own.visitor.in_(person.visitors))
+    found = {
+        ("provider_states", (row.kind, row.name))
+        for row in await tx.execute(select(own.kind, own.name).where(*which))
+    }
+    if found and not done.dry:
+        await tx.execute(delete(provider_states).where(*which))
+    return Forgot(set(found))
 
 
 async def _unread(tx: Connection, person: Person, done: _Done) -> Forgot:

@@ -30,7 +30,7 @@ class Inbox:
 
         Those of crowds are omitted. `client` lists the untaken ones of one client network instead.
         """
-        mine = [conversations.c.site == site, conversations.c.state == "open"]
+        mine = [conversations.c.site == site, conversations.c.state == "open", OWN]
         async with self._db.read() as connection:
             if client is not None:
                 mine += [untaken(), conversations.c.client == client]
@@ -77,7 +77,7 @@ class Inbox:
         """The number of open conversations, and of those that wait for an answer."""
         # COUNT of a column omits NULL.
         both = select(func.count(), func.count(conversations.c.waiting_since)).where(
-            conversations.c.site == site, conversations.c.state == "open"
+            conversations.c.site == site, conversations.c.state == "open", OWN
         )
         async with self._db.read() as connection:
             count, waiting = (await connection.execute(both)).one()
@@ -87,7 +87,7 @@ class Inbox:
         """The number of open conversations of each site that has any."""
         grouped = (
             select(conversations.c.site, func.count())
-            .where(conversations.c.state == "open")
+            .where(conversations.c.state == "open", OWN)
             .group_by(conversations.c.site)
         )
         async with self._db.read() as connection:
@@ -97,7 +97,7 @@ class Inbox:
         """A short text that differs whenever the open conversations of the site do."""
         # Answered from the index alone. A sum, not a maximum: clocks of several processes may differ.
         query = select(func.count(), func.coalesce(func.sum(conversations.c.updated_at), 0)).where(
-            conversations.c.site == site, conversations.c.state == "open"
+            conversations.c.site == site, conversations.c.state == "open", OWN
         )
         async with self._db.read() as connection:
             count, total = (await connection.execute(query)).one()
@@ -111,6 +111,7 @@ async def _crowds(connection: Connection, site: str) -> tuple[Crowd, ...]:
         .where(
             conversations.c.site == site,
             conversations.c.state == "open",
+            OWN,
             untaken(),
             conversations.c.client.is_not(None),
         )

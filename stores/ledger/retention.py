@@ -23,6 +23,7 @@ from .schema import (
     notices,
     partner_sessions,
     postbacks,
+    provider_states,
     sightings,
     turns,
 )
@@ -108,6 +109,8 @@ async def _raw(tx: Connection, before: float) -> int:
 async def _webhooks(tx: Connection, before: float) -> int:
     ids = await _ids(tx, select(deliveries.c.id).where(deliveries.c.at < before))
     await tx.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+    # What providers' webhooks told of whose a conversation will be, and the codes of visitors.
+    await tx.execute(delete(provider_states).where(provider_states.c.at < before))
     return len(ids)
 
 

@@ -414,13 +414,33 @@ conversations = Table(
     # A conversation in another company's chat: which, and the conversation's id there, if it is known.
     Column("provider", text_of(40)),
     Column("external", text_of(100)),
+    # Of a webhook: what says whose it is (attr, token, code, id; "" and "unsure": nothing does). NULL: only a
+    # page told of it.
+    Column("tied", text_of(8)),
+    Column("rating", Integer),  # by the visitor, 1 to 5
     # A browser tells the id: nobody may take one that is another visitor's.
     UniqueConstraint("site", "provider", "external", "visitor"),
     Index("ix_conversations_visitor", "site", "visitor"),
-    Index("ix_conversations_updated", "site", "state", "updated_at"),
+    Index("ix_conversations_updated", "site", "state", "updated_at", "provider"),
     Index("ix_conversations_waiting", "site", "state", "waiting_since", "updated_at"),
     # The open ones of all sites are counted again and again; those that are closed are many times more.
-    Index("ix_conversations_state", "state", "site"),
+    Index("ix_conversations_state", "state", "site", "provider", "updated_at"),
+)
+
+# What is known of providers' chats beside their conversations, by kind: whether an agent is there ("agent"),
+# or the chat by the pages of a client network ("page"); whose code ("code") or conversation ("tie PROVIDER")
+# it is.
+provider_states = Table(
+    "provider_states",
+    metadata,
+    Column("site", text_of(64), primary_key=True),
+    Column("kind", text_of(50), primary_key=True),
+    Column("name", text_of(100), primary_key=True),
+    Column("state", text_of(10), nullable=False),  # online or offline, of what has a presence
+    Column("visitor", text_of(40)),
+    Column("at", Float, nullable=False),
+    Index("ix_provider_states_at", "at"),
+    Index("ix_provider_states_visitor", "site", "visitor"),
 )
 
 messages = Table(

@@ -9,7 +9,7 @@ TIED = {
     "attr": "attribute",
     "convid": "the conversation's id",
     "token": "token",
-    "code": "no, named in the chat",
+    "code": "a code",
 }
 
 
@@ -19,11 +19,15 @@ def row(name: str, provider: Provider) -> str:
     tied = [TIED[join] for join in provider.join]
     steps = {"opens": provider.open, "first message": provider.ask, "hides": provider.hide}
     can = [word for word, has in steps.items() if has]
+    hook = provider.webhook
+    how = "—" if hook is None else "a secret" if hook.signature.scheme == "secret" else "signed"
+    how += ", likely" if hook is not None and hook.confidence == "likely" else ""
     sure = provider.confidence + ("; likely: " + ", ".join(provider.likely) if provider.likely else "")
-    cells = (f"`{name}`", provider.title, ", ".join(ids), ", ".join(tied), ", ".join(can) or "—", sure)
+    cells = (f"`{name}`", provider.title, ", ".join(ids), ", ".join(tied), ", ".join(can) or "—", how, sure)
     return f"| {' | '.join(cells)} |"
 
 
 def test_the_page_lists_every_provider() -> None:
-    rows = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| `")]
+    table = PAGE.read_text("utf-8").partition("## Providers")[2]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
     assert rows[1:] == [row(name, provider) for name, provider in sorted(providers().items())]

@@ -11,6 +11,7 @@ down_revision = None
 def upgrade() -> None:
     """Build."""
     _conversations()
+    _provider_states()
     _agents()
     _partner_pages()
     _orders()
@@ -45,12 +46,19 @@ def _conversations() -> None:
         sa.Column("client", text_of(32), nullable=True),
         sa.Column("provider", text_of(40), nullable=True),
         sa.Column("external", text_of(100), nullable=True),
+        sa.Column("tied", text_of(8), nullable=True),
+        sa.Column("rating", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
         sa.UniqueConstraint("site", "provider", "external", "visitor", name=op.f("uq_conversations_site")),
     )
-    op.create_index("ix_conversations_state", "conversations", ["state", "site"], unique=False)
     op.create_index(
-        "ix_conversations_updated", "conversations", ["site", "state", "updated_at"], unique=False
+        "ix_conversations_state", "conversations", ["state", "site", "provider", "updated_at"], unique=False
+    )
+    op.create_index(
+        "ix_conversations_updated",
+        "conversations",
+        ["site", "state", "updated_at", "provider"],
+        unique=False,
     )
     op.create_index("ix_conversations_visitor", "conversations", ["site", "visitor"], unique=False)
     op.create_index(
@@ -77,6 +85,22 @@ def _conversations() -> None:
     )
     op.create_index("ix_messages_at", "messages", ["at"], unique=False)
     op.create_index("ix_messages_conversation", "messages", ["conversation", "id"], unique=False)
+
+
+def _provider_states() -> None:
+    """What is known of providers' chats beside their conversations."""
+    op.create_table(
+        "provider_states",
+        sa.Column("site", text_of(64), nullable=False),
+        sa.Column("kind", text_of(50), nullable=False),
+        sa.Column("name", text_of(100), nullable=False),
+        sa.Column("state", text_of(10), nullable=False),
+        sa.Column("visitor", text_of(40), nullable=True),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("site", "kind", "name", name=op.f("pk_provider_states")),
+    )
+    op.create_index("ix_provider_states_at", "provider_states", ["at"], unique=False)
+    op.create_index("ix_provider_states_visitor", "provider_states", ["site", "visitor"], unique=False)
 
 
 def _agents() -> None:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
-from ...orders.intake import parsed_order
-from ...orders.model import OrderError, OrderSeen
+from .intake import parsed_order
+from .model import OrderError, OrderSeen
 
 # Digits with at most one separator, a dot or a comma: "1.299" with three digits after it has two readings.
 _AMOUNT = re.compile(r"(\d{1,15})(?:[.,](\d+))?", re.ASCII)
