@@ -91,7 +91,12 @@ def statements(dialect: str, orders: int = ORDERS) -> Iterator[str]:
     decision = {"id": "n", "order": "n", "order_version": "1", "at": own.at, "policy": "'v1'"}
     decision |= {"inputs": own.json({"touches": []}), "considered": own.json([]), "written": "n"}
     yield own.insert("decisions", decision | {"reason": "'The last click, 2 hours before the order'"})
-    share = {"decision": "n", "order": "n", "reason": "'The last click before the order'"}
+    share = {
+        "decision": "n",
+        "order": "n",
+        "site": f"'{SITE}'",
+        "reason": "'The last click before the order'",
+    }
     first = {"partner": own.partner, "place": "0", "part": "CASE WHEN n % 50 = 0 THEN '0.6' ELSE '1' END"}
     first |= {"click": own.json(["awin", "awc", "1234_1700000000_0123456789abcdef0123", ""])}
     first |= {"touched_at": f"{own.at} - 7200", "commission": own.money(1, 10), "operator": "'0.00'"}

@@ -28,7 +28,7 @@ from ...payouts.account import (
 from ...postbacks.due import Plan, with_verdicts
 from ...postbacks.model import Report
 from .adding import Additions, NumberOf
-from .connection import Connection
+from .connection import Connection, executing
 from .database import Database
 from .entries import entries_of
 from .known import postbacks_of
@@ -53,6 +53,8 @@ _PLACED = Prepared(
     .values(placed_at=bindparam("placed", type_=_C.placed_at.type))
 )
 LIST_LIMIT: Final = 500
+SECONDS: Final = 10.0
+"""Most time of sums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +171,12 @@ class Commissions:
         return tuple(Commission(**row._mapping) for row in rows)
 
     async def sums(self, wanted: WantedCommissions) -> tuple[CommissionSum, ...]:
-        """The sums by site, partner, currency and state."""
+        """The sums by site, partner, currency and state. Raises LedgerBusyError where it takes longer than
+        SECONDS."""
         key = (_C.site, _C.partner, _C.state, _C.currency)
         sums = [func.coalesce(func.sum(_C[n]), 0) for n in ("amount", "value", "locked", "paid")]
         query = select(*key, func.count(), *sums).where(*wanted.conditions()).group_by(*key).order_by(*key)
-        async with self._db.read() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = (await self._db.query(executing(query), SECONDS)).all()
         return tuple(CommissionSum(*row[:5], *map(int, row[5:])) for row in rows)
 
     async def decide(

@@ -20,15 +20,16 @@ _O, _S, _H = orders_table.c, sightings_table.c, shares_table.c
 MOST = 1000
 """Of how many orders a customer's or a coupon's past is counted."""
 
-_OTHERS = (_O.site == bindparam("site"), _O.id != bindparam("row"), _O.merged_into.is_(None))
 _BY_EMAIL = select(_S.order).where(_S.site == bindparam("site"), _S.email_hash == bindparam("email"))
 _BY_VISITOR = select(_O.id).where(_O.site == bindparam("site"), _O.visitor == bindparam("visitor"))
-# A union, because an OR of both would make PostgreSQL go through all orders.
+# A union, because an OR of both would make PostgreSQL go through all orders. The site is compared and the
+# rows are sorted so that no index fits: SQLite would go through all orders of the site.
 _EARLIER = Prepared(
     select(_O.id, _O.placed_at, _O.decision)
-    .where(*_OTHERS, _O.placed_at < bindparam("before"), one_of(_O.state, sorted(SALES)))
+    .where(func.coalesce(_O.site, "") == bindparam("site"), _O.id != bindparam("row"))
+    .where(_O.merged_into.is_(None), _O.placed_at < bindparam("before"), one_of(_O.state, sorted(SALES)))
     .where(_O.id.in_(union(_BY_VISITOR, _BY_EMAIL)))
-    .order_by(_O.placed_at, _O.id)
+    .order_by(func.coalesce(_O.placed_at, 0.0), _O.id)
     .limit(bindparam("limit", type_=Integer))
 )
 _ORIGIN = Prepared(select(shares_table).where(_H.decision == bindparam("decision")).order_by(_H.place))
@@ -39,15 +40,18 @@ _CODE = Prepared(
             shares_table, (_H.decision == _O.decision) & (_H.partner == bindparam("partner"))
         )
     )
-    .where(*_OTHERS, func.lower(_O.coupon) == bindparam("coupon"), _O.coupon.is_not(None))
+    .where(_O.site == bindparam("site"), _O.id != bindparam("row"), _O.merged_into.is_(None))
+    .where(func.lower(_O.coupon) == bindparam("coupon"), _O.coupon.is_not(None))
     .where(_O.placed_at > bindparam("since"), _O.placed_at <= bindparam("until"))
     .limit(bindparam("limit", type_=Integer))
 )
+# Grouped so that no index fits: SQLite would go through all reports of the site.
+_WHO = func.coalesce(_S.visitor, "")
 _LINKED = Prepared(
-    select(_S.visitor)
+    select(_WHO.label("visitor"))
     .where(_S.site == bindparam("site"), _S.email_hash == bindparam("email"))
     .where(_S.visitor.is_not(None), _S.visitor != bindparam("visitor"))
-    .group_by(_S.visitor)
+    .group_by(_WHO)
     .order_by(func.max(_S.id).desc())
     .limit(bindparam("limit", type_=Integer))
 )

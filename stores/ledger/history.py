@@ -275,7 +275,8 @@ class Histories:
             },
         )
         for place, share in enumerate(change.decision.shares):
-            new.add(shares_table, {**_share(share, place), "decision": decision, "order": order})
+            own = {"decision": decision, "order": order, "site": change.site}
+            new.add(shares_table, {**_share(share, place), **own})
         return decision
 
     async def decisions(self, row: int) -> tuple[Decided, ...]:

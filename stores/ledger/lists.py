@@ -164,7 +164,7 @@ async def _rare(connection: Connection, site: str, wanted: WantedList) -> list[i
     if wanted.held:
         queries.append(select(_P.order).where(_P.site == site, _P.state == "held"))
     if wanted.partner not in (None, NOBODY):
-        queries.append(select(_S.order).where(_S.partner == wanted.partner))
+        queries.append(select(_S.order).where(_S.site == site, _S.partner == wanted.partner))
     for query in queries:
         found = {row[0] for row in await connection.execute(query.limit(RARE + 1))}
         if len(found) <= RARE:

@@ -1,20 +1,29 @@
-"""Reports for people: lists of orders, and their sums by partner and channel."""
+"""Reports for people: lists of orders, and their sums by partner and channel.
+
+Sums are exact: the database adds up whole minor units, a bounded number of orders at a time; only orders of
+which a part was refunded, or that several partners share, are added up here (`amounts.py`).
+"""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Join, ScalarSelect, and_, func, or_, select
+from sqlalchemy import ColumnElement, Join, Row, ScalarSelect, Select, and_, case, func, not_, or_, select
 
-from ...credit.division import divided
-from ...orders.model import SALES
-from ...payouts.account import decimal
 from ...postbacks.model import STATES
+from .amounts import NONE, amount_of, count, is_plain, is_sale, money, of_share, parts_of, units
 from .connection import Connection
 from .database import Database
 from .schema import commissions, decisions, orders, postbacks, shares
+
+AT_ONCE: Final = 5_000
+"""Orders of one question for sums."""
+
+SECONDS: Final = 10.0
+"""Most time of such a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +87,6 @@ class Sum:
     commission: Decimal
 
 
-def of_share() -> ColumnElement[bool]:
-    """Joins a share's commission, as it stands, to the order's share. There is one for each currency that the
-    order had; those of others come to nothing."""
-    own = commissions.c
-    return and_(own.order == orders.c.id, own.partner == shares.c.partner, own.currency == orders.c.currency)
-
-
 def _of_last(column: ColumnElement[Any], *states: str) -> ScalarSelect[Any]:
     """Of an order's postbacks to a partner, the last one's of these states."""
     own = postbacks.c
@@ -97,7 +99,6 @@ def _of_last(column: ColumnElement[Any], *states: str) -> ScalarSelect[Any]:
 
 
 _STATE = _of_last(postbacks.c.state, *(state for state in STATES if state != "superseded"))
-_REPORTED = _of_last(postbacks.c.report, "delivered")
 _EVERY = orders.outerjoin(decisions, decisions.c.id == orders.c.decision).outerjoin(
     shares, shares.c.decision == orders.c.decision
 )
@@ -105,19 +106,6 @@ _EVERY = orders.outerjoin(decisions, decisions.c.id == orders.c.decision).outerj
 _EARNED = shares.join(
     orders, and_(orders.c.id == shares.c.order, orders.c.decision == shares.c.decision)
 ).join(decisions, decisions.c.id == orders.c.decision)
-
-
-_AMOUNTS = (
-    orders.c.state,
-    orders.c.total,
-    orders.c.refunded,
-    shares.c.decision,
-    shares.c.place,
-    shares.c.part,
-    commissions.c.amount,
-)
-# Decisions that one query asks for.
-_AT_ONCE = 500
 
 
 def _credited(wanted: OrderFilter) -> Join:
@@ -135,6 +123,7 @@ class Reports:
         """The matching orders, newest first."""
         query = (
             select(
+                orders.c.id.label("row"),
                 orders.c.site,
                 orders.c.order_id.label("id"),
                 orders.c.total,
@@ -150,109 +139,190 @@ class Reports:
                 orders.c.recorded_at.label("at"),
             )
             .select_from(_credited(wanted))
-            .where(*_conditions(wanted))
             # One number under two names: a partner's orders are in order by an index of the credits.
             .order_by((orders.c.id if wanted.partner is None else shares.c.order).desc())
             .limit(limit)
         )
+        # That index begins with the site.
+        one_by_one = wanted.partner is not None and wanted.site is None
+        sites = await self._sites() if one_by_one else [wanted.site]
+        found: list[Row[Any]] = []
         async with self._db.read() as connection:
-            rows = (await connection.execute(query)).all()
-        return tuple(OrderLine(**{**row._mapping, "state": row.state or "none"}) for row in rows)
+            for site in sites:
+                found += await connection.execute(query.where(*_conditions(replace(wanted, site=site))))
+        found.sort(key=lambda row: -row.row)
+        names = OrderLine.__slots__
+        return tuple(
+            OrderLine(**{name: getattr(row, name) for name in names} | {"state": row.state or "none"})
+            for row in found[:limit]
+        )
 
     async def sums(self, wanted: OrderFilter) -> tuple[Sum, ...]:
-        """Number and total of the matching orders, credited ones first."""
-        line = (orders.c.site, shares.c.partner, orders.c.channel, orders.c.currency)
-        query = (
-            select(*line, *_AMOUNTS, _STATE, _REPORTED)
-            .select_from(_credited(wanted).outerjoin(commissions, of_share()))
-            .where(*_conditions(wanted))
-        )
-        found: defaultdict[tuple[str, str | None, str, str], list[_Amounts]] = defaultdict(list)
-        async with self._db.read() as connection:
-            for row in await connection.execute(query):
-                values: tuple[Any, ...] = tuple(row)
-                found[values[:4]].append(_Amounts(*values[3:]))
-            every = (row for rows in found.values() for row in rows)
-            several = {
-                row.decision for row in every if row.decision is not None and row.part not in (None, "1")
-            }
-            parts = await parts_of(connection, several)
-        sums = [_sum(key, rows, parts) for key, rows in found.items()]
+        """Number and total of the matching orders, credited ones first. However many they are, `AT_ONCE` of
+        them are read in one question. Raises LedgerBusyError where one takes longer than SECONDS."""
+        found: defaultdict[tuple[str, str | None, str, str], _Amounts] = defaultdict(_Amounts)
+        for site in [wanted.site] if wanted.site is not None else await self._sites():
+            of_site, after = replace(wanted, site=site), None
+            while True:
+                some, after = await self._db.query(partial(_added, of_site, after), SECONDS)
+                for (partner, channel, currency), amounts in some:
+                    found[site, partner, channel, currency].add(amounts)
+                if after is None:
+                    break
+        sums = [Sum(*key, **asdict(amounts)) for key, amounts in found.items()]
         return tuple(sorted(sums, key=lambda s: (s.site, s.partner is None, s.partner or "", s.channel)))
 
-
-class _Amounts(NamedTuple):
-    """An order's amounts, a partner's part of it, the state of its last postback, and the values of the last
-    one that was delivered; None where there is none."""
-
-    currency: str | None
-    state: str
-    total: str | None
-    refunded: str
-    decision: int | None
-    place: int | None
-    part: str | None
-    commission: int | None
-    postback: str | None
-    reported: Mapping[str, Any] | None
+    async def _sites(self) -> list[str]:
+        """The sites that have orders: one step of an index for each."""
+        found: list[str] = []
+        async with self._db.read() as connection:
+            first = select(func.min(orders.c.site))
+            while (site := await connection.scalar(first)) is not None:
+                found.append(site)
+                first = select(func.min(orders.c.site)).where(orders.c.site > site)
+        return found
 
 
-def amount_of(row: Any, parts: Mapping[int, Sequence[Decimal]]) -> Decimal:
-    """What a partner's part of an order comes to, of what the customer paid and did not get back; zero where
-    the order is no sale. `row` has the order's state, total, refunded and currency, and decision and place of
-    the partner's share; `parts` are those of all partners, by decision (`parts_of`)."""
-    if row.total is None or row.currency is None or row.state not in SALES:
-        return Decimal()
-    amount = max(Decimal(row.total) - Decimal(row.refunded), Decimal())
-    if row.decision is None or row.place is None or row.decision not in parts:
-        return amount
-    mine: Decimal = divided(amount, row.currency, parts[row.decision])[row.place]
-    return mine
+@dataclass(slots=True)
+class _Amounts:
+    """What a `Sum` comes to, so far."""
+
+    orders: int = 0
+    main: int = 0
+    total: Decimal = Decimal()
+    commission: Decimal = Decimal()
+    reported: int = 0
+    reported_total: Decimal = Decimal()
+    waiting: int = 0
+    refused: int = 0
+
+    def add(self, other: "_Amounts") -> None:
+        """Add another one."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
-async def parts_of(connection: Connection, several: Collection[int]) -> Mapping[int, Sequence[Decimal]]:
-    """The parts of all partners of these decisions, the largest first."""
-    found: defaultdict[int, list[Decimal]] = defaultdict(list)
-    wanted = list(several)
-    for start in range(0, len(wanted), _AT_ONCE):
-        query = select(shares.c.decision, shares.c.part).where(
-            shares.c.decision.in_(wanted[start : start + _AT_ONCE])
+_Place = tuple[float, int]
+_Line = tuple[str | None, str, str]
+_TOLD = postbacks.c.report
+_FINE: Final = 10**9
+
+
+async def _added(
+    wanted: OrderFilter, after: _Place | None, connection: Connection
+) -> tuple[Sequence[tuple[_Line, _Amounts]], _Place | None]:
+    """The sums of the next orders of a site in the order in which they were recorded, by partner, channel and
+    currency; and the place of the last one, None if there are no more."""
+    at = (orders.c.recorded_at, orders.c.id)
+    within = [orders.c.site == wanted.site, *_recorded(wanted), *_between(after, None)]
+    places = select(*at).where(*within).order_by(*at).offset(AT_ONCE - 1).limit(1)
+    last = (await connection.execute(places)).first()
+    end = None if last is None else (last.recorded_at, last.id)
+    conditions = (*_conditions(wanted), *_between(after, end))
+    found = [
+        (
+            (row.partner, row.channel, row.currency),
+            _Amounts(
+                orders=row.orders,
+                main=int(row.main),
+                total=money(row.total, row.currency),
+                commission=_whole(row, "commission", row.currency),
+                reported=row.reported,
+                reported_total=_whole(row, "told", row.told_currency),
+                waiting=int(row.waiting),
+                refused=int(row.refused),
+            ),
         )
-        for row in await connection.execute(query.order_by(shares.c.decision, shares.c.place)):
-            found[row.decision].append(Decimal(row.part))
+        for row in await connection.execute(_summed(wanted, conditions))
+    ]
+    rows = (await connection.execute(_single(wanted, conditions))).all()
+    parts = await parts_of(connection, {row.decision for row in rows if row.part not in (None, "1")})
+    found += [
+        ((row.partner, row.channel, row.currency), _Amounts(total=amount_of(row, parts))) for row in rows
+    ]
+    return found, end
+
+
+def _summed(wanted: OrderFilter, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """What the database adds up; beside the currency of the orders, by that of what the partner was told."""
+    own = ("channel", "currency", "state", "total", "refunded")
+    shared = ("partner", "place", "part")
+    each = (
+        select(
+            *(orders.c[name] for name in own),
+            *(shares.c[name] for name in shared),
+            commissions.c.amount.label("commission"),
+            _STATE.label("call"),
+            _of_last(_TOLD["amount"].as_string(), "delivered").label("told"),
+            _of_last(_TOLD["currency"].as_string(), "delivered").label("told_currency"),
+        )
+        .select_from(_credited(wanted).outerjoin(commissions, of_share()))
+        .where(*conditions)
+        .cte("each_order")
+        # Else the postbacks are looked up again for each of the sums.
+        .prefix_with("MATERIALIZED")
+    ).c
+    line = (each.partner, each.channel, each.currency, each.told_currency)
+    sale = and_(is_sale(each.state), is_plain(each, each))
+    waits = and_(each.call.is_not(None), each.call.not_in(("delivered", "refused")))
+    return select(
+        *line,
+        func.count().label("orders"),
+        count(func.coalesce(each.place, NONE) == NONE).label("main"),
+        func.sum(case((sale, units(each.total)), else_=NONE)).label("total"),
+        *_exactly(each.commission, "commission"),
+        func.count(each.told).label("reported"),
+        *_exactly(units(each.told), "told"),
+        count(waits).label("waiting"),
+        count(func.coalesce(each.call, "") == "refused").label("refused"),
+    ).group_by(*line)
+
+
+def _single(wanted: OrderFilter, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """The orders that are added up here."""
+    own = ("channel", "currency", "state", "total", "refunded", "decision")
+    shared = ("partner", "place", "part")
+    columns = (*(orders.c[name] for name in own), *(shares.c[name] for name in shared))
+    query = select(*columns).select_from(_credited(wanted)).where(*conditions)
+    return query.where(is_sale(orders.c.state), orders.c.total.is_not(None), not_(is_plain()))
+
+
+def _exactly(number: ColumnElement[int], name: str) -> Sequence[ColumnElement[int]]:
+    """The sum of amounts of any size in two parts, since SQLite has no whole number that is large enough."""
+    return func.sum(number // _FINE).label(name), func.sum(number % _FINE).label(f"{name}_rest")
+
+
+def _whole(row: Any, name: str, currency: str | None) -> Decimal:
+    high, rest = getattr(row, name), getattr(row, f"{name}_rest")
+    return Decimal() if high is None else money(int(high) * _FINE + int(rest), currency)
+
+
+def _between(after: _Place | None, end: _Place | None) -> Sequence[ColumnElement[bool]]:
+    """Behind one place, and up to another, in the order of `ix_orders_recorded`."""
+    at, row = orders.c.recorded_at, orders.c.id
+    found: list[ColumnElement[bool]] = []
+    if after is not None:
+        found += [at >= after[0], or_(at > after[0], row > after[1])]
+    if end is not None:
+        found += [at <= end[0], or_(at < end[0], row <= end[1])]
     return found
 
 
-def _sum(
-    key: tuple[str, str | None, str, str],
-    rows: Sequence[_Amounts],
-    parts: Mapping[int, Sequence[Decimal]],
-) -> Sum:
-    # Exact, so not in the database: SQLite would add up as floats.
-    reported = [Decimal(row.reported["amount"]) for row in rows if row.reported]
-    refused = sum(row.postback == "refused" for row in rows)
-    return Sum(
-        *key,
-        orders=len(rows),
-        main=sum(not row.place for row in rows),
-        total=sum((amount_of(row, parts) for row in rows), Decimal()),
-        commission=sum(
-            (decimal(row.commission, row.currency) for row in rows if row.commission and row.currency),
-            Decimal(),
-        ),
-        reported=len(reported),
-        reported_total=sum(reported, Decimal()),
-        waiting=sum(row.postback not in (None, "delivered", "refused") for row in rows),
-        refused=refused,
-    )
+def _recorded(wanted: OrderFilter) -> Sequence[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.since is not None:
+        found.append(orders.c.recorded_at >= wanted.since)
+    if wanted.until is not None:
+        found.append(orders.c.recorded_at < wanted.until)
+    return found
 
 
 def _conditions(wanted: OrderFilter) -> Sequence[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = [orders.c.merged_into.is_(None)]
+    found = [orders.c.merged_into.is_(None), *_recorded(wanted)]
     if wanted.site is not None:
         found.append(orders.c.site == wanted.site)
     if wanted.partner is not None:
-        found.append(shares.c.partner == wanted.partner)
+        found += [shares.c.site == wanted.site, shares.c.partner == wanted.partner]
     if wanted.channel is not None:
         found.append(orders.c.channel == wanted.channel)
     if wanted.state not in (None, "none", "delivered"):
@@ -260,10 +330,6 @@ def _conditions(wanted: OrderFilter) -> Sequence[ColumnElement[bool]]:
         found.append(orders.c.id.in_(select(postbacks.c.order).where(postbacks.c.state == wanted.state)))
     if wanted.state is not None:
         found.append(_STATE.is_(None) if wanted.state == "none" else _STATE.in_([wanted.state]))
-    if wanted.since is not None:
-        found.append(orders.c.recorded_at >= wanted.since)
-    if wanted.until is not None:
-        found.append(orders.c.recorded_at < wanted.until)
     if wanted.number is not None:
         found.append(orders.c.order_id == wanted.number)
     return found

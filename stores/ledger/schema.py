@@ -86,7 +86,7 @@ orders = Table(
     ),
     Index("ix_orders_state", *("site", "state", "placed_at", "id", "channel", "decision", "merged_into")),
     Index("ix_orders_number", "order_id"),
-    Index("ix_orders_recorded", "recorded_at"),
+    Index("ix_orders_recorded", "site", "recorded_at", "id"),
     Index("ix_orders_written", "written", "id"),
 )
 
@@ -218,6 +218,7 @@ shares = Table(
     Column("partner", text_of(64), primary_key=True),
     Column("place", Integer, nullable=False),  # 0 for the largest part
     Column("order", row_number(), ForeignKey("orders.id"), nullable=False),
+    Column("site", text_of(64), nullable=False),  # the order's
     Column("click", JSON),
     Column("touched_at", Float),
     Column("part", text_of(20), nullable=False),  # from 0 to 1, decimal text
@@ -226,7 +227,7 @@ shares = Table(
     Column("earned", JSON),  # its currency, and how it came about
     Column("reason", text_of(), nullable=False),
     Column("forget_by", Float),  # until then the click id of a forgotten visitor goes
-    Index("ix_shares_partner", "partner", "order"),
+    Index("ix_shares_partner", "site", "partner", "order"),
     Index("ix_shares_forget", "decision", sqlite_where=_FORGET, postgresql_where=_FORGET),
     # One look-up instead of two, and one tree less to write.
     sqlite_with_rowid=False,

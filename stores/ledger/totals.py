@@ -1,8 +1,7 @@
 """What orders come to by partner, channel and week: sums by currency, exact to the last minor unit.
 
 Sums are made by the database, week by week, from an index (`ix_orders_placed`). Only orders of which a part
-was refunded, or that several partners share, are added up here: what a share of those comes to needs the
-largest remainder (`credit/division.py`).
+was refunded, or that several partners share, are added up here (`amounts.py`).
 """
 
 import asyncio
@@ -15,26 +14,13 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Select,
-    and_,
-    case,
-    cast,
-    func,
-    literal_column,
-    not_,
-    or_,
-    select,
-)
+from sqlalchemy import ColumnElement, Select, and_, case, func, not_, select
 
-from ...orders.model import SALES, OrderState
-from ...orders.money import minor_digits
+from ...orders.model import OrderState
 from ...payouts.account import STATES, State
+from .amounts import NONE, amount_of, count, is_plain, is_sale, money, of_share, parts_of, units
 from .connection import Connection
 from .database import Database
-from .reports import amount_of, of_share, parts_of
 from .schema import commissions, orders, shares
 
 T = TypeVar("T")
@@ -182,7 +168,7 @@ class Totals:
 
         async def work(connection: Connection) -> tuple[StateTotal, ...]:
             rows = await connection.execute(query)
-            return tuple(StateTotal(row[0], row[1], row[2], row[3], _money(row[4], row[2])) for row in rows)
+            return tuple(StateTotal(row[0], row[1], row[2], row[3], money(row[4], row[2])) for row in rows)
 
         return await self._states.get(
             (site, weeks.starts[0], weeks.end), now, lambda: self._db.query(work, SECONDS)
@@ -195,7 +181,7 @@ class Totals:
         async def work(connection: Connection) -> tuple[Total, ...]:
             sums: defaultdict[tuple[str | None, str, str], _Sums] = defaultdict(_Sums)
             for row in await connection.execute(_summed(site, start, end)):
-                revenue, commission = (_money(units, row.currency) for units in (row.revenue, row.commission))
+                revenue, commission = (money(one, row.currency) for one in (row.revenue, row.commission))
                 sums[row.partner, row.channel, row.currency or ""] = _Sums(
                     *(int(row.orders), int(row.main), int(row.undone), int(row.earning)),
                     *(revenue, commission),
@@ -226,28 +212,10 @@ class _Sums:
 
 
 _O, _S, _C = orders.c, shares.c, commissions.c
-_IS_SALE = _O.state.in_(sorted(SALES))
-# What the database adds up: whole orders of one partner or of nobody, of which nothing was refunded. Amounts
-# have the minor digits of their currency, so without the dot they are minor units. Of at most twelve digits:
-# a million of them stay below the largest whole number of SQLite.
-_PLAIN = and_(
-    _O.total.is_not(None),
-    func.length(_O.total) <= 13,
-    _O.refunded == "0",
-    or_(_S.part.is_(None), _S.part == "1"),
-)
+_IS_SALE, _PLAIN = is_sale(_O.state), is_plain()
 _JOINED = orders.outerjoin(shares, _S.decision == _O.decision)
 # Who has no part any more, and an amount in another currency, have commissions of nothing.
 _EARNED = _JOINED.outerjoin(commissions, of_share())
-_NONE: Final[ColumnElement[int]] = literal_column("0")
-
-
-def _units(column: ColumnElement[Any]) -> ColumnElement[int]:
-    return cast(func.replace(column, ".", ""), BigInteger)
-
-
-def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.sum(case((condition, literal_column("1")), else_=_NONE))
 
 
 def _placed(site: str, start: float, end: float) -> tuple[ColumnElement[bool], ...]:
@@ -260,12 +228,12 @@ def _summed(site: str, start: float, end: float) -> Select[Any]:
     return (
         select(
             *line,
-            _count(_IS_SALE).label("orders"),
-            _count(and_(_IS_SALE, func.coalesce(_S.place, _NONE) == _NONE)).label("main"),
-            _count(_O.state.in_(sorted(UNDONE))).label("undone"),
-            func.sum(case((and_(_IS_SALE, _PLAIN), _units(_O.total)), else_=_NONE)).label("revenue"),
-            _count(_C.state != "declined").label("earning"),
-            func.coalesce(func.sum(_C.amount), _NONE).label("commission"),
+            count(_IS_SALE).label("orders"),
+            count(and_(_IS_SALE, func.coalesce(_S.place, NONE) == NONE)).label("main"),
+            count(_O.state.in_(sorted(UNDONE))).label("undone"),
+            func.sum(case((and_(_IS_SALE, _PLAIN), units(_O.total)), else_=NONE)).label("revenue"),
+            count(_C.state != "declined").label("earning"),
+            func.coalesce(func.sum(_C.amount), NONE).label("commission"),
         )
         .select_from(_EARNED)
         .where(*_placed(site, start, end))
@@ -291,8 +259,3 @@ def _single(site: str, start: float, end: float) -> Select[Any]:
         .select_from(_JOINED)
         .where(*_placed(site, start, end), _IS_SALE, _O.total.is_not(None), not_(_PLAIN))
     )
-
-
-def _money(units: Any, currency: str | None) -> Decimal:
-    """Minor units of a currency as an amount."""
-    return Decimal(int(units or 0)).scaleb(-minor_digits(currency)) if currency else Decimal()

@@ -62,7 +62,8 @@ async def put(db: Database, given: Sequence[dict[str, Any]]) -> None:
         (
             shares,
             [
-                {"decision": r["id"], "order": r["id"], "partner": p, "place": n, "part": "1", "reason": ""}
+                {"decision": r["id"], "order": r["id"], "site": r["site"], "partner": p, "place": n}
+                | {"part": "1", "reason": ""}
                 for r in given
                 for n, p in enumerate(r["partners"])
             ],

@@ -26,8 +26,8 @@ _FILL = (
     "source, sources, doubts, placed_at, recorded_at, changed_at, decision) {c}"
     f"SELECT n, {_SITE}, 'o' || n, 1, 'placed', '10.00', 'EUR', '0', '{{}}', 'web', 'api', '{{}}', '[]', "
     f"{NOW} + n, {NOW}, {NOW}, n FROM c",
-    'INSERT INTO shares (decision, partner, place, "order", part, reason) {c}'
-    f"SELECT n, {_WHO}, 0, n, '1', 'why' FROM c",
+    'INSERT INTO shares (decision, partner, place, "order", site, part, reason) {c}'
+    f"SELECT n, {_WHO}, 0, n, {_SITE}, '1', 'why' FROM c",
     'INSERT INTO commissions ("order", partner, currency, site, state, amount, value, locked, paid, '
     "lockable, unpaid, placed_at, changed_at) {c}"
     f"SELECT n, {_WHO}, 'EUR', {_SITE}, 'pending', 100, 1000, 0, 0, false, false, {NOW} + n, {NOW} FROM c",

@@ -5,7 +5,7 @@ statistics). With a million orders each of these took between half a second and 
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from clew.postbacks.model import STATES
 from clew.stores.ledger import lost
 from clew.stores.ledger.calls import Calls
 from clew.stores.ledger.conversations import Conversations
+from clew.stores.ledger.customers import Customers
 from clew.stores.ledger.database import Database
 from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.forgetting import Forgetting, Person
@@ -26,8 +27,9 @@ from clew.stores.ledger.lists import Lists, WantedList
 from clew.stores.ledger.loose import Loose
 from clew.stores.ledger.orders import Orders
 from clew.stores.ledger.outbox import Outbox
+from clew.stores.ledger.paces import Paces
 from clew.stores.ledger.payouts import Payouts
-from clew.stores.ledger.prepared import Prepared
+from clew.stores.ledger.prepared import Compiled, Prepared
 from clew.stores.ledger.reports import OrderFilter, Reports
 from clew.stores.ledger.retention import Retention
 from clew.stores.ledger.stories import Stories
@@ -48,25 +50,38 @@ _ALL = re.compile(
 async def db(tmp_path: Path) -> AsyncIterator[Database]:
     found = database_at(f"sqlite:{tmp_path / 'clew.db'}")
     await found.open()
+    # Some questions are asked for each site that has orders.
+    await put_order(found, OrderSeen("0", Decimal(5), "EUR", "page"), site="other", now=NOW)
     yield found
     await found.close()
 
 
 async def plan(db: Database, ask: Ask) -> list[str]:
-    """The steps of all statements that are executed."""
+    """The steps of all statements that are executed, by SQLAlchemy or by the driver itself."""
     asked: list[tuple[str, Any]] = []
+    values = Compiled.values
 
     def hear(_c: object, _cursor: object, statement: str, given: Any, _x: object, _many: bool) -> None:
         asked.append((statement, given))
 
+    def hear_prepared(self: Compiled, parameters: Mapping[str, Any]) -> list[Any]:
+        given = values(self, parameters)
+        asked.append((self.text, tuple(given)))
+        return given
+
     async with db.read() as connection:
         engine = await connection.run_sync(lambda found: found.engine)
     event.listen(engine, "before_cursor_execute", hear)
-    await ask(db)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Compiled, "values", hear_prepared)
+        await ask(db)
     event.remove(engine, "before_cursor_execute", hear)
+    assert asked
     steps: list[str] = []
     async with db.read() as connection:
-        for statement, given in asked:
+        # Of what is added, the rows are listed that refer to it: those are only looked for in a transaction
+        # that owes some.
+        for statement, given in (one for one in asked if not one[0].startswith("INSERT")):
             rows = await connection.run_sync(
                 lambda found, statement=statement, given=given: found.exec_driver_sql(
                     f"EXPLAIN QUERY PLAN {statement}", given
@@ -139,6 +154,14 @@ FOUND_BY_AN_INDEX: dict[str, Ask] = {
     ),
     "report of held ones": lambda db: Reports(db).orders(OrderFilter(state="held"), 100),
     "report of one order": lambda db: Reports(db).orders(OrderFilter(number="1")),
+    "sums of a site": lambda db: Reports(db).sums(OrderFilter(site="shop", since=9, until=NOW)),
+    "sums of all sites": lambda db: Reports(db).sums(OrderFilter()),
+    "a customer's past": lambda db: Customers(db).past("shop", row=2, before=NOW, visitor="v", email="e"),
+    "uses of a coupon": lambda db: Customers(db).code_uses(
+        "shop", row=2, coupon="c", partner="blog", since=0, until=NOW
+    ),
+    "devices of an address": lambda db: Customers(db).linked("shop", "e", "v", 9),
+    "orders by hour": lambda db: Paces(db).read("shop", NOW),
     "calls of partners": lambda db: Calls(db).read("shop", NOW - 604_800, NOW),
     "the owner's list": lambda db: Lists(db).page(["shop"], WantedList(), limit=50),
     "its next page": lambda db: Lists(db).page(["shop"], WantedList(), after=(NOW, 9), limit=50),

@@ -71,7 +71,7 @@ async def put(db: Database, *rows: dict[str, Any]) -> None:
     ]
     parts = [
         {"decision": row["id"], "order": row["id"], "partner": partner, "place": place, "part": part}
-        | {"commission": commission and commission.removesuffix("x"), "reason": ""}
+        | {"commission": commission and commission.removesuffix("x"), "reason": "", "site": row["site"]}
         for row in rows
         for place, (partner, part, commission) in enumerate(row["parts"])
     ]

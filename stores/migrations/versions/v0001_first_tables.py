@@ -225,7 +225,7 @@ def _orders() -> None:
     op.create_index("ix_orders_newest", "orders", ["site", "id"], unique=False)
     op.create_index("ix_orders_number", "orders", ["order_id"], unique=False)
     op.create_index("ix_orders_written", "orders", ["written", "id"], unique=False)
-    op.create_index("ix_orders_recorded", "orders", ["recorded_at"], unique=False)
+    op.create_index("ix_orders_recorded", "orders", ["site", "recorded_at", "id"], unique=False)
     op.create_index("ix_orders_visitor", "orders", ["site", "visitor"], unique=False)
     coupon = sa.text("coupon IS NOT NULL")
     op.create_index(
@@ -356,6 +356,7 @@ def _credits() -> None:
         sa.Column("partner", text_of(64), nullable=False),
         sa.Column("place", sa.Integer(), nullable=False),
         sa.Column("order", row_number(), nullable=False),
+        sa.Column("site", text_of(64), nullable=False),
         sa.Column("click", sa.JSON(), nullable=True),
         sa.Column("touched_at", sa.Float(), nullable=True),
         sa.Column("part", text_of(20), nullable=False),
@@ -369,7 +370,7 @@ def _credits() -> None:
         sa.PrimaryKeyConstraint("decision", "partner", name=op.f("pk_shares")),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_shares_partner", "shares", ["partner", "order"], unique=False)
+    op.create_index("ix_shares_partner", "shares", ["site", "partner", "order"], unique=False)
     forget = sa.text("forget_by IS NOT NULL")
     op.create_index(
         "ix_shares_forget",
