@@ -19,9 +19,11 @@ from rich.text import Text
 from ..orders.model import OrderError
 from ..postbacks.due import EVENTS, manual
 from ..postbacks.model import STATES, Postback, State
+from ..postbacks.partners import Partners
 from ..referral.networks_file import load as load_catalogue
 from ..service.clock import Clock, time_of
 from ..service.ordering.correcting import settle, settled
+from ..settings.model import Partner
 from ..stores.ledger.again import OutboxError
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
@@ -95,7 +97,8 @@ def retry_command(
     """
     if bool(ids) == all_dead:
         raise typer.BadParameter("name the ids of postbacks, or write --all-dead")
-    done, problems = _with_outbox(config, lambda outbox, clock: _retry(outbox, clock, ids or []))
+    partner = _partners(config)
+    done, problems = _with_outbox(config, lambda outbox, clock: _retry(outbox, clock, partner, ids or []))
     for problem in problems:
         print_line(problem, err=True)
     if done.superseded:
@@ -125,17 +128,18 @@ def resend_command(
     """
     if event is not None and event not in EVENTS:
         raise typer.BadParameter(f"{event!r} is no event; there are: {', '.join(EVENTS)}")
-    partners = {(site.name, one.id): one for site in load_or_exit(config).sites for one in site.partners}
+    partner = _partners(config)
     networks = load_catalogue().networks
 
     async def work(outbox: Outbox, clock: Clock) -> Postback | str:
         def unable(row: Postback) -> str:
-            doubt = manual(partners.get((row.site, row.partner)), row.report, networks, clock.now())
+            doubt = manual(partner(row.site, row.partner), row.report, networks, clock.now())
             return "" if doubt is None else doubt.text
 
         who = by or getpass.getuser()
         try:
-            return await outbox.resend(postback, clock.now(), by=who, event=event, manual=unable)
+            able = Partners(partner, networks).able(clock.now())
+            return await outbox.resend(postback, clock.now(), by=who, event=event, manual=unable, able=able)
         except OutboxError as error:
             return str(error)
 
@@ -190,13 +194,14 @@ def reported_command(
     by: By = None,
 ) -> None:
     """Mark postbacks that clew cannot send as reported: you have notified the partner yourself."""
-    decided_by = by or getpass.getuser()
+    decided_by, partner = by or getpass.getuser(), _partners(config)
 
     async def work(outbox: Outbox, clock: Clock) -> list[str]:
+        able = Partners(partner, load_catalogue().networks).able(clock.now())
         problems = []
         for postback_id in dict.fromkeys(ids):
             try:
-                await outbox.mark_reported(postback_id, clock.now(), by=decided_by)
+                await outbox.mark_reported(postback_id, clock.now(), by=decided_by, able=able)
             except OutboxError as error:
                 problems.append(str(error))
         return problems
@@ -254,6 +259,9 @@ def _settle(
         raise typer.Exit(1)
 
 
+_Partner = Callable[[str, str], Partner | None]
+
+
 class _Retried(NamedTuple):
     """How many postbacks are due again, and how many are superseded instead."""
 
@@ -261,19 +269,28 @@ class _Retried(NamedTuple):
     superseded: int = 0
 
 
-async def _retry(outbox: Outbox, clock: Clock, ids: list[str]) -> tuple[_Retried, list[str]]:
+async def _retry(
+    outbox: Outbox, clock: Clock, partner: _Partner, ids: list[str]
+) -> tuple[_Retried, list[str]]:
     """Retry the given ids, or all dead ones if there is none. Returns the numbers, and the problems."""
+    able = Partners(partner, load_catalogue().networks).able(clock.now())
     if not ids:
-        return _Retried(await outbox.retry_dead(clock.now())), []
+        return _Retried(await outbox.retry_dead(clock.now(), able=able)), []
     problems: list[str] = []
     states: list[State] = []
     for postback_id in dict.fromkeys(ids):
         try:
-            states.append((await outbox.retry(postback_id, clock.now())).state)
+            states.append((await outbox.retry(postback_id, clock.now(), able=able)).state)
         except OutboxError as error:
             problems.append(str(error))
     superseded = states.count("superseded")
     return _Retried(len(states) - superseded, superseded), problems
+
+
+def _partners(config: Path) -> _Partner:
+    """The partners of the settings by site and id."""
+    found = {(site.name, one.id): one for site in load_or_exit(config).sites for one in site.partners}
+    return lambda site, partner: found.get((site, partner))
 
 
 def _with_outbox(config: Path, work: Callable[[Outbox, Clock], Awaitable[T]]) -> T:

@@ -129,7 +129,7 @@ def change(reported: Report | None, now: Report | None) -> Report | None:
         nothing = amount_text(Decimal(), last.currency)
         before = reported.amount
         return replace(last, event=CANCEL, amount=nothing, click_id=reported.click_id, before=before)
-    if reported.event == CANCEL or _values(reported) != _values(now):
+    if reported.event == CANCEL or values(reported) != values(now):
         return replace(now, event=ADJUST, before=reported.amount)
     return None
 
@@ -138,7 +138,8 @@ def _text(amount: Decimal | None, currency: str) -> str:
     return "" if amount is None else amount_text(amount, currency)
 
 
-def _values(report: Report) -> tuple[str, str, str]:
+def values(report: Report) -> tuple[str, str, str]:
+    """What a change of is a change for the partner."""
     return report.amount, report.currency, report.click_id
 
 
@@ -153,7 +154,7 @@ def _content(report: Report) -> tuple[object, ...]:
         report.customer,
         report.email_sha256,
     )
-    return report.event, *_values(report), *said
+    return report.event, *values(report), *said
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +198,9 @@ def plan(
     added: list[Planned] = []
     for partner in sorted({row.partner for row in rows} | wanted.keys()):
         every = [row for row in rows if row.partner == partner]
-        own = _reports(every)
-        waiting = [row for row in own if _waits(row)]
-        last = next((row.report for row in reversed(own) if _may_be_reported(row)), None)
+        own = about_order(every)
+        waiting = [row for row in own if waits(row)]
+        last = next((row.report for row in reversed(own) if may_be_reported(row)), None)
         event = change(last, wanted.get(partner))
         if event is None:
             superseded += [row.id for row in waiting]
@@ -225,150 +226,9 @@ def plan(
     return Plan(tuple(superseded), tuple(changed), tuple(added))
 
 
-def with_verdicts(
-    rows: Sequence[Postback],
-    planned: Plan,
-    wanted: Mapping[str, str | None],
-    able: Callable[[Report], Doubt | None],
-) -> Plan:
-    """The plan with what networks are told of the commissions: `wanted` is APPROVE or DECLINE by partner,
-    None where there is no decision to tell; nothing changes for a partner that it does not name. `rows` are
-    all postbacks of the order.
-
-    Each decision is told once, after the network was told of the order as it stands. What was not sent yet is
-    told anew after a change. `able` says why no call can be made; with an empty text nobody needs to know.
-    """
-    superseded, added = list(planned.superseded), list(planned.added)
-    changed = {one.id: one for one in planned.changed}
-    for partner, word in sorted(wanted.items()):
-        own = [
-            changed.get(row.id, row) for row in rows if row.partner == partner and row.id not in superseded
-        ]
-        new = [one for one in planned.added if one.report.partner == partner]
-        reported = [row for row in _reports(own) if row.state != "superseded"]
-        last: Postback | Planned | None = new[-1] if new else reported[-1] if reported else None
-        told = _told(own)
-        if last is None or last.report.event == CANCEL or last.state in ("held", "refused", "dead"):
-            word = None
-        number = last.sequence if last is not None else 0
-        kept = told[-1] if told and told[-1].event == word else None
-        if kept is not None and _waits(kept) and kept.sequence < number:
-            kept = None
-        superseded += [row.id for row in told if row is not kept and _waits(row)]
-        if word is None or last is None or kept is not None:
-            continue
-        report = replace(last.report, event=word, before="")
-        doubt = able(report)
-        if doubt is None or doubt.text:
-            every: Sequence[Postback | Planned] = (*rows, *added)
-            sequence = max((one.sequence for one in every if one.report.partner == partner), default=0)
-            state: State = "due" if doubt is None else "held"
-            kind, why = (None, None) if doubt is None else (doubt.kind, doubt.text)
-            added.append(Planned(sequence + 1, report, state, kind, why))
-    return Plan(tuple(superseded), planned.changed, tuple(added))
-
-
-def _reports(rows: Sequence[Postback]) -> list[Postback]:
-    """Those about the order itself."""
+def about_order(rows: Sequence[Postback]) -> list[Postback]:
+    """Those about the order itself, not about a decision on its commission."""
     return [row for row in rows if row.event not in VERDICTS]
-
-
-def told_again(rows: Sequence[Postback], planned: Plan, word: str | None) -> Plan:
-    """The plan for calls about the order with the decision `word` after them, if there was a call for it
-    before, and it was not sent. `rows` are all postbacks of the order to the partner."""
-    before = next((row for row in reversed(rows) if row.event == word), None)
-    if not rows or (word is not None and before is None):
-        return planned
-    doubt = Doubt(before.hold, before.why or "") if before is not None and before.hold is not None else None
-    return with_verdicts(rows, planned, {rows[0].partner: word}, lambda report: doubt)
-
-
-def _told(rows: Sequence[Postback]) -> list[Postback]:
-    """The decisions that the network has heard of, or is to hear of."""
-    return [row for row in rows if row.event in VERDICTS and row.state != "superseded"]
-
-
-def after_dead(rows: Sequence[Postback], dead: Postback) -> Plan:
-    """What becomes of the later events for a partner when one before them could not be delivered: of an order
-    that it never took, it hears as of a new one, and of a decision about the order after that."""
-    if dead.event in VERDICTS:
-        return Plan()
-    own = [row for row in rows if row.partner == dead.partner]
-    told = _told(own)
-    return told_again(own, _anew(own), told[-1].event if told else None)
-
-
-def _anew(rows: Sequence[Postback]) -> Plan:
-    later = [row for row in _reports(rows) if _waits(row)]
-    if not later:
-        return Plan()
-    last = later[-1]
-    wanted = replace(last.report, event=last.event if last.event == CANCEL else NEW, before="")
-    found = plan(rows, {last.partner: wanted})
-    return replace(
-        found,
-        changed=(),
-        added=tuple(replace(p, state=last.state, hold=last.hold, why=last.why) for p in found.added),
-    )
-
-
-def retried(rows: Sequence[Postback], row: Postback) -> Plan | None:
-    """What is sent when a person has an event sent again after later ones about the same order, which it must
-    not follow; None where that is the event itself. `rows` are all postbacks of the order to the partner.
-
-    A later event says all that holds now. Only a change may have come to nothing at a partner that never got
-    the event before it: to such a partner the order is reported as a new one, which it ignores if it has it.
-    Where it is not known either whether the change came, it follows: a partner that has the order as it was
-    before needs it.
-
-    A decision is told after the order as it stands, unless a later one was made.
-    """
-    if row.event in VERDICTS:
-        return _verdict_again(rows, row)
-    later = [one for one in _reports(rows) if one.sequence > row.sequence and one.state != "superseded"]
-    sent = [one for one in later if not _waits(one)]
-    if not later or (row.state != "dead" and not sent):
-        return None
-    last = later[-1]
-    anew = any(one.event == NEW and one.state == "delivered" for one in sent)
-    if row.state == "dead" or last is not sent[-1] or last.event != ADJUST or anew:
-        return Plan(superseded=(row.id,))
-    reports = [replace(last.report, event=NEW, before="")]
-    if last.state != "delivered":
-        reports.append(last.report)
-    first = max(one.sequence for one in rows) + 1
-    added = (Planned(number, report, "due", None, None) for number, report in enumerate(reports, first))
-    return Plan((row.id,), (), tuple(added))
-
-
-def _verdict_again(rows: Sequence[Postback], row: Postback) -> Plan | None:
-    gone = Plan(superseded=(row.id,))
-    if (told := _told(rows)) and told[-1].id != row.id:
-        return gone
-    about = [one for one in _reports(rows) if one.state != "superseded"]
-    last = about[-1] if about else None
-    if last is None or (last.sequence < row.sequence and last.state not in ("held", "refused", "dead")):
-        return None
-    return with_verdicts(rows, gone, {row.partner: row.event}, lambda report: None)
-
-
-def resent(rows: Sequence[Postback], row: Postback, event: str, why: str) -> Plan:
-    """What is sent when a person tells a partner again what it has taken, because its own report says
-    otherwise. `rows` are all postbacks of the order to the partner, `row` is the one that it took last.
-
-    Raises ValueError if it did not take it, or if a later one says what holds now.
-    """
-    if row.state != "delivered":
-        raise ValueError(f"it is {row.state}, not delivered")
-    others = rows if row.event in VERDICTS else _reports(rows)
-    if any(one.sequence > row.sequence and one.state != "superseded" for one in others):
-        raise ValueError("a later one about the order says what holds now")
-    if (event == CANCEL) != (row.event == CANCEL):
-        raise ValueError(f"the partner was told {row.event!r}: correct the order to tell it {event!r}")
-    before = "" if event == NEW else row.report.amount
-    report = replace(row.report, event=event, before=before)
-    sequence = max(one.sequence for one in rows) + 1
-    return Plan(added=(Planned(sequence, report, "due", None, why),))
 
 
 def _why(waiting: Sequence[Postback], settlement: str) -> str | None:
@@ -379,12 +239,12 @@ def _why(waiting: Sequence[Postback], settlement: str) -> str | None:
     return "; ".join(filter(None, (before.why, settlement))) or None
 
 
-def _waits(row: Postback) -> bool:
+def waits(row: Postback) -> bool:
     """Whether nothing of it was sent."""
     return row.state in ("held", "refused") or (row.state == "due" and row.attempts == 0)
 
 
-def _may_be_reported(row: Postback) -> bool:
+def may_be_reported(row: Postback) -> bool:
     """Whether the partner may have heard of it. A call that failed is tried again, and may yet arrive."""
     return row.state in ("sending", "delivered", "unknown") or (row.state == "due" and row.attempts > 0)
 
@@ -399,25 +259,6 @@ def _without_click(event: Report) -> Doubt | None:
     what = {NEW: "the order came about", ADJUST: "the order was changed", CANCEL: "the order was cancelled"}
     why = "after its visitor was forgotten, and the click id with it"
     return Doubt("manual", f"{what[event.event]} {why}: report it by hand, by the order's number")
-
-
-NOBODY_ASKS: Final = Doubt("manual", "")
-
-
-def verdict_doubt(
-    partner: Partner | None, report: Report, networks: Mapping[str, Network], now: float
-) -> Doubt | None:
-    """Why a network gets no call for an approval or a refusal; None if it does. An approval that it takes by
-    no call is not told: a network pays what nobody has declined."""
-    network = networks.get(partner.network) if partner is not None and partner.network is not None else None
-    if partner is None or network is None:
-        return NOBODY_ASKS
-    why = unable(partner, network, report, now)
-    if why is None:
-        return None
-    if report.event == APPROVE:
-        return NOBODY_ASKS
-    return Doubt("manual", f"the commission was declined, and {why}: report it by hand")
 
 
 def manual(

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
+from ..orders.doubt import Doubt
 from ..referral.calls import CallEntry
 from ..referral.catalogue import Network
 from ..settings.model import Partner
-from .model import Postback
+from .approvals import verdict_doubt
+from .model import Postback, Report
 from .network_call import PURPOSE, chosen
 from .render import repeats_are_safe
 
@@ -32,6 +34,12 @@ class Partners:
             return None
         entry = chosen(found[0], found[1], PURPOSE[postback.event])
         return None if entry is None else (found[0], entry)
+
+    def able(self, now: float) -> Callable[[str, Report], Doubt | None]:
+        """Why no call can tell a network of a decision about a commission, by site and report."""
+        return lambda site, report: verdict_doubt(
+            self._lookup(site, report.partner), report, self._networks, now
+        )
 
     def destination(self, site: str, partner: str) -> str:
         """What the calls of a partner go to: its own address or its network."""

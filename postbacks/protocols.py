@@ -24,7 +24,7 @@ class Outbox(Protocol):
     async def finish(self, postback: Postback, attempt: Attempt, state: State, next_at: float) -> bool:
         """Store an attempt."""
 
-    async def hold(self, postback: Postback, why: str) -> None:
+    async def hold(self, postback: Postback, why: str, now: float) -> None:
         """Hold a row of which nothing was sent: a person has to report it."""
 
     async def release(self, postback: Postback, until: float, *, at: float | None = None) -> None:

@@ -152,7 +152,7 @@ class Sender:
         if len(flight.rows) > 1 or row.attempts:
             await self._unbuilt(flight, Verdict("dead", why))
             return
-        held = partial(self._outbox.hold, row, f"{why}: report it by hand")
+        held = partial(self._outbox.hold, row, f"{why}: report it by hand", self._now())
         await stored(self._events, row, held)
         self._batches.settled(row)
         report(self._events, row, "held", why)

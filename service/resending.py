@@ -62,7 +62,8 @@ async def _resend(
         raise NotSentAgainError("often")
     if found.state != "delivered":
         try:
-            again = await ledger.outbox.retry(found.id, now, site=found.site)
+            able = worker.partners.able(now)
+            again = await ledger.outbox.retry(found.id, now, able=able, site=found.site)
         except OutboxError as error:
             # Somebody else was faster.
             raise NotSentAgainError("waits") from error

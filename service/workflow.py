@@ -25,7 +25,7 @@ from ..payouts.account import (
 )
 from ..payouts.payees import impossible, is_paid_here
 from ..payouts.period import Period
-from ..postbacks.due import verdict_doubt
+from ..postbacks.approvals import verdict_doubt
 from ..postbacks.model import Report
 from ..referral.networks_file import load as load_catalogue
 from ..settings.model import Partner, Site

@@ -73,15 +73,18 @@ async def settle(request: Request, context: AgentContext) -> Response:
 
 
 async def _retried(context: AgentContext, postback_id: str) -> Postback:
-    outbox = context.at.service.ledger.outbox
-    return await outbox.retry(postback_id, context.at.service.clock.now(), site=context.at.site.name)
+    service, now = context.at.service, context.at.service.clock.now()
+    able = service.worker.partners.able(now)
+    return await service.ledger.outbox.retry(postback_id, now, able=able, site=context.at.site.name)
 
 
 async def _settled(context: AgentContext, postback_id: str, fields: Mapping[str, str]) -> Postback:
     what, amount, service = fields.get("do"), None, context.at.service
     if what == "reported":
+        now, by = service.clock.now(), context.session.agent
+        able = service.worker.partners.able(now)
         return await service.ledger.outbox.mark_reported(
-            postback_id, service.clock.now(), by=context.session.agent, site=context.at.site.name
+            postback_id, now, by=by, able=able, site=context.at.site.name
         )
     if what not in ("release", "correct", "refuse"):
         raise Refused(422, "The action is missing or invalid. Go back and press the button again.")

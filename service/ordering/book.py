@@ -17,7 +17,8 @@ from ...orders.model import Channel
 from ...orders.net import GROSS, NetRule, netted
 from ...orders.sighting import Sighting, adds_nothing
 from ...payouts.standing import standings
-from ...postbacks.due import email_for, manual, reports, verdict_doubt
+from ...postbacks.approvals import verdict_doubt
+from ...postbacks.due import email_for, manual, reports
 from ...postbacks.model import Postback
 from ...referral.networks_file import load as load_catalogue
 from ...referral.touches import Touch, merge

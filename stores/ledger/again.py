@@ -2,17 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import select, update
 
-from ...postbacks.due import VERDICTS, Plan, resent, retried, told_again
-from ...postbacks.model import Postback, State
+from ...orders.doubt import Doubt
+from ...postbacks.approvals import with_verdicts
+from ...postbacks.due import VERDICTS, Plan
+from ...postbacks.model import Postback, Report, State
+from ...postbacks.sent_again import resent, retried
 from .connection import Connection
 from .entries import verdict_of
 from .planned import apply_plan, lock_order, rows_of
 from .schema import postbacks as postbacks_table
 
 _C = postbacks_table.c
+Able = Callable[[str, Report], Doubt | None]
+"""Why no call can tell a network of a decision about a commission, by site and report; None if one can (see
+`approvals.verdict_doubt`)."""
+
 _RETRIABLE: frozenset[State] = frozenset({"due", "dead", "unknown"})
 _NOT_AGAIN: Mapping[State, str] = {
     "delivered": "was delivered",
@@ -26,7 +34,7 @@ class OutboxError(LookupError):
     """A postback cannot be retried; the text says which one and why."""
 
 
-async def retry(tx: Connection, postback_id: str, now: float, site: str | None) -> Postback:
+async def retry(tx: Connection, postback_id: str, now: float, site: str | None, able: Able) -> Postback:
     """See `Outbox.retry`."""
     rows, found = await _with_others(tx, postback_id, site)
     if found.state not in _RETRIABLE or (found.lease_until or 0) > now:
@@ -37,8 +45,12 @@ async def retry(tx: Connection, postback_id: str, now: float, site: str | None) 
             f"{postback_id}: its visitor was forgotten, and the click id with it: "
             "report the order by hand, by its number"
         )
-    if (instead := retried(rows, found)) is not None:
-        instead = await _with_verdict(tx, rows, found, instead)
+    try:
+        instead = retried(rows, found, partial(able, found.site))
+    except ValueError as error:
+        raise OutboxError(f"{postback_id}: {error}") from None
+    if instead is not None:
+        instead = await with_verdict(tx, rows, found, instead, able)
         added = await apply_plan(tx, found.order, found.site, instead, now)
         return next(iter(added), replace(found, state="superseded", finished_at=now))
     if any(one.sequence > found.sequence and (one.lease_until or 0) > now for one in rows):
@@ -51,7 +63,8 @@ async def retry(tx: Connection, postback_id: str, now: float, site: str | None) 
     values = {"state": "due", "attempts": tries, "next_at": now, "lease_until": None, "finished_at": None}
     await tx.execute(update(postbacks_table).where(_C.id == postback_id).values(values))
     rows[rows.index(found)] = again
-    await apply_plan(tx, found.order, found.site, await _with_verdict(tx, rows, again, Plan()), now)
+    planned = await with_verdict(tx, rows, again, Plan(), able)
+    await apply_plan(tx, found.order, found.site, planned, now)
     return again
 
 
@@ -63,6 +76,7 @@ async def resend(
     by: str,
     event: str | None,
     manual: Callable[[Postback], str],
+    able: Able,
 ) -> Postback:
     """See `Outbox.resend`."""
     rows, found = await _with_others(tx, postback_id, None)
@@ -75,9 +89,26 @@ async def resend(
     (planned,) = plan.added
     if why := manual(replace(found, event=planned.report.event, report=planned.report)):
         raise OutboxError(f"{postback_id}: {why}")
-    plan = await _with_verdict(tx, rows, found, plan)
+    plan = await with_verdict(tx, rows, found, plan, able)
     added, *_ = await apply_plan(tx, found.order, found.site, plan, now)
     return added
+
+
+async def mark_reported(
+    tx: Connection, postback_id: str, now: float, by: str, site: str | None, able: Able
+) -> Postback:
+    """See `Outbox.mark_reported`."""
+    rows, found = await _with_others(tx, postback_id, site)
+    if found.state != "held" or found.hold != "manual":
+        raise OutboxError(f"{postback_id}: it is not held for a call that cannot be made")
+    answer = f"reported by hand by {by}"
+    done = replace(found, state="delivered", hold=None, finished_at=now, last_answer=answer)
+    values = {"state": "delivered", "hold": None, "finished_at": now, "last_answer": answer}
+    await tx.execute(update(postbacks_table).where(_C.id == postback_id).values(values))
+    rows[rows.index(found)] = done
+    planned = await with_verdict(tx, rows, done, Plan(), able)
+    await apply_plan(tx, found.order, found.site, planned, now)
+    return done
 
 
 async def _with_others(tx: Connection, postback_id: str, site: str | None) -> tuple[list[Postback], Postback]:
@@ -90,8 +121,13 @@ async def _with_others(tx: Connection, postback_id: str, site: str | None) -> tu
     return rows, next(one for one in rows if one.id == postback_id)
 
 
-async def _with_verdict(tx: Connection, rows: Sequence[Postback], row: Postback, planned: Plan) -> Plan:
-    """The plan for a call about an order that is sent again, with a decision that waited for it."""
-    if row.event in VERDICTS or all(one.event not in VERDICTS for one in rows):
+async def with_verdict(
+    tx: Connection, rows: Sequence[Postback], row: Postback, planned: Plan, able: Able
+) -> Plan:
+    """The plan for a call about an order that goes out after all, with the decision that follows it: there
+    may be one that was made while the partner did not have the order. `rows` are all postbacks of the order
+    to the partner."""
+    if row.event in VERDICTS:
         return planned
-    return told_again(rows, planned, await verdict_of(tx, row.order, row.partner))
+    word = await verdict_of(tx, row.order, row.partner)
+    return with_verdicts(rows, planned, {row.partner: word}, partial(able, row.site))

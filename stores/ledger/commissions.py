@@ -25,7 +25,8 @@ from ...payouts.account import (
     declined,
     told,
 )
-from ...postbacks.due import Plan, with_verdicts
+from ...postbacks.approvals import with_verdicts
+from ...postbacks.due import Plan
 from ...postbacks.model import Report
 from .adding import Additions, NumberOf
 from .connection import Connection, executing

@@ -22,7 +22,8 @@ from ...orders.money import amount_text
 from ...orders.sighting import Sighting, plain
 from ...payouts.account import Standing, Verdict
 from ...payouts.standing import reason
-from ...postbacks.due import NOBODY_ASKS, plan, with_verdicts
+from ...postbacks.approvals import NOBODY_ASKS, with_verdicts
+from ...postbacks.due import plan
 from ...postbacks.model import Postback, Report
 from .adding import Additions, NumberOf
 from .commissions import credit_order

@@ -13,12 +13,15 @@ from dataclasses import replace
 
 from sqlalchemy import func, select, union_all, update
 
-from ...postbacks.due import after_dead
+from ...postbacks.approvals import told_again
+from ...postbacks.due import VERDICTS, Plan
 from ...postbacks.model import OPEN, STATES, Attempt, Outcome, Postback, State, Waiting
+from ...postbacks.sent_again import after_dead
 from . import again
-from .again import OutboxError
+from .again import Able, OutboxError
 from .connection import Connection, executing
 from .database import Database
+from .entries import verdict_of
 from .planned import add_attempt, apply_plan, lock_order, postback_of, rows_of
 from .queue import BEGIN, CUT_OFF_ROWS, FINISH, FINISH_DELIVERED, IS_CUT_OFF, QUEUES, claim
 from .schema import attempts as attempts_table
@@ -115,11 +118,22 @@ class Outbox:
         )
         await self._db.transact(executing(released))
 
-    async def hold(self, postback: Postback, why: str) -> None:
-        """Hold a claimed row of which nothing was sent: no call can tell the partner of it any more."""
+    async def hold(self, postback: Postback, why: str, now: float) -> None:
+        """Hold a claimed row of which nothing was sent: no call can tell the partner of it any more. A
+        decision about the order that was to follow it waits, too, if it needs it."""
         held = {"state": "held", "hold": "manual", "why": why, "lease_until": None}
         own = (_C.id == postback.id, _C.state == "due", _C.lease_until == postback.lease_until)
-        await self._db.transact(executing(update(postbacks_table).where(*own).values(**held)))
+
+        async def work(tx: Connection) -> None:
+            await lock_order(tx, postback.order)
+            changed = await tx.execute(update(postbacks_table).where(*own).values(**held))
+            if not changed.rowcount or postback.event in VERDICTS:
+                return
+            rows = await rows_of(tx, postback.order, postback.partner)
+            word = await verdict_of(tx, postback.order, postback.partner)
+            await apply_plan(tx, postback.order, postback.site, told_again(rows, Plan(), word), now)
+
+        await self._db.transact(work)
 
     async def expire(self, now: float, repeats: Callable[[Postback], bool]) -> tuple[Postback, ...]:
         """Settle the rows whose call was cut off by the end of its process.
@@ -182,20 +196,29 @@ class Outbox:
             rows = (await connection.execute(query.where(own.postback == postback_id).order_by(own.id))).all()
         return tuple(Attempt(*row) for row in rows)
 
-    async def retry(self, postback_id: str, now: float, *, site: str | None = None) -> Postback:
+    async def retry(self, postback_id: str, now: float, *, able: Able, site: str | None = None) -> Postback:
         """Make a postback due at once, with the schedule of retries before it; with `site` only one of that
         site. Returns the row that is due.
 
         Where later events about the order were sent to the partner meanwhile, it is not sent after them: it
         is superseded, and what is due instead, if anything is, is a new row (see `due.retried`). Where
-        nothing is, the superseded row is returned.
+        nothing is, the superseded row is returned. A decision about the commission follows the order; `able`
+        says why no call can tell it.
 
-        Raises OutboxError for an unknown id, and for one that was delivered, is being sent or is in doubt.
+        Raises OutboxError for an unknown id, for one that was delivered, is being sent or is in doubt, and
+        for a decision about an order that the partner does not have.
         """
-        return await self._db.transact(lambda tx: again.retry(tx, postback_id, now, site))
+        return await self._db.transact(lambda tx: again.retry(tx, postback_id, now, site, able))
 
     async def resend(
-        self, postback_id: str, now: float, *, by: str, event: str | None, manual: Callable[[Postback], str]
+        self,
+        postback_id: str,
+        now: float,
+        *,
+        by: str,
+        event: str | None,
+        manual: Callable[[Postback], str],
+        able: Able,
     ) -> Postback:
         """Tell a partner again what it took, as another event if one is given. `manual` says why no call can
         do so; empty if one can. Returns the new postback.
@@ -204,7 +227,7 @@ class Outbox:
         sent, and if no call can be made.
         """
         return await self._db.transact(
-            lambda tx: again.resend(tx, postback_id, now, by=by, event=event, manual=manual)
+            lambda tx: again.resend(tx, postback_id, now, by=by, event=event, manual=manual, able=able)
         )
 
     async def get(self, postback_id: str, *, site: str | None = None) -> Postback | None:
@@ -214,21 +237,14 @@ class Outbox:
         return None if row is None or site not in (None, row.site) else postback_of(row)
 
     async def mark_reported(
-        self, postback_id: str, now: float, *, by: str, site: str | None = None
+        self, postback_id: str, now: float, *, by: str, able: Able, site: str | None = None
     ) -> Postback:
-        """A person has reported what the partner's call cannot report: the postback counts as delivered.
+        """A person has reported what the partner's call cannot report: the postback counts as delivered. A
+        decision about the commission follows it; `able` says why no call can tell it.
 
         Raises OutboxError unless it is held for that, and of the `site` if there is one.
         """
-        held = [_C.id == postback_id, _C.state == "held", _C.hold == "manual"]
-        if site is not None:
-            held.append(_C.site == site)
-        done = {"state": "delivered", "finished_at": now, "last_answer": f"reported by hand by {by}"}
-        changed = update(postbacks_table).where(*held).values(hold=None, **done)
-        row = (await self._db.transact(executing(changed.returning(*postbacks_table.c)))).first()
-        if row is None:
-            raise OutboxError(f"{postback_id}: it is not held for a call that cannot be made")
-        return postback_of(row)
+        return await self._db.transact(lambda tx: again.mark_reported(tx, postback_id, now, by, site, able))
 
     async def held(self, order: int) -> str | None:
         """Why the order's postback is held, None where it is not."""
@@ -237,7 +253,7 @@ class Outbox:
             found = (await connection.execute(query)).first()
         return None if found is None else found[0] or "in doubt"
 
-    async def retry_dead(self, now: float) -> int:
+    async def retry_dead(self, now: float, *, able: Able) -> int:
         """Retry all dead postbacks, the oldest first; how many are due. See `retry`."""
         dead = select(_C.id).where(_C.state == "dead").order_by(_C.created_at, _C.sequence)
         async with self._db.read() as connection:
@@ -245,7 +261,7 @@ class Outbox:
         due = 0
         for postback_id in ids:
             with suppress(OutboxError):  # somebody else was faster
-                due += (await self.retry(postback_id, now)).state == "due"
+                due += (await self.retry(postback_id, now, able=able)).state == "due"
         return due
 
     async def counts(self, site: str | None = None, states: Sequence[State] = STATES) -> dict[State, int]:

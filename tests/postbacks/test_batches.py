@@ -23,6 +23,7 @@ from clew.stores.ledger.database import Database
 from clew.stores.ledger.networks import Networks
 from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.planned import apply_plan
+from unasked import nobody
 
 Owe = Callable[..., Awaitable[None]]
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -146,7 +147,7 @@ def outbox(db: Database) -> Outbox:
 
 @pytest.fixture
 def build(db: Database, outbox: Outbox, receiver: Any, clock: Any, events: Any) -> Callable[..., Worker]:
-    def worker(secret: str = "hush-hush", networks: Any = NETWORKS) -> Worker:
+    def worker(secret: str = "hush-hush", networks: Any = NETWORKS, box: Any = None) -> Worker:
         settings: dict[str, Any] = {"client_id": "me", "client_secret": secret, "account": "7"}
         partners = {
             "many": Partner(id="many", network="many", endpoint=receiver.address, settings=settings),
@@ -154,7 +155,7 @@ def build(db: Database, outbox: Outbox, receiver: Any, clock: Any, events: Any) 
         }
         ids = Networks(db)
         return Worker(
-            outbox,
+            box or outbox,
             lambda site, partner: partners.get(partner),
             networks,
             Delivery(timeout=60, schedule=[5, 30]),
@@ -304,11 +305,11 @@ async def test_a_network_is_called_only_so_often_a_minute_and_not_before_its_tim
     owe: Owe, outbox: Outbox, build: Any, receiver: Any, events: Any, clock: Any
 ) -> None:
     await owe("1", "2", "3", partner="paced", order_time=int(clock.now) - 30)
-    worker = build()
     told = Told(outbox)
-    worker._outbox = told
+    worker = build(box=told)
     async with running(worker):
-        await told.released.wait()
+        async with asyncio.timeout(30):
+            await told.released.wait()
         assert {row.next_at for row in await outbox.list()} == {clock.now + 30}
         assert receiver.got == []
         clock.now += 31
@@ -330,7 +331,7 @@ async def test_a_report_that_comes_too_late_for_the_network_says_so(
     assert (late.state, late.hold, late.attempts) == ("held", "manual", 0)
     assert late.why == f"{why}: report it by hand"
     assert [event["answer"] for event in events.events if event["name"] == "postback_failed"] == [why]
-    assert await outbox.mark_reported(late.id, clock.now, by="ada")
+    assert await outbox.mark_reported(late.id, clock.now, by="ada", able=nobody)
 
 
 async def test_a_call_that_may_have_arrived_before_its_time_was_over_is_dead_with_the_reason(
@@ -572,6 +573,6 @@ async def test_a_call_that_cannot_be_sent_again_is_an_attempt_with_the_reason(
 ) -> None:
     await owe("1", partner="paced", order_time=int(clock.now) - 31 * 86400)
     (row,) = await outbox.list()
-    attempt = await build().repeat(row)
+    attempt = await build().repeats.repeat(row)
     assert (attempt.outcome, "window of 30 days" in attempt.answer) == ("dead", True)
     assert receiver.got == []

@@ -23,6 +23,7 @@ from clew.stores.ledger import history, schema
 from clew.stores.ledger.again import OutboxError
 from clew.stores.ledger.known import Known
 from reporting import NOW, PARTNER, Shop, site
+from unasked import nobody
 
 
 @pytest_asyncio.fixture
@@ -185,7 +186,7 @@ async def test_an_unknown_call_is_not_sent_after_the_change_that_followed_it(sho
     first = await lost(shop, "unknown")
     await shop.report(order_seen(**PAID))
     await shop.deliver()
-    again = await shop.service.ledger.outbox.retry(first.id, shop.now)
+    again = await shop.service.ledger.outbox.retry(first.id, shop.now, able=nobody)
     assert (again.state, again.event, again.sequence) == ("due", "order", 3)
     await shop.deliver()
     assert [(event, amount) for event, _, amount in shop.calls] == [("adjust", "100.00"), ("order", "100.00")]
@@ -205,7 +206,7 @@ async def test_a_partner_that_answered_neither_call_ends_with_what_holds_whichev
     second = await lost(shop, "unknown")
     for row in (first, second):
         with suppress(OutboxError):
-            await shop.service.ledger.outbox.retry(row.id, shop.now)
+            await shop.service.ledger.outbox.retry(row.id, shop.now, able=nobody)
         if not at_once:
             await shop.deliver()
     await shop.deliver()
@@ -225,7 +226,7 @@ async def test_an_unknown_call_is_not_sent_after_a_cancellation(shop: Shop) -> N
     first = await lost(shop, "unknown")
     await shop.report(order_seen(state="cancelled"))
     await shop.deliver()
-    assert (await shop.service.ledger.outbox.retry(first.id, shop.now)).state == "superseded"
+    assert (await shop.service.ledger.outbox.retry(first.id, shop.now, able=nobody)).state == "superseded"
     await shop.deliver()
     assert [event for event, _, _ in shop.calls] == ["cancel"]
 
@@ -234,7 +235,7 @@ async def test_an_unknown_call_is_sent_again_before_a_change_that_waits_for_it(s
     await shop.bought("v1")
     await shop.report(page(), "v1")
     first = await lost(shop, "unknown")
-    await shop.service.ledger.outbox.retry(first.id, shop.now)
+    await shop.service.ledger.outbox.retry(first.id, shop.now, able=nobody)
     # The partner may have the order, so the change does not take the place of the call.
     await shop.report(order_seen(**PAID))
     await shop.deliver()
@@ -251,9 +252,9 @@ async def test_an_unknown_call_is_not_retried_while_a_worker_has_the_change_afte
     (waiting,) = await outbox.waiting(shop.now, each=9, limit=9)
     (change,) = await outbox.claim([waiting.id], shop.now, shop.now + 9)
     with pytest.raises(OutboxError, match="a later one about the order is being sent right now"):
-        await outbox.retry(first.id, shop.now)
+        await outbox.retry(first.id, shop.now, able=nobody)
     await outbox.release(change, shop.now + 9)
-    assert (await outbox.retry(first.id, shop.now)).state == "due"
+    assert (await outbox.retry(first.id, shop.now, able=nobody)).state == "due"
     await shop.deliver()
     assert [event for event, _, _ in shop.calls] == ["order", "adjust"]
 
@@ -267,9 +268,9 @@ async def test_a_dead_call_is_not_sent_after_the_one_that_took_its_place(shop: S
     await shop.deliver()
     outbox = shop.service.ledger.outbox
     if every:
-        assert await outbox.retry_dead(shop.now) == 0
+        assert await outbox.retry_dead(shop.now, able=nobody) == 0
     else:
-        assert (await outbox.retry(dead.id, shop.now)).state == "superseded"
+        assert (await outbox.retry(dead.id, shop.now, able=nobody)).state == "superseded"
     await shop.deliver()
     assert shop.calls == [("order", "1001", "100.00")]
     assert [row.state for row in await outbox.list()] == ["delivered", "superseded"]
@@ -288,8 +289,8 @@ async def test_a_dead_call_is_not_sent_again_when_its_order_was_cancelled(shop: 
         begun = await lost(shop, "dead")
         await shop.report(order_seen(state="cancelled"))
     with pytest.raises(OutboxError, match="not to have it any more"):
-        await shop.service.ledger.outbox.retry(begun.id, shop.now)
-    assert await shop.service.ledger.outbox.retry_dead(shop.now) == 0
+        await shop.service.ledger.outbox.retry(begun.id, shop.now, able=nobody)
+    assert await shop.service.ledger.outbox.retry_dead(shop.now, able=nobody) == 0
     await shop.deliver()
     assert shop.calls == []
     await shop.report(order_seen(state="paid", as_of=shop.now + 1))
@@ -456,7 +457,7 @@ async def test_a_change_that_the_partners_call_cannot_report_is_held_for_a_perso
     outbox = shop.service.ledger.outbox
     (held,) = await outbox.list("held")
     assert (held.event, held.report.amount, held.hold) == ("adjust", "100.00", "manual")
-    await outbox.mark_reported(held.id, shop.now, by="ann")
+    await outbox.mark_reported(held.id, shop.now, by="ann", able=nobody)
     await shop.report(order_seen(**REFUNDED))
     (held,) = await outbox.list("held")
     assert held.report.amount == "70.00"

@@ -23,6 +23,7 @@ from clew.stores.ledger.forgetting import Person
 from clew.stores.ledger.notices import Noted
 from filled import Filled
 from sqlalchemy import insert, select, update
+from unasked import nobody
 
 ANN, BOB = "annannannannannannannannan", "bobbobbobbobbobbobbobbobbo"
 MAIL, OTHER_MAIL = "a" * 64, "b" * 64
@@ -182,7 +183,7 @@ async def test_a_refund_leaves_the_credit_and_waits_for_a_person_to_report_it(sh
     assert held.hold == "manual"
     assert "report it by hand" in (held.why or "")
     with pytest.raises(OutboxError, match="is held"):
-        await shop.service.ledger.outbox.retry(held.id, shop.now)
+        await shop.service.ledger.outbox.retry(held.id, shop.now, able=nobody)
     assert await naming(shop, ANN) == []
 
 
@@ -197,7 +198,7 @@ async def test_a_dead_call_is_not_sent_without_its_click_id(shop: Filled) -> Non
     shop.now += 31 * DAY
     await shop.service.apply_retention()
     with pytest.raises(OutboxError, match="forgotten"):
-        await shop.service.ledger.outbox.retry(row.id, shop.now)
+        await shop.service.ledger.outbox.retry(row.id, shop.now, able=nobody)
 
 
 async def test_a_decision_says_that_its_inputs_are_forgotten(shop: Filled) -> None:

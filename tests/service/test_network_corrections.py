@@ -17,6 +17,7 @@ from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.settings.model import Partner
 from reporting import NOW, SHOWN, Shop, site
+from unasked import nobody
 
 AWIN = {"id": "awin", "network": "awin", "settings": {"advertiser_id": "1001", "api_key": "k"}}
 IMPACT = {"account_sid": "a", "auth_token": "t", "campaign_id": "1", "event_type_id": "2"}
@@ -69,7 +70,7 @@ async def test_a_cancellation_for_which_a_setting_is_missing_is_held_with_the_re
     )
     assert [more["why"] for name, more in told if name == "order_held"] == [cancel.why]
     assert (await shop.service.ledger.outbox.holds("shop")) == {"manual": 1}
-    done = await shop.service.ledger.outbox.mark_reported(cancel.id, shop.now, by="ada")
+    done = await shop.service.ledger.outbox.mark_reported(cancel.id, shop.now, by="ada", able=nobody)
     assert (done.state, done.last_answer) == ("delivered", "reported by hand by ada")
 
 

@@ -16,6 +16,7 @@ from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Shopped, Touched
 from clew.service.workflow import decide
 from clew.stores.ledger import schema
+from clew.stores.ledger.again import Able, OutboxError
 from clew.stores.ledger.planned import apply_plan
 from reporting import NOW, Shop, site
 
@@ -55,6 +56,10 @@ async def say(shop: Shop, verdict: Verdict) -> None:
     assert stored is not None
     known = shop.service.sites["shop"].partners.get
     await decide(shop.service.ledger, known, stored.row, (), verdict, shop.now, by="ann", why="looked")
+
+
+def asked(shop: Shop) -> Able:
+    return shop.service.worker.partners.able(shop.now)
 
 
 def events(shop: Shop) -> list[str]:
@@ -128,9 +133,131 @@ async def test_an_order_that_the_network_did_not_take_is_not_approved_until_it_h
     first = await fail(shop, "dead")
     await shop.deliver()
     assert calls(shop) == []
-    await shop.service.ledger.outbox.retry(first.id, shop.now)
+    await shop.service.ledger.outbox.retry(first.id, shop.now, able=asked(shop))
     await shop.deliver()
     assert calls(shop) == [("order", "100.00"), ("approve", "100.00")]
+
+
+async def test_a_decision_while_the_partner_does_not_have_the_order_follows_it(shop: Shop) -> None:
+    await buy(shop)
+    first = await fail(shop, "dead")
+    await say(shop, "approve")
+    await shop.deliver()
+    assert calls(shop) == []
+    await shop.service.ledger.outbox.retry(first.id, shop.now, able=asked(shop))
+    await shop.deliver()
+    assert calls(shop) == [("order", "100.00"), ("approve", "100.00")]
+
+
+async def test_all_dead_are_sent_again_with_the_decisions_about_them(shop: Shop) -> None:
+    await buy(shop)
+    await fail(shop, "dead")
+    await say(shop, "decline")
+    assert await shop.service.ledger.outbox.retry_dead(shop.now, able=asked(shop)) == 1
+    await shop.deliver()
+    assert calls(shop) == [("order", "100.00"), ("decline", "100.00")]
+
+
+async def test_an_order_that_is_held_when_its_call_comes_takes_its_approval_with_it(shop: Shop) -> None:
+    """What comes too late for a call waits for a person, and so does what follows it."""
+    await buy(shop)
+    await say(shop, "approve")
+    outbox = shop.service.ledger.outbox
+    (waiting,) = await outbox.waiting(shop.now, each=1, limit=1)
+    (row,) = await outbox.claim([waiting.id], shop.now, shop.now + 9)
+    await outbox.hold(row, "it is too late: report it by hand", shop.now)
+    await shop.deliver()
+    assert calls(shop) == []
+    await outbox.mark_reported(row.id, shop.now, by="ann", able=asked(shop))
+    await shop.deliver()
+    assert calls(shop) == [("approve", "100.00")]
+
+
+async def change_fails(shop: Shop) -> Postback:
+    """The network has the order, and does not take a change of it."""
+    await buy(shop)
+    await shop.deliver()
+    await shop.report(OrderSeen("1001", None, "EUR", "api", **REFUND))
+    return await fail(shop, "dead")
+
+
+async def test_a_refusal_does_not_wait_for_a_change_that_the_network_did_not_take(shop: Shop) -> None:
+    change = await change_fails(shop)
+    await say(shop, "decline")
+    await shop.deliver()
+    assert calls(shop) == [("order", "100.00"), ("decline", "100.00")]
+    # A change after a refusal may undo it.
+    await shop.service.ledger.outbox.retry(change.id, shop.now, able=asked(shop))
+    await shop.deliver()
+    assert calls(shop)[2:] == [("adjust", "70.00"), ("decline", "70.00")]
+
+
+async def test_a_refusal_behind_a_change_that_fails_is_sent(shop: Shop) -> None:
+    await buy(shop)
+    await shop.deliver()
+    await shop.report(OrderSeen("1001", None, "EUR", "api", **REFUND))
+    await say(shop, "decline")
+    await fail(shop, "dead")
+    await shop.deliver()
+    assert calls(shop) == [("order", "100.00"), ("decline", "100.00")]
+
+
+async def test_an_approval_waits_for_a_change_that_the_network_did_not_take(shop: Shop) -> None:
+    change = await change_fails(shop)
+    await say(shop, "approve")
+    await shop.deliver()
+    assert calls(shop) == [("order", "100.00")]
+    await shop.service.ledger.outbox.retry(change.id, shop.now, able=asked(shop))
+    await shop.deliver()
+    assert calls(shop)[1:] == [("adjust", "70.00"), ("approve", "70.00")]
+
+
+async def test_an_approval_after_the_amount_rose_is_told_again(shop: Shop) -> None:
+    await buy(shop)
+    await shop.deliver()
+    await say(shop, "approve")
+    await shop.deliver()
+    await shop.report(OrderSeen("1001", Decimal("120.00"), "EUR", "api", as_of=NOW + 60))
+    await shop.deliver()
+    assert calls(shop)[2:] == [("adjust", "120.00")]  # the rest waits as the whole did
+    await say(shop, "approve")
+    await shop.deliver()
+    assert calls(shop)[2:] == [("adjust", "120.00"), ("approve", "120.00")]
+
+
+async def test_a_decision_is_sent_again_only_when_the_network_has_what_it_is_about(shop: Shop) -> None:
+    outbox = shop.service.ledger.outbox
+    await buy(shop)
+    await shop.deliver()
+    await say(shop, "approve")
+    await shop.deliver()
+    await shop.report(OrderSeen("1001", Decimal("120.00"), "EUR", "api", as_of=NOW + 60))
+    change = await fail(shop, "dead")
+    (approval,) = [row for row in await outbox.list() if row.event == "approve"]
+    again: dict[str, Any] = {"by": "ann", "event": None, "manual": lambda row: "", "able": asked(shop)}
+    with pytest.raises(OutboxError, match=f"the partner has to get {change.id} about the order first"):
+        await outbox.resend(approval.id, shop.now, **again)
+    await say(shop, "decline")
+    await shop.deliver()
+    (refusal,) = [row for row in await outbox.list() if row.event == "decline"]
+    await outbox.resend(refusal.id, shop.now, **again)
+    await shop.deliver()
+    assert events(shop) == ["order", "approve", "decline", "decline"]
+
+
+async def test_an_approval_that_failed_is_not_lost_while_the_order_has_failed(shop: Shop) -> None:
+    outbox = shop.service.ledger.outbox
+    await buy(shop)
+    await shop.deliver()
+    await say(shop, "approve")
+    approval = await fail(shop, "dead")
+    await shop.report(OrderSeen("1001", None, "EUR", "api", **REFUND))
+    change = await fail(shop, "dead")
+    with pytest.raises(OutboxError, match=f"the partner has to get {change.id} about the order first"):
+        await outbox.retry(approval.id, shop.now, able=asked(shop))
+    await outbox.retry(change.id, shop.now, able=asked(shop))
+    await shop.deliver()
+    assert calls(shop) == [("order", "100.00"), ("adjust", "70.00"), ("approve", "70.00")]
 
 
 async def test_an_approval_follows_the_order_that_is_reported_anew(shop: Shop) -> None:
@@ -152,7 +279,7 @@ async def test_a_refusal_is_sent_again_after_the_change_that_followed_it(shop: S
     plan = Plan(added=(change,))
     await shop.service.ledger.db.transact(lambda tx: apply_plan(tx, refusal.order, "shop", plan, shop.now))
     await shop.deliver()
-    again = await outbox.retry(refusal.id, shop.now)
+    again = await outbox.retry(refusal.id, shop.now, able=asked(shop))
     assert (again.state, again.event) == ("due", "decline")
     await shop.deliver()
     assert calls(shop) == [("order", "100.00"), ("adjust", "70.00"), ("decline", "70.00")]
@@ -163,7 +290,7 @@ async def test_a_refusal_that_came_to_nothing_is_sent_again_as_it_is(shop: Shop)
     await shop.deliver()
     await say(shop, "decline")
     refusal = await fail(shop, "dead")
-    assert (await shop.service.ledger.outbox.retry(refusal.id, shop.now)).id == refusal.id
+    assert (await shop.service.ledger.outbox.retry(refusal.id, shop.now, able=asked(shop))).id == refusal.id
     await shop.deliver()
     assert events(shop) == ["order", "decline"]
 
@@ -175,7 +302,9 @@ async def test_a_refusal_is_not_sent_again_after_an_approval(shop: Shop) -> None
     refusal = await fail(shop, "dead")
     await say(shop, "approve")
     await shop.deliver()
-    assert (await shop.service.ledger.outbox.retry(refusal.id, shop.now)).state == "superseded"
+    assert (
+        await shop.service.ledger.outbox.retry(refusal.id, shop.now, able=asked(shop))
+    ).state == "superseded"
     await shop.deliver()
     assert events(shop) == ["order", "approve"]
 
@@ -187,7 +316,7 @@ async def test_an_order_that_was_approved_can_be_told_again(shop: Shop) -> None:
     await shop.deliver()
     outbox = shop.service.ledger.outbox
     (first,) = [row for row in await outbox.list() if row.event == "order"]
-    await outbox.resend(first.id, shop.now, by="ann", event=None, manual=lambda row: "")
+    await outbox.resend(first.id, shop.now, by="ann", event=None, manual=lambda row: "", able=asked(shop))
     await shop.deliver()
     assert events(shop) == ["order", "approve", "order"]
 

@@ -14,6 +14,7 @@ from clew.stores.ledger.engines import database_at
 from clew.stores.ledger.outbox import Outbox
 from clew.stores.ledger.schema import probes
 from recorded import Credit, put_order
+from unasked import nobody
 
 NOW = 1763860000.0
 NOBODY = Credit(partner=None, click=None, touched_at=None, reason="no click", considered=())
@@ -299,7 +300,7 @@ async def test_a_person_may_retry_a_failed_postback(
     await owe(db, "a")
     sent = await send(outbox)
     await outbox.finish(sent, attempt("dead"), done, NOW)
-    again = await outbox.retry(sent.id, NOW + 100)
+    again = await outbox.retry(sent.id, NOW + 100, able=nobody)
     assert (again.state, again.attempts, again.next_at, again.finished_at) == ("due", tries, NOW + 100, None)
     assert await outbox.list("due") == (again,)
 
@@ -308,12 +309,12 @@ async def test_delivered_and_sending_postbacks_are_not_sent_again(db: Database, 
     await owe(db, "a")
     sent = await send(outbox)
     with pytest.raises(OutboxError, match="being sent right now"):
-        await outbox.retry(sent.id, NOW)
+        await outbox.retry(sent.id, NOW, able=nobody)
     await outbox.finish(sent, attempt(), "delivered", NOW)
     with pytest.raises(OutboxError, match="was delivered"):
-        await outbox.retry(sent.id, NOW)
+        await outbox.retry(sent.id, NOW, able=nobody)
     with pytest.raises(OutboxError, match="no such postback"):
-        await outbox.retry("pb_x", NOW)
+        await outbox.retry("pb_x", NOW, able=nobody)
 
 
 async def test_all_dead_are_retried_at_once_and_nothing_else(db: Database, outbox: Outbox) -> None:
@@ -322,7 +323,7 @@ async def test_all_dead_are_retried_at_once_and_nothing_else(db: Database, outbo
         await outbox.finish(await send(outbox), attempt("dead"), done, NOW)  # type: ignore[arg-type]
     counts = {state: number for state, number in (await outbox.counts()).items() if number}
     assert counts == {"due": 1, "dead": 2, "unknown": 1}
-    assert await outbox.retry_dead(NOW + 1) == 2
+    assert await outbox.retry_dead(NOW + 1, able=nobody) == 2
     counts = {state: number for state, number in (await outbox.counts()).items() if number}
     assert counts == {"due": 3, "unknown": 1}
 

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+
 from clew.stores.ledger.types import row_number, text_of
 
 revision = "0001"

@@ -20,6 +20,7 @@ from clew.stores.ledger.errors import LedgerError
 from clew.stores.ledger.notices import MOST, Noted, Notices
 from desks import VISITOR, DeskServer, desk_server, hidden
 from prometheus_client import CollectorRegistry
+from unasked import nobody
 
 
 @pytest_asyncio.fixture
@@ -187,7 +188,7 @@ async def test_failed_calls_are_listed_until_they_are_sent_again(desk: DeskServe
     desk.service.events.notice("postback_failed", site="shop", key="anna dead", **told)
     client = await desk.agent()
     assert "order 1 is dead, status 404, answer “no such page”" in (await client.get("desk/")).text
-    await desk.service.ledger.outbox.retry(row.id, desk.service.clock.now())
+    await desk.service.ledger.outbox.retry(row.id, desk.service.clock.now(), able=nobody)
     assert "may not know of its orders" not in (await client.get("desk/")).text
 
 

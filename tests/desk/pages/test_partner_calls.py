@@ -198,7 +198,7 @@ async def test_a_network_that_counts_repeats_is_not_sent_one(tmp_path: Path) -> 
         async with a_desk(tmp_path, receiver) as desk:
             await order(desk, "1001")
             row = await finished(desk, "1001")
-            desk.service.worker.may_repeat = lambda _: False  # type: ignore[method-assign]
+            desk.service.worker.partners.may_repeat = lambda _: False  # type: ignore[method-assign]
             answer = await send_again(await by_link(desk), row.id)
             assert (answer.status_code, "count the order twice" in answer.text) == (409, True)
             assert len(receiver.calls) == 1
