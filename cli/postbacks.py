@@ -44,6 +44,7 @@ WIDE = 140  # terminal columns for one line per row, except for the last column
 COLORS: dict[State, str] = {
     "due": "cyan",
     "sending": "cyan",
+    "accepted": "cyan",
     "delivered": "green",
     "dead": "red",
     "unknown": "yellow",

@@ -85,6 +85,28 @@ class Builder:
         call = network_call(partner, reports, network, now, token=token, kept=kept)
         return replace(call, allow_private=partner.allow_private)
 
+    async def question(self, client: Client, rows: Sequence[Postback]) -> Call:
+        """The call that asks what became of accepted postbacks, which went out in one call. Raises one of
+        UNSENT."""
+        first = rows[0]
+        found = self._partners.with_network(first.site, first.partner)
+        if found is None or found[1] is None:
+            raise PartnerGoneError(
+                f"the settings of site {first.site} no longer have a partner {first.partner} of a network"
+            )
+        partner, network = found[0], found[1]
+        entry = usable(partner, network, PURPOSE[first.event]).result
+        if entry is None:
+            raise RenderError(f"{network.name} has no call for results any more")
+        token = ""
+        if self._tokens is not None and entry.oauth is not None:
+            asked = self._tokens.get(client, partner, entry)
+            token = await self._in_time(first, f"{network.name} gave no token", asked)
+        await self.paced(partner, entry)
+        reports, kept = [row.report for row in rows], [first.job or ""] * len(rows)
+        call = network_call(partner, reports, network, self._now(), token=token, kept=kept, entry=entry)
+        return replace(call, allow_private=partner.allow_private)
+
     async def _kept(
         self,
         client: Client,

@@ -24,6 +24,7 @@ from .pace import AHEAD, CALLS_PER_DESTINATION, TOTAL, Pace, Room
 from .partners import Partners
 from .protocols import Events, Ids, Outbox
 from .repeating import Repeats
+from .results import Results
 from .sending import Flight, Sender
 from .tokens import Tokens
 
@@ -69,6 +70,7 @@ class Worker:
         self._batches = Batches(self.partners.with_network)
         builder = Builder(self.partners, now, tokens, ids)
         self.repeats = Repeats(builder, delivery, now, events)
+        self._results = Results(outbox, builder, now, events, settled=self._wake.set)
         self._sender = Sender(
             outbox,
             self.partners,
@@ -92,12 +94,14 @@ class Worker:
     def wake(self) -> None:
         """Notify the worker of a new row in the outbox. Call it in the worker's loop, after the commit."""
         self._wake.set()
+        self._results.wake()
 
     async def run(self) -> None:
         """Deliver until cancelled; then wait for pending responses for a while, and release unsent rows."""
         self._sender.stopping = False
         async with Client(float(self._delivery.timeout), TOTAL) as client:
             begun: asyncio.Task[float] | None = None
+            results = asyncio.create_task(self._results.run(client), name="clew-delivery-results")
             try:
                 while True:
                     self._wake.clear()
@@ -108,7 +112,9 @@ class Worker:
                         async with asyncio.timeout(delay):
                             await self._wake.wait()
             finally:
+                results.cancel()
                 await self._stop(begun)
+                await asyncio.gather(results, return_exceptions=True)
 
     async def _round(self, client: Client) -> float:
         """Start due rows that have a slot. Returns the seconds until the next round, unless woken earlier."""

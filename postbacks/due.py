@@ -246,7 +246,8 @@ def waits(row: Postback) -> bool:
 
 def may_be_reported(row: Postback) -> bool:
     """Whether the partner may have heard of it. A call that failed is tried again, and may yet arrive."""
-    return row.state in ("sending", "delivered", "unknown") or (row.state == "due" and row.attempts > 0)
+    sent = row.state in ("sending", "accepted", "delivered", "unknown")
+    return sent or (row.state == "due" and row.attempts > 0)
 
 
 def _without_click(event: Report) -> Doubt | None:

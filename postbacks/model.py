@@ -10,15 +10,16 @@ from ..orders.sighting import item_of, plain
 
 # due: waits for its time. sending: the first byte of the call may have been sent. delivered, dead: final.
 # unknown: it was sent, and there was no response. held: in doubt, not sent until a person or the shop's
-# server confirms it. refused: it is not sent, because a person decided so, or there is nothing to report.
+# server confirms it. accepted: the network has it, and says later what became of it. refused: it is not sent,
+# because a person decided so, or there is nothing to report.
 # superseded: it was not sent, because a later one says what holds now.
-State = Literal["due", "sending", "delivered", "dead", "unknown", "held", "refused", "superseded"]
-Outcome = Literal["delivered", "retry", "dead", "unknown"]
+State = Literal["due", "sending", "accepted", "delivered", "dead", "unknown", "held", "refused", "superseded"]
+Outcome = Literal["delivered", "accepted", "retry", "dead", "unknown"]
 STATES: tuple[State, ...] = get_args(State)
 # Those that wait for a person.
 STUCK: tuple[State, ...] = ("held", "dead", "unknown")
 # Those that are not settled: few, whatever was delivered before.
-OPEN: tuple[State, ...] = ("due", "sending", *STUCK)
+OPEN: tuple[State, ...] = ("due", "sending", "accepted", *STUCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Postback:
     `attempts` counts the attempted calls. `lease_until`: until then a worker has the row; while `due` it has
     not sent anything, while `sending` it may have. `hold` is the kind of doubt while the postback is held,
     `why` the doubt in words, and who settled it. `last_status` is the HTTP status of the last response, None
-    if there was none.
+    if there was none. `job` is what the network calls the call while it is `accepted`, since `accepted_at`.
     """
 
     id: str
@@ -100,6 +101,8 @@ class Postback:
     hold: Kind | None = None
     why: str | None = None
     last_status: int | None = None
+    job: str | None = None
+    accepted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

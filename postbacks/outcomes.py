@@ -11,7 +11,13 @@ from .protocols import Events
 # Seconds before each attempt to store a response, or that nothing was sent: a failover takes about so long.
 FINISH_TRIES = (0.0, 1.0, 3.0, 10.0, 20.0)
 OUTCOMES: Mapping[State, Outcome] = MappingProxyType(
-    {"due": "retry", "delivered": "delivered", "dead": "dead", "unknown": "unknown"}
+    {
+        "due": "retry",
+        "accepted": "accepted",
+        "delivered": "delivered",
+        "dead": "dead",
+        "unknown": "unknown",
+    }
 )
 """The outcome of an attempt by the state after it."""
 

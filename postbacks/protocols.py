@@ -21,8 +21,19 @@ class Outbox(Protocol):
     async def begin(self, postback: Postback, until: float) -> Postback | None:
         """Mark a row as sending."""
 
-    async def finish(self, postback: Postback, attempt: Attempt, state: State, next_at: float) -> bool:
+    async def finish(
+        self, postback: Postback, attempt: Attempt, state: State, next_at: float, job: str | None = None
+    ) -> bool:
         """Store an attempt."""
+
+    async def claim_accepted(self, now: float, until: float, *, limit: int) -> tuple[Postback, ...]:
+        """Lease accepted rows whose outcome is to be asked for."""
+
+    async def ask_later(self, postbacks: Sequence[Postback], at: float) -> None:
+        """Give accepted rows back."""
+
+    async def next_result(self) -> float | None:
+        """When an outcome is to be asked for next."""
 
     async def hold(self, postback: Postback, why: str, now: float) -> None:
         """Hold a row of which nothing was sent: a person has to report it."""

@@ -18,8 +18,10 @@ from .model import Attempt, Postback
 from .outcomes import OUTCOMES, report, stored
 from .partners import Partners
 from .protocols import Events, Ids, Outbox
+from .results import FIRST_SECONDS
 from .tokens import TokenError
 from .verdict import (
+    UNAUTHORIZED,
     Answered,
     NotSent,
     Result,
@@ -31,7 +33,6 @@ from .verdict import (
     settle,
 )
 
-UNAUTHORIZED = 401
 LEASE_MARGIN = 15.0  # seconds beyond the timeout of a call, for storing its response
 BEGIN_SECONDS = 5.0  # for marking a row as sending, if its call is cancelled meanwhile
 
@@ -224,7 +225,8 @@ class Sender:
                 self._batches.part(alone)
             await self._keep(flight, verdicts, result)
         took = None if isinstance(result, NotSent) else flight.seconds
-        await self._finish(flight, call.masked, verdicts, call.hidden, took)
+        job = self._job(flight, result)
+        await self._finish(flight, call.masked, verdicts, call.hidden, took, job)
 
     async def _keep(self, flight: Flight, verdicts: Sequence[Verdict], result: Answered) -> None:
         """Keep what the network calls the order, if later calls need it."""
@@ -241,6 +243,15 @@ class Sender:
             error = f"the response has no {keep}"
             self._events.emit("fault", site=row.site, where="postback", error=error)
 
+    def _job(self, flight: Flight, result: Result) -> tuple[str, float]:
+        """What the network calls the call, if it says later what became of it, and the seconds until it is to
+        be asked; else empty."""
+        found = self._partners.entry(flight.postback)
+        if found is None or found[1].result is None or not isinstance(result, Answered):
+            return "", 0.0
+        after = found[1].result.after
+        return kept_value(result.body, found[1].job), FIRST_SECONDS if after is None else float(after)
+
     async def _finish(
         self,
         flight: Flight,
@@ -248,16 +259,23 @@ class Sender:
         verdicts: Sequence[Verdict],
         hidden: tuple[str, ...] = (),
         took: float | None = None,
+        job: tuple[str, float] = ("", 0.0),
     ) -> None:
         now = self._now()
         for row, verdict in zip(flight.rows, verdicts, strict=True):
             tried = row.attempts + 1
             state, next_at = settle(verdict, tried, now, self._delivery.schedule, self._chance())
+            if job[0] and state == "delivered":
+                state, next_at = "accepted", now + job[1]
             outcome = OUTCOMES[state]
             answer = hide(verdict.answer, hidden)
             attempt = Attempt(now, request, verdict.status, answer, outcome)
             begun = flight.began.get(row.id, row)
-            await stored(self._events, row, partial(self._outbox.finish, begun, attempt, state, next_at))
+            await stored(
+                self._events,
+                row,
+                partial(self._outbox.finish, begun, attempt, state, next_at, job[0] or None),
+            )
             if outcome != "retry":
                 self._batches.settled(row)
             if took is not None:

@@ -17,6 +17,7 @@ RETRY_AFTER_LIMIT = 86400  # seconds; a receiver that asks for more is called af
 JITTER = 0.2  # retries are delayed by up to a fifth, so that a receiver that was down gets no burst of calls
 _LATER = frozenset({408, 425, 429})
 _GONE = 410
+UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,8 @@ def _judged(call: Call, result: Answered, now: float, *, repeats: bool) -> Verdi
     success = call.success
     if success.later is not None and _matches(success.later, status, body):
         return Verdict("retry", answer, status, wait=_seconds(result.retry_after, now))
+    if success.done is not None and 200 <= status < 300 and not _matches(success.done, status, body):
+        return Verdict("retry", answer, status)
     if _matches(success.ok, status, body) or (success.already and _matches(success.already, status, body)):
         return Verdict("delivered", answer, status)
     if status in _LATER or status >= 500:

@@ -247,13 +247,15 @@ class Success:
     """The responses that mean that the network has recorded the report.
 
     `already`: the network had recorded it before. `later`: it is to be sent again, whatever the status.
-    `silent`: the endpoint always responds the same, so success only means that it was reached; for the rest
+    `done`: until it is true of the response, what became of an accepted call is not known yet. `silent`: the
+    endpoint always responds the same, so success only means that it was reached; for the rest
     see the network's reports. `each`: what became of each report, where `ok` is true of the response.
     """
 
     ok: Answer
     already: Answer | None = None
     later: Answer | None = None
+    done: Answer | None = None
     silent: bool = False
     each: Each | None = None
 
@@ -345,7 +347,8 @@ class CallEntry:
     `batch`: how many reports one call may carry. `without_items`: the item id of the one line that stands
     for an order whose items are not known; empty: an order without items has none. `keep` points to a value
     of the response that later calls about the order need (source `kept`), in a lookup in the element of
-    `find`. `lookup` is the call that finds that value if no response had it.
+    `find`. `lookup` is the call that finds that value if no response had it. `job` points to what the
+    network calls an accepted call; `result` is the call that asks what became of it.
 
     `within`: seconds after the order within which the network wants the call. `after`: seconds after the
     order before which it does not take it. `days`: how many days after the order it takes it. `per_minute`:
@@ -373,6 +376,8 @@ class CallEntry:
     keep: str = ""
     find: Find | None = None
     lookup: "CallEntry | None" = None
+    job: str = ""
+    result: "CallEntry | None" = None
     repeat: Repeat = "unknown"
     within: int | None = None
     after: int | None = None

@@ -92,6 +92,7 @@ def entry(network: NetworkTable, call: CallTable, base: Mapping[str, object]) ->
         batch=call.batch,
         without_items=call.without_items,
         keep=call.keep,
+        job=call.job,
         find=Find(**call.find.model_dump()) if call.find else None,
         repeat=call.repeat,
         within=call.within,
@@ -107,12 +108,12 @@ def entry(network: NetworkTable, call: CallTable, base: Mapping[str, object]) ->
 def linked(entries: Mapping[str, CallEntry], call: CallTable) -> CallEntry:
     """The call with those that it makes use of; it needs their settings, too."""
     found = entries[call.id]
-    lookup = entries[call.lookup] if call.lookup else None
-    specs = dict(lookup.settings) if lookup is not None else {}
+    lookup, result = (entries[name] if name else None for name in (call.lookup, call.result))
+    specs = {key: spec for one in (lookup, result) if one is not None for key, spec in one.settings.items()}
     for key, spec in found.settings.items():
         other = specs.get(key, spec)
         specs[key] = replace(spec, required=spec.required or other.required)
-    return replace(found, lookup=lookup, settings=specs)
+    return replace(found, lookup=lookup, result=result, settings=specs)
 
 
 def settings_of(network: NetworkTable, call: CallTable) -> dict[str, SettingSpec]:
@@ -150,6 +151,7 @@ def _success(table: SuccessTable) -> Success:
         ok=_answer(table),
         already=_answer(table.already) if table.already else None,
         later=_answer(table.later) if table.later else None,
+        done=_answer(table.done) if table.done else None,
         silent=table.silent,
         each=Each(**table.each.model_dump()) if table.each else None,
     )

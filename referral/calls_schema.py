@@ -87,6 +87,7 @@ class SuccessTable(AnswerTable):
 
     already: AnswerTable | None = None
     later: AnswerTable | None = None
+    done: AnswerTable | None = None
     silent: bool = False
     each: EachTable | None = None
 
@@ -290,6 +291,8 @@ class CallTable(Noted):
     keep: _Pointer = ""
     find: FindTable | None = None
     lookup: str = ""
+    job: _Pointer = ""
+    result: str = ""
     repeat: Repeat = "unknown"
     within: int | None = Field(None, ge=1)
     after: int | None = Field(None, ge=1)
@@ -322,6 +325,12 @@ class CallTable(Noted):
             raise ValueError("a lookup has `keep`, one report, and no other purpose")
         if self.lookup and not any("kept" in param.words for param in self.params):
             raise ValueError("`lookup` finds what a parameter has from `kept`")
+        if bool(self.job) != bool(self.result):
+            raise ValueError(
+                "`job` and `result`: what the network calls an accepted call, and who asks for it"
+            )
+        if (self.success.done is not None) != ("result" in self.purposes):
+            raise ValueError("success.done is for a result, and needed there")
         if self.lookup and self.batch > 1:
             raise ValueError("`lookup` finds one order, and the call has several")
         return self
@@ -333,7 +342,7 @@ class CallTable(Noted):
                 '`batch` needs an `envelope` with the list of the reports, "orders[]", or a key for each, '
                 f'"orders.{ORDER_KEY}"'
             )
-        if self.success.each is not None and self.batch == 1:
+        if self.success.each is not None and self.batch == 1 and "result" not in self.purposes:
             raise ValueError("success.each is for a `batch`")
         for param in self.params if self.batch > 1 else ():
             shared = param.place != "body" or param.name.startswith("/")

@@ -107,8 +107,9 @@ def _network_faults(network: NetworkTable) -> Iterator[str]:
     if len({call.id for call in network.call}) < len(network.call):
         yield f"{at}.call: an id is used twice"
     for call in network.call:
-        if call.lookup and not any(c.id == call.lookup and "lookup" in c.purposes for c in network.call):
-            yield f"{at}.call.{call.id}.lookup: there is no lookup {call.lookup!r}"
+        for aid, name in (("lookup", call.lookup), ("result", call.result)):
+            if name and not any(c.id == name and aid in c.purposes for c in network.call):
+                yield f"{at}.call.{call.id}.{aid}: there is no {aid} {name!r}"
     for key, purposes in (("by_hand", network.by_hand), ("nothing", network.nothing)):
         for purpose in purposes:
             if any(purpose in call.purposes and not call.needs for call in network.call):

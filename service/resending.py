@@ -44,7 +44,7 @@ async def resend(
 async def _resend(
     ledger: Ledger, worker: Worker, clock: Clock, found: Postback
 ) -> tuple[Postback, Attempt | None]:
-    if found.state in ("due", "sending"):
+    if found.state in ("due", "sending", "accepted"):
         raise NotSentAgainError("waits")
     if found.state in ("held", "refused"):
         raise NotSentAgainError("review")

@@ -282,7 +282,7 @@ async def networks(request: Request, context: AgentContext) -> Response:
         periods=PERIODS,
         rows=sorted(found.values(), key=lambda one: one.name)[:ROWS],
         figure=figure,
-        states=(*_OPEN[:4], "sending", "delivered"),
+        states=(*_OPEN[:4], "sending", "accepted", "delivered"),
     )
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from clew.referral.calls import Answer, CallEntry, Each
+from clew.referral.calls import Answer, CallEntry, Each, Success
 from clew.referral.catalogue import Network
 
 from .decoding import Received, Told, WrongCallError, entries_of, read
@@ -68,6 +68,15 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Job:
+    """A call that was accepted: its reports, which of them are refused, and how often it was asked for."""
+
+    reports: Sequence[Told]
+    refused: frozenset[int]
+    asked: int = 0
+
+
 class NetworkServer:
     """One network. `take` is called with each request; it does no I/O."""
 
@@ -81,6 +90,7 @@ class NetworkServer:
         self._count = 0
         self._told = 0
         self._calls: deque[float] = deque()
+        self._jobs: list[Job] = []
 
     def take(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
         """The network's response. `headers` have lower-case names."""
@@ -97,6 +107,8 @@ class NetworkServer:
             entry, reports = read(self.network, method, received)
             if entry.find is not None:
                 return self._looked_up(entry, reports[0])
+            if entry.success.done is not None:
+                return self._result(entry, reports[0].order)
         except WrongCallError as wrong:
             self.books.refused.append(str(wrong))
             return Response(
@@ -104,7 +116,24 @@ class NetworkServer:
             )
         refused = self._refused(entry, reports)
         known = [self._record(entry, told) for n, told in enumerate(reports) if n not in refused]
-        return answer(self.network, entry, reports, repeated=bool(known) and all(known), refused=refused)
+        repeated = bool(known) and all(known)
+        if not entry.job:
+            return answer(self.network, entry, reports, repeated=repeated, refused=refused)
+        # It is accepted as a whole; what became of each report is said later.
+        self._jobs.append(Job(reports, refused))
+        return answer(self.network, entry, reports, repeated=repeated, job=len(self._jobs))
+
+    def _result(self, entry: CallEntry, name: str) -> Response:
+        """What became of an accepted call, by the name that its response gave it: nothing yet when it is
+        asked for the first time. Raises WrongCallError."""
+        number = name.rpartition("-")[2]
+        if not number.isdigit() or not 1 <= int(number) <= len(self._jobs):
+            raise WrongCallError(f"there is no job {name}")
+        job = self._jobs[int(number) - 1]
+        job.asked += 1
+        if job.asked == 1:
+            return _unfinished(entry)
+        return answer(self.network, entry, job.reports, repeated=False, refused=job.refused)
 
     def _looked_up(self, entry: CallEntry, told: Told) -> Response:
         """The response to a lookup: the order, if it is in the books."""
@@ -117,7 +146,7 @@ class NetworkServer:
 
     def _refused(self, entry: CallEntry, reports: Sequence[Told]) -> frozenset[int]:
         """Which reports of a call are refused, by their position."""
-        if self._mood != "partial" or entry.success.each is None:
+        if self._mood != "partial" or (entry.success.each is None and not entry.job):
             return frozenset()
         first, self._told = self._told, self._told + len(reports)
         found = frozenset(n for n in range(len(reports)) if (first + n) % 3 == 1)
@@ -179,12 +208,17 @@ def answer(
     *,
     repeated: bool,
     refused: frozenset[int] = frozenset(),
+    job: int = 0,
 ) -> Response:
-    """A response that means success for all reports but those refused, in the words of the catalogue."""
+    """A response that means success for all reports but those refused, in the words of the catalogue. `job`
+    is the number of the call, if it says later what became of them."""
     success = entry.success
     if repeated and success.already is not None:
         return _of(success.already, {})
-    example = next((r for e in entry.examples for r in e.responses if set(r.outcomes) == {"delivered"}), None)
+    # A call that is answered as another one may have no example of its own.
+    alike = (call for call in network.calls if entry.job and call.result == entry.result)
+    known = (r for call in (entry, *alike) for e in call.examples for r in e.responses)
+    example = next((r for r in known if set(r.outcomes) == {"delivered"}), None)
     document: Any = {}
     if example is not None and success.each is None:
         try:
@@ -195,6 +229,13 @@ def answer(
         document = _with(document, success.each.list, list(_each(success.each, reports, refused)))
         if success.each.failed and not refused:
             document = {}
+    if success.done is not None:
+        document = _with(document, success.done.pointer, success.done.equals[0])
+    if refused and success.each is None and success.ok.pointer:
+        document = _with(document, success.ok.pointer, _failure(success))
+        return Response(success.ok.status[0], json.dumps(document).encode())
+    if job:
+        document = _with(document, entry.job, f"{_at(document, entry.job) or network.id}-{job}")
     if entry.keep and reports:
         document = _with(document, entry.keep, f"{network.id}-{reports[0].order}")
     if example is not None and success.each is None:
@@ -219,13 +260,33 @@ def _each(each: Each, reports: Sequence[Told], refused: frozenset[int]) -> Itera
 
 
 def _of(expected: Answer, document: Any) -> Response:
-    """A response that meets these conditions."""
+    """A response that meets these conditions, as JSON or as the words that it asks for."""
     if expected.pointer and expected.equals:
         document = _with(document, expected.pointer, expected.equals[0])
     text = json.dumps(document)
     if expected.contains and expected.contains not in text:
         text = expected.contains if not document else json.dumps({**document, "note": expected.contains})
     return Response(expected.status[0], text.encode())
+
+
+def _failure(success: Success) -> Any:
+    """A value that says of a whole call that it was refused."""
+    done = success.done
+    if done is not None and done.pointer == success.ok.pointer:
+        return next(one for one in done.equals if one not in success.ok.equals)
+    return 1 if any(isinstance(one, int) for one in success.ok.equals) else REFUSED
+
+
+def _unfinished(entry: CallEntry) -> Response:
+    """The network does not know yet what became of the call: as in the entry's example, else nothing."""
+    found = next((r for e in entry.examples for r in e.responses if set(r.outcomes) == {"retry"}), None)
+    return Response(200, b"{}") if found is None else Response(found.status, found.body.encode())
+
+
+def _at(document: Any, pointer: str) -> Any:
+    for key in pointer.split("/")[1:]:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
 
 
 def _with(document: Any, pointer: str, value: Any) -> Any:

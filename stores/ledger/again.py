@@ -24,6 +24,7 @@ Able = Callable[[str, Report], Doubt | None]
 _RETRIABLE: frozenset[State] = frozenset({"due", "dead", "unknown"})
 _NOT_AGAIN: Mapping[State, str] = {
     "delivered": "was delivered",
+    "accepted": "was accepted, and the network is asked what became of it",
     "held": "is held: release or correct it",
     "refused": "was refused: release it if it is to be sent after all",
     "superseded": "was replaced by a later one, or the partner is not to have it any more",

@@ -52,7 +52,7 @@ _O, _S, _D, _P, _H = (
     shares_table.c,
 )
 # These are not settled: they have yet to be sent, or a person decides.
-_OPEN: Final[frozenset[State]] = frozenset({"due", "sending", "held", "unknown", "dead"})
+_OPEN: Final[frozenset[State]] = frozenset({"due", "sending", "accepted", "held", "unknown", "dead"})
 _UNPLACED: Final = ("seen", "held")
 _CLOSED: Final = "its visitor was forgotten, and it could not be reported to the partner in time"
 

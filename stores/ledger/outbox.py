@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from sqlalchemy import func, select, union_all, update
+from sqlalchemy import func, or_, select, union_all, update
 
 from ...postbacks.approvals import told_again
 from ...postbacks.due import VERDICTS, Plan
@@ -23,7 +23,7 @@ from .connection import Connection, executing
 from .database import Database
 from .entries import verdict_of
 from .planned import add_attempt, apply_plan, lock_order, postback_of, rows_of
-from .queue import BEGIN, CUT_OFF_ROWS, FINISH, FINISH_DELIVERED, IS_CUT_OFF, QUEUES, claim
+from .queue import BEGIN, CUT_OFF_ROWS, FINISH, FINISH_ACCEPTED, FINISH_DELIVERED, IS_CUT_OFF, QUEUES, claim
 from .schema import attempts as attempts_table
 from .schema import postbacks as postbacks_table
 
@@ -68,11 +68,15 @@ class Outbox:
             return None
         return replace(postback, state="sending", lease_until=until, attempts=tried)
 
-    async def finish(self, postback: Postback, attempt: Attempt, state: State, next_at: float) -> bool:
-        """Write down an attempt and what it makes of the row, which is no longer held.
+    async def finish(
+        self, postback: Postback, attempt: Attempt, state: State, next_at: float, job: str | None = None
+    ) -> bool:
+        """Write down an attempt and what it makes of the row, which is no longer held. `job` is what the
+        network calls the call, if it is `accepted`.
 
-        `postback` is what `claim` or `begin` gave. False if the row had been taken over meanwhile: the
-        attempt is written down all the same, but only a delivery counts, for then nothing is left to send.
+        `postback` is what `claim`, `begin` or `claim_accepted` gave. False if the row had been taken over
+        meanwhile: the attempt is written down all the same, but only a delivery counts, for then nothing is
+        left to send.
         """
         tried = postback.attempts + (postback.state == "due")
         settled = {
@@ -83,9 +87,11 @@ class Outbox:
             "next_at": next_at,
             "last_answer": attempt.answer,
             "last_status": attempt.status,
-            "finished_at": None if state == "due" else attempt.at,
+            "finished_at": None if state in ("due", "accepted") else attempt.at,
         }
         finish = FINISH_DELIVERED if state == "delivered" else FINISH
+        if state == "accepted":
+            finish, settled = FINISH_ACCEPTED, settled | {"job": job, "accepted_at": attempt.at}
 
         async def work(tx: Connection) -> bool:
             if state == "dead":
@@ -161,6 +167,34 @@ class Outbox:
             return settled
 
         return await self._db.transact(work)
+
+    async def claim_accepted(self, now: float, until: float, *, limit: int) -> tuple[Postback, ...]:
+        """Lease accepted rows whose outcome is to be asked for now."""
+        due = (_C.state == "accepted", _C.next_at <= now)
+        free = or_(_C.lease_until.is_(None), _C.lease_until <= now)
+        ids = select(_C.id).where(*due, free).order_by(_C.next_at).limit(limit)
+
+        async def work(tx: Connection) -> tuple[Postback, ...]:
+            found = [row.id for row in await tx.execute(ids.with_for_update(skip_locked=True))]
+            leased = update(postbacks_table).where(_C.id.in_(found)).values(lease_until=until)
+            rows = (await tx.execute(leased.returning(*postbacks_table.c))).all() if found else []
+            return tuple(postback_of(row) for row in rows)
+
+        return await self._db.transact(work)
+
+    async def ask_later(self, postbacks: Sequence[Postback], at: float) -> None:
+        """Give claimed accepted rows back: their outcome is not known yet, and is asked for at this time."""
+        given_back = update(postbacks_table).where(
+            _C.id.in_([row.id for row in postbacks]), _C.state == "accepted"
+        )
+        await self._db.transact(executing(given_back.values(lease_until=None, next_at=at)))
+
+    async def next_result(self) -> float | None:
+        """When an outcome is to be asked for next; None if none is."""
+        due = select(func.min(func.coalesce(_C.lease_until, _C.next_at))).where(_C.state == "accepted")
+        async with self._db.read() as connection:
+            found: float | None = await connection.scalar(due)
+        return found
 
     async def next_due(self) -> float | None:
         """When there is something to do next: a row becomes due, or a lease runs out. None if never."""

@@ -34,7 +34,7 @@ SELECT id, site, partner, event FROM (
             AND (d.lease_until IS NULL OR d.lease_until <= :now)
             AND NOT EXISTS (
                 SELECT 1 FROM postbacks AS e WHERE e."order" = d."order" AND e.partner = d.partner
-                AND e.sequence < d.sequence AND e.state IN ('due', 'sending')
+                AND e.sequence < d.sequence AND e.state IN ('due', 'sending', 'accepted')
             )
         ORDER BY d.next_at, d.id LIMIT :each
     ) {named}
@@ -83,6 +83,11 @@ _OUTCOME = values_of(
     [_C[n] for n in ("state", "attempts", "next_at", "last_answer", "last_status", "finished_at")]
 )
 FINISH = Prepared(update(postbacks_table).where(*_OWN).values(lease_until=None, **_OUTCOME))
+FINISH_ACCEPTED = Prepared(
+    update(postbacks_table)
+    .where(*_OWN)
+    .values(lease_until=None, **_OUTCOME, **values_of([_C.job, _C.accepted_at]))
+)
 # A late delivery counts, as long as nobody else has the row: nothing is left to send.
 FINISH_DELIVERED = Prepared(
     update(postbacks_table)

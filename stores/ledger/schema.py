@@ -327,6 +327,7 @@ postbacks = Table(
     Column("report", JSON, nullable=False),  # the values the call is rendered from
     # due: waits for next_at; with a lease_until ahead, a worker has it and has sent nothing yet.
     # sending: its first byte may have left; a worker has it until lease_until. delivered, dead: done.
+    # accepted: the network has it, and is asked at next_at what became of it.
     # unknown: it was sent, no answer came; only a person, or a network that takes repeats, may resend.
     # held: in doubt; only a person, or the shop's server, makes it due. refused: a person said no, or its
     # visitor was forgotten.
@@ -341,6 +342,8 @@ postbacks = Table(
     Column("finished_at", Float),
     Column("hold", text_of(10)),  # the kind of doubt, or why no call is made
     Column("why", text_of()),  # the doubt in words, and who settled it
+    Column("job", text_of()),  # what the network calls the call that it has accepted
+    Column("accepted_at", Float),
     Column("written", BigInteger, nullable=False, server_default="0"),  # its end
     UniqueConstraint("order", "partner", "sequence"),
     Index("ix_postbacks_due", "state", "next_at"),

@@ -1,7 +1,6 @@
 """Alembic's entry: runs the versions on the connection that the ledger hands over."""
 
 from alembic import context
-
 from clew.stores.ledger.schema import metadata
 
 connection = context.config.attributes["connection"]

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from clew.postbacks.call import split_address
 from clew.postbacks.examples import rendered, reports_of
-from clew.postbacks.verdict import Answered, judge_each
+from clew.postbacks.verdict import Answered, judge_each, kept_value
 from clew.referral.calls import CallEntry, Example
 from clew.referral.catalogue import Network
 from clew.referral.networks_file import load
@@ -32,6 +32,8 @@ def _cases() -> Iterator[Any]:
 
 
 CASES = list(_cases())
+# Questions about calls before have no answer without those.
+CALLS = [case for case in CASES if "result" not in case.values[0][1].purposes]
 
 
 def tell(server: NetworkServer, case: Case) -> Answered:
@@ -44,7 +46,7 @@ def tell(server: NetworkServer, case: Case) -> Answered:
     return Answered(response.status, response.body)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", CALLS)
 def test_the_receiver_understands_every_call_and_answers_as_the_network_does(case: Case) -> None:
     network, entry, example = case
     server = NetworkServer(network)
@@ -61,7 +63,7 @@ def test_the_receiver_understands_every_call_and_answers_as_the_network_does(cas
         )
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.values[0][2].reports[0]["event"] == "order"])
+@pytest.mark.parametrize("case", [c for c in CALLS if c.values[0][2].reports[0]["event"] == "order"])
 def test_a_repeat_is_counted_as_the_catalogue_says(case: Case) -> None:
     _, entry, example = case
     server = NetworkServer(case[0])
@@ -74,6 +76,34 @@ def test_a_repeat_is_counted_as_the_catalogue_says(case: Case) -> None:
     if not entry.repeatable:
         order = reports_of(example)[0].order_id
         assert f"counted more than once: {order}" in "\n".join(server.books.lines())
+
+
+def _asked(server: NetworkServer, case: Case, job: str) -> tuple[str, ...]:
+    """What the network says became of an example's call."""
+    network, entry, example = case
+    assert entry.result is not None
+    about = replace(example, kept=job)
+    call = rendered(network, entry.result, about)
+    response = tell(server, (network, entry.result, about))
+    return tuple(one.outcome for one in judge_each(call, response, 0.0, repeats=False))
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.values[0][1].result is not None])
+def test_what_became_of_an_accepted_call_is_said_when_it_is_asked_for_again(case: Case) -> None:
+    server, count = NetworkServer(case[0], "partial"), len(reports_of(case[2]))
+    rounds = [tell(server, case) for _ in range(3)]
+    jobs = [kept_value(response.body, case[1].job) for response in rounds]
+    assert len(set(jobs)) == 3
+    assert all(jobs)
+    for response in rounds:
+        found = judge_each(rendered(*case), response, 0.0, repeats=False)
+        assert {verdict.outcome for verdict in found} == {"delivered"}
+    assert all(_asked(server, case, job) == ("retry",) * count for job in jobs)
+    said = [outcome for job in jobs for outcome in _asked(server, case, job)]
+    # Every third report is refused; where the network does not say which, so is the whole call.
+    assert said[1] == "dead"
+    assert set(said) == {"delivered", "dead"}
+    assert _asked(server, case, jobs[0] + "99") == ("dead",) * count
 
 
 def test_a_call_without_its_key_or_that_no_network_knows_is_refused() -> None:

@@ -240,7 +240,7 @@ async def test_orders_that_nobody_earns_are_looked_for_among_the_newest(db: Data
 async def test_what_is_delivered_is_not_counted_with_what_waits(db: Database) -> None:
     steps = await plan(db, lambda db: Outbox(db).counts_by_site(["shop"]))
     reading = [step for step in steps if "postbacks" in step]
-    assert len(reading) == 5
+    assert len(reading) == 6
     assert all(
         step.startswith("SEARCH postbacks USING COVERING INDEX ix_postbacks_queue (state=?")
         for step in reading

@@ -2,7 +2,6 @@
 
 import sqlalchemy as sa
 from alembic import op
-
 from clew.stores.ledger.types import row_number, text_of
 
 revision = "0001"
@@ -487,6 +486,8 @@ def _postbacks() -> None:
         sa.Column("finished_at", sa.Float(), nullable=True),
         sa.Column("hold", text_of(10), nullable=True),
         sa.Column("why", text_of(), nullable=True),
+        sa.Column("job", text_of(), nullable=True),
+        sa.Column("accepted_at", sa.Float(), nullable=True),
         sa.Column("written", sa.BigInteger(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["order"], ["orders.id"], name=op.f("fk_postbacks_order_orders")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_postbacks")),
