@@ -192,7 +192,7 @@ class ClewMiddleware:
     ) -> None:
         await self.service.attribution.perform(exchange.site, plan.effects)
         inner = dict(scope)
-        inner["headers"] = plan.headers
+        inner["headers"] = exchange.after_effects(plan.headers)
         extensions = scope.get("extensions")
         if extensions and any(name in extensions for name in BODY_BYPASSES):
             inner["extensions"] = {k: v for k, v in extensions.items() if k not in BODY_BYPASSES}

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ...injector.heads import RequestHead, ResponseHead
+from ...injector.heads import Headers, RequestHead, ResponseHead
 from . import body, request, response
 from .record import Forward, Out, OwnPage, Record, State
 
@@ -114,6 +114,16 @@ class Exchange(Record):
     def request(self, head: RequestHead) -> OwnPage | Forward:
         """Take the request's head. Returns OwnPage if clew answers the request, else how to forward it."""
         return self._take(REQUEST, head)
+
+    def after_effects(self, headers: Headers) -> Headers:
+        """The headers with which a request is forwarded once its effects were performed: those of `Forward`,
+        unless an effect found out who the visitor is."""
+        try:
+            return request.referred(self, headers)
+        except Exception as error:
+            # Fail open, as in `request`.
+            self.note_fault(error)
+            return headers
 
     def response(self, head: ResponseHead) -> Out:
         """Take the response's head. It is returned now, or later with the first bytes of the body."""

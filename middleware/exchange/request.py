@@ -71,6 +71,16 @@ def _with_referral(record: Record, head: RequestHead, headers: Headers) -> Heade
     return [*kept, (HEADER, record.site.carrier.token(visitor).encode("ascii"))]
 
 
+def referred(record: Record, headers: Headers) -> Headers:
+    """The headers for the shop after the effects: a visitor whose token from another host counted is named to
+    the shop at once, and not only by the next request."""
+    join, site = record.join, record.site
+    if join is None or not join.joined or not site.settings.carry.header:
+        return headers
+    token = site.carrier.token(join.known.visitor).encode("ascii")
+    return [*without(headers, HEADER), (HEADER, token)]
+
+
 def _no_navigation(record: Record, head: RequestHead, reason: Reason) -> tuple[Forward, State]:
     record.outcome = ("pass", reason)
     if head.method == "GET" and reason in WITHIN_A_PAGE and record.site.order_page(head.path, head.query):

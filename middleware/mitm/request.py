@@ -90,7 +90,8 @@ class Requests:
         if plan.watch:
             state.exchange = exchange
             await self._service.attribution.perform(site, plan.effects)
-        elif exchange.fault is not None:
+            return exchange.after_effects(plan.headers)
+        if exchange.fault is not None:
             self._service.attribution.finish(exchange)
         return plan.headers
 

@@ -229,7 +229,10 @@ class ProxiedRequest(RequestHandler):
         try:
             if self._effects and self._service and self._answer.exchange:
                 effects, self._effects = self._effects, ()
-                await self._service.attribution.perform(self._answer.exchange.site, effects)
+                exchange = self._answer.exchange
+                await self._service.attribution.perform(exchange.site, effects)
+                if (headers := exchange.after_effects(self._headers)) is not self._headers:
+                    self._request.prepare(self._scope, headers, self._origin, self._shop.forwarding)
             connection, kept = await self._shop.upstream.acquire(
                 self._request.replayable, use, fresh=self._fresh
             )

@@ -66,6 +66,12 @@ class World:
             await page.goto(f"{self.shop}/cart")
         await (await token.value).finished()
 
+    def named(self, path: bytes) -> list[str | None]:
+        """Who the requests for a path were from, by the header for the checkout's shop."""
+        carrier = self.proxies[-1].service.sites[f"shop{len(set(self.proxies)) - 1}"].carrier
+        found = [r for r in self.upstream.requests if r.target.partition(b"?")[0] == path]
+        return [carrier.open(b"".join(r.all("X-Clew-Referral")).decode()) for r in found]
+
     def asked(self, path: bytes) -> list[bytes]:
         return [r.target for r in self.upstream.requests if r.target.partition(b"?")[0] == path]
 
@@ -199,10 +205,13 @@ async def test_the_order_at_the_checkout_is_credited_to_the_click_in_the_shop(
     tmp_path: Path, context: BrowserContext, two: bool
 ) -> None:
     page = await context.new_page()
-    async with world(tmp_path, two=two) as at:
+    async with world(tmp_path, two=two, carry={"header": True}) as at:
         await at.landed(page, LINK.format(pay=at.pay, more=""))
         await click(page)
         await arrived(page)
+        came = await at.known(context, at.shop)
+        assert came is not None
+        assert at.named(b"/checkout") == [came.visitor]  # the request that brings the token, too
         at.pages[b"/thanks"] = html(ORDER)
         await page.goto(f"{at.pay}/thanks")
         ledger, name = at.proxies[-1].service.ledger, f"shop{int(two)}"

@@ -9,6 +9,7 @@ from clew.middleware.exchange.exchange import Exchange
 from clew.middleware.exchange.record import Forward
 from clew.referral.cookie import Known
 from clew.referral.networks_file import load
+from clew.service.effects import JoinVisitor
 from clew.service.site import SiteRuntime
 from clew.settings.model import Settings
 
@@ -62,6 +63,23 @@ def test_nobody_unknown_and_no_picture_has_it() -> None:
     shop = site(carry={"header": True})
     assert forwarded(shop, NAVIGATION) == []
     assert forwarded(shop, [(b"sec-fetch-dest", b"image"), cookie(shop)]) == []
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_the_request_that_brings_a_token_from_another_host_names_its_visitor(counts: bool) -> None:
+    """In place of whom the cookie of this host names, if the token counts."""
+    shop, other = site(carry={"header": True}, checkout_hosts=["pay.test"]), "zzzzyyyyxxxxwwwwvvvvuuuu22"
+    now = time.time()
+    token = shop.handovers.token(Known(other, (), int(now)), "shop.test", "pay.test", now)
+    given = [(b"host", b"pay.test"), (b"referer", b"https://shop.test/"), *NAVIGATION, cookie(shop)]
+    query = f"clew_handover={token}".encode()
+    exchange = Exchange(shop, now)
+    plan = exchange.request(RequestHead("GET", b"/cart", query, given, "https", "pay.test", None))
+    assert isinstance(plan, Forward)
+    (join,) = [effect for effect in plan.effects if isinstance(effect, JoinVisitor)]
+    join.joined = counts
+    (sent,) = values(exchange.after_effects(plan.headers), b"x-clew-referral")
+    assert shop.carrier.open(sent.decode()) == (other if counts else VISITOR)
 
 
 def test_without_the_setting_nothing_is_sent() -> None:
