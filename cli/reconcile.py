@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..postbacks.reconcile import KINDS, Comparison, Difference, compare, number_of
+from ..postbacks.reconcile import KINDS, Comparison, Difference, compare, known_number, number_of
 from ..postbacks.report_file import FIELDS, LARGEST, ReportFileError, Row, format_of, read_report, rows_of
 from ..referral.masking import cells
 from ..settings.model import Partner, Settings
@@ -83,7 +83,7 @@ async def _compared(
 ) -> Comparison:
     told = await told_of(db, site, partner, since, until)
     known = {number_of(one.order) for one in told}
-    numbers = {number for row in rows if (number := number_of(row.order)) not in known}
+    numbers = {number for row in rows if (number := known_number(row.order)) and number not in known}
     # The network's days may begin at another hour.
     told += await told_of_numbers(db, site, partner, numbers)
     return compare(told, rows, await credited_elsewhere(db, site, partner, numbers))

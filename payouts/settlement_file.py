@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ..orders.ids import normalised
 from ..orders.model import OrderError
 from ..postbacks.report_file import Format as ReportFormat
-from ..postbacks.report_file import Status, plain
+from ..postbacks.report_file import Status, plain, text_of
 
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes of a file."""
@@ -121,11 +121,8 @@ def read_rows(body: bytes, form: ReportFormat, named: Mapping[str, str]) -> Iter
     """
     if len(body) > LARGEST:
         raise SettlementFileError(f"the file has more than {LARGEST} bytes: split it")
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = body.decode("cp1252", "replace")
-    delimiter = max(",;\t|", key=text.partition("\n")[0].count)
+    text = text_of(body)
+    delimiter = max(",;\t|", key=text[: text.find("\n")].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     places: Mapping[str, int] | None = None
     header: list[str] = []

@@ -30,6 +30,12 @@ _METADATA: Final = frozenset(
 )
 _METADATA_NAMES: Final = frozenset(("metadata.google.internal", "metadata.goog", "metadata"))
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+# What the Internet routes (IANA, IPv6 Global Unicast Address Space). Python takes for global what is only of
+# old or special use beside it: site-local addresses, local NAT64, IPv4-compatible ones.
+_ROUTED: Final = IPv6Network("2000::/3")
+_DOCUMENTED: Final = IPv6Network("3fff::/20")
+_PROTOCOL: Final = IPv4Network("192.0.0.0/24")
+_RELAYS: Final = IPv4Network("192.88.99.0/24")
 _THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
 _NUMERIC: Final = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}")
 
@@ -48,7 +54,13 @@ def kind_of(address: Address) -> Kind:
         return "loopback"
     if isinstance(address, IPv4Address) and (address in _THIS_NETWORK or address.is_reserved):
         return "refused"
-    return "public" if address.is_global else "private"
+    return "public" if address.is_global and _is_routed(address) else "private"
+
+
+def _is_routed(address: Address) -> bool:
+    if isinstance(address, IPv4Address):
+        return address not in _PROTOCOL and address not in _RELAYS
+    return address in _ROUTED and address not in _DOCUMENTED
 
 
 def written(host: str) -> Address | None:

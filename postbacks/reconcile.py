@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from shlex import quote
 from typing import Final, Literal
 
 from ..orders.ids import normalised
@@ -95,7 +96,7 @@ def _with_action(found: Difference, told: Told | None) -> Difference:
         todo, command = "the call arrived all the same, or they track on another way: compare their times", ""
     elif found.kind == "state" and told is not None and told.cancelled:
         todo, command = "tell them of the cancellation again", "clew postbacks resend {postback}"
-    return replace(found, todo=todo, command=command.format(postback=postback, order=found.order))
+    return replace(found, todo=todo, command=command.format(postback=postback, order=quote(found.order)))
 
 
 _ACTIONS: Final[Mapping[Kind, tuple[str, str]]] = {
@@ -156,10 +157,15 @@ def _figures(told: Told, live: Sequence[Row], ours: str, theirs: str) -> Iterato
 
 def number_of(order: str) -> str:
     """The normalised number of an order; the text itself if it has none."""
+    return known_number(order) or order.strip()
+
+
+def known_number(order: str) -> str | None:
+    """The normalised number of an order; None for a text that no order of the ledger has as its number."""
     try:
         return normalised(order).id
     except OrderError:
-        return order.strip()
+        return None
 
 
 def _ours(told: Told) -> str:

@@ -11,15 +11,20 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from ..orders.status import LATEST
+
 Status = Literal["pending", "approved", "declined", "paid"]
 FIELDS: Final = ("order", "amount", "currency", "status", "time")
-LARGEST: Final = 256 * 1024 * 1024
+LARGEST: Final = 64 * 1024 * 1024
 """Bytes of a file."""
+
+ROWS: Final = 1_000_000
+"""Rows of a file; what is kept of each takes some 300 bytes."""
 
 _NEEDED: Final = ("order", "amount")
 _MARKS: Final = re.compile(r"[\W_]+")
@@ -97,22 +102,44 @@ def read_report(
     """
     if len(body) > LARGEST:
         raise ReportFileError(f"the file has {len(body)} bytes; at most {LARGEST} are read: split it")
-    text = _text(body)
-    records = _of_json(text, form) if text.lstrip()[:1] in ("[", "{") else _of_csv(text)
-    if not records:
+    text = text_of(body)
+    is_json = text.lstrip()[:1] in ("[", "{")
+    header, records = _of_json(text, form) if is_json else _of_csv(text)
+    if not header:
         raise ReportFileError("the file has no rows")
-    columns = _columns(list(records[0]), form, named)
-    amounts = [str(record.get(columns["amount"]) or "") for record in records]
-    comma = _comma_is_decimal(amounts)
+    columns = _columns(header, form, named)
+    found = list[_Values]()
+    for record in records:
+        if len(found) >= ROWS:
+            raise ReportFileError(f"the file has more than {ROWS} rows: split it")
+        found.append(_Values(*(_said(record, columns.get(field)) for field in FIELDS)))
+    if not found:
+        raise ReportFileError("the file has no rows")
+    comma = _comma_is_decimal(one.amount for one in found)
     words, times = form.words(), _Times(zone or ZoneInfo(form.zone), form.dates == "month first")
     return tuple(
-        _row(number, record, columns, words, times, _amount(amount, comma, number))
-        for number, (record, amount) in enumerate(zip(records, amounts, strict=True), 1)
-        if str(record.get(columns["order"]) or "").strip()
+        _row(number, values, words, times, _amount(values.amount, comma, number))
+        for number, values in enumerate(found, 1)
+        if values.order
     )
 
 
-def _text(body: bytes) -> str:
+def _said(record: Mapping[str, Any], column: str | None) -> str:
+    return "" if column is None else str(record.get(column) or "").strip()
+
+
+class _Values(NamedTuple):
+    """What a record says, as text, by FIELDS."""
+
+    order: str
+    amount: str
+    currency: str
+    status: str
+    time: str
+
+
+def text_of(body: bytes) -> str:
+    """The text of a file: UTF-16 or UTF-8 with its mark, UTF-8, else Windows' western encoding."""
     if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return body.decode("utf-16", "replace")
     try:
@@ -121,16 +148,24 @@ def _text(body: bytes) -> str:
         return body.decode("cp1252", "replace")
 
 
-def _of_csv(text: str) -> Sequence[Mapping[str, Any]]:
-    head = text.partition("\n")[0]
+def _of_csv(text: str) -> tuple[Sequence[str], Iterator[Mapping[str, Any]]]:
+    head = text[: text.find("\n")]
     delimiter = max(",;\t|", key=head.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+
+    def records() -> Iterator[Mapping[str, Any]]:
+        try:
+            yield from reader
+        except csv.Error as error:
+            raise ReportFileError(f"the file is not CSV: {error}") from None
+
     try:
-        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        return list(reader.fieldnames or ()), records()
     except csv.Error as error:
         raise ReportFileError(f"the file is not CSV: {error}") from None
 
 
-def _of_json(text: str, form: Format) -> Sequence[Mapping[str, Any]]:
+def _of_json(text: str, form: Format) -> tuple[Sequence[str], Iterator[Mapping[str, Any]]]:
     try:
         found = json.loads(text, parse_float=str, parse_int=str)
     except (ValueError, RecursionError) as error:
@@ -144,7 +179,7 @@ def _of_json(text: str, form: Format) -> Sequence[Mapping[str, Any]]:
             found = found.get(key) if isinstance(found, Mapping) else None
     if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
         raise ReportFileError(f"the file has no list of records at {form.records or 'its top'}")
-    return [_flat(one) for one in found]
+    return list(_flat(found[0])) if found else [], map(_flat, found)
 
 
 def _flat(record: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -181,23 +216,13 @@ def _columns(there: Sequence[str], form: Format, named: Mapping[str, str]) -> Ma
     return found
 
 
-def _row(
-    number: int,
-    record: Mapping[str, Any],
-    columns: Mapping[str, str],
-    words: Mapping[str, Status],
-    times: "_Times",
-    amount: Decimal,
-) -> Row:
-    def value(field: str) -> str:
-        return str(record.get(columns.get(field, "")) or "").strip()
-
-    status = value("status")
+def _row(number: int, values: _Values, words: Mapping[str, Status], times: "_Times", amount: Decimal) -> Row:
+    status = values.status
     known = words.get(plain(status)) if status else None
     if status and known is None:
         raise ReportFileError(f"row {number}: unknown status {status[:40]!r}; known are {', '.join(words)}")
-    currency = value("currency").upper() or None
-    return Row(number, value("order"), amount, currency, known, times.at(value("time")))
+    currency = values.currency.upper() or None
+    return Row(number, values.order, amount, currency, known, times.at(values.time))
 
 
 def _comma_is_decimal(amounts: Iterable[str]) -> bool:
@@ -236,14 +261,16 @@ class _Times:
     def at(self, text: str) -> float | None:
         """Unix seconds; None for what is no time."""
         if text.isascii() and text.isdigit() and len(text) >= 9:
-            return float(text[:10])
+            return min(float(text[:10]), LATEST)
         order = r"\3-\1-\2" if self.month_first else r"\3-\2-\1"
         written = re.sub(r"^(\d\d)[./](\d\d)[./](\d{4})", order, text)
         try:
             found = datetime.fromisoformat(written)
         except ValueError:
             return None
-        return (found if found.tzinfo else found.replace(tzinfo=self.zone)).timestamp()
+        at = (found if found.tzinfo else found.replace(tzinfo=self.zone)).timestamp()
+        # "0001-01-01" and "9999-12-31" stand for no time.
+        return at if 0 < at < LATEST else None
 
 
 def rows_of(rows: Iterable[Row], since: float | None, until: float | None) -> Iterator[Row]:

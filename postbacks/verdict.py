@@ -287,7 +287,7 @@ def _seconds(retry_after: str | None, now: float) -> float:
     else:
         try:
             at = parsedate_to_datetime(written)
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
         wait = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now
     return min(max(wait, 0.0), RETRY_AFTER_LIMIT)

@@ -119,7 +119,11 @@ def _often(clicks: frozenset[str], kept: frozenset[str], address: str, shorten: 
     return Masking(clicks, kept)._masked(address, shorten)
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# Also in the wide forms that spreadsheets with an East Asian input method read.
+_SIGNS = "=+\\-@＝＋－＠"
+_FORMULA = re.compile(rf"[{_SIGNS}\t\r\n]")
+# A spreadsheet that separates by semicolons begins a cell within ours.
+_FORMULA_WITHIN = re.compile(rf"([;\t\r\n][ \"']*)(?=[{_SIGNS}])")
 
 
 def short(click_id: str) -> str:
@@ -190,9 +194,10 @@ def one_line(text: str) -> str:
 
 def _cell(text: str) -> str:
     """A text for a file that a spreadsheet opens, with an apostrophe before it where it would be taken for a
-    formula (OWASP, CSV Injection). A negative amount is none."""
+    formula (OWASP, CSV Injection), also in one that has other separators. A negative amount is none."""
     is_negative = text[:1] == "-" and text[1:].replace(".", "", 1).isdecimal()
-    return f"'{text}" if text.startswith(_FORMULA) and not is_negative else text
+    text = _FORMULA_WITHIN.sub(r"\1'", text)
+    return f"'{text}" if _FORMULA.match(text) and not is_negative else text
 
 
 def cells(row: Iterable[str | int | None]) -> list[str | int | None]:

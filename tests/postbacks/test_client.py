@@ -1,11 +1,13 @@
 import asyncio
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from clew.postbacks import reach
 from clew.postbacks.call import Call
 from clew.postbacks.client import BODY_LIMIT, Client, Progress
+from clew.postbacks.reach import allowed
 from clew.postbacks.render import ANY_2XX
 from clew.postbacks.verdict import Answered, NotSent, Result, Unanswered
 
@@ -202,3 +204,17 @@ async def test_with_leave_any_address_is_called(receiver: Any) -> None:
     address = receiver.address.replace("127.0.0.1", "localhost")
     assert await make(call(address + "/")) == Answered(200)
     assert await make(replace(call(address + "/"), allow_private=True)) == Answered(200)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("::127.0.0.1", "::a9fe:a9fe", "64:ff9b:1::7f00:1", "::ffff:0:a9fe:a9fe", "fec0::1", "5f00::1"),
+        *("3fff::1", "100::1", "2001:0:1::1", "192.0.0.8", "192.88.99.1", "100.64.0.1", "198.18.0.1"),
+        *("64:ff9b::a00:1", "2002:a00:1::1", "::ffff:10.0.0.1"),
+    ],
+)
+def test_a_name_is_not_called_at_addresses_that_the_internet_does_not_route(address: str) -> None:
+    with pytest.raises(ValueError, match="not public"):
+        allowed("partner.test", [ip_address(address)])
+    assert allowed("partner.test", [ip_address("2001:4860:4860::8888"), ip_address("64:ff9b::808:808")])

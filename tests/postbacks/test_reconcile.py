@@ -1,12 +1,14 @@
 """A network's report is read and compared with what the network was told."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
-from clew.postbacks.reconcile import Told, compare
+from clew.postbacks import report_file
+from clew.postbacks.reconcile import Told, compare, known_number, number_of
 from clew.postbacks.report_file import ReportFileError, Row, _formats, format_of, read_report, rows_of
 from clew.referral.networks_file import load
 from hypothesis import given
@@ -181,3 +183,47 @@ def test_any_file_is_read_or_refused_by_name(body: bytes) -> None:
     except ReportFileError:
         return
     assert all(row.order for row in rows)
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "9999-12-31T23:59:59-23:59", "1969-12-31"])
+def test_a_day_that_stands_for_no_time_is_none(day: str) -> None:
+    (found,) = read_report(f"order,amount,date\n1,2,{day}\n".encode(), format_of(None), {})
+    assert found.at is None
+
+
+def test_a_column_without_a_name_is_no_field() -> None:
+    (found,) = read_report(b"order,amount,\n1,2,paid\n", format_of(None), {})
+    assert (found.status, found.currency, found.at) == (None, None, None)
+
+
+def test_a_file_of_too_many_rows_is_refused_without_reading_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_file, "ROWS", 3)
+    lines = "1,2\n" * 3
+    assert len(read_report(f"order,amount\n{lines}".encode(), format_of(None), {})) == 3
+    with pytest.raises(ReportFileError, match="more than 3 rows: split it"):
+        # What comes after is no CSV.
+        read_report(f'order,amount\n{lines}1,2\n"'.encode(), format_of(None), {})
+
+
+def test_what_is_kept_of_a_row_is_small() -> None:
+    rows = "100001,59.90,EUR,approved,2026-01-01 10:00:00,and a text that nobody asks for\n" * 20_000
+    body = f"Order,Amount,Currency,Status,Date,Text\n{rows}".encode()
+    tracemalloc.start()
+    try:
+        read_report(body, format_of(None), {})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak - 5 * len(body) < 20_000 * 700
+
+
+def test_a_command_to_copy_is_no_other_command() -> None:
+    order = "$(reboot);x"
+    (found,) = compare([], [row(order)], {number_of(order): "blog"}).differences
+    assert found.command == "clew explain order '$(reboot);x'"
+
+
+@pytest.mark.parametrize("order", ["1\x00", "\ud800", "x" * 5000, " "])
+def test_a_text_that_is_no_number_is_not_looked_up(order: str) -> None:
+    assert known_number(order) is None
+    assert number_of(order) == order.strip()

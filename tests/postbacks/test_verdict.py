@@ -223,3 +223,16 @@ def test_a_failure_without_a_name_leaves_the_verdict_of_those_that_are_named() -
     body = '{"errors":[{"at":[{"index":1}],"code":"BAD"},{"code":"ODD"}]}'
     found = several(BY_INDEX, "a", "b", "c", body=body)
     assert [outcome for outcome, _ in found] == ["unknown", "dead", "unknown"]
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2026 99999999999999999:00:00 GMT",
+        "Mon, 01 Jan 2026 00:00:00 +99999999999999999999",
+    ],
+)
+def test_a_time_that_no_clock_shows_is_no_time_to_wait(wait: str) -> None:
+    found = judge(call(), Answered(429, retry_after=wait), NOW, repeats=False)
+    assert found == judge(call(), Answered(429), NOW, repeats=False)
