@@ -10,6 +10,7 @@ from typing import Final
 import asyncpg
 
 from .postgres_address import PostgresAddress
+from .tls import untrusted
 
 AWAY: Final = frozenset({"08", "53", "57", "58"})
 """Classes of SQLSTATE: the server cannot be reached, has no room, starts or stops, or its disk fails."""
@@ -158,10 +159,23 @@ def _watch_link(connection: asyncpg.Connection) -> None:
             link.setsockopt(level, getattr(socket, name), value)
 
 
+_NO_TLS: Final = "rejected SSL upgrade"
+
+
+def in_words(error: BaseException) -> str:
+    """What an error of `connect` says, and what to do where clew knows."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if _NO_TLS in said:
+        return f"{said}: set ssl = on in the server's settings, or leave sslmode out of the address"
+    return untrusted(error, "sslmode=verify-full&sslrootcert") or said
+
+
 def is_away(error: BaseException) -> bool:
     """Whether an error of `connect` says that the server may answer later, by itself; else its
     administrator, or ours, has to do something."""
     if isinstance(error, asyncpg.ClientConfigurationError | ssl.SSLCertVerificationError):
+        return False
+    if _NO_TLS in str(error):
         return False
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate)[:2] in AWAY

@@ -286,7 +286,7 @@ class PostgresVisits(RemoteVisits):
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise VisitsError(f"{name}: {error}") from error
         except postgres.FAILURES as error:
-            raise VisitsUnavailableError(f"{name}: {error or type(error).__name__}") from error
+            raise VisitsUnavailableError(f"{name}: {postgres.in_words(error)}") from error
 
 
 def _stored(row: asyncpg.Record | None) -> Stored | None:

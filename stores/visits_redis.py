@@ -24,6 +24,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from ..referral.visitor import Visitor
+from .tls import untrusted
 from .visits import (
     FOUND_AT_ONCE,
     SEEN_AT_ONCE,
@@ -254,6 +255,8 @@ class RedisVisits(RemoteVisits):
             raise VisitsUnavailableError(f"{self.breaker.name}: {error}") from error
 
     def _own_error(self, error: Exception) -> VisitsError:
+        if (why := untrusted(error, "ssl_ca_certs")) is not None:
+            return VisitsUnavailableError(f"{self.breaker.name}: {why}")
         said = f"{self.breaker.name}: {str(error).rstrip('.') or type(error).__name__}"
         if isinstance(error, exceptions.TimeoutError):
             return VisitsUnavailableError(f"{self.breaker.name} does not answer")

@@ -265,10 +265,10 @@ class PostgresDatabase(Database):
             ) from None
         except postgres.FAILURES as error:
             if not postgres.is_away(error):
-                raise LedgerError(said(error)) from error
+                raise LedgerError(postgres.in_words(error)) from error
             refused = isinstance(error, asyncpg.PostgresError)
             how = "takes no connections now" if refused else "does not answer"
-            raise LedgerAwayError(f"its server {how}: {said(error)}") from error
+            raise LedgerAwayError(f"its server {how}: {postgres.in_words(error)}") from error
 
     async def _require_session(self) -> None:
         try:

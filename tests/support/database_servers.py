@@ -185,7 +185,8 @@ class Server:
 class Postgres(Server):
     """A PostgreSQL cluster. `fast` gives up what protects it from a power cut. It listens on `host`; `inside`
     is a command that runs another one where it is to run, for which it takes root. Its folder is made
-    `within` another one, by initdb with further options (`made_with`)."""
+    `within` another one, by initdb with further options (`made_with`). `certificate`, with its key, is for
+    TLS."""
 
     def __init__(
         self,
@@ -197,6 +198,7 @@ class Postgres(Server):
         within: Path | None = None,
         made_with: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        certificate: Path | None = None,
     ) -> None:
         self.port = port or free_port()
         self.host = host
@@ -217,6 +219,13 @@ class Postgres(Server):
         self._run("initdb", *made)
         with (self.folder / "data" / "pg_hba.conf").open("a") as file:
             file.write(f"host all all {host}/16 trust\n")
+        if certificate is not None:
+            own = self.folder / "server.pem"
+            own.write_bytes(certificate.read_bytes())
+            own.chmod(0o600)
+            if self.user is not None:
+                os.chown(own, account.pw_uid, account.pw_gid)
+            self._options += ["-c", "ssl=on", "-c", f"ssl_cert_file={own}", "-c", f"ssl_key_file={own}"]
 
     @property
     def _data(self) -> str:
