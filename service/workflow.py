@@ -76,10 +76,12 @@ async def decide(
     by: str,
     why: str,
     source: Source = "person",
+    seen: str | None = None,
 ) -> dict[str, tuple[Account, ...]]:
     """Approve or decline the commissions of some partners, or of all, for an order; by partner, those that
     changed. `order` is the ledger's own number, `known` a partner of its site by id. Their networks are told.
-    Raises OrderError if there is nothing to decide."""
+    `seen` is the state as `by` saw it, None for any. Raises OrderError if there is nothing to decide, and if
+    it has another state by now."""
     reason = checked_text(why, "why", WHY_LENGTH)
     there = await ledger.commissions.of_order(order)
     chosen = list(partners) or sorted(there)
@@ -95,7 +97,12 @@ async def decide(
             stands = any(account.stands for account in accounts(there[partner]).values())
 
             def entry(account: Account, stands: bool = stands) -> Entry | None:
-                return word(account, now, source, by, reason) if account.stands or not stands else None
+                if stands and not account.stands:
+                    return None
+                made = word(account, now, source, by, reason)
+                if made is not None and seen not in (None, account.state):
+                    raise WorkflowError(f"its commission is {account.state} by now: look at it again")
+                return made
 
             able = able_of(known, now)
             found[partner] = await ledger.commissions.decide(order, partner, entry, able=able)
@@ -126,11 +133,19 @@ class Workflow:
         self._told_at = -math.inf
 
     async def decide(
-        self, site: str, order: int, partners: Sequence[str], verdict: Verdict, *, by: str, why: str
+        self,
+        site: str,
+        order: int,
+        partners: Sequence[str],
+        verdict: Verdict,
+        *,
+        by: str,
+        why: str,
+        seen: str | None = None,
     ) -> dict[str, tuple[Account, ...]]:
         """A person's decision: see `decide`."""
         known, now = partial(self._partner, site), self._clock.now()
-        found = await decide(self._ledger, known, order, partners, verdict, now, by=by, why=why)
+        found = await decide(self._ledger, known, order, partners, verdict, now, by=by, why=why, seen=seen)
         for partner, changed in found.items():
             state = next((one.state for one in changed if one.stands), "declined")
             fields = {"order": order, "partner": partner, "state": state, "by": by}

@@ -16,6 +16,7 @@ from ...payouts.account import accounts
 from ...service.ordering.correcting import WHY_LENGTH, correct
 from ...service.ordering.earnings import priced
 from ...service.ordering.notify import notify
+from ...service.ordering.placing import ANY
 from ...service.ordering.story import lines, reported, said, values
 from ...stores.ledger.stories import Story
 from ..guard import Refused
@@ -74,6 +75,7 @@ async def _order(
         lines=lines(story, moment),
         states=STATES,
         earned=_earned(story),
+        seen=sum(stored.sighting.correction is not None for stored in story.known.sightings),
         partners=list(context.at.site.partners),
         nobody=NOBODY,
         why_length=WHY_LENGTH,
@@ -101,6 +103,7 @@ async def corrected(request: Request, context: AgentContext) -> Response:
             amount=read_amount(amount) if amount else None,
             partner={"": None, NOBODY: ""}.get(partner, partner),
             hold=site.settings.hold,
+            seen=_row(fields.get("seen", "")),
         )
     except OrderError as error:
         return await _order(request, context, story, 422, f"Nothing changed: {error}.", fields)
@@ -125,6 +128,7 @@ async def decided(request: Request, context: AgentContext) -> Response:
             "approve" if verdict == "approve" else "decline",
             by=context.session.agent,
             why=fields.get("why", ""),
+            seen=fields.get("seen") or None,
         )
     except OrderError as error:
         return await _order(request, context, story, 422, f"Nothing changed: {error}.")
@@ -184,7 +188,12 @@ async def moved(request: Request, context: AgentContext) -> Response:
     try:
         number = normalised(fields.get("number", ""), "number").id
         placed = await context.at.service.ordering.move(
-            context.at.site, row or 0, number, by=context.session.agent, why=fields.get("why", "")
+            context.at.site,
+            row or 0,
+            number,
+            by=context.session.agent,
+            why=fields.get("why", ""),
+            seen=_row(fields["order"]) if "order" in fields else ANY,
         )
     except OrderError as error:
         return await _reports(request, context, 422, f"Nothing changed: {error}.")

@@ -1,7 +1,7 @@
 """Adds a sighting to the history of its order, and computes the order, its credit, and the postbacks due."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -100,9 +100,11 @@ class OrderBook:
         now: float,
         *,
         raw: str | None = None,
+        check: Callable[[Sequence[Known]], None] = lambda _: None,
     ) -> Entry:
         """Add a sighting with an order number. Writes sighting, order, credit and the postbacks due in one
-        transaction, or nothing. Raises the ledger's errors."""
+        transaction, or nothing. `check` may object, by an error, to what is known of the order when it is
+        written. Raises the ledger's errors, and those of `check`."""
         # Of many reports of one order at the same time, this process writes one after the other. Otherwise,
         # each that is written makes all others compute anew, and most give up.
         place = (sighting.site, sighting.numbers[0] if sighting.numbers else None)
@@ -113,13 +115,21 @@ class OrderBook:
         except TimeoutError:
             raise LedgerBusyError(f"order {sighting.id}: too many reports of it wait; try again") from None
         try:
-            return await self._add(sighting, terms, now, raw)
+            return await self._add(sighting, terms, now, raw, check)
         finally:
             turn.release()
 
-    async def _add(self, sighting: Sighting, terms: Crediting, now: float, raw: str | None) -> Entry:
+    async def _add(
+        self,
+        sighting: Sighting,
+        terms: Crediting,
+        now: float,
+        raw: str | None,
+        check: Callable[[Sequence[Known]], None],
+    ) -> Entry:
         for tries in range(1, TRIES + 1):
             found = await self._ledger.histories.known(sighting.site, sighting.numbers)
+            check(found)
             if found and (elsewhere := await self._placed_elsewhere(sighting)) is not None:
                 return Entry(sighting, elsewhere, elsewhere, added=False)
             if _contradicted(found, sighting):

@@ -16,6 +16,7 @@ from ...referral.touches import Touch
 from ...settings.model import Hold, Partner
 from ...stores.ledger.again import OutboxError
 from ...stores.ledger.books import Ledger
+from ...stores.ledger.known import Known
 from ...stores.ledger.orders import StoredOrder
 from .book import Entry, Kept, OrderBook
 
@@ -39,15 +40,18 @@ async def correct(
     visitor: str | None = None,
     touches: tuple[Touch, ...] = (),
     consent: Consented | None = None,
+    seen: int | None = None,
 ) -> Entry:
     """Correct an order: its state, its amount, or the partner that earns it (an empty text for nobody). None
     keeps a value. The partners are notified of the difference.
 
     With `visitor` it is also said whose the order is, with that visitor's `touches`; `consent` is what is
     known of the buyer's at the order.
-    `partners` are those of the site. An amount above the limit of `hold` waits for another agent. Raises
-    OrderError for invalid values, and if nothing is corrected.
+    `partners` are those of the site. An amount above the limit of `hold` waits for another agent. `seen` is
+    how many decisions of people about the order `by` knows of (`decisions`), by default all. Raises
+    OrderError for invalid values, if nothing is corrected, and if another person was faster.
     """
+    seen = len(await decisions(ledger, order)) if seen is None else seen
     total, code = _corrected(order, amount, currency)
     right_state, right_partner = _state(state), _partner(partner, partners)
     if total is None and right_state is None and right_partner is None:
@@ -61,12 +65,31 @@ async def correct(
         order,
         now,
         Correction(by=by, why=checked_text(why, "why", WHY_LENGTH), partner=right_partner),
+        seen,
         total=total,
         currency=code,
         state=right_state,
         doubts=() if doubt is None else (doubt,),
         whose={} if visitor is None else _whose(visitor, touches, consent),
     )
+
+
+async def decisions(ledger: Ledger, order: StoredOrder) -> Sequence[Correction]:
+    """What people have decided about an order, oldest first."""
+    return _decisions(await ledger.histories.known(order.site, [order.order_id]))
+
+
+def _decisions(known: Sequence[Known]) -> Sequence[Correction]:
+    stored = sorted((s for one in known for s in one.sightings), key=lambda s: s.row)
+    return [s.sighting.correction for s in stored if s.sighting.correction is not None]
+
+
+def _unchanged(known: Sequence[Known], by: str, seen: int) -> None:
+    """Raise OrderError if somebody else has decided about the order since `by` looked at it: who decides
+    knows what is decided already, or two settle one thing in two ways."""
+    faster = next((one for one in _decisions(known)[seen:] if one.by != by), None)
+    if faster is not None:
+        raise OrderError(f"{faster.by} has decided about it meanwhile ({faster.why}): look at it again")
 
 
 def _whose(visitor: str, touches: tuple[Touch, ...], consent: Consented | None) -> dict[str, Any]:
@@ -108,7 +131,8 @@ async def settle(
 
     `partners` are those of a site by its name. `by` is who decides. With `site` only a postback of that site
     is found. An amount above the limit of `hold` waits for another agent. Raises OutboxError for an unknown
-    id, for any other state, and if `by` must not decide alone; OrderError for an invalid amount.
+    id, for any other state, and if `by` must not decide alone; OrderError for an invalid amount, and if
+    another person was faster.
     """
     found = await ledger.outbox.get(postback_id, site=site)
     if found is None:
@@ -120,6 +144,10 @@ async def settle(
     order = await ledger.orders.at(found.order)
     if order is None:
         raise OutboxError(f"{postback_id}: its reports were moved to another order")
+    seen = len(await decisions(ledger, order))
+    found = await ledger.outbox.get(postback_id) or found
+    if found.state not in ("held", "refused"):
+        raise OutboxError(f"{postback_id}: it is {found.state}, not held")
     if send and by in await _recorders(ledger, order):
         raise OutboxError(f"{postback_id}: {by} recorded it, so another agent has to release it")
     right = _corrected(order, amount, currency)
@@ -130,6 +158,7 @@ async def settle(
         order,
         now,
         Correction(by=by, why=found.why or "", release=send and doubt is None, refuse=not send),
+        seen,
         total=right[0],
         currency=right[1],
         doubts=() if doubt is None else (doubt,),
@@ -153,6 +182,7 @@ async def _add(
     order: StoredOrder,
     now: float,
     correction: Correction,
+    seen: int,
     *,
     total: Decimal | None = None,
     currency: str | None = None,
@@ -175,7 +205,9 @@ async def _add(
     )
     rule = order.details.get("net_rule")
     kept = Kept(partners, GROSS if rule is None else NetRule.from_json(rule))
-    return await OrderBook(ledger).add(sighting, kept, now)
+    return await OrderBook(ledger).add(
+        sighting, kept, now, check=lambda known: _unchanged(known, correction.by, seen)
+    )
 
 
 def _corrected(

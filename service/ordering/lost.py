@@ -22,7 +22,7 @@ from ...stores.ledger.totals import Kept
 from ...stores.visits import Visits, VisitsError
 from ..site import SiteRuntime
 from .book import Entry
-from .correcting import WHY_LENGTH, correct
+from .correcting import WHY_LENGTH, correct, decisions
 
 LOOKED_AT: Final = 500  # orders that nobody earns
 NEWEST: Final = 100  # the same, where pages ask
@@ -115,12 +115,13 @@ class LostOrders:
     ) -> Entry:
         """Credit an order that nobody earns to a partner, as a correction with name and reason: with the
         click of the evidence, if there is one, so that the partner is told. Raises OrderError if nothing
-        points to the partner."""
+        points to the partner, and if another person was faster."""
         number = normalised(number, "order").id
         order = await self._ledger.orders.get(site.name, number)
         if order is None:
             raise OrderError(f"order: there is no {number!r} at {site.name}")
         self._kept.drop(site.name)
+        seen = len(await decisions(self._ledger, order))
         found = await self._ledger.lost.one(order.row)
         if found is None:
             raise OrderError(f"order: {number} is no sale that nobody earns, or a person has decided it")
@@ -147,6 +148,7 @@ class LostOrders:
             visitor=proposal.visitor,
             touches=proposal.touches,
             consent=consent,
+            seen=seen,
         )
         self._kept.drop(site.name)
         return entry

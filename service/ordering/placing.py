@@ -22,7 +22,7 @@ from ...stores.ledger.books import Ledger
 from ...stores.ledger.errors import LedgerBusyError
 from ...stores.ledger.forgotten import ForgottenError
 from ...stores.ledger.history import Change, Placement
-from ...stores.ledger.known import Known, Stored, placed_of
+from ...stores.ledger.known import Known, Moved, Stored, placed_of
 from ...stores.retries import pause
 from .book import TRIES, Crediting, change_of
 from .correcting import WHY_LENGTH
@@ -31,6 +31,10 @@ WAITING: Final = 500
 """Maximum number of a site's reports that wait for an order."""
 WAITING_SECONDS: Final = 30 * 86400.0
 """Maximum time that a report waits for an order."""
+
+
+ANY: Final = -1
+"""Whichever order a report belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +176,26 @@ class Placing:
         )
 
     async def move(
-        self, site: str, row: int, number: str, terms: Crediting, now: float, *, by: str, why: str
+        self,
+        site: str,
+        row: int,
+        number: str,
+        terms: Crediting,
+        now: float,
+        *,
+        by: str,
+        why: str,
+        seen: int | None = ANY,
     ) -> Placed:
         """Move a report to the order with this normalised number, which may be new. The orders are computed
-        again, and their partners are notified of the difference.
+        again, and their partners are notified of the difference. `seen` is the ledger's number of the order
+        of which `by` saw the report, None of none.
 
-        Raises OrderError if the report does not exist or is a person's correction.
+        Raises OrderError if the report does not exist or is a person's correction, and if another person was
+        faster, or the report belongs to another order by now.
         """
         reason = checked_text(why, "why", WHY_LENGTH)
+        before: Moved | None = None
         for tries in range(1, TRIES + 1):
             stored = await self._ledger.loose.get(site, row)
             if stored is None:
@@ -189,6 +205,12 @@ class Placing:
             last = await self._ledger.loose.last_placement(row)
             if last is not None and (last.number, last.by, last.why) == (number, by, reason):
                 return Placed(stored, stored.order)
+            if last is not None and tries > 1 and last != before:
+                raise OrderError(f"report {row}: {last.by} has moved it to {last.number} meanwhile")
+            if seen != ANY and stored.order != seen:
+                whom = "" if last is None else f"{last.by} has moved it: "
+                raise OrderError(f"report {row}: {whom}it belongs to another order by now: look at it again")
+            before = last
             source = None if stored.order is None else await self._ledger.loose.order_at(stored.order)
             found = await self._ledger.histories.known(site, [number])
             known = list({k.row: k for k in (source, *found) if k is not None}.values())
@@ -196,7 +218,7 @@ class Placing:
             alike = [s for s in source.sightings if s.sighting.key == stored.sighting.key] if source else []
             moving = [stored] if stored.by_evidence or not alike else alike
             changes, loosened = await self._moved(site, known, moving, number, terms, now)
-            placement = Placement(moving, number, by, reason, now)
+            placement = Placement(moving, number, by, reason, now, before)
             written = await self._ledger.histories.write_all(changes, loosened=loosened, placement=placement)
             if written is None:
                 await pause(tries)

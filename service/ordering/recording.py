@@ -26,7 +26,7 @@ from .book import OrderBook, held
 from .crediting import SiteCrediting
 from .doubts import Shown, doubts_of
 from .notify import notify
-from .placing import WAITING_SECONDS, Placed, Placing
+from .placing import ANY, WAITING_SECONDS, Placed, Placing
 
 # Seconds that the shop's server waits for the ledger before its report goes to the journal.
 ANSWER_SECONDS = 2.0
@@ -169,10 +169,12 @@ class Ordering:
             self._events.notice("report_given_up", site=site.name, key="reports", reports=placed.given_up)
         return placed
 
-    async def move(self, site: SiteRuntime, report: int, number: str, *, by: str, why: str) -> Placed:
+    async def move(
+        self, site: SiteRuntime, report: int, number: str, *, by: str, why: str, seen: int | None = ANY
+    ) -> Placed:
         """Move a report to the order with this number; see `Placing.move`."""
         terms, now = SiteCrediting(site, self._ledger, self._visits), self._clock.now()
-        placed = await self._placing.move(site.name, report, number, terms, now, by=by, why=why)
+        placed = await self._placing.move(site.name, report, number, terms, now, by=by, why=why, seen=seen)
         self._notify_placed([placed], agent=by)
         return placed
 

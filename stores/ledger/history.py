@@ -31,7 +31,18 @@ from .connection import Connection
 from .database import Database
 from .errors import LedgerConflictError
 from .forgotten import add_unless_forgotten, keep_from_forgetting
-from .known import Decided, Known, Stored, decided_of, decided_query, known_of, postbacks_of, surviving
+from .known import (
+    Decided,
+    Known,
+    Moved,
+    Stored,
+    decided_of,
+    decided_query,
+    known_of,
+    last_moved,
+    postbacks_of,
+    surviving,
+)
 from .numbers import add_first, keep_numbers
 from .orders import StoredOrder
 from .planned import apply_plan, plan_with
@@ -107,13 +118,15 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A person's decision that these sightings belong to the order of this number."""
+    """A person's decision that these sightings belong to the order of this number. `before` is the last one
+    that the person knew of."""
 
     stored: Sequence[Stored]
     number: str
     by: str
     why: str
     at: float
+    before: Moved | None = None
 
 
 class _FasterError(Exception):
@@ -343,6 +356,11 @@ async def _move(tx: Connection, stored: Stored, row: int | None, joined_by: str 
 
 
 async def _place(tx: Connection, placement: Placement) -> None:
+    """Write a person's decision about reports. Raises _FasterError if another person was faster."""
+    first = placement.stored[0]
+    await tx.lock(f"report {first.row}")
+    if await last_moved(tx, first.row) != placement.before:
+        raise _FasterError
     for stored in placement.stored:
         await tx.execute(
             insert(placements_table).values(

@@ -19,12 +19,14 @@ from .planned import postback_of
 from .prepared import Prepared
 from .schema import decisions as decisions_table
 from .schema import orders as orders_table
+from .schema import placements as placements_table
 from .schema import policies as policies_table
 from .schema import postbacks as postbacks_table
 from .schema import shares as shares_table
 from .schema import sightings as sightings_table
 
 _O, _S, _D, _P = orders_table.c, sightings_table.c, decisions_table.c, postbacks_table.c
+_M = placements_table.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,13 @@ class Known:
     recorded_at: float
     sightings: tuple[Stored, ...]
     decided: Decided | None
+
+
+async def last_moved(connection: Connection, sighting: int) -> Moved | None:
+    """Where a person moved a sighting last; None if none did."""
+    query = select(_M.at, _M.number, _M.by, _M.why).where(_M.sighting == sighting).order_by(_M.id.desc())
+    found = (await connection.execute(query.limit(1))).first()
+    return None if found is None else Moved(*found)
 
 
 async def surviving(connection: Connection, rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:

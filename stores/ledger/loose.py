@@ -11,7 +11,7 @@ from .connection import Connection
 from .database import Database
 from .forgotten import add_unless_forgotten, keep_from_forgetting
 from .history import Histories, sighting_values
-from .known import Known, Moved, Stored, known_of, stored_of, stored_query, surviving
+from .known import Known, Moved, Stored, known_of, last_moved, stored_of, stored_query, surviving
 from .prepared import Prepared
 from .schema import orders as orders_table
 from .schema import placements as placements_table
@@ -41,10 +41,8 @@ class Loose:
 
     async def last_placement(self, row: int) -> Moved | None:
         """Where a person moved a sighting last; None if none did."""
-        query = select(_P.at, _P.number, _P.by, _P.why).where(_P.sighting == row).order_by(_P.id.desc())
         async with self._db.read() as connection:
-            found = (await connection.execute(query.limit(1))).first()
-        return None if found is None else Moved(*found)
+            return await last_moved(connection, row)
 
     async def get(self, site: str, row: int) -> Stored | None:
         """One sighting of a site, with or without a number."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import httpx2
 import pytest
 import pytest_asyncio
 from clew.credit.compiled import asked_by
@@ -330,3 +331,33 @@ async def test_an_agent_approves_and_declines_a_commission(desk: DeskServer) -> 
     refused = await client.post(address, data={**said, "verdict": "perhaps"})
     assert refused.status_code == 422
     assert "Nothing changed" in refused.text
+
+
+async def test_who_decides_by_an_old_page_is_told_what_was_decided_since(desk: DeskServer) -> None:
+    """Of two agents with the same page before them one decides; the other reads so, and looks again."""
+    found = await order(desk)
+    bo, eva = await desk.agent("bo"), await desk.agent("eva")
+    pages = {one: (await one.get(f"desk/orders/{found.row}")).text for one in (bo, eva)}
+
+    def form(client: httpx2.AsyncClient, action: str) -> dict[str, str]:
+        form = re.search(rf'action="[^"]*{action}"(.*?)</form>', pages[client], re.DOTALL)
+        assert form is not None
+        return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form[1]))
+
+    commission = f"desk/orders/{found.row}/commission"
+    said = {"why": "checked", "verdict": "approve"}
+    assert (await bo.post(commission, data=form(bo, "/commission") | said)).status_code == 303
+    answer = await eva.post(commission, data=form(eva, "/commission") | said | {"verdict": "decline"})
+    assert answer.status_code == 422
+    assert "Nothing changed: order: its commission is approved by now" in answer.text
+    # The same decision once more is none.
+    assert (await eva.post(commission, data=form(eva, "/commission") | said)).status_code == 303
+    correct = f"desk/orders/{found.row}/correct"
+    said = {"why": "the invoice", "amount": "90.00"}
+    assert (await bo.post(correct, data=form(bo, "/correct") | said)).status_code == 303
+    answer = await eva.post(correct, data=form(eva, "/correct") | said | {"amount": "80.00"})
+    assert answer.status_code == 422
+    assert "bo has decided about it meanwhile (the invoice)" in answer.text
+    now = await desk.service.ledger.orders.get("shop", found.order_id)
+    assert now is not None
+    assert now.total == 90
