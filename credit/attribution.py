@@ -107,15 +107,21 @@ def _arrivals(inputs: Inputs, terms: Terms) -> list[Arrival]:
     if inputs.linked:
         linked = set(map(id, inputs.linked))
         found = [replace(one, linked=True) if id(one.touch) in linked else one for one in found]
+    if terms.further.ignore_claims:
+        # Nor does a claimed campaign take the order from a partner.
+        found = [replace(_lost(one, _CLAIMED), stranger=False) if one.touch.claim else one for one in found]
     if inputs.consent == "denied":
-        found = [one if one.touch.consent == UNNEEDED else _refused(one) for one in found]
+        found = [one if one.touch.consent == UNNEEDED else _lost(one, _REFUSED) for one in found]
     return found
 
 
-def _refused(arrival: Arrival) -> Arrival:
-    """A touch whose visitor had refused consent when it ordered."""
+_REFUSED = "consent was refused at the order"
+_CLAIMED = "what an agent claims of an order does not count at this shop"
+
+
+def _lost(arrival: Arrival, why: str) -> Arrival:
     click = next(iter(arrival.touch.clicks), None)
-    return replace(arrival, click=click, lost="consent was refused at the order")
+    return replace(arrival, click=click, lost=why)
 
 
 def _by_channels(

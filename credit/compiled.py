@@ -107,6 +107,7 @@ def _further(site: Site) -> Further:
             if p.codes and (orders := credit.leak_orders if p.leak_orders is None else p.leak_orders)
         },
         zone=site.time_zone,
+        ignore_claims=credit.claims == "ignore",
         hold_days=credit.hold_days,
         holds={p.id: p.hold_days for p in site.partners if p.hold_days is not None},
     )

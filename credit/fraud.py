@@ -47,9 +47,11 @@ class Suspicion:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspects:
     """What a site's settings say of fraud. `emails` are the hashes of its partners' e-mail addresses, by
-    partner; `bidders` may bid on the `brand`, whose words are in plain form (`_plain`)."""
+    partner; `bidders` may bid on the `brand`, whose words are in plain form (`_plain`). `hold_claims`: what
+    agents claim of an order is held."""
 
     rules: Fraud = field(default_factory=Fraud)
+    hold_claims: bool = False
     emails: Mapping[str, frozenset[str]] = field(default_factory=dict)
     bidders: frozenset[str] = frozenset()
     brand: tuple[str, ...] = ()
@@ -59,6 +61,7 @@ class Suspects:
         """From a site's settings."""
         return cls(
             rules=site.fraud,
+            hold_claims=site.credit.claims == "hold",
             emails={p.id: frozenset(map(_hashed, p.emails)) for p in site.partners if p.emails},
             bidders=frozenset(p.id for p in site.partners if p.brand_bidding),
             brand=tuple(filter(None, map(_plain, site.fraud.brand))),
@@ -166,6 +169,8 @@ def _clicks(
             click = f"the click of {partner} of {when} UTC"
             if rules.automated == "hold" and AUTOMATED in touch.signs:
                 yield about("bot", f"{click} was made by a program, not by a person's browser")
+            if suspects.hold_claims and touch.claim and not _was_made(touch, partner, touches, terms):
+                yield about("claim", f"{click} is what an agent claims of the order: no browser showed it")
             if rules.network_clicks and CROWD in touch.signs:
                 yield about(
                     "crowd",
@@ -183,6 +188,13 @@ def _clicks(
                     f"{click} was never followed by a page view, as when a link is loaded in secret; "
                     "the visitor's other pages were seen",
                 )
+
+
+def _was_made(claim: Touch, partner: str, touches: Sequence[Touch], terms: Terms) -> bool:
+    """Whether the visitor itself came by the click that an agent claims."""
+    values = {click.value for click in claim.clicks if terms.partner(click) == partner}
+    made = (click for touch in touches if not touch.claim for click in touch.clicks)
+    return any(terms.partner(click) == partner and click.value in values for click in made)
 
 
 def _is_unseen(touch: Touch, order_time: float, evidence: Evidence) -> bool:

@@ -88,7 +88,8 @@ class Further:
     """The terms beyond the plain ones. `codes` are the coupons of partners, in folded case, `coupons` what a
     partner's codes are worth, if that is not `coupon`. Clicks of `soft` partners do not take an order from
     another click of the `soft_seconds` before. `operator` is the percentage of the commission for orders in
-    the chat that goes to the chat's operator. `zone` is the time zone of the facts."""
+    the chat that goes to the chat's operator. `zone` is the time zone of the facts. `ignore_claims`: what
+    agents claim of an order earns nothing."""
 
     rates: tuple[Rate, ...] = ()
     codes: Mapping[str, str] = field(default_factory=dict)
@@ -102,6 +103,7 @@ class Further:
     operator_name: str = ""
     leaks: Mapping[str, Leak] = field(default_factory=dict)
     zone: str = "UTC"
+    ignore_claims: bool = False
     hold_days: int = 30
     holds: Mapping[str, int] = field(default_factory=dict)
 

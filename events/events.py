@@ -18,7 +18,7 @@ EVENTS: Mapping[str, str] = {
     "touch": "a landing with attribution was stored, before the shop responded",
     "click_dropped": "a partner's parameter had no click id: empty, too long, or an unfilled macro",
     "click_suspicious": "a partner's click did not come from outside the shop, and earns nothing",
-    "clicks_unusual": "clicks of a partner look made up: loaded in secret, seen by nobody, from one network",
+    "clicks_unusual": "clicks of a partner look made up: loaded in secret, seen by nobody, too many",
     "fraud_suspected": "an order is held, because its partner may not have earned it by honest means",
     "consent_unreadable": "a consent tool's cookie or string could not be read, or must not be relied on",
     "consent_silent": "the site asks for consent, but no source of it was seen: no visitor is recognised",

@@ -20,7 +20,7 @@ from .money import amount_text
 # manual: the partner has no call for such an event, so a person has to report it. nothing: there is nothing
 # to report, so it does not wait for anybody.
 # agent: an agent recorded more than one agent may. code: a partner's coupon that may have leaked.
-# self, velocity, crowd, bot, brand, unseen: `credit/fraud.py`.
+# self, velocity, crowd, bot, brand, unseen, claim: `credit/fraud.py`.
 Kind = Literal[
     "confirm",
     "checkout",
@@ -39,8 +39,11 @@ Kind = Literal[
     "bot",
     "brand",
     "unseen",
+    "claim",
 ]
-SUSPECTED: Final[frozenset[Kind]] = frozenset({"self", "velocity", "crowd", "bot", "brand", "unseen"})
+SUSPECTED: Final[frozenset[Kind]] = frozenset(
+    {"self", "velocity", "crowd", "bot", "brand", "unseen", "claim"}
+)
 """Signs that a partner did not earn the order by honest means. "code" and "checkout" have rules of their
 own."""
 UNDOUBTED: Final[Sequence[Kind]] = ("manual", "nothing")

@@ -24,6 +24,8 @@ URL_LENGTH = 300
 TITLE_LENGTH = 100
 CART_PATHS = 8
 AGAIN_SECONDS = 86400
+AGAIN_TIMES = 50  # at most `own_clicks`
+AGAIN_PARTNERS = 5
 TALK_IDLE = 3600.0
 """Seconds without a message after which a talk in a provider's chat that nobody ended is over."""
 
@@ -86,8 +88,8 @@ class Visitor(Struct, omit_defaults=True):
     and when the choice was made. `handed` are the tokens by which it came from another host of the shop and
     that would still count. `forgotten`: the visitor asked to be forgotten, nothing else is kept, and nothing
     is added any more; a browser that still has this id gets another one. `own` are partners who were seen as
-    this visitor: from their networks, or signed in. `again` counts by partner how often a link was followed
-    again whose click is known, since when.
+    this visitor: from their networks, or signed in. `again` has by partner the times of a day at which a link
+    was followed again whose click is known, oldest first.
     """
 
     id: str
@@ -117,7 +119,7 @@ class Visitor(Struct, omit_defaults=True):
     handed: tuple[Used, ...] = ()
     forgotten: bool = False
     own: tuple[str, ...] = ()
-    again: Mapping[str, tuple[int, int]] = {}
+    again: Mapping[str, tuple[int, ...]] = {}
 
     @property
     def unread(self) -> int:
@@ -379,12 +381,12 @@ class ClickedAgain(Struct, frozen=True):
     partners: tuple[str, ...]
 
     def apply(self, visitor: Visitor, now: float) -> None:
-        """Count them, from the first one of a day on."""
+        """Keep their times, of the last `AGAIN_PARTNERS`."""
         found = dict(visitor.again)
         for partner in self.partners:
-            since, count = found.pop(partner, (int(now), 0))
-            found[partner] = (since, count + 1) if now - since < AGAIN_SECONDS else (int(now), 1)
-        visitor.again = dict(list(found.items())[-TOUCHES:])
+            recent = [at for at in found.pop(partner, ()) if now - at <= AGAIN_SECONDS]
+            found[partner] = (*recent, int(now))[-AGAIN_TIMES:]
+        visitor.again = dict(list(found.items())[-AGAIN_PARTNERS:])
 
 
 class SeenAs(Struct, frozen=True):

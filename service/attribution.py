@@ -11,8 +11,8 @@ from ..orders.model import OrderError
 from ..orders.selector_watch import SelectorWatch
 from ..referral.cookie import Known
 from ..referral.landing import Dropped
-from ..referral.touches import CROWD, DOUBTS, Touch, doubted
-from ..referral.visitor import CartSeen, Change, ClickedAgain, Shopped, Touched, Visitor
+from ..referral.touches import AUTOMATED, CROWD, DOUBTS, Touch, doubted
+from ..referral.visitor import CartSeen, Change, ClickedAgain, SeenAs, Shopped, Touched, Visitor
 from ..settings.model import Order
 from ..stores.visits import Visits
 from .click_watch import ClickWatch
@@ -105,7 +105,10 @@ class Attribution:
         for partner in site.clicks.partners(touch):
             if not touch.doubt:
                 crowd = site.settings.fraud.network_clicks if CROWD in touch.signs else 0
-                self.click_watch.clicked(site.name, partner, shown=touch.shown, crowd=crowd)
+                automated = AUTOMATED in touch.signs and site.settings.fraud.automated == "note"
+                self.click_watch.clicked(
+                    site.name, partner, shown=touch.shown, crowd=crowd, automated=automated
+                )
         for click in touch.clicks:
             if click.partner is None:
                 continue
@@ -142,6 +145,9 @@ class Attribution:
         client: str | None,
         where: str,
     ) -> None:
+        # A browser that runs no scripts is seen in a partner's network here only.
+        owners = site.clicks.owners(client)
+        changes = [*changes, SeenAs(owners)] if owners else changes
         try:
             async with asyncio.timeout(TOUCH_SECONDS):
                 await self._visitors.note(site, known, changes, client, where)

@@ -39,6 +39,7 @@ from .agents import AgentLoads
 from .attribution import Attribution
 from .chat_orders import ChatOrders
 from .click_signs import CROWD_SECONDS
+from .click_writing import ClickWriter
 from .clicks import ClickCounts
 from .clock import LEAST_STEP, Clock
 from .conversations import Conversations
@@ -193,6 +194,10 @@ class Service:
             self.clicks,
             self.tasks.later,
             self.handing,
+        )
+        self.click_writer = ClickWriter(
+            *(self.clicks, self.ledger.partner_clicks, self.attribution.click_watch),
+            *(self.sites, self.events, self.clock),
         )
         self.forgetter = Forgetter(self.ledger, self.visits, self.journal.path, self.events, self.clock)
         self.decisions = Decisions(
@@ -402,7 +407,7 @@ class Service:
         self.presence.stop()
         await self.tasks.stop()
         await self.write_notices()
-        await self.write_clicks()
+        await self.click_writer.write()
         await self.close()
         self.events.emit("stopped", site="")
 
@@ -470,7 +475,7 @@ class Service:
         while True:
             await asyncio.sleep(NOTICES_EVERY)
             await self.write_notices()
-            await self.write_clicks()
+            await self.click_writer.write()
 
     async def write_notices(self) -> None:
         """Write the notices to the ledger. If that fails, they are kept."""
@@ -482,17 +487,6 @@ class Service:
         except Exception as error:
             self.events.put_back(noted)
             self.events.failed(error, site="", where="notices")
-
-    async def write_clicks(self) -> None:
-        """Write the sums of clicks to the ledger. If that fails, they are kept."""
-        counted = self.clicks.take()
-        if not counted:
-            return
-        try:
-            await self.ledger.partner_clicks.add(counted)
-        except Exception as error:
-            self.clicks.put_back(counted)
-            self.events.failed(error, site="", where="clicks")
 
 
 def journal_path(settings: Settings) -> Path:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
-from ...credit.arrivals import DAY
+from ...credit.arrivals import DAY, SKEW
 from ...credit.coupons import code_of
 from ...credit.decision import Decision, decide
 from ...credit.fraud import Evidence, Suspicion, both, partners_of, suspicions
@@ -144,7 +144,8 @@ class SiteCrediting:
             with suppress(VisitsError):
                 visitor = await self._visits.get(site.name, order.visitor)
         if visitor is not None and not visitor.forgotten:
-            recent = {p: n for p, (since, n) in visitor.again.items() if since > order.placed_at - 2 * DAY}
+            since, until = order.placed_at - DAY, order.placed_at + SKEW
+            recent = {p: sum(since <= at <= until for at in times) for p, times in visitor.again.items()}
             seen_pages = visitor.seen_at > 0
             evidence = replace(evidence, views=seen_pages, own=visitor.own, again=recent)
         now = suspicions(site.suspects, order.placed_at, touches, site.terms, evidence)

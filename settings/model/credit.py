@@ -100,3 +100,4 @@ class Credit(Model):
     operator: str = Field("", max_length=64)
     operator_percent: Decimal = Field(Decimal(0), ge=0, le=100)
     cross_device: bool = False
+    claims: Literal["credit", "hold", "ignore"] = "credit"

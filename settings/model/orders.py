@@ -38,11 +38,12 @@ class Fraud(Model):
     docs/credit.md#fraud. 0 switches a count off."""
 
     self_referral: bool = True
-    own_clicks: int = Field(10, ge=0, le=1000)
+    own_clicks: int = Field(10, ge=0, le=50)
     crawlers: bool = True
     automated: Literal["note", "hold"] = "note"
     unseen: bool = True
     network_clicks: int = Field(60, ge=0, le=100_000)
+    clicks: int = Field(200, ge=0, le=10_000_000)
     orders: int = Field(20, ge=0, le=1_000_000)
     factor: Decimal = Field(Decimal(5), gt=1, le=1000)
     brand: list[Annotated[str, Field(min_length=2, max_length=100)]] = Field([], max_length=200)

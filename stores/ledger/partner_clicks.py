@@ -1,5 +1,6 @@
 """How many clicks each partner had on each day."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from sqlalchemy import func, insert, select, update
@@ -37,6 +38,15 @@ class PartnerClicks:
         query = select(_C.partner, func.sum(_C.count)).where(*own).group_by(_C.partner)
         async with self._db.read() as connection:
             return {row[0]: int(row[1]) for row in await connection.execute(query)}
+
+    async def days(self, site: str, since: str, last: str) -> Mapping[str, Mapping[str, int]]:
+        """By day, the clicks of each of the site's partners, from the day `since` to the day `last`."""
+        own = (_C.site == site, _C.day >= since, _C.day <= last)
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        async with self._db.read() as connection:
+            for row in await connection.execute(select(_C.day, _C.partner, _C.count).where(*own)):
+                found[row.day][row.partner] = row.count
+        return found
 
     async def of(self, site: str, partner: str, since: str, until: str) -> Mapping[str, int]:
         """The partner's clicks by day, from the day `since` and before `until`, without days of none."""

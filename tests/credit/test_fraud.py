@@ -1,6 +1,7 @@
 """Signs of fraud hold an order and change nothing else, and an honest month has none."""
 
 import random
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -25,7 +26,7 @@ TERMS = Terms({"anna": 30, "blog": 30})
 
 
 def touch(partner: str = "anna", age: float = 2 * HOUR, **changes: Any) -> Touch:
-    clicks = (Click("", "ref", f"{partner}-{age}", partner),)
+    clicks = changes.pop("clicks", (Click("", "ref", f"{partner}-{age}", partner),))
     return Touch(int(ORDER - age), clicks, landing="/", **{"shown": True, **changes})
 
 
@@ -80,6 +81,18 @@ def test_a_partner_that_buys_with_its_own_address_is_held(named: str) -> None:
 def test_a_partner_that_is_the_visitor_is_held(touches: list[Touch], evidence: Evidence) -> None:
     assert kinds(touches, evidence=evidence) == ["self"]
     assert kinds(touches, evidence=evidence, self_referral=False) == []
+
+
+def test_what_an_agent_claims_is_held_where_the_settings_say_so_unless_the_visitor_came_by_it() -> None:
+    claimed = touch(age=DAY, claim="acp last")
+    own = touch(age=2 * DAY, clicks=claimed.clicks)
+    strict = replace(Suspects.of(site()), hold_claims=True)
+    assert kinds([claimed], suspects=strict) == ["claim"]
+    assert kinds([claimed]) == []
+    assert kinds([claimed, own], suspects=strict) == []
+    assert kinds([own], suspects=strict) == []
+    # Another partner's click, or another click of the partner, shows nothing.
+    assert kinds([claimed, touch("blog", age=2 * DAY)], suspects=strict) == ["claim"]
 
 
 def test_nine_clicks_of_a_day_and_thirty_of_a_month_are_a_customer() -> None:

@@ -1,10 +1,13 @@
 """Partners' clicks by day: counted where a visitor may be recognised, added up in the ledger."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from clew.referral.touches import Click, Touch
+from clew.referral.touches import AUTOMATED, Click, Touch
+from clew.service.click_watch import too_many
 from clew.service.clicks import PENDING, ClickCounts
 from clew.stores.ledger.books import Ledger
 from desks import VISITOR, DeskServer, desk_server
@@ -52,14 +55,69 @@ async def test_a_touch_is_counted_for_its_partner_and_a_suspicious_one_is_not(
 ) -> None:
     async with desk_server(tmp_path) as desk:
         await touched(desk, doubt)
-        await desk.service.write_clicks()
+        await desk.service.click_writer.write()
         found = await desk.service.ledger.partner_clicks.of("shop", "anna", "2000-01-01", "2999-01-01")
         assert sum(found.values()) == counted
 
 
-async def touched(desk: DeskServer, doubt: str) -> None:
+DAYS = {f"2026-11-{day:02d}": {"anna": 100 + day, "blog": 40} for day in range(2, 30)}
+
+
+@pytest.mark.parametrize(
+    ("today", "why"),
+    [
+        ({"anna": 129 * 5, "blog": 40}, {}),
+        ({"anna": 129 * 5 + 1, "blog": 40}, {"anna": "646 clicks today; its busiest day before had 129"}),
+        ({"anna": 110, "blog": 199}, {}),
+        ({"anna": 110, "blog": 201}, {"blog": "201 clicks today; its busiest day before had 40"}),
+        # A day on which the whole shop has four times as many allows that many more.
+        ({"anna": 129 * 5 + 1, "blog": 700}, {}),
+        # A partner without a week of its own is compared with the whole shop.
+        ({"anna": 110, "new": 169}, {}),
+        (
+            {"anna": 110, "new": 210},
+            {"new": "210 clicks today; it is new, and the busiest day of the shop had 169"},
+        ),
+    ],
+)
+def test_many_more_clicks_than_a_partner_ever_had_are_unusual(
+    today: dict[str, int], why: dict[str, str]
+) -> None:
+    days = DAYS | {"2026-11-30": today}
+    found = {name: too_many(name, days, "2026-11-30", 200, 5) for name in today}
+    assert {name: one for name, one in found.items() if one} == why
+
+
+def test_in_a_shop_without_a_week_of_clicks_nothing_is_unusual() -> None:
+    days = {f"2026-11-{day:02d}": {"anna": 1} for day in range(24, 30)} | {"2026-11-30": {"anna": 9999}}
+    assert too_many("anna", days, "2026-11-30", 200, 5) == ""
+
+
+async def test_a_flood_of_clicks_is_reported_once_they_are_written(tmp_path: Path) -> None:
+    """By what the ledger has of the days before, and by the settings."""
+    async with desk_server(tmp_path, more={"fraud": {"clicks": 20}}) as desk:
+        now = desk.service.clock.now()
+        past = [datetime.fromtimestamp(now - n * 86400, UTC).date().isoformat() for n in range(1, 15)]
+        await desk.service.ledger.partner_clicks.add({("shop", "anna", day): 3 for day in past})
+        for _ in range(21):
+            await touched(desk, "")
+        await desk.service.click_writer.write()
+        noted = [one for one in desk.service.events.take_noted() if one.event == "clicks_unusual"]
+        assert [one.details["why"] for one in noted] == ["21 clicks today; its busiest day before had 3"]
+
+
+async def test_clicks_of_programs_are_reported_where_they_are_most_and_only_noted(tmp_path: Path) -> None:
+    async with desk_server(tmp_path) as desk:
+        for _ in range(60):
+            await touched(desk, "", signs=(AUTOMATED,), shown=True)
+        desk.clock.ahead = 3600.0
+        await touched(desk, "", shown=True)
+        (noted,) = [one for one in desk.service.events.take_noted() if one.event == "clicks_unusual"]
+        assert "of 60 clicks within a day 60 were made by programs" in noted.details["why"]
+
+
+async def touched(desk: DeskServer, doubt: str, **more: Any) -> None:
     now = int(desk.service.clock.now())
-    touch = Touch(
-        now, (Click("", "aff", "c1", "anna"), Click("", "other", "c2", None)), {}, "", "/", doubt=doubt
-    )
+    clicks = (Click("", "aff", "c1", "anna"), Click("", "other", "c2", None))
+    touch = Touch(now, clicks, {}, "", "/", doubt=doubt, **more)
     desk.service.attribution.notify_touch(desk.service.sites["shop"], VISITOR, touch)

@@ -89,6 +89,41 @@ async def test_a_click_without_a_page_view_is_held_until_a_person_releases_it(sh
     assert [one.state for one in await clock.shop.postbacks()] == ["due"]
 
 
+@pytest.mark.parametrize("where", ["/checkout", "/thank-you/1001"])
+async def test_a_buyer_in_the_partners_network_is_seen_without_scripts(shops: Any, where: str) -> None:
+    """The click came from elsewhere, and its browser asks no `decide`: it is enough to order from there."""
+    clock = await clocked(shops, partners=[{**PARTNER, "own_networks": ["203.0.113.0/24"]}])
+    async with clock.shop.visitor() as visitor:
+        transport = visitor._transport
+        assert isinstance(transport, httpx2.ASGITransport)
+        await visitor.get("/?ref=c1", headers=ELSEWHERE)
+        for path, headers in (("/checkout", INSIDE), ("/thank-you/1001", ELSEWHERE)):
+            transport.client = ("203.0.113.9" if path == where else "192.0.2.7", 1)
+            await visitor.get(path, headers=headers)
+    assert await clock.doubts() == ["self"]
+
+
+async def test_links_that_were_followed_before_the_day_of_the_order_do_not_count(shops: Any) -> None:
+    """Nine times at the end of one day, once more at the order: exactly those of its 24 hours are counted."""
+    clock = await clocked(shops, partners=[PARTNER])
+    async with clock.shop.visitor() as visitor:
+        for again in range(13):
+            await visitor.get("/?ref=c1", headers=ELSEWHERE)
+            clock.now += 60 if again < 8 else 5 * 3600
+        # 9 within minutes, and 4 more: within the last 24 hours there are 4.
+        await clock.buys(visitor)
+    assert await clock.doubts() == []
+    async with clock.shop.visitor() as visitor:
+        for _ in range(11):
+            await visitor.get("/?ref=c2", headers=ELSEWHERE)
+            clock.now += 2 * 3600
+        clock.shop.pages |= {"/thank-you/1002": ordered("1002")}
+        await visitor.get("/checkout", headers=INSIDE)
+        await visitor.get("/thank-you/1002", headers=ELSEWHERE)
+    doubts = {order.order_id: [one.kind for one in order.doubts] for order in await clock.shop.orders()}
+    assert doubts["1002"] == ["self"]
+
+
 async def test_a_server_that_reports_the_order_does_not_settle_who_earned_it(shops: Any) -> None:
     clock = await clocked(shops)
     async with clock.shop.visitor() as visitor:

@@ -166,7 +166,7 @@ async def test_the_overview_adds_up_this_week_and_the_weeks_before(desk: DeskSer
     for _ in range(3):
         counts.count("shop", "anna", desk.service.clock.now(), zone)
     counts.count("shop", "blog", desk.service.clock.now(), zone)
-    await desk.service.write_clicks()
+    await desk.service.click_writer.write()
     page = text_of(await (await by_link(desk)).get("desk/partner/"))
     week = page.partition("This week")[2].partition("This month")[0]
     for part in ("Orders 1", "€100.00", "€5.00", "pending: 1"):
