@@ -21,11 +21,14 @@ ARGUMENTS = (
 
 
 def executable() -> str:
-    """The system's Chromium; raises FileNotFoundError."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        raise FileNotFoundError("no Chromium here: install Debian's package chromium, or run `make test`")
-    return found
+    """The system's Chromium; raises FileNotFoundError. The build without windows comes first: its engine is the
+    same, and a page costs a fifth of the CPU time, as no window with tabs and menus is drawn for it."""
+    for name in ("chromium-headless-shell", "chromium", "chromium-browser"):
+        if found := shutil.which(name):
+            return found
+    raise FileNotFoundError(
+        "no Chromium here: install Debian's package chromium-headless-shell, or run `make test`"
+    )
 
 
 @asynccontextmanager
