@@ -35,8 +35,8 @@ demo-once: setup
 # php-mbstring and php-xml the modules in examples/, haproxy and nginx the samples of deploy/; the stores
 # run on real PostgreSQL and Redis servers. One process more than cores: some tests wait.
 test: setup .venv/mitmproxy/.done
-	@.ci/setup debian chromium-headless-shell libatomic1 curl haproxy iproute2 locales nginx pgbouncer \
-		php-cli php-curl php-mbstring php-xml postgresql redis-server
+	@.ci/setup debian chromium chromium-headless-shell libatomic1 curl haproxy iproute2 locales nginx \
+		pgbouncer php-cli php-curl php-mbstring php-xml postgresql redis-server
 	$(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) --dist worksteal $(ARGS)
 
 check: setup

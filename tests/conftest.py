@@ -9,6 +9,7 @@ from pathlib import Path
 
 import browsers
 import oscar_shops
+import patience
 import pytest
 import pytest_asyncio
 from clew.middleware.asgi import startup
@@ -35,8 +36,11 @@ settings.load_profile("suite")
 # Nor whether a shop that is asked before clew has started gets its page edited: see test_unusable.py.
 startup.LATE_SECONDS = 30.0
 
+# Nor how long a transaction, a page's touch or a decision takes.
+patience.widen()
+
 # Nor how long a browser takes; Playwright gives it five seconds.
-BROWSER_MS = 30_000
+BROWSER_MS = 60_000
 expect.set_options(timeout=BROWSER_MS)
 
 
@@ -64,6 +68,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def quick_starts() -> Iterator[None]:
     """What thousands of tests begin with. A test of the migration itself begins with `new_ledger`."""
     with quick_tables(), quick_certificates():
+        yield
+
+
+@pytest.fixture
+def strict() -> Iterator[None]:
+    """The product's own limits for what it waits for: see patience.py."""
+    with patience.own_limits():
         yield
 
 

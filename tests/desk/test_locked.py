@@ -26,6 +26,8 @@ BEARER = {"authorization": "Bearer s3cret-token-of-the-shop"}
 ORDER = {"id": "1001", "total": "59.90", "currency": "EUR"}
 VIEW = {"view": "v1234567", "url": "http://shop.test/mug", "title": "Mug"}
 
+pytestmark = pytest.mark.usefixtures("strict")
+
 
 @pytest_asyncio.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[DeskServer]:

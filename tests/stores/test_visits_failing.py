@@ -28,6 +28,8 @@ NOW = 1_800_000_000.0
 # What a page may wait for a store that fails.
 PAGE_SECONDS = 0.3
 
+pytestmark = pytest.mark.usefixtures("strict")
+
 
 def view(number: int) -> Viewed:
     return Viewed(Page(f"view-{number:04}", NOW + number, "https://shop.example/", "Shop"))

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 PREFIX = "/-/clew/"
 TAG = f'<script async src="{PREFIX}l.js" data-clew="1" data-cfasync="false" data-turbo-eval="false"></script>'
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 SHOW: dict[str, Any] = {
     "action": "show",

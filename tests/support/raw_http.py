@@ -15,7 +15,7 @@ from clew.middleware.http.protocol import BoundedProtocol
 from clew.middleware.proxy.shops import Proxy
 from clew.settings import model
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 Pairs = list[tuple[bytes, bytes]]

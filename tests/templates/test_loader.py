@@ -277,10 +277,10 @@ async def test_a_slow_resource_delays_the_loader_only_briefly(clew: FakeClew, pa
 
 async def test_a_page_from_the_back_button_cache_is_a_new_page_view(clew: FakeClew) -> None:
     """injection 5.14: it is kept although the chat was open, and takes up its stream again."""
-    # Playwright turns that cache off; it stands in a profile of its own here.
+    # Playwright turns that cache off, and the shell has none; it stands in a profile of its own here.
     async with async_playwright() as playwright:
         browser: Browser = await playwright.chromium.launch(
-            executable_path=browsers.executable(),
+            executable_path=browsers.executable(browsers.WHOLE),
             args=list(browsers.ARGUMENTS),
             ignore_default_args=["--disable-back-forward-cache"],
         )
