@@ -5,7 +5,8 @@ Pure. The result depends on the sightings and the times that they carry, not on 
 given.
 
 Which sighting counts, field by field:
-- a person's correction, then the shop's server (API, webhook), an import, a page or an agent, the browser;
+- a person's correction, then the shop's server (API, webhook), an import, a page or an agent; the browser
+  only where nobody else reports the order, or as far as it says whose it is;
 - of one rank, what a selector or a server said before what was guessed from structured data;
 - of two from a server, an import or a person, the later one (by `as_of`, where the sender says it): it
   corrects. Of two pages, the earlier one: a reload says nothing new.
@@ -118,7 +119,9 @@ class _Pick:
 def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Order:
     """The order that these sightings, all of one order, come to. Raises ValueError where there are none, or
     none names a number. `placed`: see `join`."""
-    pick = _Pick(sightings)
+    naming = _naming(sightings)
+    counted = _counted(sightings, naming)
+    pick = _Pick(counted)
     # A report of a refund may know only a number that no customer sees.
     numbered = pick.sighting("number", lambda s: placed.get(s.key) or s.id)
     numbered = numbered or pick.sighting("number", lambda s: numbers_of(s, placed) or None)
@@ -128,8 +131,7 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
     money = pick.sighting("total", lambda s: s.total)
     refunds = _refunds(sightings)
     refunded = sum((refund.amount for refund in refunds), Decimal())
-    state = _state(pick, sightings, money, refunded)
-    naming = _naming(sightings)
+    state = _state(pick, counted, money, refunded)
     if naming is not None:
         pick.sources["visitor"] = naming.key
     ruling = max((s for s in sightings if _rules(s)), key=_weight, default=None)
@@ -138,7 +140,7 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
         number=numbers_of(numbered, placed)[0],
         spelling=(spelled and spelled.spelling) or numbers_of(numbered, placed)[0],
         state=state,
-        placed_at=_placed_at(pick, sightings),
+        placed_at=_placed_at(pick, counted),
         total=None if money is None else money.total,
         currency=None if money is None else money.currency,
         net=pick.value("net"),
@@ -157,13 +159,23 @@ def project(sightings: Sequence[Sighting], placed: Mapping[str, str] = {}) -> Or
         refused=ruling is not None and ruling.correction is not None and ruling.correction.refuse,
         partner=None if chosen is None or chosen.correction is None else chosen.correction.partner,
         sources=pick.sources,
-        has_own_time=any(s.placed_at is not None for s in sightings),
+        has_own_time=any(s.placed_at is not None for s in counted),
         forgotten=_is_forgotten(sightings, naming),
         refunds=refunds,
         recurring=any(s.recurring for s in sightings),
         email_hash=pick.unnoted("email_hash"),
         consent=_consent(pick, sightings, naming),
     )
+
+
+def _counted(sightings: Sequence[Sighting], naming: Sighting | None) -> Sequence[Sighting]:
+    """Those whose words count. A browser can tell any coupon and any date of an order whose number somebody
+    knows or guesses, also before it is placed. Where others report the order, only the browser that says
+    whose it is counts, which holds the order."""
+    others = [s for s in sightings if s.source != "browser"]
+    if naming is not None and naming.source == "browser" and others:
+        others.append(naming)
+    return others or sightings
 
 
 def _is_settled(sighting: Sighting) -> bool:

@@ -39,11 +39,17 @@ def place_of(place: str | None, headers: Mapping[str, str], body: Mapping[str, A
     """The text at a place of an entry ("header:NAME" or "body:EXPRESSION"); empty if it has none."""
     kind, _, rest = (place or "").partition(":")
     if kind == "header":
-        return headers.get(rest.lower(), "")[:TEXT_LENGTH]
+        return _plain(headers.get(rest.lower(), ""), TEXT_LENGTH)
     if kind == "body":
         found = jmespath.search(rest, body)
-        return str(found)[:TEXT_LENGTH] if isinstance(found, str | int) else ""
+        return _plain(str(found), TEXT_LENGTH) if isinstance(found, str | int) else ""
     return ""
+
+
+def _plain(text: str, length: int) -> str:
+    """The text's beginning, with what no encoding has replaced: JSON may have half of a surrogate pair, and
+    customers may write into a cart what they like."""
+    return text[:length].encode("utf-8", "replace").decode("utf-8")
 
 
 def is_about_order(source: WebhookSource, topic: str) -> bool:
@@ -120,8 +126,8 @@ class _Reader:
         carrier, landing = at(read.carrier), at(read.landing)
         return Understood(
             parsed.order,
-            carrier[:CARRIER_LENGTH] if isinstance(carrier, str) else None,
-            landing[:LANDING_LENGTH] if isinstance(landing, str) and landing else None,
+            _plain(carrier, CARRIER_LENGTH) if isinstance(carrier, str) else None,
+            _plain(landing, LANDING_LENGTH) if isinstance(landing, str) and landing else None,
             unknown,
         )
 

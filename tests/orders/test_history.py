@@ -255,3 +255,22 @@ def test_an_order_has_its_amount_and_whether_it_is_a_sale() -> None:
     assert order.is_sale
     assert order.amount == Decimal("119.00")
     assert not project([page(0, state="test")]).is_sale
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("whose", [{"visitor": "v1"}, {}], ids=["named by the server", "named by nobody"])
+def test_a_browser_says_nothing_of_an_order_that_others_report(early: bool, whose: dict[str, str]) -> None:
+    told = {"coupon": "MINE", "placed_at": NOW - 9e6, "spelling": "#1001", "state": "cancelled"}
+    browser = replace(page(-500.0 if early else 500.0, visitor="stranger", **told), source="browser")
+    reported = server(0, **PLACED, **whose)
+    order = project([browser, reported])
+    alone = project([reported])
+    if whose:
+        assert replace(order, sources=alone.sources) == alone
+    else:
+        # It says whose the order is, and holds it by that.
+        assert (order.visitor, order.doubts) == ("stranger", (NAMED_BY_BROWSER,))
+        shown = page(1.0, visitor="v1")
+        assert replace(project([browser, reported, shown]), sources={}) == replace(
+            project([reported, shown]), sources={}
+        )

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 from bigcommerce import ORDER, PRODUCTS, bigcommerce_api
-from clew.service.ordering.webhooks import BODY_LIMIT
+from clew.service.ordering.webhooks import BODY_LIMIT, TOPICS
 from clew.stores.ledger.errors import LedgerBusyError
 from desks import DeskServer, desk_server
 from hooks import (
@@ -308,3 +308,24 @@ async def test_calls_that_only_try_the_address_are_limited_too(tmp_path: Path) -
             hook = Hook("woocommerce", {**form, "X-Test-Client": f"198.51.{number}.7"}, b"webhook_id=7")
             answers.append((await post(desk, hook)).status_code)
     assert answers == [200, 200, 200, 429, 429]
+
+
+@pytest.mark.parametrize("text", ["clw\ud800", "\udc80clw1_" + "A" * 60, "clw\0"])
+async def test_what_a_customer_writes_into_the_cart_loses_no_order(desk: DeskServer, text: str) -> None:
+    """A system that gets a 500 tries for days, and then removes the webhook."""
+    noted = [{"name": "clew", "value": text}]
+    order = shopify_order(
+        note_attributes=noted, landing_site=f"/mugs?aff=c7{text}", email=f"{text}@mail.example"
+    )
+    answer = await post(desk, signed("shopify", as_json(order), "orders/create"))
+    assert (answer.status_code, answer.json()["result"]) == (200, "order"), answer.text
+
+
+async def test_an_old_delivery_with_ever_new_topics_fills_no_table(desk: DeskServer) -> None:
+    body = as_json({"id": 1})
+    for number in range(TOPICS + 20):
+        answer = await post(desk, signed("shopify", body, f"products/{number}"))
+        assert answer.json()["result"] == "ignored"
+    kept = await desk.service.ledger.deliveries.since("shop", "shopify", 0)
+    assert len(kept) == TOPICS + 1
+    assert sum(one.count for one in kept) == TOPICS + 20
