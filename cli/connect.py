@@ -1,11 +1,12 @@
-"""`clew connect`: how to set a shop system's webhooks up, and what clew read from the first one."""
+"""`clew connect`: how to set up the webhooks of a shop system or a chat, and what the first one said."""
 
 import asyncio
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import Annotated, NamedTuple
 
 import typer
 
+from ..chat.providers import providers
 from ..orders.sources_schema import WebhookSource, webhook_sources
 from ..service.clock import Clock
 from ..settings.model import Settings, Site
@@ -13,6 +14,7 @@ from ..settings.wording import fresh_secret, nearest
 from ..stores.ledger.books import Ledger
 from ..stores.ledger.database import Database
 from ..stores.ledger.deliveries import Delivery
+from . import connect_chat
 from .check import load_or_exit
 from .ledger import DEFAULT_CONFIG, Config, fail, with_ledger
 from .terminal import print_line
@@ -22,28 +24,37 @@ TITLES = {"token": "clew's token", "landing": "the address at which the visit be
 
 
 def connect_command(
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="shopify, woocommerce, …")],
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="shopify, woocommerce, crisp, intercom, …")],
     config: Config = DEFAULT_CONFIG,
     site: Annotated[str | None, typer.Option(help="The site, if there are several.")] = None,
     timeout: Annotated[
         int, typer.Option(min=0, help="Seconds to wait for the first webhook; 0: only print the steps.")
     ] = 600,
 ) -> None:
-    """Print what to click and to paste in a shop system, wait for its first webhook, and say what it says."""
+    """Print how to set up a shop system's or a chat's webhooks, wait for the first, and say what it says."""
     settings = load_or_exit(config)
-    source = webhook_sources().get(system)
-    if source is None:
-        fail(f"clew reads no webhooks of {system!r}: {nearest(system, webhook_sources())}")
+    source, provider = webhook_sources().get(system), providers().get(system)
+    if provider is not None and provider.webhook is None:
+        fail(f"no webhooks of {provider.title} are known: clew hears only what pages tell (docs/chat.md)")
+    if source is None and provider is None:
+        known = {**webhook_sources(), **{name: one for name, one in providers().items() if one.webhook}}
+        fail(f"clew reads no webhooks of {system!r}: {nearest(system, known)}")
     chosen = _site(settings, site)
-    for line in steps(chosen, system, source):
+    if provider is not None:
+        lines = connect_chat.steps(chosen, system, provider)
+        is_set = chosen.chat.provider == system and chosen.chat.secret is not None
+        waited = Waited("conversation", connect_chat.understood, connect_chat.is_told, "Write into the chat.")
+    else:
+        assert source is not None
+        lines, is_set = steps(chosen, system, source), system in chosen.webhooks
+        waited = Waited("order", understood, _is_order, "Place a test order, or send a test.")
+    for line in lines:
         print_line(line)
-    if system not in chosen.webhooks:
+    if not is_set:
         fail(f"\nThen `clew reload --config {config}`, and call this again: it waits for the first webhook.")
     if timeout:
-        print_line(
-            f"\nWaiting up to {timeout} seconds for the first webhook. Place a test order, or send a test."
-        )
-        raise typer.Exit(with_ledger(config, lambda db: _wait(db, chosen.name, system, timeout)))
+        print_line(f"\nWaiting up to {timeout} seconds for the first webhook. {waited.hint}")
+        raise typer.Exit(with_ledger(config, lambda db: _wait(db, chosen.name, system, timeout, waited)))
 
 
 def _site(settings: Settings, name: str | None) -> Site:
@@ -75,8 +86,21 @@ def steps(site: Site, system: str, source: WebhookSource) -> Iterator[str]:
         yield f"{fresh_secret()}  # or the one that {source.title} shows"
 
 
-async def _wait(db: Database, site: str, system: str, seconds: float) -> int:
-    """The exit status: 0 once an order was read."""
+class Waited(NamedTuple):
+    """What is waited for: its name, how to say what came, whether that is it, and what to do meanwhile."""
+
+    what: str
+    said: Callable[[Delivery], Iterator[str]]
+    is_it: Callable[[Delivery], bool]
+    hint: str
+
+
+def _is_order(one: Delivery) -> bool:
+    return one.outcome in ("order", "unread")
+
+
+async def _wait(db: Database, site: str, system: str, seconds: float, waited: Waited) -> int:
+    """The exit status: 0 once what is waited for was read."""
     ledger, clock = Ledger(db), Clock()
     await clock.follow(db)
     start = clock.now()
@@ -87,10 +111,10 @@ async def _wait(db: Database, site: str, system: str, seconds: float) -> int:
             if (one.digest, one.at) in seen:
                 continue
             seen.add((one.digest, one.at))
-            for line in understood(one):
+            for line in waited.said(one):
                 print_line(line)
-            if one.outcome in ("order", "unread"):
-                return 0 if one.outcome == "order" else 1
+            if waited.is_it(one):
+                return 1 if one.outcome == "unread" else 0
         for notice in await ledger.notices.list([site]):
             mine = notice.event == "webhook_refused" and notice.details.get("source") == system
             if mine and notice.last_at > max(start, refused):
@@ -98,8 +122,9 @@ async def _wait(db: Database, site: str, system: str, seconds: float) -> int:
                 print_line(f"A webhook came and was refused: {notice.details.get('why')}")
         await asyncio.sleep(EVERY)
     print_line(
-        f"No order came within {seconds:.0f} seconds. Check that `clew serve` runs with these settings, that "
-        "the shop system can reach the address from the internet, and what its own log of webhooks says."
+        f"No {waited.what} came within {seconds:.0f} seconds. Check that `clew serve` runs with these "
+        "settings, that the system can reach the address from the internet, and what its own log of webhooks "
+        "says."
     )
     return 1
 

@@ -35,11 +35,15 @@ _SOURCE: Final = re.compile(
 def forbidden(headers: Headers, needed: Needed) -> dict[str, tuple[str, ...]]:
     """What an enforced policy in the headers forbids of what is needed, by the directive that counts. Of
     policies that are too long to look at nothing is said."""
+    return forbidden_by(",".join(v.decode("latin-1") for name, v in headers if name == ENFORCED), needed)
+
+
+def forbidden_by(text: str, needed: Needed) -> dict[str, tuple[str, ...]]:
+    """The same of the policies in one header or `<meta>` element."""
     found: dict[str, list[str]] = {}
-    values = [value.decode("latin-1") for name, value in headers if name == ENFORCED]
-    if sum(map(len, values)) > LONGEST:
+    if len(text) > LONGEST:
         return {}
-    for policy in (part for value in values for part in value.split(",")):
+    for policy in text.split(","):
         for directive, _, missing in _missing(_directives(policy), needed):
             kept = found.setdefault(directive, [])
             kept += [host for host in missing if host not in kept]

@@ -15,6 +15,7 @@ body, so neither the original bytes nor a proper end can follow.
 from typing import Final, Literal
 
 from .codings import PREFERENCE, CodingError, Decoder, Encoder, decoder, encoder
+from .meta_policy import MetaPolicies
 from .reasons import Reason
 from .scanner import Scanner
 
@@ -39,7 +40,8 @@ class PageEdit:
 
     `tag` is inserted once; if it is empty, the body passes and is only copied. `coding_in` and `coding_out`
     are names of `codings.Coding`; a body in any other coding passes. `copy` holds the decoded body without
-    the tag, up to `copy_limit` bytes and as far as it can be decoded, also for a body that passes.
+    the tag, up to `copy_limit` bytes and as far as it can be decoded, also for a body that passes. `metas`
+    reads, and may extend, the policies in the page's head; then the length is not known beforehand.
 
     `verdict` says whether the body is edited. `reason` says why it passes, or why an edited body has no tag.
     `gap` says why the copy is incomplete: `too long` or `coding`; empty if it is complete. `inserted` is true
@@ -56,6 +58,7 @@ class PageEdit:
         "_encoder",
         "_held",
         "_looking",
+        "_metas",
         "_ready",
         "_room",
         "_scanner",
@@ -70,7 +73,14 @@ class PageEdit:
         "verdict",
     )
 
-    def __init__(self, tag: bytes, coding_in: str, coding_out: str, copy_limit: int = 0) -> None:
+    def __init__(
+        self,
+        tag: bytes,
+        coding_in: str,
+        coding_out: str,
+        copy_limit: int = 0,
+        metas: MetaPolicies | None = None,
+    ) -> None:
         self.verdict: Verdict = "undecided"
         self.reason = Reason.NONE
         self.gap = Reason.NONE
@@ -80,6 +90,7 @@ class PageEdit:
         self._decoder: Decoder | None = decoder(coding_in) if coding_in in PREFERENCE else None
         self._encoder: Encoder | None = None
         self._coding_out = coding_out
+        self._metas = metas
         self._scanner = Scanner()
         self._looking = True  # the tag's position is not known yet
         self._held = b""  # decoded bytes among which the position may be
@@ -141,6 +152,8 @@ class PageEdit:
             raise Broken("the coded body is truncated: it has no end mark")
         self._scanner.end()
         rest = self._insert(b"")
+        if self._metas is not None and self.inserted:
+            rest += self._metas.end()
         if self.verdict == "undecided":
             if truncated or not self.inserted:
                 return self._pass(Reason.TRUNCATED if truncated else self.reason)
@@ -173,7 +186,8 @@ class PageEdit:
     @property
     def _is_plain(self) -> bool:
         """Whether no bytes were fed yet, and the body is neither decoded nor copied."""
-        return self.verdict == "undecided" and self._decoder is None and not self._waiting and not self._room
+        fresh = self.verdict == "undecided" and not self._waiting
+        return fresh and self._decoder is None and not self._room and self._metas is None
 
     @property
     def _is_open(self) -> bool:
@@ -199,7 +213,7 @@ class PageEdit:
         if self._coding_out != "identity":
             self._encoder = encoder(self._coding_out)
         elif self._decoder is None and not self._room:
-            self._through = not self._looking
+            self._through = not self._looking and self._has_read_metas
         return self._encoded(self._release(self._ready))
 
     def _release(self, chunks: list[bytes]) -> bytes:
@@ -221,7 +235,7 @@ class PageEdit:
     def _insert(self, data: bytes) -> bytes:
         """The decoded bytes that can be sent after `data`, with the tag if its position is among them."""
         if not self._looking:
-            return data
+            return self._changed(data)
         self._scanner.feed(data)
         return self._placed(data)
 
@@ -233,14 +247,30 @@ class PageEdit:
             self._settled, self._held = scanner.settled, held[cut:]
             return held[:cut]
         self._looking, self._held = False, b""
-        self._through = self.verdict == "edit" and not (self._decoder or self._encoder or self._room)
+        plain = not (self._decoder or self._encoder or self._room)
+        self._through = self.verdict == "edit" and plain and self._metas is None
         if scanner.place is None:
             self.reason = scanner.reason
             return held
-        self.inserted, self.added = True, len(self._tag)
+        self.inserted = True
+        self.added = len(self._tag) if self._metas is None or not self._metas.extends else None
         cut = scanner.place - self._settled
         view = memoryview(held)  # slices of bytes would copy the page once more
-        return b"".join((view[:cut], self._tag, view[cut:]))
+        rest = view[cut:] if self._metas is None else self._metas.feed(held[cut:])
+        return b"".join((view[:cut], self._tag, rest))
+
+    @property
+    def _has_read_metas(self) -> bool:
+        return self._metas is None or self._metas.done
+
+    def _changed(self, data: bytes) -> bytes:
+        """The bytes after the tag, with the policies of the page's head as they are to be."""
+        if self._metas is None or not self.inserted:
+            return data
+        data = self._metas.feed(data)
+        if self._metas.done and self.verdict == "edit":
+            self._through = not (self._decoder or self._encoder or self._room)
+        return data
 
     def _encoded(self, data: bytes) -> bytes:
         return self._encoder.encode(data) if self._encoder and data else data

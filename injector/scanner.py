@@ -38,7 +38,7 @@ LEADING: Final = 1_024
 MARKER: Final = 1_024
 """Number of bytes after the position in which a page that was already edited has its tag."""
 
-_ATTRIBUTES = rb"""(?:
+ATTRIBUTES = rb"""(?:
     [\t\n\f\r\x20/]++
   | [^\t\n\f\r\x20/>][^\t\n\f\r\x20/>=]*+                      # a name; a leading "=" belongs to it
     (?:[\t\n\f\r\x20]*+=[\t\n\f\r\x20]*+
@@ -52,10 +52,10 @@ _TOKEN = re.compile(
   | (?P<doctype> <!doctype(?P<doctype_name>[^>]*+)> )
   | (?P<bogus>   <(?:!(?!--|doctype)|\?|/(?=[^a-z]))[^>]*+> )
   | (?P<end>     </(?P<end_name>[a-z][^\t\n\f\r\x20/>]*+)"""
-    + _ATTRIBUTES
+    + ATTRIBUTES
     + rb"""> )
   | (?P<start>   <(?P<start_name>html|head)(?=[\t\n\f\r\x20/>])(?P<attributes>"""
-    + _ATTRIBUTES
+    + ATTRIBUTES
     + rb""")> )
   | (?P<other>   <(?=[a-z])(?!(?:html|head)[\t\n\f\r\x20/>])
                    (?!(?:h(?:t(?:ml?)?|e(?:ad?)?)?|b(?:o(?:dy?)?)?)\Z) )
@@ -69,10 +69,10 @@ _TOKEN = re.compile(
 _USUAL = re.compile(
     rb"""(?:\xef\xbb\xbf)?+[\t\n\f\r\x20]*+<!doctype[\t\n\f\r\x20]++html[\t\n\f\r\x20]*+>
     [\t\n\f\r\x20]*+<html(?=[\t\n\f\r\x20/>])(?P<attributes>"""
-    + _ATTRIBUTES
+    + ATTRIBUTES
     + rb""")>
     [\t\n\f\r\x20]*+<head(?=[\t\n\f\r\x20/>])"""
-    + _ATTRIBUTES
+    + ATTRIBUTES
     + rb""">(?=[\t\n\f\r\x20]*+(?:[^\t\n\f\r\x20<]|<[^s]))""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -87,7 +87,7 @@ _ATTRIBUTE = re.compile(
     re.VERBOSE,
 )
 _SCRIPT = re.compile(
-    rb"[\t\n\f\r\x20]*+<script(?=[\t\n\f\r\x20/>])(?P<attributes>" + _ATTRIBUTES + rb")>",
+    rb"[\t\n\f\r\x20]*+<script(?=[\t\n\f\r\x20/>])(?P<attributes>" + ATTRIBUTES + rb")>",
     re.IGNORECASE | re.VERBOSE,
 )
 _SCRIPT_PERHAPS = re.compile(

@@ -149,8 +149,11 @@ class SiteRuntime:
 
     @cached_property
     def mark(self) -> bytes:
-        """The mark for an edited page's ETag. It changes with every byte of the tag."""
-        return b"cw" + hashlib.blake2b(self.tag, digest_size=4).hexdigest().encode()
+        """The mark for an edited page's ETag. It changes with every byte that is written into pages."""
+        written = self.tag
+        if self.settings.chat.csp == "extend":
+            written += repr(sorted(self.provider_hosts.items())).encode()
+        return b"cw" + hashlib.blake2b(written, digest_size=4).hexdigest().encode()
 
 
 def raw_path_text(path: bytes) -> str:

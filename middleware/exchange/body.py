@@ -4,6 +4,7 @@ A chunk may be a `memoryview` of a buffer that is reused. The returned part of i
 what is kept longer is copied.
 """
 
+from ...injector.csp_hosts import Needed
 from ...injector.edit import Broken, PageEdit
 from ...injector.heads import ResponseHead
 from ...injector.reasons import Reason
@@ -145,9 +146,17 @@ def _broken(record: Record, error: Exception) -> tuple[Out, State]:
 
 def _note_facts(record: Record, editor: PageEdit) -> None:
     try:
+        if record.metas is not None and not record.metas.extends and record.metas.forbidden:
+            record.forbidden = _joined(record.forbidden, record.metas.forbidden)
         if editor.gap and record.is_order_page:
             record.unread = editor.gap
         if page := editor.copy:
             note_page(record, page)
     except Exception as error:
         record.fault = error
+
+
+def _joined(first: Needed, second: Needed) -> Needed:
+    """What either forbids, by directive."""
+    names = {**first, **second}
+    return {name: tuple(dict.fromkeys((*first.get(name, ()), *second.get(name, ())))) for name in names}

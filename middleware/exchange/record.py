@@ -7,6 +7,7 @@ from enum import IntEnum, auto
 from ...injector.csp_hosts import Needed
 from ...injector.edit import PageEdit
 from ...injector.heads import Headers, RequestHead, ResponseHead, values
+from ...injector.meta_policy import MetaPolicies
 from ...injector.reasons import Reason
 from ...referral.consent.decision import ASSUMED, ConsentState, of_request, recognised
 from ...referral.cookie import Known
@@ -98,6 +99,7 @@ class Record:
     held_head: ResponseHead | None = None
     coding_out = "identity"
     editor: PageEdit | None = None
+    metas: MetaPolicies | None = None
     cause: Exception | None = None  # of BROKEN
     consent: ConsentState = ASSUMED  # once `recognise` has read it
     talker: Known | None = None  # the content of the cookie if it is for a conversation only

@@ -7,6 +7,7 @@ from ...injector import csp, csp_hosts, eligible, validators
 from ...injector.codings import coding_of, negotiate
 from ...injector.edit import PageEdit
 from ...injector.heads import RequestHead, ResponseHead, value, values
+from ...injector.meta_policy import MetaPolicies
 from ...injector.reasons import Reason
 from ...injector.rewrite import edited_head
 from ...injector.tag import tag
@@ -70,7 +71,7 @@ def _judge(record: Record, head: ResponseHead) -> tuple[Out, State]:
         if request.method == "HEAD":
             return Out(edited(record, head, None)), State.PASSING
         mark = record.site.tag if nonce is None else tag(record.site.prefix, nonce)
-        record.editor = PageEdit(mark, coding_in, record.coding_out, copy_limit)
+        record.editor = PageEdit(mark, coding_in, record.coding_out, copy_limit, _metas(record))
         record.held_head = head
         return Out(), State.HOLDING
     record.outcome = ("pass", reason)
@@ -112,6 +113,15 @@ def _with_provider(record: Record, head: ResponseHead) -> ResponseHead:
         return replace(head, headers=csp_hosts.extended(head.headers, needed))
     record.forbidden = csp_hosts.forbidden(head.headers, needed)
     return head
+
+
+def _metas(record: Record) -> MetaPolicies | None:
+    """What reads the policies in the page, for a site with a provider's chat."""
+    needed = record.site.provider_hosts
+    if not needed:
+        return None
+    record.metas = MetaPolicies(needed, extend=record.site.settings.chat.csp == "extend")
+    return record.metas
 
 
 def _coding(record: Record, request: RequestHead) -> str:

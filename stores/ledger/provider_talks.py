@@ -215,7 +215,7 @@ async def _hear(tx: Connection, heard: Heard, opening: Callable[[], None]) -> Ke
         await tx.announce()
     state, ended = row.state, False
     newest = max([line.at or heard.at for line in added], default=0.0)
-    if heard.says == "ended" and state == "open" and max(newest, row.updated_at) <= heard.at:
+    if heard.says == "ended" and state == "open" and await _last_line(tx, row.id) <= heard.at:
         state, ended = "closed", True
     elif state == "closed" and row.tied is not None and added and newest > row.updated_at:
         # Out of order, an older message does not open it again.
@@ -299,6 +299,12 @@ async def _drop_others(tx: Connection, heard: Heard, kept: str, visitor: str) ->
             continue
         await tx.execute(delete(messages).where(_M.conversation == row.id))
         await tx.execute(delete(conversations).where(_C.id == row.id))
+
+
+async def _last_line(tx: Connection, conversation: str) -> float:
+    """When the last message was written of which a webhook told."""
+    named = (_M.conversation == conversation, _M.client_id.is_not(None))
+    return float(await tx.scalar(select(func.max(_M.at)).where(*named)) or 0.0)
 
 
 async def _add_lines(tx: Connection, conversation: str, heard: Heard) -> Sequence[Line]:

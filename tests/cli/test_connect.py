@@ -1,16 +1,21 @@
 """`clew connect`: the steps, and what the first webhook said."""
 
 import sys
+import time
 from pathlib import Path
 
 import httpx2
 import pytest
+from clew.chat.providers import providers
 from clew.cli import app
 from clew.orders.sources_schema import webhook_sources
 from clews import ClewFolder, ClewServe
 from hooks import SECRETS, as_json, shopify_order, signed
 from processes import Program
+from provider_hooks import SECRETS as CHATS
+from provider_hooks import talk
 from typer.testing import CliRunner
+from vendors import VENDORS
 
 SETTINGS = """
 secret = "kT9vQ2xLrW7mZc4JpYb8NfHsD3gAeU6iXoR5tVnB"
@@ -68,3 +73,49 @@ def test_it_gives_up_with_what_to_check(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["connect", "shopify", "--config", config, "--timeout", "1"])
     assert done.exit_code == 1
     assert "can reach the address" in done.output
+
+
+CHAT = f"""
+[sites.chat]
+provider = "crisp"
+ids.website_id = "{VENDORS["crisp"].ids["website_id"]}"
+secret = "{CHATS["crisp"]}"
+"""
+
+
+@pytest.mark.parametrize("name", sorted(name for name, one in providers().items() if one.webhook))
+def test_each_chat_has_its_steps_and_the_lines_to_add(tmp_path: Path, name: str) -> None:
+    config = tmp_path / "clew.toml"
+    config.write_text(SETTINGS)
+    done = CliRunner().invoke(app, ["connect", name, "--config", str(config)])
+    assert done.exit_code == 1
+    assert f"https://shop.test/-/clew/hooks/{name}" in done.output
+    assert f'[sites.chat]\nprovider = "{name}"' in done.output
+
+
+def test_a_chat_without_webhooks_says_so(tmp_path: Path) -> None:
+    config = tmp_path / "clew.toml"
+    config.write_text(SETTINGS)
+    done = CliRunner().invoke(app, ["connect", "drift", "--config", str(config)])
+    assert done.exit_code == 1
+    assert "no webhooks of Drift are known" in done.output
+
+
+def test_it_waits_for_the_first_word_of_a_chat_and_says_what_it_understood(tmp_path: Path) -> None:
+    folder = ClewFolder(tmp_path / "clew", SETTINGS + CHAT)
+    with ClewServe(folder) as clew:
+        command = ["-m", "clew", "connect", "crisp", "--config", str(folder.settings), "--timeout", "60"]
+        with Program([sys.executable, *command], environ=folder.environ, cwd=folder.path) as waiting:
+            waiting.wait_for_line(lambda line: line.startswith("Waiting"), 30)
+            hook = talk("crisp", "", "Hi", time.time())[2]
+            address = f"{clew.address}/-/clew/hooks/{hook.path}"
+            wrong = {**hook.headers, "Host": "shop.test", "X-Crisp-Signature": "00"}
+            assert httpx2.post(address, content=hook.body, headers=wrong).status_code == 401
+            waiting.wait_for_line(lambda line: "refused" in line, 30)
+            right = {**hook.headers, "Host": "shop.test"}
+            assert httpx2.post(address, content=hook.body, headers=right).status_code == 200
+            waiting.wait_for_line(lambda line: "visitor" in line, 30)
+            text = "\n".join(waiting.lines)
+    assert "talk     session_1" in text
+    assert "agent    crisp:Ann" in text
+    assert "NOT KNOWN yet" in text
