@@ -1,10 +1,11 @@
 """What tests of several rooms start: a browser, a real shop, a partner's server."""
 
 import asyncio
+import gc
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import browsers
@@ -44,15 +45,35 @@ BROWSER_MS = 60_000
 expect.set_options(timeout=BROWSER_MS)
 
 
-# What takes a browser, a shop of its own or mitmproxy: `-m "not slow"` leaves it out.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """All that is collected stays until the end: no garbage is looked for in it, now or later. To look takes
+    half of the CPU time of the collection, and 0.3 s each time afterwards."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+# What takes a browser, a shop of its own, mitmproxy, or programs that start for each test: `-m "not slow"`
+# leaves it out.
 SLOW_FIXTURES = frozenset({"chromium", "context", "prepared_oscar"})
 SLOW_FOLDERS = (
     "tests/journeys/",
     "tests/examples/",
     "tests/deploy/",
     "tests/docs/test_getting_started",
+    "tests/cli/test_connect",
     "tests/cli/test_mitm",
+    "tests/cli/test_reachable",
+    "tests/cli/test_unusable_stores",
+    "tests/middleware/asgi/test_granian",
+    "tests/middleware/http/test_handshake",
     "tests/middleware/mitm/",
+    "tests/middleware/serve/test_reload",
+    "tests/stores/test_collations",
 )
 
 

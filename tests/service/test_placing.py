@@ -134,6 +134,7 @@ async def test_a_running_clew_looks_for_them_by_itself(shop: Shop, monkeypatch: 
     await shop.service.open()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told_at_once", [True, False])
 async def test_any_order_of_arrival_ends_the_same(shop: Shop, told_at_once: bool) -> None:
     """A payment and a refund without a number, two orders of one customer, one of which has their amount."""

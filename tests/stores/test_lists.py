@@ -132,6 +132,7 @@ WANTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("searched", "rare"), [(20_000, 2_000), (7, 2_000), (7, 0), (1, 0)])
 async def test_the_pages_have_each_order_that_matches_once(
     db: Database, monkeypatch: pytest.MonkeyPatch, searched: int, rare: int

@@ -171,6 +171,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_several_processes_record_each_order_once(db: Database) -> None:
     support = Path(__file__).parents[1] / "support"
     processes = [
