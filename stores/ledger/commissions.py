@@ -7,7 +7,6 @@ and writes what they come to beside them, in one transaction.
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select, update
@@ -363,14 +362,16 @@ async def credit_order(
 ) -> dict[str, Verdict | None]:
     """Enter what an order's credit decision gives its partners now; by partner, what its network is to be
     told. A partner that earns nothing any more, or in another currency, gets an entry that takes back what it
-    had. A refusal is one of the whole order: it holds also in another currency, and if it was made about one
-    of the orders `merged`, which turned out to be this one."""
+    had. A refusal is one of the whole order: it holds also in another currency, and, where nothing was
+    decided about this order, if it was made about one of the orders `merged`, which turned out to be this
+    one."""
     decided: dict[str, Verdict | None] = {}
     known = await entries_of(tx, order) if isinstance(order, int) else {}
     others = [await _locked_entries(tx, other) for other in merged]
     for partner in sorted(known.keys() | standings.keys()):
         before = accounts(known.get(partner, ()))
-        refusal = _refusal([*known.get(partner, ()), *chain(*(one.get(partner, ()) for one in others))])
+        own = _decisions(known.get(partner, ()))
+        refusal = _refusal(own or _decisions([e for one in others for e in one.get(partner, ())]))
         now = standings.get(partner)
         due = {
             currency: Standing(currency, 0, None if one.earned is None else 0, False, one.due_at or at)
@@ -396,9 +397,12 @@ async def _locked_entries(tx: Connection, order: int) -> Mapping[str, Sequence[E
     return await entries_of(tx, order)
 
 
-def _refusal(entries: Sequence[Entry]) -> Entry | None:
-    """The last decision, if it is a refusal."""
-    decisions = [one for one in entries if one.kind in ("approved", "declined")]
+def _decisions(entries: Sequence[Entry]) -> Sequence[Entry]:
+    return [one for one in entries if one.kind in ("approved", "declined")]
+
+
+def _refusal(decisions: Sequence[Entry]) -> Entry | None:
+    """The last of these decisions, if it is a refusal."""
     last = sorted(decisions, key=lambda one: one.at)[-1:]
     return last[0] if last and last[0].kind == "declined" else None
 

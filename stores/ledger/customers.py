@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from sqlalchemy import Integer, bindparam, func, select, union
+from sqlalchemy import Integer, String, bindparam, cast, func, or_, select, union
 
 from ...credit.sale import Origin
 from ...orders.model import SALES
@@ -43,12 +43,17 @@ _CODE = Prepared(
     .where(_O.site == bindparam("site"), _O.id != bindparam("row"), _O.merged_into.is_(None))
     .where(func.lower(_O.coupon) == bindparam("coupon"), _O.coupon.is_not(None))
     .where(_O.placed_at > bindparam("since"), _O.placed_at <= bindparam("until"))
+    # What only a browser has told may be made up, to raise the alarm or to keep it quiet.
+    .where(or_(_O.source != "browser", cast(_O.doubts, String) == "[]"))
     .limit(bindparam("limit", type_=Integer))
 )
 # Grouped so that no index fits: SQLite would go through all reports of the site.
 _WHO = func.coalesce(_S.visitor, "")
 _LINKED = Prepared(
     select(_WHO.label("visitor"))
+    .join_from(sightings_table, orders_table, _O.id == _S.order)
+    # Anybody can begin an order with somebody's address, and never pay for it.
+    .where(one_of(_O.state, sorted({*SALES, "refunded"})))
     .where(_S.site == bindparam("site"), _S.email_hash == bindparam("email"))
     .where(_S.visitor.is_not(None), _S.visitor != bindparam("visitor"))
     .group_by(_WHO)
@@ -114,7 +119,8 @@ class Customers:
         return await self._db.query(work)
 
     async def linked(self, site: str, email: str, visitor: str, limit: int) -> Sequence[str]:
-        """Other visitors with reports of the same e-mail hash, the newest first."""
+        """Other visitors with orders of the same e-mail hash, the newest first: those that are or were
+        sales."""
         given = {"site": site, "email": email, "visitor": visitor, "limit": limit}
 
         async def work(connection: Connection) -> Sequence[str]:

@@ -50,9 +50,10 @@ class _Hours:
         if clean:
             self.clean[hour] = self.clean.get(hour, 0) + orders
 
-    def day(self, hour: int) -> int:
-        """All orders of the 24 hours up to this one."""
-        return sum(self.every.get(one, 0) for one in range(hour - 23, hour + 1))
+    def day(self, hour: int, *, clean: bool = False) -> int:
+        """All orders of the 24 hours up to this one, or those without a doubt."""
+        counts = self.clean if clean else self.every
+        return sum(counts.get(one, 0) for one in range(hour - 23, hour + 1))
 
     def busiest(self, hour: int) -> int:
         """The most orders without a doubt of one of the `DAYS` days before these 24 hours."""
@@ -87,7 +88,9 @@ class Pace:
         count = own.day(hour)
         if count < least or not self._all.known(hour):
             return ""
-        others, usual = self._all.day(hour) - count, self._all.busiest(hour)
+        # Without those in doubt: any browser can report orders, and would make room for its own.
+        others = self._all.day(hour, clean=True) - own.day(hour, clean=True)
+        usual = self._all.busiest(hour)
         growth = max(1.0, others / max(1, usual))
         if own.known(hour):
             busiest = own.busiest(hour)

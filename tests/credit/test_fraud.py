@@ -303,6 +303,16 @@ def test_a_partner_far_beyond_its_busiest_day_is_too_fast() -> None:
     assert not Pace([*counts, *((p, h, True, n) for p, h, _, n in attack)]).excess("anna", NOW, 20, 5)
 
 
+def test_orders_that_a_browser_made_up_make_no_room_for_a_partners_own() -> None:
+    rng = random.Random(3)
+    orders = {"anna": [*month(3, {}, rng), *[NOW] * 80], None: month(50, {}, rng)}
+    invented = [(None, int(NOW // HOUR), False, 5000)]
+    counts = [(p, int(at // HOUR), True, 1) for p, times in orders.items() for at in times]
+    assert Pace([*counts, *invented]).excess("anna", NOW, 20, 5)
+    # As many without a doubt are a sale.
+    assert not Pace([*counts, *((p, h, True, n) for p, h, _, n in invented)]).excess("anna", NOW, 20, 5)
+
+
 def test_a_new_partner_is_compared_with_the_shop_and_a_new_shop_with_nothing() -> None:
     rng = random.Random(2)
     shop = month(10, {}, rng)

@@ -1,6 +1,7 @@
 """Orders that several partners earn: each gets a postback of its own, and the parts add up."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from clew.postbacks.render import render
 from clew.referral.touches import Click, Touch
 from clew.referral.visitor import Page, Shopped, Touched, Viewed
 from clew.service.ordering.correcting import correct
+from clew.service.ordering.doubts import Shown
 from clew.stores.ledger.reports import OrderFilter, Reports
 from reporting import NOW, Shop, site
 
@@ -223,6 +225,30 @@ async def test_a_code_that_strangers_use_holds_their_orders_and_says_so(
     await shop.service.close()
 
 
+@pytest.mark.parametrize("came_by", [(), ("anna",)], ids=["to raise it", "to keep it quiet"])
+async def test_orders_that_a_browser_made_up_do_not_count_for_a_codes_alarm(
+    tmp_path: Path, ledger_address: str, came_by: tuple[str, ...]
+) -> None:
+    coded = [{**PARTNERS[0], "codes": ["ANNA10"]}, *PARTNERS[1:]]
+    shop = shop_with(tmp_path, ledger_address, partners=coded, credit={"leak_orders": 3, "leak_days": 2})
+    await shop.service.open()
+    await came(shop, *came_by)
+    for number in range(9):
+        told_by = replace(told(id=f"b{number}", coupon="ANNA10"), source="browser")
+        await shop.service.ordering.record(
+            shop.service.sites["shop"],
+            told_by,
+            visitor="v1",
+            shown=Shown("/thanks", "inside", by_browser=True),
+        )
+    for number in range(4 if came_by else 1):
+        await shop.report(told(id=str(number), coupon="ANNA10"))
+    last = await shop.service.ledger.orders.get("shop", "3" if came_by else "0")
+    assert last is not None
+    assert [doubt.kind for doubt in last.doubts] == (["code"] if came_by else [])
+    await shop.service.close()
+
+
 async def test_a_code_without_a_click_is_held_for_its_partner(tmp_path: Path) -> None:
     shop = shop_with(tmp_path, partners=[{**PARTNERS[0], "codes": ["ANNA10"]}])
     await shop.service.open()
@@ -255,6 +281,32 @@ async def test_a_click_on_another_device_counts_where_the_site_says_so(
     if partner is not None:
         (one,) = story.decisions[-1].decision.considered
         assert one.verdict.endswith("; on another device of the same customer")
+    await shop.service.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "partner"),
+    [
+        ("seen", None),
+        ("held", None),
+        ("cancelled", None),
+        ("test", None),
+        ("placed", "anna"),
+        ("refunded", "anna"),
+    ],
+)
+async def test_an_order_that_is_no_sale_links_no_other_device(
+    tmp_path: Path, ledger_address: str, state: Any, partner: str | None
+) -> None:
+    """A partner begins an order with somebody's address, with its own click, and never pays for it."""
+    shop = shop_with(tmp_path, ledger_address, credit={"cross_device": True})
+    await shop.service.open()
+    await shop.report(told(id="0", email_hash="a" * 64, state=state), visitor="phone")
+    await came(shop, "anna", visitor="phone")
+    await shop.report(told(email_hash="a" * 64), visitor="desk")
+    order = await shop.service.ledger.orders.get("shop", "1001")
+    assert order is not None
+    assert order.partner == partner
     await shop.service.close()
 
 

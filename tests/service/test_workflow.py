@@ -382,3 +382,15 @@ async def test_a_refusal_holds_also_if_two_orders_turn_out_to_be_one(shop: Shop,
     await shop.record(order("1001", further=("820",)), "v1")
     await shop.service.workflow.step()
     assert [(row.state, row.amount) for row in await all_of(shop)] == [("declined", 0)] * 2
+
+
+async def test_what_was_decided_about_an_order_holds_if_its_double_was_refused(shop: Shop) -> None:
+    await shop.bought("v1")
+    await shop.report(order("820"), "v1")
+    await shop.report(order("1001"), "v1")
+    await say(shop, "approve", "820")
+    shop.now += 1
+    await say(shop, "decline", "1001")
+    await shop.record(order("1001", further=("820",)), "v1")
+    found = {row.number: (row.state, row.amount) for row in await all_of(shop)}
+    assert sorted(found.values()) == [("approved", 1000), ("declined", 0)]
