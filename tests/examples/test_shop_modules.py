@@ -3,6 +3,7 @@ here, which behave as their sources say; OpenCart's module was tried on OpenCart
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ async def php(desk: DeskServer, name: str, *arguments: str) -> str:
         ["php", str(STUBS / f"{name}.php"), *arguments],
         capture_output=True,
         text=True,
-        env={"TOKEN": token, "PATH": "/usr/bin:/bin"},
+        env={"TOKEN": token, "PATH": "/usr/bin:/bin", "ROUTE": os.environ.get("ROUTE", "")},
     )
     assert not done.stderr, done.stderr
     return done.stdout
@@ -99,7 +100,7 @@ async def test_what_a_module_sends_is_one_order_of_the_visitor_whose_token_the_s
     assert (order["state"], order["visitor"]) == (state, VISITOR)
     assert {row["email_hash"] for row in found.sightings} == {EMAIL_HASH}
     wanted = {
-        "opencart": ("5.00", "45.40", "10.00", "iPhone", "2"),
+        "opencart": ("5.00", "55.40", "10.00", "iPhone", "2"),
         "prestashop": ("4.90", "19.00", "10.00", "MUG-1", "2"),
         "magento": ("4.90", "19.00", "10.00", "MUG-1", "2"),
     }[name]
@@ -107,6 +108,29 @@ async def test_what_a_module_sends_is_one_order_of_the_visitor_whose_token_the_s
     (item,) = details["items"]
     assert (details["shipping"], details["tax"], details["discount"], item["id"]) == wanted[:4]
     assert float(item["quantity"]) == float(wanted[4])
+
+
+async def test_opencart_tells_the_coupon_and_the_category_and_takes_the_tax_from_the_totals(
+    tmp_path: Path,
+) -> None:
+    async with shop(tmp_path, "opencart") as desk:
+        assert await report(desk, "opencart") == ""
+        found = await got(desk)
+    assert found.order["coupon"] == "TENOFF"
+    assert [item["category"] for item in found.details["items"]] == ["Phones & PDAs"]
+    # The tax of shipping is in the totals only, and an unconfirmed checkout is not reported.
+    assert found.details["tax"] == "55.40"
+    assert len(found.sightings) == 1
+
+
+async def test_an_order_that_the_administration_of_opencart_makes_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROUTE", "api/sale/order.confirm")
+    async with shop(tmp_path, "opencart") as desk:
+        assert await report(desk, "opencart") == ""
+        found = await got(desk)
+    assert found.order["visitor"] is None
 
 
 async def test_a_slip_of_prestashop_is_a_part_refund_and_counts_once(tmp_path: Path) -> None:
@@ -141,7 +165,8 @@ HARD: dict[str, dict[str, Any]] = {
     # Names as people write them; downloads have no shipping, an order at the till has no address.
     "opencart": {
         "order": {"email": ""},
-        "lines": [{"model": "M", "name": LONG, "quantity": 1, "price": 1e-7, "tax": 0}] * 201,
+        "lines": [{"product_id": "7", "model": "M", "name": LONG, "quantity": 1, "price": 1e-7, "tax": 0}]
+        * 201,
     },
     "prestashop": {
         "order": {
