@@ -212,8 +212,9 @@ def _state(
     """The state that the source of the highest rank reports.
 
     Where its sender gives times (`as_of`), the latest state. Where it gives none, the furthest: "placed" and
-    "cancelled" may arrive in any order, and a cancelled order is seldom placed again. Of pages the earliest
-    that says that this is no sale, or that it is; a payment that comes later counts.
+    "cancelled" may arrive in any order, and a cancelled order is seldom placed again. One without a time that
+    came after the latest state counts if it is further. Of pages the earliest that says that this is no sale,
+    or that it is; a payment that comes later counts.
     """
     with_state = [s for s in sightings if s.state is not None]
     if not with_state:
@@ -223,7 +224,7 @@ def _state(
     if top >= CORRECTION:
         found = max(of_top, key=_weight)
     elif top >= _CORRECTS:
-        found = max(of_top, key=lambda s: (s.as_of or 0.0, STATES.index(s.state or "seen"), s.key))
+        found = _latest(of_top)
     else:
         # Anybody can open a page without our cookie: that does not say that the money has come.
         named = [s for s in of_top if s.names_visitor] or of_top
@@ -235,6 +236,22 @@ def _state(
         whole = money is not None and money.total is not None and refunded >= money.total
         return "refunded" if whole else "part_refunded"
     return state
+
+
+def _latest(reports: Sequence[Sighting]) -> Sighting:
+    """Of reports with a state, see `_state`."""
+
+    def far(one: Sighting) -> int:
+        return STATES.index(one.state or "seen")
+
+    dated = max(
+        (s for s in reports if s.as_of is not None), key=lambda s: (s.as_of, far(s), s.key), default=None
+    )
+    since = 0.0 if dated is None else dated.as_of or 0.0
+    others = [s for s in reports if s.as_of is None and s.at >= since]
+    return max(
+        others if dated is None else [dated, *others], key=lambda s: (far(s), s.as_of is not None, s.key)
+    )
 
 
 def _placed_at(pick: _Pick, sightings: Sequence[Sighting]) -> float:

@@ -215,7 +215,7 @@ async def change_of(
     inputs, policy, decision = kept or (inputs, *terms.decide(inputs, known))
     for doubt in doubts_of(inputs, policy, decision):
         order = _doubted(order, seen, doubt)
-    if missing:
+    if missing and order.is_sale:
         asked = f"[sites.net] asks for what the order does not say: {', '.join(missing)}"
         order = _doubted(order, seen, Doubt("net", asked))
     return Change(

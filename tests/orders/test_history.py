@@ -274,3 +274,16 @@ def test_a_browser_says_nothing_of_an_order_that_others_report(early: bool, whos
         assert replace(project([browser, reported, shown]), sources={}) == replace(
             project([reported, shown]), sources={}
         )
+
+
+def test_a_state_without_a_time_counts_where_it_came_after_the_latest_one_and_is_further() -> None:
+    placed = server(0, **PLACED, source="webhook", as_of=NOW)
+    refunded, cancelled = server(60, state="refunded"), server(60, state="cancelled")
+    assert project([placed, refunded]).state == "refunded"
+    assert project([cancelled, placed]).state == "cancelled"
+    # What has a time, and is later than that, says what holds.
+    paid = server(90, state="paid", source="webhook", as_of=NOW + 90)
+    assert project([cancelled, paid, placed]).state == "paid"
+    # A late word of the beginning takes nothing back.
+    assert project([paid, server(120, state="placed")]).state == "paid"
+    assert project([server(0, state="cancelled"), server(0, **PLACED)]).state == "cancelled"
